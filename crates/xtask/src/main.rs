@@ -1,2 +1,51 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask …`: the repository's own checks and chores.
+//!
+//! Nothing here is part of the product, and the product depends on nothing here.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+
+mod tidy;
+
+const USAGE: &str = "\
+usage: cargo xtask <task>
+
+  tidy    check crate arrows, module headers and the size of Cargo.lock;
+          print the longest files and functions
+";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> anyhow::Result<ExitCode> {
+    let mut arguments = std::env::args().skip(1);
+    let task = arguments.next();
+    if let Some(extra) = arguments.next() {
+        bail!("unexpected argument `{extra}`\n\n{USAGE}");
+    }
+    match task.as_deref() {
+        Some("tidy") => tidy::run(&repository_root()?),
+        Some("help" | "--help" | "-h") => {
+            print!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(other) => bail!("unknown task `{other}`\n\n{USAGE}"),
+        None => bail!("no task given\n\n{USAGE}"),
+    }
+}
+
+/// The folder that holds `crates/`, wherever cargo was called from.
+fn repository_root() -> anyhow::Result<PathBuf> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = manifest.ancestors().nth(2).context("xtask is not in crates/xtask")?;
+    Ok(root.to_path_buf())
+}
