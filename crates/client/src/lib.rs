@@ -1,1 +1,81 @@
-//! Placeholder header, replaced as the crate grows.
+//! The Rust SDK of Galgo, a persistent message-streaming server.
+//!
+//! A [`Client`] is one connection, cheap to clone and safe to share: requests of all its clones are
+//! pipelined over it and answered in order. On top of it, a [`Producer`] batches messages and keeps
+//! several batches in flight, and a [`Consumer`] is a stream of messages with their offsets.
+//!
+//! ```no_run
+//! use futures_util::StreamExt;
+//! use galgo::{Client, Identifier, Message, Partitioning, Start, TopicOptions};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::connect("galgo://galgo:galgo@127.0.0.1:8090").await?;
+//! client.create_stream("shop").await?;
+//! let (shop, orders) = ("shop".parse::<Identifier>()?, "orders".parse::<Identifier>()?);
+//! client.create_topic(&shop, "orders", TopicOptions::default().partitions(4)).await?;
+//!
+//! // Returns when the server has acknowledged: the message survives what the topic promises.
+//! client.send(&shop, &orders, Partitioning::Balanced, &[Message::new("one tea")]).await?;
+//!
+//! let mut consumer = client.consumer(&shop, &orders).start(Start::First).until_end().build().await?;
+//! while let Some(message) = consumer.next().await {
+//!     let message = message?;
+//!     println!("{} {:?}", message.offset(), message.payload());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Invariants of this crate, by name:
+//!
+//! - INV-PIPELINE: replies belong to requests by order alone, so a reply slot is kept until its
+//!   reply is read, even when nobody waits for it anymore.
+//! - INV-FATE: a request that was written completely and not answered has an unknown fate. It is
+//!   repeated only when repeating cannot change the outcome or the caller allowed it.
+//! - INV-LANE: the messages of one partition are written in the order they were accepted, across
+//!   batches in flight, retries and reconnects.
+//! - INV-BOUND: what waits in a client, a producer or a consumer is bounded by count and by bytes.
+
+mod builder;
+mod call;
+mod client;
+mod connection;
+mod connection_string;
+mod consumer;
+mod credentials;
+mod error;
+mod extensions;
+mod login;
+mod message;
+mod messages;
+mod offsets;
+mod partitions;
+mod poll;
+mod producer;
+mod reconnect;
+mod retry;
+mod streams;
+mod system;
+mod topics;
+
+pub use galgo_wire as wire;
+pub use galgo_wire::error_code::ErrorCode;
+pub use galgo_wire::consumer::{Partitioning, PollingStrategy};
+pub use galgo_wire::identifier::Identifier;
+
+pub use crate::builder::ClientBuilder;
+pub use crate::client::Client;
+pub use crate::connection_string::{ConnectionString, ConnectionStringError};
+pub use crate::consumer::{Commit, ConsumeError, Consumer, ConsumerBuilder, Start};
+pub use crate::credentials::Credentials;
+pub use crate::error::{
+    CallError, ConnectError, Fate, InvalidRequest, Loss, NotSent, ServerError, Unsupported,
+};
+pub use crate::message::{Message, ReceivedMessage};
+pub use crate::messages::SendError;
+pub use crate::poll::{PollRequest, PolledMessages};
+pub use crate::producer::{
+    FlushError, PartitionBy, ProduceError, Producer, ProducerBuilder, Receipt, SendRetry,
+};
+pub use crate::reconnect::ReconnectPolicy;
+pub use crate::topics::{Durability, TopicOptions};

@@ -1,0 +1,124 @@
+//! The settings of a connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::connection::Connection;
+use crate::{Client, ConnectError, Credentials, ReconnectPolicy};
+
+/// Port of the server when none is given.
+pub const DEFAULT_PORT: u16 = 8090;
+
+/// Settings of a connection; every one has a default.
+///
+/// Made by [`Client::builder`]; see there for an example.
+#[derive(Debug, Clone)]
+pub struct ClientBuilder {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) reconnect: ReconnectPolicy,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) request_timeout: Duration,
+    pub(crate) heartbeat_interval: Duration,
+    pub(crate) silence_max: Duration,
+    pub(crate) nodelay: bool,
+    pub(crate) requests_in_flight_max: usize,
+    pub(crate) bytes_in_flight_max: usize,
+    pub(crate) reply_bytes_max: usize,
+}
+
+impl Default for ClientBuilder {
+    fn default() -> Self {
+        Self {
+            host: "127.0.0.1".into(),
+            port: DEFAULT_PORT,
+            credentials: None,
+            reconnect: ReconnectPolicy::default(),
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(30),
+            heartbeat_interval: Duration::from_secs(5),
+            silence_max: Duration::from_secs(30),
+            nodelay: true,
+            requests_in_flight_max: 1024,
+            bytes_in_flight_max: 64 << 20,
+            reply_bytes_max: 256 << 20,
+        }
+    }
+}
+
+impl ClientBuilder {
+    /// Sets host (a name, an IPv4 or an IPv6 address) and port. Default: `127.0.0.1`, 8090.
+    pub fn address(mut self, host: impl Into<String>, port: u16) -> Self {
+        self.host = host.into();
+        self.port = port;
+        self
+    }
+
+    /// Logs in with `credentials` on every connect and reconnect. Default: stays anonymous.
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
+    /// Sets what to do when the connection is lost. Default: reconnects without end.
+    pub fn reconnect(mut self, policy: ReconnectPolicy) -> Self {
+        self.reconnect = policy;
+        self
+    }
+
+    /// Sets how long connecting and logging in may take. Default: 10 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets how long a request may take, reconnects included. Default: 30 s.
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
+        self
+    }
+
+    /// Sets the time between two pings. Default: 5 s.
+    pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
+        self.heartbeat_interval = interval.max(Duration::from_millis(1));
+        self
+    }
+
+    /// Sets how long the server may owe an answer without sending a byte before the connection is
+    /// taken for dead. Default: 30 s.
+    pub fn silence_max(mut self, silence: Duration) -> Self {
+        self.silence_max = silence;
+        self
+    }
+
+    /// Sets whether small requests are sent at once (`TCP_NODELAY`). Default: yes.
+    pub fn nodelay(mut self, nodelay: bool) -> Self {
+        self.nodelay = nodelay;
+        self
+    }
+
+    /// Bounds the requests and the bytes of requests that wait or are in flight; beyond them,
+    /// callers wait. Default: 1,024 requests, 64 MiB.
+    pub fn in_flight_max(mut self, requests: usize, bytes: usize) -> Self {
+        self.requests_in_flight_max = requests.max(1);
+        self.bytes_in_flight_max = bytes.clamp(1, u32::MAX as usize);
+        self
+    }
+
+    /// Bounds the size of a reply; a larger one ends the connection. Default: 256 MiB.
+    pub fn reply_bytes_max(mut self, bytes: usize) -> Self {
+        self.reply_bytes_max = bytes;
+        self
+    }
+
+    /// Connects and, if credentials are set, logs in.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: the server cannot be reached or refuses the login. The first connection is
+    /// tried once; the reconnect policy is for later.
+    pub async fn connect(self) -> Result<Client, ConnectError> {
+        let connection = Connection::open(self).await?;
+        Ok(Client { connection: Arc::new(connection) })
+    }
+}

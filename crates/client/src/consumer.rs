@@ -1,0 +1,127 @@
+//! The consumer: a stream of messages with their offsets.
+
+mod builder;
+mod commit;
+mod cursor;
+mod fetch;
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+
+use crate::message::ReceivedMessage;
+use crate::{CallError, InvalidRequest};
+
+pub use crate::consumer::builder::{Commit, ConsumerBuilder, Start};
+
+/// Why a consumer has no next message.
+///
+/// Except for [`ConsumeError::Setup`] the consumer can be asked again: it goes on where it was.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConsumeError {
+    /// The settings make no sense or the topic is not there.
+    #[error("cannot consume: {0}")]
+    Setup(#[from] InvalidRequest),
+    /// The topic does not exist.
+    #[error("cannot consume: there is no topic {topic}; create it first")]
+    NoTopic {
+        /// The topic and its stream.
+        topic: String,
+    },
+    /// Reading failed; the next call tries again from the same place.
+    #[error(transparent)]
+    Poll(#[from] CallError),
+    /// Storing the offset failed; messages since the last stored one will come again to the next
+    /// consumer of this name.
+    #[error("the consumer's offset was not stored: {0}")]
+    Commit(CallError),
+    /// A message arrived whose bytes do not match their checksum; it is not delivered.
+    #[error(
+        "partition {partition}: a message near offset {offset} is damaged; if the server encrypts \
+         what it stores, switch the verification off"
+    )]
+    Damaged {
+        /// The partition.
+        partition: u32,
+        /// The offset that was asked for.
+        offset: u64,
+    },
+    /// The partition ends before the place reached in it: it was purged or recreated. The next call
+    /// goes on with its first message.
+    #[error(
+        "partition {partition} ends before offset {expected}: it was purged or lost its end; \
+         going on with its first message"
+    )]
+    Rewound {
+        /// The partition.
+        partition: u32,
+        /// The offset that was to come next.
+        expected: u64,
+    },
+}
+
+/// A stream of the messages of one topic.
+///
+/// Implements [`Stream`]: use `futures_util::StreamExt` for `next`. Batches are fetched ahead of
+/// what the program has taken, by one or two per partition. Messages of a partition come in the
+/// order of their offsets, none is skipped. Partitions take turns.
+///
+/// ```no_run
+/// # async fn run(client: galgo::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// use futures_util::StreamExt;
+/// use galgo::{Commit, Start};
+///
+/// let mut consumer = client
+///     .consumer(&"shop".parse()?, &"orders".parse()?)
+///     .name("billing")
+///     .start(Start::Next)
+///     .commit(Commit::Manual)
+///     .build()
+///     .await?;
+/// while let Some(message) = consumer.next().await {
+///     let message = message?;
+///     println!("{}: {:?}", message.offset(), message.payload());
+///     consumer.commit(&message).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Consumer {
+    pub(crate) inner: fetch::Merge,
+}
+
+impl Consumer {
+    /// Stores the offset of `message` as the last one processed in its partition; returns when the
+    /// server has acknowledged it.
+    ///
+    /// # Errors
+    /// [`ConsumeError::Commit`].
+    pub async fn commit(&self, message: &ReceivedMessage) -> Result<(), ConsumeError> {
+        self.inner.commit(message).await
+    }
+
+    /// Stores the offsets of what has been taken, as the commit mode asks, and stops.
+    ///
+    /// The message taken last counts as processed.
+    ///
+    /// # Errors
+    /// [`ConsumeError::Commit`].
+    pub async fn close(self) -> Result<(), ConsumeError> {
+        self.inner.close().await
+    }
+
+    /// The partitions this consumer reads.
+    pub fn partitions(&self) -> Vec<u32> {
+        self.inner.partitions()
+    }
+}
+
+impl Stream for Consumer {
+    type Item = Result<ReceivedMessage, ConsumeError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.inner.poll_next(context)
+    }
+}

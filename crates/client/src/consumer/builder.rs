@@ -1,0 +1,137 @@
+//! The settings of a consumer.
+
+use std::time::{Duration, SystemTime};
+
+use crate::consumer::{ConsumeError, Consumer};
+use crate::{Client, Identifier};
+
+/// Where a consumer begins in each partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Start {
+    /// At this offset, or the oldest message there is if that is later.
+    Offset(u64),
+    /// At the first message the server took at or after this time.
+    Time(SystemTime),
+    /// At the oldest message.
+    First,
+    /// At the newest `n` messages of each partition; 0: at what comes next.
+    Last(u32),
+    /// After the offset stored for this consumer, or at the oldest message when none is stored.
+    Next,
+}
+
+/// When a consumer stores the offset of what it has processed.
+///
+/// A message counts as processed when the program asks for the one after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Commit {
+    /// Only when told, by [`Consumer::commit`].
+    Manual,
+    /// After every message; while one store is on its way, later ones are joined.
+    PerMessage,
+    /// After the last message of every fetched batch.
+    PerBatch,
+    /// At this interval.
+    Every(Duration),
+}
+
+/// Settings of a consumer; every one has a default.
+///
+/// Made by [`Client::consumer`](crate::Client::consumer).
+#[derive(Debug, Clone)]
+pub struct ConsumerBuilder {
+    pub(crate) client: Client,
+    pub(crate) stream: Identifier,
+    pub(crate) topic: Identifier,
+    pub(crate) partitions: Option<Vec<u32>>,
+    pub(crate) name: Option<String>,
+    pub(crate) start: Start,
+    pub(crate) commit: Commit,
+    pub(crate) batch_size: u32,
+    pub(crate) poll_interval: Duration,
+    pub(crate) until_end: bool,
+    pub(crate) verify: bool,
+}
+
+impl ConsumerBuilder {
+    pub(crate) fn new(client: Client, stream: Identifier, topic: Identifier) -> Self {
+        Self {
+            client,
+            stream,
+            topic,
+            partitions: None,
+            name: None,
+            start: Start::Next,
+            commit: Commit::Manual,
+            batch_size: 1000,
+            poll_interval: Duration::from_millis(100),
+            until_end: false,
+            verify: true,
+        }
+    }
+
+    /// Reads one partition. Default: all the topic has when the consumer is built.
+    pub fn partition(self, partition: u32) -> Self {
+        self.partitions([partition])
+    }
+
+    /// Reads these partitions. Default: all the topic has when the consumer is built.
+    pub fn partitions(mut self, partitions: impl IntoIterator<Item = u32>) -> Self {
+        self.partitions = Some(partitions.into_iter().collect());
+        self
+    }
+
+    /// Sets the name under which offsets are stored. Default: the consumer with the number 0.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets where to begin. Default: after the stored offset.
+    pub fn start(mut self, start: Start) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// Sets when to store offsets. Default: by hand.
+    pub fn commit(mut self, commit: Commit) -> Self {
+        self.commit = commit;
+        self
+    }
+
+    /// Sets the most messages to fetch at once. Default: 1,000.
+    pub fn batch_size(mut self, messages: u32) -> Self {
+        self.batch_size = messages.max(1);
+        self
+    }
+
+    /// Sets the longest pause between two polls of a partition that has nothing new; pauses grow up
+    /// to it from a millisecond. Default: 100 ms.
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.poll_interval = interval.max(Duration::from_millis(1));
+        self
+    }
+
+    /// Ends the stream at the messages that are the newest when the consumer is built. Default: waits
+    /// for more.
+    pub fn until_end(mut self) -> Self {
+        self.until_end = true;
+        self
+    }
+
+    /// Sets whether the checksum of every message is checked here too. Default: yes.
+    pub fn verify_checksums(mut self, verify: bool) -> Self {
+        self.verify = verify;
+        self
+    }
+
+    /// Finds where to begin and starts to fetch. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ConsumeError`].
+    pub async fn build(self) -> Result<Consumer, ConsumeError> {
+        crate::consumer::fetch::start(self).await
+    }
+}

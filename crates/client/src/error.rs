@@ -1,0 +1,309 @@
+//! What can go wrong between a program and the server, told as facts.
+//!
+//! Every message says what happened, to what, and what to do next. Errors are cheap to clone,
+//! because one lost connection is told to every request that was waiting on it.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ErrorCode;
+use crate::connection_string::ConnectionStringError;
+use crate::error::advice::advice;
+
+mod advice;
+
+/// A refusal by the server: it understood the request and said no.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerError {
+    number: u32,
+    operation: &'static str,
+    target: String,
+}
+
+impl ServerError {
+    pub(crate) fn new(number: u32, operation: &'static str, target: String) -> Self {
+        Self { number, operation, target }
+    }
+
+    /// The reason as a named code, or `None` when this version of the SDK does not know the number.
+    pub fn code(&self) -> Option<ErrorCode> {
+        ErrorCode::from_u32(self.number)
+    }
+
+    /// The number of the reason, as it was on the wire.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// What was asked for, for example `create topic`.
+    pub fn operation(&self) -> &'static str {
+        self.operation
+    }
+
+    /// What it was asked for, for example `orders in stream shop`; empty for the server as a whole.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// Whether the refusal is `code`.
+    pub fn is(&self, code: ErrorCode) -> bool {
+        self.number == code.as_u32()
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "could not {}", Deed(self.operation, &self.target))?;
+        match self.code() {
+            Some(code) => write!(f, ": {code} (error {})", self.number)?,
+            None => write!(f, ": the server answered with error {}", self.number)?,
+        }
+        match advice(self.number) {
+            Some(advice) => write!(f, "; {advice}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for ServerError {}
+
+/// Why a connection ended.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Loss {
+    /// The server closed the connection.
+    Closed,
+    /// The server said that it is shutting down.
+    ShuttingDown,
+    /// The network failed.
+    Network(Arc<io::Error>),
+    /// Nothing came from the server for this long although it owed an answer.
+    Silent(Duration),
+    /// The bytes that came are not those of a server that speaks this protocol.
+    Garbled(&'static str),
+    /// The client was dropped.
+    ClientDropped,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the server closed the connection"),
+            Self::ShuttingDown => f.write_str("the server is shutting down"),
+            Self::Network(error) => write!(f, "the network failed: {error}"),
+            Self::Silent(time) => {
+                write!(f, "the server was silent for {}", humantime::format_duration(*time))
+            }
+            Self::Garbled(what) => write!(f, "the reply makes no sense: {what}"),
+            Self::ClientDropped => f.write_str("the client was dropped"),
+        }
+    }
+}
+
+/// Why a request never left the client.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum NotSent {
+    /// The request timeout passed while it waited for a connection or for room in it.
+    TimedOut(Duration),
+    /// Reconnecting was given up, for this reason.
+    GaveUp(Box<ConnectError>),
+    /// The client was dropped.
+    ClientDropped,
+}
+
+impl fmt::Display for NotSent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut(after) => write!(
+                f,
+                "it could not be sent within {}: is the server up?",
+                humantime::format_duration(*after)
+            ),
+            Self::GaveUp(error) => write!(f, "there is no connection: {error}"),
+            Self::ClientDropped => f.write_str("the client was dropped"),
+        }
+    }
+}
+
+/// Why nobody knows what became of a request that was sent.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Fate {
+    /// The connection ended before the answer came.
+    Lost(Loss),
+    /// No answer came within the request timeout.
+    TimedOut(Duration),
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lost(loss) => loss.fmt(f),
+            Self::TimedOut(after) => {
+                write!(f, "no answer came within {}", humantime::format_duration(*after))
+            }
+        }
+    }
+}
+
+/// Why a request cannot be sent at all: the caller's mistake.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidRequest {
+    /// A name is empty, too long or otherwise not a name.
+    #[error("{what} is not valid: {reason}")]
+    Name {
+        /// Which argument it is.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The request is larger than a frame may be.
+    #[error("the request has {len} bytes, over the limit of {max}; send less at once")]
+    TooLarge {
+        /// Its size in bytes.
+        len: usize,
+        /// The largest allowed size in bytes.
+        max: usize,
+    },
+}
+
+/// The server does not know an extension of the protocol: it is a classic server or an old one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("this server does not support {what}; {instead}")]
+pub struct Unsupported {
+    /// What was asked for.
+    pub what: &'static str,
+    /// What can be done without it.
+    pub instead: &'static str,
+}
+
+/// Why a request has no result.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The server refused; nothing was changed.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The request was sent, the answer did not come: it may or may not have been carried out.
+    #[error(
+        "the outcome of the request to {} is unknown: {fate}; look before repeating it",
+        Deed(operation, target)
+    )]
+    Unknown {
+        /// What was asked for.
+        operation: &'static str,
+        /// What it was asked for.
+        target: String,
+        /// What happened instead of an answer.
+        fate: Fate,
+    },
+    /// The request never left the client; nothing was changed.
+    #[error("could not {}: {reason}", Deed(operation, target))]
+    NotSent {
+        /// What was asked for.
+        operation: &'static str,
+        /// What it was asked for.
+        target: String,
+        /// What kept it.
+        reason: NotSent,
+    },
+    /// The answer came, but it is not the answer to this request.
+    #[error("the server's answer to {operation} does not make sense: {reason}; is it a Galgo server?")]
+    Reply {
+        /// What was asked for.
+        operation: &'static str,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+    /// The server is too old for this.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+    /// The request is not valid; nothing was sent.
+    #[error(transparent)]
+    Invalid(#[from] InvalidRequest),
+}
+
+impl CallError {
+    /// The server's code, when the server refused.
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Server(error) => error.code(),
+            _ => None,
+        }
+    }
+
+    /// Whether the request was certainly not carried out.
+    pub fn is_certainly_not_done(&self) -> bool {
+        !matches!(self, Self::Unknown { .. } | Self::Reply { .. })
+    }
+
+    /// Whether the connection is at fault, not the request.
+    pub fn is_connection(&self) -> bool {
+        matches!(self, Self::Unknown { .. } | Self::NotSent { .. })
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The connection string is wrong.
+    #[error("the connection string is not valid: {0}")]
+    ConnectionString(#[from] ConnectionStringError),
+    /// The host name has no address, or nothing listens there.
+    #[error("cannot reach {address}: {source}; is the server running there?")]
+    Unreachable {
+        /// Host and port as they were given.
+        address: String,
+        /// What the operating system said.
+        source: Arc<io::Error>,
+    },
+    /// Connecting or logging in took longer than the connect timeout.
+    #[error(
+        "{address} did not answer within {}; check the address and the network",
+        humantime::format_duration(*after)
+    )]
+    TimedOut {
+        /// Host and port as they were given.
+        address: String,
+        /// The timeout.
+        after: Duration,
+    },
+    /// The connection ended before the login was answered.
+    #[error("{address} ended the connection during the login: {loss}")]
+    Lost {
+        /// Host and port as they were given.
+        address: String,
+        /// How it ended.
+        loss: Loss,
+    },
+    /// The server refused the login.
+    #[error(transparent)]
+    Login(#[from] ServerError),
+    /// The user name, password or token cannot be one.
+    #[error(transparent)]
+    Credentials(#[from] InvalidRequest),
+}
+
+impl ConnectError {
+    /// Whether trying again later may succeed without anybody changing the settings.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Lost { .. })
+    }
+}
+
+/// An operation and its target, as one phrase.
+pub(crate) struct Deed<'a>(pub(crate) &'a str, pub(crate) &'a str);
+
+impl fmt::Display for Deed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            "" => f.write_str(self.0),
+            target => write!(f, "{} {target}", self.0),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Consumer offsets: one method per command.
+//!
+//! A stored offset is the one of the last message a consumer has processed, not of the next.
+
+use galgo_wire::command::offsets::{
+    ConsumerOffsetInfo, DeleteConsumerOffset, GetConsumerOffset, StoreConsumerOffset,
+};
+use galgo_wire::consumer::Consumer as ConsumerIdentity;
+use galgo_wire::id::PartitionId;
+
+use crate::topics::path;
+use crate::{CallError, Client, Identifier};
+
+/// A partition and the consumer whose offset in it is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OffsetOf {
+    /// The stream.
+    pub stream: Identifier,
+    /// The topic.
+    pub topic: Identifier,
+    /// The partition.
+    pub partition: u32,
+    /// The consumer's name or number.
+    pub consumer: Identifier,
+}
+
+impl OffsetOf {
+    fn identity(&self) -> ConsumerIdentity {
+        ConsumerIdentity::consumer(self.consumer.clone())
+    }
+
+    fn target(&self) -> String {
+        format!(
+            "of consumer {} in partition {} of topic {}",
+            self.consumer,
+            self.partition,
+            path(&self.stream, &self.topic)
+        )
+    }
+}
+
+impl Client {
+    /// Returns the offset a consumer has stored, or `None` when it has stored none.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn get_offset(
+        &self,
+        of: &OffsetOf,
+    ) -> Result<Option<ConsumerOffsetInfo>, CallError> {
+        let command = GetConsumerOffset {
+            consumer: of.identity(),
+            stream: of.stream.clone(),
+            topic: of.topic.clone(),
+            partition: Some(PartitionId::new(of.partition)),
+        };
+        self.call(&command, "get offset", || of.target()).await
+    }
+
+    /// Stores `offset` as the last one a consumer has processed.
+    ///
+    /// # Errors
+    /// [`CallError`]; code `InvalidOffset` when the offset is beyond the end of the partition.
+    pub async fn store_offset(&self, of: &OffsetOf, offset: u64) -> Result<(), CallError> {
+        let command = StoreConsumerOffset {
+            consumer: of.identity(),
+            stream: of.stream.clone(),
+            topic: of.topic.clone(),
+            partition: Some(PartitionId::new(of.partition)),
+            offset,
+        };
+        self.call(&command, "store offset", || of.target()).await
+    }
+
+    /// Forgets the offset a consumer has stored.
+    ///
+    /// # Errors
+    /// [`CallError`]; code `ConsumerOffsetNotFound` when it has stored none.
+    pub async fn delete_offset(&self, of: &OffsetOf) -> Result<(), CallError> {
+        let command = DeleteConsumerOffset {
+            consumer: of.identity(),
+            stream: of.stream.clone(),
+            topic: of.topic.clone(),
+            partition: Some(PartitionId::new(of.partition)),
+        };
+        self.call(&command, "delete offset", || of.target()).await
+    }
+}

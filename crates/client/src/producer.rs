@@ -1,0 +1,127 @@
+//! The producer: batches messages and keeps several batches in flight.
+//!
+//! INV-LANE: messages of one partition are written in the order they were accepted.
+//! INV-BOUND: what was accepted and is not acknowledged is bounded by bytes; `send` waits for room.
+
+mod batcher;
+mod builder;
+mod partitioner;
+mod receipt;
+mod send;
+
+pub use crate::producer::builder::{PartitionBy, ProducerBuilder, SendRetry};
+pub use crate::producer::receipt::{FlushError, ProduceError, Receipt};
+
+use std::sync::Arc;
+
+use crate::Message;
+use crate::producer::send::Shared;
+
+/// Sends messages to one topic, in batches, several of them in flight.
+///
+/// Cheap to clone; all clones fill the same batches. Messages of one partition arrive in the order
+/// `send` accepted them. With [`SendRetry::AtLeastOnce`], the default, a batch whose acknowledgement
+/// got lost with the connection is sent again, so its messages may be stored twice.
+///
+/// ```no_run
+/// # async fn run(client: galgo::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// use galgo::Message;
+///
+/// let producer = client.producer(&"shop".parse()?, &"orders".parse()?).build().await?;
+/// for number in 0..10_000 {
+///     // Waits only when the buffer is full.
+///     producer.send_keyed(format!("customer-{}", number % 7), Message::new("tea")).await?;
+/// }
+/// producer.close().await?; // everything is acknowledged, or this is an error
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Producer {
+    shared: Arc<Shared>,
+}
+
+impl Producer {
+    /// Takes `message` into the buffer; waits while the buffer is full.
+    ///
+    /// # Errors
+    /// [`ProduceError`]; the message was not taken.
+    pub async fn send(&self, message: Message) -> Result<(), ProduceError> {
+        self.shared.accept(None, message, false).await.map(drop)
+    }
+
+    /// As [`Producer::send`], to the partition of `key`: messages of a key keep their order.
+    ///
+    /// # Errors
+    /// [`ProduceError`]; the message was not taken.
+    pub async fn send_keyed(
+        &self,
+        key: impl AsRef<[u8]>,
+        message: Message,
+    ) -> Result<(), ProduceError> {
+        self.shared.accept(Some(key.as_ref()), message, false).await.map(drop)
+    }
+
+    /// As [`Producer::send`], and returns what resolves when the message is acknowledged.
+    ///
+    /// # Errors
+    /// [`ProduceError`]; the message was not taken.
+    pub async fn send_with_receipt(&self, message: Message) -> Result<Receipt, ProduceError> {
+        self.shared.accept_tracked(None, message).await
+    }
+
+    /// As [`Producer::send_keyed`], and returns what resolves when the message is acknowledged.
+    ///
+    /// # Errors
+    /// [`ProduceError`]; the message was not taken.
+    pub async fn send_keyed_with_receipt(
+        &self,
+        key: impl AsRef<[u8]>,
+        message: Message,
+    ) -> Result<Receipt, ProduceError> {
+        self.shared.accept_tracked(Some(key.as_ref()), message).await
+    }
+
+    /// Sends `message` and waits until it is acknowledged.
+    ///
+    /// # Errors
+    /// [`ProduceError`].
+    pub async fn send_and_confirm(&self, message: Message) -> Result<(), ProduceError> {
+        self.send_with_receipt(message).await?.await
+    }
+
+    /// Sends what is buffered and waits until everything accepted so far is settled.
+    ///
+    /// # Errors
+    /// [`FlushError`]: how many messages were not acknowledged since the last flush, and why.
+    pub async fn flush(&self) -> Result<(), FlushError> {
+        self.shared.flush().await
+    }
+
+    /// Stops taking messages, and flushes.
+    ///
+    /// # Errors
+    /// [`FlushError`], as [`Producer::flush`].
+    pub async fn close(&self) -> Result<(), FlushError> {
+        self.shared.close().await
+    }
+
+    /// How many messages have been acknowledged.
+    pub fn acknowledged(&self) -> u64 {
+        self.shared.acknowledged()
+    }
+
+    /// How many messages have been accepted and are not settled yet.
+    pub fn pending(&self) -> u64 {
+        self.shared.pending()
+    }
+}
+
+impl std::fmt::Debug for Producer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Producer")
+            .field("acknowledged", &self.acknowledged())
+            .field("pending", &self.pending())
+            .finish_non_exhaustive()
+    }
+}

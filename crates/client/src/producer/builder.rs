@@ -1,0 +1,124 @@
+//! The settings of a producer.
+
+use std::time::Duration;
+
+use crate::producer::Producer;
+use crate::{Client, Identifier, ProduceError};
+
+/// Which partition a message goes to, unless it is sent with a key of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PartitionBy {
+    /// The server spreads batches over the partitions.
+    Balance,
+    /// All messages to the partition of this key.
+    Key(Vec<u8>),
+    /// All messages to this partition.
+    Id(u32),
+}
+
+/// What a producer does with a batch that was sent and not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SendRetry {
+    /// Sends it again, in order: every message arrives, some may arrive twice.
+    AtLeastOnce,
+    /// Gives up: no message arrives twice, some may not arrive. Their receipts and `flush` fail.
+    AtMostOnce,
+}
+
+/// Settings of a producer; every one has a default.
+///
+/// Made by [`Client::producer`](crate::Client::producer).
+#[derive(Debug, Clone)]
+pub struct ProducerBuilder {
+    pub(crate) client: Client,
+    pub(crate) stream: Identifier,
+    pub(crate) topic: Identifier,
+    pub(crate) partition_by: PartitionBy,
+    pub(crate) batch_messages: u32,
+    pub(crate) batch_bytes: usize,
+    pub(crate) buffer_bytes: usize,
+    pub(crate) linger: Duration,
+    pub(crate) max_in_flight: usize,
+    pub(crate) retry: SendRetry,
+    pub(crate) delivery_timeout: Duration,
+}
+
+impl ProducerBuilder {
+    pub(crate) fn new(client: Client, stream: Identifier, topic: Identifier) -> Self {
+        Self {
+            client,
+            stream,
+            topic,
+            partition_by: PartitionBy::Balance,
+            batch_messages: 1000,
+            batch_bytes: 1 << 20,
+            buffer_bytes: 32 << 20,
+            linger: Duration::from_millis(1),
+            max_in_flight: 8,
+            retry: SendRetry::AtLeastOnce,
+            delivery_timeout: Duration::from_secs(120),
+        }
+    }
+
+    /// Sets the partition messages go to. Default: balanced by the server.
+    pub fn partition_by(mut self, by: PartitionBy) -> Self {
+        self.partition_by = by;
+        self
+    }
+
+    /// Sets how many messages fill a batch. Default: 1,000.
+    pub fn batch_messages(mut self, messages: u32) -> Self {
+        self.batch_messages = messages.max(1);
+        self
+    }
+
+    /// Sets how many bytes fill a batch; a larger message makes a batch of its own. Default: 1 MiB.
+    pub fn batch_bytes(mut self, bytes: usize) -> Self {
+        self.batch_bytes = bytes.clamp(1, BATCH_BYTES_MAX);
+        self
+    }
+
+    /// Sets how many bytes may be accepted and not acknowledged. Default: 32 MiB.
+    pub fn buffer_bytes(mut self, bytes: usize) -> Self {
+        self.buffer_bytes = bytes.clamp(1, u32::MAX as usize);
+        self
+    }
+
+    /// Sets how long a batch waits to fill. Default: 1 ms.
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.linger = linger;
+        self
+    }
+
+    /// Sets how many batches may be in flight. Default: 8.
+    pub fn max_in_flight(mut self, batches: usize) -> Self {
+        self.max_in_flight = batches.max(1);
+        self
+    }
+
+    /// Sets what to do with a batch that was sent and not answered. Default: at least once.
+    pub fn retry(mut self, retry: SendRetry) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Sets how long a message may take from being accepted to being acknowledged, retries and
+    /// reconnects included. Default: 2 minutes.
+    pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
+        self.delivery_timeout = timeout;
+        self
+    }
+
+    /// Starts the producer. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ProduceError::Lookup`]: the topic does not exist or could not be looked up.
+    pub async fn build(self) -> Result<Producer, ProduceError> {
+        Producer::start(self).await
+    }
+}
+
+/// Largest batch that can be set.
+const BATCH_BYTES_MAX: usize = 64 << 20;

@@ -1,0 +1,58 @@
+//! The server as a whole: one method per command.
+
+use galgo_wire::command::system::{
+    ClientDetails, ClientInfo, ClusterMetadata, GetClient, GetClients, GetClusterMetadata, GetMe,
+    GetStats, Ping, Stats,
+};
+
+use crate::{CallError, Client};
+
+impl Client {
+    /// Asks the server for a sign of life.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn ping(&self) -> Result<(), CallError> {
+        self.call(&Ping, "ping", String::new).await
+    }
+
+    /// Returns the server's counters.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn stats(&self) -> Result<Stats, CallError> {
+        self.call(&GetStats, "get statistics", String::new).await
+    }
+
+    /// Returns what the server knows about this connection.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn me(&self) -> Result<ClientDetails, CallError> {
+        self.call(&GetMe, "get own client", String::new).await
+    }
+
+    /// Lists all connections of the server.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn clients(&self) -> Result<Vec<ClientInfo>, CallError> {
+        self.call(&GetClients, "list clients", String::new).await
+    }
+
+    /// Returns one connection of the server, or `None` when there is no such client.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn client_info(&self, client_id: u32) -> Result<Option<ClientDetails>, CallError> {
+        self.call(&GetClient { client_id }, "get client", || client_id.to_string()).await
+    }
+
+    /// Returns the nodes of the cluster.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn cluster(&self) -> Result<ClusterMetadata, CallError> {
+        self.call(&GetClusterMetadata, "get cluster metadata", String::new).await
+    }
+}
