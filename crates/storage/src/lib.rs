@@ -1,1 +1,34 @@
-//! Placeholder header, replaced as the crate grows.
+//! How Galgo keeps bytes on disk. Synchronous, and of the protocol it knows ids and messages only.
+//!
+//! Everything goes through [`disk::Disk`], so that crash tests run the same code on a simulated disk
+//! that loses, tears and reorders whatever was not synced.
+//!
+//! | module | what it keeps |
+//! |---|---|
+//! | [`data_dir`] | the lock, the identity and the names of everything in the data directory |
+//! | [`metadata_log`] | metadata commands, with snapshots |
+//! | [`journal`] | small writes of many partitions, made durable by one sync |
+//! | [`checkpoint`] | what is durable in a shard's logs, so that its journal may forget it |
+//! | [`file_cache`] | a bounded number of open files |
+//! | [`replace_file`] | replacing a small file as a whole |
+//!
+//! `docs/format.md` describes every byte.
+
+#![deny(clippy::indexing_slicing)]
+#![cfg_attr(
+    test,
+    expect(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        reason = "a test that fails by a panic has done its work"
+    )
+)]
+
+pub mod checkpoint;
+pub mod data_dir;
+pub mod disk;
+pub mod file_cache;
+pub mod journal;
+pub mod metadata_log;
+pub mod replace_file;

@@ -1,0 +1,65 @@
+//! The checkpoint of a shard: what is durable in its logs, so that its journal may forget it.
+//!
+//! INV-CHECKPOINT: everything the journal holds up to `lsn` is durable in the logs as described here
+//! before the checkpoint is saved; the journal recycles nothing above the last saved checkpoint.
+//! INV-TWO: the checkpoint before the last stays on disk until the next one is durable.
+
+use std::collections::BTreeMap;
+
+use galgo_wire::id::{Offset, PartitionUid, Timestamp};
+
+use crate::journal::Lsn;
+
+/// State of one shard at a place in its journal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ShardCheckpoint {
+    /// The last journal record that needs no replay.
+    pub lsn: Lsn,
+    /// The logs of the shard's partitions.
+    pub logs: BTreeMap<PartitionUid, LogCheckpoint>,
+    /// Stored consumer offsets: partition, kind of consumer (1 consumer, 2 group), consumer id,
+    /// offset.
+    pub offsets: Vec<(PartitionUid, u8, u32, Offset)>,
+}
+
+/// What is durable of one partition's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogCheckpoint {
+    /// The oldest offset that may be read; retention moves it.
+    pub start: Offset,
+    /// Segments that never change again, oldest first.
+    pub sealed: Vec<SealedSegment>,
+    /// The segment being written; `None` before the first append.
+    pub active: Option<ActiveSegment>,
+}
+
+/// A segment that never changes again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedSegment {
+    /// Offset of the first message.
+    pub base: Offset,
+    /// Offset after the last message.
+    pub end: Offset,
+    /// Length of the `.log` file.
+    pub bytes: u64,
+    /// Checksum over the checksums of its messages.
+    pub checksum: u64,
+    /// Timestamp of the last message.
+    pub last_timestamp: Timestamp,
+}
+
+/// The durable part of the segment being written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActiveSegment {
+    /// Offset of the first message.
+    pub base: Offset,
+    /// Bytes of the `.log` file known to be durable.
+    pub durable_bytes: u64,
+    /// Offset after the last durable message.
+    pub durable_end: Offset,
+    /// Timestamp of the last durable message.
+    pub last_timestamp: Timestamp,
+    /// The running checksum at `durable_end`, when it can be resumed from one word; without it the
+    /// headers of the segment are read again before it is sealed.
+    pub running_checksum: Option<u64>,
+}

@@ -1,0 +1,190 @@
+//! The seam between Galgo and the disk: what the storage engine asks of files and directories.
+//!
+//! Two implementations exist: [`RealDisk`] and, with the feature `sim`, `SimDisk`, which loses,
+//! tears and reorders what was not synced.
+//!
+//! INV-SYNC: bytes are durable only after [`DiskFile::sync_data`] returned `Ok`; a failed sync makes
+//! nothing durable and is never retried to get an `Ok`.
+//! INV-DIRSYNC: a created, renamed or removed name is durable only after [`Disk::sync_dir`] of the
+//! directory that holds it.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+mod file;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
+
+pub use file::RealDisk;
+#[cfg(any(test, feature = "sim"))]
+pub use sim::SimDisk;
+
+/// How a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// For reading; the file must exist.
+    Read,
+    /// For reading and writing; the file must exist.
+    ReadWrite,
+    /// For reading and writing; made when missing, kept as it is otherwise.
+    Create,
+    /// For reading and writing; an existing file is an error (`AlreadyExists`).
+    CreateNew,
+}
+
+/// One name in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirEntry {
+    /// The name, without its directory.
+    pub name: String,
+    /// Bytes in the file; 0 for a directory.
+    pub len: u64,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+}
+
+/// A file system, real or simulated.
+pub trait Disk: Send + Sync + 'static {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// Those of the system: `NotFound`, `AlreadyExists`, `PermissionDenied`, `StorageFull`, ...
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Makes a directory and its missing parents. Durable only when each parent is synced; see
+    /// [`create_dir_synced`].
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes a file's name; open handles stay usable.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes a directory and everything in it.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
+
+    /// Gives a file or directory another name, atomically replacing a file of that name.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Makes the names in a directory durable.
+    ///
+    /// # Errors
+    /// Those of the system; the names may or may not be durable then.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Lists a directory, sorted by name. Names that are not UTF-8 are left out.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
+
+    /// Whether a file or directory of this name exists.
+    ///
+    /// # Errors
+    /// Those of the system, when it cannot tell.
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+}
+
+/// An open file. All positions are bytes from the start; there is no cursor.
+pub trait DiskFile: Send + Sync {
+    /// Reads until `buffer` is full or the file ends; returns the bytes read.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
+
+    /// Writes all of `bytes`, growing the file when it ends before.
+    ///
+    /// # Errors
+    /// Those of the system; any part of `bytes` may have been written.
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()>;
+
+    /// Writes all slices one after the other, as one write where the system can.
+    ///
+    /// # Errors
+    /// Those of the system; any part may have been written.
+    fn write_vectored_at(&self, slices: &[&[u8]], position: u64) -> io::Result<()>;
+
+    /// Makes the bytes and the length durable.
+    ///
+    /// # Errors
+    /// Those of the system. INV-SYNC: the caller treats everything since the last successful sync
+    /// as lost, whatever a later sync answers.
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// The length of the file.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether the file has no bytes.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn is_empty(&self) -> io::Result<bool> {
+        self.len().map(|len| len == 0)
+    }
+
+    /// Cuts the file, or grows it with zeros.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Whether the whole range is in the page cache, told without I/O; `false` when not known.
+    fn cached(&self, position: u64, len: u64) -> bool;
+
+    /// The file descriptor, for `sendfile`; `None` when there is none.
+    fn as_fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Tells the system that the range will not be read again soon. A hint: does nothing by default.
+    fn drop_cache(&self, position: u64, len: u64) {
+        let _ = (position, len);
+    }
+
+    /// Fills `buffer` from the file.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the file ends before; else those of the system.
+    fn read_exact_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
+        if self.read_at(buffer, position)? == buffer.len() {
+            return Ok(());
+        }
+        Err(io::Error::from(io::ErrorKind::UnexpectedEof))
+    }
+}
+
+/// Makes a directory and its missing parents, each durable in its own parent.
+///
+/// # Errors
+/// Those of the disk.
+pub fn create_dir_synced(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    let mut missing = Vec::new();
+    let mut next = Some(path);
+    while let Some(dir) = next.filter(|dir| !dir.as_os_str().is_empty()) {
+        if disk.exists(dir)? {
+            break;
+        }
+        missing.push(dir);
+        next = dir.parent();
+    }
+    disk.create_dir_all(path)?;
+    for dir in missing.iter().rev() {
+        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+        disk.sync_dir(parent.unwrap_or(Path::new(".")))?;
+    }
+    Ok(())
+}

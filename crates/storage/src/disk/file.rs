@@ -1,0 +1,223 @@
+//! The real disk: files through positioned system calls.
+//!
+//! Nothing here keeps state: every call is one system call, repeated when it was interrupted or did
+//! only a part.
+
+#![expect(unsafe_code, reason = "cachestat(2) and sysconf(3) have no safe wrapper")]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use super::{DirEntry, Disk, DiskFile, OpenMode};
+
+/// Slices given to one `pwritev`; the kernel takes 1024, our callers have a handful.
+const SLICES_PER_WRITE_MAX: usize = 64;
+
+/// The file system of this machine.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct RealDisk;
+
+impl RealDisk {
+    /// The file system of this machine.
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+impl Disk for RealDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        match mode {
+            OpenMode::Read => &mut options,
+            OpenMode::ReadWrite => options.write(true),
+            OpenMode::Create => options.write(true).create(true).truncate(false),
+            OpenMode::CreateNew => options.write(true).create_new(true),
+        };
+        Ok(Arc::new(RealFile { file: options.open(path)? }))
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir_all(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let metadata = entry.metadata()?;
+            let is_dir = metadata.is_dir();
+            entries.push(DirEntry { name, len: if is_dir { 0 } else { metadata.len() }, is_dir });
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        fs::exists(path)
+    }
+}
+
+struct RealFile {
+    file: File,
+}
+
+impl DiskFile for RealFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match rustix::io::pread(&self.file, rest, position + done as u64) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        let mut done = 0;
+        while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
+            match rustix::io::pwrite(&self.file, rest, position + done as u64) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => done += count,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn write_vectored_at(&self, slices: &[&[u8]], position: u64) -> io::Result<()> {
+        let mut position = position;
+        for group in slices.chunks(SLICES_PER_WRITE_MAX) {
+            let mut buffers: Vec<IoSlice<'_>> = group.iter().map(|s| IoSlice::new(s)).collect();
+            let mut rest = buffers.as_mut_slice();
+            // Takes empty slices off the front, so that a write of nothing is not tried.
+            IoSlice::advance_slices(&mut rest, 0);
+            while !rest.is_empty() {
+                match rustix::io::pwritev(&self.file, rest, position) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(count) => {
+                        position += count as u64;
+                        IoSlice::advance_slices(&mut rest, count);
+                    }
+                    Err(Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn cached(&self, position: u64, len: u64) -> bool {
+        cached(&self.file, position, len)
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.file.as_fd())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn drop_cache(&self, position: u64, len: u64) {
+        let len = std::num::NonZeroU64::new(len);
+        // A hint: an error only means that the pages stay.
+        let _ = rustix::fs::fadvise(&self.file, position, len, rustix::fs::Advice::DontNeed);
+    }
+}
+
+/// Asks the kernel, without I/O, whether every page of the range is in the page cache.
+///
+/// `cachestat(2)` is there from Linux 6.5 and may be refused by a container's profile: then the
+/// answer is `false`, and the caller reads and verifies instead of trusting the cache.
+#[cfg(target_os = "linux")]
+fn cached(file: &File, position: u64, len: u64) -> bool {
+    #[repr(C)]
+    struct Range {
+        position: u64,
+        len: u64,
+    }
+    #[repr(C)]
+    #[derive(Default)]
+    struct Counts {
+        cached: u64,
+        dirty: u64,
+        writeback: u64,
+        evicted: u64,
+        recently_evicted: u64,
+    }
+    const SYS_CACHESTAT: libc::c_long = 451;
+
+    let Some(end) = position.checked_add(len) else { return false };
+    if len == 0 {
+        // To the kernel a length of 0 means "to the end of the file".
+        return true;
+    }
+    let range = Range { position, len };
+    let mut counts = Counts::default();
+    // SAFETY: both pointers are to live values of the layout cachestat(2) documents, and the
+    // descriptor is open as long as `file` is borrowed.
+    let result = unsafe {
+        libc::syscall(
+            SYS_CACHESTAT,
+            file.as_raw_fd(),
+            &raw const range,
+            &raw mut counts,
+            0 as libc::c_uint,
+        )
+    };
+    let page = page_bytes();
+    let pages = (end - 1) / page - position / page + 1;
+    result == 0 && counts.cached >= pages
+}
+
+#[cfg(not(target_os = "linux"))]
+fn cached(_file: &File, _position: u64, _len: u64) -> bool {
+    false
+}
+
+#[cfg(target_os = "linux")]
+fn page_bytes() -> u64 {
+    use std::sync::OnceLock;
+    static PAGE_BYTES: OnceLock<u64> = OnceLock::new();
+    *PAGE_BYTES.get_or_init(|| {
+        // SAFETY: sysconf takes no pointers and touches no memory of ours.
+        let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        u64::try_from(bytes).ok().filter(|bytes| *bytes > 0).unwrap_or(4096)
+    })
+}

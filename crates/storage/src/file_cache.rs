@@ -1,0 +1,286 @@
+//! A bounded number of open files, whatever the number of segments.
+//!
+//! A [`FileHandle`] names a file for as long as its owner wants; the descriptor behind it comes and
+//! goes. A hit costs one uncontended read lock; only opening takes the cache's own lock.
+//!
+//! INV-WRITER: whoever writes holds the file from [`FileHandle::get`] until after
+//! [`FileHandle::mark_dirty`]. A file that somebody holds is never closed by the cache, so a write is
+//! never separated from its mark.
+//! INV-UNSYNCED: a dirty file is closed only after a successful sync. A failed sync stays with the
+//! handle: every later [`FileHandle::sync`] of it fails.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::disk::{Disk, DiskFile, OpenMode};
+
+/// Keeps at most `capacity` files open that nobody is using at the moment.
+pub struct FileCache {
+    disk: Arc<dyn Disk>,
+    capacity: usize,
+    open: Arc<AtomicUsize>,
+    /// Slots in the order they were opened; the clock hand is the front.
+    ring: Mutex<VecDeque<Weak<Slot>>>,
+}
+
+impl FileCache {
+    /// A cache of at most `capacity` (at least 1) open files.
+    ///
+    /// Files in use at the moment come on top: their holders keep them open.
+    pub fn new(disk: Arc<dyn Disk>, capacity: usize) -> Arc<Self> {
+        Arc::new(Self {
+            disk,
+            capacity: capacity.max(1),
+            open: Arc::new(AtomicUsize::new(0)),
+            ring: Mutex::new(VecDeque::new()),
+        })
+    }
+
+    /// A handle for a file, not opened before it is used. Two handles of one path are independent.
+    ///
+    /// After the first opening of [`OpenMode::CreateNew`] or [`OpenMode::Create`] the file is
+    /// reopened, never made again.
+    pub fn handle(self: &Arc<Self>, path: PathBuf, mode: OpenMode) -> FileHandle {
+        FileHandle {
+            slot: Arc::new(Slot {
+                cache: Arc::clone(self),
+                open_files: Arc::clone(&self.open),
+                path,
+                mode,
+                created: AtomicBool::new(false),
+                file: RwLock::new(None),
+                used: AtomicBool::new(false),
+                dirty: AtomicBool::new(false),
+                failed: Mutex::new(None),
+            }),
+        }
+    }
+
+    /// Files open at the moment on behalf of handles.
+    pub fn open_files(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// The disk the files are on.
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    /// Closes files until there is room for one more; clean ones first, as closing them is free.
+    fn make_room(&self) {
+        let mut ring = self.ring.lock();
+        ring.retain(|slot| slot.strong_count() > 0);
+        for sync_dirty in [false, true] {
+            // Two turns: the first takes the mark of use off, the second finds it off.
+            for _ in 0..ring.len() * 2 {
+                if self.open.load(Ordering::Relaxed) < self.capacity {
+                    return;
+                }
+                let Some(weak) = ring.pop_front() else { return };
+                let Some(slot) = weak.upgrade() else { continue };
+                if !slot.close_if_idle(sync_dirty) {
+                    ring.push_back(weak);
+                }
+            }
+        }
+    }
+}
+
+struct Slot {
+    cache: Arc<FileCache>,
+    open_files: Arc<AtomicUsize>,
+    path: PathBuf,
+    mode: OpenMode,
+    created: AtomicBool,
+    file: RwLock<Option<Arc<dyn DiskFile>>>,
+    /// Set by every use, taken off by the passing clock hand.
+    used: AtomicBool,
+    dirty: AtomicBool,
+    failed: Mutex<Option<SyncFailure>>,
+}
+
+/// What is kept of a failed sync, as an `io::Error` cannot be cloned.
+#[derive(Clone, Copy)]
+struct SyncFailure {
+    kind: io::ErrorKind,
+    os: Option<i32>,
+}
+
+impl SyncFailure {
+    fn of(error: &io::Error) -> Self {
+        Self { kind: error.kind(), os: error.raw_os_error() }
+    }
+
+    fn to_error(self) -> io::Error {
+        self.os.map_or_else(|| self.kind.into(), io::Error::from_raw_os_error)
+    }
+}
+
+impl Slot {
+    fn open(self: &Arc<Self>) -> io::Result<Arc<dyn DiskFile>> {
+        self.cache.make_room();
+        let mut file = self.file.write();
+        if let Some(file) = file.as_ref() {
+            return Ok(Arc::clone(file));
+        }
+        let mode = match self.mode {
+            OpenMode::Read => OpenMode::Read,
+            _ if self.created.load(Ordering::Acquire) => OpenMode::ReadWrite,
+            mode => mode,
+        };
+        let opened = self.cache.disk.open(&self.path, mode)?;
+        self.created.store(true, Ordering::Release);
+        self.used.store(true, Ordering::Relaxed);
+        *file = Some(Arc::clone(&opened));
+        self.open_files.fetch_add(1, Ordering::Relaxed);
+        // Given up before the ring is taken: `make_room` takes the ring first, then slots.
+        drop(file);
+        self.cache.ring.lock().push_back(Arc::downgrade(self));
+        Ok(opened)
+    }
+
+    /// Closes the file unless it was used lately, is held by somebody, or is dirty and may not be
+    /// synced now. Answers whether the slot needs no place in the ring anymore.
+    fn close_if_idle(&self, sync_dirty: bool) -> bool {
+        if self.used.swap(false, Ordering::Relaxed) {
+            return false;
+        }
+        let Some(mut file) = self.file.try_write() else { return false };
+        let Some(open) = file.as_ref() else { return true };
+        // With the write lock held nobody can take another reference, so a count of 1 stays 1.
+        if Arc::strong_count(open) > 1 {
+            return false;
+        }
+        if self.dirty.load(Ordering::Acquire) {
+            if !sync_dirty {
+                return false;
+            }
+            // INV-UNSYNCED: the kernel reports a failed writeback once, to a descriptor that is
+            // still open; closed unsynced, the next sync would be told that all is well.
+            if let Err(error) = open.sync_data() {
+                tracing::error!(path = %self.path.display(), %error, "file not synced");
+                self.failed.lock().get_or_insert(SyncFailure::of(&error));
+            }
+            self.dirty.store(false, Ordering::Release);
+        }
+        *file = None;
+        self.open_files.fetch_sub(1, Ordering::Relaxed);
+        true
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if self.file.get_mut().take().is_some() {
+            self.open_files.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A file of a [`FileCache`]; clones share it. Dropping the last one closes the file, unsynced.
+#[derive(Clone)]
+pub struct FileHandle {
+    slot: Arc<Slot>,
+}
+
+impl FileHandle {
+    /// The open file, reopened when the cache had closed it.
+    ///
+    /// # Errors
+    /// Those of [`Disk::open`].
+    pub fn get(&self) -> io::Result<Arc<dyn DiskFile>> {
+        let file = self.slot.file.read();
+        if let Some(file) = file.as_ref() {
+            if !self.slot.used.load(Ordering::Relaxed) {
+                self.slot.used.store(true, Ordering::Relaxed);
+            }
+            return Ok(Arc::clone(file));
+        }
+        drop(file);
+        self.slot.open()
+    }
+
+    /// Tells that the file was written; called before the writer lets go of the file (INV-WRITER).
+    pub fn mark_dirty(&self) {
+        self.slot.dirty.store(true, Ordering::Release);
+    }
+
+    /// Whether there are writes that no sync covered yet.
+    pub fn is_dirty(&self) -> bool {
+        self.slot.dirty.load(Ordering::Acquire)
+    }
+
+    /// Makes durable what was written before the call, whether marked or not.
+    ///
+    /// # Errors
+    /// Those of the disk; and once a sync of this handle failed, here or when the cache closed the
+    /// file, every later one (INV-UNSYNCED).
+    pub fn sync(&self) -> io::Result<()> {
+        self.refuse_after_failure()?;
+        let file = self.get()?;
+        // Taken off first: a write during the sync marks the file dirty again.
+        self.slot.dirty.store(false, Ordering::Release);
+        if let Err(error) = file.sync_data() {
+            self.slot.failed.lock().get_or_insert(SyncFailure::of(&error));
+            return Err(error);
+        }
+        // Another thread's sync, or the cache's, may have been the one to be told of a failure.
+        self.refuse_after_failure()
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.slot.path
+    }
+
+    /// The length of the file.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn len(&self) -> io::Result<u64> {
+        self.get()?.len()
+    }
+
+    /// Whether the file has no bytes.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn is_empty(&self) -> io::Result<bool> {
+        self.get()?.is_empty()
+    }
+
+    /// Lets go of the descriptor without a sync, for a file that is being removed.
+    pub fn close(&self) {
+        if self.slot.file.write().take().is_some() {
+            self.slot.open_files.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.slot.dirty.store(false, Ordering::Release);
+    }
+
+    fn refuse_after_failure(&self) -> io::Result<()> {
+        match *self.slot.failed.lock() {
+            Some(failure) => Err(failure.to_error()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Debug for FileCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileCache").field("capacity", &self.capacity).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for FileHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileHandle").field("path", &self.slot.path).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! The journal: the one place that is synced when small writes of many partitions become durable.
+//!
+//! A commit is one frame of opaque bytes with the next log sequence number ([`Lsn`]). The broker puts
+//! everything staged since the last round into one bundle, commits it, and publishes.
+//!
+//! INV-LSN: frames have consecutive numbers from 1; a number that was durable is never given twice.
+//! INV-FENCE: after a failed write or sync nothing is committed anymore; the journal is reopened.
+//! INV-STALE: what a file held before it was recycled, or beyond a torn frame, never reads as a frame
+//! of the present.
+//! INV-LOUD: a frame known to have been durable and no longer readable is reported, never skipped in
+//! silence.
+
+use std::fmt;
+use std::io;
+use std::ops::{ControlFlow, RangeInclusive};
+use std::path::PathBuf;
+
+/// Number of a frame in a journal. The first is 1; [`Lsn::ZERO`] is "before the first".
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lsn(u64);
+
+impl Lsn {
+    /// Before the first frame.
+    pub const ZERO: Self = Self(0);
+
+    /// The frame of this number.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The frame after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Lsn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What one round of group commit writes.
+#[derive(Debug, Clone, Copy)]
+pub struct Bundle<'a> {
+    /// Opaque bytes, at most [`Journal::payload_bytes_max`].
+    pub payload: &'a [u8],
+    /// Whether the bundle must survive power loss when `commit` returns; otherwise it survives the
+    /// death of the process.
+    pub sync: bool,
+}
+
+/// What a [`Journal::read`] saw.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReadReport {
+    /// The last frame visited, or the one before `from`.
+    pub last: Lsn,
+    /// Frames visited.
+    pub frames: u64,
+    /// Frames that had been durable and cannot be read anymore (INV-LOUD).
+    pub damaged: Vec<RangeInclusive<u64>>,
+    /// Whether something after the last frame was left out: the remains of writes that were never
+    /// acknowledged as durable.
+    pub torn_tail: bool,
+}
+
+/// Space a journal takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JournalUsage {
+    /// Files that hold frames after the last checkpoint.
+    pub files_in_use: u32,
+    /// Files there may be.
+    pub files_max: u32,
+}
+
+/// Why a journal did not take or give something.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Caller's mistake: split the bundle.
+    #[error("bundle has {len} bytes, over the journal's limit of {max}")]
+    TooLarge {
+        /// Bytes in the bundle.
+        len: u64,
+        /// Bytes a bundle may have.
+        max: u64,
+    },
+    /// Every file holds frames after the last checkpoint; a checkpoint makes room.
+    #[error("all {files} journal files are in use until the next checkpoint")]
+    Full {
+        /// Files in use.
+        files: u32,
+    },
+    /// INV-FENCE: an earlier write or sync failed.
+    #[error("the journal takes no writes since one failed; reopen it to learn what is durable")]
+    Fenced,
+    /// The disk's: the journal takes no writes anymore when it happened in a commit.
+    #[error("journal file {}", path.display())]
+    Disk {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the disk said.
+        source: io::Error,
+    },
+}
+
+/// An ordered, durable sequence of bundles.
+pub trait Journal: Send + Sync {
+    /// Writes a bundle after all earlier ones and returns its number.
+    ///
+    /// With `sync`, this bundle and all before it survive power loss when the call returns.
+    ///
+    /// # Errors
+    /// [`JournalError::TooLarge`] and [`JournalError::Full`]: nothing was written, the journal goes
+    /// on. [`JournalError::Disk`] and [`JournalError::Fenced`]: whether the bundle is durable is known
+    /// only after reopening; no later commit succeeds.
+    fn commit(&self, bundle: &Bundle<'_>) -> Result<Lsn, JournalError>;
+
+    /// Visits all frames from `from` on, in order, until `visit` breaks.
+    ///
+    /// Meant for start-up, before frames from `from` on are checkpointed.
+    ///
+    /// # Errors
+    /// [`JournalError::Disk`] when a file cannot be read at all.
+    fn read(
+        &self,
+        from: Lsn,
+        visit: &mut dyn FnMut(Lsn, &[u8]) -> ControlFlow<()>,
+    ) -> Result<ReadReport, JournalError>;
+
+    /// Tells that frames up to `upto` are not needed anymore, so that their space is used again.
+    ///
+    /// # Errors
+    /// [`JournalError::Disk`].
+    fn checkpoint(&self, upto: Lsn) -> Result<(), JournalError>;
+
+    /// The number of the last frame.
+    fn last(&self) -> Lsn;
+
+    /// Whether a checkpoint would free space now.
+    fn needs_checkpoint(&self) -> bool;
+
+    /// Gets space ready for when the present file is full, so that no commit waits for it. For a
+    /// background thread, about once a second; cheap when there is nothing to do.
+    ///
+    /// # Errors
+    /// [`JournalError::Disk`]: nothing is lost, commits try themselves.
+    fn prepare_next(&self) -> Result<(), JournalError>;
+
+    /// Largest payload of one bundle.
+    fn payload_bytes_max(&self) -> u64;
+
+    /// Space in use.
+    fn usage(&self) -> JournalUsage;
+}
+
+mod local;
+
+pub use local::{JournalOptions, LocalJournal, OpenJournalError};
