@@ -1,1 +1,54 @@
-//! Placeholder header, replaced as the crate grows.
+//! The Galgo server process: configuration, telemetry, sockets and an orderly stop.
+//!
+//! [`run`] is the whole server as the `galgo` binary uses it; [`Server`] is the same server embedded in
+//! another program, which starts it, learns its addresses and stops it. What commands do is the business
+//! of `galgo-broker`; this crate moves frames between sockets and the broker and owns the process.
+//!
+//! INV-READY: the ready line and `runtime/current_config.toml` appear only when every listener is bound.
+//! INV-STOP: an orderly stop answers what was submitted, then syncs, then exits.
+
+mod bootstrap;
+mod config;
+mod error;
+mod telemetry;
+
+use std::path::PathBuf;
+
+pub use bootstrap::Server;
+pub use config::{ConfigError, Environment, Origin};
+pub use error::ServerError;
+
+/// How to start a server: the file to read and what the command line says.
+#[derive(Debug, Clone, Default)]
+pub struct ServerOptions {
+    /// The TOML file to read; without one, `GALGO_CONFIG` names it, else the defaults hold.
+    pub config_file: Option<PathBuf>,
+    /// What command-line flags set; they win over file and environment.
+    pub overrides: Overrides,
+}
+
+/// Configuration given by command-line flags.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--data-dir`: where everything is kept.
+    pub data_dir: Option<PathBuf>,
+    /// `--tcp`: the address of the TCP listener, `ip:port`.
+    pub tcp: Option<String>,
+    /// `--durability`: `fsync` or `os`, the default of topics that do not choose.
+    pub durability: Option<String>,
+    /// `--dev`: root user `galgo` with password `galgo`, on loopback addresses only.
+    pub dev: bool,
+}
+
+/// Runs a server until SIGTERM or SIGINT has stopped it; blocks the calling thread.
+///
+/// # Errors
+/// [`ServerError`] says why the server could not start or could not stop in order.
+pub fn run(options: ServerOptions) -> Result<(), ServerError> {
+    Server::start(options, Environment::of_process())?.run_until_signal()
+}
+
+/// The documented default configuration, as TOML; loading this text gives exactly the defaults.
+pub fn config_reference() -> String {
+    config::reference()
+}

@@ -1,0 +1,148 @@
+//! Checks the configuration as a whole: ranges, and keys against each other.
+
+use std::net::SocketAddr;
+
+use super::error::ConfigError;
+use super::load::Origins;
+use super::table::keys;
+use super::{ByteSize, Config};
+
+/// Largest request any configuration may allow: positions in a segment are 32 bits wide, and a segment
+/// may exceed its size by one request.
+const FRAME_BYTES_MAX: u64 = 1 << 30;
+
+/// Largest size of a segment.
+const SEGMENT_BYTES_MAX: u64 = 2 << 30;
+const _: () = assert!(SEGMENT_BYTES_MAX + FRAME_BYTES_MAX < 1 << 32, "positions fit 32 bits");
+
+/// Smallest size of a segment: below it, directories fill with files that hold a message each.
+const SEGMENT_BYTES_MIN: u64 = 4 << 10;
+
+/// Smallest journal file: one that holds several of the largest batches a journal takes by default.
+const JOURNAL_FILE_BYTES_MIN: u64 = 1 << 20;
+
+/// Largest journal file.
+const JOURNAL_FILE_BYTES_MAX: u64 = 1 << 30;
+
+/// Open files that neither connections nor segments use: journal, metadata, standard streams, listeners.
+const FILES_RESERVED: u64 = 128;
+
+/// Fewest segment files kept open: below it, a handful of partitions already fight for them.
+const OPEN_FILES_MIN: u64 = 16;
+
+/// Most segment files kept open when nobody chose: each costs kernel memory.
+const OPEN_FILES_AUTO_MAX: u64 = 4096;
+
+/// Refuses values that are of the right kind but can't work.
+pub(crate) fn ranges(config: &Config, origins: &Origins) -> Result<(), ConfigError> {
+    let check = Checker { config, origins };
+    let (limits, storage) = (&config.limits, &config.storage);
+    let size = |ByteSize(bytes): ByteSize| bytes;
+
+    check.number("limits.connections", limits.connections.into(), (1, 1_000_000))?;
+    check.number("limits.pipeline", limits.pipeline.into(), (1, 1_000_000))?;
+    check.bytes("limits.request_bytes", size(limits.request_bytes), (1 << 10, FRAME_BYTES_MAX))?;
+    check.bytes(
+        "limits.in_flight_bytes",
+        size(limits.in_flight_bytes),
+        // Less than one largest request, and that request would wait for memory for ever.
+        (size(limits.request_bytes).max(galgo_wire_frame_bytes()), 1 << 50),
+    )?;
+    if let Some(files) = limits.open_files.0 {
+        check.number("limits.open_files", files.into(), (OPEN_FILES_MIN, 1_000_000))?;
+    }
+    let segment = (SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+    check.bytes("storage.segment_bytes", size(storage.segment_bytes), segment)?;
+    check.bytes("storage.index_interval", size(storage.index_interval), (1 << 10, 1 << 30))?;
+    let journal = (JOURNAL_FILE_BYTES_MIN, JOURNAL_FILE_BYTES_MAX);
+    check.bytes("storage.journal_file_bytes", size(storage.journal_file_bytes), journal)?;
+    check.number("storage.journal_files", storage.journal_files.into(), (2, 64))?;
+    // A bundle holds several batches and must fit one file.
+    let batch = (0, size(storage.journal_file_bytes) / 4);
+    check.bytes("storage.journal_batch_bytes", size(storage.journal_batch_bytes), batch)
+}
+
+/// Refuses addresses that other machines can reach.
+pub(crate) fn loopback_only(config: &Config, origins: &Origins) -> Result<(), ConfigError> {
+    let listeners: [(&str, bool, SocketAddr); 1] =
+        [("tcp.address", config.tcp.enabled, config.tcp.address)];
+    for (key, enabled, address) in listeners {
+        if enabled && !address.ip().is_loopback() {
+            return Err(ConfigError::DevNotLoopback {
+                key: key.to_owned(),
+                address,
+                origin: origins.origin(key),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// How many segment files to keep open in a process that may open `process_limit` files.
+///
+/// A chosen number is taken as it is, as far as the process may open that many; `auto` takes half of
+/// what is not reserved and leaves the rest to connections.
+pub(crate) fn open_files_for(config: &Config, process_limit: u64) -> u64 {
+    let available = process_limit.saturating_sub(FILES_RESERVED).max(OPEN_FILES_MIN);
+    match config.limits.open_files.0 {
+        Some(files) => u64::from(files).min(available),
+        None => (available / 2).clamp(OPEN_FILES_MIN, OPEN_FILES_AUTO_MAX),
+    }
+}
+
+/// How many connections a process that may open `process_limit` files can hold at once.
+pub(crate) fn connections_for(config: &Config, process_limit: u64) -> u32 {
+    let left = process_limit
+        .saturating_sub(FILES_RESERVED)
+        .saturating_sub(open_files_for(config, process_limit))
+        .max(OPEN_FILES_MIN);
+    config.limits.connections.min(u32::try_from(left).unwrap_or(u32::MAX))
+}
+
+/// The largest request that does not send messages, which the receive budget must take too.
+fn galgo_wire_frame_bytes() -> u64 {
+    10 << 20
+}
+
+/// Turns a value out of its range into an error that names key, value, range and origin.
+struct Checker<'a> {
+    config: &'a Config,
+    origins: &'a Origins,
+}
+
+impl Checker<'_> {
+    fn number(&self, key: &str, value: u64, (min, max): (u64, u64)) -> Result<(), ConfigError> {
+        self.within(key, value, (min, max), || format!("a number from {min} to {max}"))
+    }
+
+    fn bytes(&self, key: &str, value: u64, (min, max): (u64, u64)) -> Result<(), ConfigError> {
+        self.within(key, value, (min, max), || {
+            let (min, max) = (show(min), show(max));
+            format!("a size from {min} to {max}")
+        })
+    }
+
+    fn within(
+        &self,
+        key: &str,
+        value: u64,
+        (min, max): (u64, u64),
+        expected: impl FnOnce() -> String,
+    ) -> Result<(), ConfigError> {
+        if (min..=max).contains(&value) {
+            return Ok(());
+        }
+        let written = self.origins.of(key).map(|(_, text)| text.clone());
+        let shown = || keys().find(|row| row.path() == key).map(|row| (row.show)(self.config));
+        Err(ConfigError::BadValue {
+            key: key.to_owned(),
+            value: written.or_else(shown).unwrap_or_default(),
+            expected: expected(),
+            origin: self.origins.origin(key),
+        })
+    }
+}
+
+fn show(bytes: u64) -> String {
+    super::value::Value::show(&ByteSize(bytes)).trim_matches('"').to_owned()
+}

@@ -1,0 +1,129 @@
+//! What can be wrong with the configuration, and where a value came from.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Where a value was set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Nowhere: it is the built-in default.
+    Default,
+    /// In a configuration file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// In an environment variable.
+    Variable(String),
+    /// On the command line.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("the default"),
+            Self::File { path, line } => write!(f, "{}, line {line}", path.display()),
+            Self::Variable(name) => write!(f, "environment variable {name}"),
+            Self::Flag(name) => write!(f, "flag {name}"),
+        }
+    }
+}
+
+/// Why the configuration can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("cannot read the configuration file {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{}, line {line}: not valid TOML: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What the parser said.
+        message: String,
+    },
+    /// The file has a key or a section that does not exist.
+    #[error("{}, line {line}: unknown key \"{key}\"{}", path.display(), hint(nearest.as_deref()))]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The key as written, with its section.
+        key: String,
+        /// The known key most like it.
+        nearest: Option<String>,
+    },
+    /// A value is not of its key's kind or out of its range.
+    #[error("{key} = \"{value}\" ({origin}): expected {expected}")]
+    BadValue {
+        /// The key, with its section.
+        key: String,
+        /// The value as written.
+        value: String,
+        /// What would have been right.
+        expected: String,
+        /// Where it was set.
+        origin: Origin,
+    },
+    /// Only one of the root user's name and password is set, or one has an impossible length.
+    #[error("{0}")]
+    RootUser(RootUserError),
+    /// `--dev` would open well-known credentials to the network.
+    #[error(
+        "--dev uses a well-known password and listens on loopback only, but {key} is {address} \
+         ({origin}); use 127.0.0.1 or set GALGO_ROOT_PASSWORD and leave --dev out"
+    )]
+    DevNotLoopback {
+        /// The key that holds the address.
+        key: String,
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Where it was set.
+        origin: Origin,
+    },
+}
+
+/// What is wrong with the root user given in the environment.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RootUserError {
+    /// One of the two variables is missing.
+    #[error("{set} is set but {missing} is not: set both, or neither to have a password generated")]
+    Half {
+        /// The variable that is set.
+        set: &'static str,
+        /// The variable that is missing.
+        missing: &'static str,
+    },
+    /// A value is too short or too long.
+    #[error("{variable} must have {min} to {max} bytes, but has {len}")]
+    Length {
+        /// The variable.
+        variable: &'static str,
+        /// Shortest allowed.
+        min: usize,
+        /// Longest allowed.
+        max: usize,
+        /// Its length.
+        len: usize,
+    },
+}
+
+fn hint(nearest: Option<&str>) -> String {
+    nearest.map_or_else(
+        || "; `galgo server --print-config` lists all keys".to_owned(),
+        |key| format!("; did you mean \"{key}\"?"),
+    )
+}

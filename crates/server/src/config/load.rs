@@ -1,0 +1,245 @@
+//! Reads the configuration from its four places, each winning over the one before it.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::{ConfigError, Origin};
+use super::table::{Key, keys};
+use super::{Config, check};
+use crate::ServerOptions;
+
+/// Variables that begin with `GALGO_` and are not configuration keys: the root user, and what the
+/// client commands of the same binary read.
+const OTHER_VARIABLES: [&str; 9] = [
+    "GALGO_ROOT_USERNAME",
+    "GALGO_ROOT_PASSWORD",
+    "GALGO_CONFIG",
+    "GALGO_SERVER",
+    "GALGO_USERNAME",
+    "GALGO_PASSWORD",
+    "GALGO_TOKEN",
+    "GALGO_OUTPUT",
+    "GALGO_PROFILE",
+];
+
+/// How alike two names must be for one to be offered in place of the other (Jaro-Winkler).
+const LIKENESS_MIN: f64 = 0.75;
+
+/// The environment variables a server sees. Handed in, so that a test or an embedding program decides.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    variables: HashMap<String, String>,
+}
+
+impl Environment {
+    /// The variables of this process; those that are not UTF-8 are left out.
+    pub fn of_process() -> Self {
+        let pairs = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self { variables: pairs.collect() }
+    }
+
+    /// The value of a variable; an empty value counts as not set.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+}
+
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
+        let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Self { variables: pairs.collect() }
+    }
+}
+
+/// A checked configuration, with what is worth telling about how it came to be.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// The configuration.
+    pub(crate) config: Config,
+    /// Where each key that is not at its default was set.
+    pub(crate) origins: Origins,
+    /// The file that was read.
+    pub(crate) file: Option<PathBuf>,
+    /// Variables that look like keys but are none, with the nearest known variable.
+    pub(crate) unknown_variables: Vec<(String, Option<String>)>,
+}
+
+/// Where each key that is not at its default was set.
+#[derive(Debug, Default)]
+pub(crate) struct Origins(HashMap<String, (Origin, String)>);
+
+impl Origins {
+    /// Where `key` (as `tcp.address`) was set, and the text it was set to.
+    pub(crate) fn of(&self, key: &str) -> Option<&(Origin, String)> {
+        self.0.get(key)
+    }
+
+    /// Where `key` (as `tcp.address`) was set.
+    pub(crate) fn origin(&self, key: &str) -> Origin {
+        self.of(key).map_or(Origin::Default, |(origin, _)| origin.clone())
+    }
+}
+
+/// Loads the configuration `options` and `environment` describe, and checks it as a whole.
+pub(crate) fn load(
+    options: &ServerOptions,
+    environment: &Environment,
+) -> Result<Loaded, ConfigError> {
+    let mut layers = Layers { config: Config::default(), origins: Origins::default() };
+    let file = options
+        .config_file
+        .clone()
+        .or_else(|| environment.get("GALGO_CONFIG").map(PathBuf::from));
+    if let Some(path) = &file {
+        layers.file(path)?;
+    }
+    layers.variables(environment)?;
+    layers.flags(options)?;
+    check::ranges(&layers.config, &layers.origins)?;
+    if options.overrides.dev {
+        check::loopback_only(&layers.config, &layers.origins)?;
+    }
+    Ok(Loaded {
+        config: layers.config,
+        origins: layers.origins,
+        file,
+        unknown_variables: unknown_variables(environment),
+    })
+}
+
+/// The configuration while its layers are put on.
+struct Layers {
+    config: Config,
+    origins: Origins,
+}
+
+impl Layers {
+    fn file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let text = fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let document = DeTable::parse(&text).map_err(|error| ConfigError::Syntax {
+            path: path.to_owned(),
+            line: line_of(&text, error.span().map_or(0, |span| span.start)),
+            message: error.message().to_owned(),
+        })?;
+        let file = File { path, text: &text };
+        for (name, value) in document.get_ref() {
+            match value.get_ref() {
+                DeValue::Table(table) => {
+                    for (key, value) in table {
+                        let path = format!("{}.{}", name.get_ref(), key.get_ref());
+                        self.file_key(&file, &path, key.span().start, value)?;
+                    }
+                }
+                _ => self.file_key(&file, name.get_ref(), name.span().start, value)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn file_key(
+        &mut self,
+        file: &File<'_>,
+        path: &str,
+        position: usize,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Result<(), ConfigError> {
+        let line = line_of(file.text, position);
+        let Some(key) = keys().find(|key| key.path() == path) else {
+            return Err(ConfigError::UnknownKey {
+                path: file.path.to_owned(),
+                line,
+                key: path.to_owned(),
+                nearest: nearest(path, keys().map(Key::path)),
+            });
+        };
+        let text = match value.get_ref() {
+            DeValue::String(text) => text.to_string(),
+            DeValue::Integer(number) => number.as_str().to_owned(),
+            DeValue::Boolean(flag) => flag.to_string(),
+            // No key takes these, so the text of the source makes the better message.
+            _ => file.text.get(value.span()).unwrap_or_default().to_owned(),
+        };
+        self.set(key, &text, Origin::File { path: file.path.to_owned(), line })
+    }
+
+    fn variables(&mut self, environment: &Environment) -> Result<(), ConfigError> {
+        for key in keys() {
+            let name = key.variable();
+            if let Some(value) = environment.get(&name) {
+                self.set(key, value, Origin::Variable(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flags(&mut self, options: &ServerOptions) -> Result<(), ConfigError> {
+        let overrides = &options.overrides;
+        let flags = [
+            ("data_dir", "--data-dir", overrides.data_dir.as_deref().and_then(Path::to_str)),
+            ("tcp.address", "--tcp", overrides.tcp.as_deref()),
+            ("storage.durability", "--durability", overrides.durability.as_deref()),
+        ];
+        for (path, flag, value) in flags {
+            let key = keys().find(|key| key.path() == path);
+            if let (Some(key), Some(value)) = (key, value) {
+                self.set(key, value, Origin::Flag(flag))?;
+            }
+        }
+        // A path need not be UTF-8 on the command line, unlike in a file.
+        if let Some(data_dir) = &overrides.data_dir {
+            self.config.general.data_dir.clone_from(data_dir);
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, key: &Key, value: &str, origin: Origin) -> Result<(), ConfigError> {
+        if !(key.set)(&mut self.config, value) {
+            return Err(ConfigError::BadValue {
+                key: key.path(),
+                value: value.to_owned(),
+                expected: key.expected.to_owned(),
+                origin,
+            });
+        }
+        self.origins.0.insert(key.path(), (origin, value.to_owned()));
+        Ok(())
+    }
+}
+
+/// A configuration file being read.
+struct File<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+fn unknown_variables(environment: &Environment) -> Vec<(String, Option<String>)> {
+    let known: Vec<String> =
+        keys().map(Key::variable).chain(OTHER_VARIABLES.map(str::to_owned)).collect();
+    let mut unknown: Vec<_> = environment
+        .variables
+        .keys()
+        .filter(|name| name.starts_with("GALGO_") && !known.contains(name))
+        .map(|name| (name.clone(), nearest(name, known.iter().cloned())))
+        .collect();
+    unknown.sort();
+    unknown
+}
+
+/// The known name most like `name`, when one is alike enough to have been meant.
+fn nearest(name: &str, known: impl Iterator<Item = String>) -> Option<String> {
+    known
+        .map(|candidate| (strsim::jaro_winkler(name, &candidate), candidate))
+        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+fn line_of(text: &str, position: usize) -> usize {
+    text.bytes().take(position).filter(|byte| *byte == b'\n').count() + 1
+}

@@ -1,0 +1,228 @@
+use std::collections::HashSet;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::table::{Key, keys};
+use super::value::Value;
+use super::*;
+use crate::{Overrides, ServerOptions};
+
+fn from_file(text: &str) -> Result<Loaded, ConfigError> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("galgo.toml");
+    fs::write(&path, text).unwrap();
+    load(&ServerOptions { config_file: Some(path), ..Default::default() }, &Environment::default())
+}
+
+fn from_variables<const N: usize>(pairs: [(&str, &str); N]) -> Result<Loaded, ConfigError> {
+    load(&ServerOptions::default(), &pairs.into_iter().collect())
+}
+
+fn message(result: Result<Loaded, ConfigError>) -> String {
+    result.unwrap_err().to_string()
+}
+
+#[test]
+fn the_printed_reference_loads_to_exactly_the_defaults() {
+    assert_eq!(from_file(&reference()).unwrap().config, Config::default());
+    assert_eq!(from_file("").unwrap().config, Config::default());
+}
+
+#[test]
+fn the_reference_documents_every_key_with_its_variable() {
+    let text = reference();
+    for key in keys() {
+        let row = format!("\n# {}\n{} = ", key.variable(), key.name);
+        assert!(text.contains(&row), "{} is missing", key.path());
+        assert!(key.docs.iter().all(|line| line.starts_with(' ')), "{}", key.path());
+    }
+}
+
+#[test]
+fn every_default_reads_back_as_shown() {
+    let mut config = Config::default();
+    for key in keys() {
+        let shown = (key.show)(&config);
+        let value: toml::Table = format!("x = {shown}").parse().unwrap();
+        let text = match &value["x"] {
+            toml::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        assert!((key.set)(&mut config, &text), "{} does not take {text}", key.path());
+        assert!((key.set)(&mut config, key.default), "{}", key.path());
+        assert_eq!(config, Config::default(), "{} changed", key.path());
+    }
+}
+
+#[test]
+fn no_two_keys_share_a_variable() {
+    let names: HashSet<String> = keys().map(Key::variable).collect();
+    assert_eq!(names.len(), keys().count());
+    assert!(names.contains("GALGO_DATA_DIR"));
+    assert!(names.contains("GALGO_TCP_ADDRESS"));
+    assert!(names.contains("GALGO_LOG_LEVEL"));
+}
+
+#[test]
+fn a_flag_wins_over_a_variable_over_the_file_over_the_default() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("galgo.toml");
+    fs::write(&path, "data_dir = \"a\"\n[tcp]\naddress = \"127.0.0.1:1\"\nreuse_port = true\n")
+        .unwrap();
+    let environment =
+        [("GALGO_TCP_ADDRESS", "127.0.0.1:2"), ("GALGO_DATA_DIR", "b")].into_iter().collect();
+    let mut options = ServerOptions { config_file: Some(path.clone()), ..Default::default() };
+    let read = |options: &ServerOptions| load(options, &environment).unwrap();
+
+    let loaded = read(&options);
+    assert_eq!(loaded.config.tcp.address.port(), 2);
+    assert_eq!(loaded.config.general.data_dir, PathBuf::from("b"));
+    assert!(loaded.config.tcp.reuse_port);
+    assert_eq!(loaded.origins.origin("tcp.reuse_port"), Origin::File { path, line: 4 });
+
+    options.overrides = Overrides {
+        tcp: Some("127.0.0.1:3".to_owned()),
+        data_dir: Some("c".into()),
+        durability: Some("os".to_owned()),
+        dev: false,
+    };
+    let loaded = read(&options);
+    assert_eq!(loaded.config.tcp.address.port(), 3);
+    assert_eq!(loaded.config.general.data_dir, PathBuf::from("c"));
+    assert_eq!(loaded.config.storage.durability, Durability::Os);
+    assert_eq!(loaded.origins.origin("tcp.address"), Origin::Flag("--tcp"));
+}
+
+#[test]
+fn the_file_can_be_named_by_a_variable_and_an_empty_variable_is_not_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("galgo.toml");
+    fs::write(&path, "[log]\nlevel = \"debug\"\n").unwrap();
+    let loaded = from_variables([
+        ("GALGO_CONFIG", path.to_str().unwrap()),
+        ("GALGO_LOG_LEVEL", ""),
+    ])
+    .unwrap();
+    assert_eq!(loaded.config.log.level, "debug");
+    assert_eq!(loaded.file, Some(path));
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_file_line_and_the_nearest_key() {
+    let text = message(from_file("\n[tcp]\nadress = \"127.0.0.1:1\"\n"));
+    assert!(text.contains("galgo.toml, line 3: unknown key \"tcp.adress\""), "{text}");
+    assert!(text.contains("did you mean \"tcp.address\"?"), "{text}");
+
+    let text = message(from_file("datadir = \"x\"\n"));
+    assert!(text.contains("did you mean \"data_dir\"?"), "{text}");
+
+    let text = message(from_file("[zzzz]\nqqqq = 1\n"));
+    assert!(text.contains("unknown key \"zzzz.qqqq\"; `galgo server --print-config`"), "{text}");
+}
+
+#[test]
+fn an_unknown_variable_is_reported_and_not_fatal() {
+    let loaded = from_variables([
+        ("GALGO_TCP_ADRESS", "x"),
+        ("GALGO_SERVER", "galgo://h:1"),
+        ("GALGO_ROOT_USERNAME", "root"),
+        ("PATH", "/bin"),
+    ])
+    .unwrap();
+    let expected = vec![("GALGO_TCP_ADRESS".to_owned(), Some("GALGO_TCP_ADDRESS".to_owned()))];
+    assert_eq!(loaded.unknown_variables, expected);
+}
+
+#[test]
+fn a_bad_value_names_key_value_expectation_and_origin() {
+    let text = message(from_file("[tcp]\nenabled = \"yes\"\n"));
+    assert!(text.starts_with("tcp.enabled = \"yes\" ("), "{text}");
+    assert!(text.ends_with("galgo.toml, line 2): expected true or false"), "{text}");
+
+    let text = message(from_file("[limits]\nconnections = [1, 2]\n"));
+    assert!(text.contains("limits.connections = \"[1, 2]\""), "{text}");
+
+    let text = message(from_variables([("GALGO_LIMITS_FRAME_TIMEOUT", "soon")]));
+    assert!(text.contains("environment variable GALGO_LIMITS_FRAME_TIMEOUT"), "{text}");
+    assert!(text.contains("\"30s\""), "{text}");
+
+    let overrides = Overrides { durability: Some("maybe".to_owned()), ..Default::default() };
+    let options = ServerOptions { overrides, ..Default::default() };
+    let text = message(load(&options, &Environment::default()));
+    assert!(text.contains("(flag --durability): expected \"fsync\" or \"os\""), "{text}");
+}
+
+#[test]
+fn a_value_out_of_range_is_refused_wherever_it_comes_from() {
+    for (variable, value) in [
+        ("GALGO_LIMITS_CONNECTIONS", "0"),
+        ("GALGO_LIMITS_PIPELINE", "0"),
+        ("GALGO_LIMITS_REQUEST_BYTES", "2 GiB"),
+        ("GALGO_LIMITS_IN_FLIGHT_BYTES", "64 MiB"),
+        ("GALGO_LIMITS_OPEN_FILES", "1"),
+        ("GALGO_STORAGE_SEGMENT_BYTES", "3 GiB"),
+        ("GALGO_STORAGE_INDEX_INTERVAL", "1"),
+        ("GALGO_STORAGE_JOURNAL_FILES", "1"),
+        ("GALGO_STORAGE_JOURNAL_FILE_BYTES", "4 KiB"),
+        ("GALGO_STORAGE_JOURNAL_BATCH_BYTES", "31 MiB"),
+    ] {
+        let text = message(from_variables([(variable, value)]));
+        assert!(text.contains(variable) && text.contains(value), "{text}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_or_not_toml_is_a_clear_error() {
+    let options =
+        ServerOptions { config_file: Some("/nowhere/galgo.toml".into()), ..Default::default() };
+    let text = message(load(&options, &Environment::default()));
+    assert!(text.starts_with("cannot read the configuration file /nowhere/galgo.toml"), "{text}");
+
+    let text = message(from_file("[tcp]\naddress = \n"));
+    assert!(text.contains("galgo.toml, line 2: not valid TOML"), "{text}");
+    assert!(matches!(from_file("[tcp]\n[tcp]\n"), Err(ConfigError::Syntax { line: 2, .. })));
+}
+
+#[test]
+fn dev_mode_refuses_addresses_other_machines_can_reach() {
+    let overrides =
+        Overrides { dev: true, tcp: Some("0.0.0.0:8090".to_owned()), ..Default::default() };
+    let options = ServerOptions { overrides, ..Default::default() };
+    let text = message(load(&options, &Environment::default()));
+    assert!(text.contains("tcp.address is 0.0.0.0:8090 (flag --tcp)"), "{text}");
+}
+
+#[test]
+fn sizes_and_times_are_read_in_every_common_form() {
+    for (text, bytes) in [
+        ("0", 0),
+        ("512 B", 512),
+        ("64 KiB", 64 << 10),
+        ("64kib", 64 << 10),
+        ("100 KB", 100_000),
+        ("1 GiB", 1 << 30),
+        ("1_000", 1000),
+    ] {
+        assert_eq!(ByteSize::parse(text), Some(ByteSize(bytes)), "{text}");
+    }
+    for text in ["", "GiB", "-1", "1.5 GiB", "1 XiB", "99999999999 TiB"] {
+        assert_eq!(ByteSize::parse(text), None, "{text}");
+    }
+    assert_eq!(Span::parse("1m 30s"), Some(Span(Duration::from_secs(90))));
+    assert_eq!(Span::parse("0s"), None);
+    assert_eq!(TimeLimit::parse("never"), Some(TimeLimit(None)));
+    assert_eq!(TimeLimit::parse("7days"), Some(TimeLimit(Some(Duration::from_secs(604_800)))));
+    assert_eq!(SizeLimit::parse("unlimited"), Some(SizeLimit(None)));
+    assert_eq!(ByteSize(100_000).show(), "\"100 KB\"");
+    assert_eq!(ByteSize(3 << 20).show(), "\"3 MiB\"");
+}
+
+#[test]
+fn connections_and_segment_files_share_a_small_file_limit() {
+    let config = Config::default();
+    let (files, connections) = (open_files_for(&config, 1024), connections_for(&config, 1024));
+    assert_eq!(files, 448);
+    assert_eq!(connections, 448);
+    assert_eq!(connections_for(&config, 1 << 20), 10_000);
+}

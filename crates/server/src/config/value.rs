@@ -1,0 +1,277 @@
+//! The kinds of value a configuration key can have: how each is written and shown.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A type a configuration key may have.
+///
+/// A type that holds a secret must show itself redacted: [`Value::show`] is what the runtime file gets.
+pub(crate) trait Value: Sized {
+    /// What values look like, completing "expected …".
+    const EXPECTED: &'static str;
+
+    /// Reads a value as written in the file, the environment or a flag.
+    fn parse(text: &str) -> Option<Self>;
+
+    /// The value as a TOML literal that [`Value::parse`] reads back.
+    fn show(&self) -> String;
+}
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ByteSize(pub(crate) u64);
+
+/// A length of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Span(pub(crate) Duration);
+
+/// A length of time, or none: `never`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TimeLimit(pub(crate) Option<Duration>);
+
+/// A number of bytes, or none: `unlimited`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SizeLimit(pub(crate) Option<u64>);
+
+/// A number of files, or none: `auto`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OpenFiles(pub(crate) Option<u32>);
+
+/// What an acknowledgement survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// Power loss.
+    Fsync,
+    /// The death of the process.
+    Os,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// Pretty on a terminal, plain lines elsewhere.
+    Auto,
+    /// For people.
+    Pretty,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Value for bool {
+    const EXPECTED: &'static str = "true or false";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for u32 {
+    const EXPECTED: &'static str = "a whole number";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.replace('_', "").parse().ok()
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for String {
+    const EXPECTED: &'static str = "a text that is not empty";
+
+    fn parse(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    fn show(&self) -> String {
+        quoted(self)
+    }
+}
+
+impl Value for PathBuf {
+    const EXPECTED: &'static str = "a path";
+
+    fn parse(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| Self::from(text))
+    }
+
+    fn show(&self) -> String {
+        quoted(&self.to_string_lossy())
+    }
+}
+
+impl Value for SocketAddr {
+    const EXPECTED: &'static str =
+        "an IP address and a port, such as \"127.0.0.1:8090\" or \"[::1]:8090\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text.strip_prefix("localhost:") {
+            Some(port) => Some(Self::from(([127, 0, 0, 1], port.parse().ok()?))),
+            None => text.parse().ok(),
+        }
+    }
+
+    fn show(&self) -> String {
+        quoted(&self.to_string())
+    }
+}
+
+impl Value for ByteSize {
+    const EXPECTED: &'static str = "a size, such as \"64 KiB\", \"1 GiB\" or a number of bytes";
+
+    fn parse(text: &str) -> Option<Self> {
+        parse_bytes(text).map(Self)
+    }
+
+    fn show(&self) -> String {
+        quoted(&show_bytes(self.0))
+    }
+}
+
+impl Value for Span {
+    const EXPECTED: &'static str = "a time longer than zero, such as \"500ms\", \"30s\" or \"1h\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        parse_span(text).map(Self)
+    }
+
+    fn show(&self) -> String {
+        quoted(&humantime::format_duration(self.0).to_string())
+    }
+}
+
+impl Value for TimeLimit {
+    const EXPECTED: &'static str = "\"never\" or a time, such as \"30s\", \"12h\" or \"7days\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "never" => Some(Self(None)),
+            _ => parse_span(text).map(|span| Self(Some(span))),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self.0 {
+            None => quoted("never"),
+            Some(span) => Span(span).show(),
+        }
+    }
+}
+
+impl Value for SizeLimit {
+    const EXPECTED: &'static str = "\"unlimited\" or a size, such as \"10 GiB\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "unlimited" => Some(Self(None)),
+            _ => parse_bytes(text).filter(|bytes| *bytes > 0).map(|bytes| Self(Some(bytes))),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.0.map_or_else(|| quoted("unlimited"), |bytes| quoted(&show_bytes(bytes)))
+    }
+}
+
+impl Value for OpenFiles {
+    const EXPECTED: &'static str = "\"auto\" or a whole number";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "auto" => Some(Self(None)),
+            _ => u32::parse(text).map(|files| Self(Some(files))),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.0.map_or_else(|| quoted("auto"), |files| files.to_string())
+    }
+}
+
+impl Value for Durability {
+    const EXPECTED: &'static str = "\"fsync\" or \"os\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "fsync" => Some(Self::Fsync),
+            "os" => Some(Self::Os),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> String {
+        quoted(match self {
+            Self::Fsync => "fsync",
+            Self::Os => "os",
+        })
+    }
+}
+
+impl Value for LogFormat {
+    const EXPECTED: &'static str = "\"auto\", \"pretty\" or \"json\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "auto" => Some(Self::Auto),
+            "pretty" => Some(Self::Pretty),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> String {
+        quoted(match self {
+            Self::Auto => "auto",
+            Self::Pretty => "pretty",
+            Self::Json => "json",
+        })
+    }
+}
+
+/// Units of size, the binary ones first and each ladder from large to small, so that the first that
+/// divides a number is the one to show it in.
+const UNITS: [(&str, u64); 9] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("KB", 1_000),
+    ("B", 1),
+];
+
+fn parse_bytes(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits_end =
+        text.find(|c: char| !(c.is_ascii_digit() || c == '_')).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(digits_end);
+    let number: u64 = digits.replace('_', "").parse().ok()?;
+    let unit = unit.trim();
+    let factor = match unit {
+        "" => 1,
+        _ => UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?.1,
+    };
+    number.checked_mul(factor)
+}
+
+fn show_bytes(bytes: u64) -> String {
+    let unit = UNITS.iter().find(|(_, factor)| bytes >= *factor && bytes % factor == 0);
+    unit.map_or_else(|| format!("{bytes} B"), |(name, factor)| format!("{} {name}", bytes / factor))
+}
+
+fn parse_span(text: &str) -> Option<Duration> {
+    humantime::parse_duration(text).ok().filter(|span| !span.is_zero())
+}
+
+/// `text` as a TOML basic string.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}

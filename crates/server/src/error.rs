@@ -1,0 +1,106 @@
+//! Why a server could not start or stop, by kind, and the exit code that tells it to scripts.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::config::ConfigError;
+
+/// Why a server could not start, or could not stop in order.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The configuration or the command line asks for something impossible.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    /// Another program listens on the address.
+    #[error(
+        "cannot listen on {address}: the address is in use; stop the other program, choose another \
+         with {variable}, or use port 0 for any free port"
+    )]
+    AddressInUse {
+        /// The address.
+        address: SocketAddr,
+        /// The variable that chooses another.
+        variable: &'static str,
+    },
+    /// The address can't be listened on for another reason.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another server uses the data directory.
+    #[error("data directory {} is in use by {}", path.display(), holder(*pid))]
+    DataDirLocked {
+        /// The directory.
+        path: PathBuf,
+        /// The process that holds it, when known.
+        pid: Option<u32>,
+    },
+    /// The data directory belongs to a newer version, or is not a data directory of Galgo.
+    #[error("data directory {} is refused and left as it is: {reason}", path.display())]
+    DataDirRefused {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The process may not read or write something it needs.
+    #[error("{}: permission denied ({source}); check owner and mode, or whether it is mounted read-only", path.display())]
+    Permission {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Reading or writing failed.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What is stored can't be used as it is.
+    #[error("data directory {}: {reason}", path.display())]
+    Damaged {
+        /// The directory.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// The threads the server runs on could not be started.
+    #[error("cannot start the server's threads: {0}")]
+    Threads(io::Error),
+}
+
+impl ServerError {
+    /// The exit code for a process that ends with this error.
+    ///
+    /// 2 usage and configuration, 3 the network, 4 a refused data directory, 5 reading and writing.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => 2,
+            Self::AddressInUse { .. } | Self::Listen { .. } => 3,
+            Self::DataDirLocked { .. } | Self::DataDirRefused { .. } => 4,
+            Self::Permission { .. } | Self::Io { .. } | Self::Damaged { .. } | Self::Threads(_) => 5,
+        }
+    }
+
+    /// Sorts a failed file operation on `path` into [`Permission`](Self::Permission) or [`Io`](Self::Io).
+    pub(crate) fn io(path: impl Into<PathBuf>, source: io::Error) -> Self {
+        let path = path.into();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Self::Permission { path, source }
+            }
+            _ => Self::Io { path, source },
+        }
+    }
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another server".to_owned(), |pid| format!("the server with pid {pid}"))
+}

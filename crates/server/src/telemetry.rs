@@ -1,0 +1,3 @@
+//! What the server says about itself: logs now, metrics and traces beside them.
+
+pub(crate) mod log;
