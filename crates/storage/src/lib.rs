@@ -10,6 +10,7 @@
 //! | [`journal`] | small writes of many partitions, made durable by one sync |
 //! | [`checkpoint`] | what is durable in a shard's logs, so that its journal may forget it |
 //! | [`file_cache`] | a bounded number of open files |
+//! | [`log`] | one partition's messages, in segments with a sparse index |
 //! | [`replace_file`] | replacing a small file as a whole |
 //!
 //! `docs/format.md` describes every byte.
@@ -30,5 +31,6 @@ pub mod data_dir;
 pub mod disk;
 pub mod file_cache;
 pub mod journal;
+pub mod log;
 pub mod metadata_log;
 pub mod replace_file;
