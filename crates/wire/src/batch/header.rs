@@ -1,0 +1,127 @@
+//! The 64 bytes in front of each message.
+
+use crate::id::{Offset, Timestamp};
+use twox_hash::XxHash3_64;
+
+pub use crate::limits::MESSAGE_HEADER_BYTES;
+
+/// Bytes at the front of a message that its checksum does not cover: the checksum itself.
+pub(super) const CHECKSUM_BYTES: usize = 8;
+
+/// The header of a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct MessageHeader {
+    /// XXH3-64 of the rest of the message.
+    pub checksum: u64,
+    /// The message's own id; from a producer 0 asks for one.
+    pub id: u128,
+    /// The position in the partition.
+    pub offset: Offset,
+    /// When the server took the batch.
+    pub timestamp: Timestamp,
+    /// When the producer made the message.
+    pub origin_timestamp: Timestamp,
+    /// Bytes of the user headers behind the payload.
+    pub user_headers_length: u32,
+    /// Bytes of the payload.
+    pub payload_length: u32,
+    /// Always 0 once a server stored the message.
+    pub reserved: u64,
+}
+
+impl MessageHeader {
+    /// Reads the header at the front of `bytes`; `None` when they are fewer than 64.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        bytes.first_chunk().map(Self::from_bytes)
+    }
+
+    /// Reads the header.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; MESSAGE_HEADER_BYTES]) -> Self {
+        Self {
+            checksum: u64::from_le_bytes(part::<0, 8>(bytes)),
+            id: u128::from_le_bytes(part::<8, 16>(bytes)),
+            offset: Offset::new(u64::from_le_bytes(part::<24, 8>(bytes))),
+            timestamp: Timestamp::new(u64::from_le_bytes(part::<32, 8>(bytes))),
+            origin_timestamp: Timestamp::new(u64::from_le_bytes(part::<40, 8>(bytes))),
+            user_headers_length: u32::from_le_bytes(part::<48, 4>(bytes)),
+            payload_length: u32::from_le_bytes(part::<52, 4>(bytes)),
+            reserved: u64::from_le_bytes(part::<56, 8>(bytes)),
+        }
+    }
+
+    /// The bytes of the header.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; MESSAGE_HEADER_BYTES] {
+        let mut bytes = [0; MESSAGE_HEADER_BYTES];
+        self.write(&mut bytes);
+        bytes
+    }
+
+    /// Writes the header over `bytes`.
+    pub fn write(&self, bytes: &mut [u8; MESSAGE_HEADER_BYTES]) {
+        bytes[0..8].copy_from_slice(&self.checksum.to_le_bytes());
+        bytes[8..24].copy_from_slice(&self.id.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.offset.get().to_le_bytes());
+        bytes[32..40].copy_from_slice(&self.timestamp.get().to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.origin_timestamp.get().to_le_bytes());
+        bytes[48..52].copy_from_slice(&self.user_headers_length.to_le_bytes());
+        bytes[52..56].copy_from_slice(&self.payload_length.to_le_bytes());
+        bytes[56..64].copy_from_slice(&self.reserved.to_le_bytes());
+    }
+
+    /// Bytes of the whole message; `None` when no address space holds that many.
+    #[must_use]
+    pub fn message_bytes(&self) -> Option<usize> {
+        let body = u64::from(self.payload_length) + u64::from(self.user_headers_length);
+        usize::try_from(body + MESSAGE_HEADER_BYTES as u64).ok()
+    }
+}
+
+/// The checksum a message should have, over all its bytes but the first eight.
+#[must_use]
+pub fn checksum(message: &[u8]) -> u64 {
+    XxHash3_64::oneshot(message.get(CHECKSUM_BYTES..).unwrap_or_default())
+}
+
+fn part<const AT: usize, const N: usize>(bytes: &[u8; MESSAGE_HEADER_BYTES]) -> [u8; N] {
+    const { assert!(AT + N <= MESSAGE_HEADER_BYTES, "the part lies in the header") };
+    let mut part = [0; N];
+    // The assertion above holds, so there is always something to copy.
+    if let Some(from) = bytes.get(AT..AT + N) {
+        part.copy_from_slice(from);
+    }
+    part
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn xxh3_agrees_with_its_vector() {
+        assert_eq!(XxHash3_64::oneshot(b"abc"), 8_696_274_497_037_089_104);
+        assert_eq!(checksum(b"--------abc"), 8_696_274_497_037_089_104);
+    }
+
+    #[test]
+    fn each_field_has_its_own_place() {
+        let header = MessageHeader {
+            checksum: 1,
+            id: 2 | 3 << 64,
+            offset: Offset::new(4),
+            timestamp: Timestamp::new(5),
+            origin_timestamp: Timestamp::new(6),
+            user_headers_length: 7,
+            payload_length: 8,
+            reserved: 9,
+        };
+        let bytes = header.to_bytes();
+        assert_eq!(MessageHeader::read(&bytes), Some(header));
+        let at: Vec<u8> = [0, 8, 16, 24, 32, 40, 48, 52, 56].map(|at: usize| bytes[at]).to_vec();
+        assert_eq!(at, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(header.message_bytes(), Some(79));
+        assert_eq!(MessageHeader::read(&bytes[..63]), None);
+    }
+}

@@ -1,0 +1,166 @@
+//! The server's one pass over a sent batch: check it, fill in what is the server's to say.
+//!
+//! INV-WALK: sizes come from the headers of the messages; the index block only has to agree.
+//! INV-CHECKSUM: a checksum is taken after the last other byte of its message was set.
+//! A batch that fails may be stamped in part; it must not be stored.
+
+use super::header::{CHECKSUM_BYTES, MESSAGE_HEADER_BYTES, MessageHeader};
+use crate::error_code::ErrorCode;
+use crate::id::{Offset, Timestamp};
+use crate::limits::{INDEX_ENTRY_BYTES, MESSAGE_PAYLOAD_BYTES_MAX, USER_HEADERS_BYTES_MAX};
+use twox_hash::XxHash3_64;
+
+/// What the server says about the messages of a batch.
+pub struct StampOptions<'a> {
+    /// The offset of the first message; the others follow without gaps.
+    pub first_offset: Offset,
+    /// The time of the whole batch.
+    pub timestamp: Timestamp,
+    /// Makes an id for a message without one.
+    pub new_id: &'a mut dyn FnMut() -> u128,
+}
+
+/// What a stamped batch holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamped {
+    /// How many messages.
+    pub count: u32,
+    /// How many bytes they take.
+    pub bytes: u32,
+}
+
+/// Checks the batch and sets offset, timestamp, id (where it is 0), reserved (to 0) and checksum
+/// of each message, in place; calls `mark` with the position and the offset of each.
+///
+/// # Errors
+/// - [`ErrorCode::InvalidMessagesCount`]: there are none.
+/// - [`ErrorCode::InvalidIndexesByteSize`], [`ErrorCode::InvalidIndexesCount`]: the index block is
+///   not `count` entries.
+/// - [`ErrorCode::NonZeroOffset`], [`ErrorCode::NonZeroTimestamp`],
+///   [`ErrorCode::CannotReadIndexPosition`], [`ErrorCode::MissingIndex`]: an index entry is wrong.
+/// - [`ErrorCode::TooBigUserHeaders`], [`ErrorCode::TooBigMessagePayload`],
+///   [`ErrorCode::TooSmallMessage`], [`ErrorCode::InvalidMessagesSize`]: a message is wrong.
+/// - [`ErrorCode::InvalidOffset`]: offsets set by the client decrease, or the partition is full.
+pub fn stamp(
+    indexes: &[u8],
+    messages: &mut [u8],
+    count: u32,
+    options: StampOptions<'_>,
+    mark: &mut dyn FnMut(u32, Offset),
+) -> Result<Stamped, ErrorCode> {
+    let (entries, bytes) = check_sizes(indexes, messages, count)?;
+    let mut previous_end = 0;
+    let mut position = 0_u32;
+    let mut client_offset = 0;
+    let mut offset = options.first_offset;
+    let mut rest = &mut *messages;
+    for entry in entries {
+        let index_end = read_index(entry, previous_end)?;
+        previous_end = index_end;
+
+        if rest.is_empty() {
+            return Err(ErrorCode::InvalidMessagesSize);
+        }
+        let header = MessageHeader::read(rest).ok_or(ErrorCode::TooSmallMessage)?;
+        let size = message_size(&header)?;
+        if header.offset.get() != 0 {
+            if header.offset.get() < client_offset {
+                return Err(ErrorCode::InvalidOffset);
+            }
+            client_offset = header.offset.get();
+        }
+        if position.checked_add(size) != Some(index_end) {
+            return Err(disagreement(messages, count));
+        }
+        let Some((message, tail)) = rest.split_at_mut_checked(size as usize) else {
+            return Err(ErrorCode::InvalidMessagesSize);
+        };
+        let id = if header.id == 0 { (options.new_id)() } else { header.id };
+        let stamped = MessageHeader { id, offset, timestamp: options.timestamp, ..header };
+        seal(message, stamped);
+        mark(position, offset);
+
+        position = index_end;
+        offset = offset.plus(1).ok_or(ErrorCode::InvalidOffset)?;
+        rest = tail;
+    }
+    if position != bytes {
+        return Err(ErrorCode::InvalidMessagesSize);
+    }
+    Ok(Stamped { count, bytes })
+}
+
+type IndexEntry = [u8; INDEX_ENTRY_BYTES];
+
+/// The entries of the index block, and the bytes of the messages.
+fn check_sizes<'a>(
+    indexes: &'a [u8],
+    messages: &[u8],
+    count: u32,
+) -> Result<(&'a [IndexEntry], u32), ErrorCode> {
+    if count == 0 {
+        return Err(ErrorCode::InvalidMessagesCount);
+    }
+    let (entries, remainder) = indexes.as_chunks();
+    if !remainder.is_empty() {
+        return Err(ErrorCode::InvalidIndexesByteSize);
+    }
+    if u32::try_from(entries.len()) != Ok(count) {
+        return Err(ErrorCode::InvalidIndexesCount);
+    }
+    let bytes = u32::try_from(messages.len()).map_err(|_| ErrorCode::InvalidMessagesSize)?;
+    Ok((entries, bytes))
+}
+
+/// The end of a message as the index block has it.
+fn read_index(entry: &IndexEntry, previous_end: u32) -> Result<u32, ErrorCode> {
+    let [o0, o1, o2, o3, p0, p1, p2, p3, timestamp @ ..] = *entry;
+    if u32::from_le_bytes([o0, o1, o2, o3]) != 0 {
+        return Err(ErrorCode::NonZeroOffset);
+    }
+    if u64::from_le_bytes(timestamp) != 0 {
+        return Err(ErrorCode::NonZeroTimestamp);
+    }
+    let end = u32::from_le_bytes([p0, p1, p2, p3]);
+    if end < previous_end { Err(ErrorCode::CannotReadIndexPosition) } else { Ok(end) }
+}
+
+/// Bytes of a message, by its header.
+fn message_size(header: &MessageHeader) -> Result<u32, ErrorCode> {
+    if header.user_headers_length > USER_HEADERS_BYTES_MAX {
+        return Err(ErrorCode::TooBigUserHeaders);
+    }
+    if header.payload_length > MESSAGE_PAYLOAD_BYTES_MAX {
+        return Err(ErrorCode::TooBigMessagePayload);
+    }
+    // The two limits above keep the sum far from the end of the range.
+    Ok(MESSAGE_HEADER_BYTES as u32 + header.payload_length + header.user_headers_length)
+}
+
+/// Writes the header, reserved zeroed, and the checksum over everything behind it.
+fn seal(message: &mut [u8], header: MessageHeader) {
+    let header = MessageHeader { checksum: 0, reserved: 0, ..header };
+    if let Some(room) = message.first_chunk_mut::<MESSAGE_HEADER_BYTES>() {
+        header.write(room);
+    }
+    if let Some((room, covered)) = message.split_first_chunk_mut::<CHECKSUM_BYTES>() {
+        *room = XxHash3_64::oneshot(covered).to_le_bytes();
+    }
+}
+
+/// Tells who is wrong when the index block and the headers disagree: if the headers alone add up to
+/// the block, the index is.
+#[cold]
+fn disagreement(messages: &[u8], count: u32) -> ErrorCode {
+    let mut rest = messages;
+    for _ in 0..count {
+        let tail = MessageHeader::read(rest)
+            .and_then(|header| header.message_bytes())
+            .and_then(|size| rest.get(size..));
+        match tail {
+            Some(tail) => rest = tail,
+            None => return ErrorCode::InvalidMessagesSize,
+        }
+    }
+    if rest.is_empty() { ErrorCode::MissingIndex } else { ErrorCode::InvalidMessagesSize }
+}

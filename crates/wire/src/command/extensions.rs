@@ -1,0 +1,139 @@
+//! Galgo's own commands, codes 10,000 and up: never needed by a classic client, and refused as
+//! unknown by a classic server.
+
+use crate::error_code::ErrorCode;
+use crate::identifier::Identifier;
+use crate::layout::{byte_enum, command, layout};
+use crate::permission::{Action, Right};
+use crate::primitive::{Payload, Reader};
+use serde::Serialize;
+
+use super::topics::{CreateTopic, TopicDetails, UpdateTopic};
+
+command! {
+    /// Asks which extensions the server has.
+    pub struct GetFeatures -> Features;
+    right: Right::LoggedIn;
+}
+
+command! {
+    /// Creates a topic with settings classic clients do not know.
+    pub struct CreateTopicWith -> TopicDetails {
+        /// What every client can ask for.
+        topic: CreateTopic,
+        /// When a send is acknowledged.
+        durability: Durability,
+    }
+    right: |this| Right::stream(Action::CreateTopic, &this.topic.stream);
+}
+
+command! {
+    /// Replaces all settings of a topic, those classic clients do not know included.
+    pub struct UpdateTopicWith -> () {
+        /// What every client can ask for.
+        topic: UpdateTopic,
+        /// When a send is acknowledged.
+        durability: Durability,
+    }
+    right: |this| Right::topic(Action::ManageTopic, &this.topic.stream, &this.topic.topic);
+}
+
+command! {
+    /// Asks for the settings of a topic that classic clients do not know.
+    pub struct GetTopicSettings -> Option<TopicSettings> {
+        /// The stream.
+        stream: Identifier,
+        /// The topic.
+        topic: Identifier,
+    }
+    right: |this| Right::topic(Action::ReadTopic, &this.stream, &this.topic);
+}
+
+layout! {
+    /// The extensions of a server.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+    pub struct Features {
+        /// One bit each.
+        flags: FeatureFlags,
+        /// Name of the server.
+        server_name: String,
+        /// Version of the server.
+        server_version: String,
+    }
+}
+
+/// Extensions, one bit each; unknown bits are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct FeatureFlags(u64);
+
+impl FeatureFlags {
+    /// Topics have a durability of their own: codes 10,001 to 10,003.
+    pub const TOPIC_DURABILITY: Self = Self(1);
+    /// Requests of one connection may be sent without waiting for the replies.
+    pub const PIPELINING: Self = Self(2);
+
+    /// Everything this version of the protocol knows.
+    pub const ALL: Self = Self(Self::TOPIC_DURABILITY.0 | Self::PIPELINING.0);
+
+    /// Wraps the bits.
+    #[must_use]
+    pub const fn new(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// The bits.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// Whether all of `other` are here.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl Payload for FeatureFlags {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, ErrorCode> {
+        u64::decode(reader).map(Self)
+    }
+}
+
+byte_enum! {
+    /// What an acknowledged message survives.
+    pub enum Durability {
+        /// As the server is configured; only in requests.
+        ServerDefault = 0 "default",
+        /// The death of the process.
+        Os = 1 "os",
+        /// The loss of power.
+        Fsync = 2 "fsync",
+    }
+}
+
+/// Settings of a topic that classic clients do not know; eight bytes, the last seven reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct TopicSettings {
+    /// When a send is acknowledged.
+    pub durability: Durability,
+}
+
+impl Payload for TopicSettings {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.durability.encode(out);
+        out.extend_from_slice(&[0; 7]);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, ErrorCode> {
+        let durability = Durability::decode(reader)?;
+        // Reserved bytes may mean something to a later version.
+        reader.array::<7>()?;
+        Ok(Self { durability })
+    }
+}

@@ -1,0 +1,1 @@
+//! Placeholder until the round trips are here.

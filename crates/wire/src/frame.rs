@@ -1,0 +1,128 @@
+//! Frames: headers of requests and responses, and the incremental decoder of requests.
+//!
+//! ```text
+//! request:  0        4      8            response: 0        4        8
+//!           | length | code | payload    |         | status | length | payload
+//! ```
+//! The length of a request counts its code, that of a response only its payload.
+//!
+//! INV-STEP: after any refused request the decoder knows where the next one starts, or says that
+//! the connection must close.
+//! INV-BOUND: no more memory is held than bytes arrived for, rounded up to a growth step, and never
+//! more than the limit of the frame.
+
+use crate::error_code::ErrorCode;
+use crate::limits::{REQUEST_HEADER_BYTES, RESPONSE_HEADER_BYTES};
+
+mod decoder;
+
+pub use decoder::{Decoder, Event, Frame, FrameLimits};
+
+/// Bytes of the command code, which the length of a request counts.
+const CODE_BYTES: u32 = 4;
+
+/// The first eight bytes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RequestHeader {
+    /// The command code, known or not.
+    pub code: u32,
+    /// Bytes that follow the header.
+    pub payload_len: u32,
+}
+
+impl RequestHeader {
+    /// Reads the header.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidCommand`] when the length does not even cover the code; the eight bytes
+    /// are spent then, and the next request follows.
+    pub fn read(bytes: [u8; REQUEST_HEADER_BYTES]) -> Result<Self, ErrorCode> {
+        let [l0, l1, l2, l3, c0, c1, c2, c3] = bytes;
+        let length = u32::from_le_bytes([l0, l1, l2, l3]);
+        let code = u32::from_le_bytes([c0, c1, c2, c3]);
+        let payload_len = length.checked_sub(CODE_BYTES).ok_or(ErrorCode::InvalidCommand)?;
+        Ok(Self { code, payload_len })
+    }
+
+    /// The bytes of the header.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; REQUEST_HEADER_BYTES] {
+        pair(self.payload_len.saturating_add(CODE_BYTES), self.code)
+    }
+}
+
+/// The first eight bytes of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ResponseHeader {
+    /// 0 for success, else the number of an [`ErrorCode`].
+    pub status: u32,
+    /// Bytes that follow the header; 0 after any failure.
+    pub payload_len: u32,
+}
+
+impl ResponseHeader {
+    /// The header of a successful response.
+    #[must_use]
+    pub fn ok(payload_len: u32) -> Self {
+        Self { status: 0, payload_len }
+    }
+
+    /// The whole response for a failure.
+    #[must_use]
+    pub fn error(code: ErrorCode) -> Self {
+        Self { status: code.as_u32(), payload_len: 0 }
+    }
+
+    /// Reads the header.
+    #[must_use]
+    pub fn read(bytes: [u8; RESPONSE_HEADER_BYTES]) -> Self {
+        let [s0, s1, s2, s3, l0, l1, l2, l3] = bytes;
+        let status = u32::from_le_bytes([s0, s1, s2, s3]);
+        Self { status, payload_len: u32::from_le_bytes([l0, l1, l2, l3]) }
+    }
+
+    /// The bytes of the header.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; RESPONSE_HEADER_BYTES] {
+        pair(self.status, self.payload_len)
+    }
+}
+
+fn pair(first: u32, second: u32) -> [u8; 8] {
+    let [a, b, c, d] = first.to_le_bytes();
+    let [e, f, g, h] = second.to_le_bytes();
+    [a, b, c, d, e, f, g, h]
+}
+
+/// Appends a request to `out`: room for the header is made first, `payload` writes behind it, and
+/// the header is filled in with the length.
+///
+/// # Errors
+/// [`ErrorCode::InvalidSizeBytes`] when the payload does not fit a frame; `out` is as before.
+pub fn put_request(
+    out: &mut Vec<u8>,
+    code: u32,
+    payload: impl FnOnce(&mut Vec<u8>),
+) -> Result<(), ErrorCode> {
+    let start = out.len();
+    out.extend_from_slice(&[0; REQUEST_HEADER_BYTES]);
+    payload(out);
+    let payload_len = out.len() - start - REQUEST_HEADER_BYTES;
+    let header = u32::try_from(payload_len)
+        .ok()
+        .filter(|len| *len <= u32::MAX - CODE_BYTES)
+        .map(|payload_len| RequestHeader { code, payload_len }.to_bytes());
+    match (header, out.get_mut(start..start + REQUEST_HEADER_BYTES)) {
+        (Some(header), Some(room)) => {
+            room.copy_from_slice(&header);
+            Ok(())
+        }
+        _ => {
+            out.truncate(start);
+            Err(ErrorCode::InvalidSizeBytes)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! Every bound of the protocol, by name.
+//!
+//! INV-BOUND: a decoder compares a length with one of these before it allocates.
+
+/// Bytes of a request header: length and command code.
+pub const REQUEST_HEADER_BYTES: usize = 8;
+/// Bytes of a response header: status and length.
+pub const RESPONSE_HEADER_BYTES: usize = 8;
+/// Largest payload of any request but SEND_MESSAGES.
+pub const CONTROL_PAYLOAD_BYTES_MAX: u32 = 10 << 20;
+/// Largest SEND_MESSAGES payload a server takes unless it is configured otherwise.
+pub const SEND_PAYLOAD_BYTES_MAX_DEFAULT: u32 = 128 << 20;
+
+/// Largest name of a stream, topic or group.
+pub const NAME_BYTES_MAX: usize = 255;
+/// Shortest username.
+pub const USERNAME_BYTES_MIN: usize = 3;
+/// Longest username.
+pub const USERNAME_BYTES_MAX: usize = 50;
+/// Shortest password.
+pub const PASSWORD_BYTES_MIN: usize = 3;
+/// Longest password.
+pub const PASSWORD_BYTES_MAX: usize = 100;
+/// Shortest name of a personal access token.
+pub const TOKEN_NAME_BYTES_MIN: usize = 3;
+/// Longest name of a personal access token.
+pub const TOKEN_NAME_BYTES_MAX: usize = 30;
+/// Longest secret on the wire: a password to be checked, or the text of a token.
+pub const SECRET_BYTES_MAX: usize = 255;
+/// Longest text with a four-byte length (versions, host names, addresses).
+pub const TEXT_BYTES_MAX: usize = 64 << 10;
+/// Largest encoded permissions of one user.
+pub const PERMISSIONS_BYTES_MAX: u32 = 1 << 20;
+
+/// Bytes in front of each message: checksum, ids, times and lengths.
+pub const MESSAGE_HEADER_BYTES: usize = 64;
+/// Largest payload of one message.
+pub const MESSAGE_PAYLOAD_BYTES_MAX: u32 = 64_000_000;
+/// Largest block of user headers of one message.
+pub const USER_HEADERS_BYTES_MAX: u32 = 100_000;
+/// Largest key or value of one user header.
+pub const USER_HEADER_FIELD_BYTES_MAX: usize = 255;
+/// Bytes of one entry of the index block of a sent batch.
+pub const INDEX_ENTRY_BYTES: usize = 16;
+/// Largest message there can be, header and user headers included.
+pub const MESSAGE_BYTES_MAX: u32 =
+    MESSAGE_HEADER_BYTES as u32 + MESSAGE_PAYLOAD_BYTES_MAX + USER_HEADERS_BYTES_MAX;
+/// Bytes in front of the messages of a poll response.
+pub const POLLED_HEADER_BYTES: usize = 16;
+/// Longest messages key of a keyed send.
+pub const MESSAGES_KEY_BYTES_MAX: usize = 255;
+/// Largest metadata of a SEND_MESSAGES payload: two identifiers, a partitioning and the count.
+pub const SEND_METADATA_BYTES_MAX: usize = 3 * (2 + 255) + 4;
+
+/// Most partitions one command may create.
+pub const PARTITIONS_PER_COMMAND_MAX: u32 = 1_000;
+
+const _: () = assert!(
+    MESSAGE_BYTES_MAX as usize + SEND_METADATA_BYTES_MAX + 4 + INDEX_ENTRY_BYTES
+        <= SEND_PAYLOAD_BYTES_MAX_DEFAULT as usize,
+    "the default limit of a send takes any single message"
+);
+const _: () = assert!(PERMISSIONS_BYTES_MAX < CONTROL_PAYLOAD_BYTES_MAX);
+const _: () = assert!(TEXT_BYTES_MAX < CONTROL_PAYLOAD_BYTES_MAX as usize);
+const _: () =
+    assert!(PASSWORD_BYTES_MAX <= SECRET_BYTES_MAX && USERNAME_BYTES_MAX <= NAME_BYTES_MAX);

@@ -1,0 +1,29 @@
+//! The tables of commands and errors as Markdown, for the documentation.
+
+use crate::command::CommandCode;
+use crate::error_code::ErrorCode;
+use std::fmt::Write as _;
+
+/// Every command as a Markdown table.
+#[must_use]
+pub fn command_table() -> String {
+    let mut table = String::from("| code | command | log name |\n|---|---|---|\n");
+    for code in CommandCode::ALL {
+        // Writing to a text cannot fail.
+        let _ = writeln!(table, "| {} | {code:?} | {} |", code.as_u32(), code.log_name());
+    }
+    table
+}
+
+/// Every error code as a Markdown table.
+#[must_use]
+pub fn error_table() -> String {
+    let mut table =
+        String::from("| code | name | raised by | HTTP | meaning |\n|---|---|---|---|---|\n");
+    for code in ErrorCode::ALL {
+        let (number, name) = (code.as_u32(), code.name());
+        let (origin, status, text) = (code.origin(), code.http_status(), code.text());
+        let _ = writeln!(table, "| {number} | {name} | {origin} | {status} | {text} |");
+    }
+    table
+}
