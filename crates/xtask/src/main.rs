@@ -12,7 +12,7 @@ mod tidy;
 const USAGE: &str = "\
 usage: cargo xtask <task>
 
-  tidy    check crate arrows, module headers and the size of Cargo.lock;
+  tidy    check crate arrows, module headers and the packages in Cargo.lock;
           print the longest files and functions
 ";
 

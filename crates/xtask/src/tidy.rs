@@ -1,7 +1,8 @@
 //! `cargo xtask tidy`: fails on what a reader cannot see in a diff, reports what only a reader can judge.
 //!
-//! It fails on a crate arrow that points the wrong way, on a module without its `//!` header and on a
-//! lock file that grew past its limit. The longest files and functions are printed and fail nothing.
+//! It fails on a crate arrow that points the wrong way, on a module without its `//!` header, and on
+//! packages of others that are too many or that `deny.toml` does not let in. The longest files and
+//! functions are printed and fail nothing.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,9 +11,9 @@ use anyhow::Context;
 
 mod arrows;
 mod headers;
-mod lock_file;
 mod longest;
 mod mask;
+mod packages;
 mod source;
 
 /// Runs every check on the repository at `root` and prints what it found.
@@ -21,13 +22,13 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<ExitCode> {
     let mut faults = Vec::new();
     let crates = arrows::check(root, &mut faults).context("reading the crates' manifests")?;
     headers::check(&sources, &mut faults);
-    let packages = lock_file::check(root, &mut faults).context("reading Cargo.lock")?;
+    let packages = packages::check(root, &mut faults).context("reading the packages")?;
 
     longest::report(&sources);
     println!(
         "tidy: {crates} crates, {} Rust files, {packages} packages in Cargo.lock (limit {})",
         sources.len(),
-        lock_file::PACKAGES_MAX,
+        packages::PACKAGES_MAX,
     );
     for fault in &faults {
         eprintln!("tidy: {fault}");
