@@ -1,1 +1,32 @@
-//! Placeholder header, replaced as the crate grows.
+//! What Galgo's commands do: sessions, metadata, partitions, consumer offsets. Knows no transport.
+//!
+//! [`broker::Broker::submit`] takes a session and a request and gives an [`outcome::Outcome`].
+//! The crate owns no thread and no socket: the server (or a simulator) runs its
+//! [`broker::Worker`]s and [`outcome::Job`]s, and waits for its [`ticket::Ticket`]s.
+//!
+//! The promises and where they are kept:
+//! - P-ACK: [`shard`] (group commit, checkpoints), [`partition`] (stage, commit, publish).
+//! - P-ORDER: [`partition`].
+//! - P-TRUTH: [`partition`] reads and `galgo_storage::log`.
+
+pub mod access;
+pub mod broker;
+mod catalog;
+pub mod clients;
+mod command;
+pub mod environment;
+pub mod metadata;
+pub mod outcome;
+pub mod partition;
+pub mod session;
+pub mod shard;
+pub mod stats;
+pub mod ticket;
+
+pub use broker::{
+    Broker, BrokerOptions, Endpoints, LogBounds, OpenError, OpenReport, RootUser, Worker,
+};
+pub use clients::Peer;
+pub use outcome::{Job, MessagesReply, Outcome, Reply, Slice};
+pub use session::Session;
+pub use ticket::Ticket;

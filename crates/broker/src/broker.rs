@@ -1,0 +1,158 @@
+//! The broker: takes a session and a request, gives an answer. Knows no transport and no socket.
+//!
+//! Commands that only read memory, and appends, are answered on the calling thread. Whatever may
+//! block (metadata writes, password hashes, reads from the disk) comes back as
+//! [`Outcome::Offload`].
+
+mod change;
+mod open;
+mod worker;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use galgo_storage::data_dir::DataDir;
+use galgo_storage::disk::Disk;
+use galgo_storage::file_cache::FileCache;
+use galgo_storage::log::IndexCache;
+use galgo_storage::metadata_log::MetadataLog;
+use galgo_wire::command::{CommandCode, Request};
+use galgo_wire::error_code::ErrorCode;
+use parking_lot::{Mutex, RwLock};
+
+pub use open::{BrokerOptions, LogBounds, OpenError, OpenReport, RootUser};
+pub use worker::Worker;
+
+use crate::catalog::Catalog;
+use crate::clients::{Clients, Peer};
+use crate::command;
+use crate::environment::{Clock, Random};
+use crate::metadata::prepare::TopicDefaults;
+use crate::outcome::{Outcome, Reply};
+use crate::session::Session;
+use crate::shard::{CheckpointError, Shard};
+use crate::stats::process::{ProcessReader, SystemNames};
+use crate::stats::{CounterValues, Counters};
+
+/// Where this node listens, for clients that ask for the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Host part of the TCP address.
+    pub ip: String,
+    /// Bound port, 0 when the transport is off.
+    pub tcp_port: u16,
+    /// Bound port, 0 when the transport is off.
+    pub quic_port: u16,
+    /// Bound port, 0 when the transport is off.
+    pub http_port: u16,
+    /// Bound port, 0 when the transport is off.
+    pub websocket_port: u16,
+}
+
+/// A running broker over one data directory.
+pub struct Broker {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) catalog: RwLock<Catalog>,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) defaults: TopicDefaults,
+    pub(crate) endpoints: RwLock<Endpoints>,
+    pub(crate) process: ProcessReader,
+    pub(crate) names: SystemNames,
+    pub(crate) started_us: StartTimes,
+    pub(crate) data_dir: DataDir,
+    shard: Arc<Shard>,
+    counters: Arc<Counters>,
+    /// One metadata command at a time; held from the preparation of a record to its application.
+    metadata_log: Mutex<MetadataLog>,
+    disk: Arc<dyn Disk>,
+    files: Arc<FileCache>,
+    indexes: Arc<IndexCache>,
+    bounds: LogBounds,
+}
+
+/// When the broker was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StartTimes {
+    pub(crate) wall_us: u64,
+    pub(crate) monotonic_us: u64,
+}
+
+impl Broker {
+    /// Adds a connection. Dropping the session removes it.
+    #[must_use]
+    pub fn connect(&self, peer: Peer) -> Session {
+        Session::new(self.clients.register(peer))
+    }
+
+    /// Runs one request.
+    ///
+    /// The payload of a send is stamped in place, so its bytes are not the same afterwards.
+    pub fn submit(&self, session: &mut Session, code: u32, payload: &mut [u8]) -> Outcome {
+        if code == CommandCode::SendMessages.as_u32() {
+            return command::messages::send(self, session, payload);
+        }
+        let request = match Request::decode(code, payload) {
+            Ok(request) => request,
+            Err(code) => return Outcome::Done(Reply::Error(code)),
+        };
+        command::run(self, session, request)
+    }
+
+    /// Tells clients that ask for the cluster where this node listens.
+    pub fn set_endpoints(&self, endpoints: Endpoints) {
+        *self.endpoints.write() = endpoints;
+    }
+
+    /// Counters since the start.
+    #[must_use]
+    pub fn counters(&self) -> CounterValues {
+        self.counters.values()
+    }
+
+    /// The directory the broker keeps its data in.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.data_dir.path().to_owned()
+    }
+
+    /// The shard, for a simulator that drives its rounds by hand.
+    #[must_use]
+    pub fn shard(&self) -> &Arc<Shard> {
+        &self.shard
+    }
+
+    /// Does what is due: removes the files of deleted partitions. To be called about every second,
+    /// on a thread that may block.
+    pub fn tick(&self) {
+        self.remove_files();
+    }
+
+    /// Makes everything durable and notes it, so that the next start has nothing to recover. To be
+    /// called when no session submits any more and the workers have stopped.
+    ///
+    /// # Errors
+    /// [`CheckpointError`]; nothing that was acknowledged is lost then, the next start recovers it.
+    pub fn shutdown(&self) -> Result<(), CheckpointError> {
+        self.drain();
+        self.remove_files();
+        self.shard.checkpoint()
+    }
+
+    /// Runs all staged work to its end on the calling thread.
+    pub fn drain(&self) {
+        let mut spare = crate::shard::Pending::default();
+        while self.shard.commit_round(&mut spare) || self.shard.sync_round() {}
+    }
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker").field("data_dir", &self.data_dir.path()).finish_non_exhaustive()
+    }
+}
+
+/// The answer for a command that this version knows and does not do yet.
+pub(crate) fn not_available() -> Outcome {
+    Outcome::Done(Reply::Error(ErrorCode::FeatureUnavailable))
+}

@@ -1,0 +1,104 @@
+//! Changes of the metadata: prepare, make durable, apply, bring the open partitions in line.
+
+use std::sync::Arc;
+
+use galgo_storage::log::{Log, LogOptions};
+use galgo_wire::command::Durability;
+use galgo_wire::error_code::ErrorCode;
+use galgo_wire::id::PartitionUid;
+
+use super::Broker;
+use crate::metadata::State;
+use crate::metadata::record::Record;
+use crate::partition::{OffsetBook, Partition};
+
+/// Bytes of metadata records after which the next change writes a snapshot.
+const SNAPSHOT_EVERY_BYTES: u64 = 1 << 20;
+
+impl Broker {
+    /// Makes one change. Blocks on the disk.
+    ///
+    /// `prepare` checks the command against the state of this moment and decides the record; no
+    /// other change comes between that and the application.
+    ///
+    /// # Errors
+    /// Those of `prepare`; 10005 when the record could not be made durable (nothing changed then).
+    pub(crate) fn change<T>(
+        &self,
+        prepare: impl FnOnce(&State) -> Result<(T, Record), ErrorCode>,
+    ) -> Result<T, ErrorCode> {
+        let mut log = self.metadata_log.lock();
+        let (value, record) = prepare(&self.catalog.read().state)?;
+        log.append(&record.to_bytes()).map_err(|error| {
+            tracing::error!(%error, "metadata record not written");
+            ErrorCode::CannotAppendToFile
+        })?;
+        self.apply(&record)?;
+        if log.bytes_since_snapshot() > SNAPSHOT_EVERY_BYTES {
+            let snapshot = self.catalog.read().state.to_snapshot();
+            if let Err(error) = log.snapshot(&snapshot) {
+                tracing::error!(%error, "metadata snapshot not written");
+            }
+        }
+        Ok(value)
+    }
+
+    fn apply(&self, record: &Record) -> Result<(), ErrorCode> {
+        let closed = {
+            let mut catalog = self.catalog.write();
+            let effects = catalog.state.apply(record).map_err(|error| {
+                tracing::error!(%error, "a prepared metadata record does not fit the state");
+                ErrorCode::Error
+            })?;
+            catalog.perform(&effects, &mut |uid| self.open_empty(uid))
+        };
+        // Outside of the catalog's lock: closing waits for an append that is under way.
+        for partition in closed {
+            partition.close();
+        }
+        Ok(())
+    }
+
+    /// Opens a partition that has never been written. Touches no disk.
+    fn open_empty(&self, uid: PartitionUid) -> Arc<Partition> {
+        let options = LogOptions {
+            dir: self.data_dir.partition_dir(uid),
+            segment_bytes: self.bounds.segment_bytes,
+            index_interval_bytes: self.bounds.index_interval_bytes,
+            indexes: Arc::clone(&self.indexes),
+        };
+        let log = Log::create(Arc::clone(&self.disk), Arc::clone(&self.files), options);
+        let shard = Arc::clone(self.shard());
+        Arc::new(Partition::new(uid, shard, log, OffsetBook::default(), Durability::Fsync))
+    }
+
+    /// Removes the files of partitions whose removal is on record, then records that they are gone.
+    /// A crash in between repeats the removal.
+    pub(super) fn remove_files(&self) {
+        let uids: Vec<_> = self.catalog.read().state.removals.iter().copied().collect();
+        if uids.is_empty() {
+            return;
+        }
+        self.shard().forget(&uids);
+        for uid in &uids {
+            let dir = self.data_dir.partition_dir(*uid);
+            let removed = match self.disk.exists(&dir) {
+                Ok(true) => self.disk.remove_dir_all(&dir),
+                Ok(false) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = removed {
+                tracing::warn!(dir = %dir.display(), %error, "files of a deleted partition remain");
+                return;
+            }
+        }
+        if let Err(error) = self.disk.sync_dir(&self.data_dir.partitions_dir()) {
+            tracing::warn!(%error, "directory of partitions not synced");
+            return;
+        }
+        let recorded = self.change(|_| Ok(((), Record::FilesRemoved { uids })));
+        if let Err(code) = recorded {
+            tracing::warn!(%code, "removal of files not recorded; it will be repeated");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Opens a broker: the data directory, the metadata, the shard, the partitions.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use galgo_storage::checkpoint::CheckpointStore;
+use galgo_storage::data_dir::{DataDir, DataDirError, Identity};
+use galgo_storage::disk::Disk;
+use galgo_storage::file_cache::FileCache;
+use galgo_storage::journal::{Journal, JournalOptions, LocalJournal};
+use galgo_storage::log::{IndexCache, RecoveryReport};
+use galgo_storage::metadata_log::{MetadataLog, MetadataLogError};
+use galgo_wire::command::{Durability, UserStatus};
+use galgo_wire::error_code::ErrorCode;
+use galgo_wire::id::{Epoch, PartitionUid, StreamId, TopicId, UserId};
+use galgo_wire::name::{Password, Username};
+use galgo_wire::permission::Permissions;
+use parking_lot::{Mutex, RwLock};
+
+use super::{Broker, Endpoints, StartTimes};
+use crate::access::password::hash_password;
+use crate::catalog::Catalog;
+use crate::clients::Clients;
+use crate::environment::{Clock, Random};
+use crate::metadata::prepare::TopicDefaults;
+use crate::metadata::record::Record;
+use crate::metadata::{Effect, State, User};
+use crate::partition::Partition;
+use crate::shard::{RecoverError, Recovered, RecoveredPartition, ShardOptions, ShardRecovery};
+use crate::stats::Counters;
+use crate::stats::process::{ProcessReader, SystemNames};
+
+/// Sizes of logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogBounds {
+    /// A segment of this size or more is sealed before the next append.
+    pub segment_bytes: u64,
+    /// Log bytes for each index entry.
+    pub index_interval_bytes: u32,
+    /// Memory for the indexes of segments that are read.
+    pub index_cache_bytes: usize,
+    /// Segment files that may be open at once.
+    pub open_files_max: usize,
+}
+
+/// The first user, made when there is none.
+#[derive(Clone, Debug)]
+pub struct RootUser {
+    /// Its name.
+    pub username: Username,
+    /// Its password; hashed before it is stored.
+    pub password: Password,
+}
+
+/// What a broker is opened from.
+pub struct BrokerOptions {
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives random numbers.
+    pub random: Arc<dyn Random>,
+    /// The data directory; made when missing.
+    pub data_dir: PathBuf,
+    /// The first user of a new data directory; not looked at later.
+    pub root: RootUser,
+    /// Sizes of logs.
+    pub bounds: LogBounds,
+    /// Sizes of the journal.
+    pub journal: JournalOptions,
+    /// Bounds and thresholds of group commit.
+    pub shard: ShardOptions,
+    /// What topics get where their creator leaves the choice.
+    pub defaults: TopicDefaults,
+}
+
+/// What opening found and did.
+#[derive(Debug, Default)]
+pub struct OpenReport {
+    /// Whether the data directory was new, so that the root user was made.
+    pub created: bool,
+    /// Bytes of an unfinished metadata record that were cut off.
+    pub metadata_cut_bytes: u64,
+    /// Partitions whose logs needed more than opening.
+    pub recovered: Vec<(PartitionUid, RecoveryReport)>,
+    /// Partitions that miss acknowledged messages and take no writes.
+    pub damaged: Vec<PartitionUid>,
+    /// Names in the directory of partitions that belong to nobody; left alone.
+    pub unknown: Vec<String>,
+    /// Partitions that are open.
+    pub partitions: usize,
+}
+
+/// Why a broker did not open. Nothing was deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory is locked, foreign, newer or not accessible.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The metadata log cannot be read.
+    #[error("the metadata cannot be read")]
+    Metadata(#[from] MetadataLogError),
+    /// A metadata record is not known or does not fit.
+    #[error("metadata record {index} does not fit: {why}")]
+    Record {
+        /// Which, counted from the snapshot.
+        index: usize,
+        /// What is wrong.
+        why: String,
+    },
+    /// The shard did not open.
+    #[error(transparent)]
+    Shard(#[from] RecoverError),
+    /// A directory or file could not be prepared.
+    #[error("{what} could not be prepared")]
+    Prepare {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The root user could not be made.
+    #[error("the root user could not be created: {0}")]
+    Root(ErrorCode),
+}
+
+impl Broker {
+    /// Opens the broker on its data directory, recovering what an unclean stop left.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing on disk was deleted then.
+    pub fn open(options: BrokerOptions) -> Result<(Arc<Self>, OpenReport), OpenError> {
+        let fresh = Identity {
+            cluster_id: options.random.next_u128(),
+            node_id: options.random.next_u128(),
+        };
+        let data_dir = DataDir::open(&*options.disk, &options.data_dir, fresh)?;
+        let disk = Arc::clone(&options.disk);
+        let (log, found) = MetadataLog::open(disk, &data_dir.metadata_dir())?;
+        let mut report = OpenReport { metadata_cut_bytes: found.cut_bytes, ..Default::default() };
+        let state = restore(found.snapshot.as_deref(), &found.records)?;
+        let files = FileCache::new(Arc::clone(&options.disk), options.bounds.open_files_max);
+        let indexes = Arc::new(IndexCache::new(options.bounds.index_cache_bytes));
+        let counters = Arc::new(Counters::default());
+        let recovery =
+            shard_recovery(&options, &data_dir, (&files, &indexes), Arc::clone(&counters))?;
+        let Recovered { shard, partitions, unknown } = recovery.open(&state.live_uids())?;
+        report.unknown = unknown;
+        let catalog = open_catalog(state, &shard, partitions, &mut report);
+        let started_us = StartTimes {
+            wall_us: options.clock.now().get(),
+            monotonic_us: options.clock.monotonic_us(),
+        };
+        let broker = Self {
+            clock: options.clock,
+            random: options.random,
+            catalog: RwLock::new(catalog),
+            clients: Arc::new(Clients::default()),
+            defaults: options.defaults,
+            endpoints: RwLock::new(Endpoints::default()),
+            process: ProcessReader::default(),
+            names: SystemNames::read(),
+            started_us,
+            data_dir,
+            shard,
+            counters,
+            metadata_log: Mutex::new(log),
+            disk: options.disk,
+            files,
+            indexes,
+            bounds: options.bounds,
+        };
+        report.created = broker.create_root(&options.root)?;
+        Ok((Arc::new(broker), report))
+    }
+
+    /// Makes the root user of a new data directory; tells whether it did.
+    fn create_root(&self, root: &RootUser) -> Result<bool, OpenError> {
+        if self.catalog.read().state.users.contains_key(&UserId::ROOT) {
+            return Ok(false);
+        }
+        let hash = hash_password(root.password.as_str(), self.random.next_u128())
+            .map_err(|_| OpenError::Root(ErrorCode::InvalidPassword))?;
+        let user = User {
+            name: root.username.clone(),
+            password_hash: hash,
+            status: UserStatus::Active,
+            created_at: self.clock.now(),
+            permissions: Some(Permissions::root()),
+        };
+        self.change(|_| Ok(((), Record::CreateUser { id: UserId::ROOT, user })))
+            .map_err(OpenError::Root)?;
+        Ok(true)
+    }
+}
+
+fn restore(snapshot: Option<&[u8]>, records: &[Vec<u8>]) -> Result<State, OpenError> {
+    let refuse = |index: usize, why: String| OpenError::Record { index, why };
+    let mut state = match snapshot {
+        Some(bytes) => State::from_snapshot(bytes).map_err(|e| refuse(0, e.to_string()))?,
+        None => State::default(),
+    };
+    for (index, bytes) in records.iter().enumerate() {
+        let record = Record::from_bytes(bytes).map_err(|e| refuse(index, e.to_string()))?;
+        state.apply(&record).map_err(|e| refuse(index, e.to_string()))?;
+    }
+    Ok(state)
+}
+
+fn shard_recovery(
+    options: &BrokerOptions,
+    data_dir: &DataDir,
+    (files, indexes): (&Arc<FileCache>, &Arc<IndexCache>),
+    stats: Arc<Counters>,
+) -> Result<ShardRecovery, OpenError> {
+    let disk = Arc::clone(&options.disk);
+    let journal = LocalJournal::open(Arc::clone(&disk), &data_dir.journal_dir(0), options.journal)
+        .map_err(|e| prepare("the journal", e))?;
+    let checkpoints = CheckpointStore::open(Arc::clone(&disk), &data_dir.checkpoint_dir(0))
+        .map_err(|e| prepare("the checkpoint directory", e))?;
+    disk.create_dir_all(&data_dir.partitions_dir())
+        .map_err(|e| prepare("the directory of partitions", e))?;
+    disk.sync_dir(data_dir.path()).map_err(|e| prepare("the data directory", e))?;
+    let epoch = Epoch::new(options.clock.now().get());
+    let half = usize::try_from(journal.payload_bytes_max() / 4).unwrap_or(usize::MAX);
+    let shard = ShardOptions {
+        bundle_bytes_max: options.shard.bundle_bytes_max.min(half),
+        ..options.shard
+    };
+    Ok(ShardRecovery {
+        disk,
+        files: Arc::clone(files),
+        indexes: Arc::clone(indexes),
+        partitions_dir: data_dir.partitions_dir(),
+        segment_bytes: options.bounds.segment_bytes,
+        index_interval_bytes: options.bounds.index_interval_bytes,
+        journal: Box::new(journal),
+        checkpoints,
+        options: shard,
+        epoch,
+        stats,
+    })
+}
+
+fn open_catalog(
+    state: State,
+    shard: &Arc<crate::shard::Shard>,
+    mut recovered: BTreeMap<PartitionUid, RecoveredPartition>,
+    report: &mut OpenReport,
+) -> Catalog {
+    let effects: Vec<_> = topics(&state).map(|(s, t)| Effect::TopicChanged(s, t)).collect();
+    let durability: BTreeMap<PartitionUid, _> = state
+        .streams
+        .values()
+        .flat_map(|stream| stream.topics.values())
+        .flat_map(|t| t.partitions.iter().map(|p| (p.uid, t.settings.durability)))
+        .collect();
+    let mut catalog = Catalog::default();
+    catalog.state = state;
+    catalog.perform(&effects, &mut |uid| {
+        let durability = durability.get(&uid).copied().unwrap_or(Durability::Fsync);
+        report.partitions += 1;
+        let Some(found) = recovered.remove(&uid) else {
+            unreachable!("INV-CATALOG: every live partition was recovered")
+        };
+        let RecoveredPartition { log, offsets, report: done, damaged } = found;
+        let partition = Partition::new(uid, Arc::clone(shard), log, offsets, durability);
+        if damaged {
+            partition.fence(ErrorCode::CannotSaveMessagesToSegment);
+            report.damaged.push(uid);
+        }
+        report
+            .recovered
+            .extend(done.filter(|done| *done != RecoveryReport::default()).map(|done| (uid, done)));
+        Arc::new(partition)
+    });
+    catalog
+}
+
+fn topics(state: &State) -> impl Iterator<Item = (StreamId, TopicId)> + '_ {
+    state.streams.iter().flat_map(|(s, stream)| stream.topics.keys().map(|t| (*s, *t)))
+}
+
+fn prepare(
+    what: &'static str,
+    source: impl std::error::Error + Send + Sync + 'static,
+) -> OpenError {
+    OpenError::Prepare { what, source: Box::new(source) }
+}

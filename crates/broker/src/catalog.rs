@@ -1,0 +1,144 @@
+//! The metadata as it stands, together with the open partitions it names.
+//!
+//! Read by every command under a shared lock that is never held across a system call of the hot
+//! path; changed by one command at a time, after its record is durable.
+//!
+//! INV-CATALOG: the open partitions of a topic are those its metadata names, in the same order.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use galgo_wire::error_code::ErrorCode;
+use galgo_wire::id::{PartitionId, PartitionUid, StreamId, TopicId};
+use galgo_wire::identifier::IdentifierRef;
+
+use crate::metadata::{Effect, State, Stream, Topic};
+use crate::partition::Partition;
+
+/// Metadata and open partitions.
+#[derive(Debug, Default)]
+pub(crate) struct Catalog {
+    pub(crate) state: State,
+    topics: HashMap<(StreamId, TopicId), Arc<OpenTopic>>,
+}
+
+/// The open partitions of a topic.
+#[derive(Debug, Default)]
+pub(crate) struct OpenTopic {
+    pub(crate) partitions: Vec<Arc<Partition>>,
+    /// Where the next balanced batch goes; starts at 0 with the server.
+    next_balanced: AtomicU32,
+}
+
+/// A topic that a command named, found.
+#[derive(Clone, Copy)]
+pub(crate) struct FoundTopic<'a> {
+    pub(crate) stream_id: StreamId,
+    pub(crate) stream: &'a Stream,
+    pub(crate) topic_id: TopicId,
+    pub(crate) topic: &'a Topic,
+    pub(crate) open: &'a Arc<OpenTopic>,
+}
+
+impl Catalog {
+    /// # Errors
+    /// 1009 when there is no such stream.
+    pub(crate) fn find_stream(
+        &self,
+        stream: IdentifierRef<'_>,
+    ) -> Result<(StreamId, &Stream), ErrorCode> {
+        self.state.stream(stream).ok_or(ErrorCode::StreamIdNotFound)
+    }
+
+    /// # Errors
+    /// 1009 when there is no such stream, 2010 when it has no such topic.
+    pub(crate) fn find_topic(
+        &self,
+        stream: IdentifierRef<'_>,
+        topic: IdentifierRef<'_>,
+    ) -> Result<FoundTopic<'_>, ErrorCode> {
+        let (stream_id, stream) = self.find_stream(stream)?;
+        let (topic_id, topic) = stream.topic(topic).ok_or(ErrorCode::TopicIdNotFound)?;
+        let open = self.topics.get(&(stream_id, topic_id)).ok_or(ErrorCode::TopicIdNotFound)?;
+        Ok(FoundTopic { stream_id, stream, topic_id, topic, open })
+    }
+
+    /// The open partitions of a topic, by id.
+    pub(crate) fn open_topic(&self, stream: StreamId, topic: TopicId) -> Option<&Arc<OpenTopic>> {
+        self.topics.get(&(stream, topic))
+    }
+
+    /// All open partitions.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = &Arc<Partition>> {
+        self.topics.values().flat_map(|topic| &topic.partitions)
+    }
+
+    /// Brings the open partitions in line with the state; returns those that are to be closed.
+    ///
+    /// `open` makes a partition that was not open before.
+    pub(crate) fn perform(
+        &mut self,
+        effects: &[Effect],
+        open: &mut dyn FnMut(PartitionUid) -> Arc<Partition>,
+    ) -> Vec<Arc<Partition>> {
+        let mut closed = Vec::new();
+        for effect in effects {
+            match *effect {
+                Effect::TopicGone(stream, topic) => {
+                    let gone = self.topics.remove(&(stream, topic));
+                    closed.extend(gone.iter().flat_map(|topic| topic.partitions.iter().cloned()));
+                }
+                Effect::TopicChanged(stream, topic) => {
+                    closed.extend(self.reopen(stream, topic, open));
+                }
+            }
+        }
+        closed
+    }
+
+    fn reopen(
+        &mut self,
+        stream: StreamId,
+        topic: TopicId,
+        open: &mut dyn FnMut(PartitionUid) -> Arc<Partition>,
+    ) -> Vec<Arc<Partition>> {
+        let stored = self.state.streams.get(&stream).and_then(|s| s.topics.get(&topic));
+        let Some(stored) = stored else { return Vec::new() };
+        let before = self.topics.get(&(stream, topic));
+        let next = before.map_or(0, |topic| topic.next_balanced.load(Ordering::Relaxed));
+        let mut kept: BTreeMap<PartitionUid, Arc<Partition>> = before
+            .iter()
+            .flat_map(|topic| &topic.partitions)
+            .map(|partition| (partition.uid(), Arc::clone(partition)))
+            .collect();
+        let uids = stored.partitions.iter().map(|partition| partition.uid);
+        let partitions: Vec<_> =
+            uids.map(|uid| kept.remove(&uid).unwrap_or_else(|| open(uid))).collect();
+        for partition in &partitions {
+            partition.set_durability(stored.settings.durability);
+        }
+        let open_topic = OpenTopic { partitions, next_balanced: AtomicU32::new(next) };
+        self.topics.insert((stream, topic), Arc::new(open_topic));
+        kept.into_values().collect()
+    }
+}
+
+impl OpenTopic {
+    /// # Errors
+    /// 3007 when there is no such partition.
+    pub(crate) fn partition(&self, id: PartitionId) -> Result<&Arc<Partition>, ErrorCode> {
+        self.partitions.get(id.get() as usize).ok_or(ErrorCode::PartitionNotFound)
+    }
+
+    /// The next partition in turn; the counter moves with every batch.
+    ///
+    /// # Errors
+    /// 2010 when the topic has no partitions, as the protocol has it.
+    pub(crate) fn next_balanced(&self) -> Result<&Arc<Partition>, ErrorCode> {
+        let count = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
+        let turn = self.next_balanced.fetch_add(1, Ordering::Relaxed);
+        let chosen = turn.checked_rem(count).ok_or(ErrorCode::TopicIdNotFound)?;
+        self.partition(PartitionId::new(chosen))
+    }
+}

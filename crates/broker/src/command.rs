@@ -1,0 +1,103 @@
+//! One file for each noun of the protocol: what its commands do.
+//!
+//! The order of the checks is the protocol's: the payload is decoded, then the login is checked, then
+//! the stream and topic are looked up, then the right, then everything else. A missing target is an
+//! empty answer for the commands that read one entity, and an error for all others.
+
+pub(crate) mod login;
+pub(crate) mod messages;
+mod offsets;
+mod streams;
+mod system;
+mod topics;
+
+use galgo_wire::command::{Command, Request};
+use galgo_wire::error_code::ErrorCode;
+use galgo_wire::primitive::Payload;
+
+use crate::broker::{Broker, not_available};
+use crate::outcome::{Outcome, Reply};
+use crate::session::Session;
+
+/// Runs a decoded request.
+pub(crate) fn run(broker: &Broker, session: &mut Session, request: Request) -> Outcome {
+    match request {
+        Request::Ping(_) => Outcome::Done(Reply::Empty),
+        Request::LoginUser(command) => login::login_user(command),
+        Request::LogoutUser(_) => login::log_out(session),
+        Request::GetStats(command) => system::stats(broker, session, &command),
+        Request::GetClusterMetadata(command) => system::cluster(broker, session, &command),
+        Request::GetMe(command) => system::me(broker, session, &command),
+        Request::GetClient(command) => system::client(broker, session, &command),
+        Request::GetClients(command) => system::clients(broker, session, &command),
+        Request::GetFeatures(command) => system::features(broker, session, &command),
+        Request::GetStream(command) => streams::get(broker, session, &command),
+        Request::GetStreams(command) => streams::list(broker, session, &command),
+        Request::CreateStream(command) => streams::create(broker, session, command),
+        Request::UpdateStream(command) => streams::update(broker, session, command),
+        Request::DeleteStream(command) => streams::delete(broker, session, command),
+        Request::PurgeStream(command) => streams::purge(broker, session, command),
+        Request::GetTopic(command) => topics::get(broker, session, &command),
+        Request::GetTopics(command) => topics::list(broker, session, &command),
+        Request::CreateTopic(command) => topics::create(broker, session, command, None),
+        Request::CreateTopicWith(command) => topics::create_with(broker, session, command),
+        Request::UpdateTopic(command) => topics::update(broker, session, command, None),
+        Request::UpdateTopicWith(command) => topics::update_with(broker, session, command),
+        Request::GetTopicSettings(command) => topics::settings(broker, session, &command),
+        Request::DeleteTopic(command) => topics::delete(broker, session, command),
+        Request::PurgeTopic(command) => topics::purge(broker, session, command),
+        Request::CreatePartitions(command) => topics::add_partitions(broker, session, command),
+        Request::DeletePartitions(command) => topics::remove_partitions(broker, session, command),
+        Request::PollMessages(command) => messages::poll(broker, session, &command),
+        Request::FlushUnsavedBuffer(command) => messages::flush(broker, session, &command),
+        Request::GetConsumerOffset(command) => offsets::get(broker, session, &command),
+        Request::StoreConsumerOffset(command) => offsets::store(broker, session, &command),
+        Request::DeleteConsumerOffset(command) => offsets::delete(broker, session, &command),
+        _ if session.is_authenticated() => not_available(),
+        _ => Outcome::Done(Reply::Error(ErrorCode::Unauthenticated)),
+    }
+}
+
+impl Broker {
+    /// Checks the right that `command` asks for.
+    ///
+    /// # Errors
+    /// 40, 1009, 2010 or 41; see [`crate::access::rights`].
+    pub(crate) fn authorize<C: Command>(
+        &self,
+        session: &Session,
+        command: &C,
+    ) -> Result<(), ErrorCode> {
+        self.catalog.read().authorize(session.user(), &command.right())
+    }
+
+    /// As [`Broker::authorize`] for a command that answers nothing when its target is missing:
+    /// `false` then.
+    ///
+    /// # Errors
+    /// 40 or 41.
+    pub(crate) fn authorize_existing<C: Command>(
+        &self,
+        session: &Session,
+        command: &C,
+    ) -> Result<bool, ErrorCode> {
+        match self.authorize(session, command) {
+            Ok(()) => Ok(true),
+            Err(ErrorCode::StreamIdNotFound | ErrorCode::TopicIdNotFound) => Ok(false),
+            Err(code) => Err(code),
+        }
+    }
+}
+
+/// The answer with this payload.
+fn payload(value: &impl Payload) -> Reply {
+    let bytes = value.to_bytes();
+    if bytes.is_empty() { Reply::Empty } else { Reply::Bytes(bytes) }
+}
+
+/// Runs a change off the connection's thread; `work` answers.
+fn offload(
+    work: impl FnOnce(&Broker, &mut Session) -> Result<Reply, ErrorCode> + Send + 'static,
+) -> Outcome {
+    Outcome::offload(move |broker, session| work(broker, session).into())
+}

@@ -1,0 +1,186 @@
+//! Sending, polling and flushing.
+
+use galgo_wire::command::{FlushUnsavedBuffer, PollMessages, PolledHeader, SendHeader};
+use galgo_wire::consumer::PollingStrategy;
+use galgo_wire::consumer::{Consumer, ConsumerKind, PartitioningRef, key_partition};
+use galgo_wire::error_code::ErrorCode;
+use galgo_wire::id::{ConsumerId, PartitionId};
+use galgo_wire::identifier::Identifier;
+use galgo_wire::permission::{Action, Place};
+use std::sync::Arc;
+
+use super::offload;
+use crate::broker::Broker;
+use crate::catalog::OpenTopic;
+use crate::outcome::{MessagesReply, Outcome, Reply};
+use crate::partition::{AppendContext, Appended, Batch, Partition, PolledRange};
+use crate::session::Session;
+use crate::shard::OffsetOwner;
+
+/// Stages the messages of a send; published at once or with the next commit.
+pub(crate) fn send(broker: &Broker, session: &Session, payload: &mut [u8]) -> Outcome {
+    match try_send(broker, session, payload) {
+        Ok(Appended::Published) => Outcome::Done(Reply::Empty),
+        Ok(Appended::Staged(ticket)) => Outcome::Commit(ticket),
+        // Deleted or purged between the look-up and the append: for the sender it was before both.
+        Ok(Appended::Closed) => Outcome::Done(Reply::Error(ErrorCode::PartitionNotFound)),
+        Err(code) => Outcome::Done(Reply::Error(code)),
+    }
+}
+
+fn try_send(broker: &Broker, session: &Session, payload: &mut [u8]) -> Result<Appended, ErrorCode> {
+    let caller = session.caller()?;
+    let parts = SendHeader::parse(payload)?;
+    let partition = {
+        let catalog = broker.catalog.read();
+        let found = catalog.find_topic(parts.stream, parts.topic)?;
+        let place = Place::Topic(found.stream_id, found.topic_id);
+        catalog.allow(caller, Action::SendMessages, place)?;
+        Arc::clone(choose(found.open, parts.partitioning)?)
+    };
+    let batch = Batch { count: parts.count, indexes: parts.indexes, messages: parts.messages };
+    partition.append(batch, AppendContext { clock: &*broker.clock, random: &*broker.random })
+}
+
+fn choose<'a>(
+    topic: &'a OpenTopic,
+    partitioning: PartitioningRef<'_>,
+) -> Result<&'a Arc<Partition>, ErrorCode> {
+    match partitioning {
+        PartitioningRef::Balanced => topic.next_balanced(),
+        PartitioningRef::PartitionId(id) => topic.partition(id),
+        PartitioningRef::Key(key) => {
+            let count = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
+            topic.partition(key_partition(key, count).ok_or(ErrorCode::NoPartitions)?)
+        }
+    }
+}
+
+/// One poll, resolved.
+#[derive(Clone)]
+struct Poll {
+    partition: Arc<Partition>,
+    partition_id: PartitionId,
+    owner: OffsetOwner,
+    strategy: PollingStrategy,
+    count: u32,
+    auto_commit: bool,
+}
+
+/// Finds messages. What is in the page cache is answered at once, the rest off the thread.
+pub(crate) fn poll(broker: &Broker, session: &Session, command: &PollMessages) -> Outcome {
+    let poll = match resolve_poll(broker, session, command) {
+        Ok(poll) => poll,
+        Err(code) => return Outcome::Done(Reply::Error(code)),
+    };
+    // A search by time may have to read an old segment's index from the disk.
+    let may_block = matches!(poll.strategy, PollingStrategy::Timestamp(_));
+    if !may_block && let Some(outcome) = poll.run_cached() {
+        return outcome;
+    }
+    Outcome::offload(move |_, _| poll.run_cold())
+}
+
+fn resolve_poll(
+    broker: &Broker,
+    session: &Session,
+    command: &PollMessages,
+) -> Result<Poll, ErrorCode> {
+    broker.authorize(session, command)?;
+    let catalog = broker.catalog.read();
+    let found = catalog.find_topic(command.stream.borrowed(), command.topic.borrowed())?;
+    let owner = offset_owner(&command.consumer)?;
+    let partition_id = command.partition_id.unwrap_or_default();
+    Ok(Poll {
+        partition: Arc::clone(found.open.partition(partition_id)?),
+        partition_id,
+        owner,
+        strategy: command.strategy,
+        count: command.count,
+        auto_commit: command.auto_commit,
+    })
+}
+
+/// # Errors
+/// 5000 for a group: there are none yet.
+pub(super) fn offset_owner(consumer: &Consumer) -> Result<OffsetOwner, ErrorCode> {
+    match consumer.kind {
+        ConsumerKind::Consumer => {
+            Ok(OffsetOwner { kind: consumer.kind, id: consumer_id(&consumer.id) })
+        }
+        ConsumerKind::Group => Err(ErrorCode::ConsumerGroupIdNotFound),
+    }
+}
+
+fn consumer_id(identifier: &Identifier) -> ConsumerId {
+    match identifier {
+        Identifier::Numeric(id) => ConsumerId::new(*id),
+        Identifier::Named(name) => ConsumerId::from_name(name.as_str()),
+    }
+}
+
+impl Poll {
+    /// `None` when the disk has to be read.
+    fn run_cached(&self) -> Option<Outcome> {
+        let plan = match self.partition.plan_read(&self.strategy, self.owner, self.count) {
+            Ok(Some(plan)) => plan,
+            Ok(None) => return Some(self.answer(PolledRange::default())),
+            Err(error) => return Some(Outcome::Done(Reply::Error(error.code()))),
+        };
+        match self.partition.read_cached(plan) {
+            Ok(Some(range)) => Some(self.answer(range)),
+            Ok(None) => None,
+            Err(error) => Some(Outcome::Done(Reply::Error(error.code()))),
+        }
+    }
+
+    fn run_cold(&self) -> Outcome {
+        let read = || {
+            let plan = self.partition.plan_read(&self.strategy, self.owner, self.count)?;
+            plan.map_or(Ok(PolledRange::default()), |plan| self.partition.read_cold(plan))
+        };
+        match read() {
+            Ok(range) => self.answer(range),
+            Err(error) => Outcome::Done(Reply::Error(error.code())),
+        }
+    }
+
+    fn answer(&self, range: PolledRange) -> Outcome {
+        let header = PolledHeader {
+            partition_id: self.partition_id,
+            current_offset: self.partition.current_offset(),
+            count: range.count,
+        };
+        let last = range.last();
+        let reply = Reply::Messages(MessagesReply {
+            header: header.to_array(),
+            slices: range.slices,
+            len: range.bytes,
+        });
+        match last {
+            Some(last) if self.auto_commit => match self.partition.store_offset(self.owner, last) {
+                Ok(ticket) => Outcome::CommitThen(ticket, reply),
+                Err(error) => Outcome::Done(Reply::Error(error.code())),
+            },
+            _ => Outcome::Done(reply),
+        }
+    }
+}
+
+/// Syncs a partition. Without the `fsync` flag there is nothing to do: nothing acknowledged is ever
+/// only in this process's memory.
+pub(crate) fn flush(broker: &Broker, session: &Session, command: &FlushUnsavedBuffer) -> Outcome {
+    let found = || {
+        broker.authorize(session, command)?;
+        let catalog = broker.catalog.read();
+        let found = catalog.find_topic(command.stream.borrowed(), command.topic.borrowed())?;
+        found.open.partition(command.partition_id).map(Arc::clone)
+    };
+    match found() {
+        Ok(partition) if command.fsync => {
+            offload(move |_, _| partition.sync().map(|()| Reply::Empty))
+        }
+        Ok(_) => Outcome::Done(Reply::Empty),
+        Err(code) => Outcome::Done(Reply::Error(code)),
+    }
+}

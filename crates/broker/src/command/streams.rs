@@ -1,0 +1,115 @@
+//! Streams: get, list, create, update, delete, purge.
+
+use galgo_wire::command::{
+    CreateStream, DeleteStream, GetStream, GetStreams, PurgeStream, Stream, StreamDetails,
+    UpdateStream,
+};
+use galgo_wire::id::StreamId;
+
+use super::{offload, payload, topics};
+use crate::broker::Broker;
+use crate::catalog::Catalog;
+use crate::metadata;
+use crate::metadata::record::Record;
+use crate::outcome::{Outcome, Reply};
+use crate::session::Session;
+
+/// The stream with its topics; empty when it is missing.
+pub(super) fn get(broker: &Broker, session: &Session, command: &GetStream) -> Outcome {
+    let answer = || {
+        if !broker.authorize_existing(session, command)? {
+            return Ok(Reply::Empty);
+        }
+        let catalog = broker.catalog.read();
+        let found = catalog.state.stream(command.stream.borrowed());
+        Ok(payload(&found.map(|(id, stream)| stream_details(&catalog, id, stream))))
+    };
+    answer().into()
+}
+
+/// All streams, ordered by id.
+pub(super) fn list(broker: &Broker, session: &Session, command: &GetStreams) -> Outcome {
+    let answer = || {
+        broker.authorize(session, command)?;
+        let catalog = broker.catalog.read();
+        let streams = catalog.state.streams.iter();
+        let streams: Vec<Stream> =
+            streams.map(|(id, stream)| stream_details(&catalog, *id, stream).stream).collect();
+        Ok(payload(&streams))
+    };
+    answer().into()
+}
+
+/// Creates a stream; the answer is the stream.
+pub(super) fn create(broker: &Broker, session: &Session, command: CreateStream) -> Outcome {
+    if let Err(code) = broker.authorize(session, &command) {
+        return Outcome::Done(Reply::Error(code));
+    }
+    offload(move |broker, _| {
+        let now = broker.clock.now();
+        let id = broker.change(|state| state.prepare_create_stream(&command.name, now))?;
+        let catalog = broker.catalog.read();
+        let created = catalog.state.streams.get(&id);
+        Ok(payload(&created.map(|stream| stream_details(&catalog, id, stream))))
+    })
+}
+
+/// Renames a stream.
+pub(super) fn update(broker: &Broker, session: &Session, command: UpdateStream) -> Outcome {
+    if let Err(code) = broker.authorize(session, &command) {
+        return Outcome::Done(Reply::Error(code));
+    }
+    offload(move |broker, _| {
+        broker.change(|state| {
+            let id = state.existing_stream(&command.stream)?;
+            Ok(((), state.prepare_rename_stream(id, &command.name)?))
+        })?;
+        Ok(Reply::Empty)
+    })
+}
+
+/// Deletes a stream with everything in it.
+pub(super) fn delete(broker: &Broker, session: &Session, command: DeleteStream) -> Outcome {
+    if let Err(code) = broker.authorize(session, &command) {
+        return Outcome::Done(Reply::Error(code));
+    }
+    offload(move |broker, _| {
+        broker.change(|state| {
+            let id = state.existing_stream(&command.stream)?;
+            Ok(((), Record::DeleteStream { id }))
+        })?;
+        Ok(Reply::Empty)
+    })
+}
+
+/// Removes all messages and offsets of all topics, in one step.
+pub(super) fn purge(broker: &Broker, session: &Session, command: PurgeStream) -> Outcome {
+    if let Err(code) = broker.authorize(session, &command) {
+        return Outcome::Done(Reply::Error(code));
+    }
+    offload(move |broker, _| {
+        broker.change(|state| {
+            let id = state.existing_stream(&command.stream)?;
+            let topics = state.streams.get(&id).map(|s| s.topics.keys().copied().collect());
+            Ok(((), state.prepare_purge(id, topics.unwrap_or_default())))
+        })?;
+        Ok(Reply::Empty)
+    })
+}
+
+fn stream_details(catalog: &Catalog, id: StreamId, stream: &metadata::Stream) -> StreamDetails {
+    let topics: Vec<_> = stream
+        .topics
+        .iter()
+        .map(|(topic_id, topic)| topics::topic_details(catalog, (id, *topic_id), topic).topic)
+        .collect();
+    let stream = Stream {
+        id,
+        created_at: stream.created_at,
+        topics_count: u32::try_from(topics.len()).unwrap_or(u32::MAX),
+        size: topics.iter().map(|topic| topic.size).sum(),
+        messages_count: topics.iter().map(|topic| topic.messages_count).sum(),
+        name: stream.name.clone(),
+    };
+    StreamDetails { stream, topics }
+}

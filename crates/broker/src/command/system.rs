@@ -1,0 +1,160 @@
+//! Statistics, the cluster, connections.
+
+use galgo_wire::command::{
+    Client, ClientDetails, ClusterMetadata, ClusterNode, Endpoints, FeatureFlags, Features,
+    GetClient, GetClients, GetClusterMetadata, GetFeatures, GetMe, GetStats, NodeRole, NodeStatus,
+    Stats,
+};
+use galgo_wire::error_code::ErrorCode;
+use galgo_wire::id::{ClientId, Timestamp};
+
+use super::payload;
+use crate::broker::Broker;
+use crate::clients::ClientEntry;
+use crate::outcome::{Outcome, Reply};
+use crate::session::Session;
+
+/// The level of the protocol this server speaks, as clients of it show it.
+const PROTOCOL_VERSION: &str = "0.8.0";
+const PROTOCOL_SEMVER: u32 = 8000;
+
+/// Counts of everything, and what the system says of the process.
+pub(super) fn stats(broker: &Broker, session: &Session, command: &GetStats) -> Outcome {
+    let answer = || {
+        broker.authorize(session, command)?;
+        Ok(payload(&collect(broker)))
+    };
+    answer().into()
+}
+
+fn collect(broker: &Broker) -> Stats {
+    let now_us = broker.clock.monotonic_us();
+    let process = broker.process.read(now_us, &broker.data_dir());
+    let catalog = broker.catalog.read();
+    let topics = catalog.state.streams.values().map(|stream| stream.topics.len()).sum();
+    let mut stats = Stats {
+        process_id: std::process::id(),
+        cpu_usage: process.cpu_percent,
+        total_cpu_usage: process.total_cpu_percent,
+        memory_usage: process.memory_bytes,
+        total_memory: process.total_memory_bytes,
+        available_memory: process.available_memory_bytes,
+        run_time: now_us.saturating_sub(broker.started_us.monotonic_us),
+        start_time: Timestamp::new(broker.started_us.wall_us),
+        read_bytes: process.read_bytes,
+        written_bytes: process.written_bytes,
+        streams_count: count(catalog.state.streams.len()),
+        topics_count: count(topics),
+        clients_count: broker.clients.count(),
+        hostname: broker.names.hostname.clone(),
+        os_name: broker.names.os_name.clone(),
+        os_version: broker.names.os_version.clone(),
+        kernel_version: broker.names.kernel_version.clone(),
+        server_version: PROTOCOL_VERSION.to_owned(),
+        server_semver: PROTOCOL_SEMVER,
+        threads_count: process.threads,
+        free_disk_space: process.free_disk_bytes,
+        total_disk_space: process.total_disk_bytes,
+        ..Stats::default()
+    };
+    for partition in catalog.partitions() {
+        let counts = partition.stats();
+        stats.partitions_count += 1;
+        stats.segments_count += counts.segments;
+        stats.messages_count += counts.messages;
+        stats.messages_size_bytes += counts.bytes;
+    }
+    stats
+}
+
+/// One node: this one. More would make clients look for a leader.
+pub(super) fn cluster(broker: &Broker, session: &Session, command: &GetClusterMetadata) -> Outcome {
+    let answer = || {
+        broker.authorize(session, command)?;
+        let endpoints = broker.endpoints.read().clone();
+        let node = ClusterNode {
+            name: "galgo-node".to_owned(),
+            ip: endpoints.ip,
+            endpoints: Endpoints {
+                tcp: endpoints.tcp_port,
+                quic: endpoints.quic_port,
+                http: endpoints.http_port,
+                websocket: endpoints.websocket_port,
+            },
+            role: NodeRole::Leader,
+            status: NodeStatus::Healthy,
+        };
+        Ok(payload(&ClusterMetadata { name: "single-node".to_owned(), nodes: vec![node] }))
+    };
+    answer().into()
+}
+
+/// The caller's own connection.
+pub(super) fn me(broker: &Broker, session: &Session, command: &GetMe) -> Outcome {
+    let answer = || {
+        broker.authorize(session, command)?;
+        let id = session.client_id();
+        Ok(broker.clients.get(id).map(|entry| payload(&client_details(id, &entry))))
+    };
+    match answer() {
+        Ok(Some(reply)) => Outcome::Done(reply),
+        Ok(None) => Outcome::Done(Reply::Close(ErrorCode::ClientNotFound)),
+        Err(code) => Outcome::Done(Reply::Error(code)),
+    }
+}
+
+/// Any connection; empty when there is none of that id.
+pub(super) fn client(broker: &Broker, session: &Session, command: &GetClient) -> Outcome {
+    let answer = || {
+        broker.authorize(session, command)?;
+        if command.client_id == ClientId::new(0) {
+            return Err(ErrorCode::InvalidClientId);
+        }
+        let found = broker.clients.get(command.client_id);
+        Ok(payload(&found.map(|entry| client_details(command.client_id, &entry))))
+    };
+    answer().into()
+}
+
+/// All connections, ordered by id.
+pub(super) fn clients(broker: &Broker, session: &Session, command: &GetClients) -> Outcome {
+    let answer = || {
+        broker.authorize(session, command)?;
+        let clients = broker.clients.list();
+        let clients: Vec<Client> =
+            clients.iter().map(|(id, entry)| client_info(*id, entry)).collect();
+        Ok(payload(&clients))
+    };
+    answer().into()
+}
+
+/// The extensions to the classic protocol that this server understands.
+pub(super) fn features(broker: &Broker, session: &Session, command: &GetFeatures) -> Outcome {
+    let answer = || {
+        broker.authorize(session, command)?;
+        Ok(payload(&Features {
+            flags: FeatureFlags::ALL,
+            server_name: "galgo".to_owned(),
+            server_version: env!("CARGO_PKG_VERSION").to_owned(),
+        }))
+    };
+    answer().into()
+}
+
+fn client_info(id: ClientId, entry: &ClientEntry) -> Client {
+    Client {
+        client_id: id,
+        user_id: entry.user,
+        transport: entry.peer.transport,
+        address: entry.peer.address.to_string(),
+        consumer_groups_count: 0,
+    }
+}
+
+fn client_details(id: ClientId, entry: &ClientEntry) -> ClientDetails {
+    ClientDetails { client: client_info(id, entry), consumer_groups: Vec::new() }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,230 @@
+//! Topics and partitions: get, list, create, update, delete, purge, add and remove partitions.
+
+use galgo_wire::command::Durability;
+use galgo_wire::command::{
+    CreatePartitions, CreateTopic, CreateTopicWith, DeletePartitions, DeleteTopic, GetTopic,
+    GetTopicSettings, GetTopics, MaxTopicSize, MessageExpiry, Partition, PurgeTopic, Topic,
+    TopicDetails, TopicSettings as SettingsReply, UpdateTopic, UpdateTopicWith,
+};
+use galgo_wire::error_code::ErrorCode;
+use galgo_wire::id::{PartitionId, StreamId, TopicId};
+
+use super::{offload, payload};
+use crate::broker::Broker;
+use crate::catalog::Catalog;
+use crate::metadata;
+use crate::metadata::prepare::{ChangedTopic, NewTopic};
+use crate::metadata::record::Record;
+use crate::outcome::{Outcome, Reply};
+use crate::session::Session;
+
+/// The topic with its partitions; empty when it is missing.
+pub(super) fn get(broker: &Broker, session: &Session, command: &GetTopic) -> Outcome {
+    let answer = || {
+        if !broker.authorize_existing(session, command)? {
+            return Ok(Reply::Empty);
+        }
+        let catalog = broker.catalog.read();
+        let found = catalog.find_topic(command.stream.borrowed(), command.topic.borrowed()).ok();
+        let details = found.map(|f| topic_details(&catalog, (f.stream_id, f.topic_id), f.topic));
+        Ok(payload(&details))
+    };
+    answer().into()
+}
+
+/// All topics of a stream, ordered by id; empty when the stream is missing.
+pub(super) fn list(broker: &Broker, session: &Session, command: &GetTopics) -> Outcome {
+    let answer = || {
+        if !broker.authorize_existing(session, command)? {
+            return Ok(Reply::Empty);
+        }
+        let catalog = broker.catalog.read();
+        let Ok((id, stream)) = catalog.find_stream(command.stream.borrowed()) else {
+            return Ok(Reply::Empty);
+        };
+        let topics = stream.topics.iter();
+        let topics: Vec<Topic> =
+            topics.map(|(topic, t)| topic_details(&catalog, (id, *topic), t).topic).collect();
+        Ok(payload(&topics))
+    };
+    answer().into()
+}
+
+/// Creates a topic; the answer is the topic.
+pub(super) fn create(
+    broker: &Broker,
+    session: &Session,
+    command: CreateTopic,
+    durability: Option<Durability>,
+) -> Outcome {
+    if let Err(code) = broker.authorize(session, &command) {
+        return Outcome::Done(Reply::Error(code));
+    }
+    offload(move |broker, _| {
+        let now = broker.clock.now();
+        let (stream, topic) = broker.change(|state| {
+            let stream = state.existing_stream(&command.stream)?;
+            let stored = state.streams.get(&stream).ok_or(ErrorCode::StreamIdNotFound)?;
+            let defaults = &broker.defaults;
+            let request = NewTopic { command: &command, durability, now, defaults };
+            let (topic, record) = state.prepare_create_topic(stream, stored, request)?;
+            Ok(((stream, topic), record))
+        })?;
+        let catalog = broker.catalog.read();
+        let created = catalog.state.streams.get(&stream).and_then(|s| s.topics.get(&topic));
+        Ok(payload(&created.map(|stored| topic_details(&catalog, (stream, topic), stored))))
+    })
+}
+
+/// Creates a topic with a durability of its own.
+pub(super) fn create_with(broker: &Broker, session: &Session, command: CreateTopicWith) -> Outcome {
+    create(broker, session, command.topic, Some(command.durability))
+}
+
+/// Replaces all settings of a topic.
+pub(super) fn update(
+    broker: &Broker,
+    session: &Session,
+    command: UpdateTopic,
+    durability: Option<Durability>,
+) -> Outcome {
+    if let Err(code) = broker.authorize(session, &command) {
+        return Outcome::Done(Reply::Error(code));
+    }
+    offload(move |broker, _| {
+        broker.change(|state| {
+            let (stream, topic) = state.existing_topic(&command.stream, &command.topic)?;
+            let stored = state.streams.get(&stream).ok_or(ErrorCode::StreamIdNotFound)?;
+            let current = stored.topics.get(&topic).ok_or(ErrorCode::TopicIdNotFound)?;
+            let defaults = &broker.defaults;
+            let request = ChangedTopic { command: &command, durability, defaults };
+            let record = state.prepare_update_topic((stream, stored), (topic, current), request)?;
+            Ok(((), record))
+        })?;
+        Ok(Reply::Empty)
+    })
+}
+
+/// Replaces all settings of a topic, its durability included.
+pub(super) fn update_with(broker: &Broker, session: &Session, command: UpdateTopicWith) -> Outcome {
+    update(broker, session, command.topic, Some(command.durability))
+}
+
+/// Settings the classic protocol has no field for; empty when the topic is missing.
+pub(super) fn settings(broker: &Broker, session: &Session, command: &GetTopicSettings) -> Outcome {
+    let answer = || {
+        if !broker.authorize_existing(session, command)? {
+            return Ok(Reply::Empty);
+        }
+        let catalog = broker.catalog.read();
+        let found = catalog.find_topic(command.stream.borrowed(), command.topic.borrowed()).ok();
+        let reply = found.map(|f| SettingsReply { durability: f.topic.settings.durability });
+        Ok(payload(&reply))
+    };
+    answer().into()
+}
+
+/// Deletes a topic with everything in it.
+pub(super) fn delete(broker: &Broker, session: &Session, command: DeleteTopic) -> Outcome {
+    if let Err(code) = broker.authorize(session, &command) {
+        return Outcome::Done(Reply::Error(code));
+    }
+    offload(move |broker, _| {
+        broker.change(|state| {
+            let (stream, topic) = state.existing_topic(&command.stream, &command.topic)?;
+            Ok(((), Record::DeleteTopic { stream, topic }))
+        })?;
+        Ok(Reply::Empty)
+    })
+}
+
+/// Removes all messages and offsets of a topic; the next offset is 0.
+pub(super) fn purge(broker: &Broker, session: &Session, command: PurgeTopic) -> Outcome {
+    if let Err(code) = broker.authorize(session, &command) {
+        return Outcome::Done(Reply::Error(code));
+    }
+    offload(move |broker, _| {
+        broker.change(|state| {
+            let (stream, topic) = state.existing_topic(&command.stream, &command.topic)?;
+            Ok(((), state.prepare_purge(stream, vec![topic])))
+        })?;
+        Ok(Reply::Empty)
+    })
+}
+
+/// Adds partitions behind the highest id.
+pub(super) fn add_partitions(
+    broker: &Broker,
+    session: &Session,
+    command: CreatePartitions,
+) -> Outcome {
+    if let Err(code) = broker.authorize(session, &command) {
+        return Outcome::Done(Reply::Error(code));
+    }
+    offload(move |broker, _| {
+        let now = broker.clock.now();
+        broker.change(|state| {
+            let place = state.existing_topic(&command.stream, &command.topic)?;
+            Ok(((), state.prepare_add_partitions(place, command.partitions_count, now)?))
+        })?;
+        Ok(Reply::Empty)
+    })
+}
+
+/// Removes the partitions with the highest ids, and their messages.
+pub(super) fn remove_partitions(
+    broker: &Broker,
+    session: &Session,
+    command: DeletePartitions,
+) -> Outcome {
+    if let Err(code) = broker.authorize(session, &command) {
+        return Outcome::Done(Reply::Error(code));
+    }
+    offload(move |broker, _| {
+        broker.change(|state| {
+            let (stream, topic) = state.existing_topic(&command.stream, &command.topic)?;
+            let stored = state.streams.get(&stream).and_then(|s| s.topics.get(&topic));
+            let stored = stored.ok_or(ErrorCode::TopicIdNotFound)?;
+            let count = command.partitions_count;
+            Ok(((), state.prepare_remove_partitions((stream, topic), stored, count)?))
+        })?;
+        Ok(Reply::Empty)
+    })
+}
+
+pub(super) fn topic_details(
+    catalog: &Catalog,
+    (stream_id, id): (StreamId, TopicId),
+    topic: &metadata::Topic,
+) -> TopicDetails {
+    let open = catalog.open_topic(stream_id, id);
+    let open = open.map(|open| open.partitions.as_slice()).unwrap_or_default();
+    let partitions: Vec<Partition> = (0u32..)
+        .zip(open.iter().zip(&topic.partitions))
+        .map(|(number, (open, stored))| {
+            let stats = open.stats();
+            Partition {
+                id: PartitionId::new(number),
+                created_at: stored.created_at,
+                segments_count: stats.segments,
+                current_offset: stats.current_offset,
+                size: stats.bytes,
+                messages_count: stats.messages,
+            }
+        })
+        .collect();
+    let settings = &topic.settings;
+    let topic = Topic {
+        id,
+        created_at: topic.created_at,
+        partitions_count: u32::try_from(partitions.len()).unwrap_or(u32::MAX),
+        message_expiry: MessageExpiry::new(settings.message_expiry_us),
+        compression: settings.compression,
+        max_topic_size: MaxTopicSize::new(settings.size_bytes_max),
+        replication_factor: settings.replication_factor,
+        size: partitions.iter().map(|partition| partition.size).sum(),
+        messages_count: partitions.iter().map(|partition| partition.messages_count).sum(),
+        name: settings.name.clone(),
+    };
+    TopicDetails { topic, partitions }
+}

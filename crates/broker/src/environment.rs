@@ -1,0 +1,113 @@
+//! Time and randomness, handed in so that the core can run in a simulator.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use galgo_wire::id::Timestamp;
+use rand::Rng;
+
+/// What tells the time.
+pub trait Clock: Send + Sync + 'static {
+    /// Microseconds since the Unix epoch.
+    fn now(&self) -> Timestamp;
+
+    /// Microseconds since some fixed moment; never goes back.
+    fn monotonic_us(&self) -> u64;
+}
+
+/// What gives random numbers.
+pub trait Random: Send + Sync + 'static {
+    /// 128 unpredictable bits.
+    fn next_u128(&self) -> u128;
+}
+
+/// The machine's clocks.
+#[derive(Debug)]
+pub struct SystemClock {
+    started: Instant,
+}
+
+impl SystemClock {
+    /// A clock whose monotonic time starts now.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place where real time enters")]
+    pub fn new() -> Self {
+        Self { started: Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place where real time enters")]
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp::new(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn monotonic_us(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The thread's cryptographic generator, seeded by the operating system.
+#[derive(Debug, Default)]
+pub struct SystemRandom;
+
+impl Random for SystemRandom {
+    fn next_u128(&self) -> u128 {
+        let mut generator = rand::rng();
+        (u128::from(generator.next_u64()) << 64) | u128::from(generator.next_u64())
+    }
+}
+
+/// Clock and randomness of a test: time moves when told, numbers follow from the seed.
+#[derive(Debug)]
+pub struct ManualEnvironment {
+    now_us: AtomicU64,
+    random: AtomicU64,
+}
+
+impl ManualEnvironment {
+    /// Starts at `now_us` microseconds with the random sequence of `seed`.
+    #[must_use]
+    pub fn new(now_us: u64, seed: u64) -> Self {
+        Self { now_us: AtomicU64::new(now_us), random: AtomicU64::new(seed) }
+    }
+
+    /// Moves the time forward.
+    pub fn advance_us(&self, by_us: u64) {
+        self.now_us.fetch_add(by_us, Ordering::Relaxed);
+    }
+
+    /// The next number of the sequence (SplitMix64).
+    pub fn next_u64(&self) -> u64 {
+        let mut z = self
+            .random
+            .fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed)
+            .wrapping_add(0x9E37_79B9_7F4A_7C15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}
+
+impl Clock for ManualEnvironment {
+    fn now(&self) -> Timestamp {
+        Timestamp::new(self.now_us.load(Ordering::Relaxed))
+    }
+
+    fn monotonic_us(&self) -> u64 {
+        self.now_us.load(Ordering::Relaxed)
+    }
+}
+
+impl Random for ManualEnvironment {
+    fn next_u128(&self) -> u128 {
+        (u128::from(self.next_u64()) << 64) | u128::from(self.next_u64())
+    }
+}

@@ -1,0 +1,177 @@
+//! Streams, topics, partitions and users as one deterministic state machine.
+//!
+//! A command is *prepared* (time, ids, hashes and names decided), written to the metadata log, and
+//! then *applied*. [`State::apply`] reads no clock, no random number and no disk, so the same
+//! records always give the same state; a replicated log can stand in the place of the local one
+//! without touching it.
+//!
+//! INV-META-ORDER: a record is applied only after it is durable in the metadata log.
+//! INV-META-UID: a [`PartitionUid`] is given once and never again, not even after a purge.
+//! INV-META-REMOVAL: files of a partition are removed only while its uid stands in
+//! [`State::removals`], which only a record puts there.
+
+pub mod prepare;
+pub mod record;
+pub mod snapshot;
+mod streams;
+mod topics;
+mod users;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use galgo_wire::command::Compression;
+use galgo_wire::command::Durability;
+use galgo_wire::command::UserStatus;
+use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId, UserId};
+use galgo_wire::name::{StreamName, TopicName, Username};
+use galgo_wire::permission::Permissions;
+
+use record::Record;
+
+/// Everything the server knows besides messages and consumer offsets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Streams by id.
+    pub streams: BTreeMap<StreamId, Stream>,
+    /// Users by id; the root user is 0.
+    pub users: BTreeMap<UserId, User>,
+    /// Partitions whose files are still to be removed.
+    pub removals: BTreeSet<PartitionUid>,
+    /// The next uid to give to a partition.
+    pub next_uid: u64,
+    stream_names: BTreeMap<Box<str>, StreamId>,
+}
+
+/// A stream: a namespace of topics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// Unique among the streams.
+    pub name: StreamName,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// Topics by id.
+    pub topics: BTreeMap<TopicId, Topic>,
+    topic_names: BTreeMap<Box<str>, TopicId>,
+}
+
+/// A topic: a named set of partitions with common settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// What can be changed later.
+    pub settings: TopicSettings,
+    /// Partition 0 first.
+    pub partitions: Vec<Partition>,
+}
+
+/// The settings of a topic; sentinels of the protocol are resolved before they come here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSettings {
+    /// Unique within the stream.
+    pub name: TopicName,
+    /// What clients say they compress with; the server does not look at it.
+    pub compression: Compression,
+    /// Microseconds after which a message may go; `u64::MAX` never.
+    pub message_expiry_us: u64,
+    /// Bytes above which the oldest segments may go; `u64::MAX` unlimited.
+    pub size_bytes_max: u64,
+    /// Stored for clients; one machine keeps one copy.
+    pub replication_factor: u8,
+    /// What an acknowledgement of this topic survives.
+    pub durability: Durability,
+}
+
+/// A partition as the metadata knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// Names its log on disk; changes when the partition is purged.
+    pub uid: PartitionUid,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+/// Someone who may log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// Unique among the users.
+    pub name: Username,
+    /// The password in PHC string form (argon2id); the password itself never gets here.
+    pub password_hash: String,
+    /// Whether logging in is allowed.
+    pub status: UserStatus,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// What the user may do, if anything beyond its own affairs.
+    pub permissions: Option<Permissions>,
+}
+
+/// What the shell must do after a record was applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Partitions of this topic came, went or were replaced, or its settings changed.
+    TopicChanged(StreamId, TopicId),
+    /// The topic is gone.
+    TopicGone(StreamId, TopicId),
+}
+
+/// A record that does not fit the state: the log and the program disagree.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the record names {what} {id}, which the state does not have or already has")]
+pub struct ApplyError {
+    what: &'static str,
+    id: u64,
+}
+
+impl State {
+    /// Changes the state as `record` says and tells what must follow in the world.
+    ///
+    /// # Errors
+    /// [`ApplyError`] when the record names something that is missing, or creates something that
+    /// exists; the state is unchanged then.
+    pub fn apply(&mut self, record: &Record) -> Result<Vec<Effect>, ApplyError> {
+        match record {
+            Record::CreateStream { id, name, created_at } => {
+                self.create_stream(*id, name, *created_at)
+            }
+            Record::RenameStream { id, name } => self.rename_stream(*id, name),
+            Record::DeleteStream { id } => self.delete_stream(*id),
+            Record::CreateTopic(created) => self.create_topic(created),
+            Record::UpdateTopic { stream, topic, settings } => {
+                self.update_topic(*stream, *topic, settings)
+            }
+            Record::DeleteTopic { stream, topic } => self.delete_topic(*stream, *topic),
+            Record::PurgeTopics { stream, topics, first_uid } => {
+                self.purge_topics(*stream, topics, *first_uid)
+            }
+            Record::AddPartitions { stream, topic, count, first_uid, created_at } => {
+                self.add_partitions(*stream, *topic, *count, (*first_uid, *created_at))
+            }
+            Record::RemovePartitions { stream, topic, count } => {
+                self.remove_partitions(*stream, *topic, *count)
+            }
+            Record::FilesRemoved { uids } => {
+                for uid in uids {
+                    self.removals.remove(uid);
+                }
+                Ok(Vec::new())
+            }
+            Record::CreateUser { id, user } => self.create_user(*id, user),
+        }
+    }
+
+    /// Whether a partition with this uid exists.
+    #[must_use]
+    pub fn live_uids(&self) -> BTreeSet<PartitionUid> {
+        let topics = self.streams.values().flat_map(|stream| stream.topics.values());
+        topics.flat_map(|topic| &topic.partitions).map(|partition| partition.uid).collect()
+    }
+
+    fn take_uids(&mut self, first: PartitionUid, count: u64) {
+        self.next_uid = self.next_uid.max(first.get().saturating_add(count));
+    }
+}
+
+fn missing<T>(what: &'static str, id: u32) -> Result<T, ApplyError> {
+    Err(ApplyError { what, id: u64::from(id) })
+}

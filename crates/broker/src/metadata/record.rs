@@ -1,0 +1,323 @@
+//! The records of the metadata log, and their bytes.
+//!
+//! A record is `kind u8 | version u8 | fields...`, its fields in the protocol's primitive forms
+//! (little-endian integers, texts behind their length). Kinds and versions are never reused: a
+//! changed record gets a new version, and old versions stay readable.
+
+use galgo_wire::command::Durability;
+use galgo_wire::command::{Compression, UserStatus};
+use galgo_wire::error_code::ErrorCode;
+use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId, UserId};
+use galgo_wire::name::{StreamName, TopicName, Username};
+use galgo_wire::permission::Permissions;
+use galgo_wire::primitive::{Payload, Reader, put_str32};
+
+use super::{TopicSettings, User};
+
+const VERSION: u8 = 1;
+
+/// One change of the metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A stream was created.
+    CreateStream {
+        /// Its id.
+        id: StreamId,
+        /// Its name.
+        name: StreamName,
+        /// When.
+        created_at: Timestamp,
+    },
+    /// A stream got another name.
+    RenameStream {
+        /// Which.
+        id: StreamId,
+        /// The new name.
+        name: StreamName,
+    },
+    /// A stream was deleted with all that is in it.
+    DeleteStream {
+        /// Which.
+        id: StreamId,
+    },
+    /// A topic was created.
+    CreateTopic(CreatedTopic),
+    /// A topic's settings were replaced.
+    UpdateTopic {
+        /// Its stream.
+        stream: StreamId,
+        /// Which.
+        topic: TopicId,
+        /// All its settings.
+        settings: TopicSettings,
+    },
+    /// A topic was deleted.
+    DeleteTopic {
+        /// Its stream.
+        stream: StreamId,
+        /// Which.
+        topic: TopicId,
+    },
+    /// Topics lost all their messages and offsets.
+    PurgeTopics {
+        /// Their stream.
+        stream: StreamId,
+        /// Which.
+        topics: Vec<TopicId>,
+        /// The uid of the first new partition; the others follow.
+        first_uid: PartitionUid,
+    },
+    /// Partitions were added behind the highest id.
+    AddPartitions {
+        /// Their stream.
+        stream: StreamId,
+        /// Their topic.
+        topic: TopicId,
+        /// How many.
+        count: u32,
+        /// The uid of the first; the others follow.
+        first_uid: PartitionUid,
+        /// When.
+        created_at: Timestamp,
+    },
+    /// The partitions with the highest ids were removed.
+    RemovePartitions {
+        /// Their stream.
+        stream: StreamId,
+        /// Their topic.
+        topic: TopicId,
+        /// How many.
+        count: u32,
+    },
+    /// The files of removed partitions are gone.
+    FilesRemoved {
+        /// Which.
+        uids: Vec<PartitionUid>,
+    },
+    /// A user was created.
+    CreateUser {
+        /// Its id.
+        id: UserId,
+        /// The user.
+        user: User,
+    },
+}
+
+/// A topic as it was created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreatedTopic {
+    /// Its stream.
+    pub stream: StreamId,
+    /// Its id.
+    pub id: TopicId,
+    /// Its settings, all resolved.
+    pub settings: TopicSettings,
+    /// When.
+    pub created_at: Timestamp,
+    /// How many partitions.
+    pub partitions: u32,
+    /// The uid of the first; the others follow.
+    pub first_uid: PartitionUid,
+}
+
+impl Record {
+    /// The record's bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = vec![self.kind(), VERSION];
+        self.put_fields(&mut out);
+        out
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// A code of the protocol's decoders when the bytes are no record this version knows.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ErrorCode> {
+        let mut reader = Reader::new(bytes);
+        let (kind, version) = (reader.u8()?, reader.u8()?);
+        if version != VERSION {
+            return Err(ErrorCode::InvalidVersion);
+        }
+        take_fields(kind, &mut reader)
+    }
+
+    fn kind(&self) -> u8 {
+        match self {
+            Self::CreateStream { .. } => 1,
+            Self::RenameStream { .. } => 2,
+            Self::DeleteStream { .. } => 3,
+            Self::CreateTopic(_) => 4,
+            Self::UpdateTopic { .. } => 5,
+            Self::DeleteTopic { .. } => 6,
+            Self::PurgeTopics { .. } => 7,
+            Self::AddPartitions { .. } => 8,
+            Self::RemovePartitions { .. } => 9,
+            Self::FilesRemoved { .. } => 10,
+            Self::CreateUser { .. } => 11,
+        }
+    }
+
+    fn put_fields(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::CreateStream { id, name, created_at } => {
+                (*id, name.clone(), *created_at).put(out);
+            }
+            Self::RenameStream { id, name } => (*id, name.clone()).put(out),
+            Self::DeleteStream { id } => id.encode(out),
+            Self::CreateTopic(created) => {
+                (created.stream, created.id, created.created_at).put(out);
+                (created.partitions, created.first_uid).put(out);
+                created.settings.put(out);
+            }
+            Self::UpdateTopic { stream, topic, settings } => {
+                (*stream, *topic).put(out);
+                settings.put(out);
+            }
+            Self::DeleteTopic { stream, topic } => (*stream, *topic).put(out),
+            Self::PurgeTopics { stream, topics, first_uid } => {
+                (*stream, *first_uid).put(out);
+                topics.put(out);
+            }
+            Self::AddPartitions { stream, topic, count, first_uid, created_at } => {
+                (*stream, *topic, *count).put(out);
+                (*first_uid, *created_at).put(out);
+            }
+            Self::RemovePartitions { stream, topic, count } => (*stream, *topic, *count).put(out),
+            Self::FilesRemoved { uids } => uids.put(out),
+            Self::CreateUser { id, user } => {
+                id.encode(out);
+                user.put(out);
+            }
+        }
+    }
+}
+
+fn take_fields(kind: u8, from: &mut Reader<'_>) -> Result<Record, ErrorCode> {
+    Ok(match kind {
+        1 => Record::CreateStream { id: take(from)?, name: take(from)?, created_at: take(from)? },
+        2 => Record::RenameStream { id: take(from)?, name: take(from)? },
+        3 => Record::DeleteStream { id: take(from)? },
+        4 => Record::CreateTopic(CreatedTopic::take(from)?),
+        5 => Record::UpdateTopic {
+            stream: take(from)?,
+            topic: take(from)?,
+            settings: TopicSettings::take(from)?,
+        },
+        6 => Record::DeleteTopic { stream: take(from)?, topic: take(from)? },
+        7 => {
+            let (stream, first_uid) = (take(from)?, take(from)?);
+            Record::PurgeTopics { stream, topics: Vec::take(from)?, first_uid }
+        }
+        8 => Record::AddPartitions {
+            stream: take(from)?,
+            topic: take(from)?,
+            count: take(from)?,
+            first_uid: take(from)?,
+            created_at: take(from)?,
+        },
+        9 => {
+            Record::RemovePartitions { stream: take(from)?, topic: take(from)?, count: take(from)? }
+        }
+        10 => Record::FilesRemoved { uids: Vec::take(from)? },
+        11 => Record::CreateUser { id: take(from)?, user: User::take(from)? },
+        _ => return Err(ErrorCode::InvalidCommand),
+    })
+}
+
+fn take<T: Payload>(from: &mut Reader<'_>) -> Result<T, ErrorCode> {
+    T::decode(from)
+}
+
+/// A part of a record or snapshot that is more than one primitive.
+pub(super) trait Part: Sized {
+    fn put(&self, out: &mut Vec<u8>);
+    fn take(from: &mut Reader<'_>) -> Result<Self, ErrorCode>;
+}
+
+impl<A: Payload, B: Payload> Part for (A, B) {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+        self.1.encode(out);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Self, ErrorCode> {
+        Ok((take(from)?, take(from)?))
+    }
+}
+
+impl<A: Payload, B: Payload, C: Payload> Part for (A, B, C) {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+        self.1.encode(out);
+        self.2.encode(out);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Self, ErrorCode> {
+        Ok((take(from)?, take(from)?, take(from)?))
+    }
+}
+
+/// A counted list; unlike the protocol's, it may be followed by more.
+impl<T: Payload> Part for Vec<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        u32::try_from(self.len()).unwrap_or(u32::MAX).encode(out);
+        for item in self {
+            item.encode(out);
+        }
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Self, ErrorCode> {
+        let count: u32 = take(from)?;
+        (0..count).map(|_| take(from)).collect()
+    }
+}
+
+impl CreatedTopic {
+    fn take(from: &mut Reader<'_>) -> Result<Self, ErrorCode> {
+        let (stream, id, created_at) = Part::take(from)?;
+        let (partitions, first_uid) = Part::take(from)?;
+        let settings = TopicSettings::take(from)?;
+        Ok(Self { stream, id, settings, created_at, partitions, first_uid })
+    }
+}
+
+impl Part for TopicSettings {
+    fn put(&self, out: &mut Vec<u8>) {
+        (self.name.clone(), self.compression, self.message_expiry_us).put(out);
+        (self.size_bytes_max, self.replication_factor, self.durability.as_u8()).put(out);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Self, ErrorCode> {
+        let (name, compression, message_expiry_us): (TopicName, Compression, u64) =
+            Part::take(from)?;
+        let (size_bytes_max, replication_factor, durability): (u64, u8, u8) = Part::take(from)?;
+        let durability = Durability::from_u8(durability).ok_or(ErrorCode::InvalidCommand)?;
+        Ok(Self {
+            name,
+            compression,
+            message_expiry_us,
+            size_bytes_max,
+            replication_factor,
+            durability,
+        })
+    }
+}
+
+impl Part for User {
+    fn put(&self, out: &mut Vec<u8>) {
+        (self.name.clone(), self.status, self.created_at).put(out);
+        put_str32(out, &self.password_hash);
+        self.permissions.is_some().encode(out);
+        if let Some(permissions) = &self.permissions {
+            permissions.encode(out);
+        }
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Self, ErrorCode> {
+        let (name, status, created_at): (Username, UserStatus, Timestamp) = Part::take(from)?;
+        let password_hash = from.str32()?.to_owned();
+        let permissions = if from.bool()? { Some(Permissions::decode(from)?) } else { None };
+        Ok(Self { name, password_hash, status, created_at, permissions })
+    }
+}

@@ -1,0 +1,106 @@
+//! The whole metadata as bytes: snapshots, and the hash that tells whether two states are the same.
+//!
+//! ```text
+//! 0         8
+//! | next uid | removals | streams | users |
+//! ```
+//! Lists are `count u32` and their entries in the order of their ids, so equal states have equal
+//! bytes.
+
+use galgo_wire::error_code::ErrorCode;
+use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId, UserId};
+use galgo_wire::name::StreamName;
+use galgo_wire::primitive::{Payload, Reader};
+use twox_hash::XxHash3_64;
+
+use super::record::Part;
+use super::{Partition, State, Stream, Topic, TopicSettings, User};
+
+const VERSION: u8 = 1;
+
+impl State {
+    /// The state as bytes.
+    #[must_use]
+    pub fn to_snapshot(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        self.next_uid.encode(&mut out);
+        self.removals.iter().copied().collect::<Vec<PartitionUid>>().put(&mut out);
+        put_count(self.streams.len(), &mut out);
+        for (id, stream) in &self.streams {
+            put_stream(*id, stream, &mut out);
+        }
+        put_count(self.users.len(), &mut out);
+        for (id, user) in &self.users {
+            id.encode(&mut out);
+            user.put(&mut out);
+        }
+        out
+    }
+
+    /// The state from its bytes.
+    ///
+    /// # Errors
+    /// A code of the protocol's decoders when this version did not write the bytes.
+    pub fn from_snapshot(bytes: &[u8]) -> Result<Self, ErrorCode> {
+        let mut from = Reader::new(bytes);
+        if from.u8()? != VERSION {
+            return Err(ErrorCode::InvalidVersion);
+        }
+        let mut state = Self { next_uid: from.u64()?, ..Self::default() };
+        state.removals = Vec::<PartitionUid>::take(&mut from)?.into_iter().collect();
+        for _ in 0..from.u32()? {
+            let (id, stream) = take_stream(&mut from)?;
+            state.stream_names.insert(stream.name.as_str().into(), id);
+            state.streams.insert(id, stream);
+        }
+        for _ in 0..from.u32()? {
+            let id = UserId::decode(&mut from)?;
+            state.users.insert(id, User::take(&mut from)?);
+        }
+        Ok(state)
+    }
+
+    /// A number that two equal states share and two different ones almost surely do not.
+    #[must_use]
+    pub fn state_hash(&self) -> u64 {
+        XxHash3_64::oneshot(&self.to_snapshot())
+    }
+}
+
+fn put_count(count: usize, out: &mut Vec<u8>) {
+    u32::try_from(count).unwrap_or(u32::MAX).encode(out);
+}
+
+fn put_stream(id: StreamId, stream: &Stream, out: &mut Vec<u8>) {
+    (id, stream.name.clone(), stream.created_at).put(out);
+    put_count(stream.topics.len(), out);
+    for (id, topic) in &stream.topics {
+        (*id, topic.created_at).put(out);
+        topic.settings.put(out);
+        put_count(topic.partitions.len(), out);
+        for partition in &topic.partitions {
+            (partition.uid, partition.created_at).put(out);
+        }
+    }
+}
+
+fn take_stream(from: &mut Reader<'_>) -> Result<(StreamId, Stream), ErrorCode> {
+    let (id, name, created_at): (StreamId, StreamName, Timestamp) = Part::take(from)?;
+    let mut stream = Stream::new(name, created_at);
+    for _ in 0..from.u32()? {
+        let (topic_id, topic) = take_topic(from)?;
+        stream.insert_topic(topic_id, topic);
+    }
+    Ok((id, stream))
+}
+
+fn take_topic(from: &mut Reader<'_>) -> Result<(TopicId, Topic), ErrorCode> {
+    let (id, created_at): (TopicId, Timestamp) = Part::take(from)?;
+    let settings = TopicSettings::take(from)?;
+    let mut partitions = Vec::new();
+    for _ in 0..from.u32()? {
+        let (uid, created_at) = Part::take(from)?;
+        partitions.push(Partition { uid, created_at });
+    }
+    Ok((id, Topic { created_at, settings, partitions }))
+}

@@ -1,0 +1,135 @@
+//! What a submitted command comes to: an answer now, an answer once durable, or work to be done
+//! off the connection's thread.
+
+use std::sync::Arc;
+
+use galgo_storage::disk::DiskFile;
+use galgo_wire::error_code::ErrorCode;
+
+use crate::broker::Broker;
+use crate::session::Session;
+use crate::ticket::Ticket;
+
+/// What [`Broker::submit`] returns.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The answer is ready.
+    Done(Reply),
+    /// An empty answer, due when the ticket resolves. Meanwhile the connection's next sends may be
+    /// submitted; their answers keep the order of the requests.
+    Commit(Ticket),
+    /// The answer, due when the ticket resolves.
+    CommitThen(Ticket, Reply),
+    /// Work that may block (a disk read, a metadata write, a password hash). It is run on a thread
+    /// that may block; nothing else of its connection runs meanwhile.
+    Offload(Job),
+}
+
+/// An answer to one request.
+#[derive(Debug)]
+pub enum Reply {
+    /// Success without payload.
+    Empty,
+    /// Success with these payload bytes.
+    Bytes(Vec<u8>),
+    /// Success with polled messages.
+    Messages(MessagesReply),
+    /// Failure: the number of the code, no payload.
+    Error(ErrorCode),
+    /// Failure; the connection is closed once it has been written.
+    Close(ErrorCode),
+}
+
+/// Polled messages, as ranges of segment files that already hold the bytes of the answer.
+#[derive(Debug)]
+pub struct MessagesReply {
+    /// The encoded `PolledHeader` in front of the messages.
+    pub header: [u8; 16],
+    /// The messages, in order.
+    pub slices: Vec<Slice>,
+    /// Bytes of all slices together.
+    pub len: u64,
+}
+
+/// A run of message bytes.
+#[derive(Clone)]
+pub enum Slice {
+    /// A range of a file that is in the page cache and whose checksums are known to be good.
+    File {
+        /// The segment's `.log`.
+        file: Arc<dyn DiskFile>,
+        /// First byte.
+        position: u64,
+        /// Number of bytes.
+        len: u64,
+    },
+    /// Bytes that were read from the disk and verified.
+    Memory(Vec<u8>),
+}
+
+impl Slice {
+    /// Number of bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::File { len, .. } => *len,
+            Self::Memory(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// Whether there are no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl std::fmt::Debug for Slice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File { position, len, .. } => {
+                f.debug_struct("File").field("position", position).field("len", len).finish()
+            }
+            Self::Memory(bytes) => f.debug_tuple("Memory").field(&bytes.len()).finish(),
+        }
+    }
+}
+
+type Work = Box<dyn FnOnce(&Broker, &mut Session) -> Outcome + Send>;
+
+/// Work for a thread that may block.
+pub struct Job(Work);
+
+impl Job {
+    pub(crate) fn new(
+        work: impl FnOnce(&Broker, &mut Session) -> Outcome + Send + 'static,
+    ) -> Self {
+        Self(Box::new(work))
+    }
+
+    /// Does the work; may block on the disk or the processor.
+    #[must_use]
+    pub fn run(self, broker: &Broker, session: &mut Session) -> Outcome {
+        (self.0)(broker, session)
+    }
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Job")
+    }
+}
+
+impl Outcome {
+    pub(crate) fn offload(
+        work: impl FnOnce(&Broker, &mut Session) -> Outcome + Send + 'static,
+    ) -> Self {
+        Self::Offload(Job::new(work))
+    }
+}
+
+impl From<Result<Reply, ErrorCode>> for Outcome {
+    fn from(result: Result<Reply, ErrorCode>) -> Self {
+        Self::Done(result.unwrap_or_else(Reply::Error))
+    }
+}

@@ -1,0 +1,186 @@
+//! One partition: its log, what is staged above the high-watermark, and its consumers' offsets.
+//!
+//! An append has three steps. *Stage* stamps the batch and writes it to the segment, above the
+//! high-watermark. *Commit* makes it as durable as the topic asks: nothing to do for `os`, a round
+//! of the shard's journal for small batches, a sync of the segment for large ones. *Publish* raises
+//! the high-watermark and resolves the tickets of everything below it.
+//!
+//! INV-ORDER: batches are published in the order in which they were staged.
+//! INV-HW: no read passes the high-watermark, so nobody sees what a crash could take back.
+//! INV-FENCE: after a failed sync nothing is staged or published until the partition is reopened.
+//!
+//! Lock order: writer, commits, offsets, then the shard's own locks.
+
+mod append;
+mod offsets;
+mod publish;
+mod read;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+
+use galgo_storage::checkpoint::LogCheckpoint;
+use galgo_storage::log::{Log, LogReader};
+use galgo_wire::command::Durability;
+use galgo_wire::error_code::ErrorCode;
+use galgo_wire::id::{Offset, PartitionUid};
+use parking_lot::Mutex;
+
+pub use append::{AppendContext, Appended, Batch};
+pub use offsets::{OffsetBook, OffsetError};
+pub use publish::Commits;
+pub use read::{PollError, PolledRange, ReadPlan};
+
+use crate::shard::{OffsetOwner, Shard};
+
+/// A partition that is open for appends and reads.
+pub struct Partition {
+    uid: PartitionUid,
+    shard: Arc<Shard>,
+    writer: Mutex<Writer>,
+    commits: Mutex<Commits>,
+    offsets: Mutex<OffsetBook>,
+    reader: Arc<LogReader>,
+    /// The offset after the last published message.
+    high_watermark: AtomicU64,
+    durability: AtomicU8,
+    /// Whether the shard's next checkpoint has to look at this partition.
+    touched: AtomicBool,
+}
+
+/// The appending side; one at a time.
+struct Writer {
+    log: Log,
+    /// Deleted or purged: appends go to the partition's successor, if it has one.
+    closed: bool,
+}
+
+/// What a checkpoint notes of one partition.
+#[derive(Debug)]
+pub(crate) struct PartitionCheckpoint {
+    pub(crate) log: LogCheckpoint,
+    pub(crate) offsets: Vec<(OffsetOwner, Offset)>,
+}
+
+/// Counts of a partition, for topic details and stats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PartitionStats {
+    /// Segments, at least one.
+    pub segments: u32,
+    /// Bytes of messages on disk.
+    pub bytes: u64,
+    /// Published messages that are retained.
+    pub messages: u64,
+    /// The last published offset; 0 when there is none.
+    pub current_offset: Offset,
+}
+
+impl Partition {
+    /// Opens a partition over a log whose whole content counts as published.
+    #[must_use]
+    pub fn new(
+        uid: PartitionUid,
+        shard: Arc<Shard>,
+        log: Log,
+        offsets: OffsetBook,
+        durability: Durability,
+    ) -> Self {
+        let reader = log.reader();
+        let end = log.end();
+        Self {
+            uid,
+            shard,
+            writer: Mutex::new(Writer { log, closed: false }),
+            commits: Mutex::new(Commits::new(end)),
+            offsets: Mutex::new(offsets),
+            reader,
+            high_watermark: AtomicU64::new(end.get()),
+            durability: AtomicU8::new(durability.as_u8()),
+            touched: AtomicBool::new(false),
+        }
+    }
+
+    /// The name of its log on disk.
+    #[must_use]
+    pub fn uid(&self) -> PartitionUid {
+        self.uid
+    }
+
+    /// The offset after the last published message.
+    #[must_use]
+    pub fn high_watermark(&self) -> Offset {
+        Offset::new(self.high_watermark.load(Ordering::Acquire))
+    }
+
+    /// The offset of the oldest retained message.
+    #[must_use]
+    pub fn start(&self) -> Offset {
+        self.reader.start()
+    }
+
+    /// The last published offset; 0 when there is none, as the protocol has it.
+    #[must_use]
+    pub fn current_offset(&self) -> Offset {
+        Offset::new(self.high_watermark().get().saturating_sub(1))
+    }
+
+    /// What an acknowledgement of this partition survives.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        match Durability::from_u8(self.durability.load(Ordering::Relaxed)) {
+            Some(Durability::Os) => Durability::Os,
+            _ => Durability::Fsync,
+        }
+    }
+
+    /// Changes what later acknowledgements survive.
+    pub fn set_durability(&self, durability: Durability) {
+        self.durability.store(durability.as_u8(), Ordering::Relaxed);
+    }
+
+    /// Refuses later appends: the partition was deleted or purged. What is staged still commits.
+    pub fn close(&self) {
+        self.writer.lock().closed = true;
+    }
+
+    /// Whether the partition was deleted or purged.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.writer.lock().closed
+    }
+
+    /// Counts of this moment.
+    #[must_use]
+    pub fn stats(&self) -> PartitionStats {
+        let log = self.writer.lock().log.stats();
+        let messages = self.high_watermark().get().saturating_sub(self.start().get());
+        PartitionStats {
+            segments: log.segments.max(1),
+            bytes: log.bytes,
+            messages,
+            current_offset: self.current_offset(),
+        }
+    }
+
+    /// Why appends are refused, if they are.
+    #[must_use]
+    pub fn fenced(&self) -> Option<ErrorCode> {
+        self.commits.lock().fenced()
+    }
+
+    /// Puts the partition on the list of the shard's next checkpoint.
+    fn touch(self: &Arc<Self>) {
+        if !self.touched.swap(true, Ordering::AcqRel) {
+            self.shard.touched(Arc::clone(self));
+        }
+    }
+}
+
+impl std::fmt::Debug for Partition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Partition")
+            .field("uid", &self.uid)
+            .field("high_watermark", &self.high_watermark())
+            .finish_non_exhaustive()
+    }
+}

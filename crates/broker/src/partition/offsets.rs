@@ -1,0 +1,147 @@
+//! Consumer positions of one partition: the last offset each consumer has processed.
+//!
+//! A position is as durable as the partition's messages: every change is a record in the shard's
+//! journal before it is acknowledged. It is seen in memory as soon as it is staged.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use galgo_wire::command::Durability;
+use galgo_wire::error_code::ErrorCode;
+use galgo_wire::id::Offset;
+
+use super::Partition;
+use crate::shard::{OffsetOwner, ShardRecord};
+use crate::ticket::{Ticket, ticket};
+
+/// Positions by owner.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OffsetBook {
+    stored: BTreeMap<OffsetOwner, Offset>,
+}
+
+/// Why an offset was not stored or deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OffsetError {
+    /// Beyond the last message, or the partition is empty.
+    #[error("offset {offset} is beyond the last message (the next one gets {end})")]
+    Beyond {
+        /// The offset asked for.
+        offset: u64,
+        /// The partition's high-watermark.
+        end: u64,
+    },
+    /// Nothing is stored for this owner.
+    #[error("no offset is stored for this consumer")]
+    NotStored,
+    /// The shard takes no writes.
+    #[error("the shard takes no writes")]
+    Refused(ErrorCode),
+}
+
+impl OffsetError {
+    /// The number for the client.
+    #[must_use]
+    pub fn code(self) -> ErrorCode {
+        match self {
+            Self::Beyond { .. } => ErrorCode::InvalidOffset,
+            Self::NotStored => ErrorCode::ConsumerOffsetNotFound,
+            Self::Refused(code) => code,
+        }
+    }
+}
+
+impl OffsetBook {
+    /// The stored offset of `owner`.
+    #[must_use]
+    pub fn get(&self, owner: OffsetOwner) -> Option<Offset> {
+        self.stored.get(&owner).copied()
+    }
+
+    /// Applies a stored or recovered position.
+    pub fn set(&mut self, owner: OffsetOwner, offset: Offset) {
+        self.stored.insert(owner, offset);
+    }
+
+    /// Forgets a position; tells whether there was one.
+    pub fn remove(&mut self, owner: OffsetOwner) -> bool {
+        self.stored.remove(&owner).is_some()
+    }
+
+    /// Brings positions beyond the end of a recovered log back to its last offset; with an empty
+    /// log there is nothing a position could mean.
+    pub fn clamp(&mut self, end: Offset) {
+        let Some(last) = end.get().checked_sub(1) else {
+            self.stored.clear();
+            return;
+        };
+        for offset in self.stored.values_mut() {
+            *offset = (*offset).min(Offset::new(last));
+        }
+    }
+
+    /// All positions, ordered by owner.
+    #[must_use]
+    pub fn entries(&self) -> Vec<(OffsetOwner, Offset)> {
+        self.stored.iter().map(|(owner, offset)| (*owner, *offset)).collect()
+    }
+
+    /// Whether nothing is stored.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.stored.is_empty()
+    }
+}
+
+impl Partition {
+    /// The stored offset of `owner`.
+    #[must_use]
+    pub fn stored_offset(&self, owner: OffsetOwner) -> Option<Offset> {
+        self.offsets.lock().get(owner)
+    }
+
+    /// Stores the last processed offset; it may move back.
+    ///
+    /// # Errors
+    /// [`OffsetError::Beyond`] when no message has that offset yet; [`OffsetError::Refused`].
+    pub fn store_offset(
+        self: &Arc<Self>,
+        owner: OffsetOwner,
+        offset: Offset,
+    ) -> Result<Ticket, OffsetError> {
+        let end = self.high_watermark();
+        if offset >= end {
+            return Err(OffsetError::Beyond { offset: offset.get(), end: end.get() });
+        }
+        // Held over the staging, so that memory and journal see the changes in one order.
+        let mut offsets = self.offsets.lock();
+        let staged =
+            self.stage_record(&ShardRecord::OffsetStored { uid: self.uid, owner, offset })?;
+        offsets.set(owner, offset);
+        Ok(staged)
+    }
+
+    /// Deletes the stored offset of `owner`.
+    ///
+    /// # Errors
+    /// [`OffsetError::NotStored`]; [`OffsetError::Refused`].
+    pub fn delete_offset(self: &Arc<Self>, owner: OffsetOwner) -> Result<Ticket, OffsetError> {
+        let mut offsets = self.offsets.lock();
+        if offsets.get(owner).is_none() {
+            return Err(OffsetError::NotStored);
+        }
+        let staged = self.stage_record(&ShardRecord::OffsetGone { uid: self.uid, owner })?;
+        offsets.remove(owner);
+        Ok(staged)
+    }
+
+    fn stage_record(self: &Arc<Self>, record: &ShardRecord<'_>) -> Result<Ticket, OffsetError> {
+        let (waiting, resolver) = ticket();
+        let sync = self.durability() == Durability::Fsync;
+        // Before the record can be in the journal: a checkpoint that recycles it must have seen this
+        // partition. The caller holds the offsets' lock, so the checkpoint sees the change too.
+        self.touch();
+        self.shard.stage_record(record, sync, resolver).map_err(OffsetError::Refused)?;
+        Ok(waiting)
+    }
+}

@@ -1,0 +1,165 @@
+//! Publish: raises the high-watermark over what has become durable, in the order of staging.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use galgo_wire::error_code::ErrorCode;
+use galgo_wire::id::Offset;
+
+use super::Partition;
+use crate::ticket::Resolver;
+
+/// What makes a staged batch durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Its journal bundle, or a sync of the segment that covers it.
+    Journal,
+    /// A sync of the segment.
+    Segment,
+}
+
+/// A batch between stage and publish.
+#[derive(Debug)]
+pub(super) struct Staged {
+    pub(super) end: Offset,
+    pub(super) need: Need,
+    pub(super) resolver: Resolver,
+}
+
+/// What is staged and not yet published, oldest first, and how far each way of commit has come.
+#[derive(Debug)]
+pub struct Commits {
+    queue: VecDeque<Staged>,
+    journaled: Offset,
+    synced: Offset,
+    fenced: Option<ErrorCode>,
+    sync_scheduled: bool,
+}
+
+impl Commits {
+    pub(super) fn new(end: Offset) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            journaled: end,
+            synced: end,
+            fenced: None,
+            sync_scheduled: false,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub(super) fn fenced(&self) -> Option<ErrorCode> {
+        self.fenced
+    }
+
+    pub(super) fn push(&mut self, staged: Staged) {
+        self.queue.push_back(staged);
+    }
+
+    /// Whether a sync has to be queued; false when one is queued that has not started.
+    pub(super) fn schedule_sync(&mut self) -> bool {
+        !std::mem::replace(&mut self.sync_scheduled, true)
+    }
+
+    /// Takes the oldest staged batch if it is durable by now.
+    fn pop_durable(&mut self) -> Option<Staged> {
+        let front = self.queue.front()?;
+        let durable = front.end <= self.synced
+            || (front.need == Need::Journal && front.end <= self.journaled);
+        if durable { self.queue.pop_front() } else { None }
+    }
+}
+
+impl Partition {
+    /// Tells that the journal holds everything staged below `end` that went its way.
+    pub fn journaled(&self, end: Offset) {
+        let mut commits = self.commits.lock();
+        commits.journaled = commits.journaled.max(end);
+        self.publish(&mut commits);
+    }
+
+    /// Syncs the segments written since the last sync and publishes what that covers.
+    ///
+    /// Runs without the writer's lock while the disk works. A failure fences the partition and is
+    /// never tried again: the kernel may have dropped the pages it could not write.
+    ///
+    /// # Errors
+    /// The code everyone who waits for this partition gets.
+    pub fn sync(&self) -> Result<(), ErrorCode> {
+        self.commits.lock().sync_scheduled = false;
+        let (dirty, end) = {
+            let writer = self.writer.lock();
+            (writer.log.dirty(), writer.log.end())
+        };
+        match dirty.sync() {
+            Ok(()) => {
+                self.writer.lock().log.synced(&dirty);
+                let mut commits = self.commits.lock();
+                if commits.fenced.is_none() {
+                    commits.synced = commits.synced.max(end);
+                    self.publish(&mut commits);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(
+                    partition = self.uid.get(),
+                    %error,
+                    "segment sync failed; the partition takes no writes until it is reopened"
+                );
+                self.fence(ErrorCode::CannotSyncFile);
+                Err(ErrorCode::CannotSyncFile)
+            }
+        }
+    }
+
+    /// Refuses later writes with `code`, fails what is staged and takes it back.
+    pub fn fence(&self, code: ErrorCode) {
+        let mut writer = self.writer.lock();
+        let mut commits = self.commits.lock();
+        if commits.fenced.is_some() {
+            return;
+        }
+        commits.fenced = Some(code);
+        // Nothing above the high-watermark was acknowledged. Cutting it off keeps bytes that may
+        // exist in the page cache only from being taken for durable ones after a restart.
+        writer.log.rewind(self.high_watermark());
+        for staged in commits.queue.drain(..) {
+            staged.resolver.resolve(Err(code));
+        }
+        self.shard.stats().fenced();
+    }
+
+    fn publish(&self, commits: &mut Commits) {
+        while let Some(staged) = commits.pop_durable() {
+            self.raise(staged.end);
+            staged.resolver.resolve(Ok(()));
+        }
+    }
+
+    /// Moves the high-watermark; readers see the messages from here on.
+    pub(super) fn raise(&self, end: Offset) {
+        debug_assert!(end >= self.high_watermark(), "INV-ORDER");
+        self.high_watermark.store(end.get(), Ordering::Release);
+    }
+
+    /// What a checkpoint says of this partition, once its segments have been synced.
+    ///
+    /// # Errors
+    /// As [`Partition::sync`].
+    pub(crate) fn checkpoint(self: &Arc<Self>) -> Result<super::PartitionCheckpoint, ErrorCode> {
+        // Cleared first: a write that comes later puts the partition on the next list.
+        self.touched.store(false, Ordering::Release);
+        if let Some(code) = self.fenced() {
+            return Err(code);
+        }
+        self.sync()?;
+        let log = self.writer.lock().log.checkpoint();
+        let offsets = self.offsets.lock().entries();
+        Ok(super::PartitionCheckpoint { log, offsets })
+    }
+}

@@ -1,0 +1,144 @@
+//! Reads: finds the byte ranges a poll asks for, below the high-watermark.
+//!
+//! INV-VERIFIED: a range leaves as a file slice only when its bytes were written or verified by this
+//! process and are still in the page cache. Everything else is read and verified first, on a
+//! thread that may block.
+
+use std::sync::Arc;
+
+use galgo_storage::log::{LocateRequest, Located, ReadError};
+use galgo_wire::consumer::PollingStrategy;
+use galgo_wire::error_code::ErrorCode;
+use galgo_wire::id::Offset;
+
+use super::Partition;
+use crate::outcome::Slice;
+use crate::shard::OffsetOwner;
+
+/// Most bytes of messages in one answer that is sent from the page cache; a larger first message is
+/// sent all the same.
+pub const POLL_BYTES_MAX: u64 = 64 << 20;
+/// Most bytes of messages in one answer that has to be read into memory first.
+pub const COLD_POLL_BYTES_MAX: u64 = 4 << 20;
+
+/// Why a poll failed.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct PollError(#[from] ReadError);
+
+impl PollError {
+    /// The number for the client.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self.0 {
+            ReadError::Damaged { .. } => ErrorCode::InvalidMessageChecksum,
+            _ => ErrorCode::CannotReadMessage,
+        }
+    }
+}
+
+/// Messages that were found, ready to be sent.
+#[derive(Debug, Default)]
+pub struct PolledRange {
+    /// Offset of the first.
+    pub first: Offset,
+    /// How many.
+    pub count: u32,
+    /// Their bytes.
+    pub slices: Vec<Slice>,
+    /// Bytes of all slices.
+    pub bytes: u64,
+}
+
+impl PolledRange {
+    /// The offset of the last message, if there is any.
+    #[must_use]
+    pub fn last(&self) -> Option<Offset> {
+        let behind_first = self.count.checked_sub(1)?;
+        self.first.plus(behind_first)
+    }
+}
+
+/// Where a read starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadPlan {
+    from: Offset,
+    count: u32,
+}
+
+impl Partition {
+    /// Turns a strategy into an offset to read from; `None` when nothing can match.
+    ///
+    /// # Errors
+    /// [`PollError`] when a search by time meets a damaged or unreadable index or message.
+    pub fn plan_read(
+        &self,
+        strategy: &PollingStrategy,
+        owner: OffsetOwner,
+        count: u32,
+    ) -> Result<Option<ReadPlan>, PollError> {
+        let end = self.high_watermark();
+        let start = self.start();
+        let from = match *strategy {
+            PollingStrategy::Offset(offset) => offset,
+            PollingStrategy::Timestamp(time) => match self.reader.offset_at(time, end)? {
+                Some(offset) => offset,
+                None => return Ok(None),
+            },
+            PollingStrategy::First => start,
+            PollingStrategy::Last => Offset::new(end.get().saturating_sub(u64::from(count))),
+            PollingStrategy::Next => match self.stored_offset(owner) {
+                Some(stored) => Offset::new(stored.get().saturating_add(1)),
+                None => start,
+            },
+        };
+        let from = from.max(start);
+        let nothing = count == 0 || from >= end;
+        Ok(if nothing { None } else { Some(ReadPlan { from, count }) })
+    }
+
+    /// Reads without waiting for the disk: `None` when a part of the range is not in the page cache
+    /// or has not been verified.
+    ///
+    /// # Errors
+    /// [`PollError`] when the range is damaged or its segment cannot be opened.
+    pub fn read_cached(&self, plan: ReadPlan) -> Result<Option<PolledRange>, PollError> {
+        let located = self.locate(plan, POLL_BYTES_MAX)?;
+        let mut range =
+            PolledRange { first: located.first, count: located.count, ..Default::default() };
+        for slice in &located.slices {
+            if !slice.verified || !slice.file.cached(slice.position, slice.len) {
+                return Ok(None);
+            }
+            let file = Arc::clone(&slice.file);
+            range.bytes += slice.len;
+            range.slices.push(Slice::File { file, position: slice.position, len: slice.len });
+        }
+        Ok(Some(range))
+    }
+
+    /// Reads from the disk and verifies every message; may block.
+    ///
+    /// # Errors
+    /// [`PollError`] when a checksum fails (the range is fenced then) or the disk does.
+    pub fn read_cold(&self, plan: ReadPlan) -> Result<PolledRange, PollError> {
+        let located = self.locate(plan, COLD_POLL_BYTES_MAX)?;
+        let mut range =
+            PolledRange { first: located.first, count: located.count, ..Default::default() };
+        for slice in &located.slices {
+            let bytes = self.reader.read_verified(slice)?;
+            range.bytes += bytes.len() as u64;
+            range.slices.push(Slice::Memory(bytes));
+        }
+        Ok(range)
+    }
+
+    fn locate(&self, plan: ReadPlan, bytes_max: u64) -> Result<Located, ReadError> {
+        self.reader.locate(LocateRequest {
+            from: plan.from,
+            count_max: plan.count,
+            bytes_max,
+            upto: self.high_watermark(),
+        })
+    }
+}

@@ -1,0 +1,110 @@
+//! The shard: the unit between partition and durability. Its partitions share one journal, one
+//! group commit and one checkpoint.
+//!
+//! A node has one shard today; nothing here assumes so. The shard owns no thread: the shell (or a
+//! simulator) calls [`Shard::commit_round`], [`Shard::sync_round`] and [`Shard::checkpoint`].
+//!
+//! INV-JOURNAL: a bundle is acknowledged only after [`Journal::commit`] has returned for it.
+//! INV-RECYCLE: a journal file is given back only after everything in it is durable elsewhere: its
+//! batches in synced segments, its offsets in a saved checkpoint.
+//! INV-SHARD-FENCE: after the journal failed once, the shard acknowledges nothing that needs it.
+
+mod checkpoint;
+mod commit;
+mod record;
+mod recovery;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use galgo_storage::journal::Journal;
+use galgo_wire::id::Epoch;
+use parking_lot::{Condvar, Mutex};
+
+pub use checkpoint::CheckpointError;
+pub use commit::Pending;
+pub use record::{OffsetOwner, ShardRecord, UnknownRecord, decode_bundle};
+pub use recovery::{RecoverError, Recovered, RecoveredPartition, ShardRecovery};
+
+use crate::partition::Partition;
+use crate::stats::Counters;
+use checkpoint::Checkpointer;
+
+/// Bounds and thresholds of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardOptions {
+    /// Batches above this many bytes have their segment synced instead of being journaled.
+    pub journal_batch_bytes_max: u32,
+    /// Most bytes staged for one journal bundle; batches beyond it have their segment synced.
+    pub bundle_bytes_max: usize,
+    /// Bytes written outside of the journal after which a checkpoint is due.
+    pub checkpoint_bytes: u64,
+}
+
+/// Partitions that share a journal.
+pub struct Shard {
+    options: ShardOptions,
+    epoch: Epoch,
+    journal: Box<dyn Journal>,
+    stats: Arc<Counters>,
+    pending: Mutex<Pending>,
+    work_pending: Condvar,
+    syncs: Mutex<VecDeque<Arc<Partition>>>,
+    work_sync: Condvar,
+    touched: Mutex<Vec<Arc<Partition>>>,
+    unjournaled_bytes: AtomicU64,
+    checkpointer: Mutex<Checkpointer>,
+    checkpoint_asked: Mutex<bool>,
+    work_checkpoint: Condvar,
+    fenced: AtomicBool,
+    stopping: AtomicBool,
+}
+
+impl Shard {
+    /// The number of this start; a write path that carries another one is out of date.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The server's counters.
+    #[must_use]
+    pub fn stats(&self) -> &Counters {
+        &self.stats
+    }
+
+    /// Whether the journal has failed, so that nothing that needs it is acknowledged any more.
+    #[must_use]
+    pub fn is_fenced(&self) -> bool {
+        self.fenced.load(Ordering::Acquire)
+    }
+
+    /// Lets the worker loops end once their queues are empty.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        // Taking each lock once makes sure that no worker is between its look at the flag and its
+        // sleep when the wake-up comes.
+        drop(self.pending.lock());
+        self.work_pending.notify_all();
+        drop(self.syncs.lock());
+        self.work_sync.notify_all();
+        drop(self.checkpoint_asked.lock());
+        self.work_checkpoint.notify_all();
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Puts a partition on the list of the next checkpoint.
+    pub(crate) fn touched(&self, partition: Arc<Partition>) {
+        self.touched.lock().push(partition);
+    }
+}
+
+impl std::fmt::Debug for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shard").field("epoch", &self.epoch).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,145 @@
+//! Checkpoints: make everything the journal holds durable elsewhere, note how far, recycle files.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use galgo_storage::checkpoint::{CheckpointStore, ShardCheckpoint};
+use galgo_storage::journal::Lsn;
+use galgo_wire::error_code::ErrorCode;
+use galgo_wire::id::{Offset, PartitionUid};
+
+use super::{OffsetOwner, Shard};
+use crate::partition::{Partition, PartitionCheckpoint};
+
+/// The last saved checkpoint and where it is kept.
+#[derive(Debug)]
+pub(super) struct Checkpointer {
+    pub(super) store: CheckpointStore,
+    pub(super) last: ShardCheckpoint,
+    /// Consumer offsets by partition; `last.offsets` is made from them when it is saved.
+    pub(super) offsets: BTreeMap<PartitionUid, Vec<(OffsetOwner, Offset)>>,
+}
+
+impl Checkpointer {
+    /// Saves what is noted, as of `lsn`.
+    pub(super) fn save(&mut self, lsn: Lsn) -> Result<(), CheckpointError> {
+        self.last.lsn = lsn;
+        let offsets = self.offsets.iter().flat_map(|(uid, entries)| {
+            let entry = |(owner, offset): &(OffsetOwner, Offset)| {
+                (*uid, owner.kind.as_u8(), owner.id.get(), *offset)
+            };
+            entries.iter().map(entry)
+        });
+        self.last.offsets = offsets.collect();
+        self.store.save(&self.last).map_err(|error| CheckpointError::Store(error.to_string()))
+    }
+
+    fn note(&mut self, uid: PartitionUid, noted: PartitionCheckpoint) {
+        self.last.logs.insert(uid, noted.log);
+        self.offsets.insert(uid, noted.offsets);
+    }
+}
+
+/// Why a checkpoint was not taken; the journal keeps its files then.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// A partition could not be synced; it is fenced.
+    #[error("{0} partitions could not be synced")]
+    Partitions(usize),
+    /// The checkpoint file could not be written.
+    #[error("the checkpoint was not written: {0}")]
+    Store(String),
+    /// The journal has failed.
+    #[error("the journal has failed")]
+    Fenced,
+}
+
+impl Shard {
+    /// Asks the checkpoint worker for a checkpoint soon.
+    pub(super) fn ask_checkpoint(&self) {
+        let mut asked = self.checkpoint_asked.lock();
+        if !*asked {
+            *asked = true;
+            self.work_checkpoint.notify_one();
+        }
+    }
+
+    /// Syncs all partitions written since the last checkpoint, saves how far they are durable and
+    /// all consumer offsets, and gives journal files back.
+    ///
+    /// # Errors
+    /// [`CheckpointError`]; nothing is given back then.
+    pub fn checkpoint(&self) -> Result<(), CheckpointError> {
+        let mut checkpointer = self.checkpointer.lock();
+        if self.is_fenced() {
+            return Err(CheckpointError::Fenced);
+        }
+        // Taken first: whatever the journal holds up to here is in the segments' page cache and in
+        // the offset books already, so syncing those now covers it.
+        let upto = self.journal.last();
+        self.unjournaled_bytes.store(0, Ordering::Relaxed);
+        let touched = std::mem::take(&mut *self.touched.lock());
+        let mut failed = Vec::new();
+        // A closed partition's files may be gone; its records will not be asked for again.
+        for partition in touched.into_iter().filter(|partition| !partition.is_closed()) {
+            match partition.checkpoint() {
+                Ok(noted) => checkpointer.note(partition.uid(), noted),
+                Err(_) if partition.is_closed() => {}
+                Err(_) => failed.push(partition),
+            }
+        }
+        if !failed.is_empty() {
+            return Err(self.postpone(failed));
+        }
+        checkpointer.save(upto)?;
+        self.journal.checkpoint(upto).map_err(|error| CheckpointError::Store(error.to_string()))?;
+        self.stats.checkpointed();
+        Ok(())
+    }
+
+    /// Partitions that could not be synced stay on the list, so the journal keeps their records.
+    fn postpone(&self, failed: Vec<Arc<Partition>>) -> CheckpointError {
+        let count = failed.len();
+        self.touched.lock().extend(failed);
+        CheckpointError::Partitions(count)
+    }
+
+    /// Forgets deleted and purged partitions; their files are removed next.
+    pub fn forget(&self, uids: &[PartitionUid]) {
+        let mut checkpointer = self.checkpointer.lock();
+        for uid in uids {
+            checkpointer.last.logs.remove(uid);
+            checkpointer.offsets.remove(uid);
+        }
+        self.touched.lock().retain(|partition| !uids.contains(&partition.uid()));
+    }
+
+    /// The checkpoint worker's loop, until [`Shard::stop`].
+    pub fn run_checkpointer(&self) {
+        loop {
+            {
+                let mut asked = self.checkpoint_asked.lock();
+                while !*asked && !self.is_stopping() {
+                    self.work_checkpoint.wait(&mut asked);
+                }
+                if self.is_stopping() {
+                    return;
+                }
+                *asked = false;
+            }
+            if let Err(error) = self.checkpoint() {
+                tracing::error!(%error, "checkpoint not taken; the journal keeps its files");
+            }
+            if let Err(error) = self.journal.prepare_next() {
+                tracing::warn!(%error, "no journal file prepared ahead");
+            }
+        }
+    }
+}
+
+impl From<CheckpointError> for ErrorCode {
+    fn from(_: CheckpointError) -> Self {
+        Self::CannotSyncFile
+    }
+}

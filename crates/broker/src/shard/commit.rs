@@ -1,0 +1,228 @@
+//! Group commit: everything staged since the last round becomes durable in one.
+//!
+//! Connections stage records into a buffer under a short lock. One committer takes the whole
+//! buffer, writes it as one bundle to the journal, and tells the partitions. While the disk works,
+//! the next bundle gathers. Large batches do not pass through here: a few sync workers sync the
+//! segments of their partitions, each partition at most once at a time.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use galgo_storage::journal::{Bundle, JournalError};
+use galgo_wire::error_code::ErrorCode;
+use galgo_wire::id::Offset;
+
+use super::{Shard, ShardRecord};
+use crate::partition::Partition;
+use crate::ticket::Resolver;
+
+/// What waits for the next bundle.
+#[derive(Debug, Default)]
+pub struct Pending {
+    bytes: Vec<u8>,
+    batches: Vec<(Arc<Partition>, Offset)>,
+    resolvers: Vec<Resolver>,
+    sync: bool,
+    committer_waits: bool,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.batches.clear();
+        self.resolvers.clear();
+        self.sync = false;
+    }
+}
+
+impl Shard {
+    /// Stages a batch for the journal, if it is small enough and there is room; otherwise the
+    /// caller has the segment synced.
+    pub(crate) fn stage_batch(
+        &self,
+        record: &ShardRecord<'_>,
+        partition: &Arc<Partition>,
+        end: Offset,
+    ) -> bool {
+        let ShardRecord::Batch { messages, .. } = record else { return false };
+        let len = messages.len();
+        let too_large = len > self.options.journal_batch_bytes_max as usize;
+        if too_large || self.is_fenced() {
+            self.wrote_unjournaled(len as u64);
+            return false;
+        }
+        let mut pending = self.pending.lock();
+        if pending.bytes.len() + len > self.options.bundle_bytes_max {
+            drop(pending);
+            self.wrote_unjournaled(len as u64);
+            return false;
+        }
+        record.encode(&mut pending.bytes);
+        pending.batches.push((Arc::clone(partition), end));
+        pending.sync = true;
+        self.wake_committer(&mut pending);
+        true
+    }
+
+    /// Stages a record that stands for itself.
+    ///
+    /// # Errors
+    /// 10009 when the journal has failed; 12001 when the bundle is full.
+    pub(crate) fn stage_record(
+        &self,
+        record: &ShardRecord<'_>,
+        sync: bool,
+        resolver: Resolver,
+    ) -> Result<(), ErrorCode> {
+        if self.is_fenced() {
+            return Err(ErrorCode::CannotSyncFile);
+        }
+        let mut pending = self.pending.lock();
+        // Twice the room of batches: records are small, and should not wait for them.
+        if pending.bytes.len() > 2 * self.options.bundle_bytes_max {
+            return Err(ErrorCode::TaskTimeout);
+        }
+        record.encode(&mut pending.bytes);
+        pending.resolvers.push(resolver);
+        pending.sync |= sync;
+        self.wake_committer(&mut pending);
+        Ok(())
+    }
+
+    fn wake_committer(&self, pending: &mut Pending) {
+        if std::mem::take(&mut pending.committer_waits) {
+            self.work_pending.notify_one();
+        }
+    }
+
+    fn wrote_unjournaled(&self, bytes: u64) {
+        let before = self.unjournaled_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let due = self.options.checkpoint_bytes;
+        if before < due && before + bytes >= due {
+            self.ask_checkpoint();
+        }
+    }
+
+    /// Commits what is staged, if anything; tells whether there was something.
+    ///
+    /// `spare` is the emptied buffer of the round before; it is swapped with the staged one.
+    pub fn commit_round(&self, spare: &mut Pending) -> bool {
+        spare.clear();
+        {
+            let mut pending = self.pending.lock();
+            if pending.is_empty() {
+                return false;
+            }
+            std::mem::swap(&mut *pending, spare);
+        }
+        match self.commit_bundle(spare) {
+            Ok(()) => self.publish_round(spare),
+            Err(JournalError::Full { .. } | JournalError::TooLarge { .. }) => {
+                self.bypass_journal(spare);
+            }
+            Err(error) => {
+                tracing::error!(%error, "journal commit failed; the shard takes no more writes");
+                self.fail_round(spare, ErrorCode::CannotSyncFile);
+            }
+        }
+        if self.journal.needs_checkpoint() {
+            self.ask_checkpoint();
+        }
+        true
+    }
+
+    fn commit_bundle(&self, round: &Pending) -> Result<(), JournalError> {
+        // A round that was fenced while it gathered must not reach the disk any more.
+        if self.is_fenced() {
+            return Err(JournalError::Fenced);
+        }
+        let bundle = Bundle { payload: &round.bytes, sync: round.sync };
+        let mut committed = self.journal.commit(&bundle);
+        if matches!(committed, Err(JournalError::Full { .. })) {
+            // Writers outran the checkpoint worker: make room here and now.
+            if let Err(error) = self.checkpoint() {
+                tracing::warn!(%error, "the journal is full and no checkpoint could be taken");
+            }
+            committed = self.journal.commit(&bundle);
+        }
+        committed.map(|_| ())
+    }
+
+    /// The journal has no room: batches have their segments synced, other records are refused.
+    fn bypass_journal(&self, round: &mut Pending) {
+        for (partition, _) in round.batches.drain(..) {
+            self.queue_sync(partition);
+        }
+        for resolver in round.resolvers.drain(..) {
+            resolver.resolve(Err(ErrorCode::TaskTimeout));
+        }
+    }
+
+    fn publish_round(&self, round: &mut Pending) {
+        self.stats.committed();
+        for (partition, end) in round.batches.drain(..) {
+            partition.journaled(end);
+        }
+        for resolver in round.resolvers.drain(..) {
+            resolver.resolve(Ok(()));
+        }
+    }
+
+    fn fail_round(&self, round: &mut Pending, code: ErrorCode) {
+        self.fenced.store(true, Ordering::Release);
+        for (partition, _) in round.batches.drain(..) {
+            partition.fence(code);
+        }
+        for resolver in round.resolvers.drain(..) {
+            resolver.resolve(Err(code));
+        }
+    }
+
+    /// Has the segments of `partition` synced by a sync worker.
+    pub(crate) fn queue_sync(&self, partition: Arc<Partition>) {
+        self.syncs.lock().push_back(partition);
+        self.work_sync.notify_one();
+    }
+
+    /// Syncs one queued partition, if any; tells whether there was one.
+    pub fn sync_round(&self) -> bool {
+        let Some(partition) = self.syncs.lock().pop_front() else { return false };
+        // A failure has fenced the partition and answered everyone who waited for it.
+        let _ = partition.sync();
+        true
+    }
+
+    /// The committer's loop: rounds until [`Shard::stop`], sleeping while nothing is staged.
+    pub fn run_committer(&self) {
+        let mut spare = Pending::default();
+        loop {
+            while self.commit_round(&mut spare) {}
+            let mut pending = self.pending.lock();
+            if pending.is_empty() {
+                if self.is_stopping() {
+                    return;
+                }
+                pending.committer_waits = true;
+                self.work_pending.wait(&mut pending);
+            }
+        }
+    }
+
+    /// A sync worker's loop, until [`Shard::stop`].
+    pub fn run_sync_worker(&self) {
+        loop {
+            while self.sync_round() {}
+            let mut syncs = self.syncs.lock();
+            if syncs.is_empty() {
+                if self.is_stopping() {
+                    return;
+                }
+                self.work_sync.wait(&mut syncs);
+            }
+        }
+    }
+}

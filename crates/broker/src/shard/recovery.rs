@@ -1,0 +1,327 @@
+//! Opens a shard: the last checkpoint, then the journal behind it, brought together per partition.
+//!
+//! INV-REDO: every batch in the journal behind the checkpoint is written to its segment again and
+//! synced before the journal is given back, whatever the page cache seems to hold.
+//! INV-REPEAT: a recovery that is cut short, or done twice, ends in the same state.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use galgo_storage::checkpoint::{CheckpointStore, LogCheckpoint, ShardCheckpoint};
+use galgo_storage::disk::Disk;
+use galgo_storage::file_cache::FileCache;
+use galgo_storage::journal::{Journal, Lsn};
+use galgo_storage::log::{IndexCache, JournaledBatch, Log, LogOptions, RecoveryReport};
+use galgo_storage::replace_file::replace_file;
+use galgo_wire::consumer::ConsumerKind;
+use galgo_wire::id::{ConsumerId, Epoch, Offset, PartitionUid};
+use parking_lot::{Condvar, Mutex};
+
+use super::checkpoint::Checkpointer;
+use super::commit::Pending;
+use super::record::{OffsetOwner, ShardRecord, decode_bundle};
+use super::{Shard, ShardOptions};
+use crate::partition::OffsetBook;
+use crate::stats::Counters;
+
+/// Marks a partition that misses acknowledged messages.
+const DAMAGED_FILE: &str = "DAMAGED";
+const DAMAGED_TEXT: &str = "Acknowledged messages behind the end of this log are missing, as the \
+server's log says with the offsets. The partition can be read and takes no writes. Restore it from a \
+copy, or remove this file to accept the loss and let the log go on from where it ends.\n";
+
+/// What a shard is opened from.
+pub struct ShardRecovery {
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// The bounded set of open segment files.
+    pub files: Arc<FileCache>,
+    /// The directory that holds one directory for each partition.
+    pub partitions_dir: PathBuf,
+    /// Sizes of the logs; their directory is filled in for each partition.
+    pub segment_bytes: u64,
+    /// Log bytes for each index entry.
+    pub index_interval_bytes: u32,
+    /// Memory for the indexes of segments that are read.
+    pub indexes: Arc<IndexCache>,
+    /// The journal.
+    pub journal: Box<dyn Journal>,
+    /// Where checkpoints are kept.
+    pub checkpoints: CheckpointStore,
+    /// Bounds and thresholds.
+    pub options: ShardOptions,
+    /// The number of this start.
+    pub epoch: Epoch,
+    /// The server's counters.
+    pub stats: Arc<Counters>,
+}
+
+/// A shard that is open, with the logs it found.
+pub struct Recovered {
+    /// The shard.
+    pub shard: Arc<Shard>,
+    /// The live partitions' logs and offsets.
+    pub partitions: BTreeMap<PartitionUid, RecoveredPartition>,
+    /// Directories of partitions that nobody knows; left alone.
+    pub unknown: Vec<String>,
+}
+
+/// A log and its consumers' offsets, as recovered.
+pub struct RecoveredPartition {
+    /// The log; everything in it counts as published.
+    pub log: Log,
+    /// Positions, none beyond the log's end.
+    pub offsets: OffsetBook,
+    /// What recovery did, when it did anything.
+    pub report: Option<RecoveryReport>,
+    /// Whether acknowledged messages are missing, so that the partition takes no writes.
+    pub damaged: bool,
+}
+
+/// Why a shard did not open. Nothing on disk was deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// The journal or a checkpoint could not be read.
+    #[error("{what} cannot be read: {source}")]
+    Read {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A partition's log could not be opened.
+    #[error("the log of partition {uid:?} cannot be opened: {source}")]
+    Log {
+        /// Which partition.
+        uid: PartitionUid,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// What the journal holds behind the checkpoint.
+#[derive(Default)]
+struct Journaled {
+    batches: BTreeMap<PartitionUid, Vec<(Offset, Offset, Vec<u8>)>>,
+    offsets: Vec<(PartitionUid, OffsetOwner, Option<Offset>)>,
+    last: Lsn,
+}
+
+impl ShardRecovery {
+    /// Opens the shard for the partitions in `live`.
+    ///
+    /// # Errors
+    /// [`RecoverError`] when the journal, the checkpoint or a log cannot be read at all. Damage that
+    /// can be fenced is reported instead.
+    pub fn open(self, live: &BTreeSet<PartitionUid>) -> Result<Recovered, RecoverError> {
+        let loaded = self.checkpoints.load().map_err(|e| read_error("the checkpoint", e))?;
+        let rebuild = loaded.newest_damaged;
+        if rebuild {
+            tracing::error!(
+                "the newest checkpoint is damaged; logs are rebuilt from their files and consumer \
+                 offsets may be older than the last ones stored"
+            );
+        }
+        let mut checkpoint = loaded.checkpoint.unwrap_or_default();
+        let journaled = self.read_journal(checkpoint.lsn)?;
+        let (dirs, unknown) = self.list_partitions(live)?;
+        let mut books = offset_books(&checkpoint);
+        journaled.apply_offsets(&mut books);
+        let mut partitions = BTreeMap::new();
+        for uid in live {
+            let known = checkpoint.logs.get(uid).cloned();
+            let known = known.filter(|_| !rebuild);
+            let empty = Vec::new();
+            let batches = journaled.batches.get(uid).unwrap_or(&empty);
+            let untouched = batches.is_empty() && !dirs.contains(uid);
+            let mut offsets = books.remove(uid).unwrap_or_default();
+            let (log, report) = self.open_log(*uid, known, batches, untouched)?;
+            offsets.clamp(log.end());
+            let damaged = !untouched && self.remember_damage(*uid, report.as_ref())?;
+            partitions.insert(*uid, RecoveredPartition { log, offsets, report, damaged });
+        }
+        checkpoint.logs.retain(|uid, _| live.contains(uid));
+        let shard = self.build(checkpoint, &partitions, journaled.last)?;
+        Ok(Recovered { shard, partitions, unknown })
+    }
+
+    fn read_journal(&self, checkpointed: Lsn) -> Result<Journaled, RecoverError> {
+        let mut journaled = Journaled::default();
+        let mut unknown = None;
+        let report = self.journal.read(checkpointed.next(), &mut |_, bundle| match decode_bundle(
+            bundle,
+            &mut |record| journaled.take(record),
+        ) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                unknown = Some(error);
+                ControlFlow::Break(())
+            }
+        });
+        let report = report.map_err(|e| read_error("the journal", e))?;
+        journaled.last = report.last;
+        for damage in &report.damaged {
+            tracing::error!(?damage, "journal damaged: acknowledged writes may be missing");
+        }
+        unknown.map_or(Ok(journaled), |error| Err(read_error("the journal", error)))
+    }
+
+    fn list_partitions(
+        &self,
+        live: &BTreeSet<PartitionUid>,
+    ) -> Result<(BTreeSet<PartitionUid>, Vec<String>), RecoverError> {
+        let entries = self.disk.read_dir(&self.partitions_dir);
+        let entries = entries.map_err(|e| read_error("the directory of partitions", e))?;
+        let (mut known, mut unknown) = (BTreeSet::new(), Vec::new());
+        for entry in entries {
+            match u64::from_str_radix(&entry.name, 16).map(PartitionUid::new) {
+                Ok(uid) if live.contains(&uid) => {
+                    known.insert(uid);
+                }
+                _ => unknown.push(entry.name),
+            }
+        }
+        Ok((known, unknown))
+    }
+
+    fn open_log(
+        &self,
+        uid: PartitionUid,
+        known: Option<LogCheckpoint>,
+        batches: &[(Offset, Offset, Vec<u8>)],
+        untouched: bool,
+    ) -> Result<(Log, Option<RecoveryReport>), RecoverError> {
+        let options = LogOptions {
+            dir: partition_dir(&self.partitions_dir, uid),
+            segment_bytes: self.segment_bytes,
+            index_interval_bytes: self.index_interval_bytes,
+            indexes: Arc::clone(&self.indexes),
+        };
+        let (disk, files) = (Arc::clone(&self.disk), Arc::clone(&self.files));
+        // Nothing known, nothing there: a partition that was never written costs no disk access.
+        if untouched && known.is_none() {
+            return Ok((Log::create(disk, files, options), None));
+        }
+        let batches: Vec<_> = batches
+            .iter()
+            .map(|(base_offset, high_watermark, bytes)| JournaledBatch {
+                base_offset: *base_offset,
+                high_watermark: *high_watermark,
+                bytes,
+            })
+            .collect();
+        let (log, report) = Log::recover(disk, files, options, known.unwrap_or_default(), &batches)
+            .map_err(|source| RecoverError::Log { uid, source: Box::new(source) })?;
+        Ok((log, Some(report)))
+    }
+
+    /// Whether acknowledged messages of a partition are missing. That is found once, from the
+    /// journal, which starts over afterwards; so it is written down next to the log, and stands until
+    /// an operator removes the file.
+    fn remember_damage(
+        &self,
+        uid: PartitionUid,
+        report: Option<&RecoveryReport>,
+    ) -> Result<bool, RecoverError> {
+        let marker = partition_dir(&self.partitions_dir, uid).join(DAMAGED_FILE);
+        if report.is_some_and(|report| report.acknowledged_missing()) {
+            replace_file(&*self.disk, &marker, DAMAGED_TEXT.as_bytes())
+                .map_err(|e| RecoverError::Log { uid, source: Box::new(e) })?;
+            return Ok(true);
+        }
+        let exists = self.disk.exists(&marker);
+        exists.map_err(|e| RecoverError::Log { uid, source: Box::new(e) })
+    }
+
+    /// Saves what was recovered as a checkpoint, so that the journal starts over.
+    fn build(
+        self,
+        mut checkpoint: ShardCheckpoint,
+        partitions: &BTreeMap<PartitionUid, RecoveredPartition>,
+        last: Lsn,
+    ) -> Result<Arc<Shard>, RecoverError> {
+        let mut offsets = BTreeMap::new();
+        for (uid, partition) in partitions {
+            if partition.report.is_some() {
+                checkpoint.logs.insert(*uid, partition.log.checkpoint());
+            }
+            if !partition.offsets.is_empty() {
+                offsets.insert(*uid, partition.offsets.entries());
+            }
+        }
+        let lsn = last.max(checkpoint.lsn);
+        let mut checkpointer = Checkpointer { store: self.checkpoints, last: checkpoint, offsets };
+        checkpointer.save(lsn).map_err(|e| read_error("the checkpoint", e))?;
+        self.journal.checkpoint(lsn).map_err(|e| read_error("the journal", e))?;
+        Ok(Arc::new(Shard {
+            options: self.options,
+            epoch: self.epoch,
+            journal: self.journal,
+            stats: self.stats,
+            pending: Mutex::new(Pending::default()),
+            work_pending: Condvar::new(),
+            syncs: Mutex::new(VecDeque::new()),
+            work_sync: Condvar::new(),
+            touched: Mutex::new(Vec::new()),
+            unjournaled_bytes: AtomicU64::new(0),
+            checkpointer: Mutex::new(checkpointer),
+            checkpoint_asked: Mutex::new(false),
+            work_checkpoint: Condvar::new(),
+            fenced: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+        }))
+    }
+}
+
+impl Journaled {
+    fn take(&mut self, record: ShardRecord<'_>) {
+        match record {
+            ShardRecord::Batch { uid, base_offset, high_watermark, messages } => {
+                let batches = self.batches.entry(uid).or_default();
+                batches.push((base_offset, high_watermark, messages.to_vec()));
+            }
+            ShardRecord::OffsetStored { uid, owner, offset } => {
+                self.offsets.push((uid, owner, Some(offset)));
+            }
+            ShardRecord::OffsetGone { uid, owner } => self.offsets.push((uid, owner, None)),
+        }
+    }
+
+    fn apply_offsets(&self, books: &mut BTreeMap<PartitionUid, OffsetBook>) {
+        for (uid, owner, offset) in &self.offsets {
+            let book = books.entry(*uid).or_default();
+            match offset {
+                Some(offset) => book.set(*owner, *offset),
+                None => {
+                    book.remove(*owner);
+                }
+            }
+        }
+    }
+}
+
+/// Where the log of a partition lies.
+pub(crate) fn partition_dir(partitions_dir: &Path, uid: PartitionUid) -> PathBuf {
+    partitions_dir.join(format!("{:016x}", uid.get()))
+}
+
+fn offset_books(checkpoint: &ShardCheckpoint) -> BTreeMap<PartitionUid, OffsetBook> {
+    let mut books: BTreeMap<PartitionUid, OffsetBook> = BTreeMap::new();
+    for (uid, kind, id, offset) in &checkpoint.offsets {
+        // An unknown kind would be from a newer version, whose directory is refused.
+        let Some(kind) = ConsumerKind::from_u8(*kind) else { continue };
+        let owner = OffsetOwner { kind, id: ConsumerId::new(*id) };
+        books.entry(*uid).or_default().set(owner, *offset);
+    }
+    books
+}
+
+fn read_error(
+    what: &'static str,
+    source: impl std::error::Error + Send + Sync + 'static,
+) -> RecoverError {
+    RecoverError::Read { what, source: Box::new(source) }
+}

@@ -1,0 +1,61 @@
+//! Every counter of the broker, and what the operating system says of the process.
+
+pub mod process;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters since the start. They are read while they change; each is exact for itself.
+#[derive(Debug, Default)]
+pub struct Counters {
+    messages_appended: AtomicU64,
+    bytes_appended: AtomicU64,
+    commits: AtomicU64,
+    checkpoints: AtomicU64,
+    partitions_fenced: AtomicU64,
+}
+
+/// The values of [`Counters`] at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CounterValues {
+    /// Messages staged.
+    pub messages_appended: u64,
+    /// Bytes of those messages as stored.
+    pub bytes_appended: u64,
+    /// Journal bundles committed.
+    pub commits: u64,
+    /// Checkpoints saved.
+    pub checkpoints: u64,
+    /// Partitions that take no writes after a failure.
+    pub partitions_fenced: u64,
+}
+
+impl Counters {
+    pub(crate) fn appended(&self, messages: u64, bytes: u64) {
+        self.messages_appended.fetch_add(messages, Ordering::Relaxed);
+        self.bytes_appended.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn committed(&self) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn checkpointed(&self) {
+        self.checkpoints.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn fenced(&self) {
+        self.partitions_fenced.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Reads all counters.
+    #[must_use]
+    pub fn values(&self) -> CounterValues {
+        CounterValues {
+            messages_appended: self.messages_appended.load(Ordering::Relaxed),
+            bytes_appended: self.bytes_appended.load(Ordering::Relaxed),
+            commits: self.commits.load(Ordering::Relaxed),
+            checkpoints: self.checkpoints.load(Ordering::Relaxed),
+            partitions_fenced: self.partitions_fenced.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The promise of an answer: resolved by the committer when a write is as durable as its topic asks.
+//!
+//! A ticket is a plain [`Future`], so that the shell may wait on any executor and the simulator on
+//! none.
+//!
+//! INV-TICKET: every issued ticket is resolved exactly once; a dropped [`Resolver`] resolves it
+//! with an error, never with success.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
+
+use atomic_waker::AtomicWaker;
+use galgo_wire::error_code::ErrorCode;
+
+const PENDING: u32 = u32::MAX;
+const DURABLE: u32 = 0;
+
+#[derive(Debug)]
+struct Shared {
+    /// [`PENDING`], [`DURABLE`], or the number of an [`ErrorCode`].
+    state: AtomicU32,
+    waker: AtomicWaker,
+}
+
+/// Waits for one write to become durable.
+///
+/// Resolves to `Ok` once the write may be acknowledged, or to the error its sender gets.
+#[derive(Debug)]
+pub struct Ticket(Arc<Shared>);
+
+/// The committer's end of a [`Ticket`].
+#[derive(Debug)]
+pub struct Resolver(Arc<Shared>);
+
+/// Makes a ticket and its resolver.
+#[must_use]
+pub fn ticket() -> (Ticket, Resolver) {
+    let shared = Arc::new(Shared { state: AtomicU32::new(PENDING), waker: AtomicWaker::new() });
+    (Ticket(Arc::clone(&shared)), Resolver(shared))
+}
+
+impl Ticket {
+    /// The outcome, when it is known already; never waits.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Result<(), ErrorCode>> {
+        match self.0.state.load(Ordering::Acquire) {
+            PENDING => None,
+            DURABLE => Some(Ok(())),
+            code => Some(Err(ErrorCode::from_u32(code).unwrap_or(ErrorCode::Error))),
+        }
+    }
+}
+
+impl Future for Ticket {
+    type Output = Result<(), ErrorCode>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(outcome) = self.outcome() {
+            return Poll::Ready(outcome);
+        }
+        self.0.waker.register(cx.waker());
+        // The resolver may have run between the look and the registration.
+        self.outcome().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl Resolver {
+    /// Resolves the ticket and wakes whoever waits for it.
+    pub fn resolve(self, outcome: Result<(), ErrorCode>) {
+        self.settle(outcome.map_or_else(ErrorCode::as_u32, |()| DURABLE));
+    }
+
+    fn settle(&self, state: u32) {
+        let settled =
+            self.0.state.compare_exchange(PENDING, state, Ordering::AcqRel, Ordering::Acquire);
+        if settled.is_ok() {
+            self.0.waker.wake();
+        }
+    }
+}
+
+impl Drop for Resolver {
+    fn drop(&mut self) {
+        self.settle(ErrorCode::CannotSyncFile.as_u32());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resolves_once_and_keeps_the_first_outcome() {
+        let (waiting, resolver) = ticket();
+        assert_eq!(waiting.outcome(), None);
+        resolver.resolve(Ok(()));
+        assert_eq!(waiting.outcome(), Some(Ok(())));
+    }
+
+    #[test]
+    fn dropped_resolver_is_an_error_never_a_success() {
+        let (waiting, resolver) = ticket();
+        drop(resolver);
+        assert_eq!(waiting.outcome(), Some(Err(ErrorCode::CannotSyncFile)));
+    }
+}
