@@ -167,24 +167,28 @@ pub trait DiskFile: Send + Sync {
     }
 }
 
-/// Makes a directory and its missing parents, each durable in its own parent.
+/// Makes a directory and its missing parents, and makes all names on the way to it durable.
+///
+/// For start-up: it syncs every directory above, as one that exists may have been made by a process
+/// that ended before it could sync.
 ///
 /// # Errors
-/// Those of the disk.
+/// Those of the disk. That a directory further up may not be opened for syncing is not one.
 pub fn create_dir_synced(disk: &dyn Disk, path: &Path) -> io::Result<()> {
-    let mut missing = Vec::new();
-    let mut next = Some(path);
-    while let Some(dir) = next.filter(|dir| !dir.as_os_str().is_empty()) {
-        if disk.exists(dir)? {
-            break;
-        }
-        missing.push(dir);
-        next = dir.parent();
-    }
     disk.create_dir_all(path)?;
-    for dir in missing.iter().rev() {
-        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-        disk.sync_dir(parent.unwrap_or(Path::new(".")))?;
+    for dir in path.ancestors().skip(1) {
+        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        match disk.sync_dir(dir) {
+            Err(error) if Some(dir) != path.parent() && is_not_for_us(&error) => break,
+            result => result?,
+        }
     }
     Ok(())
+}
+
+/// Whether a directory is closed to us or cannot be synced at all, as those above a container's
+/// volume may be.
+fn is_not_for_us(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    matches!(error.kind(), PermissionDenied | InvalidInput | Unsupported)
 }

@@ -65,8 +65,8 @@ pub struct ReadReport {
     pub frames: u64,
     /// Frames that had been durable and cannot be read anymore (INV-LOUD).
     pub damaged: Vec<RangeInclusive<u64>>,
-    /// Whether something after the last frame was left out: the remains of writes that were never
-    /// acknowledged as durable.
+    /// Whether frames after the last one were left out because one before them is missing: the
+    /// remains of writes that were never acknowledged as durable.
     pub torn_tail: bool,
 }
 
@@ -99,6 +99,15 @@ pub enum JournalError {
     /// INV-FENCE: an earlier write or sync failed.
     #[error("the journal takes no writes since one failed; reopen it to learn what is durable")]
     Fenced,
+    /// A new file could not be made, as when the disk is full: nothing was written, the journal goes
+    /// on.
+    #[error("journal file {} could not be made", path.display())]
+    Prepare {
+        /// The file.
+        path: PathBuf,
+        /// What the disk said.
+        source: io::Error,
+    },
     /// The disk's: the journal takes no writes anymore when it happened in a commit.
     #[error("journal file {}", path.display())]
     Disk {
@@ -116,9 +125,9 @@ pub trait Journal: Send + Sync {
     /// With `sync`, this bundle and all before it survive power loss when the call returns.
     ///
     /// # Errors
-    /// [`JournalError::TooLarge`] and [`JournalError::Full`]: nothing was written, the journal goes
-    /// on. [`JournalError::Disk`] and [`JournalError::Fenced`]: whether the bundle is durable is known
-    /// only after reopening; no later commit succeeds.
+    /// [`JournalError::TooLarge`], [`JournalError::Full`] and [`JournalError::Prepare`]: nothing was
+    /// written, the journal goes on. [`JournalError::Disk`] and [`JournalError::Fenced`]: whether the
+    /// bundle is durable is known only after reopening; no later commit succeeds.
     fn commit(&self, bundle: &Bundle<'_>) -> Result<Lsn, JournalError>;
 
     /// Visits all frames from `from` on, in order, until `visit` breaks.
@@ -149,7 +158,7 @@ pub trait Journal: Send + Sync {
     /// background thread, about once a second; cheap when there is nothing to do.
     ///
     /// # Errors
-    /// [`JournalError::Disk`]: nothing is lost, commits try themselves.
+    /// [`JournalError::Prepare`]: nothing is lost, commits try themselves.
     fn prepare_next(&self) -> Result<(), JournalError>;
 
     /// Largest payload of one bundle.
@@ -159,6 +168,13 @@ pub trait Journal: Send + Sync {
     fn usage(&self) -> JournalUsage;
 }
 
+#[cfg(any(test, feature = "sim"))]
+pub mod conformance;
+mod files;
+pub mod format;
 mod local;
+mod recovery;
 
-pub use local::{JournalOptions, LocalJournal, OpenJournalError};
+pub use local::{
+    FILE_BYTES_DEFAULT, FILES_MAX_DEFAULT, JournalOptions, LocalJournal, OpenJournalError,
+};

@@ -1,11 +1,25 @@
-//! The journal in local files.
+//! The journal in local files: preallocated, overwritten, recycled.
+//!
+//! One file is active and takes frames until it is full; the next one is ready before. A file whose
+//! frames are all checkpointed is free and is overwritten from its start, under a new generation.
+//! After opening, the first commit takes a file of its own, so that what a torn write left behind the
+//! last frame is never followed.
 
-use std::ops::ControlFlow;
-use std::path::Path;
+use std::io;
+use std::ops::{ControlFlow, RangeInclusive};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use super::files::{Files, JournalFile};
+use super::format::{FRAME_HEADER_BYTES, FrameHeader, SECTOR_BYTES, frame_bytes, payload_crc};
+use super::recovery::{Recovery, Run, recover};
 use super::{Bundle, Journal, JournalError, JournalUsage, Lsn, ReadReport};
-use crate::disk::Disk;
+use crate::disk::{Disk, create_dir_synced};
+
+mod read;
 
 /// Bytes of a journal file unless told otherwise.
 pub const FILE_BYTES_DEFAULT: u64 = 16 << 20;
@@ -13,13 +27,21 @@ pub const FILE_BYTES_DEFAULT: u64 = 16 << 20;
 /// Journal files there may be unless told otherwise.
 pub const FILES_MAX_DEFAULT: u32 = 16;
 
+/// Fewest files a journal works with: one being written, one being checkpointed.
+const FILES_MIN: u32 = 2;
+
+/// Smallest file: a header and a few frames.
+const FILE_BYTES_MIN: u64 = 16 * SECTOR_BYTES;
+
+const _: () = assert!(FILE_BYTES_MIN <= FILE_BYTES_DEFAULT && FILES_MIN <= FILES_MAX_DEFAULT);
+
 /// How a [`LocalJournal`] is opened.
 #[derive(Debug, Clone)]
 pub struct JournalOptions {
     /// The last frame that the saved checkpoint covers: reading starts after it, and numbering
     /// never falls back to it.
     pub checkpoint: Lsn,
-    /// Bytes of each file.
+    /// Bytes of each file, rounded to whole sectors.
     pub file_bytes: u64,
     /// Files there may be; at least 2.
     pub files_max: u32,
@@ -38,62 +60,398 @@ impl JournalOptions {
 /// Why a journal could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenJournalError {
+    /// A file was written by a newer program.
+    #[error("{} has format version {found}, newer than this program", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// A file belongs to another server: its salt differs.
+    #[error("journal file {} belongs to another server", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
     /// The disk's.
     #[error(transparent)]
     Disk(#[from] JournalError),
 }
 
 /// A [`Journal`] in preallocated files that are overwritten again and again.
-pub struct LocalJournal {}
+pub struct LocalJournal {
+    files: Files,
+    files_max: u32,
+    state: Mutex<State>,
+    /// Told when [`State::making`] ends.
+    made: Condvar,
+    damaged: Vec<RangeInclusive<u64>>,
+    torn_tail: bool,
+    /// The last frame found on opening.
+    last_found: u64,
+    last: AtomicU64,
+    files_in_use: AtomicU32,
+}
+
+struct State {
+    /// Files with frames above the checkpoint, in the order of their frames; the last may be active.
+    used: Vec<UsedFile>,
+    active: Option<Active>,
+    /// Files to overwrite.
+    free: Vec<JournalFile>,
+    /// A file is being made outside the lock.
+    making: bool,
+    number_next: u32,
+    lsn_next: u64,
+    synced: u64,
+    generation_next: u64,
+    fenced: bool,
+}
+
+struct UsedFile {
+    file: JournalFile,
+    runs: Vec<Run>,
+    /// Holds frames that do not count: it is removed, not reused, before what outdates them is.
+    stray: bool,
+    /// Is next to damage, or damaged: it is put aside, not reused.
+    suspect: bool,
+}
+
+impl UsedFile {
+    fn last(&self) -> u64 {
+        self.runs.last().map_or(0, |run| run.last)
+    }
+}
+
+/// Where the next frame goes: into the last of the used files.
+struct Active {
+    generation: u64,
+    first_lsn: u64,
+    position: u64,
+}
 
 impl LocalJournal {
-    /// Opens the journal in `dir`, made when missing.
+    /// Opens the journal in `dir`, made when missing. What was found is durable on return, also what
+    /// had only reached the page cache before.
     ///
     /// # Errors
     /// See [`OpenJournalError`].
     pub fn open(
-        _disk: Arc<dyn Disk>,
-        _dir: &Path,
-        _options: JournalOptions,
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: JournalOptions,
     ) -> Result<Self, OpenJournalError> {
-        Ok(Self {})
+        let disk_error = |source| JournalError::Disk { path: dir.to_owned(), source };
+        create_dir_synced(&*disk, dir).map_err(disk_error)?;
+        // A file that was made, but whose name was not synced, must not take commits.
+        disk.sync_dir(dir).map_err(disk_error)?;
+        let file_bytes = options.file_bytes.max(FILE_BYTES_MIN).next_multiple_of(SECTOR_BYTES);
+        let files = Files { disk, dir: dir.to_owned(), file_bytes, salt: options.salt };
+        let (opened, number_next) = files.open_all()?;
+        let checkpoint = options.checkpoint.get();
+        let recovery = recover(&opened, options.salt, checkpoint)
+            .map_err(|(index, error)| disk_error_of(&opened, index, dir, error))?;
+        read::make_durable(&opened, &recovery, options.salt)
+            .map_err(|(index, error)| disk_error_of(&opened, index, dir, error))?;
+        report(dir, &recovery);
+        Ok(Self::with(files, opened, recovery, number_next, options.files_max))
+    }
+
+    fn with(
+        files: Files,
+        opened: Vec<JournalFile>,
+        recovery: Recovery,
+        number_next: u32,
+        files_max: u32,
+    ) -> Self {
+        let mut state = State {
+            used: Vec::new(),
+            active: None,
+            free: Vec::new(),
+            making: false,
+            number_next,
+            lsn_next: recovery.last + 1,
+            synced: recovery.last,
+            generation_next: recovery.generation_max + 1,
+            fenced: false,
+        };
+        for (index, file) in opened.into_iter().enumerate() {
+            let runs: Vec<Run> =
+                recovery.runs.iter().filter(|run| run.file == index).copied().collect();
+            let stray = recovery.stray.contains(&index);
+            let suspect = recovery.suspect.contains(&index) || !file.sound;
+            // While there are strays, every file may be what shows that they are void.
+            let has_strays = !recovery.stray.is_empty();
+            if runs.is_empty() && !has_strays && files.is_reusable(&file) {
+                state.free.push(file);
+            } else {
+                state.used.push(UsedFile { file, runs, stray, suspect });
+            }
+        }
+        state.used.sort_by_key(UsedFile::last);
+        let journal = Self {
+            files,
+            files_max: files_max.max(FILES_MIN),
+            last: AtomicU64::new(recovery.last),
+            files_in_use: AtomicU32::new(0),
+            made: Condvar::new(),
+            damaged: recovery.damaged,
+            torn_tail: recovery.torn_tail,
+            last_found: recovery.last,
+            state: Mutex::new(state),
+        };
+        journal.count_used(&journal.state.lock());
+        journal
+    }
+
+    fn count_used(&self, state: &State) {
+        let count = u32::try_from(state.used.len()).unwrap_or(u32::MAX);
+        self.files_in_use.store(count, Ordering::Relaxed);
+    }
+
+    /// Takes a free file into use, or makes one.
+    fn switch_file(&self, state: &mut MutexGuard<'_, State>) -> Result<(), JournalError> {
+        while state.free.is_empty() && state.making {
+            self.made.wait(state);
+        }
+        let file = match state.free.pop() {
+            Some(file) => file,
+            None => {
+                let files = u32::try_from(state.used.len()).unwrap_or(u32::MAX);
+                if files >= self.files_max {
+                    return Err(JournalError::Full { files });
+                }
+                let number = state.number_next;
+                state.number_next += 1;
+                self.files.make(number)?
+            }
+        };
+        // Only the active file is synced from here on, so what is unsynced in the old one goes now.
+        if state.synced + 1 < state.lsn_next
+            && let Some(used) = state.used.last()
+            && let Err(error) = used.file.file.sync_data()
+        {
+            let error = used.file.error(error);
+            state.fenced = true;
+            return Err(error);
+        }
+        state.synced = state.lsn_next - 1;
+        let generation = state.generation_next;
+        state.generation_next += 1;
+        state.active =
+            Some(Active { generation, first_lsn: state.lsn_next, position: SECTOR_BYTES });
+        state.used.push(UsedFile { file, runs: Vec::new(), stray: false, suspect: false });
+        self.count_used(state);
+        Ok(())
+    }
+
+    /// Writes one frame at the end of the active file, which has room for it.
+    fn write_frame(&self, state: &mut State, bundle: &Bundle<'_>) -> io::Result<u64> {
+        let (Some(active), Some(used)) = (state.active.as_mut(), state.used.last_mut()) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let salt = self.files.salt;
+        let header = FrameHeader {
+            generation: active.generation,
+            lsn: state.lsn_next,
+            first_lsn: active.first_lsn,
+            synced_lsn: state.synced,
+            payload_len: u32::try_from(bundle.payload.len())
+                .map_err(|_| io::ErrorKind::FileTooLarge)?,
+            payload_crc: payload_crc(salt, active.generation, bundle.payload),
+        };
+        let end = active.position + header.frame_bytes();
+        let written = FRAME_HEADER_BYTES as u64 + u64::from(header.payload_len);
+        let zeros = [0; SECTOR_BYTES as usize];
+        let padding = usize::try_from(header.frame_bytes() - written).unwrap_or(0);
+        let padding = zeros.get(..padding).unwrap_or_default();
+        assert!(end <= used.file.bytes, "INV-WHOLE-FILE: a commit never grows a file");
+        let slices: [&[u8]; 3] = [&header.encode(salt), bundle.payload, padding];
+        used.file.file.write_vectored_at(&slices, active.position)?;
+        match used.runs.last_mut() {
+            Some(run) => {
+                run.last = header.lsn;
+                run.end = end;
+            }
+            None => used.runs.push(Run {
+                generation: header.generation,
+                first: header.lsn,
+                last: header.lsn,
+                position: active.position,
+                end,
+                synced: header.synced_lsn,
+                file: 0,
+            }),
+        }
+        active.position = end;
+        state.lsn_next += 1;
+        if bundle.sync {
+            used.file.file.sync_data()?;
+            state.synced = header.lsn;
+        }
+        Ok(header.lsn)
+    }
+
+    /// Frees the files whose frames are all at most `upto`.
+    fn recycle(&self, state: &mut State, upto: u64) -> Result<(), JournalError> {
+        // Strays first: they are void only as long as a later generation is there to show it.
+        for strays in [true, false] {
+            if !strays && state.used.iter().any(|used| used.stray) {
+                break;
+            }
+            let mut index = 0;
+            while let Some(used) = state.used.get(index) {
+                let is_active = state.active.is_some() && index + 1 == state.used.len();
+                let void = !used.stray || upto >= self.last_found;
+                if is_active || used.stray != strays || used.last() > upto || !void {
+                    index += 1;
+                    continue;
+                }
+                if used.suspect {
+                    self.files.put_aside(&used.file)?;
+                } else if used.stray || !self.files.is_reusable(&used.file) {
+                    self.files.remove(&used.file)?;
+                }
+                let used = state.used.remove(index);
+                if !used.suspect && !used.stray && self.files.is_reusable(&used.file) {
+                    state.free.push(used.file);
+                }
+            }
+        }
+        Ok(())
     }
 }
 
 impl Journal for LocalJournal {
-    fn commit(&self, _bundle: &Bundle<'_>) -> Result<Lsn, JournalError> {
-        Err(JournalError::Fenced)
+    fn commit(&self, bundle: &Bundle<'_>) -> Result<Lsn, JournalError> {
+        let len = bundle.payload.len() as u64;
+        let max = self.payload_bytes_max();
+        if len > max {
+            return Err(JournalError::TooLarge { len, max });
+        }
+        let mut state = self.state.lock();
+        if state.fenced {
+            return Err(JournalError::Fenced);
+        }
+        let end = state.active.as_ref().map(|active| active.position + frame_bytes(len));
+        if end.is_none_or(|end| end > self.files.file_bytes) {
+            self.switch_file(&mut state)?;
+        }
+        match self.write_frame(&mut state, bundle) {
+            Ok(lsn) => {
+                self.last.store(lsn, Ordering::Release);
+                Ok(Lsn::new(lsn))
+            }
+            Err(error) => {
+                // INV-FENCE: the frame may be there, in part or not, and a sync that is tried again
+                // succeeds without having written it.
+                state.fenced = true;
+                let path = state.used.last().map_or(&self.files.dir, |used| &used.file.path);
+                tracing::error!(path = %path.display(), %error, "journal fenced");
+                Err(JournalError::Disk { path: path.clone(), source: error })
+            }
+        }
     }
 
     fn read(
         &self,
-        _from: Lsn,
-        _visit: &mut dyn FnMut(Lsn, &[u8]) -> ControlFlow<()>,
+        from: Lsn,
+        visit: &mut dyn FnMut(Lsn, &[u8]) -> ControlFlow<()>,
     ) -> Result<ReadReport, JournalError> {
-        Err(JournalError::Fenced)
+        let runs: Vec<(JournalFile, Run)> = {
+            let state = self.state.lock();
+            let runs = |used: &UsedFile| -> Vec<(JournalFile, Run)> {
+                used.runs.iter().map(|run| (used.file.clone(), *run)).collect()
+            };
+            state.used.iter().flat_map(runs).collect()
+        };
+        let mut report = read::visit_runs(runs, self.files.salt, from.get(), visit)?;
+        let known = self.damaged.iter().filter(|range| *range.end() >= from.get());
+        report.damaged.extend(known.map(|range| from.get().max(*range.start())..=*range.end()));
+        report.damaged.sort_by_key(|range| *range.start());
+        report.torn_tail = self.torn_tail;
+        Ok(report)
     }
 
-    fn checkpoint(&self, _upto: Lsn) -> Result<(), JournalError> {
-        Err(JournalError::Fenced)
+    fn checkpoint(&self, upto: Lsn) -> Result<(), JournalError> {
+        let mut state = self.state.lock();
+        if upto.get() >= state.lsn_next {
+            // Frames that were never synced are gone, and the checkpoint has them: their numbers
+            // are taken all the same, or what is committed next would count as checkpointed.
+            state.lsn_next = upto.get() + 1;
+            state.synced = upto.get();
+            state.active = None;
+            self.last.store(upto.get(), Ordering::Release);
+        }
+        let result = self.recycle(&mut state, upto.get());
+        self.count_used(&state);
+        result
     }
 
     fn last(&self) -> Lsn {
-        Lsn::ZERO
+        Lsn::new(self.last.load(Ordering::Acquire))
     }
 
     fn needs_checkpoint(&self) -> bool {
-        false
+        self.files_in_use.load(Ordering::Relaxed) >= FILES_MIN
     }
 
     fn prepare_next(&self) -> Result<(), JournalError> {
+        let number = {
+            let mut state = self.state.lock();
+            let files = u32::try_from(state.used.len()).unwrap_or(u32::MAX);
+            if state.fenced || state.making || !state.free.is_empty() || files >= self.files_max {
+                return Ok(());
+            }
+            state.making = true;
+            state.number_next += 1;
+            state.number_next - 1
+        };
+        let made = self.files.make(number);
+        let mut state = self.state.lock();
+        state.making = false;
+        self.made.notify_all();
+        state.free.push(made?);
         Ok(())
     }
 
     fn payload_bytes_max(&self) -> u64 {
-        0
+        let room = self.files.file_bytes - SECTOR_BYTES - FRAME_HEADER_BYTES as u64;
+        room.min(u64::from(u32::MAX))
     }
 
     fn usage(&self) -> JournalUsage {
-        JournalUsage::default()
+        JournalUsage {
+            files_in_use: self.files_in_use.load(Ordering::Relaxed),
+            files_max: self.files_max,
+        }
     }
 }
+
+fn disk_error_of(
+    files: &[JournalFile],
+    index: usize,
+    dir: &Path,
+    source: io::Error,
+) -> OpenJournalError {
+    let path = files.get(index).map_or(dir, |file| &file.path).to_owned();
+    OpenJournalError::Disk(JournalError::Disk { path, source })
+}
+
+fn report(dir: &Path, recovery: &Recovery) {
+    for range in &recovery.damaged {
+        tracing::error!(
+            dir = %dir.display(),
+            from = range.start(),
+            to = range.end(),
+            "journal frames damaged"
+        );
+    }
+    if recovery.torn_tail {
+        tracing::warn!(dir = %dir.display(), last = recovery.last, "journal cut after last frame");
+    }
+}
+
+#[cfg(test)]
+mod tests;

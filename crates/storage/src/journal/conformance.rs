@@ -1,0 +1,196 @@
+//! What every [`Journal`] must do, as a suite that each implementation runs.
+//!
+//! It panics at the first promise that is not kept, so it is for tests only.
+
+#![expect(clippy::expect_used, reason = "a conformance suite fails by a panic")]
+
+use std::ops::ControlFlow;
+
+use super::{Bundle, Journal, JournalError, Lsn};
+
+/// Opens, again and again, the journal of one place; given is the last checkpointed frame.
+pub type Place = Box<dyn Fn(Lsn) -> Box<dyn Journal>>;
+
+/// Commits after which a journal that is never checkpointed may still not be full.
+const COMMITS_MAX: u64 = 10_000;
+
+/// Runs the suite; `make` gives a new, empty place each time.
+pub fn run(make: impl Fn() -> Place) {
+    let tests: [fn(&Place); 8] = [
+        frames_are_numbered_from_one_and_read_in_order,
+        reopening_keeps_every_frame_and_goes_on,
+        a_break_ends_the_reading,
+        any_length_up_to_the_limit_is_kept,
+        a_full_journal_goes_on_after_a_checkpoint,
+        checkpoints_keep_the_journal_from_filling,
+        a_checkpoint_ahead_of_the_journal_moves_its_numbers,
+        concurrent_commits_get_numbers_of_their_own,
+    ];
+    for test in tests {
+        test(&make());
+    }
+}
+
+fn frames_are_numbered_from_one_and_read_in_order(place: &Place) {
+    let journal = place(Lsn::ZERO);
+    assert_eq!(journal.last(), Lsn::ZERO);
+    assert_eq!(frames(&*journal, 1), []);
+    for number in 1..=50 {
+        assert_eq!(commit(&*journal, &payload(number), number % 3 == 0), number);
+        assert_eq!(journal.last(), Lsn::new(number));
+    }
+    assert_frames(&*journal, 1, 50);
+    assert_frames(&*journal, 37, 50);
+    assert_eq!(frames(&*journal, 51), []);
+}
+
+fn reopening_keeps_every_frame_and_goes_on(place: &Place) {
+    for round in 0..4 {
+        let journal = place(Lsn::ZERO);
+        assert_eq!(journal.last(), Lsn::new(round * 10));
+        assert_frames(&*journal, 1, round * 10);
+        for number in 1..=10 {
+            let number = round * 10 + number;
+            assert_eq!(commit(&*journal, &payload(number), true), number);
+        }
+    }
+    assert_frames(&*place(Lsn::ZERO), 1, 40);
+    assert_frames(&*place(Lsn::new(25)), 26, 40);
+}
+
+fn a_break_ends_the_reading(place: &Place) {
+    let journal = place(Lsn::ZERO);
+    for number in 1..=5 {
+        commit(&*journal, &payload(number), true);
+    }
+    let mut seen = 0;
+    let report = journal.read(Lsn::new(1), &mut |lsn, _| {
+        seen += 1;
+        if lsn.get() == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    let report = report.expect("a journal just written can be read");
+    assert_eq!((seen, report.frames, report.last), (3, 3, Lsn::new(3)));
+}
+
+fn any_length_up_to_the_limit_is_kept(place: &Place) {
+    let journal = place(Lsn::ZERO);
+    let max = usize::try_from(journal.payload_bytes_max()).expect("fits memory");
+    let too_large = vec![7; max + 1];
+    let refused = journal.commit(&Bundle { payload: &too_large, sync: true });
+    assert!(matches!(refused, Err(JournalError::TooLarge { .. })));
+    let mut lens = vec![0, 1, 63, 64, 447, 448, 449, 512, 1000, max];
+    lens.retain(|len| *len <= max);
+    for (index, len) in lens.iter().enumerate() {
+        let bytes = vec![index as u8; *len];
+        assert_eq!(commit(&*journal, &bytes, index % 2 == 0), index as u64 + 1);
+        let checkpointed = Lsn::new(index as u64 / 2);
+        journal.checkpoint(checkpointed).expect("a checkpoint of frames that are there");
+    }
+    let last = lens.len() as u64;
+    let read = frames(&*place(Lsn::new(last / 2)), last / 2 + 1);
+    for (lsn, bytes) in read {
+        let index = usize::try_from(lsn - 1).expect("fits memory");
+        assert_eq!(Some(&bytes.len()), lens.get(index));
+        assert!(bytes.iter().all(|byte| usize::from(*byte) == index));
+    }
+}
+
+fn a_full_journal_goes_on_after_a_checkpoint(place: &Place) {
+    let journal = place(Lsn::ZERO);
+    let bytes = vec![1; usize::try_from(journal.payload_bytes_max() / 2).expect("fits memory")];
+    let mut taken = 0;
+    while taken < COMMITS_MAX {
+        match journal.commit(&Bundle { payload: &bytes, sync: true }) {
+            Ok(lsn) => taken = lsn.get(),
+            Err(JournalError::Full { .. }) => break,
+            Err(error) => panic!("neither taken nor full: {error}"),
+        }
+    }
+    assert!(journal.needs_checkpoint());
+    assert_eq!(frames(&*journal, 1).len() as u64, taken);
+    journal.checkpoint(Lsn::new(taken)).expect("a checkpoint of frames that are there");
+    assert_eq!(commit(&*journal, &payload(taken + 1), true), taken + 1);
+    assert_frames(&*journal, taken + 1, taken + 1);
+    drop(journal);
+    assert_frames(&*place(Lsn::new(taken)), taken + 1, taken + 1);
+}
+
+fn checkpoints_keep_the_journal_from_filling(place: &Place) {
+    let mut journal = place(Lsn::ZERO);
+    let mut checkpoint = 0;
+    for number in 1..=600 {
+        assert_eq!(commit(&*journal, &payload(number), number % 5 == 0), number);
+        journal.prepare_next().expect("space can be made ready");
+        if journal.needs_checkpoint() {
+            checkpoint = number - number % 7;
+            journal.checkpoint(Lsn::new(checkpoint)).expect("a checkpoint of what is there");
+        }
+        if number % 97 == 0 {
+            drop(journal);
+            journal = place(Lsn::new(checkpoint));
+            assert_eq!(journal.last(), Lsn::new(number));
+        }
+    }
+    assert_frames(&*journal, checkpoint + 1, 600);
+}
+
+fn a_checkpoint_ahead_of_the_journal_moves_its_numbers(place: &Place) {
+    let journal = place(Lsn::ZERO);
+    commit(&*journal, &payload(1), true);
+    journal.checkpoint(Lsn::new(9)).expect("a checkpoint ahead");
+    assert_eq!(journal.last(), Lsn::new(9));
+    assert_eq!(commit(&*journal, &payload(10), true), 10);
+    drop(journal);
+    let journal = place(Lsn::new(20));
+    assert_eq!(journal.last(), Lsn::new(20));
+    assert_eq!(commit(&*journal, &payload(21), true), 21);
+    drop(journal);
+    assert_frames(&*place(Lsn::new(20)), 21, 21);
+}
+
+fn concurrent_commits_get_numbers_of_their_own(place: &Place) {
+    let journal = place(Lsn::ZERO);
+    std::thread::scope(|scope| {
+        for thread in 0..4_u8 {
+            let journal = &*journal;
+            scope.spawn(move || {
+                for count in 0..20_u8 {
+                    let lsn = commit(journal, &[thread, count], count % 4 == 0);
+                    assert!((1..=80).contains(&lsn));
+                }
+            });
+        }
+    });
+    let mut read: Vec<Vec<u8>> = frames(&*journal, 1).into_iter().map(|(_, bytes)| bytes).collect();
+    read.sort();
+    let all = (0..4_u8).flat_map(|thread| (0..20_u8).map(move |count| vec![thread, count]));
+    assert!(read.into_iter().eq(all));
+}
+
+/// The payload of a frame in these tests, told by its number.
+fn payload(number: u64) -> Vec<u8> {
+    let len = usize::try_from(number * 37 % 700).unwrap_or(0);
+    number.to_le_bytes().into_iter().cycle().take(8 + len).collect()
+}
+
+fn commit(journal: &dyn Journal, payload: &[u8], sync: bool) -> u64 {
+    journal.commit(&Bundle { payload, sync }).expect("a bundle the journal must take").get()
+}
+
+fn frames(journal: &dyn Journal, from: u64) -> Vec<(u64, Vec<u8>)> {
+    let mut frames = Vec::new();
+    let report = journal.read(Lsn::new(from), &mut |lsn, bytes| {
+        frames.push((lsn.get(), bytes.to_vec()));
+        ControlFlow::Continue(())
+    });
+    let report = report.expect("a sound journal can be read");
+    assert_eq!(report.frames, frames.len() as u64);
+    assert_eq!(report.damaged, []);
+    assert_eq!(report.last.get(), frames.last().map_or(from - 1, |(lsn, _)| *lsn));
+    frames
+}
+
+fn assert_frames(journal: &dyn Journal, from: u64, to: u64) {
+    let expected: Vec<_> = (from..=to).map(|number| (number, payload(number))).collect();
+    assert_eq!(frames(journal, from), expected);
+}

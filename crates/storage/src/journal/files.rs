@@ -1,0 +1,161 @@
+//! The files of a journal: their names, how one is made, taken out of use or put aside.
+//!
+//! INV-WHOLE-FILE: a name `NNNN.jnl` only ever stands for a file that was written and synced in its
+//! full length, so that commits change no length and no allocation.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::format::{FileHeader, SECTOR_BYTES, VERSION, salt_check};
+use super::{JournalError, OpenJournalError};
+use crate::disk::{Disk, DiskFile, OpenMode};
+
+const SUFFIX: &str = ".jnl";
+const NEW_SUFFIX: &str = ".jnl.new";
+const DAMAGED_SUFFIX: &str = ".jnl.damaged";
+
+/// Bytes of zeros written at a time into a new file.
+const ZEROS_BYTES: u64 = 1 << 20;
+
+/// One open journal file.
+#[derive(Clone)]
+pub(super) struct JournalFile {
+    pub(super) path: PathBuf,
+    pub(super) file: Arc<dyn DiskFile>,
+    /// Its length; frames end before it.
+    pub(super) bytes: u64,
+    /// Whether the header was sound and the length as made.
+    pub(super) sound: bool,
+}
+
+impl JournalFile {
+    pub(super) fn error(&self, source: io::Error) -> JournalError {
+        JournalError::Disk { path: self.path.clone(), source }
+    }
+}
+
+/// The directory of the files.
+pub(super) struct Files {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) dir: PathBuf,
+    pub(super) file_bytes: u64,
+    pub(super) salt: u64,
+}
+
+impl Files {
+    /// Opens all files there are, and tells the first number that is free for the next.
+    pub(super) fn open_all(&self) -> Result<(Vec<JournalFile>, u32), OpenJournalError> {
+        let mut files = Vec::new();
+        let mut number_next = 1;
+        let entries = self.disk.read_dir(&self.dir).map_err(|error| self.error(&self.dir, error))?;
+        for entry in entries.iter().filter(|entry| !entry.is_dir) {
+            let Some(number) = number_of(&entry.name) else { continue };
+            let path = self.dir.join(&entry.name);
+            if entry.name.ends_with(NEW_SUFFIX) {
+                // Being made when the process ended: never held a frame.
+                self.disk.remove_file(&path).map_err(|error| self.error(&path, error))?;
+                continue;
+            }
+            number_next = number_next.max(number.saturating_add(1));
+            if entry.name.ends_with(SUFFIX) {
+                files.push(self.open_one(path)?);
+            }
+        }
+        Ok((files, number_next))
+    }
+
+    fn open_one(&self, path: PathBuf) -> Result<JournalFile, OpenJournalError> {
+        let disk_error = |error| self.error(&path, error);
+        let file = self.disk.open(&path, OpenMode::ReadWrite).map_err(disk_error)?;
+        let bytes = file.len().map_err(disk_error)?;
+        let mut sector = [0; SECTOR_BYTES as usize];
+        file.read_at(&mut sector, 0).map_err(disk_error)?;
+        let header = FileHeader::decode(&sector);
+        if let Some(header) = header {
+            if header.version > VERSION {
+                return Err(OpenJournalError::Newer { path, found: header.version });
+            }
+            if header.salt_check != salt_check(self.salt) {
+                return Err(OpenJournalError::Foreign { path });
+            }
+        }
+        let sound = header.is_some_and(|header| header.file_bytes == bytes);
+        if !sound {
+            tracing::error!(path = %path.display(), "journal file has a damaged header or length");
+        }
+        Ok(JournalFile { path, file, bytes, sound })
+    }
+
+    /// Makes a file: zeros in full length, synced, then named.
+    pub(super) fn make(&self, number: u32) -> Result<JournalFile, JournalError> {
+        let unfinished = self.dir.join(format!("{number:04}{NEW_SUFFIX}"));
+        let path = self.dir.join(format!("{number:04}{SUFFIX}"));
+        let file = self.write_new(&unfinished, number).map_err(|source| JournalError::Prepare {
+            path: unfinished.clone(),
+            source,
+        })?;
+        self.disk
+            .rename(&unfinished, &path)
+            .and_then(|()| self.disk.sync_dir(&self.dir))
+            .map_err(|source| JournalError::Prepare { path: path.clone(), source })?;
+        tracing::debug!(path = %path.display(), bytes = self.file_bytes, "journal file made");
+        Ok(JournalFile { path, file, bytes: self.file_bytes, sound: true })
+    }
+
+    fn write_new(&self, path: &Path, number: u32) -> io::Result<Arc<dyn DiskFile>> {
+        if self.disk.exists(path)? {
+            self.disk.remove_file(path)?;
+        }
+        let file = self.disk.open(path, OpenMode::CreateNew)?;
+        let header = FileHeader {
+            version: VERSION,
+            number,
+            file_bytes: self.file_bytes,
+            salt_check: salt_check(self.salt),
+        };
+        file.write_at(&header.encode(), 0)?;
+        let zeros = vec![0; usize::try_from(ZEROS_BYTES.min(self.file_bytes)).unwrap_or(4096)];
+        let mut position = SECTOR_BYTES;
+        while position < self.file_bytes {
+            let len = (self.file_bytes - position).min(zeros.len() as u64);
+            let part = usize::try_from(len).ok().and_then(|len| zeros.get(..len));
+            file.write_at(part.unwrap_or(&zeros), position)?;
+            position += len;
+        }
+        file.sync_data()?;
+        Ok(file)
+    }
+
+    /// Whether the file may be used again as it is.
+    pub(super) fn is_reusable(&self, file: &JournalFile) -> bool {
+        file.sound && file.bytes == self.file_bytes
+    }
+
+    /// Removes a file for good.
+    pub(super) fn remove(&self, file: &JournalFile) -> Result<(), JournalError> {
+        self.disk
+            .remove_file(&file.path)
+            .and_then(|()| self.disk.sync_dir(&self.dir))
+            .map_err(|error| file.error(error))
+    }
+
+    /// Keeps a damaged file for people to look at, out of the journal's way.
+    pub(super) fn put_aside(&self, file: &JournalFile) -> Result<(), JournalError> {
+        let aside = file.path.with_extension("jnl.damaged");
+        tracing::warn!(path = %aside.display(), "damaged journal file put aside");
+        self.disk
+            .rename(&file.path, &aside)
+            .and_then(|()| self.disk.sync_dir(&self.dir))
+            .map_err(|error| file.error(error))
+    }
+
+    fn error(&self, path: &Path, source: io::Error) -> OpenJournalError {
+        OpenJournalError::Disk(JournalError::Disk { path: path.to_owned(), source })
+    }
+}
+
+fn number_of(name: &str) -> Option<u32> {
+    let suffixes = [NEW_SUFFIX, DAMAGED_SUFFIX, SUFFIX];
+    suffixes.iter().find_map(|suffix| name.strip_suffix(suffix))?.parse().ok()
+}

@@ -1,0 +1,112 @@
+//! Walking along the frames of runs: to visit them, and to write the last ones again.
+
+use std::io;
+use std::ops::ControlFlow;
+
+use super::super::files::JournalFile;
+use super::super::format::{FRAME_HEADER_BYTES, FrameHeader, payload_crc};
+use super::super::recovery::{Recovery, Run, Window};
+use super::super::{JournalError, Lsn, ReadReport};
+
+/// Walks along the frames of one run.
+struct Walk<'a> {
+    file: &'a JournalFile,
+    run: Run,
+    salt: u64,
+    position: u64,
+    window: Window,
+}
+
+impl<'a> Walk<'a> {
+    fn new(file: &'a JournalFile, run: Run, salt: u64) -> Self {
+        Self { file, run, salt, position: run.position, window: Window::default() }
+    }
+
+    /// The next frame's header and place; `None` at the end, or where there is no sound header.
+    fn next_frame(&mut self) -> io::Result<Option<(FrameHeader, u64)>> {
+        if self.position >= self.run.end {
+            return Ok(None);
+        }
+        let position = self.position;
+        let start = self.window.read(self.file, position, FRAME_HEADER_BYTES as u64)?;
+        let header = FrameHeader::decode(start, self.salt)
+            .filter(|header| header.generation == self.run.generation);
+        self.position += header.map_or(0, |header| header.frame_bytes());
+        Ok(header.filter(|header| header.lsn <= self.run.last).map(|header| (header, position)))
+    }
+
+    /// The payload of a frame; `None` when its checksum fails.
+    fn payload(&mut self, header: &FrameHeader, position: u64) -> io::Result<Option<&[u8]>> {
+        let start = position + FRAME_HEADER_BYTES as u64;
+        let payload = self.window.read(self.file, start, u64::from(header.payload_len))?;
+        let sound = payload.len() == header.payload_len as usize
+            && payload_crc(self.salt, header.generation, payload) == header.payload_crc;
+        Ok(sound.then_some(payload))
+    }
+}
+
+/// Visits the frames from `from` on.
+pub(super) fn visit_runs(
+    runs: Vec<(JournalFile, Run)>,
+    salt: u64,
+    from: u64,
+    visit: &mut dyn FnMut(Lsn, &[u8]) -> ControlFlow<()>,
+) -> Result<ReadReport, JournalError> {
+    let mut report = ReadReport { last: Lsn::new(from.saturating_sub(1)), ..Default::default() };
+    for (file, run) in runs.iter().filter(|(_, run)| run.last >= from) {
+        let mut walk = Walk::new(file, *run, salt);
+        let mut expected = run.first;
+        while let Some((header, position)) = walk.next_frame().map_err(|e| file.error(e))? {
+            expected = header.lsn + 1;
+            if header.lsn < from {
+                continue;
+            }
+            let lsn = Lsn::new(header.lsn);
+            match walk.payload(&header, position).map_err(|error| file.error(error))? {
+                Some(payload) => {
+                    report.last = lsn;
+                    report.frames += 1;
+                    if visit(lsn, payload).is_break() {
+                        return Ok(report);
+                    }
+                }
+                None => report.damaged.push(header.lsn..=header.lsn),
+            }
+        }
+        // It was there when the journal was opened; INV-LOUD.
+        if expected <= run.last {
+            report.damaged.push(expected.max(from)..=run.last);
+        }
+    }
+    Ok(report)
+}
+
+/// Writes the frames that nothing proves durable once more, in place, and syncs them.
+///
+/// They were read from the page cache. After a sync that failed in an earlier life of the process,
+/// the cache shows what the platter may not have, and a sync alone would not write it.
+pub(super) fn make_durable(
+    files: &[JournalFile],
+    recovery: &Recovery,
+    salt: u64,
+) -> Result<(), (usize, io::Error)> {
+    for run in recovery.runs.iter().filter(|run| run.last > recovery.synced) {
+        let Some(file) = files.get(run.file) else { continue };
+        rewrite(file, *run, salt, recovery.synced).map_err(|error| (run.file, error))?;
+    }
+    Ok(())
+}
+
+fn rewrite(file: &JournalFile, run: Run, salt: u64, synced: u64) -> io::Result<()> {
+    let mut walk = Walk::new(file, run, salt);
+    while let Some((header, position)) = walk.next_frame()? {
+        if header.lsn <= synced {
+            continue;
+        }
+        let Some(payload) = walk.payload(&header, position)? else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        file.file.write_vectored_at(&[&header.encode(salt), payload], position)?;
+    }
+    file.file.sync_data()
+}

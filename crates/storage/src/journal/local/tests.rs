@@ -1,0 +1,304 @@
+//! The local journal keeps its promises on real and simulated disks, through every kind of stop.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::disk::sim::{FaultPlan, Random, SimDisk};
+use crate::disk::{OpenMode, RealDisk};
+use crate::journal::conformance;
+
+const DIR: &str = "/data/shards/0000/journal";
+
+fn options(checkpoint: u64) -> JournalOptions {
+    JournalOptions {
+        checkpoint: Lsn::new(checkpoint),
+        file_bytes: 16 << 10,
+        files_max: 4,
+        salt: 0x5A17,
+    }
+}
+
+fn open(disk: &SimDisk, checkpoint: u64) -> Result<LocalJournal, OpenJournalError> {
+    LocalJournal::open(Arc::new(disk.clone()), Path::new(DIR), options(checkpoint))
+}
+
+#[test]
+fn conformance_on_the_simulated_disk() {
+    conformance::run(|| {
+        let disk = SimDisk::new(1);
+        Box::new(move |checkpoint| Box::new(open(&disk, checkpoint.get()).unwrap()))
+    });
+}
+
+#[test]
+fn conformance_on_the_real_disk() {
+    conformance::run(|| {
+        let dir = tempfile::tempdir().unwrap();
+        Box::new(move |checkpoint| {
+            let path = dir.path().join("journal");
+            let disk = Arc::new(RealDisk::new());
+            Box::new(LocalJournal::open(disk, &path, options(checkpoint.get())).unwrap())
+        })
+    });
+}
+
+/// What a test knows of the journal: every payload by number, and what was promised.
+#[derive(Default)]
+struct Model {
+    payloads: BTreeMap<u64, Vec<u8>>,
+    /// Survives a power cut.
+    synced: u64,
+    /// What the last frame proves durable.
+    proven: u64,
+    /// Survives the end of the process.
+    written: u64,
+    checkpoint: u64,
+    /// The commit whose outcome was not told.
+    unknown: Option<(u64, Vec<u8>)>,
+    sequence: u64,
+}
+
+impl Model {
+    /// One step of a random workload; false when the disk gave up.
+    fn step(&mut self, journal: &LocalJournal, random: &mut Random) -> bool {
+        if random.chance(10) && journal.prepare_next().is_err() {
+            return false;
+        }
+        if journal.needs_checkpoint() && random.chance(60) {
+            // What the broker would do: make the logs durable, save the checkpoint, tell the journal.
+            let span = self.written - self.checkpoint;
+            self.checkpoint += span - random.below(span.min(3) + 1);
+            return journal.checkpoint(Lsn::new(self.checkpoint)).is_ok();
+        }
+        self.sequence += 1;
+        let len = if random.chance(10) { random.below_usize(5000) } else { random.below_usize(900) };
+        let word = self.sequence.to_le_bytes();
+        let payload: Vec<u8> = word.into_iter().cycle().take(len + 8).collect();
+        let sync = random.chance(70);
+        match journal.commit(&Bundle { payload: &payload, sync }) {
+            Ok(lsn) => {
+                assert_eq!(lsn.get(), self.written + 1, "INV-LSN");
+                self.written = lsn.get();
+                self.proven = self.synced;
+                if sync {
+                    self.synced = lsn.get();
+                }
+                self.payloads.insert(lsn.get(), payload);
+            }
+            Err(JournalError::Full { .. }) => {
+                self.checkpoint = self.written;
+                return journal.checkpoint(Lsn::new(self.checkpoint)).is_ok();
+            }
+            Err(_) => {
+                self.unknown = Some((self.written + 1, payload));
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Opens and checks what is there against what was promised; what is there is promised from now.
+    fn recover(&mut self, disk: &SimDisk, promised: u64) -> LocalJournal {
+        if let Some((lsn, payload)) = self.unknown.take() {
+            self.payloads.insert(lsn, payload);
+        }
+        let journal = open(disk, self.checkpoint).unwrap();
+        let first = self.check(&journal, promised);
+        // Recovery of a recovery changes nothing, whatever became of what the first one wrote.
+        for seed in 0..2 {
+            let again = open(&disk.power_cut_image(seed), self.checkpoint).unwrap();
+            assert_eq!(self.check(&again, promised), first);
+        }
+        self.written = first;
+        self.synced = first;
+        journal
+    }
+
+    fn check(&self, journal: &LocalJournal, promised: u64) -> u64 {
+        let mut last = self.checkpoint;
+        let from = Lsn::new(self.checkpoint + 1);
+        let report = journal.read(from, &mut |lsn, bytes| {
+            last += 1;
+            assert_eq!(lsn.get(), last, "a number is missing");
+            assert_eq!(self.payloads.get(&last).map(Vec::as_slice), Some(bytes), "lsn {last}");
+            ControlFlow::Continue(())
+        });
+        assert_eq!(report.unwrap().damaged, []);
+        assert!(last >= promised, "promised {promised}, found {last}");
+        assert_eq!(journal.last(), Lsn::new(last));
+        last
+    }
+}
+
+/// Several lives of one journal, each ended by `end`; gives the operations of the first life.
+fn lives(seed: u64, stop_at: Option<u64>, end: fn(&SimDisk, &mut Model, u64) -> u64) -> u64 {
+    let mut random = Random::new(seed);
+    let disk = SimDisk::new(seed);
+    let mut model = Model::default();
+    let mut operations = 0;
+    for life in 0..4 {
+        let plan = FaultPlan { stop_at: stop_at.filter(|_| life == 0), ..FaultPlan::default() };
+        let later = (life > 0).then(|| 1 + random.below(120));
+        disk.plan(FaultPlan { stop_at: plan.stop_at.or(later), ..plan });
+        if let Ok(journal) = open(&disk, model.checkpoint) {
+            let steps = 40 + random.below(60);
+            for _ in 0..steps {
+                if !model.step(&journal, &mut random) {
+                    break;
+                }
+            }
+        }
+        operations = if life == 0 { disk.operations() } else { operations };
+        let promised = end(&disk, &mut model, random.next_u64());
+        drop(model.recover(&disk, promised));
+    }
+    operations
+}
+
+fn power_cut(disk: &SimDisk, model: &mut Model, seed: u64) -> u64 {
+    disk.crash(seed);
+    model.synced.max(model.checkpoint)
+}
+
+fn killed(disk: &SimDisk, model: &mut Model, _seed: u64) -> u64 {
+    disk.kill();
+    model.written
+}
+
+#[test]
+fn every_synced_frame_survives_a_power_cut_at_every_operation() {
+    for seed in 0..200 {
+        let operations = lives(seed, None, power_cut);
+        for stop_at in 1..=operations {
+            lives(seed, Some(stop_at), power_cut);
+        }
+    }
+}
+
+#[test]
+fn every_committed_frame_survives_a_kill_at_every_operation() {
+    for seed in 200..300 {
+        let operations = lives(seed, None, killed);
+        for stop_at in 1..=operations {
+            lives(seed, Some(stop_at), killed);
+        }
+    }
+}
+
+#[test]
+fn failed_write_or_sync_fences_and_what_reopening_shows_stays() {
+    for seed in 0..20000 {
+        let mut random = Random::new(seed);
+        let disk = SimDisk::new(seed);
+        let mut model = Model::default();
+        for _ in 0..3 {
+            let nth = Some(1 + random.below(30));
+            let sync = random.chance(70);
+            let (fail_sync, fail_write) = if sync { (nth, None) } else { (None, nth) };
+            disk.plan(FaultPlan { fail_sync, fail_write, ..FaultPlan::default() });
+            if let Ok(journal) = open(&disk, model.checkpoint) {
+                while model.step(&journal, &mut random) {}
+                if model.unknown.is_some() && journal.state.lock().fenced {
+                    let refused = journal.commit(&Bundle { payload: b"x", sync: false });
+                    assert!(matches!(refused, Err(JournalError::Fenced)));
+                }
+            }
+            disk.kill();
+            // Promised is what was synced: the failed sync may have taken unsynced frames with it.
+            let promised = model.synced.max(model.checkpoint);
+            drop(model.recover(&disk, promised));
+        }
+    }
+}
+
+#[test]
+fn flipped_bit_is_reported_or_at_the_tail_and_never_served() {
+    let mut reported = 0;
+    for seed in 0..10000 {
+        let mut random = Random::new(seed);
+        let disk = SimDisk::new(seed);
+        let mut model = Model::default();
+        let journal = open(&disk, 0).unwrap();
+        for _ in 0..25 {
+            model.step(&journal, &mut random);
+        }
+        drop(journal);
+        disk.flip_random_bit(".jnl", seed).unwrap();
+        let journal = open(&disk, model.checkpoint).unwrap();
+        let mut seen = Vec::new();
+        let from = Lsn::new(model.checkpoint + 1);
+        let report = journal.read(from, &mut |lsn, bytes| {
+            assert_eq!(model.payloads[&lsn.get()], bytes);
+            seen.push(lsn.get());
+            ControlFlow::Continue(())
+        });
+        let damaged = report.unwrap().damaged;
+        reported += damaged.len();
+        let lost = damaged.iter().flat_map(|range| range.clone());
+        seen.extend(lost);
+        seen.sort_unstable();
+        // All there or told; only in the tail, which no later frame proves, it is taken for torn.
+        assert!(seen.iter().copied().eq(model.checkpoint + 1..=journal.last().get()));
+        assert!(journal.last().get() >= model.proven.max(model.checkpoint));
+    }
+    assert!(reported > 20, "only {reported} flips hit a frame");
+}
+
+#[test]
+fn damaged_file_is_put_aside_and_not_overwritten() {
+    let disk = SimDisk::new(5);
+    let journal = open(&disk, 0).unwrap();
+    for number in 0..20_u8 {
+        journal.commit(&Bundle { payload: &[number; 300], sync: true }).unwrap();
+    }
+    drop(journal);
+    let path = Path::new(DIR).join("0001.jnl");
+    disk.flip_bit(&path, 512 * 5 + 100, 3).unwrap();
+    let before = disk.contents(&path).unwrap();
+    let journal = open(&disk, 0).unwrap();
+    let report = journal.read(Lsn::new(1), &mut |_, _| ControlFlow::Continue(())).unwrap();
+    assert_eq!((report.damaged, report.frames), (vec![5..=5], 19));
+    for number in 0..40_u8 {
+        journal.commit(&Bundle { payload: &[number; 900], sync: true }).ok();
+        journal.checkpoint(journal.last()).unwrap();
+    }
+    assert_eq!(disk.contents(&path.with_extension("jnl.damaged")), Some(before));
+}
+
+#[test]
+fn foreign_and_newer_files_are_refused() {
+    let disk = SimDisk::new(5);
+    open(&disk, 0).unwrap().commit(&Bundle { payload: b"x", sync: true }).unwrap();
+    let other = JournalOptions { salt: 1, ..options(0) };
+    let refused = LocalJournal::open(Arc::new(disk.clone()), Path::new(DIR), other);
+    assert!(matches!(refused, Err(OpenJournalError::Foreign { .. })));
+
+    let path = Path::new(DIR).join("0001.jnl");
+    let header = super::super::format::FileHeader {
+        version: 2,
+        number: 1,
+        file_bytes: 16 << 10,
+        salt_check: super::super::format::salt_check(0x5A17),
+    };
+    disk.open(&path, OpenMode::ReadWrite).unwrap().write_at(&header.encode(), 0).unwrap();
+    assert!(matches!(open(&disk, 0), Err(OpenJournalError::Newer { found: 2, .. })));
+}
+
+#[test]
+fn full_disk_refuses_a_new_file_and_the_journal_goes_on() {
+    let disk = SimDisk::new(5);
+    let journal = open(&disk, 0).unwrap();
+    let bytes = [1; 4000];
+    journal.commit(&Bundle { payload: &bytes, sync: true }).unwrap();
+    disk.plan(FaultPlan { bytes_max: Some(20 << 10), ..FaultPlan::default() });
+    let mut taken = 1;
+    let refused = loop {
+        match journal.commit(&Bundle { payload: &bytes, sync: true }) {
+            Ok(lsn) => taken = lsn.get(),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, JournalError::Prepare { .. }), "{refused:?}");
+    disk.plan(FaultPlan::default());
+    assert_eq!(journal.commit(&Bundle { payload: b"x", sync: true }).unwrap().get(), taken + 1);
+}
