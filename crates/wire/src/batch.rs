@@ -21,3 +21,6 @@ pub use user_headers::{HeaderError, HeaderField, HeaderKey, HeaderKind, HeaderVa
 pub use view::{
     MessageRef, MessagesView, Stop, ValidPrefix, ViewError, first_invalid, first_invalid_after,
 };
+
+#[cfg(test)]
+mod tests;

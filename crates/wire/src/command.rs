@@ -146,8 +146,6 @@ macro_rules! commands {
         macro_rules! for_each_command {
             ($call:ident) => { $($call::<$name>();)* };
         }
-        #[cfg(test)]
-        use for_each_command;
     };
 }
 

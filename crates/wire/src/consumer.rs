@@ -221,7 +221,6 @@ pub fn key_partition(key: &[u8], partitions_count: u32) -> Option<PartitionId> {
 #[cfg(test)]
 impl crate::sample::Sample for PollingStrategy {
     fn sample(source: &mut crate::sample::Source) -> Self {
-        use crate::sample::Sample;
         match source.below(5) {
             0 => Self::Offset(Offset::sample(source)),
             1 => Self::Timestamp(Timestamp::sample(source)),

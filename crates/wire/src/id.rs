@@ -98,6 +98,15 @@ impl UserId {
     pub const NONE: Self = Self(u32::MAX);
 }
 
+impl ClientId {
+    /// The id of the connection from `address`, `ip:port`: XXH32 of the text with seed 0, or 1 where
+    /// that is 0, which is no id.
+    #[must_use]
+    pub fn from_address(address: &str) -> Self {
+        Self(XxHash32::oneshot(0, address.as_bytes()).max(1))
+    }
+}
+
 impl ConsumerId {
     /// The id of a consumer known by name: XXH32 of the name with seed 0.
     ///

@@ -152,7 +152,6 @@ impl fmt::Display for IdentifierRef<'_> {
 #[cfg(test)]
 impl crate::sample::Sample for Identifier {
     fn sample(source: &mut crate::sample::Source) -> Self {
-        use crate::sample::Sample;
         if bool::sample(source) {
             Self::Numeric(u32::sample(source))
         } else {

@@ -27,3 +27,16 @@ pub fn error_table() -> String {
     }
     table
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_have_a_row_for_everything() {
+        assert_eq!(command_table().lines().count(), 2 + CommandCode::ALL.len());
+        assert_eq!(error_table().lines().count(), 2 + ErrorCode::ALL.len());
+        assert!(command_table().contains("| 101 | SendMessages | message.send |"));
+        assert!(error_table().contains("| 41 | Unauthorized | server | 403 |"));
+    }
+}

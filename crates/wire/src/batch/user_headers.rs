@@ -366,3 +366,6 @@ impl FromIterator<(HeaderKey, HeaderValue)> for UserHeaders {
         Self(headers.into_iter().collect())
     }
 }
+
+#[cfg(test)]
+mod tests;

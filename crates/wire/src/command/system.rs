@@ -25,7 +25,7 @@ command! {
         /// How the archive is compressed.
         compression: SnapshotCompression,
         /// What it holds.
-        kinds: Vec<SnapshotKind> as SnapshotKinds,
+        kinds: SnapshotKinds,
     }
     right: |_this| Right::Server(Action::ReadServers);
 }
@@ -369,24 +369,35 @@ byte_enum! {
     }
 }
 
-/// A count of one byte, and so many kinds.
-struct SnapshotKinds;
+/// The parts of a snapshot archive; [`SnapshotKind::All`] stands alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotKinds(Vec<SnapshotKind>);
 
 impl SnapshotKinds {
-    fn encode(kinds: &[SnapshotKind], out: &mut Vec<u8>) {
-        let kinds = kinds.get(..usize::from(u8::MAX)).unwrap_or(kinds);
-        out.push(u8::try_from(kinds.len()).unwrap_or(u8::MAX));
-        out.extend(kinds.iter().map(|kind| kind.as_u8()));
+    /// Makes the list; `None` when "all" comes with others, or there are more than 255.
+    #[must_use]
+    pub fn new(kinds: Vec<SnapshotKind>) -> Option<Self> {
+        let alone = kinds.len() == 1 || !kinds.contains(&SnapshotKind::All);
+        (alone && u8::try_from(kinds.len()).is_ok()).then_some(Self(kinds))
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Result<Vec<SnapshotKind>, ErrorCode> {
+    /// The parts, in the order they were asked for.
+    #[must_use]
+    pub fn as_slice(&self) -> &[SnapshotKind] {
+        &self.0
+    }
+}
+
+impl Payload for SnapshotKinds {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(u8::try_from(self.0.len()).unwrap_or(u8::MAX));
+        out.extend(self.0.iter().map(|kind| kind.as_u8()));
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, ErrorCode> {
         let count = reader.u8()?;
-        let kinds: Vec<SnapshotKind> =
-            (0..count).map(|_| SnapshotKind::decode(reader)).collect::<Result<_, _>>()?;
-        if kinds.len() > 1 && kinds.contains(&SnapshotKind::All) {
-            return Err(ErrorCode::InvalidCommand);
-        }
-        Ok(kinds)
+        let kinds = (0..count).map(|_| SnapshotKind::decode(reader)).collect::<Result<_, _>>()?;
+        Self::new(kinds).ok_or(ErrorCode::InvalidCommand)
     }
 }
 

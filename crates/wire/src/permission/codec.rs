@@ -138,7 +138,6 @@ impl GrantedPermissions {
 #[cfg(test)]
 impl crate::sample::Sample for Permissions {
     fn sample(source: &mut crate::sample::Source) -> Self {
-        use crate::sample::Sample;
         let global = GlobalPermissions::sample(source);
         let mut streams = BTreeMap::new();
         for _ in 0..source.below(4) {
