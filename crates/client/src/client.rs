@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::ConnectError;
+use crate::Identifier;
 use crate::builder::ClientBuilder;
 use crate::connection::Connection;
 use crate::connection_string::ConnectionString;
 use crate::consumer::ConsumerBuilder;
 use crate::producer::ProducerBuilder;
-use crate::Identifier;
 
 /// A connection to a Galgo server, or to any server of the classic protocol.
 ///

@@ -4,6 +4,8 @@ mod builder;
 mod commit;
 mod cursor;
 mod fetch;
+mod merge;
+mod start;
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -89,7 +91,7 @@ pub enum ConsumeError {
 /// # }
 /// ```
 pub struct Consumer {
-    pub(crate) inner: fetch::Merge,
+    inner: merge::Merge,
 }
 
 impl Consumer {
@@ -114,7 +116,7 @@ impl Consumer {
 
     /// The partitions this consumer reads.
     pub fn partitions(&self) -> Vec<u32> {
-        self.inner.partitions()
+        self.inner.partitions().to_vec()
     }
 }
 

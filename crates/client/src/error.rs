@@ -108,6 +108,8 @@ impl fmt::Display for Loss {
 pub enum NotSent {
     /// The request timeout passed while it waited for a connection or for room in it.
     TimedOut(Duration),
+    /// A request before it failed, and it must not overtake that one.
+    Withdrawn,
     /// Reconnecting was given up, for this reason.
     GaveUp(Box<ConnectError>),
     /// The client was dropped.
@@ -122,6 +124,7 @@ impl fmt::Display for NotSent {
                 "it could not be sent within {}: is the server up?",
                 humantime::format_duration(*after)
             ),
+            Self::Withdrawn => f.write_str("messages before them failed"),
             Self::GaveUp(error) => write!(f, "there is no connection: {error}"),
             Self::ClientDropped => f.write_str("the client was dropped"),
         }
@@ -161,9 +164,29 @@ pub enum InvalidRequest {
         /// What is wrong with it.
         reason: String,
     },
-    /// The request is larger than a frame may be.
-    #[error("the request has {len} bytes, over the limit of {max}; send less at once")]
+    /// A user header cannot be one.
+    #[error("a user header is not valid: {reason}")]
+    Header {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A messages key does not have 1 to 255 bytes.
+    #[error("a messages key has 1 to 255 bytes, not {len}")]
+    Key {
+        /// Its size in bytes.
+        len: usize,
+    },
+    /// The topic has no partition a message could go to.
+    #[error("topic {topic} has no partitions; create some first")]
+    NoPartitions {
+        /// The topic and its stream.
+        topic: String,
+    },
+    /// Something is larger than it may be.
+    #[error("the {what} has {len} bytes, over the limit of {max}; send less at once")]
     TooLarge {
+        /// What it is.
+        what: &'static str,
         /// Its size in bytes.
         len: usize,
         /// The largest allowed size in bytes.
@@ -212,7 +235,9 @@ pub enum CallError {
         reason: NotSent,
     },
     /// The answer came, but it is not the answer to this request.
-    #[error("the server's answer to {operation} does not make sense: {reason}; is it a Galgo server?")]
+    #[error(
+        "the server's answer to {operation} does not make sense: {reason}; is it a Galgo server?"
+    )]
     Reply {
         /// What was asked for.
         operation: &'static str,
@@ -239,6 +264,15 @@ impl CallError {
     /// Whether the request was certainly not carried out.
     pub fn is_certainly_not_done(&self) -> bool {
         !matches!(self, Self::Unknown { .. } | Self::Reply { .. })
+    }
+
+    /// Whether time ran out before there was an answer.
+    pub fn is_timeout(&self) -> bool {
+        matches!(
+            self,
+            Self::Unknown { fate: Fate::TimedOut(_), .. }
+                | Self::NotSent { reason: NotSent::TimedOut(_), .. }
+        )
     }
 
     /// Whether the connection is at fault, not the request.
@@ -287,6 +321,12 @@ pub enum ConnectError {
     /// The user name, password or token cannot be one.
     #[error(transparent)]
     Credentials(#[from] InvalidRequest),
+    /// The server answered the login with something else.
+    #[error("{address} does not answer like a Galgo server")]
+    NotGalgo {
+        /// Host and port as they were given.
+        address: String,
+    },
 }
 
 impl ConnectError {

@@ -59,11 +59,12 @@ mod system;
 mod topics;
 
 pub use galgo_wire as wire;
-pub use galgo_wire::error_code::ErrorCode;
+pub use galgo_wire::batch::{HeaderError, HeaderKey, HeaderKind, HeaderValue, UserHeaders};
 pub use galgo_wire::consumer::{Partitioning, PollingStrategy};
+pub use galgo_wire::error_code::ErrorCode;
 pub use galgo_wire::identifier::Identifier;
 
-pub use crate::builder::ClientBuilder;
+pub use crate::builder::{ClientBuilder, DEFAULT_PORT};
 pub use crate::client::Client;
 pub use crate::connection_string::{ConnectionString, ConnectionStringError};
 pub use crate::consumer::{Commit, ConsumeError, Consumer, ConsumerBuilder, Start};
@@ -73,9 +74,10 @@ pub use crate::error::{
 };
 pub use crate::message::{Message, ReceivedMessage};
 pub use crate::messages::SendError;
+pub use crate::offsets::OffsetOf;
 pub use crate::poll::{PollRequest, PolledMessages};
 pub use crate::producer::{
     FlushError, PartitionBy, ProduceError, Producer, ProducerBuilder, Receipt, SendRetry,
 };
 pub use crate::reconnect::ReconnectPolicy;
-pub use crate::topics::{Durability, TopicOptions};
+pub use crate::topics::{Compression, Durability, TopicOptions};

@@ -3,10 +3,10 @@
 //! A stored offset is the one of the last message a consumer has processed, not of the next.
 
 use galgo_wire::command::offsets::{
-    ConsumerOffsetInfo, DeleteConsumerOffset, GetConsumerOffset, StoreConsumerOffset,
+    ConsumerOffset, DeleteConsumerOffset, GetConsumerOffset, StoreConsumerOffset,
 };
 use galgo_wire::consumer::Consumer as ConsumerIdentity;
-use galgo_wire::id::PartitionId;
+use galgo_wire::id::{Offset, PartitionId};
 
 use crate::topics::path;
 use crate::{CallError, Client, Identifier};
@@ -26,7 +26,7 @@ pub struct OffsetOf {
 
 impl OffsetOf {
     fn identity(&self) -> ConsumerIdentity {
-        ConsumerIdentity::consumer(self.consumer.clone())
+        ConsumerIdentity::new(self.consumer.clone())
     }
 
     fn target(&self) -> String {
@@ -44,15 +44,12 @@ impl Client {
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn get_offset(
-        &self,
-        of: &OffsetOf,
-    ) -> Result<Option<ConsumerOffsetInfo>, CallError> {
+    pub async fn get_offset(&self, of: &OffsetOf) -> Result<Option<ConsumerOffset>, CallError> {
         let command = GetConsumerOffset {
             consumer: of.identity(),
             stream: of.stream.clone(),
             topic: of.topic.clone(),
-            partition: Some(PartitionId::new(of.partition)),
+            partition_id: Some(PartitionId::new(of.partition)),
         };
         self.call(&command, "get offset", || of.target()).await
     }
@@ -66,8 +63,8 @@ impl Client {
             consumer: of.identity(),
             stream: of.stream.clone(),
             topic: of.topic.clone(),
-            partition: Some(PartitionId::new(of.partition)),
-            offset,
+            partition_id: Some(PartitionId::new(of.partition)),
+            offset: Offset::new(offset),
         };
         self.call(&command, "store offset", || of.target()).await
     }
@@ -81,7 +78,7 @@ impl Client {
             consumer: of.identity(),
             stream: of.stream.clone(),
             topic: of.topic.clone(),
-            partition: Some(PartitionId::new(of.partition)),
+            partition_id: Some(PartitionId::new(of.partition)),
         };
         self.call(&command, "delete offset", || of.target()).await
     }

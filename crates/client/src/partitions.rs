@@ -18,8 +18,11 @@ impl Client {
         topic: &Identifier,
         count: u32,
     ) -> Result<(), CallError> {
-        let command =
-            CreatePartitions { stream: stream.clone(), topic: topic.clone(), count };
+        let command = CreatePartitions {
+            stream: stream.clone(),
+            topic: topic.clone(),
+            partitions_count: count,
+        };
         self.call(&command, "create partitions", || format!("in topic {}", path(stream, topic)))
             .await
     }
@@ -34,8 +37,11 @@ impl Client {
         topic: &Identifier,
         count: u32,
     ) -> Result<(), CallError> {
-        let command =
-            DeletePartitions { stream: stream.clone(), topic: topic.clone(), count };
+        let command = DeletePartitions {
+            stream: stream.clone(),
+            topic: topic.clone(),
+            partitions_count: count,
+        };
         self.call(&command, "delete partitions", || format!("of topic {}", path(stream, topic)))
             .await
     }

@@ -1,9 +1,17 @@
 //! Polls: reading a batch of messages from one partition.
 
 use bytes::Bytes;
+use galgo_wire::batch::{MESSAGE_HEADER_BYTES, MessageRef, MessagesView};
+use galgo_wire::command::messages::{PollMessages, PolledHeader};
+use galgo_wire::consumer::Consumer;
+use galgo_wire::id::PartitionId;
+use galgo_wire::limits::POLLED_HEADER_BYTES;
+use galgo_wire::primitive::Payload;
 
+use crate::connection::Replay;
 use crate::message::ReceivedMessage;
-use crate::{CallError, Client, Identifier, PollingStrategy};
+use crate::topics::path;
+use crate::{CallError, Client, Identifier, InvalidRequest, PollingStrategy};
 
 /// What to read: a partition, a place in it and how much.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +34,7 @@ pub struct PollRequest {
 }
 
 /// Messages returned by a poll when not told otherwise.
-pub const POLL_COUNT_DEFAULT: u32 = 1000;
+const POLL_COUNT_DEFAULT: u32 = 1000;
 
 impl PollRequest {
     /// Asks for the first messages of a partition; the other methods change that.
@@ -77,6 +85,8 @@ pub struct PolledMessages {
     partition: u32,
     current_offset: u64,
     messages: Vec<ReceivedMessage>,
+    /// The messages as they came, back to back.
+    bytes: Bytes,
 }
 
 impl PolledMessages {
@@ -98,6 +108,16 @@ impl PolledMessages {
     /// The messages, taken out.
     pub fn into_messages(self) -> Vec<ReceivedMessage> {
         self.messages
+    }
+
+    /// Checks the checksum of every message; removes the first bad one and all after it, and returns
+    /// its place.
+    pub fn cut_damaged(&mut self) -> Option<u64> {
+        let is_good = |message: Result<MessageRef<'_>, _>| message.is_ok_and(|it| it.verify());
+        let bad = MessagesView::new(&self.bytes).position(|message| !is_good(message))?;
+        let offset = self.messages.get(bad).map(ReceivedMessage::offset);
+        self.messages.truncate(bad);
+        offset
     }
 
     /// How many messages there are.
@@ -126,6 +146,63 @@ impl Client {
     /// # Errors
     /// [`CallError`]; code `PartitionNotFound` when there is no such partition.
     pub async fn poll(&self, request: PollRequest) -> Result<PolledMessages, CallError> {
-        crate::poll::poll(self, &request).await
+        let reply = self.connection.exchange(frame(&request)?, replay(&request)).await;
+        let target = || target(&request);
+        let payload = reply.map_err(|failure| failure.into_call("poll", target))?;
+        PolledMessages::decode(payload)
+            .map_err(|reason| CallError::Reply { operation: "poll", reason: reason.into() })
     }
 }
+
+fn target(request: &PollRequest) -> String {
+    format!("partition {} of topic {}", request.partition, path(&request.stream, &request.topic))
+}
+
+fn frame(request: &PollRequest) -> Result<Bytes, InvalidRequest> {
+    crate::call::frame(&PollMessages {
+        consumer: Consumer::new(request.consumer.clone()),
+        stream: request.stream.clone(),
+        topic: request.topic.clone(),
+        partition_id: Some(PartitionId::new(request.partition)),
+        strategy: request.strategy,
+        count: request.count,
+        auto_commit: request.auto_commit,
+    })
+}
+
+/// A poll for what is next that was carried out has moved the stored offset: repeated, it would
+/// skip the messages whose answer got lost.
+fn replay(request: &PollRequest) -> Replay {
+    match (request.auto_commit, request.strategy) {
+        (true, PollingStrategy::Next) => Replay::Never,
+        _ => Replay::Safe,
+    }
+}
+
+impl PolledMessages {
+    fn decode(payload: Bytes) -> Result<Self, &'static str> {
+        let Some((head, bytes)) = payload.split_first_chunk::<POLLED_HEADER_BYTES>() else {
+            return Err("it is cut off");
+        };
+        let head = PolledHeader::from_bytes(head).map_err(|_| "its first bytes are wrong")?;
+        let partition = head.partition_id.get();
+        // The count is a hint from outside: room is made for what the bytes can hold.
+        let room = (head.count as usize).min(bytes.len() / MESSAGE_HEADER_BYTES);
+        let mut messages = Vec::with_capacity(room);
+        for message in MessagesView::new(bytes) {
+            let message = message.map_err(|_| "a message in it is cut off or too large")?;
+            messages.push(ReceivedMessage::new(
+                partition,
+                message.header,
+                payload.slice_ref(message.payload),
+                payload.slice_ref(message.user_headers),
+            ));
+        }
+        let current_offset = head.current_offset.get();
+        let bytes = payload.slice_ref(bytes);
+        Ok(Self { partition, current_offset, messages, bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 
 mod batcher;
 mod builder;
+mod driver;
 mod partitioner;
 mod receipt;
 mod send;
@@ -15,6 +16,7 @@ pub use crate::producer::receipt::{FlushError, ProduceError, Receipt};
 use std::sync::Arc;
 
 use crate::Message;
+use crate::producer::batcher::Tracking;
 use crate::producer::send::Shared;
 
 /// Sends messages to one topic, in batches, several of them in flight.
@@ -38,16 +40,28 @@ use crate::producer::send::Shared;
 /// ```
 #[derive(Clone)]
 pub struct Producer {
+    handle: Arc<Handle>,
+}
+
+/// What is shared by the clones, but not by the task.
+struct Handle {
     shared: Arc<Shared>,
 }
 
 impl Producer {
+    pub(crate) async fn start(settings: ProducerBuilder) -> Result<Self, ProduceError> {
+        let shared = Arc::new(Shared::new(settings));
+        shared.prepare().await?;
+        tokio::spawn(driver::run(Arc::clone(&shared)));
+        Ok(Self { handle: Arc::new(Handle { shared }) })
+    }
+
     /// Takes `message` into the buffer; waits while the buffer is full.
     ///
     /// # Errors
     /// [`ProduceError`]; the message was not taken.
     pub async fn send(&self, message: Message) -> Result<(), ProduceError> {
-        self.shared.accept(None, message, false).await.map(drop)
+        self.shared().accept(None, message, Tracking::None).await.map(drop)
     }
 
     /// As [`Producer::send`], to the partition of `key`: messages of a key keep their order.
@@ -59,7 +73,7 @@ impl Producer {
         key: impl AsRef<[u8]>,
         message: Message,
     ) -> Result<(), ProduceError> {
-        self.shared.accept(Some(key.as_ref()), message, false).await.map(drop)
+        self.shared().accept(Some(key.as_ref()), message, Tracking::None).await.map(drop)
     }
 
     /// As [`Producer::send`], and returns what resolves when the message is acknowledged.
@@ -67,7 +81,7 @@ impl Producer {
     /// # Errors
     /// [`ProduceError`]; the message was not taken.
     pub async fn send_with_receipt(&self, message: Message) -> Result<Receipt, ProduceError> {
-        self.shared.accept_tracked(None, message).await
+        self.track(None, message, Tracking::Receipt).await
     }
 
     /// As [`Producer::send_keyed`], and returns what resolves when the message is acknowledged.
@@ -79,7 +93,7 @@ impl Producer {
         key: impl AsRef<[u8]>,
         message: Message,
     ) -> Result<Receipt, ProduceError> {
-        self.shared.accept_tracked(Some(key.as_ref()), message).await
+        self.track(Some(key.as_ref()), message, Tracking::Receipt).await
     }
 
     /// Sends `message` and waits until it is acknowledged.
@@ -87,7 +101,7 @@ impl Producer {
     /// # Errors
     /// [`ProduceError`].
     pub async fn send_and_confirm(&self, message: Message) -> Result<(), ProduceError> {
-        self.send_with_receipt(message).await?.await
+        self.track(None, message, Tracking::Waiting).await?.await
     }
 
     /// Sends what is buffered and waits until everything accepted so far is settled.
@@ -95,7 +109,7 @@ impl Producer {
     /// # Errors
     /// [`FlushError`]: how many messages were not acknowledged since the last flush, and why.
     pub async fn flush(&self) -> Result<(), FlushError> {
-        self.shared.flush().await
+        self.shared().flush().await
     }
 
     /// Stops taking messages, and flushes.
@@ -103,17 +117,44 @@ impl Producer {
     /// # Errors
     /// [`FlushError`], as [`Producer::flush`].
     pub async fn close(&self) -> Result<(), FlushError> {
-        self.shared.close().await
+        self.shared().close().await
     }
 
     /// How many messages have been acknowledged.
     pub fn acknowledged(&self) -> u64 {
-        self.shared.acknowledged()
+        self.shared().acknowledged()
     }
 
     /// How many messages have been accepted and are not settled yet.
     pub fn pending(&self) -> u64 {
-        self.shared.pending()
+        self.shared().pending()
+    }
+
+    async fn track(
+        &self,
+        key: Option<&[u8]>,
+        message: Message,
+        tracking: Tracking,
+    ) -> Result<Receipt, ProduceError> {
+        let receipt = self.shared().accept(key, message, tracking).await?;
+        receipt.ok_or(ProduceError::Closed)
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.handle.shared
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let pending = self.shared.pending();
+        if pending > 0 {
+            tracing::warn!(
+                pending,
+                "producer dropped without close; its last messages are sent in the background"
+            );
+        }
+        self.shared.refuse();
     }
 }
 

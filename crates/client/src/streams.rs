@@ -1,7 +1,7 @@
 //! Streams: one method per command.
 
 use galgo_wire::command::streams::{
-    CreateStream, DeleteStream, GetStream, GetStreams, PurgeStream, StreamDetails, StreamInfo,
+    CreateStream, DeleteStream, GetStream, GetStreams, PurgeStream, Stream, StreamDetails,
     UpdateStream,
 };
 
@@ -13,7 +13,7 @@ impl Client {
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn streams(&self) -> Result<Vec<StreamInfo>, CallError> {
+    pub async fn streams(&self) -> Result<Vec<Stream>, CallError> {
         self.call(&GetStreams, "list streams", String::new).await
     }
 

@@ -1,9 +1,10 @@
 //! The server as a whole: one method per command.
 
 use galgo_wire::command::system::{
-    ClientDetails, ClientInfo, ClusterMetadata, GetClient, GetClients, GetClusterMetadata, GetMe,
-    GetStats, Ping, Stats,
+    Client as ClientInfo, ClientDetails, ClusterMetadata, GetClient, GetClients,
+    GetClusterMetadata, GetMe, GetStats, Ping, Stats,
 };
+use galgo_wire::id::ClientId;
 
 use crate::{CallError, Client};
 
@@ -45,7 +46,8 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn client_info(&self, client_id: u32) -> Result<Option<ClientDetails>, CallError> {
-        self.call(&GetClient { client_id }, "get client", || client_id.to_string()).await
+        let command = GetClient { client_id: ClientId::new(client_id) };
+        self.call(&command, "get client", || client_id.to_string()).await
     }
 
     /// Returns the nodes of the cluster.

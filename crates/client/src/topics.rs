@@ -8,11 +8,12 @@ use galgo_wire::command::extensions::{
 };
 pub use galgo_wire::command::topics::Compression;
 use galgo_wire::command::topics::{
-    CreateTopic, DeleteTopic, GetTopic, GetTopics, PurgeTopic, TopicDetails, TopicInfo, UpdateTopic,
+    CreateTopic, DeleteTopic, GetTopic, GetTopics, MaxTopicSize, MessageExpiry, PurgeTopic, Topic,
+    TopicDetails, UpdateTopic,
 };
 
 use crate::call::name;
-use crate::{CallError, Client, Identifier, Unsupported};
+use crate::{CallError, Client, Identifier};
 
 /// Settings of a topic.
 ///
@@ -53,11 +54,6 @@ impl Default for TopicOptions {
     }
 }
 
-/// On the wire: as the server is configured.
-const SERVER_DEFAULT: u64 = 0;
-/// On the wire: never expires, has no largest size.
-const UNLIMITED: u64 = u64::MAX;
-
 impl TopicOptions {
     /// Sets the number of partitions.
     pub fn partitions(mut self, partitions: u32) -> Self {
@@ -89,10 +85,16 @@ impl TopicOptions {
         self
     }
 
-    fn expiry_us(&self) -> u64 {
-        self.expiry.map_or(SERVER_DEFAULT, |expiry| {
-            u64::try_from(expiry.as_micros()).unwrap_or(UNLIMITED).max(1)
+    fn message_expiry(&self) -> MessageExpiry {
+        self.expiry.map_or(MessageExpiry::SERVER_DEFAULT, |expiry| {
+            // 0 would mean the default, and what does not fit is longer than anybody waits.
+            let us = u64::try_from(expiry.as_micros()).unwrap_or(MessageExpiry::NEVER.get());
+            MessageExpiry::new(us.max(1))
         })
+    }
+
+    fn max_topic_size(&self) -> MaxTopicSize {
+        self.max_size.map_or(MaxTopicSize::SERVER_DEFAULT, MaxTopicSize::new)
     }
 }
 
@@ -101,7 +103,7 @@ impl Client {
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn topics(&self, stream: &Identifier) -> Result<Vec<TopicInfo>, CallError> {
+    pub async fn topics(&self, stream: &Identifier) -> Result<Vec<Topic>, CallError> {
         let command = GetTopics { stream: stream.clone() };
         self.call(&command, "list topics", || format!("of stream {stream}")).await
     }
@@ -134,8 +136,8 @@ impl Client {
             stream: stream.clone(),
             partitions_count: options.partitions,
             compression: options.compression,
-            message_expiry: options.expiry_us(),
-            max_topic_size: options.max_size.unwrap_or(SERVER_DEFAULT),
+            message_expiry: options.message_expiry(),
+            max_topic_size: options.max_topic_size(),
             replication_factor: 0,
             name: self::name("topic name", name)?,
         };
@@ -143,8 +145,8 @@ impl Client {
         match options.durability {
             None => self.call(&create, "create topic", target).await,
             Some(durability) => {
-                let command = CreateTopicWith { create, durability };
-                self.call_extension(&command, "create topic", target, DURABILITY).await
+                let command = CreateTopicWith { topic: create, durability };
+                self.call_durability(&command, "create topic", target).await
             }
         }
     }
@@ -167,8 +169,8 @@ impl Client {
             stream: stream.clone(),
             topic: topic.clone(),
             compression: options.compression,
-            message_expiry: options.expiry_us(),
-            max_topic_size: options.max_size.unwrap_or(SERVER_DEFAULT),
+            message_expiry: options.message_expiry(),
+            max_topic_size: options.max_topic_size(),
             replication_factor: 0,
             name: self::name("topic name", name)?,
         };
@@ -176,8 +178,8 @@ impl Client {
         match options.durability {
             None => self.call(&update, "update topic", target).await,
             Some(durability) => {
-                let command = UpdateTopicWith { update, durability };
-                self.call_extension(&command, "update topic", target, DURABILITY).await
+                let command = UpdateTopicWith { topic: update, durability };
+                self.call_durability(&command, "update topic", target).await
             }
         }
     }
@@ -208,7 +210,8 @@ impl Client {
         self.call(&command, "purge topic", || path(stream, topic)).await
     }
 
-    /// Returns the settings of a topic that only a Galgo server has.
+    /// Returns the settings of a topic that only a Galgo server has, or `None` when there is no such
+    /// topic.
     ///
     /// # Errors
     /// [`CallError`]; [`CallError::Unsupported`] when the server is a classic one.
@@ -216,17 +219,12 @@ impl Client {
         &self,
         stream: &Identifier,
         topic: &Identifier,
-    ) -> Result<TopicSettings, CallError> {
+    ) -> Result<Option<TopicSettings>, CallError> {
         let command = GetTopicSettings { stream: stream.clone(), topic: topic.clone() };
         let target = || path(stream, topic);
-        self.call_extension(&command, "get topic settings", target, DURABILITY).await
+        self.call_durability(&command, "get topic settings", target).await
     }
 }
-
-const DURABILITY: Unsupported = Unsupported {
-    what: "a durability per topic",
-    instead: "leave the durability out to use the server's own",
-};
 
 /// A topic, as error messages name it.
 pub(crate) fn path(stream: &Identifier, topic: &Identifier) -> String {

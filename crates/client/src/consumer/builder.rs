@@ -132,6 +132,6 @@ impl ConsumerBuilder {
     /// # Errors
     /// [`ConsumeError`].
     pub async fn build(self) -> Result<Consumer, ConsumeError> {
-        crate::consumer::fetch::start(self).await
+        crate::consumer::start::start(self).await
     }
 }

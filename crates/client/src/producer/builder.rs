@@ -122,3 +122,10 @@ impl ProducerBuilder {
 
 /// Largest batch that can be set.
 const BATCH_BYTES_MAX: usize = 64 << 20;
+
+impl ProducerBuilder {
+    /// Whether a failure must keep later messages back, so that no partition gets a hole.
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.retry == SendRetry::AtLeastOnce
+    }
+}

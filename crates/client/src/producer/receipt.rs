@@ -20,6 +20,12 @@ pub enum ProduceError {
     /// The topic could not be looked up, so the partition of a key is not known.
     #[error("the partitions of the topic are not known: {0}")]
     Lookup(CallError),
+    /// The topic does not exist, so a key has no partition.
+    #[error("there is no topic {topic} to send to; create it first")]
+    NoTopic {
+        /// The topic and its stream.
+        topic: String,
+    },
     /// The batch of this message, or one before it in its partition, was not acknowledged.
     ///
     /// Later messages of the partition fail too, so that it gets no hole; the producer takes

@@ -1,0 +1,108 @@
+//! One connection that keeps itself open: requests in, replies out, in order.
+//!
+//! A request is queued, written by the writer task, moved among those in flight, and answered by the
+//! reader, which takes replies in order. When the connection ends, the driver task opens the next
+//! one and the queue decides which requests are written again.
+//!
+//! INV-PIPELINE: a request is among those in flight before its first byte is written, and leaves
+//! them only with its reply or with the connection.
+
+mod driver;
+mod exchange;
+mod handshake;
+mod link;
+mod queue;
+mod reader;
+mod tcp;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+pub(crate) use crate::connection::exchange::Failure;
+pub(crate) use crate::connection::queue::Replay;
+
+use crate::builder::ClientBuilder;
+use crate::connection::queue::Queue;
+use crate::{ConnectError, Credentials};
+
+/// The client's end of a connection. Dropping it closes the connection.
+pub(crate) struct Connection {
+    shared: Arc<Shared>,
+    /// Whether the server knows extensions, and in which generation it said so.
+    pub(crate) extensions: Mutex<Option<(u64, bool)>>,
+}
+
+/// What the callers, the driver, the reader and the writer share.
+pub(crate) struct Shared {
+    settings: ClientBuilder,
+    address: String,
+    /// Who to log in as on the next connect; follows logins and logouts made on the connection.
+    credentials: Mutex<Option<Credentials>>,
+    queue: Queue,
+    /// Grows with every read, so that silence can be told from slowness.
+    reads: AtomicU64,
+    /// Grows with every connect, so that what was learned about a server can be forgotten.
+    connects: AtomicU64,
+    closed: watch::Sender<bool>,
+}
+
+impl Connection {
+    /// Connects, logs in and starts the tasks of the connection.
+    pub(crate) async fn open(settings: ClientBuilder) -> Result<Self, ConnectError> {
+        let shared = Arc::new(Shared::new(settings));
+        let link = shared.establish().await?;
+        tokio::spawn(driver::run(Arc::clone(&shared), link));
+        Ok(Self { shared, extensions: Mutex::new(None) })
+    }
+
+    /// Host and port, as they were given.
+    pub(crate) fn address(&self) -> &str {
+        &self.shared.address
+    }
+
+    /// The number of the current connect; another number means another server process, perhaps.
+    pub(crate) fn generation(&self) -> u64 {
+        self.shared.connects.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// Sets who to log in as on the next connect.
+    pub(crate) fn remember(&self, credentials: Option<Credentials>) {
+        *self.shared.credentials.lock() = credentials;
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.shared.closed.send_replace(true);
+    }
+}
+
+impl Shared {
+    fn new(mut settings: ClientBuilder) -> Self {
+        let address = match settings.host.contains(':') {
+            true => format!("[{}]:{}", settings.host, settings.port),
+            false => format!("{}:{}", settings.host, settings.port),
+        };
+        let queue = Queue::new(settings.requests_in_flight_max, settings.bytes_in_flight_max);
+        Self {
+            address,
+            credentials: Mutex::new(settings.credentials.take()),
+            queue,
+            reads: AtomicU64::new(0),
+            connects: AtomicU64::new(0),
+            closed: watch::Sender::new(false),
+            settings,
+        }
+    }
+
+    /// Resolves when the last client is dropped.
+    async fn closing(&self) {
+        let mut closed = self.closed.subscribe();
+        // The sender lives as long as `self`, so this cannot fail before the value is there.
+        let _ = closed.wait_for(|closed| *closed).await;
+    }
+}

@@ -1,0 +1,78 @@
+//! Opens a link and logs in on it, before any other request is written.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::{Bytes, BytesMut};
+use galgo_wire::command::system::Ping;
+use galgo_wire::limits::RESPONSE_HEADER_BYTES;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::call::frame;
+use crate::connection::exchange::Failure;
+use crate::connection::link::Link;
+use crate::connection::reader::ReplyHead;
+use crate::connection::{Shared, tcp};
+use crate::error::Loss;
+use crate::login::{login_frame, who};
+use crate::{ConnectError, ServerError};
+
+/// A reply to a login is a user id; anything much longer comes from something else.
+const LOGIN_REPLY_BYTES_MAX: usize = 1 << 10;
+
+impl Shared {
+    /// Connects and logs in, within the connect timeout.
+    pub(super) async fn establish(&self) -> Result<Link, ConnectError> {
+        let after = self.settings.connect_timeout;
+        let link = timeout(after, self.open_and_log_in()).await;
+        let address = || self.address.clone();
+        let link = link.map_err(|_| ConnectError::TimedOut { address: address(), after })??;
+        self.connects.fetch_add(1, Ordering::Release);
+        Ok(link)
+    }
+
+    async fn open_and_log_in(&self) -> Result<Link, ConnectError> {
+        let settings = &self.settings;
+        let link = tcp::open(&settings.host, settings.port, settings.nodelay).await;
+        let mut link = link.map_err(|source| ConnectError::Unreachable {
+            address: self.address.clone(),
+            source: Arc::new(source),
+        })?;
+        let credentials = self.credentials.lock().clone();
+        if let Some(credentials) = credentials {
+            let request = login_frame(&credentials)?;
+            let answer = exchange(&mut link, &request).await.map_err(|loss| match loss {
+                Loss::Garbled(_) => ConnectError::NotGalgo { address: self.address.clone() },
+                loss => ConnectError::Lost { address: self.address.clone(), loss },
+            })?;
+            if let Err(Failure::Refused(number)) = answer {
+                let target = format!("{} at {}", who(&credentials), self.address);
+                return Err(ServerError::new(number, "log in as", target).into());
+            }
+        }
+        Ok(link)
+    }
+}
+
+/// Writes one request and reads its reply, on a link nobody else uses.
+async fn exchange(link: &mut Link, request: &[u8]) -> Result<Result<Bytes, Failure>, Loss> {
+    let lost = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => Loss::Closed,
+        _ => Loss::Network(Arc::new(error)),
+    };
+    link.writer.write_all(request).await.map_err(lost)?;
+    link.writer.flush().await.map_err(lost)?;
+    let mut head = [0; RESPONSE_HEADER_BYTES];
+    link.reader.read_exact(&mut head).await.map_err(lost)?;
+    let head = ReplyHead::parse(head, LOGIN_REPLY_BYTES_MAX)?;
+    let mut payload = BytesMut::zeroed(head.len);
+    link.reader.read_exact(&mut payload).await.map_err(lost)?;
+    head.answer(payload.freeze())
+}
+
+/// The request of a heartbeat.
+pub(super) fn ping_frame() -> Bytes {
+    // A ping has no payload, so it fits.
+    frame(&Ping).unwrap_or_default()
+}

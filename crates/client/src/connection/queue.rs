@@ -1,0 +1,292 @@
+//! The requests of a connection: those that wait to be written and those that wait for a reply.
+//!
+//! INV-PIPELINE: `in_flight` holds, in the order of writing, exactly the requests that were handed
+//! to the writer and have no reply yet.
+//! INV-FATE: of those, the first `written - answered` may have reached the server completely; the
+//! others certainly have not, so writing them again repeats nothing.
+//! INV-BOUND: a request holds its permits until it is answered or given up.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::connection::exchange::Failure;
+use crate::error::{Fate, Loss, NotSent};
+
+/// Whether a request may be written again when its fate is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Replay {
+    /// No: it might be carried out twice.
+    Never,
+    /// Yes: carrying it out twice is the same as once.
+    Safe,
+    /// Yes: the caller takes duplicates rather than losses.
+    Allowed,
+}
+
+/// Room for one request, taken before it is queued.
+pub(super) struct Room {
+    _request: OwnedSemaphorePermit,
+    _bytes: OwnedSemaphorePermit,
+}
+
+pub(super) type Answer = Result<Bytes, Failure>;
+
+struct Call {
+    id: u64,
+    frame: Bytes,
+    replay: Replay,
+    /// How the connection was lost to which the request was written before.
+    lost_before: Option<Loss>,
+    /// `None`: nobody waits, as for a heartbeat.
+    reply: Option<oneshot::Sender<Answer>>,
+    _room: Option<Room>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Call>,
+    in_flight: VecDeque<Call>,
+    /// Requests written completely since the connect.
+    written: u64,
+    /// Requests answered since the connect; can be ahead of `written` for a moment.
+    answered: u64,
+    next_id: u64,
+    closed: bool,
+}
+
+/// What became of a request nobody wants to wait for any longer.
+#[derive(Debug)]
+pub(super) enum Abandoned {
+    /// It was never written, and will not be.
+    NotSent,
+    /// It was written, at least in part.
+    Unknown,
+    /// It has been answered.
+    Answered,
+}
+
+pub(super) struct Queue {
+    state: Mutex<State>,
+    work: Notify,
+    requests: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    bytes_max: usize,
+}
+
+impl Queue {
+    pub(super) fn new(requests_max: usize, bytes_max: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            work: Notify::new(),
+            requests: Arc::new(Semaphore::new(requests_max)),
+            bytes: Arc::new(Semaphore::new(bytes_max)),
+            bytes_max,
+        }
+    }
+
+    /// Waits for room for a request of `len` bytes; first come, first served.
+    pub(super) async fn room(&self, len: usize) -> Result<Room, NotSent> {
+        // A request over the bound goes alone.
+        let len = u32::try_from(len.min(self.bytes_max)).unwrap_or(u32::MAX);
+        let request = Arc::clone(&self.requests).acquire_owned().await;
+        let bytes = Arc::clone(&self.bytes).acquire_many_owned(len).await;
+        match (request, bytes) {
+            (Ok(request), Ok(bytes)) => Ok(Room { _request: request, _bytes: bytes }),
+            _ => Err(NotSent::ClientDropped),
+        }
+    }
+
+    /// Queues a request; it is written after all that were queued before it.
+    pub(super) fn push(
+        &self,
+        frame: Bytes,
+        replay: Replay,
+        room: Room,
+    ) -> (u64, oneshot::Receiver<Answer>) {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = self.state.lock();
+        let id = state.next_id;
+        state.next_id += 1;
+        if state.closed {
+            let _ = sender.send(Err(Failure::NotSent(NotSent::ClientDropped)));
+            return (id, receiver);
+        }
+        let reply = Some(sender);
+        let call = Call { id, frame, replay, lost_before: None, reply, _room: Some(room) };
+        state.waiting.push_back(call);
+        drop(state);
+        self.work.notify_one();
+        (id, receiver)
+    }
+
+    /// Queues a request whose reply nobody waits for, and which is not worth repeating.
+    pub(super) fn push_unheeded(&self, frame: Bytes) {
+        let mut state = self.state.lock();
+        let id = state.next_id;
+        state.next_id += 1;
+        let call =
+            Call { id, frame, replay: Replay::Never, lost_before: None, reply: None, _room: None };
+        state.waiting.push_back(call);
+        drop(state);
+        self.work.notify_one();
+    }
+
+    /// Waits for requests and moves them, up to `frames_max` and about `bytes_max`, among those in
+    /// flight; appends their frames to `frames`.
+    pub(super) async fn take(&self, frames: &mut Vec<Bytes>, frames_max: usize, bytes_max: usize) {
+        loop {
+            if self.try_take(frames, frames_max, bytes_max) {
+                return;
+            }
+            self.work.notified().await;
+        }
+    }
+
+    fn try_take(&self, frames: &mut Vec<Bytes>, frames_max: usize, bytes_max: usize) -> bool {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let mut bytes = 0;
+        while frames.len() < frames_max && bytes < bytes_max {
+            let Some(call) = state.waiting.pop_front() else { break };
+            if call.reply.as_ref().is_some_and(oneshot::Sender::is_closed) {
+                // Its caller went away before a byte was written: it never happened.
+                continue;
+            }
+            bytes += call.frame.len();
+            frames.push(call.frame.clone());
+            state.in_flight.push_back(call);
+        }
+        !frames.is_empty()
+    }
+
+    /// Notes that `frames` more requests have been written completely.
+    pub(super) fn wrote(&self, frames: usize) {
+        self.state.lock().written += frames as u64;
+    }
+
+    /// Gives the reply that came to the request it belongs to.
+    pub(super) fn answer(&self, answer: Answer) -> Result<(), Loss> {
+        let mut state = self.state.lock();
+        let Some(call) = state.in_flight.pop_front() else {
+            return Err(Loss::Garbled("a reply came that nobody asked for"));
+        };
+        state.answered += 1;
+        drop(state);
+        if let Some(reply) = call.reply {
+            // The caller may have gone away; its reply is read all the same (INV-PIPELINE).
+            let _ = reply.send(answer);
+        }
+        Ok(())
+    }
+
+    /// Whether a reply is owed.
+    pub(super) fn is_owed(&self) -> bool {
+        !self.state.lock().in_flight.is_empty()
+    }
+
+    /// Resolves when something waits to be written.
+    pub(super) async fn has_work(&self) {
+        while self.state.lock().waiting.is_empty() {
+            self.work.notified().await;
+        }
+        // The permit belongs to the writer.
+        self.work.notify_one();
+    }
+
+    /// Decides about everything in flight when the connection is lost: what may be written again
+    /// goes back to the front, in its order, the rest fails.
+    pub(super) fn lose(&self, loss: &Loss) {
+        let mut failed = Vec::new();
+        let mut state = self.state.lock();
+        let (written, answered) = (state.written, state.answered);
+        (state.written, state.answered) = (0, 0);
+        let maybe_done_count = written.saturating_sub(answered);
+        let in_flight = std::mem::take(&mut state.in_flight);
+        let mut again = VecDeque::with_capacity(in_flight.len() + state.waiting.len());
+        for (position, mut call) in (0..).zip(in_flight) {
+            let maybe_done = position < maybe_done_count;
+            if call.reply.is_none() || (maybe_done && call.replay == Replay::Never) {
+                failed.push(call);
+            } else {
+                if maybe_done {
+                    call.lost_before = Some(loss.clone());
+                }
+                again.push_back(call);
+            }
+        }
+        again.append(&mut state.waiting);
+        state.waiting = again;
+        drop(state);
+        for call in failed {
+            call.fail(Failure::Unknown(Fate::Lost(loss.clone())));
+        }
+    }
+
+    /// Fails everything that waits, because there will be no connection soon.
+    pub(super) fn give_up(&self, reason: &NotSent) {
+        let waiting = std::mem::take(&mut self.state.lock().waiting);
+        for call in waiting {
+            // A read whose answer got lost changed nothing: for it, only the reason counts.
+            let failure = match (&call.lost_before, call.replay) {
+                (Some(loss), Replay::Allowed) => Failure::Unknown(Fate::Lost(loss.clone())),
+                _ => Failure::NotSent(reason.clone()),
+            };
+            call.fail(failure);
+        }
+    }
+
+    /// Fails everything and takes nothing more.
+    pub(super) fn close(&self) {
+        self.state.lock().closed = true;
+        self.lose(&Loss::ClientDropped);
+        self.give_up(&NotSent::ClientDropped);
+        self.requests.close();
+        self.bytes.close();
+    }
+
+    /// Fails request `id` if it waits to be written.
+    pub(super) fn withdraw(&self, id: u64) {
+        let mut state = self.state.lock();
+        let position = state.waiting.iter().position(|call| call.id == id);
+        let call = position.and_then(|position| state.waiting.remove(position));
+        drop(state);
+        if let Some(call) = call {
+            let failure = match &call.lost_before {
+                Some(loss) => Failure::Unknown(Fate::Lost(loss.clone())),
+                None => Failure::NotSent(NotSent::Withdrawn),
+            };
+            call.fail(failure);
+        }
+    }
+
+    /// Stops waiting for request `id`.
+    pub(super) fn abandon(&self, id: u64) -> Abandoned {
+        let mut state = self.state.lock();
+        if let Some(position) = state.waiting.iter().position(|call| call.id == id) {
+            let call = state.waiting.remove(position);
+            return match call.and_then(|call| call.lost_before) {
+                Some(_) => Abandoned::Unknown,
+                None => Abandoned::NotSent,
+            };
+        }
+        match state.in_flight.iter().any(|call| call.id == id) {
+            true => Abandoned::Unknown,
+            false => Abandoned::Answered,
+        }
+    }
+}
+
+impl Call {
+    fn fail(self, failure: Failure) {
+        if let Some(reply) = self.reply {
+            let _ = reply.send(Err(failure));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! Connection strings: `galgo://user:password@host:port?option=value&…`.
+//!
+//! Everything but the host may be left out. The host is a name, an IPv4 address, or an IPv6 address
+//! in brackets. In user, password and token `%40` stands for `@` and so on; the strings of classic
+//! clients (`iggy://`, `iggy+tcp://`) know no such escapes, there `%` is just a character.
+//! INV-SECRET: neither `Debug` nor `Display` nor an error shows a password or a token.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::Credentials;
+use crate::builder::{ClientBuilder, DEFAULT_PORT};
+
+mod escape;
+mod option;
+
+/// Why a text is not a connection string.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectionStringError {
+    /// It does not start with a scheme.
+    #[error("it starts with none of galgo://, iggy:// and iggy+tcp://")]
+    NoScheme,
+    /// The scheme names a transport this SDK does not speak.
+    #[error("the scheme {scheme} is not supported; use galgo:// (TCP)")]
+    Scheme {
+        /// The scheme.
+        scheme: String,
+    },
+    /// There is no host.
+    #[error("the host is missing; write for example galgo://127.0.0.1:8090")]
+    NoHost,
+    /// The host has colons and no brackets, or brackets that do not match.
+    #[error("{host} is not a host; an IPv6 address goes in brackets, as in galgo://[::1]:8090")]
+    Host {
+        /// What stands in its place.
+        host: String,
+    },
+    /// The port is not a number from 1 to 65535.
+    #[error("{port} is not a port; give a number from 1 to 65535")]
+    Port {
+        /// What stands in its place.
+        port: String,
+    },
+    /// User or password is empty.
+    #[error("user and password must both be given, as user:password@")]
+    Credentials,
+    /// A percent sign in user, password or token does not start an escape.
+    #[error("a % in user, password or token must be written as %25")]
+    Escape,
+    /// An option has no value.
+    #[error("the option {option} has no value; write {option}=value")]
+    NoValue {
+        /// The option.
+        option: String,
+    },
+    /// No option has this name.
+    #[error("there is no option {option}{}", Nearest(.nearest))]
+    UnknownOption {
+        /// What stands in its place.
+        option: String,
+        /// The option whose name is most like it, if one is.
+        nearest: Option<&'static str>,
+    },
+    /// The value of an option is not one.
+    #[error("{option}={value} makes no sense; {expected}")]
+    Value {
+        /// The option.
+        option: &'static str,
+        /// What stands in its place.
+        value: String,
+        /// What is expected.
+        expected: &'static str,
+    },
+}
+
+struct Nearest<'a>(&'a Option<&'static str>);
+
+impl fmt::Display for Nearest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(name) => write!(f, "; do you mean {name}?"),
+            None => write!(f, "; the options are {}", option::NAMES.join(", ")),
+        }
+    }
+}
+
+/// A parsed connection string.
+///
+/// | option | value | default |
+/// |---|---|---|
+/// | `heartbeat_interval` | time between two pings | `5s` |
+/// | `reconnection_retries` | attempts before giving up, or `unlimited` | `unlimited` |
+/// | `reconnection_interval` | pause after the first failed attempt; doubles up to 5 s | `100ms` |
+/// | `reestablish_after` | shortest time from a connect to the next | `0s` |
+/// | `nodelay` | `true` or `false` | `true` |
+/// | `connect_timeout`, `request_timeout` | longest time for each | `10s`, `30s` |
+/// | `tls`, `tls_domain`, `tls_ca_file` | only `tls=false` is supported | `false` |
+///
+/// ```
+/// let string: galgo::ConnectionString = "galgo://ann:p%40ss@[::1]?request_timeout=5s".parse()?;
+/// assert_eq!((string.host(), string.port()), ("::1", 8090));
+/// assert_eq!(string.to_string(), "galgo://ann@[::1]:8090");
+/// # Ok::<(), galgo::ConnectionStringError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ConnectionString {
+    builder: ClientBuilder,
+}
+
+impl ConnectionString {
+    /// The host: a name or an address without brackets.
+    pub fn host(&self) -> &str {
+        &self.builder.host
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.builder.port
+    }
+
+    /// Who to log in as, if anybody.
+    pub fn credentials(&self) -> Option<&Credentials> {
+        self.builder.credentials.as_ref()
+    }
+
+    /// Sets who to log in as.
+    pub fn with_credentials(mut self, credentials: Credentials) -> Self {
+        self.builder.credentials = Some(credentials);
+        self
+    }
+
+    /// The settings this string asks for, to be changed further.
+    pub fn into_builder(self) -> ClientBuilder {
+        self.builder
+    }
+}
+
+impl FromStr for ConnectionString {
+    type Err = ConnectionStringError;
+
+    fn from_str(text: &str) -> Result<Self, ConnectionStringError> {
+        let (scheme, rest) = text.split_once("://").ok_or(ConnectionStringError::NoScheme)?;
+        let escapes = match scheme {
+            "galgo" | "galgo+tcp" => true,
+            "iggy" | "iggy+tcp" => false,
+            _ => return Err(ConnectionStringError::Scheme { scheme: scheme.into() }),
+        };
+        // The last @, so that a password with a bare @ works too.
+        let (login, rest) = match rest.rsplit_once('@') {
+            Some((login, rest)) => (Some(login), rest),
+            None => (None, rest),
+        };
+        let (address, options) = rest.split_once('?').unwrap_or((rest, ""));
+        let (host, port) = parse_address(address.strip_suffix('/').unwrap_or(address))?;
+        let mut builder = ClientBuilder::default().address(host, port);
+        if let Some(login) = login {
+            builder.credentials = Some(parse_login(login, escapes)?);
+        }
+        for pair in options.split('&').filter(|pair| !pair.is_empty()) {
+            option::apply(&mut builder, pair)?;
+        }
+        Ok(Self { builder })
+    }
+}
+
+impl fmt::Display for ConnectionString {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("galgo://")?;
+        if let Some(Credentials::Password { username, .. }) = self.credentials() {
+            write!(f, "{username}@")?;
+        }
+        match self.host().contains(':') {
+            true => write!(f, "[{}]:{}", self.host(), self.port()),
+            false => write!(f, "{}:{}", self.host(), self.port()),
+        }
+    }
+}
+
+fn parse_address(text: &str) -> Result<(&str, u16), ConnectionStringError> {
+    let bad_host = || ConnectionStringError::Host { host: text.into() };
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest.split_once(']').ok_or_else(bad_host)?;
+            host.parse::<std::net::Ipv6Addr>().map_err(|_| bad_host())?;
+            match rest {
+                "" => (host, None),
+                rest => (host, Some(rest.strip_prefix(':').ok_or_else(bad_host)?)),
+            }
+        }
+        None => match text.split_once(':') {
+            Some((_, port)) if port.contains(':') => return Err(bad_host()),
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    if host.is_empty() {
+        return Err(ConnectionStringError::NoHost);
+    }
+    if host.contains(|letter: char| letter.is_whitespace() || letter == '/') {
+        return Err(bad_host());
+    }
+    let port = match port {
+        None => DEFAULT_PORT,
+        Some(port) => match port.parse() {
+            Ok(number) if number > 0 => number,
+            _ => return Err(ConnectionStringError::Port { port: port.into() }),
+        },
+    };
+    Ok((host, port))
+}
+
+fn parse_login(text: &str, escapes: bool) -> Result<Credentials, ConnectionStringError> {
+    let decode = |part: &str| match escapes {
+        true => escape::decode(part).ok_or(ConnectionStringError::Escape),
+        false => Ok(part.to_owned()),
+    };
+    match text.split_once(':') {
+        Some((username, password)) if !username.is_empty() && !password.is_empty() => {
+            Ok(Credentials::password(decode(username)?, decode(password)?))
+        }
+        None if !text.is_empty() => Ok(Credentials::token(decode(text)?)),
+        _ => Err(ConnectionStringError::Credentials),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! Fetches one partition ahead of its reader.
+//!
+//! INV-BOUND: one batch waits in the channel and one at its door, no more.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use crate::consumer::ConsumeError;
+use crate::consumer::cursor::{Cursor, Step};
+use crate::message::ReceivedMessage;
+use crate::{CallError, Client, PollRequest, PolledMessages};
+
+/// Messages fetched at once, or what went wrong.
+pub(super) type Fetched = Result<Vec<ReceivedMessage>, ConsumeError>;
+
+/// Pause after a poll that brought nothing; doubles with each further one.
+const IDLE_FIRST: Duration = Duration::from_millis(1);
+/// Pause after an error was handed out.
+const ERROR_PAUSE: Duration = Duration::from_millis(100);
+
+/// What to fetch, and how.
+pub(super) struct Fetch {
+    pub(super) client: Client,
+    /// Partition, count and consumer; the strategy is the cursor's.
+    pub(super) request: PollRequest,
+    pub(super) cursor: Cursor,
+    pub(super) idle_max: Duration,
+    pub(super) verify: bool,
+    pub(super) out: mpsc::Sender<Fetched>,
+}
+
+impl Fetch {
+    /// Fetches until the end, if there is one, or until nobody listens any longer.
+    pub(super) async fn run(mut self) {
+        let out = self.out.clone();
+        tokio::select! {
+            () = self.fetch() => {}
+            () = out.closed() => {}
+        }
+    }
+
+    async fn fetch(&mut self) {
+        let mut idle = IDLE_FIRST;
+        while !self.cursor.is_done() {
+            let request = self.request.clone().strategy(self.cursor.strategy());
+            match self.client.poll(request).await {
+                Ok(polled) => match self.take(polled).await {
+                    Taken::Some => idle = IDLE_FIRST,
+                    Taken::Nothing => {
+                        sleep(idle).await;
+                        idle = (idle * 2).min(self.idle_max);
+                    }
+                    Taken::Last => return,
+                },
+                Err(error) => self.report(error).await,
+            }
+        }
+    }
+
+    async fn take(&mut self, mut polled: PolledMessages) -> Taken {
+        let damaged = match self.verify {
+            true => polled.cut_damaged(),
+            false => None,
+        };
+        if let Some(offset) = damaged
+            && polled.is_empty()
+        {
+            let partition = self.request.partition;
+            self.hand_out(Err(ConsumeError::Damaged { partition, offset })).await;
+            sleep(ERROR_PAUSE).await;
+            return Taken::Nothing;
+        }
+        match self.cursor.advance(polled) {
+            Step::Messages(messages) => {
+                self.hand_out(Ok(messages)).await;
+                Taken::Some
+            }
+            Step::LastMessages(messages) => {
+                if !messages.is_empty() {
+                    self.hand_out(Ok(messages)).await;
+                }
+                Taken::Last
+            }
+            Step::Nothing => Taken::Nothing,
+            Step::Rewound { expected } => {
+                let partition = self.request.partition;
+                tracing::warn!(partition, expected, "partition ends before the consumer");
+                self.hand_out(Err(ConsumeError::Rewound { partition, expected })).await;
+                Taken::Some
+            }
+        }
+    }
+
+    /// A lost connection is the client's to restore; only when it gave up, or the server refused,
+    /// the reader hears of it.
+    async fn report(&mut self, error: CallError) {
+        let partition = self.request.partition;
+        if error.is_timeout() {
+            tracing::warn!(partition, %error, "poll failed, will be repeated");
+            return;
+        }
+        self.hand_out(Err(ConsumeError::Poll(error))).await;
+        sleep(ERROR_PAUSE).await;
+    }
+
+    async fn hand_out(&self, fetched: Fetched) {
+        // When nobody listens any longer, `run` ends.
+        let _ = self.out.send(fetched).await;
+    }
+}
+
+enum Taken {
+    Some,
+    Nothing,
+    Last,
+}

@@ -1,0 +1,209 @@
+//! Collects messages into batches, one open batch per lane. Pure: time is handed in.
+//!
+//! INV-LANE: batches of a lane are taken in the order in which they were opened.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+use galgo_wire::batch::BatchBuilder;
+use galgo_wire::id::Timestamp;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::InvalidRequest;
+use crate::message::EncodedMessage;
+use crate::messages::push;
+use crate::producer::receipt::{Receipt, Verdict};
+
+/// What keeps its order: the messages of one partition, or those the server distributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Lane {
+    /// The server chooses the partition of each batch.
+    Balanced,
+    /// One partition.
+    Partition(u32),
+}
+
+/// When a batch is full, and how long it may wait to become so.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) messages: u32,
+    pub(super) bytes: usize,
+    pub(super) linger: Duration,
+}
+
+/// Messages that travel together.
+pub(super) struct Batch {
+    /// Its place among all batches, by the time of opening.
+    pub(super) number: u64,
+    pub(super) lane: Lane,
+    pub(super) messages: BatchBuilder,
+    pub(super) opened_at: Instant,
+    /// Room its messages took in the buffer.
+    pub(super) room: usize,
+    due: Instant,
+    verdict: Option<(oneshot::Sender<Verdict>, Receipt)>,
+}
+
+impl Batch {
+    fn new(number: u64, lane: Lane, opened_at: Instant, due: Instant) -> Self {
+        let messages = BatchBuilder::new();
+        Self { number, lane, messages, opened_at, room: 0, due, verdict: None }
+    }
+
+    /// Tells everybody who holds a receipt.
+    pub(super) fn judge(&mut self, verdict: Verdict) {
+        if let Some((sender, _)) = self.verdict.take() {
+            // Nobody may be waiting any longer.
+            let _ = sender.send(verdict);
+        }
+    }
+
+    fn receipt(&mut self) -> Receipt {
+        let (_, receipt) = self.verdict.get_or_insert_with(Receipt::pair);
+        receipt.clone()
+    }
+}
+
+/// How a message is handed to the batcher.
+pub(super) struct Entry<'a> {
+    pub(super) lane: Lane,
+    pub(super) message: &'a EncodedMessage<'a>,
+    pub(super) origin_timestamp: Timestamp,
+    pub(super) now: Instant,
+    pub(super) room: usize,
+    pub(super) tracking: Tracking,
+}
+
+/// Whether somebody wants to know about the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tracking {
+    /// Nobody.
+    None,
+    /// Somebody will.
+    Receipt,
+    /// Somebody waits already, so its batch does not linger.
+    Waiting,
+}
+
+/// What happened when a message was taken.
+pub(super) struct Pushed {
+    /// Whether there is something new to send, or a new time to send at.
+    pub(super) news: bool,
+    pub(super) receipt: Option<Receipt>,
+}
+
+/// All batches that are not settled; it holds those that were not taken yet.
+pub(super) struct Batcher {
+    limits: Limits,
+    open: HashMap<Lane, Batch>,
+    /// When the open batches are to be taken.
+    due: BTreeSet<(Instant, Lane)>,
+    full: VecDeque<Batch>,
+    next_number: u64,
+    unsettled: BTreeSet<u64>,
+}
+
+impl Batcher {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            open: HashMap::new(),
+            due: BTreeSet::new(),
+            full: VecDeque::new(),
+            next_number: 0,
+            unsettled: BTreeSet::new(),
+        }
+    }
+
+    /// Puts a message into the open batch of its lane.
+    pub(super) fn push(&mut self, entry: &Entry<'_>) -> Result<Pushed, InvalidRequest> {
+        let (lane, limits) = (entry.lane, self.limits);
+        let overflows = self
+            .open
+            .get(&lane)
+            .is_some_and(|batch| batch.messages.bytes() + entry.message.len() > limits.bytes);
+        if overflows {
+            self.close(lane);
+        }
+        let opens = !self.open.contains_key(&lane);
+        let batch = self.open.entry(lane).or_insert_with(|| {
+            let due = entry.now + limits.linger;
+            self.due.insert((due, lane));
+            self.unsettled.insert(self.next_number);
+            self.next_number += 1;
+            Batch::new(self.next_number - 1, lane, entry.now, due)
+        });
+        batch.room += entry.room;
+        push(&mut batch.messages, entry.message, entry.origin_timestamp)?;
+        let receipt = (entry.tracking != Tracking::None).then(|| batch.receipt());
+        let hurries = entry.tracking == Tracking::Waiting && batch.due > entry.now;
+        if hurries {
+            self.due.remove(&(batch.due, lane));
+            batch.due = entry.now;
+            self.due.insert((batch.due, lane));
+        }
+        let is_full =
+            batch.messages.len() >= limits.messages || batch.messages.bytes() >= limits.bytes;
+        if is_full {
+            self.close(lane);
+        }
+        Ok(Pushed { news: opens || overflows || hurries || is_full, receipt })
+    }
+
+    /// Takes the next batch that is full or due.
+    pub(super) fn take(&mut self, now: Instant) -> Option<Batch> {
+        if self.full.is_empty() {
+            let (due, lane) = *self.due.first()?;
+            if due <= now {
+                self.close(lane);
+            }
+        }
+        self.full.pop_front()
+    }
+
+    /// When there will be a batch to take; in the past when there is one.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        match self.full.front() {
+            Some(batch) => Some(batch.opened_at),
+            None => self.due.first().map(|(due, _)| *due),
+        }
+    }
+
+    /// Lets no batch linger any longer; returns the number from which later batches count.
+    pub(super) fn close_all(&mut self) -> u64 {
+        let mut lanes: Vec<(u64, Lane)> =
+            self.open.values().map(|batch| (batch.number, batch.lane)).collect();
+        lanes.sort_unstable();
+        for (_, lane) in lanes {
+            self.close(lane);
+        }
+        self.next_number
+    }
+
+    /// Takes everything out.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Batch> {
+        self.close_all();
+        std::mem::take(&mut self.full).into_iter()
+    }
+
+    /// Notes that it is known what became of batch `number`.
+    pub(super) fn settle(&mut self, number: u64) {
+        self.unsettled.remove(&number);
+    }
+
+    /// Whether it is known what became of every batch below `number`.
+    pub(super) fn is_settled_below(&self, number: u64) -> bool {
+        self.unsettled.first().is_none_or(|first| *first >= number)
+    }
+
+    fn close(&mut self, lane: Lane) {
+        if let Some(batch) = self.open.remove(&lane) {
+            self.due.remove(&(batch.due, lane));
+            self.full.push_back(batch);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
