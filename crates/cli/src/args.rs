@@ -1,0 +1,99 @@
+//! The command line: global options and one subcommand per noun.
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::command::{bench, offset, partition, poll, send, server, stream, system, tail, topic};
+use crate::output::{Format, Output};
+
+/// Where a server listens unless told otherwise.
+pub(crate) const SERVER_DEFAULT: &str = "galgo://127.0.0.1:8090";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  a file, the terminal or the tool itself failed
+  2  the command line makes no sense, or a question was answered with no
+  3  no server answered, or the connection broke
+  4  the server answered and refused
+
+Environment:
+  GALGO_SERVER                    where the server is, like --server
+  GALGO_USERNAME, GALGO_PASSWORD  credentials, when the URL has none
+  NO_COLOR                        no colors, even on a terminal";
+
+const ABOUT: &str = "\
+Galgo, a message-streaming server that keeps its word: the server and every client command.
+
+Streams and topics are named by their name or their number: an argument of digits is a number.";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "galgo", version, about = ABOUT, after_help = EXIT_CODES)]
+#[command(propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Global {
+    /// Where the server is: galgo://[USER:PASSWORD@]HOST[:PORT]
+    #[arg(long, global = true, value_name = "URL", env = "GALGO_SERVER", hide_env_values = true)]
+    #[arg(default_value = SERVER_DEFAULT)]
+    pub(crate) server: String,
+
+    /// The form of results and errors
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
+    pub(crate) output: Format,
+}
+
+impl Global {
+    /// The printer for results.
+    pub(crate) fn output(&self) -> Output {
+        Output { format: self.output }
+    }
+}
+
+/// One subcommand per noun, as in `docs` and as users of other tools expect.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the server
+    Server(server::ServerArgs),
+    /// Ask the server whether it is there, and time the answer
+    Ping(system::PingArgs),
+    /// Show what the server holds and uses
+    Stats,
+    /// Show this connection as the server sees it
+    Me,
+    /// List the connected clients
+    Clients,
+    /// List, create, show, rename, delete and purge streams
+    #[command(subcommand)]
+    Stream(stream::StreamCommand),
+    /// List, create, show, change, delete and purge topics
+    #[command(subcommand)]
+    Topic(topic::TopicCommand),
+    /// Add and remove partitions of a topic
+    #[command(subcommand)]
+    Partition(partition::PartitionCommand),
+    /// Send lines of a file or of standard input, one message each
+    Send(send::SendArgs),
+    /// Read one batch of messages of a partition
+    Poll(poll::PollArgs),
+    /// Show the newest messages of a topic, and those to come
+    Tail(tail::TailArgs),
+    /// Read, set and delete the stored offset of a consumer
+    #[command(subcommand)]
+    Offset(offset::OffsetCommand),
+    /// Measure the server on this machine
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! Command lines, good and bad.
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
+
+use super::*;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(std::iter::once("galgo").chain(line.split_whitespace()))
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn the_documented_surface_parses() {
+    for line in [
+        "server",
+        "server --config galgo.toml --data-dir data --tcp 127.0.0.1:0 --durability os --dev",
+        "server --print-config",
+        "ping",
+        "ping -c 3",
+        "stats",
+        "me",
+        "clients",
+        "--server galgo://a:b@host:1 --output json ping",
+        "ping --server galgo://host --output table",
+        "stream list",
+        "stream create orders",
+        "stream get 7",
+        "stream update 7 orders",
+        "stream delete orders --yes",
+        "stream purge orders -y",
+        "topic list orders",
+        "topic create s t",
+        "topic create s t --partitions 4 --durability fsync --expiry 7days --max-size 10GiB",
+        "topic create s t --expiry never --max-size unlimited",
+        "topic get s t",
+        "topic update s t --name u",
+        "topic update s t --expiry default --max-size default --durability os",
+        "topic delete s t --yes",
+        "topic purge s t --yes",
+        "partition create s t 3",
+        "partition delete s t 3 --yes",
+        "send s t",
+        "send s t -",
+        "send s t file --key k --header a=b --header c=d --batch 10",
+        "send s t --key-field 4 --ack-log acks",
+        "send s t --partition 2",
+        "send s t file --whole",
+        "poll s t --partition 0",
+        "poll s t --partition 0 --offset 7 --count 3 --consumer me --auto-commit",
+        "poll s t --partition 0 --timestamp -10m",
+        "poll s t --partition 0 --timestamp 2026-03-01T12:00:00Z",
+        "poll s t --partition 0 --first",
+        "poll s t --partition 0 --last",
+        "poll s t --partition 0 --next",
+        "tail s t",
+        "tail s t -n 5 -f --format hex",
+        "tail s t -f --from end",
+        "tail s t --from -10m",
+        "tail s t --from start -n 3 --format json",
+        "offset get s t --partition 0 --consumer me",
+        "offset set s t --partition 0 --consumer me 17",
+        "offset delete s t --partition 0 --consumer me",
+        "bench compare --seconds 0.5 --rounds 1",
+        "bench sink --fsync --dir data",
+        "bench sendfile-source file",
+    ] {
+        if let Err(error) = parse(line) {
+            panic!("galgo {line}\n{error}");
+        }
+    }
+}
+
+#[test]
+fn nonsense_is_refused_with_the_usage_code() {
+    for (line, kind) in [
+        ("frobnicate", ErrorKind::InvalidSubcommand),
+        ("stream", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+        ("stream create", ErrorKind::MissingRequiredArgument),
+        ("ping --output xml", ErrorKind::InvalidValue),
+        ("server --tcp localhost", ErrorKind::ValueValidation),
+        ("server --durability maybe", ErrorKind::InvalidValue),
+        ("topic create s t --partitions 1001", ErrorKind::ValueValidation),
+        ("topic create s t --partitions many", ErrorKind::ValueValidation),
+        ("topic create s t --expiry soon", ErrorKind::ValueValidation),
+        ("topic create s t --max-size big", ErrorKind::ValueValidation),
+        ("partition create s t 0", ErrorKind::ValueValidation),
+        ("send s t --key a --partition 1", ErrorKind::ArgumentConflict),
+        ("send s t --key a --key-field 1", ErrorKind::ArgumentConflict),
+        ("send s t --whole --key-field 1", ErrorKind::ArgumentConflict),
+        ("send s t --key-field 0", ErrorKind::ValueValidation),
+        ("send s t --header novalue", ErrorKind::ValueValidation),
+        ("send s t --batch 0", ErrorKind::ValueValidation),
+        ("poll s t", ErrorKind::MissingRequiredArgument),
+        ("poll s t --partition 0 --first --last", ErrorKind::ArgumentConflict),
+        ("poll s t --partition 0 --timestamp noon", ErrorKind::ValueValidation),
+        ("tail s t --format xml", ErrorKind::InvalidValue),
+        ("tail s t --from middle", ErrorKind::ValueValidation),
+        ("offset set s t --partition 0 --consumer me", ErrorKind::MissingRequiredArgument),
+        ("offset get s t --consumer me", ErrorKind::MissingRequiredArgument),
+        ("bench compare --rounds 0", ErrorKind::ValueValidation),
+        ("bench compare --seconds 0", ErrorKind::ValueValidation),
+    ] {
+        match parse(line) {
+            Ok(_) => panic!("galgo {line} was accepted"),
+            Err(error) => assert_eq!(error.kind(), kind, "galgo {line}\n{error}"),
+        }
+    }
+}
+
+#[test]
+fn digits_are_a_number_and_all_else_is_a_name() {
+    let stream_of = |line| match parse(line).unwrap().command {
+        Command::Stream(stream::StreamCommand::Get { stream }) => stream,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(stream_of("stream get 17"), galgo::Identifier::Numeric(17));
+    assert_eq!(stream_of("stream get 17a").to_string(), "17a");
+}
+
+#[test]
+fn help_tells_the_exit_codes() {
+    let help = Cli::command().render_long_help().to_string();
+    for code in ["0  done", "2  the command line", "3  no server", "4  the server answered"] {
+        assert!(help.contains(code), "{help}");
+    }
+}
+
+#[test]
+fn help_never_shows_credentials_from_the_environment() {
+    let argument = Cli::command().get_arguments().find(|arg| arg.get_id() == "server").cloned();
+    assert!(argument.unwrap().is_hide_env_values_set());
+}

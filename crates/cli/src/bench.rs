@@ -1,0 +1,17 @@
+//! Measures the server against what the machine itself can do.
+//!
+//! INV-SAME-LOAD: the server and the bare program it is compared with get the same bytes from the
+//! same load generator, in alternating runs of one session. The generator is blocking threads
+//! with frames built in advance, so that it costs little next to what it measures.
+
+pub(crate) mod compare;
+pub(crate) mod frame;
+pub(crate) mod histogram;
+pub(crate) mod measurement;
+pub(crate) mod plan;
+pub(crate) mod process;
+pub(crate) mod report;
+pub(crate) mod scratch;
+pub(crate) mod sink;
+pub(crate) mod source;
+pub(crate) mod worker;

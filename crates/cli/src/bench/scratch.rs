@@ -1,0 +1,66 @@
+//! A directory for the data of one run, removed afterwards.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::failure::{Failure, Outcome};
+
+/// File system number of a file system in memory, on which a sync costs nothing.
+const TMPFS_MAGIC: u64 = 0x0102_1994;
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// A directory of this process alone; removed with all it holds when dropped.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    path: PathBuf,
+}
+
+impl Scratch {
+    /// Creates a new one under `parent`.
+    pub(crate) fn create(parent: &Path) -> Outcome<Self> {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = parent.join(format!("galgo-bench-{}-{number}", std::process::id()));
+        std::fs::create_dir(&path)
+            .map_err(|error| Failure::io(format!("cannot create {}: {error}", path.display())))?;
+        Ok(Self { path })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Nothing better can be done about a directory that does not go away.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Where data goes unless told otherwise: `/var/tmp`, which is on a disk where `/tmp` may not be.
+pub(crate) fn default_parent() -> PathBuf {
+    let on_disk = Path::new("/var/tmp");
+    if on_disk.is_dir() { on_disk.to_owned() } else { std::env::temp_dir() }
+}
+
+/// Whether `path` lies in memory, where figures for `fsync` mean nothing.
+pub(crate) fn is_in_memory(path: &Path) -> bool {
+    rustix::fs::statfs(path).is_ok_and(|info| u64::try_from(info.f_type) == Ok(TMPFS_MAGIC))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scratch_directory_goes_away_with_its_files() {
+        let parent = tempfile::tempdir().unwrap();
+        let scratch = Scratch::create(parent.path()).unwrap();
+        std::fs::write(scratch.path().join("file"), b"x").unwrap();
+        let path = scratch.path().to_owned();
+        drop(scratch);
+        assert!(!path.exists());
+    }
+}

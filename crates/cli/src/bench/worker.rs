@@ -1,0 +1,169 @@
+//! The load generator: blocking threads, each with one connection and one request in flight.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+
+use crate::bench::histogram::Latencies;
+use crate::failure::{Failure, Outcome};
+use crate::interrupt::StopFlag;
+
+/// Bytes of an answer read at once; its payload is looked at by nobody.
+const READ_BYTES: usize = 256 * 1024;
+
+/// Longest wait for an answer before the run counts as failed.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Largest answer kept by [`Connection::call`].
+const REPLY_BYTES_MAX: usize = 64 << 20;
+
+/// A connection that sends frames built in advance.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    socket: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    /// Connects to `address`.
+    pub(crate) fn open(address: SocketAddr) -> Outcome<Self> {
+        let connect = || {
+            let socket = TcpStream::connect(address)?;
+            socket.set_nodelay(true)?;
+            socket.set_read_timeout(Some(ANSWER_WAIT_MAX))?;
+            Ok(socket)
+        };
+        let socket = connect().map_err(|error: io::Error| {
+            Failure::connection(format!("cannot connect to {address}: {error}"))
+        })?;
+        Ok(Self { socket, buffer: vec![0; READ_BYTES] })
+    }
+
+    /// Sends `frame` and returns the answer's payload.
+    pub(crate) fn call(&mut self, frame: &[u8]) -> Outcome<Vec<u8>> {
+        let length = self.ask(frame).map_err(|error| lost(&error))??;
+        if length > REPLY_BYTES_MAX {
+            return Err(Failure::connection(format!("an answer claims {length} bytes")));
+        }
+        let mut payload = vec![0; length];
+        self.socket.read_exact(&mut payload).map_err(|error| lost(&error))?;
+        Ok(payload)
+    }
+
+    /// Sends `frame` and reads over the answer.
+    fn exchange(&mut self, frame: &[u8]) -> Outcome {
+        let mut left = self.ask(frame).map_err(|error| lost(&error))??;
+        while left > 0 {
+            let ask = left.min(READ_BYTES);
+            let part = self.buffer.get_mut(..ask).unwrap_or_default();
+            match self.socket.read(part).map_err(|error| lost(&error))? {
+                0 => return Err(lost(&io::ErrorKind::UnexpectedEof.into())),
+                read => left -= read,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends `frame`; returns the length of the answer's payload, or the refusal.
+    fn ask(&mut self, frame: &[u8]) -> io::Result<Outcome<usize>> {
+        self.socket.write_all(frame)?;
+        let (mut status, mut length) = ([0; 4], [0; 4]);
+        let mut header = [0; 8];
+        self.socket.read_exact(&mut header)?;
+        status.copy_from_slice(&header[..4]);
+        length.copy_from_slice(&header[4..]);
+        Ok(match u32::from_le_bytes(status) {
+            0 => Ok(u32::from_le_bytes(length) as usize),
+            code => Err(Failure::refused("the server refused a request of the bench", code, "")),
+        })
+    }
+}
+
+fn lost(error: &io::Error) -> Failure {
+    Failure::connection(format!("the connection broke during the bench: {error}"))
+}
+
+/// One thread's share of the load.
+#[derive(Debug)]
+pub(crate) struct Share {
+    /// Ready to send: connected and logged in.
+    pub(crate) connection: Connection,
+    /// The requests, sent in turn, again and again.
+    pub(crate) frames: Arc<Vec<Vec<u8>>>,
+    /// Which of them comes first.
+    pub(crate) first: usize,
+}
+
+/// How long to run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    /// Not counted.
+    pub(crate) warm_up: Duration,
+    /// Counted.
+    pub(crate) counted: Duration,
+}
+
+/// What all threads did together.
+#[derive(Debug)]
+pub(crate) struct Work {
+    /// Latencies of the requests that started and ended in the counted time.
+    pub(crate) latencies: Latencies,
+    /// All requests, warm-up included.
+    pub(crate) requests: u64,
+}
+
+/// Runs all shares at once.
+///
+/// # Errors
+/// The first failure of any thread, or the wish to stop.
+pub(crate) fn run(shares: Vec<Share>, clock: Clock, stop: &StopFlag) -> Outcome<Work> {
+    let start_together = Barrier::new(shares.len());
+    let results: Vec<Outcome<Work>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = shares
+            .into_iter()
+            .map(|share| {
+                let barrier = &start_together;
+                scope.spawn(move || {
+                    barrier.wait();
+                    work(share, clock, stop)
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| {
+                thread.join().unwrap_or_else(|_| Err(Failure::io("a bench thread panicked")))
+            })
+            .collect()
+    });
+    stop.check()?;
+    let mut total = Work { latencies: Latencies::new()?, requests: 0 };
+    for result in results {
+        let part = result?;
+        total.latencies.merge(&part.latencies)?;
+        total.requests += part.requests;
+    }
+    Ok(total)
+}
+
+fn work(mut share: Share, clock: Clock, stop: &StopFlag) -> Outcome<Work> {
+    let counted_from = Instant::now() + clock.warm_up;
+    let end = counted_from + clock.counted;
+    let mut done = Work { latencies: Latencies::new()?, requests: 0 };
+    let frames = Arc::clone(&share.frames);
+    let mut asked = Instant::now();
+    for frame in frames.iter().cycle().skip(share.first) {
+        if asked >= end || stop.is_set() {
+            break;
+        }
+        share.connection.exchange(frame)?;
+        let answered = Instant::now();
+        done.requests += 1;
+        if asked >= counted_from && answered <= end {
+            done.latencies.record(answered - asked);
+        }
+        asked = answered;
+    }
+    Ok(done)
+}

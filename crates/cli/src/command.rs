@@ -1,0 +1,50 @@
+//! One file per noun: its arguments, what it asks of the server, how it shows the answer.
+
+pub(crate) mod bench;
+pub(crate) mod offset;
+pub(crate) mod partition;
+pub(crate) mod poll;
+pub(crate) mod send;
+pub(crate) mod server;
+pub(crate) mod stream;
+pub(crate) mod system;
+pub(crate) mod tail;
+pub(crate) mod topic;
+
+use std::future::Future;
+
+use crate::args::{Cli, Command};
+use crate::connect::Target;
+use crate::failure::{Failure, Outcome};
+
+/// Runs the command to its end.
+pub(crate) fn run(cli: Cli) -> Outcome {
+    let target = Target { url: cli.global.server.clone(), output: cli.global.output() };
+    match cli.command {
+        Command::Server(args) => server::run(args, target.output),
+        Command::Bench(command) => bench::run(command, target.output),
+        Command::Ping(args) => block_on(system::ping(&target, args)),
+        Command::Stats => block_on(system::stats(&target)),
+        Command::Me => block_on(system::me(&target)),
+        Command::Clients => block_on(system::clients(&target)),
+        Command::Stream(command) => block_on(stream::run(&target, command)),
+        Command::Topic(command) => block_on(topic::run(&target, command)),
+        Command::Partition(command) => block_on(partition::run(&target, command)),
+        Command::Send(args) => block_on(send::run(&target, args)),
+        Command::Poll(args) => block_on(poll::run(&target, args)),
+        Command::Tail(args) => block_on(tail::run(&target, args)),
+        Command::Offset(command) => block_on(offset::run(&target, command)),
+    }
+}
+
+/// Client commands wait on one connection: one thread is enough and starts fastest.
+fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::io(format!("cannot start the runtime: {error}")))?;
+    let outcome = runtime.block_on(work);
+    // A reader stuck on standard input must not keep the process alive.
+    runtime.shutdown_background();
+    outcome
+}

@@ -1,0 +1,118 @@
+//! `galgo poll`: read one batch of messages of a partition.
+
+use clap::Args;
+use galgo::wire::id::{Offset, Timestamp};
+use galgo::{Identifier, PollRequest, PolledMessages, PollingStrategy};
+use serde::Serialize;
+
+use crate::command::topic::TopicPath;
+use crate::connect::Target;
+use crate::failure::Outcome;
+use crate::output::message::MessageJson;
+use crate::output::text::visible_bytes;
+use crate::output::{measure, table};
+use crate::value::time::{parse_time, show_time};
+
+const AFTER_HELP: &str = "\
+Without a place to begin, the poll begins behind the stored offset of the consumer (--next), which is
+the oldest message when nothing is stored. Times are written 2026-03-01T12:00:00Z, `10m ago`, -10m or
+as microseconds since 1970.";
+
+/// Arguments of `galgo poll`.
+#[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct PollArgs {
+    #[command(flatten)]
+    path: TopicPath,
+    /// The partition
+    #[arg(long, value_name = "N")]
+    partition: u32,
+    #[command(flatten)]
+    place: Place,
+    /// Most messages to read
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    count: u32,
+    /// Name or number of the consumer whose stored offset is meant
+    #[arg(long, value_name = "NAME", default_value = "galgo")]
+    consumer: Identifier,
+    /// Store the offset of the last message as processed by the consumer
+    #[arg(long)]
+    auto_commit: bool,
+}
+
+/// Where the poll begins.
+#[derive(Args, Clone, Copy, Debug)]
+#[group(multiple = false)]
+struct Place {
+    /// Begin at this offset
+    #[arg(long, value_name = "N")]
+    offset: Option<u64>,
+    /// Begin at the first message of this time or later
+    #[arg(long, value_name = "T", value_parser = parse_time, allow_hyphen_values = true)]
+    timestamp: Option<u64>,
+    /// Begin at the oldest message
+    #[arg(long)]
+    first: bool,
+    /// Read the newest messages
+    #[arg(long)]
+    last: bool,
+    /// Begin behind the stored offset of the consumer; this is the default
+    #[arg(long)]
+    next: bool,
+}
+
+impl Place {
+    fn strategy(self) -> PollingStrategy {
+        match self {
+            Self { offset: Some(offset), .. } => PollingStrategy::Offset(Offset::new(offset)),
+            Self { timestamp: Some(time), .. } => PollingStrategy::Timestamp(Timestamp::new(time)),
+            Self { first: true, .. } => PollingStrategy::First,
+            Self { last: true, .. } => PollingStrategy::Last,
+            _ => PollingStrategy::Next,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Polled {
+    partition: u32,
+    last_offset: u64,
+    count: usize,
+    messages: Vec<MessageJson>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(target: &Target, args: PollArgs) -> Outcome {
+    let client = target.connect().await?;
+    let request = PollRequest::new(&args.path.stream, &args.path.topic, args.partition)
+        .strategy(args.place.strategy())
+        .count(args.count)
+        .consumer(args.consumer)
+        .auto_commit(args.auto_commit);
+    let polled = client.poll(request).await?;
+    let document = Polled {
+        partition: polled.partition(),
+        last_offset: polled.current_offset(),
+        count: polled.len(),
+        messages: polled.messages().iter().map(MessageJson::of).collect(),
+    };
+    target.output.show(&document, |_| messages_table(&polled))
+}
+
+fn messages_table(polled: &PolledMessages) -> String {
+    let columns = [
+        table::number("OFFSET"),
+        table::text("TIME"),
+        table::number("SIZE"),
+        table::text("PAYLOAD"),
+    ];
+    let rows = polled.messages().iter().map(|message| {
+        vec![
+            message.offset().to_string(),
+            show_time(message.timestamp()),
+            measure::bytes(message.payload().len() as u64),
+            visible_bytes(message.payload()),
+        ]
+    });
+    table::columns(&columns, rows, "no messages")
+}

@@ -1,0 +1,189 @@
+//! `galgo send`: lines of a file or of standard input, one message each.
+
+use std::io::{IsTerminal as _, Read};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+use galgo::wire::limits::MESSAGE_PAYLOAD_BYTES_MAX;
+use galgo::{PartitionBy, Partitioning};
+
+use crate::command::topic::TopicPath;
+use crate::connect::Target;
+use crate::failure::{Failure, Outcome};
+use crate::progress::Progress;
+use crate::send::feed::{self, Plan};
+use crate::send::headers::Headers;
+use crate::send::key::KeyField;
+use crate::send::ledger::AckLog;
+use crate::send::line::Lines;
+use crate::send::report::{Report, Watch};
+use crate::value::header::{Header, parse_header};
+
+/// Largest payload of one message.
+const PAYLOAD_BYTES_MAX: usize = MESSAGE_PAYLOAD_BYTES_MAX as usize;
+
+/// Bytes of a batch, whatever the number of its messages.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Arguments of `galgo send`.
+///
+/// Lines end with a line feed, or a carriage return and a line feed; neither is sent. Any bytes
+/// make a line. Empty lines are skipped and counted.
+#[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct SendArgs {
+    #[command(flatten)]
+    path: TopicPath,
+    /// The file to send; standard input when it is - or missing
+    file: Option<PathBuf>,
+    /// All messages to the partition of this key
+    #[arg(long, value_name = "TEXT", group = "place", value_parser = parse_key)]
+    key: Option<String>,
+    /// The key of a message is this field of its line, from 1, fields divided by white space
+    #[arg(long, value_name = "N", group = "place", conflicts_with = "whole")]
+    key_field: Option<NonZeroUsize>,
+    /// All messages to this partition
+    #[arg(long, value_name = "N", group = "place")]
+    partition: Option<u32>,
+    /// A text header of every message; may be given several times
+    #[arg(long, value_name = "K=V", value_parser = parse_header)]
+    header: Vec<Header>,
+    /// Send the file as one message
+    #[arg(long)]
+    whole: bool,
+    /// Most messages in a batch
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    batch: u32,
+    /// Append the number of each acknowledged line to FILE, and skip the lines it lists already
+    #[arg(long, value_name = "FILE", conflicts_with = "whole")]
+    ack_log: Option<PathBuf>,
+}
+
+const AFTER_HELP: &str = "\
+Lines end with a line feed, or a carriage return and a line feed; neither is sent. Lines may hold
+any bytes. Empty lines are skipped and counted. Messages with one key keep their order; lines that
+lack the field of --key-field count as having the key `-`. Without a key or a partition the server
+spreads batches over the partitions.
+
+Nothing is sent twice: when the connection breaks, the command ends and says how many lines were
+acknowledged and which is the first that was not. Lines whose acknowledgement was under way may or
+may not be stored. With --ack-log, run the same command again to send the rest.";
+
+/// Runs the command.
+pub(crate) async fn run(target: &Target, args: SendArgs) -> Outcome {
+    if args.whole { send_whole(target, args).await } else { send_lines(target, args).await }
+}
+
+async fn send_lines(target: &Target, args: SendArgs) -> Outcome {
+    let (input, bytes_total) = open(&args)?;
+    let (log, done) = match &args.ack_log {
+        Some(path) => AckLog::open(path).map(|(log, done)| (Some(log), done))?,
+        None => Default::default(),
+    };
+    let client = target.connect_once().await?;
+    let (partition_by, key) = placement(&args);
+    let producer = client
+        .producer(&args.path.stream, &args.path.topic)
+        .partition_by(partition_by)
+        .batch_messages(args.batch)
+        .batch_bytes(BATCH_BYTES)
+        .retry(galgo::SendRetry::AtMostOnce)
+        .build()
+        .await
+        .map_err(|error| Failure::produce(&error).while_doing(sending(&args)))?;
+    let plan = Plan {
+        lines: Lines::new(input, PAYLOAD_BYTES_MAX),
+        key,
+        headers: Headers::new(args.header.clone())?,
+        done,
+        log,
+        progress: Progress::start(target.output.format, bytes_total),
+    };
+    let report = feed::run(producer, plan).await.map_err(|end| end.failure(&sending(&args)))?;
+    target.output.show(&report, Report::render)
+}
+
+async fn send_whole(target: &Target, args: SendArgs) -> Outcome {
+    let (input, _) = open(&args)?;
+    let mut payload = Vec::new();
+    let limit = PAYLOAD_BYTES_MAX as u64 + 1;
+    input
+        .take(limit)
+        .read_to_end(&mut payload)
+        .map_err(|error| Failure::io(format!("cannot read {}: {error}", input_name(&args))))?;
+    if payload.len() > PAYLOAD_BYTES_MAX {
+        return Err(Failure::usage(format!(
+            "{} is larger than {PAYLOAD_BYTES_MAX} bytes, the largest message",
+            input_name(&args)
+        )));
+    }
+    if payload.is_empty() {
+        return Err(Failure::usage(format!("{} is empty", input_name(&args))));
+    }
+    let client = target.connect_once().await?;
+    let watch = Watch::start();
+    let bytes = payload.len() as u64;
+    let message = Headers::new(args.header.clone())?.message(payload)?;
+    client
+        .send(&args.path.stream, &args.path.topic, partitioning(&args)?, &[message])
+        .await
+        .map_err(|error| Failure::send(&error))?;
+    let report = Report { messages: 1, bytes, ..Report::default() }.timed(watch.elapsed());
+    target.output.show(&report, Report::render)
+}
+
+fn placement(args: &SendArgs) -> (PartitionBy, Option<KeyField>) {
+    match (&args.key, args.key_field, args.partition) {
+        (Some(key), ..) => (PartitionBy::Key(key.clone().into_bytes()), None),
+        (_, Some(field), _) => (PartitionBy::Balance, Some(KeyField(field))),
+        (.., Some(partition)) => (PartitionBy::Id(partition), None),
+        (None, None, None) => (PartitionBy::Balance, None),
+    }
+}
+
+fn partitioning(args: &SendArgs) -> Outcome<Partitioning> {
+    match (&args.key, args.partition) {
+        (Some(key), _) => Partitioning::key(key.as_bytes())
+            .ok_or_else(|| Failure::usage("the key may not be empty nor over 255 bytes")),
+        (None, Some(partition)) => Ok(Partitioning::PartitionId(partition.into())),
+        (None, None) => Ok(Partitioning::Balanced),
+    }
+}
+
+fn parse_key(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=255 => Ok(text.to_owned()),
+        len => Err(format!("a key has 1 to 255 bytes, this one {len}")),
+    }
+}
+
+/// The input, and its length when it is known.
+fn open(args: &SendArgs) -> Outcome<(Box<dyn Read + Send>, Option<u64>)> {
+    let Some(path) = args.file.as_ref().filter(|path| path.as_os_str() != "-") else {
+        if std::io::stdin().is_terminal() {
+            eprintln!("reading lines from the terminal; end with Ctrl-D");
+        }
+        return Ok((Box::new(std::io::stdin()), None));
+    };
+    let failed = |error| Failure::io(format!("cannot open {}: {error}", path.display()));
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if metadata.is_dir() {
+        return Err(Failure::usage(format!("{} is a directory", path.display())));
+    }
+    let bytes_total = metadata.is_file().then_some(metadata.len());
+    Ok((Box::new(file), bytes_total))
+}
+
+fn input_name(args: &SendArgs) -> String {
+    match &args.file {
+        Some(path) if path.as_os_str() != "-" => path.display().to_string(),
+        _ => "standard input".to_owned(),
+    }
+}
+
+fn sending(args: &SendArgs) -> String {
+    format!("sending {} to {}", input_name(args), args.path.phrase())
+}

@@ -1,0 +1,139 @@
+//! `galgo ping`, `stats`, `me` and `clients`: the server as a whole.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use galgo::wire::command::system::{Client, ClientDetails, Stats};
+use serde::Serialize;
+
+use crate::connect::Target;
+use crate::failure::Outcome;
+use crate::output::{measure, table};
+use crate::value::time::show_time_short;
+
+/// Arguments of `galgo ping`.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct PingArgs {
+    /// How many times
+    #[arg(long, short, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    count: u32,
+}
+
+#[derive(Serialize)]
+struct Pong {
+    server: String,
+    count: u32,
+    fastest_us: f64,
+    mean_us: f64,
+    slowest_us: f64,
+}
+
+/// Times the answers of the server.
+pub(crate) async fn ping(target: &Target, args: PingArgs) -> Outcome {
+    let client = target.connect().await?;
+    let mut times = Vec::new();
+    for _ in 0..args.count {
+        let asked = Instant::now();
+        client.ping().await?;
+        times.push(asked.elapsed().as_secs_f64() * 1e6);
+    }
+    let pong = Pong {
+        server: client.address().to_owned(),
+        count: args.count,
+        fastest_us: times.iter().copied().fold(f64::INFINITY, f64::min),
+        mean_us: times.iter().sum::<f64>() / f64::from(args.count.max(1)),
+        slowest_us: times.iter().copied().fold(0.0, f64::max),
+    };
+    target.output.show(&pong, |pong| {
+        let micros = |value: f64| measure::duration(Duration::from_secs_f64(value / 1e6));
+        if pong.count == 1 {
+            return format!("{} answered in {}", pong.server, micros(pong.mean_us));
+        }
+        format!(
+            "{} answered {} pings in {} to {}, {} on average",
+            pong.server,
+            measure::count(u64::from(pong.count)),
+            micros(pong.fastest_us),
+            micros(pong.slowest_us),
+            micros(pong.mean_us),
+        )
+    })
+}
+
+/// Shows what the server holds and uses.
+pub(crate) async fn stats(target: &Target) -> Outcome {
+    let stats = target.connect().await?.stats().await?;
+    target.output.show(&stats, stats_table)
+}
+
+fn stats_table(stats: &Stats) -> String {
+    let micros = Duration::from_micros;
+    table::facts([
+        ("version", stats.server_version.clone()),
+        ("host", stats.hostname.clone()),
+        ("system", format!("{} {}", stats.os_name, stats.os_version)),
+        ("kernel", stats.kernel_version.clone()),
+        ("process", stats.process_id.to_string()),
+        ("started", show_time_short(stats.start_time.get())),
+        ("running for", measure::duration(micros(stats.run_time))),
+        ("processor", format!("{:.1} %", stats.cpu_usage)),
+        ("memory", measure::bytes(stats.memory_usage)),
+        ("threads", stats.threads_count.to_string()),
+        ("read from disk", measure::bytes(stats.read_bytes)),
+        ("written to disk", measure::bytes(stats.written_bytes)),
+        ("disk free", measure::bytes(stats.free_disk_space)),
+        ("streams", measure::count(u64::from(stats.streams_count))),
+        ("topics", measure::count(u64::from(stats.topics_count))),
+        ("partitions", measure::count(u64::from(stats.partitions_count))),
+        ("segments", measure::count(u64::from(stats.segments_count))),
+        ("messages", measure::count(stats.messages_count)),
+        ("size", measure::bytes(stats.messages_size_bytes)),
+        ("clients", measure::count(u64::from(stats.clients_count))),
+        ("consumer groups", measure::count(u64::from(stats.consumer_groups_count))),
+    ])
+}
+
+/// Shows this connection as the server sees it.
+pub(crate) async fn me(target: &Target) -> Outcome {
+    let me = target.connect().await?.me().await?;
+    target.output.show(&me, me_table)
+}
+
+fn me_table(me: &ClientDetails) -> String {
+    table::facts([
+        ("client", me.client.client_id.to_string()),
+        ("user", user(&me.client)),
+        ("transport", me.client.transport.to_string()),
+        ("address", me.client.address.clone()),
+        ("consumer groups", me.consumer_groups.len().to_string()),
+    ])
+}
+
+/// Lists the connected clients.
+pub(crate) async fn clients(target: &Target) -> Outcome {
+    let clients = target.connect().await?.clients().await?;
+    target.output.show(&clients, |clients| {
+        let columns = [
+            table::number("CLIENT"),
+            table::text("USER"),
+            table::text("TRANSPORT"),
+            table::text("ADDRESS"),
+            table::number("GROUPS"),
+        ];
+        let rows = clients.iter().map(|client| {
+            vec![
+                client.client_id.to_string(),
+                user(client),
+                client.transport.to_string(),
+                client.address.clone(),
+                client.consumer_groups_count.to_string(),
+            ]
+        });
+        table::columns(&columns, rows, "no clients")
+    })
+}
+
+fn user(client: &Client) -> String {
+    client.user_id.map_or_else(|| "not logged in".to_owned(), |user| user.to_string())
+}

@@ -1,0 +1,78 @@
+//! `galgo tail`: the newest messages of a topic, and those to come.
+
+use std::num::NonZeroU64;
+
+use clap::Args;
+
+use crate::command::topic::TopicPath;
+use crate::connect::Target;
+use crate::failure::Outcome;
+use crate::interrupt::Interrupt;
+use crate::output::Format;
+use crate::output::message::{MessageFormat, MessageWriter};
+use crate::tail::{Range, Reader};
+use crate::value::time::{From, parse_from};
+
+/// Messages shown when nothing says how many.
+const COUNT_DEFAULT: u64 = 10;
+
+const AFTER_HELP: &str = "\
+Messages of all partitions are merged by time. Without --from, the newest N messages are shown, 10
+unless -n says otherwise. With --from, all messages from there on are shown, or the first N of them.
+-f goes on with messages as they come, until Ctrl-C or until the reader of a pipe goes away.
+
+Times are written 2026-03-01T12:00:00Z, `10m ago`, -10m or as microseconds since 1970.";
+
+/// Arguments of `galgo tail`.
+#[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct TailArgs {
+    #[command(flatten)]
+    path: TopicPath,
+    /// How many messages
+    #[arg(short = 'n', long = "lines", value_name = "N")]
+    count: Option<u64>,
+    /// Go on with messages as they come
+    #[arg(short, long)]
+    follow: bool,
+    /// Where to begin: start, end or a time
+    #[arg(long, value_name = "WHERE", value_parser = parse_from, allow_hyphen_values = true)]
+    from: Option<From>,
+    /// The form of a message; json with --output json, else text
+    #[arg(long, value_enum)]
+    format: Option<MessageFormat>,
+}
+
+impl TailArgs {
+    fn range(&self) -> Range {
+        match (self.from, self.count) {
+            (None, count) => Range::Newest(count.unwrap_or(COUNT_DEFAULT)),
+            (Some(From::End), _) => Range::Newest(0),
+            (Some(from), count) => Range::From { from, count: count.and_then(NonZeroU64::new) },
+        }
+    }
+}
+
+/// Runs the command.
+pub(crate) async fn run(target: &Target, args: TailArgs) -> Outcome {
+    let format = args.format.unwrap_or(match target.output.format {
+        Format::Json => MessageFormat::Json,
+        Format::Table => MessageFormat::Text,
+    });
+    let mut interrupt = Interrupt::watch()?;
+    let mut writer = MessageWriter::new(format);
+    let client = target.connect().await?;
+    let mut reader = Reader::new(client, args.path.clone());
+    let work = async {
+        let enough = reader.replay(args.range(), &mut writer).await?;
+        if args.follow && !enough {
+            reader.follow(&mut writer).await?;
+        }
+        Ok(())
+    };
+    let ended = tokio::select! {
+        ended = work => ended,
+        () = interrupt.wait() => Ok(()),
+    };
+    ended.and(writer.flush())
+}

@@ -1,0 +1,391 @@
+//! `galgo topic`: list, create, show, change, delete and purge topics.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use galgo::wire::command::topics::{MaxTopicSize, MessageExpiry, Partition, Topic, TopicDetails};
+use galgo::{CallError, Client, ErrorCode, Identifier, TopicOptions};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::command::stream::{self, shown};
+use crate::confirm::Confirm;
+use crate::connect::Target;
+use crate::failure::{Failure, Outcome};
+use crate::output::text::visible;
+use crate::output::{Output, measure, table};
+use crate::value::duration::{Expiry, parse_expiry};
+use crate::value::size::{MaxSize, parse_max_size};
+use crate::value::time::show_time_short;
+
+/// Arguments of `galgo topic`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TopicCommand {
+    /// List the topics of a stream
+    List {
+        /// Name or number of the stream
+        stream: Identifier,
+    },
+    /// Create a topic
+    Create(CreateArgs),
+    /// Show a topic and its partitions
+    Get {
+        #[command(flatten)]
+        path: TopicPath,
+    },
+    /// Change the name or the settings of a topic; what is not given stays as it is
+    Update(UpdateArgs),
+    /// Delete a topic with all its messages
+    Delete {
+        #[command(flatten)]
+        path: TopicPath,
+        #[command(flatten)]
+        confirm: Confirm,
+    },
+    /// Delete all messages and stored offsets of a topic; offsets start at 0 again
+    Purge {
+        #[command(flatten)]
+        path: TopicPath,
+        #[command(flatten)]
+        confirm: Confirm,
+    },
+}
+
+/// Which topic is meant.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TopicPath {
+    /// Name or number of the stream
+    pub(crate) stream: Identifier,
+    /// Name or number of the topic
+    pub(crate) topic: Identifier,
+}
+
+impl TopicPath {
+    /// The topic as a phrase of a sentence.
+    pub(crate) fn phrase(&self) -> String {
+        format!("topic {} of stream {}", shown(&self.topic), shown(&self.stream))
+    }
+
+    /// The topic with its partitions, or the failure that says what is missing.
+    pub(crate) async fn details(&self, client: &Client) -> Outcome<TopicDetails> {
+        if let Some(details) = client.topic(&self.stream, &self.topic).await? {
+            return Ok(details);
+        }
+        if client.stream(&self.stream).await?.is_none() {
+            return Err(stream::missing(&self.stream));
+        }
+        Err(Failure::missing(self.phrase())
+            .hint(format!("galgo topic list {} shows those there are", shown(&self.stream))))
+    }
+}
+
+/// What an acknowledgement of the topic means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Durability {
+    /// Acknowledged messages survive a power loss.
+    Fsync,
+    /// Acknowledged messages survive the death of the server process.
+    Os,
+}
+
+impl Durability {
+    /// As it is written in a configuration.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Fsync => "fsync",
+            Self::Os => "os",
+        }
+    }
+}
+
+impl From<Durability> for galgo::Durability {
+    fn from(durability: Durability) -> Self {
+        match durability {
+            Durability::Fsync => Self::Fsync,
+            Durability::Os => Self::Os,
+        }
+    }
+}
+
+/// Settings of a topic.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// What an acknowledgement promises; the server's default is fsync unless it was told otherwise
+    #[arg(long, value_enum)]
+    durability: Option<Durability>,
+    /// How long messages are kept: 7days, 1h 30m, never or default
+    #[arg(long, value_name = "D", value_parser = parse_expiry)]
+    expiry: Option<Expiry>,
+    /// How large the topic may grow: 10GiB, unlimited or default
+    #[arg(long, value_name = "B", value_parser = parse_max_size)]
+    max_size: Option<MaxSize>,
+}
+
+/// Arguments of `galgo topic create`.
+#[derive(Args, Debug)]
+pub(crate) struct CreateArgs {
+    /// Name or number of the stream
+    stream: Identifier,
+    /// The name of the topic
+    name: String,
+    /// Number of partitions
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=1000))]
+    partitions: u32,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Arguments of `galgo topic update`.
+#[derive(Args, Debug)]
+pub(crate) struct UpdateArgs {
+    #[command(flatten)]
+    path: TopicPath,
+    /// A new name
+    #[arg(long)]
+    name: Option<String>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// A topic with the settings only a Galgo server has.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    details: &'a TopicDetails,
+    durability: Option<String>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(target: &Target, command: TopicCommand) -> Outcome {
+    let output = target.output;
+    match command {
+        TopicCommand::List { stream } => list(&target.connect().await?, output, &stream).await,
+        TopicCommand::Create(args) => create(&target.connect().await?, output, args).await,
+        TopicCommand::Get { path } => get(&target.connect().await?, output, &path).await,
+        TopicCommand::Update(args) => update(&target.connect().await?, output, args).await,
+        TopicCommand::Delete { path, confirm } => {
+            let phrase = path.phrase();
+            confirm.ask(&format!("Delete {phrase} with all its messages?"))?;
+            target.connect().await?.delete_topic(&path.stream, &path.topic).await?;
+            output.done(&format!("{phrase} deleted"), &fact("deleted", &path))
+        }
+        TopicCommand::Purge { path, confirm } => {
+            let phrase = path.phrase();
+            confirm.ask(&format!("Delete all messages of {phrase}?"))?;
+            target.connect().await?.purge_topic(&path.stream, &path.topic).await?;
+            output.done(&format!("{phrase} purged"), &fact("purged", &path))
+        }
+    }
+}
+
+fn fact(deed: &str, path: &TopicPath) -> serde_json::Value {
+    json!({
+        deed: "topic",
+        "stream": path.stream.to_string(),
+        "topic": path.topic.to_string(),
+    })
+}
+
+async fn list(client: &Client, output: Output, stream: &Identifier) -> Outcome {
+    let topics = client.topics(stream).await?;
+    // A missing stream and an empty one look the same in the answer.
+    if topics.is_empty() && client.stream(stream).await?.is_none() {
+        return Err(stream::missing(stream));
+    }
+    output.show(&topics, |topics| topics_table(topics))
+}
+
+async fn create(client: &Client, output: Output, args: CreateArgs) -> Outcome {
+    let options = args.settings.apply(TopicOptions::default().partitions(args.partitions));
+    let created = client.create_topic(&args.stream, &args.name, options).await?;
+    let sentence = format!(
+        "topic {} created in stream {}, number {}, with {}",
+        visible(&args.name),
+        shown(&args.stream),
+        created.topic.id,
+        measure::counted(u64::from(created.topic.partitions_count), "partition"),
+    );
+    output.done(&sentence, &json!({ "created": "topic", "topic": created.topic }))
+}
+
+async fn get(client: &Client, output: Output, path: &TopicPath) -> Outcome {
+    let details = path.details(client).await?;
+    let durability = durability(client, path).await?;
+    output.show(&Shown { details: &details, durability }, |shown| {
+        let topic = &shown.details.topic;
+        let facts = table::facts([
+            ("id", topic.id.to_string()),
+            ("name", topic.name.to_string()),
+            ("created", show_time_short(topic.created_at.get())),
+            ("durability", shown.durability.clone().unwrap_or_else(|| "unknown".to_owned())),
+            ("expiry", show_expiry(topic.message_expiry)),
+            ("max size", show_max_size(topic.max_topic_size)),
+            ("messages", measure::count(topic.messages_count)),
+            ("size", measure::bytes(topic.size)),
+        ]);
+        format!("{facts}\n\n{}", partitions_table(&shown.details.partitions))
+    })
+}
+
+/// The durability, or `None` when the server is a classic one, which has no such setting.
+async fn durability(client: &Client, path: &TopicPath) -> Outcome<Option<String>> {
+    match client.topic_settings(&path.stream, &path.topic).await {
+        Ok(settings) => Ok(settings.map(|settings| settings.durability.to_string())),
+        Err(CallError::Unsupported(_)) => Ok(None),
+        Err(error) if error.code() == Some(ErrorCode::Unauthorized) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The protocol replaces all settings, so those that were not given are read first.
+async fn update(client: &Client, output: Output, args: UpdateArgs) -> Outcome {
+    let path = &args.path;
+    let settings = args.settings;
+    if args.name.is_none() && settings.is_empty() {
+        return Err(Failure::usage("nothing to change")
+            .hint("give at least one of --name, --expiry, --max-size, --durability"));
+    }
+    let before = path.details(client).await?.topic;
+    let mut kept = TopicOptions::default()
+        .max_size(before.max_topic_size.get())
+        .compression(before.compression);
+    kept = match before.message_expiry {
+        MessageExpiry::NEVER => kept.expiry(Duration::MAX),
+        expiry => kept.expiry(Duration::from_micros(expiry.get())),
+    };
+    let name = args.name.unwrap_or_else(|| before.name.to_string());
+    client.update_topic(&path.stream, &path.topic, &name, settings.apply(kept)).await?;
+    output.done(&format!("{} updated", path.phrase()), &fact("updated", path))
+}
+
+impl Settings {
+    fn is_empty(self) -> bool {
+        self.durability.is_none() && self.expiry.is_none() && self.max_size.is_none()
+    }
+
+    fn apply(self, mut options: TopicOptions) -> TopicOptions {
+        match self.expiry {
+            None => {}
+            Some(Expiry::ServerDefault) => options.expiry = None,
+            Some(Expiry::Never) => options = options.expiry(Duration::MAX),
+            Some(Expiry::After(duration)) => options = options.expiry(duration),
+        }
+        match self.max_size {
+            None => {}
+            Some(MaxSize::ServerDefault) => options.max_size = None,
+            Some(MaxSize::Unlimited) => options = options.max_size(u64::MAX),
+            Some(MaxSize::Bytes(bytes)) => options = options.max_size(bytes),
+        }
+        match self.durability {
+            None => options,
+            Some(durability) => options.durability(durability.into()),
+        }
+    }
+}
+
+/// The topics of a stream.
+pub(crate) fn topics_table(topics: &[Topic]) -> String {
+    let columns = [
+        table::number("ID"),
+        table::text("NAME"),
+        table::number("PARTITIONS"),
+        table::number("MESSAGES"),
+        table::number("SIZE"),
+        table::text("EXPIRY"),
+        table::text("MAX SIZE"),
+        table::text("CREATED"),
+    ];
+    let rows = topics.iter().map(|topic| {
+        vec![
+            topic.id.to_string(),
+            topic.name.to_string(),
+            measure::count(u64::from(topic.partitions_count)),
+            measure::count(topic.messages_count),
+            measure::bytes(topic.size),
+            show_expiry(topic.message_expiry),
+            show_max_size(topic.max_topic_size),
+            show_time_short(topic.created_at.get()),
+        ]
+    });
+    table::columns(&columns, rows, "no topics")
+}
+
+fn partitions_table(partitions: &[Partition]) -> String {
+    let columns = [
+        table::number("PARTITION"),
+        table::number("MESSAGES"),
+        table::number("FIRST OFFSET"),
+        table::number("LAST OFFSET"),
+        table::number("SEGMENTS"),
+        table::number("SIZE"),
+    ];
+    let rows = partitions.iter().map(|partition| {
+        let extent = Extent::of(partition);
+        let (first, last) = match extent.last() {
+            Some(last) => (measure::count(extent.start), measure::count(last)),
+            None => ("-".to_owned(), "-".to_owned()),
+        };
+        vec![
+            partition.id.to_string(),
+            measure::count(partition.messages_count),
+            first,
+            last,
+            measure::count(u64::from(partition.segments_count)),
+            measure::bytes(partition.size),
+        ]
+    });
+    table::columns(&columns, rows, "no partitions")
+}
+
+/// The offsets of a partition: `start..end`, empty when they are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Offset of the oldest message.
+    pub(crate) start: u64,
+    /// Offset after the newest message.
+    pub(crate) end: u64,
+}
+
+impl Extent {
+    /// Offsets are gapless, so count and last offset give the first one.
+    pub(crate) fn of(partition: &Partition) -> Self {
+        let count = partition.messages_count;
+        // An empty partition says 0 for its last offset, like one with a single message.
+        let end = match (count, partition.current_offset.get()) {
+            (0, 0) => 0,
+            (_, last) => last.saturating_add(1),
+        };
+        Self { start: end.saturating_sub(count), end }
+    }
+
+    /// The offset of the newest message.
+    pub(crate) fn last(self) -> Option<u64> {
+        if self.start < self.end { Some(self.end - 1) } else { None }
+    }
+}
+
+fn show_expiry(expiry: MessageExpiry) -> String {
+    match expiry.limit() {
+        Some(micros) => measure::duration(Duration::from_micros(micros)),
+        None => expiry.to_string(),
+    }
+}
+
+fn show_max_size(size: MaxTopicSize) -> String {
+    size.limit().map_or_else(|| size.to_string(), measure::bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_shown_as_they_are_typed() {
+        assert_eq!(show_expiry(MessageExpiry::NEVER), "never");
+        assert_eq!(show_expiry(MessageExpiry::new(7 * 86_400_000_000)), "7days");
+        assert_eq!(show_expiry(MessageExpiry::new(1_000_000)), "1.00 s");
+        assert_eq!(show_max_size(MaxTopicSize::new(10 << 30)), "10.0 GiB");
+        assert_eq!(show_max_size(MaxTopicSize::UNLIMITED), "unlimited");
+    }
+}

@@ -1,0 +1,133 @@
+//! From a URL and the environment to a connection that is logged in.
+//!
+//! Credentials come from the URL, else from `GALGO_USERNAME` and `GALGO_PASSWORD`, else, when the
+//! server is on this machine, those of `galgo server --dev` are tried.
+
+use std::net::IpAddr;
+
+use galgo::{Client, ClientBuilder, ConnectError, ConnectionString, Credentials, ReconnectPolicy};
+
+use crate::failure::{Failure, Outcome};
+use crate::output::Output;
+
+/// User of a server started with `--dev`.
+pub(crate) const DEV_USERNAME: &str = "galgo";
+/// Its password.
+pub(crate) const DEV_PASSWORD: &str = "galgo";
+
+const HOW_TO_GIVE_CREDENTIALS: &str = "give credentials in the URL, --server \
+    galgo://USER:PASSWORD@HOST:PORT, or set GALGO_USERNAME and GALGO_PASSWORD";
+
+/// The server a command talks to, and how it answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// Where the server is.
+    pub(crate) url: String,
+    /// The form of results.
+    pub(crate) output: Output,
+}
+
+/// Where the credentials came from, for the hint when they are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Url,
+    Environment,
+    DevDefault,
+    Nowhere,
+}
+
+impl Target {
+    /// Connects and logs in; the connection is opened again when it breaks.
+    pub(crate) async fn connect(&self) -> Outcome<Client> {
+        self.open(ReconnectPolicy::default().attempts(RECONNECT_ATTEMPTS)).await
+    }
+
+    /// Connects and logs in, for as long as this one connection holds.
+    pub(crate) async fn connect_once(&self) -> Outcome<Client> {
+        self.open(ReconnectPolicy::never()).await
+    }
+
+    async fn open(&self, reconnect: ReconnectPolicy) -> Outcome<Client> {
+        let url: ConnectionString = self.url.parse().map_err(|error| {
+            Failure::usage(format!("the server URL is not valid: {error}"))
+                .hint("it is written galgo://[USER:PASSWORD@]HOST[:PORT]")
+        })?;
+        let (credentials, source) = credentials(&url)?;
+        let mut builder: ClientBuilder = url.into_builder().reconnect(reconnect);
+        if let Some(credentials) = credentials {
+            builder = builder.credentials(credentials);
+        }
+        builder.connect().await.map_err(|error| failure(&error, source))
+    }
+}
+
+/// A command is not worth a longer wait than a few seconds.
+const RECONNECT_ATTEMPTS: u32 = 5;
+
+/// The credentials to use; `None` leaves those of the URL.
+fn credentials(url: &ConnectionString) -> Outcome<(Option<Credentials>, Source)> {
+    if url.credentials().is_some() {
+        return Ok((None, Source::Url));
+    }
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    match (variable("GALGO_USERNAME"), variable("GALGO_PASSWORD")) {
+        (Some(username), Some(password)) => {
+            Ok((Some(Credentials::password(username, password)), Source::Environment))
+        }
+        (None, None) if is_loopback(url.host()) => {
+            Ok((Some(Credentials::password(DEV_USERNAME, DEV_PASSWORD)), Source::DevDefault))
+        }
+        (None, None) => Ok((None, Source::Nowhere)),
+        _ => Err(Failure::usage("only one of GALGO_USERNAME and GALGO_PASSWORD is set")
+            .hint("set both, or neither and give credentials in the URL")),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn failure(error: &ConnectError, source: Source) -> Failure {
+    let failure = Failure::connect(error);
+    if !matches!(error, ConnectError::Login(_)) {
+        return failure;
+    }
+    match source {
+        Source::DevDefault => failure.hint(format!(
+            "no credentials were given, so those of `galgo server --dev` were tried; \
+             {HOW_TO_GIVE_CREDENTIALS}"
+        )),
+        Source::Url => failure.hint("the credentials are those of the server URL"),
+        Source::Environment => {
+            failure.hint("the credentials are those of GALGO_USERNAME and GALGO_PASSWORD")
+        }
+        Source::Nowhere => failure.hint(HOW_TO_GIVE_CREDENTIALS),
+    }
+}
+
+/// The hint when the server wants a login and nothing to log in with was given.
+pub(crate) fn credentials_hint() -> &'static str {
+    HOW_TO_GIVE_CREDENTIALS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dev_credentials_are_only_tried_on_this_machine() {
+        for (host, expected) in [
+            ("127.0.0.1", true),
+            ("127.8.9.1", true),
+            ("localhost", true),
+            ("::1", true),
+            ("[::1]", true),
+            ("10.0.0.1", false),
+            ("localhost.example.com", false),
+            ("", false),
+        ] {
+            assert_eq!(is_loopback(host), expected, "{host}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What a command says when it cannot do what it was asked, and the exit code that goes with it.
+//!
+//! A failure names what happened, to what, and what to do next. Scripts read the exit code (or the
+//! JSON object with `--output json`); people read the sentence.
+
+mod sdk;
+
+use std::fmt;
+use std::io;
+
+use serde_json::{Map, Value, json};
+
+/// Who has to act, as an exit code. The numbers are part of the tool's interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A file or the terminal could not be read or written, or the tool itself is at fault.
+    Io = 1,
+    /// The command line asks for something that makes no sense.
+    Usage = 2,
+    /// No server answered, or the connection broke.
+    Connection = 3,
+    /// The server answered, and said no.
+    Refused = 4,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Io => "io",
+            Self::Usage => "usage",
+            Self::Connection => "connection",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// The end of a command that did not succeed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    kind: Kind,
+    what: String,
+    hint: Option<String>,
+    server_code: Option<(u32, String)>,
+    facts: Map<String, Value>,
+    quiet: bool,
+}
+
+/// What every command returns.
+pub(crate) type Outcome<T = ()> = Result<T, Failure>;
+
+impl Failure {
+    fn new(kind: Kind, what: String) -> Self {
+        Self { kind, what, hint: None, server_code: None, facts: Map::new(), quiet: false }
+    }
+
+    /// The command line asks for something that makes no sense.
+    pub(crate) fn usage(what: impl fmt::Display) -> Self {
+        Self::new(Kind::Usage, what.to_string())
+    }
+
+    /// Something on this machine failed.
+    pub(crate) fn io(what: impl fmt::Display) -> Self {
+        Self::new(Kind::Io, what.to_string())
+    }
+
+    /// No server could be reached or the connection broke.
+    pub(crate) fn connection(what: impl fmt::Display) -> Self {
+        Self::new(Kind::Connection, what.to_string())
+    }
+
+    /// The server said no, with this code.
+    pub(crate) fn refused(what: impl fmt::Display, code: u32, name: &str) -> Self {
+        let mut failure = Self::new(Kind::Refused, what.to_string());
+        failure.server_code = Some((code, name.to_owned()));
+        failure
+    }
+
+    /// The server may not use the data directory it was given.
+    pub(crate) fn data_dir_refused(what: impl fmt::Display) -> Self {
+        Self::new(Kind::Refused, what.to_string())
+    }
+
+    /// Something the command names does not exist on the server.
+    pub(crate) fn missing(what: impl fmt::Display) -> Self {
+        Self::new(Kind::Refused, format!("{what} does not exist"))
+    }
+
+    /// The reader of our output went away: nothing is left to say, and nothing is wrong.
+    pub(crate) fn closed_pipe() -> Self {
+        let mut failure = Self::new(Kind::Io, "the reader of the output went away".to_owned());
+        failure.quiet = true;
+        failure
+    }
+
+    /// An error while writing the output; a closed pipe is a normal end.
+    pub(crate) fn output(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::closed_pipe();
+        }
+        Self::io(format!("cannot write the output: {error}"))
+    }
+
+    /// Adds what to do next.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Puts what was being done in front of what happened.
+    pub(crate) fn while_doing(mut self, doing: impl fmt::Display) -> Self {
+        self.what = format!("{doing}: {}", self.what);
+        self
+    }
+
+    /// Adds a sentence after what happened.
+    pub(crate) fn and(mut self, more: impl fmt::Display) -> Self {
+        self.what = format!("{}; {more}", self.what);
+        self
+    }
+
+    /// Adds a number or text for the JSON form.
+    pub(crate) fn fact(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.facts.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Whether there is nothing to report: the command ended because its reader did.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// The exit code of the process.
+    pub(crate) fn exit_code(&self) -> u8 {
+        if self.quiet { 0 } else { self.kind as u8 }
+    }
+
+    /// The failure as a JSON object.
+    pub(crate) fn to_json(&self) -> Value {
+        let mut error = Map::new();
+        error.insert("kind".to_owned(), json!(self.kind.name()));
+        error.insert("exit_code".to_owned(), json!(self.exit_code()));
+        error.insert("message".to_owned(), json!(self.what));
+        if let Some(hint) = &self.hint {
+            error.insert("hint".to_owned(), json!(hint));
+        }
+        if let Some((code, name)) = &self.server_code {
+            error.insert("server_code".to_owned(), json!(code));
+            error.insert("server_error".to_owned(), json!(name));
+        }
+        error.extend(self.facts.clone());
+        json!({ "error": error })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.what)?;
+        if let Some(hint) = &self.hint {
+            write!(f, "\n  {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::io(format!("{error:#}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_ends_with_the_next_step() {
+        let failure =
+            Failure::refused("stream `a` does not exist", 1009, "StreamIdNotFound").hint("try b");
+        assert_eq!(failure.to_string(), "error: stream `a` does not exist\n  try b");
+        assert_eq!(failure.exit_code(), 4);
+    }
+
+    #[test]
+    fn json_carries_the_facts() {
+        let failure = Failure::connection("gone").fact("acknowledged", 7);
+        let value = failure.to_json();
+        assert_eq!(value["error"]["acknowledged"], 7);
+        assert_eq!(value["error"]["kind"], "connection");
+        assert_eq!(value["error"]["exit_code"], 3);
+    }
+
+    #[test]
+    fn closed_pipe_is_a_clean_end() {
+        let failure = Failure::output(&io::Error::from(io::ErrorKind::BrokenPipe));
+        assert!(failure.is_quiet());
+        assert_eq!(failure.exit_code(), 0);
+    }
+}

@@ -1,0 +1,57 @@
+//! The errors of the SDK, sorted by who has to act.
+
+use galgo::{CallError, ConnectError, ErrorCode, ProduceError, SendError, ServerError};
+
+use crate::connect::credentials_hint;
+use crate::failure::{Failure, Kind};
+
+impl Failure {
+    /// The server refused.
+    pub(crate) fn server(error: &ServerError) -> Self {
+        let name = error.code().map_or("", ErrorCode::name);
+        let failure = Self::refused(error, error.number(), name);
+        if error.is(ErrorCode::Unauthenticated) {
+            return failure.hint(credentials_hint());
+        }
+        failure
+    }
+
+    /// There is no connection.
+    pub(crate) fn connect(error: &ConnectError) -> Self {
+        match error {
+            ConnectError::ConnectionString(_) | ConnectError::Credentials(_) => Self::usage(error),
+            ConnectError::Login(refusal) => Self::server(refusal),
+            _ => Self::connection(error),
+        }
+    }
+
+    /// A batch was not acknowledged.
+    pub(crate) fn send(error: &SendError) -> Self {
+        match error {
+            SendError::Server(refusal) => Self::server(refusal),
+            SendError::Invalid(_) => Self::usage(error),
+            _ => Self::connection(error),
+        }
+    }
+
+    /// A message was not taken or not acknowledged.
+    pub(crate) fn produce(error: &ProduceError) -> Self {
+        match error {
+            ProduceError::Invalid(_) => Self::usage(error),
+            ProduceError::Lookup(error) => Self::from(error.clone()),
+            ProduceError::Failed(error) => Self::send(error),
+            _ => Self::io(error),
+        }
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        match &error {
+            CallError::Server(refusal) => Self::server(refusal),
+            CallError::Invalid(_) => Self::usage(&error),
+            CallError::Unsupported(_) => Self::new(Kind::Refused, error.to_string()),
+            _ => Self::connection(&error),
+        }
+    }
+}

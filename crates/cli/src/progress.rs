@@ -1,0 +1,50 @@
+//! The moving line of a long command, on a terminal only.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::output::Format;
+
+/// How often the line is redrawn; more would cost the work it reports on.
+const REDRAWS_PER_SECOND: u8 = 5;
+
+const BAR: &str = "{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {msg}  eta {eta}";
+const SPINNER: &str = "{spinner} {bytes}  {bytes_per_sec}  {msg}";
+
+/// A line that shows how far a transfer is.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    /// Starts a line for `bytes_total` bytes, or for an unknown number.
+    pub(crate) fn start(format: Format, bytes_total: Option<u64>) -> Self {
+        if format != Format::Table || !std::io::stderr().is_terminal() {
+            return Self { bar: ProgressBar::hidden() };
+        }
+        let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND);
+        let bar = ProgressBar::with_draw_target(bytes_total, target);
+        let template = if bytes_total.is_some() { BAR } else { SPINNER };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.enable_steady_tick(Duration::from_millis(250));
+        Self { bar }
+    }
+
+    /// Moves the line on.
+    pub(crate) fn advance(&self, bytes: u64, message: impl FnOnce() -> String) {
+        self.bar.inc(bytes);
+        if !self.bar.is_hidden() {
+            self.bar.set_message(message());
+        }
+    }
+
+    /// Removes the line.
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,8 @@
+//! The parts of `galgo send`: lines in, batches out, acknowledgements counted.
+
+pub(crate) mod feed;
+pub(crate) mod headers;
+pub(crate) mod key;
+pub(crate) mod ledger;
+pub(crate) mod line;
+pub(crate) mod report;

@@ -1,0 +1,231 @@
+//! Moves lines from the input to the producer, and learns what became of them.
+//!
+//! INV-BOUND: a few blocks wait between the reading thread and the producer, and the producer's
+//! buffer bounds what waits behind it; the file is never in memory as a whole.
+
+use std::io::Read;
+
+use galgo::{ProduceError, Producer};
+use tokio::sync::mpsc;
+
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::output::measure;
+use crate::progress::Progress;
+use crate::send::headers::Headers;
+use crate::send::key::KeyField;
+use crate::send::ledger::{self, AckLog, Entry, LineSet, Tally};
+use crate::send::line::{Block, Line, LineError, Lines};
+use crate::send::report::{Report, Watch};
+
+/// Blocks read ahead of the producer.
+const BLOCKS_AHEAD: usize = 4;
+
+/// Lines that may be under way; the producer's buffer fills long before with lines of usual size.
+const ENTRIES_MAX: usize = 1 << 16;
+
+/// Everything a send needs but its producer.
+pub(crate) struct Plan {
+    /// Where the lines come from.
+    pub(crate) lines: Lines<Box<dyn Read + Send>>,
+    /// How a line's key is found, when it has one of its own.
+    pub(crate) key: Option<KeyField>,
+    /// Headers of every message.
+    pub(crate) headers: Headers,
+    /// Lines that are not to be sent again.
+    pub(crate) done: LineSet,
+    /// Where acknowledged lines are noted.
+    pub(crate) log: Option<AckLog>,
+    /// The moving line.
+    pub(crate) progress: Progress,
+}
+
+/// Why a send did not get to the end of its input.
+#[derive(Debug)]
+pub(crate) struct Unfinished {
+    cause: Cause,
+    acknowledged: u64,
+    first_unacknowledged: u64,
+}
+
+#[derive(Debug)]
+enum Cause {
+    Interrupted,
+    Input(LineError),
+    Produce(ProduceError),
+    AckLog(std::io::Error),
+    Internal(Failure),
+}
+
+/// Sends every line.
+///
+/// # Errors
+/// [`Unfinished`] says how many lines were acknowledged and which is the first that was not.
+pub(crate) async fn run(producer: Producer, plan: Plan) -> Result<Report, Unfinished> {
+    let mut interrupt = Interrupt::watch().map_err(Unfinished::before_the_start)?;
+    let watch = Watch::start();
+    let (entries, settled) = mpsc::channel(ENTRIES_MAX);
+    let ledger = tokio::spawn(ledger::settle(settled, plan.log));
+    let mut blocks = read_ahead(plan.lines);
+    let mut feed = Feed {
+        producer: &producer,
+        entries,
+        key: plan.key,
+        headers: plan.headers,
+        done: plan.done,
+        report: Report::default(),
+        next_line: 1,
+    };
+    let mut stopped = None;
+    loop {
+        let block = tokio::select! {
+            block = blocks.recv() => block,
+            () = interrupt.wait() => Some(Err(Cause::Interrupted)),
+        };
+        let fed = match block {
+            None => break,
+            Some(Err(cause)) => Err(cause),
+            Some(Ok(block)) => {
+                let consumed = block.consumed;
+                // A signal must also be heard while the producer has no room.
+                let fed = tokio::select! {
+                    fed = feed.block(block) => fed,
+                    () = interrupt.wait() => Err(Cause::Interrupted),
+                };
+                plan.progress.advance(consumed, || acknowledged_so_far(&producer));
+                fed
+            }
+        };
+        if let Err(cause) = fed {
+            stopped = Some(cause);
+            break;
+        }
+    }
+    let Feed { report, next_line, .. } = feed;
+    // Settles what was accepted; each line's own receipt says how, so the sum is not needed. A
+    // second signal does not wait for a server that does not answer.
+    tokio::select! {
+        _ = producer.close() => {}
+        () = interrupt.wait() => {}
+    }
+    drop(producer);
+    let tally = ledger.await.unwrap_or_default();
+    plan.progress.finish();
+    conclude(stopped, &tally, next_line).map_or_else(|| Ok(report.timed(watch.elapsed())), Err)
+}
+
+fn acknowledged_so_far(producer: &Producer) -> String {
+    format!("{} acknowledged", measure::count(producer.acknowledged()))
+}
+
+/// Weighs what stopped the feed and what the ledger says; `None` when all went well.
+fn conclude(stopped: Option<Cause>, tally: &Tally, next_line: u64) -> Option<Unfinished> {
+    let failed = tally.cause.clone().map(Cause::Produce);
+    let log_error = tally.log_error.as_ref();
+    let log_failed = log_error.map(|error| Cause::AckLog(std::io::Error::from(error.kind())));
+    // The server's word weighs more than the consequence it had for the feed.
+    let cause = failed.or(log_failed).or(stopped)?;
+    Some(Unfinished {
+        cause,
+        acknowledged: tally.acknowledged,
+        first_unacknowledged: tally.first_failed.unwrap_or(next_line).min(next_line),
+    })
+}
+
+struct Feed<'a> {
+    producer: &'a Producer,
+    entries: mpsc::Sender<Entry>,
+    key: Option<KeyField>,
+    headers: Headers,
+    done: LineSet,
+    report: Report,
+    /// The first line that was not given to the producer.
+    next_line: u64,
+}
+
+impl Feed<'_> {
+    async fn block(&mut self, block: Block) -> Result<(), Cause> {
+        self.report.skipped_empty += block.empty;
+        for line in block.lines {
+            let number = line.number;
+            if self.done.contains(number) {
+                self.report.skipped_acknowledged += 1;
+            } else {
+                self.line(line).await?;
+            }
+            self.next_line = number + 1;
+        }
+        Ok(())
+    }
+
+    async fn line(&mut self, line: Line) -> Result<(), Cause> {
+        let bytes = line.bytes.len() as u64;
+        let receipt = match &self.key {
+            None => {
+                let message = self.headers.message(line.bytes).map_err(Cause::Internal)?;
+                self.producer.send_with_receipt(message).await
+            }
+            Some(field) => {
+                let key = field.key_of(&line.bytes);
+                self.report.without_key += u64::from(!key.found);
+                let key = key.bytes.to_vec();
+                let message = self.headers.message(line.bytes).map_err(Cause::Internal)?;
+                self.producer.send_keyed_with_receipt(key, message).await
+            }
+        };
+        let receipt = receipt.map_err(Cause::Produce)?;
+        self.report.messages += 1;
+        self.report.bytes += bytes;
+        let entry = Entry { number: line.number, receipt };
+        // The ledger only goes away when it cannot write its log, which it reports itself.
+        self.entries.send(entry).await.map_err(|_| Cause::AckLog(std::io::ErrorKind::Other.into()))
+    }
+}
+
+/// Reads on a thread of its own, since files and pipes block.
+fn read_ahead(mut lines: Lines<Box<dyn Read + Send>>) -> mpsc::Receiver<Result<Block, Cause>> {
+    let (sender, blocks) = mpsc::channel(BLOCKS_AHEAD);
+    std::thread::spawn(move || {
+        loop {
+            let block = match lines.next_block() {
+                Ok(Some(block)) => Ok(block),
+                Ok(None) => return,
+                Err(error) => Err(Cause::Input(error)),
+            };
+            let last = block.is_err();
+            if sender.blocking_send(block).is_err() || last {
+                return;
+            }
+        }
+    });
+    blocks
+}
+
+impl Unfinished {
+    fn before_the_start(failure: Failure) -> Self {
+        Self { cause: Cause::Internal(failure), acknowledged: 0, first_unacknowledged: 1 }
+    }
+
+    /// The failure to report.
+    pub(crate) fn failure(self, doing: &str) -> Failure {
+        let failure = match self.cause {
+            Cause::Interrupted => Failure::io("interrupted"),
+            Cause::Input(error @ LineError::TooLong { .. }) => Failure::usage(error).hint(
+                "--whole sends a file as one message; a message has 64,000,000 bytes at most",
+            ),
+            Cause::Input(error) => Failure::io(error),
+            Cause::Produce(error) => Failure::produce(&error),
+            Cause::AckLog(error) => {
+                Failure::io(format!("cannot write the acknowledgement log: {error}"))
+            }
+            Cause::Internal(failure) => return failure,
+        };
+        let lines = measure::counted(self.acknowledged, "line");
+        let first = self.first_unacknowledged;
+        failure
+            .while_doing(doing)
+            .and(format!("{lines} acknowledged, line {first} is the first that was not"))
+            .fact("acknowledged", self.acknowledged)
+            .fact("first_unacknowledged_line", first)
+    }
+}

@@ -1,0 +1,236 @@
+//! Reads all partitions of a topic as one sequence.
+//!
+//! INV-MERGE: messages come in the order of their time; those of one partition in the order of
+//! their offsets, none left out. A replay ends at the messages that were the newest when it began,
+//! so that it ends on a busy topic too.
+
+mod lane;
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::num::NonZeroU64;
+use std::time::{Duration, Instant};
+
+use galgo::Client;
+
+use crate::command::topic::{Extent, TopicPath};
+use crate::failure::{Failure, Outcome};
+use crate::output::message::MessageWriter;
+use crate::tail::lane::{Lane, Start};
+use crate::value::time::From;
+
+/// Messages held ahead over all partitions, and the least that is asked of each.
+const READ_AHEAD: usize = 16_384;
+const READ_MIN: usize = 16;
+const READ_MAX: usize = 1_000;
+
+/// Pauses between two looks for new messages: short after one came, longer when none does.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+const PAUSE_MAX: Duration = Duration::from_millis(200);
+
+/// How often partitions that were added or emptied are noticed while following.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Which messages a replay shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Range {
+    /// The newest so many, over all partitions.
+    Newest(u64),
+    /// Those from a place on, or the first of them.
+    From {
+        /// The place.
+        from: From,
+        /// How many at most.
+        count: Option<NonZeroU64>,
+    },
+}
+
+/// Reads one topic.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    client: Client,
+    path: TopicPath,
+    lanes: Vec<Lane>,
+}
+
+impl Reader {
+    /// A reader of a topic.
+    pub(crate) fn new(client: Client, path: TopicPath) -> Self {
+        Self { client, path, lanes: Vec::new() }
+    }
+
+    /// Writes the messages of `range`; returns whether that was all that was asked for.
+    pub(crate) async fn replay(
+        &mut self,
+        range: Range,
+        writer: &mut MessageWriter,
+    ) -> Outcome<bool> {
+        let extents = self.extents().await?;
+        let Window { skip, count } = self.open_lanes(range, &extents);
+        let mut heads = BinaryHeap::new();
+        for index in 0..self.lanes.len() {
+            self.push_head(&mut heads, index).await?;
+        }
+        let (mut seen, mut shown) = (0, 0);
+        while let Some(Reverse((_, index))) = heads.pop() {
+            if count.is_some_and(|count| shown >= count) {
+                break;
+            }
+            let Some(message) = self.lanes.get_mut(index).and_then(Lane::take) else { continue };
+            if seen >= skip {
+                writer.write(&message)?;
+                shown += 1;
+            }
+            seen += 1;
+            self.push_head(&mut heads, index).await?;
+        }
+        writer.flush()?;
+        Ok(matches!(range, Range::From { count: Some(_), .. }) && count.is_some_and(|n| shown >= n))
+    }
+
+    /// Writes messages as they come, without end.
+    pub(crate) async fn follow(&mut self, writer: &mut MessageWriter) -> Outcome {
+        let mut pause = PAUSE_MIN;
+        let mut refreshed = Instant::now();
+        for lane in &mut self.lanes {
+            lane.open_end();
+        }
+        loop {
+            let mut fresh = Vec::new();
+            let ask = self.ask();
+            for lane in &mut self.lanes {
+                lane.fill(&self.client, &self.path, ask).await?;
+                fresh.extend(std::iter::from_fn(|| lane.take()));
+            }
+            // Sorting keeps the order of equal times, so each partition stays in its order.
+            fresh.sort_by_key(|message| message.timestamp());
+            for message in &fresh {
+                writer.write(message)?;
+            }
+            if fresh.is_empty() {
+                if writer.reader_is_gone() {
+                    return Err(Failure::closed_pipe());
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            } else {
+                writer.flush()?;
+                pause = PAUSE_MIN;
+            }
+            if refreshed.elapsed() >= REFRESH_INTERVAL {
+                self.refresh().await?;
+                refreshed = Instant::now();
+            }
+        }
+    }
+
+    /// Looks again which partitions there are, and where they end.
+    async fn refresh(&mut self) -> Outcome {
+        let extents = self.extents().await?;
+        self.lanes.truncate(extents.len());
+        for (lane, extent) in self.lanes.iter_mut().zip(&extents) {
+            lane.rewind_if_emptied(*extent);
+        }
+        for (partition, extent) in (0..).zip(&extents).skip(self.lanes.len()) {
+            let mut lane = Lane::new(partition, Start::Offset(extent.start), extent.end);
+            lane.open_end();
+            self.lanes.push(lane);
+        }
+        Ok(())
+    }
+
+    async fn extents(&self) -> Outcome<Vec<Extent>> {
+        let details = self.path.details(&self.client).await?;
+        Ok(details.partitions.iter().map(Extent::of).collect())
+    }
+
+    fn open_lanes(&mut self, range: Range, extents: &[Extent]) -> Window {
+        let (plans, window) = plan(range, extents);
+        self.lanes = (0..)
+            .zip(plans.iter().zip(extents))
+            .map(|(partition, (start, extent))| Lane::new(partition, *start, extent.end))
+            .collect();
+        window
+    }
+
+    /// Puts the next message of a partition into the running, if there is one.
+    async fn push_head(&mut self, heads: &mut Heads, index: usize) -> Outcome {
+        let ask = self.ask();
+        let Some(lane) = self.lanes.get_mut(index) else { return Ok(()) };
+        lane.fill(&self.client, &self.path, ask).await?;
+        if let Some(time) = lane.next_time() {
+            heads.push(Reverse((time, index)));
+        }
+        Ok(())
+    }
+
+    /// Messages to ask of one partition at once.
+    fn ask(&self) -> u32 {
+        let share = READ_AHEAD / self.lanes.len().max(1);
+        u32::try_from(share.clamp(READ_MIN, READ_MAX)).unwrap_or(u32::MAX)
+    }
+}
+
+/// The partitions' next messages: the oldest first, the lower partition first among equals.
+type Heads = BinaryHeap<Reverse<(u64, usize)>>;
+
+/// Which part of the merged sequence is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Window {
+    skip: u64,
+    count: Option<u64>,
+}
+
+/// Where each partition begins, and which part of the merged sequence is shown.
+fn plan(range: Range, extents: &[Extent]) -> (Vec<Start>, Window) {
+    match range {
+        Range::Newest(count) => {
+            // The newest of all are among the newest of each; what is too many comes first.
+            let kept = |extent: &Extent| count.min(extent.end - extent.start);
+            let total: u64 = extents.iter().map(kept).sum();
+            let starts = extents.iter().map(|extent| Start::Offset(extent.end - kept(extent)));
+            (starts.collect(), Window { skip: total.saturating_sub(count), count: None })
+        }
+        Range::From { from, count } => {
+            let start = |extent: &Extent| match from {
+                From::Start => Start::Offset(extent.start),
+                From::End => Start::Offset(extent.end),
+                From::Time(time) => Start::Time(time),
+            };
+            let window = Window { skip: 0, count: count.map(NonZeroU64::get) };
+            (extents.iter().map(start).collect(), window)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_are_taken_from_each_partition_and_the_surplus_is_skipped() {
+        let extents = [
+            Extent { start: 0, end: 100 },
+            Extent { start: 7, end: 10 },
+            Extent { start: 0, end: 0 },
+        ];
+        let (starts, window) = plan(Range::Newest(10), &extents);
+        assert_eq!(starts, [Start::Offset(90), Start::Offset(7), Start::Offset(0)]);
+        assert_eq!(window, Window { skip: 3, count: None });
+    }
+
+    #[test]
+    fn a_place_to_begin_is_kept_and_the_count_limits() {
+        let extents = [Extent { start: 5, end: 9 }];
+        let count = NonZeroU64::new(2);
+        for (from, start) in [
+            (From::Start, Start::Offset(5)),
+            (From::End, Start::Offset(9)),
+            (From::Time(77), Start::Time(77)),
+        ] {
+            let (starts, window) = plan(Range::From { from, count }, &extents);
+            assert_eq!(starts, [start]);
+            assert_eq!(window, Window { skip: 0, count: Some(2) });
+        }
+    }
+}

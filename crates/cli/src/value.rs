@@ -1,0 +1,6 @@
+//! Values as people type them: durations, sizes, times, headers.
+
+pub(crate) mod duration;
+pub(crate) mod header;
+pub(crate) mod size;
+pub(crate) mod time;

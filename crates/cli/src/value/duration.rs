@@ -1,0 +1,72 @@
+//! Durations: `30s`, `7days`, `1h 30m`, and the words `never` and `default`.
+
+use std::time::Duration;
+
+/// Longest duration a topic may be given; more is a typing mistake, and `never` says it better.
+const EXPIRY_MAX: Duration = Duration::from_secs(1000 * 365 * 24 * 3600);
+
+/// How long the messages of a topic are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expiry {
+    /// What the server's configuration says.
+    ServerDefault,
+    /// For ever.
+    Never,
+    /// This long.
+    After(Duration),
+}
+
+/// Parses `30s`, `7days`, `never` or `default`.
+pub(crate) fn parse_expiry(text: &str) -> Result<Expiry, String> {
+    match text.trim() {
+        "never" => return Ok(Expiry::Never),
+        "default" => return Ok(Expiry::ServerDefault),
+        _ => {}
+    }
+    let duration = parse_duration(text)
+        .map_err(|why| format!("{why}; or `never`, or `default` for the server's default"))?;
+    if duration.is_zero() {
+        return Err("an expiry of zero keeps nothing; write `never` or `default`".to_owned());
+    }
+    if duration > EXPIRY_MAX {
+        return Err("over 1,000 years; write `never`".to_owned());
+    }
+    Ok(Expiry::After(duration))
+}
+
+/// Parses `90s`, `1h 30m`, `7days`.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text.trim())
+        .map_err(|error| format!("{error}; a duration is written like 30s, 10m, 1h 30m or 7days"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn good_durations() {
+        for (text, seconds) in
+            [("30s", 30), ("10m", 600), ("1h 30m", 5400), ("7days", 604_800), (" 1d ", 86_400)]
+        {
+            assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+    }
+
+    #[test]
+    fn bad_durations_say_how_to_write_one() {
+        for text in ["", "10", "10 parsecs", "-5s", "s"] {
+            let why = parse_duration(text).unwrap_err();
+            assert!(why.contains("30s"), "{text}: {why}");
+        }
+    }
+
+    #[test]
+    fn expiry_words() {
+        assert_eq!(parse_expiry("never"), Ok(Expiry::Never));
+        assert_eq!(parse_expiry("default"), Ok(Expiry::ServerDefault));
+        assert_eq!(parse_expiry("1s"), Ok(Expiry::After(Duration::from_secs(1))));
+        assert!(parse_expiry("0s").is_err());
+        assert!(parse_expiry("2000years").is_err());
+    }
+}

@@ -1,0 +1,26 @@
+//! `galgo bench compare`, as short as it can be.
+
+use crate::harness::{galgo, run};
+
+#[test]
+fn a_comparison_prints_ratios_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = galgo();
+    command.args(["--output", "json", "bench", "compare", "--seconds", "0.1", "--rounds", "1"]);
+    command.args(["--only", "1 producer", "--dir"]).arg(dir.path());
+    let report = run(command).ok().json();
+    let rows = report["comparisons"].as_array().unwrap();
+    assert_eq!(rows.len(), 1);
+    assert!(rows[0]["ratio"].as_f64().unwrap() > 0.0);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn reads_are_compared_with_sendfile() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = galgo();
+    command.args(["bench", "compare", "--seconds", "0.1", "--rounds", "1", "--only", "read"]);
+    command.arg("--dir").arg(dir.path());
+    let report = run(command).ok();
+    assert!(report.out.contains("read 1 MB, 2 consumers / bare sendfile"), "{}", report.out);
+}

@@ -1,0 +1,121 @@
+//! Exit codes and error messages: what happened, to what, what to do next.
+
+use std::net::TcpListener;
+
+use crate::harness::{Server, galgo, run};
+
+fn nobody_listens_here() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("galgo://{}", listener.local_addr().unwrap())
+}
+
+#[test]
+fn a_usage_error_is_2() {
+    for line in ["frobnicate", "stream", "poll s t", "ping --output xml", "--server http://x ping"]
+    {
+        let mut command = galgo();
+        command.args(line.split(' '));
+        run(command).fails(2);
+    }
+}
+
+#[test]
+fn no_server_is_3_and_says_where_it_looked() {
+    let url = nobody_listens_here();
+    let mut command = galgo();
+    command.args(["ping", "--server", &url]);
+    let failed = run(command).fails(3);
+    assert!(failed.err.contains(url.trim_start_matches("galgo://")), "{}", failed.err);
+    let mut command = galgo();
+    command.args(["ping", "--output", "json", "--server", &url]);
+    let failed = run(command).fails(3);
+    assert_eq!(failed.error()["kind"], "connection");
+    assert_eq!(failed.out, "");
+}
+
+#[test]
+fn a_refusal_is_4_and_carries_the_code() {
+    let server = Server::start();
+    for line in [
+        "stream get nowhere",
+        "stream delete nowhere --yes",
+        "topic list nowhere",
+        "topic get nowhere t",
+        "topic create nowhere t",
+        "poll nowhere t --partition 0",
+        "tail nowhere t",
+        "partition create nowhere t 1",
+    ] {
+        let refused = server.run(line).fails(4);
+        assert!(refused.err.contains("nowhere"), "{line}: {}", refused.err);
+    }
+    server.ok("stream create s");
+    let refused = server.run("--output json stream create s").fails(4);
+    assert_eq!(refused.error()["server_code"], 1012);
+    assert_eq!(refused.error()["exit_code"], 4);
+}
+
+#[test]
+fn a_name_that_cannot_be_one_is_refused() {
+    let server = Server::start();
+    let long = "x".repeat(256);
+    server.run(&format!("stream create {long}")).fails(2);
+    let mut command = server.command("stream create");
+    command.arg("");
+    run(command).fails(2);
+}
+
+#[test]
+fn refused_credentials_say_how_to_give_others() {
+    let server = Server::start();
+    let mut command = server.command("stats");
+    command.env("GALGO_SERVER", format!("galgo://ann:wrong@{}", server.address()));
+    let refused = run(command).fails(4);
+    assert!(refused.err.contains("server URL"), "{}", refused.err);
+    assert!(!refused.err.contains("wrong"), "{}", refused.err);
+
+    let mut command = server.command("stats");
+    command.env("GALGO_USERNAME", "ann").env("GALGO_PASSWORD", "wrong");
+    let refused = run(command).fails(4);
+    assert!(refused.err.contains("GALGO_PASSWORD"), "{}", refused.err);
+
+    let mut command = server.command("stats");
+    command.env("GALGO_USERNAME", "galgo").env("GALGO_PASSWORD", "galgo");
+    run(command).ok();
+
+    let mut command = server.command("stats");
+    command.env("GALGO_USERNAME", "galgo");
+    run(command).fails(2);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_1() {
+    let server = Server::with_topic(1);
+    let failed = server.run("send s t /nowhere/at/all").fails(1);
+    assert!(failed.err.contains("/nowhere/at/all"), "{}", failed.err);
+    server.run("send s t /").fails(2);
+}
+
+#[test]
+fn the_hint_for_dev_credentials_names_the_ways_to_give_others() {
+    // Something that is not a Galgo server, on loopback.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("galgo://{}", listener.local_addr().unwrap());
+    let answer = std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        // Refuses every request with InvalidCredentials.
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut buffer = [0; 1024];
+        while socket.read(&mut buffer).is_ok_and(|read| read > 0) {
+            if socket.write_all(&[42, 0, 0, 0, 0, 0, 0, 0]).is_err() {
+                break;
+            }
+        }
+    });
+    let mut command = galgo();
+    command.args(["stats", "--server", &url]);
+    let refused = run(command).fails(4);
+    assert!(refused.err.contains("GALGO_USERNAME"), "{}", refused.err);
+    assert!(refused.err.contains("galgo://USER:PASSWORD@"), "{}", refused.err);
+    answer.join().unwrap();
+}

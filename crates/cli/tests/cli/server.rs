@@ -1,0 +1,40 @@
+//! `galgo server` as the tool starts it.
+
+use crate::harness::{Server, galgo, run};
+
+#[test]
+fn the_printed_configuration_is_one_the_server_takes() {
+    let mut command = galgo();
+    command.args(["server", "--print-config"]);
+    let printed = run(command).ok().out;
+    let table: toml::Table = printed.parse().unwrap();
+    assert_eq!(table["tcp"]["address"].as_str(), Some("127.0.0.1:8090"));
+}
+
+#[test]
+fn a_taken_port_is_3_and_a_taken_directory_is_4() {
+    let server = Server::start();
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = galgo();
+    command.args(["server", "--dev", "--tcp", server.address(), "--data-dir"]).arg(dir.path());
+    let refused = run(command).fails(3);
+    assert!(refused.err.contains(server.address()), "{}", refused.err);
+
+    let mut command = galgo();
+    command.args(["server", "--dev", "--tcp", "127.0.0.1:0", "--data-dir"]);
+    command.arg(server.data_dir());
+    let refused = run(command).fails(4);
+    assert!(refused.err.contains("in use"), "{}", refused.err);
+    server.ok("ping");
+}
+
+#[test]
+fn a_configuration_that_makes_no_sense_is_2() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("galgo.toml");
+    std::fs::write(&file, "[tcp]\nadress = \"127.0.0.1:0\"\n").unwrap();
+    let mut command = galgo();
+    command.args(["server", "--config"]).arg(&file).current_dir(dir.path());
+    let refused = run(command).fails(2);
+    assert!(refused.err.contains("address"), "{}", refused.err);
+}
