@@ -1,25 +1,244 @@
-//! Brings a server up, in the order that makes a failed start leave nothing behind.
+//! Brings a server up, in an order that makes a failed start leave nothing half done.
+//!
+//! The data directory comes before the listeners: two servers started by the same command differ in
+//! nothing, and the second is to be told who has the directory rather than that its port is taken.
 
-use crate::config::Environment;
-use crate::{ServerError, ServerOptions};
+mod open;
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use galgo_broker::{Broker, Endpoints};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use crate::config::{self, Config, Environment, Loaded, RootUser, RootUserSource};
+use crate::transport::tcp::Listener;
+use crate::transport::{Budget, ConnectionLimits, Hub};
+use crate::{ServerError, ServerOptions, process_limits, runtime_file, telemetry};
+
+/// Least number of threads that move frames: with one, a long copy would hold up every connection.
+const WORKER_THREADS_MIN: usize = 2;
+
+/// Threads for work that blocks, per processor. Each may hold the memory of one password hash.
+const BLOCKING_THREADS_PER_CPU: usize = 4;
+
+/// Most threads for work that blocks.
+const BLOCKING_THREADS_MAX: usize = 64;
+
+/// How often the broker looks for what is due.
+const TICK: Duration = Duration::from_secs(1);
 
 /// A running server.
-pub struct Server;
+///
+/// Dropping it without [`Server::stop`] is like a crash: what was acknowledged is safe, clients get no
+/// word, and the next start has to recover.
+pub struct Server {
+    pub(crate) runtime: Runtime,
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) stopping: watch::Sender<bool>,
+    pub(crate) listeners: Vec<JoinHandle<usize>>,
+    pub(crate) ticker: JoinHandle<()>,
+    pub(crate) workers: Vec<thread::JoinHandle<()>>,
+    data_dir: PathBuf,
+    tcp_address: Option<SocketAddr>,
+}
 
 impl Server {
-    /// Starts a server.
+    /// Starts a server; on return it takes connections.
+    ///
+    /// Logging to standard error is set up unless the program logs already. A generated root password
+    /// is printed on standard output.
     ///
     /// # Errors
-    /// [`ServerError`] says what is in the way.
-    pub fn start(_options: ServerOptions, _environment: Environment) -> Result<Self, ServerError> {
-        Ok(Self)
+    /// [`ServerError`] says what is in the way. Nothing runs then, and nothing on disk was deleted.
+    pub fn start(options: ServerOptions, environment: Environment) -> Result<Self, ServerError> {
+        let loaded = config::load(&options, &environment)?;
+        let root = config::root_user(&environment, options.overrides.dev)?;
+        let refused_filter = telemetry::log::start(&loaded.config.log, &environment);
+        log_configuration(&loaded, refused_filter.as_deref());
+        let file_limit = process_limits::raise_open_files();
+        let runtime = build_runtime().map_err(ServerError::Threads)?;
+
+        let broker = open::open(&loaded.config, &root, file_limit)?;
+        Self::listen(runtime, Arc::clone(&broker), loaded.config, file_limit).inspect_err(|_| {
+            // The next start should find a directory that was closed in order.
+            if let Err(error) = broker.shutdown() {
+                tracing::error!(%error, "closing the data directory failed");
+            }
+        })
     }
 
-    /// Blocks until SIGTERM or SIGINT has stopped the server.
-    ///
-    /// # Errors
-    /// [`ServerError`] when the last sync failed.
-    pub fn run_until_signal(self) -> Result<(), ServerError> {
-        Ok(())
+    /// The address of the TCP listener, with the real port, or `None` when TCP is off.
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        self.tcp_address
     }
+
+    /// Where the server keeps its data.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// The line that tells people and scripts that the server takes connections, and where.
+    pub fn ready_line(&self) -> String {
+        let tcp = self.tcp_address.map_or_else(|| "off".to_owned(), |address| address.to_string());
+        let (version, data) = (env!("CARGO_PKG_VERSION"), self.data_dir.display());
+        format!("galgo {version} is ready: tcp {tcp}, data in {data}")
+    }
+
+    fn listen(
+        runtime: Runtime,
+        broker: Arc<Broker>,
+        config: Config,
+        file_limit: u64,
+    ) -> Result<Self, ServerError> {
+        let data_dir = config.general.data_dir.clone();
+        runtime_file::remove(&data_dir)?;
+        let tcp = {
+            let _on_runtime = runtime.enter();
+            config.tcp.enabled.then(|| Listener::bind(&config.tcp)).transpose()?
+        };
+        let tcp_address = tcp.as_ref().map(Listener::address);
+        if tcp.is_none() {
+            tracing::warn!("no listener is enabled: nobody can reach this server");
+        }
+        broker.set_endpoints(endpoints(&config, tcp_address));
+        runtime_file::write(&data_dir, &effective(&config, tcp_address))?;
+
+        let workers = start_workers(&broker)?;
+        let (stopping, stopped) = watch::channel(false);
+        let hub = Arc::new(Hub {
+            broker: Arc::clone(&broker),
+            budget: Budget::new(config.limits.in_flight_bytes.0),
+            limits: connection_limits(&config),
+            stopping: stopped,
+        });
+        let connections_max = config::connections_for(&config, file_limit);
+        if connections_max < config.limits.connections {
+            tracing::warn!(
+                connections = connections_max,
+                configured = config.limits.connections,
+                open_files = file_limit,
+                "the process's file limit allows fewer connections than configured"
+            );
+        }
+        let patience = config.limits.stop_timeout.0;
+        let listeners = tcp
+            .map(|listener| runtime.spawn(listener.serve(hub, connections_max, patience)))
+            .into_iter()
+            .collect();
+        let ticker = runtime.spawn(tick(Arc::clone(&broker)));
+        tracing::info!(tcp = ?tcp_address, data_dir = %data_dir.display(), "server ready");
+        Ok(Self { runtime, broker, stopping, listeners, ticker, workers, data_dir, tcp_address })
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("tcp_address", &self.tcp_address)
+            .field("data_dir", &self.data_dir)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tells the operator of a generated password; it is in no log and can't be asked for again.
+fn show_generated(root: &RootUser) {
+    if root.source == RootUserSource::Generated {
+        let line = format!(
+            "root user created: username {}, password {} (shown once, keep it)",
+            root.username,
+            root.password.as_str()
+        );
+        // Nobody may be reading; there is no better place to say it.
+        let _ = writeln!(std::io::stdout(), "{line}");
+    }
+}
+
+fn log_configuration(loaded: &Loaded, refused_filter: Option<&str>) {
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "server starting");
+    if let Some(file) = &loaded.file {
+        tracing::info!(file = %file.display(), "configuration file read");
+    }
+    for (key, origin) in loaded.origins.iter() {
+        tracing::debug!(key, %origin, "setting changed");
+    }
+    if let Some(filter) = refused_filter {
+        tracing::warn!(filter, "log filter not understood: logging at info");
+    }
+    for (name, nearest) in &loaded.unknown_variables {
+        match nearest {
+            Some(nearest) => {
+                tracing::warn!(name, "unknown environment variable ignored; did you mean {nearest}?");
+            }
+            None => tracing::warn!(name, "unknown environment variable ignored"),
+        }
+    }
+}
+
+fn build_runtime() -> std::io::Result<Runtime> {
+    let cpus = thread::available_parallelism().map_or(1, usize::from);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cpus.max(WORKER_THREADS_MIN))
+        .max_blocking_threads((cpus * BLOCKING_THREADS_PER_CPU).clamp(8, BLOCKING_THREADS_MAX))
+        .thread_name("galgo-net")
+        .enable_all()
+        .build()
+}
+
+fn start_workers(broker: &Arc<Broker>) -> Result<Vec<thread::JoinHandle<()>>, ServerError> {
+    let start = |worker: galgo_broker::Worker| {
+        thread::Builder::new().name(worker.name().to_owned()).spawn(move || worker.run())
+    };
+    let workers: Result<Vec<_>, _> = broker.workers().into_iter().map(start).collect();
+    workers.map_err(|error| {
+        broker.stop();
+        ServerError::Threads(error)
+    })
+}
+
+async fn tick(broker: Arc<Broker>) {
+    let mut due = tokio::time::interval(TICK);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        due.tick().await;
+        let broker = Arc::clone(&broker);
+        if tokio::task::spawn_blocking(move || broker.tick()).await.is_err() {
+            tracing::error!("upkeep failed; the reason is in the log above");
+        }
+    }
+}
+
+fn connection_limits(config: &Config) -> ConnectionLimits {
+    let limits = &config.limits;
+    ConnectionLimits {
+        send_bytes_max: u32::try_from(limits.request_bytes.0).unwrap_or(u32::MAX),
+        pipeline_max: limits.pipeline as usize,
+        frame_timeout: limits.frame_timeout.0,
+        write_timeout: limits.write_timeout.0,
+        login_timeout: limits.login_timeout.0,
+    }
+}
+
+fn endpoints(config: &Config, tcp: Option<SocketAddr>) -> Endpoints {
+    Endpoints {
+        ip: config.tcp.address.ip().to_string(),
+        tcp_port: tcp.map_or(0, |address| address.port()),
+        ..Endpoints::default()
+    }
+}
+
+/// The configuration as it came out, with the addresses that are really listened on.
+fn effective(config: &Config, tcp: Option<SocketAddr>) -> String {
+    let mut config = config.clone();
+    if let Some(address) = tcp {
+        config.tcp.address = address;
+    }
+    config::effective(&config)
 }

@@ -15,7 +15,7 @@ mod table;
 mod value;
 
 pub(crate) use check::{connections_for, open_files_for};
-pub use error::{ConfigError, Origin};
+pub use error::{ConfigError, Origin, RootUserError};
 pub use load::Environment;
 pub(crate) use load::{Loaded, load};
 pub(crate) use reference::{effective, reference};
@@ -77,10 +77,10 @@ table::settings! {
         /// Bytes of log between two entries of the sparse index.
         index_interval: ByteSize = "16 KiB",
         /// Size of one journal file. The journal makes small writes to many partitions durable with one
-        /// sync; its files are reserved when the server starts and overwritten in turn.
-        journal_file_bytes: ByteSize = "32 MiB",
-        /// Number of journal files.
-        journal_files: u32 = "4",
+        /// sync; its files are made as they are needed and then overwritten in turn.
+        journal_file_bytes: ByteSize = "16 MiB",
+        /// Most journal files there may be.
+        journal_files: u32 = "16",
         /// Batches above this size skip the journal; their segment is synced instead.
         journal_batch_bytes: ByteSize = "128 KiB",
     }

@@ -71,6 +71,14 @@ pub enum ServerError {
         /// What was found.
         reason: String,
     },
+    /// The last sync of an orderly stop failed; the next start recovers what was acknowledged.
+    #[error("data directory {}: not closed in order: {source}", path.display())]
+    NotSynced {
+        /// The directory.
+        path: PathBuf,
+        /// What failed.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The threads the server runs on could not be started.
     #[error("cannot start the server's threads: {0}")]
     Threads(io::Error),
@@ -85,7 +93,11 @@ impl ServerError {
             Self::Config(_) => 2,
             Self::AddressInUse { .. } | Self::Listen { .. } => 3,
             Self::DataDirLocked { .. } | Self::DataDirRefused { .. } => 4,
-            Self::Permission { .. } | Self::Io { .. } | Self::Damaged { .. } | Self::Threads(_) => 5,
+            Self::Permission { .. }
+            | Self::Io { .. }
+            | Self::Damaged { .. }
+            | Self::NotSynced { .. }
+            | Self::Threads(_) => 5,
         }
     }
 

@@ -10,12 +10,17 @@
 mod bootstrap;
 mod config;
 mod error;
+mod process_limits;
+mod runtime_file;
+mod shutdown;
 mod telemetry;
+mod transport;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 pub use bootstrap::Server;
-pub use config::{ConfigError, Environment, Origin};
+pub use config::{ConfigError, Environment, Origin, RootUserError};
 pub use error::ServerError;
 
 /// How to start a server: the file to read and what the command line says.
@@ -42,10 +47,19 @@ pub struct Overrides {
 
 /// Runs a server until SIGTERM or SIGINT has stopped it; blocks the calling thread.
 ///
+/// Prints one line on standard output when the server takes connections. A second signal ends the
+/// process at once, with 128 and the signal's number as its exit code.
+///
 /// # Errors
 /// [`ServerError`] says why the server could not start or could not stop in order.
 pub fn run(options: ServerOptions) -> Result<(), ServerError> {
-    Server::start(options, Environment::of_process())?.run_until_signal()
+    let server = Server::start(options, Environment::of_process())?;
+    let signals = shutdown::Signals::catch().map_err(ServerError::Threads)?;
+    let mut out = std::io::stdout();
+    // Whoever closed standard output does not want to know.
+    let _ = writeln!(out, "{}", server.ready_line()).and_then(|()| out.flush());
+    signals.wait();
+    server.stop()
 }
 
 /// The documented default configuration, as TOML; loading this text gives exactly the defaults.

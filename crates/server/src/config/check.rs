@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use galgo_wire::limits::CONTROL_PAYLOAD_BYTES_MAX;
+
 use super::error::ConfigError;
 use super::load::Origins;
 use super::table::keys;
@@ -46,7 +48,7 @@ pub(crate) fn ranges(config: &Config, origins: &Origins) -> Result<(), ConfigErr
         "limits.in_flight_bytes",
         size(limits.in_flight_bytes),
         // Less than one largest request, and that request would wait for memory for ever.
-        (size(limits.request_bytes).max(galgo_wire_frame_bytes()), 1 << 50),
+        (size(limits.request_bytes).max(CONTROL_PAYLOAD_BYTES_MAX.into()), 1 << 50),
     )?;
     if let Some(files) = limits.open_files.0 {
         check.number("limits.open_files", files.into(), (OPEN_FILES_MIN, 1_000_000))?;
@@ -97,11 +99,6 @@ pub(crate) fn connections_for(config: &Config, process_limit: u64) -> u32 {
         .saturating_sub(open_files_for(config, process_limit))
         .max(OPEN_FILES_MIN);
     config.limits.connections.min(u32::try_from(left).unwrap_or(u32::MAX))
-}
-
-/// The largest request that does not send messages, which the receive budget must take too.
-fn galgo_wire_frame_bytes() -> u64 {
-    10 << 20
 }
 
 /// Turns a value out of its range into an error that names key, value, range and origin.

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use galgo_wire::NameError;
+
 /// Where a value was set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -108,16 +110,12 @@ pub enum RootUserError {
         missing: &'static str,
     },
     /// A value is too short or too long.
-    #[error("{variable} must have {min} to {max} bytes, but has {len}")]
-    Length {
+    #[error("{variable}: {source}")]
+    Invalid {
         /// The variable.
         variable: &'static str,
-        /// Shortest allowed.
-        min: usize,
-        /// Longest allowed.
-        max: usize,
-        /// Its length.
-        len: usize,
+        /// What is wrong with its value.
+        source: NameError,
     },
 }
 

@@ -74,6 +74,11 @@ pub(crate) struct Loaded {
 pub(crate) struct Origins(HashMap<String, (Origin, String)>);
 
 impl Origins {
+    /// Every key that was set, and where.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Origin)> {
+        self.0.iter().map(|(key, (origin, _))| (key.as_str(), origin))
+    }
+
     /// Where `key` (as `tcp.address`) was set, and the text it was set to.
     pub(crate) fn of(&self, key: &str) -> Option<&(Origin, String)> {
         self.0.get(key)

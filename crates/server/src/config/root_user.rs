@@ -2,11 +2,7 @@
 //!
 //! All of this counts only when the data directory is empty; afterwards the stored user is the truth.
 
-use std::fmt;
-
-use galgo_wire::limits::{
-    PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN, USERNAME_BYTES_MAX, USERNAME_BYTES_MIN,
-};
+use galgo_wire::{NameError, Password, Username};
 use rand::RngExt as _;
 
 use super::error::{ConfigError, RootUserError};
@@ -29,12 +25,12 @@ const PASSWORD_GENERATED_BYTES: usize = 32;
 const PASSWORD_ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
 /// The root user to create in an empty data directory.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RootUser {
     /// Its name.
-    pub(crate) username: String,
+    pub(crate) username: Username,
     /// Its password.
-    pub(crate) password: String,
+    pub(crate) password: Password,
     /// Where the two come from.
     pub(crate) source: RootUserSource,
 }
@@ -48,16 +44,6 @@ pub(crate) enum RootUserSource {
     Dev,
     /// Generated now; to be shown once.
     Generated,
-}
-
-impl fmt::Debug for RootUser {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RootUser")
-            .field("username", &self.username)
-            .field("password", &"<redacted>")
-            .field("source", &self.source)
-            .finish()
-    }
 }
 
 /// Decides on the root user of a data directory that is still empty.
@@ -77,20 +63,14 @@ pub(crate) fn root_user(environment: &Environment, dev: bool) -> Result<RootUser
             (USERNAME_DEFAULT.to_owned(), generated_password(), RootUserSource::Generated)
         }
     };
-    length(USERNAME_VARIABLE, &username, (USERNAME_BYTES_MIN, USERNAME_BYTES_MAX))?;
-    length(PASSWORD_VARIABLE, &password, (PASSWORD_BYTES_MIN, PASSWORD_BYTES_MAX))?;
-    Ok(RootUser { username, password, source })
-}
-
-fn length(
-    variable: &'static str,
-    value: &str,
-    (min, max): (usize, usize),
-) -> Result<(), ConfigError> {
-    if (min..=max).contains(&value.len()) {
-        return Ok(());
-    }
-    Err(ConfigError::RootUser(RootUserError::Length { variable, min, max, len: value.len() }))
+    let invalid = |variable| {
+        move |source: NameError| ConfigError::RootUser(RootUserError::Invalid { variable, source })
+    };
+    Ok(RootUser {
+        username: Username::parse(&username).map_err(invalid(USERNAME_VARIABLE))?,
+        password: Password::parse(&password).map_err(invalid(PASSWORD_VARIABLE))?,
+        source,
+    })
 }
 
 fn generated_password() -> String {
@@ -131,15 +111,15 @@ mod tests {
         let long = "x".repeat(101);
         let pairs = [("GALGO_ROOT_USERNAME", "iggy"), ("GALGO_ROOT_PASSWORD", long.as_str())];
         let error = chosen(pairs, false).unwrap_err();
-        assert_eq!(error.to_string(), "GALGO_ROOT_PASSWORD must have 3 to 100 bytes, but has 101");
+        assert_eq!(error.to_string(), "GALGO_ROOT_PASSWORD: 101 bytes are too many, at most 100 are allowed");
     }
 
     #[test]
     fn a_generated_password_is_long_and_never_the_same() {
         let (one, other) = (chosen([], false).unwrap(), chosen([], false).unwrap());
-        assert_eq!(one.password.len(), 32);
+        assert_eq!(one.password.as_str().len(), 32);
         assert_ne!(one.password, other.password);
         assert_eq!(one.source, RootUserSource::Generated);
-        assert_eq!(chosen([], true).unwrap().password, "galgo");
+        assert_eq!(chosen([], true).unwrap().password.as_str(), "galgo");
     }
 }

@@ -10,8 +10,6 @@ pub(crate) struct Key {
     pub(crate) name: &'static str,
     /// Documentation, one item per line, each with a leading space.
     pub(crate) docs: &'static [&'static str],
-    /// Text of the default, as it would be written in the environment.
-    pub(crate) default: &'static str,
     /// What values look like, for messages: `expected {expected}`.
     pub(crate) expected: &'static str,
     /// Sets the key from text; false when the text is no such value.
@@ -77,7 +75,6 @@ macro_rules! settings {
                     section: $section,
                     name: stringify!($key),
                     docs: &[$($doc),+],
-                    default: $default,
                     expected: <$kind as $crate::config::value::Value>::EXPECTED,
                     set: |config, text| {
                         match <$kind as $crate::config::value::Value>::parse(text) {

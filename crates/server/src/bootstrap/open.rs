@@ -1,0 +1,161 @@
+//! Opens the broker as the configuration says, and tells what it found.
+
+use std::error::Error;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use galgo_broker::environment::{SystemClock, SystemRandom};
+use galgo_broker::metadata::prepare::TopicDefaults;
+use galgo_broker::shard::ShardOptions;
+use galgo_broker::{Broker, BrokerOptions, LogBounds, OpenError, OpenReport};
+use galgo_storage::data_dir::DataDirError;
+use galgo_storage::disk::RealDisk;
+
+use super::show_generated;
+use crate::ServerError;
+use crate::config::{self, Config, Durability, RootUser};
+
+/// Memory for the indexes of segments that are read.
+const INDEX_CACHE_BYTES: usize = 16 << 20;
+
+/// Most bytes of one journal bundle; the shard lowers it to what a journal file takes.
+const BUNDLE_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes written outside of the journal after which a checkpoint is due.
+const CHECKPOINT_BYTES: u64 = 256 << 20;
+
+/// Opens the broker, prints a generated password if it was used, and logs what recovery did.
+pub(super) fn open(
+    config: &Config,
+    root: &RootUser,
+    file_limit: u64,
+) -> Result<Arc<Broker>, ServerError> {
+    let data_dir = &config.general.data_dir;
+    let options = broker_options(config, root, file_limit);
+    let (broker, report) = Broker::open(options).map_err(|error| refusal(data_dir, error))?;
+    if report.created {
+        show_generated(root);
+    }
+    log_report(&report);
+    Ok(broker)
+}
+
+fn broker_options(
+    config: &Config,
+    root: &RootUser,
+    file_limit: u64,
+) -> BrokerOptions {
+    let (storage, topic) = (&config.storage, &config.topic);
+    let small = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
+    let open_files = config::open_files_for(config, file_limit);
+    BrokerOptions {
+        disk: Arc::new(RealDisk::new()),
+        clock: Arc::new(SystemClock::new()),
+        random: Arc::new(SystemRandom),
+        data_dir: config.general.data_dir.clone(),
+        root: galgo_broker::RootUser {
+            username: root.username.clone(),
+            password: root.password.clone(),
+        },
+        bounds: LogBounds {
+            segment_bytes: storage.segment_bytes.0,
+            index_interval_bytes: small(storage.index_interval.0),
+            index_cache_bytes: INDEX_CACHE_BYTES,
+            open_files_max: usize::try_from(open_files).unwrap_or(usize::MAX),
+        },
+        journal: galgo_broker::shard::JournalSizes {
+            file_bytes: storage.journal_file_bytes.0,
+            files_max: storage.journal_files,
+        },
+        shard: ShardOptions {
+            journal_batch_bytes_max: small(storage.journal_batch_bytes.0),
+            bundle_bytes_max: BUNDLE_BYTES_MAX,
+            checkpoint_bytes: CHECKPOINT_BYTES,
+        },
+        defaults: TopicDefaults {
+            message_expiry_us: topic
+                .message_expiry
+                .0
+                .map_or(u64::MAX, |age| u64::try_from(age.as_micros()).unwrap_or(u64::MAX)),
+            size_bytes_max: topic.max_size.0.unwrap_or(u64::MAX),
+            durability: match storage.durability {
+                Durability::Fsync => galgo_wire::command::Durability::Fsync,
+                Durability::Os => galgo_wire::command::Durability::Os,
+            },
+            segment_bytes: storage.segment_bytes.0,
+        },
+    }
+}
+
+/// Says in the server's terms why the broker did not open.
+fn refusal(data_dir: &Path, error: OpenError) -> ServerError {
+    let path = data_dir.to_owned();
+    match error {
+        OpenError::DataDir(DataDirError::Locked { path, pid }) => {
+            ServerError::DataDirLocked { path, pid }
+        }
+        OpenError::DataDir(
+            refused @ (DataDirError::Newer { .. } | DataDirError::Foreign { .. }),
+        ) => ServerError::DataDirRefused { path, reason: refused.to_string() },
+        OpenError::DataDir(
+            DataDirError::ReadOnly { path, source } | DataDirError::Disk { path, source },
+        ) => ServerError::io(path, source),
+        error => match denied(&error) {
+            Some(kind) => ServerError::Permission { path, source: kind.into() },
+            None => ServerError::Damaged { path, reason: chain(&error) },
+        },
+    }
+}
+
+/// The kind of the permission problem somewhere below `error`, if there is one.
+fn denied(error: &dyn Error) -> Option<io::ErrorKind> {
+    let kinds = sources(error).filter_map(|error| error.downcast_ref::<io::Error>());
+    kinds.map(io::Error::kind).find(|kind| {
+        matches!(kind, io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+    })
+}
+
+/// `error` and everything below it in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    for source in sources(error) {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+    }
+    text
+}
+
+fn sources(error: &dyn Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(error.source(), |error: &&(dyn Error + 'static)| (*error).source())
+}
+
+fn log_report(report: &OpenReport) {
+    if report.metadata_cut_bytes > 0 {
+        let bytes = report.metadata_cut_bytes;
+        tracing::warn!(bytes, "unfinished metadata record cut off: it was never acknowledged");
+    }
+    for (partition, done) in &report.recovered {
+        tracing::info!(
+            partition = partition.get(),
+            replayed_messages = done.replayed_messages,
+            accepted_messages = done.accepted_messages,
+            cut_bytes = done.cut_bytes,
+            "partition recovered"
+        );
+        for file in &done.kept_aside {
+            tracing::warn!(partition = partition.get(), file = %file.display(), "bytes kept aside");
+        }
+        for range in &done.fenced {
+            tracing::error!(partition = partition.get(), ?range, "damaged messages fenced");
+        }
+    }
+    for partition in &report.damaged {
+        let partition = partition.get();
+        tracing::error!(partition, "acknowledged messages are missing: the partition takes no writes");
+    }
+    for name in &report.unknown {
+        tracing::warn!(name, "directory of no known partition left alone");
+    }
+    tracing::info!(partitions = report.partitions, "data directory open");
+}

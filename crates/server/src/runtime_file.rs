@@ -1,0 +1,37 @@
+//! `<data-dir>/runtime/current_config.toml`: how tools learn that the server is ready, and where.
+//!
+//! INV-READY: the file is absent from the start of a server until every listener is bound, and is never
+//! seen half written.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use galgo_storage::disk::RealDisk;
+use galgo_storage::replace_file::replace_file;
+
+use crate::ServerError;
+
+const DIRECTORY: &str = "runtime";
+const FILE: &str = "current_config.toml";
+
+/// Removes what an earlier server left.
+pub(crate) fn remove(data_dir: &Path) -> Result<(), ServerError> {
+    let directory = data_dir.join(DIRECTORY);
+    match fs::remove_dir_all(&directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(ServerError::io(directory, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes the effective configuration, and returns where.
+pub(crate) fn write(data_dir: &Path, text: &str) -> Result<PathBuf, ServerError> {
+    let directory = data_dir.join(DIRECTORY);
+    fs::create_dir_all(&directory).map_err(|error| ServerError::io(&directory, error))?;
+    let path = directory.join(FILE);
+    replace_file(&RealDisk, &path, text.as_bytes())
+        .map_err(|error| ServerError::io(&path, error))?;
+    Ok(path)
+}

@@ -1,0 +1,46 @@
+//! Carriers of frames. What they share is here; [`connection`] turns bytes into commands and back.
+
+mod budget;
+pub(crate) mod connection;
+pub(crate) mod tcp;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use galgo_broker::Broker;
+use tokio::sync::watch;
+
+pub(crate) use budget::Budget;
+
+/// What every connection of the server works with.
+pub(crate) struct Hub {
+    /// Where commands go.
+    pub(crate) broker: Arc<Broker>,
+    /// Memory for requests being received.
+    pub(crate) budget: Budget,
+    /// What one connection may do.
+    pub(crate) limits: ConnectionLimits,
+    /// Turns true once, when the server stops.
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+/// What one connection may do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ConnectionLimits {
+    /// Largest payload of a request that sends messages.
+    pub(crate) send_bytes_max: u32,
+    /// Sends that may wait for their commit at once.
+    pub(crate) pipeline_max: usize,
+    /// How long a request may stay half received.
+    pub(crate) frame_timeout: Duration,
+    /// How long the peer may take nothing of a reply.
+    pub(crate) write_timeout: Duration,
+    /// How long the connection may stay without a login.
+    pub(crate) login_timeout: Option<Duration>,
+}
+
+/// Waits until the server stops.
+pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // A sender that is gone means that the server is, too.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}

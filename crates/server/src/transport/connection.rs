@@ -1,0 +1,419 @@
+//! One connection, from its first byte to its last: requests in order to the broker, answers in order
+//! back. Shared by every carrier of frames.
+//!
+//! A client may send on without waiting. Sends and offset stores are submitted while earlier ones wait
+//! for their commit; any other request waits until everything before it has been answered.
+//!
+//! INV-REPLY-ORDER: answers leave in the order of the requests, whatever order commits finish in.
+//! INV-ONE-JOB: while a job of the connection runs on another thread, nothing else of it is submitted.
+//! INV-CONN-BOUND: receive buffer, waiting answers and gathered answers each have a limit; at a limit the
+//! connection stops reading, so that the client's own send buffer fills and the client waits.
+
+mod admission;
+mod inbox;
+mod outbox;
+
+use std::collections::VecDeque;
+use std::future::{Future, pending};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use galgo_broker::{Outcome, Reply, Session, Ticket};
+use galgo_wire::ErrorCode;
+use galgo_wire::command::CommandCode;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+
+use self::admission::Caller;
+use self::inbox::{Front, Inbox};
+use self::outbox::Outbox;
+use crate::transport::{Hub, stopped};
+
+/// How often a connection looks for memory it no longer needs.
+const SHRINK_EVERY: Duration = Duration::from_secs(2);
+
+/// Bytes a half-received request must bring to earn one more second.
+const BYTES_PER_SECOND_MIN: u64 = 64 << 10;
+
+/// How long a closing connection tries to write its last answers.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a refused connection waits for the peer to close first.
+const CLOSE_LINGER: Duration = Duration::from_millis(100);
+
+/// Most pieces of unread input a closing connection takes off the socket.
+const CLOSE_READS_MAX: usize = 64;
+
+/// How far away a timer with nothing to wait for is set.
+const FAR_AWAY: Duration = Duration::from_secs(86_400);
+
+/// What carries the bytes of a connection.
+pub(crate) trait Carrier: AsyncRead + AsyncWrite + Unpin + Send {
+    /// The plain TCP socket underneath, over which files can be sent as they are.
+    fn tcp(&self) -> Option<&TcpStream> {
+        None
+    }
+}
+
+impl Carrier for TcpStream {
+    fn tcp(&self) -> Option<&TcpStream> {
+        Some(self)
+    }
+}
+
+/// Why a connection ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The peer closed it.
+    Peer,
+    /// An answer asked for it.
+    Refused(ErrorCode),
+    /// The server stops.
+    Stopping,
+    /// A request stayed half sent for too long.
+    FrameTimeout,
+    /// Nobody logged in for too long.
+    LoginTimeout,
+    /// Reading or writing failed.
+    Failed(io::Error),
+}
+
+/// Serves one connection until it ends, and closes it.
+pub(crate) async fn serve<S: Carrier>(stream: S, session: Session, hub: Arc<Hub>) -> End {
+    let mut stopping = hub.stopping.clone();
+    let stop = pin!(stopped(&mut stopping));
+    let timer = pin!(sleep_until(Instant::now() + FAR_AWAY));
+    let now = Instant::now();
+    let mut connection = Connection {
+        inbox: Inbox::new(),
+        outbox: Outbox::new(hub.limits.write_timeout),
+        pending: VecDeque::new(),
+        session: Some(session),
+        stream,
+        opened: now,
+        shrink_at: now,
+        arrival: None,
+        finished: None,
+        hub,
+    };
+    let end = match connection.run(stop, timer).await {
+        Ok(end) => end,
+        Err(error) => End::Failed(error),
+    };
+    connection.close(&end).await;
+    end
+}
+
+/// An answer that is ready, or due when its ticket resolves.
+struct Pending {
+    ticket: Option<Ticket>,
+    reply: Reply,
+}
+
+/// A request that is being received.
+#[derive(Clone, Copy)]
+struct Arrival {
+    since: Instant,
+    bytes: u64,
+}
+
+struct Connection<S> {
+    stream: S,
+    hub: Arc<Hub>,
+    /// Away while a job has it.
+    session: Option<Session>,
+    inbox: Inbox,
+    outbox: Outbox,
+    /// Answers in the order of their requests; only the first few can be ready.
+    pending: VecDeque<Pending>,
+    opened: Instant,
+    /// When to look for memory to give back; not later than `opened` while there is none.
+    shrink_at: Instant,
+    arrival: Option<Arrival>,
+    /// Set when nothing more is to be submitted.
+    finished: Option<End>,
+}
+
+/// What a wait ended with.
+enum Event {
+    Received(usize),
+    Settled,
+    Stop,
+    Timer,
+}
+
+/// Whether the request at the front of the inbox has to wait for answers before it.
+#[derive(PartialEq)]
+enum Progress {
+    Blocked,
+    NeedsBytes,
+}
+
+impl<S: Carrier> Connection<S> {
+    async fn run(
+        &mut self,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
+        mut timer: Pin<&mut Sleep>,
+    ) -> io::Result<End> {
+        loop {
+            let progress = self.submit_received().await?;
+            self.outbox.flush(&mut self.stream).await?;
+            if self.pending.is_empty()
+                && let Some(end) = self.finished.take()
+            {
+                return Ok(end);
+            }
+            let mut reading = self.finished.is_none() && progress == Progress::NeedsBytes;
+            if reading && !self.inbox.try_make_room(&self.hub.budget) {
+                // Answers go first: waiting for memory must not keep commits from being told.
+                reading = self.pending.is_empty();
+                if reading {
+                    tokio::select! {
+                        () = self.inbox.make_room(&self.hub.budget) => {}
+                        () = &mut stop => return Ok(End::Stopping),
+                    }
+                }
+            }
+            self.arm(timer.as_mut(), reading);
+            match self.wait(stop.as_mut(), timer.as_mut(), reading).await? {
+                Event::Received(0) => self.finished = Some(End::Peer),
+                Event::Received(bytes) => self.received(bytes),
+                Event::Settled => {}
+                // The first end stands: after it, the stop is not waited for again.
+                Event::Stop => self.finished = Some(End::Stopping),
+                Event::Timer => {
+                    self.on_timer();
+                    let due = self.next_due().unwrap_or_else(|| Instant::now() + FAR_AWAY);
+                    timer.as_mut().reset(due);
+                }
+            }
+        }
+    }
+
+    async fn wait(
+        &mut self,
+        stop: Pin<&mut impl Future<Output = ()>>,
+        timer: Pin<&mut Sleep>,
+        reading: bool,
+    ) -> io::Result<Event> {
+        let Self { inbox, stream, pending: waiting, finished, .. } = self;
+        let settled = async {
+            match waiting.front_mut().and_then(|first| first.ticket.as_mut()) {
+                Some(ticket) => {
+                    let _ = ticket.await;
+                }
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = settled => Ok(Event::Settled),
+            received = inbox.fill(stream), if reading => Ok(Event::Received(received?)),
+            () = stop, if finished.is_none() => Ok(Event::Stop),
+            () = timer => Ok(Event::Timer),
+        }
+    }
+
+    /// Submits the requests that are here, as far as their order allows.
+    async fn submit_received(&mut self) -> io::Result<Progress> {
+        loop {
+            self.deliver_settled().await?;
+            if self.finished.is_some() {
+                return Ok(Progress::Blocked);
+            }
+            match self.inbox.front(self.caller()) {
+                Front::Partial => return Ok(Progress::NeedsBytes),
+                Front::Refused(error) => {
+                    self.arrival = None;
+                    self.answer(Reply::Error(error));
+                }
+                Front::Request { code, payload } => {
+                    if !self.may_submit(code) {
+                        return Ok(Progress::Blocked);
+                    }
+                    let Some(session) = self.session.as_mut() else {
+                        return Err(io::ErrorKind::BrokenPipe.into());
+                    };
+                    let payload = self.inbox.payload(payload);
+                    let outcome = self.hub.broker.submit(session, code, payload);
+                    self.arrival = None;
+                    self.inbox.consume();
+                    self.inbox.yield_grant(&self.hub.budget);
+                    self.take(outcome).await?;
+                }
+            }
+        }
+    }
+
+    fn caller(&self) -> Caller {
+        Caller {
+            authenticated: self.session.as_ref().is_some_and(Session::is_authenticated),
+            send_bytes_max: self.hub.limits.send_bytes_max,
+        }
+    }
+
+    fn may_submit(&self, code: u32) -> bool {
+        let follows_on = code == CommandCode::SendMessages.as_u32()
+            || code == CommandCode::StoreConsumerOffset.as_u32();
+        self.pending.is_empty()
+            || (follows_on && self.pending.len() < self.hub.limits.pipeline_max)
+    }
+
+    /// Queues what `outcome` answers, after running the job it may come as.
+    async fn take(&mut self, outcome: Outcome) -> io::Result<()> {
+        let mut outcome = outcome;
+        loop {
+            match outcome {
+                Outcome::Done(reply) => self.answer(reply),
+                Outcome::Commit(ticket) => self.answer_when(ticket, Reply::Empty),
+                Outcome::CommitThen(ticket, reply) => self.answer_when(ticket, reply),
+                Outcome::Offload(job) => {
+                    self.outbox.flush(&mut self.stream).await?;
+                    let hub = Arc::clone(&self.hub);
+                    let Some(mut session) = self.session.take() else {
+                        return Err(io::ErrorKind::BrokenPipe.into());
+                    };
+                    let work = tokio::task::spawn_blocking(move || {
+                        let outcome = job.run(&hub.broker, &mut session);
+                        (session, outcome)
+                    });
+                    // A job that panicked took the session with it; the panic is in the log.
+                    let (session, next) = work.await.map_err(io::Error::other)?;
+                    self.session = Some(session);
+                    outcome = next;
+                    continue;
+                }
+            }
+            return Ok(());
+        }
+    }
+
+    fn answer(&mut self, reply: Reply) {
+        self.pending.push_back(Pending { ticket: None, reply });
+    }
+
+    fn answer_when(&mut self, ticket: Ticket, reply: Reply) {
+        self.pending.push_back(Pending { ticket: Some(ticket), reply });
+    }
+
+    /// Moves the answers that are ready, and have none before them that is not, to the outbox.
+    async fn deliver_settled(&mut self) -> io::Result<()> {
+        while let Some(first) = self.pending.front() {
+            let committed = match &first.ticket {
+                None => Ok(()),
+                Some(ticket) => match ticket.outcome() {
+                    Some(outcome) => outcome,
+                    None => return Ok(()),
+                },
+            };
+            let Some(Pending { reply, .. }) = self.pending.pop_front() else { return Ok(()) };
+            match committed {
+                Ok(()) => self.deliver(reply).await?,
+                Err(error) => self.outbox.status(Some(error)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn deliver(&mut self, reply: Reply) -> io::Result<()> {
+        match reply {
+            Reply::Empty => self.outbox.status(None),
+            Reply::Error(error) => self.outbox.status(Some(error)),
+            Reply::Bytes(payload) => self.outbox.payload(&payload, &mut self.stream).await?,
+            Reply::Messages(messages) => self.outbox.messages(&messages, &mut self.stream).await?,
+            Reply::Close(error) => {
+                self.outbox.status(Some(error));
+                self.finished = Some(End::Refused(error));
+                self.pending.clear();
+            }
+        }
+        Ok(())
+    }
+
+    fn received(&mut self, bytes: usize) {
+        if let Some(arrival) = &mut self.arrival {
+            arrival.bytes += bytes as u64;
+        }
+        if self.inbox.is_large() && self.shrink_at <= self.opened {
+            self.shrink_at = Instant::now() + SHRINK_EVERY;
+        }
+    }
+
+    /// Sets the timer to the next moment something is due.
+    fn arm(&mut self, mut timer: Pin<&mut Sleep>, reading: bool) {
+        if reading && self.inbox.is_mid_request() {
+            self.arrival.get_or_insert_with(|| Arrival { since: Instant::now(), bytes: 0 });
+        } else {
+            self.arrival = None;
+        }
+        // A timer that fires early finds nothing due and is set again; that is cheaper than setting it
+        // with every request.
+        if let Some(due) = self.next_due()
+            && due < timer.deadline()
+        {
+            timer.as_mut().reset(due);
+        }
+    }
+
+    fn on_timer(&mut self) {
+        let now = Instant::now();
+        let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        if passed(self.frame_deadline()) {
+            self.finished.get_or_insert(End::FrameTimeout);
+        } else if passed(self.login_deadline()) {
+            self.finished.get_or_insert(End::LoginTimeout);
+        }
+        if self.shrink_at > self.opened && self.shrink_at <= now {
+            self.inbox.shrink();
+            self.shrink_at = if self.inbox.is_large() { now + SHRINK_EVERY } else { self.opened };
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        if self.finished.is_some() {
+            return None;
+        }
+        let shrink = (self.shrink_at > self.opened).then_some(self.shrink_at);
+        [self.frame_deadline(), self.login_deadline(), shrink].into_iter().flatten().min()
+    }
+
+    fn frame_deadline(&self) -> Option<Instant> {
+        let Arrival { since, bytes } = self.arrival?;
+        let earned = Duration::from_secs(bytes / BYTES_PER_SECOND_MIN);
+        Some(since + self.hub.limits.frame_timeout + earned)
+    }
+
+    fn login_deadline(&self) -> Option<Instant> {
+        let timeout = self.hub.limits.login_timeout?;
+        let anonymous = self.session.as_ref().is_some_and(|session| !session.is_authenticated());
+        anonymous.then_some(self.opened + timeout)
+    }
+
+    /// Says why, when there is a word for it, and closes so that the peer can read it.
+    async fn close(&mut self, end: &End) {
+        if matches!(end, End::Stopping) {
+            self.outbox.status(Some(ErrorCode::Disconnected));
+        }
+        if matches!(end, End::Peer | End::Failed(_)) {
+            return;
+        }
+        let Self { outbox, stream, .. } = self;
+        let _ = timeout(CLOSE_PATIENCE, async {
+            outbox.flush(stream).await?;
+            stream.shutdown().await
+        })
+        .await;
+        // Closing with bytes unread resets the connection, and a reset may overtake the last answer.
+        let mut scratch = [0; 4096];
+        let linger = if matches!(end, End::Stopping) { Duration::ZERO } else { CLOSE_LINGER };
+        for _ in 0..CLOSE_READS_MAX {
+            match timeout(linger, self.stream.read(&mut scratch)).await {
+                Ok(Ok(read)) if read > 0 => {}
+                _ => break,
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What to do with a request whose header has arrived, before anything is kept of its payload.
+//!
+//! INV-ADMIT: memory is only taken for a payload that is within its limit and that its sender may send.
+
+use galgo_wire::ErrorCode;
+use galgo_wire::command::CommandCode;
+use galgo_wire::limits::CONTROL_PAYLOAD_BYTES_MAX;
+
+/// Largest payload kept for a connection that is not logged in: a login with the longest name,
+/// password and texts anyone sends is far below it.
+pub(crate) const ANONYMOUS_PAYLOAD_BYTES_MAX: u32 = 64 << 10;
+
+/// Smallest `length` a request may carry: it counts the command code.
+const LENGTH_MIN: u32 = 4;
+
+/// The eight bytes in front of a request, as they came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Header {
+    /// Bytes of code and payload.
+    pub(crate) length: u32,
+    /// The command.
+    pub(crate) code: u32,
+}
+
+/// Who asks, as far as admission goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller {
+    /// Whether the connection is logged in.
+    pub(crate) authenticated: bool,
+    /// Largest payload of a request that sends messages.
+    pub(crate) send_bytes_max: u32,
+}
+
+/// What to do with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// Receive the payload of this size and submit it.
+    Accept(u32),
+    /// The header is no header: answer with the error and take the next eight bytes as one.
+    NotAHeader(ErrorCode),
+    /// Answer with the error once the payload of this size has been received and thrown away.
+    Discard(u32, ErrorCode),
+    /// Answer with the error at once, then receive the payload of this size and throw it away.
+    AnswerAndDiscard(u32, ErrorCode),
+}
+
+/// Decides on a request by its header.
+pub(crate) fn admit(header: Header, caller: Caller) -> Admission {
+    let Header { length, code } = header;
+    if length < LENGTH_MIN {
+        return Admission::NotAHeader(ErrorCode::InvalidCommand);
+    }
+    let payload = length - LENGTH_MIN;
+    if code == CommandCode::SendMessages.as_u32() {
+        return if !caller.authenticated {
+            Admission::Discard(payload, ErrorCode::Unauthenticated)
+        } else if payload > caller.send_bytes_max {
+            Admission::Discard(payload, ErrorCode::TooBigMessagePayload)
+        } else {
+            Admission::Accept(payload)
+        };
+    }
+    // Whatever sends this does not speak the protocol, so it is told at once rather than after as many
+    // bytes as its text happens to announce.
+    if payload > CONTROL_PAYLOAD_BYTES_MAX {
+        return Admission::AnswerAndDiscard(payload, ErrorCode::InvalidCommand);
+    }
+    if !caller.authenticated && payload > ANONYMOUS_PAYLOAD_BYTES_MAX {
+        return Admission::Discard(payload, refusal_of_anonymous(code));
+    }
+    Admission::Accept(payload)
+}
+
+fn refusal_of_anonymous(code: u32) -> ErrorCode {
+    match CommandCode::from_u32(code) {
+        None
+        | Some(CommandCode::Ping | CommandCode::LoginUser | CommandCode::LoginWithToken) => {
+            ErrorCode::InvalidCommand
+        }
+        Some(_) => ErrorCode::Unauthenticated,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PING: u32 = 1;
+    const GET_STATS: u32 = 10;
+    const LOGIN: u32 = 38;
+    const SEND: u32 = 101;
+    const SEND_MAX: u32 = 100 << 20;
+
+    fn decide(length: u32, code: u32, authenticated: bool) -> Admission {
+        let caller = Caller { authenticated, send_bytes_max: SEND_MAX };
+        admit(Header { length, code }, caller)
+    }
+
+    #[test]
+    fn a_length_below_four_is_no_header() {
+        for length in 0..4 {
+            let expected = Admission::NotAHeader(ErrorCode::InvalidCommand);
+            assert_eq!(decide(length, PING, false), expected);
+            assert_eq!(decide(length, SEND, true), expected);
+        }
+        assert_eq!(decide(4, PING, false), Admission::Accept(0));
+    }
+
+    #[test]
+    fn an_oversize_request_is_refused_by_its_kind() {
+        let control = CONTROL_PAYLOAD_BYTES_MAX;
+        assert_eq!(decide(control + 4, GET_STATS, true), Admission::Accept(control));
+        assert_eq!(
+            decide(control + 5, GET_STATS, true),
+            Admission::AnswerAndDiscard(control + 1, ErrorCode::InvalidCommand)
+        );
+        assert_eq!(decide(SEND_MAX + 4, SEND, true), Admission::Accept(SEND_MAX));
+        assert_eq!(
+            decide(SEND_MAX + 5, SEND, true),
+            Admission::Discard(SEND_MAX + 1, ErrorCode::TooBigMessagePayload)
+        );
+        assert_eq!(
+            decide(u32::MAX, SEND, true),
+            Admission::Discard(u32::MAX - 4, ErrorCode::TooBigMessagePayload)
+        );
+    }
+
+    #[test]
+    fn nothing_large_is_kept_for_a_caller_who_is_not_logged_in() {
+        let refused = |error| Admission::Discard(1 << 20, error);
+        let length = (1 << 20) + 4;
+        assert_eq!(decide(length, SEND, false), refused(ErrorCode::Unauthenticated));
+        assert_eq!(decide(length, GET_STATS, false), refused(ErrorCode::Unauthenticated));
+        assert_eq!(decide(length, LOGIN, false), refused(ErrorCode::InvalidCommand));
+        assert_eq!(decide(length, 9_999_999, false), refused(ErrorCode::InvalidCommand));
+        assert_eq!(decide(100, LOGIN, false), Admission::Accept(96));
+    }
+}

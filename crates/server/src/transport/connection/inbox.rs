@@ -1,0 +1,263 @@
+//! The receive buffer of a connection: bytes in, requests out, in place.
+//!
+//! A request is stamped and written to its log from the very bytes it was received into. The buffer is
+//! small on an idle connection, grows once a client keeps it busy, and takes a large request whole under
+//! a grant of the budget all connections share.
+//!
+//! INV-IN-STEP: whatever arrives, the next header is looked for exactly where the request before it ends.
+
+use std::ops::Range;
+
+use bytes::BufMut as _;
+use galgo_wire::ErrorCode;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+use super::admission::{Admission, Caller, Header, admit};
+use crate::transport::budget::{Budget, Grant};
+
+/// Buffer of a connection that is idle.
+const BUFFER_BYTES_IDLE: usize = 4 << 10;
+
+/// Buffer of a connection that is busy with small requests.
+const BUFFER_BYTES_BUSY: usize = 32 << 10;
+
+/// Bytes in front of every request.
+const HEADER_BYTES: usize = 8;
+
+/// What stands at the front of the buffer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Front {
+    /// A request that is here in full.
+    Request {
+        /// Its command.
+        code: u32,
+        /// Where its payload is; see [`Inbox::payload`].
+        payload: Range<usize>,
+    },
+    /// A request to be answered with this error; it is consumed already.
+    Refused(ErrorCode),
+    /// Part of a request, or nothing.
+    Partial,
+}
+
+/// The receive buffer.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    buffer: Vec<u8>,
+    /// Where the front request begins.
+    start: usize,
+    /// Bytes from `start` to the end of the front request; of its header while that is not here.
+    front_bytes: usize,
+    /// Size of the largest request since the last call of [`Inbox::shrink`].
+    peak_bytes: usize,
+    /// Covers the buffer while it is larger than a busy one.
+    grant: Option<Grant>,
+    /// Payload bytes still to be thrown away.
+    discard: u64,
+    /// The error to answer once `discard` is zero.
+    refusal: Option<ErrorCode>,
+}
+
+impl Inbox {
+    /// An empty buffer of the idle size.
+    pub(crate) fn new() -> Self {
+        Self {
+            buffer: Vec::with_capacity(BUFFER_BYTES_IDLE),
+            start: 0,
+            front_bytes: HEADER_BYTES,
+            peak_bytes: 0,
+            grant: None,
+            discard: 0,
+            refusal: None,
+        }
+    }
+
+    /// Looks at the front of the buffer. A request stays there until [`Inbox::consume`].
+    pub(crate) fn front(&mut self, caller: Caller) -> Front {
+        if self.discard > 0 && !self.discarded() {
+            return Front::Partial;
+        }
+        if let Some(error) = self.refusal.take() {
+            return Front::Refused(error);
+        }
+        self.front_bytes = HEADER_BYTES;
+        let Some(header) = self.header() else { return Front::Partial };
+        match admit(header, caller) {
+            Admission::Accept(payload) => {
+                self.front_bytes = HEADER_BYTES + payload as usize;
+                self.peak_bytes = self.peak_bytes.max(self.front_bytes);
+                let end = self.start + self.front_bytes;
+                if self.buffer.len() < end {
+                    return Front::Partial;
+                }
+                Front::Request { code: header.code, payload: self.start + HEADER_BYTES..end }
+            }
+            Admission::NotAHeader(error) => {
+                self.consume();
+                Front::Refused(error)
+            }
+            Admission::AnswerAndDiscard(payload, error) => {
+                self.begin_discard(payload);
+                Front::Refused(error)
+            }
+            Admission::Discard(payload, error) => {
+                self.begin_discard(payload);
+                self.refusal = Some(error);
+                self.front(caller)
+            }
+        }
+    }
+
+    /// The payload of the request at the front.
+    pub(crate) fn payload(&mut self, range: Range<usize>) -> &mut [u8] {
+        self.buffer.get_mut(range).unwrap_or_default()
+    }
+
+    /// Moves on to what follows the front request.
+    pub(crate) fn consume(&mut self) {
+        self.start += self.front_bytes;
+        self.front_bytes = HEADER_BYTES;
+        if self.start >= self.buffer.len() {
+            self.start = 0;
+            self.buffer.clear();
+        }
+    }
+
+    /// Whether a request is partly here, or partly thrown away.
+    pub(crate) fn is_mid_request(&self) -> bool {
+        self.buffer.len() > self.start || self.discard > 0
+    }
+
+    /// Makes room for the rest of the front request, if that needs no grant or one is free now.
+    pub(crate) fn try_make_room(&mut self, budget: &Budget) -> bool {
+        if self.room_without_grant() {
+            return true;
+        }
+        self.release();
+        let grant = budget.try_take(self.front_bytes);
+        let granted = grant.is_some();
+        self.grow_under(grant);
+        granted
+    }
+
+    /// Makes room for the rest of the front request, waiting for a grant.
+    pub(crate) async fn make_room(&mut self, budget: &Budget) {
+        self.release();
+        let grant = budget.take(self.front_bytes).await;
+        self.grow_under(grant);
+    }
+
+    /// Receives some bytes; zero at the end of the stream. Dropping the future loses nothing.
+    pub(crate) async fn fill<S: AsyncRead + Unpin>(&mut self, stream: &mut S) -> std::io::Result<usize> {
+        let missing = (self.start + self.front_bytes).saturating_sub(self.buffer.len());
+        let spare = self.buffer.capacity() - self.buffer.len();
+        // Bytes past the end of a large request would have to be moved to the front of the buffer
+        // afterwards; past the end of a small one they are what makes pipelining cheap.
+        let wanted = if self.front_bytes > BUFFER_BYTES_BUSY { missing } else { BUFFER_BYTES_BUSY };
+        stream.read_buf(&mut (&mut self.buffer).limit(wanted.min(spare))).await
+    }
+
+    /// Gives back the memory that no request needed since the last call. Called now and then.
+    pub(crate) fn shrink(&mut self) {
+        if self.buffer.is_empty() {
+            if self.peak_bytes == 0 {
+                self.grant = None;
+                self.resize(BUFFER_BYTES_IDLE);
+            } else if self.peak_bytes <= BUFFER_BYTES_BUSY {
+                self.release();
+            }
+        }
+        self.peak_bytes = 0;
+    }
+
+    /// Whether there is memory to give back.
+    pub(crate) fn is_large(&self) -> bool {
+        self.buffer.capacity() > BUFFER_BYTES_IDLE
+    }
+
+    /// Gives granted memory back at once when others may be waiting for it.
+    pub(crate) fn yield_grant(&mut self, budget: &Budget) {
+        if self.grant.is_some() && self.buffer.is_empty() && budget.is_tight() {
+            self.release();
+        }
+    }
+
+    fn header(&self) -> Option<Header> {
+        let bytes = self.buffer.get(self.start..self.start + HEADER_BYTES)?;
+        let (length, code) = bytes.split_at(4);
+        Some(Header {
+            length: u32::from_le_bytes(length.try_into().ok()?),
+            code: u32::from_le_bytes(code.try_into().ok()?),
+        })
+    }
+
+    /// Consumes the header of a refused request; its payload is thrown away as it comes.
+    fn begin_discard(&mut self, payload: u32) {
+        self.consume();
+        self.discard = payload.into();
+        self.peak_bytes = self.peak_bytes.max(HEADER_BYTES);
+        if payload as usize > self.buffer.capacity() && self.grant.is_none() {
+            self.resize(BUFFER_BYTES_BUSY);
+        }
+    }
+
+    /// Throws away what is here of a refused payload; true when none of it is left to come.
+    fn discarded(&mut self) -> bool {
+        let here = self.buffer.len() - self.start;
+        let gone = usize::try_from(self.discard).unwrap_or(usize::MAX).min(here);
+        self.discard -= gone as u64;
+        self.front_bytes = gone;
+        self.consume();
+        self.discard == 0
+    }
+
+    fn room_without_grant(&mut self) -> bool {
+        if self.start + self.front_bytes <= self.buffer.capacity()
+            && self.buffer.len() < self.buffer.capacity()
+        {
+            return true;
+        }
+        // The bytes of a busy client filled the buffer, or its next request is cut by the buffer's end.
+        let fits_busy = self.front_bytes <= BUFFER_BYTES_BUSY;
+        if fits_busy && self.buffer.capacity() < BUFFER_BYTES_BUSY {
+            self.resize(BUFFER_BYTES_BUSY);
+        }
+        self.move_to_front();
+        self.front_bytes <= self.buffer.capacity() && self.buffer.len() < self.buffer.capacity()
+    }
+
+    /// Falls back to a busy buffer and gives the grant back.
+    fn release(&mut self) {
+        if self.grant.is_some() {
+            self.resize(BUFFER_BYTES_BUSY);
+            self.grant = None;
+        }
+    }
+
+    fn grow_under(&mut self, grant: Option<Grant>) {
+        if grant.is_some() {
+            self.resize(self.front_bytes.max(BUFFER_BYTES_BUSY));
+            self.grant = grant;
+        }
+    }
+
+    fn move_to_front(&mut self) {
+        if self.start > 0 {
+            self.buffer.copy_within(self.start.., 0);
+            self.buffer.truncate(self.buffer.len() - self.start);
+            self.start = 0;
+        }
+    }
+
+    /// Replaces the buffer by one of `bytes`, or of what it holds if that is more.
+    fn resize(&mut self, bytes: usize) {
+        let here = self.buffer.get(self.start..).unwrap_or_default();
+        let mut buffer = Vec::with_capacity(bytes.max(here.len()));
+        buffer.extend_from_slice(here);
+        self.buffer = buffer;
+        self.start = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+use super::*;
+
+const SEND: u32 = 101;
+const PING: u32 = 1;
+const SEND_MAX: u32 = 8 << 20;
+
+const CALLER: Caller = Caller { authenticated: true, send_bytes_max: SEND_MAX };
+const ANONYMOUS: Caller = Caller { authenticated: false, send_bytes_max: SEND_MAX };
+
+fn request(code: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = (payload.len() as u32 + 4).to_le_bytes().to_vec();
+    bytes.extend_from_slice(&code.to_le_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// Everything the inbox makes of `stream`, read in pieces of at most `piece` bytes.
+async fn outcomes(stream: &[u8], piece: usize, caller: Caller) -> Vec<Result<(u32, Vec<u8>), ErrorCode>> {
+    let budget = Budget::new(64 << 20);
+    let mut inbox = Inbox::new();
+    let mut outcomes = Vec::new();
+    for mut piece in stream.chunks(piece) {
+        while !piece.is_empty() {
+            if !inbox.try_make_room(&budget) {
+                inbox.make_room(&budget).await;
+            }
+            assert!(inbox.fill(&mut piece).await.unwrap() > 0);
+            loop {
+                match inbox.front(caller) {
+                    Front::Request { code, payload } => {
+                        outcomes.push(Ok((code, inbox.payload(payload).to_vec())));
+                        inbox.consume();
+                    }
+                    Front::Refused(error) => outcomes.push(Err(error)),
+                    Front::Partial => break,
+                }
+            }
+        }
+    }
+    assert!(!inbox.is_mid_request());
+    outcomes
+}
+
+fn payload(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i % 251) as u8).collect()
+}
+
+#[tokio::test]
+async fn requests_come_out_whole_however_the_bytes_are_cut() {
+    let bodies = [0, 1, 7, 100, 5_000, 40_000, 3, 200_000, 0, 33_000];
+    let stream: Vec<u8> = bodies.iter().flat_map(|len| request(SEND, &payload(*len))).collect();
+    let expected: Vec<_> = bodies.iter().map(|len| Ok((SEND, payload(*len)))).collect();
+    for piece in [1, 3, 8, 9, 4096, 32_768, 1 << 20] {
+        assert_eq!(outcomes(&stream, piece, CALLER).await, expected, "pieces of {piece}");
+    }
+}
+
+#[tokio::test]
+async fn refused_requests_leave_the_stream_in_step() {
+    let mut stream = request(PING, &[]);
+    stream.extend_from_slice(&[3, 0, 0, 0, 1, 0, 0, 0]);
+    stream.extend(request(PING, &payload((10 << 20) + 1)));
+    stream.extend(request(SEND, &payload(SEND_MAX as usize + 1)));
+    stream.extend(request(PING, b"end"));
+    let expected = vec![
+        Ok((PING, vec![])),
+        Err(ErrorCode::InvalidCommand),
+        Err(ErrorCode::InvalidCommand),
+        Err(ErrorCode::TooBigMessagePayload),
+        Ok((PING, b"end".to_vec())),
+    ];
+    for piece in [1000, 1 << 16, 1 << 30] {
+        assert_eq!(outcomes(&stream, piece, CALLER).await, expected, "pieces of {piece}");
+    }
+}
+
+#[tokio::test]
+async fn a_send_before_the_login_is_thrown_away_without_growing_the_buffer() {
+    let budget = Budget::new(1 << 20);
+    let mut inbox = Inbox::new();
+    let stream = request(SEND, &payload(6 << 20));
+    let mut rest: &[u8] = &stream;
+    let mut answer = None;
+    while answer.is_none() {
+        assert!(inbox.try_make_room(&budget), "no grant is needed");
+        assert!(inbox.fill(&mut rest).await.unwrap() > 0);
+        if let Front::Refused(error) = inbox.front(ANONYMOUS) {
+            answer = Some(error);
+        }
+        assert!(inbox.buffer.capacity() <= BUFFER_BYTES_BUSY);
+    }
+    assert_eq!(answer, Some(ErrorCode::Unauthenticated));
+    assert!(rest.is_empty());
+}
+
+#[tokio::test]
+async fn memory_of_a_large_request_goes_back_when_nobody_needs_it() {
+    let budget = Budget::new(1 << 20);
+    let mut inbox = Inbox::new();
+    let stream = request(SEND, &payload(900 << 10));
+    let mut rest: &[u8] = &stream;
+    loop {
+        assert!(inbox.try_make_room(&budget));
+        inbox.fill(&mut rest).await.unwrap();
+        if matches!(inbox.front(CALLER), Front::Request { .. }) {
+            break;
+        }
+    }
+    assert!(budget.try_take(512 << 10).is_none(), "the request is covered by a grant");
+    inbox.shrink();
+    assert!(budget.try_take(512 << 10).is_none(), "a request that is here is kept");
+    inbox.consume();
+    inbox.yield_grant(&budget);
+    assert!(budget.try_take(1 << 20).is_some(), "others may be waiting, so it goes back at once");
+    inbox.shrink();
+    inbox.shrink();
+    assert!(!inbox.is_large());
+}
+
+#[tokio::test]
+async fn a_large_request_is_received_without_reading_past_its_end() {
+    let budget = Budget::new(1 << 20);
+    let mut inbox = Inbox::new();
+    let mut stream = request(SEND, &payload(100 << 10));
+    let first = stream.len();
+    stream.extend(request(SEND, &payload(100 << 10)));
+    let mut rest: &[u8] = &stream;
+    loop {
+        assert!(inbox.try_make_room(&budget));
+        inbox.fill(&mut rest).await.unwrap();
+        if matches!(inbox.front(CALLER), Front::Request { .. }) {
+            break;
+        }
+    }
+    assert_eq!(rest.len(), stream.len() - first);
+}

@@ -1,0 +1,203 @@
+//! The send side of a connection: small answers gathered into one write, messages straight from their
+//! segment files.
+//!
+//! INV-PROGRESS: a peer that takes nothing for the write timeout loses its connection; one that takes
+//! something, however slowly, keeps it.
+
+use std::io;
+use std::time::Duration;
+
+use galgo_broker::{MessagesReply, Slice};
+use galgo_wire::ErrorCode;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+use super::Carrier;
+
+/// Answers up to this size are gathered with others; larger ones are written from where they are.
+const GATHER_BYTES_MAX: usize = 16 << 10;
+
+/// Gathered answers are written once they reach this size.
+const OUTBOX_BYTES_MAX: usize = 64 << 10;
+
+/// Capacity kept from one write to the next.
+const OUTBOX_BYTES_KEPT: usize = 4 << 10;
+
+/// Bytes read at a time from a file that can't be sent as it is.
+const COPY_BYTES: usize = 256 << 10;
+
+/// Answers waiting to be written.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    bytes: Vec<u8>,
+    timeout: Duration,
+}
+
+impl Outbox {
+    /// An empty outbox for a peer that must take something every `timeout`.
+    pub(crate) fn new(timeout: Duration) -> Self {
+        Self { bytes: Vec::new(), timeout }
+    }
+
+    /// Adds an answer without payload: zero for success, else the number of an error.
+    pub(crate) fn status(&mut self, error: Option<ErrorCode>) {
+        self.header(error.map_or(0, ErrorCode::as_u32), 0);
+    }
+
+    /// Adds or writes an answer with a payload.
+    pub(crate) async fn payload<S: Carrier>(
+        &mut self,
+        payload: &[u8],
+        stream: &mut S,
+    ) -> io::Result<()> {
+        self.header(0, length(payload.len() as u64)?);
+        if payload.len() <= GATHER_BYTES_MAX {
+            self.bytes.extend_from_slice(payload);
+            return self.flush_if_full(stream).await;
+        }
+        self.write_with(payload, stream).await
+    }
+
+    /// Adds or writes an answer of polled messages.
+    pub(crate) async fn messages<S: Carrier>(
+        &mut self,
+        messages: &MessagesReply,
+        stream: &mut S,
+    ) -> io::Result<()> {
+        self.header(0, length(messages.header.len() as u64 + messages.len)?);
+        self.bytes.extend_from_slice(&messages.header);
+        if messages.len <= GATHER_BYTES_MAX as u64 {
+            for slice in &messages.slices {
+                self.gather(slice)?;
+            }
+            return self.flush_if_full(stream).await;
+        }
+        for slice in &messages.slices {
+            match slice {
+                Slice::Memory(bytes) => self.write_with(bytes, stream).await?,
+                Slice::File { file, position, len } => {
+                    match (stream.tcp(), file.as_fd()) {
+                        (Some(socket), Some(fd)) => {
+                            let range = sendfile::FileRange { fd, position: *position, len: *len };
+                            sendfile::send(socket, &self.bytes, range, self.timeout).await?;
+                            self.clear();
+                        }
+                        _ => self.copy(slice, stream).await?,
+                    }
+                }
+            }
+        }
+        self.flush(stream).await
+    }
+
+    /// Writes what has been gathered.
+    pub(crate) async fn flush<S: AsyncWrite + Unpin>(&mut self, stream: &mut S) -> io::Result<()> {
+        if !self.bytes.is_empty() {
+            write_all(stream, &self.bytes, self.timeout).await?;
+            self.clear();
+        }
+        Ok(())
+    }
+
+    fn header(&mut self, status: u32, length: u32) {
+        self.bytes.extend_from_slice(&status.to_le_bytes());
+        self.bytes.extend_from_slice(&length.to_le_bytes());
+    }
+
+    async fn flush_if_full<S: Carrier>(&mut self, stream: &mut S) -> io::Result<()> {
+        if self.bytes.len() >= OUTBOX_BYTES_MAX {
+            return self.flush(stream).await;
+        }
+        Ok(())
+    }
+
+    /// Writes what has been gathered and `payload` after it.
+    async fn write_with<S: Carrier>(&mut self, payload: &[u8], stream: &mut S) -> io::Result<()> {
+        let mut gathered: &[u8] = &self.bytes;
+        let mut payload = payload;
+        while !gathered.is_empty() {
+            let parts = [io::IoSlice::new(gathered), io::IoSlice::new(payload)];
+            let written = patiently(self.timeout, stream.write_vectored(&parts)).await?;
+            let of_gathered = written.min(gathered.len());
+            gathered = gathered.get(of_gathered..).unwrap_or_default();
+            payload = payload.get(written - of_gathered..).unwrap_or_default();
+        }
+        self.clear();
+        write_all(stream, payload, self.timeout).await
+    }
+
+    /// Writes a file range through memory, for carriers and files that know no better.
+    async fn copy<S: Carrier>(&mut self, slice: &Slice, stream: &mut S) -> io::Result<()> {
+        let Slice::File { file, position, len } = slice else { return Ok(()) };
+        let mut done = 0;
+        while done < *len {
+            let piece = (len - done).min(COPY_BYTES as u64);
+            let piece_slice =
+                Slice::File { file: file.clone(), position: position + done, len: piece };
+            self.gather(&piece_slice)?;
+            self.flush(stream).await?;
+            done += piece;
+        }
+        Ok(())
+    }
+
+    /// Appends the bytes of `slice` to what is gathered.
+    fn gather(&mut self, slice: &Slice) -> io::Result<()> {
+        match slice {
+            Slice::Memory(bytes) => self.bytes.extend_from_slice(bytes),
+            Slice::File { file, position, len } => {
+                let from = self.bytes.len();
+                let len = usize::try_from(*len).map_err(|_| io::ErrorKind::InvalidData)?;
+                self.bytes.resize(from + len, 0);
+                let (mut rest, mut position) = (self.bytes.get_mut(from..).unwrap_or_default(), *position);
+                while !rest.is_empty() {
+                    let read = file.read_at(rest, position)?;
+                    if read == 0 {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                    position += read as u64;
+                    rest = rest.get_mut(read..).unwrap_or_default();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(OUTBOX_BYTES_KEPT);
+    }
+}
+
+/// Writes all of `bytes`.
+async fn write_all<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    bytes: &[u8],
+    patience: Duration,
+) -> io::Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let written = patiently(patience, stream.write(rest)).await?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Waits for one write to take something.
+pub(crate) async fn patiently(
+    patience: Duration,
+    write: impl Future<Output = io::Result<usize>>,
+) -> io::Result<usize> {
+    match timeout(patience, write).await {
+        Ok(Ok(0)) => Err(io::ErrorKind::WriteZero.into()),
+        Ok(result) => result,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// The length word of an answer.
+fn length(bytes: u64) -> io::Result<u32> {
+    u32::try_from(bytes).map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+mod sendfile;

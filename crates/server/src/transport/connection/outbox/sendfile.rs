@@ -1,0 +1,66 @@
+//! Sends a range of a file over a TCP socket without bringing it into this process.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use rustix::fs::sendfile;
+use rustix::net::{SendFlags, send as send_bytes};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+use super::patiently;
+
+/// Most bytes handed to one call, so that one fast reader does not keep a thread from the others.
+const CALL_BYTES_MAX: u64 = 1 << 20;
+
+/// A range of an open file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FileRange<'a> {
+    /// The file.
+    pub(super) fd: BorrowedFd<'a>,
+    /// First byte.
+    pub(super) position: u64,
+    /// Number of bytes.
+    pub(super) len: u64,
+}
+
+/// Sends `head`, then `range`.
+///
+/// # Errors
+/// The socket's. `UnexpectedEof` when the file ends inside the range: the peer has been promised bytes
+/// that do not exist, so the connection is of no more use.
+pub(super) async fn send(
+    socket: &TcpStream,
+    head: &[u8],
+    range: FileRange<'_>,
+    patience: Duration,
+) -> io::Result<()> {
+    let mut head = head;
+    while !head.is_empty() {
+        // MORE keeps the few bytes of the header from leaving in a packet of their own.
+        let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+        let write = socket.async_io(Interest::WRITABLE, || Ok(send_bytes(socket, head, flags)?));
+        let sent = patiently(patience, write).await?;
+        head = head.get(sent..).unwrap_or_default();
+    }
+    let (mut position, mut left) = (range.position, range.len);
+    while left > 0 {
+        let wanted = usize::try_from(left.min(CALL_BYTES_MAX)).unwrap_or(usize::MAX);
+        let write = socket.async_io(Interest::WRITABLE, || {
+            let mut from = position;
+            let sent = sendfile(socket, range.fd, Some(&mut from), wanted)?;
+            if sent == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            Ok(sent)
+        });
+        let sent = patiently(patience, write).await? as u64;
+        position += sent;
+        left = left.saturating_sub(sent);
+        if left > 0 {
+            tokio::task::consume_budget().await;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! The server from outside: a real data directory, a real socket, bytes written by hand.
+//!
+//! Nothing here uses the encoders of the product, so that a mistake in them can't hide itself.
+
+mod bad_input;
+mod messages;
+mod process;
+mod server;
+mod start;
+mod stop;
+mod wire;

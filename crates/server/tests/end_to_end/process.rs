@@ -1,0 +1,185 @@
+//! The server as a process of its own: signals, exit codes, what it prints.
+//!
+//! The test binary is its own server: started again with [`CHILD`] set, it runs [`child_server`] only.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use galgo_server::{Overrides, ServerOptions};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::wire::*;
+
+const CHILD: &str = "SERVER_TEST_DATA_DIR";
+
+/// Not a test of its own: what the child runs.
+#[test]
+fn child_server() {
+    let Some(data_dir) = std::env::var_os(CHILD) else { return };
+    let overrides = Overrides {
+        data_dir: Some(data_dir.into()),
+        tcp: Some("127.0.0.1:0".to_owned()),
+        ..Default::default()
+    };
+    let options = ServerOptions { overrides, ..Default::default() };
+    let code = match galgo_server::run(options) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("{error}");
+            error.exit_code()
+        }
+    };
+    std::process::exit(code.into());
+}
+
+struct Process {
+    child: Child,
+    out: BufReader<ChildStdout>,
+}
+
+impl Process {
+    fn start(data_dir: &Path, variables: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "process::child_server", "--nocapture"])
+            .env(CHILD, data_dir)
+            .envs(variables.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        Self { child, out }
+    }
+
+    /// Everything printed up to the ready line.
+    fn until_ready(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.out.read_line(&mut line).unwrap(), 0, "ended before it was ready");
+            let ready = line.contains("is ready");
+            lines.push(line.trim().to_owned());
+            if ready {
+                return lines;
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn exit(mut self) -> (ExitStatus, String) {
+        let begun = Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "the process does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let mut log = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        (self.child.wait().unwrap(), log)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn connect(ready: &str) -> Wire {
+    let address = ready.split("tcp ").nth(1).unwrap().split(',').next().unwrap();
+    Wire::connect(address.parse().unwrap())
+}
+
+fn after<'a>(line: &'a str, word: &str) -> &'a str {
+    line.split(word).nth(1).unwrap().split([' ', ',']).next().unwrap()
+}
+
+#[test]
+fn a_generated_password_is_printed_once_and_works() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut process = Process::start(dir.path(), &[]);
+    let lines = process.until_ready();
+    let shown = lines.iter().find(|line| line.contains("root user created")).unwrap();
+    let (username, password) = (after(shown, "username "), after(shown, "password "));
+    assert_eq!(connect(lines.last().unwrap()).login(username, password), 0);
+    process.signal(Signal::TERM);
+    let (status, log) = process.exit();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(!log.contains(password));
+
+    let mut process = Process::start(dir.path(), &[]);
+    let lines = process.until_ready();
+    assert!(!lines.iter().any(|line| line.contains("password")), "{lines:?}");
+    assert_eq!(connect(lines.last().unwrap()).login(username, password), 0);
+}
+
+#[test]
+fn either_signal_stops_it_in_order() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut process = Process::start(dir.path(), &[]);
+        let mut wire = connect(process.until_ready().last().unwrap());
+        wire.assert_in_step();
+        process.signal(signal);
+        assert_eq!(wire.answer().0, 8);
+        wire.assert_closed();
+        let (status, log) = process.exit();
+        assert_eq!(status.code(), Some(0), "{log}");
+        assert!(log.contains("server stopped"), "{log}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let variables = [("GALGO_LIMITS_WRITE_TIMEOUT", "1h"), ("GALGO_LIMITS_STOP_TIMEOUT", "1h")];
+    let credentials = [("GALGO_ROOT_USERNAME", "root"), ("GALGO_ROOT_PASSWORD", "root")];
+    let mut process = Process::start(dir.path(), &[variables, credentials].concat());
+    let mut wire = connect(process.until_ready().last().unwrap());
+    assert_eq!(wire.login("root", "root"), 0);
+    create_topic(&mut wire, 1);
+    for _ in 0..8 {
+        assert_eq!(wire.status(SEND, &send_payload(&[&vec![5; 1 << 20]])), 0);
+    }
+    // Answers nobody reads keep the orderly stop waiting.
+    for _ in 0..20 {
+        wire.send(POLL, &poll_payload(0, 8));
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    process.signal(Signal::TERM);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(process.child.try_wait().unwrap().is_none(), "it waits for the answers to be taken");
+    process.signal(Signal::TERM);
+    assert_eq!(process.exit().0.code(), Some(143));
+}
+
+#[test]
+fn logs_are_json_on_request_and_go_to_standard_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut process = Process::start(dir.path(), &[("GALGO_LOG_FORMAT", "json"), ("GALGO_TCP_ADRESS", "x")]);
+    let lines = process.until_ready();
+    assert!(!lines.iter().any(|line| line.starts_with('{')), "{lines:?}");
+    process.signal(Signal::TERM);
+    let (_, log) = process.exit();
+    assert!(log.lines().all(|line| line.starts_with('{') && line.ends_with('}')), "{log}");
+    assert!(log.contains("did you mean GALGO_TCP_ADDRESS?"), "{log}");
+}
+
+#[test]
+fn a_refused_start_has_an_exit_code_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let (status, log) = Process::start(dir.path(), &[("GALGO_TCP_REUSE_PORT", "maybe")]).exit();
+    assert_eq!(status.code(), Some(2), "{log}");
+    assert!(log.contains("tcp.reuse_port = \"maybe\""), "{log}");
+    let mut first = Process::start(dir.path(), &[]);
+    first.until_ready();
+    let pid = first.child.id();
+    let (status, log) = Process::start(dir.path(), &[]).exit();
+    assert_eq!(status.code(), Some(4), "{log}");
+    assert!(log.contains(&format!("pid {pid}")), "{log}");
+}

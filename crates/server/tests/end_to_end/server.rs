@@ -1,0 +1,91 @@
+//! A server for one test, on a free port and in a directory of its own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use galgo_server::{Environment, Overrides, Server, ServerError, ServerOptions};
+use tempfile::TempDir;
+
+use crate::wire::Wire;
+
+pub(crate) const USERNAME: &str = "iggy";
+pub(crate) const PASSWORD: &str = "iggy-secret";
+
+/// A running server and its directory, both gone when dropped.
+pub(crate) struct TestServer {
+    server: Option<Server>,
+    dir: TempDir,
+    settings: Vec<(String, String)>,
+}
+
+impl TestServer {
+    pub(crate) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// Starts with these variables on top of what every test needs.
+    pub(crate) fn with(variables: &[(&str, &str)]) -> Self {
+        let settings = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let mut server = Self { server: None, dir: tempfile::tempdir().unwrap(), settings };
+        server.restart();
+        server
+    }
+
+    /// Stops the server in order.
+    pub(crate) fn stop(&mut self) {
+        self.server.take().unwrap().stop().unwrap();
+    }
+
+    /// Starts it again on the same directory.
+    pub(crate) fn restart(&mut self) {
+        let settings: Vec<_> =
+            self.settings.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        self.server = Some(start(&self.data_dir(), &settings).unwrap());
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server.as_ref().unwrap().tcp_address().unwrap()
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// An anonymous connection.
+    pub(crate) fn connect(&self) -> Wire {
+        Wire::connect(self.address())
+    }
+
+    /// A connection of the root user.
+    pub(crate) fn login(&self) -> Wire {
+        let mut wire = self.connect();
+        assert_eq!(wire.login(USERNAME, PASSWORD), 0);
+        wire
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            let stopped = server.stop();
+            if !std::thread::panicking() {
+                stopped.unwrap();
+            }
+        }
+    }
+}
+
+/// Starts a server on `data_dir` and a free port.
+pub(crate) fn start(data_dir: &Path, variables: &[(&str, &str)]) -> Result<Server, ServerError> {
+    let fixed = [
+        ("GALGO_ROOT_USERNAME", USERNAME),
+        ("GALGO_ROOT_PASSWORD", PASSWORD),
+        ("GALGO_TCP_ADDRESS", "127.0.0.1:0"),
+        ("GALGO_LOG_LEVEL", "warn"),
+        // Small, so that many tests can run at once on a small disk.
+        ("GALGO_STORAGE_JOURNAL_FILE_BYTES", "1 MiB"),
+    ];
+    let environment: Environment = fixed.iter().chain(variables).copied().collect();
+    let overrides = Overrides { data_dir: Some(data_dir.to_owned()), ..Default::default() };
+    Server::start(ServerOptions { overrides, ..Default::default() }, environment)
+}
