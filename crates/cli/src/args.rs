@@ -95,5 +95,12 @@ pub(crate) enum Command {
     Bench(bench::BenchCommand),
 }
 
+/// Whether a command line that could not be parsed asks for JSON.
+pub(crate) fn wants_json(arguments: impl Iterator<Item = String>) -> bool {
+    let arguments: Vec<String> = arguments.collect();
+    let pair = |pair: &[String]| pair == ["--output", "json"];
+    arguments.windows(2).any(pair) || arguments.iter().any(|one| one == "--output=json")
+}
+
 #[cfg(test)]
 mod tests;

@@ -21,8 +21,14 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::failure::Failure;
+use crate::output::{Format, Output};
+
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
     let output = cli.global.output();
     match command::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -31,4 +37,16 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// Prints help or what is wrong with the command line, in the form that was asked for.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && args::wants_json(std::env::args()) {
+        let failure = Failure::usage(error.render().to_string().trim_end());
+        Output { format: Format::Json }.failure(&failure);
+        return ExitCode::from(failure.exit_code());
+    }
+    // Nobody is left to tell when the terminal is gone.
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
 }

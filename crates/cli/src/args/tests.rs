@@ -135,3 +135,15 @@ fn help_never_shows_credentials_from_the_environment() {
     let argument = Cli::command().get_arguments().find(|arg| arg.get_id() == "server").cloned();
     assert!(argument.unwrap().is_hide_env_values_set());
 }
+
+#[test]
+fn a_broken_command_line_may_still_ask_for_json() {
+    for (line, expected) in [
+        ("galgo --output json frobnicate", true),
+        ("galgo frobnicate --output=json", true),
+        ("galgo frobnicate", false),
+        ("galgo --output table json", false),
+    ] {
+        assert_eq!(wants_json(line.split(' ').map(str::to_owned)), expected, "{line}");
+    }
+}

@@ -20,6 +20,14 @@ fn a_usage_error_is_2() {
 }
 
 #[test]
+fn a_usage_error_is_json_when_json_is_asked_for() {
+    let mut command = galgo();
+    command.args(["--output", "json", "poll", "s", "t"]);
+    let failed = run(command).fails(2);
+    assert_eq!(failed.error()["kind"], "usage");
+}
+
+#[test]
 fn no_server_is_3_and_says_where_it_looked() {
     let url = nobody_listens_here();
     let mut command = galgo();
