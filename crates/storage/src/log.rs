@@ -1,35 +1,46 @@
 //! One partition's log: ordered segments with one writer and many readers.
+//!
+//! An append is one write at the end of the newest segment. It is visible to a reader only below the
+//! high watermark that the reader passes, and durable only after a sync covered it.
+//!
+//! INV-CONTIGUOUS: each segment starts where the one before ends; offsets have no gaps.
+//! INV-END: the end moves only after the bytes were written.
+//! INV-FENCED: after a failed sync, or a failed write that could not be taken back, nothing is
+//! written until the log is recovered anew.
 
-use crate::checkpoint::LogCheckpoint;
+use crate::checkpoint::SealedSegment;
 use crate::disk::Disk;
 use crate::file_cache::FileCache;
+use crate::index::IndexEntry;
+use crate::index::rebuild::Span;
+use crate::segment::writer::Writer;
 use galgo_wire::id::{Offset, Timestamp};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 mod append;
+mod damage;
+mod landing;
+mod locate;
 mod reader;
 mod recover;
+mod rewind;
+mod state;
 mod sync;
 
+pub use crate::index::IndexCache;
 pub use append::{AppendBatch, AppendError};
 pub use reader::{LocateRequest, Located, LocatedSlice, LogReader, ReadError};
 pub use recover::{FencedRange, JournaledBatch, RecoverError, RecoveryReport};
 pub use sync::DirtySet;
 
-/// Bounded memory for the indexes of segments that are read; one per process.
-#[derive(Debug)]
-pub struct IndexCache {}
+use state::{Sealed, State};
+use sync::Unsynced;
 
-impl IndexCache {
-    /// Makes a cache of at most `bytes_max` bytes of entries.
-    #[must_use]
-    pub fn new(bytes_max: usize) -> Self {
-        let _ = bytes_max;
-        Self {}
-    }
-}
+/// Index entries in memory that wait for one write to the index file.
+const INDEX_PENDING_MAX: usize = 256;
 
 /// Where a log lives and how it is cut into segments.
 #[derive(Debug, Clone)]
@@ -58,99 +69,166 @@ pub struct LogStats {
 /// The writing half of a log. Reading is done through [`Log::reader`].
 pub struct Log {
     reader: Arc<LogReader>,
+    /// The newest segment; `None` before the first append.
+    writer: Option<Writer>,
+    end: Offset,
+    last_timestamp: Timestamp,
+    /// Segments with bytes no sync covered, oldest first.
+    unsynced: Vec<Unsynced>,
+    /// Directories in which names were made since the last sync, and their parents.
+    unsynced_dirs: Vec<PathBuf>,
+    /// Set by a failed sync, on whatever thread it ran.
+    fenced: Arc<AtomicBool>,
+    /// Raised by each rewind, so that a sync begun before it counts for nothing.
+    generation: u64,
+    /// The end of what a checkpoint called durable.
+    checkpointed: Offset,
+    /// Whether the directory is known to exist.
+    dir_exists: bool,
+    /// Index entries of the batch being appended; kept for its memory.
+    entries: Vec<IndexEntry>,
 }
 
 impl Log {
     /// Makes an empty log; touches no disk until the first append.
     #[must_use]
     pub fn create(disk: Arc<dyn Disk>, files: Arc<FileCache>, options: LogOptions) -> Self {
-        let _ = (disk, files, options);
-        Self { reader: Arc::new(LogReader {}) }
+        Self::of_reader(LogReader::new(disk, files, options, State::default()))
     }
 
-    /// Opens a log from what the last checkpoint knew, the journal's batches since (in the order of
-    /// the journal) and the files.
-    ///
-    /// # Errors
-    /// [`RecoverError`]; damage found is no error but in the report.
-    pub fn recover(
-        disk: Arc<dyn Disk>,
-        files: Arc<FileCache>,
-        options: LogOptions,
-        known: LogCheckpoint,
-        journaled: &[JournaledBatch<'_>],
-    ) -> Result<(Self, RecoveryReport), RecoverError> {
-        let _ = (known, journaled);
-        Ok((Self::create(disk, files, options), RecoveryReport::default()))
-    }
-
-    /// Writes a batch at the end of the log, visible to readers that pass a higher watermark.
-    ///
-    /// # Errors
-    /// [`AppendError`]; the end of the log is then where it was.
-    pub fn append(&mut self, batch: AppendBatch<'_>) -> Result<(), AppendError> {
-        let _ = batch;
-        Ok(())
-    }
-
-    /// Takes back every message from `to` on.
-    ///
-    /// # Errors
-    /// Those of the disk; the log takes no writes then.
-    pub fn rewind(&mut self, to: Offset) -> io::Result<()> {
-        let _ = to;
-        Ok(())
+    fn of_reader(reader: LogReader) -> Self {
+        Self {
+            reader: Arc::new(reader),
+            writer: None,
+            end: Offset::ZERO,
+            last_timestamp: Timestamp::ZERO,
+            unsynced: Vec::new(),
+            unsynced_dirs: Vec::new(),
+            fenced: Arc::default(),
+            generation: 0,
+            checkpointed: Offset::ZERO,
+            dir_exists: false,
+            entries: Vec::new(),
+        }
     }
 
     /// Offset the next message gets.
     #[must_use]
     pub fn end(&self) -> Offset {
-        Offset::ZERO
+        self.end
     }
 
     /// Timestamp of the last message; zero when there never was one.
     #[must_use]
     pub fn last_timestamp(&self) -> Timestamp {
-        Timestamp::ZERO
+        self.last_timestamp
     }
 
-    /// What a sync must cover now.
+    /// Whether the log takes no more writes (INV-FENCED).
     #[must_use]
-    pub fn dirty(&self) -> DirtySet {
-        DirtySet::default()
-    }
-
-    /// Tells the log that `set` was synced without an error.
-    pub fn synced(&mut self, set: &DirtySet) {
-        let _ = set;
-    }
-
-    /// What is durable, for the checkpoint.
-    pub fn checkpoint(&mut self) -> LogCheckpoint {
-        LogCheckpoint { start: Offset::ZERO, sealed: Vec::new(), active: None }
-    }
-
-    /// Removes the sealed segments that lie wholly below `start`; returns how many.
-    ///
-    /// Make the move of the start durable first: a checkpoint that still lists a removed segment
-    /// makes recovery report it missing.
-    ///
-    /// # Errors
-    /// Those of the disk; the segments are gone for readers in any case.
-    pub fn drop_before(&mut self, start: Offset) -> io::Result<u32> {
-        let _ = start;
-        Ok(0)
-    }
-
-    /// Segments, bytes and messages kept.
-    #[must_use]
-    pub fn stats(&self) -> LogStats {
-        LogStats { segments: 1, bytes: 0, messages: 0 }
+    pub fn is_fenced(&self) -> bool {
+        self.fenced.load(Ordering::Acquire)
     }
 
     /// The reading half.
     #[must_use]
     pub fn reader(&self) -> Arc<LogReader> {
         Arc::clone(&self.reader)
+    }
+
+    /// The sealed segments, oldest first.
+    #[must_use]
+    pub fn sealed(&self) -> Vec<SealedSegment> {
+        self.reader.state.read().sealed.iter().map(|sealed| sealed.known.clone()).collect()
+    }
+
+    /// Segments, bytes and messages kept.
+    #[must_use]
+    pub fn stats(&self) -> LogStats {
+        let state = self.reader.state.read();
+        let active = state.active.as_ref().map_or(0, |active| active.end.position);
+        let sealed: u64 = state.sealed.iter().map(|sealed| sealed.known.bytes).sum();
+        let segments = state.sealed.len() + usize::from(state.active.is_some());
+        LogStats {
+            segments: u32::try_from(segments.max(1)).unwrap_or(u32::MAX),
+            bytes: sealed + active,
+            messages: state.end.get().saturating_sub(state.start.get()),
+        }
+    }
+
+    /// Removes the sealed segments that lie wholly below `start`, and messages below it are no
+    /// longer read; returns how many segments were removed.
+    ///
+    /// Make the move of the start durable first: a checkpoint that still lists a removed segment,
+    /// with a start below it, makes recovery report it missing.
+    ///
+    /// # Errors
+    /// Those of the disk, after all removals were tried; the segments are gone for readers in any
+    /// case, and the files go at the next recovery.
+    pub fn drop_before(&mut self, start: Offset) -> io::Result<u32> {
+        let dropped: Vec<Sealed> = {
+            let mut state = self.reader.state.write();
+            let start = start.min(state.end).max(state.start);
+            let gone = state.sealed.partition_point(|sealed| sealed.known.end <= start);
+            state.start = start;
+            state.fences.retain(|fence| fence.to > start);
+            state.sealed.drain(..gone).collect()
+        };
+        let mut result = Ok(());
+        for base in dropped.iter().map(|sealed| sealed.known.base) {
+            self.unsynced.retain(|unsynced| unsynced.base != base);
+            result = self.remove_files(base).and(result);
+        }
+        result.map(|()| u32::try_from(dropped.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Removes the log and its directory.
+    ///
+    /// # Errors
+    /// Those of the disk; call it again then, or remove the directory.
+    pub fn remove(self) -> io::Result<()> {
+        let disk = self.disk();
+        *self.reader.state.write() = State::default();
+        match disk.remove_dir_all(&self.reader.options.dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn remove_files(&self, base: Offset) -> io::Result<()> {
+        self.reader.forget(base);
+        let disk = self.disk();
+        let remove = |path: PathBuf| match disk.remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        remove(self.reader.index_path(base)).and(remove(self.reader.log_path(base)))
+    }
+
+    /// Writes the entries of the active segment's index that are only in memory. A hint: an error
+    /// is logged and the entries wait.
+    fn flush_index(&mut self) {
+        let disk = self.disk();
+        let Some(writer) = &mut self.writer else { return };
+        let (span, new) = {
+            let state = self.reader.state.read();
+            let Some(active) = &state.active else { return };
+            let entries = active.live.entries();
+            let new = entries.get(writer.index.flushed()..).unwrap_or_default();
+            if new.is_empty() {
+                return;
+            }
+            let interval_bytes = self.reader.options.index_interval_bytes;
+            let span = Span { base: writer.base, end: active.live_from, interval_bytes };
+            (span, new.to_vec())
+        };
+        let path = self.reader.index_path(writer.base);
+        if let Err(error) = writer.index.flush(&*disk, &path, span, &new) {
+            tracing::warn!(path = %path.display(), %error, "index entries not written");
+        }
+    }
+
+    fn disk(&self) -> Arc<dyn Disk> {
+        Arc::clone(&self.reader.disk)
     }
 }

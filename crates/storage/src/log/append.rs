@@ -1,7 +1,19 @@
 //! What an append takes and why it may be refused.
 
+use super::state::{Active, Sealed};
+use super::sync::Unsynced;
+use super::{INDEX_PENDING_MAX, Log};
+use crate::checkpoint::SealedSegment;
+use crate::disk::OpenMode;
+use crate::index::cache::{CachedIndex, Key};
+use crate::index::tail::IndexTail;
+use crate::index::{Index, Marker};
+use crate::segment::verified::VerifiedRanges;
+use crate::segment::writer::{Tip, WriteError, Writer, check_batch};
+use crate::segment::{BATCH_BYTES_MAX, CHECKSUM_UNKNOWN};
 use galgo_wire::id::{Offset, Timestamp};
 use std::io;
+use std::sync::atomic::Ordering;
 
 /// Messages to write, stamped and checked, exactly as they will be polled.
 #[derive(Debug, Clone, Copy)]
@@ -61,4 +73,166 @@ pub enum AppendError {
     /// known. The log takes no more writes until it is recovered anew.
     #[error("the log takes no writes since a disk error; reopen it")]
     Fenced,
+}
+
+impl Log {
+    /// Writes a batch at the end of the log, visible to readers that pass a higher watermark.
+    ///
+    /// A segment that is full is sealed before. Nothing is durable until it is synced.
+    ///
+    /// # Errors
+    /// [`AppendError`]; the end of the log is then where it was.
+    pub fn append(&mut self, batch: AppendBatch<'_>) -> Result<(), AppendError> {
+        self.admit(&batch)?;
+        if self.writer.as_ref().is_some_and(|writer| self.is_full(writer, &batch)) {
+            self.seal();
+        }
+        if self.writer.is_none() {
+            let base = self.end;
+            self.begin_segment().map_err(|source| AppendError::Disk { base, source })?;
+        }
+        let Some(writer) = &mut self.writer else { return Err(AppendError::Fenced) };
+        let base = writer.base;
+        let mut marker = writer.marker;
+        self.entries.clear();
+        let place = (base, writer.tip);
+        let messages = (batch.bytes, batch.count);
+        let tip = check_batch(place, messages, &mut marker, &mut self.entries)
+            .map_err(|position| AppendError::Malformed { position })?;
+        match writer.write(batch.bytes) {
+            Ok(()) => {}
+            Err(WriteError::Refused(source)) => return Err(AppendError::Disk { base, source }),
+            Err(WriteError::Unknown(source)) => {
+                self.fenced.store(true, Ordering::Release);
+                return Err(AppendError::Disk { base, source });
+            }
+        }
+        writer.marker = marker;
+        self.publish(tip);
+        Ok(())
+    }
+
+    fn admit(&self, batch: &AppendBatch<'_>) -> Result<(), AppendError> {
+        if self.is_fenced() {
+            return Err(AppendError::Fenced);
+        }
+        if batch.base_offset != self.end {
+            let (expected, got) = (self.end, batch.base_offset);
+            return Err(AppendError::OutOfOrder { expected, got });
+        }
+        if batch.timestamp < self.last_timestamp {
+            let (last, got) = (self.last_timestamp, batch.timestamp);
+            return Err(AppendError::TimeWentBack { last, got });
+        }
+        if batch.count == 0 || batch.base_offset.plus(batch.count).is_none() {
+            return Err(AppendError::Malformed { position: 0 });
+        }
+        if batch.bytes.len() > BATCH_BYTES_MAX as usize {
+            return Err(AppendError::TooLarge { len: batch.bytes.len(), max: BATCH_BYTES_MAX });
+        }
+        Ok(())
+    }
+
+    fn is_full(&self, writer: &Writer, batch: &AppendBatch<'_>) -> bool {
+        let messages = (batch.bytes.len() as u64, batch.count);
+        writer.tip.is_full(writer.base, self.reader.options.segment_bytes, messages)
+    }
+
+    /// Makes the file of a new segment at the end of the log.
+    fn begin_segment(&mut self) -> io::Result<()> {
+        let base = self.end;
+        let disk = self.disk();
+        let dir = &self.reader.options.dir;
+        if !self.dir_exists {
+            // A name is durable only once its directory is synced, up to the first that was there.
+            let mut made = dir.as_path();
+            while !disk.exists(made)? {
+                let Some(parent) = made.parent() else { break };
+                if !self.unsynced_dirs.iter().any(|known| known == parent) {
+                    self.unsynced_dirs.push(parent.to_path_buf());
+                }
+                made = parent;
+            }
+            disk.create_dir_all(dir)?;
+            self.dir_exists = true;
+        }
+        let handle = self.reader.files.handle(self.reader.log_path(base), OpenMode::CreateNew);
+        handle.get()?;
+        if !self.unsynced_dirs.contains(dir) {
+            self.unsynced_dirs.push(dir.clone());
+        }
+        let tip = Tip::empty(base, self.last_timestamp);
+        self.reader.state.write().active = Some(Active {
+            base,
+            handle: handle.clone(),
+            end: tip.place(),
+            last_timestamp: self.last_timestamp,
+            verified: VerifiedRanges::default(),
+            live_from: tip.place(),
+            live: Index::default(),
+        });
+        let unsynced = handle.clone();
+        self.unsynced.push(Unsynced { base, handle: unsynced, durable: None, sealed_at: None });
+        let marker = Marker::new(self.reader.options.index_interval_bytes, None);
+        self.writer = Some(Writer { base, handle, tip, index: IndexTail::default(), marker });
+        Ok(())
+    }
+
+    /// Makes what was written part of the log.
+    fn publish(&mut self, tip: Tip) {
+        let Some(writer) = &mut self.writer else { return };
+        let before = std::mem::replace(&mut writer.tip, tip);
+        if self.unsynced.last().is_none_or(|unsynced| unsynced.base != writer.base) {
+            let (base, handle) = (writer.base, writer.handle.clone());
+            let durable = Some(before);
+            self.unsynced.push(Unsynced { base, handle, durable, sealed_at: None });
+        }
+        self.end = tip.end;
+        self.last_timestamp = tip.last_timestamp;
+        let mut waiting = 0;
+        {
+            let mut state = self.reader.state.write();
+            state.end = tip.end;
+            if let Some(active) = &mut state.active {
+                active.end = tip.place();
+                active.last_timestamp = tip.last_timestamp;
+                active.verified.insert(before.bytes..tip.bytes);
+                for entry in self.entries.drain(..) {
+                    active.live.push(entry);
+                }
+                waiting = active.live.entries().len().saturating_sub(writer.index.flushed());
+            }
+        }
+        if waiting >= INDEX_PENDING_MAX {
+            self.flush_index();
+        }
+    }
+
+    /// Seals the segment being written; the next append begins a new one.
+    fn seal(&mut self) {
+        self.flush_index();
+        let Some(writer) = self.writer.take() else { return };
+        let (base, tip) = (writer.base, writer.tip);
+        let known = SealedSegment {
+            base,
+            end: tip.end,
+            bytes: tip.bytes,
+            checksum: tip.checksum.unwrap_or(CHECKSUM_UNKNOWN),
+            last_timestamp: tip.last_timestamp,
+        };
+        let mut state = self.reader.state.write();
+        let Some(active) = state.active.take() else { return };
+        state.sealed.push(Sealed { known, verified: active.verified });
+        drop(state);
+        if active.live_from.position == 0 {
+            let key = Key { log: self.reader.log, base, bytes: tip.bytes };
+            let index = CachedIndex { index: active.live, trusted: true };
+            self.reader.options.indexes.insert(key, index);
+        }
+        for unsynced in self.unsynced.iter_mut().filter(|unsynced| unsynced.base == base) {
+            unsynced.sealed_at = Some(tip);
+        }
+        self.reader.keep_handle(base, writer.handle);
+        tracing::debug!(dir = %self.reader.options.dir.display(), base = base.get(), "segment sealed");
+    }
 }

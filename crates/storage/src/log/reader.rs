@@ -1,9 +1,18 @@
 //! Finding and reading messages while one writer appends.
 
-use crate::disk::DiskFile;
-use galgo_wire::id::{Offset, Timestamp};
+use super::state::State;
+use super::{FencedRange, LogOptions};
+use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::file_cache::{FileCache, FileHandle};
+use crate::segment::Place;
+use crate::segment::format::{index_name, log_name};
+use crate::segment::reader::check_messages;
+use galgo_wire::id::Offset;
+use parking_lot::{Mutex, RwLock};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a reader wants.
 #[derive(Debug, Clone, Copy)]
@@ -91,35 +100,55 @@ pub enum ReadError {
     },
 }
 
+/// Most files of sealed segments a log keeps handles of for its readers.
+const HANDLES_MAX: usize = 4;
+
 /// Reads a log; shared by any number of threads.
-pub struct LogReader {}
+pub struct LogReader {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) files: Arc<FileCache>,
+    pub(super) options: LogOptions,
+    /// The log's number in the index cache.
+    pub(super) log: u64,
+    pub(super) state: RwLock<State>,
+    /// Handles of sealed segments read lately, newest last.
+    handles: Mutex<Vec<(Offset, FileHandle)>>,
+    pub(super) damaged_ranges: AtomicU64,
+}
 
 impl LogReader {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        files: Arc<FileCache>,
+        options: LogOptions,
+        state: State,
+    ) -> Self {
+        let log = options.indexes.number_log();
+        let (state, handles) = (RwLock::new(state), Mutex::default());
+        Self { disk, files, options, log, state, handles, damaged_ranges: AtomicU64::new(0) }
+    }
+
     /// Offset of the oldest message kept.
     #[must_use]
     pub fn start(&self) -> Offset {
-        Offset::ZERO
+        self.state.read().start
     }
 
-    /// Finds the byte ranges of a request without reading more than a few headers.
-    ///
-    /// # Errors
-    /// [`ReadError::Damaged`] when the first message wanted is fenced.
-    pub fn locate(&self, request: LocateRequest) -> Result<Located, ReadError> {
-        Ok(Located { first: request.from, count: 0, bytes: 0, slices: Vec::new() })
+    /// How many damaged ranges were found since the log was opened.
+    #[must_use]
+    pub fn damaged_ranges(&self) -> u64 {
+        self.damaged_ranges.load(Ordering::Relaxed)
     }
 
-    /// Offset of the first message below `upto` whose timestamp is `timestamp` or later.
-    ///
-    /// # Errors
-    /// [`ReadError::Damaged`] when damaged messages stand in the way.
-    pub fn offset_at(
-        &self,
-        timestamp: Timestamp,
-        upto: Offset,
-    ) -> Result<Option<Offset>, ReadError> {
-        let _ = (timestamp, upto);
-        Ok(None)
+    /// The messages that cannot be read, as far as is known.
+    #[must_use]
+    pub fn fenced(&self) -> Vec<FencedRange> {
+        let state = self.state.read();
+        let ranges =
+            state.fences.iter().map(|fence| FencedRange { from: fence.from, to: fence.to });
+        let mut ranges: Vec<FencedRange> = ranges.collect();
+        ranges.sort_by_key(|range| range.from);
+        ranges
     }
 
     /// Reads a slice, checks every message and marks the range verified.
@@ -127,8 +156,19 @@ impl LogReader {
     /// # Errors
     /// [`ReadError::Damaged`]: the bad range is fenced now; locate again for what comes before it.
     pub fn read_verified(&self, slice: &LocatedSlice) -> Result<Vec<u8>, ReadError> {
-        let _ = slice;
-        Ok(Vec::new())
+        let base = slice.base;
+        let mut bytes = vec![0; usize::try_from(slice.len).unwrap_or(usize::MAX)];
+        let read = slice.file.read_at(&mut bytes, slice.position);
+        let read = read.map_err(|source| ReadError::Disk { base, source })?;
+        bytes.truncate(read);
+        if let Err(bad) = check_messages(&bytes, slice.first, slice.count) {
+            let position = slice.position + bad.position;
+            return Err(self.damaged(base, Place { offset: bad.offset, position }));
+        }
+        if let Some(verified) = self.state.write().verified_mut(base) {
+            verified.insert(slice.position..slice.position + slice.len);
+        }
+        Ok(bytes)
     }
 
     /// Checks a slice as [`LogReader::read_verified`] does, without returning the bytes.
@@ -137,5 +177,62 @@ impl LogReader {
     /// Those of [`LogReader::read_verified`].
     pub fn verify(&self, slice: &LocatedSlice) -> Result<(), ReadError> {
         self.read_verified(slice).map(drop)
+    }
+
+    /// The open file of a segment.
+    pub(super) fn open(&self, base: Offset) -> io::Result<Arc<dyn DiskFile>> {
+        let active = {
+            let state = self.state.read();
+            let active = state.active.as_ref().filter(|active| active.base == base);
+            active.map(|active| active.handle.clone())
+        };
+        match active {
+            Some(handle) => handle.get(),
+            None => self.sealed_handle(base).get(),
+        }
+    }
+
+    fn sealed_handle(&self, base: Offset) -> FileHandle {
+        let mut handles = self.handles.lock();
+        if let Some(at) = handles.iter().position(|(known, _)| *known == base) {
+            let found = handles.remove(at);
+            handles.push(found.clone());
+            return found.1;
+        }
+        let handle = self.files.handle(self.log_path(base), OpenMode::Read);
+        Self::keep(&mut handles, base, handle.clone());
+        handle
+    }
+
+    /// Keeps the handle of a segment that was just sealed: it is likely to be read soon.
+    pub(super) fn keep_handle(&self, base: Offset, handle: FileHandle) {
+        Self::keep(&mut self.handles.lock(), base, handle);
+    }
+
+    fn keep(handles: &mut Vec<(Offset, FileHandle)>, base: Offset, handle: FileHandle) {
+        if handles.len() >= HANDLES_MAX {
+            handles.remove(0);
+        }
+        handles.push((base, handle));
+    }
+
+    /// Forgets what is kept in memory of a segment whose files go away or change.
+    pub(super) fn forget(&self, base: Offset) {
+        self.handles.lock().retain(|(known, _)| *known != base);
+        self.options.indexes.forget(self.log, base);
+    }
+
+    pub(super) fn log_path(&self, base: Offset) -> PathBuf {
+        self.options.dir.join(log_name(base))
+    }
+
+    pub(super) fn index_path(&self, base: Offset) -> PathBuf {
+        self.options.dir.join(index_name(base))
+    }
+}
+
+impl Drop for LogReader {
+    fn drop(&mut self) {
+        self.options.indexes.forget_log(self.log);
     }
 }

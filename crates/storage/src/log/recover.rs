@@ -1,8 +1,34 @@
 //! Opening a log after a stop, clean or not.
+//!
+//! From the checkpoint's durable end on, the log is put together from two sources: the journal's
+//! batches, and the whole messages that the segment files hold.
+//!
+//! INV-KEEP: nothing readable or unreadable is deleted: a cut tail with a whole message in it, and a
+//! segment that cannot be reached, are kept under another name.
+//! INV-AGAIN: recovering what was recovered changes nothing on disk.
+//! INV-DURABLE: when recovery returns, everything it accepted is durable.
 
+mod merge;
+mod missing;
+mod segment;
+mod tail;
+
+use super::state::{Active, State};
+use super::sync::durable_end;
+use super::{Log, LogOptions, LogReader};
+use crate::checkpoint::LogCheckpoint;
+use crate::disk::Disk;
+use crate::file_cache::FileCache;
+use crate::index::tail::IndexTail;
+use crate::segment::format::parse_log_name;
+use crate::segment::writer::Writer;
 use galgo_wire::id::Offset;
+use merge::Merge;
+use segment::Current;
+use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A batch found in the journal.
 #[derive(Debug, Clone, Copy)]
@@ -35,14 +61,25 @@ pub struct RecoveryReport {
     pub cut_bytes: u64,
     /// Files made to keep what was cut or could not be reached.
     pub kept_aside: Vec<PathBuf>,
-    /// Messages known to be lost or damaged; the broker must tell the operator.
+    /// Messages known to be lost or damaged; others may still turn out to be when they are read.
     pub fenced: Vec<FencedRange>,
+    /// Messages after the checkpoint that the journal shows to have been acknowledged and that are
+    /// not there; part of `fenced`.
+    pub missing: Vec<FencedRange>,
+}
+
+impl RecoveryReport {
+    /// Whether acknowledged messages after the checkpoint are missing.
+    #[must_use]
+    pub fn acknowledged_missing(&self) -> bool {
+        !self.missing.is_empty()
+    }
 }
 
 /// Why a log could not be recovered.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
-    /// The disk failed; nothing was acknowledged and recovery may be tried again.
+    /// The disk failed; recovery may be tried again.
     #[error("cannot recover {path:?}")]
     Disk {
         /// The file or directory.
@@ -56,4 +93,95 @@ pub enum RecoverError {
         /// Where.
         at: Offset,
     },
+}
+
+impl RecoverError {
+    fn at(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_path_buf();
+        move |source| Self::Disk { path, source }
+    }
+}
+
+impl Log {
+    /// Opens a log from what the last checkpoint knew, the journal's batches since (in the order of
+    /// the journal) and the files.
+    ///
+    /// # Errors
+    /// [`RecoverError`]; damage found is no error but in the report.
+    pub fn recover(
+        disk: Arc<dyn Disk>,
+        files: Arc<FileCache>,
+        options: LogOptions,
+        known: LogCheckpoint,
+        journaled: &[JournaledBatch<'_>],
+    ) -> Result<(Self, RecoveryReport), RecoverError> {
+        check(&known)?;
+        let found = list_segments(&*disk, &options.dir)?;
+        let dir_exists = found.is_some();
+        let reader = LogReader::new(disk, files, options, State::default());
+        let mut merge = Merge::new(&reader, &known, found.unwrap_or_default(), journaled);
+        merge.run()?;
+        merge.finish()?;
+        let Merge { sealed, current, short, fences, at, last_timestamp, mut report, .. } = merge;
+        let mut log = Self::of_reader(reader);
+        log.end = at;
+        log.last_timestamp = last_timestamp;
+        log.checkpointed = durable_end(&known);
+        log.dir_exists = dir_exists || current.is_some();
+        let mut state = State { start: known.start, end: at, sealed, active: None, fences };
+        if let Some(current) = current {
+            log.open_for_writing(current, &mut state);
+        }
+        *log.reader.state.write() = state;
+        for (base, len) in short {
+            log.reader.fence_short(base, len);
+        }
+        report.fenced = log.reader.fenced();
+        Ok((log, report))
+    }
+
+    fn open_for_writing(&mut self, current: Current, state: &mut State) {
+        state.active = Some(Active {
+            base: current.base,
+            handle: current.handle.clone(),
+            end: current.tip.place(),
+            last_timestamp: current.tip.last_timestamp,
+            verified: current.verified,
+            live_from: current.live_from,
+            live: current.live,
+        });
+        let (base, handle, tip) = (current.base, current.handle, current.tip);
+        let (index, marker) = (IndexTail::default(), current.marker);
+        self.writer = Some(Writer { base, handle, tip, index, marker });
+    }
+}
+
+/// Refuses a checkpoint whose segments do not follow each other.
+fn check(known: &LogCheckpoint) -> Result<(), RecoverError> {
+    let mut end: Option<Offset> = None;
+    let sealed = known.sealed.iter().map(|sealed| (sealed.base, sealed.end, sealed.bytes));
+    let active = known.active.iter();
+    let active = active.map(|active| (active.base, active.durable_end, active.durable_bytes));
+    for (base, next, bytes) in sealed.chain(active) {
+        let follows = end.is_none_or(|end| end == base);
+        if !follows || next < base || bytes > crate::segment::SEGMENT_BYTES_MAX {
+            return Err(RecoverError::Checkpoint { at: base });
+        }
+        end = Some(next);
+    }
+    Ok(())
+}
+
+/// The segment files in a directory, by base, with their lengths; `None` without the directory.
+fn list_segments(
+    disk: &dyn Disk,
+    dir: &Path,
+) -> Result<Option<BTreeMap<Offset, u64>>, RecoverError> {
+    let entries = match disk.read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(RecoverError::at(dir)(source)),
+    };
+    let segments = entries.into_iter().filter(|entry| !entry.is_dir);
+    Ok(Some(segments.filter_map(|entry| Some((parse_log_name(&entry.name)?, entry.len))).collect()))
 }

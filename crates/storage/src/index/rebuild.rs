@@ -1,0 +1,148 @@
+//! Loads the index of a segment and makes up from the log's headers what the file lacks.
+//!
+//! INV-INDEX holds whatever the file says: entries past the end are left out, bad ones are made
+//! again, and the reader confirms each entry it lands on.
+
+use super::format::{
+    ENTRY_BYTES, HEADER_BYTES, decode_entry, encode_entry, encode_header, is_header_of,
+};
+use super::{Index, IndexEntry, Marker, follows};
+use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::segment::Place;
+use crate::segment::reader::{Walk, WalkError, after};
+use crate::segment::recovery::next_valid;
+use galgo_wire::id::{Offset, Timestamp};
+use std::io;
+use std::path::Path;
+
+/// The part of a segment that an index describes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Span {
+    /// Offset of the first message.
+    pub(crate) base: Offset,
+    /// The place after the last message described.
+    pub(crate) end: Place,
+    /// Least distance between entries.
+    pub(crate) interval_bytes: u32,
+}
+
+/// The slots of an index file that describe `span`; `None` for a slot that is bad. A file that is
+/// missing, unreadable or of another segment has none.
+pub(crate) fn load(disk: &dyn Disk, path: &Path, span: Span) -> Vec<Option<IndexEntry>> {
+    let Ok(bytes) = read_whole(disk, path) else { return Vec::new() };
+    if !is_header_of(&bytes, span.base) {
+        return Vec::new();
+    }
+    let mut last: Option<IndexEntry> = None;
+    let mut slots = Vec::new();
+    for slot in bytes.get(HEADER_BYTES..).unwrap_or_default().chunks(ENTRY_BYTES) {
+        let entry = decode_entry(span.base, slot);
+        let entry = entry.filter(|entry| last.is_none_or(|last| follows(&last, entry)));
+        if let Some(entry) = entry {
+            let place = entry.place(span.base);
+            if place.position >= span.end.position || place.offset >= span.end.offset {
+                break;
+            }
+            last = Some(entry);
+        }
+        slots.push(entry);
+    }
+    slots
+}
+
+/// Fills bad slots, a missing start and a missing end from the headers in `log`.
+pub(crate) fn complete(
+    log: &dyn DiskFile,
+    span: Span,
+    slots: Vec<Option<IndexEntry>>,
+) -> io::Result<Index> {
+    let mut index = Index::default();
+    let mut hole = slots.first().is_none_or(|slot| slot.is_none_or(|entry| entry.position != 0));
+    for slot in slots {
+        let Some(entry) = slot else {
+            hole = true;
+            continue;
+        };
+        if std::mem::take(&mut hole) {
+            fill(log, span, entry.place(span.base), &mut index)?;
+        }
+        index.push(entry);
+    }
+    fill(log, span, span.end, &mut index)?;
+    Ok(index)
+}
+
+/// Replaces an index file. A hint: neither synced nor atomic.
+pub(crate) fn store(disk: &dyn Disk, path: &Path, span: Span, index: &Index) -> io::Result<()> {
+    let mut bytes = encode_header(span.base, span.interval_bytes);
+    for entry in index.entries() {
+        encode_entry(span.base, entry, &mut bytes);
+    }
+    let file = disk.open(path, OpenMode::Create)?;
+    file.write_at(&bytes, 0)?;
+    file.set_len(bytes.len() as u64)
+}
+
+/// Adds entries for the messages between the last entry and `to`. Damage is stepped over: the first
+/// good message after it gets an entry.
+fn fill(log: &dyn DiskFile, span: Span, to: Place, index: &mut Index) -> io::Result<()> {
+    let last = index.entries().last().map(|entry| entry.place(span.base));
+    let mut marker = Marker::new(span.interval_bytes, last.map(|last| last.position));
+    let mut from = last.unwrap_or(Place { offset: span.base, position: 0 });
+    let chunk_bytes = usize::try_from(span.interval_bytes).unwrap_or(usize::MAX);
+    let mut walk = Walk::new(log, span.end.position, chunk_bytes);
+    loop {
+        let walked = walk.find(from, to.offset, |frame, place| {
+            if place.position >= to.position {
+                return true;
+            }
+            if marker.marks(place.position) {
+                mark(index, span.base, place, frame.timestamp);
+            }
+            false
+        });
+        let damaged = match walked {
+            Ok(_) => return Ok(()),
+            Err(WalkError::Damaged(place)) => place,
+            Err(WalkError::Disk(error)) => return Err(error),
+        };
+        let Some(good) = resume(log, damaged, to)? else { return Ok(()) };
+        if let Ok(frame) = walk.frame(good) {
+            marker = Marker::new(span.interval_bytes, Some(good.position));
+            mark(index, span.base, good, frame.timestamp);
+            from = after(good, &frame);
+        } else {
+            return Ok(());
+        }
+    }
+}
+
+/// The first good message behind the damage at `bad`, when the one after it fits too.
+fn resume(log: &dyn DiskFile, bad: Place, to: Place) -> io::Result<Option<Place>> {
+    let mut from = bad.position + 1;
+    let offsets = Offset::new(bad.offset.get().saturating_add(1))..to.offset;
+    while let Some(found) = next_valid(log, (from, to.position), offsets.clone())? {
+        // A message stored inside the payload of another would not be followed by the next offset.
+        let next = Walk::new(log, to.position, 0).frame(found).map(|frame| after(found, &frame));
+        let fits = |next| next == to || Walk::new(log, to.position, 0).frame(next).is_ok();
+        if next.is_ok_and(fits) {
+            return Ok(Some(found));
+        }
+        from = found.position + 1;
+    }
+    Ok(None)
+}
+
+fn mark(index: &mut Index, base: Offset, place: Place, timestamp: Timestamp) {
+    if let Some(entry) = IndexEntry::of(base, place, timestamp) {
+        index.push(entry);
+    }
+}
+
+fn read_whole(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
+    let file = disk.open(path, OpenMode::Read)?;
+    let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(0)];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}

@@ -1,0 +1,154 @@
+//! What happens when messages turn out to be damaged: they are fenced, the rest stays readable.
+//!
+//! INV-RESUME: reading goes on after a fence only at a place from which the messages chain exactly
+//! into the next place known from the index, or into the end of the segment.
+
+use super::reader::{LogReader, ReadError};
+use super::state::{Fence, SegmentView};
+use crate::disk::DiskFile;
+use crate::index::rebuild::{self, Span};
+use crate::index::{Index, IndexEntry};
+use crate::segment::Place;
+use crate::segment::reader::{Walk, WalkError, after};
+use crate::segment::recovery::{chains_into, next_valid};
+use galgo_wire::id::Offset;
+use std::io;
+use std::sync::atomic::Ordering;
+
+impl LogReader {
+    /// What a failed walk means: damage is fenced and returned as the `Ok` value, for another try.
+    pub(super) fn walk_failed(
+        &self,
+        view: SegmentView,
+        error: WalkError,
+    ) -> Result<ReadError, ReadError> {
+        let base = view.base;
+        match error {
+            WalkError::Damaged(place) if self.state.read().has_segment(base) => {
+                Ok(self.damaged(base, place))
+            }
+            WalkError::Disk(source) if source.kind() == io::ErrorKind::NotFound => {
+                if !self.state.read().has_segment(base) {
+                    return Err(ReadError::Gone { base });
+                }
+                Ok(self.fence(Fence { base, from: base, to: view.end.offset, resume: None }))
+            }
+            WalkError::Damaged(_) => Err(ReadError::Gone { base }),
+            WalkError::Disk(source) => Err(ReadError::Disk { base, source }),
+        }
+    }
+
+    /// Fences the damage that starts at `bad`.
+    pub(super) fn damaged(&self, base: Offset, bad: Place) -> ReadError {
+        let view = self.state.read().view_at(bad.offset).filter(|view| view.base == base);
+        let Some(view) = view else { return ReadError::Gone { base } };
+        let resume = match self.open(base).and_then(|file| self.resume_after(&*file, view, bad)) {
+            Ok(resume) => resume,
+            Err(error) => {
+                tracing::warn!(base = base.get(), %error, "segment not searched for good messages");
+                None
+            }
+        };
+        let to = resume.map_or(view.end.offset, |place| place.offset);
+        let resume = resume.map(|place| place.position);
+        self.fence(Fence { base, from: bad.offset, to, resume })
+    }
+
+    /// Adds a fence, and tells.
+    pub(super) fn fence(&self, fence: Fence) -> ReadError {
+        tracing::error!(
+            dir = %self.options.dir.display(),
+            segment = fence.base.get(),
+            from = fence.from.get(),
+            to = fence.to.get(),
+            "damaged messages fenced"
+        );
+        self.state.write().fence(fence);
+        self.damaged_ranges.fetch_add(1, Ordering::Relaxed);
+        ReadError::Damaged { from: fence.from, to: fence.to }
+    }
+
+    /// The first good place behind damage (INV-RESUME).
+    fn resume_after(
+        &self,
+        file: &dyn DiskFile,
+        view: SegmentView,
+        bad: Place,
+    ) -> io::Result<Option<Place>> {
+        let anchor = self.anchor_after(file, view, bad)?;
+        let into = anchor.unwrap_or(view.end);
+        // Most often the header is right and only the message behind it is not.
+        if let Ok(frame) = Walk::new(file, view.end.position, 0).frame(bad) {
+            let next = after(bad, &frame);
+            if next == into || chains_into(file, next, into)? {
+                return Ok(Some(next).filter(|next| next.offset < view.end.offset));
+            }
+        }
+        let offsets = Offset::new(bad.offset.get().saturating_add(1))..into.offset;
+        let mut from = bad.position + 1;
+        while let Some(found) = next_valid(file, (from, into.position), offsets.clone())? {
+            if chains_into(file, found, into)? {
+                return Ok(Some(found));
+            }
+            from = found.position + 1;
+        }
+        Ok(anchor)
+    }
+
+    /// The first place behind `bad` that the index knows and the log confirms.
+    fn anchor_after(
+        &self,
+        file: &dyn DiskFile,
+        view: SegmentView,
+        bad: Place,
+    ) -> io::Result<Option<Place>> {
+        let mut walk = Walk::new(file, view.end.position, 0);
+        for entry in self.entries_after(file, view, bad)? {
+            let place = entry.place(view.base);
+            match walk.frame(place) {
+                Ok(frame) if frame.timestamp == entry.timestamp => return Ok(Some(place)),
+                Ok(_) | Err(WalkError::Damaged(_)) => {}
+                Err(WalkError::Disk(error)) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Entries of the index behind `bad`, not confirmed.
+    fn entries_after(
+        &self,
+        file: &dyn DiskFile,
+        view: SegmentView,
+        bad: Place,
+    ) -> io::Result<Vec<IndexEntry>> {
+        let behind = |entry: &&IndexEntry| {
+            let place = entry.place(view.base);
+            place.position > bad.position && place.offset > bad.offset
+        };
+        let mut live: Vec<IndexEntry> = Vec::new();
+        let mut end = view.end;
+        {
+            let state = self.state.read();
+            if let Some(active) = state.active.as_ref().filter(|active| active.base == view.base) {
+                live.extend(active.live.entries().iter().filter(behind));
+                end = active.live_from;
+            }
+        }
+        if end.position <= bad.position {
+            return Ok(live);
+        }
+        // Straight from the file, whatever is in memory: entries made from a damaged log may be
+        // missing just the part that is wanted.
+        let interval_bytes = self.options.index_interval_bytes;
+        let span = Span { base: view.base, end, interval_bytes };
+        let slots = rebuild::load(&*self.disk, &self.index_path(view.base), span);
+        let index = if slots.is_empty() {
+            rebuild::complete(file, span, slots)?
+        } else {
+            Index::from_sorted(slots.into_iter().flatten().collect())
+        };
+        let mut entries: Vec<IndexEntry> = index.entries().iter().filter(behind).copied().collect();
+        entries.append(&mut live);
+        Ok(entries)
+    }
+}

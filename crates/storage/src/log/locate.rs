@@ -1,0 +1,213 @@
+//! Finding the byte ranges of messages.
+//!
+//! INV-WATERMARK: no byte of a message at or above the caller's `upto` is ever located.
+//! INV-FENCE: no byte of a fenced message is ever located.
+
+use super::landing::Target;
+use super::reader::{LocateRequest, Located, LocatedSlice, LogReader, ReadError};
+use super::state::SegmentView;
+use crate::segment::Place;
+use crate::segment::reader::{Walk, WalkError};
+use galgo_wire::id::{Offset, Timestamp};
+use std::sync::Arc;
+
+/// Most segments one answer spans; each holds a file open.
+const SLICES_MAX: usize = 32;
+/// Damaged ranges found anew during one call before it gives up.
+const DAMAGE_MAX: usize = 16;
+
+/// Why an attempt did not finish.
+enum Stop {
+    /// The answer.
+    Read(ReadError),
+    /// A walk failed in this segment.
+    Walk(SegmentView, WalkError),
+}
+
+impl From<ReadError> for Stop {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl LogReader {
+    /// Finds the byte ranges of a request without reading more than a few headers.
+    ///
+    /// Damage on the way ends the answer before it.
+    ///
+    /// # Errors
+    /// [`ReadError::Damaged`] when the first message wanted is fenced.
+    pub fn locate(&self, request: LocateRequest) -> Result<Located, ReadError> {
+        self.attempt(|| self.try_locate(request))
+    }
+
+    /// Offset of the first message below `upto` whose timestamp is `timestamp` or later.
+    ///
+    /// # Errors
+    /// [`ReadError::Damaged`] when damaged messages stand in the way.
+    pub fn offset_at(
+        &self,
+        timestamp: Timestamp,
+        upto: Offset,
+    ) -> Result<Option<Offset>, ReadError> {
+        self.attempt(|| self.try_offset_at(timestamp, upto))
+    }
+
+    /// Runs `attempt` again each time it came upon damage not known before.
+    fn attempt<T>(&self, attempt: impl Fn() -> Result<T, Stop>) -> Result<T, ReadError> {
+        let mut damage = None;
+        for _ in 0..DAMAGE_MAX {
+            match attempt() {
+                Ok(answer) => return Ok(answer),
+                Err(Stop::Read(error)) => return Err(error),
+                Err(Stop::Walk(view, error)) => damage = Some(self.walk_failed(view, error)?),
+            }
+        }
+        let gave_up = ReadError::Damaged { from: Offset::ZERO, to: Offset::ZERO };
+        Err(damage.unwrap_or(gave_up))
+    }
+
+    fn try_locate(&self, request: LocateRequest) -> Result<Located, Stop> {
+        let (from, stop) = self.bounds(&request)?;
+        let mut located = Located { first: from, count: 0, bytes: 0, slices: Vec::new() };
+        let mut next = from;
+        while next < stop && located.slices.len() < SLICES_MAX {
+            let Some(view) = self.state.read().view_at(next) else { break };
+            let wanted = stop.min(view.end.offset);
+            let bytes_left = request.bytes_max.saturating_sub(located.bytes);
+            let first = located.slices.is_empty();
+            let slice = self.slice(view, (next, wanted), bytes_left, first)?;
+            let Some(slice) = slice else { break };
+            next = Offset::new(next.get() + u64::from(slice.count));
+            located.count += slice.count;
+            located.bytes += slice.len;
+            located.slices.push(slice);
+            if next < wanted {
+                break;
+            }
+        }
+        Ok(located)
+    }
+
+    /// The range of offsets that may be given out.
+    fn bounds(&self, request: &LocateRequest) -> Result<(Offset, Offset), ReadError> {
+        let state = self.state.read();
+        let from = request.from.max(state.start);
+        let upto = request.upto.min(state.end);
+        if from >= upto || request.count_max == 0 {
+            return Ok((from, from));
+        }
+        let mut stop = from.plus(request.count_max).map_or(upto, |stop| stop.min(upto));
+        if !state.fences.is_empty() {
+            if let Some(fence) = state.fence_around(from) {
+                return Err(ReadError::Damaged { from: fence.from, to: fence.to });
+            }
+            if let Some(fence) = state.fence_from(from) {
+                stop = stop.min(fence.from);
+            }
+        }
+        Ok((from, stop))
+    }
+
+    /// The part of a segment with the messages of `wanted` that fit into `bytes_max`. The first
+    /// slice of an answer holds a message in any case.
+    fn slice(
+        &self,
+        view: SegmentView,
+        wanted: (Offset, Offset),
+        bytes_max: u64,
+        first: bool,
+    ) -> Result<Option<LocatedSlice>, Stop> {
+        let failed = |error| Stop::Walk(view, error);
+        let file = self.open(view.base).map_err(|error| failed(error.into()))?;
+        let mut walk = Walk::new(&*file, view.end.position, self.chunk_bytes());
+        let begin = self.walk_to(view, &mut walk, wanted.0, None).map_err(failed)?;
+        let mut end = if wanted.1 == view.end.offset {
+            view.end
+        } else {
+            self.walk_to(view, &mut walk, wanted.1, Some(begin)).map_err(failed)?
+        };
+        if end.position.saturating_sub(begin.position) > bytes_max {
+            let limit = begin.position + bytes_max;
+            let upto = end.offset;
+            end = self.walk_below(view, &mut walk, (begin, upto), limit).map_err(failed)?;
+            if end == begin {
+                if !first {
+                    return Ok(None);
+                }
+                let one = Offset::new(begin.offset.get() + 1);
+                end = walk.to_offset(begin, one).map_err(failed)?;
+            }
+        }
+        let range = begin.position..end.position;
+        let verified = self.state.read().is_verified(view.base, &range);
+        Ok(Some(LocatedSlice {
+            file: Arc::clone(&file),
+            base: view.base,
+            first: begin.offset,
+            count: u32::try_from(end.offset.get() - begin.offset.get()).unwrap_or(u32::MAX),
+            position: range.start,
+            len: range.end - range.start,
+            verified,
+        }))
+    }
+
+    /// The place of a message; `floor` is a known place before it.
+    fn walk_to(
+        &self,
+        view: SegmentView,
+        walk: &mut Walk<'_>,
+        offset: Offset,
+        floor: Option<Place>,
+    ) -> Result<Place, WalkError> {
+        let from = self.land(view, walk, Target::Offset(offset), floor)?;
+        walk.to_offset(from, offset)
+    }
+
+    /// The last message boundary between `begin` and `upto` that is not behind byte `limit`.
+    fn walk_below(
+        &self,
+        view: SegmentView,
+        walk: &mut Walk<'_>,
+        (begin, upto): (Place, Offset),
+        limit: u64,
+    ) -> Result<Place, WalkError> {
+        let from = self.land(view, walk, Target::Position(limit), Some(begin))?;
+        walk.find(from, upto, |frame, place| place.position + frame.len > limit)
+    }
+
+    fn try_offset_at(&self, timestamp: Timestamp, upto: Offset) -> Result<Option<Offset>, Stop> {
+        let (start, upto, mut next) = {
+            let state = self.state.read();
+            (state.start, upto.min(state.end), state.view_at_time(timestamp))
+        };
+        while let Some(view) = next {
+            if view.base >= upto {
+                break;
+            }
+            let failed = |error| Stop::Walk(view, error);
+            let file = self.open(view.base).map_err(|error| failed(error.into()))?;
+            let mut walk = Walk::new(&*file, view.end.position, self.chunk_bytes());
+            let target = Target::BeforeTime(timestamp);
+            let from = self.land(view, &mut walk, target, None).map_err(failed)?;
+            let stop = upto.min(view.end.offset);
+            let fence = self.state.read().fence_from(from.offset);
+            let fence = fence.filter(|fence| fence.from < stop);
+            let walk_upto = fence.map_or(stop, |fence| fence.from);
+            let found = walk.find(from, walk_upto, |frame, _| frame.timestamp >= timestamp);
+            let found = found.map_err(failed)?;
+            if found.offset < walk_upto {
+                return Ok(Some(found.offset.max(start)).filter(|offset| *offset < upto));
+            }
+            if let Some(fence) = fence {
+                return Err(ReadError::Damaged { from: fence.from, to: fence.to }.into());
+            }
+            next = self.state.read().view_at(view.end.offset);
+        }
+        Ok(None)
+    }
+
+    fn chunk_bytes(&self) -> usize {
+        usize::try_from(self.options.index_interval_bytes).unwrap_or(usize::MAX)
+    }
+}

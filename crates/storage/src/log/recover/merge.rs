@@ -1,0 +1,316 @@
+//! Puts the end of a log together from the journal and the segment files.
+//!
+//! At every offset, in this order: the journal's batch, written again even when the same bytes seem
+//! to be in the file (after a failed writeback the page cache may lie); whole messages in the
+//! segment; the segment that starts at the offset; else that is the end.
+
+use super::super::reader::LogReader;
+use super::super::state::{Fence, Sealed};
+use super::segment::{Current, unverified};
+use super::{FencedRange, JournaledBatch, RecoverError, RecoveryReport};
+use crate::checkpoint::{LogCheckpoint, SealedSegment};
+use crate::disk::OpenMode;
+use crate::index::IndexEntry;
+use crate::segment::reader::Walk;
+use crate::segment::recovery::accept;
+use crate::segment::writer::{Tip, check_batch};
+use crate::segment::{CHECKSUM_UNKNOWN, Place};
+use galgo_wire::batch::{Stop, first_invalid_after};
+use galgo_wire::id::{Offset, Timestamp};
+use std::collections::{BTreeMap, VecDeque};
+
+/// A log while it is put together.
+pub(super) struct Merge<'a> {
+    pub(super) reader: &'a LogReader,
+    pub(super) start: Offset,
+    /// Segment files not yet part of the log, with their lengths.
+    pub(super) found: BTreeMap<Offset, u64>,
+    /// Batches not yet written again, by offset.
+    pub(super) journal: VecDeque<JournaledBatch<'a>>,
+    pub(super) sealed: Vec<Sealed>,
+    pub(super) current: Option<Current>,
+    /// Sealed segments whose file is shorter than it should be, with the length.
+    pub(super) short: Vec<(Offset, u64)>,
+    pub(super) fences: Vec<Fence>,
+    /// The end so far.
+    pub(super) at: Offset,
+    pub(super) last_timestamp: Timestamp,
+    /// Whether names were made, changed or accepted that may not be durable.
+    pub(super) names_changed: bool,
+    pub(super) report: RecoveryReport,
+}
+
+impl<'a> Merge<'a> {
+    /// Starts from what the checkpoint knows and the segment files that were `found`.
+    pub(super) fn new(
+        reader: &'a LogReader,
+        known: &LogCheckpoint,
+        found: BTreeMap<Offset, u64>,
+        journaled: &[JournaledBatch<'a>],
+    ) -> Self {
+        let mut merge = Self {
+            reader,
+            start: known.start,
+            found,
+            journal: newest(journaled),
+            sealed: Vec::new(),
+            current: None,
+            short: Vec::new(),
+            fences: Vec::new(),
+            at: known.start,
+            last_timestamp: Timestamp::ZERO,
+            names_changed: false,
+            report: RecoveryReport::default(),
+        };
+        for sealed in known.sealed.iter().filter(|sealed| sealed.end > known.start) {
+            merge.take_sealed(sealed.clone());
+        }
+        if let Some(last) = known.sealed.last() {
+            merge.last_timestamp = last.last_timestamp;
+            merge.at = last.end.max(known.start);
+        }
+        merge.take_active(known);
+        merge
+    }
+
+    /// Takes a sealed segment of the checkpoint into the log.
+    fn take_sealed(&mut self, known: SealedSegment) {
+        let len = self.found.remove(&known.base).unwrap_or(0);
+        if len < known.bytes {
+            self.short.push((known.base, len));
+        }
+        self.sealed.push(unverified(known));
+    }
+
+    /// Takes the active segment of the checkpoint into the log. A segment that lost durable bytes is
+    /// not written again: it is sealed as it should be, with a fence.
+    fn take_active(&mut self, known: &LogCheckpoint) {
+        let Some(active) = &known.active else { return };
+        self.last_timestamp = active.last_timestamp;
+        let len = self.found.get(&active.base).copied();
+        let lost = len.is_none_or(|len| len < active.durable_bytes);
+        if lost && active.durable_end > active.base {
+            // Retention may have removed it after the checkpoint; then the start is past it.
+            if active.durable_end > known.start {
+                self.at = active.durable_end;
+                self.take_sealed(SealedSegment {
+                    base: active.base,
+                    end: active.durable_end,
+                    bytes: active.durable_bytes,
+                    checksum: active.running_checksum.unwrap_or(CHECKSUM_UNKNOWN),
+                    last_timestamp: active.last_timestamp,
+                });
+            }
+            return;
+        }
+        self.at = active.durable_end;
+        let tip = Tip {
+            bytes: active.durable_bytes,
+            end: active.durable_end,
+            last_timestamp: active.last_timestamp,
+            checksum: active.running_checksum,
+        };
+        if let Some(len) = self.found.remove(&active.base) {
+            let current = Current::open(self.reader, active.base, tip, OpenMode::ReadWrite);
+            self.current = Some(Current { file_len: len, ..current });
+        }
+    }
+
+    /// Goes on until neither source has the next message.
+    pub(super) fn run(&mut self) -> Result<(), RecoverError> {
+        loop {
+            while self.journal.front().is_some_and(|batch| batch.base_offset < self.at) {
+                self.journal.pop_front();
+            }
+            let on = self.replay()?
+                || self.accept()?
+                || self.enter_next()?
+                || self.step_over_missing()?
+                || self.leave_dropped();
+            if !on {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes the journal's batch for this offset.
+    fn replay(&mut self) -> Result<bool, RecoverError> {
+        let next = self.journal.front().filter(|batch| batch.base_offset == self.at).copied();
+        let Some(batch) = next else { return Ok(false) };
+        self.journal.pop_front();
+        let valid = first_invalid_after(batch.bytes, self.at, self.last_timestamp);
+        if valid.stop != Stop::End || valid.count == 0 {
+            tracing::error!(offset = self.at.get(), "journaled batch is not valid");
+            return Ok(true);
+        }
+        self.choose_segment((batch.bytes.len() as u64, valid.count))?;
+        let Some(current) = &mut self.current else { return Ok(false) };
+        let written = current.handle.get().and_then(|file| {
+            let written = file.write_at(batch.bytes, current.tip.bytes);
+            current.handle.mark_dirty();
+            written
+        });
+        written.map_err(RecoverError::at(current.handle.path()))?;
+        let mut entries = Vec::new();
+        let place = (current.base, current.tip);
+        let messages = (batch.bytes, valid.count);
+        let Ok(tip) = check_batch(place, messages, &mut current.marker, &mut entries) else {
+            return Ok(false);
+        };
+        entries.into_iter().for_each(|entry| current.live.push(entry));
+        current.grew_to(tip);
+        self.at = tip.end;
+        self.last_timestamp = tip.last_timestamp;
+        self.report.replayed_messages += u64::from(valid.count);
+        Ok(true)
+    }
+
+    /// Makes current the segment that the journal's next batch goes to: where it was before, when
+    /// that can be told.
+    fn choose_segment(&mut self, batch: (u64, u32)) -> Result<(), RecoverError> {
+        if let Some(current) = &self.current {
+            let file = current.handle.get().map_err(RecoverError::at(current.handle.path()))?;
+            if Walk::new(&*file, current.file_len, 0).frame(current.tip.place()).is_ok() {
+                return Ok(());
+            }
+        }
+        if self.found.contains_key(&self.at) {
+            return self.enter(self.at);
+        }
+        let segment_bytes = self.reader.options.segment_bytes;
+        match &self.current {
+            Some(current) if !current.tip.is_full(current.base, segment_bytes, batch) => Ok(()),
+            _ => self.make(),
+        }
+    }
+
+    /// Takes whole messages that are in the current segment already.
+    fn accept(&mut self) -> Result<bool, RecoverError> {
+        let upto = self.journal.front().map(|batch| batch.base_offset);
+        let Some(current) = &mut self.current else { return Ok(false) };
+        if current.file_len <= current.tip.bytes {
+            return Ok(false);
+        }
+        let before = current.tip;
+        let mut tip = before;
+        let taken = current.handle.get().and_then(|file| {
+            let (base, marker, live) = (current.base, &mut current.marker, &mut current.live);
+            let range = (before.place(), current.file_len);
+            accept(&*file, range, upto, self.last_timestamp, |place, frame| {
+                if marker.marks(place.position)
+                    && let Some(entry) = IndexEntry::of(base, place, frame.timestamp)
+                {
+                    live.push(entry);
+                }
+                tip = tip.after(frame);
+            })
+        });
+        taken.map_err(RecoverError::at(current.handle.path()))?;
+        if tip.end == before.end {
+            return Ok(false);
+        }
+        current.grew_to(tip);
+        self.report.accepted_messages += tip.end.get() - before.end.get();
+        self.at = tip.end;
+        self.last_timestamp = tip.last_timestamp;
+        Ok(true)
+    }
+
+    /// Goes on in the segment that starts here, when its first message is good.
+    fn enter_next(&mut self) -> Result<bool, RecoverError> {
+        let good = match self.found.get(&self.at) {
+            Some(len) => self.starts_well(self.at, *len)?,
+            None => false,
+        };
+        if good {
+            self.enter(self.at)?;
+        }
+        Ok(good)
+    }
+
+    /// Whether the first message of a segment file is good and is the one that follows.
+    pub(super) fn starts_well(&self, base: Offset, len: u64) -> Result<bool, RecoverError> {
+        let path = self.reader.log_path(base);
+        let from = Place { offset: base, position: 0 };
+        let file = self.reader.disk.open(&path, OpenMode::Read);
+        let end = file.and_then(|file| {
+            accept(&*file, (from, len), base.plus(1), self.last_timestamp, |_, _| {})
+        });
+        end.map(|end| end.offset > base).map_err(RecoverError::at(&path))
+    }
+
+    /// Makes a segment file that was found the current one.
+    fn enter(&mut self, base: Offset) -> Result<(), RecoverError> {
+        self.seal_current(0)?;
+        let file_len = self.found.remove(&base).unwrap_or(0);
+        let tip = Tip::empty(base, self.last_timestamp);
+        let current = Current::open(self.reader, base, tip, OpenMode::ReadWrite);
+        self.current = Some(Current { file_len, ..current });
+        self.names_changed = true;
+        Ok(())
+    }
+
+    /// Makes a new segment the current one.
+    fn make(&mut self) -> Result<(), RecoverError> {
+        self.seal_current(0)?;
+        let dir = &self.reader.options.dir;
+        self.reader.disk.create_dir_all(dir).map_err(RecoverError::at(dir))?;
+        let tip = Tip::empty(self.at, self.last_timestamp);
+        let current = Current::open(self.reader, self.at, tip, OpenMode::CreateNew);
+        current.handle.get().map_err(RecoverError::at(current.handle.path()))?;
+        self.current = Some(current);
+        self.names_changed = true;
+        Ok(())
+    }
+
+    /// Seals the current segment at the end so far, with at least `bytes` bytes.
+    pub(super) fn seal_current(&mut self, bytes: u64) -> Result<(), RecoverError> {
+        let Some(mut current) = self.current.take() else { return Ok(()) };
+        current.sync()?;
+        if current.base == self.at {
+            // Nothing is in it, so it may not stand between two others.
+            self.found.insert(current.base, current.file_len);
+            return Ok(());
+        }
+        self.sealed.push(current.into_sealed(self.at, bytes));
+        Ok(())
+    }
+
+    /// Gives up segments that end below the start: retention was about to remove them.
+    fn leave_dropped(&mut self) -> bool {
+        if self.at >= self.start {
+            return false;
+        }
+        if let Some(current) = self.current.take() {
+            self.found.insert(current.base, current.file_len);
+        }
+        self.sealed.clear();
+        self.at = self.start;
+        true
+    }
+
+    /// Remembers that acknowledged messages are not there.
+    pub(super) fn note_missing(&mut self, fence: Fence) {
+        tracing::error!(
+            dir = %self.reader.options.dir.display(),
+            from = fence.from.get(),
+            to = fence.to.get(),
+            "acknowledged messages are missing"
+        );
+        self.report.missing.push(FencedRange { from: fence.from, to: fence.to });
+        self.fences.push(fence);
+    }
+}
+
+/// The batches that count, by offset: one staged at an offset again takes the place of what was
+/// there and after it.
+fn newest<'a>(journaled: &[JournaledBatch<'a>]) -> VecDeque<JournaledBatch<'a>> {
+    let mut newest: VecDeque<JournaledBatch<'a>> = VecDeque::with_capacity(journaled.len());
+    for batch in journaled {
+        while newest.back().is_some_and(|last| last.base_offset >= batch.base_offset) {
+            newest.pop_back();
+        }
+        newest.push_back(*batch);
+    }
+    newest
+}

@@ -1,0 +1,87 @@
+//! The segment at the end of a log that is being put together.
+
+use super::super::reader::LogReader;
+use super::super::state::Sealed;
+use super::RecoverError;
+use crate::checkpoint::SealedSegment;
+use crate::disk::OpenMode;
+use crate::file_cache::FileHandle;
+use crate::index::{Index, Marker};
+use crate::segment::verified::VerifiedRanges;
+use crate::segment::writer::Tip;
+use crate::segment::{CHECKSUM_UNKNOWN, Place};
+use galgo_wire::id::Offset;
+
+/// The segment at the end of the log so far.
+pub(super) struct Current {
+    pub(super) base: Offset,
+    pub(super) handle: FileHandle,
+    pub(super) tip: Tip,
+    /// Bytes in the file.
+    pub(super) file_len: u64,
+    /// Where the entries of `live` begin; those before are in the index file.
+    pub(super) live_from: Place,
+    pub(super) live: Index,
+    pub(super) marker: Marker,
+    pub(super) verified: VerifiedRanges,
+    /// Whether it holds accepted bytes, or a length, that may not be durable.
+    pub(super) unsynced: bool,
+}
+
+impl Current {
+    /// A segment that is whole up to `tip`.
+    pub(super) fn open(reader: &LogReader, base: Offset, tip: Tip, mode: OpenMode) -> Self {
+        Self {
+            base,
+            handle: reader.files.handle(reader.log_path(base), mode),
+            tip,
+            file_len: 0,
+            live_from: tip.place(),
+            live: Index::default(),
+            marker: Marker::new(reader.options.index_interval_bytes, None),
+            verified: VerifiedRanges::default(),
+            unsynced: false,
+        }
+    }
+
+    /// Takes in bytes that are good and in the file.
+    pub(super) fn grew_to(&mut self, tip: Tip) {
+        self.verified.insert(self.tip.bytes..tip.bytes);
+        self.file_len = self.file_len.max(tip.bytes);
+        self.tip = tip;
+        self.unsynced = true;
+    }
+
+    /// Leaves damaged bytes behind and goes on at `place`.
+    pub(super) fn step_to(&mut self, place: Place, interval_bytes: u32) {
+        self.tip.bytes = place.position;
+        self.tip.end = place.offset;
+        self.tip.checksum = None;
+        self.marker = Marker::new(interval_bytes, None);
+    }
+
+    /// Makes what was accepted durable.
+    pub(super) fn sync(&mut self) -> Result<(), RecoverError> {
+        if std::mem::take(&mut self.unsynced) {
+            self.handle.sync().map_err(RecoverError::at(self.handle.path()))?;
+        }
+        Ok(())
+    }
+
+    /// Seals the segment with the messages up to `end`, in at least `bytes` bytes.
+    pub(super) fn into_sealed(self, end: Offset, bytes: u64) -> Sealed {
+        let known = SealedSegment {
+            base: self.base,
+            end,
+            bytes: self.tip.bytes.max(bytes),
+            checksum: self.tip.checksum.unwrap_or(CHECKSUM_UNKNOWN),
+            last_timestamp: self.tip.last_timestamp,
+        };
+        Sealed { known, verified: self.verified }
+    }
+}
+
+/// A sealed segment that the checkpoint knows.
+pub(super) fn unverified(known: SealedSegment) -> Sealed {
+    Sealed { known, verified: VerifiedRanges::default() }
+}

@@ -1,0 +1,161 @@
+//! What the writer and the readers of a log share.
+//!
+//! INV-LOCK: the lock around this state is never held across a system call.
+//! INV-CONTIGUOUS: each segment starts where the one before ends; the active one is the last.
+
+use crate::checkpoint::SealedSegment;
+use crate::file_cache::FileHandle;
+use crate::index::Index;
+use crate::segment::Place;
+use crate::segment::verified::VerifiedRanges;
+use galgo_wire::id::{Offset, Timestamp};
+
+/// Segments, fences and bounds of a log.
+#[derive(Default)]
+pub(super) struct State {
+    /// Oldest offset that may be read.
+    pub(super) start: Offset,
+    /// Offset of the next message.
+    pub(super) end: Offset,
+    /// Segments that never change again, oldest first.
+    pub(super) sealed: Vec<Sealed>,
+    /// The segment being written.
+    pub(super) active: Option<Active>,
+    /// Ranges that fail their checks, in no order; almost always none.
+    pub(super) fences: Vec<Fence>,
+}
+
+/// A sealed segment.
+pub(super) struct Sealed {
+    pub(super) known: SealedSegment,
+    pub(super) verified: VerifiedRanges,
+}
+
+/// The segment being written, as readers see it.
+pub(super) struct Active {
+    pub(super) base: Offset,
+    pub(super) handle: FileHandle,
+    /// The place after the last message written.
+    pub(super) end: Place,
+    pub(super) last_timestamp: Timestamp,
+    pub(super) verified: VerifiedRanges,
+    /// Where `live` begins; what is before is in the index file.
+    pub(super) live_from: Place,
+    /// Entries made by this process.
+    pub(super) live: Index,
+}
+
+/// A segment at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SegmentView {
+    pub(super) base: Offset,
+    /// The place after its last message.
+    pub(super) end: Place,
+}
+
+/// Messages that fail their checks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fence {
+    /// The segment they are in.
+    pub(super) base: Offset,
+    /// First bad message.
+    pub(super) from: Offset,
+    /// First good message after it, or the end of the segment.
+    pub(super) to: Offset,
+    /// Where `to` starts, when it is in the segment.
+    pub(super) resume: Option<u64>,
+}
+
+impl State {
+    /// The segment that holds `offset`.
+    pub(super) fn view_at(&self, offset: Offset) -> Option<SegmentView> {
+        let at = self.sealed.partition_point(|sealed| sealed.known.end <= offset);
+        match self.sealed.get(at) {
+            Some(sealed) => Some(sealed.view()).filter(|view| view.base <= offset),
+            None => self
+                .active
+                .as_ref()
+                .map(Active::view)
+                .filter(|view| view.base <= offset && offset < view.end.offset),
+        }
+    }
+
+    /// The first segment with a message of this time or later.
+    pub(super) fn view_at_time(&self, timestamp: Timestamp) -> Option<SegmentView> {
+        let at = self.sealed.partition_point(|sealed| sealed.known.last_timestamp < timestamp);
+        match self.sealed.get(at) {
+            Some(sealed) => Some(sealed.view()),
+            None => {
+                let active = self.active.as_ref();
+                active.filter(|active| active.last_timestamp >= timestamp).map(Active::view)
+            }
+        }
+    }
+
+    /// Whether a segment starts at `base`.
+    pub(super) fn has_segment(&self, base: Offset) -> bool {
+        self.active.as_ref().is_some_and(|active| active.base == base)
+            || self.sealed.binary_search_by_key(&base, |sealed| sealed.known.base).is_ok()
+    }
+
+    /// The verified ranges of the segment that starts at `base`.
+    pub(super) fn verified_mut(&mut self, base: Offset) -> Option<&mut VerifiedRanges> {
+        let is_active = self.active.as_ref().is_some_and(|active| active.base == base);
+        if is_active {
+            return self.active.as_mut().map(|active| &mut active.verified);
+        }
+        let at = self.sealed.binary_search_by_key(&base, |sealed| sealed.known.base).ok()?;
+        self.sealed.get_mut(at).map(|sealed| &mut sealed.verified)
+    }
+
+    /// Whether all of `range` in that segment is verified.
+    pub(super) fn is_verified(&self, base: Offset, range: &std::ops::Range<u64>) -> bool {
+        let verified = match &self.active {
+            Some(active) if active.base == base => Some(&active.verified),
+            _ => {
+                let at = self.sealed.binary_search_by_key(&base, |sealed| sealed.known.base);
+                at.ok().and_then(|at| self.sealed.get(at)).map(|sealed| &sealed.verified)
+            }
+        };
+        verified.is_some_and(|verified| verified.contains(range))
+    }
+
+    /// The fence around `offset`.
+    pub(super) fn fence_around(&self, offset: Offset) -> Option<Fence> {
+        self.fences.iter().find(|fence| fence.from <= offset && offset < fence.to).copied()
+    }
+
+    /// The first fence that starts at or after `offset`.
+    pub(super) fn fence_from(&self, offset: Offset) -> Option<Fence> {
+        let after = self.fences.iter().filter(|fence| fence.from >= offset);
+        after.min_by_key(|fence| fence.from).copied()
+    }
+
+    /// The last place in a segment where reading goes on after a fence, if `fits`.
+    pub(super) fn resume(&self, base: Offset, fits: impl Fn(Place) -> bool) -> Option<Place> {
+        let resumes =
+            self.fences.iter().filter(|fence| fence.base == base).filter_map(|fence| {
+                fence.resume.map(|position| Place { offset: fence.to, position })
+            });
+        resumes.filter(|place| fits(*place)).max_by_key(|place| place.position)
+    }
+
+    /// Adds a fence, in place of those it covers.
+    pub(super) fn fence(&mut self, fence: Fence) {
+        self.fences.retain(|known| known.from < fence.from || known.to > fence.to);
+        self.fences.push(fence);
+    }
+}
+
+impl Sealed {
+    pub(super) fn view(&self) -> SegmentView {
+        let end = Place { offset: self.known.end, position: self.known.bytes };
+        SegmentView { base: self.known.base, end }
+    }
+}
+
+impl Active {
+    pub(super) fn view(&self) -> SegmentView {
+        SegmentView { base: self.base, end: self.end }
+    }
+}

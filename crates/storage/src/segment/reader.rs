@@ -1,0 +1,127 @@
+//! Walks over message headers and checks of whole messages.
+//!
+//! INV-WALK: a walk goes from header to header only while each has the offset that follows, so it
+//! never lands inside a message.
+
+use super::Place;
+use super::format::Frame;
+use crate::disk::DiskFile;
+use galgo_wire::id::Offset;
+use galgo_wire::limits::MESSAGE_HEADER_BYTES;
+use std::io;
+
+/// Why a walk did not arrive.
+#[derive(Debug)]
+pub(crate) enum WalkError {
+    /// There is no message with this offset at this place.
+    Damaged(Place),
+    /// The disk did not give the bytes.
+    Disk(io::Error),
+}
+
+impl From<io::Error> for WalkError {
+    fn from(error: io::Error) -> Self {
+        Self::Disk(error)
+    }
+}
+
+/// Reads headers of one segment through a small buffer.
+pub(crate) struct Walk<'a> {
+    file: &'a dyn DiskFile,
+    /// Bytes of the segment; nothing behind them is looked at.
+    limit: u64,
+    chunk_bytes: usize,
+    buffer: Vec<u8>,
+    buffer_at: u64,
+}
+
+impl<'a> Walk<'a> {
+    /// A walk over the first `limit` bytes of `file`, reading `chunk_bytes` at a time.
+    pub(crate) fn new(file: &'a dyn DiskFile, limit: u64, chunk_bytes: usize) -> Self {
+        let chunk_bytes = chunk_bytes.max(MESSAGE_HEADER_BYTES);
+        Self { file, limit, chunk_bytes, buffer: Vec::new(), buffer_at: 0 }
+    }
+
+    /// The header at `place`, when the message belongs there and fits into the segment.
+    pub(crate) fn frame(&mut self, place: Place) -> Result<Frame, WalkError> {
+        let damaged = WalkError::Damaged(place);
+        if !self.holds_header(place.position) {
+            self.fill(place.position)?;
+        }
+        let start = place.position.checked_sub(self.buffer_at);
+        let start = start.and_then(|start| usize::try_from(start).ok());
+        let Some(bytes) = start.and_then(|start| self.buffer.get(start..)) else {
+            return Err(damaged);
+        };
+        match Frame::parse(bytes) {
+            Some(frame)
+                if frame.offset == place.offset && place.position + frame.len <= self.limit =>
+            {
+                Ok(frame)
+            }
+            _ => Err(damaged),
+        }
+    }
+
+    /// Walks from `from` to the first message for which `stop` holds, or to `upto`.
+    pub(crate) fn find(
+        &mut self,
+        from: Place,
+        upto: Offset,
+        mut stop: impl FnMut(&Frame, Place) -> bool,
+    ) -> Result<Place, WalkError> {
+        let mut place = from;
+        while place.offset < upto {
+            let frame = self.frame(place)?;
+            if stop(&frame, place) {
+                break;
+            }
+            place = after(place, &frame);
+        }
+        Ok(place)
+    }
+
+    /// Walks from `from` to the message `to`.
+    pub(crate) fn to_offset(&mut self, from: Place, to: Offset) -> Result<Place, WalkError> {
+        self.find(from, to, |_, _| false)
+    }
+
+    fn holds_header(&self, position: u64) -> bool {
+        let end = self.buffer_at + self.buffer.len() as u64;
+        position >= self.buffer_at && position + MESSAGE_HEADER_BYTES as u64 <= end
+    }
+
+    fn fill(&mut self, position: u64) -> io::Result<()> {
+        let left = self.limit.saturating_sub(position);
+        let len = usize::try_from(left).unwrap_or(usize::MAX).min(self.chunk_bytes);
+        self.buffer.resize(len, 0);
+        self.buffer_at = position;
+        let read = self.file.read_at(&mut self.buffer, position)?;
+        self.buffer.truncate(read);
+        Ok(())
+    }
+}
+
+/// The place of the message after the one at `place`.
+pub(crate) fn after(place: Place, frame: &Frame) -> Place {
+    Place {
+        offset: Offset::new(place.offset.get().saturating_add(1)),
+        position: place.position + frame.len,
+    }
+}
+
+/// Checks that `bytes` are exactly the `count` messages from `first` on, each with its checksum.
+///
+/// # Errors
+/// The first message that is not, with its position in `bytes`.
+pub(crate) fn check_messages(bytes: &[u8], first: Offset, count: u32) -> Result<(), Place> {
+    let mut place = Place { offset: first, position: 0 };
+    for _ in 0..count {
+        let rest = usize::try_from(place.position).ok().and_then(|at| bytes.get(at..));
+        match rest.and_then(Frame::parse_verified) {
+            Some(frame) if frame.offset == place.offset => place = after(place, &frame),
+            _ => return Err(place),
+        }
+    }
+    if place.position == bytes.len() as u64 { Ok(()) } else { Err(place) }
+}

@@ -1,0 +1,128 @@
+//! Writes the newest segment of a log.
+//!
+//! INV-END: the end of a segment moves only after its bytes were written; a write that failed leaves
+//! the file cut back to where it was, or the log takes no more writes.
+
+use super::format::Frame;
+use super::{Place, SEGMENT_BYTES_MAX};
+use crate::file_cache::FileHandle;
+use crate::index::tail::IndexTail;
+use crate::index::{IndexEntry, Marker};
+use galgo_wire::id::{Offset, Timestamp};
+use std::io;
+
+/// Where a segment ends, and what going on from there needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tip {
+    /// Bytes of messages.
+    pub(crate) bytes: u64,
+    /// Offset of the next message.
+    pub(crate) end: Offset,
+    /// Timestamp of the last message of the log.
+    pub(crate) last_timestamp: Timestamp,
+    /// Sum of the checksums of its messages; `None` when not known.
+    pub(crate) checksum: Option<u64>,
+}
+
+impl Tip {
+    /// The tip of a segment without messages.
+    pub(crate) fn empty(base: Offset, last_timestamp: Timestamp) -> Self {
+        Self { bytes: 0, end: base, last_timestamp, checksum: Some(0) }
+    }
+
+    /// The place of the next message.
+    pub(crate) fn place(&self) -> Place {
+        Place { offset: self.end, position: self.bytes }
+    }
+
+    /// Whether a segment that ends here is sealed before messages of these bytes and this number.
+    pub(crate) fn is_full(
+        &self,
+        base: Offset,
+        segment_bytes: u64,
+        (bytes, count): (u64, u32),
+    ) -> bool {
+        let messages = self.end.get().saturating_sub(base.get()) + u64::from(count);
+        self.bytes > 0
+            && (self.bytes >= segment_bytes
+                || self.bytes + bytes > SEGMENT_BYTES_MAX
+                || messages > u64::from(u32::MAX))
+    }
+
+    /// The tip one message later.
+    pub(crate) fn after(self, frame: &Frame) -> Self {
+        Self {
+            bytes: self.bytes + frame.len,
+            end: Offset::new(self.end.get().saturating_add(1)),
+            last_timestamp: frame.timestamp,
+            checksum: self.checksum.map(|sum| sum.wrapping_add(frame.checksum)),
+        }
+    }
+}
+
+/// The segment being written.
+pub(crate) struct Writer {
+    /// Offset of its first message.
+    pub(crate) base: Offset,
+    /// Its file; every write goes through this one handle.
+    pub(crate) handle: FileHandle,
+    /// Where it ends.
+    pub(crate) tip: Tip,
+    /// How far its index file is written.
+    pub(crate) index: IndexTail,
+    /// Which message gets the next index entry.
+    pub(crate) marker: Marker,
+}
+
+/// Why a write did not happen.
+#[derive(Debug)]
+pub(crate) enum WriteError {
+    /// The file is as it was.
+    Refused(io::Error),
+    /// What is in the file after the tip is not known.
+    Unknown(io::Error),
+}
+
+impl Writer {
+    /// Writes `bytes` at the tip, without moving it.
+    pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), WriteError> {
+        let file = self.handle.get().map_err(WriteError::Refused)?;
+        let written = file.write_at(bytes, self.tip.bytes);
+        self.handle.mark_dirty();
+        let Err(error) = written else { return Ok(()) };
+        // Left behind, a part of this batch could pass for the continuation of the next one after a
+        // crash.
+        match file.set_len(self.tip.bytes) {
+            Ok(()) => Err(WriteError::Refused(error)),
+            Err(_) => Err(WriteError::Unknown(error)),
+        }
+    }
+}
+
+/// Walks the messages of a batch that goes to the end of a segment: checks that they are what they
+/// are said to be, and adds the entries the marker asks for to `entries`.
+///
+/// # Errors
+/// The position in `bytes` of the first message that does not fit.
+pub(crate) fn check_batch(
+    (base, tip): (Offset, Tip),
+    (bytes, count): (&[u8], u32),
+    marker: &mut Marker,
+    entries: &mut Vec<IndexEntry>,
+) -> Result<Tip, usize> {
+    let mut next = tip;
+    let mut rest = bytes;
+    for _ in 0..count {
+        let at = bytes.len() - rest.len();
+        let frame = Frame::parse(rest).ok_or(at)?;
+        if frame.offset != next.end || frame.timestamp < next.last_timestamp {
+            return Err(at);
+        }
+        rest = usize::try_from(frame.len).ok().and_then(|len| rest.get(len..)).ok_or(at)?;
+        if marker.marks(next.bytes) {
+            entries.extend(IndexEntry::of(base, next.place(), frame.timestamp));
+        }
+        next = next.after(&frame);
+    }
+    if rest.is_empty() { Ok(next) } else { Err(bytes.len() - rest.len()) }
+}
