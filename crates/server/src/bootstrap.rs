@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::config::{self, Config, Environment, Loaded, RootUser, RootUserSource};
+use crate::transport::connection::Patience;
 use crate::transport::tcp::Listener;
 use crate::transport::{Budget, ConnectionLimits, Hub};
 use crate::{ServerError, ServerOptions, process_limits, runtime_file, telemetry};
@@ -175,7 +176,10 @@ fn log_configuration(loaded: &Loaded, refused_filter: Option<&str>) {
     for (name, nearest) in &loaded.unknown_variables {
         match nearest {
             Some(nearest) => {
-                tracing::warn!(name, "unknown environment variable ignored; did you mean {nearest}?");
+                tracing::warn!(
+                    name,
+                    "unknown environment variable ignored; did you mean {nearest}?"
+                );
             }
             None => tracing::warn!(name, "unknown environment variable ignored"),
         }
@@ -220,9 +224,8 @@ fn connection_limits(config: &Config) -> ConnectionLimits {
     ConnectionLimits {
         send_bytes_max: u32::try_from(limits.request_bytes.0).unwrap_or(u32::MAX),
         pipeline_max: limits.pipeline as usize,
-        frame_timeout: limits.frame_timeout.0,
         write_timeout: limits.write_timeout.0,
-        login_timeout: limits.login_timeout.0,
+        patience: Patience { frame: limits.frame_timeout.0, login: limits.login_timeout.0 },
     }
 }
 

@@ -87,7 +87,7 @@ pub enum ServerError {
 impl ServerError {
     /// The exit code for a process that ends with this error.
     ///
-    /// 2 usage and configuration, 3 the network, 4 a refused data directory, 5 reading and writing.
+    /// 1 files and the system, 2 the configuration, 3 the network, 4 a refused data directory.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => 2,
@@ -97,7 +97,7 @@ impl ServerError {
             | Self::Io { .. }
             | Self::Damaged { .. }
             | Self::NotSynced { .. }
-            | Self::Threads(_) => 5,
+            | Self::Threads(_) => 1,
         }
     }
 

@@ -31,12 +31,10 @@ pub(crate) struct ConnectionLimits {
     pub(crate) send_bytes_max: u32,
     /// Sends that may wait for their commit at once.
     pub(crate) pipeline_max: usize,
-    /// How long a request may stay half received.
-    pub(crate) frame_timeout: Duration,
     /// How long the peer may take nothing of a reply.
     pub(crate) write_timeout: Duration,
-    /// How long the connection may stay without a login.
-    pub(crate) login_timeout: Option<Duration>,
+    /// How long the peer may take for other things.
+    pub(crate) patience: connection::Patience,
 }
 
 /// Waits until the server stops.

@@ -41,11 +41,7 @@ pub(super) fn open(
     Ok(broker)
 }
 
-fn broker_options(
-    config: &Config,
-    root: &RootUser,
-    file_limit: u64,
-) -> BrokerOptions {
+fn broker_options(config: &Config, root: &RootUser, file_limit: u64) -> BrokerOptions {
     let (storage, topic) = (&config.storage, &config.topic);
     let small = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
     let open_files = config::open_files_for(config, file_limit);
@@ -152,7 +148,10 @@ fn log_report(report: &OpenReport) {
     }
     for partition in &report.damaged {
         let partition = partition.get();
-        tracing::error!(partition, "acknowledged messages are missing: the partition takes no writes");
+        tracing::error!(
+            partition,
+            "acknowledged messages are missing: the partition takes no writes"
+        );
     }
     for name in &report.unknown {
         tracing::warn!(name, "directory of no known partition left alone");

@@ -38,8 +38,9 @@ pub struct Environment {
 impl Environment {
     /// The variables of this process; those that are not UTF-8 are left out.
     pub fn of_process() -> Self {
-        let pairs = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let pairs = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
         Self { variables: pairs.collect() }
     }
 
@@ -96,10 +97,8 @@ pub(crate) fn load(
     environment: &Environment,
 ) -> Result<Loaded, ConfigError> {
     let mut layers = Layers { config: Config::default(), origins: Origins::default() };
-    let file = options
-        .config_file
-        .clone()
-        .or_else(|| environment.get("GALGO_CONFIG").map(PathBuf::from));
+    let file =
+        options.config_file.clone().or_else(|| environment.get("GALGO_CONFIG").map(PathBuf::from));
     if let Some(path) = &file {
         layers.file(path)?;
     }

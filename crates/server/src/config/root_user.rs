@@ -102,7 +102,9 @@ mod tests {
     #[test]
     fn one_of_the_two_variables_alone_is_refused() {
         let error = chosen([("GALGO_ROOT_USERNAME", "iggy")], false).unwrap_err();
-        assert!(error.to_string().starts_with("GALGO_ROOT_USERNAME is set but GALGO_ROOT_PASSWORD"));
+        assert!(
+            error.to_string().starts_with("GALGO_ROOT_USERNAME is set but GALGO_ROOT_PASSWORD")
+        );
         assert!(chosen([("GALGO_ROOT_PASSWORD", "iggy")], true).is_err());
     }
 
@@ -111,7 +113,10 @@ mod tests {
         let long = "x".repeat(101);
         let pairs = [("GALGO_ROOT_USERNAME", "iggy"), ("GALGO_ROOT_PASSWORD", long.as_str())];
         let error = chosen(pairs, false).unwrap_err();
-        assert_eq!(error.to_string(), "GALGO_ROOT_PASSWORD: 101 bytes are too many, at most 100 are allowed");
+        assert_eq!(
+            error.to_string(),
+            "GALGO_ROOT_PASSWORD: 101 bytes are too many, at most 100 are allowed"
+        );
     }
 
     #[test]

@@ -98,11 +98,9 @@ fn the_file_can_be_named_by_a_variable_and_an_empty_variable_is_not_set() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("galgo.toml");
     fs::write(&path, "[log]\nlevel = \"debug\"\n").unwrap();
-    let loaded = from_variables([
-        ("GALGO_CONFIG", path.to_str().unwrap()),
-        ("GALGO_LOG_LEVEL", ""),
-    ])
-    .unwrap();
+    let loaded =
+        from_variables([("GALGO_CONFIG", path.to_str().unwrap()), ("GALGO_LOG_LEVEL", "")])
+            .unwrap();
     assert_eq!(loaded.config.log.level, "debug");
     assert_eq!(loaded.file, Some(path));
 }

@@ -250,8 +250,7 @@ const UNITS: [(&str, u64); 9] = [
 
 fn parse_bytes(text: &str) -> Option<u64> {
     let text = text.trim();
-    let digits_end =
-        text.find(|c: char| !(c.is_ascii_digit() || c == '_')).unwrap_or(text.len());
+    let digits_end = text.find(|c: char| !(c.is_ascii_digit() || c == '_')).unwrap_or(text.len());
     let (digits, unit) = text.split_at(digits_end);
     let number: u64 = digits.replace('_', "").parse().ok()?;
     let unit = unit.trim();

@@ -10,6 +10,7 @@
 //! connection stops reading, so that the client's own send buffer fills and the client waits.
 
 mod admission;
+mod deadlines;
 mod inbox;
 mod outbox;
 
@@ -28,15 +29,11 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use self::admission::Caller;
+pub(crate) use self::deadlines::Patience;
+use self::deadlines::{Deadlines, Due};
 use self::inbox::{Front, Inbox};
 use self::outbox::Outbox;
 use crate::transport::{Hub, stopped};
-
-/// How often a connection looks for memory it no longer needs.
-const SHRINK_EVERY: Duration = Duration::from_secs(2);
-
-/// Bytes a half-received request must bring to earn one more second.
-const BYTES_PER_SECOND_MIN: u64 = 64 << 10;
 
 /// How long a closing connection tries to write its last answers.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
@@ -85,17 +82,15 @@ pub(crate) enum End {
 pub(crate) async fn serve<S: Carrier>(stream: S, session: Session, hub: Arc<Hub>) -> End {
     let mut stopping = hub.stopping.clone();
     let stop = pin!(stopped(&mut stopping));
-    let timer = pin!(sleep_until(Instant::now() + FAR_AWAY));
     let now = Instant::now();
+    let timer = pin!(sleep_until(now + FAR_AWAY));
     let mut connection = Connection {
         inbox: Inbox::new(),
         outbox: Outbox::new(hub.limits.write_timeout),
         pending: VecDeque::new(),
         session: Some(session),
         stream,
-        opened: now,
-        shrink_at: now,
-        arrival: None,
+        deadlines: Deadlines::new(hub.limits.patience, now),
         finished: None,
         hub,
     };
@@ -113,13 +108,6 @@ struct Pending {
     reply: Reply,
 }
 
-/// A request that is being received.
-#[derive(Clone, Copy)]
-struct Arrival {
-    since: Instant,
-    bytes: u64,
-}
-
 struct Connection<S> {
     stream: S,
     hub: Arc<Hub>,
@@ -129,10 +117,7 @@ struct Connection<S> {
     outbox: Outbox,
     /// Answers in the order of their requests; only the first few can be ready.
     pending: VecDeque<Pending>,
-    opened: Instant,
-    /// When to look for memory to give back; not later than `opened` while there is none.
-    shrink_at: Instant,
-    arrival: Option<Arrival>,
+    deadlines: Deadlines,
     /// Set when nothing more is to be submitted.
     finished: Option<End>,
 }
@@ -179,16 +164,11 @@ impl<S: Carrier> Connection<S> {
             }
             self.arm(timer.as_mut(), reading);
             match self.wait(stop.as_mut(), timer.as_mut(), reading).await? {
-                Event::Received(0) => self.finished = Some(End::Peer),
-                Event::Received(bytes) => self.received(bytes),
+                Event::Received(0) => self.finish(End::Peer),
+                Event::Received(bytes) => self.deadlines.received(bytes),
                 Event::Settled => {}
-                // The first end stands: after it, the stop is not waited for again.
-                Event::Stop => self.finished = Some(End::Stopping),
-                Event::Timer => {
-                    self.on_timer();
-                    let due = self.next_due().unwrap_or_else(|| Instant::now() + FAR_AWAY);
-                    timer.as_mut().reset(due);
-                }
+                Event::Stop => self.finish(End::Stopping),
+                Event::Timer => self.on_timer(timer.as_mut()),
             }
         }
     }
@@ -227,7 +207,7 @@ impl<S: Carrier> Connection<S> {
             match self.inbox.front(self.caller()) {
                 Front::Partial => return Ok(Progress::NeedsBytes),
                 Front::Refused(error) => {
-                    self.arrival = None;
+                    self.deadlines.request_complete();
                     self.answer(Reply::Error(error));
                 }
                 Front::Request { code, payload } => {
@@ -239,7 +219,7 @@ impl<S: Carrier> Connection<S> {
                     };
                     let payload = self.inbox.payload(payload);
                     let outcome = self.hub.broker.submit(session, code, payload);
-                    self.arrival = None;
+                    self.deadlines.request_complete();
                     self.inbox.consume();
                     self.inbox.yield_grant(&self.hub.budget);
                     self.take(outcome).await?;
@@ -258,8 +238,7 @@ impl<S: Carrier> Connection<S> {
     fn may_submit(&self, code: u32) -> bool {
         let follows_on = code == CommandCode::SendMessages.as_u32()
             || code == CommandCode::StoreConsumerOffset.as_u32();
-        self.pending.is_empty()
-            || (follows_on && self.pending.len() < self.hub.limits.pipeline_max)
+        self.pending.is_empty() || (follows_on && self.pending.len() < self.hub.limits.pipeline_max)
     }
 
     /// Queues what `outcome` answers, after running the job it may come as.
@@ -326,70 +305,43 @@ impl<S: Carrier> Connection<S> {
             Reply::Messages(messages) => self.outbox.messages(&messages, &mut self.stream).await?,
             Reply::Close(error) => {
                 self.outbox.status(Some(error));
-                self.finished = Some(End::Refused(error));
+                self.finish(End::Refused(error));
                 self.pending.clear();
             }
         }
         Ok(())
     }
 
-    fn received(&mut self, bytes: usize) {
-        if let Some(arrival) = &mut self.arrival {
-            arrival.bytes += bytes as u64;
-        }
-        if self.inbox.is_large() && self.shrink_at <= self.opened {
-            self.shrink_at = Instant::now() + SHRINK_EVERY;
-        }
-    }
-
     /// Sets the timer to the next moment something is due.
     fn arm(&mut self, mut timer: Pin<&mut Sleep>, reading: bool) {
-        if reading && self.inbox.is_mid_request() {
-            self.arrival.get_or_insert_with(|| Arrival { since: Instant::now(), bytes: 0 });
-        } else {
-            self.arrival = None;
-        }
+        let authenticated = self.session.as_ref().is_some_and(Session::is_authenticated);
+        self.deadlines.logged_in(authenticated);
+        self.deadlines.holds_memory(self.inbox.is_large());
+        self.deadlines.waits_for_rest(reading && self.inbox.is_mid_request());
         // A timer that fires early finds nothing due and is set again; that is cheaper than setting it
         // with every request.
-        if let Some(due) = self.next_due()
+        if let Some(due) = self.deadlines.next()
             && due < timer.deadline()
         {
             timer.as_mut().reset(due);
         }
     }
 
-    fn on_timer(&mut self) {
+    fn on_timer(&mut self, mut timer: Pin<&mut Sleep>) {
         let now = Instant::now();
-        let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
-        if passed(self.frame_deadline()) {
-            self.finished.get_or_insert(End::FrameTimeout);
-        } else if passed(self.login_deadline()) {
-            self.finished.get_or_insert(End::LoginTimeout);
-        }
-        if self.shrink_at > self.opened && self.shrink_at <= now {
-            self.inbox.shrink();
-            self.shrink_at = if self.inbox.is_large() { now + SHRINK_EVERY } else { self.opened };
+        timer.as_mut().reset(now + FAR_AWAY);
+        match self.deadlines.due(now) {
+            Some(Due::Frame) => self.finish(End::FrameTimeout),
+            Some(Due::Login) => self.finish(End::LoginTimeout),
+            Some(Due::Shrink) => self.inbox.shrink(),
+            None => {}
         }
     }
 
-    fn next_due(&self) -> Option<Instant> {
-        if self.finished.is_some() {
-            return None;
-        }
-        let shrink = (self.shrink_at > self.opened).then_some(self.shrink_at);
-        [self.frame_deadline(), self.login_deadline(), shrink].into_iter().flatten().min()
-    }
-
-    fn frame_deadline(&self) -> Option<Instant> {
-        let Arrival { since, bytes } = self.arrival?;
-        let earned = Duration::from_secs(bytes / BYTES_PER_SECOND_MIN);
-        Some(since + self.hub.limits.frame_timeout + earned)
-    }
-
-    fn login_deadline(&self) -> Option<Instant> {
-        let timeout = self.hub.limits.login_timeout?;
-        let anonymous = self.session.as_ref().is_some_and(|session| !session.is_authenticated());
-        anonymous.then_some(self.opened + timeout)
+    /// Submits nothing more. The first end stands.
+    fn finish(&mut self, end: End) {
+        self.finished.get_or_insert(end);
+        self.deadlines.none();
     }
 
     /// Says why, when there is a word for it, and closes so that the peer can read it.

@@ -24,8 +24,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::ServerError;
 use crate::config::Tcp;
-use crate::transport::{Hub, stopped};
 use crate::transport::connection::{End, serve};
+use crate::transport::{Hub, stopped};
 
 /// Connections the system keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -79,7 +79,12 @@ impl Listener {
 
     /// Serves connections, `connections_max` at a time, until the server stops; then waits `patience`
     /// for those in progress. Returns how many had to be dropped.
-    pub(crate) async fn serve(self, hub: Arc<Hub>, connections_max: u32, patience: Duration) -> usize {
+    pub(crate) async fn serve(
+        self,
+        hub: Arc<Hub>,
+        connections_max: u32,
+        patience: Duration,
+    ) -> usize {
         let mut door = Door {
             hub,
             places: Arc::new(Semaphore::new(connections_max as usize)),

@@ -257,7 +257,8 @@ fn noise_harms_nobody() {
     let server = TestServer::with(&[("GALGO_LIMITS_FRAME_TIMEOUT", "200ms")]);
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     let mut byte = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 56) as u8
     };
     for round in 0..50 {

@@ -161,7 +161,8 @@ fn a_second_signal_ends_it_at_once() {
 #[test]
 fn logs_are_json_on_request_and_go_to_standard_error() {
     let dir = tempfile::tempdir().unwrap();
-    let mut process = Process::start(dir.path(), &[("GALGO_LOG_FORMAT", "json"), ("GALGO_TCP_ADRESS", "x")]);
+    let mut process =
+        Process::start(dir.path(), &[("GALGO_LOG_FORMAT", "json"), ("GALGO_TCP_ADRESS", "x")]);
     let lines = process.until_ready();
     assert!(!lines.iter().any(|line| line.starts_with('{')), "{lines:?}");
     process.signal(Signal::TERM);

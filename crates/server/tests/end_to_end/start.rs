@@ -58,7 +58,7 @@ fn a_data_directory_that_can_not_be_one_is_refused() {
     fs::write(&file, "precious").unwrap();
     for path in [file.clone(), file.join("below")] {
         let error = start(&path, &[]).unwrap_err();
-        assert_eq!(error.exit_code(), 5, "{error}");
+        assert_eq!(error.exit_code(), 1, "{error}");
         assert!(error.to_string().contains("file"), "{error}");
     }
     assert_eq!(fs::read_to_string(&file).unwrap(), "precious");

@@ -73,8 +73,7 @@ pub(crate) fn admit(header: Header, caller: Caller) -> Admission {
 
 fn refusal_of_anonymous(code: u32) -> ErrorCode {
     match CommandCode::from_u32(code) {
-        None
-        | Some(CommandCode::Ping | CommandCode::LoginUser | CommandCode::LoginWithToken) => {
+        None | Some(CommandCode::Ping | CommandCode::LoginUser | CommandCode::LoginWithToken) => {
             ErrorCode::InvalidCommand
         }
         Some(_) => ErrorCode::Unauthenticated,

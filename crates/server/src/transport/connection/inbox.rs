@@ -148,7 +148,10 @@ impl Inbox {
     }
 
     /// Receives some bytes; zero at the end of the stream. Dropping the future loses nothing.
-    pub(crate) async fn fill<S: AsyncRead + Unpin>(&mut self, stream: &mut S) -> std::io::Result<usize> {
+    pub(crate) async fn fill<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+    ) -> std::io::Result<usize> {
         let missing = (self.start + self.front_bytes).saturating_sub(self.buffer.len());
         let spare = self.buffer.capacity() - self.buffer.len();
         // Bytes past the end of a large request would have to be moved to the front of the buffer

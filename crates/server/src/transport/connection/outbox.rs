@@ -75,16 +75,14 @@ impl Outbox {
         for slice in &messages.slices {
             match slice {
                 Slice::Memory(bytes) => self.write_with(bytes, stream).await?,
-                Slice::File { file, position, len } => {
-                    match (stream.tcp(), file.as_fd()) {
-                        (Some(socket), Some(fd)) => {
-                            let range = sendfile::FileRange { fd, position: *position, len: *len };
-                            sendfile::send(socket, &self.bytes, range, self.timeout).await?;
-                            self.clear();
-                        }
-                        _ => self.copy(slice, stream).await?,
+                Slice::File { file, position, len } => match (stream.tcp(), file.as_fd()) {
+                    (Some(socket), Some(fd)) => {
+                        let range = sendfile::FileRange { fd, position: *position, len: *len };
+                        sendfile::send(socket, &self.bytes, range, self.timeout).await?;
+                        self.clear();
                     }
-                }
+                    _ => self.copy(slice, stream).await?,
+                },
             }
         }
         self.flush(stream).await
@@ -149,7 +147,8 @@ impl Outbox {
                 let from = self.bytes.len();
                 let len = usize::try_from(*len).map_err(|_| io::ErrorKind::InvalidData)?;
                 self.bytes.resize(from + len, 0);
-                let (mut rest, mut position) = (self.bytes.get_mut(from..).unwrap_or_default(), *position);
+                let (mut rest, mut position) =
+                    (self.bytes.get_mut(from..).unwrap_or_default(), *position);
                 while !rest.is_empty() {
                     let read = file.read_at(rest, position)?;
                     if read == 0 {

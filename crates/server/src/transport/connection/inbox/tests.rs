@@ -15,7 +15,11 @@ fn request(code: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Everything the inbox makes of `stream`, read in pieces of at most `piece` bytes.
-async fn outcomes(stream: &[u8], piece: usize, caller: Caller) -> Vec<Result<(u32, Vec<u8>), ErrorCode>> {
+async fn outcomes(
+    stream: &[u8],
+    piece: usize,
+    caller: Caller,
+) -> Vec<Result<(u32, Vec<u8>), ErrorCode>> {
     let budget = Budget::new(64 << 20);
     let mut inbox = Inbox::new();
     let mut outcomes = Vec::new();
