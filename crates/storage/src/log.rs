@@ -18,7 +18,7 @@ use galgo_wire::id::{Offset, Timestamp};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 mod append;
 mod damage;
@@ -82,7 +82,7 @@ pub struct Log {
     /// Raised by each rewind, so that a sync begun before it counts for nothing.
     generation: u64,
     /// The end of what a checkpoint called durable.
-    checkpointed: Offset,
+    checkpointed: AtomicU64,
     /// Whether the directory is known to exist.
     dir_exists: bool,
     /// Index entries of the batch being appended; kept for its memory.
@@ -106,7 +106,7 @@ impl Log {
             unsynced_dirs: Vec::new(),
             fenced: Arc::default(),
             generation: 0,
-            checkpointed: Offset::ZERO,
+            checkpointed: AtomicU64::new(0),
             dir_exists: false,
             entries: Vec::new(),
         }
@@ -207,14 +207,15 @@ impl Log {
 
     /// Writes the entries of the active segment's index that are only in memory. A hint: an error
     /// is logged and the entries wait.
-    fn flush_index(&mut self) {
+    fn flush_index(&self) {
         let disk = self.disk();
-        let Some(writer) = &mut self.writer else { return };
+        let Some(writer) = &self.writer else { return };
+        let mut tail = writer.index.lock();
         let (span, new) = {
             let state = self.reader.state.read();
             let Some(active) = &state.active else { return };
             let entries = active.live.entries();
-            let new = entries.get(writer.index.flushed()..).unwrap_or_default();
+            let new = entries.get(tail.flushed()..).unwrap_or_default();
             if new.is_empty() {
                 return;
             }
@@ -223,7 +224,7 @@ impl Log {
             (span, new.to_vec())
         };
         let path = self.reader.index_path(writer.base);
-        if let Err(error) = writer.index.flush(&*disk, &path, span, &new) {
+        if let Err(error) = tail.flush(&*disk, &path, span, &new) {
             tracing::warn!(path = %path.display(), %error, "index entries not written");
         }
     }

@@ -6,12 +6,12 @@ use super::{INDEX_PENDING_MAX, Log};
 use crate::checkpoint::SealedSegment;
 use crate::disk::OpenMode;
 use crate::index::cache::{CachedIndex, Key};
-use crate::index::tail::IndexTail;
 use crate::index::{Index, Marker};
 use crate::segment::verified::VerifiedRanges;
 use crate::segment::writer::{Tip, WriteError, Writer, check_batch};
 use crate::segment::{BATCH_BYTES_MAX, CHECKSUM_UNKNOWN};
 use galgo_wire::id::{Offset, Timestamp};
+use parking_lot::Mutex;
 use std::io;
 use std::sync::atomic::Ordering;
 
@@ -174,7 +174,7 @@ impl Log {
         let unsynced = handle.clone();
         self.unsynced.push(Unsynced { base, handle: unsynced, durable: None, sealed_at: None });
         let marker = Marker::new(self.reader.options.index_interval_bytes, None);
-        self.writer = Some(Writer { base, handle, tip, index: IndexTail::default(), marker });
+        self.writer = Some(Writer { base, handle, tip, index: Mutex::default(), marker });
         Ok(())
     }
 
@@ -189,6 +189,7 @@ impl Log {
         }
         self.end = tip.end;
         self.last_timestamp = tip.last_timestamp;
+        let flushed = writer.index.get_mut().flushed();
         let mut waiting = 0;
         {
             let mut state = self.reader.state.write();
@@ -200,7 +201,7 @@ impl Log {
                 for entry in self.entries.drain(..) {
                     active.live.push(entry);
                 }
-                waiting = active.live.entries().len().saturating_sub(writer.index.flushed());
+                waiting = active.live.entries().len().saturating_sub(flushed);
             }
         }
         if waiting >= INDEX_PENDING_MAX {

@@ -127,10 +127,11 @@ impl LogReader {
         let index = rebuild::complete(&*file, span, slots)?;
         let grown = index.entries().len() > loaded;
         // Spares the next process the work. The active segment's file belongs to the writer.
-        if (grown || !whole) && self.is_sealed(base, end) {
-            if let Err(error) = rebuild::store(disk, &path, span, &index) {
-                tracing::warn!(path = %path.display(), %error, "index file not rewritten");
-            }
+        if (grown || !whole)
+            && self.is_sealed(base, end)
+            && let Err(error) = rebuild::store(disk, &path, span, &index)
+        {
+            tracing::warn!(path = %path.display(), %error, "index file not rewritten");
         }
         Ok(self.options.indexes.insert(key, CachedIndex { index, trusted }))
     }

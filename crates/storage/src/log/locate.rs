@@ -136,7 +136,7 @@ impl LogReader {
                     return Ok(None);
                 }
                 let one = Offset::new(begin.offset.get() + 1);
-                end = walk.to_offset(begin, one).map_err(failed)?;
+                end = walk.reach(begin, one).map_err(failed)?;
             }
         }
         let range = begin.position..end.position;
@@ -161,7 +161,7 @@ impl LogReader {
         floor: Option<Place>,
     ) -> Result<Place, WalkError> {
         let from = self.land(view, walk, Target::Offset(offset), floor)?;
-        walk.to_offset(from, offset)
+        walk.reach(from, offset)
     }
 
     /// The last message boundary between `begin` and `upto` that is not behind byte `limit`.

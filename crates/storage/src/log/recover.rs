@@ -19,16 +19,17 @@ use super::{Log, LogOptions, LogReader};
 use crate::checkpoint::LogCheckpoint;
 use crate::disk::Disk;
 use crate::file_cache::FileCache;
-use crate::index::tail::IndexTail;
 use crate::segment::format::parse_log_name;
 use crate::segment::writer::Writer;
 use galgo_wire::id::Offset;
 use merge::Merge;
+use parking_lot::Mutex;
 use segment::Current;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// A batch found in the journal.
 #[derive(Debug, Clone, Copy)]
@@ -126,7 +127,7 @@ impl Log {
         let mut log = Self::of_reader(reader);
         log.end = at;
         log.last_timestamp = last_timestamp;
-        log.checkpointed = durable_end(&known);
+        log.checkpointed = AtomicU64::new(durable_end(&known).get());
         log.dir_exists = dir_exists || current.is_some();
         let mut state = State { start: known.start, end: at, sealed, active: None, fences };
         if let Some(current) = current {
@@ -151,7 +152,7 @@ impl Log {
             live: current.live,
         });
         let (base, handle, tip) = (current.base, current.handle, current.tip);
-        let (index, marker) = (IndexTail::default(), current.marker);
+        let (index, marker) = (Mutex::default(), current.marker);
         self.writer = Some(Writer { base, handle, tip, index, marker });
     }
 }

@@ -8,12 +8,12 @@ use super::landing::Target;
 use super::state::{Active, SegmentView};
 use super::sync::Unsynced;
 use crate::disk::OpenMode;
-use crate::index::tail::IndexTail;
 use crate::index::{Index, Marker};
 use crate::segment::reader::{Walk, WalkError};
 use crate::segment::writer::{Tip, Writer};
 use crate::segment::{CHECKSUM_UNKNOWN, Place};
 use galgo_wire::id::{Offset, Timestamp};
+use parking_lot::Mutex;
 use std::io;
 use std::sync::atomic::Ordering;
 
@@ -28,11 +28,12 @@ impl Log {
             return;
         }
         self.generation += 1;
-        let taken = if to < self.checkpointed || to < self.reader.start() {
-            Err(io::Error::from(io::ErrorKind::InvalidInput))
-        } else {
-            self.take_back(to)
-        };
+        let taken =
+            if to.get() < self.checkpointed.load(Ordering::Acquire) || to < self.reader.start() {
+                Err(io::Error::from(io::ErrorKind::InvalidInput))
+            } else {
+                self.take_back(to)
+            };
         if let Err(error) = taken {
             let dir = self.reader.options.dir.display();
             tracing::error!(%dir, to = to.get(), %error, "messages not taken back");
@@ -146,7 +147,7 @@ impl Log {
             live: Index::default(),
         });
         let marker = Marker::new(self.reader.options.index_interval_bytes, None);
-        let index = IndexTail::default();
+        let index = Mutex::default();
         self.writer = Some(Writer { base: known.base, handle, tip, index, marker });
         Ok(())
     }
@@ -162,7 +163,7 @@ impl Log {
         let Some(writer) = &mut self.writer else { return };
         writer.tip = tip;
         writer.marker = Marker::new(interval, last);
-        writer.index.reset();
+        writer.index.get_mut().reset();
         let base = writer.base;
         match self.unsynced.iter_mut().find(|unsynced| unsynced.base == base) {
             Some(unsynced) => {

@@ -138,7 +138,7 @@ impl Log {
     }
 
     /// What is durable, for the checkpoint. Entries of the index that wait are written on the way.
-    pub fn checkpoint(&mut self) -> LogCheckpoint {
+    pub fn checkpoint(&self) -> LogCheckpoint {
         self.flush_index();
         let frontier = self.unsynced.first();
         let state = self.reader.state.read();
@@ -152,7 +152,8 @@ impl Log {
         };
         let checkpoint = LogCheckpoint { start: state.start, sealed, active };
         drop(state);
-        self.checkpointed = self.checkpointed.max(durable_end(&checkpoint));
+        let end = durable_end(&checkpoint);
+        self.checkpointed.fetch_max(end.get(), Ordering::AcqRel);
         checkpoint
     }
 }

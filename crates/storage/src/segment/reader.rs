@@ -82,7 +82,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Walks from `from` to the message `to`.
-    pub(crate) fn to_offset(&mut self, from: Place, to: Offset) -> Result<Place, WalkError> {
+    pub(crate) fn reach(&mut self, from: Place, to: Offset) -> Result<Place, WalkError> {
         self.find(from, to, |_, _| false)
     }
 

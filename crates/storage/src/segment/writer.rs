@@ -9,6 +9,7 @@ use crate::file_cache::FileHandle;
 use crate::index::tail::IndexTail;
 use crate::index::{IndexEntry, Marker};
 use galgo_wire::id::{Offset, Timestamp};
+use parking_lot::Mutex;
 use std::io;
 
 /// Where a segment ends, and what going on from there needs.
@@ -69,7 +70,7 @@ pub(crate) struct Writer {
     /// Where it ends.
     pub(crate) tip: Tip,
     /// How far its index file is written.
-    pub(crate) index: IndexTail,
+    pub(crate) index: Mutex<IndexTail>,
     /// Which message gets the next index entry.
     pub(crate) marker: Marker,
 }

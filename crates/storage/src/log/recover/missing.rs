@@ -119,7 +119,7 @@ impl LogReader {
         let from = match self.open(base) {
             Ok(file) => {
                 let mut walk = Walk::new(&*file, len, WALK_BYTES);
-                match walk.to_offset(start, view.end.offset) {
+                match walk.reach(start, view.end.offset) {
                     Ok(_) => return,
                     Err(WalkError::Damaged(place)) => place.offset,
                     Err(WalkError::Disk(_)) => base,
