@@ -48,7 +48,8 @@ impl Files {
     pub(super) fn open_all(&self) -> Result<(Vec<JournalFile>, u32), OpenJournalError> {
         let mut files = Vec::new();
         let mut number_next = 1;
-        let entries = self.disk.read_dir(&self.dir).map_err(|error| self.error(&self.dir, error))?;
+        let entries =
+            self.disk.read_dir(&self.dir).map_err(|error| self.error(&self.dir, error))?;
         for entry in entries.iter().filter(|entry| !entry.is_dir) {
             let Some(number) = number_of(&entry.name) else { continue };
             let path = self.dir.join(&entry.name);
@@ -91,10 +92,9 @@ impl Files {
     pub(super) fn make(&self, number: u32) -> Result<JournalFile, JournalError> {
         let unfinished = self.dir.join(format!("{number:04}{NEW_SUFFIX}"));
         let path = self.dir.join(format!("{number:04}{SUFFIX}"));
-        let file = self.write_new(&unfinished, number).map_err(|source| JournalError::Prepare {
-            path: unfinished.clone(),
-            source,
-        })?;
+        let file = self
+            .write_new(&unfinished, number)
+            .map_err(|source| JournalError::Prepare { path: unfinished.clone(), source })?;
         self.disk
             .rename(&unfinished, &path)
             .and_then(|()| self.disk.sync_dir(&self.dir))

@@ -254,9 +254,8 @@ impl World {
         let mut random = Random::new(seed);
         // A cut may come right after a writeback or long after; each file has its own luck.
         let luck = [0, 10, 50, 90, 100];
-        let pick = |random: &mut Random| {
-            luck.get(random.below_usize(luck.len())).copied().unwrap_or(50)
-        };
+        let pick =
+            |random: &mut Random| luck.get(random.below_usize(luck.len())).copied().unwrap_or(50);
         let percent = pick(&mut random);
         let names = self.names.power_cut(&mut random, percent);
         let mut inodes = BTreeMap::new();

@@ -59,7 +59,8 @@ proptest! {
 /// Written by version 1; a reader of today must read it for ever.
 #[test]
 fn version_1_bytes_are_golden() {
-    let file = FileHeader { version: 1, number: 3, file_bytes: 16 << 20, salt_check: salt_check(7) };
+    let file =
+        FileHeader { version: 1, number: 3, file_bytes: 16 << 20, salt_check: salt_check(7) };
     let frame = FrameHeader {
         generation: 2,
         lsn: 9,
