@@ -5,6 +5,8 @@
 //! [`Outcome::Offload`].
 
 mod change;
+#[cfg(test)]
+mod crash_tests;
 mod open;
 mod worker;
 
@@ -20,7 +22,7 @@ use galgo_wire::command::{CommandCode, Request};
 use galgo_wire::error_code::ErrorCode;
 use parking_lot::{Mutex, RwLock};
 
-pub use open::{BrokerOptions, LogBounds, OpenError, OpenReport, RootUser};
+pub use open::{BrokerOptions, JournalBounds, LogBounds, OpenError, OpenReport, RootUser};
 pub use worker::Worker;
 
 use crate::catalog::Catalog;

@@ -35,7 +35,6 @@ pub(crate) struct OpenTopic {
 #[derive(Clone, Copy)]
 pub(crate) struct FoundTopic<'a> {
     pub(crate) stream_id: StreamId,
-    pub(crate) stream: &'a Stream,
     pub(crate) topic_id: TopicId,
     pub(crate) topic: &'a Topic,
     pub(crate) open: &'a Arc<OpenTopic>,
@@ -61,7 +60,7 @@ impl Catalog {
         let (stream_id, stream) = self.find_stream(stream)?;
         let (topic_id, topic) = stream.topic(topic).ok_or(ErrorCode::TopicIdNotFound)?;
         let open = self.topics.get(&(stream_id, topic_id)).ok_or(ErrorCode::TopicIdNotFound)?;
-        Ok(FoundTopic { stream_id, stream, topic_id, topic, open })
+        Ok(FoundTopic { stream_id, topic_id, topic, open })
     }
 
     /// The open partitions of a topic, by id.

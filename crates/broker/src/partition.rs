@@ -9,7 +9,7 @@
 //! INV-HW: no read passes the high-watermark, so nobody sees what a crash could take back.
 //! INV-FENCE: after a failed sync nothing is staged or published until the partition is reopened.
 //!
-//! Lock order: writer, commits, offsets, then the shard's own locks.
+//! Lock order: syncing, writer, commits, offsets, then the shard's own locks.
 
 mod append;
 mod offsets;
@@ -39,6 +39,9 @@ pub struct Partition {
     shard: Arc<Shard>,
     writer: Mutex<Writer>,
     commits: Mutex<Commits>,
+    /// Held over a sync and what follows from its outcome. The kernel reports a failed write-back to
+    /// one caller only; a second sync at the same time would take the pages for written.
+    syncing: Mutex<()>,
     offsets: Mutex<OffsetBook>,
     reader: Arc<LogReader>,
     /// The offset after the last published message.
@@ -92,6 +95,7 @@ impl Partition {
             shard,
             writer: Mutex::new(Writer { log, closed: false }),
             commits: Mutex::new(Commits::new(end)),
+            syncing: Mutex::new(()),
             offsets: Mutex::new(offsets),
             reader,
             high_watermark: AtomicU64::new(end.get()),

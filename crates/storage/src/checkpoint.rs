@@ -4,11 +4,18 @@
 //! before the checkpoint is saved; the journal recycles nothing above the last saved checkpoint.
 //! INV-TWO: the checkpoint before the last stays on disk until the next one is durable.
 
+mod format;
+mod store;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use galgo_wire::id::{Offset, PartitionUid, Timestamp};
 
 use crate::journal::Lsn;
+
+pub use store::{CheckpointStore, CheckpointStoreError, FoundCheckpoint};
 
 /// State of one shard at a place in its journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,7 +30,7 @@ pub struct ShardCheckpoint {
 }
 
 /// What is durable of one partition's log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogCheckpoint {
     /// The oldest offset that may be read; retention moves it.
     pub start: Offset,

@@ -8,7 +8,7 @@ use galgo_storage::checkpoint::CheckpointStore;
 use galgo_storage::data_dir::{DataDir, DataDirError, Identity};
 use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
-use galgo_storage::journal::{Journal, JournalOptions, LocalJournal};
+use galgo_storage::journal::{Journal, JournalOptions, LocalJournal, Lsn};
 use galgo_storage::log::{IndexCache, RecoveryReport};
 use galgo_storage::metadata_log::{MetadataLog, MetadataLogError};
 use galgo_wire::command::{Durability, UserStatus};
@@ -44,6 +44,15 @@ pub struct LogBounds {
     pub open_files_max: usize,
 }
 
+/// Sizes of the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalBounds {
+    /// Bytes of each file.
+    pub file_bytes: u64,
+    /// Files there may be; at least 2.
+    pub files_max: u32,
+}
+
 /// The first user, made when there is none.
 #[derive(Clone, Debug)]
 pub struct RootUser {
@@ -68,7 +77,7 @@ pub struct BrokerOptions {
     /// Sizes of logs.
     pub bounds: LogBounds,
     /// Sizes of the journal.
-    pub journal: JournalOptions,
+    pub journal: JournalBounds,
     /// Bounds and thresholds of group commit.
     pub shard: ShardOptions,
     /// What topics get where their creator leaves the choice.
@@ -215,10 +224,17 @@ fn shard_recovery(
     stats: Arc<Counters>,
 ) -> Result<ShardRecovery, OpenError> {
     let disk = Arc::clone(&options.disk);
-    let journal = LocalJournal::open(Arc::clone(&disk), &data_dir.journal_dir(0), options.journal)
+    let (checkpoints, found) =
+        CheckpointStore::open(Arc::clone(&disk), &data_dir.checkpoint_dir(0))
+            .map_err(|e| prepare("the checkpoint", e))?;
+    let journal_options = JournalOptions {
+        checkpoint: found.checkpoint.as_ref().map_or(Lsn::ZERO, |checkpoint| checkpoint.lsn),
+        file_bytes: options.journal.file_bytes,
+        files_max: options.journal.files_max,
+        salt: data_dir.identity().node_id as u64,
+    };
+    let journal = LocalJournal::open(Arc::clone(&disk), &data_dir.journal_dir(0), journal_options)
         .map_err(|e| prepare("the journal", e))?;
-    let checkpoints = CheckpointStore::open(Arc::clone(&disk), &data_dir.checkpoint_dir(0))
-        .map_err(|e| prepare("the checkpoint directory", e))?;
     disk.create_dir_all(&data_dir.partitions_dir())
         .map_err(|e| prepare("the directory of partitions", e))?;
     disk.sync_dir(data_dir.path()).map_err(|e| prepare("the data directory", e))?;
@@ -237,6 +253,7 @@ fn shard_recovery(
         index_interval_bytes: options.bounds.index_interval_bytes,
         journal: Box::new(journal),
         checkpoints,
+        found,
         options: shard,
         epoch,
         stats,

@@ -90,7 +90,14 @@ impl Partition {
     /// # Errors
     /// The code everyone who waits for this partition gets.
     pub fn sync(&self) -> Result<(), ErrorCode> {
-        self.commits.lock().sync_scheduled = false;
+        let _alone = self.syncing.lock();
+        {
+            let mut commits = self.commits.lock();
+            commits.sync_scheduled = false;
+            if let Some(code) = commits.fenced {
+                return Err(code);
+            }
+        }
         let (dirty, end) = {
             let writer = self.writer.lock();
             (writer.log.dirty(), writer.log.end())
@@ -99,11 +106,15 @@ impl Partition {
             Ok(()) => {
                 self.writer.lock().log.synced(&dirty);
                 let mut commits = self.commits.lock();
-                if commits.fenced.is_none() {
-                    commits.synced = commits.synced.max(end);
-                    self.publish(&mut commits);
+                match commits.fenced {
+                    // Fenced by the journal meanwhile; what was staged has been taken back.
+                    Some(code) => Err(code),
+                    None => {
+                        commits.synced = commits.synced.max(end);
+                        self.publish(&mut commits);
+                        Ok(())
+                    }
                 }
-                Ok(())
             }
             Err(error) => {
                 tracing::error!(

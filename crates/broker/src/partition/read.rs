@@ -17,9 +17,9 @@ use crate::shard::OffsetOwner;
 
 /// Most bytes of messages in one answer that is sent from the page cache; a larger first message is
 /// sent all the same.
-pub const POLL_BYTES_MAX: u64 = 64 << 20;
+const POLL_BYTES_MAX: u64 = 64 << 20;
 /// Most bytes of messages in one answer that has to be read into memory first.
-pub const COLD_POLL_BYTES_MAX: u64 = 4 << 20;
+const COLD_POLL_BYTES_MAX: u64 = 4 << 20;
 
 /// Why a poll failed.
 #[derive(Debug, thiserror::Error)]

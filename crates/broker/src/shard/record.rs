@@ -19,10 +19,8 @@ use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::id::{ConsumerId, Offset, PartitionUid};
 use galgo_wire::primitive::Reader;
 
-/// Bytes in front of a record's body.
-pub const RECORD_HEADER_BYTES: usize = 16;
 /// Bytes of a batch body in front of the messages.
-pub const BATCH_HEADER_BYTES: usize = 16;
+const BATCH_HEADER_BYTES: usize = 16;
 
 const VERSION: u8 = 1;
 const KIND_BATCH: u8 = 1;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use galgo_storage::checkpoint::{CheckpointStore, LogCheckpoint, ShardCheckpoint};
+use galgo_storage::checkpoint::{CheckpointStore, FoundCheckpoint, LogCheckpoint, ShardCheckpoint};
 use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
 use galgo_storage::journal::{Journal, Lsn};
@@ -51,6 +51,8 @@ pub struct ShardRecovery {
     pub journal: Box<dyn Journal>,
     /// Where checkpoints are kept.
     pub checkpoints: CheckpointStore,
+    /// What the last checkpoint says.
+    pub found: FoundCheckpoint,
     /// Bounds and thresholds.
     pub options: ShardOptions,
     /// The number of this start.
@@ -117,15 +119,14 @@ impl ShardRecovery {
     /// [`RecoverError`] when the journal, the checkpoint or a log cannot be read at all. Damage that
     /// can be fenced is reported instead.
     pub fn open(self, live: &BTreeSet<PartitionUid>) -> Result<Recovered, RecoverError> {
-        let loaded = self.checkpoints.load().map_err(|e| read_error("the checkpoint", e))?;
-        let rebuild = loaded.newest_damaged;
+        let rebuild = self.found.newest_damaged;
         if rebuild {
             tracing::error!(
                 "the newest checkpoint is damaged; logs are rebuilt from their files and consumer \
                  offsets may be older than the last ones stored"
             );
         }
-        let mut checkpoint = loaded.checkpoint.unwrap_or_default();
+        let mut checkpoint = self.found.checkpoint.clone().unwrap_or_default();
         let journaled = self.read_journal(checkpoint.lsn)?;
         let (dirs, unknown) = self.list_partitions(live)?;
         let mut books = offset_books(&checkpoint);

@@ -1,0 +1,172 @@
+//! P-ACK, P-ORDER and P-TRUTH under power cuts and kills: a mixed workload on the simulated disk,
+//! stopped at its every operation, opened again, cut again while it opens, and compared with what was
+//! acknowledged.
+//!
+//! `GALGO_CRASH_SEEDS` sets the number of seeds, `GALGO_CRASH_FIRST_SEED` the first one.
+
+mod model;
+mod rig;
+mod workload;
+
+use galgo_storage::disk::sim::{FaultPlan, SimDisk};
+use galgo_wire::command::Durability;
+
+use model::Model;
+use rig::Rig;
+use workload::run_workload;
+
+/// Seeds in one of the parallel parts of the suite; all parts together run 1,000.
+const SEEDS_PER_PART: u64 = 250;
+
+fn number_from_env(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// How a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    PowerCut,
+    Kill,
+}
+
+impl End {
+    fn image(self, disk: &SimDisk, seed: u64) -> SimDisk {
+        match self {
+            Self::PowerCut => disk.power_cut_image(seed),
+            Self::Kill => disk.kill_image(),
+        }
+    }
+
+    /// The weakest durability whose acknowledgements survive this end.
+    fn survivors(self) -> &'static [Durability] {
+        match self {
+            Self::PowerCut => &[Durability::Fsync],
+            Self::Kill => &[Durability::Fsync, Durability::Os],
+        }
+    }
+}
+
+/// Stops the workload of `seed` at operation `stop_at` and checks what comes back.
+fn run_one(template: &SimDisk, seed: u64, stop_at: u64, end: End) {
+    let disk = template.kill_image();
+    let mut model = Model::default();
+    disk.plan(FaultPlan { stop_at: Some(stop_at), ..FaultPlan::default() });
+    run_workload(&disk, &mut model, seed);
+
+    let story = format!("seed {seed}, stopped at operation {stop_at} by {end:?}");
+    let survived = end.image(&disk, seed ^ stop_at);
+    let first = check_twice(&survived, &model, end, &story);
+
+    // The same end again, this time while the recovery writes.
+    let during = survived.kill_image();
+    let recovery_stop = 1 + (seed.wrapping_mul(31).wrapping_add(stop_at)) % 12;
+    during.plan(FaultPlan { stop_at: Some(recovery_stop), ..FaultPlan::default() });
+    drop(Rig::try_open(&during, seed));
+    let story = format!("{story}, recovery stopped at operation {recovery_stop}");
+    let again = end.image(&during, seed.rotate_left(7) ^ stop_at);
+    let second = check_twice(&again, &model, end, &story);
+    if end == End::Kill {
+        assert_eq!(first, second, "{story}: a recovery that is cut short changed the outcome");
+    }
+}
+
+/// Opens, checks, opens again: the second recovery must find what the first one left.
+fn check_twice(disk: &SimDisk, model: &Model, end: End, story: &str) -> Vec<String> {
+    let rig = Rig::open(disk, 1);
+    let first = model.check(&rig, end.survivors(), story);
+    drop(rig);
+    let second_disk = end.image(disk, 99);
+    let rig = Rig::open(&second_disk, 2);
+    let second = model.check(&rig, end.survivors(), story);
+    assert_eq!(first, second, "{story}: recovery of a recovery changed something");
+    rig.goes_on(model, story);
+    first
+}
+
+fn run_part(part: u64) {
+    let template = Rig::template();
+    let seeds = number_from_env("GALGO_CRASH_SEEDS", 4 * SEEDS_PER_PART) / 4;
+    let first = number_from_env("GALGO_CRASH_FIRST_SEED", 1) + part * seeds;
+    let mut stops = 0;
+    for seed in first..first + seeds {
+        let disk = template.kill_image();
+        disk.plan(FaultPlan::default());
+        let mut model = Model::default();
+        run_workload(&disk, &mut model, seed);
+        let operations = disk.operations();
+        let end = if seed % 4 == 0 { End::Kill } else { End::PowerCut };
+        for stop_at in 1..=operations {
+            run_one(&template, seed, stop_at, end);
+        }
+        stops += operations;
+    }
+    assert!(stops > seeds * 20, "the workload hardly touches the disk: {stops} operations");
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_whatever_operation_is_the_last_part_1() {
+    run_part(0);
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_whatever_operation_is_the_last_part_2() {
+    run_part(1);
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_whatever_operation_is_the_last_part_3() {
+    run_part(2);
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_whatever_operation_is_the_last_part_4() {
+    run_part(3);
+}
+
+#[test]
+fn failed_sync_is_never_acknowledged_and_the_rest_survives() {
+    let template = Rig::template();
+    for seed in 0..200 {
+        let disk = template.kill_image();
+        let mut model = Model::default();
+        let fail_sync = Some(1 + seed % 17);
+        disk.plan(FaultPlan { fail_sync, ..FaultPlan::default() });
+        run_workload(&disk, &mut model, seed);
+        let story = format!("seed {seed}, {fail_sync:?} failed");
+        check_twice(&disk.power_cut_image(seed), &model, End::PowerCut, &story);
+    }
+}
+
+#[test]
+fn full_disk_refuses_and_loses_nothing() {
+    let template = Rig::template();
+    for seed in 0..200 {
+        let disk = template.kill_image();
+        let mut model = Model::default();
+        let used: u64 = disk.files().iter().map(|(_, len)| len).sum();
+        let bytes_max = Some(used + 500 + seed * 97);
+        disk.plan(FaultPlan { bytes_max, ..FaultPlan::default() });
+        run_workload(&disk, &mut model, seed);
+        disk.plan(FaultPlan::default());
+        let story = format!("seed {seed}, disk full at {bytes_max:?}");
+        check_twice(&disk.power_cut_image(seed), &model, End::PowerCut, &story);
+    }
+}
+
+#[test]
+fn flipped_bit_is_never_served() {
+    let template = Rig::template();
+    for seed in 0..400 {
+        let disk = template.kill_image();
+        let mut model = Model::default();
+        disk.plan(FaultPlan::default());
+        run_workload(&disk, &mut model, seed);
+        let survived = disk.power_cut_image(seed);
+        if survived.flip_random_bit("partitions/", seed).is_none() {
+            continue;
+        }
+        survived.drop_caches();
+        let Some(rig) = Rig::try_open(&survived, seed) else { continue };
+        model.check_bytes(&rig, &format!("seed {seed}"));
+    }
+}

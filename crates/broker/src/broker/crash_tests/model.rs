@@ -1,0 +1,231 @@
+//! What was sent and what was acknowledged, and what may therefore be found afterwards.
+
+use std::collections::BTreeMap;
+
+use galgo_wire::command::Durability;
+use galgo_wire::error_code::ErrorCode;
+
+use super::rig::{PARTITIONS, Rig};
+use crate::ticket::Ticket;
+
+/// The outcome of something that was started.
+#[derive(Debug)]
+pub(super) enum Fate {
+    /// Answered with success.
+    Done,
+    /// Answered with an error: not written, or taken back.
+    Failed,
+    /// The disk stopped under it: may be there or not.
+    Cut,
+    /// To be asked.
+    Waiting(Ticket),
+}
+
+impl Fate {
+    fn acknowledged(&self) -> bool {
+        match self {
+            Self::Done => true,
+            Self::Failed | Self::Cut => false,
+            Self::Waiting(ticket) => ticket.outcome() == Some(Ok(())),
+        }
+    }
+}
+
+/// One send.
+#[derive(Debug)]
+struct Sent {
+    payloads: Vec<Vec<u8>>,
+    fate: Fate,
+}
+
+/// One partition since its creation or last purge.
+#[derive(Debug, Default)]
+struct PartitionModel {
+    sent: Vec<Sent>,
+    /// Offsets stored, in order; `None` for a deletion.
+    stored: Vec<(Option<u64>, Fate)>,
+}
+
+/// Whether the topic should be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    Yes,
+    No,
+    Unknown,
+}
+
+#[derive(Debug)]
+struct TopicModel {
+    durability: Durability,
+    presence: Presence,
+    partitions: Vec<PartitionModel>,
+    /// A purge whose answer never came: either these messages or those in `partitions`.
+    before_purge: Option<Vec<PartitionModel>>,
+}
+
+/// Everything that was done.
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    topics: BTreeMap<String, TopicModel>,
+}
+
+fn fresh() -> Vec<PartitionModel> {
+    (0..PARTITIONS).map(|_| PartitionModel::default()).collect()
+}
+
+impl Model {
+    pub(super) fn topics(&self) -> impl Iterator<Item = &str> {
+        self.topics.keys().map(String::as_str)
+    }
+
+    /// Topics that may be written, by name.
+    pub(super) fn usable(&self) -> Vec<String> {
+        let usable =
+            |topic: &TopicModel| topic.presence == Presence::Yes && topic.before_purge.is_none();
+        self.topics.iter().filter(|(_, t)| usable(t)).map(|(name, _)| name.clone()).collect()
+    }
+
+    pub(super) fn created(
+        &mut self,
+        name: &str,
+        durability: Durability,
+        answer: Result<(), ErrorCode>,
+    ) {
+        let presence = if answer.is_ok() { Presence::Yes } else { Presence::Unknown };
+        let topic = TopicModel { durability, presence, partitions: fresh(), before_purge: None };
+        self.topics.insert(name.to_owned(), topic);
+    }
+
+    pub(super) fn deleted(&mut self, name: &str, answer: Result<(), ErrorCode>) {
+        let topic = self.topics.get_mut(name).unwrap();
+        topic.presence = if answer.is_ok() { Presence::No } else { Presence::Unknown };
+    }
+
+    pub(super) fn purged(&mut self, name: &str, answer: Result<(), ErrorCode>) {
+        let topic = self.topics.get_mut(name).unwrap();
+        let before = std::mem::replace(&mut topic.partitions, fresh());
+        if answer.is_err() {
+            topic.before_purge = Some(before);
+        }
+    }
+
+    pub(super) fn sent(&mut self, name: &str, partition: u32, payloads: Vec<Vec<u8>>, fate: Fate) {
+        self.partition(name, partition).sent.push(Sent { payloads, fate });
+    }
+
+    pub(super) fn stored(&mut self, name: &str, partition: u32, offset: u64, fate: Fate) {
+        self.partition(name, partition).stored.push((Some(offset), fate));
+    }
+
+    fn partition(&mut self, name: &str, partition: u32) -> &mut PartitionModel {
+        &mut self.topics.get_mut(name).unwrap().partitions[partition as usize]
+    }
+
+    /// Checks everything the broker has against what may be there; returns what it found.
+    pub(super) fn check(&self, rig: &Rig, survivors: &[Durability], story: &str) -> Vec<String> {
+        let mut rig = Rig::reading(rig);
+        let mut found = Vec::new();
+        for (name, topic) in &self.topics {
+            let present = rig.has_topic(name);
+            match topic.presence {
+                Presence::Yes => assert!(present, "{story}: topic {name} is lost"),
+                Presence::No => assert!(!present, "{story}: topic {name} came back"),
+                Presence::Unknown => {}
+            }
+            if !present {
+                continue;
+            }
+            let promised = survivors.contains(&topic.durability);
+            for number in 0..PARTITIONS {
+                let place = format!("{story}: {name}/{number}");
+                let messages = rig
+                    .read_from(name, number, 0)
+                    .unwrap_or_else(|code| panic!("{place}: cannot be read: {code}"));
+                let stored = rig.stored_offset(name, number);
+                let here = &topic.partitions[number as usize];
+                let before = topic.before_purge.as_ref().map(|b| &b[number as usize]);
+                let verdict = here.verdict(&messages, stored, promised);
+                let verdict = verdict.or_else(|why| match before {
+                    Some(before) => before.verdict(&messages, stored, promised),
+                    None => Err(why),
+                });
+                if let Err(why) = verdict {
+                    panic!("{place}: {why}\nfound {} messages, offset {stored:?}", messages.len());
+                }
+                found.push(format!("{name}/{number}: {} messages, {stored:?}", messages.len()));
+            }
+        }
+        found
+    }
+
+    /// Checks only that every message served is one that was sent, in its place: for damaged disks.
+    pub(super) fn check_bytes(&self, rig: &Rig, story: &str) {
+        let mut rig = Rig::reading(rig);
+        for (name, topic) in &self.topics {
+            for number in 0..PARTITIONS {
+                let sent: Vec<_> =
+                    topic.partitions[number as usize].expected().map(|(p, _)| p).collect();
+                for from in 0..sent.len() as u64 + 1 {
+                    let Ok(messages) = rig.read_from(name, number, from) else { continue };
+                    for (offset, payload) in messages {
+                        let expected = sent.get(offset as usize);
+                        assert_eq!(Some(&&payload), expected, "{story}: {name}/{number} {offset}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl PartitionModel {
+    /// The messages in the order of their offsets, each with whether it was acknowledged.
+    ///
+    /// A batch that was refused outright was not written, so it has no offsets.
+    fn expected(&self) -> impl Iterator<Item = (&Vec<u8>, bool)> {
+        let written = self.sent.iter().filter(|sent| !matches!(sent.fate, Fate::Failed));
+        written.flat_map(|sent| {
+            let acknowledged = sent.fate.acknowledged();
+            sent.payloads.iter().map(move |payload| (payload, acknowledged))
+        })
+    }
+
+    fn verdict(
+        &self,
+        found: &[(u64, Vec<u8>)],
+        stored: Option<u64>,
+        promised: bool,
+    ) -> Result<(), String> {
+        let expected: Vec<_> = self.expected().collect();
+        if found.len() > expected.len() {
+            return Err(format!("{} messages were sent", expected.len()));
+        }
+        for (index, (offset, payload)) in found.iter().enumerate() {
+            if *offset != index as u64 {
+                return Err(format!("P-ORDER: offset {offset} in place {index}"));
+            }
+            if payload != expected[index].0 {
+                return Err(format!("P-ORDER: another message at offset {offset}"));
+            }
+        }
+        let missing = expected.iter().skip(found.len()).any(|(_, acknowledged)| *acknowledged);
+        if promised && missing {
+            return Err("P-ACK: an acknowledged message is lost".to_owned());
+        }
+        if promised { self.verdict_on_offset(stored) } else { Ok(()) }
+    }
+
+    fn verdict_on_offset(&self, stored: Option<u64>) -> Result<(), String> {
+        let last_acknowledged = self.stored.iter().rposition(|(_, fate)| fate.acknowledged());
+        let from = last_acknowledged.unwrap_or(0);
+        let mut allowed: Vec<Option<u64>> =
+            self.stored[from..].iter().map(|(offset, _)| *offset).collect();
+        if last_acknowledged.is_none() {
+            allowed.push(None);
+        }
+        if allowed.contains(&stored) {
+            Ok(())
+        } else {
+            Err(format!("P-ACK: stored offset {stored:?}, may be one of {allowed:?}"))
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! A broker on a simulated disk, driven by hand: no threads, no real time.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use galgo_storage::disk::sim::SimDisk;
+use galgo_wire::batch::{BatchBuilder, MessagesView, NewMessage};
+use galgo_wire::command::{
+    Command, CommandCode, Compression, CreateStream, CreateTopic, CreateTopicWith, DeleteTopic,
+    Durability, MaxTopicSize, MessageExpiry, Payload, PollMessages, PurgeTopic,
+    StoreConsumerOffset, Transport,
+};
+use galgo_wire::consumer::{Consumer, PartitioningRef, PollingStrategy};
+use galgo_wire::error_code::ErrorCode;
+use galgo_wire::id::{Offset, PartitionId, UserId};
+use galgo_wire::identifier::{Identifier, IdentifierRef};
+use galgo_wire::name::{Password, StreamName, TopicName, Username};
+use galgo_wire::primitive::Reader;
+
+use super::model::Model;
+use crate::broker::{Broker, BrokerOptions, JournalBounds, LogBounds, RootUser};
+use crate::clients::Peer;
+use crate::environment::ManualEnvironment;
+use crate::metadata::prepare::TopicDefaults;
+use crate::outcome::{Outcome, Reply, Slice};
+use crate::session::Session;
+use crate::shard::{OffsetOwner, Pending, ShardOptions};
+
+/// Batches of more bytes than this skip the journal.
+pub(super) const JOURNAL_BATCH_BYTES_MAX: u32 = 700;
+/// Partitions of every topic of the workload.
+pub(super) const PARTITIONS: u32 = 3;
+
+/// A broker and a logged-in session.
+pub(super) struct Rig {
+    pub(super) broker: Arc<Broker>,
+    pub(super) session: Session,
+    pub(super) environment: Arc<ManualEnvironment>,
+    spare: Pending,
+}
+
+impl Rig {
+    /// A disk with a data directory, a root user and a stream, cleanly shut down. Made once: hashing
+    /// the root's password takes longer than a whole run.
+    pub(super) fn template() -> SimDisk {
+        let disk = SimDisk::new(7);
+        let mut rig = Self::open(&disk, 1);
+        let create = CreateStream { name: StreamName::parse("s").unwrap() };
+        rig.call(&create).unwrap();
+        rig.broker.shutdown().unwrap();
+        disk
+    }
+
+    pub(super) fn open(disk: &SimDisk, seed: u64) -> Self {
+        Self::open_result(disk, seed).unwrap_or_else(|error| panic!("open: {error}"))
+    }
+
+    pub(super) fn try_open(disk: &SimDisk, seed: u64) -> Option<Self> {
+        Self::open_result(disk, seed).ok()
+    }
+
+    fn open_result(disk: &SimDisk, seed: u64) -> Result<Self, crate::broker::OpenError> {
+        let environment = Arc::new(ManualEnvironment::new(1_000_000 * (seed + 1), seed));
+        let (broker, _) = Broker::open(options(disk, &environment))?;
+        let address = ([127, 0, 0, 1], 1).into();
+        let mut session = broker.connect(Peer { address, transport: Transport::Tcp });
+        session.log_in(UserId::ROOT);
+        Ok(Self { broker, session, environment, spare: Pending::default() })
+    }
+
+    /// Another session on the same broker, for looking around.
+    pub(super) fn reading(rig: &Self) -> Self {
+        let address = ([127, 0, 0, 1], 2).into();
+        let mut session = rig.broker.connect(Peer { address, transport: Transport::Tcp });
+        session.log_in(UserId::ROOT);
+        Self {
+            broker: Arc::clone(&rig.broker),
+            session,
+            environment: Arc::clone(&rig.environment),
+            spare: Pending::default(),
+        }
+    }
+
+    /// Runs a command to its end, committing as needed.
+    pub(super) fn call<C: Command>(&mut self, command: &C) -> Result<Vec<u8>, ErrorCode> {
+        let mut payload = command.to_bytes();
+        let outcome = self.broker.submit(&mut self.session, C::CODE.as_u32(), &mut payload);
+        self.finish(outcome)
+    }
+
+    pub(super) fn finish(&mut self, outcome: Outcome) -> Result<Vec<u8>, ErrorCode> {
+        match outcome {
+            Outcome::Done(reply) => reply_bytes(reply),
+            Outcome::Commit(ticket) => {
+                self.broker.drain();
+                ticket.outcome().unwrap_or(Err(ErrorCode::TaskTimeout)).map(|()| Vec::new())
+            }
+            Outcome::CommitThen(ticket, reply) => {
+                self.broker.drain();
+                ticket.outcome().unwrap_or(Err(ErrorCode::TaskTimeout))?;
+                reply_bytes(reply)
+            }
+            Outcome::Offload(job) => {
+                let outcome = job.run(&self.broker, &mut self.session);
+                self.finish(outcome)
+            }
+        }
+    }
+
+    /// Stages a batch; nothing is committed yet.
+    pub(super) fn send(&mut self, topic: &str, partition: u32, payloads: &[Vec<u8>]) -> Outcome {
+        let mut batch = BatchBuilder::new();
+        for payload in payloads {
+            batch.push(&NewMessage { payload, ..NewMessage::default() }).unwrap();
+        }
+        let mut bytes = Vec::new();
+        let partitioning = PartitioningRef::PartitionId(PartitionId::new(partition));
+        let stream = IdentifierRef::Named("s");
+        batch.encode_send(stream, IdentifierRef::Named(topic), partitioning, &mut bytes);
+        self.broker.submit(&mut self.session, CommandCode::SendMessages.as_u32(), &mut bytes)
+    }
+
+    pub(super) fn store_offset(&mut self, topic: &str, partition: u32, offset: u64) -> Outcome {
+        let command = StoreConsumerOffset {
+            consumer: Consumer::new(Identifier::Numeric(1)),
+            stream: Identifier::named("s").unwrap(),
+            topic: Identifier::named(topic).unwrap(),
+            partition_id: Some(PartitionId::new(partition)),
+            offset: Offset::new(offset),
+        };
+        let mut bytes = command.to_bytes();
+        let code = CommandCode::StoreConsumerOffset.as_u32();
+        self.broker.submit(&mut self.session, code, &mut bytes)
+    }
+
+    pub(super) fn create_topic(
+        &mut self,
+        name: &str,
+        durability: Durability,
+    ) -> Result<(), ErrorCode> {
+        let topic = CreateTopic {
+            stream: Identifier::named("s").unwrap(),
+            partitions_count: PARTITIONS,
+            compression: Compression::None,
+            message_expiry: MessageExpiry::SERVER_DEFAULT,
+            max_topic_size: MaxTopicSize::SERVER_DEFAULT,
+            replication_factor: 1,
+            name: TopicName::parse(name).unwrap(),
+        };
+        self.call(&CreateTopicWith { topic, durability }).map(|_| ())
+    }
+
+    pub(super) fn delete_topic(&mut self, name: &str) -> Result<(), ErrorCode> {
+        let (stream, topic) = (Identifier::named("s").unwrap(), Identifier::named(name).unwrap());
+        self.call(&DeleteTopic { stream, topic }).map(|_| ())
+    }
+
+    pub(super) fn purge_topic(&mut self, name: &str) -> Result<(), ErrorCode> {
+        let (stream, topic) = (Identifier::named("s").unwrap(), Identifier::named(name).unwrap());
+        self.call(&PurgeTopic { stream, topic }).map(|_| ())
+    }
+
+    /// One round of the committer.
+    pub(super) fn commit_round(&mut self) {
+        self.broker.shard().commit_round(&mut self.spare);
+    }
+
+    pub(super) fn has_topic(&self, topic: &str) -> bool {
+        let catalog = self.broker.catalog.read();
+        catalog.find_topic(IdentifierRef::Named("s"), IdentifierRef::Named(topic)).is_ok()
+    }
+
+    pub(super) fn stored_offset(&self, topic: &str, partition: u32) -> Option<u64> {
+        let catalog = self.broker.catalog.read();
+        let found =
+            catalog.find_topic(IdentifierRef::Named("s"), IdentifierRef::Named(topic)).ok()?;
+        let partition = found.open.partition(PartitionId::new(partition)).ok()?;
+        let owner = OffsetOwner {
+            kind: galgo_wire::consumer::ConsumerKind::Consumer,
+            id: galgo_wire::id::ConsumerId::new(1),
+        };
+        partition.stored_offset(owner).map(Offset::get)
+    }
+
+    /// All messages of a partition from `from`, checksums and offsets checked; an error ends it.
+    pub(super) fn read_from(
+        &mut self,
+        topic: &str,
+        partition: u32,
+        from: u64,
+    ) -> Result<Vec<(u64, Vec<u8>)>, ErrorCode> {
+        let mut found: Vec<(u64, Vec<u8>)> = Vec::new();
+        loop {
+            let next = found.last().map_or(from, |(offset, _)| offset + 1);
+            let bytes = self.call(&PollMessages {
+                consumer: Consumer::new(Identifier::Numeric(1)),
+                stream: Identifier::named("s").unwrap(),
+                topic: Identifier::named(topic).unwrap(),
+                partition_id: Some(PartitionId::new(partition)),
+                strategy: PollingStrategy::Offset(Offset::new(next)),
+                count: 7,
+                auto_commit: false,
+            })?;
+            let mut reader = Reader::new(&bytes);
+            reader.bytes(16).unwrap();
+            let before = found.len();
+            for message in MessagesView::new(reader.rest()) {
+                let message = message.expect("a reply holds whole messages");
+                assert!(message.verify(), "P-TRUTH: a message with a wrong checksum was served");
+                found.push((message.header.offset.get(), message.payload.to_vec()));
+            }
+            if found.len() == before {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// After recovery the partitions take messages at the next offset, and keep them.
+    pub(super) fn goes_on(mut self, model: &Model, story: &str) {
+        for topic in model.topics() {
+            if !self.has_topic(topic) {
+                continue;
+            }
+            let before = self.read_from(topic, 0, 0).unwrap();
+            let outcome = self.send(topic, 0, &[b"after".to_vec()]);
+            self.finish(outcome).unwrap_or_else(|code| panic!("{story}: send after: {code}"));
+            let after = self.read_from(topic, 0, before.len() as u64).unwrap();
+            assert_eq!(after, [(before.len() as u64, b"after".to_vec())], "{story}: P-ORDER");
+        }
+    }
+}
+
+fn reply_bytes(reply: Reply) -> Result<Vec<u8>, ErrorCode> {
+    match reply {
+        Reply::Empty => Ok(Vec::new()),
+        Reply::Bytes(bytes) => Ok(bytes),
+        Reply::Error(code) | Reply::Close(code) => Err(code),
+        Reply::Messages(messages) => {
+            let mut bytes = messages.header.to_vec();
+            for slice in messages.slices {
+                match slice {
+                    Slice::Memory(more) => bytes.extend(more),
+                    Slice::File { file, position, len } => {
+                        let mut buffer = vec![0; len as usize];
+                        assert_eq!(file.read_at(&mut buffer, position).unwrap(), buffer.len());
+                        bytes.extend(buffer);
+                    }
+                }
+            }
+            Ok(bytes)
+        }
+    }
+}
+
+fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>) -> BrokerOptions {
+    BrokerOptions {
+        disk: Arc::new(disk.clone()),
+        clock: Arc::clone(environment) as _,
+        random: Arc::clone(environment) as _,
+        data_dir: PathBuf::from("/data"),
+        root: RootUser {
+            username: Username::parse("root").unwrap(),
+            password: Password::parse("secret").unwrap(),
+        },
+        bounds: LogBounds {
+            segment_bytes: 2_000,
+            index_interval_bytes: 256,
+            index_cache_bytes: 1 << 16,
+            open_files_max: 8,
+        },
+        journal: JournalBounds { file_bytes: 8 << 10, files_max: 3 },
+        shard: ShardOptions {
+            journal_batch_bytes_max: JOURNAL_BATCH_BYTES_MAX,
+            bundle_bytes_max: 4 << 10,
+            checkpoint_bytes: 1 << 20,
+        },
+        defaults: TopicDefaults {
+            message_expiry_us: u64::MAX,
+            size_bytes_max: u64::MAX,
+            durability: Durability::Fsync,
+            segment_bytes: 2_000,
+        },
+    }
+}

@@ -1,0 +1,113 @@
+//! Two checkpoint files that are replaced in turn.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::ShardCheckpoint;
+use super::format::{Invalid, decode, encode};
+use crate::disk::{Disk, create_dir_synced};
+use crate::replace_file::{read_file, replace_file};
+
+const NAMES: [&str; 2] = ["a.ckpt", "b.ckpt"];
+/// Largest checkpoint file that is read: some ten million segments.
+const FILE_BYTES_MAX: u64 = 512 << 20;
+
+/// Keeps the last checkpoint and the one before.
+pub struct CheckpointStore {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    sequence_next: u64,
+    /// Which of the two names the next checkpoint gets.
+    next: usize,
+}
+
+/// What a store held when it was opened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FoundCheckpoint {
+    /// The newest checkpoint that can be read.
+    pub checkpoint: Option<ShardCheckpoint>,
+    /// Whether there is one that cannot be read and may be newer. Checkpoints are replaced as a
+    /// whole, so no crash leaves such a file: something damaged it.
+    pub newest_damaged: bool,
+}
+
+/// Why a checkpoint could not be loaded or saved.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointStoreError {
+    /// Written by a newer program.
+    #[error("{} has format version {found}, newer than this program", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// The disk's.
+    #[error("checkpoint file {}", path.display())]
+    Disk {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the disk said.
+        source: io::Error,
+    },
+}
+
+impl CheckpointStore {
+    /// Opens the store in `dir`, made when missing, and loads the newest checkpoint.
+    ///
+    /// # Errors
+    /// See [`CheckpointStoreError`]; nothing was changed.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+    ) -> Result<(Self, FoundCheckpoint), CheckpointStoreError> {
+        let disk_error =
+            |path: &Path, source| CheckpointStoreError::Disk { path: path.into(), source };
+        create_dir_synced(&*disk, dir).map_err(|error| disk_error(dir, error))?;
+        let mut found = FoundCheckpoint::default();
+        let mut store = Self { disk, dir: dir.to_owned(), sequence_next: 1, next: 0 };
+        for (slot, name) in NAMES.iter().enumerate() {
+            let path = dir.join(name);
+            let bytes = read_file(&*store.disk, &path, FILE_BYTES_MAX)
+                .map_err(|error| disk_error(&path, error))?;
+            match bytes.as_deref().map(decode) {
+                None => {}
+                Some(Ok((sequence, checkpoint))) if sequence >= store.sequence_next => {
+                    store.sequence_next = sequence.saturating_add(1);
+                    store.next = 1 - slot;
+                    found.checkpoint = Some(checkpoint);
+                }
+                Some(Ok(_)) => {}
+                Some(Err(Invalid::Newer(version))) => {
+                    return Err(CheckpointStoreError::Newer { path, found: version });
+                }
+                Some(Err(Invalid::Damaged)) => {
+                    tracing::error!(path = %path.display(), "checkpoint file is damaged");
+                    found.newest_damaged = true;
+                }
+            }
+        }
+        Ok((store, found))
+    }
+
+    /// Saves a checkpoint, durable on return; the one before stays.
+    ///
+    /// # Errors
+    /// [`CheckpointStoreError::Disk`]: the last saved checkpoint stays valid.
+    pub fn save(&mut self, checkpoint: &ShardCheckpoint) -> Result<(), CheckpointStoreError> {
+        let name = if self.next == 0 { NAMES[0] } else { NAMES[1] };
+        let path = self.dir.join(name);
+        replace_file(&*self.disk, &path, &encode(self.sequence_next, checkpoint))
+            .map_err(|source| CheckpointStoreError::Disk { path, source })?;
+        self.sequence_next = self.sequence_next.saturating_add(1);
+        self.next = 1 - self.next;
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for CheckpointStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CheckpointStore").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}

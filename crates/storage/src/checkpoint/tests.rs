@@ -1,0 +1,114 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use galgo_wire::id::{Offset, PartitionUid, Timestamp};
+use proptest::prelude::*;
+
+use super::format::{decode, encode};
+use super::*;
+use crate::disk::Disk;
+use crate::disk::sim::{FaultPlan, SimDisk};
+
+fn sample(number: u64) -> ShardCheckpoint {
+    let mut checkpoint = ShardCheckpoint { lsn: Lsn::new(number), ..Default::default() };
+    for uid in 0..number % 5 {
+        let sealed = SealedSegment {
+            base: Offset::new(uid),
+            end: Offset::new(uid + 10),
+            bytes: 1000 + number,
+            checksum: number,
+            last_timestamp: Timestamp::new(5),
+        };
+        let active = ActiveSegment {
+            base: Offset::new(uid + 10),
+            durable_bytes: number,
+            durable_end: Offset::new(uid + 12),
+            last_timestamp: Timestamp::new(7),
+            running_checksum: (uid % 2 == 0).then_some(number),
+        };
+        let log = LogCheckpoint {
+            start: Offset::new(uid),
+            sealed: vec![sealed; (uid % 3) as usize],
+            active: (uid % 4 != 3).then_some(active),
+        };
+        checkpoint.logs.insert(PartitionUid::new(uid), log);
+        checkpoint.offsets.push((PartitionUid::new(uid), 1, 9, Offset::new(number)));
+    }
+    checkpoint
+}
+
+proptest! {
+    #[test]
+    fn checkpoint_survives_its_bytes(sequence: u64, number in 0..1_000_000_u64) {
+        let bytes = encode(sequence, &sample(number));
+        prop_assert_eq!(decode(&bytes), Ok((sequence, sample(number))));
+    }
+
+    #[test]
+    fn damaged_checkpoint_is_never_taken_for_one(number in 1..1000_u64, at: prop::sample::Index, bit in 0..8) {
+        let mut bytes = encode(3, &sample(number));
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        prop_assert!(decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn any_bytes_are_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert!(decode(&bytes).is_err());
+    }
+}
+
+#[test]
+fn truncated_checkpoint_is_refused() {
+    let bytes = encode(3, &sample(4));
+    for len in 0..bytes.len() {
+        assert!(decode(&bytes[..len]).is_err(), "{len} bytes");
+    }
+}
+
+fn open(disk: &SimDisk) -> (CheckpointStore, FoundCheckpoint) {
+    CheckpointStore::open(Arc::new(disk.clone()), Path::new("/c")).unwrap()
+}
+
+#[test]
+fn saved_checkpoint_survives_a_stop_at_any_operation() {
+    for stop_at in 1..200 {
+        let disk = SimDisk::new(stop_at);
+        disk.create_dir_all(Path::new("/")).ok();
+        disk.plan(FaultPlan { stop_at: Some(stop_at), ..FaultPlan::default() });
+        let mut saved = 0;
+        if let Ok((mut store, _)) = CheckpointStore::open(Arc::new(disk.clone()), Path::new("/c")) {
+            for number in 1..10 {
+                if store.save(&sample(number)).is_err() {
+                    break;
+                }
+                saved = number;
+            }
+        }
+        if !disk.stopped() {
+            return;
+        }
+        disk.crash(stop_at);
+        let (_, found) = open(&disk);
+        let (_, again) = open(&disk);
+        assert_eq!(found, again);
+        assert!(!found.newest_damaged, "stopped at {stop_at}");
+        let lsn = found.checkpoint.map_or(0, |checkpoint| checkpoint.lsn.get());
+        assert!(lsn == saved || lsn == saved + 1, "stopped at {stop_at}: {lsn}, saved {saved}");
+    }
+    panic!("the workload has more operations than the test looks at");
+}
+
+#[test]
+fn one_before_is_used_when_the_last_is_damaged() {
+    let disk = SimDisk::new(1);
+    let (mut store, found) = open(&disk);
+    assert_eq!(found, FoundCheckpoint::default());
+    for number in 1..=4 {
+        store.save(&sample(number)).unwrap();
+    }
+    disk.flip_bit(Path::new("/c/b.ckpt"), 60, 1).unwrap();
+    let (_, found) = open(&disk);
+    assert!(found.newest_damaged);
+    assert_eq!(found.checkpoint, Some(sample(3)));
+}
