@@ -9,11 +9,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use galgo_wire::id::PartitionUid;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, OpenMode, create_dir_synced};
+use crate::replace_file::{read_file, replace_file};
+
+pub mod format;
+
+use format::{IDENTITY_BYTES_MAX, IdentityError};
 
 /// Version of the layout of the directory that this program writes.
 pub const LAYOUT_VERSION: u32 = 1;
+
+const LOCK_NAME: &str = "galgo.lock";
+const IDENTITY_NAME: &str = "identity";
 
 /// Who a data directory belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,12 +102,20 @@ impl DataDir {
     ///
     /// # Errors
     /// See [`DataDirError`]; except for `Disk`, the directory is as it was before.
-    pub fn open(
-        _disk: &dyn Disk,
-        path: &Path,
-        _fresh: Identity,
-    ) -> Result<Self, DataDirError> {
-        Err(DataDirError::Damaged { path: path.to_owned() })
+    pub fn open(disk: &dyn Disk, path: &Path, fresh: Identity) -> Result<Self, DataDirError> {
+        let place = Place { disk, path };
+        // INV-UNTOUCHED: not even the lock file is made before it is clear whose directory this is.
+        place.read_identity()?;
+        create_dir_synced(disk, path).map_err(|error| place.write_error(error))?;
+        let lock = place.lock()?;
+        // Read again: another server may have made it before this one got the lock.
+        let identity = match place.read_identity()? {
+            Some(identity) => identity,
+            None => place.write_identity(fresh)?,
+        };
+        // Its rename may not have reached the disk when the process that made it ended.
+        disk.sync_dir(path).map_err(|error| place.write_error(error))?;
+        Ok(Self { path: path.to_owned(), identity, _lock: lock })
     }
 
     /// The directory.
@@ -140,3 +158,96 @@ impl DataDir {
         self.path.join("runtime")
     }
 }
+
+/// A directory that is being opened.
+struct Place<'a> {
+    disk: &'a dyn Disk,
+    path: &'a Path,
+}
+
+impl Place<'_> {
+    /// The identity; `None` when the directory is missing or empty.
+    fn read_identity(&self) -> Result<Option<Identity>, DataDirError> {
+        let path = self.path.join(IDENTITY_NAME);
+        let bytes = match read_file(self.disk, &path, IDENTITY_BYTES_MAX) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return self.check_empty().map(|()| None),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                return Err(DataDirError::Damaged { path });
+            }
+            Err(source) => return Err(DataDirError::Disk { path, source }),
+        };
+        match Identity::decode(&bytes) {
+            Ok(identity) => Ok(Some(identity)),
+            Err(IdentityError::Damaged) => Err(DataDirError::Damaged { path }),
+            Err(IdentityError::Newer(found)) => {
+                Err(DataDirError::Newer { path: self.path.to_owned(), found })
+            }
+        }
+    }
+
+    /// Refuses a directory with anything in it that a first start did not leave there.
+    fn check_empty(&self) -> Result<(), DataDirError> {
+        let entries = match self.disk.read_dir(self.path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(DataDirError::Disk { path: self.path.to_owned(), source }),
+        };
+        // A new volume has a lost+found, a directory kept by a tool a hidden file.
+        let own = [LOCK_NAME, "identity.tmp", "lost+found"];
+        let foreign = |name: &str| !own.contains(&name) && !name.starts_with('.');
+        match entries.into_iter().find(|entry| foreign(&entry.name)) {
+            Some(entry) => {
+                Err(DataDirError::Foreign { path: self.path.to_owned(), name: entry.name })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Takes the lock, which the system gives back when the process ends, however it ends.
+    fn lock(&self) -> Result<Arc<dyn DiskFile>, DataDirError> {
+        let path = self.path.join(LOCK_NAME);
+        let file =
+            self.disk.open(&path, OpenMode::Create).map_err(|error| self.write_error(error))?;
+        // The simulated disk has no descriptors, and no other processes.
+        let Some(descriptor) = file.as_fd() else { return Ok(file) };
+        match flock(descriptor, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                let pid = read_pid(&*file);
+                return Err(DataDirError::Locked { path: self.path.to_owned(), pid });
+            }
+            Err(error) => return Err(DataDirError::Disk { path, source: error.into() }),
+        }
+        let pid = format!("{}\n", std::process::id());
+        let written = file.set_len(0).and_then(|()| file.write_at(pid.as_bytes(), 0));
+        written.map_err(|error| self.write_error(error))?;
+        Ok(file)
+    }
+
+    fn write_identity(&self, fresh: Identity) -> Result<Identity, DataDirError> {
+        let path = self.path.join(IDENTITY_NAME);
+        replace_file(self.disk, &path, &fresh.encode()).map_err(|error| self.write_error(error))?;
+        tracing::info!(path = %self.path.display(), "data directory made");
+        Ok(fresh)
+    }
+
+    fn write_error(&self, source: io::Error) -> DataDirError {
+        let path = self.path.to_owned();
+        match source.kind() {
+            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+                DataDirError::ReadOnly { path, source }
+            }
+            _ => DataDirError::Disk { path, source },
+        }
+    }
+}
+
+fn read_pid(file: &dyn DiskFile) -> Option<u32> {
+    let mut text = [0; 16];
+    let count = file.read_at(&mut text, 0).ok()?;
+    std::str::from_utf8(text.get(..count)?).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

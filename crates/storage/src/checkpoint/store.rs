@@ -65,6 +65,9 @@ impl CheckpointStore {
         let disk_error =
             |path: &Path, source| CheckpointStoreError::Disk { path: path.into(), source };
         create_dir_synced(&*disk, dir).map_err(|error| disk_error(dir, error))?;
+        // A checkpoint whose name never reached the disk is visible all the same. The journal is
+        // recycled up to it, so it must not vanish in a later power cut.
+        disk.sync_dir(dir).map_err(|error| disk_error(dir, error))?;
         let mut found = FoundCheckpoint::default();
         let mut store = Self { disk, dir: dir.to_owned(), sequence_next: 1, next: 0 };
         for (slot, name) in NAMES.iter().enumerate() {

@@ -69,8 +69,14 @@ fn version_1_bytes_are_golden() {
         payload_len: 3,
         payload_crc: payload_crc(7, 2, b"abc"),
     };
-    assert_eq!(hex(&file.encode()[..32]), include_str!("golden_file.hex").trim());
-    assert_eq!(hex(&frame.encode(7)), include_str!("golden_frame.hex").trim());
+    assert_eq!(
+        hex(&file.encode()[..32]),
+        include_str!("../../../fixtures/v1/journal_file_header.hex").trim()
+    );
+    assert_eq!(
+        hex(&frame.encode(7)),
+        include_str!("../../../fixtures/v1/journal_frame_header.hex").trim()
+    );
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -65,9 +65,18 @@ fn version_1_bytes_are_golden() {
         )
         .unwrap();
     }
-    assert_eq!(hex(&encode_log_header(5)), include_str!("golden_log.hex").trim());
-    assert_eq!(hex(&encode_record(7, b"abc")), include_str!("golden_record.hex").trim());
-    assert_eq!(hex(&encode_snapshot(6, b"state")), include_str!("golden_snapshot.hex").trim());
+    assert_eq!(
+        hex(&encode_log_header(5)),
+        include_str!("../../../fixtures/v1/metadata_log_header.hex").trim()
+    );
+    assert_eq!(
+        hex(&encode_record(7, b"abc")),
+        include_str!("../../../fixtures/v1/metadata_record.hex").trim()
+    );
+    assert_eq!(
+        hex(&encode_snapshot(6, b"state")),
+        include_str!("../../../fixtures/v1/metadata_snapshot.hex").trim()
+    );
 }
 
 fn hex(bytes: &[u8]) -> String {
