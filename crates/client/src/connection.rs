@@ -26,7 +26,7 @@ pub(crate) use crate::connection::exchange::Failure;
 pub(crate) use crate::connection::queue::Replay;
 
 use crate::builder::ClientBuilder;
-use crate::connection::queue::Queue;
+use crate::connection::queue::{Limits, Queue};
 use crate::{ConnectError, Credentials};
 
 /// The client's end of a connection. Dropping it closes the connection.
@@ -87,7 +87,10 @@ impl Shared {
             true => format!("[{}]:{}", settings.host, settings.port),
             false => format!("{}:{}", settings.host, settings.port),
         };
-        let queue = Queue::new(settings.requests_in_flight_max, settings.bytes_in_flight_max);
+        let queue = Queue::new(Limits {
+            requests: settings.requests_in_flight_max,
+            bytes: settings.bytes_in_flight_max,
+        });
         Self {
             address,
             credentials: Mutex::new(settings.credentials.take()),

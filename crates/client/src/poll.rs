@@ -180,6 +180,11 @@ fn replay(request: &PollRequest) -> Replay {
 }
 
 impl PolledMessages {
+    #[cfg(test)]
+    pub(crate) fn for_test(current_offset: u64, messages: Vec<ReceivedMessage>) -> Self {
+        Self { partition: 0, current_offset, messages, bytes: Bytes::new() }
+    }
+
     fn decode(payload: Bytes) -> Result<Self, &'static str> {
         let Some((head, bytes)) = payload.split_first_chunk::<POLLED_HEADER_BYTES>() else {
             return Err("it is cut off");

@@ -1,5 +1,6 @@
 //! One request and its reply, over whatever connections it takes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,8 +22,9 @@ pub(crate) enum Failure {
     NotSent(NotSent),
 }
 
-/// A request that is queued or in flight.
+/// A request that is queued or in flight. Dropped, it is not written if it was not yet.
 pub(crate) struct Pending {
+    connection: Arc<Connection>,
     id: u64,
     deadline: Instant,
     timeout: Duration,
@@ -34,6 +36,34 @@ impl Pending {
     pub(crate) fn id(&self) -> u64 {
         self.id
     }
+
+    /// Waits for the reply.
+    pub(crate) async fn settle(mut self) -> Answer {
+        match timeout_at(self.deadline, &mut self.receiver).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(Failure::Unknown(Fate::Lost(Loss::ClientDropped))),
+            Err(_) => self.time_out(),
+        }
+    }
+
+    fn time_out(&mut self) -> Answer {
+        let unknown = Err(Failure::Unknown(Fate::TimedOut(self.timeout)));
+        match self.connection.shared.queue.abandon(self.id) {
+            Abandoned::NotSent => Err(Failure::NotSent(NotSent::TimedOut(self.timeout))),
+            Abandoned::Unknown => unknown,
+            // The reply came between the deadline and now.
+            Abandoned::Answered => self.receiver.try_recv().unwrap_or(unknown),
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        // After an answer there is nothing left to abandon.
+        if !self.receiver.is_terminated() {
+            self.connection.shared.queue.abandon(self.id);
+        }
+    }
 }
 
 impl Connection {
@@ -42,45 +72,20 @@ impl Connection {
         self.shared.queue.withdraw(id);
     }
 
-    /// Queues `frame` when there is room, and returns what waits for its reply.
-    ///
-    /// Requests are written in the order in which this returns.
-    pub(crate) async fn submit(
-        &self,
+    /// Queues `frame`; requests are written in the order of the calls.
+    pub(crate) fn submit(
+        self: &Arc<Self>,
         frame: Bytes,
         replay: Replay,
         timeout: Duration,
-    ) -> Result<Pending, Failure> {
-        let deadline = Instant::now() + timeout;
-        let queue = &self.shared.queue;
-        let room = match timeout_at(deadline, queue.room(frame.len())).await {
-            Ok(room) => room.map_err(Failure::NotSent)?,
-            Err(_) => return Err(Failure::NotSent(NotSent::TimedOut(timeout))),
-        };
-        let (id, receiver) = queue.push(frame, replay, room);
-        Ok(Pending { id, deadline, timeout, receiver })
-    }
-
-    /// Waits for the reply to `pending`.
-    pub(crate) async fn settle(&self, pending: Pending) -> Answer {
-        let Pending { id, deadline, timeout, mut receiver } = pending;
-        match timeout_at(deadline, &mut receiver).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(Failure::Unknown(Fate::Lost(Loss::ClientDropped))),
-            Err(_) => match self.shared.queue.abandon(id) {
-                Abandoned::NotSent => Err(Failure::NotSent(NotSent::TimedOut(timeout))),
-                Abandoned::Unknown => Err(Failure::Unknown(Fate::TimedOut(timeout))),
-                // The reply came between the deadline and now.
-                Abandoned::Answered => {
-                    receiver.try_recv().unwrap_or(Err(Failure::Unknown(Fate::TimedOut(timeout))))
-                }
-            },
-        }
+    ) -> Pending {
+        let (id, receiver) = self.shared.queue.push(frame, replay);
+        let (connection, deadline) = (Arc::clone(self), Instant::now() + timeout);
+        Pending { connection, id, deadline, timeout, receiver }
     }
 
     /// Sends `frame` and waits for the reply, both within the request timeout.
-    pub(crate) async fn exchange(&self, frame: Bytes, replay: Replay) -> Answer {
-        let pending = self.submit(frame, replay, self.shared.settings.request_timeout).await?;
-        self.settle(pending).await
+    pub(crate) async fn exchange(self: &Arc<Self>, frame: Bytes, replay: Replay) -> Answer {
+        self.submit(frame, replay, self.shared.settings.request_timeout).settle().await
     }
 }

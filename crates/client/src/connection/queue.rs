@@ -4,14 +4,14 @@
 //! to the writer and have no reply yet.
 //! INV-FATE: of those, the first `written - answered` may have reached the server completely; the
 //! others certainly have not, so writing them again repeats nothing.
-//! INV-BOUND: a request holds its permits until it is answered or given up.
+//! INV-BOUND: no more requests and bytes are in flight than allowed; what waits is one request for
+//! each caller who waits, and goes when the caller goes.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 use crate::connection::exchange::Failure;
 use crate::error::{Fate, Loss, NotSent};
@@ -27,12 +27,6 @@ pub(crate) enum Replay {
     Allowed,
 }
 
-/// Room for one request, taken before it is queued.
-pub(super) struct Room {
-    _request: OwnedSemaphorePermit,
-    _bytes: OwnedSemaphorePermit,
-}
-
 pub(super) type Answer = Result<Bytes, Failure>;
 
 struct Call {
@@ -43,13 +37,14 @@ struct Call {
     lost_before: Option<Loss>,
     /// `None`: nobody waits, as for a heartbeat.
     reply: Option<oneshot::Sender<Answer>>,
-    _room: Option<Room>,
 }
 
+/// Both lists are ordered by id.
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Call>,
     in_flight: VecDeque<Call>,
+    in_flight_bytes: usize,
     /// Requests written completely since the connect.
     written: u64,
     /// Requests answered since the connect; can be ahead of `written` for a moment.
@@ -71,68 +66,46 @@ pub(super) enum Abandoned {
 
 pub(super) struct Queue {
     state: Mutex<State>,
+    /// Wakes the writer.
     work: Notify,
-    requests: Arc<Semaphore>,
-    bytes: Arc<Semaphore>,
-    bytes_max: usize,
+    limits: Limits,
+}
+
+/// Bounds of what is in flight.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) requests: usize,
+    pub(super) bytes: usize,
 }
 
 impl Queue {
-    pub(super) fn new(requests_max: usize, bytes_max: usize) -> Self {
-        Self {
-            state: Mutex::default(),
-            work: Notify::new(),
-            requests: Arc::new(Semaphore::new(requests_max)),
-            bytes: Arc::new(Semaphore::new(bytes_max)),
-            bytes_max,
-        }
-    }
-
-    /// Waits for room for a request of `len` bytes; first come, first served.
-    pub(super) async fn room(&self, len: usize) -> Result<Room, NotSent> {
-        // A request over the bound goes alone.
-        let len = u32::try_from(len.min(self.bytes_max)).unwrap_or(u32::MAX);
-        let request = Arc::clone(&self.requests).acquire_owned().await;
-        let bytes = Arc::clone(&self.bytes).acquire_many_owned(len).await;
-        match (request, bytes) {
-            (Ok(request), Ok(bytes)) => Ok(Room { _request: request, _bytes: bytes }),
-            _ => Err(NotSent::ClientDropped),
-        }
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { state: Mutex::default(), work: Notify::new(), limits }
     }
 
     /// Queues a request; it is written after all that were queued before it.
-    pub(super) fn push(
-        &self,
-        frame: Bytes,
-        replay: Replay,
-        room: Room,
-    ) -> (u64, oneshot::Receiver<Answer>) {
+    pub(super) fn push(&self, frame: Bytes, replay: Replay) -> (u64, oneshot::Receiver<Answer>) {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.state.lock();
-        let id = state.next_id;
-        state.next_id += 1;
         if state.closed {
             let _ = sender.send(Err(Failure::NotSent(NotSent::ClientDropped)));
-            return (id, receiver);
+            return (state.next_id, receiver);
         }
-        let reply = Some(sender);
-        let call = Call { id, frame, replay, lost_before: None, reply, _room: Some(room) };
-        state.waiting.push_back(call);
+        let id = state.append(frame, replay, Some(sender));
         drop(state);
         self.work.notify_one();
         (id, receiver)
     }
 
-    /// Queues a request whose reply nobody waits for, and which is not worth repeating.
+    /// Queues a request whose reply nobody waits for, and which is not worth repeating; not if such
+    /// a request waits already.
     pub(super) fn push_unheeded(&self, frame: Bytes) {
         let mut state = self.state.lock();
-        let id = state.next_id;
-        state.next_id += 1;
-        let call =
-            Call { id, frame, replay: Replay::Never, lost_before: None, reply: None, _room: None };
-        state.waiting.push_back(call);
-        drop(state);
-        self.work.notify_one();
+        if state.waiting.iter().all(|call| call.reply.is_some()) {
+            state.append(frame, Replay::Never, None);
+            drop(state);
+            self.work.notify_one();
+        }
     }
 
     /// Waits for requests and moves them, up to `frames_max` and about `bytes_max`, among those in
@@ -148,16 +121,12 @@ impl Queue {
 
     fn try_take(&self, frames: &mut Vec<Bytes>, frames_max: usize, bytes_max: usize) -> bool {
         let mut state = self.state.lock();
-        let state = &mut *state;
         let mut bytes = 0;
         while frames.len() < frames_max && bytes < bytes_max {
-            let Some(call) = state.waiting.pop_front() else { break };
-            if call.reply.as_ref().is_some_and(oneshot::Sender::is_closed) {
-                // Its caller went away before a byte was written: it never happened.
-                continue;
-            }
+            let Some(call) = state.next(self.limits) else { break };
             bytes += call.frame.len();
             frames.push(call.frame.clone());
+            state.in_flight_bytes += call.frame.len();
             state.in_flight.push_back(call);
         }
         !frames.is_empty()
@@ -175,7 +144,13 @@ impl Queue {
             return Err(Loss::Garbled("a reply came that nobody asked for"));
         };
         state.answered += 1;
+        state.in_flight_bytes -= call.frame.len();
+        let has_work = !state.waiting.is_empty();
         drop(state);
+        if has_work {
+            // The writer may have been waiting for room.
+            self.work.notify_one();
+        }
         if let Some(reply) = call.reply {
             // The caller may have gone away; its reply is read all the same (INV-PIPELINE).
             let _ = reply.send(answer);
@@ -206,10 +181,11 @@ impl Queue {
         (state.written, state.answered) = (0, 0);
         let maybe_done_count = written.saturating_sub(answered);
         let in_flight = std::mem::take(&mut state.in_flight);
+        state.in_flight_bytes = 0;
         let mut again = VecDeque::with_capacity(in_flight.len() + state.waiting.len());
         for (position, mut call) in (0..).zip(in_flight) {
             let maybe_done = position < maybe_done_count;
-            if call.reply.is_none() || (maybe_done && call.replay == Replay::Never) {
+            if !call.is_wanted() || (maybe_done && call.replay == Replay::Never) {
                 failed.push(call);
             } else {
                 if maybe_done {
@@ -244,16 +220,11 @@ impl Queue {
         self.state.lock().closed = true;
         self.lose(&Loss::ClientDropped);
         self.give_up(&NotSent::ClientDropped);
-        self.requests.close();
-        self.bytes.close();
     }
 
     /// Fails request `id` if it waits to be written.
     pub(super) fn withdraw(&self, id: u64) {
-        let mut state = self.state.lock();
-        let position = state.waiting.iter().position(|call| call.id == id);
-        let call = position.and_then(|position| state.waiting.remove(position));
-        drop(state);
+        let call = self.state.lock().remove_waiting(id);
         if let Some(call) = call {
             let failure = match &call.lost_before {
                 Some(loss) => Failure::Unknown(Fate::Lost(loss.clone())),
@@ -266,21 +237,53 @@ impl Queue {
     /// Stops waiting for request `id`.
     pub(super) fn abandon(&self, id: u64) -> Abandoned {
         let mut state = self.state.lock();
-        if let Some(position) = state.waiting.iter().position(|call| call.id == id) {
-            let call = state.waiting.remove(position);
-            return match call.and_then(|call| call.lost_before) {
-                Some(_) => Abandoned::Unknown,
-                None => Abandoned::NotSent,
-            };
-        }
-        match state.in_flight.iter().any(|call| call.id == id) {
-            true => Abandoned::Unknown,
-            false => Abandoned::Answered,
+        match state.remove_waiting(id) {
+            Some(Call { lost_before: Some(_), .. }) => Abandoned::Unknown,
+            Some(_) => Abandoned::NotSent,
+            None => match state.in_flight.binary_search_by_key(&id, |call| call.id) {
+                Ok(_) => Abandoned::Unknown,
+                Err(_) => Abandoned::Answered,
+            },
         }
     }
 }
 
+impl State {
+    fn append(
+        &mut self,
+        frame: Bytes,
+        replay: Replay,
+        reply: Option<oneshot::Sender<Answer>>,
+    ) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.waiting.push_back(Call { id, frame, replay, lost_before: None, reply });
+        id
+    }
+
+    /// The next request that fits; one over the bound goes alone.
+    fn next(&mut self, limits: Limits) -> Option<Call> {
+        let front = self.waiting.front()?;
+        let fits = self.in_flight.len() < limits.requests
+            && self.in_flight_bytes + front.frame.len() <= limits.bytes;
+        match fits || self.in_flight.is_empty() {
+            true => self.waiting.pop_front(),
+            false => None,
+        }
+    }
+
+    fn remove_waiting(&mut self, id: u64) -> Option<Call> {
+        let position = self.waiting.binary_search_by_key(&id, |call| call.id).ok()?;
+        self.waiting.remove(position)
+    }
+}
+
 impl Call {
+    /// Whether somebody still waits for the reply.
+    fn is_wanted(&self) -> bool {
+        self.reply.as_ref().is_some_and(|reply| !reply.is_closed())
+    }
+
     fn fail(self, failure: Failure) {
         if let Some(reply) = self.reply {
             let _ = reply.send(Err(failure));

@@ -96,10 +96,10 @@ impl Merge {
     }
 
     fn hand_out(&mut self, turn: usize, message: ReceivedMessage) -> ReceivedMessage {
-        // A batch is handed out to its end before the next partition has its turn.
-        self.turn = turn;
         let ends_batch =
             self.sources.get(turn).is_none_or(|source| source.batch.as_slice().is_empty());
+        // A batch is handed out to its end, then the next partition has its turn.
+        self.turn = if ends_batch { turn + 1 } else { turn };
         let (partition, offset) = (message.partition(), message.offset());
         self.taken = Some(Taken { partition, offset, ends_batch });
         message

@@ -33,7 +33,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(50);
 struct Parcel {
     batch: Batch,
     frame: Bytes,
-    request: Option<u64>,
+    /// Its number while it is in flight.
+    request: u64,
 }
 
 type Arrival = (Parcel, Result<Bytes, Failure>);
@@ -67,7 +68,7 @@ impl Driver {
         while self.refused.is_empty() && self.in_flight.len() < self.shared.settings.max_in_flight {
             let Some(batch) = self.shared.take() else { return };
             match self.encode(&batch) {
-                Ok(frame) => self.send(Parcel { batch, frame, request: None }).await,
+                Ok(frame) => self.send(Parcel { batch, frame, request: 0 }),
                 Err(error) => self.fail(batch, error),
             }
         }
@@ -75,7 +76,7 @@ impl Driver {
             && let Some(parcel) = self.refused.pop_front()
         {
             sleep(RETRY_PAUSE).await;
-            self.send(parcel).await;
+            self.send(parcel);
         }
     }
 
@@ -100,31 +101,25 @@ impl Driver {
         Ok(send_frame(&settings.stream, &settings.topic, &partitioning, &batch.messages)?)
     }
 
-    async fn send(&mut self, mut parcel: Parcel) {
+    fn send(&mut self, mut parcel: Parcel) {
         let settings = &self.shared.settings;
         let replay = match settings.retry {
             SendRetry::AtLeastOnce => Replay::Allowed,
             SendRetry::AtMostOnce => Replay::Never,
         };
         let left = settings.delivery_timeout.saturating_sub(parcel.batch.opened_at.elapsed());
-        let connection = Arc::clone(&settings.client.connection);
-        match connection.submit(parcel.frame.clone(), replay, left).await {
-            Ok(pending) => {
-                self.requests.push(pending.id());
-                parcel.request = Some(pending.id());
-                self.in_flight.push(Box::pin(async move {
-                    let answer = connection.settle(pending).await;
-                    (parcel, answer)
-                }));
-            }
-            Err(failure) => self.arrived(parcel, Err(failure)),
-        }
+        let connection = &settings.client.connection;
+        let pending = connection.submit(parcel.frame.clone(), replay, left);
+        self.requests.push(pending.id());
+        parcel.request = pending.id();
+        self.in_flight.push(Box::pin(async move {
+            let answer = pending.settle().await;
+            (parcel, answer)
+        }));
     }
 
-    fn arrived(&mut self, mut parcel: Parcel, answer: Result<Bytes, Failure>) {
-        if let Some(request) = parcel.request.take() {
-            self.requests.retain(|other| *other != request);
-        }
+    fn arrived(&mut self, parcel: Parcel, answer: Result<Bytes, Failure>) {
+        self.requests.retain(|request| *request != parcel.request);
         match answer {
             Ok(_) => {
                 let (lane, number) = (parcel.batch.lane, parcel.batch.number);

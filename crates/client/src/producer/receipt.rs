@@ -30,7 +30,7 @@ pub enum ProduceError {
     ///
     /// Later messages of the partition fail too, so that it gets no hole; the producer takes
     /// messages again once [`Producer::flush`](crate::Producer::flush) has reported the failure.
-    #[error("not acknowledged: {0}")]
+    #[error(transparent)]
     Failed(SendError),
     /// The producer was closed or dropped.
     #[error("the producer is closed")]

@@ -1,1 +1,69 @@
+use bytes::Bytes;
+use galgo_wire::batch::MessageHeader;
 
+use super::*;
+
+fn polled(offsets: std::ops::Range<u64>, current_offset: u64) -> PolledMessages {
+    let messages = offsets.map(|offset| {
+        let header = MessageHeader { offset: Offset::new(offset), ..MessageHeader::default() };
+        ReceivedMessage::new(0, header, Bytes::new(), Bytes::new())
+    });
+    PolledMessages::for_test(current_offset, messages.collect())
+}
+
+fn offsets(step: Step) -> Vec<u64> {
+    match step {
+        Step::Messages(messages) => messages.iter().map(ReceivedMessage::offset).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_place_moves_behind_what_was_handed_out() {
+    let mut cursor = Cursor::new(Place::Time(Timestamp::new(5)), false, None);
+    assert_eq!(cursor.strategy(), PollingStrategy::Timestamp(Timestamp::new(5)));
+    assert_eq!(cursor.advance(polled(0..0, 9)), Step::Nothing);
+    assert_eq!(cursor.strategy(), PollingStrategy::Timestamp(Timestamp::new(5)));
+    assert_eq!(offsets(cursor.advance(polled(10..13, 20))), [10, 11, 12]);
+    assert_eq!(cursor.strategy(), PollingStrategy::Offset(Offset::new(13)));
+    // Retention may have taken what was to come next.
+    assert_eq!(offsets(cursor.advance(polled(15..16, 20))), [15]);
+    assert_eq!(cursor.strategy(), PollingStrategy::Offset(Offset::new(16)));
+}
+
+#[test]
+fn nothing_behind_the_end_is_handed_out() {
+    let mut cursor = Cursor::new(Place::Offset(0), false, Some(4));
+    assert_eq!(offsets(cursor.advance(polled(0..3, 9))), [0, 1, 2]);
+    let Step::LastMessages(last) = cursor.advance(polled(3..6, 9)) else { panic!() };
+    assert_eq!(last.iter().map(ReceivedMessage::offset).collect::<Vec<_>>(), [3, 4]);
+    assert!(cursor.is_done());
+    let mut beyond = Cursor::new(Place::Offset(0), false, Some(4));
+    assert_eq!(beyond.advance(polled(7..9, 9)), Step::LastMessages(vec![]), "retention was faster");
+}
+
+#[test]
+fn an_end_before_the_place_is_done_at_once() {
+    assert!(Cursor::new(Place::Offset(5), false, Some(4)).is_done());
+    assert!(!Cursor::new(Place::Offset(4), false, Some(4)).is_done());
+    assert!(!Cursor::new(Place::Time(Timestamp::ZERO), false, Some(4)).is_done());
+    assert!(Cursor::at_end().is_done());
+}
+
+#[test]
+fn a_place_that_was_reached_and_is_beyond_the_end_means_a_new_beginning() {
+    let mut cursor = Cursor::new(Place::Offset(0), false, None);
+    assert_eq!(cursor.advance(polled(0..0, 0)), Step::Nothing, "empty");
+    cursor.advance(polled(0..10, 9));
+    assert_eq!(cursor.advance(polled(0..0, 9)), Step::Nothing, "caught up");
+    assert_eq!(cursor.advance(polled(0..0, 8)), Step::Rewound { expected: 10 });
+    assert_eq!(cursor.strategy(), PollingStrategy::Offset(Offset::ZERO));
+    assert_eq!(cursor.advance(polled(0..0, 0)), Step::Nothing, "told once");
+}
+
+#[test]
+fn a_place_that_was_never_reached_is_waited_for() {
+    let mut cursor = Cursor::new(Place::Offset(100), false, None);
+    assert_eq!(cursor.advance(polled(0..0, 8)), Step::Nothing);
+    assert_eq!(cursor.strategy(), PollingStrategy::Offset(Offset::new(100)));
+}

@@ -1,0 +1,369 @@
+//! The producer: order, retries, bounds, and losing nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use galgo::wire::command::CommandCode;
+use galgo::wire::error_code::ErrorCode;
+use galgo::{
+    Client, Message, PartitionBy, ProduceError, ProducerBuilder, ReconnectPolicy, SendError,
+    SendRetry,
+};
+
+use crate::support::{Act, Server, eventually, stream, texts, topic};
+
+fn producer(client: &Client) -> ProducerBuilder {
+    client.producer(&stream(), &topic())
+}
+
+fn sends(server: &Server) -> usize {
+    server.log().iter().filter(|code| **code == CommandCode::SendMessages).count()
+}
+
+/// Removes what is a repetition of an earlier run, as sending a batch again makes.
+fn without_repetitions(stored: Vec<String>) -> Vec<usize> {
+    let mut kept: Vec<usize> = Vec::new();
+    for text in stored {
+        let number: usize = text.parse().unwrap();
+        match kept.last() {
+            Some(last) if number == last + 1 => kept.push(number),
+            None => kept.push(number),
+            // A batch again: it must begin inside what is there, not skip ahead.
+            Some(last) => {
+                assert!(number <= *last, "{number} came after {last}");
+                kept.truncate(number);
+                kept.push(number);
+            }
+        }
+    }
+    kept
+}
+
+#[tokio::test]
+async fn messages_are_batched_and_keep_their_order() {
+    let server = Server::start(1).await;
+    let client = server.client().await;
+    let producer = producer(&client).batch_messages(100).build().await.unwrap();
+    for number in 0..1000 {
+        producer.send(Message::new(number.to_string())).await.unwrap();
+    }
+    producer.flush().await.unwrap();
+    assert_eq!((producer.acknowledged(), producer.pending()), (1000, 0));
+    assert_eq!(server.stored(0), texts(0..1000));
+    assert!(sends(&server) <= 30, "{} sends", sends(&server));
+}
+
+#[tokio::test]
+async fn batches_are_bounded_by_bytes() {
+    let server = Server::start(1).await;
+    let client = server.client().await;
+    let linger = Duration::from_secs(60);
+    let producer = producer(&client).batch_bytes(1_000).linger(linger).build().await.unwrap();
+    for _ in 0..10 {
+        producer.send(Message::new(vec![b'x'; 300])).await.unwrap();
+    }
+    // 380 bytes each: two to a batch, and one over the bound goes alone.
+    producer.send(Message::new(vec![b'x'; 5_000])).await.unwrap();
+    producer.close().await.unwrap();
+    assert_eq!(sends(&server), 6);
+}
+
+#[tokio::test]
+async fn a_batch_waits_for_its_linger_and_no_longer() {
+    let server = Server::start(1).await;
+    let client = server.client().await;
+    let linger = Duration::from_millis(50);
+    let producer = producer(&client).linger(linger).build().await.unwrap();
+    let begun = Instant::now();
+    let receipt = producer.send_with_receipt(Message::new("0")).await.unwrap();
+    let other = producer.send_with_receipt(Message::new("1")).await.unwrap();
+    receipt.await.unwrap();
+    assert!(begun.elapsed() >= linger);
+    other.await.unwrap();
+    assert_eq!(sends(&server), 1);
+    let begun = Instant::now();
+    producer.send_and_confirm(Message::new("2")).await.unwrap();
+    assert!(begun.elapsed() < linger, "somebody waits, so it goes at once");
+}
+
+#[tokio::test]
+async fn messages_of_a_key_stay_in_order_and_meet_the_servers_own_choice() {
+    let server = Server::start(4).await;
+    let client = server.client().await;
+    let producer = producer(&client).batch_messages(10).build().await.unwrap();
+    for number in 0..400 {
+        let key = format!("key-{}", number % 13);
+        let payload = format!("{key}:{number}");
+        producer.send_keyed(key, Message::new(payload)).await.unwrap();
+    }
+    producer.close().await.unwrap();
+    let mut count = 0;
+    for partition in 0..4 {
+        let mut last = std::collections::HashMap::new();
+        for text in server.stored(partition) {
+            let (key, number) = text.split_once(':').unwrap();
+            let number: usize = number.parse().unwrap();
+            let expected = galgo::wire::consumer::key_partition(key.as_bytes(), 4).unwrap();
+            assert_eq!(expected.get(), partition);
+            assert!(last.insert(key.to_owned(), number).is_none_or(|before| before < number));
+            count += 1;
+        }
+    }
+    assert_eq!(count, 400);
+}
+
+#[tokio::test]
+async fn partitions_are_chosen_as_set() {
+    let server = Server::start(3).await;
+    let client = server.client().await;
+    let by_id = producer(&client).partition_by(PartitionBy::Id(2)).build().await.unwrap();
+    by_id.send_and_confirm(Message::new("id")).await.unwrap();
+    assert_eq!(server.stored(2), ["id"]);
+    let key = PartitionBy::Key(b"user-42".to_vec());
+    let by_key = producer(&client).partition_by(key).build().await.unwrap();
+    by_key.send_and_confirm(Message::new("key")).await.unwrap();
+    assert_eq!(server.stored(1_635_883_646 % 3).last().unwrap(), "key");
+    let balanced = producer(&client).build().await.unwrap();
+    for number in 0..3 {
+        balanced.send_and_confirm(Message::new(number.to_string())).await.unwrap();
+    }
+    assert!((0..3).all(|partition| !server.stored(partition).is_empty()));
+    let elsewhere = client.producer(&stream(), &"nowhere".parse().unwrap());
+    let error = elsewhere.partition_by(PartitionBy::Key(b"k".to_vec())).build().await.unwrap_err();
+    assert!(matches!(error, ProduceError::NoTopic { .. }), "{error:?}");
+    let error = balanced.send_keyed("", Message::new("x")).await.unwrap_err();
+    assert!(matches!(error, ProduceError::Invalid(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn lost_connections_lose_and_reorder_nothing() {
+    for act in [Act::Close, Act::CloseUnanswered, Act::CloseMidReply, Act::ShutDown] {
+        let server = Server::start(1).await;
+        let client = server.client().await;
+        let mut seen = 0;
+        server.on_request(move |_, code| {
+            seen += usize::from(code == CommandCode::SendMessages);
+            if code == CommandCode::SendMessages && seen % 7 == 3 { act } else { Act::Answer }
+        });
+        let by = PartitionBy::Id(0);
+        let builder = producer(&client).partition_by(by).batch_messages(10).max_in_flight(5);
+        let producer = builder.build().await.unwrap();
+        for number in 0..1000 {
+            producer.send(Message::new(number.to_string())).await.unwrap();
+        }
+        producer.close().await.unwrap();
+        assert_eq!(producer.acknowledged(), 1000);
+        assert!(server.connections() > 5, "{act:?}");
+        let kept = without_repetitions(server.stored(0));
+        assert_eq!(kept, (0..1000).collect::<Vec<_>>(), "{act:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_passes_is_retried_in_order() {
+    let server = Server::start(1).await;
+    let client = server.client().await;
+    // From the third send on, everything is refused for a while, as by a partition that moves.
+    let mut seen = 0;
+    server.on_request(move |_, code| {
+        seen += usize::from(code == CommandCode::SendMessages);
+        match code {
+            CommandCode::SendMessages if (3..9).contains(&seen) => {
+                Act::Refuse(ErrorCode::TaskTimeout)
+            }
+            _ => Act::Answer,
+        }
+    });
+    let by = PartitionBy::Id(0);
+    let builder = producer(&client).partition_by(by).batch_messages(10).max_in_flight(4);
+    let producer = builder.build().await.unwrap();
+    for number in 0..300 {
+        producer.send(Message::new(number.to_string())).await.unwrap();
+    }
+    producer.close().await.unwrap();
+    assert_eq!(server.stored(0), texts(0..300));
+}
+
+#[tokio::test]
+async fn a_batch_that_was_overtaken_is_given_up_not_stored_out_of_order() {
+    let server = Server::start(1).await;
+    let client = server.client().await;
+    server.flow(false);
+    server.once(CommandCode::SendMessages, 0, Act::Refuse(ErrorCode::TaskTimeout));
+    let by = PartitionBy::Id(0);
+    let builder = producer(&client).partition_by(by).batch_messages(1).max_in_flight(4);
+    let producer = builder.build().await.unwrap();
+    let first = producer.send_with_receipt(Message::new("0")).await.unwrap();
+    let second = producer.send_with_receipt(Message::new("1")).await.unwrap();
+    eventually("both are in flight", || server.received() == 3).await;
+    server.flow(true);
+    second.await.unwrap();
+    let error = first.await.unwrap_err();
+    assert!(matches!(error, ProduceError::Failed(SendError::Overtaken { .. })), "{error:?}");
+    let flushed = producer.flush().await.unwrap_err();
+    assert_eq!(flushed.unacknowledged, 1);
+    producer.send_and_confirm(Message::new("2")).await.unwrap();
+    assert_eq!(server.stored(0), ["1", "2"]);
+}
+
+#[tokio::test]
+async fn a_lasting_refusal_stops_the_producer_until_flush_has_told_it() {
+    let server = Server::start(1).await;
+    let client = server.client().await;
+    server.once(CommandCode::SendMessages, 2, Act::Refuse(ErrorCode::Unauthorized));
+    let builder = producer(&client).partition_by(PartitionBy::Id(0)).batch_messages(10);
+    let producer = builder.max_in_flight(1).build().await.unwrap();
+    let mut accepted = 0;
+    for number in 0..1000 {
+        match producer.send(Message::new(number.to_string())).await {
+            Ok(()) => accepted += 1,
+            Err(error) => {
+                assert!(matches!(error, ProduceError::Failed(SendError::Server(_))), "{error:?}");
+                break;
+            }
+        }
+    }
+    let error = producer.flush().await.unwrap_err();
+    assert_eq!(error.unacknowledged, accepted - 20);
+    assert_eq!(producer.acknowledged(), 20);
+    let text = error.to_string();
+    assert!(
+        text.contains(
+            "messages were not acknowledged: could not send messages to topic t of stream s"
+        ),
+        "{text}"
+    );
+    assert_eq!(server.stored(0), texts(0..20), "no hole");
+    producer.send_and_confirm(Message::new("again")).await.unwrap();
+    producer.flush().await.unwrap();
+}
+
+#[tokio::test]
+async fn at_most_once_never_repeats() {
+    let server = Server::start(1).await;
+    let client = server.client().await;
+    server.once(CommandCode::SendMessages, 1, Act::CloseUnanswered);
+    let builder = producer(&client).partition_by(PartitionBy::Id(0)).batch_messages(10);
+    let producer = builder.retry(SendRetry::AtMostOnce).build().await.unwrap();
+    for number in 0..100 {
+        producer.send(Message::new(number.to_string())).await.unwrap();
+    }
+    let error = producer.close().await.unwrap_err();
+    assert!(error.unacknowledged >= 10);
+    assert_eq!(producer.acknowledged() + error.unacknowledged, 100);
+    let stored: Vec<usize> = server.stored(0).iter().map(|text| text.parse().unwrap()).collect();
+    assert!(stored.is_sorted_by(|a, b| a < b), "{stored:?}");
+}
+
+#[tokio::test]
+async fn what_is_buffered_is_bounded() {
+    let server = Server::start(1).await;
+    let client = server.client().await;
+    server.flow(false);
+    let builder = producer(&client).buffer_bytes(10_000).batch_messages(10).max_in_flight(2);
+    let producer = builder.build().await.unwrap();
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let sending = tokio::spawn({
+        let (producer, accepted) = (producer.clone(), Arc::clone(&accepted));
+        async move {
+            for number in 0..1000 {
+                producer.send(Message::new(number.to_string())).await.unwrap();
+                accepted.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    // A little over 80 bytes each.
+    let count = accepted.load(Ordering::SeqCst);
+    assert!((100..=125).contains(&count), "{count} accepted");
+    assert_eq!(server.received(), 3, "the login and two batches");
+    server.flow(true);
+    sending.await.unwrap();
+    producer.close().await.unwrap();
+    assert_eq!(server.stored(0), texts(0..1000));
+}
+
+#[tokio::test]
+async fn a_message_over_the_buffer_goes_alone() {
+    let server = Server::start(1).await;
+    let client = server.client().await;
+    let producer = producer(&client).buffer_bytes(1_000).build().await.unwrap();
+    producer.send(Message::new(vec![b'x'; 5_000])).await.unwrap();
+    producer.send(Message::new("1")).await.unwrap();
+    producer.close().await.unwrap();
+    assert_eq!(server.stored(0).len(), 2);
+}
+
+#[tokio::test]
+async fn close_waits_for_everything_and_takes_nothing_more() {
+    let server = Server::start(1).await;
+    let client = server.client().await;
+    server.on_request(|_, _| Act::Delay(Duration::from_millis(10)));
+    let linger = Duration::from_secs(60);
+    let builder = producer(&client).batch_messages(7).linger(linger);
+    let producer = builder.build().await.unwrap();
+    let senders = (0..4).map(|sender| {
+        let producer = producer.clone();
+        tokio::spawn(async move {
+            for number in 0..100 {
+                producer.send(Message::new(format!("{sender}:{number}"))).await.unwrap();
+            }
+        })
+    });
+    for joined in join_all(senders).await {
+        joined.unwrap();
+    }
+    producer.close().await.unwrap();
+    assert_eq!(server.stored(0).len(), 400);
+    let error = producer.send(Message::new("late")).await.unwrap_err();
+    assert!(matches!(error, ProduceError::Closed), "{error:?}");
+    producer.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn dropped_it_sends_what_it_accepted() {
+    let server = Server::start(1).await;
+    let client = server.client().await;
+    let producer = producer(&client).linger(Duration::from_millis(20)).build().await.unwrap();
+    for number in 0..10 {
+        producer.send(Message::new(number.to_string())).await.unwrap();
+    }
+    drop((producer, client));
+    eventually("everything is stored", || server.stored(0).len() == 10).await;
+}
+
+#[tokio::test]
+async fn messages_that_cannot_be_delivered_in_time_fail_with_their_fate() {
+    let server = Server::start(1).await;
+    let client = server.client().await;
+    server.stop_listening().await;
+    server.once(CommandCode::SendMessages, 0, Act::Close);
+    let builder = producer(&client).batch_messages(1).partition_by(PartitionBy::Id(0));
+    let producer = builder.delivery_timeout(Duration::from_millis(200)).build().await.unwrap();
+    let first = producer.send_with_receipt(Message::new("0")).await.unwrap();
+    let error = first.await.unwrap_err();
+    assert!(matches!(error, ProduceError::Failed(SendError::Unknown { .. })), "{error:?}");
+    assert_eq!(producer.flush().await.unwrap_err().unacknowledged, 1);
+    let error = producer.send_and_confirm(Message::new("1")).await.unwrap_err();
+    assert!(matches!(error, ProduceError::Failed(SendError::NotSent { .. })), "{error:?}");
+    server.listen_again().await;
+    assert!(producer.flush().await.is_err());
+    producer.send_and_confirm(Message::new("2")).await.unwrap();
+    assert_eq!(server.stored(0), ["2"]);
+}
+
+#[tokio::test]
+async fn when_the_client_gives_up_the_producer_says_so() {
+    let server = Server::start(1).await;
+    let delay = Duration::from_millis(5);
+    let policy = ReconnectPolicy::default().attempts(1).delays(delay, delay);
+    let client = server.builder().reconnect(policy).connect().await.unwrap();
+    let producer = producer(&client).batch_messages(1).build().await.unwrap();
+    server.stop_listening().await;
+    server.once(CommandCode::SendMessages, 0, Act::Close);
+    let error = producer.send_and_confirm(Message::new("0")).await.unwrap_err();
+    assert!(matches!(error, ProduceError::Failed(SendError::Unknown { .. })), "{error:?}");
+    assert!(producer.close().await.is_err());
+}

@@ -1,0 +1,274 @@
+//! What the small server knows: one topic, its messages and offsets.
+
+use std::collections::HashMap;
+
+use galgo::wire::batch::{MessagesView, StampOptions, stamp};
+use galgo::wire::command::{
+    CommandCode, Compression, ConsumerOffset, CreateTopic, FeatureFlags, Features, LoggedIn,
+    MaxTopicSize, MessageExpiry, Partition, PolledHeader, Request, SendHeader, Stream,
+    StreamDetails, Topic, TopicDetails, TopicSettings,
+};
+use galgo::wire::consumer::{PartitioningRef, PollingStrategy};
+use galgo::wire::error_code::ErrorCode;
+use galgo::wire::id::{Offset, PartitionId, StreamId, Timestamp, TopicId, UserId};
+use galgo::wire::identifier::Identifier;
+use galgo::wire::primitive::Payload;
+
+/// Who a connection belongs to.
+#[derive(Default)]
+pub(crate) struct Session {
+    user: Option<String>,
+}
+
+/// One partition.
+#[derive(Default)]
+pub(crate) struct Log {
+    /// Each message as it is stored.
+    messages: Vec<Vec<u8>>,
+    /// Messages before these are gone.
+    first: u64,
+}
+
+pub(crate) struct World {
+    pub(crate) password: String,
+    pub(crate) logs: Vec<Log>,
+    pub(crate) offsets: HashMap<(String, u32), u64>,
+    /// Every command that came, pings not counted.
+    pub(crate) log: Vec<CommandCode>,
+    /// Whether the extensions are known.
+    pub(crate) is_classic: bool,
+    pub(crate) polls: usize,
+    balance: usize,
+    created: Vec<String>,
+    durability: Option<galgo::Durability>,
+}
+
+impl World {
+    pub(crate) fn new(partitions: u32) -> Self {
+        Self {
+            password: "galgo".into(),
+            logs: (0..partitions).map(|_| Log::default()).collect(),
+            offsets: HashMap::new(),
+            log: Vec::new(),
+            is_classic: false,
+            polls: 0,
+            balance: 0,
+            created: Vec::new(),
+            durability: None,
+        }
+    }
+
+    pub(crate) fn texts(&self, partition: u32) -> Vec<String> {
+        let bytes: Vec<u8> = self.logs[partition as usize].messages.concat();
+        MessagesView::new(&bytes)
+            .map(|message| String::from_utf8(message.unwrap().payload.to_vec()).unwrap())
+            .collect()
+    }
+
+    /// Forgets the messages before `offset`.
+    pub(crate) fn forget_before(&mut self, partition: u32, offset: u64) {
+        let log = &mut self.logs[partition as usize];
+        log.messages.drain(..usize::try_from(offset - log.first).unwrap());
+        log.first = offset;
+    }
+
+    /// Forgets everything; offsets begin anew.
+    pub(crate) fn purge(&mut self, partition: u32) {
+        self.logs[partition as usize] = Log::default();
+    }
+
+    /// Turns a bit of a stored message.
+    pub(crate) fn damage(&mut self, partition: u32, offset: u64) {
+        let log = &mut self.logs[partition as usize];
+        let message = &mut log.messages[usize::try_from(offset - log.first).unwrap()];
+        *message.last_mut().unwrap() ^= 1;
+    }
+
+    pub(crate) fn carry_out(
+        &mut self,
+        session: &mut Session,
+        code: u32,
+        mut payload: Vec<u8>,
+    ) -> Result<Vec<u8>, ErrorCode> {
+        if code >= 10_000 && self.is_classic {
+            return Err(ErrorCode::InvalidCommand);
+        }
+        let needs_login = ![1, 38, 44].contains(&code);
+        if needs_login && session.user.is_none() {
+            return Err(ErrorCode::Unauthenticated);
+        }
+        if code == CommandCode::SendMessages.as_u32() {
+            return self.send(&mut payload);
+        }
+        match Request::decode(code, &payload)? {
+            Request::Ping(_) => Ok(Vec::new()),
+            Request::LoginUser(login) => {
+                let expected = galgo::wire::name::Password::parse(&self.password).unwrap();
+                if login.password != expected {
+                    return Err(ErrorCode::InvalidCredentials);
+                }
+                session.user = Some(login.username.to_string());
+                Ok(LoggedIn { user_id: UserId::ROOT }.to_bytes())
+            }
+            Request::LogoutUser(_) => {
+                session.user = None;
+                Ok(Vec::new())
+            }
+            Request::GetFeatures(_) => Ok(Features {
+                flags: FeatureFlags::ALL,
+                server_name: "small".into(),
+                server_version: "0".into(),
+            }
+            .to_bytes()),
+            request => self.carry_out_rest(request),
+        }
+    }
+
+    fn carry_out_rest(&mut self, request: Request) -> Result<Vec<u8>, ErrorCode> {
+        match request {
+            Request::CreateStream(create) => {
+                let name = create.name.to_string();
+                if self.created.contains(&name) {
+                    return Err(ErrorCode::StreamNameAlreadyExists);
+                }
+                self.created.push(name);
+                let stream = Stream {
+                    id: StreamId::new(0),
+                    created_at: Timestamp::ZERO,
+                    topics_count: 0,
+                    size: 0,
+                    messages_count: 0,
+                    name: create.name,
+                };
+                Ok(StreamDetails { stream, topics: Vec::new() }.to_bytes())
+            }
+            Request::GetTopic(get) => match get.topic == Identifier::named("t").unwrap() {
+                true => Ok(self.topic().to_bytes()),
+                false => Ok(Vec::new()),
+            },
+            Request::CreateTopic(CreateTopic { .. }) => Ok(self.topic().to_bytes()),
+            Request::CreateTopicWith(create) => {
+                self.durability = Some(create.durability);
+                Ok(self.topic().to_bytes())
+            }
+            Request::GetTopicSettings(_) => {
+                let settings = self.durability.map(|durability| TopicSettings { durability });
+                Ok(settings.to_bytes())
+            }
+            Request::PollMessages(poll) => {
+                self.polls += 1;
+                let partition = poll.partition_id.unwrap_or_default();
+                let consumer = poll.consumer.id.to_string();
+                let (payload, last) = self.poll(partition, poll.strategy, poll.count, &consumer)?;
+                if let (true, Some(last)) = (poll.auto_commit, last) {
+                    self.offsets.insert((consumer, partition.get()), last);
+                }
+                Ok(payload)
+            }
+            Request::StoreConsumerOffset(store) => {
+                let partition = store.partition_id.unwrap_or_default();
+                let key = (store.consumer.id.to_string(), partition.get());
+                self.offsets.insert(key, store.offset.get());
+                Ok(Vec::new())
+            }
+            Request::GetConsumerOffset(get) => {
+                let partition_id = get.partition_id.unwrap_or_default();
+                let key = (get.consumer.id.to_string(), partition_id.get());
+                let found = self.offsets.get(&key).map(|stored| ConsumerOffset {
+                    partition_id,
+                    current_offset: Offset::ZERO,
+                    stored_offset: Offset::new(*stored),
+                });
+                Ok(found.to_bytes())
+            }
+            Request::GetStreams(_) | Request::DeleteStream(_) => Ok(Vec::new()),
+            other => panic!("the small server does not know {other:?}"),
+        }
+    }
+
+    fn send(&mut self, payload: &mut [u8]) -> Result<Vec<u8>, ErrorCode> {
+        let parts = SendHeader::parse(payload)?;
+        let partition = match parts.partitioning {
+            PartitioningRef::Balanced => {
+                self.balance += 1;
+                (self.balance - 1) % self.logs.len()
+            }
+            PartitioningRef::PartitionId(id) => id.get() as usize,
+            PartitioningRef::Key(key) => {
+                let count = u32::try_from(self.logs.len()).unwrap();
+                galgo::wire::consumer::key_partition(key, count).unwrap().get() as usize
+            }
+        };
+        let log = self.logs.get_mut(partition).ok_or(ErrorCode::PartitionNotFound)?;
+        let first_offset = Offset::new(log.first + log.messages.len() as u64);
+        // A clock that ticks once per message.
+        let timestamp = Timestamp::new(1_000 + first_offset.get());
+        let options = StampOptions { first_offset, timestamp, new_id: &mut || 7 };
+        stamp(parts.indexes, parts.messages, parts.count, options, &mut |_, _| {})?;
+        for message in MessagesView::new(parts.messages) {
+            log.messages.push(message.unwrap().bytes.to_vec());
+        }
+        Ok(Vec::new())
+    }
+
+    fn poll(
+        &self,
+        partition: PartitionId,
+        strategy: PollingStrategy,
+        count: u32,
+        consumer: &str,
+    ) -> Result<(Vec<u8>, Option<u64>), ErrorCode> {
+        let log = self.logs.get(partition.get() as usize).ok_or(ErrorCode::PartitionNotFound)?;
+        let end = log.first + log.messages.len() as u64;
+        let from = match strategy {
+            PollingStrategy::Offset(offset) => offset.get(),
+            PollingStrategy::Timestamp(time) => time.get().saturating_sub(1_000),
+            PollingStrategy::First => 0,
+            PollingStrategy::Last => end.saturating_sub(u64::from(count)),
+            PollingStrategy::Next => {
+                let stored = self.offsets.get(&(consumer.to_owned(), partition.get()));
+                stored.map_or(0, |stored| stored + 1)
+            }
+        }
+        .max(log.first);
+        let skip = usize::try_from(from - log.first).unwrap();
+        let messages: Vec<_> = log.messages.iter().skip(skip).take(count as usize).collect();
+        let returned = u32::try_from(messages.len()).unwrap();
+        let head = PolledHeader {
+            partition_id: partition,
+            current_offset: Offset::new(end.saturating_sub(1)),
+            count: returned,
+        };
+        let mut payload = head.to_bytes();
+        for message in messages {
+            payload.extend_from_slice(message);
+        }
+        let last = (returned > 0).then(|| from + u64::from(returned) - 1);
+        Ok((payload, last))
+    }
+
+    fn topic(&self) -> TopicDetails {
+        let partitions_count = u32::try_from(self.logs.len()).unwrap();
+        let topic = Topic {
+            id: TopicId::new(0),
+            created_at: Timestamp::ZERO,
+            partitions_count,
+            message_expiry: MessageExpiry::NEVER,
+            compression: Compression::None,
+            max_topic_size: MaxTopicSize::UNLIMITED,
+            replication_factor: 1,
+            size: 0,
+            messages_count: 0,
+            name: "t".parse().unwrap(),
+        };
+        let partitions = (0..partitions_count).map(|id| Partition {
+            id: PartitionId::new(id),
+            created_at: Timestamp::ZERO,
+            segments_count: 1,
+            current_offset: Offset::ZERO,
+            size: 0,
+            messages_count: 0,
+        });
+        TopicDetails { topic, partitions: partitions.collect() }
+    }
+}
