@@ -93,8 +93,6 @@ pub struct OpenReport {
     pub metadata_cut_bytes: u64,
     /// Partitions whose logs needed more than opening.
     pub recovered: Vec<(PartitionUid, RecoveryReport)>,
-    /// Partitions that miss acknowledged messages and take no writes.
-    pub damaged: Vec<PartitionUid>,
     /// Names in the directory of partitions that belong to nobody; left alone.
     pub unknown: Vec<String>,
     /// Partitions that are open.
@@ -281,12 +279,8 @@ fn open_catalog(
         let Some(found) = recovered.remove(&uid) else {
             unreachable!("INV-CATALOG: every live partition was recovered")
         };
-        let RecoveredPartition { log, offsets, report: done, damaged } = found;
+        let RecoveredPartition { log, offsets, report: done } = found;
         let partition = Partition::new(uid, Arc::clone(shard), log, offsets, durability);
-        if damaged {
-            partition.fence(ErrorCode::CannotSaveMessagesToSegment);
-            report.damaged.push(uid);
-        }
         report
             .recovered
             .extend(done.filter(|done| *done != RecoveryReport::default()).map(|done| (uid, done)));

@@ -15,7 +15,6 @@ use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
 use galgo_storage::journal::{Journal, Lsn};
 use galgo_storage::log::{IndexCache, JournaledBatch, Log, LogOptions, RecoveryReport};
-use galgo_storage::replace_file::replace_file;
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::id::{ConsumerId, Epoch, Offset, PartitionUid};
 use parking_lot::{Condvar, Mutex};
@@ -26,12 +25,6 @@ use super::record::{OffsetOwner, ShardRecord, decode_bundle};
 use super::{Shard, ShardOptions};
 use crate::partition::OffsetBook;
 use crate::stats::Counters;
-
-/// Marks a partition that misses acknowledged messages.
-const DAMAGED_FILE: &str = "DAMAGED";
-const DAMAGED_TEXT: &str = "Acknowledged messages behind the end of this log are missing, as the \
-server's log says with the offsets. The partition can be read and takes no writes. Restore it from a \
-copy, or remove this file to accept the loss and let the log go on from where it ends.\n";
 
 /// What a shard is opened from.
 pub struct ShardRecovery {
@@ -77,10 +70,8 @@ pub struct RecoveredPartition {
     pub log: Log,
     /// Positions, none beyond the log's end.
     pub offsets: OffsetBook,
-    /// What recovery did, when it did anything.
+    /// What recovery found, when the log had any files.
     pub report: Option<RecoveryReport>,
-    /// Whether acknowledged messages are missing, so that the partition takes no writes.
-    pub damaged: bool,
 }
 
 /// Why a shard did not open. Nothing on disk was deleted.
@@ -141,8 +132,7 @@ impl ShardRecovery {
             let mut offsets = books.remove(uid).unwrap_or_default();
             let (log, report) = self.open_log(*uid, known, batches, untouched)?;
             offsets.clamp(log.end());
-            let damaged = !untouched && self.remember_damage(*uid, report.as_ref())?;
-            partitions.insert(*uid, RecoveredPartition { log, offsets, report, damaged });
+            partitions.insert(*uid, RecoveredPartition { log, offsets, report });
         }
         checkpoint.logs.retain(|uid, _| live.contains(uid));
         let shard = self.build(checkpoint, &partitions, journaled.last)?;
@@ -217,24 +207,6 @@ impl ShardRecovery {
         let (log, report) = Log::recover(disk, files, options, known.unwrap_or_default(), &batches)
             .map_err(|source| RecoverError::Log { uid, source: Box::new(source) })?;
         Ok((log, Some(report)))
-    }
-
-    /// Whether acknowledged messages of a partition are missing. That is found once, from the
-    /// journal, which starts over afterwards; so it is written down next to the log, and stands until
-    /// an operator removes the file.
-    fn remember_damage(
-        &self,
-        uid: PartitionUid,
-        report: Option<&RecoveryReport>,
-    ) -> Result<bool, RecoverError> {
-        let marker = partition_dir(&self.partitions_dir, uid).join(DAMAGED_FILE);
-        if report.is_some_and(|report| report.acknowledged_missing()) {
-            replace_file(&*self.disk, &marker, DAMAGED_TEXT.as_bytes())
-                .map_err(|e| RecoverError::Log { uid, source: Box::new(e) })?;
-            return Ok(true);
-        }
-        let exists = self.disk.exists(&marker);
-        exists.map_err(|e| RecoverError::Log { uid, source: Box::new(e) })
     }
 
     /// Saves what was recovered as a checkpoint, so that the journal starts over.
