@@ -381,6 +381,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_extent_of_a_partition_follows_from_count_and_last_offset() {
+        let extent = |messages_count, current_offset: u64| {
+            Extent::of(&Partition {
+                id: 0.into(),
+                created_at: 0.into(),
+                segments_count: 1,
+                current_offset: current_offset.into(),
+                size: 0,
+                messages_count,
+            })
+        };
+        for (count, last, expected) in [
+            (0, 0, Extent { start: 0, end: 0 }),
+            (1, 0, Extent { start: 0, end: 1 }),
+            (10, 9, Extent { start: 0, end: 10 }),
+            // Retention took the first messages, or all of them.
+            (4, 9, Extent { start: 6, end: 10 }),
+            (0, 9, Extent { start: 10, end: 10 }),
+        ] {
+            assert_eq!(extent(count, last), expected);
+            assert_eq!(expected.last().is_some(), count > 0);
+        }
+    }
+
+    #[test]
     fn settings_are_shown_as_they_are_typed() {
         assert_eq!(show_expiry(MessageExpiry::NEVER), "never");
         assert_eq!(show_expiry(MessageExpiry::new(7 * 86_400_000_000)), "7days");

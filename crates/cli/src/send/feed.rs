@@ -229,3 +229,47 @@ impl Unfinished {
             .fact("first_unacknowledged_line", first)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(line: u64) -> Tally {
+        let cause = Some(ProduceError::Closed);
+        Tally { acknowledged: 5, first_failed: Some(line), cause, log_error: None }
+    }
+
+    #[test]
+    fn a_clean_end_is_no_failure() {
+        let tally = Tally { acknowledged: 9, ..Tally::default() };
+        assert!(conclude(None, &tally, 10).is_none());
+    }
+
+    #[test]
+    fn an_interrupt_names_the_next_line() {
+        let tally = Tally { acknowledged: 9, ..Tally::default() };
+        let end = conclude(Some(Cause::Interrupted), &tally, 10).unwrap();
+        let failure = end.failure("sending");
+        assert_eq!(
+            failure.to_string(),
+            "error: sending: interrupted; 9 lines acknowledged, line 10 is the first that was not"
+        );
+        assert_eq!(failure.exit_code(), 1);
+    }
+
+    #[test]
+    fn what_the_server_said_comes_before_what_followed_from_it() {
+        for stopped in [None, Some(Cause::Interrupted)] {
+            let end = conclude(stopped, &failed(6), 40).unwrap();
+            assert!(matches!(end.cause, Cause::Produce(_)));
+            assert_eq!((end.acknowledged, end.first_unacknowledged), (5, 6));
+        }
+    }
+
+    #[test]
+    fn a_refused_line_is_the_first_when_all_before_it_were_acknowledged() {
+        let tally = Tally { acknowledged: 5, ..Tally::default() };
+        let end = conclude(Some(Cause::Produce(ProduceError::Closed)), &tally, 6).unwrap();
+        assert_eq!(end.first_unacknowledged, 6);
+    }
+}
