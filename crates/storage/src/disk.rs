@@ -13,6 +13,8 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
+#[cfg(test)]
+mod conformance;
 mod file;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;

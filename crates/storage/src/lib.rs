@@ -16,15 +16,6 @@
 //! `docs/format.md` describes every byte.
 
 #![deny(clippy::indexing_slicing)]
-#![cfg_attr(
-    test,
-    expect(
-        clippy::indexing_slicing,
-        clippy::unwrap_used,
-        clippy::expect_used,
-        reason = "a test that fails by a panic has done its work"
-    )
-)]
 
 pub mod checkpoint;
 pub mod data_dir;
