@@ -60,7 +60,7 @@ fn broker_options(config: &Config, root: &RootUser, file_limit: u64) -> BrokerOp
             index_cache_bytes: INDEX_CACHE_BYTES,
             open_files_max: usize::try_from(open_files).unwrap_or(usize::MAX),
         },
-        journal: galgo_broker::shard::JournalSizes {
+        journal: galgo_broker::broker::JournalBounds {
             file_bytes: storage.journal_file_bytes.0,
             files_max: storage.journal_files,
         },
@@ -145,13 +145,6 @@ fn log_report(report: &OpenReport) {
         for range in &done.fenced {
             tracing::error!(partition = partition.get(), ?range, "damaged messages fenced");
         }
-    }
-    for partition in &report.damaged {
-        let partition = partition.get();
-        tracing::error!(
-            partition,
-            "acknowledged messages are missing: the partition takes no writes"
-        );
     }
     for name in &report.unknown {
         tracing::warn!(name, "directory of no known partition left alone");

@@ -88,7 +88,6 @@ macro_rules! settings {
         ];
 
         impl Default for Config {
-            #[expect(clippy::expect_used, reason = "defaults are literals, and a test parses each one")]
             fn default() -> Self {
                 Self {
                     $( $field: $Section {

@@ -262,7 +262,7 @@ fn parse_bytes(text: &str) -> Option<u64> {
 }
 
 fn show_bytes(bytes: u64) -> String {
-    let unit = UNITS.iter().find(|(_, factor)| bytes >= *factor && bytes % factor == 0);
+    let unit = UNITS.iter().find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor));
     unit.map_or_else(|| format!("{bytes} B"), |(name, factor)| format!("{} {name}", bytes / factor))
 }
 
