@@ -53,6 +53,8 @@ pub(crate) fn run(broker: &Broker, session: &mut Session, request: Request) -> O
         Request::GetConsumerOffset(command) => offsets::get(broker, session, &command),
         Request::StoreConsumerOffset(command) => offsets::store(broker, session, &command),
         Request::DeleteConsumerOffset(command) => offsets::delete(broker, session, &command),
+        // There are no tokens yet, so none is known. 40 would make classic clients reconnect for ever.
+        Request::LoginWithToken(_) => Outcome::Done(Reply::Error(ErrorCode::ResourceNotFound)),
         _ if session.is_authenticated() => not_available(),
         _ => Outcome::Done(Reply::Error(ErrorCode::Unauthenticated)),
     }
