@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::ErrorCode;
 use crate::connection_string::ConnectionStringError;
 use crate::error::advice::advice;
+use crate::retry::is_passing;
 
 mod advice;
 
@@ -332,7 +333,11 @@ pub enum ConnectError {
 impl ConnectError {
     /// Whether trying again later may succeed without anybody changing the settings.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Lost { .. })
+        match self {
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Lost { .. } => true,
+            Self::Login(refusal) => is_passing(refusal.number()),
+            Self::ConnectionString(_) | Self::Credentials(_) | Self::NotGalgo { .. } => false,
+        }
     }
 }
 

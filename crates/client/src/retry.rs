@@ -34,7 +34,7 @@ pub(crate) fn replay(code: CommandCode) -> Replay {
     }
 }
 
-/// Whether a server that refused a batch may take the same batch a little later.
+/// Whether a server that refused a request may take the same request a little later.
 pub(crate) fn is_passing(number: u32) -> bool {
     matches!(
         ErrorCode::from_u32(number),

@@ -37,7 +37,9 @@ pub(super) struct Batch {
     /// Its place among all batches, by the time of opening.
     pub(super) number: u64,
     pub(super) lane: Lane,
+    /// Empty once they are in a request.
     pub(super) messages: BatchBuilder,
+    pub(super) count: u32,
     pub(super) opened_at: Instant,
     /// Room its messages took in the buffer.
     pub(super) room: usize,
@@ -48,7 +50,7 @@ pub(super) struct Batch {
 impl Batch {
     fn new(number: u64, lane: Lane, opened_at: Instant, due: Instant) -> Self {
         let messages = BatchBuilder::new();
-        Self { number, lane, messages, opened_at, room: 0, due, verdict: None }
+        Self { number, lane, messages, count: 0, opened_at, room: 0, due, verdict: None }
     }
 
     /// Tells everybody who holds a receipt.
@@ -134,8 +136,9 @@ impl Batcher {
             self.next_number += 1;
             Batch::new(self.next_number - 1, lane, entry.now, due)
         });
-        batch.room += entry.room;
         push(&mut batch.messages, entry.message, entry.origin_timestamp)?;
+        batch.count = batch.messages.len();
+        batch.room += entry.room;
         let receipt = (entry.tracking != Tracking::None).then(|| batch.receipt());
         let hurries = entry.tracking == Tracking::Waiting && batch.due > entry.now;
         if hurries {

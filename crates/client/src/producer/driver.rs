@@ -66,8 +66,8 @@ impl Driver {
     /// Sends what can be sent now.
     async fn fill(&mut self) {
         while self.refused.is_empty() && self.in_flight.len() < self.shared.settings.max_in_flight {
-            let Some(batch) = self.shared.take() else { return };
-            match self.encode(&batch) {
+            let Some(mut batch) = self.shared.take() else { return };
+            match self.encode(&mut batch) {
                 Ok(frame) => self.send(Parcel { batch, frame, request: 0 }),
                 Err(error) => self.fail(batch, error),
             }
@@ -92,13 +92,15 @@ impl Driver {
         }
     }
 
-    fn encode(&self, batch: &Batch) -> Result<Bytes, SendError> {
+    /// Moves the messages of a batch into a request.
+    fn encode(&self, batch: &mut Batch) -> Result<Bytes, SendError> {
         let partitioning = match batch.lane {
             Lane::Balanced => Partitioning::Balanced,
             Lane::Partition(partition) => Partitioning::PartitionId(PartitionId::new(partition)),
         };
         let settings = &self.shared.settings;
-        Ok(send_frame(&settings.stream, &settings.topic, &partitioning, &batch.messages)?)
+        let messages = std::mem::take(&mut batch.messages);
+        Ok(send_frame(&settings.stream, &settings.topic, &partitioning, &messages)?)
     }
 
     fn send(&mut self, mut parcel: Parcel) {
@@ -160,7 +162,7 @@ impl Driver {
 
     /// Settles a batch as failed, and all that was not sent yet with it, so that there is no hole.
     fn fail(&mut self, batch: Batch, error: SendError) {
-        tracing::warn!(messages = batch.messages.len(), %error, "batch not acknowledged");
+        tracing::warn!(messages = batch.count, %error, "batch not acknowledged");
         self.shared.settle(batch, Err(error.clone()));
         if !self.shared.settings.is_ordered() {
             return;

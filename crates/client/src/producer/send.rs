@@ -204,7 +204,7 @@ impl Shared {
 
     /// Notes what became of a batch, and tells those who wait for it.
     pub(super) fn settle(&self, mut batch: Batch, verdict: Result<(), SendError>) {
-        let count = u64::from(batch.messages.len());
+        let count = u64::from(batch.count);
         let mut state = self.state.lock();
         match &verdict {
             Ok(()) => {

@@ -190,9 +190,9 @@ async fn a_login_refused_on_reconnect_is_told_to_what_waits() {
 #[tokio::test]
 async fn a_request_times_out_and_its_late_reply_disturbs_nobody() {
     let server = Server::start(1).await;
-    let timeout = Duration::from_millis(100);
+    let timeout = Duration::from_millis(300);
     let client = server.builder().request_timeout(timeout).connect().await.unwrap();
-    server.once(CommandCode::SendMessages, 0, Act::Delay(Duration::from_millis(150)));
+    server.once(CommandCode::SendMessages, 0, Act::Delay(Duration::from_millis(350)));
     let error = send(&client, 0).await.unwrap_err();
     assert!(matches!(error, SendError::Unknown { fate: Fate::TimedOut(_), .. }), "{error:?}");
     assert!(client.topic(&stream(), &topic()).await.unwrap().is_some());
