@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 
 use galgo_server::{Environment, Server, ServerError, ServerOptions};
 
@@ -75,6 +76,36 @@ fn a_directory_of_something_else_is_refused_and_left_as_it_is() {
     assert_eq!(fs::read_to_string(dir.path().join("thesis.txt")).unwrap(), "precious");
     assert_eq!(fs::read_to_string(dir.path().join("runtime/notes")).unwrap(), "precious");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn a_directory_of_a_newer_version_is_refused_and_left_as_it_is() {
+    let mut server = TestServer::start();
+    server.stop();
+    let path = server.data_dir().join("identity");
+    let mut identity = fs::read(&path).unwrap();
+    // The version follows the eight bytes that say what the file is.
+    identity[8] = 99;
+    fs::write(&path, &identity).unwrap();
+    let error = start(&server.data_dir(), &[]).unwrap_err();
+    assert!(matches!(error, ServerError::DataDirRefused { .. }), "{error}");
+    assert!(error.to_string().contains("99"), "{error}");
+    assert_eq!(error.exit_code(), 4);
+    assert_eq!(fs::read(&path).unwrap(), identity);
+}
+
+#[test]
+fn a_directory_that_can_not_be_written_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("data");
+    fs::create_dir(&data_dir).unwrap();
+    fs::set_permissions(&data_dir, fs::Permissions::from_mode(0o555)).unwrap();
+    if fs::write(data_dir.join("probe"), "").is_ok() {
+        // A user whom modes do not bind; the other refusals are tested with a file in the way.
+        return;
+    }
+    let error = start(&data_dir, &[]).unwrap_err();
+    assert!(matches!(error, ServerError::Permission { .. }), "{error}");
 }
 
 #[test]
