@@ -175,3 +175,6 @@ impl State {
 fn missing<T>(what: &'static str, id: u32) -> Result<T, ApplyError> {
     Err(ApplyError { what, id: u64::from(id) })
 }
+
+#[cfg(test)]
+mod tests;

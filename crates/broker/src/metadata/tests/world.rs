@@ -1,0 +1,343 @@
+//! A metadata state under random commands, watched by a model that knows only names and uids.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use galgo_wire::command::{
+    Compression, CreateTopic, Durability, MaxTopicSize, MessageExpiry, UpdateTopic, UserStatus,
+};
+use galgo_wire::error_code::ErrorCode;
+use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId, UserId};
+use galgo_wire::identifier::{Identifier, IdentifierRef};
+use galgo_wire::name::{StreamName, TopicName, Username};
+use galgo_wire::permission::Permissions;
+use proptest::prelude::*;
+
+use crate::metadata::prepare::{ChangedTopic, NewTopic, TopicDefaults};
+use crate::metadata::record::Record;
+use crate::metadata::{State, User};
+
+/// What topics get in these tests where a command leaves the choice; none of it is a sentinel.
+pub(super) const DEFAULTS: TopicDefaults = TopicDefaults {
+    message_expiry_us: 7_000_000,
+    size_bytes_max: 1 << 40,
+    durability: Durability::Fsync,
+    segment_bytes: 1 << 20,
+};
+
+/// A command with small numbers in the place of ids and names, so that they often meet.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    CreateStream { name: u8 },
+    RenameStream { stream: u8, name: u8 },
+    DeleteStream { stream: u8 },
+    CreateTopic { stream: u8, topic: TopicStep, partitions: u32 },
+    UpdateTopic { stream: u8, id: u8, topic: TopicStep },
+    DeleteTopic { stream: u8, id: u8 },
+    PurgeTopic { stream: u8, id: u8 },
+    PurgeStream { stream: u8 },
+    AddPartitions { stream: u8, id: u8, count: u32 },
+    RemovePartitions { stream: u8, id: u8, count: u32 },
+    FilesRemoved { most: usize },
+    CreateUser { id: u8, name: u8, permissions: bool },
+}
+
+/// The settings in a topic command.
+#[derive(Clone, Debug)]
+pub(super) struct TopicStep {
+    name: u8,
+    expiry: u64,
+    size: u64,
+    replication: u8,
+    gzip: bool,
+    durability: Option<Durability>,
+}
+
+fn topic_step() -> impl Strategy<Value = TopicStep> {
+    let durability = prop::option::of(prop::sample::select(vec![
+        Durability::ServerDefault,
+        Durability::Os,
+        Durability::Fsync,
+    ]));
+    let expiry = prop::sample::select(vec![0, 1, 5_000_000, u64::MAX]);
+    let size = prop::sample::select(vec![0, 1, 1 << 20, 1 << 30, u64::MAX]);
+    (0u8..4, expiry, size, 0u8..3, any::<bool>(), durability).prop_map(
+        |(name, expiry, size, replication, gzip, durability)| TopicStep {
+            name,
+            expiry,
+            size,
+            replication,
+            gzip,
+            durability,
+        },
+    )
+}
+
+pub(super) fn step() -> impl Strategy<Value = Step> {
+    let place = || (0u8..3, 0u8..4);
+    prop_oneof![
+        4 => (0u8..5).prop_map(|name| Step::CreateStream { name }),
+        1 => (0u8..3, 0u8..5).prop_map(|(stream, name)| Step::RenameStream { stream, name }),
+        1 => (0u8..3).prop_map(|stream| Step::DeleteStream { stream }),
+        6 => (0u8..3, topic_step(), 0u32..5).prop_map(|(stream, topic, partitions)| {
+            Step::CreateTopic { stream, topic, partitions }
+        }),
+        2 => (place(), topic_step()).prop_map(|((stream, id), topic)| {
+            Step::UpdateTopic { stream, id, topic }
+        }),
+        1 => place().prop_map(|(stream, id)| Step::DeleteTopic { stream, id }),
+        2 => place().prop_map(|(stream, id)| Step::PurgeTopic { stream, id }),
+        1 => (0u8..3).prop_map(|stream| Step::PurgeStream { stream }),
+        2 => (place(), 0u32..4).prop_map(|((stream, id), count)| {
+            Step::AddPartitions { stream, id, count }
+        }),
+        2 => (place(), 0u32..4).prop_map(|((stream, id), count)| {
+            Step::RemovePartitions { stream, id, count }
+        }),
+        1 => (0usize..6).prop_map(|most| Step::FilesRemoved { most }),
+        1 => (0u8..3, 0u8..3, any::<bool>()).prop_map(|(id, name, permissions)| {
+            Step::CreateUser { id, name, permissions }
+        }),
+    ]
+}
+
+/// The state, the records that made it, and every uid there ever was.
+#[derive(Default)]
+pub(super) struct World {
+    pub(super) state: State,
+    pub(super) records: Vec<Record>,
+    uids_ever: BTreeSet<PartitionUid>,
+    now_us: u64,
+}
+
+impl World {
+    pub(super) fn run(steps: &[Step]) -> Self {
+        let mut world = Self::default();
+        for step in steps {
+            world.take(step);
+        }
+        world
+    }
+
+    /// Prepares and applies one command, and checks what must hold before and after.
+    fn take(&mut self, step: &Step) {
+        self.now_us += 1;
+        let before = self.state.clone();
+        match self.prepare(step) {
+            Ok(record) => {
+                self.state.apply(&record).unwrap_or_else(|e| panic!("{step:?}: {e}"));
+                self.check_uids(&before, &record);
+                self.records.push(record);
+            }
+            Err(_) => assert_eq!(before, self.state, "{step:?}: preparing changed the state"),
+        }
+        check_names(&self.state);
+        check_settings(&self.state);
+    }
+
+    fn prepare(&self, step: &Step) -> Result<Record, ErrorCode> {
+        let now = Timestamp::new(self.now_us);
+        match *step {
+            Step::CreateStream { name } => self.create_stream(name, now),
+            Step::RenameStream { stream, name } => {
+                let id = self.state.existing_stream(&number(stream))?;
+                self.state.prepare_rename_stream(id, &stream_name(name))
+            }
+            Step::DeleteStream { stream } => {
+                let id = self.state.existing_stream(&number(stream))?;
+                Ok(Record::DeleteStream { id })
+            }
+            Step::CreateTopic { stream, ref topic, partitions } => {
+                self.create_topic(stream, topic, partitions, now)
+            }
+            Step::UpdateTopic { stream, id, ref topic } => self.update_topic(stream, id, topic),
+            Step::DeleteTopic { stream, id } => {
+                let (stream, topic) = self.place(stream, id)?;
+                Ok(Record::DeleteTopic { stream, topic })
+            }
+            Step::PurgeTopic { stream, id } => {
+                let (stream, topic) = self.place(stream, id)?;
+                Ok(self.state.prepare_purge(stream, vec![topic]))
+            }
+            Step::PurgeStream { stream } => {
+                let id = self.state.existing_stream(&number(stream))?;
+                let topics = self.state.streams[&id].topics.keys().copied().collect();
+                Ok(self.state.prepare_purge(id, topics))
+            }
+            Step::AddPartitions { stream, id, count } => {
+                self.state.prepare_add_partitions(self.place(stream, id)?, count, now)
+            }
+            Step::RemovePartitions { stream, id, count } => {
+                let place = self.place(stream, id)?;
+                let topic = &self.state.streams[&place.0].topics[&place.1];
+                self.state.prepare_remove_partitions(place, topic, count)
+            }
+            Step::FilesRemoved { most } => {
+                let uids = self.state.removals.iter().copied().take(most).collect();
+                Ok(Record::FilesRemoved { uids })
+            }
+            Step::CreateUser { id, name, permissions } => self.create_user(id, name, permissions),
+        }
+    }
+
+    fn create_stream(&self, name: u8, now: Timestamp) -> Result<Record, ErrorCode> {
+        let taken = self.state.streams.values().any(|s| s.name == stream_name(name));
+        let prepared = self.state.prepare_create_stream(&stream_name(name), now);
+        assert_eq!(taken, prepared == Err(ErrorCode::StreamNameAlreadyExists));
+        let (id, record) = prepared?;
+        assert_lowest_free(id.get(), self.state.streams.keys().map(|id| id.get()));
+        Ok(record)
+    }
+
+    fn create_topic(
+        &self,
+        stream: u8,
+        topic: &TopicStep,
+        partitions_count: u32,
+        now: Timestamp,
+    ) -> Result<Record, ErrorCode> {
+        let id = self.state.existing_stream(&number(stream))?;
+        let stored = &self.state.streams[&id];
+        let command = CreateTopic {
+            stream: number(stream),
+            partitions_count,
+            compression: topic.compression(),
+            message_expiry: MessageExpiry::new(topic.expiry),
+            max_topic_size: MaxTopicSize::new(topic.size),
+            replication_factor: topic.replication,
+            name: topic_name(topic.name),
+        };
+        let durability = topic.durability;
+        let request = NewTopic { command: &command, durability, now, defaults: &DEFAULTS };
+        let prepared = self.state.prepare_create_topic(id, stored, request);
+        let small = topic.size != 0 && topic.size < DEFAULTS.segment_bytes;
+        let taken = stored.topics.values().any(|t| t.settings.name == topic_name(topic.name));
+        let expected = match (small, taken) {
+            (true, _) => Some(ErrorCode::InvalidTopicSize),
+            (false, true) => Some(ErrorCode::TopicNameAlreadyExists),
+            (false, false) => None,
+        };
+        assert_eq!(prepared.as_ref().err(), expected.as_ref());
+        let (topic_id, record) = prepared?;
+        assert_lowest_free(topic_id.get(), stored.topics.keys().map(|id| id.get()));
+        Ok(record)
+    }
+
+    fn update_topic(&self, stream: u8, id: u8, topic: &TopicStep) -> Result<Record, ErrorCode> {
+        let place = self.place(stream, id)?;
+        let stored = &self.state.streams[&place.0];
+        let current = &stored.topics[&place.1];
+        let command = UpdateTopic {
+            stream: number(stream),
+            topic: number(id),
+            compression: topic.compression(),
+            message_expiry: MessageExpiry::new(topic.expiry),
+            max_topic_size: MaxTopicSize::new(topic.size),
+            replication_factor: topic.replication,
+            name: topic_name(topic.name),
+        };
+        let durability = topic.durability;
+        let request = ChangedTopic { command: &command, durability, defaults: &DEFAULTS };
+        let prepared =
+            self.state.prepare_update_topic((place.0, stored), (place.1, current), request);
+        let others = stored.topics.iter().filter(|(id, _)| **id != place.1);
+        let taken = others.map(|(_, t)| &t.settings.name).any(|n| *n == topic_name(topic.name));
+        assert_eq!(taken, prepared == Err(ErrorCode::TopicNameAlreadyExists));
+        prepared
+    }
+
+    fn create_user(&self, id: u8, name: u8, permissions: bool) -> Result<Record, ErrorCode> {
+        let id = UserId::new(u32::from(id));
+        let name = Username::parse(&format!("user{name}")).unwrap();
+        if self.state.users.contains_key(&id) || self.state.user_named(name.as_str()).is_some() {
+            return Err(ErrorCode::UserAlreadyExists);
+        }
+        let user = User {
+            name,
+            password_hash: "$argon2id$not-a-real-one".to_owned(),
+            status: if permissions { UserStatus::Active } else { UserStatus::Inactive },
+            created_at: Timestamp::new(self.now_us),
+            permissions: permissions.then(Permissions::root),
+        };
+        Ok(Record::CreateUser { id, user })
+    }
+
+    fn place(&self, stream: u8, topic: u8) -> Result<(StreamId, TopicId), ErrorCode> {
+        self.state.existing_topic(&number(stream), &number(topic))
+    }
+
+    /// INV-META-UID and INV-META-REMOVAL.
+    fn check_uids(&mut self, before: &State, record: &Record) {
+        let (was, is) = (before.live_uids(), self.state.live_uids());
+        let partitions = topics(&self.state).map(|topic| topic.partitions.len()).sum::<usize>();
+        assert_eq!(is.len(), partitions, "INV-META-UID: two partitions share a uid");
+        for uid in is.difference(&was) {
+            assert!(self.uids_ever.insert(*uid), "INV-META-UID: {uid:?} was given again");
+        }
+        assert!(self.uids_ever.iter().all(|uid| uid.get() < self.state.next_uid));
+        assert!(is.is_disjoint(&self.state.removals), "INV-META-REMOVAL: a live log is removed");
+        let gone = was.difference(&is).chain(&before.removals);
+        for uid in gone {
+            let removed = matches!(record, Record::FilesRemoved { uids } if uids.contains(uid));
+            assert_eq!(self.state.removals.contains(uid), !removed, "INV-META-REMOVAL");
+        }
+    }
+}
+
+impl TopicStep {
+    fn compression(&self) -> Compression {
+        if self.gzip { Compression::Gzip } else { Compression::None }
+    }
+}
+
+fn topics(state: &State) -> impl Iterator<Item = &crate::metadata::Topic> {
+    state.streams.values().flat_map(|stream| stream.topics.values())
+}
+
+/// Every entity is found by its name and its id, and no two share a name.
+fn check_names(state: &State) {
+    let names: BTreeMap<_, _> = state.streams.iter().map(|(id, s)| (s.name.as_str(), id)).collect();
+    assert_eq!(names.len(), state.streams.len(), "two streams share a name");
+    assert_eq!(names.len(), state.stream_names.len(), "an old name is still known");
+    for (name, id) in names {
+        let stream = &state.streams[id];
+        assert_eq!(state.stream(IdentifierRef::Named(name)), Some((*id, stream)));
+        assert_eq!(state.stream(IdentifierRef::Numeric(id.get())), Some((*id, stream)));
+        let names: BTreeMap<_, _> =
+            stream.topics.iter().map(|(id, t)| (t.settings.name.as_str(), id)).collect();
+        assert_eq!(names.len(), stream.topics.len(), "two topics share a name");
+        assert_eq!(names.len(), stream.topic_names.len(), "an old name is still known");
+        for (name, id) in names {
+            let found = stream.topic(IdentifierRef::Named(name));
+            assert_eq!(found, Some((*id, &stream.topics[id])));
+            assert_eq!(found, stream.topic(IdentifierRef::Numeric(id.get())));
+        }
+    }
+}
+
+/// No sentinel of the protocol is ever stored.
+fn check_settings(state: &State) {
+    for topic in topics(state) {
+        assert_ne!(topic.settings.message_expiry_us, 0);
+        assert_ne!(topic.settings.size_bytes_max, 0);
+        assert_ne!(topic.settings.replication_factor, 0);
+        assert_ne!(topic.settings.durability, Durability::ServerDefault);
+    }
+}
+
+fn assert_lowest_free(id: u32, taken: impl Iterator<Item = u32>) {
+    let taken: BTreeSet<u32> = taken.collect();
+    let free = (0..).find(|id| !taken.contains(id));
+    assert_eq!(Some(id), free, "the lowest free id is given");
+}
+
+pub(super) fn number(id: u8) -> Identifier {
+    Identifier::Numeric(u32::from(id))
+}
+
+pub(super) fn stream_name(number: u8) -> StreamName {
+    StreamName::parse(&format!("stream {number}")).unwrap()
+}
+
+pub(super) fn topic_name(number: u8) -> TopicName {
+    TopicName::parse(&format!("topic {number}")).unwrap()
+}
