@@ -102,10 +102,21 @@ impl Marker {
     /// Whether the message at byte `position` gets an entry; asked in order.
     #[inline]
     pub(crate) fn marks(&mut self, position: u64) -> bool {
-        if position < self.next {
-            return false;
+        let wants = self.wants(position);
+        if wants {
+            self.marked(position);
         }
+        wants
+    }
+
+    /// Whether an entry is due at byte `position`.
+    #[inline]
+    pub(crate) fn wants(&self, position: u64) -> bool {
+        position >= self.next
+    }
+
+    /// Takes note of an entry at byte `position`.
+    pub(crate) fn marked(&mut self, position: u64) {
         self.next = position + self.interval;
-        true
     }
 }

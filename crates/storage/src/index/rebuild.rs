@@ -9,6 +9,7 @@ use super::format::{
 use super::{Index, IndexEntry, Marker, follows};
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::segment::Place;
+use crate::segment::format::Frame;
 use crate::segment::reader::{Walk, WalkError, after};
 use crate::segment::recovery::next_valid;
 use galgo_wire::id::{Offset, Timestamp};
@@ -96,7 +97,8 @@ fn fill(log: &dyn DiskFile, span: Span, to: Place, index: &mut Index) -> io::Res
             if place.position >= to.position {
                 return true;
             }
-            if marker.marks(place.position) {
+            if marker.wants(place.position) && is_whole(log, place, frame) {
+                marker.marked(place.position);
                 mark(index, span.base, place, frame.timestamp);
             }
             false
@@ -115,6 +117,13 @@ fn fill(log: &dyn DiskFile, span: Span, to: Place, index: &mut Index) -> io::Res
             return Ok(());
         }
     }
+}
+
+/// Whether the message is what its checksum says: a wrong timestamp would mislead every search.
+fn is_whole(log: &dyn DiskFile, place: Place, frame: &Frame) -> bool {
+    let mut message = vec![0; usize::try_from(frame.len).unwrap_or(0)];
+    log.read_exact_at(&mut message, place.position).is_ok()
+        && Frame::parse_verified(&message).as_ref() == Some(frame)
 }
 
 /// The first good message behind the damage at `bad`, when the one after it fits too.

@@ -3,6 +3,7 @@
 //! INV-RESUME: reading goes on after a fence only at a place from which the messages chain exactly
 //! into the next place known from the index, or into the end of the segment.
 
+use super::landing::Target;
 use super::reader::{LogReader, ReadError};
 use super::state::{Fence, SegmentView};
 use crate::disk::DiskFile;
@@ -10,8 +11,8 @@ use crate::index::rebuild::{self, Span};
 use crate::index::{Index, IndexEntry};
 use crate::segment::Place;
 use crate::segment::reader::{Walk, WalkError, after};
-use crate::segment::recovery::{chains_into, next_valid};
-use galgo_wire::id::Offset;
+use crate::segment::recovery::{accept, chains_into, next_valid};
+use galgo_wire::id::{Offset, Timestamp};
 use std::io;
 use std::sync::atomic::Ordering;
 
@@ -38,15 +39,19 @@ impl LogReader {
         }
     }
 
-    /// Fences the damage that starts at `bad`.
-    pub(super) fn damaged(&self, base: Offset, bad: Place) -> ReadError {
-        let view = self.state.read().view_at(bad.offset).filter(|view| view.base == base);
+    /// Fences the damage that was come upon at `seen`.
+    pub(super) fn damaged(&self, base: Offset, seen: Place) -> ReadError {
+        let view = self.state.read().view_at(seen.offset).filter(|view| view.base == base);
         let Some(view) = view else { return ReadError::Gone { base } };
-        let resume = match self.open(base).and_then(|file| self.resume_after(&*file, view, bad)) {
-            Ok(resume) => resume,
+        let found = self.open(base).and_then(|file| {
+            let bad = self.first_bad(&*file, view, seen)?;
+            Ok((bad, self.resume_after(&*file, view, bad)?))
+        });
+        let (bad, resume) = match found {
+            Ok(found) => found,
             Err(error) => {
                 tracing::warn!(base = base.get(), %error, "segment not searched for good messages");
-                None
+                (seen, None)
             }
         };
         let to = resume.map_or(view.end.offset, |place| place.offset);
@@ -66,6 +71,26 @@ impl LogReader {
         self.state.write().fence(fence);
         self.damaged_ranges.fetch_add(1, Ordering::Relaxed);
         ReadError::Damaged { from: fence.from, to: fence.to }
+    }
+
+    /// The first bad message at or before `seen`: a wrong length shows only at the message after it.
+    fn first_bad(&self, file: &dyn DiskFile, view: SegmentView, seen: Place) -> io::Result<Place> {
+        if seen.offset <= view.base {
+            return Ok(seen);
+        }
+        let before = Target::Offset(Offset::new(seen.offset.get() - 1));
+        let mut walk = Walk::new(file, view.end.position, 0);
+        let from = match self.land(view, &mut walk, before, None) {
+            Ok(from) => from,
+            Err(WalkError::Damaged(place)) => return Ok(place),
+            Err(WalkError::Disk(error)) => return Err(error),
+        };
+        // What is behind a known fence was reached from its end, not through the damage.
+        let resume = self.state.read().resume(view.base, |place| place.offset <= seen.offset);
+        let from = resume.filter(|resume| resume.position > from.position).unwrap_or(from);
+        let range = (from, view.end.position);
+        let bad = accept(file, range, seen.offset.plus(1), Timestamp::ZERO, |_, _| {})?;
+        Ok(if bad.offset > seen.offset { seen } else { bad })
     }
 
     /// The first good place behind damage (INV-RESUME).

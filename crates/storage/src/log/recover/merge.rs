@@ -9,7 +9,7 @@ use super::super::state::{Fence, Sealed};
 use super::segment::{Current, unverified};
 use super::{FencedRange, JournaledBatch, RecoverError, RecoveryReport};
 use crate::checkpoint::{LogCheckpoint, SealedSegment};
-use crate::disk::OpenMode;
+use crate::disk::{OpenMode, create_dir_synced};
 use crate::index::IndexEntry;
 use crate::segment::reader::Walk;
 use crate::segment::recovery::accept;
@@ -75,9 +75,9 @@ impl<'a> Merge<'a> {
 
     /// Takes a sealed segment of the checkpoint into the log.
     fn take_sealed(&mut self, known: SealedSegment) {
-        let len = self.found.remove(&known.base).unwrap_or(0);
-        if len < known.bytes {
-            self.short.push((known.base, len));
+        match self.found.remove(&known.base) {
+            Some(len) if len >= known.bytes => {}
+            missing => self.short.push((known.base, missing.unwrap_or(0))),
         }
         self.sealed.push(unverified(known));
     }
@@ -254,7 +254,7 @@ impl<'a> Merge<'a> {
     fn make(&mut self) -> Result<(), RecoverError> {
         self.seal_current(0)?;
         let dir = &self.reader.options.dir;
-        self.reader.disk.create_dir_all(dir).map_err(RecoverError::at(dir))?;
+        create_dir_synced(&*self.reader.disk, dir).map_err(RecoverError::at(dir))?;
         let tip = Tip::empty(self.at, self.last_timestamp);
         let current = Current::open(self.reader, self.at, tip, OpenMode::CreateNew);
         current.handle.get().map_err(RecoverError::at(current.handle.path()))?;

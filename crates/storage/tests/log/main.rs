@@ -1,0 +1,17 @@
+//! The promises of a partition's log, on a simulated disk.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that fails by a panic has done its work"
+)]
+
+mod crash;
+mod damage;
+mod faults;
+mod index;
+mod model;
+mod recovery;
+mod rig;
