@@ -1,5 +1,6 @@
 //! The consumer: a stream of messages with their offsets.
 
+mod appetite;
 mod builder;
 mod commit;
 mod cursor;

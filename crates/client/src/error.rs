@@ -82,10 +82,24 @@ pub enum Loss {
     Network(Arc<io::Error>),
     /// Nothing came from the server for this long although it owed an answer.
     Silent(Duration),
+    /// A reply was announced that is larger than the limit of the client.
+    ReplyTooLarge {
+        /// Its size in bytes.
+        len: usize,
+        /// The largest allowed size in bytes.
+        max: usize,
+    },
     /// The bytes that came are not those of a server that speaks this protocol.
     Garbled(&'static str),
     /// The client was dropped.
     ClientDropped,
+}
+
+impl Loss {
+    /// Whether a reply is to blame: asked for again, it would come again.
+    pub(crate) fn is_by_reply(&self) -> bool {
+        matches!(self, Self::ReplyTooLarge { .. } | Self::Garbled(_))
+    }
 }
 
 impl fmt::Display for Loss {
@@ -97,6 +111,10 @@ impl fmt::Display for Loss {
             Self::Silent(time) => {
                 write!(f, "the server was silent for {}", humantime::format_duration(*time))
             }
+            Self::ReplyTooLarge { len, max } => write!(
+                f,
+                "a reply of {len} bytes is over this client's limit of {max}; ask for less at once"
+            ),
             Self::Garbled(what) => write!(f, "the reply makes no sense: {what}"),
             Self::ClientDropped => f.write_str("the client was dropped"),
         }
@@ -265,6 +283,11 @@ impl CallError {
     /// Whether the request was certainly not carried out.
     pub fn is_certainly_not_done(&self) -> bool {
         !matches!(self, Self::Unknown { .. } | Self::Reply { .. })
+    }
+
+    /// Whether the reply was larger than the limit of the client.
+    pub fn is_reply_too_large(&self) -> bool {
+        matches!(self, Self::Unknown { fate: Fate::Lost(Loss::ReplyTooLarge { .. }), .. })
     }
 
     /// Whether time ran out before there was an answer.

@@ -125,6 +125,11 @@ impl PolledMessages {
         self.messages.len()
     }
 
+    /// How many bytes the messages have, headers included.
+    pub(crate) fn bytes_len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Whether there is no message.
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()

@@ -43,7 +43,9 @@ impl Shared {
         if let Some(credentials) = credentials {
             let request = login_frame(&credentials)?;
             let answer = exchange(&mut link, &request).await.map_err(|loss| match loss {
-                Loss::Garbled(_) => ConnectError::NotGalgo { address: self.address.clone() },
+                Loss::Garbled(_) | Loss::ReplyTooLarge { .. } => {
+                    ConnectError::NotGalgo { address: self.address.clone() }
+                }
                 loss => ConnectError::Lost { address: self.address.clone(), loss },
             })?;
             if let Err(Failure::Refused(number)) = answer {

@@ -185,7 +185,13 @@ impl Queue {
         let mut again = VecDeque::with_capacity(in_flight.len() + state.waiting.len());
         for (position, mut call) in (0..).zip(in_flight) {
             let maybe_done = position < maybe_done_count;
-            if !call.is_wanted() || (maybe_done && call.replay == Replay::Never) {
+            let is_culprit = position == 0 && loss.is_by_reply();
+            let again_is_safe = match call.replay {
+                Replay::Never => false,
+                Replay::Safe => !is_culprit,
+                Replay::Allowed => true,
+            };
+            if !call.is_wanted() || (maybe_done && !again_is_safe) {
                 failed.push(call);
             } else {
                 if maybe_done {

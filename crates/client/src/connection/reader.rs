@@ -65,7 +65,7 @@ impl ReplyHead {
         let len = payload_len as usize;
         match (status, len) {
             (0, len) if len <= max => Ok(Self { status, len }),
-            (0, _) => Err(Loss::Garbled("a reply is larger than the limit")),
+            (0, len) => Err(Loss::ReplyTooLarge { len, max }),
             (_, 0) => Ok(Self { status, len }),
             (_, _) => Err(Loss::Garbled("an error reply has a payload")),
         }

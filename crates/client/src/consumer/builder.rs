@@ -50,6 +50,7 @@ pub struct ConsumerBuilder {
     pub(crate) start: Start,
     pub(crate) commit: Commit,
     pub(crate) batch_size: u32,
+    pub(crate) batch_bytes: usize,
     pub(crate) poll_interval: Duration,
     pub(crate) until_end: bool,
     pub(crate) verify: bool,
@@ -66,6 +67,7 @@ impl ConsumerBuilder {
             start: Start::Next,
             commit: Commit::Manual,
             batch_size: 1000,
+            batch_bytes: 4 << 20,
             poll_interval: Duration::from_millis(100),
             until_end: false,
             verify: true,
@@ -104,6 +106,13 @@ impl ConsumerBuilder {
     /// Sets the most messages to fetch at once. Default: 1,000.
     pub fn batch_size(mut self, messages: u32) -> Self {
         self.batch_size = messages.max(1);
+        self
+    }
+
+    /// Sets about how many bytes to fetch at once, by the sizes of the messages seen so far.
+    /// Default: 4 MiB.
+    pub fn batch_bytes(mut self, bytes: usize) -> Self {
+        self.batch_bytes = bytes.max(1);
         self
     }
 

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::consumer::ConsumeError;
+use crate::consumer::appetite::Appetite;
 use crate::consumer::cursor::{Cursor, Step};
 use crate::message::ReceivedMessage;
 use crate::{CallError, Client, PollRequest, PolledMessages};
@@ -23,9 +24,10 @@ const ERROR_PAUSE: Duration = Duration::from_millis(100);
 /// What to fetch, and how.
 pub(super) struct Fetch {
     pub(super) client: Client,
-    /// Partition, count and consumer; the strategy is the cursor's.
+    /// Partition and consumer; strategy and count come from cursor and appetite.
     pub(super) request: PollRequest,
     pub(super) cursor: Cursor,
+    pub(super) appetite: Appetite,
     pub(super) idle_max: Duration,
     pub(super) verify: bool,
     pub(super) out: mpsc::Sender<Fetched>,
@@ -44,7 +46,8 @@ impl Fetch {
     async fn fetch(&mut self) {
         let mut idle = IDLE_FIRST;
         while !self.cursor.is_done() {
-            let request = self.request.clone().strategy(self.cursor.strategy());
+            let (strategy, count) = (self.cursor.strategy(), self.appetite.count());
+            let request = self.request.clone().strategy(strategy).count(count);
             match self.client.poll(request).await {
                 Ok(polled) => match self.take(polled).await {
                     Taken::Some => idle = IDLE_FIRST,
@@ -60,6 +63,7 @@ impl Fetch {
     }
 
     async fn take(&mut self, mut polled: PolledMessages) -> Taken {
+        self.appetite.fed(polled.len(), polled.bytes_len());
         let damaged = match self.verify {
             true => polled.cut_damaged(),
             false => None,
@@ -97,6 +101,9 @@ impl Fetch {
     /// the reader hears of it.
     async fn report(&mut self, error: CallError) {
         let partition = self.request.partition;
+        if error.is_reply_too_large() && self.appetite.choked() {
+            return;
+        }
         if error.is_timeout() {
             tracing::warn!(partition, %error, "poll failed, will be repeated");
             return;

@@ -7,6 +7,7 @@ use galgo_wire::id::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::call::name;
+use crate::consumer::appetite::Appetite;
 use crate::consumer::builder::{ConsumerBuilder, Start};
 use crate::consumer::commit::Identity;
 use crate::consumer::cursor::{Cursor, Place};
@@ -41,10 +42,10 @@ pub(super) async fn start(settings: ConsumerBuilder) -> Result<Consumer, Consume
     let sources = partitions.into_iter().zip(cursors).map(|(partition, cursor)| {
         let (out, fetched) = mpsc::channel(1);
         let request = PollRequest::new(&settings.stream, &settings.topic, partition)
-            .count(settings.batch_size)
             .consumer(identity.of.consumer.clone());
         let (client, verify) = (settings.client.clone(), settings.verify);
-        tokio::spawn(Fetch { client, request, cursor, idle_max, verify, out }.run());
+        let appetite = Appetite::new(settings.batch_size, settings.batch_bytes);
+        tokio::spawn(Fetch { client, request, cursor, appetite, idle_max, verify, out }.run());
         Source { partition, fetched, batch: Vec::new().into_iter() }
     });
     let sources = sources.collect();

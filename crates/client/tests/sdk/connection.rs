@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
 use galgo::wire::command::CommandCode;
 use galgo::{
     CallError, Client, Fate, Loss, Message, NotSent, Partitioning, PollRequest, PollingStrategy,
-    ReconnectPolicy, SendError,
+    ReconnectPolicy, SendError, Start,
 };
 
 use crate::support::{Act, Server, eventually, numbered, stream, texts, topic};
@@ -241,8 +242,7 @@ async fn a_silent_server_is_left() {
 async fn garbage_ends_the_connection_not_the_client() {
     for garbage in [
         &b"HTTP/1.1 200 OK\r\n\r\n"[..],
-        // A success of 4 GiB, and an error with a payload.
-        &[0, 0, 0, 0, 255, 255, 255, 255],
+        // An error with a payload.
         &[3, 0, 0, 0, 1, 0, 0, 0, 0],
     ] {
         let server = Server::start(1).await;
@@ -254,6 +254,25 @@ async fn garbage_ends_the_connection_not_the_client() {
         };
         client.streams().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_reply_over_the_limit_is_not_asked_for_again() {
+    let server = Server::start(1).await;
+    let client = server.builder().reply_bytes_max(10_000).connect().await.unwrap();
+    let message = [Message::new(vec![b'x'; 6_000])];
+    for _ in 0..3 {
+        client.send(&stream(), &topic(), Partitioning::Balanced, &message).await.unwrap();
+    }
+    let error = client.poll(PollRequest::new(&stream(), &topic(), 0)).await.unwrap_err();
+    assert!(error.is_reply_too_large(), "{error:?}");
+    assert!(error.to_string().contains("ask for less at once"), "{error}");
+    let one = PollRequest::new(&stream(), &topic(), 0).count(1);
+    assert_eq!(client.poll(one).await.unwrap().len(), 1);
+    // A consumer asks for less by itself.
+    let builder = client.consumer(&stream(), &topic()).start(Start::First).until_end();
+    let consumer = builder.build().await.unwrap();
+    assert_eq!(consumer.map(|message| message.unwrap()).count().await, 3);
 }
 
 #[tokio::test]
