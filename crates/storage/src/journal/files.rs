@@ -92,9 +92,14 @@ impl Files {
     pub(super) fn make(&self, number: u32) -> Result<JournalFile, JournalError> {
         let unfinished = self.dir.join(format!("{number:04}{NEW_SUFFIX}"));
         let path = self.dir.join(format!("{number:04}{SUFFIX}"));
-        let file = self
-            .write_new(&unfinished, number)
-            .map_err(|source| JournalError::Prepare { path: unfinished.clone(), source })?;
+        let file = match self.write_new(&unfinished, number) {
+            Ok(file) => file,
+            Err(source) => {
+                // On a full disk every try would leave another one behind.
+                let _ = self.disk.remove_file(&unfinished);
+                return Err(JournalError::Prepare { path: unfinished, source });
+            }
+        };
         self.disk
             .rename(&unfinished, &path)
             .and_then(|()| self.disk.sync_dir(&self.dir))
