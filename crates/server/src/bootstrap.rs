@@ -135,7 +135,8 @@ impl Server {
             .into_iter()
             .collect();
         let ticker = runtime.spawn(tick(Arc::clone(&broker)));
-        tracing::info!(tcp = ?tcp_address, data_dir = %data_dir.display(), "server ready");
+        let tcp = tcp_address.map(tracing::field::display);
+        tracing::info!(tcp, data_dir = %data_dir.display(), "server ready");
         Ok(Self { runtime, broker, stopping, listeners, ticker, workers, data_dir, tcp_address })
     }
 }

@@ -15,7 +15,7 @@ fn idle_connections_are_told_and_closed_at_once() {
     let mut known = server.login();
     let begun = Instant::now();
     server.stop();
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     for wire in [&mut anonymous, &mut known] {
         assert_eq!(wire.answer(), (DISCONNECTED, vec![]));
         wire.assert_closed();
@@ -30,7 +30,7 @@ fn a_half_sent_request_does_not_hold_up_the_stop() {
     std::thread::sleep(Duration::from_millis(50));
     let begun = Instant::now();
     server.stop();
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     assert_eq!(wire.answer(), (DISCONNECTED, vec![]));
 }
 
