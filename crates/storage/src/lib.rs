@@ -12,6 +12,7 @@
 //! | [`file_cache`] | a bounded number of open files |
 //! | [`log`] | one partition's messages, in segments with a sparse index |
 //! | [`replace_file`] | replacing a small file as a whole |
+//! | [`retention`] | which segments a topic gives up |
 //!
 //! `docs/format.md` describes every byte.
 
@@ -26,4 +27,5 @@ pub mod journal;
 pub mod log;
 pub mod metadata_log;
 pub mod replace_file;
+pub mod retention;
 mod segment;
