@@ -1,7 +1,24 @@
 //! Passwords: hashed with argon2id before they reach the metadata log, verified at login.
+//!
+//! INV-HASH-BOUND: however many clients log in at once, the memory of [`HASHES_AT_ONCE_MAX`] hashes is
+//! in use at most, and none of it once they are done.
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::{Argon2, PasswordHasher, PasswordVerifier};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use parking_lot::{Condvar, Mutex};
+
+/// Hashes made at the same time; more would only share the processors and add up their memory.
+const HASHES_AT_ONCE_MAX: u32 = 2;
+
+/// Room a hash asks for, whatever it uses. The C library keeps freed blocks of up to 32 MiB for the
+/// thread that had them; what is larger it maps, and gives back. Room that is not used costs nothing.
+const ROOM_BLOCKS: usize = (33 << 20) / Block::SIZE;
+
+/// Bytes of a hash.
+const HASH_BYTES: usize = Params::DEFAULT_OUTPUT_LEN;
+
+static RUNNING: Mutex<u32> = Mutex::new(0);
+static DONE: Condvar = Condvar::new();
 
 /// A hash could not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,16 +30,64 @@ pub struct HashError;
 /// # Errors
 /// [`HashError`] when the parameters are refused, which they never are for a parsed password.
 pub fn hash_password(password: &str, salt: u128) -> Result<String, HashError> {
-    let hashed =
-        Argon2::default().hash_password_with_salt(password.as_bytes(), &salt.to_le_bytes());
-    hashed.map(|hash| hash.to_string()).map_err(|_| HashError)
+    let salt = Salt::new(&salt.to_le_bytes()).map_err(|_| HashError)?;
+    let (algorithm, version, params) =
+        (Algorithm::default(), Version::default(), Params::default());
+    let shown = ParamsString::try_from(&params).map_err(|_| HashError)?;
+    let mut hash = [0; HASH_BYTES];
+    derive(&Argon2::new(algorithm, version, params), password, &salt, &mut hash)?;
+    let hash = PasswordHash {
+        algorithm: algorithm.ident(),
+        version: Some(version.into()),
+        params: shown,
+        salt: Some(salt),
+        hash: Some(Output::new(&hash).map_err(|_| HashError)?),
+    };
+    Ok(hash.to_string())
 }
 
 /// Whether `password` is the one `hash` was made from. Takes as long as hashing.
 #[must_use]
 pub fn verify_password(password: &str, hash: &str) -> bool {
-    let Ok(parsed) = PasswordHash::new(hash) else { return false };
-    Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok()
+    let Ok(stored) = PasswordHash::new(hash) else { return false };
+    let expected = stored.hash;
+    // Outputs compare in constant time.
+    expected.is_some() && again(password, &stored).ok() == expected
+}
+
+/// Hashes `password` with the salt and the parameters of `stored`.
+fn again(password: &str, stored: &PasswordHash) -> Result<Output, HashError> {
+    let algorithm = Algorithm::try_from(stored.algorithm.as_str()).map_err(|_| HashError)?;
+    let version = stored.version.map(Version::try_from).transpose().map_err(|_| HashError)?;
+    let params = Params::try_from(stored).map_err(|_| HashError)?;
+    let salt = stored.salt.as_ref().ok_or(HashError)?;
+    let mut hash = [0; Output::MAX_LENGTH];
+    let len = stored.hash.as_ref().map_or(HASH_BYTES, |hash| hash.as_ref().len());
+    let hash = hash.get_mut(..len).ok_or(HashError)?;
+    derive(&Argon2::new(algorithm, version.unwrap_or_default(), params), password, salt, hash)?;
+    Output::new(hash).map_err(|_| HashError)
+}
+
+/// Fills `hash`, waiting for a turn.
+fn derive(
+    argon2: &Argon2<'_>,
+    password: &str,
+    salt: &Salt,
+    hash: &mut [u8],
+) -> Result<(), HashError> {
+    let mut running = RUNNING.lock();
+    while *running >= HASHES_AT_ONCE_MAX {
+        DONE.wait(&mut running);
+    }
+    *running += 1;
+    drop(running);
+    let mut memory = Vec::with_capacity(ROOM_BLOCKS);
+    memory.resize(argon2.params().block_count(), Block::new());
+    let made = argon2.hash_password_into_with_memory(password.as_bytes(), salt, hash, &mut memory);
+    drop(memory);
+    *RUNNING.lock() -= 1;
+    DONE.notify_one();
+    made.map_err(|_| HashError)
 }
 
 /// Takes the time of a verification, so that an unknown user cannot be told by the clock.
@@ -42,5 +107,6 @@ mod tests {
         assert!(verify_password("secret", &hash));
         assert!(!verify_password("Secret", &hash));
         assert!(!verify_password("secret", "not a hash"));
+        assert!(!verify_password("secret", "$argon2id$v=19$m=8,t=1,p=1"));
     }
 }
