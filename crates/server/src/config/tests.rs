@@ -1,3 +1,5 @@
+//! Layers, messages and round trips of the configuration.
+
 use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;

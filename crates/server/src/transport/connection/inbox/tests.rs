@@ -1,3 +1,5 @@
+//! Requests out of bytes cut anywhere, refusals in step, memory given back.
+
 use super::*;
 
 const SEND: u32 = 101;
