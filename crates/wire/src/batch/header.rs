@@ -32,12 +32,14 @@ pub struct MessageHeader {
 impl MessageHeader {
     /// Reads the header at the front of `bytes`; `None` when they are fewer than 64.
     #[must_use]
+    #[inline]
     pub fn read(bytes: &[u8]) -> Option<Self> {
         bytes.first_chunk().map(Self::from_bytes)
     }
 
     /// Reads the header.
     #[must_use]
+    #[inline]
     pub fn from_bytes(bytes: &[u8; MESSAGE_HEADER_BYTES]) -> Self {
         Self {
             checksum: u64::from_le_bytes(part::<0, 8>(bytes)),
@@ -85,6 +87,7 @@ pub fn checksum(message: &[u8]) -> u64 {
     XxHash3_64::oneshot(message.get(CHECKSUM_BYTES..).unwrap_or_default())
 }
 
+#[inline]
 fn part<const AT: usize, const N: usize>(bytes: &[u8; MESSAGE_HEADER_BYTES]) -> [u8; N] {
     const { assert!(AT + N <= MESSAGE_HEADER_BYTES, "the part lies in the header") };
     let mut part = [0; N];
