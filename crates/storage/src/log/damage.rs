@@ -16,6 +16,9 @@ use galgo_wire::id::{Offset, Timestamp};
 use std::io;
 use std::sync::atomic::Ordering;
 
+/// Most fences of one log; with more damage than that, a fence goes to the end of its segment.
+const FENCES_MAX: usize = 1_024;
+
 impl LogReader {
     /// What a failed walk means: damage is fenced and returned as the `Ok` value, for another try.
     pub(super) fn walk_failed(
@@ -54,6 +57,8 @@ impl LogReader {
                 (seen, None)
             }
         };
+        let crowded = self.state.read().fences.len() >= FENCES_MAX;
+        let resume = resume.filter(|_| !crowded);
         let to = resume.map_or(view.end.offset, |place| place.offset);
         let resume = resume.map(|place| place.position);
         self.fence(Fence { base, from: bad.offset, to, resume })

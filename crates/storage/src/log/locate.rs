@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 /// Most segments one answer spans; each holds a file open.
 const SLICES_MAX: usize = 32;
-/// Damaged ranges found anew during one call before it gives up.
-const DAMAGE_MAX: usize = 16;
+/// Attempts of one call before it gives up, each ended by damage not known before.
+const ATTEMPTS_MAX: usize = 16;
 
 /// Why an attempt did not finish.
 enum Stop {
@@ -53,18 +53,22 @@ impl LogReader {
         self.attempt(|| self.try_offset_at(timestamp, upto))
     }
 
-    /// Runs `attempt` again each time it came upon damage not known before.
+    /// Runs `attempt` again each time it came upon damage not known before, or on a segment that
+    /// retention removed under its eyes.
     fn attempt<T>(&self, attempt: impl Fn() -> Result<T, Stop>) -> Result<T, ReadError> {
-        let mut damage = None;
-        for _ in 0..DAMAGE_MAX {
+        let mut failed = None;
+        for _ in 0..ATTEMPTS_MAX {
             match attempt() {
                 Ok(answer) => return Ok(answer),
                 Err(Stop::Read(error)) => return Err(error),
-                Err(Stop::Walk(view, error)) => damage = Some(self.walk_failed(view, error)?),
+                Err(Stop::Walk(view, error)) => match self.walk_failed(view, error) {
+                    Ok(found) | Err(found @ ReadError::Gone { .. }) => failed = Some(found),
+                    Err(error) => return Err(error),
+                },
             }
         }
         let gave_up = ReadError::Damaged { from: Offset::ZERO, to: Offset::ZERO };
-        Err(damage.unwrap_or(gave_up))
+        Err(failed.unwrap_or(gave_up))
     }
 
     fn try_locate(&self, request: LocateRequest) -> Result<Located, Stop> {

@@ -92,7 +92,7 @@ pub enum ReadError {
         /// What the system said.
         source: io::Error,
     },
-    /// Retention removed the segment meanwhile; locate again.
+    /// Retention removed the segment meanwhile, again and again; or, from a read of a slice, once.
     #[error("segment {base} is gone")]
     Gone {
         /// The segment.
