@@ -101,7 +101,9 @@ pub(crate) async fn run(producer: Producer, plan: Plan) -> Result<Report, Unfini
             break;
         }
     }
-    let Feed { report, next_line, .. } = feed;
+    // The ledger ends when nobody can add to it any more.
+    let Feed { report, next_line, entries, .. } = feed;
+    drop(entries);
     // Settles what was accepted; each line's own receipt says how, so the sum is not needed. A
     // second signal does not wait for a server that does not answer.
     tokio::select! {
