@@ -88,7 +88,9 @@ async fn produce(
     (round, producer): (u64, u32),
     mut random: StdRng,
 ) {
-    let Ok(client) = Client::connect(&format!("{url}?reconnection_retries=0")).await else { return };
+    let Ok(client) = Client::connect(&format!("{url}?reconnection_retries=0")).await else {
+        return;
+    };
     for sequence in 0.. {
         let topic = if producer % 4 == 0 { "os" } else { "fsync" };
         let partition = (producer + sequence) % PARTITIONS;
