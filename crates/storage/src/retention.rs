@@ -63,9 +63,9 @@ fn expire<'a>(
     partition: &PartitionSegments<'a>,
 ) -> &'a [SealedSegment] {
     let expired = |segment: &SealedSegment| {
-        rules.expiry_micros.is_some_and(|expiry| {
-            segment.last_timestamp.get().saturating_add(expiry) <= now.get()
-        })
+        rules
+            .expiry_micros
+            .is_some_and(|expiry| segment.last_timestamp.get().saturating_add(expiry) <= now.get())
     };
     let may_go = |segment: &&SealedSegment| expired(segment) && !is_wanted(partition, segment);
     let gone = partition.sealed.iter().take_while(may_go).count();
@@ -73,10 +73,7 @@ fn expire<'a>(
 }
 
 /// Drops the segment whose newest message is the oldest; returns its size.
-fn drop_oldest(
-    kept: &mut [&[SealedSegment]],
-    partitions: &[PartitionSegments<'_>],
-) -> Option<u64> {
+fn drop_oldest(kept: &mut [&[SealedSegment]], partitions: &[PartitionSegments<'_>]) -> Option<u64> {
     let firsts = kept.iter_mut().zip(partitions).filter_map(|(kept, partition)| {
         let (first, rest) = kept.split_first()?;
         (!is_wanted(partition, first)).then_some((first, kept, rest))

@@ -23,6 +23,9 @@ impl Log {
     ///
     /// When that fails, or a checkpoint called some of these messages durable already, they stay in
     /// the log and it takes no more writes.
+    ///
+    /// If the journal may hold some of them, append nothing more until the log was recovered: a
+    /// recovery takes batches of the journal for what they were when they were staged.
     pub fn rewind(&mut self, to: Offset) {
         if to >= self.end {
             return;
