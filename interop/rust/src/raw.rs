@@ -10,6 +10,7 @@ pub const PING: u32 = 1;
 pub const GET_ME: u32 = 20;
 pub const LOGIN_USER: u32 = 38;
 pub const LOGOUT_USER: u32 = 39;
+pub const POLL_MESSAGES: u32 = 100;
 pub const SEND_MESSAGES: u32 = 101;
 
 /// A plain TCP connection that speaks frames.

@@ -126,10 +126,15 @@ fn commits() -> Vec<(&'static str, AutoCommit)> {
 
 /// Reads 100 messages with one consumer, then goes on with a second one of the same name.
 async fn consumes(client: &IggyClient, name: &str, commit: AutoCommit) -> anyhow::Result<()> {
+    // Without commits `next` would give the same batch for ever.
+    let strategy = match commit {
+        AutoCommit::Disabled => PollingStrategy::offset(0),
+        _ => PollingStrategy::next(),
+    };
     let make = || -> anyhow::Result<IggyConsumer> {
         Ok(client
             .consumer(name, STREAM, "direct", 0)?
-            .polling_strategy(PollingStrategy::next())
+            .polling_strategy(strategy)
             .batch_length(25)
             .auto_commit(commit)
             .poll_interval(IggyDuration::from(1_000))
