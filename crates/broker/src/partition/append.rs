@@ -76,6 +76,7 @@ impl Partition {
         let mut commits = self.commits.lock();
         let durable_in_cache = self.durability() == Durability::Os;
         if durable_in_cache && commits.is_empty() {
+            commits.published_in_cache(end);
             self.raise(end);
             return Appended::Published;
         }
@@ -86,7 +87,7 @@ impl Partition {
             high_watermark: self.high_watermark(),
             messages,
         };
-        let journaled = self.shard.stage_batch(&record, self, end);
+        let journaled = !commits.rests_on_cache() && self.shard.stage_batch(&record, self, end);
         let need = if journaled { Need::Journal } else { Need::Segment };
         commits.push(Staged { end, need, resolver });
         if !journaled && commits.schedule_sync() {

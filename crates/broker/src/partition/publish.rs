@@ -33,6 +33,8 @@ pub struct Commits {
     queue: VecDeque<Staged>,
     journaled: Offset,
     synced: Offset,
+    /// The end of what was published from the page cache alone, while the topic was `os`.
+    cached: Offset,
     fenced: Option<ErrorCode>,
     sync_scheduled: bool,
 }
@@ -43,6 +45,7 @@ impl Commits {
             queue: VecDeque::new(),
             journaled: end,
             synced: end,
+            cached: end,
             fenced: None,
             sync_scheduled: false,
         }
@@ -63,6 +66,17 @@ impl Commits {
     /// Whether a sync has to be queued; false when one is queued that has not started.
     pub(super) fn schedule_sync(&mut self) -> bool {
         !std::mem::replace(&mut self.sync_scheduled, true)
+    }
+
+    /// Notes that everything below `end` was published without being durable.
+    pub(super) fn published_in_cache(&mut self, end: Offset) {
+        self.cached = end;
+    }
+
+    /// Whether published messages may still be lost to a power cut. A journal record of what comes
+    /// behind them is of no use then: it would have no place to go after the start.
+    pub(super) fn rests_on_cache(&self) -> bool {
+        self.cached > self.synced
     }
 
     /// Takes the oldest staged batch if it is durable by now.
