@@ -154,6 +154,7 @@ impl Broker {
             shard_recovery(&options, &data_dir, (&files, &indexes), Arc::clone(&counters))?;
         let Recovered { shard, partitions, unknown } = recovery.open(&state.live_uids())?;
         report.unknown = unknown;
+        report.unknown.retain(|name| !is_being_removed(name, &state));
         let catalog = open_catalog(state, &shard, partitions, &mut report);
         let started_us = StartTimes {
             wall_us: options.clock.now().get(),
@@ -287,6 +288,11 @@ fn open_catalog(
         Arc::new(partition)
     });
     catalog
+}
+
+/// Whether the removal of this directory is on record; the next tick goes on with it.
+fn is_being_removed(name: &str, state: &State) -> bool {
+    u64::from_str_radix(name, 16).is_ok_and(|uid| state.removals.contains(&PartitionUid::new(uid)))
 }
 
 fn topics(state: &State) -> impl Iterator<Item = (StreamId, TopicId)> + '_ {
