@@ -1,0 +1,145 @@
+//! Who gets an answer: before the login, without permissions, and for commands still to come.
+
+use std::collections::BTreeSet;
+
+use galgo_wire::batch::NewMessage;
+use galgo_wire::command::{
+    CommandCode, GetClient, GetClusterMetadata, GetFeatures, GetMe, Ping, Request,
+};
+use galgo_wire::{ClientId, ErrorCode, PollingStrategy};
+
+use crate::requests::{
+    create_stream, create_topic, every_request, get_stream, get_topic, poll, store_offset, to,
+    topic_requests,
+};
+use crate::rig::{Connection, PASSWORD, Rig, login, send_payload};
+
+/// What a request comes to, its reply undecoded.
+fn answer(caller: &mut Connection, request: &Request) -> Result<(), ErrorCode> {
+    let mut payload = Vec::new();
+    request.encode(&mut payload);
+    caller.call_bytes(request.code(), &payload)
+}
+
+#[test]
+fn every_command_is_probed() {
+    let mut codes: BTreeSet<_> = every_request().iter().map(Request::code).collect();
+    codes.insert(CommandCode::SendMessages);
+    assert_eq!(codes, CommandCode::ALL.iter().copied().collect());
+}
+
+#[test]
+fn without_a_login_only_ping_and_the_logins_are_answered() {
+    let rig = Rig::new();
+    let mut caller = rig.connect();
+    for request in every_request() {
+        let expected = match request {
+            Request::Ping(_) | Request::LoginUser(_) => Ok(()),
+            // Anything but 40, which makes classic clients log in again and again.
+            Request::LoginWithToken(_) => Err(ErrorCode::ResourceNotFound),
+            _ => Err(ErrorCode::Unauthenticated),
+        };
+        assert_eq!(answer(&mut caller, &request), expected, "{:?}", request.code());
+        if caller.session.is_authenticated() {
+            caller = rig.connect();
+        }
+    }
+    let send = send_payload("t", to(0), &[NewMessage::default()]);
+    let refused = Err(ErrorCode::Unauthenticated);
+    assert_eq!(caller.call_bytes(CommandCode::SendMessages, &send), refused);
+    assert_eq!(caller.call_bytes(CommandCode::SendMessages, b"no send at all"), refused);
+    assert_eq!(caller.call(&Ping {}), Ok(()), "the connection survives");
+}
+
+#[test]
+fn a_command_still_to_come_is_unavailable() {
+    let rig = Rig::new();
+    let mut root = rig.root();
+    let mut unavailable = Vec::new();
+    for request in every_request() {
+        if answer(&mut root, &request) == Err(ErrorCode::FeatureUnavailable) {
+            unavailable.push(request.code().as_u32());
+        }
+        if !root.session.is_authenticated() {
+            root = rig.root();
+        }
+    }
+    let users = [31, 32, 33, 34, 35, 36, 37];
+    let tokens = [41, 42, 43];
+    let groups = [600, 601, 602, 603, 604, 605];
+    let expected: BTreeSet<u32> =
+        [&[11][..], &users, &tokens, &[503], &groups].concat().into_iter().collect();
+    assert_eq!(unavailable.into_iter().collect::<BTreeSet<_>>(), expected);
+}
+
+#[test]
+fn an_unknown_command_is_invalid_with_and_without_a_login() {
+    let rig = Rig::new();
+    let (mut anonymous, mut root) = (rig.connect(), rig.root());
+    for code in [0, 2, 40, 45, 999, 10_004, u32::MAX] {
+        for caller in [&mut anonymous, &mut root] {
+            let outcome = rig.broker.submit(&mut caller.session, code, &mut []);
+            assert_eq!(caller.finish(outcome), Err(ErrorCode::InvalidCommand), "{code}");
+        }
+    }
+}
+
+#[test]
+fn without_permissions_a_user_gets_what_everybody_gets() {
+    let rig = Rig::new();
+    let mut root = rig.root();
+    root.call(&create_stream("s")).unwrap();
+    root.call(&create_topic("s", "t", 1)).unwrap();
+    let mut nobody = rig.connect();
+    nobody.call(&login("nobody", PASSWORD)).unwrap();
+
+    assert!(nobody.call(&GetMe {}).is_ok());
+    assert!(nobody.call(&GetClusterMetadata {}).is_ok());
+    assert!(nobody.call(&GetFeatures {}).is_ok());
+    let denied = ErrorCode::Unauthorized;
+    assert_eq!(nobody.call(&get_stream("s")).unwrap_err(), denied);
+    assert_eq!(nobody.call(&get_topic("s", "t")).unwrap_err(), denied);
+    assert_eq!(nobody.call(&create_stream("x")).unwrap_err(), denied);
+    assert_eq!(nobody.call(&create_topic("s", "x", 1)).unwrap_err(), denied);
+    assert_eq!(nobody.send("t", to(0), &["x"]), Err(denied));
+    assert_eq!(nobody.poll(&poll("t", 0, PollingStrategy::First)), Err(denied));
+    assert_eq!(nobody.call(&store_offset("c", "t", (0, 0))), Err(denied));
+    let zero = GetClient { client_id: ClientId::new(0) };
+    assert_eq!(nobody.call(&zero).unwrap_err(), denied, "the right is looked at first");
+    assert!(root.poll(&poll("t", 0, PollingStrategy::First)).unwrap().messages.is_empty());
+}
+
+#[test]
+fn what_is_missing_is_missing_whatever_the_permissions() {
+    let rig = Rig::new();
+    let mut root = rig.root();
+    root.call(&create_stream("s")).unwrap();
+    let mut nobody = rig.connect();
+    nobody.call(&login("nobody", PASSWORD)).unwrap();
+    for request in topic_requests("none") {
+        let expected = match request {
+            Request::GetTopic(_)
+            | Request::GetTopics(_)
+            | Request::GetTopicSettings(_)
+            | Request::GetConsumerOffset(_) => Ok(()),
+            _ => Err(ErrorCode::StreamIdNotFound),
+        };
+        assert_eq!(answer(&mut nobody, &request), expected, "{:?}", request.code());
+        assert_eq!(answer(&mut root, &request), expected, "{:?}", request.code());
+    }
+    for request in topic_requests("s") {
+        let expected = match request {
+            Request::GetTopic(_) | Request::GetTopicSettings(_) | Request::GetConsumerOffset(_) => {
+                Ok(())
+            }
+            Request::GetTopics(_) | Request::CreateTopic(_) | Request::CreateTopicWith(_) => {
+                Err(ErrorCode::Unauthorized)
+            }
+            _ => Err(ErrorCode::TopicIdNotFound),
+        };
+        assert_eq!(answer(&mut nobody, &request), expected, "{:?}", request.code());
+    }
+    let send = send_payload("none", to(0), &[NewMessage::default()]);
+    let missing = nobody.call_bytes(CommandCode::SendMessages, &send);
+    assert_eq!(missing, Err(ErrorCode::TopicIdNotFound));
+}

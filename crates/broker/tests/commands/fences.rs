@@ -1,0 +1,187 @@
+//! After a failed sync: nothing unsure is acknowledged or seen, and what was acknowledged can be read.
+
+use galgo_broker::{Outcome, Ticket};
+use galgo_storage::disk::sim::FaultPlan;
+use galgo_wire::command::{Durability, PollMessages};
+use galgo_wire::{ErrorCode, PollingStrategy};
+
+use crate::requests::{
+    create_stream, create_topic, create_topic_with, flush, get_stream, get_topic, poll,
+    store_offset, to,
+};
+use crate::rig::{Connection, JOURNAL_BATCH_BYTES_MAX, Rig};
+
+/// Topic `t` with the message `a` in each of its two partitions.
+fn with_messages() -> (Rig, Connection) {
+    let rig = Rig::new();
+    let mut root = rig.root();
+    root.call(&create_stream("s")).unwrap();
+    root.call(&create_topic("s", "t", 2)).unwrap();
+    for partition in [0, 1] {
+        root.send("t", to(partition), &["a"]).unwrap();
+    }
+    (rig, root)
+}
+
+fn large() -> String {
+    "L".repeat(JOURNAL_BATCH_BYTES_MAX as usize)
+}
+
+fn fail_next_sync(rig: &Rig) {
+    rig.disk.plan(FaultPlan { fail_sync: Some(1), ..FaultPlan::default() });
+}
+
+fn ticket(outcome: Outcome) -> Ticket {
+    match outcome {
+        Outcome::Commit(ticket) => ticket,
+        other => panic!("not waiting for a commit: {other:?}"),
+    }
+}
+
+fn texts(root: &mut Connection, topic: &str, partition: u32) -> Vec<String> {
+    root.poll(&poll(topic, partition, PollingStrategy::First)).unwrap().texts()
+}
+
+const FAILED: Result<(), ErrorCode> = Err(ErrorCode::CannotSyncFile);
+
+#[test]
+fn a_failed_journal_commit_fails_its_tickets_and_takes_the_messages_back() {
+    let (mut rig, mut root) = with_messages();
+    let waiting = [
+        ticket(root.submit_send("t", to(0), &["b"])),
+        ticket(root.submit_send("t", to(0), &["c"])),
+        ticket(root.submit_send("t", to(1), &["d"])),
+        ticket(root.submit(&store_offset("c", "t", (0, 0)))),
+    ];
+    fail_next_sync(&rig);
+    assert!(rig.commit_round());
+    for ticket in &waiting {
+        assert_eq!(ticket.outcome(), Some(FAILED));
+    }
+    assert!(rig.broker.shard().is_fenced());
+    for partition in [0, 1] {
+        assert_eq!(texts(&mut root, "t", partition), ["a"], "INV-HW");
+        assert_eq!(root.send("t", to(partition), &["e"]), FAILED, "INV-FENCE");
+    }
+    assert_eq!(root.call(&store_offset("c", "t", (0, 0))), FAILED);
+    let details = root.call(&get_topic("s", "t")).unwrap().unwrap();
+    assert_eq!((details.topic.messages_count, details.topic.size), (2, 2 * 65));
+    assert_eq!(rig.broker.counters().partitions_fenced, 2);
+}
+
+#[test]
+fn a_failed_segment_sync_fences_its_partition_and_no_other() {
+    let (mut rig, mut root) = with_messages();
+    let first = ticket(root.submit_send("t", to(0), &[large().as_str()]));
+    let behind = ticket(root.submit_send("t", to(0), &["b"]));
+    fail_next_sync(&rig);
+    assert!(rig.sync_round());
+    assert_eq!((first.outcome(), behind.outcome()), (Some(FAILED), Some(FAILED)));
+    assert_eq!(texts(&mut root, "t", 0), ["a"]);
+    assert_eq!(root.send("t", to(0), &["c"]), FAILED);
+    assert_eq!(root.send("t", to(0), &[large().as_str()]), FAILED);
+    assert_eq!(root.call(&flush("t", 0, true)), FAILED);
+
+    // The journal round of the batch that was taken back comes later and publishes nothing.
+    rig.commit_round();
+    assert_eq!(texts(&mut root, "t", 0), ["a"]);
+    assert!(!rig.broker.shard().is_fenced());
+    root.send("t", to(1), &["d"]).unwrap();
+    root.send("t", to(1), &[large().as_str()]).unwrap();
+    assert_eq!(texts(&mut root, "t", 1).len(), 3);
+    assert_eq!(rig.broker.counters().partitions_fenced, 1);
+}
+
+#[test]
+fn a_failed_sync_is_not_tried_again() {
+    let (rig, mut root) = with_messages();
+    let waiting = ticket(root.submit_send("t", to(0), &[large().as_str()]));
+    fail_next_sync(&rig);
+    rig.sync_round();
+    rig.disk.plan(FaultPlan::default());
+    assert!(!rig.sync_round());
+    assert_eq!(root.call(&flush("t", 0, true)), FAILED);
+    assert!(rig.broker.shutdown().is_err(), "the checkpoint must not call it durable");
+    assert_eq!(waiting.outcome(), Some(FAILED));
+    assert_eq!(texts(&mut root, "t", 0), ["a"]);
+}
+
+#[test]
+fn a_failed_flush_fences_the_partition_and_keeps_what_was_acknowledged() {
+    let (rig, mut root) = with_messages();
+    root.call(&create_topic_with("os", 1, Durability::Os)).unwrap();
+    root.send("os", to(0), &["a", "b"]).unwrap();
+    fail_next_sync(&rig);
+    assert_eq!(root.call(&flush("os", 0, true)), FAILED);
+    assert_eq!(texts(&mut root, "os", 0), ["a", "b"], "what was acknowledged stays to be read");
+    assert_eq!(root.send("os", to(0), &["c"]), FAILED);
+    root.send("t", to(0), &["b"]).unwrap();
+}
+
+#[test]
+fn reads_offsets_and_metadata_go_on_after_a_fence() {
+    let (rig, mut root) = with_messages();
+    let _lost = root.submit_send("t", to(0), &[large().as_str()]);
+    fail_next_sync(&rig);
+    rig.sync_round();
+    let polled = PollMessages { auto_commit: true, ..poll("t", 0, PollingStrategy::Next) };
+    assert_eq!(root.poll(&polled).unwrap().texts(), ["a"]);
+    assert_eq!(root.poll(&polled).unwrap().texts().len(), 0, "the offset was stored");
+    root.call(&create_topic("s", "new", 1)).unwrap();
+    root.send("new", to(0), &["x"]).unwrap();
+    assert_eq!(root.call(&get_stream("s")).unwrap().unwrap().stream.topics_count, 2);
+}
+
+#[test]
+fn a_restart_after_a_fence_has_all_that_was_acknowledged_and_takes_writes() {
+    for journal in [true, false] {
+        let (mut rig, mut root) = with_messages();
+        let text = if journal { "b".to_owned() } else { large() };
+        let waiting = ticket(root.submit_send("t", to(0), &[text.as_str()]));
+        fail_next_sync(&rig);
+        if journal {
+            rig.commit_round()
+        } else {
+            rig.sync_round()
+        };
+        assert_eq!(waiting.outcome(), Some(FAILED));
+        drop(root);
+        for seed in 0..10 {
+            let rig = Rig::open(rig.disk.power_cut_image(seed));
+            let mut root = rig.root();
+            for partition in [0, 1] {
+                let found = texts(&mut root, "t", partition);
+                assert_eq!(found[0], "a", "seed {seed}, journal {journal}");
+                root.send("t", to(partition), &["after"]).unwrap();
+                let after = texts(&mut root, "t", partition);
+                assert_eq!(after[..found.len()], found);
+                assert_eq!(after.last().map(String::as_str), Some("after"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_the_batch_and_later_takes_it() {
+    let (rig, mut root) = with_messages();
+    let used: u64 = rig.disk.files().iter().map(|(_, len)| len).sum();
+    rig.disk.plan(FaultPlan { bytes_max: Some(used + 100), ..FaultPlan::default() });
+    let refused = root.send("t", to(0), &[large().as_str()]);
+    assert_eq!(refused, Err(ErrorCode::CannotSaveMessagesToSegment));
+    assert_eq!(texts(&mut root, "t", 0), ["a"]);
+    rig.disk.plan(FaultPlan::default());
+    root.send("t", to(0), &["b"]).unwrap();
+    assert_eq!(texts(&mut root, "t", 0), ["a", "b"]);
+}
+
+#[test]
+fn a_metadata_write_that_fails_changes_nothing() {
+    let (rig, mut root) = with_messages();
+    fail_next_sync(&rig);
+    let refused = root.call(&create_topic("s", "u", 1)).unwrap_err();
+    assert_eq!(refused, ErrorCode::CannotAppendToFile);
+    assert_eq!(root.call(&get_topic("s", "u")), Ok(None));
+    assert_eq!(root.call(&create_stream("x")).unwrap_err(), ErrorCode::CannotAppendToFile);
+    root.send("t", to(0), &["b"]).unwrap();
+    assert_eq!(texts(&mut root, "t", 0), ["a", "b"], "messages do not need the metadata log");
+}

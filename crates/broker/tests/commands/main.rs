@@ -1,0 +1,26 @@
+//! Every command of the broker, driven as the server drives it: encoded requests in, encoded replies
+//! out, on a simulated disk.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that fails by a panic has done its work"
+)]
+
+mod access;
+mod bad_batches;
+mod clients;
+mod durability;
+mod fences;
+mod login;
+mod offsets;
+mod partitions;
+mod poll;
+mod purge;
+mod requests;
+mod restart;
+mod rig;
+mod send;
+mod stats;
+mod streams;
+mod topics;

@@ -1,0 +1,315 @@
+//! A broker on a simulated disk without threads: rounds of commit and sync run when a test says so.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use galgo_broker::broker::JournalBounds;
+use galgo_broker::environment::ManualEnvironment;
+use galgo_broker::metadata::User;
+use galgo_broker::metadata::prepare::TopicDefaults;
+use galgo_broker::metadata::record::Record;
+use galgo_broker::shard::{Pending, ShardOptions};
+use galgo_broker::{
+    Broker, BrokerOptions, LogBounds, OpenReport, Outcome, Peer, Reply, RootUser, Session, Slice,
+};
+use galgo_storage::disk::sim::SimDisk;
+use galgo_storage::metadata_log::MetadataLog;
+use galgo_wire::batch::{BatchBuilder, NewMessage};
+use galgo_wire::command::{
+    Command, CommandCode, Durability, LoginUser, PollMessages, PolledHeader, Transport, UserStatus,
+};
+use galgo_wire::id::{Timestamp, UserId};
+use galgo_wire::name::{Password, Username};
+use galgo_wire::{ErrorCode, PartitioningRef, Payload};
+
+use crate::requests::{Polled, id};
+
+/// When the brokers of these tests start, in microseconds.
+pub(crate) const START_US: u64 = 1_000_000_000;
+/// Batches of more bytes than this skip the journal.
+pub(crate) const JOURNAL_BATCH_BYTES_MAX: u32 = 1_000;
+/// A segment of this size is full.
+pub(crate) const SEGMENT_BYTES: u64 = 4_000;
+pub(crate) const DATA_DIR: &str = "/data";
+pub(crate) const PASSWORD: &str = "secret";
+
+/// What topics get where a command leaves the choice.
+pub(crate) const DEFAULTS: TopicDefaults = TopicDefaults {
+    message_expiry_us: 3_600_000_000,
+    size_bytes_max: 1 << 40,
+    durability: Durability::Fsync,
+    segment_bytes: SEGMENT_BYTES,
+};
+
+/// A broker, its disk and its clock.
+pub(crate) struct Rig {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) environment: Arc<ManualEnvironment>,
+    pub(crate) disk: SimDisk,
+    pub(crate) report: OpenReport,
+    spare: Pending,
+}
+
+impl Rig {
+    /// A new broker with the users `root`, `nobody` (no permissions) and `sleeper` (inactive), who
+    /// share [`PASSWORD`].
+    pub(crate) fn new() -> Self {
+        static TEMPLATE: OnceLock<SimDisk> = OnceLock::new();
+        Self::open(TEMPLATE.get_or_init(template).kill_image())
+    }
+
+    pub(crate) fn open(disk: SimDisk) -> Self {
+        Self::open_with(disk, PASSWORD)
+    }
+
+    /// Opens with this password for a root user that has to be made.
+    pub(crate) fn open_with(disk: SimDisk, root_password: &str) -> Self {
+        let environment = Arc::new(ManualEnvironment::new(START_US, 7));
+        let root = RootUser {
+            username: Username::parse("root").unwrap(),
+            password: Password::parse(root_password).unwrap(),
+        };
+        let (broker, report) = Broker::open(options(&disk, &environment, root)).unwrap();
+        Self { broker, environment, disk, report, spare: Pending::default() }
+    }
+
+    /// A new connection, logged in as root.
+    pub(crate) fn root(&self) -> Connection {
+        let mut connection = self.connect();
+        let root = connection.call(&login("root", PASSWORD)).unwrap();
+        assert_eq!(root.user_id, UserId::ROOT);
+        connection
+    }
+
+    /// A new connection, anonymous.
+    pub(crate) fn connect(&self) -> Connection {
+        static PORT: AtomicU16 = AtomicU16::new(2_000);
+        let port = PORT.fetch_add(1, Ordering::Relaxed);
+        self.connect_from(Peer {
+            address: ([127, 0, 0, 1], port).into(),
+            transport: Transport::Tcp,
+        })
+    }
+
+    pub(crate) fn connect_from(&self, peer: Peer) -> Connection {
+        Connection { broker: Arc::clone(&self.broker), session: self.broker.connect(peer) }
+    }
+
+    /// One round of the committer; tells whether it had anything to do.
+    pub(crate) fn commit_round(&mut self) -> bool {
+        self.broker.shard().commit_round(&mut self.spare)
+    }
+
+    /// One round of a sync worker; tells whether it had anything to do.
+    pub(crate) fn sync_round(&self) -> bool {
+        self.broker.shard().sync_round()
+    }
+
+    /// Shuts down in order and opens again.
+    pub(crate) fn restart(self) -> Self {
+        self.broker.shutdown().unwrap();
+        self.kill()
+    }
+
+    /// Opens what a killed process would leave.
+    pub(crate) fn kill(self) -> Self {
+        Self::open(self.disk.kill_image())
+    }
+
+    /// Opens what a power cut would leave.
+    pub(crate) fn cut_power(self, seed: u64) -> Self {
+        Self::open(self.disk.power_cut_image(seed))
+    }
+
+    /// The files of partitions.
+    pub(crate) fn partition_files(&self) -> Vec<PathBuf> {
+        let files = self.disk.files().into_iter().map(|(path, _)| path);
+        files.filter(|path| path.starts_with("/data/partitions")).collect()
+    }
+}
+
+/// A connection with its session.
+pub(crate) struct Connection {
+    broker: Arc<Broker>,
+    pub(crate) session: Session,
+}
+
+impl Connection {
+    /// Hands in a request; what comes of it is not waited for.
+    pub(crate) fn submit<C: Command>(&mut self, command: &C) -> Outcome {
+        self.submit_bytes(C::CODE, &command.to_bytes())
+    }
+
+    pub(crate) fn submit_bytes(&mut self, code: CommandCode, payload: &[u8]) -> Outcome {
+        let mut payload = payload.to_vec();
+        self.broker.submit(&mut self.session, code.as_u32(), &mut payload)
+    }
+
+    /// Runs a command to its end, commits included, and decodes the reply.
+    pub(crate) fn call<C: Command>(&mut self, command: &C) -> Result<C::Reply, ErrorCode> {
+        let outcome = self.submit(command);
+        let bytes = self.finish(outcome)?;
+        let reply = C::Reply::from_bytes(&bytes).expect("the wire crate reads the reply");
+        assert_eq!(reply.to_bytes(), bytes, "the reply has bytes behind its end");
+        assert_ne!(bytes.len(), 1, "classic clients do not read a payload of one byte");
+        Ok(reply)
+    }
+
+    pub(crate) fn call_bytes(&mut self, code: CommandCode, bytes: &[u8]) -> Result<(), ErrorCode> {
+        let outcome = self.submit_bytes(code, bytes);
+        self.finish(outcome).map(|_| ())
+    }
+
+    pub(crate) fn poll(&mut self, command: &PollMessages) -> Result<Polled, ErrorCode> {
+        self.call(command).map(|messages| Polled::read(&messages))
+    }
+
+    /// Stages a batch for a topic of stream `s`.
+    pub(crate) fn submit_send(
+        &mut self,
+        topic: &str,
+        partitioning: PartitioningRef<'_>,
+        payloads: &[&str],
+    ) -> Outcome {
+        let payloads = payloads.iter().map(|text| text.as_bytes());
+        let messages: Vec<_> =
+            payloads.map(|payload| NewMessage { payload, ..NewMessage::default() }).collect();
+        let payload = send_payload(topic, partitioning, &messages);
+        self.submit_bytes(CommandCode::SendMessages, &payload)
+    }
+
+    /// Sends a batch to a topic of stream `s` and waits for the answer.
+    pub(crate) fn send(
+        &mut self,
+        topic: &str,
+        partitioning: PartitioningRef<'_>,
+        payloads: &[&str],
+    ) -> Result<(), ErrorCode> {
+        let outcome = self.submit_send(topic, partitioning, payloads);
+        let bytes = self.finish(outcome)?;
+        assert!(bytes.is_empty(), "a send is answered without a payload");
+        Ok(())
+    }
+
+    /// Waits for the answer, running what has to be run.
+    pub(crate) fn finish(&mut self, outcome: Outcome) -> Result<Vec<u8>, ErrorCode> {
+        match outcome {
+            Outcome::Done(reply) => reply_bytes(reply),
+            Outcome::Commit(ticket) => {
+                self.broker.drain();
+                ticket.outcome().expect("drained").map(|()| Vec::new())
+            }
+            Outcome::CommitThen(ticket, reply) => {
+                self.broker.drain();
+                ticket.outcome().expect("drained")?;
+                reply_bytes(reply)
+            }
+            Outcome::Offload(job) => {
+                let outcome = job.run(&self.broker, &mut self.session);
+                self.finish(outcome)
+            }
+        }
+    }
+}
+
+/// The payload of a send to a topic of stream `s`.
+pub(crate) fn send_payload(
+    topic: &str,
+    partitioning: PartitioningRef<'_>,
+    messages: &[NewMessage<'_>],
+) -> Vec<u8> {
+    let mut batch = BatchBuilder::new();
+    for message in messages {
+        batch.push(message).unwrap();
+    }
+    let (stream, topic) = (id("s"), id(topic));
+    let mut payload = Vec::new();
+    batch.encode_send(stream.borrowed(), topic.borrowed(), partitioning, &mut payload);
+    payload
+}
+
+pub(crate) fn login(username: &str, password: &str) -> LoginUser {
+    LoginUser {
+        username: Username::parse(username).unwrap(),
+        password: Password::parse(password).unwrap(),
+        version: "0.10.0".to_owned(),
+        context: String::new(),
+    }
+}
+
+fn reply_bytes(reply: Reply) -> Result<Vec<u8>, ErrorCode> {
+    match reply {
+        Reply::Empty => Ok(Vec::new()),
+        Reply::Bytes(bytes) => Ok(bytes),
+        Reply::Error(code) | Reply::Close(code) => Err(code),
+        Reply::Messages(messages) => {
+            let mut bytes = messages.header.to_vec();
+            let announced: u64 = messages.slices.iter().map(Slice::len).sum();
+            assert_eq!(announced, messages.len);
+            for slice in messages.slices {
+                match slice {
+                    Slice::Memory(more) => bytes.extend(more),
+                    Slice::File { file, position, len } => {
+                        let mut buffer = vec![0; usize::try_from(len).unwrap()];
+                        assert_eq!(file.read_at(&mut buffer, position).unwrap(), buffer.len());
+                        bytes.extend(buffer);
+                    }
+                }
+            }
+            assert!(PolledHeader::from_bytes(&bytes).is_ok());
+            Ok(bytes)
+        }
+    }
+}
+
+fn template() -> SimDisk {
+    let disk = SimDisk::new(11);
+    let rig = Rig::open(disk.clone());
+    assert!(rig.report.created, "a new data directory gets a root user");
+    rig.broker.shutdown().unwrap();
+    drop(rig);
+    // Commands that manage users are still to come, so the others are put into the log.
+    let directory = "/data/metadata".as_ref();
+    let (mut log, found) = MetadataLog::open(Arc::new(disk.clone()), directory).unwrap();
+    let Ok(Record::CreateUser { user: root, .. }) = Record::from_bytes(&found.records[0]) else {
+        panic!("the root user comes first");
+    };
+    for (number, name, status) in
+        [(1, "nobody", UserStatus::Active), (2, "sleeper", UserStatus::Inactive)]
+    {
+        let user = User {
+            name: Username::parse(name).unwrap(),
+            password_hash: root.password_hash.clone(),
+            status,
+            created_at: Timestamp::new(START_US),
+            permissions: None,
+        };
+        let record = Record::CreateUser { id: UserId::new(number), user };
+        log.append(&record.to_bytes()).unwrap();
+    }
+    disk
+}
+
+fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>, root: RootUser) -> BrokerOptions {
+    BrokerOptions {
+        disk: Arc::new(disk.clone()),
+        clock: Arc::clone(environment) as _,
+        random: Arc::clone(environment) as _,
+        data_dir: PathBuf::from(DATA_DIR),
+        root,
+        bounds: LogBounds {
+            segment_bytes: SEGMENT_BYTES,
+            index_interval_bytes: 256,
+            index_cache_bytes: 1 << 16,
+            open_files_max: 16,
+        },
+        journal: JournalBounds { file_bytes: 32 << 10, files_max: 3 },
+        shard: ShardOptions {
+            journal_batch_bytes_max: JOURNAL_BATCH_BYTES_MAX,
+            bundle_bytes_max: 8 << 10,
+            checkpoint_bytes: 1 << 20,
+        },
+        defaults: DEFAULTS,
+    }
+}
