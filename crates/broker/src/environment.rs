@@ -59,6 +59,7 @@ impl Clock for SystemClock {
 pub struct SystemRandom;
 
 impl Random for SystemRandom {
+    #[expect(clippy::disallowed_methods, reason = "the one place where real randomness enters")]
     fn next_u128(&self) -> u128 {
         let mut generator = rand::rng();
         (u128::from(generator.next_u64()) << 64) | u128::from(generator.next_u64())

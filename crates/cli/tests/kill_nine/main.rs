@@ -3,6 +3,8 @@
 //!
 //! `GALGO_KILL_ROUNDS` sets the number of rounds, `GALGO_KILL_SEED` the random moments.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 mod oracle;
 mod server;
 
