@@ -101,7 +101,7 @@ async fn send_lines(target: &Target, args: SendArgs) -> Outcome {
         log,
         progress: Progress::start(target.output.format, bytes_total),
     };
-    let report = feed::run(producer, plan).await.map_err(|end| end.failure(&sending(&args)))?;
+    let report = feed::run(producer, plan, &sending(&args)).await?;
     target.output.show(&report, Report::render)
 }
 

@@ -8,7 +8,7 @@ use std::io::Read;
 use galgo::{ProduceError, Producer};
 use tokio::sync::mpsc;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::measure;
 use crate::progress::Progress;
@@ -42,7 +42,7 @@ pub(crate) struct Plan {
 
 /// Why a send did not get to the end of its input.
 #[derive(Debug)]
-pub(crate) struct Unfinished {
+struct Unfinished {
     cause: Cause,
     acknowledged: u64,
     first_unacknowledged: u64,
@@ -57,12 +57,12 @@ enum Cause {
     Internal(Failure),
 }
 
-/// Sends every line.
+/// Sends every line; `doing` is what errors call it.
 ///
 /// # Errors
-/// [`Unfinished`] says how many lines were acknowledged and which is the first that was not.
-pub(crate) async fn run(producer: Producer, plan: Plan) -> Result<Report, Unfinished> {
-    let mut interrupt = Interrupt::watch().map_err(Unfinished::before_the_start)?;
+/// The failure says how many lines were acknowledged and which is the first that was not.
+pub(crate) async fn run(producer: Producer, plan: Plan, doing: &str) -> Outcome<Report> {
+    let mut interrupt = Interrupt::watch()?;
     let watch = Watch::start();
     let (entries, settled) = mpsc::channel(ENTRIES_MAX);
     let ledger = tokio::spawn(ledger::settle(settled, plan.log));
@@ -113,7 +113,10 @@ pub(crate) async fn run(producer: Producer, plan: Plan) -> Result<Report, Unfini
     drop(producer);
     let tally = ledger.await.unwrap_or_default();
     plan.progress.finish();
-    conclude(stopped, &tally, next_line).map_or_else(|| Ok(report.timed(watch.elapsed())), Err)
+    match conclude(stopped, &tally, next_line) {
+        None => Ok(report.timed(watch.elapsed())),
+        Some(end) => Err(end.failure(doing)),
+    }
 }
 
 fn acknowledged_so_far(producer: &Producer) -> String {
@@ -204,12 +207,7 @@ fn read_ahead(mut lines: Lines<Box<dyn Read + Send>>) -> mpsc::Receiver<Result<B
 }
 
 impl Unfinished {
-    fn before_the_start(failure: Failure) -> Self {
-        Self { cause: Cause::Internal(failure), acknowledged: 0, first_unacknowledged: 1 }
-    }
-
-    /// The failure to report.
-    pub(crate) fn failure(self, doing: &str) -> Failure {
+    fn failure(self, doing: &str) -> Failure {
         let failure = match self.cause {
             Cause::Interrupted => Failure::io("interrupted"),
             Cause::Input(error @ LineError::TooLong { .. }) => Failure::usage(error).hint(
@@ -220,7 +218,7 @@ impl Unfinished {
             Cause::AckLog(error) => {
                 Failure::io(format!("cannot write the acknowledgement log: {error}"))
             }
-            Cause::Internal(failure) => return failure,
+            Cause::Internal(failure) => failure,
         };
         let lines = measure::counted(self.acknowledged, "line");
         let first = self.first_unacknowledged;

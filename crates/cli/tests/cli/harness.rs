@@ -178,27 +178,34 @@ fn start(dir: &Path, address: &str) -> (Child, String) {
     command.args(["server", "--dev", "--tcp", address, "--data-dir"]).arg(&data);
     command.stdout(Stdio::null()).stderr(log);
     let mut child = command.spawn().unwrap();
+    match wait_ready(&mut child, &ready) {
+        Ok(address) => (child, address),
+        Err(what) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            let log = std::fs::read_to_string(dir.join("server.log")).unwrap_or_default();
+            panic!("{what}\n{log}");
+        }
+    }
+}
+
+fn wait_ready(child: &mut Child, ready: &Path) -> Result<String, String> {
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
-        let config = std::fs::read_to_string(&ready).unwrap_or_default();
+        let config = std::fs::read_to_string(ready).unwrap_or_default();
         if let Some(address) = config.parse().ok().as_ref().and_then(tcp_address) {
-            return (child, address);
+            return Ok(address);
         }
-        if let Some(status) = child.try_wait().unwrap() {
-            panic!("the server ended: {status}\n{}", server_log(dir));
+        if let Ok(Some(status)) = child.try_wait() {
+            return Err(format!("the server ended: {status}"));
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    let _ = child.kill();
-    panic!("the server was not ready in time\n{}", server_log(dir));
+    Err("the server was not ready in time".to_owned())
 }
 
 fn tcp_address(config: &toml::Table) -> Option<String> {
     Some(config.get("tcp")?.get("address")?.as_str()?.to_owned())
-}
-
-fn server_log(dir: &Path) -> String {
-    std::fs::read_to_string(dir.join("server.log")).unwrap_or_default()
 }
 
 /// Waits until `done` is true.

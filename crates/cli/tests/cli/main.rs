@@ -1,5 +1,7 @@
 //! The real binary against a real server: what a user types, sees and gets as an exit code.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
 mod harness;
 
 mod bench;
