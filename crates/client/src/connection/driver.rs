@@ -112,8 +112,10 @@ async fn reopen(shared: &Shared, loss: Loss, connected_at: Instant) -> Link {
         }
         tracing::warn!(address = shared.address, %error, "reconnect given up");
         shared.queue.give_up(&NotSent::GaveUp(Box::new(error.clone())));
-        // A refused login must not become a flood of logins.
-        sleep(policy.first_delay).await;
+        if policy.allows(0) {
+            // A refused login must not become a flood of logins.
+            sleep(policy.first_delay).await;
+        }
         shared.queue.has_work().await;
     }
 }

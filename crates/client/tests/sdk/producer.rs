@@ -368,3 +368,49 @@ async fn when_the_client_gives_up_the_producer_says_so() {
     assert!(matches!(error, ProduceError::Failed(SendError::Unknown { .. })), "{error:?}");
     assert!(producer.close().await.is_err());
 }
+
+#[tokio::test]
+async fn every_receipt_resolves_whatever_happens_to_the_connection() {
+    for seed in 0..40_usize {
+        let server = Server::start(4).await;
+        let delay = Duration::from_millis(1);
+        let policy = match seed % 2 {
+            0 => ReconnectPolicy::never().delays(delay, delay),
+            _ => ReconnectPolicy::default().delays(delay, delay),
+        };
+        let client = server.builder().reconnect(policy).connect().await.unwrap();
+        let acts = [Act::Close, Act::CloseUnanswered, Act::CloseMidReply, Act::ShutDown];
+        let mut requests = 0;
+        server.on_request(move |_, code| {
+            requests += usize::from(code == CommandCode::SendMessages);
+            match code {
+                CommandCode::SendMessages if (requests + seed) % (seed + 3) == 0 => {
+                    acts[(seed + requests) % 4]
+                }
+                _ => Act::Answer,
+            }
+        });
+        let retry = [SendRetry::AtLeastOnce, SendRetry::AtMostOnce][seed / 2 % 2];
+        let builder = producer(&client).retry(retry).batch_messages(20).buffer_bytes(20_000);
+        let producer = builder.build().await.unwrap();
+        let mut receipts = Vec::new();
+        for number in 0..1000_usize {
+            let key = (number % 17).to_string();
+            let message = Message::new(number.to_string());
+            match producer.send_keyed_with_receipt(key, message).await {
+                Ok(receipt) => receipts.push(receipt),
+                Err(_) => break,
+            }
+        }
+        let accepted = receipts.len();
+        let closed = tokio::time::timeout(Duration::from_secs(20), producer.close()).await;
+        let closed = closed.unwrap_or_else(|_| panic!("seed {seed}: close hangs"));
+        let verdicts = tokio::time::timeout(Duration::from_secs(5), join_all(receipts)).await;
+        let verdicts = verdicts.unwrap_or_else(|_| panic!("seed {seed}: a receipt hangs"));
+        let good = verdicts.iter().filter(|verdict| verdict.is_ok()).count();
+        assert_eq!(producer.acknowledged(), good as u64, "seed {seed}");
+        let failed = closed.err().map_or(0, |error| error.unacknowledged);
+        assert_eq!(failed, (accepted - good) as u64, "seed {seed}");
+        assert_eq!(producer.pending(), 0, "seed {seed}");
+    }
+}
