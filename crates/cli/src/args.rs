@@ -42,7 +42,7 @@ pub(crate) struct Cli {
 /// Options of every command.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Global {
-    /// Where the server is: galgo://[USER:PASSWORD@]HOST[:PORT]
+    /// Where the server is: `galgo://[USER:PASSWORD@]HOST[:PORT]`
     #[arg(long, global = true, value_name = "URL", env = "GALGO_SERVER", hide_env_values = true)]
     #[arg(default_value = SERVER_DEFAULT)]
     pub(crate) server: String,

@@ -19,6 +19,8 @@ pub(crate) struct Measurement {
     pub(crate) p99_us: f64,
     /// Processor time of the measured process per gigabyte of messages.
     pub(crate) cpu_seconds_per_gb: Option<f64>,
+    /// Processor time of the measured process per request.
+    pub(crate) cpu_us_per_request: Option<f64>,
 }
 
 /// What a run is computed from.
@@ -49,6 +51,9 @@ impl Measurement {
                 let bytes = (requests * sample.bytes_per_request).max(1);
                 time.as_secs_f64() / (bytes as f64 / 1e9)
             }),
+            cpu_us_per_request: sample
+                .cpu
+                .map(|(time, requests)| time.as_secs_f64() * 1e6 / requests.max(1) as f64),
         }
     }
 
@@ -62,6 +67,9 @@ impl Measurement {
             p99_us: of(|run| run.p99_us)?,
             cpu_seconds_per_gb: median(
                 runs.iter().filter_map(|run| run.cpu_seconds_per_gb).collect(),
+            ),
+            cpu_us_per_request: median(
+                runs.iter().filter_map(|run| run.cpu_us_per_request).collect(),
             ),
         })
     }
@@ -107,5 +115,6 @@ mod tests {
         assert!((run.bytes_per_second - 1e8).abs() < 1.0);
         assert!((run.p50_us - 1000.0).abs() < 2.0);
         assert_eq!(run.cpu_seconds_per_gb, Some(4.0));
+        assert_eq!(run.cpu_us_per_request, Some(4000.0));
     }
 }

@@ -115,7 +115,7 @@ impl Report {
             table::text(""),
             table::number("P50"),
             table::number("P99"),
-            table::number("CPU/GB"),
+            table::number("CPU"),
             table::number("(AGAINST)"),
         ];
         let rows = self.comparisons.iter().map(|row| {
@@ -128,8 +128,8 @@ impl Report {
                 verdict(row.reached),
                 micros(row.measured.p50_us),
                 micros(row.measured.p99_us),
-                processor_time(&row.measured),
-                processor_time(&row.against),
+                processor_time(row.unit, &row.measured),
+                processor_time(row.unit, &row.against),
             ]
         });
         table::columns(&columns, rows, "nothing was compared")
@@ -176,8 +176,17 @@ fn micros(value: f64) -> String {
     measure::duration(std::time::Duration::from_secs_f64(value / 1e6))
 }
 
-fn processor_time(measurement: &Measurement) -> String {
-    measurement.cpu_seconds_per_gb.map_or_else(|| "-".to_owned(), |time| format!("{time:.2} s"))
+/// Processor time per gigabyte or per request, as the row compares one or the other.
+fn processor_time(unit: Unit, measurement: &Measurement) -> String {
+    let shown = match unit {
+        Unit::BytesPerSecond => {
+            measurement.cpu_seconds_per_gb.map(|time| format!("{time:.2} s/GB"))
+        }
+        Unit::RequestsPerSecond => {
+            measurement.cpu_us_per_request.map(|time| format!("{time:.1} us"))
+        }
+    };
+    shown.unwrap_or_else(|| "-".to_owned())
 }
 
 #[cfg(test)]
@@ -191,6 +200,7 @@ mod tests {
             p50_us: 850.0,
             p99_us: 2345.0,
             cpu_seconds_per_gb: cpu,
+            cpu_us_per_request: cpu,
         }
     }
 
@@ -219,8 +229,8 @@ mod tests {
         assert_eq!(
             report().render(),
             "\
-MEASURED / AGAINST    MEASURED    AGAINST  RATIO  GOAL         P50     P99  CPU/GB  (AGAINST)
-write               900.0 MB/s  1.20 GB/s   0.75  0.70  ok  850 us  2.3 ms  0.70 s          -
+MEASURED / AGAINST    MEASURED    AGAINST  RATIO  GOAL         P50     P99        CPU  (AGAINST)
+write               900.0 MB/s  1.20 GB/s   0.75  0.70  ok  850 us  2.3 ms  0.70 s/GB          -
 
 SIZE AND START  MEASURED   LIMIT
 idle memory     41.2 MiB  30 MiB  missed

@@ -76,32 +76,7 @@ pub(crate) async fn run(producer: Producer, plan: Plan, doing: &str) -> Outcome<
         report: Report::default(),
         next_line: 1,
     };
-    let mut stopped = None;
-    loop {
-        let block = tokio::select! {
-            block = blocks.recv() => block,
-            () = interrupt.wait() => Some(Err(Cause::Interrupted)),
-        };
-        let fed = match block {
-            None => break,
-            Some(Err(cause)) => Err(cause),
-            Some(Ok(block)) => {
-                let consumed = block.consumed;
-                // A signal must also be heard while the producer has no room.
-                let fed = tokio::select! {
-                    fed = feed.block(block) => fed,
-                    () = interrupt.wait() => Err(Cause::Interrupted),
-                };
-                plan.progress.advance(consumed, || acknowledged_so_far(&producer));
-                fed
-            }
-        };
-        if let Err(cause) = fed {
-            stopped = Some(cause);
-            break;
-        }
-    }
-    // The ledger ends when nobody can add to it any more.
+    let stopped = feed.pump(&mut blocks, &mut interrupt, &plan.progress).await;
     let Feed { report, next_line, entries, .. } = feed;
     drop(entries);
     // Settles what was accepted; each line's own receipt says how, so the sum is not needed. A
@@ -149,6 +124,36 @@ struct Feed<'a> {
 }
 
 impl Feed<'_> {
+    /// Feeds blocks until their end, a failure or a signal; returns what stopped it early.
+    async fn pump(
+        &mut self,
+        blocks: &mut mpsc::Receiver<Result<Block, Cause>>,
+        interrupt: &mut Interrupt,
+        progress: &Progress,
+    ) -> Option<Cause> {
+        let producer = self.producer;
+        loop {
+            let block = tokio::select! {
+                block = blocks.recv() => block?,
+                () = interrupt.wait() => Err(Cause::Interrupted),
+            };
+            let block = match block {
+                Ok(block) => block,
+                Err(cause) => return Some(cause),
+            };
+            let consumed = block.consumed;
+            // A signal must also be heard while the producer has no room.
+            let fed = tokio::select! {
+                fed = self.block(block) => fed,
+                () = interrupt.wait() => Err(Cause::Interrupted),
+            };
+            progress.advance(consumed, || acknowledged_so_far(producer));
+            if let Err(cause) = fed {
+                return Some(cause);
+            }
+        }
+    }
+
     async fn block(&mut self, block: Block) -> Result<(), Cause> {
         self.report.skipped_empty += block.empty;
         for line in block.lines {
