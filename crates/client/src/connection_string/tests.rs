@@ -1,3 +1,5 @@
+//! Connection strings, good and bad, and that secrets stay out of texts.
+
 use std::time::Duration;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Replies to a poll: whole, cut short, damaged.
+
 use galgo_wire::batch::{BatchBuilder, NewMessage, StampOptions, stamp};
 use galgo_wire::id::{Offset, Timestamp};
 

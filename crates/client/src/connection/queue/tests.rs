@@ -1,3 +1,5 @@
+//! The queue of requests: order, limits, and what a lost connection leaves.
+
 use super::*;
 
 const LIMITS: Limits = Limits { requests: 100, bytes: 10_000 };

@@ -1,3 +1,5 @@
+//! Where a consumer stands: what is handed out, and when the end is reached.
+
 use bytes::Bytes;
 use galgo_wire::batch::MessageHeader;
 

@@ -1,3 +1,5 @@
+//! When a batch is full and which one a message joins.
+
 use super::*;
 use crate::Message;
 
