@@ -134,6 +134,7 @@ impl Workload {
     /// Checks what a recovery found; returns the messages from the start on.
     fn check(&self, log: &Log, report: &RecoveryReport) -> Vec<Vec<u8>> {
         assert_eq!(report.fenced, vec![], "nothing is damaged: {report:?}");
+        assert!(!report.acknowledged_missing(), "nothing is missing: {report:?}");
         assert!(log.end().get() >= self.acknowledged, "{} < {}", log.end(), self.acknowledged);
         assert_eq!(log.reader().start().get(), self.start);
         let (found, fences) = read_all(&log.reader(), log.end());

@@ -268,6 +268,34 @@ fn retention_past_everything_the_checkpoint_knew_loses_nothing() {
 }
 
 #[test]
+fn journaled_messages_below_the_start_are_not_missed() {
+    // Retention had removed segments that the last checkpoint did not know yet, while the journal
+    // still held a part of their messages. Recovery took the rest of them for lost, reported
+    // acknowledged messages missing and wrote the journal's part anew; now it begins at the start.
+    let mut rig = Rig::new(16);
+    rig.options.segment_bytes = 300;
+    let mut log = rig.create();
+    let all: Vec<_> = (0..12).map(|at| message(at, at, &[at as u8; 100])).collect();
+    for one in &all {
+        append(&mut log, std::slice::from_ref(one)).unwrap();
+    }
+    sync(&mut log).unwrap();
+    let start = log.sealed()[2].end;
+    log.drop_before(start).unwrap();
+    drop(log);
+    rig.disk.kill();
+    let known = LogCheckpoint { start, ..LogCheckpoint::default() };
+    let first = start.get() as usize;
+    let journal = [journaled(&all[2..4], 2, 2), journaled(&all[5..6], 5, 5)];
+    let before = names(&rig);
+    let (log, report) = rig.recover(&known, &journal);
+    assert!(!report.acknowledged_missing(), "{report:?}");
+    assert_eq!(report.replayed_messages, 0);
+    assert_eq!(read_all(&log.reader(), log.end()), (all[first..].to_vec(), vec![]));
+    assert_eq!(names(&rig), before);
+}
+
+#[test]
 fn a_checkpoint_that_contradicts_itself_is_refused() {
     let mut rig = Rig::new(14);
     let (mut log, _) = unknown_segments(&mut rig);

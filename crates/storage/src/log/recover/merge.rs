@@ -70,6 +70,7 @@ impl<'a> Merge<'a> {
             merge.at = last.end.max(known.start);
         }
         merge.take_active(known);
+        merge.skip_dropped();
         merge
     }
 
@@ -113,6 +114,20 @@ impl<'a> Merge<'a> {
         if let Some(len) = self.found.remove(&active.base) {
             let current = Current::open(self.reader, active.base, tip, OpenMode::ReadWrite);
             self.current = Some(Current { file_len: len, ..current });
+        }
+    }
+
+    /// Begins at the segment of the start, when retention went past all that the checkpoint knows:
+    /// what lies between may be gone, and is not missed.
+    fn skip_dropped(&mut self) {
+        if self.at >= self.start {
+            return;
+        }
+        let last = self.found.range(self.at..=self.start).next_back().map(|(base, _)| *base);
+        match last {
+            Some(base) => self.leave_for(base),
+            None if self.current.is_none() => self.leave_for(self.start),
+            None => {}
         }
     }
 
@@ -281,12 +296,16 @@ impl<'a> Merge<'a> {
         if self.at >= self.start {
             return false;
         }
+        self.leave_for(self.start);
+        true
+    }
+
+    fn leave_for(&mut self, at: Offset) {
         if let Some(current) = self.current.take() {
             self.found.insert(current.base, current.file_len);
         }
         self.sealed.clear();
-        self.at = self.start;
-        true
+        self.at = at;
     }
 
     /// Remembers that acknowledged messages are not there.

@@ -40,6 +40,9 @@ impl Merge<'_> {
     /// Fences the messages from here to the next that is there, when a batch of the journal shows
     /// that messages from here on were acknowledged.
     pub(super) fn step_over_missing(&mut self) -> Result<bool, RecoverError> {
+        if self.at < self.start {
+            return self.step_over_dropped();
+        }
         let acknowledged = self.journal.iter().map(|batch| batch.high_watermark).max();
         if acknowledged.is_none_or(|acknowledged| acknowledged <= self.at) {
             return Ok(false);
@@ -69,6 +72,28 @@ impl Merge<'_> {
         Ok(true)
     }
 
+    /// Steps over damage below the start, which nobody misses, to what the segment holds behind it.
+    fn step_over_dropped(&mut self) -> Result<bool, RecoverError> {
+        let Some(place) = self.next_here()? else { return Ok(false) };
+        let Some(current) = &mut self.current else { return Ok(false) };
+        current.step_to(place, self.reader.options.index_interval_bytes);
+        self.at = place.offset;
+        let (base, from, to) = (current.base, self.start, place.offset);
+        if from < to {
+            self.note_missing(Fence { base, from, to, resume: Some(place.position) });
+        }
+        Ok(true)
+    }
+
+    /// The next whole message in the current segment.
+    fn next_here(&self) -> Result<Option<Place>, RecoverError> {
+        let Some(current) = &self.current else { return Ok(None) };
+        let range = (current.tip.bytes, current.file_len);
+        let offsets = self.at..Offset::new(u64::MAX);
+        let found = current.handle.get().and_then(|file| next_valid(&*file, range, offsets));
+        found.map_err(RecoverError::at(current.handle.path()))
+    }
+
     /// The nearest place where messages are there again.
     fn find_resume(&self) -> Result<Option<Resume>, RecoverError> {
         let journaled = self.journal.front().copied();
@@ -79,12 +104,8 @@ impl Merge<'_> {
                 nearest = Some(Resume::Elsewhere(*base));
             }
         }
-        let Some(current) = &self.current else { return Ok(nearest) };
-        let range = (current.tip.bytes, current.file_len);
-        let offsets = self.at..Offset::new(u64::MAX);
-        let found = current.handle.get().and_then(|file| next_valid(&*file, range, offsets));
-        let found = found.map_err(RecoverError::at(current.handle.path()))?;
-        let Some(found) = found else { return Ok(nearest) };
+        let Some(found) = self.next_here()? else { return Ok(nearest) };
+        let from = self.current.as_ref().map_or(0, |current| current.tip.bytes);
         if nearest.is_none_or(|nearest| found.offset <= nearest.offset()) {
             return Ok(Some(Resume::Here(found)));
         }
@@ -94,7 +115,7 @@ impl Merge<'_> {
             let count = u32::try_from(found.offset.get() - batch.base_offset.get()).ok()?;
             let place = Place { offset: batch.base_offset, position };
             let whole = check_messages(batch.bytes, batch.base_offset, count).is_ok();
-            (whole && position >= current.tip.bytes).then_some(Resume::Here(place))
+            (whole && position >= from).then_some(Resume::Here(place))
         });
         Ok(fits.or(nearest))
     }
