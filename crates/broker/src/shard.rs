@@ -93,6 +93,15 @@ impl Shard {
         self.work_checkpoint.notify_all();
     }
 
+    /// Lets go of the partitions in all queues: they hold the shard, which holds the queues.
+    pub(crate) fn release(&self) {
+        let staged = std::mem::take(&mut *self.pending.lock());
+        let syncs = std::mem::take(&mut *self.syncs.lock());
+        let touched = std::mem::take(&mut *self.touched.lock());
+        // Outside of the locks: the last owner of a partition resolves its tickets.
+        drop((staged, syncs, touched));
+    }
+
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }

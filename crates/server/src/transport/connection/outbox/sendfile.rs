@@ -11,8 +11,9 @@ use tokio::net::TcpStream;
 
 use super::patiently;
 
-/// Most bytes handed to one call, so that one fast reader does not keep a thread from the others.
-const CALL_BYTES_MAX: u64 = 1 << 20;
+/// Most bytes handed to one call: enough for a whole answer of a usual poll, few enough that one fast
+/// reader does not keep a thread from the others for more than some milliseconds.
+const CALL_BYTES_MAX: u64 = 8 << 20;
 
 /// A range of an open file.
 #[derive(Debug, Clone, Copy)]
