@@ -136,6 +136,9 @@ mod tests {
         }
     }
 
+    /// Input, the numbered lines in it, and how many were empty.
+    type Case = (&'static [u8], &'static [(u64, &'static [u8])], u64);
+
     fn all(input: impl Read) -> (Vec<(u64, Vec<u8>)>, u64, u64) {
         let mut lines = Lines::new(input, 100);
         let (mut found, mut empty, mut consumed) = (Vec::new(), 0, 0);
@@ -149,7 +152,7 @@ mod tests {
 
     #[test]
     fn lines_keep_their_bytes_and_numbers_however_they_arrive() {
-        let cases: [(&[u8], &[(u64, &[u8])], u64); 8] = [
+        let cases: [Case; 8] = [
             (b"", &[], 0),
             (b"\n", &[], 1),
             (b"a", &[(1, b"a")], 0),
