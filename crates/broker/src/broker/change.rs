@@ -75,7 +75,12 @@ impl Broker {
     /// Removes the files of partitions whose removal is on record, then records that they are gone.
     /// A crash in between repeats the removal.
     pub(super) fn remove_files(&self) {
-        let uids: Vec<_> = self.catalog.read().state.removals.iter().copied().collect();
+        // While no change is under way: once it is done, what it removed is closed, so that no append
+        // makes a file where the files are already removed.
+        let uids: Vec<_> = {
+            let _no_change = self.metadata_log.lock();
+            self.catalog.read().state.removals.iter().copied().collect()
+        };
         if uids.is_empty() {
             return;
         }

@@ -1,6 +1,7 @@
 //! Publish: raises the high-watermark over what has become durable, in the order of staging.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -116,7 +117,7 @@ impl Partition {
             let writer = self.writer.lock();
             (writer.log.dirty(), writer.log.end())
         };
-        match dirty.sync() {
+        match dirty.sync().or_else(|error| self.excuse(error)) {
             Ok(()) => {
                 self.writer.lock().log.synced(&dirty);
                 let mut commits = self.commits.lock();
@@ -140,6 +141,12 @@ impl Partition {
                 Err(ErrorCode::CannotSyncFile)
             }
         }
+    }
+
+    /// The files of a closed partition may be gone before its last batches are synced. Nothing of
+    /// them is to be kept: they were sent before the deletion or purge, which is durable already.
+    fn excuse(&self, error: io::Error) -> io::Result<()> {
+        if self.is_closed() { Ok(()) } else { Err(error) }
     }
 
     /// Refuses later writes with `code`, fails what is staged and takes it back.
