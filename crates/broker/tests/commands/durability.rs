@@ -170,6 +170,7 @@ fn counts_and_strategies_see_only_what_is_published() {
     assert_eq!((partition.messages_count, partition.current_offset.get()), (2, 1));
     let last = PollMessages { count: 1, ..poll("fsync", 0, PollingStrategy::Last) };
     assert_eq!(root.poll(&last).unwrap().texts(), ["b"]);
+    assert_eq!(seen(&mut root, "fsync", 0), "ab", "INV-HW: a read stops at what is published");
     assert_eq!(root.poll(&poll("fsync", 0, crate::requests::at(2))).unwrap().texts().len(), 0);
     let beyond = root.call(&store_offset("c", "fsync", (0, 2)));
     assert_eq!(beyond, Err(ErrorCode::InvalidOffset), "no message has it yet");

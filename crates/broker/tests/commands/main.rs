@@ -10,6 +10,7 @@
 mod access;
 mod bad_batches;
 mod clients;
+mod concurrent;
 mod durability;
 mod fences;
 mod login;

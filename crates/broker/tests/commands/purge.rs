@@ -158,3 +158,16 @@ fn a_send_that_waits_for_its_commit_does_not_reach_the_purged_topic() {
     let polled = rig.root().poll(&poll("t", 1, PollingStrategy::First)).unwrap();
     assert!(polled.messages.is_empty());
 }
+
+/// The files of a purged partition were removed before a batch that had been staged in it was synced.
+/// The sync failed, the sender got an error of the disk, and the operator was told of a bad one.
+#[test]
+fn a_send_whose_files_are_purged_before_its_commit_was_sent_before_the_purge() {
+    let (rig, mut root) = with_messages();
+    let large = root.submit_send("t", to(1), &["x".repeat(2_000).as_str()]);
+    root.call(&purge_topic("s", "t")).unwrap();
+    rig.broker.tick();
+    assert!(root.finish(large).is_ok());
+    assert_empty(&mut root, "t");
+    assert_eq!(rig.broker.counters().partitions_fenced, 0);
+}
