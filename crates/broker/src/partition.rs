@@ -173,7 +173,7 @@ impl Partition {
     }
 
     /// Puts the partition on the list of the shard's next checkpoint.
-    fn touch(self: &Arc<Self>) {
+    pub(crate) fn touch(self: &Arc<Self>) {
         if !self.touched.swap(true, Ordering::AcqRel) {
             self.shard.touched(Arc::clone(self));
         }

@@ -170,3 +170,24 @@ fn flipped_bit_is_never_served() {
         model.check_bytes(&rig, &format!("seed {seed}"));
     }
 }
+
+/// A disk without room for one more journal file fenced the whole shard: until the next start, nothing
+/// was taken any more, although the journal had written nothing and room may come back.
+#[test]
+fn a_disk_too_full_for_a_journal_file_stops_nothing_for_good() {
+    let disk = Rig::template().kill_image();
+    let mut rig = Rig::open(&disk, 1);
+    rig.create_topic("t", Durability::Fsync).unwrap();
+    let used: u64 = disk.files().iter().map(|(_, len)| len).sum();
+    disk.plan(FaultPlan { bytes_max: Some(used + (4 << 10)), ..FaultPlan::default() });
+    let outcome = rig.send("t", 0, &[b"while full".to_vec()]);
+    rig.finish(outcome).unwrap();
+    disk.plan(FaultPlan::default());
+    let outcome = rig.send("t", 0, &[b"later".to_vec()]);
+    rig.finish(outcome).unwrap();
+    assert!(!rig.broker.shard().is_fenced());
+    drop(rig);
+    let mut rig = Rig::open(&disk.power_cut_image(1), 2);
+    let expected = [(0, b"while full".to_vec()), (1, b"later".to_vec())];
+    assert_eq!(rig.read_from("t", 0, 0).unwrap(), expected);
+}

@@ -80,6 +80,14 @@ impl Commits {
         self.cached > self.synced
     }
 
+    /// What was to be journaled below `end` was not: only a sync of the segment makes it durable. A
+    /// later journal bundle of the partition must not pass for theirs.
+    fn need_segment_below(&mut self, end: Offset) {
+        for staged in self.queue.iter_mut().take_while(|staged| staged.end <= end) {
+            staged.need = Need::Segment;
+        }
+    }
+
     /// Takes the oldest staged batch if it is durable by now.
     fn pop_durable(&mut self) -> Option<Staged> {
         let front = self.queue.front()?;
@@ -95,6 +103,14 @@ impl Partition {
         let mut commits = self.commits.lock();
         commits.journaled = commits.journaled.max(end);
         self.publish(&mut commits);
+    }
+
+    /// Tells that the journal did not take what was staged below `end` for it; true when the caller
+    /// is to have the segment synced.
+    pub(crate) fn not_journaled(&self, end: Offset) -> bool {
+        let mut commits = self.commits.lock();
+        commits.need_segment_below(end);
+        commits.schedule_sync()
     }
 
     /// Syncs the segments written since the last sync and publishes what that covers.
@@ -193,5 +209,26 @@ impl Partition {
         let log = self.writer.lock().log.checkpoint();
         let offsets = self.offsets.lock().entries();
         Ok(super::PartitionCheckpoint { log, offsets })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ticket::ticket;
+
+    #[test]
+    fn a_later_journal_bundle_does_not_stand_for_one_the_journal_refused() {
+        let mut commits = Commits::new(Offset::ZERO);
+        for end in [1, 2] {
+            let (end, resolver) = (Offset::new(end), ticket().1);
+            commits.push(Staged { end, need: Need::Journal, resolver });
+        }
+        commits.need_segment_below(Offset::new(1));
+        commits.journaled = Offset::new(2);
+        assert!(commits.pop_durable().is_none());
+        commits.synced = Offset::new(1);
+        assert_eq!(commits.pop_durable().map(|staged| staged.end), Some(Offset::new(1)));
+        assert_eq!(commits.pop_durable().map(|staged| staged.end), Some(Offset::new(2)));
     }
 }

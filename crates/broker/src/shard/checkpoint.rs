@@ -101,7 +101,8 @@ impl Shard {
     /// Partitions that could not be synced stay on the list, so the journal keeps their records.
     fn postpone(&self, failed: Vec<Arc<Partition>>) -> CheckpointError {
         let count = failed.len();
-        self.touched.lock().extend(failed);
+        // Not simply put back: a write or a stored offset may have put it on the list meanwhile.
+        failed.iter().for_each(Partition::touch);
         CheckpointError::Partitions(count)
     }
 

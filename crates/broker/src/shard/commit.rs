@@ -121,9 +121,7 @@ impl Shard {
         }
         match self.commit_bundle(spare) {
             Ok(()) => self.publish_round(spare),
-            Err(JournalError::Full { .. } | JournalError::TooLarge { .. }) => {
-                self.bypass_journal(spare);
-            }
+            Err(error) if wrote_nothing(&error) => self.bypass_journal(spare),
             Err(error) => {
                 tracing::error!(%error, "journal commit failed; the shard takes no more writes");
                 self.fail_round(spare, ErrorCode::CannotSyncFile);
@@ -142,8 +140,9 @@ impl Shard {
         }
         let bundle = Bundle { payload: &round.bytes, sync: round.sync };
         let mut committed = self.journal.commit(&bundle);
-        if matches!(committed, Err(JournalError::Full { .. })) {
-            // Writers outran the checkpoint worker: make room here and now.
+        if matches!(committed, Err(JournalError::Full { .. } | JournalError::Prepare { .. })) {
+            // Writers outran the checkpoint worker, or the disk has no room for another file: make
+            // room here and now.
             if let Err(error) = self.checkpoint() {
                 tracing::warn!(%error, "the journal is full and no checkpoint could be taken");
             }
@@ -154,8 +153,10 @@ impl Shard {
 
     /// The journal has no room: batches have their segments synced, other records are refused.
     fn bypass_journal(&self, round: &mut Pending) {
-        for (partition, _) in round.batches.drain(..) {
-            self.queue_sync(partition);
+        for (partition, end) in round.batches.drain(..) {
+            if partition.not_journaled(end) {
+                self.queue_sync(partition);
+            }
         }
         for resolver in round.resolvers.drain(..) {
             resolver.resolve(Err(ErrorCode::TaskTimeout));
@@ -225,4 +226,12 @@ impl Shard {
             }
         }
     }
+}
+
+/// Whether the journal took nothing of the bundle and goes on.
+fn wrote_nothing(error: &JournalError) -> bool {
+    matches!(
+        error,
+        JournalError::Full { .. } | JournalError::TooLarge { .. } | JournalError::Prepare { .. }
+    )
 }
