@@ -1,13 +1,21 @@
 //! Purging and deleting: nothing old is seen again, under the old name or a new one.
 
+use std::sync::Arc;
+
+use galgo_broker::partition::{AppendContext, Appended, Batch, OffsetBook, Partition};
+use galgo_storage::disk::Disk;
+use galgo_storage::file_cache::FileCache;
+use galgo_storage::log::{IndexCache, Log, LogOptions};
+use galgo_wire::batch::{BatchBuilder, NewMessage};
 use galgo_wire::command::{Durability, TopicDetails};
+use galgo_wire::id::PartitionUid;
 use galgo_wire::{ErrorCode, PartitioningRef, PollingStrategy};
 
 use crate::requests::{
     at, create_stream, create_topic, create_topic_with, delete_offset, delete_topic, get_offset,
     get_stream, get_topic, poll, purge_stream, purge_topic, store_offset, to, topic_settings,
 };
-use crate::rig::{Connection, Rig};
+use crate::rig::{Connection, Rig, SEGMENT_BYTES};
 
 /// A topic `t` of two partitions with messages and offsets in both.
 fn with_messages() -> (Rig, Connection) {
@@ -170,4 +178,33 @@ fn a_send_whose_files_are_purged_before_its_commit_was_sent_before_the_purge() {
     assert!(root.finish(large).is_ok());
     assert_empty(&mut root, "t");
     assert_eq!(rig.broker.counters().partitions_fenced, 0);
+}
+
+#[test]
+fn a_closed_partition_takes_no_batch() {
+    let rig = Rig::new();
+    let disk: Arc<dyn Disk> = Arc::new(rig.disk.clone());
+    let options = LogOptions {
+        dir: "/data/partitions/closed".into(),
+        segment_bytes: SEGMENT_BYTES,
+        index_interval_bytes: 256,
+        indexes: Arc::new(IndexCache::new(1 << 16)),
+    };
+    let log = Log::create(Arc::clone(&disk), FileCache::new(disk, 4), options);
+    let (uid, shard) = (PartitionUid::new(99), Arc::clone(rig.broker.shard()));
+    let partition = Partition::new(uid, shard, log, OffsetBook::default(), Durability::Os);
+    let partition = Arc::new(partition);
+    let mut batch = BatchBuilder::new();
+    batch.push(&NewMessage { payload: b"x", ..NewMessage::default() }).unwrap();
+    let append = || {
+        let (indexes, messages) = batch.parts();
+        let mut messages = messages.to_vec();
+        let batch = Batch { count: 1, indexes, messages: &mut messages };
+        let context = AppendContext { clock: &*rig.environment, random: &*rig.environment };
+        partition.append(batch, context).unwrap()
+    };
+    assert!(matches!(append(), Appended::Published));
+    partition.close();
+    assert!(matches!(append(), Appended::Closed));
+    assert_eq!((partition.high_watermark().get(), partition.stats().messages), (1, 1));
 }
