@@ -7,7 +7,7 @@ use crate::shard::Shard;
 
 /// Threads that sync segments of large batches at the same time: enough to keep a disk's queue
 /// filled, few enough to cost nothing.
-const SYNC_WORKERS: usize = 4;
+const SYNC_WORKERS: usize = 8;
 
 /// A loop to be run on a thread of its own until [`Broker::stop`].
 pub struct Worker {

@@ -167,7 +167,7 @@ impl Bench<'_> {
         let scratch = Scratch::create(&self.options.dir)?;
         let file = scratch.path().join("messages");
         let answer_bytes = frame::polled_bytes(batch);
-        write_zeros(&file, answer_bytes * u64::from(PRELOADED_REQUESTS))?;
+        write_like_a_log(&file, answer_bytes, PRELOADED_REQUESTS)?;
         let file = file.to_string_lossy().into_owned();
         let source = Process::bare(&["bench", "sendfile-source", &file])?;
         let frames: Vec<_> = (0..u64::from(PRELOADED_REQUESTS))
@@ -263,16 +263,14 @@ fn share(connection: Connection, frames: Vec<Vec<u8>>, number: usize) -> Outcome
     Ok(Share { connection, frames: Arc::new(frames), first })
 }
 
-/// Writes real zero bytes: a hole would not be in the page cache.
-fn write_zeros(path: &Path, bytes: u64) -> Outcome {
+/// Writes a file as a log gets written, one batch at a time: the sizes of the writes decide how large
+/// the pieces are in which the page cache keeps a file, and by that what reading it costs.
+fn write_like_a_log(path: &Path, batch_bytes: u64, batches: u32) -> Outcome {
     let failed = |error| Failure::io(format!("cannot write {}: {error}", path.display()));
     let mut file = File::create(path).map_err(failed)?;
-    let chunk = vec![0; 1 << 20];
-    let mut left = bytes;
-    while left > 0 {
-        let part = left.min(chunk.len() as u64) as usize;
-        file.write_all(chunk.get(..part).unwrap_or_default()).map_err(failed)?;
-        left -= part as u64;
+    let batch = vec![0; usize::try_from(batch_bytes).unwrap_or_default()];
+    for _ in 0..batches {
+        file.write_all(&batch).map_err(failed)?;
     }
     Ok(())
 }
