@@ -162,13 +162,11 @@ impl Inbox {
 
     /// Gives back the memory that no request needed since the last call. Called now and then.
     pub(crate) fn shrink(&mut self) {
-        if self.buffer.is_empty() {
-            if self.peak_bytes == 0 {
-                self.grant = None;
-                self.resize(BUFFER_BYTES_IDLE);
-            } else if self.peak_bytes <= BUFFER_BYTES_BUSY {
-                self.release();
-            }
+        if self.buffer.is_empty() && self.peak_bytes == 0 {
+            self.grant = None;
+            self.resize(BUFFER_BYTES_IDLE);
+        } else if self.peak_bytes <= BUFFER_BYTES_BUSY && self.fits_busy() {
+            self.release();
         }
         self.peak_bytes = 0;
     }
@@ -180,9 +178,16 @@ impl Inbox {
 
     /// Gives granted memory back at once when others may be waiting for it.
     pub(crate) fn yield_grant(&mut self, budget: &Budget) {
-        if self.grant.is_some() && self.buffer.is_empty() && budget.is_tight() {
+        if self.grant.is_some() && self.fits_busy() && budget.is_tight() {
             self.release();
         }
+    }
+
+    /// Whether what is here, the front request as a whole included, has room in a busy buffer. A grant
+    /// must not depend on an empty one: a client can always have begun its next request.
+    fn fits_busy(&self) -> bool {
+        let here = self.buffer.len() - self.start;
+        here.max(self.front_bytes) <= BUFFER_BYTES_BUSY
     }
 
     fn header(&self) -> Option<Header> {

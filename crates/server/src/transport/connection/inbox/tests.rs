@@ -123,6 +123,35 @@ async fn memory_of_a_large_request_goes_back_when_nobody_needs_it() {
     assert!(!inbox.is_large());
 }
 
+/// A client that always had a piece of its next request sent kept the memory of a large one for as long
+/// as it liked, and all others waited for it.
+#[tokio::test]
+async fn memory_of_a_large_request_goes_back_although_the_next_one_has_begun() {
+    let budget = Budget::new(4 << 20);
+    let mut inbox = Inbox::new();
+    let large = request(SEND, &payload(900 << 10));
+    let mut rest: &[u8] = &large;
+    while inbox.front(CALLER) == Front::Partial {
+        assert!(inbox.try_make_room(&budget));
+        inbox.fill(&mut rest).await.unwrap();
+    }
+    inbox.consume();
+    inbox.yield_grant(&budget);
+    let _others = budget.try_take(3 << 20).expect("the budget is not tight at first");
+    assert!(budget.try_take(256 << 10).is_none(), "the grant is kept while nobody needs it");
+    let two = [request(PING, b""), request(PING, b"piece")].concat();
+    let (mut sent, mut later) = two.split_at(two.len() - 2);
+    inbox.fill(&mut sent).await.unwrap();
+    assert!(matches!(inbox.front(CALLER), Front::Request { code: PING, .. }));
+    inbox.consume();
+    assert!(inbox.is_mid_request());
+    inbox.yield_grant(&budget);
+    assert!(budget.try_take(1 << 20).is_some());
+    inbox.fill(&mut later).await.unwrap();
+    let Front::Request { code: PING, payload } = inbox.front(CALLER) else { panic!("in step") };
+    assert_eq!(inbox.payload(payload), b"piece");
+}
+
 #[tokio::test]
 async fn a_large_request_is_received_without_reading_past_its_end() {
     let budget = Budget::new(1 << 20);
