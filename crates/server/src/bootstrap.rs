@@ -14,14 +14,14 @@ use std::time::Duration;
 
 use galgo_broker::{Broker, Endpoints};
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::config::{self, Config, Environment, Loaded, RootUser, RootUserSource};
 use crate::transport::connection::Patience;
 use crate::transport::tcp::Listener;
-use crate::transport::{Budget, ConnectionLimits, Hub};
+use crate::transport::{Budget, ConnectionLimits, Hub, LOGINS_AT_ONCE_MAX};
 use crate::{ServerError, ServerOptions, process_limits, runtime_file, telemetry};
 
 /// Least number of threads that move frames: with one, a long copy would hold up every connection.
@@ -117,6 +117,7 @@ impl Server {
         let hub = Arc::new(Hub {
             broker: Arc::clone(&broker),
             budget: Budget::new(config.limits.in_flight_bytes.0),
+            logins: Arc::new(Semaphore::new(LOGINS_AT_ONCE_MAX)),
             limits: connection_limits(&config),
             stopping: stopped,
         });

@@ -8,9 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use galgo_broker::Broker;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 pub(crate) use budget::Budget;
+
+/// Logins that hash a password at the same time, all connections together: as many as the broker lets
+/// go on at once, so that none of them waits on a thread that others need.
+pub(crate) const LOGINS_AT_ONCE_MAX: usize = 2;
 
 /// What every connection of the server works with.
 pub(crate) struct Hub {
@@ -18,6 +22,8 @@ pub(crate) struct Hub {
     pub(crate) broker: Arc<Broker>,
     /// Memory for requests being received.
     pub(crate) budget: Budget,
+    /// Turns for logins; see [`LOGINS_AT_ONCE_MAX`].
+    pub(crate) logins: Arc<Semaphore>,
     /// What one connection may do.
     pub(crate) limits: ConnectionLimits,
     /// Turns true once, when the server stops.

@@ -26,6 +26,7 @@ use galgo_wire::ErrorCode;
 use galgo_wire::command::CommandCode;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use self::admission::Caller;
@@ -100,6 +101,18 @@ pub(crate) async fn serve<S: Carrier>(stream: S, session: Session, hub: Arc<Hub>
     };
     connection.close(&end).await;
     end
+}
+
+/// Waits for the turn of a login; other jobs wait for none.
+///
+/// Password hashes are slow and only few are made at a time. Logins that waited for them on the threads
+/// for blocking work would keep everybody's metadata changes and reads from the disk off those threads,
+/// and logging in takes no login.
+async fn login_turn(hub: &Hub, code: u32) -> Option<OwnedSemaphorePermit> {
+    if code != CommandCode::LoginUser.as_u32() {
+        return None;
+    }
+    Arc::clone(&hub.logins).acquire_owned().await.ok()
 }
 
 /// An answer that is ready, or due when its ticket resolves.
@@ -201,7 +214,9 @@ impl<S: Carrier> Connection<S> {
     async fn submit_received(&mut self) -> io::Result<Progress> {
         loop {
             self.deliver_settled().await?;
-            if self.finished.is_some() {
+            // Refusals count as well: they are answered in turn, however fast they come.
+            let full = self.pending.len() >= self.hub.limits.pipeline_max.max(1);
+            if self.finished.is_some() || full {
                 return Ok(Progress::Blocked);
             }
             match self.inbox.front(self.caller()) {
@@ -222,7 +237,7 @@ impl<S: Carrier> Connection<S> {
                     self.deadlines.request_complete();
                     self.inbox.consume();
                     self.inbox.yield_grant(&self.hub.budget);
-                    self.take(outcome).await?;
+                    self.take(code, outcome).await?;
                 }
             }
         }
@@ -238,11 +253,11 @@ impl<S: Carrier> Connection<S> {
     fn may_submit(&self, code: u32) -> bool {
         let follows_on = code == CommandCode::SendMessages.as_u32()
             || code == CommandCode::StoreConsumerOffset.as_u32();
-        self.pending.is_empty() || (follows_on && self.pending.len() < self.hub.limits.pipeline_max)
+        self.pending.is_empty() || follows_on
     }
 
     /// Queues what `outcome` answers, after running the job it may come as.
-    async fn take(&mut self, outcome: Outcome) -> io::Result<()> {
+    async fn take(&mut self, code: u32, outcome: Outcome) -> io::Result<()> {
         let mut outcome = outcome;
         loop {
             match outcome {
@@ -252,11 +267,20 @@ impl<S: Carrier> Connection<S> {
                 Outcome::Offload(job) => {
                     self.outbox.flush(&mut self.stream).await?;
                     let hub = Arc::clone(&self.hub);
+                    let mut stopping = hub.stopping.clone();
+                    let turn = tokio::select! {
+                        turn = login_turn(&hub, code) => turn,
+                        () = stopped(&mut stopping) => {
+                            self.finish(End::Stopping);
+                            return Ok(());
+                        }
+                    };
                     let Some(mut session) = self.session.take() else {
                         return Err(io::ErrorKind::BrokenPipe.into());
                     };
                     let work = tokio::task::spawn_blocking(move || {
                         let outcome = job.run(&hub.broker, &mut session);
+                        drop(turn);
                         (session, outcome)
                     });
                     // A job that panicked took the session with it; the panic is in the log.
@@ -293,6 +317,7 @@ impl<S: Carrier> Connection<S> {
                 Ok(()) => self.deliver(reply).await?,
                 Err(error) => self.outbox.status(Some(error)),
             }
+            self.outbox.flush_if_full(&mut self.stream).await?;
         }
         Ok(())
     }

@@ -274,3 +274,21 @@ fn noise_harms_nobody() {
     }
     server.login().assert_in_step();
 }
+
+/// Whoever tried passwords from many connections at once took all threads for blocking work, on which
+/// metadata changes and reads from the disk then waited behind them.
+#[test]
+fn a_crowd_of_wrong_logins_does_not_hold_up_those_who_are_logged_in() {
+    let server = TestServer::start();
+    let mut wire = server.login();
+    let mut crowd: Vec<_> = (0..100).map(|_| server.connect()).collect();
+    for stranger in &mut crowd {
+        stranger.send(LOGIN, &login_payload(USERNAME, "wrong"));
+    }
+    create_topic(&mut wire, 1);
+    let waiting = crowd.iter().filter(|stranger| {
+        stranger.socket.set_nonblocking(true).unwrap();
+        stranger.socket.peek(&mut [0]).is_err()
+    });
+    assert!(waiting.count() > 50, "the topic was made only after most logins were answered");
+}

@@ -102,7 +102,8 @@ impl Outbox {
         self.bytes.extend_from_slice(&length.to_le_bytes());
     }
 
-    async fn flush_if_full<S: Carrier>(&mut self, stream: &mut S) -> io::Result<()> {
+    /// Writes what has been gathered once it is enough for a write.
+    pub(crate) async fn flush_if_full<S: Carrier>(&mut self, stream: &mut S) -> io::Result<()> {
         if self.bytes.len() >= OUTBOX_BYTES_MAX {
             return self.flush(stream).await;
         }
