@@ -78,6 +78,7 @@ impl Partition {
         if durable_in_cache && commits.is_empty() {
             commits.published_in_cache(end);
             self.raise(end);
+            self.shard.wrote_unjournaled(messages.len() as u64);
             return Appended::Published;
         }
         let (waiting, resolver) = ticket();

@@ -99,7 +99,9 @@ impl Shard {
         }
     }
 
-    fn wrote_unjournaled(&self, bytes: u64) {
+    /// Counts bytes that a recovery would have to look for in segments, and asks for a checkpoint
+    /// when there are many.
+    pub(crate) fn wrote_unjournaled(&self, bytes: u64) {
         let before = self.unjournaled_bytes.fetch_add(bytes, Ordering::Relaxed);
         let due = self.options.checkpoint_bytes;
         if before < due && before + bytes >= due {

@@ -22,8 +22,9 @@ const INDEX_CACHE_BYTES: usize = 16 << 20;
 /// Most bytes of one journal bundle; the shard lowers it to what a journal file takes.
 const BUNDLE_BYTES_MAX: usize = 8 << 20;
 
-/// Bytes written outside of the journal after which a checkpoint is due.
-const CHECKPOINT_BYTES: u64 = 256 << 20;
+/// Bytes written outside of the journal after which a checkpoint is due: what a start after a crash has
+/// to read again, about a second of it.
+const CHECKPOINT_BYTES: u64 = 1 << 30;
 
 /// Opens the broker, prints a generated password if it was used, and logs what recovery did.
 pub(super) fn open(
