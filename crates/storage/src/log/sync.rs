@@ -60,8 +60,21 @@ impl DirtySet {
         let synced = self.sync_all();
         if synced.is_err() {
             self.fenced.store(true, Ordering::Release);
+            self.distrust();
         }
         synced
+    }
+
+    /// After a failed sync the pages count as clean: once they leave the page cache, what comes back is
+    /// what the disk has, so that it must be checked again before it is served (P-TRUTH).
+    fn distrust(&self) {
+        let Some(reader) = &self.reader else { return };
+        let mut state = reader.state.write();
+        for file in &self.files {
+            if let Some(verified) = state.verified_mut(file.base) {
+                verified.truncate(0);
+            }
+        }
     }
 
     fn sync_all(&self) -> io::Result<()> {

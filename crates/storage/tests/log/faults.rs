@@ -3,7 +3,7 @@
 use crate::rig::{Rig, append, message, read_all, sync};
 use galgo_storage::checkpoint::LogCheckpoint;
 use galgo_storage::disk::sim::FaultPlan;
-use galgo_storage::log::{AppendBatch, AppendError, Log};
+use galgo_storage::log::{AppendBatch, AppendError, LocateRequest, Log};
 use galgo_wire::id::{Offset, Timestamp};
 
 fn fill(log: &mut Log, count: u64) -> Vec<Vec<u8>> {
@@ -118,6 +118,21 @@ fn a_failed_sync_fences_the_log_and_makes_nothing_durable() {
     assert_eq!(log.end(), Offset::new(4));
     assert_eq!(read_all(&log.reader(), log.end()), (all, vec![]));
     rig.restart();
+}
+
+/// Messages that were written and never reached the disk went on to be served unchecked, from whatever
+/// the disk gave back for them once the page cache had let them go.
+#[test]
+fn after_a_failed_sync_what_was_written_is_checked_before_it_is_served() {
+    let rig = Rig::new(9);
+    let mut log = rig.create();
+    fill(&mut log, 4);
+    let request =
+        LocateRequest { from: Offset::ZERO, count_max: 9, bytes_max: 1 << 20, upto: log.end() };
+    assert!(log.reader().locate(request).unwrap().slices.iter().all(|slice| slice.verified));
+    rig.disk.plan(FaultPlan { fail_sync: Some(1), ..FaultPlan::default() });
+    assert!(log.dirty().sync().is_err());
+    assert!(log.reader().locate(request).unwrap().slices.iter().all(|slice| !slice.verified));
 }
 
 #[test]
