@@ -156,7 +156,9 @@ impl Partition {
     /// Counts of this moment.
     #[must_use]
     pub fn stats(&self) -> PartitionStats {
-        let log = self.writer.lock().log.stats();
+        // Asked of the reader: the writer's lock is held over writes to the disk, and whoever counts
+        // holds the catalog.
+        let log = self.reader.stats();
         let messages = self.high_watermark().get().saturating_sub(self.start().get());
         PartitionStats {
             segments: log.segments.max(1),

@@ -145,15 +145,7 @@ impl Log {
     /// Segments, bytes and messages kept.
     #[must_use]
     pub fn stats(&self) -> LogStats {
-        let state = self.reader.state.read();
-        let active = state.active.as_ref().map_or(0, |active| active.end.position);
-        let sealed: u64 = state.sealed.iter().map(|sealed| sealed.known.bytes).sum();
-        let segments = state.sealed.len() + usize::from(state.active.is_some());
-        LogStats {
-            segments: u32::try_from(segments.max(1)).unwrap_or(u32::MAX),
-            bytes: sealed + active,
-            messages: state.end.get().saturating_sub(state.start.get()),
-        }
+        self.reader.stats()
     }
 
     /// Removes the sealed segments that lie wholly below `start`, and messages below it are no

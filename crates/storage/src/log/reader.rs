@@ -1,7 +1,7 @@
 //! Finding and reading messages while one writer appends.
 
 use super::state::State;
-use super::{FencedRange, LogOptions};
+use super::{FencedRange, LogOptions, LogStats};
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::file_cache::{FileCache, FileHandle};
 use crate::segment::Place;
@@ -132,6 +132,20 @@ impl LogReader {
     #[must_use]
     pub fn start(&self) -> Offset {
         self.state.read().start
+    }
+
+    /// Segments, bytes and messages kept. Waits for no system call, as the writing half may.
+    #[must_use]
+    pub fn stats(&self) -> LogStats {
+        let state = self.state.read();
+        let active = state.active.as_ref().map_or(0, |active| active.end.position);
+        let sealed: u64 = state.sealed.iter().map(|sealed| sealed.known.bytes).sum();
+        let segments = state.sealed.len() + usize::from(state.active.is_some());
+        LogStats {
+            segments: u32::try_from(segments.max(1)).unwrap_or(u32::MAX),
+            bytes: sealed + active,
+            messages: state.end.get().saturating_sub(state.start.get()),
+        }
     }
 
     /// How many damaged ranges were found since the log was opened.
