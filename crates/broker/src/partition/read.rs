@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use galgo_storage::log::{LocateRequest, Located, ReadError};
+use galgo_storage::log::{LocateRequest, Located, LocatedSlice, ReadError};
 use galgo_wire::consumer::PollingStrategy;
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::Offset;
@@ -20,6 +20,8 @@ use crate::shard::OffsetOwner;
 const POLL_BYTES_MAX: u64 = 64 << 20;
 /// Most bytes of messages in one answer that has to be read into memory first.
 const COLD_POLL_BYTES_MAX: u64 = 4 << 20;
+/// Verified bytes up to this size stay in memory; more of them are sent from the page cache.
+const MEMORY_SLICE_BYTES_MAX: usize = 64 << 10;
 
 /// Why a poll failed.
 #[derive(Debug, thiserror::Error)]
@@ -128,7 +130,7 @@ impl Partition {
         for slice in &located.slices {
             let bytes = self.reader.read_verified(slice)?;
             range.bytes += bytes.len() as u64;
-            range.slices.push(Slice::Memory(bytes));
+            range.slices.push(answer_with(slice, bytes));
         }
         Ok(range)
     }
@@ -141,4 +143,15 @@ impl Partition {
             upto: self.high_watermark(),
         })
     }
+}
+
+/// What was read and verified, as it is sent. An answer may wait long for a client that reads slowly, and
+/// there may be as many such clients as connections, so its bytes wait in the page cache, where they
+/// have just been put, whenever that can be told.
+fn answer_with(slice: &LocatedSlice, bytes: Vec<u8>) -> Slice {
+    let (position, len) = (slice.position, slice.len);
+    if bytes.len() > MEMORY_SLICE_BYTES_MAX && slice.file.cached(position, len) {
+        return Slice::File { file: Arc::clone(&slice.file), position, len };
+    }
+    Slice::Memory(bytes)
 }

@@ -1,5 +1,6 @@
 //! Polling: every strategy at its edges.
 
+use galgo_broker::{Outcome, Reply, Slice};
 use galgo_wire::command::{CommandCode, Durability, Payload, PollMessages};
 use galgo_wire::{ErrorCode, PollingStrategy};
 
@@ -151,6 +152,24 @@ fn a_poll_reads_from_the_disk_what_the_page_cache_does_not_hold() {
         PollMessages { auto_commit: true, count: 4, ..poll("t", 0, PollingStrategy::Next) };
     assert_eq!(root.poll(&commits).unwrap().offsets(), [0, 1, 2, 3]);
     assert_eq!(root.poll(&commits).unwrap().offsets(), [4, 5, 6, 7]);
+}
+
+/// Each client that reads cold messages slowly held megabytes of the server's memory meanwhile.
+#[test]
+fn large_answers_from_the_disk_wait_in_the_page_cache() {
+    let (rig, mut root) = with_batches();
+    root.send("t", to(1), &["x".repeat(100_000).as_str()]).unwrap();
+    drop(root);
+    let rig = rig.restart();
+    rig.disk.drop_caches();
+    let mut root = rig.root();
+    let Outcome::Offload(job) = root.submit(&poll("t", 1, PollingStrategy::First)) else {
+        panic!("what is not in the page cache is read elsewhere")
+    };
+    let outcome = job.run(&rig.broker, &mut root.session);
+    let Outcome::Done(Reply::Messages(messages)) = outcome else { panic!("{outcome:?}") };
+    assert!(matches!(messages.slices[..], [Slice::File { .. }]), "{messages:?}");
+    assert_eq!(root.poll(&poll("t", 1, PollingStrategy::First)).unwrap().texts()[0].len(), 100_000);
 }
 
 #[test]
