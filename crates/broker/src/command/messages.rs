@@ -17,15 +17,22 @@ use crate::partition::{AppendContext, Appended, Batch, Partition, PolledRange};
 use crate::session::Session;
 use crate::shard::OffsetOwner;
 
+/// Times a send looks its partition up, when one purge after the other comes in between.
+const LOOKUPS_MAX: usize = 4;
+
 /// Stages the messages of a send; published at once or with the next commit.
 pub(crate) fn send(broker: &Broker, session: &Session, payload: &mut [u8]) -> Outcome {
-    match try_send(broker, session, payload) {
-        Ok(Appended::Published) => Outcome::Done(Reply::Empty),
-        Ok(Appended::Staged(ticket)) => Outcome::Commit(ticket),
-        // Deleted or purged between the look-up and the append: for the sender it was before both.
-        Ok(Appended::Closed) => Outcome::Done(Reply::Error(ErrorCode::PartitionNotFound)),
-        Err(code) => Outcome::Done(Reply::Error(code)),
+    for _ in 0..LOOKUPS_MAX {
+        match try_send(broker, session, payload) {
+            Ok(Appended::Published) => return Outcome::Done(Reply::Empty),
+            Ok(Appended::Staged(ticket)) => return Outcome::Commit(ticket),
+            // Purged or deleted between the look-up and the append, and nothing was touched: the next
+            // look-up finds the partition's successor, or what is missing.
+            Ok(Appended::Closed) => {}
+            Err(code) => return Outcome::Done(Reply::Error(code)),
+        }
     }
+    Outcome::Done(Reply::Error(ErrorCode::PartitionNotFound))
 }
 
 fn try_send(broker: &Broker, session: &Session, payload: &mut [u8]) -> Result<Appended, ErrorCode> {
