@@ -17,8 +17,8 @@ use crate::config::{Environment, Log, LogFormat};
 pub(crate) fn start(config: &Log, environment: &Environment) -> Option<String> {
     let text = environment.get("RUST_LOG").unwrap_or(&config.level);
     let (filter, refused) = match EnvFilter::try_new(text) {
-        Ok(filter) => (filter, None),
-        Err(_) => (EnvFilter::new("info"), Some(text.to_owned())),
+        Ok(filter) if !is_mistyped_level(text) => (filter, None),
+        _ => (EnvFilter::new("info"), Some(text.to_owned())),
     };
     let terminal = std::io::stderr().is_terminal();
     let lines = Subscriber::builder()
@@ -37,4 +37,31 @@ pub(crate) fn start(config: &Log, environment: &Environment) -> Option<String> {
         LogFormat::Auto => tracing::subscriber::set_global_default(lines.with_ansi(false).finish()),
     };
     refused
+}
+
+/// Whether `text` is one word that is neither a level nor one of Galgo's crates. As a filter it names a
+/// crate that does not exist, and would silence the log, errors included.
+fn is_mistyped_level(text: &str) -> bool {
+    let word = text.trim();
+    let levels = ["error", "warn", "info", "debug", "trace", "off"];
+    let is_word = word.bytes().all(|byte| byte.is_ascii_alphabetic());
+    is_word
+        && !word.is_empty()
+        && !word.starts_with("galgo")
+        && !levels.iter().any(|level| level.eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_mistyped_level;
+
+    #[test]
+    fn a_word_that_is_no_level_is_mistyped() {
+        for mistyped in ["louder", "warning", " inf "] {
+            assert!(is_mistyped_level(mistyped), "{mistyped}");
+        }
+        for meant in ["", "info", "WARN", "off", "galgo_storage", "info,galgo_wire=debug", "3"] {
+            assert!(!is_mistyped_level(meant), "{meant}");
+        }
+    }
 }
