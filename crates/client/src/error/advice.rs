@@ -22,6 +22,7 @@ pub(super) fn advice(number: u32) -> Option<&'static str> {
         2019 => "the topic has fewer partitions than that",
         3007 => "partitions are numbered from 0; look at the topic to see how many it has",
         3021 => "nothing is stored for this consumer",
+        4006 => "the log of the server says why; its disk may be full",
         4009 => "give at least one message",
         4017 => "the user headers of one message may have 100000 bytes",
         4022 => "one message may have 64000000 bytes",
