@@ -27,7 +27,7 @@ use galgo_wire::id::{Offset, PartitionUid};
 use parking_lot::Mutex;
 
 pub use append::{AppendContext, Appended, Batch};
-pub use offsets::{OffsetBook, OffsetError};
+pub use offsets::{OFFSET_OWNERS_MAX, OffsetBook, OffsetError};
 pub use publish::Commits;
 pub use read::{PollError, PolledRange, ReadPlan};
 

@@ -58,6 +58,7 @@ pub struct Shard {
     checkpoint_asked: Mutex<bool>,
     work_checkpoint: Condvar,
     fenced: AtomicBool,
+    halted: AtomicBool,
     stopping: AtomicBool,
 }
 
@@ -78,6 +79,19 @@ impl Shard {
     #[must_use]
     pub fn is_fenced(&self) -> bool {
         self.fenced.load(Ordering::Acquire)
+    }
+
+    /// Refuses all later writes until the next start; what is staged still commits.
+    pub(crate) fn halt(&self) {
+        if !self.halted.swap(true, Ordering::AcqRel) {
+            tracing::error!("no writes are taken until the server is started again");
+        }
+    }
+
+    /// Whether all writes are refused.
+    #[must_use]
+    pub fn is_halted(&self) -> bool {
+        self.halted.load(Ordering::Acquire)
     }
 
     /// Lets the worker loops end once their queues are empty.

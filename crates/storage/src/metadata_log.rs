@@ -144,16 +144,19 @@ impl MetadataLog {
     /// Writes a record after all earlier ones; durable on return.
     ///
     /// # Errors
-    /// `TooLarge`: nothing was written. `Disk`, `Fenced`: whether the record is durable is known only
-    /// after reopening; no later append succeeds.
+    /// `TooLarge`: nothing was written. `Disk`: nothing was written, or what was written was taken back,
+    /// and the log goes on; unless the log [is fenced](Self::is_fenced) now: then whether the record is
+    /// durable is known only after reopening, and no later append succeeds.
     pub fn append(&mut self, record: &[u8]) -> Result<(), MetadataLogError> {
         if self.fenced {
             return Err(MetadataLogError::Fenced);
         }
         check_len(record.len(), RECORD_BYTES_MAX)?;
         let bytes = encode_record(self.next, record);
-        let written = self.file.write_at(&bytes, self.end).and_then(|()| self.file.sync_data());
-        if let Err(error) = written {
+        if let Err(error) = self.file.write_at(&bytes, self.end) {
+            return Err(self.take_back(error));
+        }
+        if let Err(error) = self.file.sync_data() {
             return Err(self.fence(error));
         }
         self.end += bytes.len() as u64;
@@ -191,6 +194,12 @@ impl MetadataLog {
         Ok(())
     }
 
+    /// Whether the log takes no writes since it is not known what of it is durable.
+    #[must_use]
+    pub fn is_fenced(&self) -> bool {
+        self.fenced
+    }
+
     /// Bytes of records since the latest snapshot: a measure of when to make the next.
     pub fn bytes_since_snapshot(&self) -> u64 {
         self.bytes_since_snapshot
@@ -203,6 +212,16 @@ impl MetadataLog {
             if let Err(error) = self.disk.remove_file(path) {
                 tracing::warn!(path = %path.display(), %error, "old metadata log not removed");
             }
+        }
+    }
+
+    /// Cuts off a record that was not written whole, most often for want of space. It was never synced,
+    /// so once the cut is durable nothing of it can come back.
+    fn take_back(&mut self, error: io::Error) -> MetadataLogError {
+        let cut = self.file.set_len(self.end).and_then(|()| self.file.sync_data());
+        match cut {
+            Ok(()) => disk_error(&self.path, error),
+            Err(_) => self.fence(error),
         }
     }
 

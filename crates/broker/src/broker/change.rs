@@ -22,7 +22,9 @@ impl Broker {
     /// other change comes between that and the application.
     ///
     /// # Errors
-    /// Those of `prepare`; 10005 when the record could not be made durable (nothing changed then).
+    /// Those of `prepare`; 10005 when the record could not be made durable. Nothing changed then; if
+    /// it is not known whether a record that removes messages is durable, nothing is acknowledged until
+    /// the next start.
     pub(crate) fn change<T>(
         &self,
         prepare: impl FnOnce(&State) -> Result<(T, Record), ErrorCode>,
@@ -31,6 +33,11 @@ impl Broker {
         let (value, record) = prepare(&self.catalog.read().state)?;
         log.append(&record.to_bytes()).map_err(|error| {
             tracing::error!(%error, "metadata record not written");
+            if log.is_fenced() && record.removes_messages() {
+                // The record may be durable; the next start would then remove what is acknowledged
+                // from now on.
+                self.shard().halt();
+            }
             ErrorCode::CannotAppendToFile
         })?;
         self.apply(&record)?;
@@ -85,23 +92,29 @@ impl Broker {
             return;
         }
         self.shard().forget(&uids);
-        for uid in &uids {
-            let dir = self.data_dir.partition_dir(*uid);
+        let mut removed_uids = Vec::with_capacity(uids.len());
+        for uid in uids {
+            let dir = self.data_dir.partition_dir(uid);
             let removed = match self.disk.exists(&dir) {
                 Ok(true) => self.disk.remove_dir_all(&dir),
                 Ok(false) => Ok(()),
                 Err(error) => Err(error),
             };
-            if let Err(error) = removed {
-                tracing::warn!(dir = %dir.display(), %error, "files of a deleted partition remain");
-                return;
+            match removed {
+                Ok(()) => removed_uids.push(uid),
+                Err(error) => {
+                    tracing::warn!(dir = %dir.display(), %error, "files of a deleted partition remain");
+                }
             }
+        }
+        if removed_uids.is_empty() {
+            return;
         }
         if let Err(error) = self.disk.sync_dir(&self.data_dir.partitions_dir()) {
             tracing::warn!(%error, "directory of partitions not synced");
             return;
         }
-        let recorded = self.change(|_| Ok(((), Record::FilesRemoved { uids })));
+        let recorded = self.change(|_| Ok(((), Record::FilesRemoved { uids: removed_uids })));
         if let Err(code) = recorded {
             tracing::warn!(%code, "removal of files not recorded; it will be repeated");
         }

@@ -10,6 +10,7 @@ mod workload;
 
 use galgo_storage::disk::sim::{FaultPlan, SimDisk};
 use galgo_wire::command::Durability;
+use galgo_wire::error_code::ErrorCode;
 
 use model::Model;
 use rig::Rig;
@@ -135,6 +136,45 @@ fn failed_sync_is_never_acknowledged_and_the_rest_survives() {
         let story = format!("seed {seed}, {fail_sync:?} failed");
         check_twice(&disk.power_cut_image(seed), &model, End::PowerCut, &story);
     }
+}
+
+/// The record of a deletion may be durable although its sync failed; the next start then deletes the
+/// topic. Whatever the topic acknowledged after that error would be lost without a word.
+#[test]
+fn nothing_is_acknowledged_once_the_fate_of_a_metadata_record_is_unknown() {
+    for durability in [Durability::Fsync, Durability::Os] {
+        let disk = Rig::template().kill_image();
+        let mut rig = Rig::open(&disk, 1);
+        rig.create_topic("t", durability).unwrap();
+        let stored = rig.send("t", 0, &[b"before".to_vec()]);
+        rig.finish(stored).unwrap();
+        disk.plan(FaultPlan { fail_sync: Some(1), ..FaultPlan::default() });
+        rig.delete_topic("t").unwrap_err();
+        for bytes in [10, 2 * rig::JOURNAL_BATCH_BYTES_MAX as usize] {
+            let sent = rig.send("t", 1, &[vec![b'x'; bytes]]);
+            assert_eq!(rig.finish(sent), Err(ErrorCode::CannotSyncFile));
+        }
+        let offset = rig.store_offset("t", 0, 0);
+        assert_eq!(rig.finish(offset), Err(ErrorCode::CannotSyncFile));
+        assert_eq!(rig.read_from("t", 0, 0).unwrap().len(), 1, "reads go on");
+    }
+}
+
+/// A record that found no room was never written: it is taken back, and changes go on once there is.
+#[test]
+fn metadata_goes_on_after_a_full_disk() {
+    let disk = Rig::template().kill_image();
+    let mut rig = Rig::open(&disk, 1);
+    let used: u64 = disk.files().iter().map(|(_, len)| len).sum();
+    disk.plan(FaultPlan { bytes_max: Some(used + 7), ..FaultPlan::default() });
+    rig.create_topic("t", Durability::Fsync).unwrap_err();
+    disk.plan(FaultPlan::default());
+    rig.create_topic("u", Durability::Fsync).unwrap();
+    let sent = rig.send("u", 0, &[b"x".to_vec()]);
+    rig.finish(sent).unwrap();
+    drop(rig);
+    let rig = Rig::open(&disk.power_cut_image(3), 2);
+    assert!(rig.has_topic("u") && !rig.has_topic("t"));
 }
 
 #[test]

@@ -121,6 +121,18 @@ pub struct CreatedTopic {
 }
 
 impl Record {
+    /// Whether applying it makes messages unreachable.
+    #[must_use]
+    pub fn removes_messages(&self) -> bool {
+        matches!(
+            self,
+            Self::DeleteStream { .. }
+                | Self::DeleteTopic { .. }
+                | Self::PurgeTopics { .. }
+                | Self::RemovePartitions { .. }
+        )
+    }
+
     /// The record's bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

@@ -62,6 +62,9 @@ impl Partition {
         if let Some(code) = self.fenced() {
             return Err(code);
         }
+        if self.shard.is_halted() {
+            return Err(ErrorCode::CannotSyncFile);
+        }
         let base = writer.log.end();
         let messages = writer.write(batch, context)?;
         let end = writer.log.end();

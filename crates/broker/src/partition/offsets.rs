@@ -14,6 +14,9 @@ use super::Partition;
 use crate::shard::{OffsetOwner, ShardRecord};
 use crate::ticket::{Ticket, ticket};
 
+/// Most consumers whose positions one partition keeps.
+pub const OFFSET_OWNERS_MAX: usize = 100_000;
+
 /// Positions by owner.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OffsetBook {
@@ -34,8 +37,8 @@ pub enum OffsetError {
     /// Nothing is stored for this owner.
     #[error("no offset is stored for this consumer")]
     NotStored,
-    /// The shard takes no writes.
-    #[error("the shard takes no writes")]
+    /// The shard takes no writes, or the partition keeps no more positions.
+    #[error("the position was refused")]
     Refused(ErrorCode),
 }
 
@@ -86,6 +89,12 @@ impl OffsetBook {
         self.stored.iter().map(|(owner, offset)| (*owner, *offset)).collect()
     }
 
+    /// How many positions are stored.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.stored.len()
+    }
+
     /// Whether nothing is stored.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -103,7 +112,8 @@ impl Partition {
     /// Stores the last processed offset; it may move back.
     ///
     /// # Errors
-    /// [`OffsetError::Beyond`] when no message has that offset yet; [`OffsetError::Refused`].
+    /// [`OffsetError::Beyond`] when no message has that offset yet; [`OffsetError::Refused`] when the
+    /// shard takes no writes or [`OFFSET_OWNERS_MAX`] others have positions already.
     pub fn store_offset(
         self: &Arc<Self>,
         owner: OffsetOwner,
@@ -115,6 +125,9 @@ impl Partition {
         }
         // Held over the staging, so that memory and journal see the changes in one order.
         let mut offsets = self.offsets.lock();
+        if offsets.len() >= OFFSET_OWNERS_MAX && offsets.get(owner).is_none() {
+            return Err(OffsetError::Refused(ErrorCode::CannotOpenConsumerOffsetsFile));
+        }
         let staged =
             self.stage_record(&ShardRecord::OffsetStored { uid: self.uid, owner, offset })?;
         offsets.set(owner, offset);

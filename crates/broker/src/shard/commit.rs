@@ -78,7 +78,7 @@ impl Shard {
         sync: bool,
         resolver: Resolver,
     ) -> Result<(), ErrorCode> {
-        if self.is_fenced() {
+        if self.is_fenced() || self.is_halted() {
             return Err(ErrorCode::CannotSyncFile);
         }
         let mut pending = self.pending.lock();

@@ -244,6 +244,7 @@ impl ShardRecovery {
             checkpoint_asked: Mutex::new(false),
             work_checkpoint: Condvar::new(),
             fenced: AtomicBool::new(false),
+            halted: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         }))
     }

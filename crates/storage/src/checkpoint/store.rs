@@ -101,7 +101,13 @@ impl CheckpointStore {
     pub fn save(&mut self, checkpoint: &ShardCheckpoint) -> Result<(), CheckpointStoreError> {
         let name = if self.next == 0 { NAMES[0] } else { NAMES[1] };
         let path = self.dir.join(name);
-        replace_file(&*self.disk, &path, &encode(self.sequence_next, checkpoint))
+        let bytes = encode(self.sequence_next, checkpoint);
+        // What could not be read again must not be saved: the journal would be recycled upon it.
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            let source = io::ErrorKind::FileTooLarge.into();
+            return Err(CheckpointStoreError::Disk { path, source });
+        }
+        replace_file(&*self.disk, &path, &bytes)
             .map_err(|source| CheckpointStoreError::Disk { path, source })?;
         self.sequence_next = self.sequence_next.saturating_add(1);
         self.next = 1 - self.next;

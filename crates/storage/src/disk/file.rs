@@ -10,6 +10,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -27,6 +28,25 @@ impl RealDisk {
     pub fn new() -> Self {
         Self
     }
+}
+
+/// Waits between two tries to open a directory while the process has no descriptor left.
+const DESCRIPTOR_WAIT: Duration = Duration::from_millis(20);
+/// Tries before giving up.
+const DESCRIPTOR_TRIES: u32 = 100;
+
+/// Opens a directory to be synced. Having no descriptor left for a moment must not count as a failed
+/// sync, which fences what was to be synced; nothing is lost by waiting.
+fn open_patiently(path: &Path) -> io::Result<File> {
+    for _ in 1..DESCRIPTOR_TRIES {
+        match File::open(path) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                std::thread::sleep(DESCRIPTOR_WAIT);
+            }
+            opened => return opened,
+        }
+    }
+    File::open(path)
 }
 
 impl Disk for RealDisk {
@@ -59,7 +79,7 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        File::open(path)?.sync_all()
+        open_patiently(path)?.sync_all()
     }
 
     fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {

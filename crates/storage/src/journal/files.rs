@@ -139,8 +139,7 @@ impl Files {
 
     /// Removes a file for good.
     pub(super) fn remove(&self, file: &JournalFile) -> Result<(), JournalError> {
-        self.disk
-            .remove_file(&file.path)
+        gone_is_done(self.disk.remove_file(&file.path))
             .and_then(|()| self.disk.sync_dir(&self.dir))
             .map_err(|error| file.error(error))
     }
@@ -149,14 +148,21 @@ impl Files {
     pub(super) fn put_aside(&self, file: &JournalFile) -> Result<(), JournalError> {
         let aside = file.path.with_extension("jnl.damaged");
         tracing::warn!(path = %aside.display(), "damaged journal file put aside");
-        self.disk
-            .rename(&file.path, &aside)
+        gone_is_done(self.disk.rename(&file.path, &aside))
             .and_then(|()| self.disk.sync_dir(&self.dir))
             .map_err(|error| file.error(error))
     }
 
     fn error(&self, path: &Path, source: io::Error) -> OpenJournalError {
         OpenJournalError::Disk(JournalError::Disk { path: path.to_owned(), source })
+    }
+}
+
+/// A try before may have got as far as the directory's sync.
+fn gone_is_done(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }
 
