@@ -72,10 +72,10 @@ pub(crate) enum Command {
     Me,
     /// List the connected clients
     Clients,
-    /// List, create, show, rename, delete and purge streams
+    /// List, create, get, update, delete and purge streams
     #[command(subcommand)]
     Stream(stream::StreamCommand),
-    /// List, create, show, change, delete and purge topics
+    /// List, create, get, update, delete and purge topics
     #[command(subcommand)]
     Topic(topic::TopicCommand),
     /// Add and remove partitions of a topic

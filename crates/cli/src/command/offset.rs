@@ -71,7 +71,9 @@ pub(crate) async fn run(target: &Target, command: OffsetCommand) -> Outcome {
     match command {
         OffsetCommand::Get { of } => {
             let Some(info) = client.get_offset(&of.target()).await? else {
-                return Err(Failure::missing(format!("a stored offset of {}", of.phrase())));
+                return Err(Failure::missing(format!("a stored offset of {}", of.phrase())).hint(
+                    "nothing was stored yet, or there is no such partition, topic or stream",
+                ));
             };
             target.output.show(&info, |info| {
                 let behind = info.current_offset.get().saturating_sub(info.stored_offset.get());

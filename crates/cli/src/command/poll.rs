@@ -1,6 +1,6 @@
 //! `galgo poll`: read one batch of messages of a partition.
 
-use clap::Args;
+use clap::{Args, value_parser};
 use galgo::wire::id::{Offset, Timestamp};
 use galgo::{Identifier, PollRequest, PolledMessages, PollingStrategy};
 use serde::Serialize;
@@ -30,7 +30,7 @@ pub(crate) struct PollArgs {
     #[command(flatten)]
     place: Place,
     /// Most messages to read
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(1..))]
     count: u32,
     /// Name or number of the consumer whose stored offset is meant
     #[arg(long, value_name = "NAME", default_value = "galgo")]

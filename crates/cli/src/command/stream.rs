@@ -50,6 +50,14 @@ pub(crate) enum StreamCommand {
     },
 }
 
+/// What to add to the report of a new name that an argument cannot mean, as digits mean a number.
+pub(crate) fn number_note(name: &str) -> &'static str {
+    match name.parse::<Identifier>() {
+        Ok(Identifier::Numeric(_)) => "; commands find it by this number only, not by its name",
+        _ => "",
+    }
+}
+
 /// Runs the command.
 pub(crate) async fn run(target: &Target, command: StreamCommand) -> Outcome {
     let output = target.output;
@@ -58,7 +66,8 @@ pub(crate) async fn run(target: &Target, command: StreamCommand) -> Outcome {
         StreamCommand::Create { name } => {
             let created = target.connect().await?.create_stream(&name).await?;
             let sentence =
-                format!("stream {} created, number {}", visible(&name), created.stream.id);
+                format!("stream {} created, number {}", visible(&name), created.stream.id)
+                    + number_note(&name);
             output.done(&sentence, &json!({ "created": "stream", "stream": created.stream }))
         }
         StreamCommand::Get { stream } => get(&target.connect().await?, output, &stream).await,

@@ -70,7 +70,7 @@ pub(crate) async fn stats(target: &Target) -> Outcome {
 fn stats_table(stats: &Stats) -> String {
     let micros = Duration::from_micros;
     table::facts([
-        ("version", stats.server_version.clone()),
+        ("protocol", format!("Iggy {}", stats.server_version)),
         ("host", stats.hostname.clone()),
         ("system", format!("{} {}", stats.os_name, stats.os_version)),
         ("kernel", stats.kernel_version.clone()),

@@ -8,7 +8,7 @@ use galgo::{CallError, Client, ErrorCode, Identifier, TopicOptions};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::command::stream::{self, shown};
+use crate::command::stream::{self, number_note, shown};
 use crate::confirm::Confirm;
 use crate::connect::Target;
 use crate::failure::{Failure, Outcome};
@@ -205,7 +205,7 @@ async fn create(client: &Client, output: Output, args: CreateArgs) -> Outcome {
         shown(&args.stream),
         created.topic.id,
         measure::counted(u64::from(created.topic.partitions_count), "partition"),
-    );
+    ) + number_note(&args.name);
     output.done(&sentence, &json!({ "created": "topic", "topic": created.topic }))
 }
 
