@@ -19,13 +19,14 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::config::{self, Config, Environment, Loaded, RootUser, RootUserSource};
+use crate::lanes::Lanes;
 use crate::transport::connection::Patience;
 use crate::transport::tcp::Listener;
 use crate::transport::{Budget, ConnectionLimits, Hub, LOGINS_AT_ONCE_MAX};
 use crate::{ServerError, ServerOptions, process_limits, runtime_file, telemetry};
 
-/// Least number of threads that move frames: with one, a long copy would hold up every connection.
-const WORKER_THREADS_MIN: usize = 2;
+/// Least number of threads that serve connections: with one, a long copy would hold up all of them.
+const LANES_MIN: usize = 2;
 
 /// Threads for work that blocks, per processor. Each may hold the memory of one password hash.
 const BLOCKING_THREADS_PER_CPU: usize = 4;
@@ -42,6 +43,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// word, and the next start has to recover.
 pub struct Server {
     pub(crate) runtime: Runtime,
+    pub(crate) lanes: Lanes,
     pub(crate) broker: Arc<Broker>,
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) listeners: Vec<JoinHandle<usize>>,
@@ -112,6 +114,7 @@ impl Server {
         broker.set_endpoints(endpoints(&config, tcp_address));
         runtime_file::write(&data_dir, &effective(&config, tcp_address))?;
 
+        let lanes = start_lanes().map_err(ServerError::Threads)?;
         let workers = start_workers(&broker)?;
         let (stopping, stopped) = watch::channel(false);
         let hub = Arc::new(Hub {
@@ -119,6 +122,7 @@ impl Server {
             budget: Budget::new(config.limits.in_flight_bytes.0),
             logins: Arc::new(Semaphore::new(LOGINS_AT_ONCE_MAX)),
             limits: connection_limits(&config),
+            turns: lanes.turns(),
             stopping: stopped,
         });
         let connections_max = config::connections_for(&config, file_limit);
@@ -138,7 +142,17 @@ impl Server {
         let ticker = runtime.spawn(tick(Arc::clone(&broker)));
         let tcp = tcp_address.map(tracing::field::display);
         tracing::info!(tcp, data_dir = %data_dir.display(), "server ready");
-        Ok(Self { runtime, broker, stopping, listeners, ticker, workers, data_dir, tcp_address })
+        Ok(Self {
+            runtime,
+            lanes,
+            broker,
+            stopping,
+            listeners,
+            ticker,
+            workers,
+            data_dir,
+            tcp_address,
+        })
     }
 }
 
@@ -188,14 +202,21 @@ fn log_configuration(loaded: &Loaded, refused_filter: Option<&str>) {
     }
 }
 
+/// The runtime that accepts connections and keeps the clock; connections are served by the lanes.
 fn build_runtime() -> std::io::Result<Runtime> {
-    let cpus = thread::available_parallelism().map_or(1, usize::from);
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cpus.max(WORKER_THREADS_MIN))
-        .max_blocking_threads((cpus * BLOCKING_THREADS_PER_CPU).clamp(8, BLOCKING_THREADS_MAX))
-        .thread_name("galgo-net")
+        .worker_threads(1)
+        .max_blocking_threads(2)
+        .thread_name("galgo-accept")
         .enable_all()
         .build()
+}
+
+fn start_lanes() -> std::io::Result<Lanes> {
+    let cpus = thread::available_parallelism().map_or(1, usize::from);
+    let lanes = cpus.max(LANES_MIN);
+    let blocking = (cpus * BLOCKING_THREADS_PER_CPU).clamp(8, BLOCKING_THREADS_MAX);
+    Lanes::start(lanes, blocking.div_ceil(lanes))
 }
 
 fn start_workers(broker: &Arc<Broker>) -> Result<Vec<thread::JoinHandle<()>>, ServerError> {

@@ -38,6 +38,7 @@ impl Server {
         }
         self.ticker.abort();
         // Jobs of dropped connections end before the last sync, so that it covers what they wrote.
+        self.lanes.stop(THREADS_PATIENCE);
         self.runtime.shutdown_timeout(THREADS_PATIENCE);
         self.broker.stop();
         for worker in self.workers {

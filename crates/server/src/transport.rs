@@ -4,6 +4,7 @@ mod budget;
 pub(crate) mod connection;
 pub(crate) mod tcp;
 
+use crate::lanes::Turns;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub(crate) struct Hub {
     pub(crate) logins: Arc<Semaphore>,
     /// What one connection may do.
     pub(crate) limits: ConnectionLimits,
+    /// The threads that serve connections.
+    pub(crate) turns: Turns,
     /// Turns true once, when the server stops.
     pub(crate) stopping: watch::Receiver<bool>,
 }

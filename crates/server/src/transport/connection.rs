@@ -39,11 +39,14 @@ use crate::transport::{Hub, stopped};
 /// How long a closing connection tries to write its last answers.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long a refused connection waits for the peer to close first.
-const CLOSE_LINGER: Duration = Duration::from_millis(100);
+/// How long a closed connection is read from, so that its peer gets to see the last answer.
+const CLOSE_LINGER: Duration = Duration::from_millis(300);
 
-/// Most pieces of unread input a closing connection takes off the socket.
-const CLOSE_READS_MAX: usize = 64;
+/// Silence after which the peer is taken to have seen it.
+const CLOSE_SILENCE: Duration = Duration::from_millis(100);
+
+/// The same while the server stops, where idle connections should not hold it up.
+const STOP_SILENCE: Duration = Duration::from_millis(5);
 
 /// How far away a timer with nothing to wait for is set.
 const FAR_AWAY: Duration = Duration::from_secs(86_400);
@@ -383,14 +386,13 @@ impl<S: Carrier> Connection<S> {
             stream.shutdown().await
         })
         .await;
-        // Closing with bytes unread resets the connection, and a reset may overtake the last answer.
+        // Closing with bytes unread resets the connection, and a reset may overtake the last answer: a
+        // peer that goes on sending gets time to read it.
         let mut scratch = [0; 4096];
-        let linger = if matches!(end, End::Stopping) { Duration::ZERO } else { CLOSE_LINGER };
-        for _ in 0..CLOSE_READS_MAX {
-            match timeout(linger, self.stream.read(&mut scratch)).await {
-                Ok(Ok(read)) if read > 0 => {}
-                _ => break,
-            }
-        }
+        let silence = if matches!(end, End::Stopping) { STOP_SILENCE } else { CLOSE_SILENCE };
+        let drained = async {
+            while let Ok(Ok(1..)) = timeout(silence, self.stream.read(&mut scratch)).await {}
+        };
+        let _ = timeout(CLOSE_LINGER, drained).await;
     }
 }

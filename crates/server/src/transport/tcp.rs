@@ -139,11 +139,17 @@ impl Door {
         self.full = false;
         let session = self.hub.broker.connect(Peer { address, transport: Transport::Tcp });
         let hub = Arc::clone(&self.hub);
-        self.tasks.spawn(async move {
+        let (Some(lane), Ok(stream)) = (self.hub.turns.next(), stream.into_std()) else { return };
+        let task = async move {
             tracing::debug!(%address, "connection opened");
-            log_end(address, &serve(stream, session, hub).await);
+            // Taken up again where it is served, so that the reactor of that thread watches it.
+            match TcpStream::from_std(stream) {
+                Ok(stream) => log_end(address, &serve(stream, session, hub).await),
+                Err(error) => tracing::warn!(%address, %error, "a connection was not taken up"),
+            }
             drop(place);
-        });
+        };
+        self.tasks.spawn_on(task, lane);
     }
 
     fn refuse(&mut self, mut stream: TcpStream) {
