@@ -12,6 +12,7 @@
 pub mod access;
 pub mod broker;
 mod catalog;
+mod causes;
 pub mod clients;
 mod command;
 pub mod environment;
@@ -26,6 +27,7 @@ pub mod ticket;
 pub use broker::{
     Broker, BrokerOptions, Endpoints, LogBounds, OpenError, OpenReport, RootUser, Worker,
 };
+pub use causes::Causes;
 pub use clients::Peer;
 pub use outcome::{Job, MessagesReply, Outcome, Reply, Slice};
 pub use session::Session;

@@ -73,6 +73,7 @@ impl Server {
         Self::listen(runtime, Arc::clone(&broker), loaded.config, file_limit).inspect_err(|_| {
             // The next start should find a directory that was closed in order.
             if let Err(error) = broker.shutdown() {
+                let error = galgo_broker::Causes(&error);
                 tracing::error!(%error, "closing the data directory failed");
             }
         })

@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use galgo_broker::Causes;
+
 use crate::config::ConfigError;
 
 /// Why a server could not start, or could not stop in order.
@@ -63,6 +65,18 @@ pub enum ServerError {
         /// What the system said.
         source: io::Error,
     },
+    /// The volume has no room for what a start has to write.
+    #[error(
+        "data directory {}: {reason}; make room on that volume and start again: nothing \
+         acknowledged is lost",
+        path.display()
+    )]
+    DiskFull {
+        /// The directory.
+        path: PathBuf,
+        /// What could not be written, and what the system said.
+        reason: String,
+    },
     /// What is stored can't be used as it is.
     #[error("data directory {}: {reason}", path.display())]
     Damaged {
@@ -72,7 +86,7 @@ pub enum ServerError {
         reason: String,
     },
     /// The last sync of an orderly stop failed; the next start recovers what was acknowledged.
-    #[error("data directory {}: not closed in order: {source}", path.display())]
+    #[error("data directory {}: not closed in order: {}", path.display(), Causes(&**source))]
     NotSynced {
         /// The directory.
         path: PathBuf,
@@ -95,6 +109,7 @@ impl ServerError {
             Self::DataDirLocked { .. } | Self::DataDirRefused { .. } => 4,
             Self::Permission { .. }
             | Self::Io { .. }
+            | Self::DiskFull { .. }
             | Self::Damaged { .. }
             | Self::NotSynced { .. }
             | Self::Threads(_) => 1,

@@ -8,6 +8,7 @@ use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::PartitionUid;
 
 use super::Broker;
+use crate::causes::Causes;
 use crate::metadata::State;
 use crate::metadata::record::Record;
 use crate::partition::{OffsetBook, Partition};
@@ -32,7 +33,7 @@ impl Broker {
         let mut log = self.metadata_log.lock();
         let (value, record) = prepare(&self.catalog.read().state)?;
         log.append(&record.to_bytes()).map_err(|error| {
-            tracing::error!(%error, "metadata record not written");
+            tracing::error!(error = %Causes(&error), "metadata record not written");
             if log.is_fenced() && record.removes_messages() {
                 // The record may be durable; the next start would then remove what is acknowledged
                 // from now on.
@@ -44,7 +45,7 @@ impl Broker {
         if log.bytes_since_snapshot() > SNAPSHOT_EVERY_BYTES {
             let snapshot = self.catalog.read().state.to_snapshot();
             if let Err(error) = log.snapshot(&snapshot) {
-                tracing::error!(%error, "metadata snapshot not written");
+                tracing::error!(error = %Causes(&error), "metadata snapshot not written");
             }
         }
         Ok(value)

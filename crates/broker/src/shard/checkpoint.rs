@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use galgo_storage::checkpoint::{CheckpointStore, ShardCheckpoint};
-use galgo_storage::journal::Lsn;
+use galgo_storage::checkpoint::{CheckpointStore, CheckpointStoreError, ShardCheckpoint};
+use galgo_storage::journal::{JournalError, Lsn};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Offset, PartitionUid};
 
 use super::{OffsetOwner, Shard};
+use crate::causes::Causes;
 use crate::partition::{Partition, PartitionCheckpoint};
 
 /// The last saved checkpoint and where it is kept.
@@ -23,7 +24,7 @@ pub(super) struct Checkpointer {
 
 impl Checkpointer {
     /// Saves what is noted, as of `lsn`.
-    pub(super) fn save(&mut self, lsn: Lsn) -> Result<(), CheckpointError> {
+    pub(super) fn save(&mut self, lsn: Lsn) -> Result<(), CheckpointStoreError> {
         self.last.lsn = lsn;
         let offsets = self.offsets.iter().flat_map(|(uid, entries)| {
             let entry = |(owner, offset): &(OffsetOwner, Offset)| {
@@ -32,7 +33,7 @@ impl Checkpointer {
             entries.iter().map(entry)
         });
         self.last.offsets = offsets.collect();
-        self.store.save(&self.last).map_err(|error| CheckpointError::Store(error.to_string()))
+        self.store.save(&self.last)
     }
 
     fn note(&mut self, uid: PartitionUid, noted: PartitionCheckpoint) {
@@ -48,8 +49,11 @@ pub enum CheckpointError {
     #[error("{0} partitions could not be synced")]
     Partitions(usize),
     /// The checkpoint file could not be written.
-    #[error("the checkpoint was not written: {0}")]
-    Store(String),
+    #[error("the checkpoint was not written")]
+    Store(#[from] CheckpointStoreError),
+    /// The checkpoint is written, but the journal could not give its files back.
+    #[error("the journal was not shortened")]
+    Journal(#[from] JournalError),
     /// The journal has failed.
     #[error("the journal has failed")]
     Fenced,
@@ -93,7 +97,7 @@ impl Shard {
             return Err(self.postpone(failed));
         }
         checkpointer.save(upto)?;
-        self.journal.checkpoint(upto).map_err(|error| CheckpointError::Store(error.to_string()))?;
+        self.journal.checkpoint(upto)?;
         self.stats.checkpointed();
         Ok(())
     }
@@ -130,10 +134,11 @@ impl Shard {
                 *asked = false;
             }
             if let Err(error) = self.checkpoint() {
+                let error = Causes(&error);
                 tracing::error!(%error, "checkpoint not taken; the journal keeps its files");
             }
             if let Err(error) = self.journal.prepare_next() {
-                tracing::warn!(%error, "no journal file prepared ahead");
+                tracing::warn!(error = %Causes(&error), "no journal file prepared ahead");
             }
         }
     }

@@ -13,6 +13,7 @@ use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::Offset;
 
 use super::{Shard, ShardRecord};
+use crate::causes::Causes;
 use crate::partition::Partition;
 use crate::ticket::Resolver;
 
@@ -125,6 +126,7 @@ impl Shard {
             Ok(()) => self.publish_round(spare),
             Err(error) if wrote_nothing(&error) => self.bypass_journal(spare),
             Err(error) => {
+                let error = Causes(&error);
                 tracing::error!(%error, "journal commit failed; the shard takes no more writes");
                 self.fail_round(spare, ErrorCode::CannotSyncFile);
             }
@@ -146,6 +148,7 @@ impl Shard {
             // Writers outran the checkpoint worker, or the disk has no room for another file: make
             // room here and now.
             if let Err(error) = self.checkpoint() {
+                let error = Causes(&error);
                 tracing::warn!(%error, "the journal is full and no checkpoint could be taken");
             }
             committed = self.journal.commit(&bundle);

@@ -78,15 +78,24 @@ pub struct RecoveredPartition {
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
     /// The journal or a checkpoint could not be read.
-    #[error("{what} cannot be read: {source}")]
+    #[error("{what} cannot be read")]
     Read {
         /// Which.
         what: &'static str,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// What was recovered could not be written down, as when the disk is full. The journal still has
+    /// all of it.
+    #[error("{what} could not be written")]
+    Write {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A partition's log could not be opened.
-    #[error("the log of partition {uid:?} cannot be opened: {source}")]
+    #[error("the log of partition {} cannot be opened", uid.get())]
     Log {
         /// Which partition.
         uid: PartitionUid,
@@ -107,8 +116,8 @@ impl ShardRecovery {
     /// Opens the shard for the partitions in `live`.
     ///
     /// # Errors
-    /// [`RecoverError`] when the journal, the checkpoint or a log cannot be read at all. Damage that
-    /// can be fenced is reported instead.
+    /// [`RecoverError`] when the journal, the checkpoint or a log cannot be read at all, or what was
+    /// recovered not be written. Damage that can be fenced is reported instead.
     pub fn open(self, live: &BTreeSet<PartitionUid>) -> Result<Recovered, RecoverError> {
         let rebuild = self.found.newest_damaged;
         if rebuild {
@@ -227,8 +236,8 @@ impl ShardRecovery {
         }
         let lsn = last.max(checkpoint.lsn);
         let mut checkpointer = Checkpointer { store: self.checkpoints, last: checkpoint, offsets };
-        checkpointer.save(lsn).map_err(|e| read_error("the checkpoint", e))?;
-        self.journal.checkpoint(lsn).map_err(|e| read_error("the journal", e))?;
+        checkpointer.save(lsn).map_err(|e| write_error("the checkpoint", e))?;
+        self.journal.checkpoint(lsn).map_err(|e| write_error("the journal", e))?;
         Ok(Arc::new(Shard {
             options: self.options,
             epoch: self.epoch,
@@ -298,4 +307,11 @@ fn read_error(
     source: impl std::error::Error + Send + Sync + 'static,
 ) -> RecoverError {
     RecoverError::Read { what, source: Box::new(source) }
+}
+
+fn write_error(
+    what: &'static str,
+    source: impl std::error::Error + Send + Sync + 'static,
+) -> RecoverError {
+    RecoverError::Write { what, source: Box::new(source) }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use galgo_broker::environment::{SystemClock, SystemRandom};
 use galgo_broker::metadata::prepare::TopicDefaults;
 use galgo_broker::shard::ShardOptions;
-use galgo_broker::{Broker, BrokerOptions, LogBounds, OpenError, OpenReport};
+use galgo_broker::{Broker, BrokerOptions, Causes, LogBounds, OpenError, OpenReport};
 use galgo_storage::data_dir::DataDirError;
 use galgo_storage::disk::RealDisk;
 
@@ -98,33 +98,34 @@ fn refusal(data_dir: &Path, error: OpenError) -> ServerError {
         OpenError::DataDir(
             DataDirError::ReadOnly { path, source } | DataDirError::Disk { path, source },
         ) => ServerError::io(path, source),
-        error => match denied(&error) {
-            Some(kind) => ServerError::Permission { path, source: kind.into() },
-            None => ServerError::Damaged { path, reason: chain(&error) },
+        error => match system_refusal(&error) {
+            Some(SystemRefusal::Denied(kind)) => {
+                ServerError::Permission { path, source: kind.into() }
+            }
+            Some(SystemRefusal::DiskFull) => {
+                ServerError::DiskFull { path, reason: Causes(&error).to_string() }
+            }
+            None => ServerError::Damaged { path, reason: Causes(&error).to_string() },
         },
     }
 }
 
-/// The kind of the permission problem somewhere below `error`, if there is one.
-fn denied(error: &dyn Error) -> Option<io::ErrorKind> {
-    let kinds = sources(error).filter_map(|error| error.downcast_ref::<io::Error>());
-    kinds.map(io::Error::kind).find(|kind| {
-        matches!(kind, io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+/// What the system said no to, when the operator can do something about it.
+enum SystemRefusal {
+    Denied(io::ErrorKind),
+    DiskFull,
+}
+
+/// The system's refusal somewhere below `error`, if there is one.
+fn system_refusal(error: &dyn Error) -> Option<SystemRefusal> {
+    let errors = Causes(error).sources().filter_map(|error| error.downcast_ref::<io::Error>());
+    errors.map(io::Error::kind).find_map(|kind| match kind {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            Some(SystemRefusal::Denied(kind))
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(SystemRefusal::DiskFull),
+        _ => None,
     })
-}
-
-/// `error` and everything below it in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    for source in sources(error) {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-    }
-    text
-}
-
-fn sources(error: &dyn Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    std::iter::successors(error.source(), |error: &&(dyn Error + 'static)| (*error).source())
 }
 
 fn log_report(report: &OpenReport) {
@@ -151,4 +152,32 @@ fn log_report(report: &OpenReport) {
         tracing::warn!(name, "directory of no known partition left alone");
     }
     tracing::info!(partitions = report.partitions, "data directory open");
+}
+
+#[cfg(test)]
+mod tests {
+    use galgo_broker::shard::RecoverError;
+    use galgo_storage::checkpoint::CheckpointStoreError;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_once_with_the_file_and_the_next_step() {
+        let disk = |kind: io::ErrorKind| {
+            let path = "/data/shards/b.ckpt".into();
+            let source = CheckpointStoreError::Disk { path, source: kind.into() };
+            let what = "the checkpoint";
+            OpenError::Shard(RecoverError::Write { what, source: Box::new(source) })
+        };
+        let full = refusal(Path::new("/data"), disk(io::ErrorKind::StorageFull));
+        assert!(matches!(full, ServerError::DiskFull { .. }));
+        assert_eq!(
+            full.to_string(),
+            "data directory /data: the checkpoint could not be written: checkpoint file \
+             /data/shards/b.ckpt: no storage space; make room on that volume and start again: \
+             nothing acknowledged is lost"
+        );
+        let denied = refusal(Path::new("/data"), disk(io::ErrorKind::PermissionDenied));
+        assert!(matches!(denied, ServerError::Permission { .. }));
+    }
 }
