@@ -14,7 +14,7 @@ use galgo_storage::disk::RealDisk;
 
 use super::show_generated;
 use crate::ServerError;
-use crate::config::{self, Config, Durability, RootUser};
+use crate::config::{self, Config, Durability, RootUser, RootUserSource};
 
 /// Memory for the indexes of segments that are read.
 const INDEX_CACHE_BYTES: usize = 16 << 20;
@@ -37,9 +37,24 @@ pub(super) fn open(
     let (broker, report) = Broker::open(options).map_err(|error| refusal(data_dir, error))?;
     if report.created {
         show_generated(root);
+    } else {
+        note_unused(root);
     }
     log_report(&report);
     Ok(broker)
+}
+
+/// Says that a given root user counted for nothing, so that nobody wonders why it cannot log in.
+fn note_unused(root: &RootUser) {
+    let given_by = match root.source {
+        RootUserSource::Environment => "GALGO_ROOT_USERNAME and GALGO_ROOT_PASSWORD",
+        RootUserSource::Dev => "--dev",
+        RootUserSource::Generated => return,
+    };
+    tracing::info!(
+        given_by,
+        "the data directory has a root user already: the given name and password are not used"
+    );
 }
 
 fn broker_options(config: &Config, root: &RootUser, file_limit: u64) -> BrokerOptions {
