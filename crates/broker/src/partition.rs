@@ -15,6 +15,7 @@ mod append;
 mod offsets;
 mod publish;
 mod read;
+mod refusal;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -31,6 +32,7 @@ pub use offsets::{OFFSET_OWNERS_MAX, OffsetBook, OffsetError};
 pub use publish::Commits;
 pub use read::{PollError, PolledRange, ReadPlan};
 
+use self::refusal::Refusals;
 use crate::shard::{OffsetOwner, Shard};
 
 /// A partition that is open for appends and reads.
@@ -56,6 +58,7 @@ struct Writer {
     log: Log,
     /// Deleted or purged: appends go to the partition's successor, if it has one.
     closed: bool,
+    refusals: Refusals,
 }
 
 /// What a checkpoint notes of one partition.
@@ -93,7 +96,7 @@ impl Partition {
         Self {
             uid,
             shard,
-            writer: Mutex::new(Writer { log, closed: false }),
+            writer: Mutex::new(Writer { log, closed: false, refusals: Refusals::default() }),
             commits: Mutex::new(Commits::new(end)),
             syncing: Mutex::new(()),
             offsets: Mutex::new(offsets),

@@ -25,6 +25,7 @@ use parking_lot::{Condvar, Mutex};
 pub use checkpoint::CheckpointError;
 pub use commit::Pending;
 pub use record::{OffsetOwner, ShardRecord, UnknownRecord, decode_bundle};
+pub(crate) use recovery::partition_dir;
 pub use recovery::{RecoverError, Recovered, RecoveredPartition, ShardRecovery};
 
 use crate::partition::Partition;

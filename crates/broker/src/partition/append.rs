@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use galgo_storage::log::{AppendBatch, AppendError};
+use galgo_storage::log::AppendBatch;
 use galgo_wire::batch::{StampOptions, stamp};
 use galgo_wire::command::Durability;
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::Offset;
+use galgo_wire::id::{Offset, PartitionUid};
 
 use super::publish::{Need, Staged};
 use super::{Partition, Writer};
@@ -66,7 +66,7 @@ impl Partition {
             return Err(ErrorCode::CannotSyncFile);
         }
         let base = writer.log.end();
-        let messages = writer.write(batch, context)?;
+        let messages = writer.write(self.uid, batch, context)?;
         let end = writer.log.end();
         self.touch();
         self.shard.stats().appended(end.get() - base.get(), messages.len() as u64);
@@ -105,6 +105,7 @@ impl Writer {
     /// Stamps and writes; returns the stamped messages.
     fn write<'a>(
         &mut self,
+        uid: PartitionUid,
         batch: Batch<'a>,
         context: AppendContext<'_>,
     ) -> Result<&'a [u8], ErrorCode> {
@@ -117,12 +118,15 @@ impl Writer {
         stamp(indexes, messages, count, options, &mut |_, _| {})?;
         let appended =
             self.log.append(AppendBatch { base_offset, count, timestamp, bytes: messages });
-        appended.map_err(|error| refused(&error))?;
-        Ok(messages)
+        match appended {
+            Ok(()) => {
+                self.refusals.took(uid);
+                Ok(messages)
+            }
+            Err(error) => {
+                self.refusals.refused(uid, &error, context.clock.monotonic_us());
+                Err(ErrorCode::CannotSaveMessagesToSegment)
+            }
+        }
     }
-}
-
-fn refused(error: &AppendError) -> ErrorCode {
-    tracing::error!(%error, "append refused by the log");
-    ErrorCode::CannotSaveMessagesToSegment
 }
