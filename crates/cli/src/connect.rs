@@ -31,6 +31,7 @@ pub(crate) struct Target {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
     Url,
+    UrlToken,
     Environment,
     DevDefault,
     Nowhere,
@@ -66,8 +67,10 @@ const RECONNECT_ATTEMPTS: u32 = 5;
 
 /// The credentials to use; `None` leaves those of the URL.
 fn credentials(url: &ConnectionString) -> Outcome<(Option<Credentials>, Source)> {
-    if url.credentials().is_some() {
-        return Ok((None, Source::Url));
+    match url.credentials() {
+        Some(Credentials::Token(_)) => return Ok((None, Source::UrlToken)),
+        Some(Credentials::Password { .. }) => return Ok((None, Source::Url)),
+        None => {}
     }
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     match (variable("GALGO_USERNAME"), variable("GALGO_PASSWORD")) {
@@ -99,6 +102,10 @@ fn failure(error: &ConnectError, source: Source) -> Failure {
              {HOW_TO_GIVE_CREDENTIALS}"
         )),
         Source::Url => failure.hint("the credentials are those of the server URL"),
+        Source::UrlToken => failure.hint(
+            "what stands before the @ of the server URL has no colon, so it was taken for a \
+             personal access token; did you mean USER:PASSWORD@?",
+        ),
         Source::Environment => {
             failure.hint("the credentials are those of GALGO_USERNAME and GALGO_PASSWORD")
         }

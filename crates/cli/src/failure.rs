@@ -8,6 +8,7 @@ mod sdk;
 use std::fmt;
 use std::io;
 
+use galgo::ErrorCode;
 use serde_json::{Map, Value, json};
 
 /// Who has to act, as an exit code. The numbers are part of the tool's interface.
@@ -110,6 +111,17 @@ impl Failure {
     pub(crate) fn while_doing(mut self, doing: impl fmt::Display) -> Self {
         self.what = format!("{doing}: {}", self.what);
         self
+    }
+
+    /// Says something else happened; the server's code stays.
+    pub(crate) fn instead(mut self, what: String) -> Self {
+        self.what = what;
+        self
+    }
+
+    /// Whether the server refused with this code.
+    pub(crate) fn is_refusal(&self, code: ErrorCode) -> bool {
+        self.server_code.as_ref().is_some_and(|(number, _)| *number == code.as_u32())
     }
 
     /// Adds a sentence after what happened.

@@ -1,7 +1,7 @@
 //! `galgo offset`: read, set and delete the stored offset of a consumer.
 
 use clap::{Args, Subcommand};
-use galgo::{Identifier, OffsetOf};
+use galgo::{Client, ErrorCode, Identifier, OffsetOf};
 use serde_json::json;
 
 use crate::command::stream::shown;
@@ -55,6 +55,28 @@ impl Of {
         }
     }
 
+    /// Why there is no stored offset: the answer is the same for all reasons, so it is looked up.
+    async fn missing(&self, client: &Client) -> Failure {
+        let details = match self.path.details(client).await {
+            Ok(details) => details,
+            // Whoever may read offsets may not be allowed to look at the topic.
+            Err(failure) if failure.is_refusal(ErrorCode::Unauthorized) => {
+                return Failure::missing(format!("a stored offset of {}", self.phrase())).hint(
+                    "nothing was stored yet, or there is no such partition, topic or stream",
+                );
+            }
+            Err(failure) => return failure,
+        };
+        let partitions = u64::from(details.topic.partitions_count);
+        if u64::from(self.partition) < partitions {
+            return Failure::missing(format!("a stored offset of {}", self.phrase()))
+                .hint("this consumer has stored none in this partition");
+        }
+        let counted = measure::counted(partitions, "partition");
+        Failure::missing(format!("partition {} of {}", self.partition, self.path.phrase()))
+            .hint(format!("the topic has {counted}, numbered from 0"))
+    }
+
     fn phrase(&self) -> String {
         format!(
             "consumer {} in partition {} of {}",
@@ -71,9 +93,7 @@ pub(crate) async fn run(target: &Target, command: OffsetCommand) -> Outcome {
     match command {
         OffsetCommand::Get { of } => {
             let Some(info) = client.get_offset(&of.target()).await? else {
-                return Err(Failure::missing(format!("a stored offset of {}", of.phrase())).hint(
-                    "nothing was stored yet, or there is no such partition, topic or stream",
-                ));
+                return Err(of.missing(&client).await);
             };
             target.output.show(&info, |info| {
                 let behind = info.current_offset.get().saturating_sub(info.stored_offset.get());

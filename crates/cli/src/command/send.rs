@@ -12,7 +12,7 @@ use crate::command::topic::TopicPath;
 use crate::connect::Target;
 use crate::failure::{Failure, Outcome};
 use crate::progress::Progress;
-use crate::send::feed::{self, Plan};
+use crate::send::feed::{self, Destination, Plan};
 use crate::send::headers::Headers;
 use crate::send::key::KeyField;
 use crate::send::ledger::AckLog;
@@ -92,7 +92,7 @@ async fn send_lines(target: &Target, args: SendArgs) -> Outcome {
         .retry(galgo::SendRetry::AtMostOnce)
         .build()
         .await
-        .map_err(|error| Failure::produce(&error).while_doing(sending(&args)))?;
+        .map_err(|error| args.path.produce(&error).while_doing(sending(&args)))?;
     let plan = Plan {
         lines: Lines::new(input, PAYLOAD_BYTES_MAX),
         key,
@@ -101,7 +101,8 @@ async fn send_lines(target: &Target, args: SendArgs) -> Outcome {
         log,
         progress: Progress::start(target.output.format, bytes_total),
     };
-    let report = feed::run(producer, plan, &sending(&args)).await?;
+    let to = Destination { client: &client, path: &args.path };
+    let report = feed::run(producer, plan, to, &sending(&args)).await?;
     target.output.show(&report, Report::render)
 }
 
@@ -126,10 +127,12 @@ async fn send_whole(target: &Target, args: SendArgs) -> Outcome {
     let watch = Watch::start();
     let bytes = payload.len() as u64;
     let message = Headers::new(args.header.clone())?.message(payload)?;
-    client
-        .send(&args.path.stream, &args.path.topic, partitioning(&args)?, &[message])
-        .await
-        .map_err(|error| Failure::send(&error))?;
+    let sent =
+        client.send(&args.path.stream, &args.path.topic, partitioning(&args)?, &[message]).await;
+    if let Err(error) = sent {
+        let failure = args.path.explained(&client, Failure::send(&error)).await;
+        return Err(failure.while_doing(sending(&args)));
+    }
     let report = Report { messages: 1, bytes, ..Report::default() }.timed(watch.elapsed());
     target.output.show(&report, Report::render)
 }
@@ -184,6 +187,7 @@ fn input_name(args: &SendArgs) -> String {
     }
 }
 
+/// What errors call it. The SDK's own name the topic, so this does not.
 fn sending(args: &SendArgs) -> String {
-    format!("sending {} to {}", input_name(args), args.path.phrase())
+    format!("sending {}", input_name(args))
 }

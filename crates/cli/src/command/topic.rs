@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use galgo::wire::command::topics::{MaxTopicSize, MessageExpiry, Partition, Topic, TopicDetails};
-use galgo::{CallError, Client, ErrorCode, Identifier, TopicOptions};
+use galgo::{CallError, Client, ErrorCode, Identifier, InvalidRequest, ProduceError, TopicOptions};
 use serde::Serialize;
 use serde_json::json;
 
@@ -76,6 +76,38 @@ impl TopicPath {
         }
         Err(Failure::missing(self.phrase())
             .hint(format!("galgo topic list {} shows those there are", shown(&self.stream))))
+    }
+
+    /// `failure` of a send, or a better one when the server's code hides that the topic is there and
+    /// only has no partitions.
+    pub(crate) async fn explained(&self, client: &Client, failure: Failure) -> Failure {
+        let may_hide_it =
+            [ErrorCode::TopicIdNotFound, ErrorCode::PartitionNotFound, ErrorCode::NoPartitions];
+        if !may_hide_it.iter().any(|code| failure.is_refusal(*code)) {
+            return failure;
+        }
+        match client.topic(&self.stream, &self.topic).await {
+            Ok(Some(found)) if found.topic.partitions_count == 0 => {
+                failure.instead(format!("{} has no partitions", self.phrase())).hint(self.adding())
+            }
+            _ => failure,
+        }
+    }
+
+    /// Why a producer does not take messages for this topic, or could not be made.
+    pub(crate) fn produce(&self, error: &ProduceError) -> Failure {
+        let failure = Failure::produce(error);
+        match error {
+            ProduceError::Invalid(InvalidRequest::NoPartitions { .. }) => {
+                failure.hint(self.adding())
+            }
+            _ => failure,
+        }
+    }
+
+    fn adding(&self) -> String {
+        let (stream, topic) = (shown(&self.stream), shown(&self.topic));
+        format!("galgo partition create {stream} {topic} 1 adds one")
     }
 }
 

@@ -5,9 +5,10 @@
 
 use std::io::Read;
 
-use galgo::{ProduceError, Producer};
+use galgo::{Client, ProduceError, Producer};
 use tokio::sync::mpsc;
 
+use crate::command::topic::TopicPath;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::measure;
@@ -44,6 +45,12 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 struct Unfinished {
     cause: Cause,
+    reach: Reach,
+}
+
+/// How far a send came that did not get to the end.
+#[derive(Debug, PartialEq, Eq)]
+struct Reach {
     acknowledged: u64,
     first_unacknowledged: u64,
 }
@@ -57,11 +64,25 @@ enum Cause {
     Internal(Failure),
 }
 
+/// Where the lines go.
+#[derive(Clone, Copy)]
+pub(crate) struct Destination<'a> {
+    /// The connection of the producer.
+    pub(crate) client: &'a Client,
+    /// The topic.
+    pub(crate) path: &'a TopicPath,
+}
+
 /// Sends every line; `doing` is what errors call it.
 ///
 /// # Errors
 /// The failure says how many lines were acknowledged and which is the first that was not.
-pub(crate) async fn run(producer: Producer, plan: Plan, doing: &str) -> Outcome<Report> {
+pub(crate) async fn run(
+    producer: Producer,
+    plan: Plan,
+    to: Destination<'_>,
+    doing: &str,
+) -> Outcome<Report> {
     let mut interrupt = Interrupt::watch()?;
     let watch = Watch::start();
     let (entries, settled) = mpsc::channel(ENTRIES_MAX);
@@ -90,7 +111,10 @@ pub(crate) async fn run(producer: Producer, plan: Plan, doing: &str) -> Outcome<
     plan.progress.finish();
     match conclude(stopped, &tally, next_line) {
         None => Ok(report.timed(watch.elapsed())),
-        Some(end) => Err(end.failure(doing)),
+        Some(Unfinished { cause, reach }) => {
+            let failure = to.path.explained(to.client, cause.failure(to.path)).await;
+            Err(reach.told(failure, doing))
+        }
     }
 }
 
@@ -107,8 +131,10 @@ fn conclude(stopped: Option<Cause>, tally: &Tally, next_line: u64) -> Option<Unf
     let cause = failed.or(log_failed).or(stopped)?;
     Some(Unfinished {
         cause,
-        acknowledged: tally.acknowledged,
-        first_unacknowledged: tally.first_failed.unwrap_or(next_line).min(next_line),
+        reach: Reach {
+            acknowledged: tally.acknowledged,
+            first_unacknowledged: tally.first_failed.unwrap_or(next_line).min(next_line),
+        },
     })
 }
 
@@ -211,20 +237,25 @@ fn read_ahead(mut lines: Lines<Box<dyn Read + Send>>) -> mpsc::Receiver<Result<B
     blocks
 }
 
-impl Unfinished {
-    fn failure(self, doing: &str) -> Failure {
-        let failure = match self.cause {
-            Cause::Interrupted => Failure::io("interrupted"),
-            Cause::Input(error @ LineError::TooLong { .. }) => Failure::usage(error).hint(
+impl Cause {
+    fn failure(self, to: &TopicPath) -> Failure {
+        match self {
+            Self::Interrupted => Failure::io("interrupted"),
+            Self::Input(error @ LineError::TooLong { .. }) => Failure::usage(error).hint(
                 "--whole sends a file as one message; a message has 64,000,000 bytes at most",
             ),
-            Cause::Input(error) => Failure::io(error),
-            Cause::Produce(error) => Failure::produce(&error),
-            Cause::AckLog(error) => {
+            Self::Input(error) => Failure::io(error),
+            Self::Produce(error) => to.produce(&error),
+            Self::AckLog(error) => {
                 Failure::io(format!("cannot write the acknowledgement log: {error}"))
             }
-            Cause::Internal(failure) => failure,
-        };
+            Self::Internal(failure) => failure,
+        }
+    }
+}
+
+impl Reach {
+    fn told(&self, failure: Failure, doing: &str) -> Failure {
         let lines = measure::counted(self.acknowledged, "line");
         let first = self.first_unacknowledged;
         failure
@@ -237,6 +268,8 @@ impl Unfinished {
 
 #[cfg(test)]
 mod tests {
+    use galgo::Identifier;
+
     use super::*;
 
     fn failed(line: u64) -> Tally {
@@ -254,7 +287,8 @@ mod tests {
     fn an_interrupt_names_the_next_line() {
         let tally = Tally { acknowledged: 9, ..Tally::default() };
         let end = conclude(Some(Cause::Interrupted), &tally, 10).unwrap();
-        let failure = end.failure("sending");
+        let to = TopicPath { stream: Identifier::Numeric(1), topic: Identifier::Numeric(2) };
+        let failure = end.reach.told(end.cause.failure(&to), "sending");
         assert_eq!(
             failure.to_string(),
             "error: sending: interrupted; 9 lines acknowledged, line 10 is the first that was not"
@@ -267,7 +301,7 @@ mod tests {
         for stopped in [None, Some(Cause::Interrupted)] {
             let end = conclude(stopped, &failed(6), 40).unwrap();
             assert!(matches!(end.cause, Cause::Produce(_)));
-            assert_eq!((end.acknowledged, end.first_unacknowledged), (5, 6));
+            assert_eq!(end.reach, Reach { acknowledged: 5, first_unacknowledged: 6 });
         }
     }
 
@@ -275,6 +309,6 @@ mod tests {
     fn a_refused_line_is_the_first_when_all_before_it_were_acknowledged() {
         let tally = Tally { acknowledged: 5, ..Tally::default() };
         let end = conclude(Some(Cause::Produce(ProduceError::Closed)), &tally, 6).unwrap();
-        assert_eq!(end.first_unacknowledged, 6);
+        assert_eq!(end.reach.first_unacknowledged, 6);
     }
 }

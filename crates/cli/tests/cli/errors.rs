@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::harness::{Server, galgo, run};
+use crate::harness::{Server, galgo, run, run_with_input};
 
 fn nobody_listens_here() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -94,6 +94,51 @@ fn refused_credentials_say_how_to_give_others() {
     let mut command = server.command("stats");
     command.env("GALGO_USERNAME", "galgo");
     run(command).fails(2);
+}
+
+#[test]
+fn a_user_without_a_password_is_taken_for_a_token_and_told_so() {
+    let server = Server::start();
+    let mut command = server.command("stats");
+    command.env("GALGO_SERVER", format!("galgo://ann@{}", server.address()));
+    let refused = run(command).fails(4);
+    assert!(refused.err.contains("did you mean USER:PASSWORD@?"), "{}", refused.err);
+}
+
+#[test]
+fn a_topic_without_partitions_is_not_called_missing() {
+    let server = Server::with_topic(1);
+    server.ok("partition delete s t 1 --yes");
+    for line in ["send s t", "send s t --partition 0", "send s t --key k", "send s t --whole"] {
+        let refused = run_with_input(server.command(line), b"a\n");
+        assert_ne!(refused.code, 0, "{line}");
+        assert!(refused.err.contains("has no partitions"), "{line}: {}", refused.err);
+        assert!(refused.err.contains("galgo partition create s t 1"), "{line}: {}", refused.err);
+        assert_eq!(refused.err.matches("topic t").count(), 1, "{line}: {}", refused.err);
+    }
+}
+
+#[test]
+fn a_failed_send_names_its_topic_once() {
+    let server = Server::start();
+    server.ok("stream create s");
+    let refused = run_with_input(server.command("send s t"), b"a\n").fails(4);
+    assert!(refused.err.contains("standard input"), "{}", refused.err);
+    assert_eq!(refused.err.matches("stream s").count(), 1, "{}", refused.err);
+}
+
+#[test]
+fn a_missing_offset_says_what_is_missing() {
+    let server = Server::with_topic(1);
+    for (line, missing) in [
+        ("offset get x t --partition 0 --consumer me", "stream x does not exist"),
+        ("offset get s x --partition 0 --consumer me", "topic x of stream s does not exist"),
+        ("offset get s t --partition 7 --consumer me", "partition 7 of topic t of stream s does"),
+        ("offset get s t --partition 0 --consumer me", "a stored offset of consumer me"),
+    ] {
+        let refused = server.run(line).fails(4);
+        assert!(refused.err.contains(missing), "{line}: {}", refused.err);
+    }
 }
 
 #[test]
