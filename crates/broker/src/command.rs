@@ -97,7 +97,20 @@ fn payload(value: &impl Payload) -> Reply {
     if bytes.is_empty() { Reply::Empty } else { Reply::Bytes(bytes) }
 }
 
-/// Runs a change off the connection's thread; `work` answers.
+/// Checks the right to a change, then makes it off the connection's thread; `work` answers.
+fn change<C: Command + Send + 'static>(
+    broker: &Broker,
+    session: &Session,
+    command: C,
+    work: impl FnOnce(&Broker, &C) -> Result<Reply, ErrorCode> + Send + 'static,
+) -> Outcome {
+    match broker.authorize(session, &command) {
+        Ok(()) => offload(move |broker, _| work(broker, &command)),
+        Err(code) => Outcome::Done(Reply::Error(code)),
+    }
+}
+
+/// Runs work that may block off the connection's thread; `work` answers.
 fn offload(
     work: impl FnOnce(&Broker, &mut Session) -> Result<Reply, ErrorCode> + Send + 'static,
 ) -> Outcome {

@@ -6,7 +6,7 @@ use galgo_wire::command::{
 };
 use galgo_wire::id::StreamId;
 
-use super::{offload, payload, topics};
+use super::{change, payload, topics};
 use crate::broker::Broker;
 use crate::catalog::Catalog;
 use crate::metadata;
@@ -42,10 +42,7 @@ pub(super) fn list(broker: &Broker, session: &Session, command: &GetStreams) -> 
 
 /// Creates a stream; the answer is the stream.
 pub(super) fn create(broker: &Broker, session: &Session, command: CreateStream) -> Outcome {
-    if let Err(code) = broker.authorize(session, &command) {
-        return Outcome::Done(Reply::Error(code));
-    }
-    offload(move |broker, _| {
+    change(broker, session, command, move |broker, command| {
         let now = broker.clock.now();
         let id = broker.change(|state| state.prepare_create_stream(&command.name, now))?;
         let catalog = broker.catalog.read();
@@ -56,10 +53,7 @@ pub(super) fn create(broker: &Broker, session: &Session, command: CreateStream) 
 
 /// Renames a stream.
 pub(super) fn update(broker: &Broker, session: &Session, command: UpdateStream) -> Outcome {
-    if let Err(code) = broker.authorize(session, &command) {
-        return Outcome::Done(Reply::Error(code));
-    }
-    offload(move |broker, _| {
+    change(broker, session, command, move |broker, command| {
         broker.change(|state| {
             let id = state.existing_stream(&command.stream)?;
             Ok(((), state.prepare_rename_stream(id, &command.name)?))
@@ -70,10 +64,7 @@ pub(super) fn update(broker: &Broker, session: &Session, command: UpdateStream) 
 
 /// Deletes a stream with everything in it.
 pub(super) fn delete(broker: &Broker, session: &Session, command: DeleteStream) -> Outcome {
-    if let Err(code) = broker.authorize(session, &command) {
-        return Outcome::Done(Reply::Error(code));
-    }
-    offload(move |broker, _| {
+    change(broker, session, command, move |broker, command| {
         broker.change(|state| {
             let id = state.existing_stream(&command.stream)?;
             Ok(((), Record::DeleteStream { id }))
@@ -84,10 +75,7 @@ pub(super) fn delete(broker: &Broker, session: &Session, command: DeleteStream) 
 
 /// Removes all messages and offsets of all topics, in one step.
 pub(super) fn purge(broker: &Broker, session: &Session, command: PurgeStream) -> Outcome {
-    if let Err(code) = broker.authorize(session, &command) {
-        return Outcome::Done(Reply::Error(code));
-    }
-    offload(move |broker, _| {
+    change(broker, session, command, move |broker, command| {
         broker.change(|state| {
             let id = state.existing_stream(&command.stream)?;
             let topics = state.streams.get(&id).map(|s| s.topics.keys().copied().collect());

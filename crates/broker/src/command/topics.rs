@@ -9,7 +9,7 @@ use galgo_wire::command::{
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{PartitionId, StreamId, TopicId};
 
-use super::{offload, payload};
+use super::{change, payload};
 use crate::broker::Broker;
 use crate::catalog::Catalog;
 use crate::metadata;
@@ -57,16 +57,13 @@ pub(super) fn create(
     command: CreateTopic,
     durability: Option<Durability>,
 ) -> Outcome {
-    if let Err(code) = broker.authorize(session, &command) {
-        return Outcome::Done(Reply::Error(code));
-    }
-    offload(move |broker, _| {
+    change(broker, session, command, move |broker, command| {
         let now = broker.clock.now();
         let (stream, topic) = broker.change(|state| {
             let stream = state.existing_stream(&command.stream)?;
             let stored = state.streams.get(&stream).ok_or(ErrorCode::StreamIdNotFound)?;
             let defaults = &broker.defaults;
-            let request = NewTopic { command: &command, durability, now, defaults };
+            let request = NewTopic { command, durability, now, defaults };
             let (topic, record) = state.prepare_create_topic(stream, stored, request)?;
             Ok(((stream, topic), record))
         })?;
@@ -88,16 +85,13 @@ pub(super) fn update(
     command: UpdateTopic,
     durability: Option<Durability>,
 ) -> Outcome {
-    if let Err(code) = broker.authorize(session, &command) {
-        return Outcome::Done(Reply::Error(code));
-    }
-    offload(move |broker, _| {
+    change(broker, session, command, move |broker, command| {
         broker.change(|state| {
             let (stream, topic) = state.existing_topic(&command.stream, &command.topic)?;
             let stored = state.streams.get(&stream).ok_or(ErrorCode::StreamIdNotFound)?;
             let current = stored.topics.get(&topic).ok_or(ErrorCode::TopicIdNotFound)?;
             let defaults = &broker.defaults;
-            let request = ChangedTopic { command: &command, durability, defaults };
+            let request = ChangedTopic { command, durability, defaults };
             let record = state.prepare_update_topic((stream, stored), (topic, current), request)?;
             Ok(((), record))
         })?;
@@ -126,10 +120,7 @@ pub(super) fn settings(broker: &Broker, session: &Session, command: &GetTopicSet
 
 /// Deletes a topic with everything in it.
 pub(super) fn delete(broker: &Broker, session: &Session, command: DeleteTopic) -> Outcome {
-    if let Err(code) = broker.authorize(session, &command) {
-        return Outcome::Done(Reply::Error(code));
-    }
-    offload(move |broker, _| {
+    change(broker, session, command, move |broker, command| {
         broker.change(|state| {
             let (stream, topic) = state.existing_topic(&command.stream, &command.topic)?;
             Ok(((), Record::DeleteTopic { stream, topic }))
@@ -140,10 +131,7 @@ pub(super) fn delete(broker: &Broker, session: &Session, command: DeleteTopic) -
 
 /// Removes all messages and offsets of a topic; the next offset is 0.
 pub(super) fn purge(broker: &Broker, session: &Session, command: PurgeTopic) -> Outcome {
-    if let Err(code) = broker.authorize(session, &command) {
-        return Outcome::Done(Reply::Error(code));
-    }
-    offload(move |broker, _| {
+    change(broker, session, command, move |broker, command| {
         broker.change(|state| {
             let (stream, topic) = state.existing_topic(&command.stream, &command.topic)?;
             Ok(((), state.prepare_purge(stream, vec![topic])))
@@ -158,10 +146,7 @@ pub(super) fn add_partitions(
     session: &Session,
     command: CreatePartitions,
 ) -> Outcome {
-    if let Err(code) = broker.authorize(session, &command) {
-        return Outcome::Done(Reply::Error(code));
-    }
-    offload(move |broker, _| {
+    change(broker, session, command, move |broker, command| {
         let now = broker.clock.now();
         broker.change(|state| {
             let place = state.existing_topic(&command.stream, &command.topic)?;
@@ -177,10 +162,7 @@ pub(super) fn remove_partitions(
     session: &Session,
     command: DeletePartitions,
 ) -> Outcome {
-    if let Err(code) = broker.authorize(session, &command) {
-        return Outcome::Done(Reply::Error(code));
-    }
-    offload(move |broker, _| {
+    change(broker, session, command, move |broker, command| {
         broker.change(|state| {
             let (stream, topic) = state.existing_topic(&command.stream, &command.topic)?;
             let stored = state.streams.get(&stream).and_then(|s| s.topics.get(&topic));
