@@ -8,7 +8,7 @@ use galgo_wire::id::UserId;
 use galgo_wire::identifier::IdentifierRef;
 use galgo_wire::permission::{Action, Place, Right};
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, FoundTopic};
 use crate::metadata::User;
 
 impl Catalog {
@@ -37,9 +37,42 @@ impl Catalog {
                 self.allow(caller, action, Place::Stream(id))
             }
             Right::Topic { action, stream, topic } => {
-                let found = self.find_topic(stream, topic)?;
-                self.allow(caller, action, Place::Topic(found.stream_id, found.topic_id))
+                self.authorized_topic(Some(caller), action, (stream, topic)).map(|_| ())
             }
+        }
+    }
+
+    /// The topic a caller names, if it may do `action` there.
+    ///
+    /// # Errors
+    /// 40 without a login, 1009 or 2010 for a missing place, 41 without the permission.
+    pub(crate) fn authorized_topic(
+        &self,
+        caller: Option<UserId>,
+        action: Action,
+        (stream, topic): (IdentifierRef<'_>, IdentifierRef<'_>),
+    ) -> Result<FoundTopic<'_>, ErrorCode> {
+        let caller = caller.ok_or(ErrorCode::Unauthenticated)?;
+        let found = self.find_topic(stream, topic)?;
+        self.allow(caller, action, Place::Topic(found.stream_id, found.topic_id))?;
+        Ok(found)
+    }
+
+    /// As [`Catalog::authorized_topic`], with the place and the action of `right`; any other right than
+    /// one to a topic is refused.
+    ///
+    /// # Errors
+    /// 40, 1009, 2010 or 41.
+    pub(crate) fn topic_of_right(
+        &self,
+        caller: Option<UserId>,
+        right: &Right<'_>,
+    ) -> Result<FoundTopic<'_>, ErrorCode> {
+        match *right {
+            Right::Topic { action, stream, topic } => {
+                self.authorized_topic(caller, action, (stream, topic))
+            }
+            _ => Err(ErrorCode::Unauthorized),
         }
     }
 

@@ -1,12 +1,14 @@
 //! Sending, polling and flushing.
 
-use galgo_wire::command::{FlushUnsavedBuffer, PollMessages, PolledHeader, SendHeader};
+use galgo_wire::command::{
+    Command as _, FlushUnsavedBuffer, PollMessages, PolledHeader, SendHeader,
+};
 use galgo_wire::consumer::PollingStrategy;
 use galgo_wire::consumer::{Consumer, ConsumerKind, PartitioningRef, key_partition};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{ConsumerId, PartitionId};
 use galgo_wire::identifier::Identifier;
-use galgo_wire::permission::{Action, Place};
+use galgo_wire::permission::Action;
 use std::sync::Arc;
 
 use super::offload;
@@ -40,9 +42,8 @@ fn try_send(broker: &Broker, session: &Session, payload: &mut [u8]) -> Result<Ap
     let parts = SendHeader::parse(payload)?;
     let partition = {
         let catalog = broker.catalog.read();
-        let found = catalog.find_topic(parts.stream, parts.topic)?;
-        let place = Place::Topic(found.stream_id, found.topic_id);
-        catalog.allow(caller, Action::SendMessages, place)?;
+        let place = (parts.stream, parts.topic);
+        let found = catalog.authorized_topic(Some(caller), Action::SendMessages, place)?;
         Arc::clone(choose(found.open, parts.partitioning)?)
     };
     let batch = Batch { count: parts.count, indexes: parts.indexes, messages: parts.messages };
@@ -93,9 +94,8 @@ fn resolve_poll(
     session: &Session,
     command: &PollMessages,
 ) -> Result<Poll, ErrorCode> {
-    broker.authorize(session, command)?;
     let catalog = broker.catalog.read();
-    let found = catalog.find_topic(command.stream.borrowed(), command.topic.borrowed())?;
+    let found = catalog.topic_of_right(session.user(), &command.right())?;
     let owner = offset_owner(&command.consumer)?;
     let partition_id = command.partition_id.unwrap_or_default();
     Ok(Poll {
@@ -178,9 +178,8 @@ impl Poll {
 /// only in this process's memory.
 pub(crate) fn flush(broker: &Broker, session: &Session, command: &FlushUnsavedBuffer) -> Outcome {
     let found = || {
-        broker.authorize(session, command)?;
         let catalog = broker.catalog.read();
-        let found = catalog.find_topic(command.stream.borrowed(), command.topic.borrowed())?;
+        let found = catalog.topic_of_right(session.user(), &command.right())?;
         found.open.partition(command.partition_id).map(Arc::clone)
     };
     match found() {

@@ -1,12 +1,11 @@
 //! Consumer offsets: get, store, delete.
 
 use galgo_wire::command::{
-    ConsumerOffset, DeleteConsumerOffset, GetConsumerOffset, StoreConsumerOffset,
+    Command, ConsumerOffset, DeleteConsumerOffset, GetConsumerOffset, StoreConsumerOffset,
 };
 use galgo_wire::consumer::Consumer;
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::PartitionId;
-use galgo_wire::identifier::Identifier;
 use std::sync::Arc;
 
 use super::messages::offset_owner;
@@ -27,11 +26,12 @@ struct Target {
 /// Empty when nothing is stored, or anything named is missing.
 pub(super) fn get(broker: &Broker, session: &Session, command: &GetConsumerOffset) -> Outcome {
     let answer = || {
-        if !broker.authorize_existing(session, command)? {
-            return Ok(Reply::Empty);
-        }
-        let place = (&command.stream, &command.topic, command.partition_id);
-        let Ok(target) = find(broker, place, &command.consumer) else { return Ok(Reply::Empty) };
+        let target = match find(broker, session, (command, command.partition_id, &command.consumer))
+        {
+            Ok(target) => target,
+            Err(code @ (ErrorCode::Unauthenticated | ErrorCode::Unauthorized)) => return Err(code),
+            Err(_) => return Ok(Reply::Empty),
+        };
         let stored = target.partition.stored_offset(target.owner);
         Ok(payload(&stored.map(|stored_offset| ConsumerOffset {
             partition_id: target.partition_id,
@@ -45,9 +45,7 @@ pub(super) fn get(broker: &Broker, session: &Session, command: &GetConsumerOffse
 /// Stores the last processed offset; acknowledged when it is as durable as the topic's messages.
 pub(super) fn store(broker: &Broker, session: &Session, command: &StoreConsumerOffset) -> Outcome {
     let staged = || {
-        broker.authorize(session, command)?;
-        let place = (&command.stream, &command.topic, command.partition_id);
-        let target = find(broker, place, &command.consumer)?;
+        let target = find(broker, session, (command, command.partition_id, &command.consumer))?;
         target.partition.store_offset(target.owner, command.offset).map_err(|e| e.code())
     };
     staged().map_or_else(|code| Outcome::Done(Reply::Error(code)), Outcome::Commit)
@@ -60,23 +58,23 @@ pub(super) fn delete(
     command: &DeleteConsumerOffset,
 ) -> Outcome {
     let staged = || {
-        broker.authorize(session, command)?;
-        let place = (&command.stream, &command.topic, command.partition_id);
-        let target = find(broker, place, &command.consumer)?;
+        let target = find(broker, session, (command, command.partition_id, &command.consumer))?;
         target.partition.delete_offset(target.owner).map_err(|e| e.code())
     };
     staged().map_or_else(|code| Outcome::Done(Reply::Error(code)), Outcome::Commit)
 }
 
+/// Looks up what `command` is about, once its right has been checked.
+///
 /// # Errors
-/// 1009, 2010, 3007, 5000.
-fn find(
+/// 40, 1009, 2010, 41, 3007, 5000.
+fn find<C: Command>(
     broker: &Broker,
-    (stream, topic, partition): (&Identifier, &Identifier, Option<PartitionId>),
-    consumer: &Consumer,
+    session: &Session,
+    (command, partition, consumer): (&C, Option<PartitionId>, &Consumer),
 ) -> Result<Target, ErrorCode> {
     let catalog = broker.catalog.read();
-    let found = catalog.find_topic(stream.borrowed(), topic.borrowed())?;
+    let found = catalog.topic_of_right(session.user(), &command.right())?;
     let partition_id = partition.unwrap_or_default();
     Ok(Target {
         partition: Arc::clone(found.open.partition(partition_id)?),
