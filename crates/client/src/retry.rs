@@ -24,6 +24,7 @@ pub(crate) fn replay(code: CommandCode) -> Replay {
         | C::GetTopic
         | C::GetTopics
         | C::GetTopicSettings
+        | C::PlanRetention
         | C::GetFeatures
         | C::GetConsumerOffset
         | C::StoreConsumerOffset

@@ -200,6 +200,7 @@ commands! {
     10001 CreateTopicWith "topic.create_with";
     10002 UpdateTopicWith "topic.update_with";
     10003 GetTopicSettings "topic.settings";
+    10004 PlanRetention "topic.plan_retention";
     zero copy:
     101 SendMessages "message.send";
 }

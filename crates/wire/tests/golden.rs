@@ -245,3 +245,31 @@ fn fixed_sizes_are_those_of_the_protocol() {
     let settings = TopicSettings { durability: Durability::Fsync };
     assert_eq!(settings.to_bytes(), hex("02 00*7"));
 }
+
+#[test]
+fn a_retention_plan() {
+    let segment = PlannedSegment {
+        partition_id: PartitionId::new(1),
+        base_offset: Offset::new(2),
+        end_offset: Offset::new(3),
+        messages: 2,
+        bytes: 256,
+        newest_timestamp: Timestamp::new(5),
+        reason: RetentionReason::Size,
+        held: true,
+        barrier: 2,
+    };
+    let plan = RetentionPlan {
+        enabled: true,
+        interval: 6,
+        message_expiry: MessageExpiry::NEVER,
+        max_topic_size: MaxTopicSize::new(7),
+        size: 8,
+        segments: vec![segment],
+    };
+    assert_reply(
+        plan,
+        "01 06 00*7 ff*8 07 00*7 08 00*7 \
+         01 00*3 02 00*7 03 00*7 02 00*7 00 01 00*6 05 00*7 02 01 02 00*7",
+    );
+}

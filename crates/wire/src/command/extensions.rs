@@ -2,13 +2,14 @@
 //! unknown by a classic server.
 
 use crate::error_code::ErrorCode;
+use crate::id::{Offset, PartitionId, Timestamp};
 use crate::identifier::Identifier;
 use crate::layout::{byte_enum, command, layout};
 use crate::permission::{Action, Right};
 use crate::primitive::{Payload, Reader};
 use serde::Serialize;
 
-use super::topics::{CreateTopic, TopicDetails, UpdateTopic};
+use super::topics::{CreateTopic, MaxTopicSize, MessageExpiry, TopicDetails, UpdateTopic};
 
 command! {
     /// Asks which extensions the server has.
@@ -49,6 +50,17 @@ command! {
     right: |this| Right::topic(Action::ReadTopic, &this.stream, &this.topic);
 }
 
+command! {
+    /// Asks what retention would remove from a topic now; nothing is removed.
+    pub struct PlanRetention -> RetentionPlan {
+        /// The stream.
+        stream: Identifier,
+        /// The topic.
+        topic: Identifier,
+    }
+    right: |this| Right::topic(Action::ReadTopic, &this.stream, &this.topic);
+}
+
 layout! {
     /// The extensions of a server.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -73,8 +85,12 @@ impl FeatureFlags {
     /// Requests of one connection may be sent without waiting for the replies.
     pub const PIPELINING: Self = Self(2);
 
+    /// What retention would remove can be asked for: code 10,004.
+    pub const RETENTION_PLAN: Self = Self(4);
+
     /// Everything this version of the protocol knows.
-    pub const ALL: Self = Self(Self::TOPIC_DURABILITY.0 | Self::PIPELINING.0);
+    pub const ALL: Self =
+        Self(Self::TOPIC_DURABILITY.0 | Self::PIPELINING.0 | Self::RETENTION_PLAN.0);
 
     /// Wraps the bits.
     #[must_use]
@@ -135,5 +151,60 @@ impl Payload for TopicSettings {
         // Reserved bytes may mean something to a later version.
         reader.array::<7>()?;
         Ok(Self { durability })
+    }
+}
+
+byte_enum! {
+    /// Why retention removes a segment.
+    pub enum RetentionReason {
+        /// Its newest message is older than the topic keeps messages.
+        Expired = 1 "expired",
+        /// The topic is nearly as large as it may be.
+        Size = 2 "size",
+    }
+}
+
+layout! {
+    /// What retention would do to a topic now.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+    pub struct RetentionPlan {
+        /// Whether the server removes anything by itself.
+        enabled: bool,
+        /// How often it looks, in microseconds.
+        interval: u64,
+        /// How long the topic keeps messages.
+        message_expiry: MessageExpiry,
+        /// How large the topic may grow.
+        max_topic_size: MaxTopicSize,
+        /// How large it is.
+        size: u64,
+        /// The segments that are due, by partition, oldest first in each.
+        segments: Vec<PlannedSegment>,
+    }
+}
+
+layout! {
+    /// A segment that is due for removal.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+    pub struct PlannedSegment {
+        /// Its partition.
+        partition_id: PartitionId,
+        /// Offset of its first message.
+        base_offset: Offset,
+        /// Offset of its last message.
+        end_offset: Offset,
+        /// How many messages are in it.
+        messages: u64,
+        /// How many bytes they have.
+        bytes: u64,
+        /// When the newest of them was stored.
+        newest_timestamp: Timestamp,
+        /// Why it is due.
+        reason: RetentionReason,
+        /// Whether it stays for now, because a consumer or group has not committed its last message.
+        held: bool,
+        /// The smallest offset any consumer or group of the partition has committed; `u64::MAX` when
+        /// none has.
+        barrier: u64,
     }
 }
