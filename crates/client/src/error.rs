@@ -201,6 +201,9 @@ pub enum InvalidRequest {
         /// The topic and its stream.
         topic: String,
     },
+    /// A snapshot is asked for with everything and more.
+    #[error("all kinds of a snapshot stand alone; leave the others out")]
+    SnapshotKinds,
     /// Something is larger than it may be.
     #[error("the {what} has {len} bytes, over the limit of {max}; send less at once")]
     TooLarge {

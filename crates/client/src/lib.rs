@@ -45,6 +45,7 @@ mod consumer;
 mod credentials;
 mod error;
 mod extensions;
+mod groups;
 mod login;
 mod message;
 mod messages;
@@ -54,15 +55,21 @@ mod poll;
 mod producer;
 mod reconnect;
 mod retry;
+mod segments;
 mod streams;
 mod system;
+mod tokens;
 mod topics;
+mod users;
 
 pub use galgo_wire as wire;
 pub use galgo_wire::batch::{HeaderError, HeaderKey, HeaderKind, HeaderValue, UserHeaders};
-pub use galgo_wire::consumer::{Partitioning, PollingStrategy};
+pub use galgo_wire::command::system::{SnapshotCompression, SnapshotKind};
+pub use galgo_wire::command::users::UserStatus;
+pub use galgo_wire::consumer::{Consumer as ConsumerIdentity, Partitioning, PollingStrategy};
 pub use galgo_wire::error_code::ErrorCode;
 pub use galgo_wire::identifier::Identifier;
+pub use galgo_wire::permission::Permissions;
 
 pub use crate::builder::{ClientBuilder, DEFAULT_PORT};
 pub use crate::client::Client;
@@ -81,3 +88,4 @@ pub use crate::producer::{
 };
 pub use crate::reconnect::ReconnectPolicy;
 pub use crate::topics::{Compression, Durability, TopicOptions};
+pub use crate::users::{UserOptions, UserUpdate};

@@ -5,11 +5,11 @@
 use galgo_wire::command::offsets::{
     ConsumerOffset, DeleteConsumerOffset, GetConsumerOffset, StoreConsumerOffset,
 };
-use galgo_wire::consumer::Consumer as ConsumerIdentity;
+use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::id::{Offset, PartitionId};
 
 use crate::topics::path;
-use crate::{CallError, Client, Identifier};
+use crate::{CallError, Client, ConsumerIdentity, Identifier};
 
 /// A partition and the consumer whose offset in it is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,19 +20,19 @@ pub struct OffsetOf {
     pub topic: Identifier,
     /// The partition.
     pub partition: u32,
-    /// The consumer's name or number.
-    pub consumer: Identifier,
+    /// The consumer, or the group whose offset it is.
+    pub consumer: ConsumerIdentity,
 }
 
 impl OffsetOf {
-    fn identity(&self) -> ConsumerIdentity {
-        ConsumerIdentity::new(self.consumer.clone())
-    }
-
     fn target(&self) -> String {
+        let kind = match self.consumer.kind {
+            ConsumerKind::Consumer => "consumer",
+            ConsumerKind::Group => "group",
+        };
         format!(
-            "of consumer {} in partition {} of topic {}",
-            self.consumer,
+            "of {kind} {} in partition {} of topic {}",
+            self.consumer.id,
             self.partition,
             path(&self.stream, &self.topic)
         )
@@ -46,7 +46,7 @@ impl Client {
     /// [`CallError`].
     pub async fn get_offset(&self, of: &OffsetOf) -> Result<Option<ConsumerOffset>, CallError> {
         let command = GetConsumerOffset {
-            consumer: of.identity(),
+            consumer: of.consumer.clone(),
             stream: of.stream.clone(),
             topic: of.topic.clone(),
             partition_id: Some(PartitionId::new(of.partition)),
@@ -60,7 +60,7 @@ impl Client {
     /// [`CallError`]; code `InvalidOffset` when the offset is beyond the end of the partition.
     pub async fn store_offset(&self, of: &OffsetOf, offset: u64) -> Result<(), CallError> {
         let command = StoreConsumerOffset {
-            consumer: of.identity(),
+            consumer: of.consumer.clone(),
             stream: of.stream.clone(),
             topic: of.topic.clone(),
             partition_id: Some(PartitionId::new(of.partition)),
@@ -75,7 +75,7 @@ impl Client {
     /// [`CallError`]; code `ConsumerOffsetNotFound` when it has stored none.
     pub async fn delete_offset(&self, of: &OffsetOf) -> Result<(), CallError> {
         let command = DeleteConsumerOffset {
-            consumer: of.identity(),
+            consumer: of.consumer.clone(),
             stream: of.stream.clone(),
             topic: of.topic.clone(),
             partition_id: Some(PartitionId::new(of.partition)),

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use galgo_wire::batch::{MESSAGE_HEADER_BYTES, MessageRef, MessagesView};
 use galgo_wire::command::messages::{PollMessages, PolledHeader};
-use galgo_wire::consumer::Consumer;
 use galgo_wire::id::PartitionId;
 use galgo_wire::limits::POLLED_HEADER_BYTES;
 use galgo_wire::primitive::Payload;
@@ -11,7 +10,7 @@ use galgo_wire::primitive::Payload;
 use crate::connection::Replay;
 use crate::message::ReceivedMessage;
 use crate::topics::path;
-use crate::{CallError, Client, Identifier, InvalidRequest, PollingStrategy};
+use crate::{CallError, Client, ConsumerIdentity, Identifier, InvalidRequest, PollingStrategy};
 
 /// What to read: a partition, a place in it and how much.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,14 +20,14 @@ pub struct PollRequest {
     pub stream: Identifier,
     /// The topic.
     pub topic: Identifier,
-    /// The partition.
-    pub partition: u32,
+    /// The partition; `None`: one of those the group gives to this connection.
+    pub partition: Option<u32>,
     /// Where to begin.
     pub strategy: PollingStrategy,
     /// Most messages to return.
     pub count: u32,
     /// The consumer, for the strategy `Next` and for commits.
-    pub consumer: Identifier,
+    pub consumer: ConsumerIdentity,
     /// Whether the server stores the offset of the last message it returns.
     pub auto_commit: bool,
 }
@@ -42,11 +41,22 @@ impl PollRequest {
         Self {
             stream: stream.clone(),
             topic: topic.clone(),
-            partition,
+            partition: Some(partition),
             strategy: PollingStrategy::First,
             count: POLL_COUNT_DEFAULT,
-            consumer: Identifier::Numeric(0),
+            consumer: ConsumerIdentity::new(Identifier::Numeric(0)),
             auto_commit: false,
+        }
+    }
+
+    /// Asks for what is next in one of the partitions that `group` gives to this connection, which
+    /// must have joined it. Partitions take turns.
+    pub fn group(stream: &Identifier, topic: &Identifier, group: &Identifier) -> Self {
+        Self {
+            partition: None,
+            strategy: PollingStrategy::Next,
+            consumer: ConsumerIdentity::group(group.clone()),
+            ..Self::new(stream, topic, 0)
         }
     }
 
@@ -64,7 +74,7 @@ impl PollRequest {
 
     /// Sets the consumer whose stored offset `Next` and `auto_commit` use. Default: number 0.
     pub fn consumer(mut self, consumer: Identifier) -> Self {
-        self.consumer = consumer;
+        self.consumer = ConsumerIdentity::new(consumer);
         self
     }
 
@@ -160,15 +170,19 @@ impl Client {
 }
 
 fn target(request: &PollRequest) -> String {
-    format!("partition {} of topic {}", request.partition, path(&request.stream, &request.topic))
+    let topic = path(&request.stream, &request.topic);
+    match request.partition {
+        Some(partition) => format!("partition {partition} of topic {topic}"),
+        None => format!("topic {topic} for group {}", request.consumer.id),
+    }
 }
 
 fn frame(request: &PollRequest) -> Result<Bytes, InvalidRequest> {
     crate::call::frame(&PollMessages {
-        consumer: Consumer::new(request.consumer.clone()),
+        consumer: request.consumer.clone(),
         stream: request.stream.clone(),
         topic: request.topic.clone(),
-        partition_id: Some(PartitionId::new(request.partition)),
+        partition_id: request.partition.map(PartitionId::new),
         strategy: request.strategy,
         count: request.count,
         auto_commit: request.auto_commit,

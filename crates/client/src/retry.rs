@@ -26,6 +26,14 @@ pub(crate) fn replay(code: CommandCode) -> Replay {
         | C::GetTopicSettings
         | C::PlanRetention
         | C::GetFeatures
+        | C::GetUser
+        | C::GetUsers
+        | C::GetTokens
+        | C::GetConsumerGroup
+        | C::GetConsumerGroups
+        | C::JoinConsumerGroup
+        | C::UpdatePermissions
+        | C::GetSnapshot
         | C::GetConsumerOffset
         | C::StoreConsumerOffset
         | C::FlushUnsavedBuffer

@@ -2,11 +2,12 @@
 
 use galgo_wire::command::system::{
     Client as ClientInfo, ClientDetails, ClusterMetadata, GetClient, GetClients,
-    GetClusterMetadata, GetMe, GetStats, Ping, Stats,
+    GetClusterMetadata, GetMe, GetSnapshot, GetStats, Ping, SnapshotCompression, SnapshotKind,
+    SnapshotKinds, Stats,
 };
 use galgo_wire::id::ClientId;
 
-use crate::{CallError, Client};
+use crate::{CallError, Client, InvalidRequest};
 
 impl Client {
     /// Asks the server for a sign of life.
@@ -56,5 +57,19 @@ impl Client {
     /// [`CallError`].
     pub async fn cluster(&self) -> Result<ClusterMetadata, CallError> {
         self.call(&GetClusterMetadata, "get cluster metadata", String::new).await
+    }
+
+    /// Returns a zip archive of diagnostics: `kinds` of them, compressed by `compression`.
+    ///
+    /// # Errors
+    /// [`CallError`]; [`InvalidRequest::SnapshotKinds`] when `kinds` names "all" and others.
+    pub async fn snapshot(
+        &self,
+        compression: SnapshotCompression,
+        kinds: &[SnapshotKind],
+    ) -> Result<Vec<u8>, CallError> {
+        let kinds = SnapshotKinds::new(kinds.to_vec()).ok_or(InvalidRequest::SnapshotKinds)?;
+        let command = GetSnapshot { compression, kinds };
+        Ok(self.call(&command, "get snapshot", String::new).await?.0)
     }
 }

@@ -1,7 +1,7 @@
 //! `galgo offset`: read, set and delete the stored offset of a consumer.
 
 use clap::{Args, Subcommand};
-use galgo::{Client, ErrorCode, Identifier, OffsetOf};
+use galgo::{Client, ConsumerIdentity, ErrorCode, Identifier, OffsetOf};
 use serde_json::json;
 
 use crate::command::stream::shown;
@@ -51,7 +51,7 @@ impl Of {
             stream: self.path.stream.clone(),
             topic: self.path.topic.clone(),
             partition: self.partition,
-            consumer: self.consumer.clone(),
+            consumer: ConsumerIdentity::new(self.consumer.clone()),
         }
     }
 

@@ -24,7 +24,8 @@ const ERROR_PAUSE: Duration = Duration::from_millis(100);
 /// What to fetch, and how.
 pub(super) struct Fetch {
     pub(super) client: Client,
-    /// Partition and consumer; strategy and count come from cursor and appetite.
+    pub(super) partition: u32,
+    /// Topic, partition and consumer; strategy and count come from cursor and appetite.
     pub(super) request: PollRequest,
     pub(super) cursor: Cursor,
     pub(super) appetite: Appetite,
@@ -71,7 +72,7 @@ impl Fetch {
         if let Some(offset) = damaged
             && polled.is_empty()
         {
-            let partition = self.request.partition;
+            let partition = self.partition;
             self.hand_out(Err(ConsumeError::Damaged { partition, offset })).await;
             sleep(ERROR_PAUSE).await;
             return Taken::Nothing;
@@ -89,7 +90,7 @@ impl Fetch {
             }
             Step::Nothing => Taken::Nothing,
             Step::Rewound { expected } => {
-                let partition = self.request.partition;
+                let partition = self.partition;
                 tracing::warn!(partition, expected, "partition ends before the consumer");
                 self.hand_out(Err(ConsumeError::Rewound { partition, expected })).await;
                 Taken::Some
@@ -100,7 +101,7 @@ impl Fetch {
     /// A lost connection is the client's to restore; only when it gave up, or the server refused,
     /// the reader hears of it.
     async fn report(&mut self, error: CallError) {
-        let partition = self.request.partition;
+        let partition = self.partition;
         if error.is_reply_too_large() && self.appetite.choked() {
             return;
         }

@@ -16,7 +16,9 @@ use crate::consumer::merge::{Merge, Source};
 use crate::consumer::{ConsumeError, Consumer};
 use crate::offsets::OffsetOf;
 use crate::topics::path;
-use crate::{CallError, Identifier, InvalidRequest, PollRequest, PollingStrategy};
+use crate::{
+    CallError, ConsumerIdentity, Identifier, InvalidRequest, PollRequest, PollingStrategy,
+};
 
 /// With many partitions, each is asked less often: every partition adds this to the longest pause.
 const IDLE_PER_PARTITION: Duration = Duration::from_millis(1);
@@ -32,7 +34,7 @@ pub(super) async fn start(settings: ConsumerBuilder) -> Result<Consumer, Consume
         stream: settings.stream.clone(),
         topic: settings.topic.clone(),
         partition: 0,
-        consumer,
+        consumer: ConsumerIdentity::new(consumer),
     };
     let identity = Identity { client: settings.client.clone(), of };
     let count = u32::try_from(partitions.len()).unwrap_or(u32::MAX);
@@ -42,10 +44,12 @@ pub(super) async fn start(settings: ConsumerBuilder) -> Result<Consumer, Consume
     let sources = partitions.into_iter().zip(cursors).map(|(partition, cursor)| {
         let (out, fetched) = mpsc::channel(1);
         let request = PollRequest::new(&settings.stream, &settings.topic, partition)
-            .consumer(identity.of.consumer.clone());
+            .consumer(identity.of.consumer.id.clone());
         let (client, verify) = (settings.client.clone(), settings.verify);
         let appetite = Appetite::new(settings.batch_size, settings.batch_bytes);
-        tokio::spawn(Fetch { client, request, cursor, appetite, idle_max, verify, out }.run());
+        tokio::spawn(
+            Fetch { client, partition, request, cursor, appetite, idle_max, verify, out }.run(),
+        );
         Source { partition, fetched, batch: Vec::new().into_iter() }
     });
     let sources = sources.collect();

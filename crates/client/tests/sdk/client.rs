@@ -144,14 +144,14 @@ async fn offsets_are_stored_by_consumer_and_polled_behind() {
         stream: stream(),
         topic: topic(),
         partition: 0,
-        consumer: "billing".parse().unwrap(),
+        consumer: galgo::ConsumerIdentity::new("billing".parse().unwrap()),
     };
     assert_eq!(client.get_offset(&of).await.unwrap(), None);
     client.store_offset(&of, 2).await.unwrap();
     assert_eq!(client.get_offset(&of).await.unwrap().unwrap().stored_offset.get(), 2);
     let request = PollRequest::new(&stream(), &topic(), 0)
         .strategy(PollingStrategy::Next)
-        .consumer(of.consumer.clone());
+        .consumer(of.consumer.id.clone());
     let polled = client.poll(request).await.unwrap();
     assert_eq!(polled.messages().first().unwrap().offset(), 3);
 }
