@@ -24,6 +24,8 @@ command! {
         topic: CreateTopic,
         /// When a send is acknowledged.
         durability: Durability,
+        /// Whether a message whose id was sent before is stored again.
+        deduplication: Deduplication,
     }
     right: |this| Right::stream(Action::CreateTopic, &this.topic.stream);
 }
@@ -35,6 +37,8 @@ command! {
         topic: UpdateTopic,
         /// When a send is acknowledged.
         durability: Durability,
+        /// Whether a message whose id was sent before is stored again.
+        deduplication: Deduplication,
     }
     right: |this| Right::topic(Action::ManageTopic, &this.topic.stream, &this.topic.topic);
 }
@@ -87,10 +91,16 @@ impl FeatureFlags {
 
     /// What retention would remove can be asked for: code 10,004.
     pub const RETENTION_PLAN: Self = Self(4);
+    /// Topics may store each message id once: the second byte of their settings.
+    pub const DEDUPLICATION: Self = Self(8);
 
     /// Everything this version of the protocol knows.
-    pub const ALL: Self =
-        Self(Self::TOPIC_DURABILITY.0 | Self::PIPELINING.0 | Self::RETENTION_PLAN.0);
+    pub const ALL: Self = Self(
+        Self::TOPIC_DURABILITY.0
+            | Self::PIPELINING.0
+            | Self::RETENTION_PLAN.0
+            | Self::DEDUPLICATION.0,
+    );
 
     /// Wraps the bits.
     #[must_use]
@@ -133,24 +143,40 @@ byte_enum! {
     }
 }
 
-/// Settings of a topic that classic clients do not know; eight bytes, the last seven reserved.
+byte_enum! {
+    /// Whether a topic stores a message whose id it stored lately once more.
+    pub enum Deduplication {
+        /// As the server is configured; only in requests.
+        ServerDefault = 0 "default",
+        /// Every message is stored.
+        Off = 1 "off",
+        /// A message with an id that its partition stored lately is dropped; the send succeeds.
+        On = 2 "on",
+    }
+}
+
+/// Settings of a topic that classic clients do not know; eight bytes, the last six reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct TopicSettings {
     /// When a send is acknowledged.
     pub durability: Durability,
+    /// Whether a message whose id was sent before is stored again.
+    pub deduplication: Deduplication,
 }
 
 impl Payload for TopicSettings {
     fn encode(&self, out: &mut Vec<u8>) {
         self.durability.encode(out);
-        out.extend_from_slice(&[0; 7]);
+        self.deduplication.encode(out);
+        out.extend_from_slice(&[0; 6]);
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, ErrorCode> {
         let durability = Durability::decode(reader)?;
+        let deduplication = Deduplication::decode(reader)?;
         // Reserved bytes may mean something to a later version.
-        reader.array::<7>()?;
-        Ok(Self { durability })
+        reader.array::<6>()?;
+        Ok(Self { durability, deduplication })
     }
 }
 

@@ -24,7 +24,7 @@ impl Sample for FeatureFlags {
 
 impl Sample for TopicSettings {
     fn sample(source: &mut Source) -> Self {
-        Self { durability: Sample::sample(source) }
+        Self { durability: Sample::sample(source), deduplication: Sample::sample(source) }
     }
 }
 
