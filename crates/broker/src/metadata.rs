@@ -20,8 +20,8 @@ mod users;
 use std::collections::{BTreeMap, BTreeSet};
 
 use galgo_wire::command::Compression;
-use galgo_wire::command::Durability;
 use galgo_wire::command::UserStatus;
+use galgo_wire::command::{Deduplication, Durability};
 use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId, UserId};
 use galgo_wire::name::{StreamName, TopicName, Username};
 use galgo_wire::permission::Permissions;
@@ -80,6 +80,8 @@ pub struct TopicSettings {
     pub replication_factor: u8,
     /// What an acknowledgement of this topic survives.
     pub durability: Durability,
+    /// Whether a message with an id that its partition stored lately is dropped.
+    pub deduplication: Deduplication,
 }
 
 /// A partition as the metadata knows it.

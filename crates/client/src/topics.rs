@@ -4,7 +4,7 @@ use std::time::Duration;
 
 pub use galgo_wire::command::extensions::Durability;
 use galgo_wire::command::extensions::{
-    CreateTopicWith, GetTopicSettings, TopicSettings, UpdateTopicWith,
+    CreateTopicWith, Deduplication, GetTopicSettings, TopicSettings, UpdateTopicWith,
 };
 pub use galgo_wire::command::topics::Compression;
 use galgo_wire::command::topics::{
@@ -145,7 +145,11 @@ impl Client {
         match options.durability {
             None => self.call(&create, "create topic", target).await,
             Some(durability) => {
-                let command = CreateTopicWith { topic: create, durability };
+                let command = CreateTopicWith {
+                    topic: create,
+                    durability,
+                    deduplication: Deduplication::ServerDefault,
+                };
                 self.call_durability(&command, "create topic", target).await
             }
         }
@@ -178,7 +182,11 @@ impl Client {
         match options.durability {
             None => self.call(&update, "update topic", target).await,
             Some(durability) => {
-                let command = UpdateTopicWith { topic: update, durability };
+                let command = UpdateTopicWith {
+                    topic: update,
+                    durability,
+                    deduplication: Deduplication::ServerDefault,
+                };
                 self.call_durability(&command, "update topic", target).await
             }
         }

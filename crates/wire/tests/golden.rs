@@ -242,7 +242,8 @@ fn fixed_sizes_are_those_of_the_protocol() {
         stored_offset: Offset::ZERO,
     };
     assert_eq!(offset.to_bytes().len(), 20);
-    let settings = TopicSettings { durability: Durability::Fsync, deduplication: Deduplication::On };
+    let settings =
+        TopicSettings { durability: Durability::Fsync, deduplication: Deduplication::On };
     assert_eq!(settings.to_bytes(), hex("02 02 00*6"));
 }
 

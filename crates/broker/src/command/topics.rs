@@ -1,10 +1,9 @@
 //! Topics and partitions: get, list, create, update, delete, purge, add and remove partitions.
 
-use galgo_wire::command::Durability;
 use galgo_wire::command::{
     CreatePartitions, CreateTopic, CreateTopicWith, DeletePartitions, DeleteTopic, GetTopic,
     GetTopicSettings, GetTopics, MaxTopicSize, MessageExpiry, Partition, PurgeTopic, Topic,
-    TopicDetails, TopicSettings as SettingsReply, UpdateTopic, UpdateTopicWith,
+    TopicDetails, TopicSettings, UpdateTopic, UpdateTopicWith,
 };
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{PartitionId, StreamId, TopicId};
@@ -55,7 +54,7 @@ pub(super) fn create(
     broker: &Broker,
     session: &Session,
     command: CreateTopic,
-    durability: Option<Durability>,
+    asked: Option<TopicSettings>,
 ) -> Outcome {
     change(broker, session, command, move |broker, command| {
         let now = broker.clock.now();
@@ -63,7 +62,7 @@ pub(super) fn create(
             let stream = state.existing_stream(&command.stream)?;
             let stored = state.streams.get(&stream).ok_or(ErrorCode::StreamIdNotFound)?;
             let defaults = &broker.defaults;
-            let request = NewTopic { command, durability, now, defaults };
+            let request = NewTopic { command, asked, now, defaults };
             let (topic, record) = state.prepare_create_topic(stream, stored, request)?;
             Ok(((stream, topic), record))
         })?;
@@ -73,9 +72,10 @@ pub(super) fn create(
     })
 }
 
-/// Creates a topic with a durability of its own.
+/// Creates a topic with settings classic clients do not know.
 pub(super) fn create_with(broker: &Broker, session: &Session, command: CreateTopicWith) -> Outcome {
-    create(broker, session, command.topic, Some(command.durability))
+    let CreateTopicWith { topic, durability, deduplication } = command;
+    create(broker, session, topic, Some(TopicSettings { durability, deduplication }))
 }
 
 /// Replaces all settings of a topic.
@@ -83,7 +83,7 @@ pub(super) fn update(
     broker: &Broker,
     session: &Session,
     command: UpdateTopic,
-    durability: Option<Durability>,
+    asked: Option<TopicSettings>,
 ) -> Outcome {
     change(broker, session, command, move |broker, command| {
         broker.change(|state| {
@@ -91,7 +91,7 @@ pub(super) fn update(
             let stored = state.streams.get(&stream).ok_or(ErrorCode::StreamIdNotFound)?;
             let current = stored.topics.get(&topic).ok_or(ErrorCode::TopicIdNotFound)?;
             let defaults = &broker.defaults;
-            let request = ChangedTopic { command, durability, defaults };
+            let request = ChangedTopic { command, asked, defaults };
             let record = state.prepare_update_topic((stream, stored), (topic, current), request)?;
             Ok(((), record))
         })?;
@@ -99,9 +99,10 @@ pub(super) fn update(
     })
 }
 
-/// Replaces all settings of a topic, its durability included.
+/// Replaces all settings of a topic, those classic clients do not know included.
 pub(super) fn update_with(broker: &Broker, session: &Session, command: UpdateTopicWith) -> Outcome {
-    update(broker, session, command.topic, Some(command.durability))
+    let UpdateTopicWith { topic, durability, deduplication } = command;
+    update(broker, session, topic, Some(TopicSettings { durability, deduplication }))
 }
 
 /// Settings the classic protocol has no field for; empty when the topic is missing.
@@ -112,7 +113,10 @@ pub(super) fn settings(broker: &Broker, session: &Session, command: &GetTopicSet
         }
         let catalog = broker.catalog.read();
         let found = catalog.find_topic(command.stream.borrowed(), command.topic.borrowed()).ok();
-        let reply = found.map(|f| SettingsReply { durability: f.topic.settings.durability });
+        let reply = found.map(|found| TopicSettings {
+            durability: found.topic.settings.durability,
+            deduplication: found.topic.settings.deduplication,
+        });
         Ok(payload(&reply))
     };
     answer().into()

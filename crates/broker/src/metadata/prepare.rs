@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use galgo_wire::command::Durability;
-use galgo_wire::command::{CreateTopic, UpdateTopic};
+use galgo_wire::command::TopicSettings as Asked;
+use galgo_wire::command::{CreateTopic, Deduplication, Durability, UpdateTopic};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId};
 use galgo_wire::identifier::Identifier;
@@ -26,6 +26,8 @@ pub struct TopicDefaults {
     pub size_bytes_max: u64,
     /// What acknowledgements survive.
     pub durability: Durability,
+    /// Whether a message id is stored once.
+    pub deduplication: Deduplication,
     /// The smallest explicit size limit: one segment.
     pub segment_bytes: u64,
 }
@@ -77,7 +79,7 @@ impl State {
         Ok(Record::RenameStream { id, name: name.clone() })
     }
 
-    /// `durability` is that of the extension command; the classic one leaves it open.
+    /// `asked` comes from the extension command; the classic one leaves it open.
     ///
     /// # Errors
     /// 1019 size limit below one segment, 2013 name taken, 2015 too many partitions.
@@ -87,7 +89,7 @@ impl State {
         stored: &Stream,
         request: NewTopic<'_>,
     ) -> Result<(TopicId, Record), ErrorCode> {
-        let NewTopic { command, durability, now, defaults } = request;
+        let NewTopic { command, asked, now, defaults } = request;
         let size_bytes_max = or_default(command.max_topic_size.get(), defaults.size_bytes_max);
         if command.max_topic_size.get() != 0 && size_bytes_max < defaults.segment_bytes {
             return Err(ErrorCode::InvalidTopicSize);
@@ -105,7 +107,12 @@ impl State {
             message_expiry_us: or_default(command.message_expiry.get(), defaults.message_expiry_us),
             size_bytes_max,
             replication_factor: command.replication_factor.max(1),
-            durability: resolve(durability, defaults.durability, defaults.durability),
+            durability: defaults.durability,
+            deduplication: defaults.deduplication,
+        };
+        let settings = match asked {
+            Some(asked) => settings.with(asked, defaults),
+            None => settings,
         };
         let created = CreatedTopic {
             stream,
@@ -118,7 +125,7 @@ impl State {
         Ok((id, Record::CreateTopic(created)))
     }
 
-    /// All fields are replaced, but the durability only when `durability` names one.
+    /// All fields are replaced, but those classic clients do not know only when `asked` names them.
     ///
     /// # Errors
     /// 2013 when another topic has the name.
@@ -128,7 +135,7 @@ impl State {
         (topic, current): (TopicId, &Topic),
         request: ChangedTopic<'_>,
     ) -> Result<Record, ErrorCode> {
-        let ChangedTopic { command, durability, defaults } = request;
+        let ChangedTopic { command, asked, defaults } = request;
         if stored.topic_name_taken(&command.name, Some(topic)) {
             return Err(ErrorCode::TopicNameAlreadyExists);
         }
@@ -138,7 +145,12 @@ impl State {
             message_expiry_us: or_default(command.message_expiry.get(), defaults.message_expiry_us),
             size_bytes_max: or_default(command.max_topic_size.get(), defaults.size_bytes_max),
             replication_factor: command.replication_factor.max(1),
-            durability: resolve(durability, current.settings.durability, defaults.durability),
+            durability: current.settings.durability,
+            deduplication: current.settings.deduplication,
+        };
+        let settings = match asked {
+            Some(asked) => settings.with(asked, defaults),
+            None => settings,
         };
         Ok(Record::UpdateTopic { stream, topic, settings })
     }
@@ -188,7 +200,7 @@ impl State {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NewTopic<'a> {
     pub(crate) command: &'a CreateTopic,
-    pub(crate) durability: Option<Durability>,
+    pub(crate) asked: Option<Asked>,
     pub(crate) now: Timestamp,
     pub(crate) defaults: &'a TopicDefaults,
 }
@@ -197,16 +209,22 @@ pub(crate) struct NewTopic<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ChangedTopic<'a> {
     pub(crate) command: &'a UpdateTopic,
-    pub(crate) durability: Option<Durability>,
+    pub(crate) asked: Option<Asked>,
     pub(crate) defaults: &'a TopicDefaults,
 }
 
-/// What a topic gets: `unnamed` where the command has no word for it.
-fn resolve(asked: Option<Durability>, unnamed: Durability, default: Durability) -> Durability {
-    match asked {
-        None => unnamed,
-        Some(Durability::ServerDefault) => default,
-        Some(durability) => durability,
+impl TopicSettings {
+    /// These settings with what the extension command asks for.
+    fn with(self, asked: Asked, defaults: &TopicDefaults) -> Self {
+        let durability = match asked.durability {
+            Durability::ServerDefault => defaults.durability,
+            named => named,
+        };
+        let deduplication = match asked.deduplication {
+            Deduplication::ServerDefault => defaults.deduplication,
+            named => named,
+        };
+        Self { durability, deduplication, ..self }
     }
 }
 

@@ -4,8 +4,8 @@
 //! (little-endian integers, texts behind their length). Kinds and versions are never reused: a
 //! changed record gets a new version, and old versions stay readable.
 
-use galgo_wire::command::Durability;
 use galgo_wire::command::{Compression, UserStatus};
+use galgo_wire::command::{Deduplication, Durability};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId, UserId};
 use galgo_wire::name::{StreamName, TopicName, Username};
@@ -297,14 +297,18 @@ impl CreatedTopic {
 impl Part for TopicSettings {
     fn put(&self, out: &mut Vec<u8>) {
         (self.name.clone(), self.compression, self.message_expiry_us).put(out);
-        (self.size_bytes_max, self.replication_factor, self.durability.as_u8()).put(out);
+        (self.size_bytes_max, self.replication_factor).put(out);
+        (self.durability.as_u8(), self.deduplication.as_u8()).put(out);
     }
 
     fn take(from: &mut Reader<'_>) -> Result<Self, ErrorCode> {
         let (name, compression, message_expiry_us): (TopicName, Compression, u64) =
             Part::take(from)?;
-        let (size_bytes_max, replication_factor, durability): (u64, u8, u8) = Part::take(from)?;
+        let (size_bytes_max, replication_factor): (u64, u8) = Part::take(from)?;
+        let (durability, deduplication): (u8, u8) = Part::take(from)?;
         let durability = Durability::from_u8(durability).ok_or(ErrorCode::InvalidCommand)?;
+        let deduplication =
+            Deduplication::from_u8(deduplication).ok_or(ErrorCode::InvalidCommand)?;
         Ok(Self {
             name,
             compression,
@@ -312,6 +316,7 @@ impl Part for TopicSettings {
             size_bytes_max,
             replication_factor,
             durability,
+            deduplication,
         })
     }
 }

@@ -41,7 +41,8 @@ pub(crate) fn create_topic(stream: &str, name: &str, partitions_count: u32) -> C
 }
 
 pub(crate) fn create_topic_with(name: &str, partitions: u32, asked: Durability) -> CreateTopicWith {
-    CreateTopicWith { topic: create_topic("s", name, partitions), durability: asked }
+    let topic = create_topic("s", name, partitions);
+    CreateTopicWith { topic, durability: asked, deduplication: Deduplication::ServerDefault }
 }
 
 pub(crate) fn update_topic(stream: &str, topic: &str, name: &str) -> UpdateTopic {
@@ -295,10 +296,11 @@ pub(crate) fn topic_requests(stream: &str) -> Vec<Request> {
     let consumer = || consumer("reader");
     let poll = PollMessages { stream: from(), ..poll("none", 0, PollingStrategy::First) };
     let flush = FlushUnsavedBuffer { stream: from(), ..flush("none", 0, true) };
-    let create =
-        CreateTopicWith { topic: create_topic(stream, "some", 1), durability: Durability::Os };
-    let update =
-        UpdateTopicWith { topic: update_topic(stream, "none", "some"), durability: Durability::Os };
+    let (durability, deduplication) = (Durability::Os, Deduplication::On);
+    let topic_with = create_topic(stream, "some", 1);
+    let create = CreateTopicWith { topic: topic_with, durability, deduplication };
+    let topic_with = update_topic(stream, "none", "some");
+    let update = UpdateTopicWith { topic: topic_with, durability, deduplication };
     vec![
         get_topic(stream, "none").into(),
         get_topics(stream).into(),

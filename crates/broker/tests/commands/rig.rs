@@ -17,7 +17,8 @@ use galgo_storage::disk::sim::SimDisk;
 use galgo_storage::metadata_log::MetadataLog;
 use galgo_wire::batch::{BatchBuilder, NewMessage};
 use galgo_wire::command::{
-    Command, CommandCode, Durability, LoginUser, PollMessages, PolledHeader, Transport, UserStatus,
+    Command, CommandCode, Deduplication, Durability, LoginUser, PollMessages, PolledHeader,
+    Transport, UserStatus,
 };
 use galgo_wire::id::{Timestamp, UserId};
 use galgo_wire::name::{Password, Username};
@@ -39,6 +40,7 @@ pub(crate) const DEFAULTS: TopicDefaults = TopicDefaults {
     message_expiry_us: 3_600_000_000,
     size_bytes_max: 1 << 40,
     durability: Durability::Fsync,
+    deduplication: Deduplication::Off,
     segment_bytes: SEGMENT_BYTES,
 };
 

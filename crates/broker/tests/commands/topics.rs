@@ -2,8 +2,9 @@
 
 use galgo_wire::ErrorCode;
 use galgo_wire::command::{
-    CommandCode, Compression, CreateTopic, Durability, FeatureFlags, GetFeatures, GetStreams,
-    MaxTopicSize, MessageExpiry, Partition, Payload, Topic, UpdateTopic, UpdateTopicWith,
+    CommandCode, Compression, CreateTopic, Deduplication, Durability, FeatureFlags, GetFeatures,
+    GetStreams, MaxTopicSize, MessageExpiry, Partition, Payload, Topic, UpdateTopic,
+    UpdateTopicWith,
 };
 use galgo_wire::id::{Offset, PartitionId, Timestamp, TopicId};
 use galgo_wire::name::TopicName;
@@ -202,7 +203,12 @@ fn a_topic_keeps_its_durability_until_it_is_told_another() {
     assert_eq!(durability(&mut root, "renamed"), Durability::Os, "not a classic setting");
     let mut update = |asked| {
         let topic = update_topic("s", "renamed", "renamed");
-        root.call(&UpdateTopicWith { topic, durability: asked }).unwrap();
+        root.call(&UpdateTopicWith {
+            topic,
+            durability: asked,
+            deduplication: Deduplication::ServerDefault,
+        })
+        .unwrap();
         durability(&mut root, "renamed")
     };
     assert_eq!(update(Durability::Fsync), Durability::Fsync);
@@ -215,8 +221,16 @@ fn commands_with_a_durability_fail_like_the_classic_ones() {
     let (_rig, mut root) = with_stream();
     root.call(&create_topic("s", "t", 1)).unwrap();
     root.call(&create_topic("s", "u", 1)).unwrap();
-    let create = |topic| galgo_wire::command::CreateTopicWith { topic, durability: Durability::Os };
-    let update = |topic| UpdateTopicWith { topic, durability: Durability::Os };
+    let create = |topic| galgo_wire::command::CreateTopicWith {
+        topic,
+        durability: Durability::Os,
+        deduplication: Deduplication::On,
+    };
+    let update = |topic| UpdateTopicWith {
+        topic,
+        durability: Durability::Os,
+        deduplication: Deduplication::On,
+    };
     let error = root.call(&create(create_topic("s", "t", 1))).unwrap_err();
     assert_eq!(error, ErrorCode::TopicNameAlreadyExists);
     let error = root.call(&create(create_topic("none", "t", 1))).unwrap_err();

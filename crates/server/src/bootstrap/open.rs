@@ -95,6 +95,7 @@ fn broker_options(config: &Config, root: &RootUser, file_limit: u64) -> BrokerOp
                 Durability::Fsync => galgo_wire::command::Durability::Fsync,
                 Durability::Os => galgo_wire::command::Durability::Os,
             },
+            deduplication: galgo_wire::command::Deduplication::Off,
             segment_bytes: storage.segment_bytes.0,
         },
     }

@@ -88,7 +88,6 @@ impl FeatureFlags {
     pub const TOPIC_DURABILITY: Self = Self(1);
     /// Requests of one connection may be sent without waiting for the replies.
     pub const PIPELINING: Self = Self(2);
-
     /// What retention would remove can be asked for: code 10,004.
     pub const RETENTION_PLAN: Self = Self(4);
     /// Topics may store each message id once: the second byte of their settings.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use galgo_storage::disk::sim::SimDisk;
 use galgo_wire::batch::{BatchBuilder, MessagesView, NewMessage};
 use galgo_wire::command::{
-    Command, CommandCode, Compression, CreateStream, CreateTopic, CreateTopicWith, DeleteTopic,
-    Durability, MaxTopicSize, MessageExpiry, Payload, PollMessages, PurgeTopic,
+    Command, CommandCode, Compression, CreateStream, CreateTopic, CreateTopicWith, Deduplication,
+    DeleteTopic, Durability, MaxTopicSize, MessageExpiry, Payload, PollMessages, PurgeTopic,
     StoreConsumerOffset, Transport,
 };
 use galgo_wire::consumer::{Consumer, PartitioningRef, PollingStrategy};
@@ -147,7 +147,8 @@ impl Rig {
             replication_factor: 1,
             name: TopicName::parse(name).unwrap(),
         };
-        self.call(&CreateTopicWith { topic, durability }).map(|_| ())
+        let deduplication = Deduplication::ServerDefault;
+        self.call(&CreateTopicWith { topic, durability, deduplication }).map(|_| ())
     }
 
     pub(super) fn delete_topic(&mut self, name: &str) -> Result<(), ErrorCode> {
@@ -278,6 +279,7 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>) -> BrokerOption
             message_expiry_us: u64::MAX,
             size_bytes_max: u64::MAX,
             durability: Durability::Fsync,
+            deduplication: Deduplication::Off,
             segment_bytes: 2_000,
         },
     }

@@ -1,7 +1,8 @@
 //! The rules of single commands: errors, ids, defaults.
 
 use galgo_wire::command::{
-    Compression, CreateTopic, Durability, MaxTopicSize, MessageExpiry, UpdateTopic,
+    Compression, CreateTopic, Deduplication, Durability, MaxTopicSize, MessageExpiry,
+    TopicSettings as Asked, UpdateTopic,
 };
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{StreamId, Timestamp, TopicId};
@@ -34,12 +35,21 @@ fn new_topic(name: u8, partitions_count: u32) -> CreateTopic {
     }
 }
 
+/// What the extension commands of these tests ask for; the server's default is neither.
+fn asked(durability: Durability) -> Asked {
+    let deduplication = match durability {
+        Durability::ServerDefault => Deduplication::ServerDefault,
+        _ => Deduplication::On,
+    };
+    Asked { durability, deduplication }
+}
+
 fn prepare_topic(
     state: &State,
     command: &CreateTopic,
     durability: Option<Durability>,
 ) -> Result<(TopicId, Record), ErrorCode> {
-    let request = NewTopic { command, durability, now: NOW, defaults: &DEFAULTS };
+    let request = NewTopic { command, asked: durability.map(asked), now: NOW, defaults: &DEFAULTS };
     state.prepare_create_topic(STREAM, &state.streams[&STREAM], request)
 }
 
@@ -67,7 +77,7 @@ fn prepare_update(
     durability: Option<Durability>,
 ) -> Result<Record, ErrorCode> {
     let stream = &state.streams[&STREAM];
-    let request = ChangedTopic { command, durability, defaults: &DEFAULTS };
+    let request = ChangedTopic { command, asked: durability.map(asked), defaults: &DEFAULTS };
     state.prepare_update_topic((STREAM, stream), (TOPIC, &stream.topics[&TOPIC]), request)
 }
 
@@ -112,7 +122,7 @@ fn a_topic_name_is_given_once_in_its_stream() {
     let other = create_stream(&mut state, 1);
     let stored = &state.streams[&other];
     let command = new_topic(0, 1);
-    let request = NewTopic { command: &command, durability: None, now: NOW, defaults: &DEFAULTS };
+    let request = NewTopic { command: &command, asked: None, now: NOW, defaults: &DEFAULTS };
     assert!(state.prepare_create_topic(other, stored, request).is_ok(), "another stream");
 }
 
@@ -162,6 +172,7 @@ fn zeros_become_the_defaults_on_creation_and_on_update() {
         size_bytes_max: DEFAULTS.size_bytes_max,
         replication_factor: 1,
         durability: Durability::Fsync,
+        deduplication: Deduplication::Off,
     };
     assert_eq!(settings(&state), defaults);
 
@@ -181,6 +192,7 @@ fn zeros_become_the_defaults_on_creation_and_on_update() {
         size_bytes_max: 1 << 30,
         replication_factor: 3,
         durability: Durability::Os,
+        deduplication: Deduplication::On,
     };
     assert_eq!(settings(&state), expected);
 
@@ -191,7 +203,7 @@ fn zeros_become_the_defaults_on_creation_and_on_update() {
 }
 
 #[test]
-fn a_classic_update_keeps_the_durability() {
+fn a_classic_update_keeps_durability_and_deduplication() {
     let mut state = State::default();
     create_stream(&mut state, 0);
     let (_, record) = prepare_topic(&state, &new_topic(0, 1), Some(Durability::Os)).unwrap();
@@ -199,6 +211,7 @@ fn a_classic_update_keeps_the_durability() {
     let record = prepare_update(&state, &update(&new_topic(1, 1)), None).unwrap();
     state.apply(&record).unwrap();
     assert_eq!(settings(&state).durability, Durability::Os);
+    assert_eq!(settings(&state).deduplication, Deduplication::On);
 }
 
 #[test]

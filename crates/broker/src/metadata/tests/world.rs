@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use galgo_wire::command::{
-    Compression, CreateTopic, Durability, MaxTopicSize, MessageExpiry, UpdateTopic, UserStatus,
+    Compression, CreateTopic, Deduplication, Durability, MaxTopicSize, MessageExpiry,
+    TopicSettings as Asked, UpdateTopic, UserStatus,
 };
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId, UserId};
@@ -21,6 +22,7 @@ pub(super) const DEFAULTS: TopicDefaults = TopicDefaults {
     message_expiry_us: 7_000_000,
     size_bytes_max: 1 << 40,
     durability: Durability::Fsync,
+    deduplication: Deduplication::Off,
     segment_bytes: 1 << 20,
 };
 
@@ -50,6 +52,14 @@ pub(super) struct TopicStep {
     replication: u8,
     gzip: bool,
     durability: Option<Durability>,
+}
+
+impl TopicStep {
+    fn asked(&self) -> Option<Asked> {
+        let deduplication = [Deduplication::ServerDefault, Deduplication::On];
+        let deduplication = deduplication[usize::from(self.gzip)];
+        self.durability.map(|durability| Asked { durability, deduplication })
+    }
 }
 
 fn topic_step() -> impl Strategy<Value = TopicStep> {
@@ -206,8 +216,8 @@ impl World {
             replication_factor: topic.replication,
             name: topic_name(topic.name),
         };
-        let durability = topic.durability;
-        let request = NewTopic { command: &command, durability, now, defaults: &DEFAULTS };
+        let asked = topic.asked();
+        let request = NewTopic { command: &command, asked, now, defaults: &DEFAULTS };
         let prepared = self.state.prepare_create_topic(id, stored, request);
         let small = topic.size != 0 && topic.size < DEFAULTS.segment_bytes;
         let taken = stored.topics.values().any(|t| t.settings.name == topic_name(topic.name));
@@ -235,8 +245,8 @@ impl World {
             replication_factor: topic.replication,
             name: topic_name(topic.name),
         };
-        let durability = topic.durability;
-        let request = ChangedTopic { command: &command, durability, defaults: &DEFAULTS };
+        let asked = topic.asked();
+        let request = ChangedTopic { command: &command, asked, defaults: &DEFAULTS };
         let prepared =
             self.state.prepare_update_topic((place.0, stored), (place.1, current), request);
         let others = stored.topics.iter().filter(|(id, _)| **id != place.1);
@@ -321,6 +331,7 @@ fn check_settings(state: &State) {
         assert_ne!(topic.settings.size_bytes_max, 0);
         assert_ne!(topic.settings.replication_factor, 0);
         assert_ne!(topic.settings.durability, Durability::ServerDefault);
+        assert_ne!(topic.settings.deduplication, Deduplication::ServerDefault);
     }
 }
 

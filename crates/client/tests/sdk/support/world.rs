@@ -152,7 +152,10 @@ impl World {
                 Ok(self.topic().to_bytes())
             }
             Request::GetTopicSettings(_) => {
-                let settings = self.durability.map(|durability| TopicSettings { durability });
+                let settings = self.durability.map(|durability| TopicSettings {
+                    durability,
+                    deduplication: galgo::wire::command::Deduplication::Off,
+                });
                 Ok(settings.to_bytes())
             }
             Request::PollMessages(poll) => {
