@@ -2,7 +2,9 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::command::{bench, offset, partition, poll, send, server, stream, system, tail, topic};
+use crate::command::{
+    bench, mirror, offset, partition, poll, send, server, stream, system, tail, topic,
+};
 use crate::output::{Format, Output};
 
 /// Where a server listens unless told otherwise.
@@ -87,6 +89,8 @@ pub(crate) enum Command {
     Poll(poll::PollArgs),
     /// Show the newest messages of a topic, and those to come
     Tail(tail::TailArgs),
+    /// Copy a topic from one server to another, and go on where a copy stopped
+    Mirror(mirror::MirrorArgs),
     /// Read, set and delete the stored offset of a consumer
     #[command(subcommand)]
     Offset(offset::OffsetCommand),

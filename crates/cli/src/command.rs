@@ -1,6 +1,7 @@
 //! One file per noun: its arguments, what it asks of the server, how it shows the answer.
 
 pub(crate) mod bench;
+pub(crate) mod mirror;
 pub(crate) mod offset;
 pub(crate) mod partition;
 pub(crate) mod poll;
@@ -33,6 +34,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Send(args) => block_on(send::run(&target, args)),
         Command::Poll(args) => block_on(poll::run(&target, args)),
         Command::Tail(args) => block_on(tail::run(&target, args)),
+        Command::Mirror(args) => block_on(mirror::run(&target, args)),
         Command::Offset(command) => block_on(offset::run(&target, command)),
     }
 }

@@ -124,6 +124,11 @@ impl Failure {
         self.server_code.as_ref().is_some_and(|(number, _)| *number == code.as_u32())
     }
 
+    /// Whether no server answered or the connection broke.
+    pub(crate) fn is_connection(&self) -> bool {
+        self.kind == Kind::Connection
+    }
+
     /// Adds a sentence after what happened.
     pub(crate) fn and(mut self, more: impl fmt::Display) -> Self {
         self.what = format!("{}; {more}", self.what);

@@ -11,6 +11,7 @@ mod confirm;
 mod connect;
 mod failure;
 mod interrupt;
+mod mirror;
 mod output;
 mod progress;
 mod send;

@@ -13,6 +13,9 @@ const REDRAWS_PER_SECOND: u8 = 5;
 const BAR: &str = "{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {msg}  eta {eta}";
 const SPINNER: &str = "{spinner} {bytes}  {bytes_per_sec}  {msg}";
 
+const MESSAGES_BAR: &str = "{bar:30} {human_pos}/{human_len} messages  {per_sec}  eta {eta}";
+const MESSAGES_SPINNER: &str = "{spinner} {human_pos} messages  {per_sec}";
+
 /// A line that shows how far a transfer is.
 #[derive(Debug)]
 pub(crate) struct Progress {
@@ -22,12 +25,22 @@ pub(crate) struct Progress {
 impl Progress {
     /// Starts a line for `bytes_total` bytes, or for an unknown number.
     pub(crate) fn start(format: Format, bytes_total: Option<u64>) -> Self {
+        let template = if bytes_total.is_some() { BAR } else { SPINNER };
+        Self::with(format, bytes_total, template)
+    }
+
+    /// Starts a line for `total` messages, or for an unknown number.
+    pub(crate) fn start_messages(format: Format, total: Option<u64>) -> Self {
+        let template = if total.is_some() { MESSAGES_BAR } else { MESSAGES_SPINNER };
+        Self::with(format, total, template)
+    }
+
+    fn with(format: Format, total: Option<u64>, template: &str) -> Self {
         if format != Format::Table || !std::io::stderr().is_terminal() {
             return Self { bar: ProgressBar::hidden() };
         }
         let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND);
-        let bar = ProgressBar::with_draw_target(bytes_total, target);
-        let template = if bytes_total.is_some() { BAR } else { SPINNER };
+        let bar = ProgressBar::with_draw_target(total, target);
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
@@ -36,8 +49,8 @@ impl Progress {
     }
 
     /// Moves the line on.
-    pub(crate) fn advance(&self, bytes: u64, message: impl FnOnce() -> String) {
-        self.bar.inc(bytes);
+    pub(crate) fn advance(&self, amount: u64, message: impl FnOnce() -> String) {
+        self.bar.inc(amount);
         if !self.bar.is_hidden() {
             self.bar.set_message(message());
         }

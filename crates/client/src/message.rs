@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use galgo_wire::batch::{HeaderError, HeaderKey, HeaderValue, MessageHeader, UserHeaders};
+use galgo_wire::id::Timestamp;
 use galgo_wire::limits::{
     INDEX_ENTRY_BYTES, MESSAGE_HEADER_BYTES, MESSAGE_PAYLOAD_BYTES_MAX, USER_HEADERS_BYTES_MAX,
 };
@@ -26,17 +27,24 @@ pub struct Message {
     id: u128,
     payload: Bytes,
     headers: UserHeaders,
+    origin_timestamp: Option<Timestamp>,
 }
 
 impl Message {
     /// A message with `payload`, whose id the server chooses.
     pub fn new(payload: impl Into<Bytes>) -> Self {
-        Self { id: 0, payload: payload.into(), headers: UserHeaders::new() }
+        Self { id: 0, payload: payload.into(), headers: UserHeaders::new(), origin_timestamp: None }
     }
 
     /// Sets the id; 0: the server chooses one.
     pub fn id(mut self, id: u128) -> Self {
         self.id = id;
+        self
+    }
+
+    /// Sets when the message was made, in microseconds since the Unix epoch. Default: when it is sent.
+    pub fn origin_timestamp(mut self, micros: u64) -> Self {
+        self.origin_timestamp = Some(Timestamp::new(micros));
         self
     }
 
@@ -76,7 +84,8 @@ impl Message {
             true => Vec::new(),
             false => self.headers.to_bytes()?,
         };
-        Ok(EncodedMessage { id: self.id, payload: &self.payload, headers })
+        let (id, origin_timestamp) = (self.id, self.origin_timestamp);
+        Ok(EncodedMessage { id, payload: &self.payload, headers, origin_timestamp })
     }
 }
 
@@ -85,6 +94,8 @@ pub(crate) struct EncodedMessage<'a> {
     pub(crate) id: u128,
     pub(crate) payload: &'a [u8],
     pub(crate) headers: Vec<u8>,
+    /// When it was made, if that is not now.
+    pub(crate) origin_timestamp: Option<Timestamp>,
 }
 
 impl EncodedMessage<'_> {

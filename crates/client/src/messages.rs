@@ -139,7 +139,7 @@ pub(crate) fn push(
         id: message.id,
         payload: message.payload,
         user_headers: &message.headers,
-        origin_timestamp,
+        origin_timestamp: message.origin_timestamp.unwrap_or(origin_timestamp),
     };
     // An encoded message keeps the limits of one, so only the whole can be too large.
     batch.push(&new).map_err(|_| too_large())

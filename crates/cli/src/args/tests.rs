@@ -65,6 +65,8 @@ fn the_documented_surface_parses() {
         "offset get s t --partition 0 --consumer me",
         "offset set s t --partition 0 --consumer me 17",
         "offset delete s t --partition 0 --consumer me",
+        "mirror iggy://a:b@old:1 s t galgo://new s u",
+        "mirror iggy://a:b@old:1 s t galgo://new s u -f --skip-checksums",
         "bench compare --seconds 0.5 --rounds 1",
         "bench sink --fsync --dir data",
         "bench sendfile-source file",
@@ -102,6 +104,7 @@ fn nonsense_is_refused_with_the_usage_code() {
         ("tail s t --from middle", ErrorKind::ValueValidation),
         ("offset set s t --partition 0 --consumer me", ErrorKind::MissingRequiredArgument),
         ("offset get s t --consumer me", ErrorKind::MissingRequiredArgument),
+        ("mirror galgo://a s t galgo://b s", ErrorKind::MissingRequiredArgument),
         ("bench compare --rounds 0", ErrorKind::ValueValidation),
         ("bench compare --seconds 0", ErrorKind::ValueValidation),
     ] {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use galgo::wire::command::extensions::TopicSettings;
 use galgo::wire::command::topics::{MaxTopicSize, MessageExpiry, Partition, Topic, TopicDetails};
 use galgo::{CallError, Client, ErrorCode, Identifier, InvalidRequest, ProduceError, TopicOptions};
 use serde::Serialize;
@@ -243,7 +244,8 @@ async fn create(client: &Client, output: Output, args: CreateArgs) -> Outcome {
 
 async fn get(client: &Client, output: Output, path: &TopicPath) -> Outcome {
     let details = path.details(client).await?;
-    let durability = durability(client, path).await?;
+    let settings = settings(client, path).await?;
+    let durability = settings.map(|settings| settings.durability.to_string());
     output.show(&Shown { details: &details, durability }, |shown| {
         let topic = &shown.details.topic;
         let facts = table::facts([
@@ -260,10 +262,10 @@ async fn get(client: &Client, output: Output, path: &TopicPath) -> Outcome {
     })
 }
 
-/// The durability, or `None` when the server is a classic one, which has no such setting.
-async fn durability(client: &Client, path: &TopicPath) -> Outcome<Option<String>> {
+/// The settings of Galgo alone, or `None` when the server is a classic one or does not tell.
+pub(crate) async fn settings(client: &Client, path: &TopicPath) -> Outcome<Option<TopicSettings>> {
     match client.topic_settings(&path.stream, &path.topic).await {
-        Ok(settings) => Ok(settings.map(|settings| settings.durability.to_string())),
+        Ok(settings) => Ok(settings),
         Err(CallError::Unsupported(_)) => Ok(None),
         Err(error) if error.code() == Some(ErrorCode::Unauthorized) => Ok(None),
         Err(error) => Err(error.into()),

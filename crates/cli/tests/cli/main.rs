@@ -7,6 +7,7 @@ mod harness;
 mod bench;
 mod errors;
 mod messages;
+mod mirror;
 mod send;
 mod server;
 mod streams;

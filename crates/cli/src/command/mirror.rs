@@ -1,0 +1,170 @@
+//! `galgo mirror`: copy a topic from one server to another.
+
+use std::time::Instant;
+
+use clap::Args;
+use galgo::Identifier;
+use serde::Serialize;
+
+use crate::command::topic::TopicPath;
+use crate::connect::Target;
+use crate::failure::{Failure, Outcome};
+use crate::interrupt::Interrupt;
+use crate::mirror::lane::Options;
+use crate::mirror::report::PartitionReport;
+use crate::mirror::{Mirror, Side, target};
+use crate::output::{measure, table};
+use crate::progress::Progress;
+
+const AFTER_HELP: &str = "\
+Partition n is copied to partition n, in order. Ids, headers and the sender's time stay; the offset and
+the time each message has in the source become its headers mirror.offset and mirror.timestamp. The
+target is made, with the source's settings, when it is not there.
+
+The same command, run again after an interruption, goes on where the target ends. Only one copy may
+write to a target at a time, and nothing else; the check at the end tells when something did.
+
+Either server may be a classic one (iggy://USER:PASSWORD@HOST:PORT). Credentials that a URL leaves out
+are taken from GALGO_USERNAME and GALGO_PASSWORD.";
+
+/// Arguments of `galgo mirror`.
+#[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct MirrorArgs {
+    /// The server to copy from
+    #[arg(value_name = "FROM_URL")]
+    from: String,
+    /// Its stream
+    #[arg(value_name = "FROM_STREAM")]
+    from_stream: Identifier,
+    /// Its topic
+    #[arg(value_name = "FROM_TOPIC")]
+    from_topic: Identifier,
+    /// The server to copy to
+    #[arg(value_name = "TO_URL")]
+    to: String,
+    /// Its stream
+    #[arg(value_name = "TO_STREAM")]
+    to_stream: Identifier,
+    /// Its topic
+    #[arg(value_name = "TO_TOPIC")]
+    to_topic: Identifier,
+    /// Go on with messages as they come, until Ctrl-C
+    #[arg(short, long)]
+    follow: bool,
+    /// Do not check the checksums of what is read; needed for a classic server that encrypts
+    #[arg(long)]
+    skip_checksums: bool,
+}
+
+/// What was done.
+#[derive(Serialize)]
+struct Summary {
+    mirrored: &'static str,
+    created: bool,
+    complete: bool,
+    verified: bool,
+    messages: u64,
+    bytes: u64,
+    gone_from_source: u64,
+    seconds: f64,
+    partitions: Vec<PartitionReport>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(target: &Target, args: MirrorArgs) -> Outcome {
+    let output = target.output;
+    let mut interrupt = Interrupt::watch()?;
+    let begun = Instant::now();
+    let from = side(target, &args.from, (args.from_stream, args.from_topic));
+    let source = from.await.map_err(|failure| failure.while_doing("the source"))?;
+    let to = side(target, &args.to, (args.to_stream, args.to_topic));
+    let sink = to.await.map_err(|failure| failure.while_doing("the target"))?;
+    let created = target::prepare(&source, &sink).await?;
+    let options = Options { follow: args.follow, verify_checksums: !args.skip_checksums };
+    let mirror = Mirror::plan(source, sink, options).await?;
+    if args.follow {
+        output.remark("following; Ctrl-C ends it");
+    }
+    let total = (!args.follow).then(|| mirror.total());
+    let progress = Progress::start_messages(output.format, total);
+    let ended = tokio::select! {
+        ended = mirror.run(&progress) => Some(ended),
+        () = interrupt.wait() => None,
+    };
+    progress.finish();
+    let complete = matches!(ended, Some(Ok(())));
+    if complete {
+        mirror.verify().await?;
+    }
+    let summary = Summary::of(&mirror, created, complete, begun);
+    match ended {
+        Some(Ok(())) => output.show(&summary, Summary::text),
+        None if args.follow => output.show(&summary, Summary::text),
+        None => Err(summary.on(Failure::io("interrupted"))),
+        Some(Err(failure)) => Err(summary.on(failure)),
+    }
+}
+
+async fn side(target: &Target, url: &str, topic: (Identifier, Identifier)) -> Outcome<Side> {
+    let client = Target { url: url.to_owned(), output: target.output }.connect().await?;
+    Ok(Side { client, path: TopicPath { stream: topic.0, topic: topic.1 } })
+}
+
+impl Summary {
+    fn of(mirror: &Mirror, created: bool, complete: bool, begun: Instant) -> Self {
+        let partitions = mirror.reports();
+        let sum = |field: fn(&PartitionReport) -> u64| partitions.iter().map(field).sum();
+        Self {
+            mirrored: "topic",
+            created,
+            complete,
+            verified: complete,
+            messages: sum(|report| report.copied),
+            bytes: sum(|report| report.bytes),
+            gone_from_source: sum(|report| report.gone_from_source),
+            seconds: begun.elapsed().as_secs_f64(),
+            partitions,
+        }
+    }
+
+    /// A failure that says how far the copy came.
+    fn on(&self, failure: Failure) -> Failure {
+        failure
+            .and(format!("{} copied", measure::counted(self.messages, "message")))
+            .fact("copied", self.messages)
+            .hint("the same command goes on where this one stopped")
+    }
+
+    fn text(&self) -> String {
+        let columns = [
+            table::number("PARTITION"),
+            table::number("THERE BEFORE"),
+            table::number("COPIED"),
+            table::number("GONE"),
+            table::number("NEXT OFFSET"),
+        ];
+        let rows = self.partitions.iter().map(|report| {
+            vec![
+                report.partition.to_string(),
+                measure::count(report.there_before),
+                measure::count(report.copied),
+                measure::count(report.gone_from_source),
+                measure::count(report.next_offset),
+            ]
+        });
+        let rows = table::columns(&columns, rows, "no partitions");
+        let verdict = if self.verified { ", and the target agrees" } else { "" };
+        let mut text = format!(
+            "{rows}\n\n{} copied, {}, in {:.1} s{verdict}",
+            measure::counted(self.messages, "message"),
+            measure::bytes(self.bytes),
+            self.seconds,
+        );
+        if self.gone_from_source > 0 {
+            let gone = measure::counted(self.gone_from_source, "message");
+            text += &format!("; {gone} had gone from the source before");
+        }
+        text
+    }
+}

@@ -1,0 +1,116 @@
+//! Copies a topic from one server to another, partition by partition.
+//!
+//! INV-ONE-TO-ONE: partition n of the target holds the messages of partition n of the source, in
+//! their order, each once, with the place it came from in its headers.
+//! INV-RESUME: where a copy goes on is read from the last message of the target, never from memory
+//! or a file, so that a copy that was cut short neither repeats nor skips.
+//! INV-BOUND: a few batches of each of a few partitions are in memory, whatever the topic's size.
+
+pub(crate) mod lane;
+pub(crate) mod origin;
+pub(crate) mod place;
+pub(crate) mod report;
+pub(crate) mod target;
+
+use std::cell::RefCell;
+
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use galgo::Client;
+
+use crate::command::topic::{Extent, TopicPath};
+use crate::failure::{Failure, Outcome};
+use crate::mirror::lane::{Lane, Options};
+use crate::mirror::place::Place;
+use crate::mirror::report::PartitionReport;
+use crate::progress::Progress;
+
+/// Partitions copied at the same time, unless the copy follows: then all are.
+const LANES_MAX: usize = 8;
+
+/// One end of the copy.
+#[derive(Debug)]
+pub(crate) struct Side {
+    /// The connection.
+    pub(crate) client: Client,
+    /// The topic.
+    pub(crate) path: TopicPath,
+}
+
+impl Side {
+    /// The offsets of all partitions.
+    pub(crate) async fn extents(&self) -> Outcome<Vec<Extent>> {
+        let details = self.path.details(&self.client).await?;
+        Ok(details.partitions.iter().map(Extent::of).collect())
+    }
+
+    /// The offsets of one partition.
+    pub(crate) async fn extent(&self, partition: u32) -> Outcome<Extent> {
+        let extents = self.extents().await?;
+        extents.get(partition as usize).copied().ok_or_else(|| {
+            Failure::missing(format!("partition {partition} of {}", self.path.phrase()))
+        })
+    }
+}
+
+/// A copy under way.
+#[derive(Debug)]
+pub(crate) struct Mirror {
+    source: Side,
+    target: Side,
+    options: Options,
+    lanes: Vec<RefCell<PartitionReport>>,
+    total: u64,
+}
+
+impl Mirror {
+    /// Finds where every partition goes on; the target exists and has as many partitions.
+    pub(crate) async fn plan(source: Side, target: Side, options: Options) -> Outcome<Self> {
+        let extents = source.extents().await?;
+        let (mut lanes, mut total) = (Vec::new(), 0);
+        for (partition, extent) in (0..).zip(extents) {
+            let place = Place::find(&source, &target, partition).await?;
+            total += extent.end.saturating_sub(place.next.max(extent.start));
+            lanes.push(RefCell::new(PartitionReport::new(partition, extent, &place)));
+        }
+        Ok(Self { source, target, options, lanes, total })
+    }
+
+    /// Messages there were to copy when the copy was planned.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Copies; without `follow` it ends where the partitions ended when it came to them.
+    pub(crate) async fn run(&self, progress: &Progress) -> Outcome {
+        let at_once = if self.options.follow { self.lanes.len() } else { LANES_MAX };
+        stream::iter(&self.lanes)
+            .map(|report| async move {
+                let lane = Lane {
+                    source: &self.source,
+                    target: &self.target,
+                    options: self.options,
+                    report,
+                    progress,
+                };
+                lane.copy().await
+            })
+            .buffer_unordered(at_once.max(1))
+            .try_collect::<()>()
+            .await
+    }
+
+    /// Compares what the target holds with what was copied to it.
+    pub(crate) async fn verify(&self) -> Outcome {
+        for report in &self.lanes {
+            let report = report.borrow().clone();
+            let place = Place::find(&self.source, &self.target, report.partition).await?;
+            report.verify(&place, &self.target.path)?;
+        }
+        Ok(())
+    }
+
+    /// What was done so far.
+    pub(crate) fn reports(&self) -> Vec<PartitionReport> {
+        self.lanes.iter().map(|report| report.borrow().clone()).collect()
+    }
+}

@@ -1,0 +1,97 @@
+//! Makes the topic that is copied to, like the one that is copied from.
+
+use std::time::Duration;
+
+use galgo::wire::command::topics::{MaxTopicSize, MessageExpiry, Topic};
+use galgo::{CallError, ErrorCode, Identifier, TopicOptions};
+
+use crate::command::stream::{self, shown};
+use crate::command::topic;
+use crate::failure::{Failure, Outcome};
+use crate::mirror::Side;
+use crate::output::measure;
+
+/// Sees to it that the target exists and has the partitions of the source; tells whether it was made.
+pub(crate) async fn prepare(source: &Side, target: &Side) -> Outcome<bool> {
+    let from = source.path.details(&source.client).await?.topic;
+    let (client, path) = (&target.client, &target.path);
+    if client.stream(&path.stream).await?.is_none() {
+        let Identifier::Named(name) = &path.stream else {
+            return Err(stream::missing(&path.stream));
+        };
+        client.create_stream(name.as_ref()).await?;
+    }
+    let Some(to) = client.topic(&path.stream, &path.topic).await? else {
+        create(source, target, &from).await?;
+        return Ok(true);
+    };
+    refuse_itself(source, target, &from).await?;
+    if to.topic.partitions_count == from.partitions_count {
+        return Ok(false);
+    }
+    Err(Failure::usage(format!(
+        "cannot copy partition by partition: {} has {}, {} has {}",
+        source.path.phrase(),
+        measure::counted(u64::from(from.partitions_count), "partition"),
+        path.phrase(),
+        measure::counted(u64::from(to.topic.partitions_count), "partition"),
+    ))
+    .hint("galgo partition create and delete change the number, or name a new topic"))
+}
+
+async fn create(source: &Side, target: &Side, from: &Topic) -> Outcome {
+    let (client, path) = (&target.client, &target.path);
+    let Identifier::Named(name) = &path.topic else {
+        return Err(Failure::missing(path.phrase())
+            .hint(format!("galgo topic list {} shows those there are", shown(&path.stream))));
+    };
+    let name = name.to_string();
+    let plain = classic_options(from);
+    let settings = topic::settings(&source.client, &source.path).await?;
+    let options = match settings {
+        Some(settings) => plain.durability(settings.durability),
+        None => plain,
+    };
+    match client.create_topic(&path.stream, &name, options).await {
+        Ok(_) => Ok(()),
+        // A classic server has no such settings.
+        Err(CallError::Unsupported(_)) => {
+            client.create_topic(&path.stream, &name, plain).await?;
+            Ok(())
+        }
+        Err(error) if error.code() == Some(ErrorCode::InvalidTopicSize) => {
+            Err(Failure::from(error).hint("create the topic by hand with a larger --max-size"))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The settings of a topic that every server knows.
+fn classic_options(from: &Topic) -> TopicOptions {
+    let mut options =
+        TopicOptions::default().partitions(from.partitions_count).compression(from.compression);
+    if from.max_topic_size != MaxTopicSize::SERVER_DEFAULT {
+        options = options.max_size(from.max_topic_size.get());
+    }
+    match from.message_expiry {
+        MessageExpiry::SERVER_DEFAULT => options,
+        MessageExpiry::NEVER => options.expiry(Duration::MAX),
+        expiry => options.expiry(Duration::from_micros(expiry.get())),
+    }
+}
+
+/// A topic that is copied to itself would grow without end.
+async fn refuse_itself(source: &Side, target: &Side, from: &Topic) -> Outcome {
+    if source.client.address() != target.client.address() {
+        return Ok(());
+    }
+    let to = target.path.details(&target.client).await?.topic;
+    let streams = (
+        source.client.stream(&source.path.stream).await?.map(|details| details.stream.id),
+        target.client.stream(&target.path.stream).await?.map(|details| details.stream.id),
+    );
+    if streams.0 == streams.1 && from.id == to.id {
+        return Err(Failure::usage(format!("{} cannot be copied to itself", source.path.phrase())));
+    }
+    Ok(())
+}

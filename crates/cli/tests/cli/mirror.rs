@@ -1,0 +1,154 @@
+//! A topic copied from one server to another: nothing twice, nothing missing, whatever breaks.
+
+use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::harness::{Done, Server, eventually, galgo, run};
+
+/// `galgo mirror` between the topics `s t` of two servers.
+fn mirror(from: &Server, to: &Server, options: &[&str]) -> Command {
+    let mut command = galgo();
+    command.arg("mirror").arg(format!("galgo://{}", from.address())).args(["s", "t"]);
+    command.arg(format!("galgo://{}", to.address())).args(["s", "t"]).args(options);
+    command
+}
+
+fn copy(from: &Server, to: &Server) -> Value {
+    run(mirror(from, to, &["--output", "json"])).ok().json()
+}
+
+fn start(from: &Server, to: &Server, options: &[&str]) -> Child {
+    let mut command = mirror(from, to, options);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn lines(count: u32) -> Vec<u8> {
+    (0..count).flat_map(|number| format!("k{} line {number}\n", number % 7).into_bytes()).collect()
+}
+
+/// The messages of each partition, in the order of their offsets.
+fn messages(server: &Server) -> BTreeMap<u64, Vec<Value>> {
+    let all = server.ok("tail s t --from start --format json").out;
+    let mut partitions: BTreeMap<u64, Vec<Value>> = BTreeMap::new();
+    for line in all.lines() {
+        let message: Value = serde_json::from_str(line).unwrap();
+        partitions.entry(message["partition"].as_u64().unwrap()).or_default().push(message);
+    }
+    partitions
+}
+
+/// Whether both hold the same, and every copy tells where it came from.
+#[track_caller]
+fn assert_same(from: &Server, to: &Server) {
+    let (originals, copies) = (messages(from), messages(to));
+    assert_eq!(originals.len(), copies.len());
+    for (originals, copies) in originals.values().zip(copies.values()) {
+        assert_eq!(originals.len(), copies.len());
+        for (original, copy) in originals.iter().zip(copies) {
+            for field in ["partition", "payload", "id", "origin_timestamp"] {
+                assert_eq!(original[field], copy[field], "{field}");
+            }
+            assert_eq!(copy["headers"]["mirror.offset"], original["offset"]);
+            for (key, value) in original["headers"].as_object().into_iter().flatten() {
+                assert_eq!(&copy["headers"][key], value);
+            }
+        }
+    }
+}
+
+fn count(server: &Server) -> u64 {
+    let topic = server.run("--output json topic get s t");
+    if topic.code != 0 {
+        return 0;
+    }
+    topic.json()["messages_count"].as_u64().unwrap()
+}
+
+#[test]
+fn a_copy_has_everything_and_a_second_one_has_nothing_to_do() {
+    let (from, to) = (Server::start(), Server::start());
+    from.ok("stream create s");
+    from.ok("topic create s t --partitions 3 --durability os --expiry 7days");
+    from.send("--key-field 1 --header source=web", &lines(2_500));
+    let done = copy(&from, &to);
+    assert_eq!((&done["messages"], &done["verified"]), (&2_500.into(), &true.into()));
+    assert_eq!((&done["created"], &done["complete"]), (&true.into(), &true.into()));
+    assert_same(&from, &to);
+    let (original, made) = (from.json("topic get s t"), to.json("topic get s t"));
+    for field in ["partitions_count", "message_expiry", "max_topic_size", "durability"] {
+        assert_eq!(original[field], made[field], "{field}");
+    }
+    let again = copy(&from, &to);
+    assert_eq!((&again["messages"], &again["created"]), (&0.into(), &false.into()));
+    from.send("--key-field 1", &lines(10));
+    assert_eq!(copy(&from, &to)["messages"], 10);
+    assert_same(&from, &to);
+    let text = run(mirror(&from, &to, &[])).ok().out;
+    assert!(text.contains("0 messages copied") && text.contains("the target agrees"), "{text}");
+}
+
+#[test]
+fn a_killed_copy_goes_on_with_nothing_twice_and_nothing_missing() {
+    let (from, to) = (Server::with_topic(3), Server::start());
+    from.send("--key-field 1", &lines(60_000));
+    for part in 1..4 {
+        let mut child = start(&from, &to, &[]);
+        eventually("the copy goes on", || {
+            count(&to) >= part * 5_000 || child.try_wait().unwrap().is_some()
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let done = copy(&from, &to);
+    assert_eq!(done["verified"], true);
+    assert_eq!(count(&to), 60_000);
+    assert_same(&from, &to);
+}
+
+#[test]
+fn a_following_copy_survives_the_death_of_the_target() {
+    let (from, mut to) = (Server::with_topic(2), Server::start());
+    from.send("--key-field 1", &lines(500));
+    let mut child = start(&from, &to, &["--follow"]);
+    eventually("the first part is there", || count(&to) == 500);
+    to.kill();
+    from.send("--key-field 1", &lines(700));
+    to.restart();
+    eventually("the second part is there", || count(&to) == 1_200);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_same(&from, &to);
+    assert_eq!(copy(&from, &to)["messages"], 0);
+}
+
+#[test]
+fn what_is_no_copy_is_not_written_to() {
+    let (from, to) = (Server::with_topic(1), Server::with_topic(1));
+    from.send("", b"one\ntwo\n");
+    to.send("", b"mine\n");
+    let refused = run(mirror(&from, &to, &[])).fails(2);
+    assert!(refused.err.contains("no copies"), "{}", refused.err);
+    to.ok("topic purge s t --yes");
+    assert_eq!(copy(&from, &to)["messages"], 2);
+    from.ok("topic purge s t --yes");
+    from.send("", b"a\nb\nc\n");
+    let refused = run(mirror(&from, &to, &[])).fails(2);
+    assert!(refused.err.contains("another topic"), "{}", refused.err);
+    to.ok("partition create s t 1");
+    let refused = run(mirror(&from, &to, &[])).fails(2);
+    assert!(refused.err.contains("1 partition"), "{}", refused.err);
+    let refused = run(mirror(&from, &from, &[])).fails(2);
+    assert!(refused.err.contains("to itself"), "{}", refused.err);
+}
+
+#[test]
+fn a_source_that_is_not_there_is_named() {
+    let (from, to) = (Server::start(), Server::start());
+    let refused: Done = run(mirror(&from, &to, &["--output", "json"])).fails(4);
+    assert!(refused.error()["message"].as_str().unwrap().contains("stream s does not exist"));
+    from.ok("stream create s");
+    let refused = run(mirror(&from, &to, &[])).fails(4);
+    assert!(refused.err.contains("topic t of stream s"), "{}", refused.err);
+}
