@@ -3,6 +3,7 @@
 //! The data directory comes before the listeners: two servers started by the same command differ in
 //! nothing, and the second is to be told who has the directory rather than that its port is taken.
 
+mod listeners;
 mod open;
 
 use std::io::Write as _;
@@ -12,17 +13,17 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use galgo_broker::{Broker, Endpoints};
+use galgo_broker::Broker;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use self::listeners::{Addresses, Listeners, Reload};
 use crate::config::{self, Config, Environment, Loaded, RootUser, RootUserSource};
 use crate::lanes::Lanes;
 use crate::transport::connection::Patience;
-use crate::transport::tcp::Listener;
-use crate::transport::{Budget, ConnectionLimits, Hub, LOGINS_AT_ONCE_MAX};
+use crate::transport::{Budget, ConnectionLimits, Hub, LOGINS_AT_ONCE_MAX, Places};
 use crate::{ServerError, ServerOptions, process_limits, runtime_file, telemetry};
 
 /// Least number of threads that serve connections: with one, a long copy would hold up all of them.
@@ -49,8 +50,9 @@ pub struct Server {
     pub(crate) listeners: Vec<JoinHandle<usize>>,
     pub(crate) ticker: JoinHandle<()>,
     pub(crate) workers: Vec<thread::JoinHandle<()>>,
+    pub(crate) reload: Reload,
     data_dir: PathBuf,
-    tcp_address: Option<SocketAddr>,
+    addresses: Addresses,
 }
 
 impl Server {
@@ -81,7 +83,14 @@ impl Server {
 
     /// The address of the TCP listener, with the real port, or `None` when TCP is off.
     pub fn tcp_address(&self) -> Option<SocketAddr> {
-        self.tcp_address
+        self.addresses.tcp
+    }
+
+    /// Reads the certificate files again, for the connections from now on.
+    ///
+    /// A file that makes no certificate is logged, and what its listener had stays in force.
+    pub fn reload_certificates(&self) {
+        self.reload.certificates();
     }
 
     /// Where the server keeps its data.
@@ -91,9 +100,8 @@ impl Server {
 
     /// The line that tells people and scripts that the server takes connections, and where.
     pub fn ready_line(&self) -> String {
-        let tcp = self.tcp_address.map_or_else(|| "off".to_owned(), |address| address.to_string());
         let (version, data) = (env!("CARGO_PKG_VERSION"), self.data_dir.display());
-        format!("galgo {version} is ready: tcp {tcp}, data in {data}")
+        format!("galgo {version} is ready: {}, data in {data}", self.addresses.line())
     }
 
     fn listen(
@@ -104,16 +112,13 @@ impl Server {
     ) -> Result<Self, ServerError> {
         let data_dir = config.general.data_dir.clone();
         runtime_file::remove(&data_dir)?;
-        let tcp = {
+        let listeners = {
             let _on_runtime = runtime.enter();
-            config.tcp.enabled.then(|| Listener::bind(&config.tcp)).transpose()?
+            Listeners::bind(&config)?
         };
-        let tcp_address = tcp.as_ref().map(Listener::address);
-        if tcp.is_none() {
-            tracing::warn!("no listener is enabled: nobody can reach this server");
-        }
-        broker.set_endpoints(endpoints(&config, tcp_address));
-        runtime_file::write(&data_dir, &effective(&config, tcp_address))?;
+        let addresses = listeners.addresses();
+        broker.set_endpoints(addresses.endpoints(&config));
+        runtime_file::write(&data_dir, &addresses.effective(&config))?;
 
         let lanes = start_lanes().map_err(ServerError::Threads)?;
         let workers = start_workers(&broker)?;
@@ -123,26 +128,15 @@ impl Server {
             budget: Budget::new(config.limits.in_flight_bytes.0),
             logins: Arc::new(Semaphore::new(LOGINS_AT_ONCE_MAX)),
             limits: connection_limits(&config),
+            places: places(&config, file_limit),
             turns: lanes.turns(),
             stopping: stopped,
         });
-        let connections_max = config::connections_for(&config, file_limit);
-        if connections_max < config.limits.connections {
-            tracing::warn!(
-                connections = connections_max,
-                configured = config.limits.connections,
-                open_files = file_limit,
-                "the process's file limit allows fewer connections than configured"
-            );
-        }
-        let patience = config.limits.stop_timeout.0;
-        let listeners = tcp
-            .map(|listener| runtime.spawn(listener.serve(hub, connections_max, patience)))
-            .into_iter()
-            .collect();
+        let reload = listeners.reload();
+        let listeners = listeners.serve(&runtime, &hub, &config);
         let ticker = runtime.spawn(tick(Arc::clone(&broker)));
-        let tcp = tcp_address.map(tracing::field::display);
-        tracing::info!(tcp, data_dir = %data_dir.display(), "server ready");
+        let bound = addresses.line();
+        tracing::info!(bound, data_dir = %data_dir.display(), "server ready");
         Ok(Self {
             runtime,
             lanes,
@@ -151,8 +145,9 @@ impl Server {
             listeners,
             ticker,
             workers,
+            reload,
             data_dir,
-            tcp_address,
+            addresses,
         })
     }
 }
@@ -160,7 +155,7 @@ impl Server {
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server")
-            .field("tcp_address", &self.tcp_address)
+            .field("addresses", &self.addresses)
             .field("data_dir", &self.data_dir)
             .finish_non_exhaustive()
     }
@@ -249,23 +244,21 @@ fn connection_limits(config: &Config) -> ConnectionLimits {
         send_bytes_max: u32::try_from(limits.request_bytes.0).unwrap_or(u32::MAX),
         pipeline_max: limits.pipeline as usize,
         write_timeout: limits.write_timeout.0,
+        handshake_timeout: limits.handshake_timeout.0,
         patience: Patience { frame: limits.frame_timeout.0, login: limits.login_timeout.0 },
     }
 }
 
-fn endpoints(config: &Config, tcp: Option<SocketAddr>) -> Endpoints {
-    Endpoints {
-        ip: config.tcp.address.ip().to_string(),
-        tcp_port: tcp.map_or(0, |address| address.port()),
-        ..Endpoints::default()
+/// The connections there may be, as far as the process's file limit allows.
+fn places(config: &Config, file_limit: u64) -> Places {
+    let connections_max = config::connections_for(config, file_limit);
+    if connections_max < config.limits.connections {
+        tracing::warn!(
+            connections = connections_max,
+            configured = config.limits.connections,
+            open_files = file_limit,
+            "the process's file limit allows fewer connections than configured"
+        );
     }
-}
-
-/// The configuration as it came out, with the addresses that are really listened on.
-fn effective(config: &Config, tcp: Option<SocketAddr>) -> String {
-    let mut config = config.clone();
-    if let Some(address) = tcp {
-        config.tcp.address = address;
-    }
-    config::effective(&config)
+    Places::new(connections_max, config.limits.connections_per_address)
 }

@@ -1,8 +1,8 @@
 //! Configuration: built-in defaults, then a TOML file, then `GALGO_…` environment variables, then flags.
 //!
 //! INV-ONE-KEY: a key is defined once, as a row of the table below; its type, default, documentation,
-//! environment name and place in the file all come from that row. A new section (`[http]`, `[quic]`) is
-//! a new block of rows and nothing else.
+//! environment name and place in the file all come from that row. A new section (`[quic]`, `[tcp.tls]`)
+//! is a new block of rows and nothing else.
 //!
 //! A section `""` holds the keys at the top of the file.
 
@@ -20,7 +20,10 @@ pub use load::Environment;
 pub(crate) use load::{Loaded, load};
 pub(crate) use reference::{effective, reference};
 pub(crate) use root_user::{RootUser, RootUserSource, root_user};
-pub(crate) use value::{ByteSize, Durability, LogFormat, OpenFiles, SizeLimit, Span, TimeLimit};
+pub(crate) use value::{
+    ByteSize, ClientCertificates, Durability, LogFormat, OpenFiles, OptionalPath, SizeLimit, Span,
+    TimeLimit,
+};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -43,10 +46,108 @@ table::settings! {
         /// a taken port is refused, which is what you want unless something reserves ports for you.
         reuse_port: bool = "false",
     }
+    /// TLS on the TCP listener. When it is on, the whole port speaks TLS 1.2 or 1.3.
+    tcp_tls: TcpTls = "tcp.tls" {
+        /// Whether the port speaks TLS.
+        enabled: bool = "false",
+        /// Whether to make a certificate for localhost at the start when the certificate file does not
+        /// exist or none is named. It lives in memory: every start makes another one.
+        self_signed: bool = "true",
+        /// PEM file with the certificate and those it is signed with, the server's own first.
+        cert_file: OptionalPath = "",
+        /// PEM file with the certificate's key: PKCS#8, PKCS#1 or SEC1.
+        key_file: OptionalPath = "",
+        /// PEM file with the authorities that sign client certificates; none to ask for none.
+        client_ca_file: OptionalPath = "",
+        /// With a client_ca_file: "required", or "optional" to let clients without a certificate in.
+        client_certificates: ClientCertificates = "required",
+    }
+    /// The QUIC listener: the binary protocol, one bidirectional stream for each request.
+    quic: Quic = "quic" {
+        /// Whether to listen on QUIC.
+        enabled: bool = "true",
+        /// IP address and UDP port to listen on; port 0 takes any free port. Flag: --quic.
+        address: SocketAddr = "127.0.0.1:8080",
+        /// Lets other processes listen on the same address (SO_REUSEPORT).
+        reuse_port: bool = "false",
+        /// Streams, that is requests, of one connection that may be open at once.
+        max_concurrent_bidi_streams: u32 = "100",
+        /// Bytes of one connection that may be on their way to the server, once somebody is logged in.
+        receive_window: ByteSize = "1 MiB",
+        /// Bytes of one connection that may be on their way to the client.
+        send_window: ByteSize = "1 MiB",
+        /// Size of the first packets; larger ones are tried out later.
+        initial_mtu: u32 = "1200",
+        /// Silence after which the server asks whether the client still exists.
+        keep_alive_interval: Span = "5s",
+        /// Silence after which a connection is closed.
+        max_idle_timeout: Span = "10s",
+    }
+    /// The certificate of the QUIC listener, which always speaks TLS 1.3.
+    quic_certificate: QuicCertificate = "quic.certificate" {
+        /// Whether to make a certificate for localhost at the start, whatever files are named. It lives
+        /// in memory: every start makes another one.
+        self_signed: bool = "true",
+        /// PEM file with the certificate and those it is signed with, the server's own first. Classic
+        /// clients take ECDSA P-256 only, unless they check certificates.
+        cert_file: OptionalPath = "",
+        /// PEM file with the certificate's key: PKCS#8, PKCS#1 or SEC1.
+        key_file: OptionalPath = "",
+        /// PEM file with the authorities that sign client certificates; none to ask for none.
+        client_ca_file: OptionalPath = "",
+        /// With a client_ca_file: "required", or "optional" to let clients without a certificate in.
+        client_certificates: ClientCertificates = "required",
+    }
+    /// The WebSocket listener: the binary protocol in binary messages, at any path.
+    websocket: WebSocket = "websocket" {
+        /// Whether to listen for WebSocket connections.
+        enabled: bool = "true",
+        /// IP address and port to listen on; port 0 takes any free port. Flag: --websocket.
+        address: SocketAddr = "127.0.0.1:8092",
+        /// Lets other processes listen on the same address (SO_REUSEPORT).
+        reuse_port: bool = "false",
+    }
+    /// TLS on the WebSocket listener. When it is on, the whole port speaks TLS 1.2 or 1.3.
+    websocket_tls: WebSocketTls = "websocket.tls" {
+        /// Whether the port speaks TLS.
+        enabled: bool = "false",
+        /// Whether to make a certificate for localhost at the start when the certificate file does not
+        /// exist or none is named. It lives in memory: every start makes another one.
+        self_signed: bool = "true",
+        /// PEM file with the certificate and those it is signed with, the server's own first.
+        cert_file: OptionalPath = "",
+        /// PEM file with the certificate's key: PKCS#8, PKCS#1 or SEC1.
+        key_file: OptionalPath = "",
+        /// PEM file with the authorities that sign client certificates; none to ask for none.
+        client_ca_file: OptionalPath = "",
+        /// With a client_ca_file: "required", or "optional" to let clients without a certificate in.
+        client_certificates: ClientCertificates = "required",
+    }
+    /// TLS on the HTTP listener. When it is on, the whole port speaks TLS 1.2 or 1.3.
+    http_tls: HttpTls = "http.tls" {
+        /// Whether the port speaks TLS.
+        enabled: bool = "false",
+        /// Whether to make a certificate for localhost at the start when the certificate file does not
+        /// exist or none is named. It lives in memory: every start makes another one.
+        self_signed: bool = "true",
+        /// PEM file with the certificate and those it is signed with, the server's own first.
+        cert_file: OptionalPath = "",
+        /// PEM file with the certificate's key: PKCS#8, PKCS#1 or SEC1.
+        key_file: OptionalPath = "",
+        /// PEM file with the authorities that sign client certificates; none to ask for none.
+        client_ca_file: OptionalPath = "",
+        /// With a client_ca_file: "required", or "optional" to let clients without a certificate in.
+        client_certificates: ClientCertificates = "required",
+    }
     /// Bounds on what clients can make the server hold or wait for.
     limits: Limits = "limits" {
-        /// Connections open at once. One more is answered with error 55 and closed.
+        /// Connections open at once, over all listeners but HTTP. One more is answered with error 55 (HTTP
+        /// status 503 on WebSocket, a refusal on QUIC, nothing on TLS) and closed.
         connections: u32 = "10000",
+        /// Connections one address may have open at once; one more is refused in the same way.
+        connections_per_address: u32 = "5000",
+        /// How long a connection may take for its TLS and WebSocket handshakes.
+        handshake_timeout: Span = "10s",
         /// Largest request that sends messages. Other requests are held to the protocol's 10 MiB.
         request_bytes: ByteSize = "128 MiB",
         /// Memory for requests being received, over all connections. When it is used up, connections

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use galgo_broker::Causes;
 
 use crate::config::ConfigError;
+use crate::transport::tls::TlsError;
 
 /// Why a server could not start, or could not stop in order.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,14 @@ pub enum ServerError {
         address: SocketAddr,
         /// What the system said.
         source: io::Error,
+    },
+    /// A listener has no certificate.
+    #[error("[{section}]: {source}")]
+    Tls {
+        /// The section of the configuration.
+        section: &'static str,
+        /// What is in the way.
+        source: TlsError,
     },
     /// Another server uses the data directory.
     #[error("data directory {} is in use by {}", path.display(), holder(*pid))]
@@ -104,7 +113,7 @@ impl ServerError {
     /// 1 files and the system, 2 the configuration, 3 the network, 4 a refused data directory.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) => 2,
+            Self::Config(_) | Self::Tls { .. } => 2,
             Self::AddressInUse { .. } | Self::Listen { .. } => 3,
             Self::DataDirLocked { .. } | Self::DataDirRefused { .. } => 4,
             Self::Permission { .. }

@@ -23,6 +23,7 @@ use std::path::PathBuf;
 pub use bootstrap::Server;
 pub use config::{ConfigError, Environment, Origin, RootUserError};
 pub use error::ServerError;
+pub use transport::tls::TlsError;
 
 /// How to start a server: the file to read and what the command line says.
 #[derive(Debug, Clone, Default)]
@@ -49,7 +50,8 @@ pub struct Overrides {
 /// Runs a server until SIGTERM or SIGINT has stopped it; blocks the calling thread.
 ///
 /// Prints one line on standard output when the server takes connections. A second signal ends the
-/// process at once, with 128 and the signal's number as its exit code.
+/// process at once, with 128 and the signal's number as its exit code. SIGHUP reads the certificate files
+/// again.
 ///
 /// # Errors
 /// [`ServerError`] says why the server could not start or could not stop in order.
@@ -59,7 +61,7 @@ pub fn run(options: ServerOptions) -> Result<(), ServerError> {
     let mut out = std::io::stdout();
     // Whoever closed standard output does not want to know.
     let _ = writeln!(out, "{}", server.ready_line()).and_then(|()| out.flush());
-    signals.wait();
+    signals.wait(|| server.reload_certificates());
     server.stop()
 }
 

@@ -54,12 +54,19 @@ impl Server {
     }
 }
 
-/// SIGTERM and SIGINT, caught on a runtime of their own so that they are heard while the server's goes
+/// SIGTERM, SIGINT and SIGHUP, caught on a runtime of their own so that they are heard while the server's goes
 /// down.
 pub(crate) struct Signals {
     runtime: Runtime,
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
+}
+
+/// A signal that ends the server.
+struct Ending {
+    name: &'static str,
+    number: i32,
 }
 
 impl Signals {
@@ -69,29 +76,35 @@ impl Signals {
         let on_runtime = runtime.enter();
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
+        let hangup = signal(SignalKind::hangup())?;
         drop(on_runtime);
-        Ok(Self { runtime, terminate, interrupt })
+        Ok(Self { runtime, terminate, interrupt, hangup })
     }
 
-    /// Blocks until one arrives. From then on, another one ends the process at once.
-    pub(crate) fn wait(mut self) {
-        let (name, _) = self.next();
+    /// Blocks until one arrives that ends the server, calling `on_hangup` for each SIGHUP. From then on,
+    /// another one ends the process at once.
+    pub(crate) fn wait(mut self, on_hangup: impl Fn()) {
+        let Ending { name, .. } = self.ending(on_hangup);
         tracing::info!(signal = name, "stopping");
         thread::spawn(move || {
-            let (name, number) = self.next();
+            let Ending { name, number } = self.ending(|| {});
             tracing::warn!(signal = name, "second signal: leaving without an orderly stop");
             std::process::exit(SIGNAL_EXIT_CODE + number);
         });
     }
 
-    /// The name and number of the next signal.
-    fn next(&mut self) -> (&'static str, i32) {
-        let Self { runtime, terminate, interrupt } = self;
-        runtime.block_on(async {
-            tokio::select! {
-                _ = terminate.recv() => ("SIGTERM", SignalKind::terminate().as_raw_value()),
-                _ = interrupt.recv() => ("SIGINT", SignalKind::interrupt().as_raw_value()),
+    /// The next signal that ends the server.
+    fn ending(&mut self, on_hangup: impl Fn()) -> Ending {
+        let Self { runtime, terminate, interrupt, hangup } = self;
+        let kind = runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => return ("SIGTERM", SignalKind::terminate()),
+                    _ = interrupt.recv() => return ("SIGINT", SignalKind::interrupt()),
+                    _ = hangup.recv() => on_hangup(),
+                }
             }
-        })
+        });
+        Ending { name: kind.0, number: kind.1.as_raw_value() }
     }
 }

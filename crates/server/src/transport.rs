@@ -1,8 +1,11 @@
 //! Carriers of frames. What they share is here; [`connection`] turns bytes into commands and back.
 
 mod budget;
+pub(crate) mod carriage;
 pub(crate) mod connection;
-pub(crate) mod tcp;
+pub(crate) mod listener;
+mod places;
+pub(crate) mod tls;
 
 use crate::lanes::Turns;
 use std::sync::Arc;
@@ -12,6 +15,7 @@ use galgo_broker::Broker;
 use tokio::sync::{Semaphore, watch};
 
 pub(crate) use budget::Budget;
+pub(crate) use places::Places;
 
 /// Logins that hash a password at the same time, all connections together: as many as the broker lets
 /// go on at once, so that none of them waits on a thread that others need.
@@ -27,6 +31,8 @@ pub(crate) struct Hub {
     pub(crate) logins: Arc<Semaphore>,
     /// What one connection may do.
     pub(crate) limits: ConnectionLimits,
+    /// How many connections there may be.
+    pub(crate) places: Places,
     /// The threads that serve connections.
     pub(crate) turns: Turns,
     /// Turns true once, when the server stops.
@@ -42,6 +48,8 @@ pub(crate) struct ConnectionLimits {
     pub(crate) pipeline_max: usize,
     /// How long the peer may take nothing of a reply.
     pub(crate) write_timeout: Duration,
+    /// How long the peer may take for each handshake before its first frame.
+    pub(crate) handshake_timeout: Duration,
     /// How long the peer may take for other things.
     pub(crate) patience: connection::Patience,
 }

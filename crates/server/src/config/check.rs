@@ -42,6 +42,8 @@ pub(crate) fn ranges(config: &Config, origins: &Origins) -> Result<(), ConfigErr
     let size = |ByteSize(bytes): ByteSize| bytes;
 
     check.number("limits.connections", limits.connections.into(), (1, 1_000_000))?;
+    let per_address = limits.connections_per_address.into();
+    check.number("limits.connections_per_address", per_address, (1, 1_000_000))?;
     check.number("limits.pipeline", limits.pipeline.into(), (1, 1_000_000))?;
     check.bytes("limits.request_bytes", size(limits.request_bytes), (1 << 10, FRAME_BYTES_MAX))?;
     check.bytes(

@@ -132,15 +132,23 @@ impl Layers {
             message: error.message().to_owned(),
         })?;
         let file = File { path, text: &text };
-        for (name, value) in document.get_ref() {
+        self.file_table(&file, "", document.get_ref())
+    }
+
+    /// Takes the keys of a table and of the tables in it; no key lies deeper than the table of a section.
+    fn file_table(
+        &mut self,
+        file: &File<'_>,
+        prefix: &str,
+        table: &DeTable<'_>,
+    ) -> Result<(), ConfigError> {
+        for (name, value) in table {
+            let path = format!("{prefix}{}", name.get_ref());
             match value.get_ref() {
-                DeValue::Table(table) => {
-                    for (key, value) in table {
-                        let path = format!("{}.{}", name.get_ref(), key.get_ref());
-                        self.file_key(&file, &path, key.span().start, value)?;
-                    }
+                DeValue::Table(inner) if prefix.is_empty() || is_section(&path) => {
+                    self.file_table(file, &format!("{path}."), inner)?;
                 }
-                _ => self.file_key(&file, name.get_ref(), name.span().start, value)?,
+                _ => self.file_key(file, &path, name.span().start, value)?,
             }
         }
         Ok(())
@@ -214,6 +222,14 @@ impl Layers {
         self.origins.0.insert(key.path(), (origin, value.to_owned()));
         Ok(())
     }
+}
+
+/// Whether keys are in the table `path`, or in one below it.
+fn is_section(path: &str) -> bool {
+    super::SECTIONS.iter().any(|section| {
+        let rest = section.name.strip_prefix(path);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    })
 }
 
 /// A configuration file being read.

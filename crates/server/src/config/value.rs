@@ -38,6 +38,19 @@ pub(crate) struct SizeLimit(pub(crate) Option<u64>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OpenFiles(pub(crate) Option<u32>);
 
+/// A path, or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OptionalPath(pub(crate) Option<PathBuf>);
+
+/// Whether a client must show a certificate where authorities for them are named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClientCertificates {
+    /// It must.
+    Required,
+    /// It may; one that is shown must be good.
+    Optional,
+}
+
 /// What an acknowledgement survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Durability {
@@ -103,6 +116,37 @@ impl Value for PathBuf {
 
     fn show(&self) -> String {
         quoted(&self.to_string_lossy())
+    }
+}
+
+impl Value for OptionalPath {
+    const EXPECTED: &'static str = "a path, or \"\" for none";
+
+    fn parse(text: &str) -> Option<Self> {
+        Some(Self((!text.is_empty()).then(|| PathBuf::from(text))))
+    }
+
+    fn show(&self) -> String {
+        quoted(&self.0.as_ref().map_or_else(Default::default, |path| path.to_string_lossy()))
+    }
+}
+
+impl Value for ClientCertificates {
+    const EXPECTED: &'static str = "\"required\" or \"optional\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "required" => Some(Self::Required),
+            "optional" => Some(Self::Optional),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> String {
+        quoted(match self {
+            Self::Required => "required",
+            Self::Optional => "optional",
+        })
     }
 }
 

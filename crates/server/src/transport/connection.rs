@@ -28,6 +28,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio_rustls::server::TlsStream;
 
 use self::admission::Caller;
 pub(crate) use self::deadlines::Patience;
@@ -64,6 +65,9 @@ impl Carrier for TcpStream {
         Some(self)
     }
 }
+
+/// TLS: files go through memory, which is where they are encrypted.
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Carrier for TlsStream<S> {}
 
 /// Why a connection ended.
 #[derive(Debug)]

@@ -47,6 +47,10 @@ impl TestServer {
         self.server.as_ref().unwrap().tcp_address().unwrap()
     }
 
+    pub(crate) fn reload_certificates(&self) {
+        self.server.as_ref().unwrap().reload_certificates();
+    }
+
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
     }

@@ -114,14 +114,20 @@ pub(crate) fn named(text: &str) -> Vec<u8> {
 
 /// Creates stream "s" with topic "t" of `partitions`.
 pub(crate) fn create_topic(wire: &mut Wire, partitions: u32) {
-    assert_eq!(wire.status(CREATE_STREAM, &name("s")), 0);
-    let mut payload = named("s");
-    payload.extend(partitions.to_le_bytes());
-    payload.push(1);
-    payload.extend([0; 16]);
-    payload.push(0);
-    payload.extend(name("t"));
-    assert_eq!(wire.status(CREATE_TOPIC, &payload), 0);
+    let [stream, topic] = topic_requests(partitions);
+    assert_eq!(wire.status(CREATE_STREAM, &stream), 0);
+    assert_eq!(wire.status(CREATE_TOPIC, &topic), 0);
+}
+
+/// The payloads that create stream "s" and topic "t" of `partitions` in it.
+pub(crate) fn topic_requests(partitions: u32) -> [Vec<u8>; 2] {
+    let mut topic = named("s");
+    topic.extend(partitions.to_le_bytes());
+    topic.push(1);
+    topic.extend([0; 16]);
+    topic.push(0);
+    topic.extend(name("t"));
+    [name("s"), topic]
 }
 
 /// A request that sends `messages` to partition 0 of "s" and "t".

@@ -3,6 +3,7 @@
 //!
 //! INV-PROGRESS: a peer that takes nothing for the write timeout loses its connection; one that takes
 //! something, however slowly, keeps it.
+//! INV-FLUSHED: between two waits for the peer nothing of an answer stays in a carrier's own buffers.
 
 use std::io;
 use std::time::Duration;
@@ -31,12 +32,14 @@ const COPY_BYTES: usize = 256 << 10;
 pub(crate) struct Outbox {
     bytes: Vec<u8>,
     timeout: Duration,
+    /// Whether the carrier took bytes it may still hold.
+    unflushed: bool,
 }
 
 impl Outbox {
     /// An empty outbox for a peer that must take something every `timeout`.
     pub(crate) fn new(timeout: Duration) -> Self {
-        Self { bytes: Vec::new(), timeout }
+        Self { bytes: Vec::new(), timeout, unflushed: false }
     }
 
     /// Adds an answer without payload: zero for success, else the number of an error.
@@ -88,11 +91,17 @@ impl Outbox {
         self.flush(stream).await
     }
 
-    /// Writes what has been gathered.
-    pub(crate) async fn flush<S: AsyncWrite + Unpin>(&mut self, stream: &mut S) -> io::Result<()> {
+    /// Writes what has been gathered, and what the carrier holds of it.
+    pub(crate) async fn flush<S: Carrier>(&mut self, stream: &mut S) -> io::Result<()> {
         if !self.bytes.is_empty() {
+            self.unflushed = true;
             write_all(stream, &self.bytes, self.timeout).await?;
             self.clear();
+        }
+        if self.unflushed {
+            self.unflushed = false;
+            let flushed = timeout(self.timeout, stream.flush()).await;
+            return flushed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         }
         Ok(())
     }
@@ -114,6 +123,7 @@ impl Outbox {
     async fn write_with<S: Carrier>(&mut self, payload: &[u8], stream: &mut S) -> io::Result<()> {
         let mut gathered: &[u8] = &self.bytes;
         let mut payload = payload;
+        self.unflushed = true;
         while !gathered.is_empty() {
             let parts = [io::IoSlice::new(gathered), io::IoSlice::new(payload)];
             let written = patiently(self.timeout, stream.write_vectored(&parts)).await?;
@@ -129,14 +139,17 @@ impl Outbox {
     async fn copy<S: Carrier>(&mut self, slice: &Slice, stream: &mut S) -> io::Result<()> {
         let Slice::File { file, position, len } = slice else { return Ok(()) };
         let mut done = 0;
+        self.unflushed = true;
         while done < *len {
             let piece = (len - done).min(COPY_BYTES as u64);
             let piece_slice =
                 Slice::File { file: file.clone(), position: position + done, len: piece };
             self.gather(&piece_slice)?;
-            self.flush(stream).await?;
+            write_all(stream, &self.bytes, self.timeout).await?;
+            self.bytes.clear();
             done += piece;
         }
+        self.clear();
         Ok(())
     }
 

@@ -1,8 +1,9 @@
-//! Plain TCP: listening, accepting, and the options every socket gets.
+//! Listening on a TCP port, accepting, and the options every socket gets; shared by the carriers over TCP.
 //!
 //! A connection over the limit is accepted, told so and closed, because a client left in the backlog
 //! would wait without a word. It is told with error 55: of the codes of the protocol that do not send
-//! classic clients into a reconnect loop, the one that speaks of a limit.
+//! classic clients into a reconnect loop, the one that speaks of a limit. A WebSocket client is told
+//! with HTTP status 503. Over TLS it is closed without a word: a handshake costs more than a refusal may.
 //!
 //! INV-TCP-BOUND: connections being served, and refused ones being closed, are each counted against a
 //! limit before a task exists for them.
@@ -12,9 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use galgo_broker::Peer;
 use galgo_wire::ErrorCode;
-use galgo_wire::command::Transport;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,8 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::ServerError;
-use crate::config::Tcp;
-use crate::transport::connection::{End, serve};
+use crate::transport::carriage::Carriage;
 use crate::transport::{Hub, stopped};
 
 /// Connections the system keeps for us until they are accepted.
@@ -48,6 +46,17 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// Questions without an answer after which the peer counts as gone.
 const KEEPALIVE_PROBES: u32 = 5;
 
+/// Where to listen, and which setting says so.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Address {
+    /// The address; port 0 takes any free one.
+    pub(crate) address: SocketAddr,
+    /// Whether other processes may listen there as well.
+    pub(crate) reuse_port: bool,
+    /// What an operator sets to choose another address.
+    pub(crate) variable: &'static str,
+}
+
 /// A bound listener.
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -55,21 +64,26 @@ pub(crate) struct Listener {
     address: SocketAddr,
 }
 
+impl Address {
+    /// Why it can't be listened on.
+    pub(crate) fn refused(self, source: io::Error) -> ServerError {
+        let Self { address, variable, .. } = self;
+        match source.kind() {
+            io::ErrorKind::AddrInUse => ServerError::AddressInUse { address, variable },
+            _ => ServerError::Listen { address, source },
+        }
+    }
+}
+
 impl Listener {
-    /// Binds the configured address. Must be called on the runtime.
-    pub(crate) fn bind(config: &Tcp) -> Result<Self, ServerError> {
-        let address = config.address;
-        let bound = listen(address, config.reuse_port).and_then(|socket| {
+    /// Binds `at`. Must be called on the runtime.
+    pub(crate) fn bind(at: Address) -> Result<Self, ServerError> {
+        let bound = listen(at.address, at.reuse_port).and_then(|socket| {
             let listener = TcpListener::from_std(socket.into())?;
             let address = listener.local_addr()?;
             Ok(Self { listener, address })
         });
-        bound.map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => {
-                ServerError::AddressInUse { address, variable: "--tcp or GALGO_TCP_ADDRESS" }
-            }
-            _ => ServerError::Listen { address, source },
-        })
+        bound.map_err(|source| at.refused(source))
     }
 
     /// The address it is bound to, with the real port.
@@ -77,74 +91,83 @@ impl Listener {
         self.address
     }
 
-    /// Serves connections, `connections_max` at a time, until the server stops; then waits `patience`
-    /// for those in progress. Returns how many had to be dropped.
+    /// The next connection, with the options of every socket set.
+    ///
+    /// Goes on after failures of one connection; pauses when the system has none to give.
+    pub(crate) async fn accept(&self) -> (TcpStream, SocketAddr) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, address)) => match set_options(&stream) {
+                    Ok(()) => return (stream, address),
+                    Err(error) => {
+                        tracing::debug!(%address, %error, "a connection was gone before it was served");
+                    }
+                },
+                Err(error) if is_of_the_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "no connection could be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Serves connections as `carriage` says until the server stops; then waits `patience` for those in
+    /// progress. Returns how many had to be dropped.
     pub(crate) async fn serve(
         self,
         hub: Arc<Hub>,
-        connections_max: u32,
+        carriage: Carriage,
         patience: Duration,
     ) -> usize {
+        let mut stopping = hub.stopping.clone();
         let mut door = Door {
             hub,
-            places: Arc::new(Semaphore::new(connections_max as usize)),
+            carriage,
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
             tasks: JoinSet::new(),
-            full: false,
         };
-        let mut stopping = door.hub.stopping.clone();
         loop {
             tokio::select! {
                 biased;
                 () = stopped(&mut stopping) => break,
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, peer)) => door.admit(stream, peer),
-                    Err(error) if is_of_the_connection(&error) => {}
-                    Err(error) => {
-                        tracing::warn!(%error, "no connection could be accepted");
-                        sleep(ACCEPT_PAUSE).await;
-                    }
-                },
+                (stream, peer) = self.accept() => door.admit(stream, peer),
                 Some(_) = door.tasks.join_next() => {}
             }
         }
         drop(self.listener);
-        door.close(patience).await
+        wait_for(door.tasks, patience).await
     }
+}
+
+/// Waits `patience` for `tasks` to end; returns how many had to be dropped.
+pub(crate) async fn wait_for(mut tasks: JoinSet<()>, patience: Duration) -> usize {
+    let all = async { while tasks.join_next().await.is_some() {} };
+    if timeout(patience, all).await.is_ok() {
+        return 0;
+    }
+    let late = tasks.len();
+    tasks.shutdown().await;
+    late
 }
 
 /// Lets connections in, or turns them away.
 struct Door {
     hub: Arc<Hub>,
-    places: Arc<Semaphore>,
+    carriage: Carriage,
     refusals: Arc<Semaphore>,
     tasks: JoinSet<()>,
-    /// Whether the last connection found no place, so that the log tells it once.
-    full: bool,
 }
 
 impl Door {
     fn admit(&mut self, stream: TcpStream, address: SocketAddr) {
-        if let Err(error) = set_options(&stream) {
-            tracing::debug!(%address, %error, "a connection was gone before it was served");
-            return;
-        }
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            if !self.full {
-                tracing::warn!("connection limit reached: further connections are refused");
-                self.full = true;
-            }
-            return self.refuse(stream);
-        };
-        self.full = false;
-        let session = self.hub.broker.connect(Peer { address, transport: Transport::Tcp });
-        let hub = Arc::clone(&self.hub);
+        let Some(place) = self.hub.places.take(address.ip()) else { return self.refuse(stream) };
+        let (hub, carriage) = (Arc::clone(&self.hub), self.carriage.clone());
         let (Some(lane), Ok(stream)) = (self.hub.turns.next(), stream.into_std()) else { return };
         let task = async move {
-            tracing::debug!(%address, "connection opened");
             // Taken up again where it is served, so that the reactor of that thread watches it.
             match TcpStream::from_std(stream) {
-                Ok(stream) => log_end(address, &serve(stream, session, hub).await),
+                Ok(stream) => carriage.carry(stream, address, hub).await,
                 Err(error) => tracing::warn!(%address, %error, "a connection was not taken up"),
             }
             drop(place);
@@ -154,10 +177,9 @@ impl Door {
 
     fn refuse(&mut self, mut stream: TcpStream) {
         let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() else { return };
+        let Some(answer) = self.carriage.refusal() else { return };
         self.tasks.spawn(async move {
             let _ = timeout(REFUSAL_PATIENCE, async {
-                let mut answer = [0; 8];
-                answer[..4].copy_from_slice(&ErrorCode::UsersLimitReached.as_u32().to_le_bytes());
                 stream.write_all(&answer).await?;
                 stream.shutdown().await?;
                 // The answer must be read before the connection goes, or a reset overtakes it.
@@ -169,16 +191,11 @@ impl Door {
             drop(place);
         });
     }
+}
 
-    async fn close(mut self, patience: Duration) -> usize {
-        let all = async { while self.tasks.join_next().await.is_some() {} };
-        if timeout(patience, all).await.is_ok() {
-            return 0;
-        }
-        let late = self.tasks.len();
-        self.tasks.shutdown().await;
-        late
-    }
+/// The frame that tells a client of a limit.
+pub(crate) fn limit_frame() -> Vec<u8> {
+    u64::from(ErrorCode::UsersLimitReached.as_u32()).to_le_bytes().to_vec()
 }
 
 fn listen(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
@@ -212,21 +229,4 @@ fn is_of_the_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionRefused
     )
-}
-
-fn log_end(address: SocketAddr, end: &End) {
-    match end {
-        End::Peer | End::Stopping => tracing::debug!(%address, "connection closed"),
-        End::Refused(error) => {
-            tracing::debug!(%address, error = error.as_u32(), "connection refused");
-        }
-        End::FrameTimeout => {
-            tracing::info!(%address, "connection closed: a request stayed half sent");
-        }
-        End::LoginTimeout => tracing::info!(%address, "connection closed: no login"),
-        End::Failed(error) if error.kind() == io::ErrorKind::TimedOut => {
-            tracing::info!(%address, "connection closed: the client reads too slowly");
-        }
-        End::Failed(error) => tracing::debug!(%address, %error, "connection lost"),
-    }
 }

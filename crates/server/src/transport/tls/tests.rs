@@ -1,0 +1,82 @@
+//! Where certificates come from, and what happens when their files are wrong.
+
+use std::fs;
+
+use super::*;
+
+fn settings() -> TlsSettings {
+    TlsSettings {
+        section: "tcp.tls",
+        self_signed: true,
+        made_first: false,
+        tls13_only: false,
+        cert_file: None,
+        key_file: None,
+        client_ca_file: None,
+        client_certificates: ClientCertificates::Required,
+    }
+}
+
+/// Writes a new certificate and its key, as `name.pem` and `name.key`, and names them.
+fn files(dir: &std::path::Path, name: &str) -> TlsSettings {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (cert, key) = (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));
+    fs::write(&cert, made.cert.pem()).unwrap();
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    TlsSettings { cert_file: Some(cert), key_file: Some(key), ..settings() }
+}
+
+fn identity(settings: &TlsSettings, made: &SelfSigned) -> Arc<Identity> {
+    Identity::of(settings, made).unwrap()
+}
+
+#[test]
+fn a_certificate_is_made_once_and_only_when_there_is_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = SelfSigned::default();
+    let missing = TlsSettings { cert_file: Some(dir.path().join("none.pem")), ..settings() };
+    let (one, two) = (identity(&settings(), &made), identity(&missing, &made));
+    assert_eq!(one.fingerprint(), two.fingerprint());
+    assert_eq!(one.fingerprint().len(), 32 * 3 - 1);
+
+    let on_disk = files(dir.path(), "own");
+    assert_ne!(identity(&on_disk, &made).fingerprint(), one.fingerprint());
+    let made_first = TlsSettings { made_first: true, ..on_disk };
+    assert_eq!(identity(&made_first, &made).fingerprint(), one.fingerprint());
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = Arc::new(SelfSigned::default());
+    let message = |settings: TlsSettings| {
+        Certificates::load(settings, &made).map(|_| ()).unwrap_err().to_string()
+    };
+    let off = TlsSettings { self_signed: false, ..settings() };
+    assert!(message(off.clone()).contains("cert_file"));
+    let own = files(dir.path(), "own");
+    let gone = dir.path().join("gone.pem");
+    let text = message(TlsSettings { cert_file: Some(gone), key_file: None, ..off });
+    assert!(text.contains("key_file"), "{text}");
+    let other = files(dir.path(), "other");
+    let mixed = TlsSettings { key_file: other.key_file, ..own.clone() };
+    assert!(message(mixed).contains("own.pem"));
+    let no_authority = TlsSettings { client_ca_file: own.key_file.clone(), ..own };
+    let text = message(no_authority);
+    assert!(text.contains("own.key: no certificate in it"), "{text}");
+}
+
+#[test]
+fn a_bad_new_file_leaves_the_old_certificate_in_force() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = files(dir.path(), "own");
+    let made = Arc::new(SelfSigned::default());
+    let certificates = Certificates::load(settings.clone(), &made).unwrap();
+    let first = certificates.server_config();
+    fs::write(settings.cert_file.as_ref().unwrap(), "nothing").unwrap();
+    assert!(!certificates.reload());
+    assert!(Arc::ptr_eq(&first, &certificates.server_config()));
+    files(dir.path(), "own");
+    assert!(certificates.reload());
+    assert!(!Arc::ptr_eq(&first, &certificates.server_config()));
+}
