@@ -7,11 +7,13 @@
 mod change;
 #[cfg(test)]
 mod crash_tests;
+mod credentials;
 mod open;
 mod worker;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use galgo_storage::data_dir::DataDir;
 use galgo_storage::disk::Disk;
@@ -25,6 +27,7 @@ use parking_lot::{Mutex, RwLock};
 pub use open::{BrokerOptions, JournalBounds, LogBounds, OpenError, OpenReport, RootUser};
 pub use worker::Worker;
 
+use crate::access::guard::{AccessOptions, Guard};
 use crate::catalog::Catalog;
 use crate::clients::{Clients, Peer};
 use crate::command;
@@ -58,6 +61,8 @@ pub struct Broker {
     pub(crate) catalog: RwLock<Catalog>,
     pub(crate) clients: Arc<Clients>,
     pub(crate) defaults: TopicDefaults,
+    pub(crate) access: AccessOptions,
+    pub(crate) guard: Guard,
     pub(crate) endpoints: RwLock<Endpoints>,
     pub(crate) process: ProcessReader,
     pub(crate) names: SystemNames,
@@ -71,6 +76,8 @@ pub struct Broker {
     files: Arc<FileCache>,
     indexes: Arc<IndexCache>,
     bounds: LogBounds,
+    /// When expired credentials were last looked for, by the monotonic clock.
+    cleaned_us: AtomicU64,
 }
 
 /// When the broker was opened.
@@ -84,7 +91,14 @@ impl Broker {
     /// Adds a connection. Dropping the session removes it.
     #[must_use]
     pub fn connect(&self, peer: Peer) -> Session {
-        Session::new(self.clients.register(peer))
+        Session::new(peer, Some(self.clients.register(peer)))
+    }
+
+    /// A session for requests from `peer` that nobody sees in the table of connections, as those over
+    /// HTTP are.
+    #[must_use]
+    pub fn connect_unlisted(&self, peer: Peer) -> Session {
+        Session::new(peer, None)
     }
 
     /// Runs one request.
@@ -124,10 +138,11 @@ impl Broker {
         &self.shard
     }
 
-    /// Does what is due: removes the files of deleted partitions. To be called about every second,
+    /// Does what is due: removes the files of deleted partitions, and tokens that expired. To be called about every second,
     /// on a thread that may block.
     pub fn tick(&self) {
         self.remove_files();
+        self.forget_expired();
     }
 
     /// Makes everything durable and notes it, so that the next start has nothing to recover. To be

@@ -88,6 +88,8 @@ impl Catalog {
                     let gone = self.topics.remove(&(stream, topic));
                     closed.extend(gone.iter().flat_map(|topic| topic.partitions.iter().cloned()));
                 }
+                // Users have nothing open.
+                Effect::UserGone(_) => {}
                 Effect::TopicChanged(stream, topic) => {
                     closed.extend(self.reopen(stream, topic, open));
                 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use galgo_wire::command::Transport;
 use galgo_wire::id::{ClientId, UserId};
@@ -27,18 +28,23 @@ pub struct ClientEntry {
     pub peer: Peer,
     /// Who it is logged in as.
     pub user: Option<UserId>,
+    /// Of its registration, never used again.
+    number: u64,
 }
 
 /// All connections.
 #[derive(Debug, Default)]
 pub struct Clients {
     entries: Mutex<BTreeMap<ClientId, ClientEntry>>,
+    next_number: AtomicU64,
 }
 
 /// A place in the table; leaving it is dropping this.
 #[derive(Debug)]
 pub(crate) struct Registration {
     id: ClientId,
+    /// Tells its entry from that of a later connection with the same id.
+    number: u64,
     clients: Arc<Clients>,
 }
 
@@ -53,8 +59,9 @@ impl Clients {
             id = id.wrapping_add(1);
         }
         let id = ClientId::new(id);
-        entries.insert(id, ClientEntry { peer, user: None });
-        Registration { id, clients: Arc::clone(self) }
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        entries.insert(id, ClientEntry { peer, user: None, number });
+        Registration { id, number, clients: Arc::clone(self) }
     }
 
     /// One connection.
@@ -67,6 +74,17 @@ impl Clients {
     #[must_use]
     pub fn list(&self) -> Vec<(ClientId, ClientEntry)> {
         self.entries.lock().iter().map(|(id, entry)| (*id, *entry)).collect()
+    }
+
+    /// Takes the connections of a user out of the table and tells which they were. They stay open.
+    pub(crate) fn remove_user(&self, user: UserId) -> Vec<ClientId> {
+        let mut entries = self.entries.lock();
+        let of_user = entries.iter().filter(|(_, entry)| entry.user == Some(user));
+        let removed: Vec<_> = of_user.map(|(id, _)| *id).collect();
+        for id in &removed {
+            entries.remove(id);
+        }
+        removed
     }
 
     /// How many connections there are.
@@ -82,15 +100,24 @@ impl Registration {
     }
 
     pub(crate) fn set_user(&self, user: Option<UserId>) {
-        if let Some(entry) = self.clients.entries.lock().get_mut(&self.id) {
+        let mut entries = self.clients.entries.lock();
+        if let Some(entry) = entries.get_mut(&self.id).filter(|entry| entry.number == self.number) {
             entry.user = user;
         }
+    }
+
+    /// Its entry, unless it was taken out of the table.
+    pub(crate) fn entry(&self) -> Option<ClientEntry> {
+        self.clients.get(self.id).filter(|entry| entry.number == self.number)
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.clients.entries.lock().remove(&self.id);
+        let mut entries = self.clients.entries.lock();
+        if entries.get(&self.id).is_some_and(|entry| entry.number == self.number) {
+            entries.remove(&self.id);
+        }
     }
 }
 
@@ -111,5 +138,22 @@ mod tests {
         assert_ne!(first.id(), second.id());
         drop(first);
         assert_eq!(clients.count(), 1);
+    }
+
+    #[test]
+    fn what_left_the_table_does_not_take_a_later_connection_with_it() {
+        let clients = Arc::new(Clients::default());
+        let (user, other) = (UserId::new(1), UserId::new(2));
+        let first = clients.register(peer(59288));
+        first.set_user(Some(user));
+        assert_eq!(clients.remove_user(other), []);
+        assert_eq!(clients.remove_user(user), [first.id()]);
+        assert!(first.entry().is_none());
+        let second = clients.register(peer(59288));
+        assert_eq!(second.id(), first.id());
+        first.set_user(Some(user));
+        assert_eq!(second.entry().and_then(|entry| entry.user), None);
+        drop(first);
+        assert!(second.entry().is_some());
     }
 }

@@ -4,12 +4,14 @@
 //! the stream and topic are looked up, then the right, then everything else. A missing target is an
 //! empty answer for the commands that read one entity, and an error for all others.
 
-pub(crate) mod login;
+mod login;
 pub(crate) mod messages;
 mod offsets;
 mod streams;
 mod system;
+mod tokens;
 mod topics;
+mod users;
 
 use galgo_wire::command::{Command, Request};
 use galgo_wire::error_code::ErrorCode;
@@ -23,11 +25,11 @@ use crate::session::Session;
 pub(crate) fn run(broker: &Broker, session: &mut Session, request: Request) -> Outcome {
     match request {
         Request::Ping(_) => Outcome::Done(Reply::Empty),
-        Request::LoginUser(command) => login::login_user(command),
+        Request::LoginUser(command) => login::login_user(broker, session, command),
         Request::LogoutUser(_) => login::log_out(session),
         Request::GetStats(command) => system::stats(broker, session, &command),
         Request::GetClusterMetadata(command) => system::cluster(broker, session, &command),
-        Request::GetMe(command) => system::me(broker, session, &command),
+        Request::GetMe(_) => system::me(session),
         Request::GetClient(command) => system::client(broker, session, &command),
         Request::GetClients(command) => system::clients(broker, session, &command),
         Request::GetFeatures(command) => system::features(broker, session, &command),
@@ -53,8 +55,17 @@ pub(crate) fn run(broker: &Broker, session: &mut Session, request: Request) -> O
         Request::GetConsumerOffset(command) => offsets::get(broker, session, &command),
         Request::StoreConsumerOffset(command) => offsets::store(broker, session, &command),
         Request::DeleteConsumerOffset(command) => offsets::delete(broker, session, &command),
-        // There are no tokens yet, so none is known. 40 would make classic clients reconnect for ever.
-        Request::LoginWithToken(_) => Outcome::Done(Reply::Error(ErrorCode::ResourceNotFound)),
+        Request::LoginWithToken(command) => login::login_with_token(broker, session, &command),
+        Request::GetUser(command) => users::get(broker, session, &command),
+        Request::GetUsers(command) => users::list(broker, session, &command),
+        Request::CreateUser(command) => users::create(broker, session, command),
+        Request::DeleteUser(command) => users::delete(broker, session, command),
+        Request::UpdateUser(command) => users::update(broker, session, command),
+        Request::UpdatePermissions(command) => users::permissions(broker, session, command),
+        Request::ChangePassword(command) => users::password(broker, session, command),
+        Request::GetTokens(command) => tokens::list(broker, session, &command),
+        Request::CreateToken(command) => tokens::create(broker, session, command),
+        Request::DeleteToken(command) => tokens::delete(broker, session, command),
         _ if session.is_authenticated() => not_available(),
         _ => Outcome::Done(Reply::Error(ErrorCode::Unauthenticated)),
     }
@@ -64,13 +75,13 @@ impl Broker {
     /// Checks the right that `command` asks for.
     ///
     /// # Errors
-    /// 40, 1009, 2010 or 41; see [`crate::access::rights`].
+    /// 20, 40, 1009, 2010 or 41; see [`crate::access::rights`].
     pub(crate) fn authorize<C: Command>(
         &self,
         session: &Session,
         command: &C,
     ) -> Result<(), ErrorCode> {
-        self.catalog.read().authorize(session.user(), &command.right())
+        self.catalog.read().authorize(session.caller().ok(), &command.right())
     }
 
     /// As [`Broker::authorize`] for a command that answers nothing when its target is missing:
@@ -85,7 +96,11 @@ impl Broker {
     ) -> Result<bool, ErrorCode> {
         match self.authorize(session, command) {
             Ok(()) => Ok(true),
-            Err(ErrorCode::StreamIdNotFound | ErrorCode::TopicIdNotFound) => Ok(false),
+            Err(
+                ErrorCode::StreamIdNotFound
+                | ErrorCode::TopicIdNotFound
+                | ErrorCode::ResourceNotFound,
+            ) => Ok(false),
             Err(code) => Err(code),
         }
     }

@@ -24,11 +24,14 @@ pub mod shard;
 pub mod stats;
 pub mod ticket;
 
+pub use access::guard::AccessOptions;
+pub use access::throttle::ThrottleOptions;
 pub use broker::{
     Broker, BrokerOptions, Endpoints, LogBounds, OpenError, OpenReport, RootUser, Worker,
 };
 pub use causes::Causes;
 pub use clients::Peer;
+pub use metadata::UserSerial;
 pub use outcome::{Job, MessagesReply, Outcome, Reply, Slice};
 pub use session::Session;
 pub use ticket::Ticket;

@@ -1,4 +1,4 @@
-//! Streams, topics, partitions and users as one deterministic state machine.
+//! Streams, topics, partitions, users and tokens as one deterministic state machine.
 //!
 //! A command is *prepared* (time, ids, hashes and names decided), written to the metadata log, and
 //! then *applied*. [`State::apply`] reads no clock, no random number and no disk, so the same
@@ -7,6 +7,7 @@
 //!
 //! INV-META-ORDER: a record is applied only after it is durable in the metadata log.
 //! INV-META-UID: a [`PartitionUid`] is given once and never again, not even after a purge.
+//! INV-META-SERIAL: a [`UserSerial`] is given once and never again, while user ids are reused.
 //! INV-META-REMOVAL: files of a partition are removed only while its uid stands in
 //! [`State::removals`], which only a record puts there.
 
@@ -14,8 +15,9 @@ pub mod prepare;
 pub mod record;
 pub mod snapshot;
 mod streams;
+pub mod tokens;
 mod topics;
-mod users;
+pub mod users;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,10 +25,12 @@ use galgo_wire::command::Compression;
 use galgo_wire::command::UserStatus;
 use galgo_wire::command::{Deduplication, Durability};
 use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId, UserId};
-use galgo_wire::name::{StreamName, TopicName, Username};
+use galgo_wire::name::{StreamName, TokenName, TopicName, Username};
 use galgo_wire::permission::Permissions;
 
 use record::Record;
+pub use tokens::{Token, TokenHash};
+pub use users::UserSerial;
 
 /// Everything the server knows besides messages and consumer offsets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,7 +43,15 @@ pub struct State {
     pub removals: BTreeSet<PartitionUid>,
     /// The next uid to give to a partition.
     pub next_uid: u64,
+    /// The next serial to give to a user.
+    pub next_user_serial: u64,
+    /// HTTP logins that were ended before their time, and when they would have ended by themselves.
+    pub revoked_jwts: BTreeMap<u128, Timestamp>,
     stream_names: BTreeMap<Box<str>, StreamId>,
+    user_names: BTreeMap<Username, UserId>,
+    /// The tokens of each user that has any.
+    tokens: BTreeMap<UserId, BTreeMap<TokenName, Token>>,
+    token_owners: BTreeMap<TokenHash, (UserId, TokenName)>,
 }
 
 /// A stream: a namespace of topics.
@@ -96,6 +108,8 @@ pub struct Partition {
 /// Someone who may log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
+    /// Tells the user from those that had its id before and will have it later.
+    pub serial: UserSerial,
     /// Unique among the users.
     pub name: Username,
     /// The password in PHC string form (argon2id); the password itself never gets here.
@@ -115,6 +129,8 @@ pub enum Effect {
     TopicChanged(StreamId, TopicId),
     /// The topic is gone.
     TopicGone(StreamId, TopicId),
+    /// The user is gone.
+    UserGone(UserId),
 }
 
 /// A record that does not fit the state: the log and the program disagree.
@@ -159,6 +175,20 @@ impl State {
                 Ok(Vec::new())
             }
             Record::CreateUser { id, user } => self.create_user(*id, user),
+            Record::UpdateUser { id, name, status } => self.update_user(*id, name, *status),
+            Record::SetPermissions { id, permissions } => self.set_permissions(*id, permissions),
+            Record::SetPassword { id, hash } => self.set_password(*id, hash),
+            Record::DeleteUser { id } => self.delete_user(*id),
+            Record::CreateToken { user, name, token } => self.create_token(*user, name, *token),
+            Record::DeleteToken { user, name } => self.delete_token(*user, name),
+            Record::RevokeJwt { jti, expires_at } => {
+                self.revoked_jwts.insert(*jti, *expires_at);
+                Ok(Vec::new())
+            }
+            Record::ForgetExpired { until } => {
+                self.forget_expired(*until);
+                Ok(Vec::new())
+            }
         }
     }
 

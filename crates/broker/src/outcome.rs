@@ -2,6 +2,7 @@
 //! off the connection's thread.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use galgo_storage::disk::DiskFile;
 use galgo_wire::error_code::ErrorCode;
@@ -23,6 +24,9 @@ pub enum Outcome {
     /// Work that may block (a disk read, a metadata write, a password hash). It is run on a thread
     /// that may block; nothing else of its connection runs meanwhile.
     Offload(Job),
+    /// Work as in [`Outcome::Offload`], but not before this much time has passed: how guessing passwords
+    /// is slowed. Whoever waits holds no thread.
+    Delay(Duration, Job),
 }
 
 /// An answer to one request.
@@ -125,6 +129,13 @@ impl Outcome {
         work: impl FnOnce(&Broker, &mut Session) -> Outcome + Send + 'static,
     ) -> Self {
         Self::Offload(Job::new(work))
+    }
+
+    pub(crate) fn delay(
+        wait: Duration,
+        work: impl FnOnce(&Broker, &mut Session) -> Outcome + Send + 'static,
+    ) -> Self {
+        Self::Delay(wait, Job::new(work))
     }
 }
 

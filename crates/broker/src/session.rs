@@ -3,53 +3,85 @@
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{ClientId, UserId};
 
-use crate::clients::Registration;
+use crate::clients::{ClientEntry, Peer, Registration};
+use crate::metadata::UserSerial;
 
 /// One connection. Dropping it removes the connection from the table of clients.
 #[derive(Debug)]
 pub struct Session {
-    registration: Registration,
-    user: Option<UserId>,
+    peer: Peer,
+    /// None for a session that is never listed.
+    registration: Option<Registration>,
+    caller: Option<Caller>,
+}
+
+/// A user that is logged in. It may be gone by now, and its id given to somebody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Caller {
+    pub(crate) user: UserId,
+    pub(crate) serial: UserSerial,
 }
 
 impl Session {
-    pub(crate) fn new(registration: Registration) -> Self {
-        Self { registration, user: None }
+    pub(crate) fn new(peer: Peer, registration: Option<Registration>) -> Self {
+        Self { peer, registration, caller: None }
     }
 
-    /// The number clients know this connection by.
+    /// The number clients know this connection by; 0 for a session that is not in the table.
     #[must_use]
     pub fn client_id(&self) -> ClientId {
-        self.registration.id()
+        self.registration.as_ref().map_or(ClientId::new(0), Registration::id)
     }
 
-    /// Who is logged in.
+    /// Where its requests come from.
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// Who is logged in. The user may be deleted by now.
     #[must_use]
     pub fn user(&self) -> Option<UserId> {
-        self.user
+        self.caller.map(|caller| caller.user)
+    }
+
+    /// Which of all users that had or will have its id it is that is logged in.
+    #[must_use]
+    pub fn user_serial(&self) -> Option<UserSerial> {
+        self.caller.map(|caller| caller.serial)
     }
 
     /// Whether anyone is logged in.
     #[must_use]
     pub fn is_authenticated(&self) -> bool {
-        self.user.is_some()
+        self.caller.is_some()
     }
 
     /// Who calls.
     ///
     /// # Errors
     /// 40 when nobody is logged in.
-    pub(crate) fn caller(&self) -> Result<UserId, ErrorCode> {
-        self.user.ok_or(ErrorCode::Unauthenticated)
+    pub(crate) fn caller(&self) -> Result<Caller, ErrorCode> {
+        self.caller.ok_or(ErrorCode::Unauthenticated)
     }
 
-    pub(crate) fn log_in(&mut self, user: UserId) {
-        self.user = Some(user);
-        self.registration.set_user(self.user);
+    /// Its place in the table of clients, unless it has none any more.
+    pub(crate) fn entry(&self) -> Option<ClientEntry> {
+        self.registration.as_ref().and_then(Registration::entry)
+    }
+
+    pub(crate) fn log_in(&mut self, caller: Caller) {
+        self.set_caller(Some(caller));
     }
 
     pub(crate) fn log_out(&mut self) {
-        self.user = None;
-        self.registration.set_user(None);
+        self.set_caller(None);
+    }
+
+    fn set_caller(&mut self, caller: Option<Caller>) {
+        self.caller = caller;
+        if let Some(registration) = &self.registration {
+            registration.set_user(self.user());
+        }
     }
 }

@@ -192,6 +192,29 @@ table::settings! {
         /// Size at which the oldest segments of a topic may be removed, or "unlimited".
         max_size: SizeLimit = "unlimited",
     }
+    /// How guessing at passwords and tokens is slowed, then refused. Failures are counted per source
+    /// address and per user name; a successful login takes those of that user from that address back.
+    /// Loopback addresses are counted per user name only, and apart from all others.
+    login: Login = "login" {
+        /// Failed logins without any consequence.
+        free_failures: u32 = "10",
+        /// How long the attempt after those has to wait. It doubles with every further failure.
+        delay: Span = "100ms",
+        /// The longest an attempt has to wait.
+        delay_max: Span = "5s",
+        /// Failed logins after which attempts are refused, with the answer to a wrong password.
+        failures_max: u32 = "50",
+        /// Time without a failed login after which all of this is forgotten.
+        window: Span = "5m",
+    }
+    /// Personal access tokens.
+    token: Token = "token" {
+        /// Most tokens a user may have.
+        per_user_max: u32 = "100",
+        /// How often expired tokens are looked for and removed. They are good for no login from the
+        /// moment they expire; until they are removed they are listed.
+        clean_interval: Span = "1m",
+    }
     /// What the server says about itself, on standard error.
     log: Log = "log" {
         /// Least severe level to log: "error", "warn", "info", "debug" or "trace", or a filter such as

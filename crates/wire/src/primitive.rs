@@ -246,7 +246,7 @@ macro_rules! integer_payloads {
     )*};
 }
 
-integer_payloads! { u8 u16 u32 u64 f32 }
+integer_payloads! { u8 u16 u32 u64 u128 f32 }
 
 impl Payload for bool {
     fn encode(&self, out: &mut Vec<u8>) {

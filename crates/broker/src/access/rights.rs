@@ -1,24 +1,24 @@
 //! Checks the right a command asks for against the caller, at the moment of the call.
 //!
-//! INV-EXISTS-FIRST: a stream or topic that does not exist is reported as missing before any right is
+//! INV-EXISTS-FIRST: a stream or topic, and a user one may be oneself, that does not exist is reported as missing before any right is
 //! looked at, as the protocol has it.
 
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::UserId;
 use galgo_wire::identifier::IdentifierRef;
 use galgo_wire::permission::{Action, Place, Right};
 
 use crate::catalog::{Catalog, FoundTopic};
 use crate::metadata::User;
+use crate::session::Caller;
 
 impl Catalog {
     /// Whether `caller` has `right`.
     ///
     /// # Errors
-    /// 40 without a login, 1009 or 2010 for a missing place, 41 without the permission.
+    /// 40 without a login, 1009, 2010 or 20 for a missing place or user, 41 without the permission.
     pub(crate) fn authorize(
         &self,
-        caller: Option<UserId>,
+        caller: Option<Caller>,
         right: &Right<'_>,
     ) -> Result<(), ErrorCode> {
         if matches!(right, Right::Public) {
@@ -26,10 +26,16 @@ impl Catalog {
         }
         let caller = caller.ok_or(ErrorCode::Unauthenticated)?;
         match *right {
-            Right::Public | Right::LoggedIn => Ok(()),
+            Right::Public => Ok(()),
+            Right::LoggedIn => self.user_of(caller).map(|_| ()),
             Right::SelfOr { action, user } => {
-                let own = self.find_user(user).is_some_and(|(id, _)| id == caller);
-                if own { Ok(()) } else { self.allow(caller, action, Place::Server) }
+                let asking = self.user_of(caller)?;
+                let (_, asked) = self.state.user(user).ok_or(ErrorCode::ResourceNotFound)?;
+                if asked.serial == asking.serial {
+                    Ok(())
+                } else {
+                    self.allow(caller, action, Place::Server)
+                }
             }
             Right::Server(action) => self.allow(caller, action, Place::Server),
             Right::Stream { action, stream } => {
@@ -48,7 +54,7 @@ impl Catalog {
     /// 40 without a login, 1009 or 2010 for a missing place, 41 without the permission.
     pub(crate) fn authorized_topic(
         &self,
-        caller: Option<UserId>,
+        caller: Option<Caller>,
         action: Action,
         (stream, topic): (IdentifierRef<'_>, IdentifierRef<'_>),
     ) -> Result<FoundTopic<'_>, ErrorCode> {
@@ -65,7 +71,7 @@ impl Catalog {
     /// 40, 1009, 2010 or 41.
     pub(crate) fn topic_of_right(
         &self,
-        caller: Option<UserId>,
+        caller: Option<Caller>,
         right: &Right<'_>,
     ) -> Result<FoundTopic<'_>, ErrorCode> {
         match *right {
@@ -76,27 +82,25 @@ impl Catalog {
         }
     }
 
-    /// The user that `identifier` names.
-    pub(crate) fn find_user(&self, identifier: IdentifierRef<'_>) -> Option<(UserId, &User)> {
-        match identifier {
-            IdentifierRef::Numeric(id) => {
-                let id = UserId::new(id);
-                self.state.users.get(&id).map(|user| (id, user))
-            }
-            IdentifierRef::Named(name) => self.state.user_named(name),
-        }
-    }
-
     /// # Errors
     /// 41 when the user is gone or its permissions do not reach so far.
     pub(crate) fn allow(
         &self,
-        caller: UserId,
+        caller: Caller,
         action: Action,
         place: Place,
     ) -> Result<(), ErrorCode> {
-        let user = self.state.users.get(&caller).ok_or(ErrorCode::Unauthorized)?;
+        let user = self.user_of(caller)?;
         let allowed = user.permissions.as_ref().is_some_and(|held| held.allows(action, place));
         if allowed { Ok(()) } else { Err(ErrorCode::Unauthorized) }
+    }
+
+    /// The caller, unless it was deleted; whoever has its id now is somebody else.
+    ///
+    /// # Errors
+    /// 41 when it is gone.
+    pub(crate) fn user_of(&self, caller: Caller) -> Result<&User, ErrorCode> {
+        let found = self.state.users.get(&caller.user);
+        found.filter(|user| user.serial == caller.serial).ok_or(ErrorCode::Unauthorized)
     }
 }

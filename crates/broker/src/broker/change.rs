@@ -9,8 +9,8 @@ use galgo_wire::id::PartitionUid;
 
 use super::Broker;
 use crate::causes::Causes;
-use crate::metadata::State;
 use crate::metadata::record::Record;
+use crate::metadata::{Effect, State};
 use crate::partition::{OffsetBook, Partition};
 
 /// Bytes of metadata records after which the next change writes a snapshot.
@@ -58,7 +58,15 @@ impl Broker {
                 tracing::error!(%error, "a prepared metadata record does not fit the state");
                 ErrorCode::Error
             })?;
-            catalog.perform(&effects, &mut |uid| self.open_empty(uid))
+            let closed = catalog.perform(&effects, &mut |uid| self.open_empty(uid));
+            drop(catalog);
+            for effect in &effects {
+                if let Effect::UserGone(user) = effect {
+                    // Nobody has the id again before this change is done, so these are its own.
+                    self.clients.remove_user(*user);
+                }
+            }
+            closed
         };
         // Outside of the catalog's lock: closing waits for an append that is under way.
         for partition in closed {

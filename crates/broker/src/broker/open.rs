@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use galgo_storage::checkpoint::CheckpointStore;
 use galgo_storage::data_dir::{DataDir, DataDirError, Identity};
@@ -19,13 +20,15 @@ use galgo_wire::permission::Permissions;
 use parking_lot::{Mutex, RwLock};
 
 use super::{Broker, Endpoints, StartTimes};
+use crate::access::guard::{AccessOptions, Guard};
 use crate::access::password::hash_password;
 use crate::catalog::Catalog;
 use crate::clients::Clients;
 use crate::environment::{Clock, Random};
 use crate::metadata::prepare::TopicDefaults;
 use crate::metadata::record::Record;
-use crate::metadata::{Effect, State, User};
+use crate::metadata::users::NewUser;
+use crate::metadata::{Effect, State};
 use crate::partition::Partition;
 use crate::shard::{RecoverError, Recovered, RecoveredPartition, ShardOptions, ShardRecovery};
 use crate::stats::Counters;
@@ -82,6 +85,8 @@ pub struct BrokerOptions {
     pub shard: ShardOptions,
     /// What topics get where their creator leaves the choice.
     pub defaults: TopicDefaults,
+    /// What logins and tokens are held to.
+    pub access: AccessOptions,
 }
 
 /// What opening found and did.
@@ -166,6 +171,9 @@ impl Broker {
             catalog: RwLock::new(catalog),
             clients: Arc::new(Clients::default()),
             defaults: options.defaults,
+            access: options.access,
+            guard: Guard::new(options.access.throttle),
+            cleaned_us: AtomicU64::new(started_us.monotonic_us),
             endpoints: RwLock::new(Endpoints::default()),
             process: ProcessReader::default(),
             names: SystemNames::read(),
@@ -190,15 +198,14 @@ impl Broker {
         }
         let hash = hash_password(root.password.as_str(), self.random.next_u128())
             .map_err(|_| OpenError::Root(ErrorCode::InvalidPassword))?;
-        let user = User {
+        let user = NewUser {
             name: root.username.clone(),
             password_hash: hash,
             status: UserStatus::Active,
-            created_at: self.clock.now(),
             permissions: Some(Permissions::root()),
+            now: self.clock.now(),
         };
-        self.change(|_| Ok(((), Record::CreateUser { id: UserId::ROOT, user })))
-            .map_err(OpenError::Root)?;
+        self.change(|state| state.prepare_create_user(user)).map_err(OpenError::Root)?;
         Ok(true)
     }
 }

@@ -95,7 +95,7 @@ fn resolve_poll(
     command: &PollMessages,
 ) -> Result<Poll, ErrorCode> {
     let catalog = broker.catalog.read();
-    let found = catalog.topic_of_right(session.user(), &command.right())?;
+    let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
     let owner = offset_owner(&command.consumer)?;
     let partition_id = command.partition_id.unwrap_or_default();
     Ok(Poll {
@@ -179,7 +179,7 @@ impl Poll {
 pub(crate) fn flush(broker: &Broker, session: &Session, command: &FlushUnsavedBuffer) -> Outcome {
     let found = || {
         let catalog = broker.catalog.read();
-        let found = catalog.topic_of_right(session.user(), &command.right())?;
+        let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
         found.open.partition(command.partition_id).map(Arc::clone)
     };
     match found() {

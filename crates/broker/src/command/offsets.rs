@@ -74,7 +74,7 @@ fn find<C: Command>(
     (command, partition, consumer): (&C, Option<PartitionId>, &Consumer),
 ) -> Result<Target, ErrorCode> {
     let catalog = broker.catalog.read();
-    let found = catalog.topic_of_right(session.user(), &command.right())?;
+    let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
     let partition_id = partition.unwrap_or_default();
     Ok(Target {
         partition: Arc::clone(found.open.partition(partition_id)?),

@@ -2,8 +2,7 @@
 
 use galgo_wire::command::{
     Client, ClientDetails, ClusterMetadata, ClusterNode, Endpoints, FeatureFlags, Features,
-    GetClient, GetClients, GetClusterMetadata, GetFeatures, GetMe, GetStats, NodeRole, NodeStatus,
-    Stats,
+    GetClient, GetClients, GetClusterMetadata, GetFeatures, GetStats, NodeRole, NodeStatus, Stats,
 };
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{ClientId, Timestamp};
@@ -89,12 +88,12 @@ pub(super) fn cluster(broker: &Broker, session: &Session, command: &GetClusterMe
     answer().into()
 }
 
-/// The caller's own connection.
-pub(super) fn me(broker: &Broker, session: &Session, command: &GetMe) -> Outcome {
+/// The caller's own connection. One that is no more in the table is closed.
+pub(super) fn me(session: &Session) -> Outcome {
     let answer = || {
-        broker.authorize(session, command)?;
+        session.caller()?;
         let id = session.client_id();
-        Ok(broker.clients.get(id).map(|entry| payload(&client_details(id, &entry))))
+        Ok(session.entry().map(|entry| payload(&client_details(id, &entry))))
     };
     match answer() {
         Ok(Some(reply)) => Outcome::Done(reply),

@@ -234,7 +234,10 @@ fn or_default(value: u64, default: u64) -> u64 {
 }
 
 /// The lowest id that no entry has; ids are dense, so this is near the number of entries.
-fn lowest_free<K: Ord + Copy, V>(entries: &BTreeMap<K, V>, number: impl Fn(K) -> u32) -> u32 {
+pub(super) fn lowest_free<K: Ord + Copy, V>(
+    entries: &BTreeMap<K, V>,
+    number: impl Fn(K) -> u32,
+) -> u32 {
     let mut free = 0;
     for id in entries.keys() {
         if number(*id) != free {

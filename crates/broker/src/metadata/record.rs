@@ -8,11 +8,11 @@ use galgo_wire::command::{Compression, UserStatus};
 use galgo_wire::command::{Deduplication, Durability};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId, UserId};
-use galgo_wire::name::{StreamName, TopicName, Username};
+use galgo_wire::name::{StreamName, TokenName, TopicName, Username};
 use galgo_wire::permission::Permissions;
 use galgo_wire::primitive::{Payload, Reader, put_str32};
 
-use super::{TopicSettings, User};
+use super::{Token, TopicSettings, User};
 
 const VERSION: u8 = 1;
 
@@ -101,6 +101,62 @@ pub enum Record {
         /// The user.
         user: User,
     },
+    /// A user got another name or status.
+    UpdateUser {
+        /// Which.
+        id: UserId,
+        /// The name from now on.
+        name: Username,
+        /// The status from now on.
+        status: UserStatus,
+    },
+    /// What a user may do was replaced.
+    SetPermissions {
+        /// Which.
+        id: UserId,
+        /// What it may do from now on.
+        permissions: Option<Permissions>,
+    },
+    /// A user got another password.
+    SetPassword {
+        /// Which.
+        id: UserId,
+        /// The new password in PHC string form.
+        hash: String,
+    },
+    /// A user was deleted with its tokens.
+    DeleteUser {
+        /// Which.
+        id: UserId,
+    },
+    /// A personal access token was created.
+    CreateToken {
+        /// Its owner.
+        user: UserId,
+        /// Its name, unique among those of the owner.
+        name: TokenName,
+        /// What is kept of it.
+        token: Token,
+    },
+    /// A personal access token was deleted.
+    DeleteToken {
+        /// Its owner.
+        user: UserId,
+        /// Which.
+        name: TokenName,
+    },
+    /// An HTTP login was ended before its time.
+    RevokeJwt {
+        /// The id of its token.
+        jti: u128,
+        /// When it would have ended by itself.
+        expires_at: Timestamp,
+    },
+    /// Tokens and revocations that ended by a moment were forgotten.
+    ForgetExpired {
+        /// The moment; what ends at it is forgotten, too.
+        until: Timestamp,
+    },
 }
 
 /// A topic as it was created.
@@ -167,6 +223,14 @@ impl Record {
             Self::RemovePartitions { .. } => 9,
             Self::FilesRemoved { .. } => 10,
             Self::CreateUser { .. } => 11,
+            Self::UpdateUser { .. } => 12,
+            Self::SetPermissions { .. } => 13,
+            Self::SetPassword { .. } => 14,
+            Self::DeleteUser { .. } => 15,
+            Self::CreateToken { .. } => 16,
+            Self::DeleteToken { .. } => 17,
+            Self::RevokeJwt { .. } => 18,
+            Self::ForgetExpired { .. } => 19,
         }
     }
 
@@ -201,6 +265,23 @@ impl Record {
                 id.encode(out);
                 user.put(out);
             }
+            Self::UpdateUser { id, name, status } => (*id, name.clone(), *status).put(out),
+            Self::SetPermissions { id, permissions } => {
+                id.encode(out);
+                permissions.put(out);
+            }
+            Self::SetPassword { id, hash } => {
+                id.encode(out);
+                put_str32(out, hash);
+            }
+            Self::DeleteUser { id } => id.encode(out),
+            Self::CreateToken { user, name, token } => {
+                (*user, name.clone()).put(out);
+                token.put(out);
+            }
+            Self::DeleteToken { user, name } => (*user, name.clone()).put(out),
+            Self::RevokeJwt { jti, expires_at } => (*jti, *expires_at).put(out),
+            Self::ForgetExpired { until } => until.encode(out),
         }
     }
 }
@@ -233,6 +314,24 @@ fn take_fields(kind: u8, from: &mut Reader<'_>) -> Result<Record, ErrorCode> {
         }
         10 => Record::FilesRemoved { uids: Vec::take(from)? },
         11 => Record::CreateUser { id: take(from)?, user: User::take(from)? },
+        12..=19 => return take_user_record(kind, from),
+        _ => return Err(ErrorCode::InvalidCommand),
+    })
+}
+
+fn take_user_record(kind: u8, from: &mut Reader<'_>) -> Result<Record, ErrorCode> {
+    Ok(match kind {
+        12 => Record::UpdateUser { id: take(from)?, name: take(from)?, status: take(from)? },
+        13 => Record::SetPermissions { id: take(from)?, permissions: Part::take(from)? },
+        14 => Record::SetPassword { id: take(from)?, hash: from.str32()?.to_owned() },
+        15 => Record::DeleteUser { id: take(from)? },
+        16 => {
+            let (user, name) = Part::take(from)?;
+            Record::CreateToken { user, name, token: Token::take(from)? }
+        }
+        17 => Record::DeleteToken { user: take(from)?, name: take(from)? },
+        18 => Record::RevokeJwt { jti: take(from)?, expires_at: take(from)? },
+        19 => Record::ForgetExpired { until: take(from)? },
         _ => return Err(ErrorCode::InvalidCommand),
     })
 }
@@ -318,23 +417,5 @@ impl Part for TopicSettings {
             durability,
             deduplication,
         })
-    }
-}
-
-impl Part for User {
-    fn put(&self, out: &mut Vec<u8>) {
-        (self.name.clone(), self.status, self.created_at).put(out);
-        put_str32(out, &self.password_hash);
-        self.permissions.is_some().encode(out);
-        if let Some(permissions) = &self.permissions {
-            permissions.encode(out);
-        }
-    }
-
-    fn take(from: &mut Reader<'_>) -> Result<Self, ErrorCode> {
-        let (name, status, created_at): (Username, UserStatus, Timestamp) = Part::take(from)?;
-        let password_hash = from.str32()?.to_owned();
-        let permissions = if from.bool()? { Some(Permissions::decode(from)?) } else { None };
-        Ok(Self { name, password_hash, status, created_at, permissions })
     }
 }

@@ -1,20 +1,19 @@
 //! The whole metadata as bytes: snapshots, and the hash that tells whether two states are the same.
 //!
 //! ```text
-//! 0         8
-//! | next uid | removals | streams | users |
+//! | next uid | removals | streams | next serial | users with their tokens | revoked JWTs |
 //! ```
 //! Lists are `count u32` and their entries in the order of their ids, so equal states have equal
 //! bytes.
 
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId, UserId};
-use galgo_wire::name::StreamName;
+use galgo_wire::name::{StreamName, TokenName};
 use galgo_wire::primitive::{Payload, Reader};
 use twox_hash::XxHash3_64;
 
 use super::record::Part;
-use super::{Partition, State, Stream, Topic, TopicSettings, User};
+use super::{Partition, State, Stream, Token, Topic, TopicSettings, User};
 
 const VERSION: u8 = 1;
 
@@ -29,10 +28,20 @@ impl State {
         for (id, stream) in &self.streams {
             put_stream(*id, stream, &mut out);
         }
+        self.next_user_serial.encode(&mut out);
         put_count(self.users.len(), &mut out);
         for (id, user) in &self.users {
             id.encode(&mut out);
             user.put(&mut out);
+            put_count(self.tokens_of(*id).count(), &mut out);
+            for (name, token) in self.tokens_of(*id) {
+                name.encode(&mut out);
+                token.put(&mut out);
+            }
+        }
+        put_count(self.revoked_jwts.len(), &mut out);
+        for (jti, expires_at) in &self.revoked_jwts {
+            (*jti, *expires_at).put(&mut out);
         }
         out
     }
@@ -53,9 +62,13 @@ impl State {
             state.stream_names.insert(stream.name.as_str().into(), id);
             state.streams.insert(id, stream);
         }
+        state.next_user_serial = from.u64()?;
         for _ in 0..from.u32()? {
-            let id = UserId::decode(&mut from)?;
-            state.users.insert(id, User::take(&mut from)?);
+            take_user(&mut state, &mut from)?;
+        }
+        for _ in 0..from.u32()? {
+            let (jti, expires_at) = Part::take(&mut from)?;
+            state.revoked_jwts.insert(jti, expires_at);
         }
         Ok(state)
     }
@@ -82,6 +95,16 @@ fn put_stream(id: StreamId, stream: &Stream, out: &mut Vec<u8>) {
             (partition.uid, partition.created_at).put(out);
         }
     }
+}
+
+fn take_user(state: &mut State, from: &mut Reader<'_>) -> Result<(), ErrorCode> {
+    let id = UserId::decode(from)?;
+    state.insert_user(id, User::take(from)?);
+    for _ in 0..from.u32()? {
+        let name = TokenName::decode(from)?;
+        state.insert_token(id, name, Token::take(from)?);
+    }
+    Ok(())
 }
 
 fn take_stream(from: &mut Reader<'_>) -> Result<(StreamId, Stream), ErrorCode> {

@@ -55,6 +55,7 @@ impl State {
     pub(super) fn delete_stream(&mut self, id: StreamId) -> Result<Vec<Effect>, ApplyError> {
         let Some(stream) = self.streams.remove(&id) else { return missing("stream", id.get()) };
         self.stream_names.remove(stream.name.as_str());
+        self.forget_permissions(id, None);
         let mut effects = Vec::with_capacity(stream.topics.len());
         for (topic_id, topic) in &stream.topics {
             self.removals.extend(topic.partitions.iter().map(|partition| partition.uid));

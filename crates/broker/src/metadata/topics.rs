@@ -81,6 +81,7 @@ impl State {
         let Some(topic) = stored.topics.remove(&id) else { return missing("topic", id.get()) };
         stored.topic_names.remove(topic.settings.name.as_str());
         self.removals.extend(topic.partitions.iter().map(|partition| partition.uid));
+        self.forget_permissions(stream, Some(id));
         Ok(vec![Effect::TopicGone(stream, id)])
     }
 

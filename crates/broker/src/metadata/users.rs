@@ -1,15 +1,142 @@
-//! Users in the metadata.
+//! Users in the metadata: lookup, what commands about them come to, and their bytes.
+//!
+//! User ids are reused, so a session or an HTTP login that outlives its user must not act as the next
+//! one with that id: it is compared by [`UserSerial`], too (INV-META-SERIAL).
 
-use galgo_wire::id::UserId;
+use galgo_wire::command::UserStatus;
+use galgo_wire::error_code::ErrorCode;
+use galgo_wire::id::{StreamId, Timestamp, TopicId, UserId};
+use galgo_wire::identifier::{Identifier, IdentifierRef};
+use galgo_wire::name::Username;
+use galgo_wire::permission::Permissions;
+use galgo_wire::primitive::{Payload, Reader, put_str32};
 
+use super::prepare::lowest_free;
+use super::record::{Part, Record};
 use super::{ApplyError, Effect, State, User, missing};
+
+/// Most users there may be.
+pub const USERS_MAX: usize = 10_000;
+
+/// Which of the users that ever were; a user id is reused, a serial is not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserSerial(u64);
+
+impl UserSerial {
+    /// Wraps the number.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Returns the number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// A user to be made, without what the state decides.
+#[derive(Clone, Debug)]
+pub(crate) struct NewUser {
+    pub(crate) name: Username,
+    pub(crate) password_hash: String,
+    pub(crate) status: UserStatus,
+    pub(crate) permissions: Option<Permissions>,
+    pub(crate) now: Timestamp,
+}
 
 impl State {
     /// The user of this name. Names are looked up as text, also when they are all digits.
     #[must_use]
     pub fn user_named(&self, name: &str) -> Option<(UserId, &User)> {
-        let mut users = self.users.iter();
-        users.find(|(_, user)| user.name.as_str() == name).map(|(id, user)| (*id, user))
+        let id = *self.user_names.get(name)?;
+        self.users.get(&id).map(|user| (id, user))
+    }
+
+    /// The user that `identifier` names.
+    #[must_use]
+    pub fn user(&self, identifier: IdentifierRef<'_>) -> Option<(UserId, &User)> {
+        match identifier {
+            IdentifierRef::Numeric(id) => {
+                let id = UserId::new(id);
+                self.users.get(&id).map(|user| (id, user))
+            }
+            IdentifierRef::Named(name) => self.user_named(name),
+        }
+    }
+
+    /// # Errors
+    /// 20.
+    pub(crate) fn existing_user(&self, user: &Identifier) -> Result<(UserId, &User), ErrorCode> {
+        self.user(user.borrowed()).ok_or(ErrorCode::ResourceNotFound)
+    }
+
+    /// # Errors
+    /// 46 when the name is taken, 55 when there are too many users.
+    pub(crate) fn check_new_user(&self, name: &Username) -> Result<(), ErrorCode> {
+        if self.user_names.contains_key(name) {
+            return Err(ErrorCode::UserAlreadyExists);
+        }
+        if self.users.len() >= USERS_MAX {
+            return Err(ErrorCode::UsersLimitReached);
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// 46 when the name is taken, 55 when there are too many users.
+    pub(crate) fn prepare_create_user(&self, new: NewUser) -> Result<(UserId, Record), ErrorCode> {
+        self.check_new_user(&new.name)?;
+        let id = UserId::new(lowest_free(&self.users, UserId::get));
+        let user = User {
+            serial: UserSerial::new(self.next_user_serial),
+            name: new.name,
+            password_hash: new.password_hash,
+            status: new.status,
+            created_at: new.now,
+            permissions: new.permissions,
+        };
+        Ok((id, Record::CreateUser { id, user }))
+    }
+
+    /// # Errors
+    /// 20 for an unknown user, 46 when another one has the name.
+    pub(crate) fn prepare_update_user(
+        &self,
+        user: &Identifier,
+        (name, status): (Option<&Username>, Option<UserStatus>),
+    ) -> Result<Record, ErrorCode> {
+        let (id, stored) = self.existing_user(user)?;
+        let name = name.unwrap_or(&stored.name);
+        if self.user_names.get(name).is_some_and(|holder| *holder != id) {
+            return Err(ErrorCode::UserAlreadyExists);
+        }
+        let status = status.unwrap_or(stored.status);
+        Ok(Record::UpdateUser { id, name: name.clone(), status })
+    }
+
+    /// # Errors
+    /// 20 for an unknown user, 49 for the root user.
+    pub(crate) fn prepare_permissions(
+        &self,
+        user: &Identifier,
+        permissions: Option<&Permissions>,
+    ) -> Result<Record, ErrorCode> {
+        let (id, _) = self.existing_user(user)?;
+        if id == UserId::ROOT {
+            return Err(ErrorCode::CannotChangePermissions);
+        }
+        Ok(Record::SetPermissions { id, permissions: permissions.cloned() })
+    }
+
+    /// # Errors
+    /// 20 for an unknown user, 48 for the root user.
+    pub(crate) fn prepare_delete_user(&self, user: &Identifier) -> Result<Record, ErrorCode> {
+        match self.existing_user(user)?.0 {
+            UserId::ROOT => Err(ErrorCode::CannotDeleteUser),
+            id => Ok(Record::DeleteUser { id }),
+        }
     }
 
     pub(super) fn create_user(
@@ -17,10 +144,120 @@ impl State {
         id: UserId,
         user: &User,
     ) -> Result<Vec<Effect>, ApplyError> {
-        if self.users.contains_key(&id) || self.user_named(user.name.as_str()).is_some() {
+        let known = self.users.contains_key(&id) || self.user_names.contains_key(&user.name);
+        if known || user.serial.get() < self.next_user_serial {
             return missing("user", id.get());
         }
-        self.users.insert(id, user.clone());
+        self.next_user_serial = user.serial.get().saturating_add(1);
+        self.insert_user(id, user.clone());
         Ok(Vec::new())
+    }
+
+    pub(super) fn insert_user(&mut self, id: UserId, user: User) {
+        self.user_names.insert(user.name.clone(), id);
+        self.users.insert(id, user);
+    }
+
+    pub(super) fn update_user(
+        &mut self,
+        id: UserId,
+        name: &Username,
+        status: UserStatus,
+    ) -> Result<Vec<Effect>, ApplyError> {
+        if self.user_names.get(name).is_some_and(|holder| *holder != id) {
+            return missing("user", id.get());
+        }
+        let Some(user) = self.users.get_mut(&id) else { return missing("user", id.get()) };
+        self.user_names.remove(&user.name);
+        self.user_names.insert(name.clone(), id);
+        user.name = name.clone();
+        user.status = status;
+        Ok(Vec::new())
+    }
+
+    pub(super) fn set_permissions(
+        &mut self,
+        id: UserId,
+        permissions: &Option<Permissions>,
+    ) -> Result<Vec<Effect>, ApplyError> {
+        let Some(user) = self.users.get_mut(&id) else { return missing("user", id.get()) };
+        user.permissions.clone_from(permissions);
+        Ok(Vec::new())
+    }
+
+    pub(super) fn set_password(
+        &mut self,
+        id: UserId,
+        hash: &str,
+    ) -> Result<Vec<Effect>, ApplyError> {
+        let Some(user) = self.users.get_mut(&id) else { return missing("user", id.get()) };
+        hash.clone_into(&mut user.password_hash);
+        Ok(Vec::new())
+    }
+
+    pub(super) fn delete_user(&mut self, id: UserId) -> Result<Vec<Effect>, ApplyError> {
+        let Some(user) = self.users.remove(&id) else { return missing("user", id.get()) };
+        self.user_names.remove(&user.name);
+        self.remove_tokens_of(id);
+        Ok(vec![Effect::UserGone(id)])
+    }
+
+    /// Takes from everybody what they may do in a stream, or in one topic of it, that is gone: its id
+    /// is reused, and what was allowed there is not allowed in the next one.
+    pub(super) fn forget_permissions(&mut self, stream: StreamId, topic: Option<TopicId>) {
+        for user in self.users.values_mut() {
+            let Some(permissions) = user.permissions.as_mut() else { continue };
+            match topic {
+                None => {
+                    permissions.streams.remove(&stream);
+                }
+                Some(topic) => {
+                    if let Some(held) = permissions.streams.get_mut(&stream) {
+                        held.topics.remove(&topic);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Payload for UserSerial {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, ErrorCode> {
+        u64::decode(reader).map(Self)
+    }
+}
+
+impl Part for User {
+    fn put(&self, out: &mut Vec<u8>) {
+        (self.serial, self.created_at).put(out);
+        (self.name.clone(), self.status).put(out);
+        put_str32(out, &self.password_hash);
+        self.permissions.put(out);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Self, ErrorCode> {
+        let (serial, created_at) = Part::take(from)?;
+        let (name, status): (Username, UserStatus) = Part::take(from)?;
+        let password_hash = from.str32()?.to_owned();
+        let permissions = Part::take(from)?;
+        Ok(Self { serial, name, password_hash, status, created_at, permissions })
+    }
+}
+
+/// A flag, and the permissions if it is set.
+impl Part for Option<Permissions> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.is_some().encode(out);
+        if let Some(permissions) = self {
+            permissions.encode(out);
+        }
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Self, ErrorCode> {
+        if from.bool()? { Permissions::decode(from).map(Some) } else { Ok(None) }
     }
 }

@@ -6,12 +6,13 @@ use std::sync::{Arc, OnceLock};
 
 use galgo_broker::broker::JournalBounds;
 use galgo_broker::environment::ManualEnvironment;
-use galgo_broker::metadata::User;
 use galgo_broker::metadata::prepare::TopicDefaults;
 use galgo_broker::metadata::record::Record;
+use galgo_broker::metadata::{User, UserSerial};
 use galgo_broker::shard::{Pending, ShardOptions};
 use galgo_broker::{
-    Broker, BrokerOptions, LogBounds, OpenReport, Outcome, Peer, Reply, RootUser, Session, Slice,
+    AccessOptions, Broker, BrokerOptions, LogBounds, OpenReport, Outcome, Peer, Reply, RootUser,
+    Session, Slice,
 };
 use galgo_storage::disk::sim::SimDisk;
 use galgo_storage::metadata_log::MetadataLog;
@@ -95,7 +96,13 @@ impl Rig {
     }
 
     pub(crate) fn connect_from(&self, peer: Peer) -> Connection {
-        Connection { broker: Arc::clone(&self.broker), session: self.broker.connect(peer) }
+        self.connection(self.broker.connect(peer))
+    }
+
+    /// A connection that is this session.
+    pub(crate) fn connection(&self, session: Session) -> Connection {
+        let (broker, environment) = (Arc::clone(&self.broker), Arc::clone(&self.environment));
+        Connection { broker, environment, session }
     }
 
     /// One round of the committer; tells whether it had anything to do.
@@ -134,6 +141,7 @@ impl Rig {
 /// A connection with its session.
 pub(crate) struct Connection {
     broker: Arc<Broker>,
+    environment: Arc<ManualEnvironment>,
     pub(crate) session: Session,
 }
 
@@ -207,6 +215,10 @@ impl Connection {
                 ticket.outcome().expect("drained")?;
                 reply_bytes(reply)
             }
+            Outcome::Delay(wait, job) => {
+                self.environment.advance_us(u64::try_from(wait.as_micros()).unwrap());
+                self.finish(Outcome::Offload(job))
+            }
             Outcome::Offload(job) => {
                 let outcome = job.run(&self.broker, &mut self.session);
                 self.finish(outcome)
@@ -278,9 +290,10 @@ fn template() -> SimDisk {
         panic!("the root user comes first");
     };
     for (number, name, status) in
-        [(1, "nobody", UserStatus::Active), (2, "sleeper", UserStatus::Inactive)]
+        [(1_u32, "nobody", UserStatus::Active), (2, "sleeper", UserStatus::Inactive)]
     {
         let user = User {
+            serial: UserSerial::new(u64::from(number)),
             name: Username::parse(name).unwrap(),
             password_hash: root.password_hash.clone(),
             status,
@@ -313,5 +326,6 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>, root: RootUser)
             checkpoint_bytes: 1 << 20,
         },
         defaults: DEFAULTS,
+        access: AccessOptions::default(),
     }
 }

@@ -4,11 +4,14 @@ use std::error::Error;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use galgo_broker::environment::{SystemClock, SystemRandom};
 use galgo_broker::metadata::prepare::TopicDefaults;
 use galgo_broker::shard::ShardOptions;
-use galgo_broker::{Broker, BrokerOptions, Causes, LogBounds, OpenError, OpenReport};
+use galgo_broker::{
+    AccessOptions, Broker, BrokerOptions, Causes, LogBounds, OpenError, OpenReport, ThrottleOptions,
+};
 use galgo_storage::data_dir::DataDirError;
 use galgo_storage::disk::RealDisk;
 
@@ -97,6 +100,23 @@ fn broker_options(config: &Config, root: &RootUser, file_limit: u64) -> BrokerOp
             },
             deduplication: galgo_wire::command::Deduplication::Off,
             segment_bytes: storage.segment_bytes.0,
+        },
+        access: access_options(config),
+    }
+}
+
+fn access_options(config: &Config) -> AccessOptions {
+    let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+    let (login, token) = (&config.login, &config.token);
+    AccessOptions {
+        tokens_per_user_max: token.per_user_max,
+        clean_interval_us: micros(token.clean_interval.0),
+        throttle: ThrottleOptions {
+            free_failures: login.free_failures,
+            delay_first_us: micros(login.delay.0),
+            delay_max_us: micros(login.delay_max.0),
+            failures_max: login.failures_max,
+            window_us: micros(login.window.0),
         },
     }
 }

@@ -27,7 +27,7 @@ use galgo_wire::command::CommandCode;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 
 use self::admission::Caller;
@@ -110,13 +110,15 @@ pub(crate) async fn serve<S: Carrier>(stream: S, session: Session, hub: Arc<Hub>
     end
 }
 
-/// Waits for the turn of a login; other jobs wait for none.
+/// Waits for the turn of a job that hashes a password; other jobs wait for none.
 ///
 /// Password hashes are slow and only few are made at a time. Logins that waited for them on the threads
 /// for blocking work would keep everybody's metadata changes and reads from the disk off those threads,
 /// and logging in takes no login.
 async fn login_turn(hub: &Hub, code: u32) -> Option<OwnedSemaphorePermit> {
-    if code != CommandCode::LoginUser.as_u32() {
+    const HASHING: [CommandCode; 3] =
+        [CommandCode::LoginUser, CommandCode::CreateUser, CommandCode::ChangePassword];
+    if !HASHING.iter().any(|hashing| hashing.as_u32() == code) {
         return None;
     }
     Arc::clone(&hub.logins).acquire_owned().await.ok()
@@ -271,6 +273,19 @@ impl<S: Carrier> Connection<S> {
                 Outcome::Done(reply) => self.answer(reply),
                 Outcome::Commit(ticket) => self.answer_when(ticket, Reply::Empty),
                 Outcome::CommitThen(ticket, reply) => self.answer_when(ticket, reply),
+                Outcome::Delay(wait, job) => {
+                    self.outbox.flush(&mut self.stream).await?;
+                    let mut stopping = self.hub.stopping.clone();
+                    tokio::select! {
+                        () = sleep(wait) => {}
+                        () = stopped(&mut stopping) => {
+                            self.finish(End::Stopping);
+                            return Ok(());
+                        }
+                    }
+                    outcome = Outcome::Offload(job);
+                    continue;
+                }
                 Outcome::Offload(job) => {
                     self.outbox.flush(&mut self.stream).await?;
                     let hub = Arc::clone(&self.hub);

@@ -18,16 +18,20 @@ use galgo_wire::name::{Password, StreamName, TopicName, Username};
 use galgo_wire::primitive::Reader;
 
 use super::model::Model;
+use crate::access::guard::AccessOptions;
 use crate::broker::{Broker, BrokerOptions, JournalBounds, LogBounds, RootUser};
 use crate::clients::Peer;
 use crate::environment::ManualEnvironment;
+use crate::metadata::UserSerial;
 use crate::metadata::prepare::TopicDefaults;
 use crate::outcome::{Outcome, Reply, Slice};
-use crate::session::Session;
+use crate::session::{Caller, Session};
 use crate::shard::{OffsetOwner, Pending, ShardOptions};
 
 /// Batches of more bytes than this skip the journal.
 pub(super) const JOURNAL_BATCH_BYTES_MAX: u32 = 700;
+/// The first user there ever was.
+const ROOT: Caller = Caller { user: UserId::ROOT, serial: UserSerial::new(0) };
 /// Partitions of every topic of the workload.
 pub(super) const PARTITIONS: u32 = 3;
 
@@ -64,7 +68,7 @@ impl Rig {
         let (broker, _) = Broker::open(options(disk, &environment))?;
         let address = ([127, 0, 0, 1], 1).into();
         let mut session = broker.connect(Peer { address, transport: Transport::Tcp });
-        session.log_in(UserId::ROOT);
+        session.log_in(ROOT);
         Ok(Self { broker, session, environment, spare: Pending::default() })
     }
 
@@ -72,7 +76,7 @@ impl Rig {
     pub(super) fn reading(rig: &Self) -> Self {
         let address = ([127, 0, 0, 1], 2).into();
         let mut session = rig.broker.connect(Peer { address, transport: Transport::Tcp });
-        session.log_in(UserId::ROOT);
+        session.log_in(ROOT);
         Self {
             broker: Arc::clone(&rig.broker),
             session,
@@ -100,7 +104,7 @@ impl Rig {
                 ticket.outcome().unwrap_or(Err(ErrorCode::TaskTimeout))?;
                 reply_bytes(reply)
             }
-            Outcome::Offload(job) => {
+            Outcome::Offload(job) | Outcome::Delay(_, job) => {
                 let outcome = job.run(&self.broker, &mut self.session);
                 self.finish(outcome)
             }
@@ -282,5 +286,6 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>) -> BrokerOption
             deduplication: Deduplication::Off,
             segment_bytes: 2_000,
         },
+        access: AccessOptions::default(),
     }
 }

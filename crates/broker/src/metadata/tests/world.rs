@@ -7,15 +7,16 @@ use galgo_wire::command::{
     TopicSettings as Asked, UpdateTopic, UserStatus,
 };
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId, UserId};
+use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId};
 use galgo_wire::identifier::{Identifier, IdentifierRef};
 use galgo_wire::name::{StreamName, TopicName, Username};
 use galgo_wire::permission::Permissions;
 use proptest::prelude::*;
 
+use crate::metadata::State;
 use crate::metadata::prepare::{ChangedTopic, NewTopic, TopicDefaults};
 use crate::metadata::record::Record;
-use crate::metadata::{State, User};
+use crate::metadata::users::NewUser;
 
 /// What topics get in these tests where a command leaves the choice; none of it is a sentinel.
 pub(super) const DEFAULTS: TopicDefaults = TopicDefaults {
@@ -40,7 +41,7 @@ pub(super) enum Step {
     AddPartitions { stream: u8, id: u8, count: u32 },
     RemovePartitions { stream: u8, id: u8, count: u32 },
     FilesRemoved { most: usize },
-    CreateUser { id: u8, name: u8, permissions: bool },
+    CreateUser { name: u8, permissions: bool },
 }
 
 /// The settings in a topic command.
@@ -104,8 +105,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
             Step::RemovePartitions { stream, id, count }
         }),
         1 => (0usize..6).prop_map(|most| Step::FilesRemoved { most }),
-        1 => (0u8..3, 0u8..3, any::<bool>()).prop_map(|(id, name, permissions)| {
-            Step::CreateUser { id, name, permissions }
+        1 => (0u8..4, any::<bool>()).prop_map(|(name, permissions)| {
+            Step::CreateUser { name, permissions }
         }),
     ]
 }
@@ -185,7 +186,7 @@ impl World {
                 let uids = self.state.removals.iter().copied().take(most).collect();
                 Ok(Record::FilesRemoved { uids })
             }
-            Step::CreateUser { id, name, permissions } => self.create_user(id, name, permissions),
+            Step::CreateUser { name, permissions } => self.create_user(name, permissions),
         }
     }
 
@@ -255,20 +256,21 @@ impl World {
         prepared
     }
 
-    fn create_user(&self, id: u8, name: u8, permissions: bool) -> Result<Record, ErrorCode> {
-        let id = UserId::new(u32::from(id));
-        let name = Username::parse(&format!("user{name}")).unwrap();
-        if self.state.users.contains_key(&id) || self.state.user_named(name.as_str()).is_some() {
-            return Err(ErrorCode::UserAlreadyExists);
-        }
-        let user = User {
+    fn create_user(&self, name: u8, permissions: bool) -> Result<Record, ErrorCode> {
+        let name = user_name(name);
+        let taken = self.state.users.values().any(|user| user.name == name);
+        let user = NewUser {
             name,
             password_hash: "$argon2id$not-a-real-one".to_owned(),
             status: if permissions { UserStatus::Active } else { UserStatus::Inactive },
-            created_at: Timestamp::new(self.now_us),
             permissions: permissions.then(Permissions::root),
+            now: Timestamp::new(self.now_us),
         };
-        Ok(Record::CreateUser { id, user })
+        let prepared = self.state.prepare_create_user(user);
+        assert_eq!(taken, prepared == Err(ErrorCode::UserAlreadyExists));
+        let (id, record) = prepared?;
+        assert_lowest_free(id.get(), self.state.users.keys().map(|id| id.get()));
+        Ok(record)
     }
 
     fn place(&self, stream: u8, topic: u8) -> Result<(StreamId, TopicId), ErrorCode> {
@@ -347,6 +349,10 @@ pub(super) fn number(id: u8) -> Identifier {
 
 pub(super) fn stream_name(number: u8) -> StreamName {
     StreamName::parse(&format!("stream {number}")).unwrap()
+}
+
+pub(super) fn user_name(number: u8) -> Username {
+    Username::parse(&format!("user{number}")).unwrap()
 }
 
 pub(super) fn topic_name(number: u8) -> TopicName {

@@ -1,0 +1,121 @@
+//! Puts attempts to prove an identity under the throttle: waits, refusals, and the counting after.
+//!
+//! INV-GUARD-LAST: the throttle is asked again right before a password is verified, so that attempts made
+//! at the same time do not slip through together; at most as many as passwords are verified at once.
+//! INV-GUARD-FREE: an attempt that has to wait holds no thread and no turn.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use galgo_wire::error_code::ErrorCode;
+use parking_lot::Mutex;
+
+use super::throttle::{Admission, Subject, Throttle, ThrottleOptions};
+use crate::broker::Broker;
+use crate::outcome::{Outcome, Reply};
+use crate::session::Session;
+
+/// How often an attempt waits; it is refused when it should wait once more, because others went on
+/// failing meanwhile.
+const WAITS_MAX: u32 = 4;
+
+/// What access is held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccessOptions {
+    /// Personal access tokens a user may have.
+    pub tokens_per_user_max: u32,
+    /// Time between two looks for tokens that have expired.
+    pub clean_interval_us: u64,
+    /// How guessing is slowed and refused.
+    pub throttle: ThrottleOptions,
+}
+
+impl Default for AccessOptions {
+    fn default() -> Self {
+        Self {
+            tokens_per_user_max: 100,
+            clean_interval_us: 60_000_000,
+            throttle: ThrottleOptions::default(),
+        }
+    }
+}
+
+/// The throttle of a broker.
+#[derive(Debug)]
+pub(crate) struct Guard(Mutex<Throttle>);
+
+type Proof = Box<dyn FnOnce(&Broker, &mut Session) -> Result<Reply, ErrorCode> + Send>;
+
+/// An attempt to prove an identity.
+pub(crate) struct Attempt {
+    subject: Subject,
+    /// The code that says the proof was wrong; others say nothing about guessing.
+    wrong: ErrorCode,
+    proof: Proof,
+    waits_left: u32,
+}
+
+impl Guard {
+    pub(crate) fn new(options: ThrottleOptions) -> Self {
+        Self(Mutex::new(Throttle::new(options)))
+    }
+}
+
+impl Attempt {
+    /// An attempt from `address` at `user`, or at any user. `proof` fails with `wrong` when it was none.
+    pub(crate) fn new(
+        (address, user): (IpAddr, Option<&str>),
+        wrong: ErrorCode,
+        proof: impl FnOnce(&Broker, &mut Session) -> Result<Reply, ErrorCode> + Send + 'static,
+    ) -> Self {
+        let subject = Subject::new(address, user);
+        Self { subject, wrong, proof: Box::new(proof), waits_left: WAITS_MAX }
+    }
+
+    /// Goes on off the connection's thread, as soon as it may.
+    pub(crate) fn offload(self, broker: &Broker) -> Outcome {
+        self.admitted(broker, |attempt, _| {
+            Outcome::offload(|broker, session| attempt.run(broker, session))
+        })
+    }
+
+    /// Goes on on this thread if it may now.
+    pub(crate) fn run(self, broker: &Broker, session: &mut Session) -> Outcome {
+        self.admitted(broker, |attempt, broker| attempt.prove(broker, session))
+    }
+
+    fn admitted(
+        mut self,
+        broker: &Broker,
+        go_on: impl FnOnce(Self, &Broker) -> Outcome,
+    ) -> Outcome {
+        let now_us = broker.clock.monotonic_us();
+        let admission = broker.guard.0.lock().admit(&self.subject, now_us);
+        match admission {
+            Admission::Now => go_on(self, broker),
+            Admission::After(wait_us) if self.waits_left > 0 => {
+                self.waits_left -= 1;
+                let wait = Duration::from_micros(wait_us);
+                Outcome::delay(wait, |broker, session| self.run(broker, session))
+            }
+            // Not told apart from a wrong password, and no code that classic clients reconnect at.
+            Admission::After(_) | Admission::Refused => {
+                Outcome::Done(Reply::Error(ErrorCode::InvalidCredentials))
+            }
+        }
+    }
+
+    fn prove(self, broker: &Broker, session: &mut Session) -> Outcome {
+        let Self { subject, wrong, proof, .. } = self;
+        let result = proof(broker, session);
+        let now_us = broker.clock.monotonic_us();
+        let mut throttle = broker.guard.0.lock();
+        match &result {
+            Ok(_) => throttle.succeeded(&subject, now_us),
+            Err(code) if *code == wrong => throttle.failed(&subject, now_us),
+            Err(_) => {}
+        }
+        drop(throttle);
+        result.into()
+    }
+}

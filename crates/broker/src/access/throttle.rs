@@ -1,0 +1,240 @@
+//! Slows, then refuses, guessing at logins. Pure: time is handed in.
+//!
+//! Failed logins are counted per source address and per user name. Beyond some free ones the next attempt
+//! has to wait, longer with every failure; beyond some more it is refused until a window without a
+//! counted failure has passed.
+//!
+//! INV-THROTTLE-OTHERS: failing on purpose shuts nobody else out who has been here before. An address
+//! from which a user has logged in is held to its own failures, not to those of others at that user;
+//! logins over loopback and from elsewhere are counted apart; what comes over loopback is not counted by
+//! address, as everything on the machine, proxies included, shares that one.
+//! INV-THROTTLE-BACK: a successful login takes back the failures of that user from that address and no
+//! others, so that nobody clears the way for guessing at others by logging in as oneself in between.
+//! INV-THROTTLE-UNKNOWN: whether a user exists makes no difference.
+//! INV-THROTTLE-BOUND: at most [`ENTRIES_MAX`] counts and as many known addresses are kept.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Most counts that are kept, and most known addresses.
+pub const ENTRIES_MAX: usize = 10_000;
+
+/// How guessing at logins is slowed and refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThrottleOptions {
+    /// Failures without any consequence.
+    pub free_failures: u32,
+    /// What the attempt after those has to wait; doubles with every further failure.
+    pub delay_first_us: u64,
+    /// The longest wait.
+    pub delay_max_us: u64,
+    /// Failures after which attempts are refused.
+    pub failures_max: u32,
+    /// Time without a failure after which all is forgotten.
+    pub window_us: u64,
+}
+
+impl Default for ThrottleOptions {
+    fn default() -> Self {
+        Self {
+            free_failures: 10,
+            delay_first_us: 100_000,
+            delay_max_us: 5_000_000,
+            failures_max: 50,
+            window_us: 300_000_000,
+        }
+    }
+}
+
+/// Who tries to log in, and from where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    source: Source,
+    user: Option<Box<str>>,
+}
+
+/// Addresses that are taken for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    Loopback,
+    /// An IPv4 address, or the 64 bits of an IPv6 address that a site gets as one.
+    Site(IpAddr),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Source(Source),
+    User { name: Box<str>, loopback: bool },
+    Pair(Box<str>, Source),
+}
+
+/// Failures in a row, none further than a window from the one before.
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    failures: u32,
+    last_us: u64,
+}
+
+/// What may be done about an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Admission {
+    /// It may go on.
+    Now,
+    /// It may be tried again after this many microseconds.
+    After(u64),
+    /// It is refused.
+    Refused,
+}
+
+/// The counts.
+#[derive(Debug)]
+pub struct Throttle {
+    options: ThrottleOptions,
+    counts: BTreeMap<Key, Count>,
+    /// From where users have logged in, and when last.
+    known: BTreeMap<(Box<str>, Source), u64>,
+}
+
+impl Subject {
+    /// An attempt from `address`, at a user by name or at any by token.
+    #[must_use]
+    pub fn new(address: IpAddr, user: Option<&str>) -> Self {
+        Self { source: Source::of(address), user: user.map(Into::into) }
+    }
+
+    fn pair(&self) -> Option<(Box<str>, Source)> {
+        self.user.clone().map(|name| (name, self.source))
+    }
+}
+
+impl Source {
+    fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            address if address.is_loopback() => Self::Loopback,
+            IpAddr::V6(address) => {
+                let site = address.to_bits() >> 64 << 64;
+                Self::Site(Ipv6Addr::from_bits(site).into())
+            }
+            address => Self::Site(address),
+        }
+    }
+}
+
+impl Throttle {
+    /// Nobody has failed yet.
+    #[must_use]
+    pub fn new(options: ThrottleOptions) -> Self {
+        Self { options, counts: BTreeMap::new(), known: BTreeMap::new() }
+    }
+
+    /// Whether an attempt may go on at `now_us`.
+    #[must_use]
+    pub fn admit(&self, subject: &Subject, now_us: u64) -> Admission {
+        let keys = self.keys_of(subject);
+        keys.iter().map(|key| self.admit_key(key, now_us)).max().unwrap_or(Admission::Now)
+    }
+
+    /// Counts a failure.
+    pub fn failed(&mut self, subject: &Subject, now_us: u64) {
+        let mut keys = self.keys_of(subject);
+        keys.extend(subject.pair().map(|(name, source)| Key::Pair(name, source)));
+        for key in keys {
+            let failures = self.live(&key, now_us).map_or(0, |count| count.failures);
+            let count = Count { failures: failures.saturating_add(1), last_us: now_us };
+            self.counts.insert(key, count);
+        }
+        self.bound(now_us);
+    }
+
+    /// Takes back the failures of a user that has now logged in, and remembers from where it has.
+    pub fn succeeded(&mut self, subject: &Subject, now_us: u64) {
+        let Some((name, source)) = subject.pair() else { return };
+        let pair = Key::Pair(name.clone(), source);
+        let own = self.live(&pair, now_us).map_or(0, |count| count.failures);
+        self.counts.remove(&pair);
+        for key in self.keys_of(subject) {
+            if let Some(count) = self.counts.get_mut(&key) {
+                count.failures = count.failures.saturating_sub(own);
+                if count.failures == 0 {
+                    self.counts.remove(&key);
+                }
+            }
+        }
+        // Everybody shares loopback, so having been there says nothing.
+        if source != Source::Loopback {
+            self.known.insert((name, source), now_us);
+            if self.known.len() > ENTRIES_MAX {
+                let oldest = self.known.iter().min_by_key(|(_, at)| **at);
+                if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
+                    self.known.remove(&oldest);
+                }
+            }
+        }
+    }
+
+    /// How many counts are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// Whether nothing is counted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty()
+    }
+
+    /// What an attempt is held to: its address, and its user unless that was here before.
+    fn keys_of(&self, subject: &Subject) -> Vec<Key> {
+        let mut keys = Vec::with_capacity(3);
+        let loopback = subject.source == Source::Loopback;
+        if !loopback {
+            keys.push(Key::Source(subject.source));
+        }
+        if let Some(pair) = subject.pair()
+            && !self.known.contains_key(&pair)
+        {
+            keys.push(Key::User { name: pair.0, loopback });
+        }
+        keys
+    }
+
+    fn admit_key(&self, key: &Key, now_us: u64) -> Admission {
+        let Some(count) = self.live(key, now_us) else { return Admission::Now };
+        if count.failures >= self.options.failures_max {
+            return Admission::Refused;
+        }
+        let Some(beyond) = count.failures.checked_sub(self.options.free_failures) else {
+            return Admission::Now;
+        };
+        let factor = 1_u64.checked_shl(beyond).unwrap_or(u64::MAX);
+        let delay = self.options.delay_first_us.saturating_mul(factor);
+        let due = count.last_us.saturating_add(delay.min(self.options.delay_max_us));
+        match due.checked_sub(now_us) {
+            None | Some(0) => Admission::Now,
+            Some(wait) => Admission::After(wait),
+        }
+    }
+
+    fn live(&self, key: &Key, now_us: u64) -> Option<Count> {
+        let count = self.counts.get(key).copied()?;
+        (now_us.saturating_sub(count.last_us) < self.options.window_us).then_some(count)
+    }
+
+    /// Makes room: first what is past its window goes, then what has failed least and longest ago.
+    fn bound(&mut self, now_us: u64) {
+        if self.counts.len() <= ENTRIES_MAX {
+            return;
+        }
+        let window = self.options.window_us;
+        self.counts.retain(|_, count| now_us.saturating_sub(count.last_us) < window);
+        while self.counts.len() > ENTRIES_MAX {
+            let least = self.counts.iter().min_by_key(|(_, count)| (count.failures, count.last_us));
+            let Some(least) = least.map(|(key, _)| key.clone()) else { return };
+            self.counts.remove(&least);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

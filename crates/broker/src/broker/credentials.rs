@@ -1,0 +1,95 @@
+//! Logins and what outlives them: sessions of known users, revoked HTTP logins, what expires.
+
+use std::sync::atomic::Ordering;
+
+use galgo_wire::command::UserStatus;
+use galgo_wire::error_code::ErrorCode;
+use galgo_wire::id::{Timestamp, UserId};
+
+use super::Broker;
+use crate::metadata::record::Record;
+use crate::metadata::tokens::REVOKED_JWTS_MAX;
+use crate::metadata::{User, UserSerial};
+use crate::session::{Caller, Session};
+
+impl Broker {
+    /// Logs a session in as a user whose identity was proven elsewhere, by a signed token.
+    ///
+    /// A deactivated user passes: deactivation blocks new logins only.
+    ///
+    /// # Errors
+    /// 78 when the user was deleted, also if another one has its id now.
+    pub fn authenticate_as(
+        &self,
+        session: &mut Session,
+        user: UserId,
+        serial: UserSerial,
+    ) -> Result<(), ErrorCode> {
+        let catalog = self.catalog.read();
+        let caller = Caller { user, serial };
+        catalog.user_of(caller).map_err(|_| ErrorCode::InvalidAccessToken)?;
+        // Under the lock, so that a deletion of the user finds the session logged in, or refuses it.
+        session.log_in(caller);
+        Ok(())
+    }
+
+    /// Ends an HTTP login before its time. Durable on return; blocks on the disk.
+    ///
+    /// # Errors
+    /// 10005 when it could not be made durable, 1 when too many are remembered already; the login goes
+    /// on then.
+    pub fn revoke_jwt(&self, jti: u128, expires_at: Timestamp) -> Result<(), ErrorCode> {
+        self.change(|state| {
+            if state.revoked_jwts.len() >= REVOKED_JWTS_MAX {
+                return Err(ErrorCode::Error);
+            }
+            Ok(((), Record::RevokeJwt { jti, expires_at }))
+        })
+    }
+
+    /// Whether an HTTP login was ended before its time.
+    #[must_use]
+    pub fn is_jwt_revoked(&self, jti: u128) -> bool {
+        self.catalog.read().state.revoked_jwts.contains_key(&jti)
+    }
+
+    /// Forgets tokens and revocations that expired, when it is time to look for them.
+    pub(super) fn forget_expired(&self) {
+        let now_us = self.clock.monotonic_us();
+        let since = now_us.saturating_sub(self.cleaned_us.load(Ordering::Relaxed));
+        if since < self.access.clean_interval_us {
+            return;
+        }
+        self.cleaned_us.store(now_us, Ordering::Relaxed);
+        let until = self.clock.now();
+        if !self.catalog.read().state.has_expired(until) {
+            return;
+        }
+        let recorded = self.change(|_| Ok(((), Record::ForgetExpired { until })));
+        if let Err(code) = recorded {
+            tracing::warn!(%code, "expired tokens not removed; it will be tried again");
+        }
+    }
+
+    /// Logs a session in as the user whose password or token was verified while the user looked like
+    /// `seen`.
+    ///
+    /// # Errors
+    /// 42 when the user or its password changed meanwhile, 47 when it was deactivated.
+    pub(crate) fn log_in(
+        &self,
+        session: &mut Session,
+        (id, seen): (UserId, &User),
+    ) -> Result<(), ErrorCode> {
+        let catalog = self.catalog.read();
+        let user = catalog.state.users.get(&id).filter(|user| user.serial == seen.serial);
+        let same = user.filter(|user| user.password_hash == seen.password_hash);
+        let user = same.ok_or(ErrorCode::InvalidCredentials)?;
+        if user.status == UserStatus::Inactive {
+            return Err(ErrorCode::UserInactive);
+        }
+        // Under the lock, so that a deletion of the user finds the session logged in.
+        session.log_in(Caller { user: id, serial: user.serial });
+        Ok(())
+    }
+}

@@ -1,0 +1,157 @@
+//! Users: get, list, create, update, permissions, password, delete.
+
+use galgo_wire::command::{
+    ChangePassword, CreateUser, DeleteUser, GetUser, GetUsers, UpdatePermissions, UpdateUser, User,
+    UserDetails,
+};
+use galgo_wire::error_code::ErrorCode;
+use galgo_wire::id::UserId;
+use galgo_wire::name::{Name, Password};
+
+use super::{change, payload};
+use crate::access::guard::Attempt;
+use crate::access::password::{hash_password, verify_password};
+use crate::broker::Broker;
+use crate::metadata;
+use crate::metadata::record::Record;
+use crate::metadata::users::NewUser;
+use crate::outcome::{Outcome, Reply};
+use crate::session::Session;
+
+/// The user with what it may do; empty when it is missing.
+pub(super) fn get(broker: &Broker, session: &Session, command: &GetUser) -> Outcome {
+    let answer = || {
+        if !broker.authorize_existing(session, command)? {
+            return Ok(Reply::Empty);
+        }
+        let catalog = broker.catalog.read();
+        let found = catalog.state.user(command.user.borrowed());
+        found.map_or(Ok(Reply::Empty), |found| Ok(payload(&user_details(found)?)))
+    };
+    answer().into()
+}
+
+/// All users, ordered by id.
+pub(super) fn list(broker: &Broker, session: &Session, command: &GetUsers) -> Outcome {
+    let answer = || {
+        broker.authorize(session, command)?;
+        let catalog = broker.catalog.read();
+        let users = catalog.state.users.iter().map(|(id, user)| user_info((*id, user)));
+        Ok(payload(&users.collect::<Result<Vec<User>, _>>()?))
+    };
+    answer().into()
+}
+
+/// Creates a user; the answer is the user.
+pub(super) fn create(broker: &Broker, session: &Session, command: CreateUser) -> Outcome {
+    change(broker, session, command, move |broker, command| {
+        // Checked before the slow hash and, as the name may be taken meanwhile, again behind it.
+        broker.catalog.read().state.check_new_user(&command.username)?;
+        let new = NewUser {
+            name: command.username.clone(),
+            password_hash: hash(broker, &command.password)?,
+            status: command.status,
+            permissions: command.permissions.clone(),
+            now: broker.clock.now(),
+        };
+        let id = broker.change(|state| state.prepare_create_user(new))?;
+        let catalog = broker.catalog.read();
+        let created = catalog.state.users.get(&id);
+        created.map_or(Ok(Reply::Empty), |user| Ok(payload(&user_details((id, user))?)))
+    })
+}
+
+/// Deletes a user with its tokens. Its connections stay, but may do nothing any more.
+pub(super) fn delete(broker: &Broker, session: &Session, command: DeleteUser) -> Outcome {
+    change(broker, session, command, move |broker, command| {
+        broker.change(|state| Ok(((), state.prepare_delete_user(&command.user)?)))?;
+        Ok(Reply::Empty)
+    })
+}
+
+/// Renames, activates or deactivates a user; who is logged in stays so.
+pub(super) fn update(broker: &Broker, session: &Session, command: UpdateUser) -> Outcome {
+    change(broker, session, command, move |broker, command| {
+        let what = (command.username.as_ref(), command.status);
+        if what == (None, None) {
+            broker.catalog.read().state.existing_user(&command.user)?;
+            return Ok(Reply::Empty);
+        }
+        broker.change(|state| Ok(((), state.prepare_update_user(&command.user, what)?)))?;
+        Ok(Reply::Empty)
+    })
+}
+
+/// Replaces what a user may do, at once also for who is logged in.
+pub(super) fn permissions(
+    broker: &Broker,
+    session: &Session,
+    command: UpdatePermissions,
+) -> Outcome {
+    change(broker, session, command, move |broker, command| {
+        let permissions = command.permissions.as_ref();
+        broker.change(|state| Ok(((), state.prepare_permissions(&command.user, permissions)?)))?;
+        Ok(Reply::Empty)
+    })
+}
+
+/// Changes a password. The current one is needed, and guessing at it is held to what logins are.
+pub(super) fn password(broker: &Broker, session: &Session, command: ChangePassword) -> Outcome {
+    let name = || {
+        broker.authorize(session, &command)?;
+        let catalog = broker.catalog.read();
+        catalog.state.existing_user(&command.user).map(|(_, user)| user.name.clone())
+    };
+    let name = match name() {
+        Ok(name) => name,
+        Err(code) => return Outcome::Done(Reply::Error(code)),
+    };
+    let from = session.peer().address.ip();
+    let wrong = ErrorCode::InvalidCredentials;
+    let attempt = Attempt::new((from, Some(name.as_str())), wrong, move |broker, session| {
+        // The user may have waited for its turn, and lost the right meanwhile.
+        broker.authorize(session, &command)?;
+        change_password(broker, &command)
+    });
+    attempt.offload(broker)
+}
+
+fn change_password(broker: &Broker, command: &ChangePassword) -> Result<Reply, ErrorCode> {
+    let (id, user) = {
+        let catalog = broker.catalog.read();
+        let (id, user) = catalog.state.existing_user(&command.user)?;
+        (id, user.clone())
+    };
+    if !verify_password(command.current.as_str(), &user.password_hash) {
+        return Err(ErrorCode::InvalidCredentials);
+    }
+    let hash = hash(broker, &command.new)?;
+    broker.change(|state| {
+        let now = state.users.get(&id).filter(|now| now.serial == user.serial);
+        let now = now.ok_or(ErrorCode::ResourceNotFound)?;
+        // What was verified is the current password no more.
+        if now.password_hash != user.password_hash {
+            return Err(ErrorCode::InvalidCredentials);
+        }
+        Ok(((), Record::SetPassword { id, hash }))
+    })?;
+    Ok(Reply::Empty)
+}
+
+fn hash(broker: &Broker, password: &Password) -> Result<String, ErrorCode> {
+    hash_password(password.as_str(), broker.random.next_u128())
+        .map_err(|_| ErrorCode::InvalidPassword)
+}
+
+fn user_info((id, user): (UserId, &metadata::User)) -> Result<User, ErrorCode> {
+    Ok(User {
+        id,
+        created_at: user.created_at,
+        status: user.status,
+        username: Name::parse(user.name.as_str()).map_err(|_| ErrorCode::InvalidUsername)?,
+    })
+}
+
+fn user_details(found: (UserId, &metadata::User)) -> Result<UserDetails, ErrorCode> {
+    Ok(UserDetails { user: user_info(found)?, permissions: found.1.permissions.clone() })
+}
