@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::connection::Connection;
-use crate::{Client, ConnectError, Credentials, ReconnectPolicy};
+use crate::{
+    Client, ConnectError, Credentials, QuicOptions, ReconnectPolicy, TlsOptions, Transport,
+    WebSocketOptions,
+};
 
-/// Port of the server when none is given.
+/// Port of the server when none is given and the transport is TCP.
 pub const DEFAULT_PORT: u16 = 8090;
 
 /// Settings of a connection; every one has a default.
@@ -16,6 +19,10 @@ pub const DEFAULT_PORT: u16 = 8090;
 pub struct ClientBuilder {
     pub(crate) host: String,
     pub(crate) port: u16,
+    pub(crate) transport: Transport,
+    pub(crate) tls: Option<TlsOptions>,
+    pub(crate) quic: QuicOptions,
+    pub(crate) websocket: WebSocketOptions,
     pub(crate) credentials: Option<Credentials>,
     pub(crate) reconnect: ReconnectPolicy,
     pub(crate) connect_timeout: Duration,
@@ -33,6 +40,10 @@ impl Default for ClientBuilder {
         Self {
             host: "127.0.0.1".into(),
             port: DEFAULT_PORT,
+            transport: Transport::Tcp,
+            tls: None,
+            quic: QuicOptions::default(),
+            websocket: WebSocketOptions::default(),
             credentials: None,
             reconnect: ReconnectPolicy::default(),
             connect_timeout: Duration::from_secs(10),
@@ -52,6 +63,31 @@ impl ClientBuilder {
     pub fn address(mut self, host: impl Into<String>, port: u16) -> Self {
         self.host = host.into();
         self.port = port;
+        self
+    }
+
+    /// Sets what carries the connection. Default: TCP.
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// Encrypts the connection, and proves who is at its ends as `options` ask. Default: TCP and
+    /// WebSocket are plain; QUIC is encrypted, but takes any certificate.
+    pub fn tls(mut self, options: TlsOptions) -> Self {
+        self.tls = Some(options);
+        self
+    }
+
+    /// Sets what only QUIC has.
+    pub fn quic(mut self, options: QuicOptions) -> Self {
+        self.quic = options;
+        self
+    }
+
+    /// Sets what only WebSocket has.
+    pub fn websocket(mut self, options: WebSocketOptions) -> Self {
+        self.websocket = options;
         self
     }
 

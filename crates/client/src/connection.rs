@@ -7,13 +7,16 @@
 //! INV-PIPELINE: a request is among those in flight before its first byte is written, and leaves
 //! them only with its reply or with the connection.
 
+mod dial;
 mod driver;
 mod exchange;
 mod handshake;
 mod link;
 mod queue;
+mod quic;
 mod reader;
-mod tcp;
+mod tls;
+mod websocket;
 mod writer;
 
 use std::sync::Arc;
@@ -24,6 +27,7 @@ use tokio::sync::watch;
 
 pub(crate) use crate::connection::exchange::Failure;
 pub(crate) use crate::connection::queue::Replay;
+pub use crate::connection::tls::TlsSetupError;
 
 use crate::builder::ClientBuilder;
 use crate::connection::queue::{Limits, Queue};

@@ -1,15 +1,19 @@
-//! Connection strings: `galgo://user:password@host:port?option=value&…`.
+//! Connection strings: `galgo+tcp://user:password@host:port?option=value&…`.
+//!
+//! The scheme names the transport: `galgo://` and `galgo+tcp://` TCP, `galgo+quic://` QUIC,
+//! `galgo+ws://` and `galgo+wss://` WebSocket.
 //!
 //! Everything but the host may be left out. The host is a name, an IPv4 address, or an IPv6 address
 //! in brackets. In user, password and token `%40` stands for `@` and so on; the strings of classic
-//! clients (`iggy://`, `iggy+tcp://`) know no such escapes, there `%` is just a character.
+//! clients (`iggy://`, `iggy+tcp://` and so on) know no such escapes, there `%` is just a character.
 //! INV-SECRET: neither `Debug` nor `Display` nor an error shows a password or a token.
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::Credentials;
-use crate::builder::{ClientBuilder, DEFAULT_PORT};
+use crate::builder::ClientBuilder;
+use crate::connection_string::option::Options;
+use crate::{Credentials, Transport};
 
 mod escape;
 mod option;
@@ -19,10 +23,13 @@ mod option;
 #[non_exhaustive]
 pub enum ConnectionStringError {
     /// It does not start with a scheme.
-    #[error("it starts with none of galgo://, iggy:// and iggy+tcp://")]
+    #[error("it does not start with galgo://, galgo+quic://, galgo+ws:// or the like")]
     NoScheme,
     /// The scheme names a transport this SDK does not speak.
-    #[error("the scheme {scheme} is not supported; use galgo:// (TCP)")]
+    #[error(
+        "the scheme {scheme} is not supported; use galgo:// (TCP), galgo+quic://, galgo+ws:// or \
+         galgo+wss://"
+    )]
     Scheme {
         /// The scheme.
         scheme: String,
@@ -62,6 +69,14 @@ pub enum ConnectionStringError {
         /// The option whose name is most like it, if one is.
         nearest: Option<&'static str>,
     },
+    /// The option belongs to another transport.
+    #[error("the option {option} is not one of {}", .transport.name())]
+    Misplaced {
+        /// The option.
+        option: &'static str,
+        /// The transport of the connection string.
+        transport: Transport,
+    },
     /// The value of an option is not one.
     #[error("{option}={value} makes no sense; {expected}")]
     Value {
@@ -80,7 +95,7 @@ impl fmt::Display for Nearest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(name) => write!(f, "; do you mean {name}?"),
-            None => write!(f, "; the options are {}", option::NAMES.join(", ")),
+            None => f.write_str("; see the documentation of ConnectionString for all there are"),
         }
     }
 }
@@ -93,9 +108,24 @@ impl fmt::Display for Nearest<'_> {
 /// | `reconnection_retries` | attempts before giving up, or `unlimited` | `unlimited` |
 /// | `reconnection_interval` | pause after the first failed attempt; doubles up to 5 s | `100ms` |
 /// | `reestablish_after` | shortest time from a connect to the next | `0s` |
-/// | `nodelay` | `true` or `false` | `true` |
 /// | `connect_timeout`, `request_timeout` | longest time for each | `10s`, `30s` |
-/// | `tls`, `tls_domain`, `tls_ca_file` | only `tls=false` is supported | `false` |
+/// | `tls_domain` | name the server's certificate must be for | the host; QUIC: `localhost` |
+/// | `tls_ca_file` | PEM file with the authorities to trust | those browsers trust |
+/// | `tls_cert_file`, `tls_key_file` | PEM files with the client's own certificate and key | none |
+///
+/// TCP and WebSocket have `tls` (`true` or `false`; default `false`, `true` for `galgo+wss`),
+/// `tls_validate_certificate` (default `true`; `false` for `iggy+ws`, as classic clients have it) and
+/// `nodelay` (default `true`). An option that names a file or a domain switches nothing on.
+///
+/// QUIC has `validate_certificate` (default `false`: the connection is encrypted, but to whomever
+/// answers), `response_buffer_size` (largest reply; default 256 MiB), `max_concurrent_bidi_streams`,
+/// `datagram_send_buffer_size`, `initial_mtu`, `send_window`, `receive_window`, `keep_alive_interval`
+/// and `max_idle_timeout` (times, or milliseconds), see [`QuicOptions`](crate::QuicOptions), and
+/// takes the classic names `reconnection_max_retries` and `reconnection_reestablish_after` too.
+///
+/// WebSocket has `read_buffer_size`, `write_buffer_size`, `max_write_buffer_size`,
+/// `max_message_size`, `max_frame_size` and `accept_unmasked_frames`, see
+/// [`WebSocketOptions`](crate::WebSocketOptions).
 ///
 /// ```
 /// let string: galgo::ConnectionString = "galgo://ann:p%40ss@[::1]?request_timeout=5s".parse()?;
@@ -141,32 +171,37 @@ impl FromStr for ConnectionString {
 
     fn from_str(text: &str) -> Result<Self, ConnectionStringError> {
         let (scheme, rest) = text.split_once("://").ok_or(ConnectionStringError::NoScheme)?;
-        let escapes = match scheme {
-            "galgo" | "galgo+tcp" => true,
-            "iggy" | "iggy+tcp" => false,
-            _ => return Err(ConnectionStringError::Scheme { scheme: scheme.into() }),
-        };
+        let scheme = Scheme::parse(scheme)?;
         // The last @, so that a password with a bare @ works too.
         let (login, rest) = match rest.rsplit_once('@') {
             Some((login, rest)) => (Some(login), rest),
             None => (None, rest),
         };
-        let (address, options) = rest.split_once('?').unwrap_or((rest, ""));
+        let (address, text_options) = rest.split_once('?').unwrap_or((rest, ""));
         let (host, port) = parse_address(address.strip_suffix('/').unwrap_or(address))?;
-        let mut builder = ClientBuilder::default().address(host, port);
+        let port = port.unwrap_or(scheme.transport.default_port());
+        let mut builder = ClientBuilder::default().address(host, port).transport(scheme.transport);
         if let Some(login) = login {
-            builder.credentials = Some(parse_login(login, escapes)?);
+            builder.credentials = Some(parse_login(login, scheme.is_galgo)?);
         }
-        for pair in options.split('&').filter(|pair| !pair.is_empty()) {
-            option::apply(&mut builder, pair)?;
+        let mut options = Options::new(&scheme);
+        for pair in text_options.split('&').filter(|pair| !pair.is_empty()) {
+            options.apply(&mut builder, pair)?;
         }
+        builder.tls = options.tls()?;
         Ok(Self { builder })
     }
 }
 
 impl fmt::Display for ConnectionString {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("galgo://")?;
+        let scheme = match (self.builder.transport, &self.builder.tls) {
+            (Transport::Tcp, _) => "galgo",
+            (Transport::Quic, _) => "galgo+quic",
+            (Transport::WebSocket, None) => "galgo+ws",
+            (Transport::WebSocket, Some(_)) => "galgo+wss",
+        };
+        write!(f, "{scheme}://")?;
         if let Some(Credentials::Password { username, .. }) = self.credentials() {
             write!(f, "{username}@")?;
         }
@@ -177,7 +212,35 @@ impl fmt::Display for ConnectionString {
     }
 }
 
-fn parse_address(text: &str) -> Result<(&str, u16), ConnectionStringError> {
+/// What stands before the `://`.
+struct Scheme {
+    transport: Transport,
+    /// Whether it is Galgo's own, not that of classic clients.
+    is_galgo: bool,
+    has_tls: bool,
+}
+
+impl Scheme {
+    fn parse(text: &str) -> Result<Self, ConnectionStringError> {
+        let (family, carrier) = text.split_once('+').unwrap_or((text, "tcp"));
+        let unknown = || ConnectionStringError::Scheme { scheme: text.into() };
+        let is_galgo = match family {
+            "galgo" => true,
+            "iggy" => false,
+            _ => return Err(unknown()),
+        };
+        let (transport, has_tls) = match carrier {
+            "tcp" => (Transport::Tcp, false),
+            "quic" => (Transport::Quic, true),
+            "ws" => (Transport::WebSocket, false),
+            "wss" => (Transport::WebSocket, true),
+            _ => return Err(unknown()),
+        };
+        Ok(Self { transport, is_galgo, has_tls })
+    }
+}
+
+fn parse_address(text: &str) -> Result<(&str, Option<u16>), ConnectionStringError> {
     let bad_host = || ConnectionStringError::Host { host: text.into() };
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
@@ -201,9 +264,9 @@ fn parse_address(text: &str) -> Result<(&str, u16), ConnectionStringError> {
         return Err(bad_host());
     }
     let port = match port {
-        None => DEFAULT_PORT,
+        None => None,
         Some(port) => match port.parse() {
-            Ok(number) if number > 0 => number,
+            Ok(number) if number > 0 => Some(number),
             _ => return Err(ConnectionStringError::Port { port: port.into() }),
         },
     };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ErrorCode;
+use crate::connection::TlsSetupError;
 use crate::connection_string::ConnectionStringError;
 use crate::error::advice::advice;
 use crate::retry::is_passing;
@@ -323,6 +324,20 @@ pub enum ConnectError {
         /// What the operating system said.
         source: Arc<io::Error>,
     },
+    /// TLS cannot be set up as the settings ask.
+    #[error(transparent)]
+    TlsSetup(#[from] TlsSetupError),
+    /// The two ends do not agree on TLS: no TLS there, or a certificate one of them does not trust.
+    #[error(
+        "no secure connection to {address}: {source}; check that TLS is on at both ends, and the \
+         certificate"
+    )]
+    Handshake {
+        /// Host and port as they were given.
+        address: String,
+        /// What is wrong.
+        source: Arc<io::Error>,
+    },
     /// Connecting or logging in took longer than the connect timeout.
     #[error(
         "{address} did not answer within {}; check the address and the network",
@@ -362,7 +377,11 @@ impl ConnectError {
         match self {
             Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Lost { .. } => true,
             Self::Login(refusal) => is_passing(refusal.number()),
-            Self::ConnectionString(_) | Self::Credentials(_) | Self::NotGalgo { .. } => false,
+            Self::ConnectionString(_)
+            | Self::Credentials(_)
+            | Self::TlsSetup(_)
+            | Self::Handshake { .. }
+            | Self::NotGalgo { .. } => false,
         }
     }
 }

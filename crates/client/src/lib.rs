@@ -60,6 +60,7 @@ mod streams;
 mod system;
 mod tokens;
 mod topics;
+mod transport;
 mod users;
 
 pub use galgo_wire as wire;
@@ -73,6 +74,7 @@ pub use galgo_wire::permission::Permissions;
 
 pub use crate::builder::{ClientBuilder, DEFAULT_PORT};
 pub use crate::client::Client;
+pub use crate::connection::TlsSetupError;
 pub use crate::connection_string::{ConnectionString, ConnectionStringError};
 pub use crate::consumer::{Commit, ConsumeError, Consumer, ConsumerBuilder, Start};
 pub use crate::credentials::Credentials;
@@ -88,4 +90,7 @@ pub use crate::producer::{
 };
 pub use crate::reconnect::ReconnectPolicy;
 pub use crate::topics::{Compression, Durability, TopicOptions};
+pub use crate::transport::{
+    ClientCertificate, QuicOptions, TlsOptions, Transport, WebSocketOptions,
+};
 pub use crate::users::{UserOptions, UserUpdate};

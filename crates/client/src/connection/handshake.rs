@@ -13,7 +13,7 @@ use crate::call::frame;
 use crate::connection::exchange::Failure;
 use crate::connection::link::Link;
 use crate::connection::reader::ReplyHead;
-use crate::connection::{Shared, tcp};
+use crate::connection::{Shared, dial};
 use crate::error::Loss;
 use crate::login::{login_frame, who};
 use crate::{ConnectError, ServerError};
@@ -33,12 +33,7 @@ impl Shared {
     }
 
     async fn open_and_log_in(&self) -> Result<Link, ConnectError> {
-        let settings = &self.settings;
-        let link = tcp::open(&settings.host, settings.port, settings.nodelay).await;
-        let mut link = link.map_err(|source| ConnectError::Unreachable {
-            address: self.address.clone(),
-            source: Arc::new(source),
-        })?;
+        let mut link = dial::open(&self.settings, &self.address).await?;
         let credentials = self.credentials.lock().clone();
         if let Some(credentials) = credentials {
             let request = login_frame(&credentials)?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::TlsOptions;
 
 fn parse(text: &str) -> ConnectionString {
     text.parse().unwrap()
@@ -21,6 +22,10 @@ fn hosts_and_ports() {
         ("iggy://u:p@h:1", "h", 1),
         ("iggy+tcp://token@h:65535?nodelay=true", "h", 65535),
         ("galgo://[::1]", "::1", 8090),
+        ("galgo+quic://h", "h", 8080),
+        ("galgo+ws://h", "h", 8092),
+        ("galgo+wss://h", "h", 8092),
+        ("iggy+ws://u:p@h:9", "h", 9),
         ("galgo://u:p@[fe80::2]:7", "fe80::2", 7),
     ] {
         let string = parse(text);
@@ -32,7 +37,7 @@ fn hosts_and_ports() {
 fn what_is_no_address_is_told() {
     use ConnectionStringError as E;
     assert_eq!(error("localhost:8090"), E::NoScheme);
-    assert_eq!(error("iggy+quic://u:p@h:1"), E::Scheme { scheme: "iggy+quic".into() });
+    assert_eq!(error("iggy+http://u:p@h:1"), E::Scheme { scheme: "iggy+http".into() });
     assert_eq!(error("galgo://"), E::NoHost);
     assert_eq!(error("galgo://:8090"), E::NoHost);
     assert_eq!(error("galgo://::1:8090"), E::Host { host: "::1:8090".into() });
@@ -85,12 +90,14 @@ fn an_unknown_option_names_the_nearest_one() {
     let text = error("galgo://h?heartbeat_intervall=2s").to_string();
     assert_eq!(text, "there is no option heartbeat_intervall; do you mean heartbeat_interval?");
     let text = error("galgo://h?zzz=1").to_string();
-    assert!(text.contains("the options are heartbeat_interval, "), "{text}");
+    assert!(text.contains("see the documentation"), "{text}");
+    let text = error("galgo://h?initial_mtu=1").to_string();
+    assert_eq!(text, "the option initial_mtu is not one of TCP");
 }
 
 #[test]
 fn values_that_make_no_sense_are_refused() {
-    for option in ["nodelay=yes", "tls=true", "reconnection_retries=-1", "request_timeout=soon"] {
+    for option in ["nodelay=yes", "tls=1", "reconnection_retries=-1", "request_timeout=soon"] {
         let error = error(&format!("galgo://h?{option}"));
         assert!(matches!(error, ConnectionStringError::Value { .. }), "{error:?}");
     }
@@ -106,4 +113,64 @@ fn no_secret_is_shown() {
         let string = parse(text);
         assert!(!format!("{string:?} {string}").contains("secret"));
     }
+}
+
+#[test]
+fn the_scheme_names_the_transport_and_whether_certificates_are_checked() {
+    for (text, transport, validates) in [
+        ("galgo://h", Transport::Tcp, None),
+        ("galgo+tcp://h?tls=true", Transport::Tcp, Some(true)),
+        ("iggy+tcp://u:p@h:1?tls=true", Transport::Tcp, Some(true)),
+        ("galgo+quic://h", Transport::Quic, Some(false)),
+        ("iggy+quic://u:p@h:1?validate_certificate=true", Transport::Quic, Some(true)),
+        ("galgo+ws://h", Transport::WebSocket, None),
+        ("galgo+wss://h", Transport::WebSocket, Some(true)),
+        ("galgo+wss://h?tls_validate_certificate=false", Transport::WebSocket, Some(false)),
+        ("iggy+ws://u:p@h:1?tls=true", Transport::WebSocket, Some(false)),
+    ] {
+        let builder = parse(text).into_builder();
+        assert_eq!(builder.transport, transport, "{text}");
+        assert_eq!(builder.tls.map(|tls| tls.validate_certificate), validates, "{text}");
+    }
+    assert_eq!(parse("galgo+wss://h").to_string(), "galgo+wss://h:8092");
+}
+
+#[test]
+fn tls_options_name_files_and_a_domain() {
+    let text = "galgo://h?tls=true&tls_domain=d&tls_ca_file=/ca&tls_cert_file=/c&tls_key_file=/k";
+    let tls = parse(text).into_builder().tls.unwrap();
+    let wanted = TlsOptions::default().domain("d").ca_file("/ca").client_certificate("/c", "/k");
+    assert_eq!(tls, wanted);
+    assert_eq!(
+        error("galgo://h?tls=true&tls_cert_file=/c"),
+        ConnectionStringError::NoValue { option: "tls_key_file".into() }
+    );
+    assert_eq!(parse("galgo://h?tls_domain=d").into_builder().tls, None);
+}
+
+#[test]
+fn quic_and_websocket_have_their_own_options() {
+    let text = "iggy+quic://u:p@h:1?response_buffer_size=5&max_concurrent_bidi_streams=6\
+                &datagram_send_buffer_size=7&initial_mtu=1300&send_window=9&receive_window=10\
+                &keep_alive_interval=11&max_idle_timeout=12s&reconnection_max_retries=3\
+                &reconnection_reestablish_after=4s";
+    let builder = parse(text).into_builder();
+    let quic = &builder.quic;
+    assert_eq!(builder.reply_bytes_max, 5);
+    assert_eq!((quic.max_concurrent_bidi_streams, quic.datagram_send_buffer_size), (6, 7));
+    assert_eq!((quic.initial_mtu, quic.send_window), (1300, Some(9)));
+    assert_eq!(quic.receive_window, Some(10));
+    assert_eq!(quic.keep_alive_interval, Duration::from_millis(11));
+    assert_eq!(quic.max_idle_timeout, Duration::from_secs(12));
+    assert_eq!(builder.reconnect.attempts_max, Some(3));
+    assert_eq!(builder.reconnect.reestablish_after, Duration::from_secs(4));
+    let text = "galgo+ws://h?read_buffer_size=1&write_buffer_size=2&max_write_buffer_size=3\
+                &max_message_size=4&max_frame_size=5&accept_unmasked_frames=true&nodelay=false";
+    let websocket = parse(text).into_builder().websocket;
+    assert_eq!(websocket.read_buffer_size, Some(1));
+    assert_eq!(websocket.write_buffer_size, Some(2));
+    assert_eq!(websocket.max_write_buffer_size, Some(3));
+    assert_eq!(websocket.max_message_size, Some(4));
+    assert_eq!(websocket.max_frame_size, Some(5));
+    assert!(websocket.accept_unmasked_frames);
 }
