@@ -22,6 +22,7 @@ mod writer;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use galgo_wire::command::extensions::FeatureFlags;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -36,8 +37,8 @@ use crate::{ConnectError, Credentials};
 /// The client's end of a connection. Dropping it closes the connection.
 pub(crate) struct Connection {
     shared: Arc<Shared>,
-    /// Whether the server knows extensions, and in which generation it said so.
-    pub(crate) extensions: Mutex<Option<(u64, bool)>>,
+    /// Which extensions the server has, and in which generation it said so.
+    pub(crate) extensions: Mutex<Option<(u64, FeatureFlags)>>,
 }
 
 /// What the callers, the driver, the reader and the writer share.

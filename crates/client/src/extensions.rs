@@ -6,23 +6,70 @@ use galgo_wire::error_code::ErrorCode;
 
 use crate::{CallError, Client, Unsupported};
 
+/// An extension, and what to say when the server does not have it.
+pub(crate) struct Extension {
+    flags: FeatureFlags,
+    missing: Unsupported,
+}
+
+/// Settings of a topic classic clients do not know.
+pub(crate) const TOPIC_SETTINGS: Extension = Extension {
+    flags: FeatureFlags::TOPIC_DURABILITY,
+    missing: Unsupported {
+        what: "a durability per topic",
+        instead: "leave the durability out to use the server's own",
+    },
+};
+
+/// Deduplication as a setting of a topic.
+pub(crate) const DEDUPLICATION: Extension = Extension {
+    flags: FeatureFlags::DEDUPLICATION,
+    missing: Unsupported {
+        what: "deduplication per topic",
+        instead: "leave the deduplication out to use the server's own",
+    },
+};
+
+/// Plans of retention.
+pub(crate) const RETENTION_PLAN: Extension = Extension {
+    flags: FeatureFlags::RETENTION_PLAN,
+    missing: Unsupported {
+        what: "showing what retention would remove",
+        instead: "look at the expiry and the size of the topic",
+    },
+};
+
 impl Client {
-    /// Carries out a command of the extension for durability per topic, or says that the server
-    /// does not have it.
-    pub(crate) async fn call_durability<C: Command>(
+    /// Carries out a command of `extension`, or says that the server does not have it.
+    pub(crate) async fn call_extension<C: Command>(
         &self,
+        extension: Extension,
         command: &C,
         operation: &'static str,
         target: impl Fn() -> String,
     ) -> Result<C::Reply, CallError> {
-        if !self.has_durability().await? {
-            return Err(DURABILITY.into());
-        }
+        self.require(extension).await?;
         self.call(command, operation, target).await
     }
 
-    /// Asks the server, once per connection, for its extensions.
-    async fn has_durability(&self) -> Result<bool, CallError> {
+    /// Says it when the server does not have `extension`.
+    pub(crate) async fn require(&self, extension: Extension) -> Result<(), CallError> {
+        match self.has(&extension).await? {
+            true => Ok(()),
+            false => Err(extension.missing.into()),
+        }
+    }
+
+    /// Whether the server has `extension`.
+    pub(crate) async fn has(&self, extension: &Extension) -> Result<bool, CallError> {
+        Ok(self.features().await?.contains(extension.flags))
+    }
+
+    /// Returns the extensions of the server, asked once per connection; a classic server has none.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn features(&self) -> Result<FeatureFlags, CallError> {
         let generation = self.connection.generation();
         if let Some((learned_at, known)) = *self.connection.extensions.lock()
             && learned_at == generation
@@ -30,17 +77,12 @@ impl Client {
             return Ok(known);
         }
         let known = match self.call(&GetFeatures, "ask for features", String::new).await {
-            Ok(features) => features.flags.contains(FeatureFlags::TOPIC_DURABILITY),
+            Ok(features) => features.flags,
             // How a classic server answers a command it has never heard of.
-            Err(error) if error.code() == Some(ErrorCode::InvalidCommand) => false,
+            Err(error) if error.code() == Some(ErrorCode::InvalidCommand) => FeatureFlags::new(0),
             Err(error) => return Err(error),
         };
         *self.connection.extensions.lock() = Some((generation, known));
         Ok(known)
     }
 }
-
-const DURABILITY: Unsupported = Unsupported {
-    what: "a durability per topic",
-    instead: "leave the durability out to use the server's own",
-};

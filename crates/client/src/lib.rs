@@ -54,6 +54,7 @@ mod partitions;
 mod poll;
 mod producer;
 mod reconnect;
+mod retention;
 mod retry;
 mod segments;
 mod streams;
@@ -89,7 +90,7 @@ pub use crate::producer::{
     FlushError, PartitionBy, ProduceError, Producer, ProducerBuilder, Receipt, SendRetry,
 };
 pub use crate::reconnect::ReconnectPolicy;
-pub use crate::topics::{Compression, Durability, TopicOptions};
+pub use crate::topics::{Compression, Deduplication, Durability, TopicOptions};
 pub use crate::transport::{
     ClientCertificate, QuicOptions, TlsOptions, Transport, WebSocketOptions,
 };

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-pub use galgo_wire::command::extensions::Durability;
 use galgo_wire::command::extensions::{
-    CreateTopicWith, Deduplication, GetTopicSettings, TopicSettings, UpdateTopicWith,
+    CreateTopicWith, GetTopicSettings, TopicSettings, UpdateTopicWith,
 };
+pub use galgo_wire::command::extensions::{Deduplication, Durability};
 pub use galgo_wire::command::topics::Compression;
 use galgo_wire::command::topics::{
     CreateTopic, DeleteTopic, GetTopic, GetTopics, MaxTopicSize, MessageExpiry, PurgeTopic, Topic,
@@ -13,6 +13,7 @@ use galgo_wire::command::topics::{
 };
 
 use crate::call::name;
+use crate::extensions::{DEDUPLICATION, TOPIC_SETTINGS};
 use crate::{CallError, Client, Identifier};
 
 /// Settings of a topic.
@@ -40,6 +41,9 @@ pub struct TopicOptions {
     pub compression: Compression,
     /// What an acknowledgement means; `None`: the server's default. Needs a Galgo server.
     pub durability: Option<Durability>,
+    /// Whether a message whose id its partition stored lately is dropped; `None`: the server's
+    /// default. Needs a Galgo server.
+    pub deduplication: Option<Deduplication>,
 }
 
 impl Default for TopicOptions {
@@ -50,6 +54,7 @@ impl Default for TopicOptions {
             max_size: None,
             compression: Compression::None,
             durability: None,
+            deduplication: None,
         }
     }
 }
@@ -82,6 +87,12 @@ impl TopicOptions {
     /// Sets what an acknowledgement means.
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = Some(durability);
+        self
+    }
+
+    /// Sets whether a message whose id its partition stored lately is dropped.
+    pub fn deduplication(mut self, deduplication: Deduplication) -> Self {
+        self.deduplication = Some(deduplication);
         self
     }
 
@@ -125,7 +136,8 @@ impl Client {
     ///
     /// # Errors
     /// [`CallError`]; code `TopicNameAlreadyExists` when there is one of this name,
-    /// [`CallError::Unsupported`] when `options` name a durability and the server is a classic one.
+    /// [`CallError::Unsupported`] when `options` name a durability or a deduplication and the server
+    /// is a classic one.
     pub async fn create_topic(
         &self,
         stream: &Identifier,
@@ -142,23 +154,25 @@ impl Client {
             name: self::name("topic name", name)?,
         };
         let target = || format!("{name} in stream {stream}");
-        match options.durability {
-            None => self.call(&create, "create topic", target).await,
-            Some(durability) => {
-                let command = CreateTopicWith {
-                    topic: create,
-                    durability,
-                    deduplication: Deduplication::ServerDefault,
-                };
-                self.call_durability(&command, "create topic", target).await
-            }
+        let TopicOptions { durability, deduplication, .. } = options;
+        if durability.is_none() && deduplication.is_none() {
+            return self.call(&create, "create topic", target).await;
         }
+        if deduplication.is_some() {
+            self.require(DEDUPLICATION).await?;
+        }
+        let command = CreateTopicWith {
+            topic: create,
+            durability: durability.unwrap_or(Durability::ServerDefault),
+            deduplication: deduplication.unwrap_or(Deduplication::ServerDefault),
+        };
+        self.call_extension(TOPIC_SETTINGS, &command, "create topic", target).await
     }
 
     /// Replaces name and settings of a topic; its partitions stay as they are.
     ///
     /// All settings are replaced: what `options` leave out becomes the server's default, except the
-    /// durability, which then stays as it is.
+    /// durability and the deduplication, which then stay as they are.
     ///
     /// # Errors
     /// [`CallError`], as [`Client::create_topic`].
@@ -179,17 +193,27 @@ impl Client {
             name: self::name("topic name", name)?,
         };
         let target = || path(stream, topic);
-        match options.durability {
-            None => self.call(&update, "update topic", target).await,
-            Some(durability) => {
-                let command = UpdateTopicWith {
-                    topic: update,
-                    durability,
-                    deduplication: Deduplication::ServerDefault,
-                };
-                self.call_durability(&command, "update topic", target).await
-            }
+        let TopicOptions { durability, deduplication, .. } = options;
+        if durability.is_none() && deduplication.is_none() {
+            return self.call(&update, "update topic", target).await;
         }
+        if deduplication.is_some() {
+            self.require(DEDUPLICATION).await?;
+        }
+        let (durability, deduplication) = match (durability, deduplication) {
+            (Some(durability), Some(deduplication)) => (durability, deduplication),
+            // The command replaces both, so what is to stay is looked up.
+            (durability, deduplication) => {
+                let now = self.topic_settings(stream, topic).await?;
+                let (had, did) = now
+                    .map_or((Durability::ServerDefault, Deduplication::ServerDefault), |now| {
+                        (now.durability, now.deduplication)
+                    });
+                (durability.unwrap_or(had), deduplication.unwrap_or(did))
+            }
+        };
+        let command = UpdateTopicWith { topic: update, durability, deduplication };
+        self.call_extension(TOPIC_SETTINGS, &command, "update topic", target).await
     }
 
     /// Deletes a topic with its messages and consumer offsets.
@@ -230,7 +254,7 @@ impl Client {
     ) -> Result<Option<TopicSettings>, CallError> {
         let command = GetTopicSettings { stream: stream.clone(), topic: topic.clone() };
         let target = || path(stream, topic);
-        self.call_durability(&command, "get topic settings", target).await
+        self.call_extension(TOPIC_SETTINGS, &command, "get topic settings", target).await
     }
 }
 

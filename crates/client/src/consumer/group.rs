@@ -1,0 +1,216 @@
+//! Fetches the partitions a consumer group gives to this connection.
+//!
+//! The server says by its answers which partitions those are, in turn, and keeps the group's place
+//! in each. What was handed out and is not committed yet it would hand out again, so the place
+//! reached here is kept too, and the rest of a partition is asked for from there.
+//!
+//! P-ORDER: the place in a partition moves only past messages that are handed out.
+//! INV-BOUND: one batch waits in the channel and one at its door, no more.
+
+use std::collections::BTreeMap;
+
+use galgo_wire::id::Offset;
+use tokio::sync::mpsc;
+use tokio::time::{Duration, sleep};
+
+use crate::consumer::ConsumeError;
+use crate::consumer::appetite::Appetite;
+use crate::consumer::fetch::{ERROR_PAUSE, Fetched, IDLE_FIRST};
+use crate::{
+    CallError, Client, ErrorCode, Identifier, PollRequest, PolledMessages, PollingStrategy,
+};
+
+/// Pauses between two attempts to become a member again.
+const JOIN_PAUSE: Duration = Duration::from_millis(100);
+
+/// A membership of this connection in a consumer group.
+#[derive(Debug, Clone)]
+pub(super) struct Membership {
+    pub(super) client: Client,
+    pub(super) stream: Identifier,
+    pub(super) topic: Identifier,
+    pub(super) group: Identifier,
+}
+
+impl Membership {
+    /// Joins; creates the group when there is none, and `name` is its name. Returns the number of
+    /// the connection that is now a member.
+    pub(super) async fn join(&self, name: Option<&str>) -> Result<u64, CallError> {
+        let generation = self.client.connection.generation();
+        let joined = self.client.join_consumer_group(&self.stream, &self.topic, &self.group).await;
+        match (joined, name) {
+            (Ok(()), _) => Ok(generation),
+            (Err(error), Some(name)) if is_no_group(&error) => {
+                let created = self.client.create_consumer_group(&self.stream, &self.topic, name);
+                match created.await {
+                    Ok(_) => {}
+                    // Another member was faster.
+                    Err(error)
+                        if error.code() == Some(ErrorCode::ConsumerGroupNameAlreadyExists) => {}
+                    Err(error) => return Err(error),
+                }
+                self.client.join_consumer_group(&self.stream, &self.topic, &self.group).await?;
+                Ok(generation)
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// Leaves; that it was no member is as good.
+    pub(super) async fn leave(&self) -> Result<(), CallError> {
+        let left = self.client.leave_consumer_group(&self.stream, &self.topic, &self.group).await;
+        match left {
+            Err(error) if is_no_member(&error) || is_no_group(&error) => Ok(()),
+            left => left,
+        }
+    }
+}
+
+fn is_no_group(error: &CallError) -> bool {
+    use ErrorCode::{ConsumerGroupIdNotFound, ConsumerGroupNameNotFound};
+    matches!(error.code(), Some(ConsumerGroupIdNotFound | ConsumerGroupNameNotFound))
+}
+
+/// Whether an error says that the membership is over: the server took it for dead, or it began anew.
+pub(super) fn is_no_member(error: &CallError) -> bool {
+    use ErrorCode::{ConsumerGroupMemberNotFound, StaleClient};
+    matches!(error.code(), Some(ConsumerGroupMemberNotFound | StaleClient))
+}
+
+/// Fetches as a member of a group.
+pub(super) struct GroupFetch {
+    pub(super) membership: Membership,
+    /// The name of the group, to create it again when somebody has deleted it.
+    pub(super) name: String,
+    /// The connection that is a member.
+    pub(super) generation: u64,
+    pub(super) appetite: Appetite,
+    pub(super) idle_max: Duration,
+    pub(super) verify: bool,
+    pub(super) out: mpsc::Sender<Fetched>,
+    /// The offset to be handed out next, by partition.
+    pub(super) next: BTreeMap<u32, u64>,
+}
+
+impl GroupFetch {
+    /// Fetches until nobody listens any longer.
+    pub(super) async fn run(mut self) {
+        let out = self.out.clone();
+        tokio::select! {
+            () = self.fetch() => {}
+            () = out.closed() => {}
+        }
+    }
+
+    async fn fetch(&mut self) {
+        let mut idle = IDLE_FIRST;
+        // Partitions take turns, and some may be empty: a pause is due only after a whole round.
+        let mut empty_in_a_row = 0;
+        loop {
+            if self.generation != self.membership.client.connection.generation() {
+                self.rejoin().await;
+            }
+            match self.take_turn().await {
+                Ok(true) => (idle, empty_in_a_row) = (IDLE_FIRST, 0),
+                Ok(false) if empty_in_a_row < self.next.len() => empty_in_a_row += 1,
+                Ok(false) => {
+                    sleep(idle).await;
+                    (idle, empty_in_a_row) = ((idle * 2).min(self.idle_max), 0);
+                }
+                Err(error) => self.report(error).await,
+            }
+        }
+    }
+
+    /// Reads from the partition whose turn it is; `false` when it has nothing new.
+    async fn take_turn(&mut self) -> Result<bool, CallError> {
+        // Where something was handed out, this only finds out which partition it is.
+        let count = if self.next.is_empty() { self.appetite.count() } else { 1 };
+        let request = self.request().count(count);
+        let polled = self.membership.client.poll(request).await?;
+        let Some(first) = polled.messages().first().map(|message| message.offset()) else {
+            return Ok(false);
+        };
+        let partition = polled.partition();
+        let next = self.next.get(&partition).copied();
+        // A partition that ends before the place was purged: it begins anew.
+        let next = next.filter(|next| *next <= polled.current_offset().saturating_add(1));
+        let from = next.map_or(first, |next| next.max(first));
+        if from == first && count > 1 {
+            return Ok(self.take(partition, polled).await);
+        }
+        if from > polled.current_offset() {
+            return Ok(false);
+        }
+        let request = self
+            .request()
+            .partition(partition)
+            .strategy(PollingStrategy::Offset(Offset::new(from)))
+            .count(self.appetite.count());
+        let polled = self.membership.client.poll(request).await?;
+        // The partition may have gone to another member meanwhile; then there is nothing.
+        Ok(!polled.is_empty() && self.take(partition, polled).await)
+    }
+
+    fn request(&self) -> PollRequest {
+        let Membership { stream, topic, group, .. } = &self.membership;
+        PollRequest::group(stream, topic, group)
+    }
+
+    async fn take(&mut self, partition: u32, mut polled: PolledMessages) -> bool {
+        self.appetite.fed(polled.len(), polled.bytes_len());
+        let damaged = match self.verify {
+            true => polled.cut_damaged(),
+            false => None,
+        };
+        let Some(last) = polled.messages().last().map(|message| message.offset()) else {
+            if let Some(offset) = damaged {
+                self.hand_out(Err(ConsumeError::Damaged { partition, offset })).await;
+                sleep(ERROR_PAUSE).await;
+            }
+            return false;
+        };
+        self.hand_out(Ok(polled.into_messages())).await;
+        self.next.insert(partition, last.saturating_add(1));
+        true
+    }
+
+    /// Becomes a member again; gives up only with the reader.
+    async fn rejoin(&mut self) {
+        loop {
+            match self.membership.join(Some(&self.name)).await {
+                Ok(generation) => {
+                    tracing::debug!(group = self.name, "joined the group again");
+                    self.generation = generation;
+                    return;
+                }
+                Err(error) if error.is_timeout() || is_no_member(&error) => {}
+                Err(error) => self.hand_out(Err(ConsumeError::Poll(error))).await,
+            }
+            sleep(JOIN_PAUSE).await;
+        }
+    }
+
+    /// A lost membership or connection is put right here; of the rest the reader hears.
+    async fn report(&mut self, error: CallError) {
+        if error.is_reply_too_large() && self.appetite.choked() {
+            return;
+        }
+        if is_no_member(&error) || is_no_group(&error) {
+            tracing::debug!(group = self.name, %error, "no member of the group any longer");
+            self.rejoin().await;
+            return;
+        }
+        if error.is_timeout() {
+            tracing::warn!(group = self.name, %error, "poll failed, will be repeated");
+            return;
+        }
+        self.hand_out(Err(ConsumeError::Poll(error))).await;
+        sleep(ERROR_PAUSE).await;
+    }
+
+    async fn hand_out(&self, fetched: Fetched) {
+        // When nobody listens any longer, `run` ends.
+        let _ = self.out.send(fetched).await;
+    }
+}
