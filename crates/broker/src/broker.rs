@@ -34,6 +34,7 @@ use crate::command;
 use crate::environment::{Clock, Random};
 use crate::metadata::prepare::TopicDefaults;
 use crate::outcome::{Outcome, Reply};
+use crate::partition::DeduplicationBounds;
 use crate::session::Session;
 use crate::shard::{CheckpointError, Shard};
 use crate::stats::process::{ProcessReader, SystemNames};
@@ -63,6 +64,7 @@ pub struct Broker {
     pub(crate) defaults: TopicDefaults,
     pub(crate) access: AccessOptions,
     pub(crate) guard: Guard,
+    pub(crate) deduplication: DeduplicationBounds,
     pub(crate) endpoints: RwLock<Endpoints>,
     pub(crate) process: ProcessReader,
     pub(crate) names: SystemNames,

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use galgo_wire::command::Deduplication;
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{PartitionId, PartitionUid, StreamId, TopicId};
 use galgo_wire::identifier::IdentifierRef;
@@ -118,6 +119,7 @@ impl Catalog {
             uids.map(|uid| kept.remove(&uid).unwrap_or_else(|| open(uid))).collect();
         for partition in &partitions {
             partition.set_durability(stored.settings.durability);
+            partition.set_deduplication(stored.settings.deduplication == Deduplication::On);
         }
         let open_topic = OpenTopic { partitions, next_balanced: AtomicU32::new(next) };
         self.topics.insert((stream, topic), Arc::new(open_topic));

@@ -9,9 +9,10 @@
 //! INV-HW: no read passes the high-watermark, so nobody sees what a crash could take back.
 //! INV-FENCE: after a failed sync nothing is staged or published until the partition is reopened.
 //!
-//! Lock order: syncing, writer, commits, offsets, then the shard's own locks.
+//! Lock order: loading, syncing, writer, commits, offsets, then the shard's own locks.
 
 mod append;
+mod dedup;
 mod offsets;
 mod publish;
 mod read;
@@ -28,10 +29,12 @@ use galgo_wire::id::{Offset, PartitionUid};
 use parking_lot::Mutex;
 
 pub use append::{AppendContext, Appended, Batch};
+pub use dedup::DeduplicationBounds;
 pub use offsets::{OFFSET_OWNERS_MAX, OffsetBook, OffsetError};
 pub use publish::Commits;
 pub use read::{PollError, PolledRange, ReadPlan};
 
+use self::dedup::Window;
 use self::refusal::Refusals;
 use crate::shard::{OffsetOwner, Shard};
 
@@ -49,6 +52,10 @@ pub struct Partition {
     /// The offset after the last published message.
     high_watermark: AtomicU64,
     durability: AtomicU8,
+    /// Whether messages with an id that was stored lately are dropped.
+    deduplication: AtomicBool,
+    /// Held while the window of ids is read from the log.
+    loading: Mutex<()>,
     /// Whether the shard's next checkpoint has to look at this partition.
     touched: AtomicBool,
 }
@@ -59,6 +66,8 @@ struct Writer {
     /// Deleted or purged: appends go to the partition's successor, if it has one.
     closed: bool,
     refusals: Refusals,
+    /// The ids stored lately; `None` when nobody asked for them, or they are still to be read.
+    window: Option<Window>,
 }
 
 /// What a checkpoint notes of one partition.
@@ -96,13 +105,20 @@ impl Partition {
         Self {
             uid,
             shard,
-            writer: Mutex::new(Writer { log, closed: false, refusals: Refusals::default() }),
+            writer: Mutex::new(Writer {
+                log,
+                closed: false,
+                refusals: Refusals::default(),
+                window: None,
+            }),
             commits: Mutex::new(Commits::new(end)),
             syncing: Mutex::new(()),
             offsets: Mutex::new(offsets),
             reader,
             high_watermark: AtomicU64::new(end.get()),
             durability: AtomicU8::new(durability.as_u8()),
+            deduplication: AtomicBool::new(false),
+            loading: Mutex::new(()),
             touched: AtomicBool::new(false),
         }
     }
@@ -143,6 +159,11 @@ impl Partition {
     /// Changes what later acknowledgements survive.
     pub fn set_durability(&self, durability: Durability) {
         self.durability.store(durability.as_u8(), Ordering::Relaxed);
+    }
+
+    /// Turns deduplication on or off for later appends.
+    pub fn set_deduplication(&self, on: bool) {
+        self.deduplication.store(on, Ordering::Relaxed);
     }
 
     /// Refuses later appends: the partition was deleted or purged. What is staged still commits.

@@ -215,6 +215,16 @@ table::settings! {
         /// moment they expire; until they are removed they are listed.
         clean_interval: Span = "1m",
     }
+    /// Dropping messages whose id a partition stored lately, so that a send that is tried again stores
+    /// nothing twice.
+    deduplication: Deduplication = "deduplication" {
+        /// Whether new topics that do not choose for themselves do it. Existing ones stay as they are.
+        enabled: bool = "false",
+        /// Most ids a partition remembers. Each takes about 100 bytes of memory.
+        max_entries: u32 = "10000",
+        /// How long an id is remembered.
+        expiry: Span = "1m",
+    }
     /// What the server says about itself, on standard error.
     log: Log = "log" {
         /// Least severe level to log: "error", "warn", "info", "debug" or "trace", or a filter such as

@@ -32,6 +32,7 @@ mod sync;
 
 pub use crate::index::IndexCache;
 pub use append::{AppendBatch, AppendError};
+pub use locate::SeenMessage;
 pub use reader::{LocateRequest, Located, LocatedSlice, LogReader, ReadError};
 pub use recover::{FencedRange, JournaledBatch, RecoverError, RecoveryReport};
 pub use sync::DirtySet;

@@ -5,6 +5,7 @@
 //! `GALGO_CRASH_SEEDS` sets the number of seeds, `GALGO_CRASH_FIRST_SEED` the first one.
 
 mod model;
+mod retry;
 mod rig;
 mod workload;
 

@@ -29,7 +29,7 @@ use crate::metadata::prepare::TopicDefaults;
 use crate::metadata::record::Record;
 use crate::metadata::users::NewUser;
 use crate::metadata::{Effect, State};
-use crate::partition::Partition;
+use crate::partition::{DeduplicationBounds, Partition};
 use crate::shard::{RecoverError, Recovered, RecoveredPartition, ShardOptions, ShardRecovery};
 use crate::stats::Counters;
 use crate::stats::process::{ProcessReader, SystemNames};
@@ -87,6 +87,8 @@ pub struct BrokerOptions {
     pub defaults: TopicDefaults,
     /// What logins and tokens are held to.
     pub access: AccessOptions,
+    /// How much of the past topics with deduplication know.
+    pub deduplication: DeduplicationBounds,
 }
 
 /// What opening found and did.
@@ -174,6 +176,7 @@ impl Broker {
             access: options.access,
             guard: Guard::new(options.access.throttle),
             cleaned_us: AtomicU64::new(started_us.monotonic_us),
+            deduplication: options.deduplication,
             endpoints: RwLock::new(Endpoints::default()),
             process: ProcessReader::default(),
             names: SystemNames::read(),

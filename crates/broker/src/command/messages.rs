@@ -1,7 +1,7 @@
 //! Sending, polling and flushing.
 
 use galgo_wire::command::{
-    Command as _, FlushUnsavedBuffer, PollMessages, PolledHeader, SendHeader,
+    Command as _, FlushUnsavedBuffer, PollMessages, PolledHeader, SendHeader, SendParts,
 };
 use galgo_wire::consumer::PollingStrategy;
 use galgo_wire::consumer::{Consumer, ConsumerKind, PartitioningRef, key_partition};
@@ -31,10 +31,32 @@ pub(crate) fn send(broker: &Broker, session: &Session, payload: &mut [u8]) -> Ou
             // Purged or deleted between the look-up and the append, and nothing was touched: the next
             // look-up finds the partition's successor, or what is missing.
             Ok(Appended::Closed) => {}
+            Ok(Appended::Unloaded(partition)) => return send_later(partition, payload.to_vec()),
             Err(code) => return Outcome::Done(Reply::Error(code)),
         }
     }
     Outcome::Done(Reply::Error(ErrorCode::PartitionNotFound))
+}
+
+/// Reads the ids that `partition` stored lately, then sends to it: once after a start, off the
+/// connection's thread.
+fn send_later(partition: Arc<Partition>, mut payload: Vec<u8>) -> Outcome {
+    Outcome::offload(move |broker, session| {
+        let mut append = || {
+            let context = broker.append_context();
+            partition.load_window(context).map_err(|error| error.code())?;
+            let parts = SendHeader::parse(&mut payload)?;
+            let SendParts { count, indexes, messages, .. } = parts;
+            partition.append(Batch { count, indexes, messages }, context)
+        };
+        match append() {
+            Ok(Appended::Published) => Outcome::Done(Reply::Empty),
+            Ok(Appended::Staged(ticket)) => Outcome::Commit(ticket),
+            Ok(Appended::Closed) => send(broker, session, &mut payload),
+            Ok(Appended::Unloaded(_)) => Outcome::Done(Reply::Error(ErrorCode::TaskTimeout)),
+            Err(code) => Outcome::Done(Reply::Error(code)),
+        }
+    })
 }
 
 fn try_send(broker: &Broker, session: &Session, payload: &mut [u8]) -> Result<Appended, ErrorCode> {
@@ -47,7 +69,14 @@ fn try_send(broker: &Broker, session: &Session, payload: &mut [u8]) -> Result<Ap
         Arc::clone(choose(found.open, parts.partitioning)?)
     };
     let batch = Batch { count: parts.count, indexes: parts.indexes, messages: parts.messages };
-    partition.append(batch, AppendContext { clock: &*broker.clock, random: &*broker.random })
+    partition.append(batch, broker.append_context())
+}
+
+impl Broker {
+    fn append_context(&self) -> AppendContext<'_> {
+        let deduplication = self.deduplication;
+        AppendContext { clock: &*self.clock, random: &*self.random, deduplication }
+    }
 }
 
 fn choose<'a>(

@@ -1,18 +1,23 @@
 //! Stage: stamps a batch in its receive buffer and writes it above the high-watermark.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use galgo_storage::log::AppendBatch;
+use galgo_storage::log::{AppendBatch, SeenMessage};
 use galgo_wire::batch::{StampOptions, stamp};
 use galgo_wire::command::Durability;
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{Offset, PartitionUid};
+use galgo_wire::id::{Offset, PartitionUid, Timestamp};
 
+use super::dedup::{DeduplicationBounds, Sifted, Window};
 use super::publish::{Need, Staged};
-use super::{Partition, Writer};
+use super::{Partition, PollError, Writer};
 use crate::environment::{Clock, Random};
 use crate::shard::ShardRecord;
 use crate::ticket::{Ticket, ticket};
+
+/// Times the window of ids is read while the setting is switched under it.
+const LOADS_MAX: usize = 4;
 
 /// What the environment adds to a batch.
 #[derive(Clone, Copy)]
@@ -21,6 +26,8 @@ pub struct AppendContext<'a> {
     pub clock: &'a dyn Clock,
     /// Gives ids to messages that came without.
     pub random: &'a dyn Random,
+    /// How much of the past topics with deduplication know.
+    pub deduplication: DeduplicationBounds,
 }
 
 /// The messages of one send, as they lie in the receive buffer.
@@ -43,6 +50,9 @@ pub enum Appended {
     Staged(Ticket),
     /// The partition is closed; look it up again.
     Closed,
+    /// The ids stored lately are still to be read, with [`Partition::load_window`], which may block.
+    /// The batch was not touched.
+    Unloaded(Arc<Partition>),
 }
 
 impl Partition {
@@ -65,12 +75,77 @@ impl Partition {
         if self.shard.is_halted() {
             return Err(ErrorCode::CannotSyncFile);
         }
+        let window = self.deduplication.load(Ordering::Relaxed);
+        if !writer.prepare_window(window) {
+            return Ok(Appended::Unloaded(Arc::clone(self)));
+        }
         let base = writer.log.end();
         let messages = writer.write(self.uid, batch, context)?;
+        if messages.is_empty() {
+            return Ok(self.commit_again(base));
+        }
         let end = writer.log.end();
         self.touch();
         self.shard.stats().appended(end.get() - base.get(), messages.len() as u64);
         Ok(self.commit(base, end, messages))
+    }
+
+    /// What a batch that was stored before waits for: the first one may still be on its way, and this
+    /// answer promises as much as that one.
+    fn commit_again(self: &Arc<Self>, end: Offset) -> Appended {
+        let mut commits = self.commits.lock();
+        let Some(need) = commits.need_of_all(self.durability()) else {
+            return Appended::Published;
+        };
+        let (waiting, resolver) = ticket();
+        commits.push(Staged { end, need, resolver });
+        if need == Need::Segment && commits.schedule_sync() {
+            self.shard.queue_sync(Arc::clone(self));
+        }
+        Appended::Staged(waiting)
+    }
+
+    /// Reads the ids stored lately from the log. May block on the disk.
+    ///
+    /// # Errors
+    /// [`PollError`] when the disk does not give them.
+    pub fn load_window(&self, context: AppendContext<'_>) -> Result<(), PollError> {
+        let _alone = self.loading.lock();
+        // While the window is missing nothing is appended, unless deduplication is turned off and on.
+        for _ in 0..LOADS_MAX {
+            let (end, now) = {
+                let writer = self.writer.lock();
+                if writer.window.is_some() {
+                    return Ok(());
+                }
+                (writer.log.end(), context.clock.now().max(writer.log.last_timestamp()))
+            };
+            let window = self.read_window(end, now, &context.deduplication)?;
+            let mut writer = self.writer.lock();
+            if writer.log.end() == end {
+                writer.window = Some(window);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn read_window(
+        &self,
+        end: Offset,
+        now: Timestamp,
+        bounds: &DeduplicationBounds,
+    ) -> Result<Window, PollError> {
+        let mut window = Window::default();
+        let oldest = Timestamp::new(now.get().saturating_sub(bounds.expiry_us));
+        // Damage in the way of the search by time only makes the window read more than it needs.
+        let in_time = self.reader.offset_at(oldest, end).unwrap_or(Some(Offset::ZERO));
+        let Some(in_time) = in_time else { return Ok(window) };
+        let most = u64::try_from(bounds.entries_max).unwrap_or(u64::MAX);
+        let from = in_time.max(Offset::new(end.get().saturating_sub(most)));
+        self.reader.visit((from, end), &mut |message| window.remember(message))?;
+        window.expire(bounds, now);
+        Ok(window)
     }
 
     /// Sends what was staged on its way. Runs under the writer's lock, so that the order of the
@@ -102,25 +177,54 @@ impl Partition {
 }
 
 impl Writer {
-    /// Stamps and writes; returns the stamped messages.
+    /// Brings the window in line with the setting; false when it has to be read first.
+    fn prepare_window(&mut self, wanted: bool) -> bool {
+        if !wanted {
+            self.window = None;
+        } else if self.window.is_none() && self.log.end() == Offset::ZERO {
+            self.window = Some(Window::default());
+        }
+        self.window.is_some() == wanted
+    }
+
+    /// Stamps and writes; returns the stamped messages, none when all had been stored before.
     fn write<'a>(
         &mut self,
         uid: PartitionUid,
         batch: Batch<'a>,
         context: AppendContext<'_>,
     ) -> Result<&'a [u8], ErrorCode> {
-        let Batch { count, indexes, messages } = batch;
         let base_offset = self.log.end();
         // Timestamps never go back within a log, so that they can be searched.
         let timestamp = context.clock.now().max(self.log.last_timestamp());
         let mut new_id = || context.random.next_u128();
-        let options = StampOptions { first_offset: base_offset, timestamp, new_id: &mut new_id };
-        stamp(indexes, messages, count, options, &mut |_, _| {})?;
+        let mut stamp = |indexes: &[u8], messages: &mut [u8], count| {
+            let new_id = &mut new_id;
+            let options = StampOptions { first_offset: base_offset, timestamp, new_id };
+            stamp(indexes, messages, count, options, &mut |_, _| {})
+        };
+        let sifted = self.window.as_mut().map(|window| {
+            window.expire(&context.deduplication, timestamp);
+            window.sift(batch.messages, batch.count)
+        });
+        let Batch { mut count, indexes, mut messages } = batch;
+        stamp(indexes, messages, count)?;
+        if let Some(sifted) = sifted.as_ref().filter(|sifted| sifted.duplicates > 0) {
+            // The stamp has found the batch well-formed as a whole; what is left gets its offsets anew.
+            let (len, indexes) = sifted.compact(messages);
+            messages = messages.get_mut(..len).unwrap_or_default();
+            count -= sifted.duplicates;
+            if count == 0 {
+                return Ok(messages);
+            }
+            stamp(&indexes, messages, count)?;
+        }
         let appended =
             self.log.append(AppendBatch { base_offset, count, timestamp, bytes: messages });
         match appended {
             Ok(()) => {
                 self.refusals.took(uid);
+                self.remember(sifted, (base_offset, timestamp), &context.deduplication);
                 Ok(messages)
             }
             Err(error) => {
@@ -128,5 +232,19 @@ impl Writer {
                 Err(ErrorCode::CannotSaveMessagesToSegment)
             }
         }
+    }
+
+    /// Notes the ids of what was just written.
+    fn remember(
+        &mut self,
+        sifted: Option<Sifted>,
+        (base, timestamp): (Offset, Timestamp),
+        bounds: &DeduplicationBounds,
+    ) {
+        let (Some(window), Some(sifted)) = (&mut self.window, sifted) else { return };
+        for (id, offset) in sifted.given.into_iter().zip(base.get()..) {
+            window.remember(SeenMessage { id, offset: Offset::new(offset), timestamp });
+        }
+        window.expire(bounds, timestamp);
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use galgo_wire::command::Durability;
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::Offset;
 
@@ -67,6 +68,16 @@ impl Commits {
     /// Whether a sync has to be queued; false when one is queued that has not started.
     pub(super) fn schedule_sync(&mut self) -> bool {
         !std::mem::replace(&mut self.sync_scheduled, true)
+    }
+
+    /// What makes everything up to the end durable: `None` when all of it is as durable as `durability`
+    /// names.
+    pub(super) fn need_of_all(&self, durability: Durability) -> Option<Need> {
+        match self.queue.back() {
+            _ if durability == Durability::Fsync && self.rests_on_cache() => Some(Need::Segment),
+            Some(newest) => Some(newest.need),
+            None => None,
+        }
     }
 
     /// Notes that everything below `end` was published without being durable.
@@ -176,6 +187,9 @@ impl Partition {
         // Nothing above the high-watermark was acknowledged. Cutting it off keeps bytes that may
         // exist in the page cache only from being taken for durable ones after a restart.
         writer.log.rewind(self.high_watermark());
+        if let Some(window) = &mut writer.window {
+            window.rewind(self.high_watermark());
+        }
         for staged in commits.queue.drain(..) {
             staged.resolver.resolve(Err(code));
         }

@@ -11,6 +11,7 @@ mod access;
 mod bad_batches;
 mod clients;
 mod concurrent;
+mod deduplication;
 mod durability;
 mod fences;
 mod login;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use galgo_broker::partition::{AppendContext, Appended, Batch, OffsetBook, Partition};
+use galgo_broker::partition::{
+    AppendContext, Appended, Batch, DeduplicationBounds, OffsetBook, Partition,
+};
 use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
 use galgo_storage::log::{IndexCache, Log, LogOptions};
@@ -200,7 +202,11 @@ fn a_closed_partition_takes_no_batch() {
         let (indexes, messages) = batch.parts();
         let mut messages = messages.to_vec();
         let batch = Batch { count: 1, indexes, messages: &mut messages };
-        let context = AppendContext { clock: &*rig.environment, random: &*rig.environment };
+        let context = AppendContext {
+            clock: &*rig.environment,
+            random: &*rig.environment,
+            deduplication: DeduplicationBounds { entries_max: 100, expiry_us: 60_000_000 },
+        };
         partition.append(batch, context).unwrap()
     };
     assert!(matches!(append(), Appended::Published));

@@ -9,6 +9,7 @@ use galgo_broker::environment::ManualEnvironment;
 use galgo_broker::metadata::prepare::TopicDefaults;
 use galgo_broker::metadata::record::Record;
 use galgo_broker::metadata::{User, UserSerial};
+use galgo_broker::partition::DeduplicationBounds;
 use galgo_broker::shard::{Pending, ShardOptions};
 use galgo_broker::{
     AccessOptions, Broker, BrokerOptions, LogBounds, OpenReport, Outcome, Peer, Reply, RootUser,
@@ -325,6 +326,7 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>, root: RootUser)
             bundle_bytes_max: 8 << 10,
             checkpoint_bytes: 1 << 20,
         },
+        deduplication: DeduplicationBounds { entries_max: 100, expiry_us: 60_000_000 },
         defaults: DEFAULTS,
         access: AccessOptions::default(),
     }

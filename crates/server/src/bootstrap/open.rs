@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use galgo_broker::environment::{SystemClock, SystemRandom};
 use galgo_broker::metadata::prepare::TopicDefaults;
+use galgo_broker::partition::DeduplicationBounds;
 use galgo_broker::shard::ShardOptions;
 use galgo_broker::{
     AccessOptions, Broker, BrokerOptions, Causes, LogBounds, OpenError, OpenReport, ThrottleOptions,
@@ -88,6 +89,10 @@ fn broker_options(config: &Config, root: &RootUser, file_limit: u64) -> BrokerOp
             bundle_bytes_max: BUNDLE_BYTES_MAX,
             checkpoint_bytes: CHECKPOINT_BYTES,
         },
+        deduplication: DeduplicationBounds {
+            entries_max: config.deduplication.max_entries as usize,
+            expiry_us: u64::try_from(config.deduplication.expiry.0.as_micros()).unwrap_or(u64::MAX),
+        },
         defaults: TopicDefaults {
             message_expiry_us: topic
                 .message_expiry
@@ -98,7 +103,10 @@ fn broker_options(config: &Config, root: &RootUser, file_limit: u64) -> BrokerOp
                 Durability::Fsync => galgo_wire::command::Durability::Fsync,
                 Durability::Os => galgo_wire::command::Durability::Os,
             },
-            deduplication: galgo_wire::command::Deduplication::Off,
+            deduplication: match config.deduplication.enabled {
+                true => galgo_wire::command::Deduplication::On,
+                false => galgo_wire::command::Deduplication::Off,
+            },
             segment_bytes: storage.segment_bytes.0,
         },
         access: access_options(config),

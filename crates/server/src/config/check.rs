@@ -55,6 +55,8 @@ pub(crate) fn ranges(config: &Config, origins: &Origins) -> Result<(), ConfigErr
     if let Some(files) = limits.open_files.0 {
         check.number("limits.open_files", files.into(), (OPEN_FILES_MIN, 1_000_000))?;
     }
+    let entries = config.deduplication.max_entries;
+    check.number("deduplication.max_entries", entries.into(), (1, 1_000_000))?;
     let segment = (SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
     check.bytes("storage.segment_bytes", size(storage.segment_bytes), segment)?;
     check.bytes("storage.index_interval", size(storage.index_interval), (1 << 10, 1 << 30))?;

@@ -9,12 +9,24 @@ use super::state::SegmentView;
 use crate::segment::Place;
 use crate::segment::reader::{Walk, WalkError};
 use galgo_wire::id::{Offset, Timestamp};
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 /// Most segments one answer spans; each holds a file open.
 const SLICES_MAX: usize = 32;
 /// Attempts of one call before it gives up, each ended by damage not known before.
 const ATTEMPTS_MAX: usize = 16;
+
+/// What the header of a message says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeenMessage {
+    /// Its id.
+    pub id: u128,
+    /// Its offset.
+    pub offset: Offset,
+    /// When the server took it.
+    pub timestamp: Timestamp,
+}
 
 /// Why an attempt did not finish.
 enum Stop {
@@ -51,6 +63,56 @@ impl LogReader {
         upto: Offset,
     ) -> Result<Option<Offset>, ReadError> {
         self.attempt(|| self.try_offset_at(timestamp, upto))
+    }
+
+    /// Calls `visit` with the messages from `from` on that lie below `upto`, in order, reading their
+    /// headers only. Checksums are not looked at; what is fenced is left out.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the disk does not give the headers.
+    pub fn visit(
+        &self,
+        (from, upto): (Offset, Offset),
+        visit: &mut dyn FnMut(SeenMessage),
+    ) -> Result<(), ReadError> {
+        let next = Cell::new(from);
+        let visit = RefCell::new(visit);
+        loop {
+            match self.attempt(|| self.try_visit(&next, upto, &mut **visit.borrow_mut())) {
+                Err(ReadError::Damaged { to, .. }) if to > next.get() => next.set(to),
+                done => return done,
+            }
+        }
+    }
+
+    fn try_visit(
+        &self,
+        next: &Cell<Offset>,
+        upto: Offset,
+        visit: &mut dyn FnMut(SeenMessage),
+    ) -> Result<(), Stop> {
+        loop {
+            let request =
+                LocateRequest { from: next.get(), count_max: u32::MAX, bytes_max: u64::MAX, upto };
+            let (from, stop) = self.bounds(&request)?;
+            let Some(view) = self.state.read().view_at(from).filter(|_| from < stop) else {
+                return Ok(());
+            };
+            let failed = |error| Stop::Walk(view, error);
+            let file = self.open(view.base).map_err(|error| failed(error.into()))?;
+            let mut walk = Walk::new(&*file, view.end.position, self.chunk_bytes());
+            let begin = self.walk_to(view, &mut walk, from, None).map_err(failed)?;
+            let found = walk.find(begin, stop.min(view.end.offset), |frame, place| {
+                visit(SeenMessage {
+                    id: frame.id,
+                    offset: place.offset,
+                    timestamp: frame.timestamp,
+                });
+                next.set(Offset::new(place.offset.get().saturating_add(1)));
+                false
+            });
+            next.set(found.map_err(failed)?.offset);
+        }
     }
 
     /// Runs `attempt` again each time it came upon damage not known before, or on a segment that

@@ -37,6 +37,8 @@ pub(crate) fn parse_log_name(name: &str) -> Option<Offset> {
 pub(crate) struct Frame {
     /// XXH3-64 of the message after this field, as written.
     pub(crate) checksum: u64,
+    /// Id of the message.
+    pub(crate) id: u128,
     /// Offset of the message.
     pub(crate) offset: Offset,
     /// When the server took it.
@@ -59,6 +61,7 @@ impl Frame {
         }
         Some(Self {
             checksum: header.checksum,
+            id: header.id,
             offset: header.offset,
             timestamp: header.timestamp,
             len: MESSAGE_HEADER_BYTES as u64 + u64::from(payload) + u64::from(user_headers),

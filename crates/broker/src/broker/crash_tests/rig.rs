@@ -25,6 +25,7 @@ use crate::environment::ManualEnvironment;
 use crate::metadata::UserSerial;
 use crate::metadata::prepare::TopicDefaults;
 use crate::outcome::{Outcome, Reply, Slice};
+use crate::partition::DeduplicationBounds;
 use crate::session::{Caller, Session};
 use crate::shard::{OffsetOwner, Pending, ShardOptions};
 
@@ -113,9 +114,34 @@ impl Rig {
 
     /// Stages a batch; nothing is committed yet.
     pub(super) fn send(&mut self, topic: &str, partition: u32, payloads: &[Vec<u8>]) -> Outcome {
+        let messages: Vec<_> =
+            payloads.iter().map(|payload| NewMessage { payload, ..Default::default() }).collect();
+        self.send_messages(topic, partition, &messages)
+    }
+
+    /// As [`Rig::send`], messages of `bytes` bytes with these ids.
+    pub(super) fn send_ids(
+        &mut self,
+        topic: &str,
+        partition: u32,
+        ids: &[u128],
+        bytes: usize,
+    ) -> Outcome {
+        let payload = vec![b'x'; bytes];
+        let of_id = |id: &u128| NewMessage { id: *id, payload: &payload, ..Default::default() };
+        let messages: Vec<_> = ids.iter().map(of_id).collect();
+        self.send_messages(topic, partition, &messages)
+    }
+
+    fn send_messages(
+        &mut self,
+        topic: &str,
+        partition: u32,
+        messages: &[NewMessage<'_>],
+    ) -> Outcome {
         let mut batch = BatchBuilder::new();
-        for payload in payloads {
-            batch.push(&NewMessage { payload, ..NewMessage::default() }).unwrap();
+        for message in messages {
+            batch.push(message).unwrap();
         }
         let mut bytes = Vec::new();
         let partitioning = PartitioningRef::PartitionId(PartitionId::new(partition));
@@ -142,6 +168,15 @@ impl Rig {
         name: &str,
         durability: Durability,
     ) -> Result<(), ErrorCode> {
+        self.create_topic_with(name, durability, Deduplication::ServerDefault)
+    }
+
+    pub(super) fn create_topic_with(
+        &mut self,
+        name: &str,
+        durability: Durability,
+        deduplication: Deduplication,
+    ) -> Result<(), ErrorCode> {
         let topic = CreateTopic {
             stream: Identifier::named("s").unwrap(),
             partitions_count: PARTITIONS,
@@ -151,7 +186,6 @@ impl Rig {
             replication_factor: 1,
             name: TopicName::parse(name).unwrap(),
         };
-        let deduplication = Deduplication::ServerDefault;
         self.call(&CreateTopicWith { topic, durability, deduplication }).map(|_| ())
     }
 
@@ -194,9 +228,25 @@ impl Rig {
         partition: u32,
         from: u64,
     ) -> Result<Vec<(u64, Vec<u8>)>, ErrorCode> {
-        let mut found: Vec<(u64, Vec<u8>)> = Vec::new();
+        let messages = self.read_messages(topic, partition, from)?;
+        Ok(messages.into_iter().map(|(offset, _, payload)| (offset, payload)).collect())
+    }
+
+    /// The ids of all messages of a partition, in order.
+    pub(super) fn read_ids(&mut self, topic: &str, partition: u32) -> Vec<u128> {
+        let messages = self.read_messages(topic, partition, 0).unwrap();
+        messages.into_iter().map(|(_, id, _)| id).collect()
+    }
+
+    fn read_messages(
+        &mut self,
+        topic: &str,
+        partition: u32,
+        from: u64,
+    ) -> Result<Vec<(u64, u128, Vec<u8>)>, ErrorCode> {
+        let mut found: Vec<(u64, u128, Vec<u8>)> = Vec::new();
         loop {
-            let next = found.last().map_or(from, |(offset, _)| offset + 1);
+            let next = found.last().map_or(from, |(offset, ..)| offset + 1);
             let bytes = self.call(&PollMessages {
                 consumer: Consumer::new(Identifier::Numeric(1)),
                 stream: Identifier::named("s").unwrap(),
@@ -212,7 +262,8 @@ impl Rig {
             for message in MessagesView::new(reader.rest()) {
                 let message = message.expect("a reply holds whole messages");
                 assert!(message.verify(), "P-TRUTH: a message with a wrong checksum was served");
-                found.push((message.header.offset.get(), message.payload.to_vec()));
+                let header = message.header;
+                found.push((header.offset.get(), header.id, message.payload.to_vec()));
             }
             if found.len() == before {
                 return Ok(found);
@@ -279,6 +330,7 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>) -> BrokerOption
             bundle_bytes_max: 4 << 10,
             checkpoint_bytes: 1 << 20,
         },
+        deduplication: DeduplicationBounds { entries_max: 100, expiry_us: 60_000_000 },
         defaults: TopicDefaults {
             message_expiry_us: u64::MAX,
             size_bytes_max: u64::MAX,

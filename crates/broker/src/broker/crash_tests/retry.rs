@@ -1,0 +1,112 @@
+//! A producer that sends everything unacknowledged again after each crash, with the same ids.
+//!
+//! P-ACK and deduplication together: in the end every message is there exactly once.
+
+use galgo_storage::disk::sim::{FaultPlan, Random, SimDisk};
+use galgo_wire::command::{Deduplication, Durability};
+
+use super::End;
+use super::rig::{JOURNAL_BATCH_BYTES_MAX, Rig};
+use crate::outcome::{Outcome, Reply};
+use crate::ticket::Ticket;
+
+const MESSAGES: u128 = 12;
+const CRASHES: u64 = 3;
+
+/// Messages without an acknowledgement, in order.
+struct Producer {
+    unacknowledged: Vec<u128>,
+}
+
+impl Producer {
+    /// Sends what is not acknowledged, in batches of any size, until done or the disk stops.
+    fn run(&mut self, disk: &SimDisk, rig: &mut Rig, random: &mut Random) {
+        let mut waiting: Vec<(Ticket, Vec<u128>)> = Vec::new();
+        let mut left = self.unacknowledged.clone();
+        while !left.is_empty() && !disk.stopped() {
+            let size = (1 + random.below_usize(3)).min(left.len());
+            let mut batch: Vec<u128> = left.drain(..size).collect();
+            if random.chance(20) {
+                batch.push(batch[0]);
+            }
+            let large = random.chance(20);
+            let bytes = if large { JOURNAL_BATCH_BYTES_MAX as usize } else { 20 };
+            let mut outcome = rig.send_ids("t", 0, &batch, bytes);
+            while let Outcome::Offload(job) = outcome {
+                outcome = job.run(&rig.broker, &mut rig.session);
+            }
+            match outcome {
+                Outcome::Commit(ticket) => waiting.push((ticket, batch)),
+                Outcome::Done(Reply::Empty) => self.acknowledged(&batch),
+                _ => {}
+            }
+            match random.below(6) {
+                0..3 => rig.commit_round(),
+                3 => {
+                    rig.broker.shard().sync_round();
+                }
+                4 => {
+                    let _ = rig.broker.shard().checkpoint();
+                }
+                _ => {}
+            }
+        }
+        if !disk.stopped() {
+            rig.broker.drain();
+        }
+        for (ticket, batch) in waiting {
+            if ticket.outcome() == Some(Ok(())) {
+                self.acknowledged(&batch);
+            }
+        }
+    }
+
+    fn acknowledged(&mut self, batch: &[u128]) {
+        self.unacknowledged.retain(|id| !batch.contains(id));
+    }
+}
+
+/// Crashes at operation `stop_at` of each of the first runs; then runs to the end and counts.
+fn run_one(template: &SimDisk, seed: u64, stop_at: u64, end: End) -> bool {
+    let mut disk = template.kill_image();
+    let mut random = Random::new(seed);
+    let mut producer = Producer { unacknowledged: (1..=MESSAGES).collect() };
+    let mut crashed = false;
+    for crash in 0..CRASHES {
+        disk.plan(FaultPlan { stop_at: Some(stop_at + crash), ..FaultPlan::default() });
+        if let Some(mut rig) = Rig::try_open(&disk, seed + crash) {
+            producer.run(&disk, &mut rig, &mut random);
+        }
+        crashed |= disk.stopped();
+        disk = end.image(&disk, seed ^ stop_at ^ crash);
+    }
+    let mut rig = Rig::open(&disk, seed + CRASHES);
+    producer.run(&disk, &mut rig, &mut random);
+    let story = format!("seed {seed}, stopped at operation {stop_at} by {end:?}");
+    assert!(producer.unacknowledged.is_empty(), "{story}: {:?}", producer.unacknowledged);
+    let mut ids = rig.read_ids("t", 0);
+    ids.sort_unstable();
+    assert_eq!(ids, (1..=MESSAGES).collect::<Vec<_>>(), "{story}: lost or stored twice");
+    crashed
+}
+
+#[test]
+fn a_producer_that_tries_again_after_each_crash_stores_every_message_once() {
+    for (durability, end) in [
+        (Durability::Fsync, End::PowerCut),
+        (Durability::Fsync, End::Kill),
+        (Durability::Os, End::Kill),
+    ] {
+        let template = Rig::template();
+        let mut rig = Rig::open(&template, 1);
+        rig.create_topic_with("t", durability, Deduplication::On).unwrap();
+        rig.broker.shutdown().unwrap();
+        drop(rig);
+        for seed in 0..super::number_from_env("GALGO_CRASH_SEEDS", 100) {
+            let mut stop_at = 1;
+            while run_one(&template, seed, stop_at, end) && stop_at < 200 {
+                stop_at += 1 + seed % 3;
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The message ids a partition stored lately, so that a send that is tried again stores nothing twice.
+//!
+//! INV-WINDOW: every id in the window is that of a message in the log; what is taken back from the log
+//! is taken out of the window.
+//! INV-NO-HOLE: duplicates are dropped before offsets are given.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use galgo_storage::log::SeenMessage;
+use galgo_wire::batch::MessageHeader;
+use galgo_wire::id::{Offset, Timestamp};
+use galgo_wire::limits::INDEX_ENTRY_BYTES;
+
+/// How much of the past a topic with deduplication knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeduplicationBounds {
+    /// Most ids of one partition.
+    pub entries_max: usize,
+    /// Microseconds after which an id may be used again.
+    pub expiry_us: u64,
+}
+
+/// The ids stored lately, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    ids: HashMap<u128, Offset>,
+    order: VecDeque<SeenMessage>,
+}
+
+impl Window {
+    /// Forgets what is too old or too much.
+    pub(super) fn expire(&mut self, bounds: &DeduplicationBounds, now: Timestamp) {
+        while let Some(oldest) = self.order.front() {
+            let age_us = now.get().saturating_sub(oldest.timestamp.get());
+            if self.order.len() <= bounds.entries_max && age_us < bounds.expiry_us {
+                break;
+            }
+            let SeenMessage { id, offset, .. } = *oldest;
+            self.order.pop_front();
+            if self.ids.get(&id) == Some(&offset) {
+                self.ids.remove(&id);
+            }
+        }
+        if self.order.is_empty() {
+            // A partition that nobody sends to keeps no memory of when somebody did.
+            *self = Self::default();
+        }
+    }
+
+    /// Remembers a message of the log; later ones have higher offsets.
+    pub(super) fn remember(&mut self, message: SeenMessage) {
+        if message.id != 0 {
+            self.ids.insert(message.id, message.offset);
+            self.order.push_back(message);
+        }
+    }
+
+    /// Forgets the messages from `to` on: they are no longer in the log.
+    pub(super) fn rewind(&mut self, to: Offset) {
+        while let Some(newest) = self.order.pop_back_if(|newest| newest.offset >= to) {
+            self.ids.remove(&newest.id);
+        }
+    }
+
+    /// Tells which messages of a batch are to be stored. The batch may be malformed; what cannot be read
+    /// is left to the stamp to refuse.
+    pub(super) fn sift(&self, messages: &[u8], count: u32) -> Sifted {
+        let mut sifted = Sifted::default();
+        let mut in_batch = HashSet::new();
+        let mut rest = messages;
+        for _ in 0..count {
+            let Some(header) = MessageHeader::read(rest) else { break };
+            let Some(len) = header.message_bytes().filter(|len| *len <= rest.len()) else { break };
+            let known = self.ids.contains_key(&header.id);
+            let duplicate = header.id != 0 && (known || !in_batch.insert(header.id));
+            if duplicate {
+                sifted.duplicates += 1;
+            } else {
+                sifted.given.push(header.id);
+            }
+            sifted.kept.push((!duplicate, len));
+            rest = rest.get(len..).unwrap_or_default();
+        }
+        sifted
+    }
+}
+
+/// What is in a batch.
+#[derive(Debug, Default)]
+pub(super) struct Sifted {
+    /// For each message, whether it is kept, and its bytes.
+    kept: Vec<(bool, usize)>,
+    /// The ids of the messages that are kept, as the sender gave them; 0 for none.
+    pub(super) given: Vec<u128>,
+    /// How many are not kept.
+    pub(super) duplicates: u32,
+}
+
+impl Sifted {
+    /// Moves the messages that are kept to the front; returns their bytes and an index block for them.
+    pub(super) fn compact(&self, messages: &mut [u8]) -> (usize, Vec<u8>) {
+        let (mut from, mut to) = (0, 0);
+        let mut indexes = Vec::with_capacity(self.given.len() * INDEX_ENTRY_BYTES);
+        for (kept, len) in &self.kept {
+            if *kept {
+                messages.copy_within(from..from + len, to);
+                to += len;
+                indexes.extend_from_slice(&[0; 4]);
+                indexes.extend_from_slice(&u32::try_from(to).unwrap_or(u32::MAX).to_le_bytes());
+                indexes.extend_from_slice(&[0; 8]);
+            }
+            from += len;
+        }
+        (to, indexes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: DeduplicationBounds = DeduplicationBounds { entries_max: 3, expiry_us: 100 };
+
+    fn seen(id: u128, offset: u64, at: u64) -> SeenMessage {
+        SeenMessage { id, offset: Offset::new(offset), timestamp: Timestamp::new(at) }
+    }
+
+    fn window(messages: &[SeenMessage]) -> Window {
+        let mut window = Window::default();
+        messages.iter().for_each(|message| window.remember(*message));
+        window
+    }
+
+    fn ids(window: &Window) -> Vec<u128> {
+        let mut ids: Vec<_> = window.ids.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    #[test]
+    fn what_is_too_old_or_too_much_is_forgotten() {
+        let mut window = window(&[seen(1, 0, 0), seen(2, 1, 5), seen(0, 2, 6), seen(3, 3, 50)]);
+        window.expire(&BOUNDS, Timestamp::new(60));
+        assert_eq!(ids(&window), [1, 2, 3], "a message without an id takes no place");
+        window.remember(seen(4, 4, 60));
+        window.expire(&BOUNDS, Timestamp::new(60));
+        assert_eq!(ids(&window), [2, 3, 4]);
+        window.expire(&BOUNDS, Timestamp::new(105));
+        assert_eq!(ids(&window), [3, 4]);
+        window.expire(&BOUNDS, Timestamp::new(1_000));
+        assert!(window.order.is_empty() && window.ids.is_empty());
+    }
+
+    #[test]
+    fn an_id_that_came_again_later_is_known_until_the_later_one_is_too_old() {
+        let mut window = window(&[seen(1, 0, 0), seen(1, 1, 90)]);
+        window.expire(&BOUNDS, Timestamp::new(120));
+        assert_eq!(ids(&window), [1]);
+    }
+
+    #[test]
+    fn what_the_log_takes_back_is_forgotten() {
+        let mut window = window(&[seen(1, 0, 0), seen(2, 1, 0), seen(3, 2, 0)]);
+        window.rewind(Offset::new(1));
+        assert_eq!(ids(&window), [1]);
+    }
+}
