@@ -39,6 +39,7 @@ use crate::session::Session;
 use crate::shard::{CheckpointError, Shard};
 use crate::stats::process::{ProcessReader, SystemNames};
 use crate::stats::{CounterValues, Counters};
+use crate::upkeep::Retention;
 
 /// Where this node listens, for clients that ask for the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,6 +71,7 @@ pub struct Broker {
     pub(crate) names: SystemNames,
     pub(crate) started_us: StartTimes,
     pub(crate) data_dir: DataDir,
+    pub(crate) retention: Retention,
     shard: Arc<Shard>,
     counters: Arc<Counters>,
     /// One metadata command at a time; held from the preparation of a record to its application.
@@ -140,11 +142,14 @@ impl Broker {
         &self.shard
     }
 
-    /// Does what is due: removes the files of deleted partitions, and tokens that expired. To be called about every second,
-    /// on a thread that may block.
+    /// Does what is due: removes the files of deleted partitions and of segments that were given up, and
+    /// tokens that expired, and looks what retention gives up. To be called about every second, on a
+    /// thread that may block.
     pub fn tick(&self) {
         self.remove_files();
         self.forget_expired();
+        self.shard.remove_dropped();
+        self.retain();
     }
 
     /// Makes everything durable and notes it, so that the next start has nothing to recover. To be
@@ -155,6 +160,7 @@ impl Broker {
     pub fn shutdown(&self) -> Result<(), CheckpointError> {
         self.drain();
         self.remove_files();
+        self.shard.remove_dropped();
         self.shard.checkpoint()
     }
 

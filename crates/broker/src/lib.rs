@@ -23,6 +23,7 @@ pub mod session;
 pub mod shard;
 pub mod stats;
 pub mod ticket;
+pub mod upkeep;
 
 pub use access::guard::AccessOptions;
 pub use access::throttle::ThrottleOptions;

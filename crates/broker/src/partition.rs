@@ -17,6 +17,7 @@ mod offsets;
 mod publish;
 mod read;
 mod refusal;
+mod start;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -33,6 +34,7 @@ pub use dedup::DeduplicationBounds;
 pub use offsets::{OFFSET_OWNERS_MAX, OffsetBook, OffsetError};
 pub use publish::Commits;
 pub use read::{PollError, PolledRange, ReadPlan};
+pub(crate) use start::{DropNote, DropReason, Droppable, Dropped, StartMove, Wanted};
 
 use self::dedup::Window;
 use self::refusal::Refusals;
@@ -97,11 +99,12 @@ impl Partition {
         uid: PartitionUid,
         shard: Arc<Shard>,
         log: Log,
-        offsets: OffsetBook,
+        mut offsets: OffsetBook,
         durability: Durability,
     ) -> Self {
         let reader = log.reader();
         let end = log.end();
+        offsets.set_start(reader.start());
         Self {
             uid,
             shard,
@@ -169,6 +172,8 @@ impl Partition {
     /// Refuses later appends: the partition was deleted or purged. What is staged still commits.
     pub fn close(&self) {
         self.writer.lock().closed = true;
+        // Polls that are under way find nothing, rather than files that are gone.
+        self.reader.retire();
     }
 
     /// Whether the partition was deleted or purged.

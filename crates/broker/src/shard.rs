@@ -28,7 +28,7 @@ pub use record::{OffsetOwner, ShardRecord, UnknownRecord, decode_bundle};
 pub(crate) use recovery::partition_dir;
 pub use recovery::{RecoverError, Recovered, RecoveredPartition, ShardRecovery};
 
-use crate::partition::Partition;
+use crate::partition::{Dropped, Partition};
 use crate::stats::Counters;
 use checkpoint::Checkpointer;
 
@@ -54,6 +54,7 @@ pub struct Shard {
     syncs: Mutex<VecDeque<Arc<Partition>>>,
     work_sync: Condvar,
     touched: Mutex<Vec<Arc<Partition>>>,
+    dropped: Mutex<Vec<Dropped>>,
     unjournaled_bytes: AtomicU64,
     checkpointer: Mutex<Checkpointer>,
     checkpoint_asked: Mutex<bool>,
@@ -113,8 +114,9 @@ impl Shard {
         let staged = std::mem::take(&mut *self.pending.lock());
         let syncs = std::mem::take(&mut *self.syncs.lock());
         let touched = std::mem::take(&mut *self.touched.lock());
+        let dropped = std::mem::take(&mut *self.dropped.lock());
         // Outside of the locks: the last owner of a partition resolves its tickets.
-        drop((staged, syncs, touched));
+        drop((staged, syncs, touched, dropped));
     }
 
     fn is_stopping(&self) -> bool {

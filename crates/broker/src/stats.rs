@@ -12,6 +12,8 @@ pub struct Counters {
     commits: AtomicU64,
     checkpoints: AtomicU64,
     partitions_fenced: AtomicU64,
+    segments_removed: AtomicU64,
+    bytes_removed: AtomicU64,
 }
 
 /// The values of [`Counters`] at one moment.
@@ -27,6 +29,10 @@ pub struct CounterValues {
     pub checkpoints: u64,
     /// Partitions that take no writes after a failure.
     pub partitions_fenced: u64,
+    /// Segments whose files were removed by retention or on request.
+    pub segments_removed: u64,
+    /// Bytes of messages in those segments.
+    pub bytes_removed: u64,
 }
 
 impl Counters {
@@ -47,6 +53,11 @@ impl Counters {
         self.partitions_fenced.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn segments_removed(&self, segments: u64, bytes: u64) {
+        self.segments_removed.fetch_add(segments, Ordering::Relaxed);
+        self.bytes_removed.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Reads all counters.
     #[must_use]
     pub fn values(&self) -> CounterValues {
@@ -56,6 +67,8 @@ impl Counters {
             commits: self.commits.load(Ordering::Relaxed),
             checkpoints: self.checkpoints.load(Ordering::Relaxed),
             partitions_fenced: self.partitions_fenced.load(Ordering::Relaxed),
+            segments_removed: self.segments_removed.load(Ordering::Relaxed),
+            bytes_removed: self.bytes_removed.load(Ordering::Relaxed),
         }
     }
 }

@@ -225,6 +225,14 @@ table::settings! {
         /// How long an id is remembered.
         expiry: Span = "1m",
     }
+    /// The removal of messages that topics need not keep any longer.
+    retention: Retention = "retention" {
+        /// Whether segments are removed that a topic's message_expiry or max_topic_size gives up. Off,
+        /// only clients remove segments.
+        enabled: bool = "true",
+        /// How often to look for such segments. The first look comes that long after the start.
+        interval: Span = "1m",
+    }
     /// What the server says about itself, on standard error.
     log: Log = "log" {
         /// Least severe level to log: "error", "warn", "info", "debug" or "trace", or a filter such as

@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 mod append;
 mod damage;
+mod drop;
 mod landing;
 mod locate;
 mod reader;
@@ -32,12 +33,13 @@ mod sync;
 
 pub use crate::index::IndexCache;
 pub use append::{AppendBatch, AppendError};
+pub use drop::{OldestSealed, first_base};
 pub use locate::SeenMessage;
 pub use reader::{LocateRequest, Located, LocatedSlice, LogReader, ReadError};
 pub use recover::{FencedRange, JournaledBatch, RecoverError, RecoveryReport};
 pub use sync::DirtySet;
 
-use state::{Sealed, State};
+use state::State;
 use sync::Unsynced;
 
 /// Index entries in memory that wait for one write to the index file.
@@ -140,7 +142,7 @@ impl Log {
     /// The sealed segments, oldest first.
     #[must_use]
     pub fn sealed(&self) -> Vec<SealedSegment> {
-        self.reader.state.read().sealed.iter().map(|sealed| sealed.known.clone()).collect()
+        self.reader.sealed()
     }
 
     /// Segments, bytes and messages kept.
@@ -159,20 +161,9 @@ impl Log {
     /// Those of the disk, after all removals were tried; the segments are gone for readers in any
     /// case, and the files go at the next recovery.
     pub fn drop_before(&mut self, start: Offset) -> io::Result<u32> {
-        let dropped: Vec<Sealed> = {
-            let mut state = self.reader.state.write();
-            let start = start.min(state.end).max(state.start);
-            let gone = state.sealed.partition_point(|sealed| sealed.known.end <= start);
-            state.start = start;
-            state.fences.retain(|fence| fence.to > start);
-            state.sealed.drain(..gone).collect()
-        };
-        let mut result = Ok(());
-        for base in dropped.iter().map(|sealed| sealed.known.base) {
-            self.unsynced.retain(|unsynced| unsynced.base != base);
-            result = self.remove_files(base).and(result);
-        }
-        result.map(|()| u32::try_from(dropped.len()).unwrap_or(u32::MAX))
+        let dropped = self.reader.drop_before(start);
+        let removed = self.reader.remove_dropped(&dropped);
+        removed.map(|()| u32::try_from(dropped.len()).unwrap_or(u32::MAX))
     }
 
     /// Removes the log and its directory.
@@ -189,13 +180,7 @@ impl Log {
     }
 
     fn remove_files(&self, base: Offset) -> io::Result<()> {
-        self.reader.forget(base);
-        let disk = self.disk();
-        let remove = |path: PathBuf| match disk.remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        };
-        remove(self.reader.index_path(base)).and(remove(self.reader.log_path(base)))
+        self.reader.remove_files(base)
     }
 
     /// Writes the entries of the active segment's index that are only in memory. A hint: an error

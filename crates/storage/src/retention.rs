@@ -21,39 +21,74 @@ pub struct Rules {
 /// What retention knows of a partition.
 #[derive(Debug, Clone, Copy)]
 pub struct PartitionSegments<'a> {
-    /// Its sealed segments, oldest first.
+    /// Its sealed and published segments, oldest first.
     pub sealed: &'a [SealedSegment],
-    /// Bytes of the segment being written.
+    /// Bytes of its other segments.
     pub active_bytes: u64,
     /// Messages from here on are still wanted by somebody; `None` when nobody says so.
     pub barrier: Option<Offset>,
 }
 
-/// The new start of each partition, in the order given; `None` where nothing goes.
+/// How many of its oldest segments a partition gives up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Surrender {
+    /// The oldest so many, because they are expired.
+    pub expired: usize,
+    /// So many behind those, because the topic is too large.
+    pub oversize: usize,
+}
+
+impl Surrender {
+    /// How many segments go.
+    #[must_use]
+    pub fn segments(&self) -> usize {
+        self.expired + self.oversize
+    }
+
+    /// The segments that go, of those it was made from.
+    #[must_use]
+    pub fn of<'a>(&self, partition: &PartitionSegments<'a>) -> &'a [SealedSegment] {
+        partition.sealed.get(..self.segments()).unwrap_or_default()
+    }
+}
+
+/// What each partition gives up, in the order given.
 ///
 /// Expired segments go first; then, while the topic is too large, the oldest segment of any
-/// partition. The result is for `Log::drop_before`, after the move was made durable.
+/// partition. Files are removed only after the moves of the starts were made durable.
 #[must_use]
-pub fn plan(
-    now: Timestamp,
-    rules: Rules,
-    partitions: &[PartitionSegments<'_>],
-) -> Vec<Option<Offset>> {
-    let mut kept: Vec<&[SealedSegment]> =
+pub fn plan(now: Timestamp, rules: Rules, partitions: &[PartitionSegments<'_>]) -> Vec<Surrender> {
+    let expired: Vec<&[SealedSegment]> =
         partitions.iter().map(|partition| expire(now, rules, partition)).collect();
+    let mut kept = expired.clone();
     let active: u64 = partitions.iter().map(|partition| partition.active_bytes).sum();
     let sealed: u64 = kept.iter().flat_map(|segments| segments.iter()).map(|kept| kept.bytes).sum();
     let mut bytes = active + sealed;
-    let full = rules.bytes_max.map(|most| u128::from(most) * u128::from(FULL_PERCENT) / 100);
-    while full.is_some_and(|full| u128::from(bytes) >= full) {
+    while rules.is_full(bytes) {
         let Some(dropped) = drop_oldest(&mut kept, partitions) else { break };
         bytes -= dropped;
     }
-    let starts = partitions.iter().zip(&kept).map(|(partition, kept)| {
-        let gone = partition.sealed.len() - kept.len();
-        gone.checked_sub(1).and_then(|last| partition.sealed.get(last)).map(|last| last.end)
+    let counts = partitions.iter().zip(expired.iter().zip(&kept));
+    let counts = counts.map(|(partition, (unexpired, kept))| Surrender {
+        expired: partition.sealed.len() - unexpired.len(),
+        oversize: unexpired.len() - kept.len(),
     });
-    starts.collect()
+    counts.collect()
+}
+
+impl Rules {
+    /// Whether segments go because a topic of this size is too large.
+    #[must_use]
+    pub fn is_full(&self, bytes: u64) -> bool {
+        let full = self.bytes_max.map(|most| u128::from(most) * u128::from(FULL_PERCENT) / 100);
+        full.is_some_and(|full| u128::from(bytes) >= full)
+    }
+
+    /// Whether a segment whose newest message is of this time goes because of its age.
+    #[must_use]
+    pub fn is_expired(&self, now: Timestamp, newest: Timestamp) -> bool {
+        self.expiry_micros.is_some_and(|expiry| newest.get().saturating_add(expiry) <= now.get())
+    }
 }
 
 /// The segments that are not expired.
@@ -62,12 +97,9 @@ fn expire<'a>(
     rules: Rules,
     partition: &PartitionSegments<'a>,
 ) -> &'a [SealedSegment] {
-    let expired = |segment: &SealedSegment| {
-        rules
-            .expiry_micros
-            .is_some_and(|expiry| segment.last_timestamp.get().saturating_add(expiry) <= now.get())
+    let may_go = |segment: &&SealedSegment| {
+        rules.is_expired(now, segment.last_timestamp) && !is_wanted(partition, segment)
     };
-    let may_go = |segment: &&SealedSegment| expired(segment) && !is_wanted(partition, segment);
     let gone = partition.sealed.iter().take_while(may_go).count();
     partition.sealed.get(gone..).unwrap_or_default()
 }
@@ -106,8 +138,10 @@ mod tests {
     }
 
     fn starts(now: u64, rules: Rules, partitions: &[PartitionSegments<'_>]) -> Vec<Option<u64>> {
-        let starts = plan(Timestamp::new(now), rules, partitions).into_iter();
-        starts.map(|start| start.map(Offset::get)).collect()
+        let plans = plan(Timestamp::new(now), rules, partitions);
+        let starts =
+            plans.iter().zip(partitions).map(|(plan, partition)| plan.of(partition).last());
+        starts.map(|last| last.map(|last| last.end.get())).collect()
     }
 
     #[test]
@@ -139,5 +173,23 @@ mod tests {
         let held = [of(&first, Some(Offset::ZERO)), of(&second, None)];
         assert_eq!(starts(50, rules(1), &held), [None, Some(200)]);
         assert_eq!(starts(50, rules(u64::MAX), &both), [None, None]);
+    }
+
+    #[test]
+    fn age_is_the_reason_before_size() {
+        let sealed = segments(&[10, 20, 30]);
+        let partition = PartitionSegments { sealed: &sealed, active_bytes: 0, barrier: None };
+        let rules = Rules { expiry_micros: Some(100), bytes_max: Some(1_200) };
+        let plan = plan(Timestamp::new(110), rules, &[partition]);
+        assert_eq!(plan, [Surrender { expired: 1, oversize: 1 }]);
+        assert_eq!(plan[0].of(&partition), &sealed[..2]);
+    }
+
+    #[test]
+    fn a_topic_is_full_from_nine_tenths_on() {
+        let rules = Rules { expiry_micros: None, bytes_max: Some(1_000) };
+        assert!(!rules.is_full(899));
+        assert!(rules.is_full(900));
+        assert!(!Rules::default().is_full(u64::MAX));
     }
 }

@@ -33,6 +33,7 @@ use crate::partition::{DeduplicationBounds, Partition};
 use crate::shard::{RecoverError, Recovered, RecoveredPartition, ShardOptions, ShardRecovery};
 use crate::stats::Counters;
 use crate::stats::process::{ProcessReader, SystemNames};
+use crate::upkeep::{Retention, RetentionOptions};
 
 /// Sizes of logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +90,8 @@ pub struct BrokerOptions {
     pub access: AccessOptions,
     /// How much of the past topics with deduplication know.
     pub deduplication: DeduplicationBounds,
+    /// Whether and how often retention looks for what is due.
+    pub retention: RetentionOptions,
 }
 
 /// What opening found and did.
@@ -180,6 +183,7 @@ impl Broker {
             endpoints: RwLock::new(Endpoints::default()),
             process: ProcessReader::default(),
             names: SystemNames::read(),
+            retention: Retention::new(options.retention, started_us.monotonic_us),
             started_us,
             data_dir,
             shard,

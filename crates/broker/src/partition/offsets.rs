@@ -21,6 +21,8 @@ pub const OFFSET_OWNERS_MAX: usize = 100_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OffsetBook {
     stored: BTreeMap<OffsetOwner, Offset>,
+    /// Where the log starts once what is staged is durable.
+    start: Offset,
 }
 
 /// Why an offset was not stored or deleted.
@@ -81,6 +83,22 @@ impl OffsetBook {
         for offset in self.stored.values_mut() {
             *offset = (*offset).min(Offset::new(last));
         }
+    }
+
+    /// The smallest position of all; `None` when nobody has one.
+    #[must_use]
+    pub fn smallest(&self) -> Option<Offset> {
+        self.stored.values().min().copied()
+    }
+
+    /// Where the log starts, counting a move that is staged.
+    #[must_use]
+    pub fn start(&self) -> Offset {
+        self.start
+    }
+
+    pub(super) fn set_start(&mut self, start: Offset) {
+        self.start = start;
     }
 
     /// All positions, ordered by owner.

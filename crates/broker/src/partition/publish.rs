@@ -220,8 +220,13 @@ impl Partition {
             return Err(code);
         }
         self.sync()?;
-        let log = self.writer.lock().log.checkpoint();
-        let offsets = self.offsets.lock().entries();
+        let mut log = self.writer.lock().log.checkpoint();
+        let offsets = {
+            let offsets = self.offsets.lock();
+            // Its record may be in the journal files that are given back next.
+            log.start = log.start.max(offsets.start());
+            offsets.entries()
+        };
         Ok(super::PartitionCheckpoint { log, offsets })
     }
 }

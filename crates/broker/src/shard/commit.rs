@@ -14,7 +14,7 @@ use galgo_wire::id::Offset;
 
 use super::{Shard, ShardRecord};
 use crate::causes::Causes;
-use crate::partition::Partition;
+use crate::partition::{Partition, StartMove};
 use crate::ticket::Resolver;
 
 /// What waits for the next bundle.
@@ -22,6 +22,7 @@ use crate::ticket::Resolver;
 pub struct Pending {
     bytes: Vec<u8>,
     batches: Vec<(Arc<Partition>, Offset)>,
+    starts: Vec<StartMove>,
     resolvers: Vec<Resolver>,
     sync: bool,
     committer_waits: bool,
@@ -35,6 +36,7 @@ impl Pending {
     fn clear(&mut self) {
         self.bytes.clear();
         self.batches.clear();
+        self.starts.clear();
         self.resolvers.clear();
         self.sync = false;
     }
@@ -82,13 +84,42 @@ impl Shard {
         if self.is_fenced() || self.is_halted() {
             return Err(ErrorCode::CannotSyncFile);
         }
+        self.stage_small(record, sync, |pending| pending.resolvers.push(resolver))
+    }
+
+    /// Stages the move of a start; the partition is told before `resolver`.
+    ///
+    /// # Errors
+    /// Those of [`Shard::stage_record`].
+    pub(crate) fn stage_start(
+        &self,
+        record: &ShardRecord<'_>,
+        moved: StartMove,
+        resolver: Resolver,
+    ) -> Result<(), ErrorCode> {
+        if self.is_fenced() || self.is_halted() {
+            return Err(ErrorCode::CannotSyncFile);
+        }
+        // Synced whatever the topic asks for: files are removed on the strength of it.
+        self.stage_small(record, true, |pending| {
+            pending.starts.push(moved);
+            pending.resolvers.push(resolver);
+        })
+    }
+
+    fn stage_small(
+        &self,
+        record: &ShardRecord<'_>,
+        sync: bool,
+        note: impl FnOnce(&mut Pending),
+    ) -> Result<(), ErrorCode> {
         let mut pending = self.pending.lock();
         // Twice the room of batches: records are small, and should not wait for them.
         if pending.bytes.len() > 2 * self.options.bundle_bytes_max {
             return Err(ErrorCode::TaskTimeout);
         }
         record.encode(&mut pending.bytes);
-        pending.resolvers.push(resolver);
+        note(&mut pending);
         pending.sync |= sync;
         self.wake_committer(&mut pending);
         Ok(())
@@ -163,6 +194,7 @@ impl Shard {
                 self.queue_sync(partition);
             }
         }
+        round.starts.drain(..).for_each(|moved| moved.refused());
         for resolver in round.resolvers.drain(..) {
             resolver.resolve(Err(ErrorCode::TaskTimeout));
         }
@@ -172,6 +204,11 @@ impl Shard {
         self.stats.committed();
         for (partition, end) in round.batches.drain(..) {
             partition.journaled(end);
+        }
+        for moved in round.starts.drain(..) {
+            if let Some(dropped) = moved.durable() {
+                self.dropped.lock().push(dropped);
+            }
         }
         for resolver in round.resolvers.drain(..) {
             resolver.resolve(Ok(()));
@@ -183,6 +220,7 @@ impl Shard {
         for (partition, _) in round.batches.drain(..) {
             partition.fence(code);
         }
+        round.starts.drain(..).for_each(|moved| moved.refused());
         for resolver in round.resolvers.drain(..) {
             resolver.resolve(Err(code));
         }

@@ -10,10 +10,14 @@
 //! batch (kind 1):         | base offset u64 | high-watermark u64 | messages as in the segment ... |
 //! offset stored (kind 2): | consumer kind u8, 3 zero bytes | consumer id u32 | offset u64 |
 //! offset gone (kind 3):   | consumer kind u8, 3 zero bytes | consumer id u32 |
+//! start moved (kind 4):   | start u64 |
 //! ```
 //!
 //! The high-watermark of a batch is the partition's when the batch was staged: all offsets below
 //! it had been acknowledged. Recovery uses it to tell lost messages from ones never promised.
+//!
+//! A start is the oldest offset that is kept from then on; it is always the end of a sealed segment,
+//! so it names the segment files that go: those that begin below it.
 
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::id::{ConsumerId, Offset, PartitionUid};
@@ -26,6 +30,7 @@ const VERSION: u8 = 1;
 const KIND_BATCH: u8 = 1;
 const KIND_OFFSET_STORED: u8 = 2;
 const KIND_OFFSET_GONE: u8 = 3;
+const KIND_START_MOVED: u8 = 4;
 
 /// Whose offset it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,6 +71,13 @@ pub enum ShardRecord<'a> {
         /// Whose.
         owner: OffsetOwner,
     },
+    /// The oldest segments were given up.
+    StartMoved {
+        /// The partition.
+        uid: PartitionUid,
+        /// The oldest offset that is kept.
+        start: Offset,
+    },
 }
 
 /// A bundle that passed its checksum but cannot be read: written by a newer version.
@@ -94,6 +106,10 @@ impl ShardRecord<'_> {
             Self::OffsetGone { uid, owner } => {
                 put_header(out, KIND_OFFSET_GONE, 8, uid);
                 put_owner(out, owner);
+            }
+            Self::StartMoved { uid, start } => {
+                put_header(out, KIND_START_MOVED, 8, uid);
+                out.extend_from_slice(&start.get().to_le_bytes());
             }
         }
     }
@@ -138,6 +154,9 @@ fn decode_one<'a>(reader: &mut Reader<'a>) -> Result<ShardRecord<'a>, UnknownRec
             (KIND_OFFSET_GONE, VERSION) => {
                 Some(ShardRecord::OffsetGone { uid, owner: read_owner(&mut body)? })
             }
+            (KIND_START_MOVED, VERSION) => {
+                Some(ShardRecord::StartMoved { uid, start: Offset::new(body.u64().ok()?) })
+            }
             _ => None,
         }
     };
@@ -180,6 +199,7 @@ mod tests {
             },
             ShardRecord::OffsetStored { uid, owner, offset: Offset::new(3) },
             ShardRecord::OffsetGone { uid, owner },
+            ShardRecord::StartMoved { uid, start: Offset::new(2) },
         ];
         let mut bundle = Vec::new();
         for record in &records {

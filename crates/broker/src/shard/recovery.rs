@@ -14,7 +14,7 @@ use galgo_storage::checkpoint::{CheckpointStore, FoundCheckpoint, LogCheckpoint,
 use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
 use galgo_storage::journal::{Journal, Lsn};
-use galgo_storage::log::{IndexCache, JournaledBatch, Log, LogOptions, RecoveryReport};
+use galgo_storage::log::{IndexCache, JournaledBatch, Log, LogOptions, RecoveryReport, first_base};
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::id::{ConsumerId, Epoch, Offset, PartitionUid};
 use parking_lot::{Condvar, Mutex};
@@ -109,6 +109,7 @@ pub enum RecoverError {
 struct Journaled {
     batches: BTreeMap<PartitionUid, Vec<(Offset, Offset, Vec<u8>)>>,
     offsets: Vec<(PartitionUid, OffsetOwner, Option<Offset>)>,
+    starts: BTreeMap<PartitionUid, Offset>,
     last: Lsn,
 }
 
@@ -134,7 +135,8 @@ impl ShardRecovery {
         let mut partitions = BTreeMap::new();
         for uid in live {
             let known = checkpoint.logs.get(uid).cloned();
-            let known = known.filter(|_| !rebuild);
+            let known = if rebuild { self.bare_start(*uid, known)? } else { known };
+            let known = journaled.apply_start(*uid, known);
             let empty = Vec::new();
             let batches = journaled.batches.get(uid).unwrap_or(&empty);
             let untouched = batches.is_empty() && !dirs.contains(uid);
@@ -185,6 +187,21 @@ impl ShardRecovery {
             }
         }
         Ok((known, unknown))
+    }
+
+    /// What is left of `known` when a log is rebuilt from its files: where it starts. The checkpoint that
+    /// is read then is the one before the last, which may not know of the segments dropped since.
+    fn bare_start(
+        &self,
+        uid: PartitionUid,
+        known: Option<LogCheckpoint>,
+    ) -> Result<Option<LogCheckpoint>, RecoverError> {
+        let dir = partition_dir(&self.partitions_dir, uid);
+        let oldest = first_base(&*self.disk, &dir)
+            .map_err(|e| read_error("the directory of a partition", e))?;
+        let known = known.map(|known| known.start);
+        let start = oldest.max(known).filter(|start| *start > Offset::ZERO);
+        Ok(start.map(|start| LogCheckpoint { start, ..LogCheckpoint::default() }))
     }
 
     fn open_log(
@@ -248,6 +265,7 @@ impl ShardRecovery {
             syncs: Mutex::new(VecDeque::new()),
             work_sync: Condvar::new(),
             touched: Mutex::new(Vec::new()),
+            dropped: Mutex::new(Vec::new()),
             unjournaled_bytes: AtomicU64::new(0),
             checkpointer: Mutex::new(checkpointer),
             checkpoint_asked: Mutex::new(false),
@@ -270,7 +288,23 @@ impl Journaled {
                 self.offsets.push((uid, owner, Some(offset)));
             }
             ShardRecord::OffsetGone { uid, owner } => self.offsets.push((uid, owner, None)),
+            ShardRecord::StartMoved { uid, start } => {
+                let known = self.starts.entry(uid).or_default();
+                *known = start.max(*known);
+            }
         }
+    }
+
+    /// What the checkpoint knows, with the start moved as the journal says.
+    fn apply_start(
+        &self,
+        uid: PartitionUid,
+        known: Option<LogCheckpoint>,
+    ) -> Option<LogCheckpoint> {
+        let Some(start) = self.starts.get(&uid) else { return known };
+        let mut known = known.unwrap_or_default();
+        known.start = known.start.max(*start);
+        Some(known)
     }
 
     fn apply_offsets(&self, books: &mut BTreeMap<PartitionUid, OffsetBook>) {

@@ -22,6 +22,7 @@ mod purge;
 mod requests;
 mod restart;
 mod rig;
+mod segments;
 mod send;
 mod stats;
 mod streams;

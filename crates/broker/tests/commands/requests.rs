@@ -89,6 +89,16 @@ pub(crate) fn topic_settings(stream: &str, topic: &str) -> GetTopicSettings {
     GetTopicSettings { stream: id(stream), topic: id(topic) }
 }
 
+pub(crate) fn plan_retention(stream: &str, topic: &str) -> PlanRetention {
+    PlanRetention { stream: id(stream), topic: id(topic) }
+}
+
+/// The oldest segments of a partition of a topic of stream `s`.
+pub(crate) fn delete_segments(topic: &str, partition: u32, segments_count: u32) -> DeleteSegments {
+    let partition_id = PartitionId::new(partition);
+    DeleteSegments { stream: id("s"), topic: id(topic), partition_id, segments_count }
+}
+
 pub(crate) fn create_partitions(stream: &str, topic: &str, count: u32) -> CreatePartitions {
     CreatePartitions { stream: id(stream), topic: id(topic), partitions_count: count }
 }
@@ -309,6 +319,7 @@ pub(crate) fn topic_requests(stream: &str) -> Vec<Request> {
         update.topic.clone().into(),
         update.into(),
         topic_settings(stream, "none").into(),
+        plan_retention(stream, "none").into(),
         delete_topic(stream, "none").into(),
         purge_topic(stream, "none").into(),
         create_partitions(stream, "none", 1).into(),

@@ -11,6 +11,7 @@ use galgo_broker::metadata::record::Record;
 use galgo_broker::metadata::{User, UserSerial};
 use galgo_broker::partition::DeduplicationBounds;
 use galgo_broker::shard::{Pending, ShardOptions};
+use galgo_broker::upkeep::RetentionOptions;
 use galgo_broker::{
     AccessOptions, Broker, BrokerOptions, LogBounds, OpenReport, Outcome, Peer, Reply, RootUser,
     Session, Slice,
@@ -34,6 +35,8 @@ pub(crate) const START_US: u64 = 1_000_000_000;
 pub(crate) const JOURNAL_BATCH_BYTES_MAX: u32 = 1_000;
 /// A segment of this size is full.
 pub(crate) const SEGMENT_BYTES: u64 = 4_000;
+/// How often retention looks.
+pub(crate) const RETENTION_INTERVAL_US: u64 = 60_000_000;
 pub(crate) const DATA_DIR: &str = "/data";
 pub(crate) const PASSWORD: &str = "secret";
 
@@ -329,5 +332,6 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>, root: RootUser)
         deduplication: DeduplicationBounds { entries_max: 100, expiry_us: 60_000_000 },
         defaults: DEFAULTS,
         access: AccessOptions::default(),
+        retention: RetentionOptions { enabled: true, interval_us: RETENTION_INTERVAL_US },
     }
 }

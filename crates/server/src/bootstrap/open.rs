@@ -10,6 +10,7 @@ use galgo_broker::environment::{SystemClock, SystemRandom};
 use galgo_broker::metadata::prepare::TopicDefaults;
 use galgo_broker::partition::DeduplicationBounds;
 use galgo_broker::shard::ShardOptions;
+use galgo_broker::upkeep::RetentionOptions;
 use galgo_broker::{
     AccessOptions, Broker, BrokerOptions, Causes, LogBounds, OpenError, OpenReport, ThrottleOptions,
 };
@@ -110,6 +111,10 @@ fn broker_options(config: &Config, root: &RootUser, file_limit: u64) -> BrokerOp
             segment_bytes: storage.segment_bytes.0,
         },
         access: access_options(config),
+        retention: RetentionOptions {
+            enabled: config.retention.enabled,
+            interval_us: u64::try_from(config.retention.interval.0.as_micros()).unwrap_or(u64::MAX),
+        },
     }
 }
 

@@ -1,13 +1,14 @@
 //! Checks the configuration as a whole: ranges, and keys against each other.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use galgo_wire::limits::CONTROL_PAYLOAD_BYTES_MAX;
 
 use super::error::ConfigError;
 use super::load::Origins;
 use super::table::keys;
-use super::{ByteSize, Config};
+use super::{ByteSize, Config, Span};
 
 /// Largest request any configuration may allow: positions in a segment are 32 bits wide, and a segment
 /// may exceed its size by one request.
@@ -34,6 +35,10 @@ const OPEN_FILES_MIN: u64 = 16;
 
 /// Most segment files kept open when nobody chose: each costs kernel memory.
 const OPEN_FILES_AUTO_MAX: u64 = 4096;
+
+/// Shortest and longest time between two looks for what retention gives up.
+const RETENTION_INTERVAL: (Duration, Duration) =
+    (Duration::from_secs(1), Duration::from_secs(365 * 24 * 60 * 60));
 
 /// Refuses values that are of the right kind but can't work.
 pub(crate) fn ranges(config: &Config, origins: &Origins) -> Result<(), ConfigError> {
@@ -63,6 +68,7 @@ pub(crate) fn ranges(config: &Config, origins: &Origins) -> Result<(), ConfigErr
     let journal = (JOURNAL_FILE_BYTES_MIN, JOURNAL_FILE_BYTES_MAX);
     check.bytes("storage.journal_file_bytes", size(storage.journal_file_bytes), journal)?;
     check.number("storage.journal_files", storage.journal_files.into(), (2, 64))?;
+    check.span("retention.interval", config.retention.interval, RETENTION_INTERVAL)?;
     // A bundle holds several batches and must fit one file.
     let batch = (0, size(storage.journal_file_bytes) / 4);
     check.bytes("storage.journal_batch_bytes", size(storage.journal_batch_bytes), batch)
@@ -120,6 +126,19 @@ impl Checker<'_> {
         self.within(key, value, (min, max), || {
             let (min, max) = (show(min), show(max));
             format!("a size from {min} to {max}")
+        })
+    }
+
+    fn span(
+        &self,
+        key: &str,
+        Span(value): Span,
+        (min, max): (Duration, Duration),
+    ) -> Result<(), ConfigError> {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.within(key, micros(value), (micros(min), micros(max)), || {
+            let show = |time| super::value::Value::show(&Span(time)).trim_matches('"').to_owned();
+            format!("a time from {} to {}", show(min), show(max))
         })
     }
 

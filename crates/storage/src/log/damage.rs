@@ -28,11 +28,11 @@ impl LogReader {
     ) -> Result<ReadError, ReadError> {
         let base = view.base;
         match error {
-            WalkError::Damaged(place) if self.state.read().has_segment(base) => {
+            WalkError::Damaged(place) if self.state.read().is_kept(base) => {
                 Ok(self.damaged(base, place))
             }
             WalkError::Disk(source) if source.kind() == io::ErrorKind::NotFound => {
-                if !self.state.read().has_segment(base) {
+                if !self.state.read().is_kept(base) {
                     return Err(ReadError::Gone { base });
                 }
                 Ok(self.fence(Fence { base, from: base, to: view.end.offset, resume: None }))

@@ -160,7 +160,7 @@ impl LogReader {
         let state = self.state.read();
         let from = request.from.max(state.start);
         let upto = request.upto.min(state.end);
-        if from >= upto || request.count_max == 0 {
+        if from >= upto || request.count_max == 0 || state.retired {
             return Ok((from, from));
         }
         let mut stop = from.plus(request.count_max).map_or(upto, |stop| stop.min(upto));
@@ -245,7 +245,8 @@ impl LogReader {
     fn try_offset_at(&self, timestamp: Timestamp, upto: Offset) -> Result<Option<Offset>, Stop> {
         let (start, upto, mut next) = {
             let state = self.state.read();
-            (state.start, upto.min(state.end), state.view_at_time(timestamp))
+            let upto = if state.retired { Offset::ZERO } else { upto.min(state.end) };
+            (state.start, upto, state.view_at_time(timestamp))
         };
         while let Some(view) = next {
             if view.base >= upto {

@@ -19,7 +19,7 @@ use super::{Log, LogOptions, LogReader};
 use crate::checkpoint::LogCheckpoint;
 use crate::disk::Disk;
 use crate::file_cache::FileCache;
-use crate::segment::format::parse_log_name;
+use crate::segment::format::{parse_index_name, parse_log_name};
 use crate::segment::writer::Writer;
 use galgo_wire::id::Offset;
 use merge::Merge;
@@ -118,6 +118,7 @@ impl Log {
     ) -> Result<(Self, RecoveryReport), RecoverError> {
         check(&known)?;
         let found = list_segments(&*disk, &options.dir)?;
+        remove_dropped_indexes(&*disk, &options.dir, known.start);
         let dir_exists = found.is_some();
         let reader = LogReader::new(disk, files, options, State::default());
         let mut merge = Merge::new(&reader, &known, found.unwrap_or_default(), journaled);
@@ -129,7 +130,7 @@ impl Log {
         log.last_timestamp = last_timestamp;
         log.checkpointed = AtomicU64::new(durable_end(&known).get());
         log.dir_exists = dir_exists || current.is_some();
-        let mut state = State { start: known.start, end: at, sealed, active: None, fences };
+        let mut state = State { start: known.start, end: at, sealed, fences, ..State::default() };
         if let Some(current) = current {
             log.open_for_writing(current, &mut state);
         }
@@ -171,6 +172,20 @@ fn check(known: &LogCheckpoint) -> Result<(), RecoverError> {
         end = Some(next);
     }
     Ok(())
+}
+
+/// Removes the indexes of segments that end below the start. A power cut may leave one without its log, so
+/// that nothing else leads to it. It is worth nothing; whether it went does not matter.
+fn remove_dropped_indexes(disk: &dyn Disk, dir: &Path, start: Offset) {
+    if start == Offset::ZERO {
+        return;
+    }
+    let Ok(entries) = disk.read_dir(dir) else { return };
+    // INV-BOUNDARY: a segment that begins below the start ends there.
+    let dropped = |name: &str| parse_index_name(name).is_some_and(|base| base < start);
+    for entry in entries.iter().filter(|entry| dropped(&entry.name)) {
+        let _ = disk.remove_file(&dir.join(&entry.name));
+    }
 }
 
 /// The segment files in a directory, by base, with their lengths; `None` without the directory.

@@ -23,6 +23,8 @@ pub(super) struct State {
     pub(super) active: Option<Active>,
     /// Ranges that fail their checks, in no order; almost always none.
     pub(super) fences: Vec<Fence>,
+    /// The log is being removed: it reads as empty.
+    pub(super) retired: bool,
 }
 
 /// A sealed segment.
@@ -90,6 +92,11 @@ impl State {
                 active.filter(|active| active.last_timestamp >= timestamp).map(Active::view)
             }
         }
+    }
+
+    /// Whether a segment starts at `base` and its file is to be there.
+    pub(super) fn is_kept(&self, base: Offset) -> bool {
+        !self.retired && self.has_segment(base)
     }
 
     /// Whether a segment starts at `base`.

@@ -108,7 +108,10 @@ impl Log {
     /// What a sync must cover now.
     #[must_use]
     pub fn dirty(&self) -> DirtySet {
-        let files = self.unsynced.iter().filter_map(|unsynced| {
+        let state = self.reader.state.read();
+        // Nothing of what was dropped is to be kept.
+        let kept = self.unsynced.iter().filter(|unsynced| state.has_segment(unsynced.base));
+        let files = kept.filter_map(|unsynced| {
             let written = self.writer.as_ref().map(|writer| writer.tip);
             let tip = unsynced.sealed_at.or(written)?;
             let (base, handle) = (unsynced.base, unsynced.handle.clone());
@@ -127,6 +130,10 @@ impl Log {
     ///
     /// A set taken before a rewind counts for nothing.
     pub fn synced(&mut self, set: &DirtySet) {
+        {
+            let state = self.reader.state.read();
+            self.unsynced.retain(|unsynced| state.has_segment(unsynced.base));
+        }
         if set.generation != self.generation || self.is_fenced() {
             return;
         }
@@ -153,8 +160,8 @@ impl Log {
     /// What is durable, for the checkpoint. Entries of the index that wait are written on the way.
     pub fn checkpoint(&self) -> LogCheckpoint {
         self.flush_index();
-        let frontier = self.unsynced.first();
         let state = self.reader.state.read();
+        let frontier = self.unsynced.iter().find(|unsynced| state.has_segment(unsynced.base));
         let sealed = state.sealed.iter().map(|sealed| &sealed.known);
         let durable =
             sealed.take_while(|known| frontier.is_none_or(|unsynced| known.base < unsynced.base));

@@ -11,6 +11,7 @@ use galgo_wire::id::{Offset, Timestamp};
 use galgo_wire::limits::{MESSAGE_HEADER_BYTES, MESSAGE_PAYLOAD_BYTES_MAX, USER_HEADERS_BYTES_MAX};
 
 const LOG_SUFFIX: &str = ".log";
+const INDEX_SUFFIX: &str = ".index";
 const BASE_DIGITS: usize = 20;
 
 /// Name of the file of messages of the segment that starts at `base`.
@@ -20,12 +21,20 @@ pub(crate) fn log_name(base: Offset) -> String {
 
 /// Name of the index of the segment that starts at `base`.
 pub(crate) fn index_name(base: Offset) -> String {
-    format!("{:020}.index", base.get())
+    format!("{:020}{INDEX_SUFFIX}", base.get())
 }
 
 /// The base of a segment, when `name` is exactly what [`log_name`] gives for it.
 pub(crate) fn parse_log_name(name: &str) -> Option<Offset> {
-    let digits = name.strip_suffix(LOG_SUFFIX)?;
+    name.strip_suffix(LOG_SUFFIX).and_then(parse_base)
+}
+
+/// The base of a segment, when `name` is exactly what [`index_name`] gives for it.
+pub(crate) fn parse_index_name(name: &str) -> Option<Offset> {
+    name.strip_suffix(INDEX_SUFFIX).and_then(parse_base)
+}
+
+fn parse_base(digits: &str) -> Option<Offset> {
     if digits.len() != BASE_DIGITS || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }

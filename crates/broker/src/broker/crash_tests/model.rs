@@ -44,6 +44,10 @@ struct PartitionModel {
     sent: Vec<Sent>,
     /// Offsets stored, in order; `None` for a deletion.
     stored: Vec<(Option<u64>, Fate)>,
+    /// Where the log may start, besides at 0: wherever a start was asked to move.
+    starts: Vec<u64>,
+    /// Where the log was seen to start; it never starts below that again.
+    start_seen: u64,
 }
 
 /// Whether the topic should be there.
@@ -117,6 +121,19 @@ impl Model {
         self.partition(name, partition).stored.push((Some(offset), fate));
     }
 
+    /// Notes where the starts of all partitions were asked to move, and have moved.
+    pub(super) fn note_starts(&mut self, rig: &Rig) {
+        for (name, topic) in &mut self.topics {
+            let open = rig.partitions(name);
+            // While the fate of a purge is not known, what is open is what was there before.
+            let models = topic.before_purge.as_mut().unwrap_or(&mut topic.partitions);
+            for (model, partition) in models.iter_mut().zip(&open) {
+                model.starts.push(partition.staged_start().get());
+                model.start_seen = model.start_seen.max(partition.start().get());
+            }
+        }
+    }
+
     fn partition(&mut self, name: &str, partition: u32) -> &mut PartitionModel {
         &mut self.topics.get_mut(name).unwrap().partitions[partition as usize]
     }
@@ -144,15 +161,21 @@ impl Model {
                 let stored = rig.stored_offset(name, number);
                 let here = &topic.partitions[number as usize];
                 let before = topic.before_purge.as_ref().map(|b| &b[number as usize]);
-                let verdict = here.verdict(&messages, stored, promised);
+                let start = rig.start(name, number);
+                let found_here = (start, messages.as_slice());
+                let verdict = here.verdict(found_here, stored, promised);
                 let verdict = verdict.or_else(|why| match before {
-                    Some(before) => before.verdict(&messages, stored, promised),
+                    Some(before) => before.verdict(found_here, stored, promised),
                     None => Err(why),
                 });
                 if let Err(why) = verdict {
-                    panic!("{place}: {why}\nfound {} messages, offset {stored:?}", messages.len());
+                    let count = messages.len();
+                    panic!(
+                        "{place}: {why}\nfound {count} messages from {start}, offset {stored:?}"
+                    );
                 }
-                found.push(format!("{name}/{number}: {} messages, {stored:?}", messages.len()));
+                let count = messages.len();
+                found.push(format!("{name}/{number}: {count} from {start}, {stored:?}"));
             }
         }
         found
@@ -191,10 +214,17 @@ impl PartitionModel {
 
     fn verdict(
         &self,
-        found: &[(u64, Vec<u8>)],
+        found: (u64, &[(u64, Vec<u8>)]),
         stored: Option<u64>,
         promised: bool,
     ) -> Result<(), String> {
+        let start = found.0;
+        if start < self.start_seen {
+            return Err(format!("INV-START: starts at {start}, after {}", self.start_seen));
+        }
+        if start != 0 && !self.starts.contains(&start) {
+            return Err(format!("starts at {start}, may be one of {:?}", self.starts));
+        }
         let expected: Vec<_> = self.expected().collect();
         let mut verdict = verdict_on_messages(found, &expected, promised);
         // A batch that was refused was taken back, but a power cut may bring its bytes back as long
@@ -239,14 +269,15 @@ impl PartitionModel {
 }
 
 fn verdict_on_messages(
-    found: &[(u64, Vec<u8>)],
+    (start, found): (u64, &[(u64, Vec<u8>)]),
     expected: &[(&Vec<u8>, bool)],
     promised: bool,
 ) -> Result<(), String> {
-    if found.len() > expected.len() {
+    let start = start as usize;
+    if !found.is_empty() && start + found.len() > expected.len() {
         return Err(format!("{} messages were sent", expected.len()));
     }
-    for (index, (offset, payload)) in found.iter().enumerate() {
+    for (index, (offset, payload)) in (start..).zip(found) {
         if *offset != index as u64 {
             return Err(format!("P-ORDER: offset {offset} in place {index}"));
         }
@@ -254,7 +285,7 @@ fn verdict_on_messages(
             return Err(format!("P-ORDER: another message at offset {offset}"));
         }
     }
-    let missing = expected.iter().skip(found.len()).any(|(_, acknowledged)| *acknowledged);
+    let missing = expected.iter().skip(start + found.len()).any(|(_, acknowledged)| *acknowledged);
     if promised && missing {
         return Err("P-ACK: an acknowledged message is lost".to_owned());
     }

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use galgo_storage::disk::sim::SimDisk;
+use galgo_storage::retention::Rules;
 use galgo_wire::batch::{BatchBuilder, MessagesView, NewMessage};
 use galgo_wire::command::{
     Command, CommandCode, Compression, CreateStream, CreateTopic, CreateTopicWith, Deduplication,
-    DeleteTopic, Durability, MaxTopicSize, MessageExpiry, Payload, PollMessages, PurgeTopic,
-    StoreConsumerOffset, Transport,
+    DeleteSegments, DeleteTopic, Durability, MaxTopicSize, MessageExpiry, Payload, PollMessages,
+    PurgeTopic, StoreConsumerOffset, Transport,
 };
 use galgo_wire::consumer::{Consumer, PartitioningRef, PollingStrategy};
 use galgo_wire::error_code::ErrorCode;
@@ -26,8 +27,10 @@ use crate::metadata::UserSerial;
 use crate::metadata::prepare::TopicDefaults;
 use crate::outcome::{Outcome, Reply, Slice};
 use crate::partition::DeduplicationBounds;
+use crate::partition::Partition;
 use crate::session::{Caller, Session};
 use crate::shard::{OffsetOwner, Pending, ShardOptions};
+use crate::upkeep::{RetentionOptions, rules_of};
 
 /// Batches of more bytes than this skip the journal.
 pub(super) const JOURNAL_BATCH_BYTES_MAX: u32 = 700;
@@ -168,7 +171,8 @@ impl Rig {
         name: &str,
         durability: Durability,
     ) -> Result<(), ErrorCode> {
-        self.create_topic_with(name, durability, Deduplication::ServerDefault)
+        let kept = (u64::MAX, u64::MAX);
+        self.create_configured(name, durability, Deduplication::ServerDefault, kept)
     }
 
     pub(super) fn create_topic_with(
@@ -177,12 +181,32 @@ impl Rig {
         durability: Durability,
         deduplication: Deduplication,
     ) -> Result<(), ErrorCode> {
+        self.create_configured(name, durability, deduplication, (u64::MAX, u64::MAX))
+    }
+
+    /// Creates a topic with an expiry and a largest size.
+    pub(super) fn create_limited(
+        &mut self,
+        name: &str,
+        durability: Durability,
+        limits: (u64, u64),
+    ) -> Result<(), ErrorCode> {
+        self.create_configured(name, durability, Deduplication::ServerDefault, limits)
+    }
+
+    fn create_configured(
+        &mut self,
+        name: &str,
+        durability: Durability,
+        deduplication: Deduplication,
+        limits: (u64, u64),
+    ) -> Result<(), ErrorCode> {
         let topic = CreateTopic {
             stream: Identifier::named("s").unwrap(),
             partitions_count: PARTITIONS,
             compression: Compression::None,
-            message_expiry: MessageExpiry::SERVER_DEFAULT,
-            max_topic_size: MaxTopicSize::SERVER_DEFAULT,
+            message_expiry: MessageExpiry::new(limits.0),
+            max_topic_size: MaxTopicSize::new(limits.1),
             replication_factor: 1,
             name: TopicName::parse(name).unwrap(),
         };
@@ -197,6 +221,37 @@ impl Rig {
     pub(super) fn purge_topic(&mut self, name: &str) -> Result<(), ErrorCode> {
         let (stream, topic) = (Identifier::named("s").unwrap(), Identifier::named(name).unwrap());
         self.call(&PurgeTopic { stream, topic }).map(|_| ())
+    }
+
+    /// Stages the removal of the oldest segments; nothing is committed yet.
+    pub(super) fn delete_segments(&mut self, topic: &str, partition: u32, count: u32) -> Outcome {
+        let command = DeleteSegments {
+            stream: Identifier::named("s").unwrap(),
+            topic: Identifier::named(topic).unwrap(),
+            partition_id: PartitionId::new(partition),
+            segments_count: count,
+        };
+        let mut bytes = command.to_bytes();
+        self.broker.submit(&mut self.session, CommandCode::DeleteSegments.as_u32(), &mut bytes)
+    }
+
+    /// The open partitions of a topic; none when it is missing.
+    pub(super) fn partitions(&self, topic: &str) -> Vec<Arc<Partition>> {
+        let catalog = self.broker.catalog.read();
+        let found = catalog.find_topic(IdentifierRef::Named("s"), IdentifierRef::Named(topic));
+        found.map(|found| found.open.partitions.clone()).unwrap_or_default()
+    }
+
+    /// What a topic keeps.
+    pub(super) fn rules(&self, topic: &str) -> Rules {
+        let catalog = self.broker.catalog.read();
+        let found = catalog.find_topic(IdentifierRef::Named("s"), IdentifierRef::Named(topic));
+        found.map(|found| rules_of(&found.topic.settings)).unwrap_or_default()
+    }
+
+    /// Where a partition starts for readers.
+    pub(super) fn start(&self, topic: &str, partition: u32) -> u64 {
+        self.partitions(topic)[partition as usize].start().get()
     }
 
     /// One round of the committer.
@@ -277,11 +332,12 @@ impl Rig {
             if !self.has_topic(topic) {
                 continue;
             }
-            let before = self.read_from(topic, 0, 0).unwrap();
+            let start = self.start(topic, 0);
+            let next = start + self.read_from(topic, 0, 0).unwrap().len() as u64;
             let outcome = self.send(topic, 0, &[b"after".to_vec()]);
             self.finish(outcome).unwrap_or_else(|code| panic!("{story}: send after: {code}"));
-            let after = self.read_from(topic, 0, before.len() as u64).unwrap();
-            assert_eq!(after, [(before.len() as u64, b"after".to_vec())], "{story}: P-ORDER");
+            let after = self.read_from(topic, 0, next).unwrap();
+            assert_eq!(after, [(next, b"after".to_vec())], "{story}: P-ORDER");
         }
     }
 }
@@ -339,5 +395,6 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>) -> BrokerOption
             segment_bytes: 2_000,
         },
         access: AccessOptions::default(),
+        retention: RetentionOptions { enabled: true, interval_us: 1 },
     }
 }

@@ -2,13 +2,22 @@
 //! committer and the sync workers in any order, checkpoints.
 
 use galgo_storage::disk::sim::{Random, SimDisk};
+use galgo_storage::retention::Rules;
 use galgo_wire::command::Durability;
+use galgo_wire::id::{Offset, Timestamp};
+use std::sync::Arc;
 
 use super::model::{Fate, Model};
 use super::rig::{JOURNAL_BATCH_BYTES_MAX, PARTITIONS, Rig};
+use crate::environment::Clock as _;
 use crate::outcome::{Outcome, Reply};
+use crate::partition::{Droppable, Partition};
 
 const STEPS: u64 = 28;
+/// How long topics keep messages that do not keep all; a step takes half a millisecond on average.
+const EXPIRY_US: u64 = 4_000;
+/// Largest size of the topics that have one: a few segments.
+const TOPIC_BYTES_MAX: u64 = 5_000;
 
 /// Runs until done or until the disk stops.
 pub(super) fn run_workload(disk: &SimDisk, model: &mut Model, seed: u64) {
@@ -41,12 +50,21 @@ pub(super) fn run_workload(disk: &SimDisk, model: &mut Model, seed: u64) {
                 let answer = rig.purge_topic(&topic);
                 model.purged(&topic, answer);
             }
-            94..96 => {
+            94 => {
                 let answer = rig.delete_topic(&topic);
                 model.deleted(&topic, answer);
             }
-            _ => rig.broker.tick(),
+            95..98 => {
+                let count = 1 + random.below(3) as u32;
+                let act = |rig: &mut Rig| drop(rig.delete_segments(&topic, partition, count));
+                checked(&mut rig, model, None, act);
+            }
+            _ => {
+                let now = rig.environment.now();
+                checked(&mut rig, model, Some(now), |rig| rig.broker.tick());
+            }
         }
+        model.note_starts(&rig);
     }
     if !disk.stopped() && random.chance(50) {
         let _ = rig.broker.shutdown();
@@ -57,7 +75,12 @@ fn create(rig: &mut Rig, model: &mut Model, random: &mut Random, names: &mut u32
     *names += 1;
     let name = format!("t{names}");
     let durability = if random.chance(25) { Durability::Os } else { Durability::Fsync };
-    let answer = rig.create_topic(&name, durability);
+    let limits = match random.below(3) {
+        0 => (EXPIRY_US, u64::MAX),
+        1 => (u64::MAX, TOPIC_BYTES_MAX),
+        _ => (u64::MAX, u64::MAX),
+    };
+    let answer = rig.create_limited(&name, durability, limits);
     model.created(&name, durability, answer);
 }
 
@@ -91,6 +114,53 @@ fn store(rig: &mut Rig, model: &mut Model, random: &mut Random, (topic, partitio
     let fate = fate(rig.store_offset(topic, partition, offset));
     if !matches!(fate, Fate::Failed) {
         model.stored(topic, partition, offset, fate);
+    }
+}
+
+/// One partition before segments may go.
+struct Before {
+    topic: String,
+    partition: Arc<Partition>,
+    start: Offset,
+    droppable: Droppable,
+    rules: Rules,
+    topic_bytes: u64,
+}
+
+/// Lets `act` remove segments and checks each that goes: sealed and published, committed by everybody
+/// with an offset, and, when retention does it at `now`, too old or of a topic that is too large.
+fn checked(rig: &mut Rig, model: &Model, now: Option<Timestamp>, act: impl FnOnce(&mut Rig)) {
+    let mut before = Vec::new();
+    for topic in model.topics() {
+        let partitions = rig.partitions(topic);
+        let topic_bytes = partitions.iter().map(|partition| partition.stats().bytes).sum();
+        before.extend(partitions.into_iter().map(|partition| Before {
+            topic: topic.to_owned(),
+            start: partition.staged_start(),
+            droppable: partition.droppable(),
+            rules: rig.rules(topic),
+            partition,
+            topic_bytes,
+        }));
+    }
+    act(rig);
+    for Before { topic, partition, start, droppable, rules, topic_bytes } in before {
+        let moved = partition.staged_start();
+        assert!(moved >= start, "{topic}: the start went back from {start} to {moved}");
+        assert!(moved <= partition.high_watermark(), "{topic}: unpublished messages went");
+        let gone: Vec<_> = droppable.sealed.iter().take_while(|known| known.base < moved).collect();
+        assert!(
+            moved == start || gone.last().is_some_and(|last| last.end == moved),
+            "{topic}: something else than whole sealed segments went: {start} to {moved}"
+        );
+        for known in gone {
+            let held = droppable.barrier().is_some_and(|barrier| known.end > barrier);
+            assert!(!held, "{topic}: a segment went that somebody has not committed");
+            let due = now.is_none_or(|now| {
+                rules.is_expired(now, known.last_timestamp) || rules.is_full(topic_bytes)
+            });
+            assert!(due, "{topic}: a segment went that was not due");
+        }
     }
 }
 

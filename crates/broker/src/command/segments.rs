@@ -1,0 +1,52 @@
+//! Segments: delete the oldest, and tell what retention would delete.
+
+use std::sync::Arc;
+
+use galgo_wire::command::{Command as _, DeleteSegments, PlanRetention};
+
+use super::{offload, payload};
+use crate::broker::Broker;
+use crate::outcome::{Outcome, Reply};
+use crate::partition::Wanted;
+use crate::session::Session;
+
+/// Deletes the oldest sealed segments that every consumer and group with an offset is done with;
+/// acknowledged once that is durable.
+pub(super) fn delete(broker: &Broker, session: &Session, command: &DeleteSegments) -> Outcome {
+    let staged = || {
+        let (partition, place) = {
+            let catalog = broker.catalog.read();
+            let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
+            let partition = Arc::clone(found.open.partition(command.partition_id)?);
+            (partition, (found.stream_id, found.topic_id))
+        };
+        let note = broker.drop_note(place, command.partition_id);
+        let Some(note) = note.filter(|_| command.segments_count > 0) else { return Ok(None) };
+        partition.drop_oldest(Wanted::Oldest(command.segments_count), note)
+    };
+    match staged() {
+        Ok(Some(ticket)) => Outcome::Commit(ticket),
+        Ok(None) => Outcome::Done(Reply::Empty),
+        Err(code) => Outcome::Done(Reply::Error(code)),
+    }
+}
+
+/// What retention would remove from a topic now.
+pub(super) fn plan_retention(
+    broker: &Broker,
+    session: &Session,
+    command: PlanRetention,
+) -> Outcome {
+    if let Err(code) = broker.authorize(session, &command) {
+        return Outcome::Done(Reply::Error(code));
+    }
+    // Off the thread: a topic may have very many segments.
+    offload(move |broker, session| {
+        let (topic, open) = {
+            let catalog = broker.catalog.read();
+            let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
+            (found.topic.clone(), Arc::clone(found.open))
+        };
+        Ok(payload(&broker.plan_retention(&topic, &open)))
+    })
+}

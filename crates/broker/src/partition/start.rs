@@ -1,0 +1,220 @@
+//! Moving the start of the log: whole sealed segments are given up, oldest first.
+//!
+//! INV-START: a start moves for readers only after its record is durable, and files are removed only
+//! after that; after a crash it is never below what was acknowledged.
+//! INV-BARRIER: no message goes that a consumer or group with a position has not committed, as of the
+//! moment the move is staged.
+
+use std::sync::Arc;
+
+use galgo_storage::checkpoint::SealedSegment;
+use galgo_storage::log::LogReader;
+use galgo_wire::error_code::ErrorCode;
+use galgo_wire::id::{Offset, PartitionId, PartitionUid, Timestamp};
+
+use super::Partition;
+use crate::shard::ShardRecord;
+use crate::stats::Counters;
+use crate::ticket::{Ticket, ticket};
+
+/// Why segments go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DropReason {
+    /// Somebody asked for it.
+    Asked,
+    /// Retention, because of age, size or both.
+    Retention,
+}
+
+/// What the log says of segments that go.
+#[derive(Clone, Debug)]
+pub(crate) struct DropNote {
+    pub(crate) stream: Arc<str>,
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: PartitionId,
+    pub(crate) reason: DropReason,
+    /// How many of the oldest segments are older than the topic keeps messages.
+    pub(crate) expired: usize,
+}
+
+/// What a partition could give up now.
+#[derive(Debug)]
+pub(crate) struct Droppable {
+    /// Sealed and published segments whose removal is not staged yet, oldest first.
+    pub(crate) sealed: Vec<SealedSegment>,
+    /// Bytes of all its other segments.
+    pub(crate) other_bytes: u64,
+    /// The smallest committed offset.
+    pub(crate) committed: Option<Offset>,
+}
+
+/// Which segments are to go, if nobody needs them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// So many of the oldest.
+    Oldest(u32),
+    /// All that end at or below this offset.
+    Below(Offset),
+}
+
+/// A start that is on its way to the journal.
+#[derive(Debug)]
+pub(crate) struct StartMove {
+    partition: Arc<Partition>,
+    start: Offset,
+    note: DropNote,
+}
+
+/// Segments that are no part of the log any more; their files are to be removed.
+#[derive(Debug)]
+pub(crate) struct Dropped {
+    uid: PartitionUid,
+    reader: Reader,
+    segments: Vec<SealedSegment>,
+    note: DropNote,
+}
+
+/// The reading half of a log, which does not show itself.
+struct Reader(Arc<LogReader>);
+
+impl Droppable {
+    /// Messages from here on are still wanted by somebody.
+    pub(crate) fn barrier(&self) -> Option<Offset> {
+        self.committed.map(|committed| Offset::new(committed.get().saturating_add(1)))
+    }
+}
+
+impl Partition {
+    /// The time of the newest message of the oldest segment, when that could go.
+    pub(crate) fn oldest_droppable(&self) -> Option<Timestamp> {
+        let oldest = self.reader.oldest_sealed()?;
+        (oldest.end <= self.high_watermark()).then_some(oldest.last_timestamp)
+    }
+
+    /// Where the log starts, counting a move that is staged.
+    #[cfg(test)]
+    pub(crate) fn staged_start(&self) -> Offset {
+        self.offsets.lock().start()
+    }
+
+    /// Bytes of all segments.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.reader.stats().bytes
+    }
+
+    /// What could go now.
+    pub(crate) fn droppable(&self) -> Droppable {
+        let (start, committed) = {
+            let offsets = self.offsets.lock();
+            (offsets.start(), offsets.smallest())
+        };
+        let mut sealed = self.reader.droppable(self.high_watermark());
+        let staged = sealed.iter().take_while(|known| known.base < start);
+        let staged: usize = staged.count();
+        let gone: u64 = sealed.drain(..staged).map(|known| known.bytes).sum();
+        let droppable: u64 = sealed.iter().map(|known| known.bytes).sum();
+        let other_bytes = self.bytes().saturating_sub(droppable + gone);
+        Droppable { sealed, other_bytes, committed }
+    }
+
+    /// Gives up the `wanted` segments, fewer where somebody still needs them; `None` when none goes. They are gone when the ticket says so; their files go a little later.
+    ///
+    /// # Errors
+    /// The code of a partition or shard that takes no writes.
+    pub(crate) fn drop_oldest(
+        self: &Arc<Self>,
+        wanted: Wanted,
+        note: DropNote,
+    ) -> Result<Option<Ticket>, ErrorCode> {
+        if let Some(code) = self.fenced() {
+            return Err(code);
+        }
+        let sealed = self.reader.droppable(self.high_watermark());
+        // Held over the staging: nobody commits an offset in between, and a checkpoint sees the move.
+        let mut offsets = self.offsets.lock();
+        let before = offsets.start();
+        let committed = offsets.smallest();
+        let goes = |known: &&SealedSegment| {
+            committed.is_none_or(|committed| known.end.get() <= committed.get().saturating_add(1))
+        };
+        let (count, below) = match wanted {
+            Wanted::Oldest(count) => (count as usize, Offset::new(u64::MAX)),
+            Wanted::Below(offset) => (usize::MAX, offset),
+        };
+        let fresh = sealed.iter().skip_while(|known| known.base < before).take(count);
+        let last = fresh.take_while(|known| known.end <= below).take_while(goes).last();
+        let Some(start) = last.map(|last| last.end) else { return Ok(None) };
+        // Before the record can be in the journal, as for offsets.
+        self.touch();
+        let record = ShardRecord::StartMoved { uid: self.uid, start };
+        let moved = StartMove { partition: Arc::clone(self), start, note };
+        let (waiting, resolver) = ticket();
+        self.shard.stage_start(&record, moved, resolver)?;
+        offsets.set_start(start);
+        Ok(Some(waiting))
+    }
+}
+
+impl StartMove {
+    /// The record is durable: readers see it.
+    pub(crate) fn durable(self) -> Option<Dropped> {
+        let Self { partition, start, note } = self;
+        let segments = partition.reader.drop_before(start);
+        let (uid, reader) = (partition.uid, Reader(Arc::clone(&partition.reader)));
+        (!segments.is_empty()).then_some(Dropped { uid, reader, segments, note })
+    }
+
+    /// The record was not written: the start is where it was, and may be moved again.
+    pub(crate) fn refused(self) {
+        let mut offsets = self.partition.offsets.lock();
+        // A later move may be staged; that one's outcome counts then.
+        if offsets.start() == self.start {
+            offsets.set_start(self.partition.start());
+        }
+    }
+}
+
+impl Dropped {
+    pub(crate) fn uid(&self) -> PartitionUid {
+        self.uid
+    }
+
+    /// Removes the files and tells of it; `false` when that is to be tried again.
+    pub(crate) fn remove_files(&self, stats: &Counters) -> bool {
+        let DropNote { stream, topic, partition, reason, expired } = &self.note;
+        let (partition, segments) = (partition.get(), self.segments.len());
+        if let Err(error) = self.reader.0.remove_dropped(&self.segments) {
+            tracing::warn!(stream = &**stream, topic = &**topic, partition, %error,
+                "files of removed segments remain; they are tried again");
+            return false;
+        }
+        let from = self.segments.first().map_or(0, |first| first.base.get());
+        let to = self.segments.last().map_or(0, |last| last.end.get().saturating_sub(1));
+        let bytes: u64 = self.segments.iter().map(|known| known.bytes).sum();
+        let reason = match reason {
+            DropReason::Asked => "asked for",
+            DropReason::Retention if *expired == 0 => "size",
+            DropReason::Retention if *expired >= segments => "expired",
+            DropReason::Retention => "expired and size",
+        };
+        tracing::info!(
+            stream = &**stream,
+            topic = &**topic,
+            partition,
+            from,
+            to,
+            segments,
+            bytes,
+            reason,
+            "segments removed"
+        );
+        stats.segments_removed(segments as u64, bytes);
+        true
+    }
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reader")
+    }
+}
