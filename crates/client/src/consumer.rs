@@ -5,6 +5,7 @@ mod builder;
 mod commit;
 mod cursor;
 mod fetch;
+mod group;
 mod merge;
 mod start;
 
@@ -105,7 +106,8 @@ impl Consumer {
         self.inner.commit(message).await
     }
 
-    /// Stores the offsets of what has been taken, as the commit mode asks, and stops.
+    /// Stores the offsets of what has been taken, as the commit mode asks, leaves the group if it is
+    /// in one, and stops.
     ///
     /// The message taken last counts as processed.
     ///
@@ -115,7 +117,7 @@ impl Consumer {
         self.inner.close().await
     }
 
-    /// The partitions this consumer reads.
+    /// The partitions this consumer reads; none for a member of a group, whose partitions change.
     pub fn partitions(&self) -> Vec<u32> {
         self.inner.partitions().to_vec()
     }

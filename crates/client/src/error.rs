@@ -205,6 +205,12 @@ pub enum InvalidRequest {
     /// A snapshot is asked for with everything and more.
     #[error("all kinds of a snapshot stand alone; leave the others out")]
     SnapshotKinds,
+    /// A consumer in a group has a setting that is the group's to decide.
+    #[error("a consumer in a group has no {setting} of its own; leave it out")]
+    InGroup {
+        /// The setting.
+        setting: &'static str,
+    },
     /// Something is larger than it may be.
     #[error("the {what} has {len} bytes, over the limit of {max}; send less at once")]
     TooLarge {

@@ -60,6 +60,12 @@ impl PollRequest {
         }
     }
 
+    /// Sets the partition.
+    pub fn partition(mut self, partition: u32) -> Self {
+        self.partition = Some(partition);
+        self
+    }
+
     /// Sets where to begin.
     pub fn strategy(mut self, strategy: PollingStrategy) -> Self {
         self.strategy = strategy;

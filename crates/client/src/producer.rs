@@ -23,7 +23,10 @@ use crate::producer::send::Shared;
 ///
 /// Cheap to clone; all clones fill the same batches. Messages of one partition arrive in the order
 /// `send` accepted them. With [`SendRetry::AtLeastOnce`], the default, a batch whose acknowledgement
-/// got lost with the connection is sent again, so its messages may be stored twice.
+/// got lost with the connection is sent again, so its messages may be stored twice, except in a topic
+/// with [deduplication](crate::Deduplication): every message gets a random id here, unless it has
+/// one, and keeps it and its partition when it is sent again, so such a topic stores it once. Whether
+/// a topic deduplicates is asked when the producer is built.
 ///
 /// ```no_run
 /// # async fn run(client: galgo::Client) -> Result<(), Box<dyn std::error::Error>> {

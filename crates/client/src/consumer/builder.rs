@@ -47,11 +47,13 @@ pub struct ConsumerBuilder {
     pub(crate) topic: Identifier,
     pub(crate) partitions: Option<Vec<u32>>,
     pub(crate) name: Option<String>,
+    pub(crate) group: Option<String>,
     pub(crate) start: Start,
-    pub(crate) commit: Commit,
+    pub(crate) commit: Option<Commit>,
     pub(crate) batch_size: u32,
     pub(crate) batch_bytes: usize,
     pub(crate) poll_interval: Duration,
+    pub(crate) partitions_interval: Duration,
     pub(crate) until_end: bool,
     pub(crate) verify: bool,
 }
@@ -64,22 +66,24 @@ impl ConsumerBuilder {
             topic,
             partitions: None,
             name: None,
+            group: None,
             start: Start::Next,
-            commit: Commit::Manual,
+            commit: None,
             batch_size: 1000,
             batch_bytes: 4 << 20,
             poll_interval: Duration::from_millis(100),
+            partitions_interval: Duration::from_secs(10),
             until_end: false,
             verify: true,
         }
     }
 
-    /// Reads one partition. Default: all the topic has when the consumer is built.
+    /// Reads one partition. Default: all the topic has, those added later included.
     pub fn partition(self, partition: u32) -> Self {
         self.partitions([partition])
     }
 
-    /// Reads these partitions. Default: all the topic has when the consumer is built.
+    /// Reads these partitions. Default: all the topic has, those added later included.
     pub fn partitions(mut self, partitions: impl IntoIterator<Item = u32>) -> Self {
         self.partitions = Some(partitions.into_iter().collect());
         self
@@ -91,15 +95,30 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Reads as a member of the consumer group `name`, which is created when there is none: the
+    /// server shares the partitions out among the members, and every message goes to one of them.
+    ///
+    /// The consumer joins when it is built, joins again when the connection was lost or the server
+    /// took it for dead, and leaves when it is closed or dropped. A connection is one member: give
+    /// each consumer of a group a client of its own. Without another mode offsets are stored per
+    /// batch, after it was processed; what a member processed and could not store before it died
+    /// comes again to another. The place to begin is the group's own, so neither
+    /// [`start`](Self::start), [`partitions`](Self::partitions), [`name`](Self::name) nor
+    /// [`until_end`](Self::until_end) go with a group.
+    pub fn group(mut self, name: impl Into<String>) -> Self {
+        self.group = Some(name.into());
+        self
+    }
+
     /// Sets where to begin. Default: after the stored offset.
     pub fn start(mut self, start: Start) -> Self {
         self.start = start;
         self
     }
 
-    /// Sets when to store offsets. Default: by hand.
+    /// Sets when to store offsets. Default: by hand; in a group, per batch.
     pub fn commit(mut self, commit: Commit) -> Self {
-        self.commit = commit;
+        self.commit = Some(commit);
         self
     }
 
@@ -123,6 +142,12 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Sets how often to look for partitions that were added to the topic. Default: 10 s.
+    pub fn partitions_interval(mut self, interval: Duration) -> Self {
+        self.partitions_interval = interval.max(Duration::from_millis(1));
+        self
+    }
+
     /// Ends the stream at the messages that are the newest when the consumer is built. Default: waits
     /// for more.
     pub fn until_end(mut self) -> Self {
@@ -142,5 +167,13 @@ impl ConsumerBuilder {
     /// [`ConsumeError`].
     pub async fn build(self) -> Result<Consumer, ConsumeError> {
         crate::consumer::start::start(self).await
+    }
+
+    /// When to store offsets, by setting or by default.
+    pub(crate) fn commit_mode(&self) -> Commit {
+        self.commit.unwrap_or(match self.group {
+            Some(_) => Commit::PerBatch,
+            None => Commit::Manual,
+        })
     }
 }

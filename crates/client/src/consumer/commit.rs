@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use galgo_wire::consumer::ConsumerKind;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
+use crate::consumer::group::is_no_member;
 use crate::offsets::OffsetOf;
-use crate::{CallError, Client};
+use crate::{CallError, Client, ErrorCode};
 
 /// Failed stores that may wait to be told; older ones say the same.
 const FAILURES_KEPT: usize = 4;
@@ -31,6 +33,23 @@ impl Identity {
     pub(super) async fn store(&self, partition: u32, offset: u64) -> Result<(), CallError> {
         let of = OffsetOf { partition, ..self.of.clone() };
         self.client.store_offset(&of, offset).await
+    }
+
+    /// As [`Identity::store`], but what a group has given to another member in the meantime is for
+    /// that one to store.
+    async fn store_if_owned(&self, partition: u32, offset: u64) -> Result<(), CallError> {
+        let stored = self.store(partition, offset).await;
+        match stored {
+            Err(error) if self.is_group() && is_not_owned(&error) => {
+                tracing::warn!(partition, offset, %error, "offset not stored, others will go on");
+                Ok(())
+            }
+            stored => stored,
+        }
+    }
+
+    fn is_group(&self) -> bool {
+        self.of.consumer.kind == ConsumerKind::Group
     }
 }
 
@@ -102,6 +121,11 @@ impl Shared {
     }
 }
 
+/// Whether an error says that the caller does not have the partition, at least not any longer.
+fn is_not_owned(error: &CallError) -> bool {
+    error.code() == Some(ErrorCode::NotResolvedConsumer) || is_no_member(error)
+}
+
 async fn run(
     shared: Arc<Shared>,
     identity: Identity,
@@ -124,7 +148,8 @@ async fn run(
             let mut state = shared.state.lock();
             (std::mem::take(&mut state.due), state.closed)
         };
-        let stores = due.into_iter().map(|(partition, offset)| identity.store(partition, offset));
+        let stores =
+            due.into_iter().map(|(partition, offset)| identity.store_if_owned(partition, offset));
         let stored = try_join_all(stores).await.map(drop);
         if closed {
             return stored;

@@ -17,9 +17,9 @@ use crate::{CallError, Client, PollRequest, PolledMessages};
 pub(super) type Fetched = Result<Vec<ReceivedMessage>, ConsumeError>;
 
 /// Pause after a poll that brought nothing; doubles with each further one.
-const IDLE_FIRST: Duration = Duration::from_millis(1);
+pub(super) const IDLE_FIRST: Duration = Duration::from_millis(1);
 /// Pause after an error was handed out.
-const ERROR_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
 /// What to fetch, and how.
 pub(super) struct Fetch {

@@ -9,11 +9,13 @@ use crate::consumer::ConsumeError;
 use crate::consumer::builder::Commit;
 use crate::consumer::commit::{Committer, Identity};
 use crate::consumer::fetch::Fetched;
+use crate::consumer::group::Membership;
 use crate::message::ReceivedMessage;
 
 /// One partition that is being fetched.
 pub(super) struct Source {
-    pub(super) partition: u32,
+    /// `None`: whatever a group gives out.
+    pub(super) partition: Option<u32>,
     pub(super) fetched: mpsc::Receiver<Fetched>,
     pub(super) batch: std::vec::IntoIter<ReceivedMessage>,
 }
@@ -35,6 +37,10 @@ pub(super) struct Merge {
     identity: Identity,
     mode: Commit,
     committer: Option<(Committer, mpsc::Receiver<CallError>)>,
+    /// Partitions that were added to the topic.
+    added: Option<mpsc::Receiver<Source>>,
+    /// To be ended when the consumer ends.
+    membership: Option<Membership>,
 }
 
 impl Merge {
@@ -44,8 +50,31 @@ impl Merge {
             Commit::PerMessage | Commit::PerBatch => Some(Committer::start(identity.clone(), None)),
             Commit::Every(pace) => Some(Committer::start(identity.clone(), Some(pace))),
         };
-        let partitions = sources.iter().map(|source| source.partition).collect();
-        Self { partitions, sources, turn: 0, taken: None, identity, mode, committer }
+        let partitions = sources.iter().filter_map(|source| source.partition).collect();
+        let (added, membership) = (None, None);
+        Self {
+            partitions,
+            sources,
+            turn: 0,
+            taken: None,
+            identity,
+            mode,
+            committer,
+            added,
+            membership,
+        }
+    }
+
+    /// Takes in what comes from `added` too.
+    pub(super) fn and_added(mut self, added: Option<mpsc::Receiver<Source>>) -> Self {
+        self.added = added;
+        self
+    }
+
+    /// Ends `membership` with the consumer.
+    pub(super) fn and_membership(mut self, membership: Membership) -> Self {
+        self.membership = Some(membership);
+        self
     }
 
     pub(super) fn partitions(&self) -> &[u32] {
@@ -62,6 +91,12 @@ impl Merge {
             && let Poll::Ready(Some(error)) = failures.poll_recv(context)
         {
             return Poll::Ready(Some(Err(ConsumeError::Commit(error))));
+        }
+        while let Some(added) = &mut self.added
+            && let Poll::Ready(Some(source)) = added.poll_recv(context)
+        {
+            self.partitions.extend(source.partition);
+            self.sources.push(source);
         }
         // Each source is looked at once; one that ended makes room for another.
         let mut left = self.sources.len();
@@ -125,9 +160,36 @@ impl Merge {
             taken.ends_batch = true;
         }
         self.processed();
-        match self.committer.take() {
-            Some((committer, _)) => committer.close().await.map_err(ConsumeError::Commit),
-            None => Ok(()),
+        let (committer, membership) = (self.committer.take(), self.membership.take());
+        // Nothing more is fetched from here on.
+        drop(self);
+        end(committer, membership).await
+    }
+}
+
+impl Drop for Merge {
+    fn drop(&mut self) {
+        // A member that is gone must not keep its partitions from the others.
+        if let Some(membership) = self.membership.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(end(self.committer.take(), Some(membership)));
         }
     }
+}
+
+/// Stores what is to be stored, and only then leaves the group, because only members may.
+async fn end(
+    committer: Option<(Committer, mpsc::Receiver<CallError>)>,
+    membership: Option<Membership>,
+) -> Result<(), ConsumeError> {
+    let stored = match committer {
+        Some((committer, _)) => committer.close().await,
+        None => Ok(()),
+    };
+    let left = match membership {
+        Some(membership) => membership.leave().await,
+        None => Ok(()),
+    };
+    stored.and(left).map_err(ConsumeError::Commit)
 }

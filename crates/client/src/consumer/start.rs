@@ -1,10 +1,12 @@
 //! Finds where a consumer begins, and starts its tasks.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::future::try_join_all;
 use galgo_wire::id::Timestamp;
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 use crate::call::name;
 use crate::consumer::appetite::Appetite;
@@ -12,6 +14,7 @@ use crate::consumer::builder::{ConsumerBuilder, Start};
 use crate::consumer::commit::Identity;
 use crate::consumer::cursor::{Cursor, Place};
 use crate::consumer::fetch::Fetch;
+use crate::consumer::group::{GroupFetch, Membership};
 use crate::consumer::merge::{Merge, Source};
 use crate::consumer::{ConsumeError, Consumer};
 use crate::offsets::OffsetOf;
@@ -25,35 +28,146 @@ const IDLE_PER_PARTITION: Duration = Duration::from_millis(1);
 
 /// Starts a consumer.
 pub(super) async fn start(settings: ConsumerBuilder) -> Result<Consumer, ConsumeError> {
+    match settings.group.clone() {
+        Some(group) => start_in_group(settings, group).await,
+        None => start_alone(settings).await,
+    }
+}
+
+async fn start_alone(settings: ConsumerBuilder) -> Result<Consumer, ConsumeError> {
     let consumer: Identifier = match &settings.name {
         Some(text) => name("consumer name", text)?,
         None => Identifier::Numeric(0),
     };
     let partitions = partitions(&settings).await?;
-    let of = OffsetOf {
+    let identity = identity(&settings, ConsumerIdentity::new(consumer));
+    let starter = Starter { settings, identity };
+    let cursors = partitions.iter().map(|partition| starter.cursor(*partition));
+    let cursors = try_join_all(cursors).await?;
+    let count = partitions.len();
+    let sources = partitions.into_iter().zip(cursors);
+    let sources =
+        sources.map(|(partition, cursor)| starter.source(partition, cursor, count)).collect();
+    let (identity, mode) = (starter.identity.clone(), starter.settings.commit_mode());
+    let follows = starter.settings.partitions.is_none() && !starter.settings.until_end;
+    let added = follows.then(|| watch(starter, count));
+    Ok(Consumer { inner: Merge::new(sources, identity, mode).and_added(added) })
+}
+
+async fn start_in_group(
+    settings: ConsumerBuilder,
+    group_name: String,
+) -> Result<Consumer, ConsumeError> {
+    let misplaced = [
+        (settings.partitions.is_some(), "partitions"),
+        (settings.name.is_some(), "name"),
+        (settings.start != Start::Next, "start"),
+        (settings.until_end, "until_end"),
+    ];
+    if let Some((_, setting)) = misplaced.into_iter().find(|(is_set, _)| *is_set) {
+        return Err(InvalidRequest::InGroup { setting }.into());
+    }
+    let group = Identifier::Named(name("group name", &group_name)?);
+    let topic = settings.client.topic(&settings.stream, &settings.topic).await?;
+    let no_topic = || ConsumeError::NoTopic { topic: path(&settings.stream, &settings.topic) };
+    topic.ok_or_else(no_topic)?;
+    let membership = Membership {
+        client: settings.client.clone(),
         stream: settings.stream.clone(),
         topic: settings.topic.clone(),
-        partition: 0,
-        consumer: ConsumerIdentity::new(consumer),
+        group: group.clone(),
     };
-    let identity = Identity { client: settings.client.clone(), of };
-    let count = u32::try_from(partitions.len()).unwrap_or(u32::MAX);
-    let idle_max = settings.poll_interval.max(IDLE_PER_PARTITION * count);
-    let cursors = partitions.iter().map(|partition| cursor(&settings, &identity, *partition));
-    let cursors = try_join_all(cursors).await?;
-    let sources = partitions.into_iter().zip(cursors).map(|(partition, cursor)| {
+    let generation = membership.join(Some(&group_name)).await?;
+    let (out, fetched) = mpsc::channel(1);
+    let fetch = GroupFetch {
+        membership: membership.clone(),
+        name: group_name,
+        generation,
+        appetite: Appetite::new(settings.batch_size, settings.batch_bytes),
+        idle_max: settings.poll_interval,
+        verify: settings.verify,
+        out,
+        next: BTreeMap::new(),
+    };
+    tokio::spawn(fetch.run());
+    let identity = identity(&settings, ConsumerIdentity::group(group));
+    let source = Source { partition: None, fetched, batch: Vec::new().into_iter() };
+    let merge = Merge::new(vec![source], identity, settings.commit_mode());
+    Ok(Consumer { inner: merge.and_membership(membership) })
+}
+
+fn identity(settings: &ConsumerBuilder, consumer: ConsumerIdentity) -> Identity {
+    let (stream, topic) = (settings.stream.clone(), settings.topic.clone());
+    let of = OffsetOf { stream, topic, partition: 0, consumer };
+    Identity { client: settings.client.clone(), of }
+}
+
+/// Looks for partitions that were added to the topic, now and then, until nobody listens.
+fn watch(starter: Starter, mut known: usize) -> mpsc::Receiver<Source> {
+    let (out, added) = mpsc::channel(1);
+    let listened = out.clone();
+    let look = async move {
+        loop {
+            sleep(starter.settings.partitions_interval).await;
+            let ConsumerBuilder { client, stream, topic, .. } = &starter.settings;
+            // Not to learn of a new partition is no reason to stop; the next look may find it.
+            let Ok(Some(details)) = client.topic(stream, topic).await else { continue };
+            let count = details.topic.partitions_count as usize;
+            while known < count {
+                let Ok(partition) = u32::try_from(known) else { return };
+                let Ok(cursor) = starter.new_cursor(partition).await else { break };
+                tracing::debug!(partition, "partition added to the topic");
+                if out.send(starter.source(partition, cursor, count)).await.is_err() {
+                    return;
+                }
+                known += 1;
+            }
+        }
+    };
+    tokio::spawn(async move {
+        tokio::select! {
+            () = look => {}
+            () = listened.closed() => {}
+        }
+    });
+    added
+}
+
+/// Starts what fetches a partition.
+struct Starter {
+    settings: ConsumerBuilder,
+    identity: Identity,
+}
+
+impl Starter {
+    /// Fetches `partition`, one of `count`.
+    fn source(&self, partition: u32, cursor: Cursor, count: usize) -> Source {
+        let Self { settings, identity } = self;
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let idle_max = settings.poll_interval.max(IDLE_PER_PARTITION.saturating_mul(count));
         let (out, fetched) = mpsc::channel(1);
         let request = PollRequest::new(&settings.stream, &settings.topic, partition)
             .consumer(identity.of.consumer.id.clone());
         let (client, verify) = (settings.client.clone(), settings.verify);
         let appetite = Appetite::new(settings.batch_size, settings.batch_bytes);
-        tokio::spawn(
-            Fetch { client, partition, request, cursor, appetite, idle_max, verify, out }.run(),
-        );
-        Source { partition, fetched, batch: Vec::new().into_iter() }
-    });
-    let sources = sources.collect();
-    Ok(Consumer { inner: Merge::new(sources, identity, settings.commit) })
+        let fetch = Fetch { client, partition, request, cursor, appetite, idle_max, verify, out };
+        tokio::spawn(fetch.run());
+        Source { partition: Some(partition), fetched, batch: Vec::new().into_iter() }
+    }
+
+    /// Where to begin in a partition.
+    async fn cursor(&self, partition: u32) -> Result<Cursor, CallError> {
+        cursor(&self.settings, &self.identity, partition).await
+    }
+
+    /// Where to begin in a partition that was not there when the consumer was built: all of it is
+    /// new.
+    async fn new_cursor(&self, partition: u32) -> Result<Cursor, CallError> {
+        match self.settings.start {
+            Start::Last(_) => Ok(Cursor::new(Place::Offset(0), false, None)),
+            _ => self.cursor(partition).await,
+        }
+    }
 }
 
 async fn partitions(settings: &ConsumerBuilder) -> Result<Vec<u32>, ConsumeError> {

@@ -21,7 +21,8 @@ pub enum PartitionBy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SendRetry {
-    /// Sends it again, in order: every message arrives, some may arrive twice.
+    /// Sends it again, in order: every message arrives, some may arrive twice; in a topic with
+    /// [deduplication](crate::Deduplication) none does.
     AtLeastOnce,
     /// Gives up: no message arrives twice, some may not arrive. Their receipts and `flush` fail.
     AtMostOnce,

@@ -67,7 +67,7 @@ impl Driver {
     async fn fill(&mut self) {
         while self.refused.is_empty() && self.in_flight.len() < self.shared.settings.max_in_flight {
             let Some(mut batch) = self.shared.take() else { return };
-            match self.encode(&mut batch) {
+            match encode(&self.shared, &mut batch).await {
                 Ok(frame) => self.send(Parcel { batch, frame, request: 0 }),
                 Err(error) => self.fail(batch, error),
             }
@@ -90,17 +90,6 @@ impl Driver {
             () = self.shared.woken() => {}
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
         }
-    }
-
-    /// Moves the messages of a batch into a request.
-    fn encode(&self, batch: &mut Batch) -> Result<Bytes, SendError> {
-        let partitioning = match batch.lane {
-            Lane::Balanced => Partitioning::Balanced,
-            Lane::Partition(partition) => Partitioning::PartitionId(PartitionId::new(partition)),
-        };
-        let settings = &self.shared.settings;
-        let messages = std::mem::take(&mut batch.messages);
-        Ok(send_frame(&settings.stream, &settings.topic, &partitioning, &messages)?)
     }
 
     fn send(&mut self, mut parcel: Parcel) {
@@ -181,4 +170,19 @@ impl Driver {
     fn topic(&self) -> String {
         path(&self.shared.settings.stream, &self.shared.settings.topic)
     }
+}
+
+/// Moves the messages of a batch into a request.
+async fn encode(shared: &Shared, batch: &mut Batch) -> Result<Bytes, SendError> {
+    let partition = match batch.lane {
+        Lane::Balanced => shared.balance().await,
+        Lane::Partition(partition) => Some(partition),
+    };
+    let partitioning = match partition {
+        None => Partitioning::Balanced,
+        Some(partition) => Partitioning::PartitionId(PartitionId::new(partition)),
+    };
+    let settings = &shared.settings;
+    let messages = std::mem::take(&mut batch.messages);
+    Ok(send_frame(&settings.stream, &settings.topic, &partitioning, &messages)?)
 }

@@ -44,12 +44,17 @@ impl Partitioner {
         if !(1..=MESSAGES_KEY_BYTES_MAX).contains(&key.len()) {
             return Err(InvalidRequest::Key { len: key.len() }.into());
         }
-        let partitions = match self.believed() {
-            Some(partitions) => partitions,
-            None => self.first_answer().await?,
-        };
+        let partitions = self.count().await?;
         let no_partitions = || InvalidRequest::NoPartitions { topic: self.path() };
         Ok(key_partition(key, partitions).ok_or_else(no_partitions)?.get())
+    }
+
+    /// The number of partitions.
+    pub(super) async fn count(self: &Arc<Self>) -> Result<u32, ProduceError> {
+        match self.believed() {
+            Some(partitions) => Ok(partitions),
+            None => self.first_answer().await,
+        }
     }
 
     /// What is known. When that is old, the server is asked again, but nobody waits for it.

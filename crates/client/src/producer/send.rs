@@ -1,22 +1,24 @@
 //! What all clones of a producer share: accepting messages, flushing, closing.
 //!
+//! INV-ONCE: a message has its id, and a batch its partition, before it is sent for the first time.
 //! INV-BOUND: a message takes its room in the buffer before it is accepted, and gives it back when
 //! it is settled.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
+use crate::extensions::DEDUPLICATION;
 use crate::message::EncodedMessage;
 use crate::messages::now;
 use crate::producer::batcher::{Batch, Batcher, Entry, Lane, Limits, Tracking};
 use crate::producer::builder::{PartitionBy, ProducerBuilder};
 use crate::producer::partitioner::Partitioner;
 use crate::producer::receipt::{FlushError, ProduceError, Receipt};
-use crate::{Message, SendError};
+use crate::{CallError, Deduplication, Message, SendError};
 
 /// A producer without its task.
 pub(super) struct Shared {
@@ -30,6 +32,10 @@ pub(super) struct Shared {
     settled: Notify,
     acknowledged: AtomicU64,
     pending: AtomicU64,
+    /// Whether the topic drops messages a partition has stored lately.
+    deduplicates: AtomicBool,
+    /// The partition the next balanced batch goes to, when it is chosen here.
+    turn: AtomicU32,
 }
 
 struct State {
@@ -62,6 +68,8 @@ impl Shared {
             settled: Notify::new(),
             acknowledged: AtomicU64::new(0),
             pending: AtomicU64::new(0),
+            deduplicates: AtomicBool::new(false),
+            turn: AtomicU32::new(rand::random()),
             settings,
         }
     }
@@ -70,8 +78,44 @@ impl Shared {
     pub(super) async fn prepare(&self) -> Result<(), ProduceError> {
         match &self.settings.partition_by {
             PartitionBy::Key(key) => self.partitioner.partition(key).await.map(drop),
+            PartitionBy::Balance if self.settings.is_ordered() => {
+                let deduplicates = self.ask_for_deduplication().await?;
+                if deduplicates {
+                    self.partitioner.count().await?;
+                }
+                self.deduplicates.store(deduplicates, Ordering::Relaxed);
+                Ok(())
+            }
             PartitionBy::Balance | PartitionBy::Id(_) => Ok(()),
         }
+    }
+
+    /// Whether the topic drops what its partitions have stored lately. That is worth nothing to
+    /// whoever may not know; a server that does not say does not do it.
+    async fn ask_for_deduplication(&self) -> Result<bool, ProduceError> {
+        let ProducerBuilder { client, stream, topic, .. } = &self.settings;
+        let answer = match client.has(&DEDUPLICATION).await {
+            Ok(true) => client.topic_settings(stream, topic).await,
+            Ok(false) => return Ok(false),
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(settings) => Ok(settings.is_some_and(|it| it.deduplication == Deduplication::On)),
+            Err(CallError::Server(_)) => Ok(false),
+            Err(error) => Err(ProduceError::Lookup(error)),
+        }
+    }
+
+    /// The partition of a balanced batch, or `None`: the server chooses.
+    ///
+    /// INV-ONCE: where a partition drops what it has stored lately, a batch that is sent again must
+    /// go where it went before, so its partition is chosen here, once.
+    pub(super) async fn balance(&self) -> Option<u32> {
+        if !self.deduplicates.load(Ordering::Relaxed) {
+            return None;
+        }
+        let partitions = self.partitioner.count().await.ok()?;
+        self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(partitions)
     }
 
     /// Takes a message when there is room for it.
@@ -81,7 +125,10 @@ impl Shared {
         message: Message,
         tracking: Tracking,
     ) -> Result<Option<Receipt>, ProduceError> {
-        let encoded = message.encode()?;
+        let mut encoded = message.encode()?;
+        if encoded.id == 0 {
+            encoded.id = rand::random::<u128>().max(1);
+        }
         let lane = self.lane(key).await?;
         // A message over the bound goes alone.
         let room = encoded.len().min(self.settings.buffer_bytes);

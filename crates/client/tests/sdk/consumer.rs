@@ -414,3 +414,19 @@ async fn rest_count(consumer: &mut Consumer) -> usize {
     }
     count
 }
+
+#[tokio::test]
+async fn partitions_added_later_are_read_from_their_beginning() {
+    let server = Server::start(1).await;
+    let client = server.client().await;
+    let consumer = client.consumer(&stream(), &topic()).start(Start::Last(0));
+    let interval = Duration::from_millis(20);
+    let mut consumer = consumer.partitions_interval(interval).build().await.unwrap();
+    server.shared.world.lock().logs.push(Default::default());
+    fill(&client, 1, 0..3).await;
+    for number in 0..3 {
+        let message = consumer.next().await.unwrap().unwrap();
+        assert_eq!((message.partition(), message.offset()), (1, number));
+    }
+    assert_eq!(consumer.partitions(), [0, 1]);
+}

@@ -261,9 +261,10 @@ async fn at_most_once_never_repeats() {
 async fn what_is_buffered_is_bounded() {
     let server = Server::start(1).await;
     let client = server.client().await;
-    server.flow(false);
     let builder = producer(&client).buffer_bytes(10_000).batch_messages(10).max_in_flight(2);
     let producer = builder.build().await.unwrap();
+    let before = server.received();
+    server.flow(false);
     let accepted = Arc::new(AtomicUsize::new(0));
     let sending = tokio::spawn({
         let (producer, accepted) = (producer.clone(), Arc::clone(&accepted));
@@ -279,7 +280,7 @@ async fn what_is_buffered_is_bounded() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     let count = accepted.load(Ordering::SeqCst);
     assert!(count <= 125, "{count} accepted");
-    assert_eq!(server.received(), 3, "the login and two batches");
+    assert_eq!(server.received() - before, 2, "two batches");
     server.flow(true);
     sending.await.unwrap();
     producer.close().await.unwrap();
@@ -413,4 +414,44 @@ async fn every_receipt_resolves_whatever_happens_to_the_connection() {
         assert_eq!(failed, (accepted - good) as u64, "seed {seed}");
         assert_eq!(producer.pending(), 0, "seed {seed}");
     }
+}
+
+#[tokio::test]
+async fn where_ids_are_remembered_a_batch_sent_again_is_stored_once() {
+    let server = Server::start(3).await;
+    server.shared.world.lock().deduplicates = true;
+    let client = server.client().await;
+    let producer = producer(&client).batch_messages(10).build().await.unwrap();
+    let mut sends = 0;
+    server.on_request(move |_, code| {
+        sends += usize::from(code == CommandCode::SendMessages);
+        match code == CommandCode::SendMessages && sends.is_multiple_of(7) {
+            true => Act::CloseUnanswered,
+            false => Act::Answer,
+        }
+    });
+    for number in 0..1000 {
+        producer.send(Message::new(number.to_string())).await.unwrap();
+    }
+    producer.close().await.unwrap();
+    assert!(server.connections() > 5, "{} connections", server.connections());
+    let stored = (0..3).map(|partition| server.stored(partition));
+    assert!(stored.clone().all(|texts| texts.len() > 200), "partitions take turns");
+    let mut numbers: Vec<usize> = stored.flatten().map(|text| text.parse().unwrap()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..1000).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_classic_server_is_asked_for_nothing_it_does_not_know_twice() {
+    let server = Server::start(1).await;
+    server.shared.world.lock().is_classic = true;
+    let client = server.client().await;
+    for _ in 0..2 {
+        let producer = producer(&client).build().await.unwrap();
+        producer.send_and_confirm(Message::new("1")).await.unwrap();
+    }
+    let asked = server.log().iter().filter(|code| **code == CommandCode::GetFeatures).count();
+    assert_eq!(asked, 1);
+    assert!(!server.log().contains(&CommandCode::GetTopicSettings));
 }

@@ -1,6 +1,6 @@
 //! What the small server knows: one topic, its messages and offsets.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use galgo::wire::batch::{MessagesView, StampOptions, stamp};
 use galgo::wire::command::{
@@ -27,6 +27,8 @@ pub(crate) struct Log {
     messages: Vec<Vec<u8>>,
     /// Messages before these are gone.
     first: u64,
+    /// The ids of all messages that were ever stored.
+    ids: HashSet<u128>,
 }
 
 pub(crate) struct World {
@@ -41,6 +43,8 @@ pub(crate) struct World {
     balance: usize,
     created: Vec<String>,
     durability: Option<galgo::Durability>,
+    /// Whether a batch whose messages a partition has stored is not stored again.
+    pub(crate) deduplicates: bool,
 }
 
 impl World {
@@ -55,6 +59,7 @@ impl World {
             balance: 0,
             created: Vec::new(),
             durability: None,
+            deduplicates: false,
         }
     }
 
@@ -152,10 +157,12 @@ impl World {
                 Ok(self.topic().to_bytes())
             }
             Request::GetTopicSettings(_) => {
-                let settings = self.durability.map(|durability| TopicSettings {
-                    durability,
-                    deduplication: galgo::wire::command::Deduplication::Off,
-                });
+                let deduplication = match self.deduplicates {
+                    true => galgo::Deduplication::On,
+                    false => galgo::Deduplication::Off,
+                };
+                let durability = self.durability.unwrap_or(galgo::Durability::Os);
+                let settings = Some(TopicSettings { durability, deduplication });
                 Ok(settings.to_bytes())
             }
             Request::PollMessages(poll) => {
@@ -208,6 +215,11 @@ impl World {
         let timestamp = Timestamp::new(1_000 + first_offset.get());
         let options = StampOptions { first_offset, timestamp, new_id: &mut || 7 };
         stamp(parts.indexes, parts.messages, parts.count, options, &mut |_, _| {})?;
+        let ids = MessagesView::new(parts.messages).map(|message| message.unwrap().header.id);
+        let news = ids.filter(|id| log.ids.insert(*id)).count();
+        if self.deduplicates && news == 0 {
+            return Ok(Vec::new());
+        }
         for message in MessagesView::new(parts.messages) {
             log.messages.push(message.unwrap().bytes.to_vec());
         }
