@@ -2,13 +2,15 @@
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::address::Transport;
 use crate::command::{
-    bench, mirror, offset, partition, poll, send, server, stream, system, tail, topic,
+    bench, complete, group, login, mirror, offset, partition, permission, poll, segment, send,
+    server, snapshot, stream, system, tail, token, topic, user,
 };
 use crate::output::{Format, Output};
 
 /// Where a server listens unless told otherwise.
-pub(crate) const SERVER_DEFAULT: &str = "galgo://127.0.0.1:8090";
+pub(crate) const SERVER_DEFAULT: &str = "galgo://127.0.0.1";
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -20,6 +22,7 @@ Exit codes:
 
 Environment:
   GALGO_SERVER                    where the server is, like --server
+  GALGO_PROFILE                   the profile to use, like --profile
   GALGO_USERNAME, GALGO_PASSWORD  credentials, when the URL has none
   NO_COLOR                        no colors, even on a terminal";
 
@@ -44,10 +47,29 @@ pub(crate) struct Cli {
 /// Options of every command.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Global {
-    /// Where the server is: `galgo://[USER:PASSWORD@]HOST[:PORT]`
-    #[arg(long, global = true, value_name = "URL", env = "GALGO_SERVER", hide_env_values = true)]
-    #[arg(default_value = SERVER_DEFAULT)]
-    pub(crate) server: String,
+    /// Where the server is: `galgo://[USER:PASSWORD@]HOST[:PORT]`; 127.0.0.1 unless told otherwise
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) server: Option<String>,
+
+    /// Talk to the server of this profile, made by galgo login
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+
+    /// What carries the connection, whatever the URL says
+    #[arg(long, global = true, value_enum, value_name = "TRANSPORT")]
+    pub(crate) transport: Option<Transport>,
+
+    /// Encrypt the connection and check the server's certificate
+    #[arg(long, global = true)]
+    pub(crate) tls: bool,
+
+    /// PEM file with the authorities to trust, in place of the well-known ones; implies --tls
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) tls_ca: Option<String>,
+
+    /// The name the server's certificate must be for, if not the host; implies --tls
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) tls_domain: Option<String>,
 
     /// The form of results and errors
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
@@ -66,6 +88,13 @@ impl Global {
 pub(crate) enum Command {
     /// Run the server
     Server(server::ServerArgs),
+    /// Log in to a server and keep a token for it, not the password, in a profile
+    Login(login::LoginArgs),
+    /// Delete the token of a profile, and the profile
+    Logout(login::LogoutArgs),
+    /// List the profiles
+    #[command(subcommand)]
+    Profile(login::ProfileCommand),
     /// Ask the server whether it is there, and time the answer
     Ping(system::PingArgs),
     /// Show what the server holds and uses
@@ -74,6 +103,20 @@ pub(crate) enum Command {
     Me,
     /// List the connected clients
     Clients,
+    /// List and show the connected clients
+    #[command(subcommand)]
+    Client(system::ClientCommand),
+    /// Write an archive of the server's state, to look into a problem
+    Snapshot(snapshot::SnapshotArgs),
+    /// List, create, get, change and delete users
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Show, set and take away what a user may do
+    #[command(subcommand)]
+    Permission(permission::PermissionCommand),
+    /// List, create and delete your personal access tokens
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// List, create, get, update, delete and purge streams
     #[command(subcommand)]
     Stream(stream::StreamCommand),
@@ -83,6 +126,12 @@ pub(crate) enum Command {
     /// Add and remove partitions of a topic
     #[command(subcommand)]
     Partition(partition::PartitionCommand),
+    /// Delete the oldest segments of a partition
+    #[command(subcommand)]
+    Segment(segment::SegmentCommand),
+    /// List, create, get and delete consumer groups
+    #[command(subcommand)]
+    Group(group::GroupCommand),
     /// Send lines of a file or of standard input, one message each
     Send(send::SendArgs),
     /// Read one batch of messages of a partition
@@ -97,6 +146,10 @@ pub(crate) enum Command {
     /// Measure the server on this machine
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    /// Print completions for a shell
+    Completions(complete::CompletionsArgs),
+    /// Write manual pages
+    Man(complete::ManArgs),
 }
 
 /// Whether a command line that could not be parsed asks for JSON.

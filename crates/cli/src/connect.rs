@@ -1,12 +1,13 @@
 //! From a URL and the environment to a connection that is logged in.
 //!
-//! Credentials come from the URL, else from `GALGO_USERNAME` and `GALGO_PASSWORD`, else, when the
+//! Credentials come from the profile, if one is used, else from the URL, else from `GALGO_USERNAME` and `GALGO_PASSWORD`, else, when the
 //! server is on this machine, those of `galgo server --dev` are tried.
 
 use std::net::IpAddr;
 
 use galgo::{Client, ClientBuilder, ConnectError, ConnectionString, Credentials, ReconnectPolicy};
 
+use crate::address::variable;
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 
@@ -23,13 +24,31 @@ const HOW_TO_GIVE_CREDENTIALS: &str = "give credentials in the URL, --server \
 pub(crate) struct Target {
     /// Where the server is.
     pub(crate) url: String,
+    /// What the profile has to log in with.
+    pub(crate) login: Option<Login>,
     /// The form of results.
     pub(crate) output: Output,
 }
 
+/// The token of a profile.
+#[derive(Clone)]
+pub(crate) struct Login {
+    /// The text of the token.
+    pub(crate) token: String,
+    /// The name of the profile.
+    pub(crate) profile: String,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login").field("profile", &self.profile).finish_non_exhaustive()
+    }
+}
+
 /// Where the credentials came from, for the hint when they are refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Source {
+    Profile(String),
     Url,
     UrlToken,
     Environment,
@@ -49,16 +68,37 @@ impl Target {
     }
 
     async fn open(&self, reconnect: ReconnectPolicy) -> Outcome<Client> {
-        let url: ConnectionString = self.url.parse().map_err(|error| {
-            Failure::usage(format!("the server URL is not valid: {error}"))
-                .hint("it is written galgo://[USER:PASSWORD@]HOST[:PORT]")
-        })?;
-        let (credentials, source) = credentials(&url)?;
+        let url = parse(&self.url)?;
+        let (credentials, source) = match &self.login {
+            Some(Login { token, profile }) => {
+                (Some(Credentials::token(token)), Source::Profile(profile.clone()))
+            }
+            None => credentials(&url)?,
+        };
         let mut builder: ClientBuilder = url.into_builder().reconnect(reconnect);
         if let Some(credentials) = credentials {
             builder = builder.credentials(credentials);
         }
-        builder.connect().await.map_err(|error| failure(&error, source))
+        builder.connect().await.map_err(|error| failure(&error, &source))
+    }
+}
+
+/// Reads a server URL.
+pub(crate) fn parse(url: &str) -> Outcome<ConnectionString> {
+    url.parse().map_err(|error| {
+        Failure::usage(format!("the server URL is not valid: {error}"))
+            .hint("it is written galgo://[USER:PASSWORD@]HOST[:PORT]")
+    })
+}
+
+/// `url` without what stands before the `@`.
+pub(crate) fn without_credentials(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+            format!("{scheme}://{place}")
+        }
+        None => url.to_owned(),
     }
 }
 
@@ -72,7 +112,6 @@ fn credentials(url: &ConnectionString) -> Outcome<(Option<Credentials>, Source)>
         Some(Credentials::Password { .. }) => return Ok((None, Source::Url)),
         None => {}
     }
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     match (variable("GALGO_USERNAME"), variable("GALGO_PASSWORD")) {
         (Some(username), Some(password)) => {
             Ok((Some(Credentials::password(username, password)), Source::Environment))
@@ -91,12 +130,15 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn failure(error: &ConnectError, source: Source) -> Failure {
+fn failure(error: &ConnectError, source: &Source) -> Failure {
     let failure = Failure::connect(error);
     if !matches!(error, ConnectError::Login(_)) {
         return failure;
     }
     match source {
+        Source::Profile(name) => failure.hint(format!(
+            "the token of profile {name} is no longer good; galgo login --profile {name} makes another"
+        )),
         Source::DevDefault => failure.hint(format!(
             "no credentials were given, so those of `galgo server --dev` were tried; \
              {HOW_TO_GIVE_CREDENTIALS}"

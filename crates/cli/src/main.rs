@@ -4,6 +4,7 @@
 //! answer. Results go to standard output, everything else to standard error, and the exit code
 //! says who has to act ([`failure::Kind`]).
 
+mod address;
 mod args;
 mod bench;
 mod command;
@@ -13,7 +14,9 @@ mod failure;
 mod interrupt;
 mod mirror;
 mod output;
+mod profile;
 mod progress;
+mod secret;
 mod send;
 mod tail;
 mod value;

@@ -2,5 +2,6 @@
 
 pub(crate) mod duration;
 pub(crate) mod header;
+pub(crate) mod permission;
 pub(crate) mod size;
 pub(crate) mod time;

@@ -13,7 +13,7 @@ use crate::interrupt::Interrupt;
 use crate::mirror::lane::Options;
 use crate::mirror::report::PartitionReport;
 use crate::mirror::{Mirror, Side, target};
-use crate::output::{measure, table};
+use crate::output::{Output, measure, table};
 use crate::progress::Progress;
 
 const AFTER_HELP: &str = "\
@@ -72,13 +72,12 @@ struct Summary {
 }
 
 /// Runs the command.
-pub(crate) async fn run(target: &Target, args: MirrorArgs) -> Outcome {
-    let output = target.output;
+pub(crate) async fn run(output: Output, args: MirrorArgs) -> Outcome {
     let mut interrupt = Interrupt::watch()?;
     let begun = Instant::now();
-    let from = side(target, &args.from, (args.from_stream, args.from_topic));
+    let from = side(output, &args.from, (args.from_stream, args.from_topic));
     let source = from.await.map_err(|failure| failure.while_doing("the source"))?;
-    let to = side(target, &args.to, (args.to_stream, args.to_topic));
+    let to = side(output, &args.to, (args.to_stream, args.to_topic));
     let sink = to.await.map_err(|failure| failure.while_doing("the target"))?;
     let created = target::prepare(&source, &sink).await?;
     let options = Options { follow: args.follow, verify_checksums: !args.skip_checksums };
@@ -106,8 +105,8 @@ pub(crate) async fn run(target: &Target, args: MirrorArgs) -> Outcome {
     }
 }
 
-async fn side(target: &Target, url: &str, topic: (Identifier, Identifier)) -> Outcome<Side> {
-    let client = Target { url: url.to_owned(), output: target.output }.connect().await?;
+async fn side(output: Output, url: &str, topic: (Identifier, Identifier)) -> Outcome<Side> {
+    let client = Target { url: url.to_owned(), login: None, output }.connect().await?;
     Ok(Side { client, path: TopicPath { stream: topic.0, topic: topic.1 } })
 }
 

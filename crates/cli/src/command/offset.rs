@@ -1,9 +1,10 @@
 //! `galgo offset`: read, set and delete the stored offset of a consumer.
 
 use clap::{Args, Subcommand};
-use galgo::{Client, ConsumerIdentity, ErrorCode, Identifier, OffsetOf};
+use galgo::{CallError, Client, ConsumerIdentity, ErrorCode, Identifier, OffsetOf};
 use serde_json::json;
 
+use crate::command::group;
 use crate::command::stream::shown;
 use crate::command::topic::TopicPath;
 use crate::connect::Target;
@@ -40,9 +41,32 @@ pub(crate) struct Of {
     /// The partition
     #[arg(long, value_name = "N")]
     partition: u32,
+    #[command(flatten)]
+    whose: Whose,
+}
+
+/// Whose stored offset is meant.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct Whose {
     /// Name or number of the consumer
     #[arg(long, value_name = "NAME")]
-    consumer: Identifier,
+    consumer: Option<Identifier>,
+    /// Name or number of the consumer group; to change its offset, this command joins it
+    #[arg(long, value_name = "NAME")]
+    group: Option<Identifier>,
+}
+
+impl Whose {
+    fn identity(&self) -> ConsumerIdentity {
+        match (&self.group, &self.consumer) {
+            (Some(group), _) => ConsumerIdentity::group(group.clone()),
+            (None, consumer) => {
+                let consumer = consumer.clone().unwrap_or(Identifier::Numeric(0));
+                ConsumerIdentity::new(consumer)
+            }
+        }
+    }
 }
 
 impl Of {
@@ -51,7 +75,7 @@ impl Of {
             stream: self.path.stream.clone(),
             topic: self.path.topic.clone(),
             partition: self.partition,
-            consumer: ConsumerIdentity::new(self.consumer.clone()),
+            consumer: self.whose.identity(),
         }
     }
 
@@ -67,10 +91,15 @@ impl Of {
             }
             Err(failure) => return failure,
         };
+        if let Some(group) = &self.whose.group
+            && let Err(failure) = group::find(client, &self.path, group).await
+        {
+            return failure;
+        }
         let partitions = u64::from(details.topic.partitions_count);
         if u64::from(self.partition) < partitions {
             return Failure::missing(format!("a stored offset of {}", self.phrase()))
-                .hint("this consumer has stored none in this partition");
+                .hint("none was stored in this partition");
         }
         let counted = measure::counted(partitions, "partition");
         Failure::missing(format!("partition {} of {}", self.partition, self.path.phrase()))
@@ -78,12 +107,26 @@ impl Of {
     }
 
     fn phrase(&self) -> String {
-        format!(
-            "consumer {} in partition {} of {}",
-            shown(&self.consumer),
-            self.partition,
-            self.path.phrase()
-        )
+        let identity = self.whose.identity();
+        let kind = if self.whose.group.is_some() { "group" } else { "consumer" };
+        let (name, partition) = (shown(&identity.id), self.partition);
+        format!("{kind} {name} in partition {partition} of {}", self.path.phrase())
+    }
+
+    /// A group takes changes from its members alone, of partitions that are theirs.
+    async fn join(&self, client: &Client) -> Outcome {
+        if let Some(group) = &self.whose.group {
+            client.join_consumer_group(&self.path.stream, &self.path.topic, group).await?;
+        }
+        Ok(())
+    }
+
+    fn explained(&self, error: CallError) -> Failure {
+        let failure = Failure::from(error);
+        if self.whose.group.is_some() && failure.is_refusal(ErrorCode::NotResolvedConsumer) {
+            return failure.hint("another member reads this partition; stop the members first");
+        }
+        failure
     }
 }
 
@@ -106,12 +149,16 @@ pub(crate) async fn run(target: &Target, command: OffsetCommand) -> Outcome {
             })
         }
         OffsetCommand::Set { of, offset } => {
-            client.store_offset(&of.target(), offset).await?;
+            of.join(&client).await?;
+            let stored = client.store_offset(&of.target(), offset).await;
+            stored.map_err(|error| of.explained(error))?;
             let sentence = format!("offset {offset} stored for {}", of.phrase());
             target.output.done(&sentence, &json!({ "stored": "offset", "offset": offset }))
         }
         OffsetCommand::Delete { of } => {
-            client.delete_offset(&of.target()).await?;
+            of.join(&client).await?;
+            let deleted = client.delete_offset(&of.target()).await;
+            deleted.map_err(|error| of.explained(error))?;
             let sentence = format!("offset of {} deleted", of.phrase());
             target.output.done(&sentence, &json!({ "deleted": "offset" }))
         }

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use galgo::wire::command::system::{Client, ClientDetails, Stats};
 use serde::Serialize;
 
 use crate::connect::Target;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::output::{measure, table};
 use crate::value::time::show_time_short;
 
@@ -18,6 +18,20 @@ pub(crate) struct PingArgs {
     #[arg(long, short, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     count: u32,
+}
+
+/// Arguments of `galgo client`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClientCommand {
+    /// List the connected clients, like galgo clients
+    List,
+    /// Show one client and the consumer groups it is in
+    Get {
+        /// Its number
+        client: u32,
+    },
+    /// Show this connection as the server sees it, like galgo me
+    Me,
 }
 
 #[derive(Serialize)]
@@ -101,13 +115,37 @@ pub(crate) async fn me(target: &Target) -> Outcome {
 }
 
 fn me_table(me: &ClientDetails) -> String {
-    table::facts([
+    let facts = table::facts([
         ("client", me.client.client_id.to_string()),
         ("user", user(&me.client)),
         ("transport", me.client.transport.to_string()),
         ("address", me.client.address.clone()),
         ("consumer groups", me.consumer_groups.len().to_string()),
-    ])
+    ]);
+    if me.consumer_groups.is_empty() {
+        return facts;
+    }
+    let columns = [table::number("STREAM"), table::number("TOPIC"), table::number("GROUP")];
+    let rows = me.consumer_groups.iter().map(|group| {
+        vec![group.stream_id.to_string(), group.topic_id.to_string(), group.group_id.to_string()]
+    });
+    format!("{facts}\n\n{}", table::columns(&columns, rows, ""))
+}
+
+/// Runs `galgo client`.
+pub(crate) async fn client(target: &Target, command: ClientCommand) -> Outcome {
+    match command {
+        ClientCommand::List => clients(target).await,
+        ClientCommand::Me => me(target).await,
+        ClientCommand::Get { client } => {
+            let found = target.connect().await?.client_info(client).await?;
+            let found = found.ok_or_else(|| {
+                Failure::missing(format!("client {client}"))
+                    .hint("galgo client list shows those that are connected")
+            })?;
+            target.output.show(&found, me_table)
+        }
+    }
 }
 
 /// Lists the connected clients.

@@ -34,6 +34,17 @@ pub(crate) fn parse_expiry(text: &str) -> Result<Expiry, String> {
     Ok(Expiry::After(duration))
 }
 
+/// Parses how long a token is good: `30d` or `never`.
+pub(crate) fn parse_life(text: &str) -> Result<Option<Duration>, String> {
+    if text.trim() == "never" {
+        return Ok(None);
+    }
+    match parse_duration(text).map_err(|why| format!("{why}; or `never`"))? {
+        Duration::ZERO => Err("a token that expires at once is of no use".to_owned()),
+        life => Ok(Some(life)),
+    }
+}
+
 /// Parses `90s`, `1h 30m`, `7days`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text.trim())
@@ -59,6 +70,14 @@ mod tests {
             let why = parse_duration(text).unwrap_err();
             assert!(why.contains("30s"), "{text}: {why}");
         }
+    }
+
+    #[test]
+    fn lives_of_tokens() {
+        assert_eq!(parse_life("30d"), Ok(Some(Duration::from_secs(30 * 86_400))));
+        assert_eq!(parse_life("never"), Ok(None));
+        assert!(parse_life("0s").is_err());
+        assert!(parse_life("soon").unwrap_err().contains("`never`"));
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(crate) fn galgo() -> Command {
             command.env_remove(name);
         }
     }
+    // Nor with the profiles of whoever runs the tests.
+    command.env("XDG_CONFIG_HOME", "/nonexistent");
     command.stdin(Stdio::null());
     command
 }

@@ -1,0 +1,67 @@
+//! `galgo segment`: delete the oldest messages of a partition, segment by segment.
+
+use clap::{Subcommand, value_parser};
+use serde_json::json;
+
+use crate::command::topic::{Extent, TopicPath};
+use crate::confirm::Confirm;
+use crate::connect::Target;
+use crate::failure::{Failure, Outcome};
+use crate::output::measure;
+
+const AFTER_HELP: &str = "\
+Only sealed segments go, the oldest first; the one being written to stays. A segment with messages that
+some consumer or group with a stored offset has not processed yet stays too, and all after it.";
+
+/// Arguments of `galgo segment`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SegmentCommand {
+    /// Delete the oldest sealed segments of a partition
+    #[command(after_help = AFTER_HELP)]
+    Delete {
+        #[command(flatten)]
+        path: TopicPath,
+        /// The partition
+        partition: u32,
+        /// How many segments at most
+        #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+        count: u32,
+        #[command(flatten)]
+        confirm: Confirm,
+    },
+}
+
+/// Runs the command.
+pub(crate) async fn run(target: &Target, command: SegmentCommand) -> Outcome {
+    let SegmentCommand::Delete { path, partition, count, confirm } = command;
+    let phrase = format!("partition {partition} of {}", path.phrase());
+    let segments = measure::counted(u64::from(count), "segment");
+    confirm.ask(&format!("Delete the oldest {segments} of {phrase} with their messages?"))?;
+    let client = target.connect().await?;
+    let look = async || -> Outcome<(u32, Extent)> {
+        let details = path.details(&client).await?;
+        let found = details.partitions.iter().find(|one| one.id.get() == partition);
+        let found = found.ok_or_else(|| Failure::missing(&phrase))?;
+        Ok((found.segments_count, Extent::of(found)))
+    };
+    let before = look().await?;
+    client.delete_segments(&path.stream, &path.topic, partition, count).await?;
+    let after = look().await?;
+    // Messages may have come meanwhile, and a new segment with them.
+    let messages = after.1.start.saturating_sub(before.1.start);
+    let sentence = format!(
+        "{} of {phrase} deleted; it has {} and begins at offset {} now",
+        measure::counted(messages, "message"),
+        measure::counted(u64::from(after.0), "segment"),
+        measure::count(after.1.start),
+    );
+    let fact = json!({
+        "deleted": "segments",
+        "partition": partition,
+        "messages": messages,
+        "segments_before": before.0,
+        "segments_after": after.0,
+        "first_offset": after.1.start,
+    });
+    target.output.done(&sentence, &fact)
+}
