@@ -5,6 +5,7 @@
 //! so that it ends on a busy topic too.
 
 mod lane;
+pub(crate) mod member;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

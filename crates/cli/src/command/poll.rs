@@ -11,6 +11,7 @@ use crate::failure::Outcome;
 use crate::output::message::MessageJson;
 use crate::output::text::visible_bytes;
 use crate::output::{measure, table};
+use crate::tail::member::Member;
 use crate::value::time::{parse_time, show_time};
 
 const AFTER_HELP: &str = "\
@@ -25,8 +26,8 @@ pub(crate) struct PollArgs {
     #[command(flatten)]
     path: TopicPath,
     /// The partition
-    #[arg(long, value_name = "N")]
-    partition: u32,
+    #[arg(long, value_name = "N", required_unless_present = "group")]
+    partition: Option<u32>,
     #[command(flatten)]
     place: Place,
     /// Most messages to read
@@ -35,6 +36,10 @@ pub(crate) struct PollArgs {
     /// Name or number of the consumer whose stored offset is meant
     #[arg(long, value_name = "NAME", default_value = "galgo")]
     consumer: Identifier,
+    /// Read as a member of this consumer group: what is next in one of the partitions it gives us
+    #[arg(long, value_name = "NAME")]
+    #[arg(conflicts_with_all = ["partition", "consumer", "offset", "timestamp", "first", "last"])]
+    group: Option<Identifier>,
     /// Store the offset of the last message as processed by the consumer
     #[arg(long)]
     auto_commit: bool,
@@ -84,12 +89,23 @@ struct Polled {
 /// Runs the command.
 pub(crate) async fn run(target: &Target, args: PollArgs) -> Outcome {
     let client = target.connect().await?;
-    let request = PollRequest::new(&args.path.stream, &args.path.topic, args.partition)
-        .strategy(args.place.strategy())
-        .count(args.count)
-        .consumer(args.consumer)
-        .auto_commit(args.auto_commit);
-    let polled = client.poll(request).await?;
+    let polled = match &args.group {
+        Some(group) => {
+            let mut member = Member::join(&client, &args.path, group).await?;
+            let polled = member.poll(args.count, args.auto_commit).await?;
+            member.leave().await?;
+            polled
+        }
+        None => {
+            let partition = args.partition.unwrap_or(0);
+            let request = PollRequest::new(&args.path.stream, &args.path.topic, partition)
+                .strategy(args.place.strategy())
+                .count(args.count)
+                .consumer(args.consumer)
+                .auto_commit(args.auto_commit);
+            client.poll(request).await?
+        }
+    };
     let document = Polled {
         partition: polled.partition(),
         last_offset: polled.current_offset(),

@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 
 use clap::Args;
+use galgo::Identifier;
 
 use crate::command::topic::TopicPath;
 use crate::connect::Target;
@@ -10,6 +11,7 @@ use crate::failure::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::Format;
 use crate::output::message::{MessageFormat, MessageWriter};
+use crate::tail::member::Member;
 use crate::tail::{Range, Reader};
 use crate::value::time::{From, parse_from};
 
@@ -19,6 +21,9 @@ const COUNT_DEFAULT: u64 = 10;
 const AFTER_HELP: &str = "\
 Messages of all partitions are merged by time. Without --from, the newest N messages are shown, 10
 unless -n says otherwise. With --from, all messages from there on are shown, or the first N of them.
+With --group, the messages are those the group has not processed in the partitions it gives us, and each
+is stored as processed once it was shown.
+
 -f goes on with messages as they come, until Ctrl-C or until the reader of a pipe goes away.
 
 Times are written 2026-03-01T12:00:00Z, `10m ago`, -10m or as microseconds since 1970.";
@@ -38,6 +43,9 @@ pub(crate) struct TailArgs {
     /// Where to begin: start, end or a time
     #[arg(long, value_name = "WHERE", value_parser = parse_from, allow_hyphen_values = true)]
     from: Option<From>,
+    /// Read as a member of this consumer group, and store what was shown as processed
+    #[arg(long, value_name = "NAME", conflicts_with = "from")]
+    group: Option<Identifier>,
     /// The form of a message; json with --output json, else text
     #[arg(long, value_enum)]
     format: Option<MessageFormat>,
@@ -62,8 +70,12 @@ pub(crate) async fn run(target: &Target, args: TailArgs) -> Outcome {
     let mut interrupt = Interrupt::watch()?;
     let mut writer = MessageWriter::new(format);
     let client = target.connect().await?;
-    let mut reader = Reader::new(client, args.path.clone());
+    let mut reader = Reader::new(client.clone(), args.path.clone());
     let work = async {
+        if let Some(group) = &args.group {
+            let mut member = Member::join(&client, &args.path, group).await?;
+            return member.consume(args.count, args.follow, &mut writer).await;
+        }
         let enough = reader.replay(args.range(), &mut writer).await?;
         if args.follow && !enough {
             reader.follow(&mut writer).await?;

@@ -1,11 +1,13 @@
 //! `galgo topic`: list, create, show, change, delete and purge topics.
 
+mod retention;
+mod settings;
+
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
-use galgo::wire::command::extensions::TopicSettings;
-use galgo::wire::command::topics::{MaxTopicSize, MessageExpiry, Partition, Topic, TopicDetails};
-use galgo::{CallError, Client, ErrorCode, Identifier, InvalidRequest, ProduceError, TopicOptions};
+use clap::{Args, Subcommand};
+use galgo::wire::command::topics::{MessageExpiry, Partition, Topic, TopicDetails};
+use galgo::{Client, ErrorCode, Identifier, InvalidRequest, ProduceError, TopicOptions};
 use serde::Serialize;
 use serde_json::json;
 
@@ -15,9 +17,10 @@ use crate::connect::Target;
 use crate::failure::{Failure, Outcome};
 use crate::output::text::visible;
 use crate::output::{Output, measure, table};
-use crate::value::duration::{Expiry, parse_expiry};
-use crate::value::size::{MaxSize, parse_max_size};
 use crate::value::time::show_time_short;
+
+pub(crate) use settings::{Durability, settings};
+use settings::{Settings, show_expiry, show_max_size};
 
 /// Arguments of `galgo topic`.
 #[derive(Debug, Subcommand)]
@@ -43,6 +46,8 @@ pub(crate) enum TopicCommand {
         #[command(flatten)]
         confirm: Confirm,
     },
+    /// Show what retention would remove, or set how long and how much is kept
+    Retention(retention::RetentionArgs),
     /// Delete all messages and stored offsets of a topic; offsets start at 0 again
     Purge {
         #[command(flatten)]
@@ -112,48 +117,6 @@ impl TopicPath {
     }
 }
 
-/// What an acknowledgement of the topic means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Durability {
-    /// Acknowledged messages survive a power loss.
-    Fsync,
-    /// Acknowledged messages survive the death of the server process.
-    Os,
-}
-
-impl Durability {
-    /// As it is written in a configuration.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Fsync => "fsync",
-            Self::Os => "os",
-        }
-    }
-}
-
-impl From<Durability> for galgo::Durability {
-    fn from(durability: Durability) -> Self {
-        match durability {
-            Durability::Fsync => Self::Fsync,
-            Durability::Os => Self::Os,
-        }
-    }
-}
-
-/// Settings of a topic.
-#[derive(Args, Clone, Copy, Debug)]
-pub(crate) struct Settings {
-    /// What an acknowledgement promises; the server's default is fsync unless it was told otherwise
-    #[arg(long, value_enum)]
-    durability: Option<Durability>,
-    /// How long messages are kept: 7days, 1h 30m, never or default
-    #[arg(long, value_name = "D", value_parser = parse_expiry)]
-    expiry: Option<Expiry>,
-    /// How large the topic may grow: 10GiB, unlimited or default
-    #[arg(long, value_name = "B", value_parser = parse_max_size)]
-    max_size: Option<MaxSize>,
-}
-
 /// Arguments of `galgo topic create`.
 #[derive(Args, Debug)]
 pub(crate) struct CreateArgs {
@@ -187,6 +150,7 @@ struct Shown<'a> {
     #[serde(flatten)]
     details: &'a TopicDetails,
     durability: Option<String>,
+    deduplication: Option<String>,
 }
 
 /// Runs the command.
@@ -197,6 +161,9 @@ pub(crate) async fn run(target: &Target, command: TopicCommand) -> Outcome {
         TopicCommand::Create(args) => create(&target.connect().await?, output, args).await,
         TopicCommand::Get { path } => get(&target.connect().await?, output, &path).await,
         TopicCommand::Update(args) => update(&target.connect().await?, output, args).await,
+        TopicCommand::Retention(args) => {
+            retention::run(&target.connect().await?, output, args).await
+        }
         TopicCommand::Delete { path, confirm } => {
             let phrase = path.phrase();
             confirm.ask(&format!("Delete {phrase} with all its messages?"))?;
@@ -246,13 +213,15 @@ async fn get(client: &Client, output: Output, path: &TopicPath) -> Outcome {
     let details = path.details(client).await?;
     let settings = settings(client, path).await?;
     let durability = settings.map(|settings| settings.durability.to_string());
-    output.show(&Shown { details: &details, durability }, |shown| {
+    let deduplication = settings.map(|settings| settings.deduplication.to_string());
+    output.show(&Shown { details: &details, durability, deduplication }, |shown| {
         let topic = &shown.details.topic;
         let facts = table::facts([
             ("id", topic.id.to_string()),
             ("name", topic.name.to_string()),
             ("created", show_time_short(topic.created_at.get())),
             ("durability", shown.durability.clone().unwrap_or_else(|| "unknown".to_owned())),
+            ("deduplication", shown.deduplication.clone().unwrap_or_else(|| "unknown".to_owned())),
             ("expiry", show_expiry(topic.message_expiry)),
             ("max size", show_max_size(topic.max_topic_size)),
             ("messages", measure::count(topic.messages_count)),
@@ -262,24 +231,25 @@ async fn get(client: &Client, output: Output, path: &TopicPath) -> Outcome {
     })
 }
 
-/// The settings of Galgo alone, or `None` when the server is a classic one or does not tell.
-pub(crate) async fn settings(client: &Client, path: &TopicPath) -> Outcome<Option<TopicSettings>> {
-    match client.topic_settings(&path.stream, &path.topic).await {
-        Ok(settings) => Ok(settings),
-        Err(CallError::Unsupported(_)) => Ok(None),
-        Err(error) if error.code() == Some(ErrorCode::Unauthorized) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The protocol replaces all settings, so those that were not given are read first.
 async fn update(client: &Client, output: Output, args: UpdateArgs) -> Outcome {
     let path = &args.path;
     let settings = args.settings;
     if args.name.is_none() && settings.is_empty() {
-        return Err(Failure::usage("nothing to change")
-            .hint("give at least one of --name, --expiry, --max-size, --durability"));
+        return Err(Failure::usage("nothing to change").hint(
+            "give at least one of --name, --expiry, --max-size, --durability, --deduplication",
+        ));
     }
+    change(client, path, args.name, settings).await?;
+    output.done(&format!("{} updated", path.phrase()), &fact("updated", path))
+}
+
+/// The protocol replaces all settings, so those that were not given are read first.
+async fn change(
+    client: &Client,
+    path: &TopicPath,
+    name: Option<String>,
+    settings: Settings,
+) -> Outcome {
     let before = path.details(client).await?.topic;
     let mut kept = TopicOptions::default()
         .max_size(before.max_topic_size.get())
@@ -288,34 +258,9 @@ async fn update(client: &Client, output: Output, args: UpdateArgs) -> Outcome {
         MessageExpiry::NEVER => kept.expiry(Duration::MAX),
         expiry => kept.expiry(Duration::from_micros(expiry.get())),
     };
-    let name = args.name.unwrap_or_else(|| before.name.to_string());
+    let name = name.unwrap_or_else(|| before.name.to_string());
     client.update_topic(&path.stream, &path.topic, &name, settings.apply(kept)).await?;
-    output.done(&format!("{} updated", path.phrase()), &fact("updated", path))
-}
-
-impl Settings {
-    fn is_empty(self) -> bool {
-        self.durability.is_none() && self.expiry.is_none() && self.max_size.is_none()
-    }
-
-    fn apply(self, mut options: TopicOptions) -> TopicOptions {
-        match self.expiry {
-            None => {}
-            Some(Expiry::ServerDefault) => options.expiry = None,
-            Some(Expiry::Never) => options = options.expiry(Duration::MAX),
-            Some(Expiry::After(duration)) => options = options.expiry(duration),
-        }
-        match self.max_size {
-            None => {}
-            Some(MaxSize::ServerDefault) => options.max_size = None,
-            Some(MaxSize::Unlimited) => options = options.max_size(u64::MAX),
-            Some(MaxSize::Bytes(bytes)) => options = options.max_size(bytes),
-        }
-        match self.durability {
-            None => options,
-            Some(durability) => options.durability(durability.into()),
-        }
-    }
+    Ok(())
 }
 
 /// The topics of a stream.
@@ -399,17 +344,6 @@ impl Extent {
     }
 }
 
-fn show_expiry(expiry: MessageExpiry) -> String {
-    match expiry.limit() {
-        Some(micros) => measure::duration(Duration::from_micros(micros)),
-        None => expiry.to_string(),
-    }
-}
-
-fn show_max_size(size: MaxTopicSize) -> String {
-    size.limit().map_or_else(|| size.to_string(), measure::bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -437,14 +371,5 @@ mod tests {
             assert_eq!(extent(count, last), expected);
             assert_eq!(expected.last().is_some(), count > 0);
         }
-    }
-
-    #[test]
-    fn settings_are_shown_as_they_are_typed() {
-        assert_eq!(show_expiry(MessageExpiry::NEVER), "never");
-        assert_eq!(show_expiry(MessageExpiry::new(7 * 86_400_000_000)), "7days");
-        assert_eq!(show_expiry(MessageExpiry::new(1_000_000)), "1.00 s");
-        assert_eq!(show_max_size(MaxTopicSize::new(10 << 30)), "10.0 GiB");
-        assert_eq!(show_max_size(MaxTopicSize::UNLIMITED), "unlimited");
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use galgo::wire::command::topics::{MaxTopicSize, MessageExpiry, Topic};
-use galgo::{CallError, ErrorCode, Identifier, TopicOptions};
+use galgo::{CallError, Deduplication, ErrorCode, Identifier, TopicOptions};
 
 use crate::command::stream::{self, shown};
 use crate::command::topic;
@@ -49,7 +49,8 @@ async fn create(source: &Side, target: &Side, from: &Topic) -> Outcome {
     let plain = classic_options(from);
     let settings = topic::settings(&source.client, &source.path).await?;
     let options = match settings {
-        Some(settings) => plain.durability(settings.durability),
+        // Ids that come again are months apart in the source and seconds apart in its copy.
+        Some(settings) => plain.durability(settings.durability).deduplication(Deduplication::Off),
         None => plain,
     };
     match client.create_topic(&path.stream, &name, options).await {

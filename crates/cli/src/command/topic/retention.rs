@@ -1,0 +1,156 @@
+//! `galgo topic retention`: what would go, and how long and how much is kept.
+
+use std::time::Duration;
+
+use clap::Args;
+use galgo::Client;
+use galgo::wire::command::extensions::{PlannedSegment, RetentionPlan};
+use serde_json::json;
+
+use crate::command::topic::settings::{Settings, show_expiry, show_max_size};
+use crate::command::topic::{TopicPath, change};
+use crate::failure::{Failure, Outcome};
+use crate::output::{Output, measure, table};
+use crate::value::duration::{Expiry, parse_expiry};
+use crate::value::size::{MaxSize, parse_max_size};
+use crate::value::time::show_time_short;
+
+const AFTER_HELP: &str = "\
+Whole segments go, oldest first: those whose newest message is older than the topic keeps messages, and
+as many as it takes to get a topic that is too large below its size. The segment being written to stays,
+and so does one that some consumer or group with a stored offset has not processed yet (HELD).";
+
+/// Arguments of `galgo topic retention`.
+#[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct RetentionArgs {
+    #[command(flatten)]
+    path: TopicPath,
+    /// Only show what would go; changes nothing
+    #[arg(long, conflicts_with_all = ["expire_after", "max_size"])]
+    dry_run: bool,
+    /// From now on keep messages this long: 7days, 1h 30m, never or default
+    #[arg(long, value_name = "D", value_parser = parse_expiry)]
+    expire_after: Option<Expiry>,
+    /// From now on let the topic grow to this: 10GB, unlimited or default
+    #[arg(long, value_name = "B", value_parser = parse_max_size)]
+    max_size: Option<MaxSize>,
+}
+
+/// Runs the command.
+pub(super) async fn run(client: &Client, output: Output, args: RetentionArgs) -> Outcome {
+    let path = &args.path;
+    let settings = Settings {
+        durability: None,
+        deduplication: None,
+        expiry: args.expire_after,
+        max_size: args.max_size,
+    };
+    if !settings.is_empty() {
+        change(client, path, None, settings).await?;
+        output.remark(&format!("retention of {} changed", path.phrase()));
+    }
+    let plan = match client.plan_retention(&path.stream, &path.topic).await {
+        Ok(plan) => plan,
+        Err(error) => {
+            // The code alone does not say whether stream or topic is missing.
+            path.details(client).await?;
+            return Err(Failure::from(error));
+        }
+    };
+    let (going, held) = sums(&plan);
+    let document = json!({
+        "stream": path.stream.to_string(),
+        "topic": path.topic.to_string(),
+        "dry_run": args.dry_run,
+        "going_bytes": going.bytes,
+        "going_messages": going.messages,
+        "held_bytes": held.bytes,
+        "plan": plan,
+    });
+    output.show(&document, |_| text(&plan))
+}
+
+/// Messages and bytes of some segments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sum {
+    segments: u64,
+    messages: u64,
+    bytes: u64,
+}
+
+/// What goes, and what stays for a consumer's sake.
+fn sums(plan: &RetentionPlan) -> (Sum, Sum) {
+    let sum = |held: bool| {
+        plan.segments.iter().filter(|segment| segment.held == held).fold(
+            Sum::default(),
+            |sum, segment| Sum {
+                segments: sum.segments + 1,
+                messages: sum.messages + segment.messages,
+                bytes: sum.bytes + segment.bytes,
+            },
+        )
+    };
+    (sum(false), sum(true))
+}
+
+fn text(plan: &RetentionPlan) -> String {
+    let facts = table::facts([
+        ("messages kept for", show_expiry(plan.message_expiry)),
+        ("max size", show_max_size(plan.max_topic_size)),
+        ("size", measure::bytes(plan.size)),
+        (
+            "checked every",
+            match plan.enabled {
+                true => measure::duration(Duration::from_micros(plan.interval)),
+                false => "never: retention is switched off on this server".to_owned(),
+            },
+        ),
+    ]);
+    let (going, held) = sums(plan);
+    let mut text = format!("{facts}\n\n{}", segments_table(&plan.segments));
+    if going.segments > 0 {
+        text += &format!(
+            "\n\n{} with {} go, {}",
+            measure::counted(going.segments, "segment"),
+            measure::counted(going.messages, "message"),
+            measure::bytes(going.bytes),
+        );
+    }
+    if held.segments > 0 {
+        let segments = measure::counted(held.segments, "segment");
+        let bytes = measure::bytes(held.bytes);
+        text += &format!("\n{segments} held for consumers that are behind, {bytes}");
+    }
+    text
+}
+
+fn segments_table(segments: &[PlannedSegment]) -> String {
+    let columns = [
+        table::number("PARTITION"),
+        table::number("FIRST OFFSET"),
+        table::number("LAST OFFSET"),
+        table::number("MESSAGES"),
+        table::number("SIZE"),
+        table::text("NEWEST"),
+        table::text("WHY"),
+        table::text("HELD"),
+    ];
+    let rows = segments.iter().map(|segment| {
+        let held = match (segment.held, segment.barrier) {
+            (false, _) => "-".to_owned(),
+            (true, barrier) => format!("by a consumer at offset {}", measure::count(barrier)),
+        };
+        vec![
+            segment.partition_id.to_string(),
+            measure::count(segment.base_offset.get()),
+            measure::count(segment.end_offset.get()),
+            measure::count(segment.messages),
+            measure::bytes(segment.bytes),
+            show_time_short(segment.newest_timestamp.get()),
+            segment.reason.to_string(),
+            held,
+        ]
+    });
+    table::columns(&columns, rows, "nothing would go now")
+}

@@ -1,0 +1,145 @@
+//! Reads a topic as a member of a consumer group.
+//!
+//! INV-SHOWN: an offset is stored only after its message was written out, so that what a member did
+//! not show is shown by the next one.
+
+use std::time::Duration;
+
+use galgo::{
+    CallError, Client, ConsumerIdentity, ErrorCode, Identifier, OffsetOf, PollRequest,
+    PolledMessages,
+};
+
+use crate::command::group;
+use crate::command::topic::TopicPath;
+use crate::failure::{Failure, Outcome};
+use crate::output::message::MessageWriter;
+
+/// Messages asked for at once.
+const BATCH_MESSAGES: u32 = 1_000;
+
+/// Pause after a round that brought nothing.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A membership; it ends with the connection at the latest.
+#[derive(Debug)]
+pub(crate) struct Member<'a> {
+    client: &'a Client,
+    path: &'a TopicPath,
+    group: &'a Identifier,
+    /// Polls after which each partition had its turn.
+    round: u32,
+}
+
+impl<'a> Member<'a> {
+    /// Joins the group.
+    pub(crate) async fn join(
+        client: &'a Client,
+        path: &'a TopicPath,
+        group: &'a Identifier,
+    ) -> Outcome<Self> {
+        let round = path.details(client).await?.topic.partitions_count.max(1);
+        let member = Self { client, path, group, round };
+        member.enter().await?;
+        Ok(member)
+    }
+
+    async fn enter(&self) -> Outcome {
+        let Self { client, path, group, .. } = self;
+        let joined = client.join_consumer_group(&path.stream, &path.topic, group).await;
+        joined.map_err(|error| {
+            let (stream, topic) = (&path.stream, &path.topic);
+            match error.code() {
+                Some(ErrorCode::ConsumerGroupIdNotFound) => Failure::from(error)
+                    .instead(format!("{} does not exist", group::phrase(group, path)))
+                    .hint(format!("galgo group create {stream} {topic} {group} makes it")),
+                _ => Failure::from(error),
+            }
+        })
+    }
+
+    /// Leaves the group, so that others need not wait for what is ours.
+    pub(crate) async fn leave(self) -> Outcome {
+        let left =
+            self.client.leave_consumer_group(&self.path.stream, &self.path.topic, self.group);
+        match left.await {
+            // The server had noticed already.
+            Err(error) if error.code() == Some(ErrorCode::ConsumerGroupMemberNotFound) => Ok(()),
+            left => Ok(left?),
+        }
+    }
+
+    /// Reads from the first partition of ours that has something; nothing when none has.
+    pub(crate) async fn poll(&mut self, count: u32, auto_commit: bool) -> Outcome<PolledMessages> {
+        let mut polled = PolledMessages::default();
+        for _ in 0..self.round {
+            let request = PollRequest::group(&self.path.stream, &self.path.topic, self.group);
+            polled = match self.client.poll(request.count(count).auto_commit(auto_commit)).await {
+                Ok(polled) => polled,
+                Err(error) => self.again(error).await?,
+            };
+            if !polled.is_empty() {
+                break;
+            }
+        }
+        Ok(polled)
+    }
+
+    /// A new connection is no member: joins again, and has nothing for now.
+    async fn again(&self, error: CallError) -> Outcome<PolledMessages> {
+        if error.code() != Some(ErrorCode::ConsumerGroupMemberNotFound) {
+            return Err(error.into());
+        }
+        self.enter().await?;
+        Ok(PolledMessages::default())
+    }
+
+    /// Writes messages and stores them as processed: `count` of them, or those there are, or, when
+    /// it follows, those to come as well.
+    pub(crate) async fn consume(
+        &mut self,
+        count: Option<u64>,
+        follow: bool,
+        writer: &mut MessageWriter,
+    ) -> Outcome {
+        let mut left = count.unwrap_or(u64::MAX);
+        while left > 0 {
+            let ask = u32::try_from(left).unwrap_or(u32::MAX).min(BATCH_MESSAGES);
+            let polled = self.poll(ask, false).await?;
+            let Some(last) = polled.messages().last().map(|message| message.offset()) else {
+                if !follow {
+                    break;
+                }
+                if writer.reader_is_gone() {
+                    return Err(Failure::closed_pipe());
+                }
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            };
+            for message in polled.messages() {
+                writer.write(message)?;
+            }
+            writer.flush()?;
+            self.store(polled.partition(), last).await?;
+            left = left.saturating_sub(polled.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// What another member took over meanwhile is its to store.
+    async fn store(&self, partition: u32, offset: u64) -> Outcome {
+        let of = OffsetOf {
+            stream: self.path.stream.clone(),
+            topic: self.path.topic.clone(),
+            partition,
+            consumer: ConsumerIdentity::group(self.group.clone()),
+        };
+        match self.client.store_offset(&of, offset).await {
+            Err(error) if error.code() == Some(ErrorCode::ConsumerGroupMemberNotFound) => {
+                self.enter().await
+            }
+            Err(error) if error.code() == Some(ErrorCode::NotResolvedConsumer) => Ok(()),
+            stored => Ok(stored?),
+        }
+    }
+}
