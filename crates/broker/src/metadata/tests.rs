@@ -3,4 +3,5 @@
 
 mod properties;
 mod rules;
+mod users;
 mod world;

@@ -237,11 +237,20 @@ pub(crate) fn send_payload(
     partitioning: PartitioningRef<'_>,
     messages: &[NewMessage<'_>],
 ) -> Vec<u8> {
+    send_payload_to(("s", topic), partitioning, messages)
+}
+
+/// The payload of a send to a topic of any stream.
+pub(crate) fn send_payload_to(
+    (stream, topic): (&str, &str),
+    partitioning: PartitioningRef<'_>,
+    messages: &[NewMessage<'_>],
+) -> Vec<u8> {
     let mut batch = BatchBuilder::new();
     for message in messages {
         batch.push(message).unwrap();
     }
-    let (stream, topic) = (id("s"), id(topic));
+    let (stream, topic) = (id(stream), id(topic));
     let mut payload = Vec::new();
     batch.encode_send(stream.borrowed(), topic.borrowed(), partitioning, &mut payload);
     payload

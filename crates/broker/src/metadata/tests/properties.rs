@@ -116,7 +116,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_are_a_record_or_an_error(
-        kind in 0u8..14,
+        kind in 0u8..24,
         bytes in prop::collection::vec(any::<u8>(), 0..200),
     ) {
         let mut headed = vec![kind, 1];

@@ -13,10 +13,11 @@ use galgo_wire::name::{StreamName, TopicName, Username};
 use galgo_wire::permission::Permissions;
 use proptest::prelude::*;
 
-use crate::metadata::State;
+use super::users;
 use crate::metadata::prepare::{ChangedTopic, NewTopic, TopicDefaults};
 use crate::metadata::record::Record;
 use crate::metadata::users::NewUser;
+use crate::metadata::{State, UserSerial};
 
 /// What topics get in these tests where a command leaves the choice; none of it is a sentinel.
 pub(super) const DEFAULTS: TopicDefaults = TopicDefaults {
@@ -42,6 +43,14 @@ pub(super) enum Step {
     RemovePartitions { stream: u8, id: u8, count: u32 },
     FilesRemoved { most: usize },
     CreateUser { name: u8, permissions: bool },
+    UpdateUser { id: u8, name: Option<u8>, active: Option<bool> },
+    SetPermissions { id: u8, on: Option<(u8, u8)> },
+    SetPassword { id: u8 },
+    DeleteUser { id: u8 },
+    CreateToken { user: u8, name: u8, lives_us: Option<u64> },
+    DeleteToken { user: u8, name: u8 },
+    RevokeJwt { jti: u8, lives_us: u64 },
+    ForgetExpired,
 }
 
 /// The settings in a topic command.
@@ -108,6 +117,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => (0u8..4, any::<bool>()).prop_map(|(name, permissions)| {
             Step::CreateUser { name, permissions }
         }),
+        4 => users::step(),
     ]
 }
 
@@ -117,6 +127,7 @@ pub(super) struct World {
     pub(super) state: State,
     pub(super) records: Vec<Record>,
     uids_ever: BTreeSet<PartitionUid>,
+    serials_ever: BTreeSet<UserSerial>,
     now_us: u64,
 }
 
@@ -143,6 +154,7 @@ impl World {
         }
         check_names(&self.state);
         check_settings(&self.state);
+        self.check_users(&before);
     }
 
     fn prepare(&self, step: &Step) -> Result<Record, ErrorCode> {
@@ -187,6 +199,7 @@ impl World {
                 Ok(Record::FilesRemoved { uids })
             }
             Step::CreateUser { name, permissions } => self.create_user(name, permissions),
+            ref step => users::prepare(&self.state, step, now),
         }
     }
 
@@ -275,6 +288,15 @@ impl World {
 
     fn place(&self, stream: u8, topic: u8) -> Result<(StreamId, TopicId), ErrorCode> {
         self.state.existing_topic(&number(stream), &number(topic))
+    }
+
+    /// INV-META-SERIAL, and that nothing of what is gone is left to whoever comes next.
+    fn check_users(&mut self, before: &State) {
+        for (id, user) in &self.state.users {
+            let same = before.users.get(id).is_some_and(|was| was.serial == user.serial);
+            assert!(same || self.serials_ever.insert(user.serial), "INV-META-SERIAL");
+        }
+        users::check(before, &self.state);
     }
 
     /// INV-META-UID and INV-META-REMOVAL.

@@ -1,0 +1,239 @@
+//! One request of each command about a place, and what it comes to once the caller is allowed.
+
+use galgo_wire::batch::NewMessage;
+use galgo_wire::command::*;
+use galgo_wire::name::{GroupName, Name, Secret, TokenName, TokenText};
+use galgo_wire::{ClientId, ErrorCode, Offset, PartitionId, PartitioningRef, PollingStrategy};
+
+use crate::requests::{
+    consumer, create_stream, create_topic, create_topic_with, id, poll, update_stream, update_topic,
+};
+use crate::rig::{PASSWORD, login, send_payload_to};
+
+/// Which targets a request names; the others exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    Nothing,
+    /// The stream, or the user, client or token of commands that are about none.
+    Outer,
+    /// The topic.
+    Topic,
+}
+
+/// A request and its possible ends.
+pub(crate) struct Case {
+    pub(crate) code: CommandCode,
+    pub(crate) payload: Vec<u8>,
+    /// What it comes to for a caller that is allowed.
+    pub(crate) allowed: Result<(), ErrorCode>,
+    /// Whether this is about a target that is missing.
+    pub(crate) missing: Missing,
+}
+
+fn case(request: impl Into<Request>, missing: Missing, allowed: Result<(), ErrorCode>) -> Case {
+    let request = request.into();
+    let mut payload = Vec::new();
+    request.encode(&mut payload);
+    Case { code: request.code(), payload, allowed, missing }
+}
+
+/// Requests of every command: about what is there, and each target missing in turn.
+pub(crate) fn cases() -> Vec<Case> {
+    let mut cases = server_cases();
+    for missing in [Missing::Nothing, Missing::Outer] {
+        cases.extend(user_cases(missing));
+        cases.extend(stream_cases(missing));
+    }
+    for missing in [Missing::Nothing, Missing::Outer, Missing::Topic] {
+        cases.extend(topic_cases(missing));
+        cases.extend(message_cases(missing));
+        cases.extend(group_cases(missing));
+    }
+    cases
+}
+
+fn server_cases() -> Vec<Case> {
+    let ok = |request: Request| case(request, Missing::Nothing, Ok(()));
+    let kinds = SnapshotKinds::new(vec![SnapshotKind::Test]).unwrap();
+    let name = TokenName::parse("token").unwrap();
+    let text = TokenText::parse("no token at all").unwrap();
+    let unknown = Err(ErrorCode::ResourceNotFound);
+    let no_client = GetClient { client_id: ClientId::new(u32::MAX) };
+    vec![
+        ok(Ping {}.into()),
+        ok(GetStats {}.into()),
+        ok(GetSnapshot { compression: SnapshotCompression::Stored, kinds }.into()),
+        ok(GetClusterMetadata {}.into()),
+        ok(GetMe {}.into()),
+        case(no_client, Missing::Outer, Ok(())),
+        ok(GetClients {}.into()),
+        ok(GetUsers {}.into()),
+        ok(login("root", PASSWORD).into()),
+        ok(GetTokens {}.into()),
+        ok(CreateToken { name, expiry_us: 0 }.into()),
+        ok(DeleteToken { name: Name::parse("token").unwrap() }.into()),
+        case(LoginWithToken { token: text }, Missing::Outer, unknown),
+        ok(LogoutUser {}.into()),
+        ok(GetStreams {}.into()),
+        ok(create_stream("new").into()),
+        ok(GetFeatures {}.into()),
+    ]
+}
+
+fn user_cases(missing: Missing) -> Vec<Case> {
+    let user = || id(if missing == Missing::Nothing { "other" } else { "nobody at all" });
+    let found = |code| if missing == Missing::Nothing { Ok(()) } else { Err(code) };
+    let unknown = ErrorCode::ResourceNotFound;
+    let credentials = login("brand new", PASSWORD);
+    let permissions = None;
+    let wrong = Secret::parse("not the password").unwrap();
+    let password =
+        ChangePassword { user: user(), current: wrong, new: credentials.password.clone() };
+    let found_password =
+        if missing == Missing::Nothing { Err(ErrorCode::InvalidCredentials) } else { Err(unknown) };
+    let create = CreateUser {
+        username: credentials.username,
+        password: credentials.password,
+        status: UserStatus::Active,
+        permissions: None,
+    };
+    let mut cases = vec![
+        case(GetUser { user: user() }, missing, Ok(())),
+        case(UpdateUser { user: user(), username: None, status: None }, missing, found(unknown)),
+        case(UpdatePermissions { user: user(), permissions }, missing, found(unknown)),
+        case(password, missing, found_password),
+        case(DeleteUser { user: user() }, missing, found(unknown)),
+    ];
+    if missing == Missing::Nothing {
+        cases.push(case(create, missing, Ok(())));
+    }
+    cases
+}
+
+fn stream_cases(missing: Missing) -> Vec<Case> {
+    let name = if missing == Missing::Nothing { "s" } else { "none" };
+    let gone = ErrorCode::StreamIdNotFound;
+    let found = if missing == Missing::Nothing { Ok(()) } else { Err(gone) };
+    let with = CreateTopicWith {
+        topic: create_topic(name, "newer", 1),
+        ..create_topic_with("newer", 1, Durability::Os)
+    };
+    vec![
+        case(GetStream { stream: id(name) }, missing, Ok(())),
+        case(update_stream(name, name), missing, found),
+        case(PurgeStream { stream: id(name) }, missing, found),
+        case(GetTopics { stream: id(name) }, missing, Ok(())),
+        case(create_topic(name, "new", 1), missing, found),
+        case(with, missing, found),
+        case(DeleteStream { stream: id(name) }, missing, found),
+    ]
+}
+
+/// The names of stream and topic, and what a command that needs them comes to.
+fn place(missing: Missing) -> (&'static str, &'static str, Result<(), ErrorCode>) {
+    match missing {
+        Missing::Nothing => ("s", "t", Ok(())),
+        Missing::Outer => ("none", "t", Err(ErrorCode::StreamIdNotFound)),
+        Missing::Topic => ("s", "none", Err(ErrorCode::TopicIdNotFound)),
+    }
+}
+
+fn topic_cases(missing: Missing) -> Vec<Case> {
+    let (s, t, found) = place(missing);
+    let (stream, topic) = (|| id(s), || id(t));
+    let with = UpdateTopicWith {
+        topic: update_topic(s, t, t),
+        durability: Durability::Os,
+        deduplication: Deduplication::Off,
+    };
+    let (partition_id, partitions_count) = (PartitionId::new(0), 1);
+    let segments =
+        DeleteSegments { stream: stream(), topic: topic(), partition_id, segments_count: 0 };
+    vec![
+        case(GetTopic { stream: stream(), topic: topic() }, missing, Ok(())),
+        case(GetTopicSettings { stream: stream(), topic: topic() }, missing, Ok(())),
+        case(update_topic(s, t, t), missing, found),
+        case(with, missing, found),
+        case(
+            CreatePartitions { stream: stream(), topic: topic(), partitions_count },
+            missing,
+            found,
+        ),
+        case(
+            DeletePartitions { stream: stream(), topic: topic(), partitions_count },
+            missing,
+            found,
+        ),
+        case(segments, missing, found),
+        case(PlanRetention { stream: stream(), topic: topic() }, missing, found),
+        case(PurgeTopic { stream: stream(), topic: topic() }, missing, found),
+        case(DeleteTopic { stream: stream(), topic: topic() }, missing, found),
+    ]
+}
+
+fn message_cases(missing: Missing) -> Vec<Case> {
+    let (s, t, found) = place(missing);
+    let (stream, topic) = (|| id(s), || id(t));
+    let partition_id = PartitionId::new(0);
+    let partitioning = PartitioningRef::PartitionId(partition_id);
+    let send = send_payload_to((s, t), partitioning, &[NewMessage::default()]);
+    let poll = PollMessages { stream: stream(), ..poll(t, 0, PollingStrategy::First) };
+    let flush = FlushUnsavedBuffer { stream: stream(), topic: topic(), partition_id, fsync: true };
+    let partition_id = Some(partition_id);
+    let consumer = || consumer("matrix");
+    let get =
+        GetConsumerOffset { consumer: consumer(), stream: stream(), topic: topic(), partition_id };
+    let store = StoreConsumerOffset {
+        consumer: consumer(),
+        stream: stream(),
+        topic: topic(),
+        partition_id,
+        offset: Offset::ZERO,
+    };
+    let delete = DeleteConsumerOffset {
+        consumer: consumer(),
+        stream: stream(),
+        topic: topic(),
+        partition_id,
+    };
+    let code = CommandCode::SendMessages;
+    vec![
+        case(poll, missing, found),
+        Case { code, payload: send, allowed: found, missing },
+        case(flush, missing, found),
+        case(get, missing, Ok(())),
+        case(store, missing, found),
+        case(delete, missing, found),
+    ]
+}
+
+fn group_cases(missing: Missing) -> Vec<Case> {
+    let (s, t, found) = place(missing);
+    let (stream, topic) = (|| id(s), || id(t));
+    let group = || id("g");
+    let name = GroupName::parse("g2").unwrap();
+    vec![
+        case(
+            GetConsumerGroup { stream: stream(), topic: topic(), group: group() },
+            missing,
+            Ok(()),
+        ),
+        case(GetConsumerGroups { stream: stream(), topic: topic() }, missing, Ok(())),
+        case(CreateConsumerGroup { stream: stream(), topic: topic(), name }, missing, found),
+        case(
+            JoinConsumerGroup { stream: stream(), topic: topic(), group: group() },
+            missing,
+            found,
+        ),
+        case(
+            LeaveConsumerGroup { stream: stream(), topic: topic(), group: group() },
+            missing,
+            found,
+        ),
+        case(
+            DeleteConsumerGroup { stream: stream(), topic: topic(), group: group() },
+            missing,
+            found,
+        ),
+    ]
+}
