@@ -5,6 +5,7 @@
 //! with frames built in advance, so that it costs little next to what it measures.
 
 pub(crate) mod compare;
+pub(crate) mod connections;
 pub(crate) mod frame;
 pub(crate) mod histogram;
 pub(crate) mod measurement;

@@ -251,7 +251,7 @@ impl Bench<'_> {
     }
 }
 
-fn server_connection(server: &Process) -> Outcome<Connection> {
+pub(crate) fn server_connection(server: &Process) -> Outcome<Connection> {
     let mut connection = Connection::open(server.address)?;
     connection.call(&frame::login()?)?;
     Ok(connection)
@@ -260,7 +260,7 @@ fn server_connection(server: &Process) -> Outcome<Connection> {
 fn share(connection: Connection, frames: Vec<Vec<u8>>, number: usize) -> Outcome<Share> {
     // Readers begin at different places, as independent consumers would.
     let first = number * frames.len() / 2 % frames.len().max(1);
-    Ok(Share { connection, frames: Arc::new(frames), first })
+    Ok(Share { connection, frames: Arc::new(frames), first, pace: None })
 }
 
 /// Writes a file as a log gets written, one batch at a time: the sizes of the writes decide how large

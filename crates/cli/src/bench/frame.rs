@@ -3,7 +3,7 @@
 use galgo::wire::batch::{BatchBuilder, NewMessage};
 use galgo::wire::command::{
     Command, CommandCode, Compression, CreateStream, CreateTopic, LoginUser, MaxTopicSize,
-    MessageExpiry, PollMessages,
+    MessageExpiry, Ping, PollMessages,
 };
 use galgo::wire::consumer::Consumer;
 use galgo::wire::frame::put_request;
@@ -26,6 +26,11 @@ pub(crate) fn login() -> Outcome<Vec<u8>> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         context: String::new(),
     })
+}
+
+/// Asks whether the server is there.
+pub(crate) fn ping() -> Outcome<Vec<u8>> {
+    frame(&Ping)
 }
 
 /// Creates the stream of the run.

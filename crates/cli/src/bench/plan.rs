@@ -4,7 +4,7 @@
 const LARGE: Batch = Batch { messages: 1000, message_bytes: 1000 };
 
 /// Payload of the small requests.
-const SMALL: Batch = Batch { messages: 1, message_bytes: 100 };
+pub(crate) const SMALL: Batch = Batch { messages: 1, message_bytes: 100 };
 
 /// Requests stored in each partition before it is read; they fit the page cache.
 pub(crate) const PRELOADED_REQUESTS: u32 = 128;

@@ -136,22 +136,27 @@ impl Report {
     }
 
     fn render_footprints(&self) -> String {
-        let columns = [
-            table::text("SIZE AND START"),
-            table::number("MEASURED"),
-            table::number("LIMIT"),
-            table::text(""),
-        ];
-        let rows = self.footprints.iter().map(|row| {
-            vec![
-                row.what.clone(),
-                format!("{:.1} {}", row.value, row.unit),
-                format!("{} {}", row.limit, row.unit),
-                verdict(row.reached),
-            ]
-        });
-        table::columns(&columns, rows, "no sizes on this system")
+        render_footprints(&self.footprints)
     }
+}
+
+/// Sizes and times against their limits, as a table.
+pub(crate) fn render_footprints(footprints: &[FootprintRow]) -> String {
+    let columns = [
+        table::text("SIZE AND START"),
+        table::number("MEASURED"),
+        table::number("LIMIT"),
+        table::text(""),
+    ];
+    let rows = footprints.iter().map(|row| {
+        vec![
+            row.what.clone(),
+            format!("{:.1} {}", row.value, row.unit),
+            format!("{} {}", row.limit, row.unit),
+            verdict(row.reached),
+        ]
+    });
+    table::columns(&columns, rows, "no sizes on this system")
 }
 
 fn amount(unit: Unit, measurement: &Measurement) -> f64 {
@@ -168,7 +173,8 @@ fn speed(unit: Unit, measurement: &Measurement) -> String {
     }
 }
 
-fn verdict(reached: bool) -> String {
+/// A word for whether a goal was reached.
+pub(crate) fn verdict(reached: bool) -> String {
     if reached { "ok" } else { "missed" }.to_owned()
 }
 

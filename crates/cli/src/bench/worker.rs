@@ -93,6 +93,18 @@ pub(crate) struct Share {
     pub(crate) frames: Arc<Vec<Vec<u8>>>,
     /// Which of them comes first.
     pub(crate) first: usize,
+    /// When they are sent; as soon as the answer before is there, without one.
+    pub(crate) pace: Option<Pace>,
+}
+
+/// A fixed schedule. A request counts from when it was due, so that a server that is slow for a moment
+/// pays for all that had to wait behind it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// From the start to the first request.
+    pub(crate) delay: Duration,
+    /// From one request to the next.
+    pub(crate) interval: Duration,
 }
 
 /// How long to run.
@@ -153,9 +165,15 @@ fn work(mut share: Share, clock: Clock, stop: &StopFlag) -> Outcome<Work> {
     let mut done = Work { latencies: Latencies::new()?, requests: 0 };
     let frames = Arc::clone(&share.frames);
     let mut asked = Instant::now();
+    if let Some(pace) = share.pace {
+        asked += pace.delay;
+    }
     for frame in frames.iter().cycle().skip(share.first) {
         if asked >= end || stop.is_set() {
             break;
+        }
+        if share.pace.is_some() {
+            std::thread::sleep(asked.saturating_duration_since(Instant::now()));
         }
         share.connection.exchange(frame)?;
         let answered = Instant::now();
@@ -163,7 +181,7 @@ fn work(mut share: Share, clock: Clock, stop: &StopFlag) -> Outcome<Work> {
         if asked >= counted_from && answered <= end {
             done.latencies.record(answered - asked);
         }
-        asked = answered;
+        asked = share.pace.map_or(answered, |pace| asked + pace.interval);
     }
     Ok(done)
 }

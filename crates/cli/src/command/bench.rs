@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use crate::bench::{compare, scratch, sink, source};
+use crate::bench::{compare, connections, scratch, sink, source};
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 
@@ -19,6 +19,12 @@ pub(crate) enum BenchCommand {
     /// data of their own, which is removed afterwards. Run it on an idle machine, from a release
     /// build; it takes a few minutes.
     Compare(CompareArgs),
+    /// Measure what connections cost: memory of idle ones, and what many do to latency
+    ///
+    /// Starts a server of its own, opens idle connections and looks at its memory; then sends one message
+    /// at a time at the same total rate over few and over many connections, on a fixed schedule, and
+    /// compares the latencies. Run it on an idle machine, from a release build.
+    Connections(ConnectionsArgs),
     /// Run the bare sink: reads frames, appends them to a file per connection, answers
     Sink(SinkArgs),
     /// Run the bare source: answers requests for ranges of a file with sendfile
@@ -41,6 +47,29 @@ pub(crate) struct CompareArgs {
     /// Only the rows whose name contains this
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+}
+
+/// Arguments of `galgo bench connections`.
+#[derive(Args, Debug)]
+pub(crate) struct ConnectionsArgs {
+    /// Idle connections to open
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=9000))]
+    idle: u32,
+    /// Messages per second, all connections together
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    rate: u32,
+    /// Seconds counted in each run
+    #[arg(long, value_name = "N", default_value_t = 5.0, value_parser = parse_seconds)]
+    seconds: f64,
+    /// Runs of each side; the figures are the medians
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Where the data of the runs goes
+    #[arg(long, value_name = "DIR", default_value_os_t = scratch::default_parent())]
+    dir: PathBuf,
 }
 
 /// Arguments of `galgo bench sink`.
@@ -83,15 +112,33 @@ struct Life {
 pub(crate) fn run(command: BenchCommand, output: Output) -> Outcome {
     match command {
         BenchCommand::Compare(args) => compare_sides(args, output),
+        BenchCommand::Connections(args) => measure_connections(args, output),
         BenchCommand::Sink(args) => run_sink(args, output),
         BenchCommand::SendfileSource(args) => run_source(args, output),
     }
 }
 
-fn compare_sides(args: CompareArgs, output: Output) -> Outcome {
+fn warn_of_debug_build(output: Output) {
     if cfg!(debug_assertions) {
         output.remark("warning: this is a debug build; the figures say nothing about a release");
     }
+}
+
+fn measure_connections(args: ConnectionsArgs, output: Output) -> Outcome {
+    warn_of_debug_build(output);
+    let report = connections::run(&connections::Options {
+        idle: args.idle,
+        rate: args.rate,
+        counted: Duration::from_secs_f64(args.seconds),
+        rounds: args.rounds,
+        dir: args.dir,
+        output,
+    })?;
+    output.show(&report, connections::Report::render)
+}
+
+fn compare_sides(args: CompareArgs, output: Output) -> Outcome {
+    warn_of_debug_build(output);
     let report = compare::run(&compare::Options {
         counted: Duration::from_secs_f64(args.seconds),
         rounds: args.rounds,
