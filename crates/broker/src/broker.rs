@@ -37,6 +37,7 @@ use crate::outcome::{Outcome, Reply};
 use crate::partition::DeduplicationBounds;
 use crate::session::Session;
 use crate::shard::{CheckpointError, Shard};
+use crate::snapshot::SnapshotSources;
 use crate::stats::process::{ProcessReader, SystemNames};
 use crate::stats::{CounterValues, Counters};
 use crate::upkeep::Retention;
@@ -72,6 +73,7 @@ pub struct Broker {
     pub(crate) started_us: StartTimes,
     pub(crate) data_dir: DataDir,
     pub(crate) retention: Retention,
+    pub(crate) snapshot_sources: RwLock<Option<Arc<dyn SnapshotSources>>>,
     shard: Arc<Shard>,
     counters: Arc<Counters>,
     /// One metadata command at a time; held from the preparation of a record to its application.
@@ -122,6 +124,11 @@ impl Broker {
     /// Tells clients that ask for the cluster where this node listens.
     pub fn set_endpoints(&self, endpoints: Endpoints) {
         *self.endpoints.write() = endpoints;
+    }
+
+    /// Tells what snapshot archives are made from.
+    pub fn set_snapshot_sources(&self, sources: Arc<dyn SnapshotSources>) {
+        *self.snapshot_sources.write() = Some(sources);
     }
 
     /// Counters since the start.

@@ -51,6 +51,7 @@ pub(crate) fn run(broker: &Broker, session: &mut Session, request: Request) -> O
         Request::PurgeTopic(command) => topics::purge(broker, session, command),
         Request::CreatePartitions(command) => topics::add_partitions(broker, session, command),
         Request::DeletePartitions(command) => topics::remove_partitions(broker, session, command),
+        Request::GetSnapshot(command) => system::snapshot(broker, session, command),
         Request::DeleteSegments(command) => segments::delete(broker, session, &command),
         Request::PlanRetention(command) => segments::plan_retention(broker, session, command),
         Request::PollMessages(command) => messages::poll(broker, session, &command),

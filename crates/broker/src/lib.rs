@@ -21,6 +21,7 @@ pub mod outcome;
 pub mod partition;
 pub mod session;
 pub mod shard;
+pub mod snapshot;
 pub mod stats;
 pub mod ticket;
 pub mod upkeep;

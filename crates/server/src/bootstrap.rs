@@ -22,6 +22,7 @@ use tokio::time::MissedTickBehavior;
 use self::listeners::{Addresses, Listeners, Reload};
 use crate::config::{self, Config, Environment, Loaded, RootUser, RootUserSource};
 use crate::lanes::Lanes;
+use crate::snapshot::Machine;
 use crate::transport::connection::Patience;
 use crate::transport::{Budget, ConnectionLimits, Hub, LOGINS_AT_ONCE_MAX, Places};
 use crate::{ServerError, ServerOptions, process_limits, runtime_file, telemetry};
@@ -117,6 +118,7 @@ impl Server {
             Listeners::bind(&config)?
         };
         let addresses = listeners.addresses();
+        broker.set_snapshot_sources(Arc::new(Machine { data_dir: data_dir.clone() }));
         broker.set_endpoints(addresses.endpoints(&config));
         runtime_file::write(&data_dir, &addresses.effective(&config))?;
 

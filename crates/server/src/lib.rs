@@ -14,6 +14,7 @@ mod lanes;
 mod process_limits;
 mod runtime_file;
 mod shutdown;
+mod snapshot;
 mod telemetry;
 mod transport;
 

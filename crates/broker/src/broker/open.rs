@@ -183,6 +183,7 @@ impl Broker {
             endpoints: RwLock::new(Endpoints::default()),
             process: ProcessReader::default(),
             names: SystemNames::read(),
+            snapshot_sources: RwLock::new(None),
             retention: Retention::new(options.retention, started_us.monotonic_us),
             started_us,
             data_dir,

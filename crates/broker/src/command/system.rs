@@ -2,16 +2,18 @@
 
 use galgo_wire::command::{
     Client, ClientDetails, ClusterMetadata, ClusterNode, Endpoints, FeatureFlags, Features,
-    GetClient, GetClients, GetClusterMetadata, GetFeatures, GetStats, NodeRole, NodeStatus, Stats,
+    GetClient, GetClients, GetClusterMetadata, GetFeatures, GetSnapshot, GetStats, NodeRole,
+    NodeStatus, Stats,
 };
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{ClientId, Timestamp};
 
-use super::payload;
+use super::{offload, payload};
 use crate::broker::Broker;
 use crate::clients::ClientEntry;
 use crate::outcome::{Outcome, Reply};
 use crate::session::Session;
+use crate::snapshot;
 
 /// The level of the protocol this server speaks, as clients of it show it.
 const PROTOCOL_VERSION: &str = "0.8.0";
@@ -64,6 +66,22 @@ fn collect(broker: &Broker) -> Stats {
         stats.messages_size_bytes += counts.bytes;
     }
     stats
+}
+
+/// An archive of diagnostics.
+pub(super) fn snapshot(broker: &Broker, session: &Session, command: GetSnapshot) -> Outcome {
+    if let Err(code) = broker.authorize(session, &command) {
+        return Outcome::Done(Reply::Error(code));
+    }
+    offload(move |broker, _| {
+        let sources = broker.snapshot_sources.read().clone();
+        let kinds = command.kinds.as_slice();
+        let archive = snapshot::archive(command.compression, kinds, sources.as_deref());
+        archive.map(Reply::Bytes).map_err(|error| {
+            tracing::warn!(%error, "snapshot not packed");
+            ErrorCode::SnapshotFileCompletionFailed
+        })
+    })
 }
 
 /// One node: this one. More would make clients look for a leader.

@@ -8,6 +8,7 @@ use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::Subscriber;
 
+use super::recent::KeepingStderr;
 use crate::config::{Environment, Log, LogFormat};
 
 /// Starts logging as `config` says. `RUST_LOG` wins over the configured level.
@@ -23,7 +24,7 @@ pub(crate) fn start(config: &Log, environment: &Environment) -> Option<String> {
     let terminal = std::io::stderr().is_terminal();
     let lines = Subscriber::builder()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| KeepingStderr)
         .with_ansi(terminal && environment.get("NO_COLOR").is_none());
     // Logging may be set up already by the embedding program or an earlier server of the process.
     let _ = match config.format {

@@ -1,0 +1,84 @@
+//! The newest log lines, kept in memory for the snapshot archive.
+//!
+//! INV-RECENT: never more than [`RECENT_BYTES_MAX`] bytes.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+
+use std::sync::{Mutex, PoisonError};
+
+/// Most bytes kept.
+const RECENT_BYTES_MAX: usize = 1 << 20;
+
+static RECENT: Mutex<VecDeque<u8>> = Mutex::new(VecDeque::new());
+
+/// Writes to standard error, and keeps a copy.
+pub(crate) struct KeepingStderr;
+
+impl Write for KeepingStderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        keep(&mut RECENT.lock().unwrap_or_else(PoisonError::into_inner), bytes);
+        // Nobody may be reading standard error; the copy is kept all the same.
+        io::stderr().write_all(bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// The newest lines, without the colors of a terminal.
+pub(crate) fn lines() -> Vec<u8> {
+    let kept = RECENT.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let kept = Vec::from(kept);
+    let whole = if kept.len() < RECENT_BYTES_MAX {
+        &kept[..]
+    } else {
+        // The oldest line may have lost its head.
+        let end = kept.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        kept.get(end..).unwrap_or_default()
+    };
+    without_colors(whole)
+}
+
+fn keep(kept: &mut VecDeque<u8>, bytes: &[u8]) {
+    let newest = bytes.get(bytes.len().saturating_sub(RECENT_BYTES_MAX)..).unwrap_or_default();
+    let over = (kept.len() + newest.len()).saturating_sub(RECENT_BYTES_MAX);
+    kept.drain(..over);
+    kept.extend(newest);
+}
+
+fn without_colors(text: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut in_escape = false;
+    for byte in text {
+        match byte {
+            0x1b => in_escape = true,
+            b'm' if in_escape => in_escape = false,
+            _ if in_escape => {}
+            byte => plain.push(*byte),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_newest_bytes_are_kept() {
+        let mut kept = VecDeque::new();
+        keep(&mut kept, &vec![b'a'; RECENT_BYTES_MAX]);
+        keep(&mut kept, b"bc");
+        assert_eq!(kept.len(), RECENT_BYTES_MAX);
+        assert_eq!(kept.iter().rev().take(3).collect::<Vec<_>>(), [&b'c', &b'b', &b'a']);
+        keep(&mut kept, &vec![b'd'; 2 * RECENT_BYTES_MAX]);
+        assert!(kept.len() == RECENT_BYTES_MAX && kept.iter().all(|byte| *byte == b'd'));
+    }
+
+    #[test]
+    fn colors_are_left_out() {
+        assert_eq!(without_colors(b"\x1b[32m INFO\x1b[0m started\n"), b" INFO started\n");
+    }
+}
