@@ -78,6 +78,7 @@ class Server:
 
     def _spawn(self):
         environment = dict(os.environ, GALGO_ROOT_USERNAME=USERNAME, GALGO_ROOT_PASSWORD=PASSWORD)
+        environment.setdefault("GALGO_HTTP_ADDRESS", "127.0.0.1:0")
         with open(self.home / "server.log", "a") as log:
             self.process = subprocess.Popen(
                 [self.binary, "server", "--tcp", self.address, "--data-dir", self.home / "data"],

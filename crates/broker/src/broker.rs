@@ -22,6 +22,7 @@ use galgo_storage::log::IndexCache;
 use galgo_storage::metadata_log::MetadataLog;
 use galgo_wire::command::{CommandCode, Request};
 use galgo_wire::error_code::ErrorCode;
+use galgo_wire::identifier::Identifier;
 use parking_lot::{Mutex, RwLock};
 
 pub use open::{BrokerOptions, JournalBounds, LogBounds, OpenError, OpenReport, RootUser};
@@ -39,7 +40,7 @@ use crate::session::Session;
 use crate::shard::{CheckpointError, Shard};
 use crate::snapshot::SnapshotSources;
 use crate::stats::process::{ProcessReader, SystemNames};
-use crate::stats::{CounterValues, Counters};
+use crate::stats::{CounterValues, Counters, Totals};
 use crate::upkeep::Retention;
 
 /// Where this node listens, for clients that ask for the cluster.
@@ -112,12 +113,18 @@ impl Broker {
     /// The payload of a send is stamped in place, so its bytes are not the same afterwards.
     pub fn submit(&self, session: &mut Session, code: u32, payload: &mut [u8]) -> Outcome {
         if code == CommandCode::SendMessages.as_u32() {
+            self.counters.requested(CommandCode::SendMessages);
             return command::messages::send(self, session, payload);
         }
-        let request = match Request::decode(code, payload) {
-            Ok(request) => request,
-            Err(code) => return Outcome::Done(Reply::Error(code)),
-        };
+        match Request::decode(code, payload) {
+            Ok(request) => self.submit_request(session, request),
+            Err(code) => Outcome::Done(Reply::Error(code)),
+        }
+    }
+
+    /// Runs one request that came in another form than frames.
+    pub fn submit_request(&self, session: &mut Session, request: Request) -> Outcome {
+        self.counters.requested(request.code());
         command::run(self, session, request)
     }
 
@@ -135,6 +142,31 @@ impl Broker {
     #[must_use]
     pub fn counters(&self) -> CounterValues {
         self.counters.values()
+    }
+
+    /// How many requests of each command were submitted since the start.
+    #[must_use]
+    pub fn requests(&self) -> Vec<(CommandCode, u64)> {
+        self.counters.requests()
+    }
+
+    /// Whether a stream exists, for carriers that tell a missing one from an empty one. To be asked
+    /// only after a command was allowed to look at it.
+    #[must_use]
+    pub fn has_stream(&self, stream: &Identifier) -> bool {
+        self.catalog.read().find_stream(stream.borrowed()).is_ok()
+    }
+
+    /// As [`Broker::has_stream`] for a topic.
+    #[must_use]
+    pub fn has_topic(&self, stream: &Identifier, topic: &Identifier) -> bool {
+        self.catalog.read().find_topic(stream.borrowed(), topic.borrowed()).is_ok()
+    }
+
+    /// Counts what there is, at this moment.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        Totals::of(&self.catalog.read(), &self.clients)
     }
 
     /// The directory the broker keeps its data in.

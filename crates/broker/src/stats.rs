@@ -1,12 +1,19 @@
 //! Every counter of the broker, and what the operating system says of the process.
 
 pub mod process;
+mod totals;
 
+use std::array;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use galgo_wire::command::CommandCode;
+
+pub use totals::Totals;
 
 /// Counters since the start. They are read while they change; each is exact for itself.
 #[derive(Debug, Default)]
 pub struct Counters {
+    requests: Requests,
     messages_appended: AtomicU64,
     bytes_appended: AtomicU64,
     commits: AtomicU64,
@@ -35,7 +42,30 @@ pub struct CounterValues {
     pub bytes_removed: u64,
 }
 
+/// Requests by the place of their command in [`CommandCode::ALL`].
+#[derive(Debug)]
+struct Requests([AtomicU64; CommandCode::ALL.len()]);
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self(array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
+
 impl Counters {
+    pub(crate) fn requested(&self, code: CommandCode) {
+        if let Some(counter) = self.requests.0.get(code.place()) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many requests of each command there were.
+    #[must_use]
+    pub fn requests(&self) -> Vec<(CommandCode, u64)> {
+        let counts = self.requests.0.iter().map(|count| count.load(Ordering::Relaxed));
+        CommandCode::ALL.iter().copied().zip(counts).collect()
+    }
+
     pub(crate) fn appended(&self, messages: u64, bytes: u64) {
         self.messages_appended.fetch_add(messages, Ordering::Relaxed);
         self.bytes_appended.fetch_add(bytes, Ordering::Relaxed);

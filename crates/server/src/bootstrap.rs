@@ -87,6 +87,11 @@ impl Server {
         self.addresses.tcp
     }
 
+    /// The address of the HTTP listener, with the real port, or `None` when HTTP is off.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.addresses.http
+    }
+
     /// Reads the certificate files again, for the connections from now on.
     ///
     /// A file that makes no certificate is logged, and what its listener had stays in force.

@@ -21,8 +21,8 @@ pub(crate) use load::{Loaded, load};
 pub(crate) use reference::{effective, reference};
 pub(crate) use root_user::{RootUser, RootUserSource, root_user};
 pub(crate) use value::{
-    ByteSize, ClientCertificates, Durability, LogFormat, OpenFiles, OptionalPath, SizeLimit, Span,
-    TimeLimit,
+    ByteSize, ClientCertificates, Durability, JwtAlgorithm, LogFormat, OpenFiles, OptionalPath,
+    Secret, SizeLimit, Span, TimeLimit,
 };
 
 use std::net::SocketAddr;
@@ -123,6 +123,50 @@ table::settings! {
         /// With a client_ca_file: "required", or "optional" to let clients without a certificate in.
         client_certificates: ClientCertificates = "required",
     }
+    /// The HTTP API: JSON over HTTP/1.1, described by /openapi.json.
+    http: Http = "http" {
+        /// Whether to listen for HTTP.
+        enabled: bool = "true",
+        /// IP address and port to listen on; port 0 takes any free port.
+        address: SocketAddr = "127.0.0.1:3000",
+        /// Lets other processes listen on the same address (SO_REUSEPORT).
+        reuse_port: bool = "false",
+        /// Largest body of a request; a larger one is answered with 413.
+        max_request_size: ByteSize = "2 MB",
+        /// Most bytes of messages in the answer to one poll. What is left over comes with the next poll.
+        max_poll_size: ByteSize = "8 MiB",
+        /// Whether /metrics answers, to anyone.
+        metrics: bool = "true",
+    }
+    /// Tokens of the HTTP API.
+    http_jwt: HttpJwt = "http.jwt" {
+        /// How tokens are signed: HS256, HS384, HS512, RS256, RS384 or RS512.
+        algorithm: JwtAlgorithm = "HS256",
+        /// What signs tokens: a text for HS, of 32 random bytes or more; a private key as PEM for RS.
+        /// Left empty, each start makes a random one, and tokens end with the process.
+        encoding_secret: Secret = "",
+        /// What checks tokens: the same text for HS, or empty to take it; the public key as PEM for RS.
+        decoding_secret: Secret = "",
+        /// How long a token is good for.
+        expiry: Span = "1h",
+        /// How far the clocks of two machines may be apart.
+        leeway: Span = "5s",
+        /// Who issues tokens, as they say.
+        issuer: String = "iggy.apache.org",
+        /// Whom tokens are for, as they say.
+        audience: String = "iggy.apache.org",
+    }
+    /// Which web pages of other origins may call the HTTP API (CORS).
+    http_cors: HttpCors = "http.cors" {
+        /// Whether any may.
+        enabled: bool = "true",
+        /// Origins they may come from, separated by commas, or "*" for any.
+        allowed_origins: String = "*",
+        /// Methods they may use, separated by commas.
+        allowed_methods: String = "GET, POST, PUT, DELETE",
+        /// Headers they may send, separated by commas.
+        allowed_headers: String = "content-type, authorization",
+    }
     /// TLS on the HTTP listener. When it is on, the whole port speaks TLS 1.2 or 1.3.
     http_tls: HttpTls = "http.tls" {
         /// Whether the port speaks TLS.
@@ -141,8 +185,8 @@ table::settings! {
     }
     /// Bounds on what clients can make the server hold or wait for.
     limits: Limits = "limits" {
-        /// Connections open at once, over all listeners but HTTP. One more is answered with error 55 (HTTP
-        /// status 503 on WebSocket, a refusal on QUIC, nothing on TLS) and closed.
+        /// Connections open at once, over all listeners. One more is answered with error 55 (HTTP status
+        /// 503 on HTTP and WebSocket, a refusal on QUIC, nothing on TLS) and closed.
         connections: u32 = "10000",
         /// Connections one address may have open at once; one more is refused in the same way.
         connections_per_address: u32 = "5000",

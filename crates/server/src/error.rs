@@ -42,6 +42,12 @@ pub enum ServerError {
         /// What is in the way.
         source: TlsError,
     },
+    /// The configured keys do not make tokens of the HTTP API.
+    #[error("{reason}")]
+    TokenKey {
+        /// Which key, and what is wrong with it.
+        reason: String,
+    },
     /// Another server uses the data directory.
     #[error("data directory {} is in use by {}", path.display(), holder(*pid))]
     DataDirLocked {
@@ -113,7 +119,7 @@ impl ServerError {
     /// 1 files and the system, 2 the configuration, 3 the network, 4 a refused data directory.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Tls { .. } => 2,
+            Self::Config(_) | Self::TokenKey { .. } | Self::Tls { .. } => 2,
             Self::AddressInUse { .. } | Self::Listen { .. } => 3,
             Self::DataDirLocked { .. } | Self::DataDirRefused { .. } => 4,
             Self::Permission { .. }

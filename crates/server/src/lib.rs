@@ -10,6 +10,7 @@
 mod bootstrap;
 mod config;
 mod error;
+mod http;
 mod lanes;
 mod process_limits;
 mod runtime_file;

@@ -66,6 +66,21 @@ macro_rules! commands {
             /// Every command, in the order of the table.
             pub const ALL: &'static [Self] = &[$(Self::$name,)* $(Self::$raw_name,)*];
 
+            /// Its place in [`CommandCode::ALL`].
+            #[must_use]
+            pub fn place(self) -> usize {
+                // A declaration in the order of the table numbers its variants for us.
+                #[repr(usize)]
+                enum Place {
+                    $($name,)*
+                    $($raw_name,)*
+                }
+                match self {
+                    $(Self::$name => Place::$name as usize,)*
+                    $(Self::$raw_name => Place::$raw_name as usize,)*
+                }
+            }
+
             /// The command with this code.
             #[must_use]
             pub fn from_u32(code: u32) -> Option<Self> {

@@ -136,6 +136,7 @@ fn spawn(binary: &Path, home: &Path, address: SocketAddr) -> anyhow::Result<Chil
         .arg(home.join("data"))
         .env("GALGO_ROOT_USERNAME", USERNAME)
         .env("GALGO_ROOT_PASSWORD", PASSWORD)
+        .env("GALGO_HTTP_ADDRESS", "127.0.0.1:0")
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(errors)

@@ -36,10 +36,14 @@ impl Broker {
     /// Ends an HTTP login before its time. Durable on return; blocks on the disk.
     ///
     /// # Errors
-    /// 10005 when it could not be made durable, 1 when too many are remembered already; the login goes
-    /// on then.
+    /// 78 when it has ended before; 10005 when it could not be made durable, 1 when too many are
+    /// remembered already: the login goes on then.
     pub fn revoke_jwt(&self, jti: u128, expires_at: Timestamp) -> Result<(), ErrorCode> {
         self.change(|state| {
+            // Of two that exchange one login for a new one, only the first may.
+            if state.revoked_jwts.contains_key(&jti) {
+                return Err(ErrorCode::InvalidAccessToken);
+            }
             if state.revoked_jwts.len() >= REVOKED_JWTS_MAX {
                 return Err(ErrorCode::Error);
             }

@@ -41,6 +41,7 @@ impl Process {
         let mut command = this_program()?;
         command.args(["server", "--dev", "--tcp", "127.0.0.1:0", "--durability", durability]);
         command.arg("--data-dir").arg(data_dir);
+        command.env("GALGO_HTTP_ENABLED", "false");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log_file);
         let mut child = spawn(command)?;
         match wait_ready(&mut child, &ready) {

@@ -24,6 +24,7 @@ impl Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_galgo"))
             .args(["server", "--dev", "--tcp", "127.0.0.1:0", "--data-dir"])
             .arg(&data)
+            .env("GALGO_HTTP_ENABLED", "false")
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::ServerError;
 use crate::config::{self, Config};
+use crate::http;
 use crate::transport::Hub;
 use crate::transport::carriage::Carriage;
 use crate::transport::listener::{Address, Listener};
@@ -22,12 +23,15 @@ use crate::transport::tls::{Certificates, SelfSigned, TlsSettings};
 pub(crate) struct Addresses {
     /// TCP.
     pub(crate) tcp: Option<SocketAddr>,
+    /// HTTP.
+    pub(crate) http: Option<SocketAddr>,
 }
 
 /// Listeners that are bound and not served yet.
 #[derive(Debug)]
 pub(super) struct Listeners {
     tcp: Option<(Listener, Carriage)>,
+    http: Option<(Listener, http::Service)>,
     certificates: Vec<Arc<Certificates>>,
 }
 
@@ -62,15 +66,30 @@ impl Listeners {
         } else {
             None
         };
-        if tcp.is_none() {
+        let http = if config.http.enabled {
+            let tls = config.http_tls.enabled.then(|| TlsSettings::from(&config.http_tls));
+            let certificates = tls.map(|tls| keys.load(tls)).transpose()?;
+            let listener = Listener::bind(Address {
+                address: config.http.address,
+                reuse_port: config.http.reuse_port,
+                variable: "GALGO_HTTP_ADDRESS",
+            })?;
+            Some((listener, http::Service::new(config, certificates)?))
+        } else {
+            None
+        };
+        if tcp.is_none() && http.is_none() {
             tracing::warn!("no listener is enabled: nobody can reach this server");
         }
-        Ok(Self { tcp, certificates: keys.loaded })
+        Ok(Self { tcp, http, certificates: keys.loaded })
     }
 
     /// Where they are bound.
     pub(super) fn addresses(&self) -> Addresses {
-        Addresses { tcp: self.tcp.as_ref().map(|(listener, _)| listener.address()) }
+        Addresses {
+            tcp: self.tcp.as_ref().map(|(listener, _)| listener.address()),
+            http: self.http.as_ref().map(|(listener, _)| listener.address()),
+        }
     }
 
     /// What replaces their certificates.
@@ -89,7 +108,10 @@ impl Listeners {
         let over_tcp = self.tcp.into_iter().map(|(listener, carriage)| {
             runtime.spawn(listener.serve(Arc::clone(hub), carriage, patience))
         });
-        over_tcp.collect()
+        let over_http = self.http.into_iter().map(|(listener, service)| {
+            runtime.spawn(service.serve(listener, Arc::clone(hub), patience))
+        });
+        over_tcp.chain(over_http).collect()
     }
 }
 
@@ -100,6 +122,7 @@ impl Addresses {
         Endpoints {
             ip: config.tcp.address.ip().to_string(),
             tcp_port: port(self.tcp),
+            http_port: port(self.http),
             ..Endpoints::default()
         }
     }
@@ -107,7 +130,7 @@ impl Addresses {
     /// The configuration as it came out, with the addresses that are really listened on.
     pub(super) fn effective(&self, config: &Config) -> String {
         let mut config = config.clone();
-        let bound = [(&mut config.tcp.address, self.tcp)];
+        let bound = [(&mut config.tcp.address, self.tcp), (&mut config.http.address, self.http)];
         for (address, bound) in bound {
             *address = bound.unwrap_or(*address);
         }
@@ -116,7 +139,7 @@ impl Addresses {
 
     /// The addresses as the ready line has them.
     pub(super) fn line(&self) -> String {
-        let all = [("tcp", self.tcp)];
+        let all = [("tcp", self.tcp), ("http", self.http)];
         let shown = all.map(|(name, address)| match address {
             Some(address) => format!("{name} {address}"),
             None => format!("{name} off"),

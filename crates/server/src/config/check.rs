@@ -62,6 +62,11 @@ pub(crate) fn ranges(config: &Config, origins: &Origins) -> Result<(), ConfigErr
     }
     let entries = config.deduplication.max_entries;
     check.number("deduplication.max_entries", entries.into(), (1, 1_000_000))?;
+    let http = &config.http;
+    // Not above what the budget of all requests can grant to one.
+    let body = (1 << 10, size(limits.in_flight_bytes).min(FRAME_BYTES_MAX));
+    check.bytes("http.max_request_size", size(http.max_request_size), body)?;
+    check.bytes("http.max_poll_size", size(http.max_poll_size), (1 << 10, 1 << 30))?;
     let segment = (SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
     check.bytes("storage.segment_bytes", size(storage.segment_bytes), segment)?;
     check.bytes("storage.index_interval", size(storage.index_interval), (1 << 10, 1 << 30))?;
@@ -76,8 +81,10 @@ pub(crate) fn ranges(config: &Config, origins: &Origins) -> Result<(), ConfigErr
 
 /// Refuses addresses that other machines can reach.
 pub(crate) fn loopback_only(config: &Config, origins: &Origins) -> Result<(), ConfigError> {
-    let listeners: [(&str, bool, SocketAddr); 1] =
-        [("tcp.address", config.tcp.enabled, config.tcp.address)];
+    let listeners: [(&str, bool, SocketAddr); 2] = [
+        ("tcp.address", config.tcp.enabled, config.tcp.address),
+        ("http.address", config.http.enabled, config.http.address),
+    ];
     for (key, enabled, address) in listeners {
         if enabled && !address.ip().is_loopback() {
             return Err(ConfigError::DevNotLoopback {

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jsonwebtoken::Algorithm;
+
 /// A type a configuration key may have.
 ///
 /// A type that holds a secret must show itself redacted: [`Value::show`] is what the runtime file gets.
@@ -69,6 +71,56 @@ pub(crate) enum LogFormat {
     Pretty,
     /// One JSON object per line.
     Json,
+}
+
+/// A text nobody gets to see; it may be empty.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<redacted>")
+    }
+}
+
+/// How tokens are signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct JwtAlgorithm(pub(crate) Algorithm);
+
+/// The algorithms tokens may be signed with.
+const JWT_ALGORITHMS: [(&str, Algorithm); 6] = [
+    ("HS256", Algorithm::HS256),
+    ("HS384", Algorithm::HS384),
+    ("HS512", Algorithm::HS512),
+    ("RS256", Algorithm::RS256),
+    ("RS384", Algorithm::RS384),
+    ("RS512", Algorithm::RS512),
+];
+
+impl Value for Secret {
+    const EXPECTED: &'static str = "a text";
+
+    fn parse(text: &str) -> Option<Self> {
+        Some(Self(text.to_owned()))
+    }
+
+    fn show(&self) -> String {
+        quoted(if self.0.is_empty() { "" } else { "<redacted>" })
+    }
+}
+
+impl Value for JwtAlgorithm {
+    const EXPECTED: &'static str = "HS256, HS384, HS512, RS256, RS384 or RS512";
+
+    fn parse(text: &str) -> Option<Self> {
+        let found = JWT_ALGORITHMS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+        found.map(|(_, algorithm)| Self(*algorithm))
+    }
+
+    fn show(&self) -> String {
+        let found = JWT_ALGORITHMS.iter().find(|(_, algorithm)| *algorithm == self.0);
+        quoted(found.map_or("HS256", |(name, _)| name))
+    }
 }
 
 impl Value for bool {

@@ -115,7 +115,7 @@ pub(crate) async fn serve<S: Carrier>(stream: S, session: Session, hub: Arc<Hub>
 /// Password hashes are slow and only few are made at a time. Logins that waited for them on the threads
 /// for blocking work would keep everybody's metadata changes and reads from the disk off those threads,
 /// and logging in takes no login.
-async fn login_turn(hub: &Hub, code: u32) -> Option<OwnedSemaphorePermit> {
+pub(crate) async fn login_turn(hub: &Hub, code: u32) -> Option<OwnedSemaphorePermit> {
     const HASHING: [CommandCode; 3] =
         [CommandCode::LoginUser, CommandCode::CreateUser, CommandCode::ChangePassword];
     if !HASHING.iter().any(|hashing| hashing.as_u32() == code) {

@@ -44,6 +44,7 @@ impl Process {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "process::child_server", "--nocapture"])
             .env(CHILD, data_dir)
+            .env("GALGO_HTTP_ENABLED", "false")
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

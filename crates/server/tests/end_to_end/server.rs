@@ -86,6 +86,7 @@ pub(crate) fn start(data_dir: &Path, variables: &[(&str, &str)]) -> Result<Serve
         ("GALGO_ROOT_PASSWORD", PASSWORD),
         ("GALGO_TCP_ADDRESS", "127.0.0.1:0"),
         ("GALGO_LOG_LEVEL", "warn"),
+        ("GALGO_HTTP_ENABLED", "false"),
         // Small, so that many tests can run at once on a small disk.
         ("GALGO_STORAGE_JOURNAL_FILE_BYTES", "1 MiB"),
     ];

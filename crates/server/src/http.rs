@@ -1,0 +1,85 @@
+//! The HTTP API: every command that makes sense without a connection, as JSON.
+//!
+//! A request becomes the same command a frame would carry and runs on the same broker, on a session that
+//! acts for the user of its token. So rights, the order of checks and errors are the broker's; what is
+//! here turns JSON into commands and replies into JSON.
+//!
+//! Connections are served by the lanes, like those of the binary protocol: requests of all transports
+//! share the processors in the same way, and work that blocks has the same bounded helpers.
+//!
+//! INV-SAME-CHECKS: no route decides on a right, or on whether something exists, before the broker has.
+//! INV-TOKEN-USER: a token acts for the one account it was given to, never for a later one of that id.
+//! INV-HTTP-BOUND: bodies, answers to polls, headers and waiting each have a limit, and what a request
+//! keeps in memory is taken from the budget of all connections.
+
+mod call;
+mod cors;
+mod extract;
+mod failure;
+mod guard;
+mod json;
+mod jwt;
+mod metrics;
+mod openapi;
+mod patience;
+mod routes;
+mod service;
+
+use std::sync::Arc;
+
+use axum::Router;
+use bytes::Bytes;
+
+pub(crate) use service::Service;
+
+use crate::config::Config;
+use crate::transport::Hub;
+
+/// What every request works with.
+struct Api {
+    hub: Arc<Hub>,
+    keys: jwt::Keys,
+    traffic: metrics::Traffic,
+    limits: Limits,
+    /// The description of the routes, as it is served.
+    description: Bytes,
+    /// Whether `/metrics` answers.
+    metrics: bool,
+}
+
+/// What one request may take.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Bytes of a body.
+    body_bytes_max: usize,
+    /// Bytes of messages in the answer to a poll.
+    poll_bytes_max: usize,
+}
+
+impl Api {
+    /// The routes as the configuration wants them, with what checks their tokens.
+    fn new(hub: Arc<Hub>, config: &Config, keys: jwt::Keys) -> (Arc<Self>, Router) {
+        let (router, document) = routes::all().split_for_parts();
+        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let api = Arc::new(Self {
+            hub,
+            keys,
+            traffic: metrics::Traffic::default(),
+            limits: Limits {
+                body_bytes_max: size(config.http.max_request_size.0),
+                poll_bytes_max: size(config.http.max_poll_size.0),
+            },
+            description: openapi::finish(document),
+            metrics: config.http.metrics,
+        });
+        let guarded = router
+            .fallback(routes::unknown)
+            .layer(axum::middleware::from_fn_with_state(Arc::clone(&api), guard::check))
+            .with_state(Arc::clone(&api));
+        let router = match cors::layer(&config.http_cors) {
+            Some(layer) => guarded.layer(layer),
+            None => guarded,
+        };
+        (api, router)
+    }
+}

@@ -1,0 +1,144 @@
+//! Runs commands for requests: to the broker, and what comes of it.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use galgo_broker::{Outcome, Peer, Reply, Session};
+use galgo_wire::ErrorCode;
+use galgo_wire::command::{Command, CommandCode, Request};
+use galgo_wire::primitive::Payload;
+
+use tokio::time::sleep;
+
+use super::Api;
+use super::failure::Failure;
+use super::guard::Caller;
+use crate::transport::connection::login_turn;
+
+/// A request of someone who is logged in.
+pub(super) struct Call {
+    /// The API.
+    pub(super) api: Arc<Api>,
+    /// Who calls.
+    pub(super) caller: Caller,
+}
+
+impl FromRequestParts<Arc<Api>> for Call {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Failure> {
+        let caller = parts.extensions.get::<Caller>().cloned().ok_or(Failure::Unauthenticated)?;
+        Ok(Self { api: Arc::clone(api), caller })
+    }
+}
+
+impl Call {
+    /// Runs a command and reads its reply.
+    pub(super) async fn run<C>(&self, command: C) -> Result<C::Reply, Failure>
+    where
+        C: Command + Into<Request>,
+    {
+        let request = command.into();
+        let reply = self.submit(|api, session| {
+            (request.code(), api.hub.broker.submit_request(session, request))
+        });
+        decode(reply.await?)
+    }
+
+    /// As [`Call::run`] for a command that answers nothing when its target is missing.
+    pub(super) async fn find<C, T>(&self, command: C) -> Result<T, Failure>
+    where
+        C: Command<Reply = Option<T>> + Into<Request>,
+    {
+        self.run(command).await?.ok_or(Failure::Missing)
+    }
+
+    /// Hands something to the broker on a session of the caller, and waits for the answer.
+    pub(super) async fn submit(
+        &self,
+        work: impl FnOnce(&Api, &mut Session) -> (CommandCode, Outcome),
+    ) -> Result<Reply, ErrorCode> {
+        let broker = &self.api.hub.broker;
+        let mut session = broker.connect_unlisted(self.caller.peer);
+        let account = self.caller.account;
+        // The account is gone, or a later one has its id: a token that may do nothing at all.
+        broker
+            .authenticate_as(&mut session, account.user, account.serial)
+            .map_err(|_| ErrorCode::Unauthorized)?;
+        let (code, outcome) = work(&self.api, &mut session);
+        settle(&self.api, session, code, outcome).await.1
+    }
+}
+
+/// Runs a command of someone who is not logged in, and returns the session it leaves.
+pub(super) async fn run_anonymous(
+    api: &Api,
+    peer: Peer,
+    request: Request,
+) -> Result<Option<Session>, ErrorCode> {
+    let mut session = api.hub.broker.connect_unlisted(peer);
+    let code = request.code();
+    let outcome = api.hub.broker.submit_request(&mut session, request);
+    let (session, reply) = settle(api, session, code, outcome).await;
+    reply.map(|_| session)
+}
+
+/// Waits for what an outcome promises. The session is lost with a job that panicked.
+fn settle(
+    api: &Api,
+    session: Session,
+    code: CommandCode,
+    mut outcome: Outcome,
+) -> impl Future<Output = (Option<Session>, Result<Reply, ErrorCode>)> {
+    let hub = Arc::clone(&api.hub);
+    async move {
+        let mut session = Some(session);
+        loop {
+            let reply = match outcome {
+                Outcome::Done(Reply::Error(code) | Reply::Close(code)) => Err(code),
+                Outcome::Done(reply) => Ok(reply),
+                Outcome::Commit(ticket) => ticket.await.map(|()| Reply::Empty),
+                Outcome::CommitThen(ticket, reply) => ticket.await.map(|()| reply),
+                Outcome::Delay(pause, job) => {
+                    sleep(pause).await;
+                    outcome = Outcome::Offload(job);
+                    continue;
+                }
+                Outcome::Offload(job) => {
+                    let Some(mut held) = session.take() else {
+                        return (None, Err(ErrorCode::Error));
+                    };
+                    let turn = login_turn(&hub, code.as_u32()).await;
+                    let hub = Arc::clone(&hub);
+                    let work = tokio::task::spawn_blocking(move || {
+                        let outcome = job.run(&hub.broker, &mut held);
+                        drop(turn);
+                        (held, outcome)
+                    });
+                    // The panic of a job is in the log already.
+                    let Ok((back, next)) = work.await else {
+                        return (None, Err(ErrorCode::Error));
+                    };
+                    session = Some(back);
+                    outcome = next;
+                    continue;
+                }
+            };
+            return (session, reply);
+        }
+    }
+}
+
+/// Reads the payload of a reply. One that does not fit its command is a defect of this program.
+fn decode<T: Payload>(reply: Reply) -> Result<T, Failure> {
+    let bytes = match reply {
+        Reply::Bytes(bytes) => bytes,
+        _ => Vec::new(),
+    };
+    T::from_bytes(&bytes).map_err(|code| {
+        tracing::error!(code = code.as_u32(), "a reply does not fit its command");
+        Failure::Code(ErrorCode::Error)
+    })
+}

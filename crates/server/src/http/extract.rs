@@ -1,0 +1,168 @@
+//! Reads the parts of a request: path, query and JSON body, each within its limits.
+//!
+//! INV-BODY: no more of a body is kept than its limit, all of it covered by the budget, and a body that
+//! comes too slowly ends its request.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::HttpBody as _;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use bytes::{Bytes, BytesMut};
+use futures_util::future::poll_fn;
+use galgo_broker::Peer;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+use tokio::time::{Instant, timeout_at};
+
+use super::Api;
+use super::failure::Failure;
+use super::guard::From;
+use crate::transport::Grant;
+
+/// Bytes of a body that buy it another second.
+const BYTES_PER_SECOND_MIN: usize = 64 << 10;
+
+/// Bodies up to this size are not worth a grant of the budget.
+const SMALL_BODY_BYTES: usize = 16 << 10;
+
+/// Where the request comes from.
+pub(super) struct PeerOf(pub(super) Peer);
+
+impl<S: Sync> FromRequestParts<S> for PeerOf {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(From::of(&parts.extensions)))
+    }
+}
+
+/// The values of a path.
+pub(super) struct PathOf<T>(pub(super) T);
+
+/// The values of a query.
+pub(super) struct QueryOf<T>(pub(super) T);
+
+/// A JSON body, read whole. The value may borrow from nothing.
+pub(super) struct JsonOf<T>(pub(super) T);
+
+/// The bytes of a JSON body, and their share of the budget.
+pub(super) struct JsonBytes {
+    bytes: Bytes,
+    _grant: Option<Grant>,
+}
+
+impl<T, S> FromRequestParts<S> for PathOf<T>
+where
+    T: DeserializeOwned + Send,
+    S: Send + Sync,
+{
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let Path(value) = Path::from_request_parts(parts, state)
+            .await
+            .map_err(|error| Failure::malformed(StatusCode::BAD_REQUEST, error.body_text()))?;
+        Ok(Self(value))
+    }
+}
+
+impl<T, S> FromRequestParts<S> for QueryOf<T>
+where
+    T: DeserializeOwned + Send,
+    S: Send + Sync,
+{
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let Query(value) = Query::from_request_parts(parts, state)
+            .await
+            .map_err(|error| Failure::malformed(StatusCode::BAD_REQUEST, error.body_text()))?;
+        Ok(Self(value))
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<Arc<Api>> for JsonOf<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, Failure> {
+        JsonBytes::from_request(request, api).await?.parse().map(Self)
+    }
+}
+
+impl FromRequest<Arc<Api>> for JsonBytes {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, Failure> {
+        if !is_json(request.headers()) {
+            let reason = "a body needs the header `Content-Type: application/json`";
+            return Err(Failure::malformed(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
+        }
+        read(request, api).await
+    }
+}
+
+impl JsonBytes {
+    /// Reads the value the bytes describe.
+    pub(super) fn parse<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, Failure> {
+        serde_json::from_slice(&self.bytes).map_err(|error| {
+            let status = match error.classify() {
+                Category::Data => StatusCode::UNPROCESSABLE_ENTITY,
+                Category::Syntax | Category::Eof | Category::Io => StatusCode::BAD_REQUEST,
+            };
+            Failure::malformed(status, format!("the body is not what this route takes: {error}"))
+        })
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(Ok(value)) = headers.get(header::CONTENT_TYPE).map(|value| value.to_str()) else {
+        return false;
+    };
+    let kind = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match kind.strip_prefix("application/") {
+        Some(subtype) => subtype == "json" || subtype.ends_with("+json"),
+        None => false,
+    }
+}
+
+async fn read(request: Request, api: &Api) -> Result<JsonBytes, Failure> {
+    let max = api.limits.body_bytes_max;
+    let mut body = request.into_body();
+    let announced = body.size_hint();
+    let lower = usize::try_from(announced.lower()).unwrap_or(usize::MAX);
+    if lower > max {
+        return Err(too_large(max));
+    }
+    // A body of unknown length may become as large as any.
+    let most = announced.upper().map_or(max, |upper| usize::try_from(upper).unwrap_or(max));
+    let grant = match most {
+        0..=SMALL_BODY_BYTES => None,
+        most => api.hub.budget.take(most).await,
+    };
+    let started = Instant::now();
+    let mut bytes = BytesMut::with_capacity(lower.min(max));
+    loop {
+        let earned = Duration::from_secs((bytes.len() / BYTES_PER_SECOND_MIN) as u64);
+        let due = started + api.hub.limits.patience.frame + earned;
+        let frame = timeout_at(due, poll_fn(|cx| Pin::new(&mut body).poll_frame(cx))).await;
+        let late = |_| Failure::malformed(StatusCode::REQUEST_TIMEOUT, "the body came too slowly");
+        let Some(frame) = frame.map_err(late)? else { break };
+        let frame = frame.map_err(|error| Failure::malformed(StatusCode::BAD_REQUEST, error))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > max {
+            return Err(too_large(max));
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(JsonBytes { bytes: bytes.freeze(), _grant: grant })
+}
+
+fn too_large(max: usize) -> Failure {
+    let reason = format!("the body is over the limit of {max} bytes");
+    Failure::malformed(StatusCode::PAYLOAD_TOO_LARGE, reason)
+}

@@ -1,0 +1,85 @@
+//! Looks at the token of every request before anything else of it is read.
+//!
+//! INV-GUARD: only the paths listed here are answered without a good token; all others, known or not,
+//! look the same from outside.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{Extensions, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use galgo_broker::Peer;
+use galgo_wire::command::Transport;
+
+use super::Api;
+use super::failure::Failure;
+use super::jwt::{Account, Claims};
+
+/// What is answered to anyone.
+const PUBLIC: [&str; 7] = [
+    "/",
+    "/ping",
+    "/metrics",
+    "/openapi.json",
+    "/users/login",
+    "/users/refresh-token",
+    "/personal-access-tokens/login",
+];
+
+/// Who calls.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    /// The account.
+    pub(super) account: Account,
+    /// What the token says.
+    pub(super) claims: Claims,
+    /// Where the request comes from.
+    pub(super) peer: Peer,
+}
+
+/// Where a request comes from; each has it from the connection it came over.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct From(pub(super) SocketAddr);
+
+impl From {
+    /// As sessions have it.
+    pub(super) fn of(extensions: &Extensions) -> Peer {
+        let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
+        let address = extensions.get::<Self>().map_or(nobody, |from| from.0);
+        Peer { address, transport: Transport::Http }
+    }
+}
+
+/// Lets a request through when its path is public or its token is good.
+pub(super) async fn check(
+    State(api): State<Arc<Api>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    api.traffic.request();
+    if !PUBLIC.contains(&request.uri().path()) {
+        match caller(&api, &request) {
+            Some(caller) => {
+                request.extensions_mut().insert(caller);
+            }
+            None => return Failure::Unauthenticated.into_response(),
+        }
+    }
+    next.run(request).await
+}
+
+fn caller(api: &Api, request: &Request) -> Option<Caller> {
+    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return None;
+    }
+    let claims = api.keys.check(token.trim())?;
+    if api.hub.broker.is_jwt_revoked(claims.id()) {
+        return None;
+    }
+    let peer = From::of(request.extensions());
+    Some(Caller { account: claims.account()?, claims, peer })
+}

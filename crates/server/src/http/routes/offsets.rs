@@ -1,0 +1,86 @@
+//! Consumer offsets of plain consumers.
+
+use axum::Json;
+use axum::http::StatusCode;
+use galgo_wire::command::{DeleteConsumerOffset, GetConsumerOffset, StoreConsumerOffset};
+use galgo_wire::{Consumer, PartitionId};
+
+use super::{consumer, identifier, place};
+use crate::http::call::Call;
+use crate::http::extract::{JsonOf, PathOf, QueryOf};
+use crate::http::failure::Failure;
+use crate::http::json::NumberOrName;
+use crate::http::json::groups as json;
+
+/// Shows a stored offset.
+#[utoipa::path(get, path = "/streams/{stream}/topics/{topic}/consumer-offsets",
+    tag = "consumer offsets",
+    params(("stream" = String, Path, description = "Id or name of the stream."),
+        ("topic" = String, Path, description = "Id or name of the topic."),
+        json::OffsetOf),
+    responses((status = 200, body = json::ConsumerOffset)))]
+pub(super) async fn get_consumer_offset(
+    call: Call,
+    PathOf(path): PathOf<(String, String)>,
+    QueryOf(query): QueryOf<json::OffsetOf>,
+) -> Result<Json<json::ConsumerOffset>, Failure> {
+    let (stream, topic) = place(&path)?;
+    let command = GetConsumerOffset {
+        consumer: consumer(query.consumer_id.as_deref())?,
+        stream,
+        topic,
+        partition_id: query.partition_id.map(PartitionId::new),
+    };
+    Ok(Json(call.find(command).await?.into()))
+}
+
+/// Stores the offset of the last message that was processed.
+#[utoipa::path(put, path = "/streams/{stream}/topics/{topic}/consumer-offsets",
+    tag = "consumer offsets", request_body = json::StoreOffset,
+    params(("stream" = String, Path, description = "Id or name of the stream."),
+        ("topic" = String, Path, description = "Id or name of the topic.")),
+    responses((status = 204)))]
+pub(super) async fn store_consumer_offset(
+    call: Call,
+    PathOf(path): PathOf<(String, String)>,
+    JsonOf(body): JsonOf<json::StoreOffset>,
+) -> Result<StatusCode, Failure> {
+    let (stream, topic) = place(&path)?;
+    let consumer = match body.consumer_id {
+        None => consumer(None)?,
+        Some(NumberOrName::Number(number)) => Consumer::new(number.into()),
+        Some(NumberOrName::Name(name)) => consumer(Some(&name))?,
+    };
+    let command = StoreConsumerOffset {
+        consumer,
+        stream,
+        topic,
+        partition_id: body.partition_id.map(PartitionId::new),
+        offset: body.offset.into(),
+    };
+    call.run(command).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Forgets a stored offset.
+#[utoipa::path(delete, path = "/streams/{stream}/topics/{topic}/consumer-offsets/{consumer_id}",
+    tag = "consumer offsets",
+    params(("stream" = String, Path, description = "Id or name of the stream."),
+        ("topic" = String, Path, description = "Id or name of the topic."),
+        ("consumer_id" = String, Path, description = "Number or name of the consumer."),
+        json::PartitionOf),
+    responses((status = 204)))]
+pub(super) async fn delete_consumer_offset(
+    call: Call,
+    PathOf((stream, topic, id)): PathOf<(String, String, String)>,
+    QueryOf(query): QueryOf<json::PartitionOf>,
+) -> Result<StatusCode, Failure> {
+    let command = DeleteConsumerOffset {
+        consumer: consumer(Some(&id))?,
+        stream: identifier(&stream)?,
+        topic: identifier(&topic)?,
+        partition_id: query.partition_id.map(PartitionId::new),
+    };
+    call.run(command).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

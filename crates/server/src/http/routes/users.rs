@@ -1,0 +1,200 @@
+//! Users and their logins.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use galgo_broker::Peer;
+use galgo_wire::command::{
+    ChangePassword, CreateUser, DeleteUser, GetUser, GetUsers, LoginUser, Request,
+    UpdatePermissions, UpdateUser,
+};
+use galgo_wire::limits::TEXT_BYTES_MAX;
+use galgo_wire::{ErrorCode, Password, Secret, Username};
+
+use super::identifier;
+use crate::http::Api;
+use crate::http::call::{Call, run_anonymous};
+use crate::http::extract::{JsonOf, PathOf, PeerOf};
+use crate::http::failure::Failure;
+use crate::http::json::users as json;
+use crate::http::jwt::Account;
+
+/// Logs in by name and password.
+#[utoipa::path(post, path = "/users/login", tag = "users", security(()),
+    request_body = json::Login, responses((status = 200, body = json::Identity)))]
+pub(super) async fn login_user(
+    State(api): State<Arc<Api>>,
+    PeerOf(peer): PeerOf,
+    JsonOf(body): JsonOf<json::Login>,
+) -> Result<Json<json::Identity>, Failure> {
+    // A name or password nobody can have is as wrong as any other.
+    let wrong = |_| ErrorCode::InvalidCredentials;
+    let text = |text: Option<String>| {
+        let mut text = text.unwrap_or_default();
+        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+        text
+    };
+    let command = LoginUser {
+        username: Username::parse(&body.username).map_err(wrong)?,
+        password: Password::parse(&body.password).map_err(wrong)?,
+        version: text(body.version),
+        context: text(body.context),
+    };
+    identity(&api, peer, command.into()).await
+}
+
+/// Logs in with `request` and makes a token for whoever that is.
+pub(super) async fn identity(
+    api: &Api,
+    peer: Peer,
+    request: Request,
+) -> Result<Json<json::Identity>, Failure> {
+    let session = run_anonymous(api, peer, request).await?;
+    let account = session.and_then(|session| {
+        Some(Account { user: session.user()?, serial: session.user_serial()? })
+    });
+    issue(api, account.ok_or(ErrorCode::InvalidCredentials)?)
+}
+
+fn issue(api: &Api, account: Account) -> Result<Json<json::Identity>, Failure> {
+    let issued = api.keys.issue(account).ok_or(ErrorCode::Error)?;
+    let access_token = json::AccessToken { token: issued.text, expiry: issued.expires_at };
+    Ok(Json(json::Identity { user_id: account.user.get(), access_token }))
+}
+
+/// Exchanges a token for a new one; the old one is revoked.
+#[utoipa::path(post, path = "/users/refresh-token", tag = "users", security(()),
+    request_body = json::TokenText, responses((status = 200, body = json::Identity)))]
+pub(super) async fn refresh_token(
+    State(api): State<Arc<Api>>,
+    PeerOf(peer): PeerOf,
+    JsonOf(body): JsonOf<json::TokenText>,
+) -> Result<Json<json::Identity>, Failure> {
+    let refused = ErrorCode::InvalidAccessToken;
+    let claims = api.keys.check(&body.token).ok_or(refused)?;
+    let account = claims.account().ok_or(refused)?;
+    let ends_at = claims.ends_at(api.keys.leeway);
+    let broker = Arc::clone(&api.hub.broker);
+    // Writes to the metadata log.
+    let revoked = tokio::task::spawn_blocking(move || {
+        let mut session = broker.connect_unlisted(peer);
+        broker.authenticate_as(&mut session, account.user, account.serial)?;
+        broker.revoke_jwt(claims.id(), ends_at)
+    });
+    revoked.await.map_err(|_| ErrorCode::Error)??;
+    issue(&api, account)
+}
+
+/// Revokes the token of the request.
+#[utoipa::path(delete, path = "/users/logout", tag = "users", responses((status = 204)))]
+pub(super) async fn logout_user(call: Call) -> Result<StatusCode, Failure> {
+    let (id, ends_at) = (call.caller.claims.id(), call.caller.claims.ends_at(call.api.keys.leeway));
+    let broker = Arc::clone(&call.api.hub.broker);
+    // Writes to the metadata log.
+    let revoked = tokio::task::spawn_blocking(move || broker.revoke_jwt(id, ends_at));
+    revoked.await.map_err(|_| ErrorCode::Error)??;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Lists the users.
+#[utoipa::path(get, path = "/users", tag = "users",
+    responses((status = 200, body = Vec<json::User>)))]
+pub(super) async fn get_users(call: Call) -> Result<Json<Vec<json::User>>, Failure> {
+    Ok(Json(call.run(GetUsers).await?.into_iter().map(json::User::from).collect()))
+}
+
+/// Creates a user.
+#[utoipa::path(post, path = "/users", tag = "users", request_body = json::CreateUser,
+    responses((status = 200, body = json::UserDetails)))]
+pub(super) async fn create_user(
+    call: Call,
+    JsonOf(body): JsonOf<json::CreateUser>,
+) -> Result<Json<json::UserDetails>, Failure> {
+    let command = CreateUser {
+        username: Username::parse(&body.username).map_err(|_| Username::ERROR)?,
+        password: Password::parse(&body.password).map_err(|_| Password::ERROR)?,
+        status: body.status.into(),
+        permissions: body.permissions.map(Into::into),
+    };
+    Ok(Json(call.run(command).await?.into()))
+}
+
+/// Shows one user.
+#[utoipa::path(get, path = "/users/{user}", tag = "users",
+    params(("user" = String, Path, description = "Id or name of the user.")),
+    responses((status = 200, body = json::UserDetails)))]
+pub(super) async fn get_user(
+    call: Call,
+    PathOf(user): PathOf<String>,
+) -> Result<Json<json::UserDetails>, Failure> {
+    Ok(Json(call.find(GetUser { user: identifier(&user)? }).await?.into()))
+}
+
+/// Renames a user or changes whether it may log in.
+#[utoipa::path(put, path = "/users/{user}", tag = "users", request_body = json::UpdateUser,
+    params(("user" = String, Path, description = "Id or name of the user.")),
+    responses((status = 204)))]
+pub(super) async fn update_user(
+    call: Call,
+    PathOf(user): PathOf<String>,
+    JsonOf(body): JsonOf<json::UpdateUser>,
+) -> Result<StatusCode, Failure> {
+    let name = body.username.map(|name| Username::parse(&name)).transpose();
+    let command = UpdateUser {
+        user: identifier(&user)?,
+        username: name.map_err(|_| Username::ERROR)?,
+        status: body.status.map(Into::into),
+    };
+    call.run(command).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Deletes a user with its tokens.
+#[utoipa::path(delete, path = "/users/{user}", tag = "users",
+    params(("user" = String, Path, description = "Id or name of the user.")),
+    responses((status = 204)))]
+pub(super) async fn delete_user(
+    call: Call,
+    PathOf(user): PathOf<String>,
+) -> Result<StatusCode, Failure> {
+    call.run(DeleteUser { user: identifier(&user)? }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Replaces what a user may do.
+#[utoipa::path(put, path = "/users/{user}/permissions", tag = "users",
+    request_body = json::UpdatePermissions,
+    params(("user" = String, Path, description = "Id or name of the user.")),
+    responses((status = 204)))]
+pub(super) async fn update_permissions(
+    call: Call,
+    PathOf(user): PathOf<String>,
+    JsonOf(body): JsonOf<json::UpdatePermissions>,
+) -> Result<StatusCode, Failure> {
+    let permissions = body.permissions.map(Into::into);
+    call.run(UpdatePermissions { user: identifier(&user)?, permissions }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Changes a password; the current one is needed whoever asks.
+#[utoipa::path(put, path = "/users/{user}/password", tag = "users",
+    request_body = json::ChangePassword,
+    params(("user" = String, Path, description = "Id or name of the user.")),
+    responses((status = 204)))]
+pub(super) async fn change_password(
+    call: Call,
+    PathOf(user): PathOf<String>,
+    JsonOf(body): JsonOf<json::ChangePassword>,
+) -> Result<StatusCode, Failure> {
+    let command = ChangePassword {
+        user: identifier(&user)?,
+        // One that is too long to be a password is a wrong one.
+        current: Secret::parse(&body.current_password)
+            .map_err(|_| ErrorCode::InvalidCredentials)?,
+        new: Password::parse(&body.new_password).map_err(|_| Password::ERROR)?,
+    };
+    call.run(command).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,218 @@
+//! Serves HTTP connections, plain or over TLS, each on one of the lanes.
+//!
+//! INV-HTTP-DOOR: connections being served, and refused ones being closed, are each counted against a
+//! limit before a task exists for them.
+//! INV-HTTP-SLOW: headers, bodies and answers that do not move for too long end their connection.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tower::ServiceExt as _;
+use tower::util::Oneshot;
+
+use super::{Api, guard, jwt};
+use crate::ServerError;
+use crate::config::Config;
+use crate::transport::listener::{Listener, wait_for};
+use crate::transport::tls::Certificates;
+use crate::transport::{Hub, stopped};
+
+/// Bytes a connection keeps of requests it has not parsed: no request line and headers may be longer.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
+
+/// Most header lines of one request.
+const HEADERS_MAX: usize = 100;
+
+/// Refused connections being told so at once; beyond it they are closed without a word.
+const REFUSALS_MAX: usize = 64;
+
+/// How long a refused connection may take to be told.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The answer to one connection too many. Clients try again after a while.
+const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
+    connection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// The API before it is served.
+pub(crate) struct Service {
+    config: Config,
+    keys: jwt::Keys,
+    certificates: Option<Arc<Certificates>>,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    /// Takes the keys of tokens as configured.
+    ///
+    /// # Errors
+    /// [`ServerError::TokenKey`] when a configured key cannot sign or check tokens.
+    pub(crate) fn new(
+        config: &Config,
+        certificates: Option<Arc<Certificates>>,
+    ) -> Result<Self, ServerError> {
+        let keys = jwt::Keys::from_config(&config.http_jwt)
+            .map_err(|error| ServerError::TokenKey { reason: error.to_string() })?;
+        Ok(Self { config: config.clone(), keys, certificates })
+    }
+
+    /// Serves connections until the server stops; then waits `patience` for requests in progress.
+    /// Returns how many had to be dropped.
+    pub(crate) async fn serve(
+        self,
+        listener: Listener,
+        hub: Arc<Hub>,
+        patience: Duration,
+    ) -> usize {
+        let (api, router) = Api::new(Arc::clone(&hub), &self.config, self.keys);
+        let mut stopping = hub.stopping.clone();
+        let mut door = Door {
+            hub,
+            api,
+            router,
+            certificates: self.certificates,
+            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+            tasks: JoinSet::new(),
+        };
+        loop {
+            tokio::select! {
+                biased;
+                () = stopped(&mut stopping) => break,
+                (stream, peer) = listener.accept() => door.admit(stream, peer),
+                Some(_) = door.tasks.join_next() => {}
+            }
+        }
+        drop(listener);
+        wait_for(door.tasks, patience).await
+    }
+}
+
+/// Lets connections in, or turns them away.
+struct Door {
+    hub: Arc<Hub>,
+    api: Arc<Api>,
+    router: Router,
+    certificates: Option<Arc<Certificates>>,
+    refusals: Arc<Semaphore>,
+    tasks: JoinSet<()>,
+}
+
+impl Door {
+    fn admit(&mut self, stream: TcpStream, address: SocketAddr) {
+        let Some(place) = self.hub.places.take(address.ip()) else { return self.refuse(stream) };
+        let (Some(lane), Ok(stream)) = (self.hub.turns.next(), stream.into_std()) else { return };
+        let hub = Arc::clone(&self.hub);
+        let router = ForPeer { router: self.router.clone(), address };
+        let certificates = self.certificates.clone();
+        let counted = self.api.traffic.connection();
+        let task = async move {
+            // Taken up again where it is served, so that the reactor of that thread watches it.
+            match TcpStream::from_std(stream) {
+                Ok(stream) => carry(stream, &hub, certificates, router).await,
+                Err(error) => tracing::warn!(%address, %error, "a connection was not taken up"),
+            }
+            drop((place, counted));
+        };
+        self.tasks.spawn_on(task, lane);
+    }
+
+    fn refuse(&mut self, mut stream: TcpStream) {
+        // A handshake costs more than a refusal may.
+        if self.certificates.is_some() {
+            return;
+        }
+        let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() else { return };
+        self.tasks.spawn(async move {
+            let _ = timeout(REFUSAL_PATIENCE, async {
+                stream.write_all(REFUSAL).await?;
+                stream.shutdown().await?;
+                // The answer must be read before the connection goes, or a reset overtakes it.
+                let mut scratch = [0; 1024];
+                while stream.read(&mut scratch).await? > 0 {}
+                std::io::Result::Ok(())
+            })
+            .await;
+            drop(place);
+        });
+    }
+}
+
+/// The routes for one connection: its requests know where they come from.
+struct ForPeer {
+    router: Router,
+    address: SocketAddr,
+}
+
+impl hyper::service::Service<Request<Incoming>> for ForPeer {
+    type Response = axum::response::Response;
+    type Error = Infallible;
+    type Future = Oneshot<Router, Request<Incoming>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(guard::From(self.address));
+        self.router.clone().oneshot(request)
+    }
+}
+
+async fn carry(
+    stream: TcpStream,
+    hub: &Hub,
+    certificates: Option<Arc<Certificates>>,
+    router: ForPeer,
+) {
+    let Some(certificates) = certificates else {
+        return Box::pin(serve(stream, hub, router)).await;
+    };
+    let mut stopping = hub.stopping.clone();
+    let shaken = tokio::select! {
+        biased;
+        () = stopped(&mut stopping) => return,
+        shaken = Box::pin(certificates.accept(stream, hub.limits.handshake_timeout)) => shaken,
+    };
+    match shaken {
+        Ok(stream) => Box::pin(serve(stream, hub, router)).await,
+        Err(error) => tracing::debug!(%error, "HTTP connection closed: the handshake failed"),
+    }
+}
+
+/// Serves one connection to its end, whatever carries it.
+async fn serve<S>(stream: S, hub: &Hub, router: ForPeer)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let stream = TokioIo::new(super::patience::Patient::new(stream, hub.limits.write_timeout));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(hub.limits.patience.frame)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(BUFFER_BYTES_MAX)
+        .serve_connection(stream, router);
+    let mut connection = std::pin::pin!(connection);
+    let mut stopping = hub.stopping.clone();
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopped(&mut stopping) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "HTTP connection ended");
+    }
+}
