@@ -15,7 +15,7 @@ use crate::rig::{Connection, PASSWORD, Rig, login};
 use crate::table::{Asks, Flags, TABLE, asks};
 
 /// Commands that every caller is told to be unavailable.
-const NOT_YET: &[u32] = &[11, 600, 601, 602, 603, 604, 605];
+const NOT_YET: &[u32] = &[600, 601, 602, 603, 604, 605];
 
 /// The one flag a caller has.
 #[derive(Clone, Copy, Debug)]
