@@ -1,0 +1,54 @@
+//! One suite of scenarios, by the SDK, over every transport with and without TLS.
+//!
+//! INV-SAME-EVERYWHERE: what a client sees does not depend on what carries it.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+#[expect(dead_code, reason = "run once the server keeps groups")]
+mod groups;
+mod life_cycle;
+mod messages;
+mod place;
+mod reconnect;
+mod system;
+mod users;
+
+/// The tests of one transport.
+macro_rules! tests {
+    ($carrier:ident: $($module:ident::$scenario:ident,)*) => {$(
+        #[test]
+        fn $scenario() {
+            crate::place::run(crate::place::Carrier::$carrier, async |place| {
+                crate::$module::$scenario(place).await;
+            });
+        }
+    )*};
+}
+
+/// Every scenario by every transport.
+macro_rules! suite {
+    ($($name:ident = $carrier:ident;)*) => {$(
+        mod $name {
+            tests! {
+                $carrier:
+                life_cycle::streams_and_topics_come_change_and_go,
+                life_cycle::partitions_come_and_go,
+                life_cycle::a_purge_leaves_nothing_but_the_topic,
+                messages::every_strategy_reads_what_it_says,
+                messages::the_largest_message_arrives_and_a_larger_one_is_refused,
+                messages::offsets_are_stored_by_consumer,
+                messages::a_producer_and_a_consumer_meet,
+                messages::a_message_sent_again_is_stored_once_where_the_topic_asks_for_it,
+                users::users_may_do_what_they_are_permitted,
+                users::tokens_log_in_until_they_are_deleted,
+                system::a_connection_knows_what_carries_it,
+                system::a_snapshot_is_an_archive,
+                reconnect::a_restart_of_the_server_is_survived,
+            }
+        }
+    )*};
+}
+
+suite! {
+    tcp = Tcp;
+    tcp_tls = TcpTls;
+}
