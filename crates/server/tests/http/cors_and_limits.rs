@@ -1,0 +1,131 @@
+//! Pages of other origins, bodies that are too large or of the wrong kind, and slow or many connections.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use serde_json::json;
+
+use crate::client::{Http, answer};
+use crate::server::TestServer;
+
+const PREFLIGHT: [&str; 2] = ["origin: http://page", "access-control-request-method: POST"];
+
+#[test]
+fn pages_of_any_origin_may_ask_unless_told_otherwise() {
+    let server = TestServer::start();
+    let asked = server.http().raw("OPTIONS", "/streams", &PREFLIGHT, b"");
+    assert_eq!(asked.status, 200);
+    assert_eq!(asked.header("access-control-allow-origin").as_deref(), Some("*"));
+    assert_eq!(
+        asked.header("access-control-allow-methods").as_deref(),
+        Some("GET,POST,PUT,DELETE")
+    );
+    let headers = asked.header("access-control-allow-headers");
+    assert_eq!(headers.as_deref(), Some("content-type,authorization"));
+    let answer = server.http().raw("GET", "/ping", &PREFLIGHT[..1], b"");
+    assert_eq!(answer.header("access-control-allow-origin").as_deref(), Some("*"));
+
+    let server = TestServer::with(&[("GALGO_HTTP_CORS_ALLOWED_ORIGINS", "http://a, http://b")]);
+    let origin = |origin: &str| {
+        let answer = server.http().raw("GET", "/ping", &[&format!("origin: {origin}")], b"");
+        answer.header("access-control-allow-origin")
+    };
+    assert_eq!(origin("http://b").as_deref(), Some("http://b"));
+    assert_eq!(origin("http://c"), None);
+
+    let server = TestServer::with(&[("GALGO_HTTP_CORS_ENABLED", "false")]);
+    let asked = server.http().raw("OPTIONS", "/streams", &PREFLIGHT, b"");
+    assert_eq!(asked.status, 401);
+}
+
+#[test]
+fn a_body_has_to_be_json_of_the_right_size() {
+    let server = TestServer::with(&[("GALGO_HTTP_MAX_REQUEST_SIZE", "1 KiB")]);
+    let root = server.root();
+    let json = "content-type: application/json";
+    let post = |headers: &[&str], body: &str| {
+        let answer = root.raw("POST", "/streams", headers, body.as_bytes());
+        let kind = answer.header("content-type").unwrap();
+        assert!(answer.status < 300 || kind.starts_with("text/plain"), "{kind}");
+        answer.status
+    };
+    assert_eq!(post(&[], "{\"name\":\"a\"}"), 415);
+    assert_eq!(post(&["content-type: text/plain"], "{\"name\":\"a\"}"), 415);
+    assert_eq!(post(&[json], "{\"name\""), 400);
+    assert_eq!(post(&[json], ""), 400);
+    assert_eq!(post(&[json], "{}"), 422);
+    assert_eq!(post(&[json], "{\"name\":1}"), 422);
+    assert_eq!(post(&[json], "[]"), 422);
+    assert_eq!(post(&[json], &format!("{{\"name\":\"{}\"}}", "a".repeat(1100))), 413);
+    assert_eq!(
+        post(&["content-type: application/json; charset=utf-8"], "{\"name\":\"a\",\"x\":1}"),
+        200
+    );
+}
+
+#[test]
+fn a_body_of_unknown_length_stops_at_the_limit() {
+    let server = TestServer::with(&[("GALGO_HTTP_MAX_REQUEST_SIZE", "1 KiB")]);
+    let token = server.root().token.unwrap();
+    let mut stream = TcpStream::connect(server.http().address).unwrap();
+    let head = format!(
+        "POST /streams HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let chunk = format!("400\r\n{}\r\n", "a".repeat(1024));
+    stream.write_all(chunk.repeat(2).as_bytes()).unwrap();
+    assert_eq!(answer(&mut stream).status, 413);
+}
+
+#[test]
+fn a_connection_too_many_is_told_to_come_back() {
+    let server = TestServer::with(&[("GALGO_LIMITS_CONNECTIONS", "1")]);
+    let mut first = TcpStream::connect(server.http().address).unwrap();
+    first.write_all(b"GET /ping HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    assert_eq!(answer(&mut first).status, 200);
+    let refused = Http::new(server.http().address).get("/ping");
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.header("retry-after").as_deref(), Some("1"));
+}
+
+#[test]
+fn half_a_request_does_not_hold_a_connection_for_ever() {
+    let server = TestServer::with(&[("GALGO_LIMITS_FRAME_TIMEOUT", "100ms")]);
+    let mut stream = TcpStream::connect(server.http().address).unwrap();
+    stream.write_all(b"GET /ping HTTP/1.1\r\nhost:").unwrap();
+    let mut rest = Vec::new();
+    // The end of the stream is what is waited for; what is said before it does not matter.
+    let _ = stream.read_to_end(&mut rest);
+
+    let token = server.root().token.unwrap();
+    let mut stream = TcpStream::connect(server.http().address).unwrap();
+    let head = format!(
+        "POST /streams HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: 20\r\n\r\n{{"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    assert_eq!(answer(&mut stream).status, 408);
+}
+
+#[test]
+fn a_connection_that_waits_does_not_hold_up_the_stop() {
+    let mut server = TestServer::start();
+    let mut stream = TcpStream::connect(server.http().address).unwrap();
+    stream.write_all(b"GET /ping HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    assert_eq!(answer(&mut stream).status, 200);
+    server.stop();
+    let mut rest = Vec::new();
+    assert_eq!(stream.read_to_end(&mut rest).unwrap_or_default(), 0);
+}
+
+#[test]
+fn methods_and_numbers_out_of_range_are_refused_politely() {
+    let server = TestServer::start();
+    let root = server.with_topic(1);
+    let too_large = json!({"name": "x", "partitions_count": 1, "compression_algorithm": "none",
+        "message_expiry": -1, "max_topic_size": 0});
+    assert_eq!(root.post("/streams/s/topics", &too_large).status, 422);
+    assert_eq!(root.get(&format!("/streams/{}", "a".repeat(256))).error(), (400, 6));
+    assert_eq!(root.get("/streams/%ff").status, 400);
+}

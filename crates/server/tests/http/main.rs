@@ -1,0 +1,15 @@
+//! The HTTP API from outside: requests written by hand over a blocking socket, JSON compared as a whole.
+//!
+//! Nothing here uses the encoders of the product, so that a mistake in them can't hide itself.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod client;
+mod cors_and_limits;
+mod description;
+mod logins;
+mod messages;
+mod metrics;
+mod rights;
+mod server;
+mod streams;
+mod users;
