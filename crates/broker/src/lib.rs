@@ -25,6 +25,7 @@ pub mod snapshot;
 pub mod stats;
 pub mod ticket;
 pub mod upkeep;
+pub mod vault;
 
 pub use access::guard::AccessOptions;
 pub use access::throttle::ThrottleOptions;

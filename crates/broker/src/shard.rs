@@ -30,6 +30,7 @@ pub use recovery::{RecoverError, Recovered, RecoveredPartition, ShardRecovery};
 
 use crate::partition::{Dropped, Partition};
 use crate::stats::Counters;
+use crate::vault::Vault;
 use checkpoint::Checkpointer;
 
 /// Bounds and thresholds of a shard.
@@ -49,6 +50,7 @@ pub struct Shard {
     epoch: Epoch,
     journal: Box<dyn Journal>,
     stats: Arc<Counters>,
+    vault: Option<Arc<Vault>>,
     pending: Mutex<Pending>,
     work_pending: Condvar,
     syncs: Mutex<VecDeque<Arc<Partition>>>,
@@ -75,6 +77,11 @@ impl Shard {
     #[must_use]
     pub fn stats(&self) -> &Counters {
         &self.stats
+    }
+
+    /// What seals and opens messages; `None` when nothing is or ever was sealed.
+    pub(crate) fn vault(&self) -> Option<&Vault> {
+        self.vault.as_deref()
     }
 
     /// Whether the journal has failed, so that nothing that needs it is acknowledged any more.

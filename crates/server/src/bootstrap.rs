@@ -3,6 +3,7 @@
 //! The data directory comes before the listeners: two servers started by the same command differ in
 //! nothing, and the second is to be told who has the directory rather than that its port is taken.
 
+mod keys;
 mod listeners;
 mod open;
 

@@ -259,6 +259,20 @@ table::settings! {
         /// moment they expire; until they are removed they are listed.
         clean_interval: Span = "1m",
     }
+    /// Encryption at rest of messages and metadata, with AES-256-GCM. docs/operations.md tells what is
+    /// and what is not encrypted, and how keys are changed.
+    encryption: Encryption = "encryption" {
+        /// Whether new data is encrypted. Data that is encrypted already is read either way, as long as
+        /// its key is given.
+        enabled: bool = "false",
+        /// File of keys, readable by the server only: a line "ID:KEY" for each, with a number from 1
+        /// for the id and 32 bytes in base64 for the key (openssl rand -base64 32).
+        keys_file: OptionalPath = "",
+        /// Keys in the same form, separated by commas; better from the environment than in a file.
+        keys: Secret = "",
+        /// Id of the key that new data is encrypted with. Keys with other ids are for reading.
+        active_key: u32 = "1",
+    }
     /// Dropping messages whose id a partition stored lately, so that a send that is tried again stores
     /// nothing twice.
     deduplication: Deduplication = "deduplication" {

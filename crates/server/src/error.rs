@@ -15,6 +15,21 @@ pub enum ServerError {
     /// The configuration or the command line asks for something impossible.
     #[error("{0}")]
     Config(#[from] ConfigError),
+    /// The encryption keys cannot be used. The message has nothing of a key in it.
+    #[error("encryption keys: {0}; see encryption.keys_file and encryption.keys")]
+    Keys(galgo_broker::vault::KeyError),
+    /// The data directory needs keys that were not given, or others than were given.
+    #[error(
+        "data directory {}: {reason}; give the key with encryption.keys_file or encryption.keys; \
+         nothing was changed",
+        path.display()
+    )]
+    KeyNeeded {
+        /// The directory.
+        path: PathBuf,
+        /// Which key.
+        reason: String,
+    },
     /// Another program listens on the address.
     #[error(
         "cannot listen on {address}: the address is in use; stop the other program, choose another \
@@ -119,7 +134,11 @@ impl ServerError {
     /// 1 files and the system, 2 the configuration, 3 the network, 4 a refused data directory.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::TokenKey { .. } | Self::Tls { .. } => 2,
+            Self::Config(_)
+            | Self::Keys(_)
+            | Self::KeyNeeded { .. }
+            | Self::TokenKey { .. }
+            | Self::Tls { .. } => 2,
             Self::AddressInUse { .. } | Self::Listen { .. } => 3,
             Self::DataDirLocked { .. } | Self::DataDirRefused { .. } => 4,
             Self::Permission { .. }

@@ -181,6 +181,8 @@ impl MetadataLog {
         }
         self.bytes_since_snapshot = 0;
         if self.first == self.next {
+            // What an earlier snapshot could not remove any more.
+            self.remove_covered();
             return Ok(());
         }
         match make_log(&*self.disk, &self.dir, self.next) {

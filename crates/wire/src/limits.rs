@@ -40,6 +40,11 @@ pub const MESSAGE_PAYLOAD_BYTES_MAX: u32 = 64_000_000;
 pub const USER_HEADERS_BYTES_MAX: u32 = 100_000;
 /// Largest key or value of one user header.
 pub const USER_HEADER_FIELD_BYTES_MAX: usize = 255;
+/// What sealing adds to a stored message: a nonce of 12 bytes and a tag of 16.
+pub const SEALED_EXTRA_BYTES: u32 = 28;
+/// Largest payload of a sealed message, which holds the user headers too.
+pub const SEALED_PAYLOAD_BYTES_MAX: u32 =
+    MESSAGE_PAYLOAD_BYTES_MAX + USER_HEADERS_BYTES_MAX + SEALED_EXTRA_BYTES;
 /// Bytes of one entry of the index block of a sent batch.
 pub const INDEX_ENTRY_BYTES: usize = 16;
 /// Largest message there can be, header and user headers included.

@@ -12,6 +12,7 @@ use crate::causes::Causes;
 use crate::metadata::record::Record;
 use crate::metadata::{Effect, State};
 use crate::partition::{OffsetBook, Partition};
+use crate::vault::record::{self, Kind};
 
 /// Bytes of metadata records after which the next change writes a snapshot.
 const SNAPSHOT_EVERY_BYTES: u64 = 1 << 20;
@@ -32,7 +33,8 @@ impl Broker {
     ) -> Result<T, ErrorCode> {
         let mut log = self.metadata_log.lock();
         let (value, record) = prepare(&self.catalog.read().state)?;
-        log.append(&record.to_bytes()).map_err(|error| {
+        let bytes = self.sealed(Kind::Record, record.to_bytes())?;
+        log.append(&bytes).map_err(|error| {
             tracing::error!(error = %Causes(&error), "metadata record not written");
             if log.is_fenced() && record.removes_messages() {
                 // The record may be durable; the next start would then remove what is acknowledged
@@ -44,11 +46,17 @@ impl Broker {
         self.apply(&record)?;
         if log.bytes_since_snapshot() > SNAPSHOT_EVERY_BYTES {
             let snapshot = self.catalog.read().state.to_snapshot();
+            let snapshot = self.sealed(Kind::Snapshot, snapshot)?;
             if let Err(error) = log.snapshot(&snapshot) {
                 tracing::error!(error = %Causes(&error), "metadata snapshot not written");
             }
         }
         Ok(value)
+    }
+
+    /// Metadata as it goes to the disk.
+    fn sealed(&self, kind: Kind, plain: Vec<u8>) -> Result<Vec<u8>, ErrorCode> {
+        record::seal(self.shard().vault(), kind, plain).ok_or(ErrorCode::CannotEncryptData)
     }
 
     fn apply(&self, record: &Record) -> Result<(), ErrorCode> {

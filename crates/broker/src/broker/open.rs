@@ -11,7 +11,7 @@ use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
 use galgo_storage::journal::{Journal, JournalOptions, LocalJournal, Lsn};
 use galgo_storage::log::{IndexCache, RecoveryReport};
-use galgo_storage::metadata_log::{MetadataLog, MetadataLogError};
+use galgo_storage::metadata_log::{MetadataLog, MetadataLogError, Recovered as FoundMetadata};
 use galgo_wire::command::{Durability, UserStatus};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Epoch, PartitionUid, StreamId, TopicId, UserId};
@@ -34,6 +34,8 @@ use crate::shard::{RecoverError, Recovered, RecoveredPartition, ShardOptions, Sh
 use crate::stats::Counters;
 use crate::stats::process::{ProcessReader, SystemNames};
 use crate::upkeep::{Retention, RetentionOptions};
+use crate::vault::record::{self, Kind};
+use crate::vault::{Keys, Vault, VaultError};
 
 /// Sizes of logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +94,8 @@ pub struct BrokerOptions {
     pub deduplication: DeduplicationBounds,
     /// Whether and how often retention looks for what is due.
     pub retention: RetentionOptions,
+    /// The keys for encryption at rest; the default has none.
+    pub encryption: Keys,
 }
 
 /// What opening found and did.
@@ -126,6 +130,9 @@ pub enum OpenError {
         /// What is wrong.
         why: String,
     },
+    /// The keys do not fit the data directory.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
     /// The shard did not open.
     #[error(transparent)]
     Shard(#[from] RecoverError),
@@ -147,21 +154,34 @@ impl Broker {
     ///
     /// # Errors
     /// [`OpenError`]; nothing on disk was deleted then.
-    pub fn open(options: BrokerOptions) -> Result<(Arc<Self>, OpenReport), OpenError> {
+    pub fn open(mut options: BrokerOptions) -> Result<(Arc<Self>, OpenReport), OpenError> {
         let fresh = Identity {
             cluster_id: options.random.next_u128(),
             node_id: options.random.next_u128(),
         };
         let data_dir = DataDir::open(&*options.disk, &options.data_dir, fresh)?;
         let disk = Arc::clone(&options.disk);
-        let (log, found) = MetadataLog::open(disk, &data_dir.metadata_dir())?;
+        let keys = std::mem::take(&mut options.encryption);
+        let vault = Vault::open(&*disk, data_dir.path(), keys, &*options.random)?.map(Arc::new);
+        let (mut log, found) = MetadataLog::open(disk, &data_dir.metadata_dir())?;
         let mut report = OpenReport { metadata_cut_bytes: found.cut_bytes, ..Default::default() };
-        let state = restore(found.snapshot.as_deref(), &found.records)?;
+        let state = restore(vault.as_deref(), &found)?;
+        if let Some(vault) = vault.as_deref().filter(|vault| vault.rewrite_due()) {
+            if found.snapshot.is_some() || !found.records.is_empty() {
+                let sealed = record::seal(Some(vault), Kind::Snapshot, state.to_snapshot());
+                log.snapshot(&sealed.ok_or(OpenError::Root(ErrorCode::CannotEncryptData))?)?;
+            }
+            vault.rewritten(&*options.disk, data_dir.path())?;
+        }
         let files = FileCache::new(Arc::clone(&options.disk), options.bounds.open_files_max);
         let indexes = Arc::new(IndexCache::new(options.bounds.index_cache_bytes));
         let counters = Arc::new(Counters::default());
-        let recovery =
-            shard_recovery(&options, &data_dir, (&files, &indexes), Arc::clone(&counters))?;
+        let recovery = shard_recovery(
+            &options,
+            &data_dir,
+            (&files, &indexes),
+            (Arc::clone(&counters), vault),
+        )?;
         let Recovered { shard, partitions, unknown } = recovery.open(&state.live_uids())?;
         report.unknown = unknown;
         report.unknown.retain(|name| !is_being_removed(name, &state));
@@ -218,14 +238,18 @@ impl Broker {
     }
 }
 
-fn restore(snapshot: Option<&[u8]>, records: &[Vec<u8>]) -> Result<State, OpenError> {
+fn restore(vault: Option<&Vault>, found: &FoundMetadata) -> Result<State, OpenError> {
     let refuse = |index: usize, why: String| OpenError::Record { index, why };
-    let mut state = match snapshot {
-        Some(bytes) => State::from_snapshot(bytes).map_err(|e| refuse(0, e.to_string()))?,
+    let mut state = match &found.snapshot {
+        Some(stored) => {
+            let bytes = record::open(vault, Kind::Snapshot, stored)?;
+            State::from_snapshot(&bytes).map_err(|e| refuse(0, e.to_string()))?
+        }
         None => State::default(),
     };
-    for (index, bytes) in records.iter().enumerate() {
-        let record = Record::from_bytes(bytes).map_err(|e| refuse(index, e.to_string()))?;
+    for (index, stored) in found.records.iter().enumerate() {
+        let bytes = record::open(vault, Kind::Record, stored)?;
+        let record = Record::from_bytes(&bytes).map_err(|e| refuse(index, e.to_string()))?;
         state.apply(&record).map_err(|e| refuse(index, e.to_string()))?;
     }
     Ok(state)
@@ -235,7 +259,7 @@ fn shard_recovery(
     options: &BrokerOptions,
     data_dir: &DataDir,
     (files, indexes): (&Arc<FileCache>, &Arc<IndexCache>),
-    stats: Arc<Counters>,
+    (stats, vault): (Arc<Counters>, Option<Arc<Vault>>),
 ) -> Result<ShardRecovery, OpenError> {
     let disk = Arc::clone(&options.disk);
     let (checkpoints, found) =
@@ -271,6 +295,7 @@ fn shard_recovery(
         options: shard,
         epoch,
         stats,
+        vault,
     })
 }
 

@@ -1,5 +1,6 @@
 //! Stage: stamps a batch in its receive buffer and writes it above the high-watermark.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -15,6 +16,7 @@ use super::{Partition, PollError, Writer};
 use crate::environment::{Clock, Random};
 use crate::shard::ShardRecord;
 use crate::ticket::{Ticket, ticket};
+use crate::vault::{Unsealed, Vault};
 
 /// Times the window of ids is read while the setting is switched under it.
 const LOADS_MAX: usize = 4;
@@ -80,14 +82,15 @@ impl Partition {
             return Ok(Appended::Unloaded(Arc::clone(self)));
         }
         let base = writer.log.end();
-        let messages = writer.write(self.uid, batch, context)?;
+        let vault = self.shard.vault();
+        let messages = writer.write((self.uid, vault), batch, context)?;
         if messages.is_empty() {
             return Ok(self.commit_again(base));
         }
         let end = writer.log.end();
         self.touch();
         self.shard.stats().appended(end.get() - base.get(), messages.len() as u64);
-        Ok(self.commit(base, end, messages))
+        Ok(self.commit(base, end, &messages))
     }
 
     /// What a batch that was stored before waits for: the first one may still be on its way, and this
@@ -187,13 +190,13 @@ impl Writer {
         self.window.is_some() == wanted
     }
 
-    /// Stamps and writes; returns the stamped messages, none when all had been stored before.
+    /// Stamps, seals and writes; returns what is stored, nothing when all had been stored before.
     fn write<'a>(
         &mut self,
-        uid: PartitionUid,
+        (uid, vault): (PartitionUid, Option<&Vault>),
         batch: Batch<'a>,
         context: AppendContext<'_>,
-    ) -> Result<&'a [u8], ErrorCode> {
+    ) -> Result<Cow<'a, [u8]>, ErrorCode> {
         let base_offset = self.log.end();
         // Timestamps never go back within a log, so that they can be searched.
         let timestamp = context.clock.now().max(self.log.last_timestamp());
@@ -215,12 +218,15 @@ impl Writer {
             messages = messages.get_mut(..len).unwrap_or_default();
             count -= sifted.duplicates;
             if count == 0 {
-                return Ok(messages);
+                return Ok(Cow::Borrowed(&[]));
             }
             stamp(&indexes, messages, count)?;
         }
-        let appended =
-            self.log.append(AppendBatch { base_offset, count, timestamp, bytes: messages });
+        let sealed = vault.map(|vault| vault.seal_messages(uid, messages, count)).transpose();
+        let sealed = sealed.map_err(|Unsealed| ErrorCode::CannotEncryptData)?.flatten();
+        let messages = sealed.map_or(Cow::Borrowed(&*messages), Cow::Owned);
+        let bytes = &*messages;
+        let appended = self.log.append(AppendBatch { base_offset, count, timestamp, bytes });
         match appended {
             Ok(()) => {
                 self.refusals.took(uid);

@@ -14,6 +14,7 @@ use galgo_wire::id::Offset;
 use super::Partition;
 use crate::outcome::Slice;
 use crate::shard::OffsetOwner;
+use crate::vault::{Unopened, Vault};
 
 /// Most bytes of messages in one answer that is sent from the page cache; a larger first message is
 /// sent all the same.
@@ -25,16 +26,23 @@ const MEMORY_SLICE_BYTES_MAX: usize = 64 << 10;
 
 /// Why a poll failed.
 #[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct PollError(#[from] ReadError);
+pub enum PollError {
+    /// The log does not give the messages.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Messages are sealed with a key that was not given.
+    #[error("the messages are sealed with a key that was not given")]
+    NoKey,
+}
 
 impl PollError {
     /// The number for the client.
     #[must_use]
     pub fn code(&self) -> ErrorCode {
-        match self.0 {
-            ReadError::Damaged { .. } => ErrorCode::InvalidMessageChecksum,
-            _ => ErrorCode::CannotReadMessage,
+        match self {
+            Self::NoKey => ErrorCode::CannotDecryptData,
+            Self::Read(ReadError::Damaged { .. }) => ErrorCode::InvalidMessageChecksum,
+            Self::Read(_) => ErrorCode::CannotReadMessage,
         }
     }
 }
@@ -53,6 +61,11 @@ pub struct PolledRange {
 }
 
 impl PolledRange {
+    fn push_opened(&mut self, bytes: Vec<u8>) {
+        self.bytes += bytes.len() as u64;
+        self.slices.push(Slice::Memory(bytes));
+    }
+
     /// The offset of the last message, if there is any.
     #[must_use]
     pub fn last(&self) -> Option<Offset> {
@@ -105,6 +118,9 @@ impl Partition {
     /// # Errors
     /// [`PollError`] when the range is damaged or its segment cannot be opened.
     pub fn read_cached(&self, plan: ReadPlan) -> Result<Option<PolledRange>, PollError> {
+        if let Some(vault) = self.shard.vault() {
+            return self.read_sealed_cached(plan, vault);
+        }
         let located = self.locate(plan, POLL_BYTES_MAX)?;
         let mut range =
             PolledRange { first: located.first, count: located.count, ..Default::default() };
@@ -129,10 +145,55 @@ impl Partition {
             PolledRange { first: located.first, count: located.count, ..Default::default() };
         for slice in &located.slices {
             let bytes = self.reader.read_verified(slice)?;
+            if let Some(vault) = self.shard.vault() {
+                range.push_opened(self.open(vault, bytes, slice.first)?);
+                continue;
+            }
             range.bytes += bytes.len() as u64;
             range.slices.push(answer_with(slice, bytes));
         }
         Ok(range)
+    }
+
+    /// As [`Partition::read_cached`] where messages may be sealed: they have to pass through memory, so
+    /// only a little is done on the connection's thread.
+    fn read_sealed_cached(
+        &self,
+        plan: ReadPlan,
+        vault: &Vault,
+    ) -> Result<Option<PolledRange>, PollError> {
+        let located = self.locate(plan, COLD_POLL_BYTES_MAX)?;
+        if located.bytes > MEMORY_SLICE_BYTES_MAX as u64 {
+            return Ok(None);
+        }
+        let mut range =
+            PolledRange { first: located.first, count: located.count, ..Default::default() };
+        for slice in &located.slices {
+            if !slice.verified || !slice.file.cached(slice.position, slice.len) {
+                return Ok(None);
+            }
+            let mut bytes = vec![0; usize::try_from(slice.len).unwrap_or(usize::MAX)];
+            match slice.file.read_at(&mut bytes, slice.position) {
+                Ok(read) if read == bytes.len() => {}
+                // The reading that checks everything says what is wrong.
+                _ => return Ok(None),
+            }
+            range.push_opened(self.open(vault, bytes, slice.first)?);
+        }
+        Ok(Some(range))
+    }
+
+    /// What was sent, from what is stored. A message that does not open is as good as damaged.
+    fn open(&self, vault: &Vault, stored: Vec<u8>, first: Offset) -> Result<Vec<u8>, PollError> {
+        vault.open_messages(self.uid, stored, first).map_err(|error| match error {
+            Unopened::NoKey => PollError::NoKey,
+            Unopened::Damaged(from) => {
+                let (partition, offset) = (self.uid.get(), from.get());
+                tracing::error!(partition, offset, "a sealed message does not open with its key");
+                let to = Offset::new(from.get().saturating_add(1));
+                PollError::Read(ReadError::Damaged { from, to })
+            }
+        })
     }
 
     fn locate(&self, plan: ReadPlan, bytes_max: u64) -> Result<Located, ReadError> {

@@ -25,6 +25,7 @@ use super::record::{OffsetOwner, ShardRecord, decode_bundle};
 use super::{Shard, ShardOptions};
 use crate::partition::OffsetBook;
 use crate::stats::Counters;
+use crate::vault::Vault;
 
 /// What a shard is opened from.
 pub struct ShardRecovery {
@@ -52,6 +53,8 @@ pub struct ShardRecovery {
     pub epoch: Epoch,
     /// The server's counters.
     pub stats: Arc<Counters>,
+    /// What seals and opens messages.
+    pub(crate) vault: Option<Arc<Vault>>,
 }
 
 /// A shard that is open, with the logs it found.
@@ -260,6 +263,7 @@ impl ShardRecovery {
             epoch: self.epoch,
             journal: self.journal,
             stats: self.stats,
+            vault: self.vault,
             pending: Mutex::new(Pending::default()),
             work_pending: Condvar::new(),
             syncs: Mutex::new(VecDeque::new()),

@@ -13,6 +13,7 @@ mod clients;
 mod concurrent;
 mod deduplication;
 mod durability;
+mod encryption;
 mod fences;
 mod login;
 mod login_protection;

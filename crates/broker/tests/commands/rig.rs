@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use galgo_broker::broker::JournalBounds;
+use galgo_broker::broker::OpenError;
 use galgo_broker::environment::ManualEnvironment;
 use galgo_broker::metadata::prepare::TopicDefaults;
 use galgo_broker::metadata::record::Record;
@@ -12,6 +13,7 @@ use galgo_broker::metadata::{User, UserSerial};
 use galgo_broker::partition::DeduplicationBounds;
 use galgo_broker::shard::{Pending, ShardOptions};
 use galgo_broker::upkeep::RetentionOptions;
+use galgo_broker::vault::Keys;
 use galgo_broker::{
     AccessOptions, Broker, BrokerOptions, LogBounds, OpenReport, Outcome, Peer, Reply, RootUser,
     Session, Slice,
@@ -79,6 +81,18 @@ impl Rig {
         };
         let (broker, report) = Broker::open(options(&disk, &environment, root)).unwrap();
         Self { broker, environment, disk, report, spare: Pending::default() }
+    }
+
+    /// Opens with these keys for encryption at rest.
+    pub(crate) fn open_sealed(disk: SimDisk, keys: Keys) -> Result<Self, OpenError> {
+        let environment = Arc::new(ManualEnvironment::new(START_US, 7));
+        let root = RootUser {
+            username: Username::parse("root").unwrap(),
+            password: Password::parse(PASSWORD).unwrap(),
+        };
+        let options = BrokerOptions { encryption: keys, ..options(&disk, &environment, root) };
+        let (broker, report) = Broker::open(options)?;
+        Ok(Self { broker, environment, disk, report, spare: Pending::default() })
     }
 
     /// A new connection, logged in as root.
@@ -338,6 +352,7 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>, root: RootUser)
             bundle_bytes_max: 8 << 10,
             checkpoint_bytes: 1 << 20,
         },
+        encryption: Keys::default(),
         deduplication: DeduplicationBounds { entries_max: 100, expiry_us: 60_000_000 },
         defaults: DEFAULTS,
         access: AccessOptions::default(),

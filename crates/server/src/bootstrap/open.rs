@@ -11,6 +11,7 @@ use galgo_broker::metadata::prepare::TopicDefaults;
 use galgo_broker::partition::DeduplicationBounds;
 use galgo_broker::shard::ShardOptions;
 use galgo_broker::upkeep::RetentionOptions;
+use galgo_broker::vault::VaultError;
 use galgo_broker::{
     AccessOptions, Broker, BrokerOptions, Causes, LogBounds, OpenError, OpenReport, ThrottleOptions,
 };
@@ -38,7 +39,10 @@ pub(super) fn open(
     file_limit: u64,
 ) -> Result<Arc<Broker>, ServerError> {
     let data_dir = &config.general.data_dir;
-    let options = broker_options(config, root, file_limit);
+    let options = BrokerOptions {
+        encryption: super::keys::keys(config)?,
+        ..broker_options(config, root, file_limit)
+    };
     let (broker, report) = Broker::open(options).map_err(|error| refusal(data_dir, error))?;
     if report.created {
         show_generated(root);
@@ -90,6 +94,7 @@ fn broker_options(config: &Config, root: &RootUser, file_limit: u64) -> BrokerOp
             bundle_bytes_max: BUNDLE_BYTES_MAX,
             checkpoint_bytes: CHECKPOINT_BYTES,
         },
+        encryption: galgo_broker::vault::Keys::default(),
         deduplication: DeduplicationBounds {
             entries_max: config.deduplication.max_entries as usize,
             expiry_us: u64::try_from(config.deduplication.expiry.0.as_micros()).unwrap_or(u64::MAX),
@@ -147,6 +152,9 @@ fn refusal(data_dir: &Path, error: OpenError) -> ServerError {
         OpenError::DataDir(
             DataDirError::ReadOnly { path, source } | DataDirError::Disk { path, source },
         ) => ServerError::io(path, source),
+        OpenError::Vault(refused @ (VaultError::Missing { .. } | VaultError::Wrong { .. })) => {
+            ServerError::KeyNeeded { path, reason: refused.to_string() }
+        }
         error => match system_refusal(&error) {
             Some(SystemRefusal::Denied(kind)) => {
                 ServerError::Permission { path, source: kind.into() }

@@ -219,7 +219,9 @@ impl Layers {
                 origin,
             });
         }
-        self.origins.0.insert(key.path(), (origin, value.to_owned()));
+        // For messages; a secret is not kept a second time.
+        let shown = if key.secret { "<redacted>" } else { value };
+        self.origins.0.insert(key.path(), (origin, shown.to_owned()));
         Ok(())
     }
 }

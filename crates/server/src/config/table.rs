@@ -12,6 +12,8 @@ pub(crate) struct Key {
     pub(crate) docs: &'static [&'static str],
     /// What values look like, for messages: `expected {expected}`.
     pub(crate) expected: &'static str,
+    /// Whether the value is never shown.
+    pub(crate) secret: bool,
     /// Sets the key from text; false when the text is no such value.
     pub(crate) set: fn(&mut Config, &str) -> bool,
     /// The current value as a TOML literal, secrets redacted.
@@ -75,6 +77,7 @@ macro_rules! settings {
                     section: $section,
                     name: stringify!($key),
                     docs: &[$($doc),+],
+                    secret: <$kind as $crate::config::value::Value>::SECRET,
                     expected: <$kind as $crate::config::value::Value>::EXPECTED,
                     set: |config, text| {
                         match <$kind as $crate::config::value::Value>::parse(text) {

@@ -225,3 +225,12 @@ fn connections_and_segment_files_share_a_small_file_limit() {
     assert_eq!(connections, 448);
     assert_eq!(connections_for(&config, 1 << 20), 10_000);
 }
+
+#[test]
+fn encryption_keys_are_in_nothing_that_is_shown_or_kept() {
+    let key = "1:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+    let loaded = from_variables([("GALGO_ENCRYPTION_KEYS", key)]).unwrap();
+    let shown = format!("{loaded:?} {}", effective(&loaded.config));
+    assert!(!shown.contains("AQEB"), "{shown}");
+    assert_eq!(loaded.config.encryption.keys.0, key);
+}

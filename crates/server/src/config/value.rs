@@ -13,6 +13,9 @@ pub(crate) trait Value: Sized {
     /// What values look like, completing "expected …".
     const EXPECTED: &'static str;
 
+    /// Whether values are never shown.
+    const SECRET: bool = false;
+
     /// Reads a value as written in the file, the environment or a flag.
     fn parse(text: &str) -> Option<Self>;
 
@@ -99,6 +102,7 @@ const JWT_ALGORITHMS: [(&str, Algorithm); 6] = [
 
 impl Value for Secret {
     const EXPECTED: &'static str = "a text";
+    const SECRET: bool = true;
 
     fn parse(text: &str) -> Option<Self> {
         Some(Self(text.to_owned()))

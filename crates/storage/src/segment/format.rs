@@ -8,7 +8,7 @@
 
 use galgo_wire::batch::{MessageHeader, checksum};
 use galgo_wire::id::{Offset, Timestamp};
-use galgo_wire::limits::{MESSAGE_HEADER_BYTES, MESSAGE_PAYLOAD_BYTES_MAX, USER_HEADERS_BYTES_MAX};
+use galgo_wire::limits::MESSAGE_HEADER_BYTES;
 
 const LOG_SUFFIX: &str = ".log";
 const INDEX_SUFFIX: &str = ".index";
@@ -62,10 +62,7 @@ impl Frame {
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let header = MessageHeader::read(bytes)?;
         let (payload, user_headers) = (header.payload_length, header.user_headers_length);
-        if header.reserved != 0
-            || payload > MESSAGE_PAYLOAD_BYTES_MAX
-            || user_headers > USER_HEADERS_BYTES_MAX
-        {
+        if !header.lengths_fit() || !header.reserved_fits() {
             return None;
         }
         Some(Self {

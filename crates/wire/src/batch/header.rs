@@ -1,6 +1,9 @@
 //! The 64 bytes in front of each message.
 
 use crate::id::{Offset, Timestamp};
+use crate::limits::{
+    MESSAGE_PAYLOAD_BYTES_MAX, SEALED_EXTRA_BYTES, SEALED_PAYLOAD_BYTES_MAX, USER_HEADERS_BYTES_MAX,
+};
 use twox_hash::XxHash3_64;
 
 pub use crate::limits::MESSAGE_HEADER_BYTES;
@@ -25,7 +28,8 @@ pub struct MessageHeader {
     pub user_headers_length: u32,
     /// Bytes of the payload.
     pub payload_length: u32,
-    /// Always 0 once a server stored the message.
+    /// Always 0 in what a server gives out. In a sealed message on disk, the id of the key (lower
+    /// half, not 0) and the length of the original's user headers (upper half).
     pub reserved: u64,
 }
 
@@ -71,6 +75,29 @@ impl MessageHeader {
         bytes[48..52].copy_from_slice(&self.user_headers_length.to_le_bytes());
         bytes[52..56].copy_from_slice(&self.payload_length.to_le_bytes());
         bytes[56..64].copy_from_slice(&self.reserved.to_le_bytes());
+    }
+
+    /// Whether the lengths are within the limits of a message, sealed or not.
+    #[must_use]
+    #[inline]
+    pub fn lengths_fit(&self) -> bool {
+        if self.reserved == 0 {
+            self.payload_length <= MESSAGE_PAYLOAD_BYTES_MAX
+                && self.user_headers_length <= USER_HEADERS_BYTES_MAX
+        } else {
+            self.user_headers_length == 0 && self.payload_length <= SEALED_PAYLOAD_BYTES_MAX
+        }
+    }
+
+    /// Whether the reserved field is one that a server writes to disk: 0, or that of a sealed message.
+    #[must_use]
+    #[inline]
+    pub fn reserved_fits(&self) -> bool {
+        let (key, user_headers) = (self.reserved as u32, (self.reserved >> 32) as u32);
+        self.reserved == 0
+            || (key != 0
+                && user_headers <= USER_HEADERS_BYTES_MAX
+                && self.payload_length >= SEALED_EXTRA_BYTES.saturating_add(user_headers))
     }
 
     /// Bytes of the whole message; `None` when no address space holds that many.

@@ -4,7 +4,6 @@
 
 use super::header::{MESSAGE_HEADER_BYTES, MessageHeader, checksum};
 use crate::id::{Offset, Timestamp};
-use crate::limits::{MESSAGE_PAYLOAD_BYTES_MAX, USER_HEADERS_BYTES_MAX};
 
 /// Why bytes are not a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,9 +45,7 @@ impl<'a> MessageRef<'a> {
             return Err(ViewError::Incomplete { needed: MESSAGE_HEADER_BYTES, present });
         };
         let header = MessageHeader::from_bytes(head);
-        if header.payload_length > MESSAGE_PAYLOAD_BYTES_MAX
-            || header.user_headers_length > USER_HEADERS_BYTES_MAX
-        {
+        if !header.lengths_fit() {
             return Err(ViewError::Length);
         }
         let needed = header.message_bytes().ok_or(ViewError::Length)?;

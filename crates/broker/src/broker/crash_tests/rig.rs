@@ -31,6 +31,7 @@ use crate::partition::Partition;
 use crate::session::{Caller, Session};
 use crate::shard::{OffsetOwner, Pending, ShardOptions};
 use crate::upkeep::{RetentionOptions, rules_of};
+use crate::vault::Keys;
 
 /// Batches of more bytes than this skip the journal.
 pub(super) const JOURNAL_BATCH_BYTES_MAX: u32 = 700;
@@ -386,6 +387,7 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>) -> BrokerOption
             bundle_bytes_max: 4 << 10,
             checkpoint_bytes: 1 << 20,
         },
+        encryption: keys(),
         deduplication: DeduplicationBounds { entries_max: 100, expiry_us: 60_000_000 },
         defaults: TopicDefaults {
             message_expiry_us: u64::MAX,
@@ -396,5 +398,13 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>) -> BrokerOption
         },
         access: AccessOptions::default(),
         retention: RetentionOptions { enabled: true, interval_us: 1 },
+    }
+}
+
+/// `GALGO_CRASH_ENCRYPTION=1` runs these tests with encryption on.
+fn keys() -> Keys {
+    match std::env::var("GALGO_CRASH_ENCRYPTION").as_deref() {
+        Ok("1") => Keys::parse("1:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", Some(1)).unwrap(),
+        _ => Keys::default(),
     }
 }

@@ -1,0 +1,173 @@
+//! Encryption at rest: AES-256-GCM over messages and metadata records, with keys handed in at the start.
+//!
+//! Stored messages stay messages: their header is in the clear, so that recovery, indexes, checksums and
+//! the journal need no key (see [`message`]). Metadata records and snapshots are sealed as a whole (see
+//! [`record`]). A small file in the data directory says which keys it needs (see [`marker`]).
+//!
+//! INV-NONCE: no nonce is used twice with a key. The 96 bits count up from a random number drawn at each
+//! start, one for each sealing; nothing about the place of a message enters, so what is written again
+//! at an offset that was taken back gets a nonce of its own.
+//! INV-SECRET: no key is in an error, a log line or a `Debug` text.
+
+mod keys;
+mod marker;
+mod message;
+pub(crate) mod record;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aws_lc_rs::aead::{LessSafeKey, NONCE_LEN, Nonce};
+use galgo_storage::disk::Disk;
+use parking_lot::Mutex;
+
+pub use keys::{KeyError, Keys};
+pub use marker::MarkerError;
+pub(crate) use message::{Unopened, Unsealed};
+
+use crate::environment::Random;
+use marker::Marker;
+
+/// Why a data directory cannot be opened with these keys. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// The metadata is sealed with a key that was not given.
+    #[error("the metadata is encrypted with key {id}, which was not given")]
+    Missing {
+        /// The key's id.
+        id: u32,
+    },
+    /// A record does not open with the key it names.
+    #[error("the metadata does not open with key {id}: it is another key, or the data is damaged")]
+    Wrong {
+        /// The key's id.
+        id: u32,
+    },
+    /// The file that names the keys cannot be read or written.
+    #[error(transparent)]
+    Marker(#[from] MarkerError),
+}
+
+/// The keys of a running broker.
+pub(crate) struct Vault {
+    keys: Keys,
+    prefix: u32,
+    next_nonce: AtomicU64,
+    marker: Mutex<Marker>,
+    /// Keys whose absence was told.
+    told: Mutex<BTreeSet<u32>>,
+}
+
+impl Vault {
+    /// Checks the keys against what the directory needs, and notes the one that is used from now on.
+    /// `None` when there is nothing to seal or to open.
+    ///
+    /// # Errors
+    /// [`VaultError`]; with `Missing`, nothing was changed.
+    pub(crate) fn open(
+        disk: &dyn Disk,
+        data_dir: &Path,
+        keys: Keys,
+        random: &dyn Random,
+    ) -> Result<Option<Self>, VaultError> {
+        let mut marker = Marker::read(disk, data_dir)?;
+        if let Some(id) = marker.metadata.iter().find(|id| keys.get(**id).is_none()) {
+            return Err(VaultError::Missing { id: *id });
+        }
+        for id in marker.messages.iter().filter(|id| keys.get(**id).is_none()) {
+            tracing::warn!(
+                key = id,
+                "messages sealed with this key cannot be read: it was not given"
+            );
+        }
+        if let Some(active) = keys.active() {
+            // Before anything is sealed with it: a start without the key is then refused.
+            let new = [marker.messages.insert(active), marker.metadata.insert(active)];
+            let rewrite = new[1] || marker.metadata.len() > 1;
+            if new.contains(&true) {
+                marker.write(disk, data_dir)?;
+            }
+            marker.rewrite_metadata = rewrite;
+        } else {
+            marker.rewrite_metadata = !marker.metadata.is_empty();
+        }
+        if keys.is_empty() && marker.messages.is_empty() {
+            return Ok(None);
+        }
+        let start = random.next_u128();
+        Ok(Some(Self {
+            keys,
+            prefix: (start >> 64) as u32,
+            next_nonce: AtomicU64::new(start as u64),
+            marker: Mutex::new(marker),
+            told: Mutex::default(),
+        }))
+    }
+
+    /// Whether the metadata on disk is not, or not all, in the form it is to have now.
+    pub(crate) fn rewrite_due(&self) -> bool {
+        self.marker.lock().rewrite_metadata
+    }
+
+    /// Notes that the metadata was written anew as a whole, so that older keys are not needed for it.
+    ///
+    /// # Errors
+    /// [`VaultError::Marker`].
+    pub(crate) fn rewritten(&self, disk: &dyn Disk, data_dir: &Path) -> Result<(), VaultError> {
+        let mut marker = self.marker.lock();
+        marker.metadata = self.keys.active().into_iter().collect();
+        marker.rewrite_metadata = false;
+        marker.write(disk, data_dir)?;
+        Ok(())
+    }
+
+    /// The key for what is written now, with its id.
+    fn active(&self) -> Option<(u32, &LessSafeKey)> {
+        let id = self.keys.active()?;
+        self.keys.get(id).map(|key| (id, key))
+    }
+
+    /// The first of `count` nonces that nobody else gets.
+    fn draw(&self, count: u32) -> Nonces {
+        let next = self.next_nonce.fetch_add(u64::from(count), Ordering::Relaxed);
+        Nonces { prefix: self.prefix, next }
+    }
+
+    /// Tells, once, that a key is missing.
+    fn tell_missing(&self, id: u32) {
+        if self.told.lock().insert(id) {
+            tracing::error!(key = id, "sealed messages cannot be read: their key was not given");
+        }
+    }
+}
+
+impl std::fmt::Debug for Vault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vault").field("keys", &self.keys).finish_non_exhaustive()
+    }
+}
+
+/// Nonces in a row (INV-NONCE).
+struct Nonces {
+    prefix: u32,
+    next: u64,
+}
+
+impl Nonces {
+    fn next(&mut self) -> [u8; NONCE_LEN] {
+        let mut nonce = [0; NONCE_LEN];
+        let (prefix, count) = nonce.split_at_mut(4);
+        prefix.copy_from_slice(&self.prefix.to_le_bytes());
+        count.copy_from_slice(&self.next.to_le_bytes());
+        self.next = self.next.wrapping_add(1);
+        nonce
+    }
+}
+
+fn nonce(bytes: [u8; NONCE_LEN]) -> Nonce {
+    Nonce::assume_unique_for_key(bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! The keys an operator gives: `id:base64` entries, one of them active.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// Bytes of a key.
+const KEY_BYTES: usize = 32;
+
+/// Why a text is not a list of keys. None of it is quoted: it may be a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// An entry is not of the form `id:key`.
+    #[error("key entry {entry} is not ID:KEY, with a number from 1 for the id")]
+    Form {
+        /// Which, from 1.
+        entry: usize,
+    },
+    /// A key is not 32 bytes in base64.
+    #[error("key {id} is not 32 bytes in base64 (make one with `openssl rand -base64 32`)")]
+    Key {
+        /// Its id.
+        id: u32,
+    },
+    /// Two entries have the same id.
+    #[error("key {id} is given twice")]
+    Twice {
+        /// The id.
+        id: u32,
+    },
+    /// The active key is not among the keys.
+    #[error("key {id} is to be used, but was not given")]
+    Active {
+        /// The id.
+        id: u32,
+    },
+}
+
+/// Keys by id, and the one that new data is sealed with.
+#[derive(Default)]
+pub struct Keys {
+    keys: BTreeMap<u32, LessSafeKey>,
+    active: Option<u32>,
+}
+
+impl Keys {
+    /// Reads entries separated by white space or commas; the rest of a line behind `#` is skipped. With
+    /// `active` of `None` nothing new is sealed.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn parse(text: &str, active: Option<u32>) -> Result<Self, KeyError> {
+        let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+        let entries = lines.flat_map(|line| line.split([' ', '\t', ',', '\r']));
+        let mut keys = BTreeMap::new();
+        for (entry, text) in (1..).zip(entries.filter(|text| !text.is_empty())) {
+            let (id, key) = text.split_once(':').ok_or(KeyError::Form { entry })?;
+            let id: u32 = id.parse().map_err(|_| KeyError::Form { entry })?;
+            if id == 0 {
+                return Err(KeyError::Form { entry });
+            }
+            let bytes = STANDARD.decode(key).ok().filter(|bytes| bytes.len() == KEY_BYTES);
+            let unbound = bytes.and_then(|bytes| UnboundKey::new(&AES_256_GCM, &bytes).ok());
+            let key = LessSafeKey::new(unbound.ok_or(KeyError::Key { id })?);
+            if keys.insert(id, key).is_some() {
+                return Err(KeyError::Twice { id });
+            }
+        }
+        match active.filter(|id| !keys.contains_key(id)) {
+            Some(id) => Err(KeyError::Active { id }),
+            None => Ok(Self { keys, active }),
+        }
+    }
+
+    pub(super) fn get(&self, id: u32) -> Option<&LessSafeKey> {
+        self.keys.get(&id)
+    }
+
+    pub(super) fn active(&self) -> Option<u32> {
+        self.active
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ids: Vec<_> = self.keys.keys().collect();
+        f.debug_struct("Keys").field("ids", &ids).field("active", &self.active).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_read_from_lines_and_lists_and_never_shown() {
+        let (one, two) = (STANDARD.encode([1; 32]), STANDARD.encode([2; 32]));
+        let text = format!("# keys of this node\n1:{one} # old\n\n2:{two},3:{one}\r\n");
+        let keys = Keys::parse(&text, Some(2)).unwrap();
+        assert_eq!(format!("{keys:?}"), "Keys { ids: [1, 2, 3], active: Some(2) }");
+        assert!(Keys::parse("", None).unwrap().is_empty());
+        let refused = |text: &str| Keys::parse(text, Some(1)).unwrap_err();
+        assert_eq!(refused(&one), KeyError::Form { entry: 1 });
+        assert_eq!(refused(&format!("0:{one}")), KeyError::Form { entry: 1 });
+        assert_eq!(refused("1:c2hvcnQ="), KeyError::Key { id: 1 });
+        assert_eq!(refused(&format!("1:{one} 1:{two}")), KeyError::Twice { id: 1 });
+        assert_eq!(refused(&format!("2:{two}")), KeyError::Active { id: 1 });
+    }
+}

@@ -1,0 +1,40 @@
+//! The keys for encryption at rest, from the file and the environment.
+//!
+//! INV-SECRET: no error and no log line has a key, or a part of one.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use galgo_broker::vault::Keys;
+
+use crate::ServerError;
+use crate::config::Config;
+
+/// Others than the owner may read or write the file.
+const OTHERS: u32 = 0o077;
+
+/// Reads the keys; none when none are configured.
+///
+/// # Errors
+/// [`ServerError::Keys`] when the keys cannot be used, [`ServerError::Io`] when the file cannot be read.
+pub(super) fn keys(config: &Config) -> Result<Keys, ServerError> {
+    let encryption = &config.encryption;
+    let mut text = match &encryption.keys_file.0 {
+        Some(path) => read(path)?,
+        None => String::new(),
+    };
+    text.push('\n');
+    text.push_str(&encryption.keys.0);
+    let active = encryption.enabled.then_some(encryption.active_key);
+    Keys::parse(&text, active).map_err(ServerError::Keys)
+}
+
+fn read(path: &Path) -> Result<String, ServerError> {
+    let failed = |error| ServerError::io(path, error);
+    let mode = fs::metadata(path).map_err(failed)?.mode();
+    if mode & OTHERS != 0 {
+        tracing::warn!(file = %path.display(), "the file of encryption keys is open to others than its owner");
+    }
+    fs::read_to_string(path).map_err(failed)
+}
