@@ -42,7 +42,8 @@ galgo() {
 start_server() {
     local ready=$work/data/runtime/current_config.toml
     rm -f "$ready"
-    "$GALGO_BIN" server --dev --tcp "$1" --data-dir "$work/data" >>"$work/server.log" 2>&1 &
+    "$GALGO_BIN" server --dev --tcp "$1" --quic off --websocket off --http off \
+        --data-dir "$work/data" >>"$work/server.log" 2>&1 &
     server_pid=$!
     until [[ -s $ready ]]; do
         kill -0 "$server_pid"

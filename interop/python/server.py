@@ -81,7 +81,8 @@ class Server:
         environment.setdefault("GALGO_HTTP_ADDRESS", "127.0.0.1:0")
         with open(self.home / "server.log", "a") as log:
             self.process = subprocess.Popen(
-                [self.binary, "server", "--tcp", self.address, "--data-dir", self.home / "data"],
+                [self.binary, "server", "--tcp", self.address, "--data-dir", self.home / "data"]
+                + ["--quic", "off", "--websocket", "off", "--http", "off"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -3,6 +3,7 @@
 //! The data directory comes before the listeners: two servers started by the same command differ in
 //! nothing, and the second is to be told who has the directory rather than that its port is taken.
 
+mod addresses;
 mod keys;
 mod listeners;
 mod open;
@@ -20,7 +21,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use self::listeners::{Addresses, Listeners, Reload};
+use self::addresses::Addresses;
+use self::listeners::{Listeners, Reload};
 use crate::config::{self, Config, Environment, Loaded, RootUser, RootUserSource};
 use crate::lanes::Lanes;
 use crate::snapshot::Machine;
@@ -91,6 +93,16 @@ impl Server {
     /// The address of the HTTP listener, with the real port, or `None` when HTTP is off.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.addresses.http
+    }
+
+    /// The address of the QUIC listener, with the real port, or `None` when QUIC is off.
+    pub fn quic_address(&self) -> Option<SocketAddr> {
+        self.addresses.quic
+    }
+
+    /// The address of the WebSocket listener, with the real port, or `None` when WebSocket is off.
+    pub fn websocket_address(&self) -> Option<SocketAddr> {
+        self.addresses.websocket
     }
 
     /// Reads the certificate files again, for the connections from now on.

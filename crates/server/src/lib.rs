@@ -41,8 +41,14 @@ pub struct ServerOptions {
 pub struct Overrides {
     /// `--data-dir`: where everything is kept.
     pub data_dir: Option<PathBuf>,
-    /// `--tcp`: the address of the TCP listener, `ip:port`.
+    /// `--tcp`: the address of the TCP listener, `ip:port`, or `off`.
     pub tcp: Option<String>,
+    /// `--quic`: the same for the QUIC listener.
+    pub quic: Option<String>,
+    /// `--websocket`: the same for the WebSocket listener.
+    pub websocket: Option<String>,
+    /// `--http`: the same for the HTTP listener.
+    pub http: Option<String>,
     /// `--durability`: `fsync` or `os`, the default of topics that do not choose.
     pub durability: Option<String>,
     /// `--dev`: root user `galgo` with password `galgo`, on loopback addresses only.

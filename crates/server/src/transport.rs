@@ -5,7 +5,9 @@ pub(crate) mod carriage;
 pub(crate) mod connection;
 pub(crate) mod listener;
 mod places;
+pub(crate) mod quic;
 pub(crate) mod tls;
+mod websocket;
 
 use crate::lanes::Turns;
 use std::sync::Arc;

@@ -132,7 +132,8 @@ fn spawn(binary: &Path, home: &Path, address: SocketAddr) -> anyhow::Result<Chil
     let log = OpenOptions::new().create(true).append(true).open(home.join("server.log"))?;
     let errors: File = log.try_clone()?;
     Command::new(binary)
-        .args(["server", "--tcp", &address.to_string(), "--data-dir"])
+        .args(["server", "--tcp", &address.to_string(), "--quic", "off"])
+        .args(["--websocket", "off", "--http", "off", "--data-dir"])
         .arg(home.join("data"))
         .env("GALGO_ROOT_USERNAME", USERNAME)
         .env("GALGO_ROOT_PASSWORD", PASSWORD)

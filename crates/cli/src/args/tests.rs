@@ -19,6 +19,7 @@ fn the_documented_surface_parses() {
     for line in [
         "server",
         "server --config galgo.toml --data-dir data --tcp 127.0.0.1:0 --durability os --dev",
+        "server --quic off --websocket [::1]:0 --http 127.0.0.1:3000",
         "server --print-config",
         "ping",
         "ping -c 3",

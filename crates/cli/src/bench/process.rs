@@ -40,8 +40,8 @@ impl Process {
             .map_err(|error| Failure::io(format!("cannot create {}: {error}", log.display())))?;
         let mut command = this_program()?;
         command.args(["server", "--dev", "--tcp", "127.0.0.1:0", "--durability", durability]);
+        command.args(["--quic", "off", "--websocket", "off", "--http", "off"]);
         command.arg("--data-dir").arg(data_dir);
-        command.env("GALGO_HTTP_ENABLED", "false");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log_file);
         let mut child = spawn(command)?;
         match wait_ready(&mut child, &ready) {

@@ -29,9 +29,18 @@ pub(crate) struct ServerArgs {
     /// Keep everything in this directory
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Listen here for the binary protocol; port 0 takes any free port
-    #[arg(long, value_name = "ADDR")]
-    tcp: Option<SocketAddr>,
+    /// Listen here for the binary protocol; port 0 takes any free port, "off" listens nowhere
+    #[arg(long, value_name = "ADDR", value_parser = listener)]
+    tcp: Option<String>,
+    /// The same over QUIC
+    #[arg(long, value_name = "ADDR", value_parser = listener)]
+    quic: Option<String>,
+    /// The same over WebSocket
+    #[arg(long, value_name = "ADDR", value_parser = listener)]
+    websocket: Option<String>,
+    /// Listen here for HTTP, likewise
+    #[arg(long, value_name = "ADDR", value_parser = listener)]
+    http: Option<String>,
     /// What an acknowledgement promises for topics that do not choose
     #[arg(long, value_enum)]
     durability: Option<Durability>,
@@ -41,6 +50,14 @@ pub(crate) struct ServerArgs {
     /// Print all settings with their defaults and their meaning, as a TOML file, and end
     #[arg(long)]
     print_config: bool,
+}
+
+/// Takes an IP address with a port, or "off".
+fn listener(text: &str) -> Result<String, String> {
+    if text == "off" || text.parse::<SocketAddr>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    Err("expected an IP address and a port, such as 127.0.0.1:8090, or off".to_owned())
 }
 
 /// Runs the server until it is told to stop.
@@ -53,7 +70,10 @@ pub(crate) fn run(args: ServerArgs, _output: Output) -> Outcome {
     }
     let overrides = Overrides {
         data_dir: args.data_dir,
-        tcp: args.tcp.map(|address| address.to_string()),
+        tcp: args.tcp,
+        quic: args.quic,
+        websocket: args.websocket,
+        http: args.http,
         durability: args.durability.map(|durability| durability.name().to_owned()),
         dev: args.dev,
     };

@@ -177,8 +177,8 @@ fn start(dir: &Path, address: &str) -> (Child, String) {
     let _ = std::fs::remove_file(&ready);
     let log = std::fs::File::create(dir.join("server.log")).unwrap();
     let mut command = galgo();
-    command.args(["server", "--dev", "--tcp", address, "--data-dir"]).arg(&data);
-    command.env("GALGO_HTTP_ENABLED", "false");
+    command.args(["server", "--dev", "--tcp", address, "--quic", "off", "--websocket", "off"]);
+    command.args(["--http", "off", "--data-dir"]).arg(&data);
     command.stdout(Stdio::null()).stderr(log);
     let mut child = command.spawn().unwrap();
     match wait_ready(&mut child, &ready) {

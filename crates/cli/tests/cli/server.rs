@@ -16,15 +16,15 @@ fn a_taken_port_is_3_and_a_taken_directory_is_4() {
     let server = Server::start();
     let dir = tempfile::tempdir().unwrap();
     let mut command = galgo();
-    command.args(["server", "--dev", "--tcp", server.address(), "--data-dir"]).arg(dir.path());
-    command.env("GALGO_HTTP_ENABLED", "false");
+    command.args(["server", "--dev", "--tcp", server.address(), "--quic", "off"]);
+    command.args(["--websocket", "off", "--http", "off", "--data-dir"]).arg(dir.path());
     let refused = run(command).fails(3);
     assert!(refused.err.contains(server.address()), "{}", refused.err);
 
     let mut command = galgo();
-    command.args(["server", "--dev", "--tcp", "127.0.0.1:0", "--data-dir"]);
+    command.args(["server", "--dev", "--tcp", "127.0.0.1:0", "--quic", "off"]);
+    command.args(["--websocket", "off", "--http", "off", "--data-dir"]);
     command.arg(server.data_dir());
-    command.env("GALGO_HTTP_ENABLED", "false");
     let refused = run(command).fails(4);
     assert!(refused.err.contains("in use"), "{}", refused.err);
     server.ok("ping");
@@ -37,7 +37,6 @@ fn a_configuration_that_makes_no_sense_is_2() {
     std::fs::write(&file, "[tcp]\nadress = \"127.0.0.1:0\"\n").unwrap();
     let mut command = galgo();
     command.args(["server", "--config"]).arg(&file).current_dir(dir.path());
-    command.env("GALGO_HTTP_ENABLED", "false");
     let refused = run(command).fails(2);
     assert!(refused.err.contains("address"), "{}", refused.err);
 }

@@ -22,9 +22,9 @@ impl Server {
             .open(dir.join("server.log"))
             .unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_galgo"))
-            .args(["server", "--dev", "--tcp", "127.0.0.1:0", "--data-dir"])
+            .args(["server", "--dev", "--tcp", "127.0.0.1:0", "--quic", "off"])
+            .args(["--websocket", "off", "--http", "off", "--data-dir"])
             .arg(&data)
-            .env("GALGO_HTTP_ENABLED", "false")
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()

@@ -2,35 +2,27 @@
 //!
 //! INV-ALL-BOUND: connections are taken only when every enabled listener is bound and has its certificate.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use galgo_broker::Endpoints;
 use galgo_wire::command::Transport;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
+use super::addresses::Addresses;
 use crate::ServerError;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::http;
-use crate::transport::Hub;
 use crate::transport::carriage::Carriage;
 use crate::transport::listener::{Address, Listener};
 use crate::transport::tls::{Certificates, SelfSigned, TlsSettings};
-
-/// Where a server listens, with real ports; `None` for what is off.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Addresses {
-    /// TCP.
-    pub(crate) tcp: Option<SocketAddr>,
-    /// HTTP.
-    pub(crate) http: Option<SocketAddr>,
-}
+use crate::transport::{Hub, quic};
 
 /// Listeners that are bound and not served yet.
 #[derive(Debug)]
 pub(super) struct Listeners {
     tcp: Option<(Listener, Carriage)>,
+    quic: Option<quic::Listener>,
+    websocket: Option<(Listener, Carriage)>,
     http: Option<(Listener, http::Service)>,
     certificates: Vec<Arc<Certificates>>,
 }
@@ -39,6 +31,7 @@ pub(super) struct Listeners {
 #[derive(Debug, Clone)]
 pub(crate) struct Reload {
     certificates: Vec<Arc<Certificates>>,
+    quic: Option<quic::Renewal>,
 }
 
 impl Reload {
@@ -47,6 +40,9 @@ impl Reload {
         for certificates in &self.certificates {
             certificates.reload();
         }
+        if let Some(quic) = &self.quic {
+            quic.reload();
+        }
     }
 }
 
@@ -54,47 +50,73 @@ impl Listeners {
     /// Binds what `config` enables. Must be called on the runtime.
     pub(super) fn bind(config: &Config) -> Result<Self, ServerError> {
         let mut keys = Keys { self_signed: Arc::default(), loaded: Vec::new() };
-        let tcp = if config.tcp.enabled {
-            let tls = config.tcp_tls.enabled.then(|| TlsSettings::from(&config.tcp_tls));
-            let certificates = tls.map(|tls| keys.load(tls)).transpose()?;
-            let listener = Listener::bind(Address {
+        let carriage = |transport: Transport| {
+            move |(listener, certificates)| (listener, Carriage { transport, certificates })
+        };
+        let tcp = Port {
+            enabled: config.tcp.enabled,
+            at: Address {
                 address: config.tcp.address,
                 reuse_port: config.tcp.reuse_port,
                 variable: "--tcp or GALGO_TCP_ADDRESS",
-            })?;
-            Some((listener, Carriage { transport: Transport::Tcp, certificates }))
-        } else {
-            None
+            },
+            tls: config.tcp_tls.enabled.then(|| TlsSettings::from(&config.tcp_tls)),
         };
-        let http = if config.http.enabled {
-            let tls = config.http_tls.enabled.then(|| TlsSettings::from(&config.http_tls));
-            let certificates = tls.map(|tls| keys.load(tls)).transpose()?;
-            let listener = Listener::bind(Address {
+        let tcp = tcp.bind(&mut keys)?.map(carriage(Transport::Tcp));
+        let websocket = Port {
+            enabled: config.websocket.enabled,
+            at: Address {
+                address: config.websocket.address,
+                reuse_port: config.websocket.reuse_port,
+                variable: "--websocket or GALGO_WEBSOCKET_ADDRESS",
+            },
+            tls: config.websocket_tls.enabled.then(|| TlsSettings::from(&config.websocket_tls)),
+        };
+        let websocket = websocket.bind(&mut keys)?.map(carriage(Transport::WebSocket));
+        let http = Port {
+            enabled: config.http.enabled,
+            at: Address {
                 address: config.http.address,
                 reuse_port: config.http.reuse_port,
-                variable: "GALGO_HTTP_ADDRESS",
-            })?;
-            Some((listener, http::Service::new(config, certificates)?))
+                variable: "--http or GALGO_HTTP_ADDRESS",
+            },
+            tls: config.http_tls.enabled.then(|| TlsSettings::from(&config.http_tls)),
+        };
+        let http = match http.bind(&mut keys)? {
+            Some((listener, certificates)) => {
+                Some((listener, http::Service::new(config, certificates)?))
+            }
+            None => None,
+        };
+        let quic = if config.quic.enabled {
+            let certificates = keys.load(TlsSettings::from(&config.quic_certificate))?;
+            Some(quic::Listener::bind(&config.quic, certificates)?)
         } else {
             None
         };
-        if tcp.is_none() && http.is_none() {
+        if tcp.is_none() && websocket.is_none() && quic.is_none() && http.is_none() {
             tracing::warn!("no listener is enabled: nobody can reach this server");
         }
-        Ok(Self { tcp, http, certificates: keys.loaded })
+        Ok(Self { tcp, quic, websocket, http, certificates: keys.loaded })
     }
 
     /// Where they are bound.
     pub(super) fn addresses(&self) -> Addresses {
+        let carried = |bound: &(Listener, Carriage)| bound.0.address();
         Addresses {
-            tcp: self.tcp.as_ref().map(|(listener, _)| listener.address()),
+            tcp: self.tcp.as_ref().map(carried),
+            quic: self.quic.as_ref().map(quic::Listener::address),
+            websocket: self.websocket.as_ref().map(carried),
             http: self.http.as_ref().map(|(listener, _)| listener.address()),
         }
     }
 
     /// What replaces their certificates.
     pub(super) fn reload(&self) -> Reload {
-        Reload { certificates: self.certificates.clone() }
+        Reload {
+            certificates: self.certificates.clone(),
+            quic: self.quic.as_ref().map(quic::Listener::renewal),
+        }
     }
 
     /// Takes connections until the server stops.
@@ -105,62 +127,51 @@ impl Listeners {
         config: &Config,
     ) -> Vec<JoinHandle<usize>> {
         let patience = config.limits.stop_timeout.0;
-        let over_tcp = self.tcp.into_iter().map(|(listener, carriage)| {
+        let over_tcp = self.tcp.into_iter().chain(self.websocket).map(|(listener, carriage)| {
             runtime.spawn(listener.serve(Arc::clone(hub), carriage, patience))
         });
         let over_http = self.http.into_iter().map(|(listener, service)| {
             runtime.spawn(service.serve(listener, Arc::clone(hub), patience))
         });
-        over_tcp.chain(over_http).collect()
+        let over_udp =
+            self.quic.map(|listener| runtime.spawn(listener.serve(Arc::clone(hub), patience)));
+        over_tcp.chain(over_http).chain(over_udp).collect()
     }
 }
 
-impl Addresses {
-    /// What clients that ask for the cluster are told.
-    pub(super) fn endpoints(&self, config: &Config) -> Endpoints {
-        let port = |address: Option<SocketAddr>| address.map_or(0, |address| address.port());
-        Endpoints {
-            ip: config.tcp.address.ip().to_string(),
-            tcp_port: port(self.tcp),
-            http_port: port(self.http),
-            ..Endpoints::default()
-        }
-    }
+/// A TCP port to be bound, and what it needs for TLS.
+struct Port {
+    enabled: bool,
+    at: Address,
+    tls: Option<TlsSettings>,
+}
 
-    /// The configuration as it came out, with the addresses that are really listened on.
-    pub(super) fn effective(&self, config: &Config) -> String {
-        let mut config = config.clone();
-        let bound = [(&mut config.tcp.address, self.tcp), (&mut config.http.address, self.http)];
-        for (address, bound) in bound {
-            *address = bound.unwrap_or(*address);
+impl Port {
+    fn bind(
+        self,
+        keys: &mut Keys,
+    ) -> Result<Option<(Listener, Option<Arc<Certificates>>)>, ServerError> {
+        if !self.enabled {
+            return Ok(None);
         }
-        config::effective(&config)
-    }
-
-    /// The addresses as the ready line has them.
-    pub(super) fn line(&self) -> String {
-        let all = [("tcp", self.tcp), ("http", self.http)];
-        let shown = all.map(|(name, address)| match address {
-            Some(address) => format!("{name} {address}"),
-            None => format!("{name} off"),
-        });
-        shown.join(", ")
+        let certificates = self.tls.map(|tls| keys.load(tls)).transpose()?;
+        keys.loaded.extend(certificates.clone());
+        Ok(Some((Listener::bind(self.at)?, certificates)))
     }
 }
 
 /// Certificates as they are loaded.
 struct Keys {
     self_signed: Arc<SelfSigned>,
+    /// Those that need nothing more than their files read again.
     loaded: Vec<Arc<Certificates>>,
 }
 
 impl Keys {
-    fn load(&mut self, settings: TlsSettings) -> Result<Arc<Certificates>, ServerError> {
+    fn load(&self, settings: TlsSettings) -> Result<Arc<Certificates>, ServerError> {
         let section = settings.section;
         let certificates = Certificates::load(settings, &self.self_signed)
             .map_err(|source| ServerError::Tls { section, source })?;
-        let certificates = Arc::new(certificates);
-        self.loaded.push(Arc::clone(&certificates));
-        Ok(certificates)
+        Ok(Arc::new(certificates))
     }
 }

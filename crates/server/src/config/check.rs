@@ -43,7 +43,7 @@ const RETENTION_INTERVAL: (Duration, Duration) =
 /// Refuses values that are of the right kind but can't work.
 pub(crate) fn ranges(config: &Config, origins: &Origins) -> Result<(), ConfigError> {
     let check = Checker { config, origins };
-    let (limits, storage) = (&config.limits, &config.storage);
+    let (limits, storage, quic) = (&config.limits, &config.storage, &config.quic);
     let size = |ByteSize(bytes): ByteSize| bytes;
 
     check.number("limits.connections", limits.connections.into(), (1, 1_000_000))?;
@@ -67,6 +67,14 @@ pub(crate) fn ranges(config: &Config, origins: &Origins) -> Result<(), ConfigErr
     let body = (1 << 10, size(limits.in_flight_bytes).min(FRAME_BYTES_MAX));
     check.bytes("http.max_request_size", size(http.max_request_size), body)?;
     check.bytes("http.max_poll_size", size(http.max_poll_size), (1 << 10, 1 << 30))?;
+    check.number(
+        "quic.max_concurrent_bidi_streams",
+        quic.max_concurrent_bidi_streams.into(),
+        (1, 10_000),
+    )?;
+    check.number("quic.initial_mtu", quic.initial_mtu.into(), (1200, 65_000))?;
+    check.bytes("quic.receive_window", size(quic.receive_window), (16 << 10, 1 << 30))?;
+    check.bytes("quic.send_window", size(quic.send_window), (16 << 10, 1 << 30))?;
     let segment = (SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
     check.bytes("storage.segment_bytes", size(storage.segment_bytes), segment)?;
     check.bytes("storage.index_interval", size(storage.index_interval), (1 << 10, 1 << 30))?;
@@ -81,9 +89,11 @@ pub(crate) fn ranges(config: &Config, origins: &Origins) -> Result<(), ConfigErr
 
 /// Refuses addresses that other machines can reach.
 pub(crate) fn loopback_only(config: &Config, origins: &Origins) -> Result<(), ConfigError> {
-    let listeners: [(&str, bool, SocketAddr); 2] = [
-        ("tcp.address", config.tcp.enabled, config.tcp.address),
+    let listeners: [(&str, bool, SocketAddr); 4] = [
         ("http.address", config.http.enabled, config.http.address),
+        ("tcp.address", config.tcp.enabled, config.tcp.address),
+        ("quic.address", config.quic.enabled, config.quic.address),
+        ("websocket.address", config.websocket.enabled, config.websocket.address),
     ];
     for (key, enabled, address) in listeners {
         if enabled && !address.ip().is_loopback() {

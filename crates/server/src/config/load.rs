@@ -194,13 +194,30 @@ impl Layers {
         let overrides = &options.overrides;
         let flags = [
             ("data_dir", "--data-dir", overrides.data_dir.as_deref().and_then(Path::to_str)),
-            ("tcp.address", "--tcp", overrides.tcp.as_deref()),
             ("storage.durability", "--durability", overrides.durability.as_deref()),
         ];
         for (path, flag, value) in flags {
             let key = keys().find(|key| key.path() == path);
             if let (Some(key), Some(value)) = (key, value) {
                 self.set(key, value, Origin::Flag(flag))?;
+            }
+        }
+        let listeners = [
+            (("tcp.address", "tcp.enabled"), "--tcp", &overrides.tcp),
+            (("quic.address", "quic.enabled"), "--quic", &overrides.quic),
+            (("websocket.address", "websocket.enabled"), "--websocket", &overrides.websocket),
+            (("http.address", "http.enabled"), "--http", &overrides.http),
+        ];
+        for ((address, enabled), flag, value) in listeners {
+            let settings = match value.as_deref() {
+                None => continue,
+                Some("off") => vec![(enabled, "false")],
+                Some(value) => vec![(enabled, "true"), (address, value)],
+            };
+            for (path, value) in settings {
+                if let Some(key) = keys().find(|key| key.path() == path) {
+                    self.set(key, value, Origin::Flag(flag))?;
+                }
             }
         }
         // A path need not be UTF-8 on the command line, unlike in a file.

@@ -86,13 +86,15 @@ fn a_flag_wins_over_a_variable_over_the_file_over_the_default() {
         tcp: Some("127.0.0.1:3".to_owned()),
         data_dir: Some("c".into()),
         durability: Some("os".to_owned()),
-        dev: false,
+        quic: Some("off".to_owned()),
+        ..Default::default()
     };
     let loaded = read(&options);
     assert_eq!(loaded.config.tcp.address.port(), 3);
     assert_eq!(loaded.config.general.data_dir, PathBuf::from("c"));
     assert_eq!(loaded.config.storage.durability, Durability::Os);
     assert_eq!(loaded.origins.origin("tcp.address"), Origin::Flag("--tcp"));
+    assert!(loaded.config.tcp.enabled && !loaded.config.quic.enabled);
 }
 
 #[test]

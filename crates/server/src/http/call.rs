@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use super::Api;
 use super::failure::Failure;
 use super::guard::Caller;
-use crate::transport::connection::login_turn;
+use crate::transport::connection::job::login_turn;
 
 /// A request of someone who is logged in.
 pub(super) struct Call {

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use crate::transport::connection::{Carrier, End, serve};
 use crate::transport::listener::limit_frame;
 use crate::transport::tls::Certificates;
-use crate::transport::{Hub, stopped};
+use crate::transport::{Hub, stopped, websocket};
 
 /// How a listener's connections carry frames.
 #[derive(Debug, Clone)]
@@ -27,23 +27,26 @@ pub(crate) struct Carriage {
 impl Carriage {
     /// Serves one connection to its end.
     pub(crate) async fn carry(self, stream: TcpStream, address: SocketAddr, hub: Arc<Hub>) {
-        tracing::debug!(%address, transport = self.transport.word(), "connection opened");
         let Self { transport, certificates } = self;
+        tracing::debug!(%address, transport = transport.word(), "connection opened");
         let patience = hub.limits.handshake_timeout;
+        let door = Arrival { peer: Peer { address, transport }, hub };
         // Each kind of connection gets a box of its own size: a plain one, of which there may be many
         // idle, does not pay for the state of the others.
-        match certificates {
-            None => Box::pin(frames(stream, Peer { address, transport }, hub)).await,
-            Some(certificates) => {
-                let mut stopping = hub.stopping.clone();
-                let shaken = tokio::select! {
-                    biased;
-                    () = stopped(&mut stopping) => return,
-                    shaken = Box::pin(certificates.accept(stream, patience)) => shaken,
-                };
-                match shaken {
-                    Ok(stream) => Box::pin(frames(stream, Peer { address, transport }, hub)).await,
-                    Err(error) => log_handshake(address, &error),
+        match (certificates, transport) {
+            (None, Transport::WebSocket) => {
+                if let Some(stream) = door.shake(websocket::accept(stream, patience)).await {
+                    Box::pin(door.frames(stream)).await;
+                }
+            }
+            (None, _) => Box::pin(door.frames(stream)).await,
+            (Some(certificates), _) => {
+                let shaken = door.shake(certificates.accept(stream, patience)).await;
+                let Some(stream) = shaken else { return };
+                if transport != Transport::WebSocket {
+                    Box::pin(door.frames(stream)).await;
+                } else if let Some(stream) = door.shake(websocket::accept(stream, patience)).await {
+                    Box::pin(door.frames(stream)).await;
                 }
             }
         }
@@ -53,15 +56,35 @@ impl Carriage {
     pub(crate) fn refusal(&self) -> Option<Vec<u8>> {
         match (self.transport, &self.certificates) {
             (_, Some(_)) => None,
+            (Transport::WebSocket, None) => Some(websocket::REFUSAL.to_vec()),
             _ => Some(limit_frame()),
         }
     }
 }
 
-async fn frames<S: Carrier>(stream: S, peer: Peer, hub: Arc<Hub>) {
-    let address = peer.address;
-    let session = hub.broker.connect(peer);
-    log_end(address, &serve(stream, session, hub).await);
+/// A connection on its way in.
+struct Arrival {
+    peer: Peer,
+    hub: Arc<Hub>,
+}
+
+impl Arrival {
+    /// Makes a handshake, unless the server stops meanwhile.
+    async fn shake<S>(&self, handshake: impl Future<Output = io::Result<S>>) -> Option<S> {
+        let mut stopping = self.hub.stopping.clone();
+        let shaken = tokio::select! {
+            biased;
+            () = stopped(&mut stopping) => return None,
+            shaken = Box::pin(handshake) => shaken,
+        };
+        shaken.inspect_err(|error| log_handshake(self.peer.address, error)).ok()
+    }
+
+    async fn frames<S: Carrier>(self, stream: S) {
+        let address = self.peer.address;
+        let session = self.hub.broker.connect(self.peer);
+        log_end(address, &serve(stream, session, self.hub).await);
+    }
 }
 
 /// Says why a handshake came to nothing.

@@ -9,10 +9,11 @@
 //! INV-CONN-BOUND: receive buffer, waiting answers and gathered answers each have a limit; at a limit the
 //! connection stops reading, so that the client's own send buffer fills and the client waits.
 
-mod admission;
-mod deadlines;
-mod inbox;
-mod outbox;
+pub(super) mod admission;
+pub(super) mod deadlines;
+pub(super) mod inbox;
+pub(crate) mod job;
+pub(super) mod outbox;
 
 use std::collections::VecDeque;
 use std::future::{Future, pending};
@@ -26,8 +27,7 @@ use galgo_wire::ErrorCode;
 use galgo_wire::command::CommandCode;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 
 use self::admission::Caller;
@@ -110,18 +110,9 @@ pub(crate) async fn serve<S: Carrier>(stream: S, session: Session, hub: Arc<Hub>
     end
 }
 
-/// Waits for the turn of a job that hashes a password; other jobs wait for none.
-///
-/// Password hashes are slow and only few are made at a time. Logins that waited for them on the threads
-/// for blocking work would keep everybody's metadata changes and reads from the disk off those threads,
-/// and logging in takes no login.
-pub(crate) async fn login_turn(hub: &Hub, code: u32) -> Option<OwnedSemaphorePermit> {
-    const HASHING: [CommandCode; 3] =
-        [CommandCode::LoginUser, CommandCode::CreateUser, CommandCode::ChangePassword];
-    if !HASHING.iter().any(|hashing| hashing.as_u32() == code) {
-        return None;
-    }
-    Arc::clone(&hub.logins).acquire_owned().await.ok()
+/// Whether a request may be submitted while those before it wait for their commit.
+pub(super) fn follows_on(code: u32) -> bool {
+    code == CommandCode::SendMessages.as_u32() || code == CommandCode::StoreConsumerOffset.as_u32()
 }
 
 /// An answer that is ready, or due when its ticket resolves.
@@ -260,9 +251,7 @@ impl<S: Carrier> Connection<S> {
     }
 
     fn may_submit(&self, code: u32) -> bool {
-        let follows_on = code == CommandCode::SendMessages.as_u32()
-            || code == CommandCode::StoreConsumerOffset.as_u32();
-        self.pending.is_empty() || follows_on
+        self.pending.is_empty() || follows_on(code)
     }
 
     /// Queues what `outcome` answers, after running the job it may come as.
@@ -273,42 +262,15 @@ impl<S: Carrier> Connection<S> {
                 Outcome::Done(reply) => self.answer(reply),
                 Outcome::Commit(ticket) => self.answer_when(ticket, Reply::Empty),
                 Outcome::CommitThen(ticket, reply) => self.answer_when(ticket, reply),
-                Outcome::Delay(wait, job) => {
+                Outcome::Delay(..) | Outcome::Offload(_) => {
                     self.outbox.flush(&mut self.stream).await?;
-                    let mut stopping = self.hub.stopping.clone();
-                    tokio::select! {
-                        () = sleep(wait) => {}
-                        () = stopped(&mut stopping) => {
+                    match job::run(&self.hub, code, outcome, &mut self.session).await? {
+                        Some(next) => outcome = next,
+                        None => {
                             self.finish(End::Stopping);
                             return Ok(());
                         }
                     }
-                    outcome = Outcome::Offload(job);
-                    continue;
-                }
-                Outcome::Offload(job) => {
-                    self.outbox.flush(&mut self.stream).await?;
-                    let hub = Arc::clone(&self.hub);
-                    let mut stopping = hub.stopping.clone();
-                    let turn = tokio::select! {
-                        turn = login_turn(&hub, code) => turn,
-                        () = stopped(&mut stopping) => {
-                            self.finish(End::Stopping);
-                            return Ok(());
-                        }
-                    };
-                    let Some(mut session) = self.session.take() else {
-                        return Err(io::ErrorKind::BrokenPipe.into());
-                    };
-                    let work = tokio::task::spawn_blocking(move || {
-                        let outcome = job.run(&hub.broker, &mut session);
-                        drop(turn);
-                        (session, outcome)
-                    });
-                    // A job that panicked took the session with it; the panic is in the log.
-                    let (session, next) = work.await.map_err(io::Error::other)?;
-                    self.session = Some(session);
-                    outcome = next;
                     continue;
                 }
             }

@@ -18,6 +18,7 @@ const IPV6_NETWORK: u128 = u128::MAX << 64;
 #[derive(Debug)]
 pub(crate) struct Places {
     free: Arc<Semaphore>,
+    connections_max: u32,
     per_address_max: u32,
     taken: Arc<Taken>,
     /// Whether the last connection found no place, so that the log tells it once.
@@ -41,6 +42,7 @@ impl Places {
     pub(crate) fn new(connections_max: u32, per_address_max: u32) -> Self {
         Self {
             free: Arc::new(Semaphore::new(connections_max as usize)),
+            connections_max,
             per_address_max,
             taken: Arc::default(),
             full: AtomicBool::new(false),
@@ -67,6 +69,11 @@ impl Places {
         *count += 1;
         drop(taken);
         Some(Place { _permit: permit, from, taken: Arc::clone(&self.taken) })
+    }
+
+    /// Whether so few places are left that a connection should first prove its address.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.free.available_permits() < self.connections_max as usize / 2
     }
 }
 

@@ -21,6 +21,9 @@ fn child_server() {
     let overrides = Overrides {
         data_dir: Some(data_dir.into()),
         tcp: Some("127.0.0.1:0".to_owned()),
+        quic: Some("off".to_owned()),
+        websocket: Some("off".to_owned()),
+        http: Some("off".to_owned()),
         ..Default::default()
     };
     let options = ServerOptions { overrides, ..Default::default() };
@@ -44,7 +47,6 @@ impl Process {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "process::child_server", "--nocapture"])
             .env(CHILD, data_dir)
-            .env("GALGO_HTTP_ENABLED", "false")
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

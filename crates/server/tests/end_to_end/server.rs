@@ -44,11 +44,11 @@ impl TestServer {
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.server.as_ref().unwrap().tcp_address().unwrap()
+        self.running().tcp_address().unwrap()
     }
 
-    pub(crate) fn reload_certificates(&self) {
-        self.server.as_ref().unwrap().reload_certificates();
+    pub(crate) fn running(&self) -> &Server {
+        self.server.as_ref().unwrap()
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
@@ -85,8 +85,13 @@ pub(crate) fn start(data_dir: &Path, variables: &[(&str, &str)]) -> Result<Serve
         ("GALGO_ROOT_USERNAME", USERNAME),
         ("GALGO_ROOT_PASSWORD", PASSWORD),
         ("GALGO_TCP_ADDRESS", "127.0.0.1:0"),
-        ("GALGO_LOG_LEVEL", "warn"),
+        ("GALGO_QUIC_ENABLED", "false"),
+        ("GALGO_QUIC_ADDRESS", "127.0.0.1:0"),
+        ("GALGO_WEBSOCKET_ENABLED", "false"),
+        ("GALGO_WEBSOCKET_ADDRESS", "127.0.0.1:0"),
         ("GALGO_HTTP_ENABLED", "false"),
+        ("GALGO_HTTP_ADDRESS", "127.0.0.1:0"),
+        ("GALGO_LOG_LEVEL", "warn"),
         // Small, so that many tests can run at once on a small disk.
         ("GALGO_STORAGE_JOURNAL_FILE_BYTES", "1 MiB"),
     ];

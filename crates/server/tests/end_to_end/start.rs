@@ -34,6 +34,25 @@ fn a_port_in_use_is_named_and_the_directory_stays_usable() {
 }
 
 #[test]
+fn the_setting_of_a_taken_port_is_named_for_every_listener() {
+    let on = [("GALGO_QUIC_ENABLED", "true"), ("GALGO_WEBSOCKET_ENABLED", "true")];
+    let first = TestServer::with(&on);
+    let (quic, websocket) = (first.running().quic_address(), first.running().websocket_address());
+    let text = fs::read_to_string(first.data_dir().join("runtime/current_config.toml")).unwrap();
+    for (address, setting) in [(quic, "GALGO_QUIC_ADDRESS"), (websocket, "GALGO_WEBSOCKET_ADDRESS")]
+    {
+        let address = address.unwrap().to_string();
+        assert!(text.contains(&format!("address = \"{address}\"")), "{text}");
+        assert!(first.running().ready_line().contains(&address));
+        let dir = tempfile::tempdir().unwrap();
+        let settings = [on[0], on[1], (setting, address.as_str())];
+        let error = start(&dir.path().join("data"), &settings).unwrap_err();
+        assert!(matches!(error, ServerError::AddressInUse { .. }), "{error}");
+        assert!(error.to_string().contains(setting), "{error}");
+    }
+}
+
+#[test]
 fn two_servers_may_not_share_a_port_unless_asked_to() {
     let first = TestServer::with(&[("GALGO_TCP_REUSE_PORT", "true")]);
     let address = first.address().to_string();
@@ -48,8 +67,13 @@ fn two_servers_may_not_share_a_port_unless_asked_to() {
 #[test]
 fn an_address_of_another_machine_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let error = start(dir.path(), &[("GALGO_TCP_ADDRESS", "192.0.2.1:8090")]).unwrap_err();
-    assert!(matches!(error, ServerError::Listen { .. }), "{error}");
+    for listener in ["TCP", "QUIC", "WEBSOCKET"] {
+        let (enabled, at) =
+            (format!("GALGO_{listener}_ENABLED"), format!("GALGO_{listener}_ADDRESS"));
+        let settings = [(enabled.as_str(), "true"), (at.as_str(), "192.0.2.1:8090")];
+        let error = start(dir.path(), &settings).unwrap_err();
+        assert!(matches!(error, ServerError::Listen { .. }), "{error}");
+    }
 }
 
 #[test]

@@ -71,7 +71,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
 /// Runs `test` to its end.
 pub(crate) fn run<F: Future<Output = ()>>(test: F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(test);
+    runtime.block_on(async { timeout(2 * PATIENCE, test).await.unwrap() });
 }
 
 /// Stops the server from within a test that [`run`] runs.

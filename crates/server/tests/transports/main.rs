@@ -13,4 +13,6 @@ mod server;
 
 mod certificates;
 mod frames;
+mod quic;
 mod tls;
+mod websocket;

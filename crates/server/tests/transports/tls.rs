@@ -74,14 +74,14 @@ fn new_files_are_shown_after_a_reload_and_open_connections_stay() {
 
         let next = Authority::new();
         next.issue(dir.path(), "server");
-        server.reload_certificates();
+        server.running().reload_certificates();
         old.assert_in_step().await;
         assert!(connect(address, authority.client(None)).await.is_err());
         let mut new = Frames::new(connect(address, next.client(None)).await.unwrap());
         new.assert_in_step().await;
 
         std::fs::write(&files.cert_file, "not a certificate").unwrap();
-        server.reload_certificates();
+        server.running().reload_certificates();
         let mut still = Frames::new(connect(address, next.client(None)).await.unwrap());
         still.assert_in_step().await;
         old.assert_in_step().await;

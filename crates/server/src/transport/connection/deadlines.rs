@@ -23,7 +23,7 @@ pub(crate) struct Patience {
 
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Due {
+pub(crate) enum Due {
     /// Close: a request stayed half received.
     Frame,
     /// Close: nobody logged in.
@@ -41,7 +41,7 @@ struct Arrival {
 
 /// What is due when.
 #[derive(Debug)]
-pub(super) struct Deadlines {
+pub(crate) struct Deadlines {
     patience: Patience,
     /// When a login is due, while there is none.
     login: Option<Instant>,
@@ -52,13 +52,13 @@ pub(super) struct Deadlines {
 
 impl Deadlines {
     /// Those of a connection that was opened at `now`.
-    pub(super) fn new(patience: Patience, now: Instant) -> Self {
+    pub(crate) fn new(patience: Patience, now: Instant) -> Self {
         let login = patience.login.map(|login| now + login);
         Self { patience, login, shrink: None, arrival: None, over: false }
     }
 
     /// Tells whether the connection waits for the rest of a request.
-    pub(super) fn waits_for_rest(&mut self, waits: bool) {
+    pub(crate) fn waits_for_rest(&mut self, waits: bool) {
         if waits {
             self.arrival.get_or_insert_with(|| Arrival { since: Instant::now(), bytes: 0 });
         } else {
@@ -67,19 +67,19 @@ impl Deadlines {
     }
 
     /// Counts bytes that were received.
-    pub(super) fn received(&mut self, bytes: usize) {
+    pub(crate) fn received(&mut self, bytes: usize) {
         if let Some(arrival) = &mut self.arrival {
             arrival.bytes += bytes as u64;
         }
     }
 
     /// Tells that a request is here, or gone, as a whole.
-    pub(super) fn request_complete(&mut self) {
+    pub(crate) fn request_complete(&mut self) {
         self.arrival = None;
     }
 
     /// Tells whether somebody is logged in; a logout gives the time for a login anew.
-    pub(super) fn logged_in(&mut self, logged_in: bool) {
+    pub(crate) fn logged_in(&mut self, logged_in: bool) {
         if logged_in {
             self.login = None;
         } else if self.login.is_none() {
@@ -88,7 +88,7 @@ impl Deadlines {
     }
 
     /// Tells whether there is memory that may be given back.
-    pub(super) fn holds_memory(&mut self, holds: bool) {
+    pub(crate) fn holds_memory(&mut self, holds: bool) {
         if !holds {
             self.shrink = None;
         } else if self.shrink.is_none() {
@@ -97,12 +97,12 @@ impl Deadlines {
     }
 
     /// Nothing is due any more, whatever is told from now on.
-    pub(super) fn none(&mut self) {
+    pub(crate) fn none(&mut self) {
         self.over = true;
     }
 
     /// The next moment something is due.
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         if self.over {
             return None;
         }
@@ -110,7 +110,7 @@ impl Deadlines {
     }
 
     /// What is due at `now`, the most urgent first.
-    pub(super) fn due(&mut self, now: Instant) -> Option<Due> {
+    pub(crate) fn due(&mut self, now: Instant) -> Option<Due> {
         let passed = |moment: Option<Instant>| moment.is_some_and(|moment| moment <= now);
         if passed(self.frame()) {
             Some(Due::Frame)

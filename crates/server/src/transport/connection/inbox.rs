@@ -128,6 +128,16 @@ impl Inbox {
         self.buffer.len() > self.start || self.discard > 0
     }
 
+    /// Whether the rest of a refused request is being thrown away.
+    pub(crate) fn is_discarding(&self) -> bool {
+        self.discard > 0
+    }
+
+    /// The length the header at the front has, once it is here.
+    pub(crate) fn announced(&self) -> Option<u32> {
+        self.header().map(|header| header.length)
+    }
+
     /// Makes room for the rest of the front request, if that needs no grant or one is free now.
     pub(crate) fn try_make_room(&mut self, budget: &Budget) -> bool {
         if self.room_without_grant() {

@@ -1,0 +1,251 @@
+//! QUIC: listening, accepting, and the limits every connection gets. TLS 1.3, no ALPN.
+//!
+//! INV-QUIC-CHEAP: a connection over the limit is refused before its handshake; when places are getting
+//! few, a client first proves that its address is its own, which costs one packet and no memory.
+
+mod connection;
+mod stream;
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use galgo_broker::Peer;
+use galgo_wire::command::Transport;
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{
+    Endpoint, EndpointConfig, IdleTimeout, Incoming, TokioRuntime, TransportConfig, VarInt,
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::ServerError;
+use crate::config::Quic;
+use crate::transport::carriage::{log_end, log_handshake};
+use crate::transport::listener::{Address, wait_for};
+use crate::transport::places::Place;
+use crate::transport::tls::{Certificates, TlsError};
+use crate::transport::{Hub, stopped};
+
+/// Bytes on their way to the server of a connection that is not logged in.
+const ANONYMOUS_WINDOW: u32 = 128 << 10;
+
+/// Streams such a connection may have open at once.
+const ANONYMOUS_STREAMS: u32 = 4;
+
+/// Connections that wait to be accepted, and the bytes they may send meanwhile.
+const INCOMING_MAX: usize = 1024;
+const INCOMING_BYTES: u64 = 16 << 10;
+const INCOMING_BYTES_ALL: u64 = 8 << 20;
+
+/// Buffers asked of the system for the one socket of all connections.
+const SOCKET_BYTES: usize = 2 << 20;
+
+/// How long a stopping listener lets its last packets go out.
+const LAST_PACKETS: Duration = Duration::from_millis(200);
+
+/// What a connection gets once somebody is logged in.
+#[derive(Debug, Clone, Copy)]
+struct Windows {
+    receive: VarInt,
+    streams: VarInt,
+}
+
+/// A bound listener.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    endpoint: Endpoint,
+    address: SocketAddr,
+    rules: Rules,
+}
+
+/// What makes the listener's rules anew when its certificate changes.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    config: Quic,
+    certificates: Arc<Certificates>,
+}
+
+/// A running listener's certificate, to be replaced.
+#[derive(Debug, Clone)]
+pub(crate) struct Renewal {
+    endpoint: Endpoint,
+    rules: Rules,
+}
+
+impl Renewal {
+    /// Reads the files again, for handshakes from now on.
+    pub(crate) fn reload(&self) {
+        if !self.rules.certificates.reload() {
+            return;
+        }
+        match self.rules.server_config() {
+            Ok(config) => self.endpoint.set_server_config(Some(config)),
+            Err(error) => {
+                tracing::error!(listener = "quic", %error, "certificate not replaced: the old one stays");
+            }
+        }
+    }
+}
+
+impl Rules {
+    fn server_config(&self) -> Result<quinn::ServerConfig, TlsError> {
+        let crypto =
+            QuicServerConfig::try_from(self.certificates.server_config()).map_err(|error| {
+                let subject = "of the QUIC listener".to_owned();
+                TlsError::Refused { subject, reason: error.to_string() }
+            })?;
+        let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+        config
+            .max_incoming(INCOMING_MAX)
+            .incoming_buffer_size(INCOMING_BYTES)
+            .incoming_buffer_size_total(INCOMING_BYTES_ALL)
+            .transport_config(Arc::new(self.transport()));
+        Ok(config)
+    }
+
+    fn transport(&self) -> TransportConfig {
+        let Quic { receive_window, send_window, initial_mtu, .. } = self.config;
+        let mut transport = TransportConfig::default();
+        transport
+            .max_concurrent_bidi_streams(ANONYMOUS_STREAMS.into())
+            .max_concurrent_uni_streams(0u32.into())
+            .datagram_receive_buffer_size(None)
+            .receive_window(ANONYMOUS_WINDOW.into())
+            .stream_receive_window(varint(receive_window.0))
+            .send_window(send_window.0)
+            .initial_mtu(u16::try_from(initial_mtu).unwrap_or(u16::MAX))
+            .keep_alive_interval(Some(self.config.keep_alive_interval.0))
+            // A time out of range for the protocol is none.
+            .max_idle_timeout(IdleTimeout::try_from(self.config.max_idle_timeout.0).ok());
+        transport
+    }
+
+    fn windows(&self) -> Windows {
+        Windows {
+            receive: varint(self.config.receive_window.0),
+            streams: self.config.max_concurrent_bidi_streams.into(),
+        }
+    }
+}
+
+impl Listener {
+    /// Binds the configured address. Must be called on the runtime.
+    pub(crate) fn bind(
+        config: &Quic,
+        certificates: Arc<Certificates>,
+    ) -> Result<Self, ServerError> {
+        let rules = Rules { config: config.clone(), certificates };
+        let server_config = rules
+            .server_config()
+            .map_err(|source| ServerError::Tls { section: "quic.certificate", source })?;
+        let at = Address {
+            address: config.address,
+            reuse_port: config.reuse_port,
+            variable: "--quic or GALGO_QUIC_ADDRESS",
+        };
+        let bound = socket(at).and_then(|socket| {
+            let runtime = Arc::new(TokioRuntime);
+            let settings = EndpointConfig::default();
+            let endpoint = Endpoint::new(settings, Some(server_config), socket, runtime)?;
+            let address = endpoint.local_addr()?;
+            Ok(Self { endpoint, address, rules })
+        });
+        bound.map_err(|source| at.refused(source))
+    }
+
+    /// The address it is bound to, with the real port.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What replaces its certificate while it runs.
+    pub(crate) fn renewal(&self) -> Renewal {
+        Renewal { endpoint: self.endpoint.clone(), rules: self.rules.clone() }
+    }
+
+    /// Serves connections until the server stops; then waits `patience` for those in progress. Returns
+    /// how many had to be dropped.
+    pub(crate) async fn serve(self, hub: Arc<Hub>, patience: Duration) -> usize {
+        let mut stopping = hub.stopping.clone();
+        let windows = self.rules.windows();
+        let mut tasks = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = stopped(&mut stopping) => break,
+                Some(incoming) = self.endpoint.accept() => {
+                    if let Some((incoming, place)) = admit(incoming, &hub)
+                        && let Some(lane) = hub.turns.next()
+                    {
+                        let task = carry(incoming, place, Arc::clone(&hub), windows);
+                        tasks.spawn_on(task, lane);
+                    }
+                }
+                Some(_) = tasks.join_next() => {}
+            }
+        }
+        self.endpoint.set_server_config(None);
+        let late = wait_for(tasks, patience).await;
+        let _ = timeout(LAST_PACKETS, self.endpoint.wait_idle()).await;
+        late
+    }
+}
+
+/// Lets a connection in if there is a place for it.
+fn admit(incoming: Incoming, hub: &Hub) -> Option<(Incoming, Place)> {
+    if hub.places.is_tight() && !incoming.remote_address_validated() && incoming.may_retry() {
+        // A client that is gone by now needs no answer.
+        let _ = incoming.retry();
+        return None;
+    }
+    match hub.places.take(incoming.remote_address().ip()) {
+        Some(place) => Some((incoming, place)),
+        None => {
+            incoming.refuse();
+            None
+        }
+    }
+}
+
+async fn carry(incoming: Incoming, place: Place, hub: Arc<Hub>, windows: Windows) {
+    let address = incoming.remote_address();
+    tracing::debug!(%address, transport = "quic", "connection opened");
+    let mut stopping = hub.stopping.clone();
+    let shaken = tokio::select! {
+        biased;
+        () = stopped(&mut stopping) => return,
+        shaken = timeout(hub.limits.handshake_timeout, async { incoming.accept()?.await }) => shaken,
+    };
+    match shaken {
+        Ok(Ok(connection)) => {
+            let session = hub.broker.connect(Peer { address, transport: Transport::Quic });
+            let end = connection::serve(connection, session, hub, windows).await;
+            log_end(address, &end);
+        }
+        Ok(Err(error)) => log_handshake(address, &error.into()),
+        Err(late) => log_handshake(address, &late.into()),
+    }
+    drop(place);
+}
+
+/// The one socket of all connections.
+///
+/// Unlike on TCP, SO_REUSEADDR would let two servers share the port without a word, so it stays off.
+fn socket(at: Address) -> std::io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(at.address), Type::DGRAM, Some(Protocol::UDP))?;
+    if at.reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    // The system may allow less; then bursts lose packets, which are sent again.
+    let _ = socket.set_recv_buffer_size(SOCKET_BYTES);
+    let _ = socket.set_send_buffer_size(SOCKET_BYTES);
+    socket.set_nonblocking(true)?;
+    socket.bind(&at.address.into())?;
+    Ok(socket.into())
+}
+
+fn varint(bytes: u64) -> VarInt {
+    VarInt::from_u64(bytes).unwrap_or(VarInt::MAX)
+}

@@ -1,0 +1,204 @@
+//! One QUIC connection, which is one session: requests arrive on streams side by side, are submitted one
+//! after the other in the order in which they are complete, and are answered each on its own stream.
+//!
+//! Streams are received side by side because they share a window: a request that is not read takes the
+//! room the one before it needs.
+//!
+//! INV-QUIC-ORDER: sends and offset stores may be submitted while earlier requests wait for their commit;
+//! any other request waits until everything before it has been answered.
+//! INV-QUIC-BOUND: open streams are limited, to few until somebody logs in, and so is what is on its way.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use galgo_broker::{Outcome, Reply, Session};
+use galgo_wire::ErrorCode;
+use quinn::VarInt;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::Windows;
+use super::stream::{Answered, Received, Request, Stream, answer, receive};
+use crate::transport::connection::{End, follows_on, job};
+use crate::transport::{Hub, stopped};
+
+/// How long a closing connection waits for its last answers to arrive.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How far away the deadline of a login is when there is none.
+const FAR_AWAY: Duration = Duration::from_secs(86_400 * 365);
+
+/// Serves one connection until it ends, and closes it.
+pub(super) async fn serve(
+    connection: quinn::Connection,
+    session: Session,
+    hub: Arc<Hub>,
+    windows: Windows,
+) -> End {
+    let mut served = Connection {
+        login_due: login_due(&hub),
+        connection,
+        session: Some(session),
+        hub,
+        windows,
+        authenticated: Arc::default(),
+        arriving: FuturesUnordered::new(),
+        answering: FuturesUnordered::new(),
+        on_their_way: FuturesUnordered::new(),
+    };
+    let end = match served.run().await {
+        Ok(end) => end,
+        Err(error) => End::Failed(error),
+    };
+    served.close(&end).await;
+    end
+}
+
+struct Connection {
+    connection: quinn::Connection,
+    /// Away while a job has it.
+    session: Option<Session>,
+    hub: Arc<Hub>,
+    windows: Windows,
+    /// Whether somebody is logged in, for requests that are being received.
+    authenticated: Arc<AtomicBool>,
+    login_due: Instant,
+    arriving: FuturesUnordered<BoxFuture<'static, Option<Received>>>,
+    answering: FuturesUnordered<BoxFuture<'static, io::Result<Answered>>>,
+    /// Answers that are written and not known to have arrived.
+    on_their_way: FuturesUnordered<BoxFuture<'static, ()>>,
+}
+
+impl Connection {
+    async fn run(&mut self) -> io::Result<End> {
+        let mut stopping = self.hub.stopping.clone();
+        loop {
+            let may_answer = self.answering.len() < self.hub.limits.pipeline_max.max(1);
+            tokio::select! {
+                biased;
+                () = stopped(&mut stopping) => return Ok(End::Stopping),
+                Some(answered) = self.answering.next(), if !self.answering.is_empty() => {
+                    if let Some(error) = self.settled(answered)? {
+                        return Ok(End::Refused(error));
+                    }
+                }
+                Some(()) = self.on_their_way.next(), if !self.on_their_way.is_empty() => {}
+                Some(received) = self.arriving.next(), if may_answer && !self.arriving.is_empty() => {
+                    if let Some(received) = received
+                        && let Some(end) = self.handle(received).await?
+                    {
+                        return Ok(end);
+                    }
+                }
+                accepted = self.connection.accept_bi() => match accepted {
+                    Ok((send, recv)) => {
+                        let stream = Stream::new(send, recv);
+                        let (hub, known) = (Arc::clone(&self.hub), Arc::clone(&self.authenticated));
+                        self.arriving.push(Box::pin(receive(stream, hub, known)));
+                    }
+                    Err(_) => return Ok(End::Peer),
+                },
+                () = sleep_until(self.login_due) => return Ok(End::LoginTimeout),
+            }
+        }
+    }
+
+    /// Submits one request, and begins its answer.
+    async fn handle(&mut self, received: Received) -> io::Result<Option<End>> {
+        let Received { stream, mut inbox, request } = received;
+        let (code, payload) = match request {
+            Request::Refuse(error) => {
+                self.begin_answer(stream, Outcome::Done(Reply::Error(error)));
+                return Ok(None);
+            }
+            Request::Submit { code, payload } => (code, payload),
+        };
+        while !follows_on(code)
+            && let Some(answered) = self.answering.next().await
+        {
+            if let Some(error) = self.settled(answered)? {
+                return Ok(Some(End::Refused(error)));
+            }
+        }
+        let Some(session) = self.session.as_mut() else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        let mut outcome = self.hub.broker.submit(session, code, inbox.payload(payload));
+        drop(inbox);
+        while matches!(outcome, Outcome::Offload(_) | Outcome::Delay(..)) {
+            match job::run(&self.hub, code, outcome, &mut self.session).await? {
+                Some(next) => outcome = next,
+                None => return Ok(Some(End::Stopping)),
+            }
+        }
+        self.note_login();
+        self.begin_answer(stream, outcome);
+        Ok(None)
+    }
+
+    fn begin_answer(&self, stream: Stream, outcome: Outcome) {
+        let (ticket, reply) = match outcome {
+            Outcome::Done(reply) => (None, reply),
+            Outcome::Commit(ticket) => (Some(ticket), Reply::Empty),
+            Outcome::CommitThen(ticket, reply) => (Some(ticket), reply),
+            // Jobs are run before their answers are begun.
+            Outcome::Offload(_) | Outcome::Delay(..) => (None, Reply::Error(ErrorCode::Error)),
+        };
+        self.answering.push(Box::pin(answer(stream, ticket, reply, Arc::clone(&self.hub))));
+    }
+
+    /// Takes note of a written answer; an error when the connection is to be closed after it.
+    fn settled(&self, answered: io::Result<Answered>) -> io::Result<Option<ErrorCode>> {
+        match answered {
+            Ok(Answered { send, close }) => {
+                let arrived = send.stopped();
+                self.on_their_way.push(Box::pin(async move {
+                    let _ = arrived.await;
+                    drop(send);
+                }));
+                Ok(close)
+            }
+            // Too slow is too slow for the connection; a stream the peer gave up concerns only itself.
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Opens up for a connection that logged in, and closes down the time for it; a logout begins it anew.
+    fn note_login(&mut self) {
+        let known = self.session.as_ref().is_some_and(Session::is_authenticated);
+        if self.authenticated.swap(known, Ordering::Relaxed) == known {
+            return;
+        }
+        if known {
+            self.connection.set_receive_window(self.windows.receive);
+            self.connection.set_max_concurrent_bi_streams(self.windows.streams);
+            self.login_due = Instant::now() + FAR_AWAY;
+        } else {
+            self.login_due = login_due(&self.hub);
+        }
+    }
+
+    /// Finishes the answers to what was submitted, and closes.
+    async fn close(&mut self, end: &End) {
+        if matches!(end, End::Stopping | End::Refused(_)) {
+            let _ = timeout(CLOSE_PATIENCE, async {
+                while let Some(answered) = self.answering.next().await {
+                    if self.settled(answered).is_err() {
+                        return;
+                    }
+                }
+                while self.on_their_way.next().await.is_some() {}
+            })
+            .await;
+        }
+        self.connection.close(VarInt::from_u32(0), b"");
+    }
+}
+
+fn login_due(hub: &Hub) -> Instant {
+    Instant::now() + hub.limits.patience.login.unwrap_or(FAR_AWAY)
+}

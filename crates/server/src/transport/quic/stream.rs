@@ -1,0 +1,200 @@
+//! One bidirectional stream: a request comes in on it, its answer goes out on it.
+//!
+//! INV-QUIC-PATIENCE: a stream whose request stays half sent is given up.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use galgo_broker::{Reply, Ticket};
+use galgo_wire::ErrorCode;
+use quinn::{RecvStream, SendStream};
+use std::ops::Range;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, timeout_at};
+
+use crate::transport::Hub;
+use crate::transport::connection::Carrier;
+use crate::transport::connection::admission::Caller;
+use crate::transport::connection::deadlines::{Deadlines, Patience};
+use crate::transport::connection::inbox::{Front, Inbox};
+use crate::transport::connection::outbox::Outbox;
+
+/// Smallest `length` a request may carry: it counts the command code.
+const LENGTH_MIN: u32 = 4;
+
+/// Both halves of a stream.
+#[derive(Debug)]
+pub(super) struct Stream {
+    recv: RecvStream,
+    send: SendStream,
+}
+
+/// A request that is here in full, and where its answer goes.
+#[derive(Debug)]
+pub(super) struct Received {
+    /// The stream it came on.
+    pub(super) stream: Stream,
+    /// Its bytes.
+    pub(super) inbox: Inbox,
+    /// What to do with it.
+    pub(super) request: Request,
+}
+
+/// What was received.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// A command, and where its payload is.
+    Submit {
+        /// The command.
+        code: u32,
+        /// See [`Inbox::payload`].
+        payload: Range<usize>,
+    },
+    /// To be answered with this error.
+    Refuse(ErrorCode),
+}
+
+/// A finished answer whose bytes may still be on their way.
+pub(super) struct Answered {
+    /// The half it went out on.
+    pub(super) send: SendStream,
+    /// Whether the connection is to be closed now, and why.
+    pub(super) close: Option<ErrorCode>,
+}
+
+impl Stream {
+    pub(super) fn new(send: SendStream, recv: RecvStream) -> Self {
+        Self { recv, send }
+    }
+}
+
+/// Receives one request; `None` when none came or it is to have no answer.
+pub(super) async fn receive(
+    mut stream: Stream,
+    hub: Arc<Hub>,
+    authenticated: Arc<AtomicBool>,
+) -> Option<Received> {
+    let mut inbox = Inbox::new();
+    let (mut announced, mut refusal) = (false, None);
+    let patience = Patience { frame: hub.limits.patience.frame, login: None };
+    let mut deadlines = Deadlines::new(patience, Instant::now());
+    deadlines.waits_for_rest(true);
+    loop {
+        if !announced && let Some(length) = inbox.announced() {
+            if length < LENGTH_MIN {
+                let _ = stream.send.finish();
+                return None;
+            }
+            announced = true;
+        }
+        let caller = Caller {
+            authenticated: authenticated.load(Ordering::Relaxed),
+            send_bytes_max: hub.limits.send_bytes_max,
+        };
+        match inbox.front(caller) {
+            Front::Request { code, payload } if refusal.is_none() => {
+                return Some(Received {
+                    stream,
+                    inbox,
+                    request: Request::Submit { code, payload },
+                });
+            }
+            Front::Refused(error) => refusal = Some(error),
+            Front::Request { .. } | Front::Partial => {}
+        }
+        if let Some(error) = refusal
+            && !inbox.is_discarding()
+        {
+            return Some(Received { stream, inbox, request: Request::Refuse(error) });
+        }
+        let due = deadlines.next().unwrap_or_else(Instant::now);
+        let filled = timeout_at(due, async {
+            if !inbox.try_make_room(&hub.budget) {
+                inbox.make_room(&hub.budget).await;
+            }
+            inbox.fill(&mut stream).await
+        });
+        match filled.await {
+            Ok(Ok(bytes @ 1..)) => deadlines.received(bytes),
+            // Dropping both halves tells the peer that nothing will come of it.
+            Ok(Ok(0) | Err(_)) | Err(_) => {
+                let _ = stream.send.reset(0u32.into());
+                return None;
+            }
+        }
+    }
+}
+
+/// Sends the answer once it is due, and ends the stream.
+pub(super) async fn answer(
+    mut stream: Stream,
+    ticket: Option<Ticket>,
+    reply: Reply,
+    hub: Arc<Hub>,
+) -> io::Result<Answered> {
+    let mut outbox = Outbox::new(hub.limits.write_timeout);
+    let committed = match ticket {
+        None => Ok(()),
+        Some(mut ticket) => {
+            let _ = (&mut ticket).await;
+            ticket.outcome().unwrap_or(Err(ErrorCode::Error))
+        }
+    };
+    let mut close = None;
+    match (committed, reply) {
+        (Err(error), _) | (Ok(()), Reply::Error(error)) => outbox.status(Some(error)),
+        (Ok(()), Reply::Empty) => outbox.status(None),
+        (Ok(()), Reply::Bytes(payload)) => outbox.payload(&payload, &mut stream).await?,
+        (Ok(()), Reply::Messages(messages)) => outbox.messages(&messages, &mut stream).await?,
+        (Ok(()), Reply::Close(error)) => {
+            outbox.status(Some(error));
+            close = Some(error);
+        }
+    }
+    outbox.flush(&mut stream).await?;
+    // A peer that gave up on the stream has no use for its end.
+    let _ = stream.send.finish();
+    Ok(Answered { send: stream.send, close })
+}
+
+impl Carrier for Stream {}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        AsyncRead::poll_read(Pin::new(&mut self.get_mut().recv), cx, buf)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        AsyncWrite::poll_write(Pin::new(&mut self.get_mut().send), cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let first = parts.iter().find(|part| !part.is_empty());
+        self.poll_write(cx, first.map_or(&[], |part| part))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_flush(Pin::new(&mut self.get_mut().send), cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_shutdown(Pin::new(&mut self.get_mut().send), cx)
+    }
+}

@@ -1,0 +1,219 @@
+//! The bytes of a client's binary messages, one after the other, without their frames.
+//!
+//! INV-STREAM: what comes out is the payloads of binary messages in order, whatever frames they came in.
+//! INV-WS-BOUND: of a frame only its header, or a control frame, is ever held; payloads go straight to
+//! where the caller wants them.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::frame::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX, Header, Opcode, Violation, unmask};
+
+/// Bytes read ahead to find headers.
+const AHEAD_BYTES: usize = 1 << 10;
+const _: () = assert!(AHEAD_BYTES > HEADER_BYTES_MAX + CONTROL_BYTES_MAX as usize);
+
+/// Most bytes taken from the stream at once, so that little is cleared that is not filled.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// What a read came to.
+#[derive(Debug)]
+pub(super) enum Read {
+    /// The buffer has more bytes than before.
+    Filled,
+    /// A ping to answer.
+    Ping(Vec<u8>),
+    /// The client closes, with this payload.
+    Close(Vec<u8>),
+    /// The stream ended.
+    End,
+    /// The client broke the rules.
+    Violation(Violation),
+}
+
+/// Takes frames apart.
+#[derive(Debug)]
+pub(super) struct Reader {
+    ahead: Box<[u8; AHEAD_BYTES]>,
+    from: usize,
+    to: usize,
+    frame: Option<Header>,
+    /// Bytes of the frame's payload that were taken.
+    at: u64,
+    /// What the message being received is, between its first frame and its last.
+    message: Option<Opcode>,
+}
+
+impl Reader {
+    pub(super) fn new() -> Self {
+        let ahead = Box::new([0; AHEAD_BYTES]);
+        Self { ahead, from: 0, to: 0, frame: None, at: 0, message: None }
+    }
+
+    /// Reads until there is something to tell.
+    pub(super) fn poll<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<Read>> {
+        loop {
+            let Some(header) = self.frame else {
+                match Header::read(self.here()) {
+                    Ok(Some((header, bytes))) => {
+                        self.from += bytes;
+                        if let Err(violation) = self.begin(header) {
+                            return Poll::Ready(Ok(Read::Violation(violation)));
+                        }
+                    }
+                    Ok(None) => {
+                        if ready!(self.read_ahead(stream, cx))? == 0 {
+                            return Poll::Ready(Ok(Read::End));
+                        }
+                    }
+                    Err(violation) => return Poll::Ready(Ok(Read::Violation(violation))),
+                }
+                continue;
+            };
+            let left = header.length - self.at;
+            if header.opcode.is_control() {
+                if (self.here().len() as u64) < left {
+                    if ready!(self.read_ahead(stream, cx))? == 0 {
+                        return Poll::Ready(Ok(Read::End));
+                    }
+                    continue;
+                }
+                let payload = self.take_control(header);
+                match header.opcode {
+                    Opcode::Ping => return Poll::Ready(Ok(Read::Ping(payload))),
+                    Opcode::Close => return Poll::Ready(Ok(Read::Close(payload))),
+                    _ => continue,
+                }
+            }
+            if left == 0 {
+                self.end(header);
+                continue;
+            }
+            let taken = if self.message_is_text(header) {
+                ready!(self.skip(stream, cx, left))?
+            } else {
+                ready!(self.copy(stream, cx, (header, left), buf))?
+            };
+            if taken == 0 {
+                return Poll::Ready(Ok(Read::End));
+            }
+            if !self.message_is_text(header) {
+                return Poll::Ready(Ok(Read::Filled));
+            }
+        }
+    }
+
+    /// Bytes that were read and not looked at.
+    fn here(&self) -> &[u8] {
+        self.ahead.get(self.from..self.to).unwrap_or_default()
+    }
+
+    fn begin(&mut self, header: Header) -> Result<(), Violation> {
+        match (header.opcode, self.message) {
+            (Opcode::Continuation, None) => return Err(Violation::Protocol),
+            (Opcode::Text | Opcode::Binary, Some(_)) => return Err(Violation::Protocol),
+            (Opcode::Text | Opcode::Binary, None) => self.message = Some(header.opcode),
+            _ => {}
+        }
+        self.frame = Some(header);
+        self.at = 0;
+        Ok(())
+    }
+
+    fn end(&mut self, header: Header) {
+        self.frame = None;
+        if header.last && !header.opcode.is_control() {
+            self.message = None;
+        }
+    }
+
+    fn message_is_text(&self, header: Header) -> bool {
+        !header.opcode.is_control() && self.message == Some(Opcode::Text)
+    }
+
+    fn take_control(&mut self, header: Header) -> Vec<u8> {
+        let end = self.from + header.length as usize;
+        let mut payload = self.ahead.get(self.from..end).unwrap_or_default().to_vec();
+        unmask(&mut payload, header.mask, 0);
+        self.from = end;
+        self.end(header);
+        payload
+    }
+
+    /// Reads some bytes ahead; there is always room for them when this is called.
+    fn read_ahead<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        self.ahead.copy_within(self.from..self.to, 0);
+        self.to -= self.from;
+        self.from = 0;
+        let mut room = ReadBuf::new(self.ahead.get_mut(self.to..).unwrap_or_default());
+        ready!(Pin::new(stream).poll_read(cx, &mut room))?;
+        let read = room.filled().len();
+        self.to += read;
+        Poll::Ready(Ok(read))
+    }
+
+    /// Throws some bytes of the payload away.
+    fn skip<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        left: u64,
+    ) -> Poll<io::Result<usize>> {
+        if self.here().is_empty() && ready!(self.read_ahead(stream, cx))? == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        let taken = usize::try_from(left).unwrap_or(usize::MAX).min(self.here().len());
+        self.from += taken;
+        self.at += taken as u64;
+        Poll::Ready(Ok(taken))
+    }
+
+    /// Moves some bytes of the payload to `buf`.
+    fn copy<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        (header, left): (Header, u64),
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        // A small rest is worth reading together with the header of the next frame.
+        if self.here().is_empty()
+            && left < AHEAD_BYTES / 2
+            && ready!(self.read_ahead(stream, cx))? == 0
+        {
+            return Poll::Ready(Ok(0));
+        }
+        let wanted = left.min(buf.remaining()).min(PIECE_BYTES);
+        let room = buf.initialize_unfilled_to(wanted);
+        let here = self.here();
+        let taken = if here.is_empty() {
+            let mut piece = ReadBuf::new(room);
+            ready!(Pin::new(stream).poll_read(cx, &mut piece))?;
+            piece.filled().len()
+        } else {
+            let taken = here.len().min(wanted);
+            for (to, from) in room.iter_mut().zip(here) {
+                *to = *from;
+            }
+            self.from += taken;
+            taken
+        };
+        unmask(room.get_mut(..taken).unwrap_or_default(), header.mask, self.at);
+        self.at += taken as u64;
+        buf.advance(taken);
+        Poll::Ready(Ok(taken))
+    }
+}
