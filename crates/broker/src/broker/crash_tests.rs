@@ -89,13 +89,14 @@ fn run_part(part: u64) {
     let template = Rig::template();
     let seeds = number_from_env("GALGO_CRASH_SEEDS", 4 * SEEDS_PER_PART) / 4;
     let first = number_from_env("GALGO_CRASH_FIRST_SEED", 1) + part * seeds;
-    let mut stops = 0;
+    let (mut stops, mut moves) = (0, 0);
     for seed in first..first + seeds {
         let disk = template.kill_image();
         disk.plan(FaultPlan::default());
         let mut model = Model::default();
         run_workload(&disk, &mut model, seed);
         let operations = disk.operations();
+        moves += model.starts_moved();
         let end = if seed % 4 == 0 { End::Kill } else { End::PowerCut };
         for stop_at in 1..=operations {
             run_one(&template, seed, stop_at, end);
@@ -103,6 +104,7 @@ fn run_part(part: u64) {
         stops += operations;
     }
     assert!(stops > seeds * 20, "the workload hardly touches the disk: {stops} operations");
+    assert!(moves > seeds / 10, "the workload hardly ever removes segments: {moves} times");
 }
 
 #[test]

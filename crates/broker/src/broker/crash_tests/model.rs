@@ -134,6 +134,12 @@ impl Model {
         }
     }
 
+    /// How many partitions were seen to start behind 0.
+    pub(super) fn starts_moved(&self) -> u64 {
+        let partitions = self.topics.values().flat_map(|topic| &topic.partitions);
+        partitions.filter(|partition| partition.start_seen > 0).count() as u64
+    }
+
     fn partition(&mut self, name: &str, partition: u32) -> &mut PartitionModel {
         &mut self.topics.get_mut(name).unwrap().partitions[partition as usize]
     }

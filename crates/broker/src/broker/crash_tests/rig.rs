@@ -37,6 +37,8 @@ use crate::vault::Keys;
 pub(super) const JOURNAL_BATCH_BYTES_MAX: u32 = 700;
 /// The first user there ever was.
 const ROOT: Caller = Caller { user: UserId::ROOT, serial: UserSerial::new(0) };
+/// A segment of this size is full: a few batches, so that segments are sealed and removed in a short run.
+const SEGMENT_BYTES: u64 = 600;
 /// Partitions of every topic of the workload.
 pub(super) const PARTITIONS: u32 = 3;
 
@@ -376,7 +378,7 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>) -> BrokerOption
             password: Password::parse("secret").unwrap(),
         },
         bounds: LogBounds {
-            segment_bytes: 2_000,
+            segment_bytes: SEGMENT_BYTES,
             index_interval_bytes: 256,
             index_cache_bytes: 1 << 16,
             open_files_max: 8,
@@ -394,7 +396,7 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>) -> BrokerOption
             size_bytes_max: u64::MAX,
             durability: Durability::Fsync,
             deduplication: Deduplication::Off,
-            segment_bytes: 2_000,
+            segment_bytes: SEGMENT_BYTES,
         },
         access: AccessOptions::default(),
         retention: RetentionOptions { enabled: true, interval_us: 1 },

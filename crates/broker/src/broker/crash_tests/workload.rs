@@ -17,7 +17,7 @@ const STEPS: u64 = 28;
 /// How long topics keep messages that do not keep all; a step takes half a millisecond on average.
 const EXPIRY_US: u64 = 4_000;
 /// Largest size of the topics that have one: a few segments.
-const TOPIC_BYTES_MAX: u64 = 5_000;
+const TOPIC_BYTES_MAX: u64 = 1_500;
 
 /// Runs until done or until the disk stops.
 pub(super) fn run_workload(disk: &SimDisk, model: &mut Model, seed: u64) {
@@ -37,24 +37,24 @@ pub(super) fn run_workload(disk: &SimDisk, model: &mut Model, seed: u64) {
         let topic = usable[random.below_usize(usable.len())].clone();
         let partition = random.below(u64::from(PARTITIONS)) as u32;
         match random.below(100) {
-            0..55 => send(disk, &mut rig, model, &mut random, (&topic, partition, step)),
-            55..67 => store(&mut rig, model, &mut random, (&topic, partition)),
-            67..79 => rig.commit_round(),
-            79..86 => {
+            0..52 => send(disk, &mut rig, model, &mut random, (&topic, partition, step)),
+            52..62 => store(&mut rig, model, &mut random, (&topic, partition)),
+            62..75 => rig.commit_round(),
+            75..81 => {
                 rig.broker.shard().sync_round();
             }
-            86..91 => {
+            81..86 => {
                 let _ = rig.broker.shard().checkpoint();
             }
-            91..94 => {
+            86..88 => {
                 let answer = rig.purge_topic(&topic);
                 model.purged(&topic, answer);
             }
-            94 => {
+            88 => {
                 let answer = rig.delete_topic(&topic);
                 model.deleted(&topic, answer);
             }
-            95..98 => {
+            89..94 => {
                 let count = 1 + random.below(3) as u32;
                 let act = |rig: &mut Rig| drop(rig.delete_segments(&topic, partition, count));
                 checked(&mut rig, model, None, act);
