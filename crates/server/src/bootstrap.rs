@@ -16,6 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use galgo_broker::Broker;
+use galgo_wire::limits::CONTROL_PAYLOAD_BYTES_MAX;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -27,7 +28,7 @@ use crate::config::{self, Config, Environment, Loaded, RootUser, RootUserSource}
 use crate::lanes::Lanes;
 use crate::snapshot::Machine;
 use crate::transport::connection::Patience;
-use crate::transport::{Budget, ConnectionLimits, Hub, LOGINS_AT_ONCE_MAX, Places};
+use crate::transport::{Budget, BudgetBytes, ConnectionLimits, Hub, LOGINS_AT_ONCE_MAX, Places};
 use crate::{ServerError, ServerOptions, process_limits, runtime_file, telemetry};
 
 /// Least number of threads that serve connections: with one, a long copy would hold up all of them.
@@ -145,7 +146,7 @@ impl Server {
         let (stopping, stopped) = watch::channel(false);
         let hub = Arc::new(Hub {
             broker: Arc::clone(&broker),
-            budget: Budget::new(config.limits.in_flight_bytes.0),
+            budget: Budget::new(budget_bytes(&config)),
             logins: Arc::new(Semaphore::new(LOGINS_AT_ONCE_MAX)),
             limits: connection_limits(&config),
             places: places(&config, file_limit),
@@ -266,6 +267,15 @@ fn connection_limits(config: &Config) -> ConnectionLimits {
         write_timeout: limits.write_timeout.0,
         handshake_timeout: limits.handshake_timeout.0,
         patience: Patience { frame: limits.frame_timeout.0, login: limits.login_timeout.0 },
+    }
+}
+
+fn budget_bytes(config: &Config) -> BudgetBytes {
+    let limits = &config.limits;
+    BudgetBytes {
+        all: limits.in_flight_bytes.0,
+        user: limits.in_flight_bytes_per_user.0,
+        request: limits.request_bytes.0.max(CONTROL_PAYLOAD_BYTES_MAX.into()),
     }
 }
 

@@ -195,8 +195,11 @@ table::settings! {
         /// Largest request that sends messages. Other requests are held to the protocol's 10 MiB.
         request_bytes: ByteSize = "128 MiB",
         /// Memory for requests being received, over all connections. When it is used up, connections
-        /// wait with their next large request; none fails.
+        /// wait with their next large request; none fails. What the largest request needs is kept back, for
+        /// one request at a time.
         in_flight_bytes: ByteSize = "512 MiB",
+        /// The same for all connections of one user, so that no user keeps the others waiting.
+        in_flight_bytes_per_user: ByteSize = "256 MiB",
         /// Sent messages of one connection that may wait for their acknowledgement at once.
         pipeline: u32 = "1024",
         /// How long a request may stay half sent before the connection is closed. A large request earns

@@ -16,7 +16,7 @@ use std::time::Duration;
 use galgo_broker::Broker;
 use tokio::sync::{Semaphore, watch};
 
-pub(crate) use budget::{Budget, Grant};
+pub(crate) use budget::{Budget, BudgetBytes, Grant};
 pub(crate) use places::Places;
 
 /// Logins that hash a password at the same time, all connections together: as many as the broker lets

@@ -139,6 +139,9 @@ impl Listeners {
     }
 }
 
+/// A bound TCP port, and its certificate if it speaks TLS.
+type BoundPort = (Listener, Option<Arc<Certificates>>);
+
 /// A TCP port to be bound, and what it needs for TLS.
 struct Port {
     enabled: bool,
@@ -147,10 +150,7 @@ struct Port {
 }
 
 impl Port {
-    fn bind(
-        self,
-        keys: &mut Keys,
-    ) -> Result<Option<(Listener, Option<Arc<Certificates>>)>, ServerError> {
+    fn bind(self, keys: &mut Keys) -> Result<Option<BoundPort>, ServerError> {
         if !self.enabled {
             return Ok(None);
         }

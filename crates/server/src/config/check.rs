@@ -57,6 +57,9 @@ pub(crate) fn ranges(config: &Config, origins: &Origins) -> Result<(), ConfigErr
         // Less than one largest request, and that request would wait for memory for ever.
         (size(limits.request_bytes).max(CONTROL_PAYLOAD_BYTES_MAX.into()), 1 << 50),
     )?;
+    let per_user = (size(limits.request_bytes), 1 << 50);
+    let user_bytes = size(limits.in_flight_bytes_per_user);
+    check.bytes("limits.in_flight_bytes_per_user", user_bytes, per_user)?;
     if let Some(files) = limits.open_files.0 {
         check.number("limits.open_files", files.into(), (OPEN_FILES_MIN, 1_000_000))?;
     }

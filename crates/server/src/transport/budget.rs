@@ -1,79 +1,222 @@
-//! The memory all connections together may use for requests being received.
+//! The memory all connections together may use for requests being received, and the share of each user.
+//!
+//! A request takes its share as its bytes arrive, so whoever only announces a large one takes little.
+//! That way requests that are half received may hold what each other needs; so a part of every pool is
+//! kept back for one request at a time, the last resort, which may then grow to its end.
 //!
 //! INV-BUDGET: a receive buffer above the size every connection has anyway is covered by a grant for as
-//! long as it exists. Who needs a larger grant gives back the one it has first, so that nobody waits
-//! while holding what another waits for.
+//! long as it exists.
+//! INV-LAST-RESORT: whoever has the last resort of all connections waits for nothing any more; whoever
+//! has that of a user waits for others only. So there is always a request that can be received whole.
+//! INV-FAIR: a user's requests never cover more than the user's share, the last resort aside.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::future::pending;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use galgo_wire::id::UserId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bytes of one unit of the budget; semaphores count in 32 bits at a time.
 const UNIT_BYTES: u64 = 4 << 10;
 
+/// How much there is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BudgetBytes {
+    /// For all connections together.
+    pub(crate) all: u64,
+    /// For the connections of one user.
+    pub(crate) user: u64,
+    /// Largest request, which is what the last resort holds.
+    pub(crate) request: u64,
+}
+
 /// A pool of bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget {
-    free: Arc<Semaphore>,
-    units: usize,
+    all: Arc<Pool>,
+    bytes: BudgetBytes,
+    users: Arc<Mutex<HashMap<UserId, Weak<Pool>>>>,
 }
 
-/// A share of the pool, given back when dropped.
-#[derive(Debug)]
+/// What one connection draws on.
+#[derive(Debug, Clone)]
+pub(crate) struct Allowance {
+    all: Arc<Pool>,
+    user: Option<(UserId, Arc<Pool>)>,
+}
+
+/// A share of the pools, given back when dropped.
+#[derive(Debug, Default)]
 pub(crate) struct Grant {
-    _permit: OwnedSemaphorePermit,
+    user: Share,
+    all: Share,
+}
+
+#[derive(Debug)]
+struct Pool {
+    shared: Arc<Semaphore>,
+    shared_units: u32,
+    last_resort: Arc<Semaphore>,
+}
+
+#[derive(Debug, Default)]
+struct Share {
+    units: u32,
+    permit: Option<OwnedSemaphorePermit>,
+    last_resort: Option<OwnedSemaphorePermit>,
 }
 
 impl Budget {
-    /// A pool of `bytes`.
-    pub(crate) fn new(bytes: u64) -> Self {
-        let units = usize::try_from(bytes / UNIT_BYTES).unwrap_or(usize::MAX);
-        let units = units.clamp(1, Semaphore::MAX_PERMITS);
-        Self { free: Arc::new(Semaphore::new(units)), units }
+    /// Pools of these sizes.
+    pub(crate) fn new(bytes: BudgetBytes) -> Self {
+        let all = Arc::new(Pool::new(bytes.all, bytes.request));
+        Self { all, bytes, users: Arc::default() }
     }
 
-    /// Takes `bytes` if they are free now.
-    pub(crate) fn try_take(&self, bytes: usize) -> Option<Grant> {
-        let permit = Arc::clone(&self.free).try_acquire_many_owned(self.units_of(bytes)).ok()?;
-        Some(Grant { _permit: permit })
+    /// What a connection of `user` draws on; one without a user has the limits of all only.
+    pub(crate) fn allowance(&self, user: Option<UserId>) -> Allowance {
+        let user = user.map(|id| (id, self.pool_of(id)));
+        Allowance { all: Arc::clone(&self.all), user }
     }
 
-    /// Takes `bytes`, waiting in line until they are free. More than there is takes all there is.
+    /// Takes `bytes` at once, waiting in line until they are free. More than there is takes all there is.
     pub(crate) async fn take(&self, bytes: usize) -> Option<Grant> {
-        let units = self.units_of(bytes);
-        let permit = Arc::clone(&self.free).acquire_many_owned(units).await.ok()?;
-        Some(Grant { _permit: permit })
+        let mut grant = Grant::default();
+        self.allowance(None).grow(&mut grant, bytes).await;
+        Some(grant)
+    }
+
+    fn pool_of(&self, user: UserId) -> Arc<Pool> {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = users.get(&user).and_then(Weak::upgrade) {
+            return pool;
+        }
+        // Users come and go with their connections; a login is when there is time to tidy up.
+        users.retain(|_, pool| pool.strong_count() > 0);
+        let pool = Arc::new(Pool::new(self.bytes.user, self.bytes.request));
+        users.insert(user, Arc::downgrade(&pool));
+        pool
+    }
+}
+
+impl Allowance {
+    /// Whose connection it is for.
+    pub(crate) fn user(&self) -> Option<UserId> {
+        self.user.as_ref().map(|(id, _)| *id)
+    }
+
+    /// Lets `grant` cover `bytes` if that is possible now.
+    pub(crate) fn try_grow(&self, grant: &mut Grant, bytes: usize) -> bool {
+        let units = units_of(bytes);
+        if let Some(user) = self.user_pool(grant)
+            && !user.try_add(&mut grant.user, units)
+        {
+            return false;
+        }
+        self.all.try_add(&mut grant.all, units)
+    }
+
+    /// Lets `grant` cover `bytes`, waiting in line until that is possible.
+    pub(crate) async fn grow(&self, grant: &mut Grant, bytes: usize) {
+        let units = units_of(bytes);
+        if let Some(user) = self.user_pool(grant) {
+            user.add(&mut grant.user, units).await;
+        }
+        self.all.add(&mut grant.all, units).await;
     }
 
     /// Whether so much is taken that idle buffers should be given back at once.
     pub(crate) fn is_tight(&self) -> bool {
-        self.free.available_permits() < self.units / 4
+        self.all.is_tight() || self.user.as_ref().is_some_and(|(_, pool)| pool.is_tight())
     }
 
-    fn units_of(&self, bytes: usize) -> u32 {
-        let units = (bytes as u64).div_ceil(UNIT_BYTES).min(self.units as u64);
-        u32::try_from(units).unwrap_or(u32::MAX)
+    /// The user's pool, as long as it counts: whoever has the last resort of all goes through.
+    fn user_pool(&self, grant: &Grant) -> Option<&Pool> {
+        let (_, pool) = self.user.as_ref()?;
+        grant.all.last_resort.is_none().then_some(pool)
     }
+}
+
+impl Grant {
+    /// Whether it covers nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.units == 0
+    }
+
+    /// Whether others wait for nothing but its end.
+    pub(crate) fn is_last_resort(&self) -> bool {
+        self.all.last_resort.is_some() || self.user.last_resort.is_some()
+    }
+}
+
+impl Pool {
+    fn new(bytes: u64, kept_back: u64) -> Self {
+        let units = bytes.saturating_sub(kept_back) / UNIT_BYTES;
+        let shared_units = u32::try_from(units).unwrap_or(u32::MAX);
+        let permits = usize::try_from(shared_units).unwrap_or(usize::MAX);
+        Self {
+            shared: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
+            shared_units,
+            last_resort: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    fn try_add(&self, share: &mut Share, units: u32) -> bool {
+        let more = units.saturating_sub(share.units);
+        if more > 0 && share.last_resort.is_none() {
+            if let Ok(permit) = Arc::clone(&self.shared).try_acquire_many_owned(more) {
+                share.merge(permit);
+            } else if let Ok(permit) = Arc::clone(&self.last_resort).try_acquire_owned() {
+                share.last_resort = Some(permit);
+            } else {
+                return false;
+            }
+        }
+        share.units = share.units.max(units);
+        true
+    }
+
+    async fn add(&self, share: &mut Share, units: u32) {
+        let more = units.saturating_sub(share.units);
+        if more > 0 && share.last_resort.is_none() {
+            let shared = async {
+                if more > self.shared_units {
+                    return pending().await;
+                }
+                Arc::clone(&self.shared).acquire_many_owned(more).await
+            };
+            tokio::select! {
+                biased;
+                Ok(permit) = shared => share.merge(permit),
+                Ok(permit) = Arc::clone(&self.last_resort).acquire_owned() => {
+                    share.last_resort = Some(permit);
+                }
+                // The semaphores are never closed.
+                else => {}
+            }
+        }
+        share.units = share.units.max(units);
+    }
+
+    fn is_tight(&self) -> bool {
+        self.last_resort.available_permits() == 0
+            || self.shared.available_permits() < self.shared_units as usize / 4
+    }
+}
+
+impl Share {
+    fn merge(&mut self, permit: OwnedSemaphorePermit) {
+        match &mut self.permit {
+            Some(own) => own.merge(permit),
+            None => self.permit = Some(permit),
+        }
+    }
+}
+
+fn units_of(bytes: usize) -> u32 {
+    u32::try_from((bytes as u64).div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_grant_goes_back_when_dropped() {
-        let budget = Budget::new(1 << 20);
-        let grant = budget.try_take(1 << 20).unwrap();
-        assert!(budget.is_tight());
-        assert!(budget.try_take(1).is_none());
-        drop(grant);
-        assert!(!budget.is_tight());
-        assert!(budget.try_take(1).is_some());
-    }
-
-    #[test]
-    fn more_than_everything_takes_everything_instead_of_waiting_for_ever() {
-        let budget = Budget::new(1 << 20);
-        assert!(budget.try_take(usize::MAX).is_some());
-    }
-}
+mod tests;

@@ -35,6 +35,7 @@ pub(crate) use self::deadlines::Patience;
 use self::deadlines::{Deadlines, Due};
 use self::inbox::{Front, Inbox};
 use self::outbox::Outbox;
+use crate::transport::budget::Allowance;
 use crate::transport::{Hub, stopped};
 
 /// How long a closing connection tries to write its last answers.
@@ -93,6 +94,7 @@ pub(crate) async fn serve<S: Carrier>(stream: S, session: Session, hub: Arc<Hub>
     let now = Instant::now();
     let timer = pin!(sleep_until(now + FAR_AWAY));
     let mut connection = Connection {
+        allowance: hub.budget.allowance(None),
         inbox: Inbox::new(),
         outbox: Outbox::new(hub.limits.write_timeout),
         pending: VecDeque::new(),
@@ -127,6 +129,8 @@ struct Connection<S> {
     /// Away while a job has it.
     session: Option<Session>,
     inbox: Inbox,
+    /// What the inbox draws on.
+    allowance: Allowance,
     outbox: Outbox,
     /// Answers in the order of their requests; only the first few can be ready.
     pending: VecDeque<Pending>,
@@ -158,6 +162,7 @@ impl<S: Carrier> Connection<S> {
     ) -> io::Result<End> {
         loop {
             let progress = self.submit_received().await?;
+            self.note_user();
             self.outbox.flush(&mut self.stream).await?;
             if self.pending.is_empty()
                 && let Some(end) = self.finished.take()
@@ -165,14 +170,16 @@ impl<S: Carrier> Connection<S> {
                 return Ok(end);
             }
             let mut reading = self.finished.is_none() && progress == Progress::NeedsBytes;
-            if reading && !self.inbox.try_make_room(&self.hub.budget) {
+            if reading && !self.inbox.try_make_room(&self.allowance) {
                 // Answers go first: waiting for memory must not keep commits from being told.
                 reading = self.pending.is_empty();
                 if reading {
+                    let begun = Instant::now();
                     tokio::select! {
-                        () = self.inbox.make_room(&self.hub.budget) => {}
+                        () = self.inbox.make_room(&self.allowance) => {}
                         () = &mut stop => return Ok(End::Stopping),
                     }
+                    self.deadlines.held_up(begun.elapsed());
                 }
             }
             self.arm(timer.as_mut(), reading);
@@ -236,10 +243,18 @@ impl<S: Carrier> Connection<S> {
                     let outcome = self.hub.broker.submit(session, code, payload);
                     self.deadlines.request_complete();
                     self.inbox.consume();
-                    self.inbox.yield_grant(&self.hub.budget);
+                    self.inbox.yield_grant(&self.allowance);
                     self.take(code, outcome).await?;
                 }
             }
+        }
+    }
+
+    /// Draws on the share of whoever is logged in by now.
+    fn note_user(&mut self) {
+        let user = self.session.as_ref().and_then(Session::user);
+        if user != self.allowance.user() {
+            self.allowance = self.hub.budget.allowance(user);
         }
     }
 

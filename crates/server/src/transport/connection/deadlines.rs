@@ -73,6 +73,13 @@ impl Deadlines {
         }
     }
 
+    /// Tells that the server kept the peer waiting for so long.
+    pub(crate) fn held_up(&mut self, time: Duration) {
+        if let Some(arrival) = &mut self.arrival {
+            arrival.since += time;
+        }
+    }
+
     /// Tells that a request is here, or gone, as a whole.
     pub(crate) fn request_complete(&mut self) {
         self.arrival = None;
@@ -151,6 +158,7 @@ mod tests {
         assert_eq!(deadlines.due(now + Duration::from_secs(29)), None);
         assert_eq!(deadlines.due(now + Duration::from_secs(31)), Some(Due::Frame));
         deadlines.received(1 << 20);
+        deadlines.held_up(Duration::from_millis(1));
         assert_eq!(deadlines.due(now + Duration::from_secs(31)), None);
         assert_eq!(deadlines.due(now + Duration::from_secs(47)), Some(Due::Frame));
         deadlines.request_complete();

@@ -2,7 +2,8 @@
 //!
 //! A request is stamped and written to its log from the very bytes it was received into. The buffer is
 //! small on an idle connection, grows once a client keeps it busy, and takes a large request whole under
-//! a grant of the budget all connections share.
+//! a grant of the budget all connections share. It grows with the bytes that arrive, not with those that
+//! are announced.
 //!
 //! INV-IN-STEP: whatever arrives, the next header is looked for exactly where the request before it ends.
 
@@ -13,13 +14,16 @@ use galgo_wire::ErrorCode;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::admission::{Admission, Caller, Header, admit};
-use crate::transport::budget::{Budget, Grant};
+use crate::transport::budget::{Allowance, Grant};
 
 /// Buffer of a connection that is idle.
 const BUFFER_BYTES_IDLE: usize = 4 << 10;
 
 /// Buffer of a connection that is busy with small requests.
 const BUFFER_BYTES_BUSY: usize = 32 << 10;
+
+/// What a large request begins with, or all of it if it is smaller. From there its buffer doubles.
+const BUFFER_BYTES_FIRST: usize = 1 << 20;
 
 /// Bytes in front of every request.
 const HEADER_BYTES: usize = 8;
@@ -51,7 +55,7 @@ pub(crate) struct Inbox {
     /// Size of the largest request since the last call of [`Inbox::shrink`].
     peak_bytes: usize,
     /// Covers the buffer while it is larger than a busy one.
-    grant: Option<Grant>,
+    grant: Grant,
     /// Payload bytes still to be thrown away.
     discard: u64,
     /// The error to answer once `discard` is zero.
@@ -66,7 +70,7 @@ impl Inbox {
             start: 0,
             front_bytes: HEADER_BYTES,
             peak_bytes: 0,
-            grant: None,
+            grant: Grant::default(),
             discard: 0,
             refusal: None,
         }
@@ -138,23 +142,24 @@ impl Inbox {
         self.header().map(|header| header.length)
     }
 
-    /// Makes room for the rest of the front request, if that needs no grant or one is free now.
-    pub(crate) fn try_make_room(&mut self, budget: &Budget) -> bool {
+    /// Makes room for more of the front request, if that needs no grant or one is free now.
+    pub(crate) fn try_make_room(&mut self, allowance: &Allowance) -> bool {
         if self.room_without_grant() {
             return true;
         }
-        self.release();
-        let grant = budget.try_take(self.front_bytes);
-        let granted = grant.is_some();
-        self.grow_under(grant);
+        let bytes = self.next_size();
+        let granted = allowance.try_grow(&mut self.grant, bytes);
+        if granted {
+            self.grow(bytes);
+        }
         granted
     }
 
-    /// Makes room for the rest of the front request, waiting for a grant.
-    pub(crate) async fn make_room(&mut self, budget: &Budget) {
-        self.release();
-        let grant = budget.take(self.front_bytes).await;
-        self.grow_under(grant);
+    /// Makes room for more of the front request, waiting for a grant.
+    pub(crate) async fn make_room(&mut self, allowance: &Allowance) {
+        let bytes = self.next_size();
+        allowance.grow(&mut self.grant, bytes).await;
+        self.grow(bytes);
     }
 
     /// Receives some bytes; zero at the end of the stream. Dropping the future loses nothing.
@@ -173,8 +178,8 @@ impl Inbox {
     /// Gives back the memory that no request needed since the last call. Called now and then.
     pub(crate) fn shrink(&mut self) {
         if self.buffer.is_empty() && self.peak_bytes == 0 {
-            self.grant = None;
             self.resize(BUFFER_BYTES_IDLE);
+            self.grant = Grant::default();
         } else if self.peak_bytes <= BUFFER_BYTES_BUSY && self.fits_busy() {
             self.release();
         }
@@ -187,8 +192,11 @@ impl Inbox {
     }
 
     /// Gives granted memory back at once when others may be waiting for it.
-    pub(crate) fn yield_grant(&mut self, budget: &Budget) {
-        if self.grant.is_some() && self.fits_busy() && budget.is_tight() {
+    pub(crate) fn yield_grant(&mut self, allowance: &Allowance) {
+        if !self.grant.is_empty()
+            && self.fits_busy()
+            && (self.grant.is_last_resort() || allowance.is_tight())
+        {
             self.release();
         }
     }
@@ -214,7 +222,7 @@ impl Inbox {
         self.consume();
         self.discard = payload.into();
         self.peak_bytes = self.peak_bytes.max(HEADER_BYTES);
-        if payload as usize > self.buffer.capacity() && self.grant.is_none() {
+        if payload as usize > self.buffer.capacity() && self.grant.is_empty() {
             self.resize(BUFFER_BYTES_BUSY);
         }
     }
@@ -230,9 +238,13 @@ impl Inbox {
     }
 
     fn room_without_grant(&mut self) -> bool {
-        if self.start + self.front_bytes <= self.buffer.capacity()
-            && self.buffer.len() < self.buffer.capacity()
-        {
+        let has_room = |inbox: &Self| {
+            let (len, capacity) = (inbox.buffer.len(), inbox.buffer.capacity());
+            // A large request fills what it has before it gets more.
+            let fits = inbox.start + inbox.front_bytes <= capacity || capacity > BUFFER_BYTES_BUSY;
+            fits && len < capacity
+        };
+        if has_room(self) {
             return true;
         }
         // The bytes of a busy client filled the buffer, or its next request is cut by the buffer's end.
@@ -241,22 +253,25 @@ impl Inbox {
             self.resize(BUFFER_BYTES_BUSY);
         }
         self.move_to_front();
-        self.front_bytes <= self.buffer.capacity() && self.buffer.len() < self.buffer.capacity()
+        has_room(self)
+    }
+
+    /// The size the buffer gets next for a large request.
+    fn next_size(&self) -> usize {
+        (2 * self.buffer.capacity()).max(BUFFER_BYTES_FIRST).min(self.front_bytes)
     }
 
     /// Falls back to a busy buffer and gives the grant back.
     fn release(&mut self) {
-        if self.grant.is_some() {
+        if !self.grant.is_empty() {
             self.resize(BUFFER_BYTES_BUSY);
-            self.grant = None;
+            self.grant = Grant::default();
         }
     }
 
-    fn grow_under(&mut self, grant: Option<Grant>) {
-        if grant.is_some() {
-            self.resize(self.front_bytes.max(BUFFER_BYTES_BUSY));
-            self.grant = grant;
-        }
+    /// Lets the buffer, which begins with the front request, have `bytes`.
+    fn grow(&mut self, bytes: usize) {
+        self.buffer.reserve_exact(bytes.saturating_sub(self.buffer.len()));
     }
 
     fn move_to_front(&mut self) {

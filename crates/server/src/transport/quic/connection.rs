@@ -10,7 +10,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -21,7 +20,7 @@ use quinn::VarInt;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Windows;
-use super::stream::{Answered, Received, Request, Stream, answer, receive};
+use super::stream::{Answered, CurrentUser, Received, Request, Stream, answer, receive};
 use crate::transport::connection::{End, follows_on, job};
 use crate::transport::{Hub, stopped};
 
@@ -44,7 +43,7 @@ pub(super) async fn serve(
         session: Some(session),
         hub,
         windows,
-        authenticated: Arc::default(),
+        user: Arc::default(),
         arriving: FuturesUnordered::new(),
         answering: FuturesUnordered::new(),
         on_their_way: FuturesUnordered::new(),
@@ -63,8 +62,7 @@ struct Connection {
     session: Option<Session>,
     hub: Arc<Hub>,
     windows: Windows,
-    /// Whether somebody is logged in, for requests that are being received.
-    authenticated: Arc<AtomicBool>,
+    user: Arc<CurrentUser>,
     login_due: Instant,
     arriving: FuturesUnordered<BoxFuture<'static, Option<Received>>>,
     answering: FuturesUnordered<BoxFuture<'static, io::Result<Answered>>>,
@@ -96,8 +94,8 @@ impl Connection {
                 accepted = self.connection.accept_bi() => match accepted {
                     Ok((send, recv)) => {
                         let stream = Stream::new(send, recv);
-                        let (hub, known) = (Arc::clone(&self.hub), Arc::clone(&self.authenticated));
-                        self.arriving.push(Box::pin(receive(stream, hub, known)));
+                        let (hub, user) = (Arc::clone(&self.hub), Arc::clone(&self.user));
+                        self.arriving.push(Box::pin(receive(stream, hub, user)));
                     }
                     Err(_) => return Ok(End::Peer),
                 },
@@ -169,11 +167,11 @@ impl Connection {
 
     /// Opens up for a connection that logged in, and closes down the time for it; a logout begins it anew.
     fn note_login(&mut self) {
-        let known = self.session.as_ref().is_some_and(Session::is_authenticated);
-        if self.authenticated.swap(known, Ordering::Relaxed) == known {
+        let user = self.session.as_ref().and_then(Session::user);
+        if self.user.set(user).is_some() == user.is_some() {
             return;
         }
-        if known {
+        if user.is_some() {
             self.connection.set_receive_window(self.windows.receive);
             self.connection.set_max_concurrent_bi_streams(self.windows.streams);
             self.login_due = Instant::now() + FAR_AWAY;

@@ -4,12 +4,12 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use galgo_broker::{Reply, Ticket};
 use galgo_wire::ErrorCode;
+use galgo_wire::id::UserId;
 use quinn::{RecvStream, SendStream};
 use std::ops::Range;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -24,6 +24,22 @@ use crate::transport::connection::outbox::Outbox;
 
 /// Smallest `length` a request may carry: it counts the command code.
 const LENGTH_MIN: u32 = 4;
+
+/// Who is logged in on a connection, for requests that are being received.
+#[derive(Debug, Default)]
+pub(super) struct CurrentUser(Mutex<Option<UserId>>);
+
+impl CurrentUser {
+    /// Who it is.
+    pub(super) fn get(&self) -> Option<UserId> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets who it is, and returns who it was.
+    pub(super) fn set(&self, user: Option<UserId>) -> Option<UserId> {
+        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), user)
+    }
+}
 
 /// Both halves of a stream.
 #[derive(Debug)]
@@ -75,9 +91,10 @@ impl Stream {
 pub(super) async fn receive(
     mut stream: Stream,
     hub: Arc<Hub>,
-    authenticated: Arc<AtomicBool>,
+    user: Arc<CurrentUser>,
 ) -> Option<Received> {
     let mut inbox = Inbox::new();
+    let mut allowance = hub.budget.allowance(None);
     let (mut announced, mut refusal) = (false, None);
     let patience = Patience { frame: hub.limits.patience.frame, login: None };
     let mut deadlines = Deadlines::new(patience, Instant::now());
@@ -91,7 +108,7 @@ pub(super) async fn receive(
             announced = true;
         }
         let caller = Caller {
-            authenticated: authenticated.load(Ordering::Relaxed),
+            authenticated: user.get().is_some(),
             send_bytes_max: hub.limits.send_bytes_max,
         };
         match inbox.front(caller) {
@@ -110,13 +127,17 @@ pub(super) async fn receive(
         {
             return Some(Received { stream, inbox, request: Request::Refuse(error) });
         }
+        let now = user.get();
+        if now != allowance.user() {
+            allowance = hub.budget.allowance(now);
+        }
+        if !inbox.try_make_room(&allowance) {
+            let begun = Instant::now();
+            inbox.make_room(&allowance).await;
+            deadlines.held_up(begun.elapsed());
+        }
         let due = deadlines.next().unwrap_or_else(Instant::now);
-        let filled = timeout_at(due, async {
-            if !inbox.try_make_room(&hub.budget) {
-                inbox.make_room(&hub.budget).await;
-            }
-            inbox.fill(&mut stream).await
-        });
+        let filled = timeout_at(due, inbox.fill(&mut stream));
         match filled.await {
             Ok(Ok(bytes @ 1..)) => deadlines.received(bytes),
             // Dropping both halves tells the peer that nothing will come of it.

@@ -1,6 +1,7 @@
 //! Requests out of bytes cut anywhere, refusals in step, memory given back.
 
 use super::*;
+use crate::transport::budget::{Budget, BudgetBytes};
 
 const SEND: u32 = 101;
 const PING: u32 = 1;
@@ -16,19 +17,26 @@ fn request(code: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// A budget of `bytes`, and what a connection draws on.
+fn budget_of(bytes: u64) -> (Budget, Allowance) {
+    let budget = Budget::new(BudgetBytes { all: bytes, user: bytes, request: 0 });
+    let allowance = budget.allowance(None);
+    (budget, allowance)
+}
+
 /// Everything the inbox makes of `stream`, read in pieces of at most `piece` bytes.
 async fn outcomes(
     stream: &[u8],
     piece: usize,
     caller: Caller,
 ) -> Vec<Result<(u32, Vec<u8>), ErrorCode>> {
-    let budget = Budget::new(64 << 20);
+    let (_, allowance) = budget_of(64 << 20);
     let mut inbox = Inbox::new();
     let mut outcomes = Vec::new();
     for mut piece in stream.chunks(piece) {
         while !piece.is_empty() {
-            if !inbox.try_make_room(&budget) {
-                inbox.make_room(&budget).await;
+            if !inbox.try_make_room(&allowance) {
+                inbox.make_room(&allowance).await;
             }
             assert!(inbox.fill(&mut piece).await.unwrap() > 0);
             loop {
@@ -82,13 +90,13 @@ async fn refused_requests_leave_the_stream_in_step() {
 
 #[tokio::test]
 async fn a_send_before_the_login_is_thrown_away_without_growing_the_buffer() {
-    let budget = Budget::new(1 << 20);
+    let (_, allowance) = budget_of(1 << 20);
     let mut inbox = Inbox::new();
     let stream = request(SEND, &payload(6 << 20));
     let mut rest: &[u8] = &stream;
     let mut answer = None;
     while answer.is_none() {
-        assert!(inbox.try_make_room(&budget), "no grant is needed");
+        assert!(inbox.try_make_room(&allowance), "no grant is needed");
         assert!(inbox.fill(&mut rest).await.unwrap() > 0);
         if let Front::Refused(error) = inbox.front(ANONYMOUS) {
             answer = Some(error);
@@ -101,23 +109,23 @@ async fn a_send_before_the_login_is_thrown_away_without_growing_the_buffer() {
 
 #[tokio::test]
 async fn memory_of_a_large_request_goes_back_when_nobody_needs_it() {
-    let budget = Budget::new(1 << 20);
+    let (budget, allowance) = budget_of(1 << 20);
     let mut inbox = Inbox::new();
     let stream = request(SEND, &payload(900 << 10));
     let mut rest: &[u8] = &stream;
     loop {
-        assert!(inbox.try_make_room(&budget));
+        assert!(inbox.try_make_room(&allowance));
         inbox.fill(&mut rest).await.unwrap();
         if matches!(inbox.front(CALLER), Front::Request { .. }) {
             break;
         }
     }
-    assert!(budget.try_take(512 << 10).is_none(), "the request is covered by a grant");
+    assert!(budget.free_bytes() < 512 << 10, "the request is covered by a grant");
     inbox.shrink();
-    assert!(budget.try_take(512 << 10).is_none(), "a request that is here is kept");
+    assert!(budget.free_bytes() < 512 << 10, "a request that is here is kept");
     inbox.consume();
-    inbox.yield_grant(&budget);
-    assert!(budget.try_take(1 << 20).is_some(), "others may be waiting, so it goes back at once");
+    inbox.yield_grant(&allowance);
+    assert_eq!(budget.free_bytes(), 1 << 20, "others may be waiting, so it goes back at once");
     inbox.shrink();
     inbox.shrink();
     assert!(!inbox.is_large());
@@ -127,26 +135,27 @@ async fn memory_of_a_large_request_goes_back_when_nobody_needs_it() {
 /// as it liked, and all others waited for it.
 #[tokio::test]
 async fn memory_of_a_large_request_goes_back_although_the_next_one_has_begun() {
-    let budget = Budget::new(4 << 20);
+    let (budget, allowance) = budget_of(4 << 20);
     let mut inbox = Inbox::new();
     let large = request(SEND, &payload(900 << 10));
     let mut rest: &[u8] = &large;
     while inbox.front(CALLER) == Front::Partial {
-        assert!(inbox.try_make_room(&budget));
+        assert!(inbox.try_make_room(&allowance));
         inbox.fill(&mut rest).await.unwrap();
     }
     inbox.consume();
-    inbox.yield_grant(&budget);
-    let _others = budget.try_take(3 << 20).expect("the budget is not tight at first");
-    assert!(budget.try_take(256 << 10).is_none(), "the grant is kept while nobody needs it");
+    inbox.yield_grant(&allowance);
+    let mut others = Grant::default();
+    assert!(allowance.try_grow(&mut others, 3 << 20), "the budget is not tight at first");
+    assert!(budget.free_bytes() < 256 << 10, "the grant is kept while nobody needs it");
     let two = [request(PING, b""), request(PING, b"piece")].concat();
     let (mut sent, mut later) = two.split_at(two.len() - 2);
     inbox.fill(&mut sent).await.unwrap();
     assert!(matches!(inbox.front(CALLER), Front::Request { code: PING, .. }));
     inbox.consume();
     assert!(inbox.is_mid_request());
-    inbox.yield_grant(&budget);
-    assert!(budget.try_take(1 << 20).is_some());
+    inbox.yield_grant(&allowance);
+    assert_eq!(budget.free_bytes(), 1 << 20);
     inbox.fill(&mut later).await.unwrap();
     let Front::Request { code: PING, payload } = inbox.front(CALLER) else { panic!("in step") };
     assert_eq!(inbox.payload(payload), b"piece");
@@ -154,18 +163,39 @@ async fn memory_of_a_large_request_goes_back_although_the_next_one_has_begun() {
 
 #[tokio::test]
 async fn a_large_request_is_received_without_reading_past_its_end() {
-    let budget = Budget::new(1 << 20);
+    let (_, allowance) = budget_of(1 << 20);
     let mut inbox = Inbox::new();
     let mut stream = request(SEND, &payload(100 << 10));
     let first = stream.len();
     stream.extend(request(SEND, &payload(100 << 10)));
     let mut rest: &[u8] = &stream;
     loop {
-        assert!(inbox.try_make_room(&budget));
+        assert!(inbox.try_make_room(&allowance));
         inbox.fill(&mut rest).await.unwrap();
         if matches!(inbox.front(CALLER), Front::Request { .. }) {
             break;
         }
     }
     assert_eq!(rest.len(), stream.len() - first);
+}
+
+/// A request that was announced and never sent took its whole size from the budget of all.
+#[tokio::test]
+async fn a_request_takes_memory_as_it_arrives_and_not_as_it_is_announced() {
+    let (budget, allowance) = budget_of(8 << 20);
+    let mut inbox = Inbox::new();
+    let stream = request(SEND, &payload(8_000_000));
+    let mut rest: &[u8] = &stream;
+    let mut seen = 0;
+    while inbox.front(CALLER) == Front::Partial {
+        assert!(inbox.try_make_room(&allowance));
+        let mut piece = &rest[..rest.len().min(10_000)];
+        let read = inbox.fill(&mut piece).await.unwrap();
+        rest = &rest[read..];
+        seen += read;
+        let taken = (8 << 20) - budget.free_bytes();
+        assert!(taken <= (2 * seen).max(BUFFER_BYTES_FIRST + 4096), "{taken} for {seen}");
+    }
+    let Front::Request { code: SEND, payload: range } = inbox.front(CALLER) else { panic!() };
+    assert_eq!(inbox.payload(range), payload(8_000_000));
 }

@@ -1,0 +1,113 @@
+//! Who gets memory, who waits, and that somebody always gets on.
+
+use futures_util::FutureExt as _;
+
+use super::*;
+
+const MIB: usize = 1 << 20;
+const BYTES: BudgetBytes = BudgetBytes { all: 5 << 20, user: 3 << 20, request: 1 << 20 };
+
+fn user(number: u32) -> Option<UserId> {
+    Some(UserId::new(number))
+}
+
+impl Budget {
+    /// Bytes nobody has, the last resort aside.
+    pub(crate) fn free_bytes(&self) -> usize {
+        self.all.shared.available_permits() * UNIT_BYTES as usize
+    }
+}
+
+#[test]
+fn a_grant_goes_back_when_dropped() {
+    let budget = Budget::new(BYTES);
+    let allowance = budget.allowance(None);
+    let mut grant = Grant::default();
+    assert!(allowance.try_grow(&mut grant, 4 * MIB));
+    assert!(allowance.is_tight());
+    assert_eq!(budget.free_bytes(), 0);
+    drop(grant);
+    assert!(!allowance.is_tight());
+    assert_eq!(budget.free_bytes(), 4 * MIB);
+}
+
+#[test]
+fn a_grant_grows_by_what_is_missing() {
+    let budget = Budget::new(BYTES);
+    let allowance = budget.allowance(user(1));
+    let mut grant = Grant::default();
+    for bytes in [1, MIB, MIB / 2, 2 * MIB] {
+        assert!(allowance.try_grow(&mut grant, bytes));
+    }
+    assert_eq!(budget.free_bytes(), 2 * MIB);
+    assert!(!grant.is_last_resort());
+}
+
+#[test]
+fn of_requests_that_hold_what_each_other_needs_one_gets_on() {
+    let budget = Budget::new(BYTES);
+    let allowance = budget.allowance(None);
+    let mut grants: Vec<Grant> = (0..4).map(|_| Grant::default()).collect();
+    for grant in &mut grants {
+        assert!(allowance.try_grow(grant, MIB));
+    }
+    let mut went_on = 0;
+    while let Some(mut grant) = grants.pop() {
+        assert!(allowance.try_grow(&mut grant, 2 * MIB), "nobody is before it");
+        went_on += 1;
+        if went_on == 1 {
+            assert!(grant.is_last_resort());
+            // While it is being received, the others wait.
+            assert!(!grants.iter_mut().any(|other| allowance.try_grow(other, 3 * MIB)));
+        }
+    }
+    assert_eq!(went_on, 4);
+}
+
+#[test]
+fn one_user_can_not_take_it_all() {
+    let budget = Budget::new(BYTES);
+    let greedy = budget.allowance(user(1));
+    let mut held = Vec::new();
+    loop {
+        let mut grant = Grant::default();
+        if !greedy.try_grow(&mut grant, MIB) {
+            break;
+        }
+        held.push(grant);
+    }
+    assert_eq!(held.len(), 3, "the share, and the last resort of the user");
+    assert!(greedy.is_tight());
+    let other = budget.allowance(user(2));
+    assert!(other.try_grow(&mut Grant::default(), MIB));
+    // All connections of a user share one pool.
+    assert!(!budget.allowance(user(1)).try_grow(&mut Grant::default(), MIB));
+    held.clear();
+    assert!(greedy.try_grow(&mut Grant::default(), MIB));
+}
+
+#[tokio::test]
+async fn whoever_has_the_last_resort_of_all_waits_for_no_user() {
+    let budget = Budget::new(BudgetBytes { all: 2 << 20, ..BYTES });
+    let allowance = budget.allowance(user(1));
+    let (mut first, mut last) = (Grant::default(), Grant::default());
+    assert!(allowance.try_grow(&mut first, MIB));
+    assert!(allowance.try_grow(&mut last, MIB / 2));
+    assert!(last.is_last_resort());
+    let mut third = Grant::default();
+    assert!(budget.allowance(user(2)).grow(&mut third, MIB).now_or_never().is_none());
+    // The rest of the user's share goes to others meanwhile.
+    let _ = allowance.try_grow(&mut first, 2 * MIB);
+    assert!(allowance.grow(&mut last, MIB).now_or_never().is_some());
+    drop(last);
+    assert!(budget.allowance(user(2)).grow(&mut third, MIB).now_or_never().is_some());
+}
+
+#[test]
+fn users_who_left_are_forgotten() {
+    let budget = Budget::new(BYTES);
+    for number in 0..100 {
+        drop(budget.allowance(user(number)));
+    }
+    assert_eq!(budget.users.lock().unwrap().len(), 1);
+}
