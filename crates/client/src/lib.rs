@@ -26,6 +26,46 @@
 //! # }
 //! ```
 //!
+//! # Transports
+//!
+//! The scheme of the connection string, or [`ClientBuilder::transport`], says what carries a
+//! connection; everything else is the same. All options are told at [`ConnectionString`].
+//!
+//! - **TCP**, `galgo://host:8090`. With `tls=true` it is encrypted, and the server's certificate is
+//!   checked: `galgo://ann:secret@host?tls=true&tls_ca_file=ca.pem`. For servers that ask clients for
+//!   a certificate there are `tls_cert_file` and `tls_key_file`.
+//! - **WebSocket**, `galgo+ws://host:8092`, and with TLS `galgo+wss://host:8092`, for networks that let
+//!   nothing else pass.
+//! - **QUIC**, `galgo+quic://host:8080`, always encrypted. Whoever answers is believed, unless
+//!   `validate_certificate=true` asks for the check. Each request has a stream of its own and waits
+//!   for the answer to the one before it, so a connection carries less than TCP does.
+//!
+//! The connection strings of classic clients (`iggy://`, `iggy+tcp://`, `iggy+quic://`, `iggy+ws://`)
+//! work too.
+//!
+//! # Consumer groups
+//!
+//! [`ConsumerBuilder::group`] makes a consumer a member of a group: the server shares the partitions
+//! of a topic out among the members, and takes those of a member that goes to the others.
+//!
+//! ```no_run
+//! # use futures_util::StreamExt;
+//! # async fn run(client: galgo::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! let mut member = client.consumer(&"shop".parse()?, &"orders".parse()?).group("billing").build().await?;
+//! while let Some(message) = member.next().await {
+//!     // To ask for the next message says that this one is processed.
+//!     println!("{:?}", message?.payload());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Classic servers
+//!
+//! The SDK works against any server of the classic protocol. What only Galgo has, such as a
+//! durability or a deduplication per topic, is asked of the server first, and ends in
+//! [`CallError::Unsupported`] when it does not have it.
+//!
 //! Invariants of this crate, by name:
 //!
 //! - INV-PIPELINE: replies belong to requests by order alone, so a reply slot is kept until its
@@ -34,6 +74,8 @@
 //!   repeated only when repeating cannot change the outcome or the caller allowed it.
 //! - INV-LANE: the messages of one partition are written in the order they were accepted, across
 //!   batches in flight, retries and reconnects.
+//! - INV-ONCE: a producer gives a message its id, and a batch its partition, once, so that a topic
+//!   with deduplication stores what is sent again only once.
 //! - INV-BOUND: what waits in a client, a producer or a consumer is bounded by count and by bytes.
 
 mod builder;

@@ -7,12 +7,19 @@ use std::time::{Duration, Instant};
 /// A running server; killed when dropped.
 pub(crate) struct Server {
     child: Child,
+    /// Host and port.
+    pub(crate) address: String,
     pub(crate) url: String,
 }
 
 impl Server {
     /// Starts a server on `dir` and waits until it is ready.
     pub(crate) fn start(dir: &Path) -> Self {
+        Self::start_at(dir, "127.0.0.1:0")
+    }
+
+    /// As [`Server::start`], at this address.
+    pub(crate) fn start_at(dir: &Path, address: &str) -> Self {
         let data = dir.join("data");
         let ready_file = data.join("runtime/current_config.toml");
         let _ = std::fs::remove_file(&ready_file);
@@ -22,7 +29,7 @@ impl Server {
             .open(dir.join("server.log"))
             .unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_galgo"))
-            .args(["server", "--dev", "--tcp", "127.0.0.1:0", "--quic", "off"])
+            .args(["server", "--dev", "--tcp", address, "--quic", "off"])
             .args(["--websocket", "off", "--http", "off", "--data-dir"])
             .arg(&data)
             .stdout(Stdio::null())
@@ -37,7 +44,7 @@ impl Server {
             }
             if let Some(address) = bound_address(&ready_file) {
                 let url = format!("galgo://galgo:galgo@{address}");
-                return Self { child, url };
+                return Self { child, address, url };
             }
             assert!(started.elapsed() < Duration::from_secs(60), "the server is not ready");
             std::thread::sleep(Duration::from_millis(5));

@@ -10,6 +10,7 @@ mod messages;
 mod place;
 mod reconnect;
 mod system;
+mod trust;
 mod users;
 
 /// The tests of one transport.
@@ -51,4 +52,8 @@ macro_rules! suite {
 suite! {
     tcp = Tcp;
     tcp_tls = TcpTls;
+    tcp_mutual_tls = TcpMutualTls;
+    quic = Quic;
+    websocket = WebSocket;
+    websocket_tls = WebSocketTls;
 }

@@ -13,11 +13,11 @@ pub(crate) const PASSWORD: &str = "galgo-secret";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What carries a scenario.
-#[expect(dead_code, reason = "run once the server listens there")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Carrier {
     Tcp,
     TcpTls,
+    TcpMutualTls,
     Quic,
     WebSocket,
     WebSocketTls,
@@ -26,14 +26,14 @@ pub(crate) enum Carrier {
 impl Carrier {
     fn section(self) -> &'static str {
         match self {
-            Self::Tcp | Self::TcpTls => "TCP",
+            Self::Tcp | Self::TcpTls | Self::TcpMutualTls => "TCP",
             Self::Quic => "QUIC",
             Self::WebSocket | Self::WebSocketTls => "WEBSOCKET",
         }
     }
 
     fn has_tls(self) -> bool {
-        matches!(self, Self::TcpTls | Self::Quic | Self::WebSocketTls)
+        !matches!(self, Self::Tcp | Self::WebSocket)
     }
 }
 
@@ -59,9 +59,12 @@ impl Place {
     fn start(carrier: Carrier) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let made = rcgen::generate_simple_self_signed(names).unwrap();
-        std::fs::write(dir.path().join("cert.pem"), made.cert.pem()).unwrap();
-        std::fs::write(dir.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        for who in ["server", "client"] {
+            let made = rcgen::generate_simple_self_signed(names.clone()).unwrap();
+            let file = |what: &str| dir.path().join(format!("{who}-{what}.pem"));
+            std::fs::write(file("cert"), made.cert.pem()).unwrap();
+            std::fs::write(file("key"), made.signing_key.serialize_pem()).unwrap();
+        }
         let mut place = Self { carrier, dir, port: 0, server: Mutex::default() };
         place.listen();
         place.port = place.bound_port();
@@ -93,10 +96,10 @@ impl Place {
             variables.push((format!("GALGO_{section}_ENABLED"), is_used.to_string()));
             variables.push((format!("GALGO_{section}_ADDRESS"), format!("127.0.0.1:{port}")));
         }
-        let (cert, key) = (self.file("cert.pem"), self.file("key.pem"));
+        let (cert, key) = (self.file("server-cert.pem"), self.file("server-key.pem"));
         let certificate = match self.carrier {
             Carrier::Quic => Some("GALGO_QUIC_CERTIFICATE"),
-            Carrier::TcpTls => Some("GALGO_TCP_TLS"),
+            Carrier::TcpTls | Carrier::TcpMutualTls => Some("GALGO_TCP_TLS"),
             Carrier::WebSocketTls => Some("GALGO_WEBSOCKET_TLS"),
             Carrier::Tcp | Carrier::WebSocket => None,
         };
@@ -107,6 +110,9 @@ impl Place {
             variables.push((format!("{section}_SELF_SIGNED"), "false".into()));
             variables.push((format!("{section}_CERT_FILE"), cert));
             variables.push((format!("{section}_KEY_FILE"), key));
+        }
+        if self.carrier == Carrier::TcpMutualTls {
+            variables.push(("GALGO_TCP_TLS_CLIENT_CA_FILE".into(), self.file("client-cert.pem")));
         }
         let environment: Environment =
             variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -120,13 +126,14 @@ impl Place {
         let server = self.server.lock().unwrap();
         let server = server.as_ref().unwrap();
         let address = match self.carrier {
-            Carrier::Tcp | Carrier::TcpTls => server.tcp_address(),
-            _ => None,
+            Carrier::Tcp | Carrier::TcpTls | Carrier::TcpMutualTls => server.tcp_address(),
+            Carrier::Quic => server.quic_address(),
+            Carrier::WebSocket | Carrier::WebSocketTls => server.websocket_address(),
         };
         address.unwrap().port()
     }
 
-    fn file(&self, name: &str) -> String {
+    pub(crate) fn file(&self, name: &str) -> String {
         let path: PathBuf = self.dir.path().join(name);
         path.to_str().unwrap().to_owned()
     }
@@ -134,20 +141,24 @@ impl Place {
     /// The connection string, without a login.
     pub(crate) fn url(&self) -> String {
         let scheme = match self.carrier {
-            Carrier::Tcp | Carrier::TcpTls => "galgo",
+            Carrier::Tcp | Carrier::TcpTls | Carrier::TcpMutualTls => "galgo",
             Carrier::Quic => "galgo+quic",
             Carrier::WebSocket => "galgo+ws",
             Carrier::WebSocketTls => "galgo+wss",
         };
         let mut url = format!("{scheme}://127.0.0.1:{}?reconnection_interval=20ms", self.port);
         if self.carrier.has_tls() {
-            url += &format!("&tls_ca_file={}", self.file("cert.pem"));
+            url += &format!("&tls_ca_file={}", self.file("server-cert.pem"));
         }
         url += match self.carrier {
-            Carrier::TcpTls => "&tls=true",
+            Carrier::TcpTls | Carrier::TcpMutualTls => "&tls=true",
             Carrier::Quic => "&validate_certificate=true",
             _ => "",
         };
+        if self.carrier == Carrier::TcpMutualTls {
+            let (cert, key) = (self.file("client-cert.pem"), self.file("client-key.pem"));
+            url += &format!("&tls_cert_file={cert}&tls_key_file={key}");
+        }
         url
     }
 

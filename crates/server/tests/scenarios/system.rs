@@ -9,7 +9,7 @@ pub(crate) async fn a_connection_knows_what_carries_it(place: &Place) {
     let (client, other) = (place.root().await, place.root().await);
     let me = client.me().await.unwrap();
     let carrier = match place.carrier {
-        Carrier::Tcp | Carrier::TcpTls => Transport::Tcp,
+        Carrier::Tcp | Carrier::TcpTls | Carrier::TcpMutualTls => Transport::Tcp,
         Carrier::Quic => Transport::Quic,
         Carrier::WebSocket | Carrier::WebSocketTls => Transport::WebSocket,
     };
