@@ -95,13 +95,29 @@ pub(crate) struct Server {
     child: Child,
     address: String,
     dir: tempfile::TempDir,
+    settings: Settings,
 }
+
+/// Settings of a server, as environment variables.
+type Settings = &'static [(&'static str, &'static str)];
 
 impl Server {
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// A server with these environment variables.
+    pub(crate) fn start_with(settings: Settings) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (child, address) = start(dir.path(), "127.0.0.1:0");
-        Self { child, address, dir }
+        let (child, address) = start(dir.path(), "127.0.0.1:0", settings);
+        Self { child, address, dir, settings }
+    }
+
+    /// Where it listens for another transport than TCP.
+    pub(crate) fn listener(&self, section: &str) -> String {
+        let ready = self.data_dir().join("runtime/current_config.toml");
+        let config: toml::Table = std::fs::read_to_string(ready).unwrap().parse().unwrap();
+        config[section]["address"].as_str().unwrap().to_owned()
     }
 
     /// The end of the process, without a word of warning.
@@ -112,7 +128,7 @@ impl Server {
 
     /// The same server again, on the same port with the same data.
     pub(crate) fn restart(&mut self) {
-        let (child, address) = start(self.dir.path(), &self.address);
+        let (child, address) = start(self.dir.path(), &self.address, self.settings);
         (self.child, self.address) = (child, address);
     }
 
@@ -171,14 +187,15 @@ impl Drop for Server {
     }
 }
 
-fn start(dir: &Path, address: &str) -> (Child, String) {
+fn start(dir: &Path, address: &str, settings: Settings) -> (Child, String) {
     let data = dir.join("data");
     let ready = data.join("runtime/current_config.toml");
     let _ = std::fs::remove_file(&ready);
     let log = std::fs::File::create(dir.join("server.log")).unwrap();
     let mut command = galgo();
-    command.args(["server", "--dev", "--tcp", address, "--quic", "off", "--websocket", "off"]);
-    command.args(["--http", "off", "--data-dir"]).arg(&data);
+    command.args(["server", "--dev", "--tcp", address, "--quic", "127.0.0.1:0"]);
+    command.args(["--websocket", "127.0.0.1:0", "--http", "off", "--data-dir"]).arg(&data);
+    command.envs(settings.iter().copied());
     command.stdout(Stdio::null()).stderr(log);
     let mut child = command.spawn().unwrap();
     match wait_ready(&mut child, &ready) {

@@ -13,4 +13,6 @@ mod send;
 mod server;
 mod shell;
 mod streams;
+mod transports;
+mod upkeep;
 mod users;

@@ -1,0 +1,90 @@
+//! Segments, retention, snapshots and clients.
+
+use crate::harness::{Server, run};
+
+/// A server with small segments and a topic whose partition 0 has several sealed ones.
+fn with_segments() -> Server {
+    let server = Server::start_with(&[
+        ("GALGO_STORAGE_SEGMENT_BYTES", "64 KiB"),
+        ("GALGO_RETENTION_ENABLED", "false"),
+    ]);
+    server.ok("stream create s");
+    server.ok("topic create s t");
+    let line = [b"x".repeat(999).as_slice(), b"\n"].concat();
+    server.send("--batch 10", &line.repeat(300));
+    server
+}
+
+#[test]
+fn the_oldest_segments_are_deleted_by_hand() {
+    let server = with_segments();
+    let before = server.json("topic get s t")["partitions"][0]["segments_count"].as_u64().unwrap();
+    assert!(before > 2, "{before}");
+    server.run("segment delete s t 0 --count 1").fails(2);
+    let done = server.json("segment delete s t 0 --count 1 --yes");
+    assert_eq!(done["segments_after"], before - 1);
+    assert!(done["messages"].as_u64().unwrap() > 0);
+    let said = server.ok("segment delete s t 0 --count 1000 --yes").out;
+    assert!(said.contains("it has 1 segment"), "{said}");
+    let missing = server.run("segment delete s t 7 --count 1 --yes").fails(4);
+    assert!(missing.err.contains("partition 7"), "{}", missing.err);
+}
+
+#[test]
+fn retention_is_shown_before_it_happens() {
+    let server = with_segments();
+    let calm = server.ok("topic retention s t --dry-run").out;
+    assert!(calm.contains("nothing would go now") && calm.contains("switched off"), "{calm}");
+    server.ok("topic retention s t --expire-after 1s --max-size unlimited");
+    assert_eq!(server.json("topic get s t")["message_expiry"], 1_000_000);
+    let mut plan = server.json("topic retention s t --dry-run");
+    crate::harness::eventually("the messages are old enough", || {
+        plan = server.json("topic retention s t --dry-run");
+        plan["going_messages"].as_u64().unwrap() > 0
+    });
+    assert_eq!(plan["dry_run"], true);
+    let shown = server.ok("topic retention s t --dry-run").out;
+    assert!(shown.contains("messages kept for") && shown.contains(" go, "), "{shown}");
+    assert_eq!(server.json("topic get s t")["messages_count"], 300);
+    let missing = server.run("topic retention s nowhere --dry-run").fails(4);
+    assert!(missing.err.contains("nowhere"), "{}", missing.err);
+}
+
+#[test]
+fn deduplication_is_set_and_shown() {
+    let server = Server::start();
+    server.ok("stream create s");
+    server.ok("topic create s t --deduplication on");
+    assert_eq!(server.json("topic get s t")["deduplication"], "on");
+    server.ok("topic update s t --deduplication off");
+    assert!(server.ok("topic get s t").out.contains("deduplication  off"));
+}
+
+#[test]
+fn a_snapshot_is_written_once_and_for_its_owner() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (server, dir) = (Server::start(), tempfile::tempdir().unwrap());
+    let file = dir.path().join("a.zip");
+    let mut command = server.command("snapshot --output json --types test --out");
+    command.arg(&file);
+    let done = run(command).ok().json();
+    let bytes = std::fs::read(&file).unwrap();
+    assert_eq!(done["bytes"], bytes.len());
+    assert!(bytes.starts_with(b"PK"));
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let mut command = server.command("snapshot --out");
+    command.arg(&file);
+    let refused = run(command).fails(2);
+    assert!(refused.err.contains("there already"), "{}", refused.err);
+    assert_eq!(std::fs::read(&file).unwrap(), bytes);
+}
+
+#[test]
+fn a_client_is_shown_by_its_number() {
+    let server = Server::start();
+    let me = server.json("client me");
+    assert_eq!(me["transport"], "tcp");
+    assert_eq!(server.json("client list").as_array().map(Vec::len), Some(1));
+    let gone = server.run(&format!("client get {}", me["client_id"])).fails(4);
+    assert!(gone.err.contains("galgo client list"), "{}", gone.err);
+}
