@@ -196,7 +196,6 @@ fn start(dir: &Path, address: &str, settings: Settings) -> (Child, String) {
     command.args(["server", "--dev", "--tcp", address, "--quic", "127.0.0.1:0"]);
     command.args(["--websocket", "127.0.0.1:0", "--http", "off", "--data-dir"]).arg(&data);
     command.envs(settings.iter().copied());
-    command.envs(settings.iter().copied());
     command.stdout(Stdio::null()).stderr(log);
     let mut child = command.spawn().unwrap();
     match wait_ready(&mut child, &ready) {

@@ -23,7 +23,7 @@ fn a_topic_shows_the_settings_it_was_given() {
     server.ok("stream create s");
     server.ok("topic create s t --partitions 3 --durability os --expiry 7days --max-size 10GiB");
     let shown = server.ok("topic get s t").out;
-    for expected in ["durability  os", "expiry      7days", "max size    10.0 GiB"] {
+    for expected in ["durability     os", "expiry         7days", "max size       10.0 GiB"] {
         assert!(shown.contains(expected), "{shown}");
     }
     let topic = server.json("topic get s t");
