@@ -128,6 +128,21 @@ fn nothing_acknowledged_is_lost_whatever_operation_is_the_last_part_4() {
 }
 
 #[test]
+fn nothing_acknowledged_is_lost_while_encryption_is_turned_on_and_off() {
+    rig::encrypt_every_other();
+    let template = Rig::template();
+    for seed in 0..number_from_env("GALGO_CRASH_SEEDS", 40).min(40) {
+        let end = if seed % 4 == 0 { End::Kill } else { End::PowerCut };
+        let disk = template.kill_image();
+        disk.plan(FaultPlan::default());
+        run_workload(&disk, &mut Model::default(), seed);
+        for stop_at in 1..=disk.operations() {
+            run_one(&template, seed, stop_at, end);
+        }
+    }
+}
+
+#[test]
 fn failed_sync_is_never_acknowledged_and_the_rest_survives() {
     let template = Rig::template();
     for seed in 0..200 {

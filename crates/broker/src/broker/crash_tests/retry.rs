@@ -92,6 +92,7 @@ fn run_one(template: &SimDisk, seed: u64, stop_at: u64, end: End) -> bool {
 
 #[test]
 fn a_producer_that_tries_again_after_each_crash_stores_every_message_once() {
+    super::rig::encrypt_every_other();
     for (durability, end) in [
         (Durability::Fsync, End::PowerCut),
         (Durability::Fsync, End::Kill),

@@ -1,5 +1,6 @@
 //! A broker on a simulated disk, driven by hand: no threads, no real time.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -72,7 +73,8 @@ impl Rig {
 
     fn open_result(disk: &SimDisk, seed: u64) -> Result<Self, crate::broker::OpenError> {
         let environment = Arc::new(ManualEnvironment::new(1_000_000 * (seed + 1), seed));
-        let (broker, _) = Broker::open(options(disk, &environment))?;
+        let (broker, _) =
+            Broker::open(BrokerOptions { encryption: keys(seed), ..options(disk, &environment) })?;
         let address = ([127, 0, 0, 1], 1).into();
         let mut session = broker.connect(Peer { address, transport: Transport::Tcp });
         session.log_in(ROOT);
@@ -389,7 +391,7 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>) -> BrokerOption
             bundle_bytes_max: 4 << 10,
             checkpoint_bytes: 1 << 20,
         },
-        encryption: keys(),
+        encryption: Keys::default(),
         deduplication: DeduplicationBounds { entries_max: 100, expiry_us: 60_000_000 },
         defaults: TopicDefaults {
             message_expiry_us: u64::MAX,
@@ -403,10 +405,20 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>) -> BrokerOption
     }
 }
 
-/// `GALGO_CRASH_ENCRYPTION=1` runs these tests with encryption on.
-fn keys() -> Keys {
-    match std::env::var("GALGO_CRASH_ENCRYPTION").as_deref() {
-        Ok("1") => Keys::parse("1:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", Some(1)).unwrap(),
-        _ => Keys::default(),
+thread_local! {
+    static ENCRYPTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From here on, brokers of this thread have a key, and every other seed uses it: what is sealed and
+/// what is not comes to lie side by side.
+pub(super) fn encrypt_every_other() {
+    ENCRYPTED.set(true);
+}
+
+fn keys(seed: u64) -> Keys {
+    if !ENCRYPTED.get() {
+        return Keys::default();
     }
+    let active = seed.is_multiple_of(2).then_some(1);
+    Keys::parse("1:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", active).unwrap()
 }
