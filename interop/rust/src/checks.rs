@@ -16,15 +16,15 @@ const SCENARIO_TIMEOUT: Duration = Duration::from_secs(300);
 /// Counts the steps of a run.
 #[derive(Default)]
 pub struct Checks {
-    scenario: &'static str,
+    scenario: String,
     passed: u32,
     failed: u32,
 }
 
 impl Checks {
     /// Names the scenario that the next steps belong to.
-    pub fn enter(&mut self, scenario: &'static str) {
-        self.scenario = scenario;
+    pub fn enter(&mut self, scenario: &str, transport: &str) {
+        self.scenario = format!("{scenario} over {transport}");
     }
 
     /// Runs one step; its failure is printed and counted, not returned.

@@ -1,26 +1,60 @@
 //! Classic clients as a program would make them, and the short forms the scenarios share.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 use iggy::prelude::*;
 
-use crate::server::{PASSWORD, Server, USERNAME};
+use crate::server::{PASSWORD, Server, Transport, USERNAME};
 
-/// A client that is connected and logged in, from a connection string.
+/// A client that is connected and logged in as root, from a connection string.
 pub async fn connected(server: &Server) -> anyhow::Result<IggyClient> {
+    connected_as(server, &format!("{USERNAME}:{PASSWORD}")).await
+}
+
+/// A client that is connected and logged in with these credentials: `user:password`, or a token.
+pub async fn connected_as(server: &Server, credentials: &str) -> anyhow::Result<IggyClient> {
+    connect(server, credentials, None).await
+}
+
+/// A client that is logged in as root and connected with one more option.
+pub async fn connected_with(server: &Server, option: &str) -> anyhow::Result<IggyClient> {
+    connect(server, &format!("{USERNAME}:{PASSWORD}"), Some(option)).await
+}
+
+async fn connect(
+    server: &Server,
+    credentials: &str,
+    option: Option<&str>,
+) -> anyhow::Result<IggyClient> {
+    let (scheme, options) = match server.transport() {
+        Transport::Tcp => ("iggy+tcp", "?reconnection_interval=200ms&reestablish_after=200ms"),
+        Transport::WebSocket => ("iggy+ws", "?reconnection_interval=200ms&reestablish_after=200ms"),
+        // The classic client takes no answer above 10 MB over QUIC unless it is told to.
+        Transport::Quic => (
+            "iggy+quic",
+            "?reconnection_interval=200ms&reconnection_reestablish_after=200ms\
+             &response_buffer_size=100000000",
+        ),
+        Transport::Http => ("iggy+http", "?retries=3"),
+    };
     let address = server.address();
+    let option = option.map(|option| format!("&{option}")).unwrap_or_default();
     let client = IggyClient::from_connection_string(&format!(
-        "iggy://{USERNAME}:{PASSWORD}@{address}?reconnection_interval=200ms&reestablish_after=200ms"
+        "{scheme}://{credentials}@{address}{options}{option}"
     ))?;
     client.connect().await?;
     Ok(client)
 }
 
 /// A client that is connected and not logged in.
-pub async fn anonymous(address: SocketAddr) -> anyhow::Result<IggyClient> {
-    let client =
-        IggyClient::builder().with_tcp().with_server_address(address.to_string()).build()?;
+pub async fn anonymous(server: &Server) -> anyhow::Result<IggyClient> {
+    let address = server.address().to_string();
+    let builder = IggyClient::builder();
+    let client = match server.transport() {
+        Transport::Tcp => builder.with_tcp().with_server_address(address).build()?,
+        Transport::Quic => builder.with_quic().with_server_address(address).build()?,
+        Transport::WebSocket => builder.with_websocket().with_server_address(address).build()?,
+        Transport::Http => builder.with_http().with_api_url(format!("http://{address}")).build()?,
+    };
     client.connect().await?;
     Ok(client)
 }

@@ -1,14 +1,16 @@
 //! Runs the classic Rust client, `iggy` 0.10.0, unchanged against a freshly started Galgo server.
 //!
 //! Usage: `GALGO_BIN=target/release/galgo galgo-interop [SCENARIO]…`; without names every scenario
-//! runs, each against a server of its own on an empty data directory. Each check is a named step; the
+//! runs, over each transport it is for, against a server of
+//! its own on an empty data directory. Each check is a named step; the
 //! last line is `N passed, N failed`, and the exit code is 1 when a step failed.
 
 use std::env;
 use std::process::ExitCode;
 
 use checks::Checks;
-use server::Server;
+use scenario::{SCENARIOS, Scenario};
+use server::{Server, Transport};
 
 mod checks;
 mod client;
@@ -19,27 +21,36 @@ mod server;
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let wanted: Vec<String> = env::args().skip(1).collect();
-    let unknown = wanted.iter().find(|name| !scenario::NAMES.contains(&name.as_str()));
-    if let Some(name) = unknown {
-        eprintln!("no scenario `{name}`; there are: {}", scenario::NAMES.join(", "));
+    let known = || SCENARIOS.iter().map(|scenario| scenario.name);
+    if let Some(name) = wanted.iter().find(|name| !known().any(|it| it == name.as_str())) {
+        let names: Vec<&str> = known().collect();
+        eprintln!("no scenario `{name}`; there are: {}", names.join(", "));
         return Ok(ExitCode::from(2));
     }
 
     let mut checks = Checks::default();
-    for &name in scenario::NAMES {
-        if !wanted.is_empty() && !wanted.iter().any(|it| it == name) {
+    for scenario in SCENARIOS {
+        if !wanted.is_empty() && !wanted.iter().any(|it| it == scenario.name) {
             continue;
         }
-        let failed_before = checks.failed();
-        checks.enter(name);
-        let mut server = Server::start(name)?;
-        let ended = checks::scenario(scenario::run(name, &mut server, &mut checks)).await;
-        checks.record("the scenario runs to its end", ended);
-        checks.record("the server stops cleanly on SIGTERM", server.stop());
-        if checks.failed() > failed_before {
-            server.print_log();
+        for &transport in scenario.transports {
+            run(scenario, transport, &mut checks).await?;
         }
     }
     println!("{} passed, {} failed", checks.passed(), checks.failed());
     Ok(if checks.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn run(scenario: &Scenario, transport: Transport, checks: &mut Checks) -> anyhow::Result<()> {
+    let failed_before = checks.failed();
+    checks.enter(scenario.name, transport.section());
+    let settings = scenario.settings.iter().map(|(name, value)| (*name, (*value).to_owned()));
+    let mut server = Server::start(scenario.name, transport, settings.collect())?;
+    let ended = checks::scenario((scenario.run)(&mut server, checks)).await;
+    checks.record("the scenario runs to its end", ended);
+    checks.record("the server stops cleanly on SIGTERM", server.stop());
+    if checks.failed() > failed_before {
+        server.print_log();
+    }
+    Ok(())
 }

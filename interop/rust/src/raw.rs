@@ -4,7 +4,7 @@ use anyhow::bail;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::server::{PASSWORD, Server, USERNAME};
+use crate::server::{PASSWORD, Server, Transport, USERNAME};
 
 pub const PING: u32 = 1;
 pub const GET_ME: u32 = 20;
@@ -18,7 +18,7 @@ pub struct Raw(TcpStream);
 
 impl Raw {
     pub async fn connect(server: &Server) -> anyhow::Result<Raw> {
-        let stream = TcpStream::connect(server.address()).await?;
+        let stream = TcpStream::connect(server.address_of(Transport::Tcp)).await?;
         stream.set_nodelay(true)?;
         Ok(Raw(stream))
     }

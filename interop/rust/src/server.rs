@@ -1,4 +1,4 @@
-//! A Galgo server process of one scenario: its own data directory, a port the system chose.
+//! A Galgo server process of one scenario: its own data directory, ports the system chose.
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
@@ -17,30 +17,89 @@ const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 const LOG_LINES_SHOWN: usize = 60;
 
+/// What a scenario's clients connect with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Tcp,
+    Quic,
+    WebSocket,
+    Http,
+}
+
+impl Transport {
+    pub const ALL: [Transport; 4] =
+        [Transport::Tcp, Transport::Quic, Transport::WebSocket, Transport::Http];
+
+    /// The transports that carry frames.
+    pub const BINARY: [Transport; 3] = [Transport::Tcp, Transport::Quic, Transport::WebSocket];
+
+    /// The section of the server's configuration, which is also its name here.
+    pub fn section(self) -> &'static str {
+        match self {
+            Transport::Tcp => "tcp",
+            Transport::Quic => "quic",
+            Transport::WebSocket => "websocket",
+            Transport::Http => "http",
+        }
+    }
+}
+
+/// Where a server listens, by transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses([SocketAddr; 4]);
+
+impl Addresses {
+    fn any() -> Addresses {
+        Addresses([SocketAddr::from(([127, 0, 0, 1], 0)); 4])
+    }
+
+    pub fn of(&self, transport: Transport) -> SocketAddr {
+        self.0[transport as usize]
+    }
+}
+
 /// A running, or killed, server.
 pub struct Server {
     binary: PathBuf,
     home: PathBuf,
-    address: SocketAddr,
+    addresses: Addresses,
+    transport: Transport,
+    settings: Vec<(&'static str, String)>,
     process: Child,
 }
 
 impl Server {
-    /// Starts a server on an empty data directory and waits until it is ready.
-    pub fn start(name: &str) -> anyhow::Result<Server> {
+    /// Starts a server on an empty data directory and waits until it is ready. `settings` are environment
+    /// variables.
+    pub fn start(
+        name: &str,
+        transport: Transport,
+        settings: Vec<(&'static str, String)>,
+    ) -> anyhow::Result<Server> {
         let binary = env::var_os("GALGO_BIN").context("GALGO_BIN must name the galgo binary")?;
         let binary = fs::canonicalize(&binary).context("GALGO_BIN")?;
-        let home = env::temp_dir().join(format!("galgo-interop-{}-{name}", std::process::id()));
+        let unique = format!("galgo-interop-{}-{name}-{}", std::process::id(), transport.section());
+        let home = env::temp_dir().join(unique);
         fs::create_dir_all(&home)?;
-        let any_port = "127.0.0.1:0".parse()?;
-        let process = spawn(&binary, &home, any_port)?;
-        let mut server = Server { binary, home, address: any_port, process };
-        server.address = server.wait_until_ready()?;
+        let addresses = Addresses::any();
+        let process = spawn(&binary, &home, &addresses, &settings)?;
+        let mut server = Server { binary, home, addresses, transport, settings, process };
+        server.addresses = server.wait_until_ready()?;
         Ok(server)
     }
 
+    /// What the scenario's clients connect with.
+    pub fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// Where those clients connect to.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.address_of(self.transport)
+    }
+
+    pub fn address_of(&self, transport: Transport) -> SocketAddr {
+        self.addresses.of(transport)
     }
 
     /// Ends the process as a power failure would, without a chance to tidy up.
@@ -63,10 +122,10 @@ impl Server {
     pub fn restart(&mut self) -> anyhow::Result<()> {
         // The file of the last run must not be taken for this one's.
         fs::remove_file(self.readiness_file()).ok();
-        self.process = spawn(&self.binary, &self.home, self.address)?;
-        let address = self.wait_until_ready()?;
-        if address != self.address {
-            bail!("expected the restarted server on {}, got {address}", self.address);
+        self.process = spawn(&self.binary, &self.home, &self.addresses, &self.settings)?;
+        let addresses = self.wait_until_ready()?;
+        if addresses != self.addresses {
+            bail!("expected the restarted server on {:?}, got {addresses:?}", self.addresses);
         }
         Ok(())
     }
@@ -104,15 +163,15 @@ impl Server {
         self.home.join("data/runtime/current_config.toml")
     }
 
-    fn wait_until_ready(&mut self) -> anyhow::Result<SocketAddr> {
+    fn wait_until_ready(&mut self) -> anyhow::Result<Addresses> {
         let started = Instant::now();
         while started.elapsed() < READY_TIMEOUT {
             if let Some(status) = self.process.try_wait()? {
                 self.print_log();
                 bail!("the server ended before it was ready: {status}");
             }
-            if let Some(address) = bound_address(&self.readiness_file()) {
-                return Ok(address);
+            if let Some(addresses) = bound_addresses(&self.readiness_file()) {
+                return Ok(addresses);
             }
             sleep(Duration::from_millis(20));
         }
@@ -128,16 +187,25 @@ impl Drop for Server {
     }
 }
 
-fn spawn(binary: &Path, home: &Path, address: SocketAddr) -> anyhow::Result<Child> {
+fn spawn(
+    binary: &Path,
+    home: &Path,
+    addresses: &Addresses,
+    settings: &[(&'static str, String)],
+) -> anyhow::Result<Child> {
     let log = OpenOptions::new().create(true).append(true).open(home.join("server.log"))?;
     let errors: File = log.try_clone()?;
-    Command::new(binary)
-        .args(["server", "--tcp", &address.to_string(), "--quic", "off"])
-        .args(["--websocket", "off", "--http", "off", "--data-dir"])
+    let mut command = Command::new(binary);
+    for transport in Transport::ALL {
+        let variable = format!("GALGO_{}_ADDRESS", transport.section().to_uppercase());
+        command.env(variable, addresses.of(transport).to_string());
+    }
+    command
+        .args(["server", "--data-dir"])
         .arg(home.join("data"))
         .env("GALGO_ROOT_USERNAME", USERNAME)
         .env("GALGO_ROOT_PASSWORD", PASSWORD)
-        .env("GALGO_HTTP_ADDRESS", "127.0.0.1:0")
+        .envs(settings.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(errors)
@@ -145,8 +213,13 @@ fn spawn(binary: &Path, home: &Path, address: SocketAddr) -> anyhow::Result<Chil
         .with_context(|| format!("starting {}", binary.display()))
 }
 
-/// The address in the readiness file, once it is there in full.
-fn bound_address(file: &Path) -> Option<SocketAddr> {
+/// The addresses in the readiness file, once it is there in full.
+fn bound_addresses(file: &Path) -> Option<Addresses> {
     let config: toml::Table = fs::read_to_string(file).ok()?.parse().ok()?;
-    config.get("tcp")?.get("address")?.as_str()?.parse().ok()
+    let mut addresses = Addresses::any();
+    for transport in Transport::ALL {
+        let section = config.get(transport.section())?;
+        addresses.0[transport as usize] = section.get("address")?.as_str()?.parse().ok()?;
+    }
+    Some(addresses)
 }

@@ -27,12 +27,11 @@ fn guarded() -> Vec<(&'static str, u32, Vec<u8>)> {
 }
 
 pub async fn run(server: &mut Server, checks: &mut Checks) -> anyhow::Result<()> {
-    let address = server.address();
-    checks.step("ping needs no login", async { Ok(anonymous(address).await?.ping().await?) }).await;
+    checks.step("ping needs no login", async { Ok(anonymous(server).await?.ping().await?) }).await;
     checks.step("a login gives the root user's id", logs_in(server)).await;
     checks
         .step("a wrong password and an unknown user get the same code", async {
-            let client = anonymous(address).await?;
+            let client = anonymous(server).await?;
             refused(client.login_user(USERNAME, "not the password").await, 42)?;
             refused(client.login_user("nobody", PASSWORD).await, 42)
         })
@@ -67,10 +66,14 @@ pub async fn run(server: &mut Server, checks: &mut Checks) -> anyhow::Result<()>
 }
 
 async fn logs_in(server: &Server) -> anyhow::Result<()> {
-    let client = anonymous(server.address()).await?;
+    let client = anonymous(server).await?;
     let identity = client.login_user(USERNAME, PASSWORD).await?;
     equal("user id", identity.user_id, 0)?;
-    holds("no token over TCP", identity.access_token.is_none(), identity.access_token.is_some())
+    holds(
+        "no token but over HTTP",
+        identity.access_token.is_none(),
+        identity.access_token.is_some(),
+    )
 }
 
 async fn logs_out(server: &Server) -> anyhow::Result<()> {

@@ -7,11 +7,11 @@ use iggy::prelude::*;
 
 use crate::checks::{Checks, equal, holds, refused};
 use crate::client::{anonymous, connected, numbered, topic_with};
-use crate::server::Server;
+use crate::server::{Server, Transport};
 
 pub async fn run(server: &mut Server, checks: &mut Checks) -> anyhow::Result<()> {
     let client = connected(server).await?;
-    checks.step("me is this connection", sees_itself(&client)).await;
+    checks.step("me is this connection", sees_itself(server, &client)).await;
     checks.step("clients come and go", sees_others(server, &client)).await;
     checks
         .step("a client that does not exist is none, and id 0 is refused", async {
@@ -24,11 +24,11 @@ pub async fn run(server: &mut Server, checks: &mut Checks) -> anyhow::Result<()>
     Ok(())
 }
 
-async fn sees_itself(client: &IggyClient) -> anyhow::Result<()> {
+async fn sees_itself(server: &Server, client: &IggyClient) -> anyhow::Result<()> {
     let me = client.get_me().await?;
     holds("a client id", me.client_id != 0, me.client_id)?;
     equal("user", me.user_id, Some(0))?;
-    equal("transport", me.transport.as_str(), "TCP")?;
+    equal("transport", me.transport.as_str(), transport_name(server))?;
     holds("an address", me.address.parse::<SocketAddr>().is_ok(), &me.address)?;
     equal("groups", me.consumer_groups_count, 0)?;
     let by_id = client.get_client(me.client_id).await?;
@@ -37,7 +37,7 @@ async fn sees_itself(client: &IggyClient) -> anyhow::Result<()> {
 
 async fn sees_others(server: &Server, client: &IggyClient) -> anyhow::Result<()> {
     let before = client.get_clients().await?.len();
-    let other = anonymous(server.address()).await?;
+    let other = anonymous(server).await?;
     other.ping().await?;
     let clients = client.get_clients().await?;
     equal("one more client", clients.len(), before + 1)?;
@@ -89,6 +89,23 @@ async fn one_node(server: &Server, client: &IggyClient) -> anyhow::Result<()> {
     let node = &cluster.nodes[0];
     equal("role", node.role, ClusterNodeRole::Leader)?;
     equal("status", node.status, ClusterNodeStatus::Healthy)?;
-    equal("address", node.ip.clone(), server.address().ip().to_string())?;
-    equal("TCP port", node.endpoints.tcp, server.address().port())
+    equal("address", node.ip.clone(), server.address_of(Transport::Tcp).ip().to_string())?;
+    for (transport, port) in [
+        (Transport::Tcp, node.endpoints.tcp),
+        (Transport::Quic, node.endpoints.quic),
+        (Transport::Http, node.endpoints.http),
+        (Transport::WebSocket, node.endpoints.websocket),
+    ] {
+        equal(transport.section(), port, server.address_of(transport).port())?;
+    }
+    Ok(())
+}
+
+fn transport_name(server: &Server) -> &'static str {
+    match server.transport() {
+        Transport::Tcp => "TCP",
+        Transport::Quic => "QUIC",
+        Transport::WebSocket => "WebSocket",
+        Transport::Http => "HTTP",
+    }
 }
