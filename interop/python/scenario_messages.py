@@ -3,13 +3,14 @@
 from apache_iggy import PollingStrategy, SendMessage
 
 from checks import equal, refused
+from client import connected
 
 STREAM = "mail"
 TOPIC = "letters"
 
 
 async def run(server, checks):
-    client = await server.client()
+    client = await connected(server)
     await client.create_stream(STREAM)
     await client.create_topic(STREAM, TOPIC, 2)
 

@@ -3,10 +3,11 @@
 from apache_iggy import PollingStrategy, SendMessage
 
 from checks import equal
+from client import resilient
 
 
 async def run(server, checks):
-    client = await server.resilient_client()
+    client = await resilient(server)
     await client.create_stream("ledger")
     await client.create_topic("ledger", "entries", 2)
     sent = 0

@@ -3,6 +3,7 @@
 from apache_iggy import IggyClient
 
 from checks import refused
+from client import connected
 from server import PASSWORD, USERNAME
 
 
@@ -12,7 +13,7 @@ async def run(server, checks):
         await client.connect()
         await client.ping()
     async with checks.step("login with the right password"):
-        client = await server.client()
+        client = await connected(server)
         await client.ping()
     async with checks.step("a wrong password and an unknown user get the same error"):
         client = IggyClient(server.address)

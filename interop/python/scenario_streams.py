@@ -3,10 +3,11 @@
 from datetime import timedelta
 
 from checks import equal, refused
+from client import connected
 
 
 async def run(server, checks):
-    client = await server.client()
+    client = await connected(server)
     async with checks.step("create a stream and find it by name and by id"):
         await client.create_stream("orders")
         stream = await client.get_stream("orders")

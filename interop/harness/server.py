@@ -1,4 +1,4 @@
-"""A Galgo server process of one scenario: its own data directory, a port the system chose."""
+"""A Galgo server process of one scenario: its own data directory, ports the system chose."""
 
 import os
 import shutil
@@ -9,10 +9,10 @@ import time
 import tomllib
 from pathlib import Path
 
-from apache_iggy import IggyClient
-
 USERNAME = "iggy"
 PASSWORD = "iggy-secret"
+
+TRANSPORTS = ("tcp", "quic", "websocket", "http")
 
 READY_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 30
@@ -20,12 +20,18 @@ LOG_LINES_SHOWN = 60
 
 
 class Server:
-    def __init__(self, name):
+    def __init__(self, name, **settings):
+        """Starts a server; `settings` are environment variables without their prefix."""
         self.binary = Path(os.environ["GALGO_BIN"]).resolve()
-        self.home = Path(tempfile.mkdtemp(prefix=f"galgo-interop-py-{name}-"))
-        self.address = "127.0.0.1:0"
+        self.home = Path(tempfile.mkdtemp(prefix=f"galgo-interop-{name}-"))
+        self.addresses = {transport: "127.0.0.1:0" for transport in TRANSPORTS}
+        self.settings = settings
         self.process = None
         self._spawn()
+
+    @property
+    def address(self):
+        return self.addresses["tcp"]
 
     def __enter__(self):
         return self
@@ -34,22 +40,6 @@ class Server:
         self.process.kill()
         self.process.wait()
         shutil.rmtree(self.home, ignore_errors=True)
-
-    async def client(self):
-        """A client that is connected and logged in."""
-        client = IggyClient(self.address)
-        await client.connect()
-        await client.login_user(USERNAME, PASSWORD)
-        return client
-
-    async def resilient_client(self):
-        """A client that logs in again by itself when it has to reconnect."""
-        options = "reconnection_interval=200ms&reestablish_after=200ms"
-        client = IggyClient.from_connection_string(
-            f"iggy+tcp://{USERNAME}:{PASSWORD}@{self.address}?{options}"
-        )
-        await client.connect()
-        return client
 
     def kill(self):
         """Ends the process as a power failure would, without a chance to tidy up."""
@@ -64,7 +54,7 @@ class Server:
             raise RuntimeError(f"expected exit code 0, got {code}")
 
     def restart(self):
-        """Starts the server again: same data directory, same port."""
+        """Starts the server again: same data directory, same ports."""
         self._ready_file().unlink(missing_ok=True)
         self._spawn()
 
@@ -78,11 +68,13 @@ class Server:
 
     def _spawn(self):
         environment = dict(os.environ, GALGO_ROOT_USERNAME=USERNAME, GALGO_ROOT_PASSWORD=PASSWORD)
-        environment.setdefault("GALGO_HTTP_ADDRESS", "127.0.0.1:0")
+        for transport, address in self.addresses.items():
+            environment[f"GALGO_{transport.upper()}_ADDRESS"] = address
+        for name, value in self.settings.items():
+            environment[f"GALGO_{name}"] = value
         with open(self.home / "server.log", "a") as log:
             self.process = subprocess.Popen(
-                [self.binary, "server", "--tcp", self.address, "--data-dir", self.home / "data"]
-                + ["--quic", "off", "--websocket", "off", "--http", "off"],
+                [self.binary, "server", "--data-dir", self.home / "data"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -93,15 +85,16 @@ class Server:
             if self.process.poll() is not None:
                 self.print_log()
                 raise RuntimeError(f"the server ended before it was ready: {self.process.returncode}")
-            address = self._bound_address()
-            if address:
-                self.address = address
+            addresses = self._bound_addresses()
+            if addresses:
+                self.addresses = addresses
                 return
             time.sleep(0.02)
         raise RuntimeError(f"the server is not ready after {READY_TIMEOUT_S} s")
 
-    def _bound_address(self):
+    def _bound_addresses(self):
         try:
-            return tomllib.loads(self._ready_file().read_text())["tcp"]["address"]
+            config = tomllib.loads(self._ready_file().read_text())
+            return {transport: config[transport]["address"] for transport in TRANSPORTS}
         except (OSError, KeyError, tomllib.TOMLDecodeError):
             return None
