@@ -8,6 +8,7 @@ and the exit code is 1 when a step failed.
 import asyncio
 import sys
 
+import scenario_groups
 import scenario_messages
 import scenario_restart
 import scenario_sessions
@@ -19,6 +20,7 @@ SCENARIOS = {
     "sessions": scenario_sessions.run,
     "streams": scenario_streams.run,
     "messages": scenario_messages.run,
+    "groups": scenario_groups.run,
     "restart": scenario_restart.run,
 }
 
