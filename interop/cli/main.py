@@ -21,7 +21,7 @@ async def main(wanted):
     for name in wanted or TRANSPORTS:
         failed_before = checks.failed
         checks.scenario = f"command line over {name}"
-        with Server(f"cli-{name}", STORAGE_SEGMENT_BYTES="1 MiB") as server:
+        with Server(f"cli-{name}") as server:
             tool = Tool(server, name, server.addresses[TRANSPORTS[name]])
             async with checks.step("the scenario runs to its end", SCENARIO_TIMEOUT_S):
                 await commands.run(tool, checks)

@@ -28,7 +28,8 @@ class Tool:
         return await self._run(["--token", token], arguments, "")
 
     async def _run(self, login, arguments, stdin):
-        environment = dict(os.environ, HOME=str(self.home), IGGY_HOME=str(self.home / "iggy"))
+        home = str(self.home)
+        environment = dict(os.environ, HOME=home, IGGY_HOME=home + "/iggy", RUST_BACKTRACE="0")
         process = await asyncio.create_subprocess_exec(
             *self.base,
             *login,

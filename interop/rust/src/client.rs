@@ -42,6 +42,13 @@ async fn connect(
         "{scheme}://{credentials}@{address}{options}{option}"
     ))?;
     client.connect().await?;
+    if server.transport() == Transport::Http {
+        // Over HTTP the classic client leaves the login to the program.
+        match credentials.split_once(':') {
+            Some((name, password)) => client.login_user(name, password).await?,
+            None => client.login_with_personal_access_token(credentials).await?,
+        };
+    }
     Ok(client)
 }
 
