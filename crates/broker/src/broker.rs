@@ -8,6 +8,7 @@ mod change;
 #[cfg(test)]
 mod crash_tests;
 mod credentials;
+mod groups;
 mod open;
 mod worker;
 
@@ -21,10 +22,10 @@ use galgo_storage::file_cache::FileCache;
 use galgo_storage::log::IndexCache;
 use galgo_storage::metadata_log::MetadataLog;
 use galgo_wire::command::{CommandCode, Request};
-use galgo_wire::error_code::ErrorCode;
 use galgo_wire::identifier::Identifier;
 use parking_lot::{Mutex, RwLock};
 
+pub use groups::GroupOptions;
 pub use open::{BrokerOptions, JournalBounds, LogBounds, OpenError, OpenReport, RootUser};
 pub use worker::Worker;
 
@@ -75,6 +76,7 @@ pub struct Broker {
     pub(crate) data_dir: DataDir,
     pub(crate) retention: Retention,
     pub(crate) snapshot_sources: RwLock<Option<Arc<dyn SnapshotSources>>>,
+    groups: groups::GroupTimes,
     shard: Arc<Shard>,
     counters: Arc<Counters>,
     /// One metadata command at a time; held from the preparation of a record to its application.
@@ -182,11 +184,12 @@ impl Broker {
     }
 
     /// Does what is due: removes the files of deleted partitions and of segments that were given up, and
-    /// tokens that expired, and looks what retention gives up. To be called about every second, on a
-    /// thread that may block.
+    /// tokens that expired, drops clients that fell silent, and looks what retention gives up. To be
+    /// called every [`Broker::tick_interval`], on a thread that may block.
     pub fn tick(&self) {
         self.remove_files();
         self.forget_expired();
+        self.keep_groups_going();
         self.shard.remove_dropped();
         self.retain();
     }
@@ -220,9 +223,4 @@ impl std::fmt::Debug for Broker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Broker").field("data_dir", &self.data_dir.path()).finish_non_exhaustive()
     }
-}
-
-/// The answer for a command that this version knows and does not do yet.
-pub(crate) fn not_available() -> Outcome {
-    Outcome::Done(Reply::Error(ErrorCode::FeatureUnavailable))
 }

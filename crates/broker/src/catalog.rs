@@ -5,17 +5,21 @@
 //!
 //! INV-CATALOG: the open partitions of a topic are those its metadata names, in the same order.
 
+pub(crate) mod groups;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use galgo_wire::command::Deduplication;
+use galgo_wire::command::{Deduplication, Membership};
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{PartitionId, PartitionUid, StreamId, TopicId};
+use galgo_wire::id::{GroupId, PartitionId, PartitionUid, StreamId, TopicId};
 use galgo_wire::identifier::IdentifierRef;
 
+use crate::group::Moment;
 use crate::metadata::{Effect, State, Stream, Topic};
 use crate::partition::Partition;
+use groups::{OpenGroup, OpenGroups};
 
 /// Metadata and open partitions.
 #[derive(Debug, Default)]
@@ -28,8 +32,17 @@ pub(crate) struct Catalog {
 #[derive(Debug, Default)]
 pub(crate) struct OpenTopic {
     pub(crate) partitions: Vec<Arc<Partition>>,
+    groups: OpenGroups,
     /// Where the next balanced batch goes; starts at 0 with the server.
     next_balanced: AtomicU32,
+}
+
+/// What a change left behind, to be closed once the catalog is free.
+#[derive(Debug, Default)]
+pub(crate) struct Closed {
+    pub(crate) partitions: Vec<Arc<Partition>>,
+    /// Groups that are gone, with the partitions whose offsets of theirs are to be forgotten.
+    pub(crate) groups: Vec<(Arc<OpenGroup>, Arc<OpenTopic>)>,
 }
 
 /// A topic that a command named, found.
@@ -74,25 +87,36 @@ impl Catalog {
         self.topics.values().flat_map(|topic| &topic.partitions)
     }
 
-    /// Brings the open partitions in line with the state; returns those that are to be closed.
+    /// All open groups.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &Arc<OpenGroup>> {
+        self.topics.values().flat_map(|topic| topic.groups.values())
+    }
+
+    /// Brings the open partitions and groups in line with the state; returns those that are to be
+    /// closed.
     ///
     /// `open` makes a partition that was not open before.
     pub(crate) fn perform(
         &mut self,
         effects: &[Effect],
+        at: Moment,
         open: &mut dyn FnMut(PartitionUid) -> Arc<Partition>,
-    ) -> Vec<Arc<Partition>> {
-        let mut closed = Vec::new();
+    ) -> Closed {
+        let mut closed = Closed::default();
         for effect in effects {
             match *effect {
                 Effect::TopicGone(stream, topic) => {
-                    let gone = self.topics.remove(&(stream, topic));
-                    closed.extend(gone.iter().flat_map(|topic| topic.partitions.iter().cloned()));
+                    let Some(gone) = self.topics.remove(&(stream, topic)) else { continue };
+                    closed.partitions.extend(gone.partitions.iter().cloned());
+                    let groups = gone.groups.values();
+                    closed
+                        .groups
+                        .extend(groups.map(|group| (Arc::clone(group), Arc::clone(&gone))));
                 }
                 // Users have nothing open.
                 Effect::UserGone(_) => {}
                 Effect::TopicChanged(stream, topic) => {
-                    closed.extend(self.reopen(stream, topic, open));
+                    self.reopen((stream, topic), at, open, &mut closed);
                 }
             }
         }
@@ -101,12 +125,13 @@ impl Catalog {
 
     fn reopen(
         &mut self,
-        stream: StreamId,
-        topic: TopicId,
+        (stream, topic): (StreamId, TopicId),
+        at: Moment,
         open: &mut dyn FnMut(PartitionUid) -> Arc<Partition>,
-    ) -> Vec<Arc<Partition>> {
+        closed: &mut Closed,
+    ) {
         let stored = self.state.streams.get(&stream).and_then(|s| s.topics.get(&topic));
-        let Some(stored) = stored else { return Vec::new() };
+        let Some(stored) = stored else { return };
         let before = self.topics.get(&(stream, topic));
         let next = before.map_or(0, |topic| topic.next_balanced.load(Ordering::Relaxed));
         let mut kept: BTreeMap<PartitionUid, Arc<Partition>> = before
@@ -121,9 +146,32 @@ impl Catalog {
             partition.set_durability(stored.settings.durability);
             partition.set_deduplication(stored.settings.deduplication == Deduplication::On);
         }
-        let open_topic = OpenTopic { partitions, next_balanced: AtomicU32::new(next) };
-        self.topics.insert((stream, topic), Arc::new(open_topic));
-        kept.into_values().collect()
+        let place = Membership { stream_id: stream, topic_id: topic, group_id: GroupId::default() };
+        let before_groups = before.map(|topic| topic.groups.clone()).unwrap_or_default();
+        let (groups, gone) = groups::reopen(place, stored, before_groups, at);
+        let emptied = before.map(|before| replaced(&before.partitions, &partitions));
+        groups::reset(&groups, &emptied.unwrap_or_default(), at);
+        let next_balanced = AtomicU32::new(next);
+        let open_topic = Arc::new(OpenTopic { partitions, groups, next_balanced });
+        closed.partitions.extend(kept.into_values());
+        closed.groups.extend(gone.into_iter().map(|group| (group, Arc::clone(&open_topic))));
+        self.topics.insert((stream, topic), open_topic);
+    }
+}
+
+/// The ids at which another partition stands now.
+fn replaced(before: &[Arc<Partition>], now: &[Arc<Partition>]) -> Vec<PartitionId> {
+    let pairs = (0..).zip(before.iter().zip(now));
+    let replaced = pairs.filter(|(_, (before, now))| before.uid() != now.uid());
+    replaced.map(|(number, _)| PartitionId::new(number)).collect()
+}
+
+impl FoundTopic<'_> {
+    /// # Errors
+    /// 5000 when the topic has no such group.
+    pub(crate) fn group(&self, group: IdentifierRef<'_>) -> Result<&Arc<OpenGroup>, ErrorCode> {
+        let found = self.topic.group(group).and_then(|(id, _)| self.open.groups.get(&id));
+        found.ok_or(ErrorCode::ConsumerGroupIdNotFound)
     }
 }
 

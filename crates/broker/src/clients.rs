@@ -1,16 +1,23 @@
-//! The table of connections: who is connected, from where, logged in as whom.
+//! The table of connections: who is connected, from where, logged in as whom, in which groups.
 //!
 //! Bounded by the shell, which bounds the connections.
+//!
+//! INV-MEMBER-LISTED: a connection is in a group exactly while its entry says so; both change under the
+//! table's lock, and whoever leaves the table leaves its groups with it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use galgo_wire::command::Transport;
+use galgo_wire::command::{Membership, Transport};
+use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{ClientId, UserId};
 use parking_lot::Mutex;
 use twox_hash::XxHash32;
+
+use crate::catalog::groups::OpenGroup;
+use crate::environment::Clock;
+use crate::group::{MemberKey, Moment};
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,21 +29,39 @@ pub struct Peer {
 }
 
 /// One connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientEntry {
     /// Where it comes from.
     pub peer: Peer,
     /// Who it is logged in as.
     pub user: Option<UserId>,
-    /// Of its registration, never used again.
-    number: u64,
+    /// The groups it is in, by their place.
+    pub groups: Vec<Membership>,
 }
 
 /// All connections.
-#[derive(Debug, Default)]
 pub struct Clients {
-    entries: Mutex<BTreeMap<ClientId, ClientEntry>>,
-    next_number: AtomicU64,
+    clock: Arc<dyn Clock>,
+    /// How long a hand-over of a partition may take.
+    handover_us: u64,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    rows: BTreeMap<ClientId, Row>,
+    next_number: u64,
+}
+
+/// One connection, as the table keeps it.
+struct Row {
+    /// Of its registration, never used again; members of groups are known by it.
+    number: u64,
+    peer: Peer,
+    user: Option<UserId>,
+    /// When it last sent a ping, or connected.
+    pinged_us: u64,
+    groups: BTreeMap<Membership, Arc<OpenGroup>>,
 }
 
 /// A place in the table; leaving it is dropping this.
@@ -49,48 +74,93 @@ pub(crate) struct Registration {
 }
 
 impl Clients {
+    pub(crate) fn new(clock: Arc<dyn Clock>, handover_us: u64) -> Self {
+        Self { clock, handover_us, table: Mutex::default() }
+    }
+
+    /// Now, and when a hand-over that begins now is over.
+    pub(crate) fn moment(&self) -> Moment {
+        let now_us = self.clock.monotonic_us();
+        Moment { now_us, due_us: now_us.saturating_add(self.handover_us) }
+    }
+
     /// Adds a connection, anonymous at first.
     pub(crate) fn register(self: &Arc<Self>, peer: Peer) -> Registration {
-        let mut entries = self.entries.lock();
+        let mut table = self.table.lock();
         // The id clients of the classic server see: a hash of the address. Zero means nobody, and
         // two addresses may collide, so the next free number is taken then.
         let mut id = XxHash32::oneshot(0, peer.address.to_string().as_bytes());
-        while id == 0 || entries.contains_key(&ClientId::new(id)) {
+        while id == 0 || table.rows.contains_key(&ClientId::new(id)) {
             id = id.wrapping_add(1);
         }
         let id = ClientId::new(id);
-        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        entries.insert(id, ClientEntry { peer, user: None, number });
+        let number = table.next_number;
+        table.next_number += 1;
+        let pinged_us = self.clock.monotonic_us();
+        let row = Row { number, peer, user: None, pinged_us, groups: BTreeMap::new() };
+        table.rows.insert(id, row);
         Registration { id, number, clients: Arc::clone(self) }
     }
 
     /// One connection.
     #[must_use]
     pub fn get(&self, id: ClientId) -> Option<ClientEntry> {
-        self.entries.lock().get(&id).copied()
+        self.table.lock().rows.get(&id).map(Row::entry)
     }
 
     /// All connections by id.
     #[must_use]
     pub fn list(&self) -> Vec<(ClientId, ClientEntry)> {
-        self.entries.lock().iter().map(|(id, entry)| (*id, *entry)).collect()
+        self.table.lock().rows.iter().map(|(id, row)| (*id, row.entry())).collect()
     }
 
     /// Takes the connections of a user out of the table and tells which they were. They stay open.
     pub(crate) fn remove_user(&self, user: UserId) -> Vec<ClientId> {
-        let mut entries = self.entries.lock();
-        let of_user = entries.iter().filter(|(_, entry)| entry.user == Some(user));
-        let removed: Vec<_> = of_user.map(|(id, _)| *id).collect();
-        for id in &removed {
-            entries.remove(id);
+        self.remove_where(|row| row.user == Some(user))
+    }
+
+    /// Takes the connections out of the table that have sent no ping for so long, and tells which they
+    /// were. They stay open.
+    pub(crate) fn remove_silent(&self, silence_us: u64) -> Vec<ClientId> {
+        let now_us = self.clock.monotonic_us();
+        self.remove_where(|row| now_us.saturating_sub(row.pinged_us) > silence_us)
+    }
+
+    /// Ends all memberships of a group.
+    pub(crate) fn dissolve(&self, group: &OpenGroup) {
+        let mut table = self.table.lock();
+        if group.lock().dissolve(self.moment()).is_empty() {
+            return;
         }
-        removed
+        for row in table.rows.values_mut() {
+            row.groups.remove(&group.place);
+        }
     }
 
     /// How many connections there are.
     #[must_use]
     pub fn count(&self) -> u32 {
-        u32::try_from(self.entries.lock().len()).unwrap_or(u32::MAX)
+        u32::try_from(self.table.lock().rows.len()).unwrap_or(u32::MAX)
+    }
+
+    fn remove_where(&self, gone: impl Fn(&Row) -> bool) -> Vec<ClientId> {
+        let mut table = self.table.lock();
+        let removed: Vec<_> = table.rows.extract_if(.., |_, row| gone(row)).collect();
+        removed.iter().for_each(|(_, row)| row.leave_all(self.moment()));
+        removed.into_iter().map(|(id, _)| id).collect()
+    }
+}
+
+impl Row {
+    fn entry(&self) -> ClientEntry {
+        let groups = self.groups.keys().copied().collect();
+        ClientEntry { peer: self.peer, user: self.user, groups }
+    }
+
+    fn leave_all(&self, at: Moment) {
+        for group in self.groups.values() {
+            group.lock().leave(MemberKey::new(self.number), at);
+        }
     }
 }
 
@@ -99,31 +169,88 @@ impl Registration {
         self.id
     }
 
+    /// What groups know it by.
+    pub(crate) fn key(&self) -> MemberKey {
+        MemberKey::new(self.number)
+    }
+
     pub(crate) fn set_user(&self, user: Option<UserId>) {
-        let mut entries = self.clients.entries.lock();
-        if let Some(entry) = entries.get_mut(&self.id).filter(|entry| entry.number == self.number) {
-            entry.user = user;
-        }
+        self.with_row(|row| row.user = user);
+    }
+
+    /// Notes a ping.
+    pub(crate) fn ping(&self) {
+        let now_us = self.clients.clock.monotonic_us();
+        self.with_row(|row| row.pinged_us = now_us);
     }
 
     /// Its entry, unless it was taken out of the table.
     pub(crate) fn entry(&self) -> Option<ClientEntry> {
-        self.clients.get(self.id).filter(|entry| entry.number == self.number)
+        self.with_row(|row| row.entry())
+    }
+
+    /// Becomes a member of a group, if it is not one.
+    ///
+    /// # Errors
+    /// 30 when it was taken out of the table.
+    pub(crate) fn join(&self, group: &Arc<OpenGroup>) -> Result<(), ErrorCode> {
+        let at = self.clients.moment();
+        let joined = self.with_row(|row| {
+            group.lock().join(self.key(), at);
+            row.groups.insert(group.place, Arc::clone(group));
+        });
+        joined.ok_or(ErrorCode::StaleClient)
+    }
+
+    /// Ends its membership of a group.
+    ///
+    /// # Errors
+    /// 30 when it was taken out of the table, 5006 when it is no member.
+    pub(crate) fn leave(&self, group: &OpenGroup) -> Result<(), ErrorCode> {
+        let at = self.clients.moment();
+        let left = self.with_row(|row| {
+            row.groups.remove(&group.place);
+            group.lock().leave(self.key(), at)
+        });
+        match left {
+            Some(true) => Ok(()),
+            Some(false) => Err(ErrorCode::ConsumerGroupMemberNotFound),
+            None => Err(ErrorCode::StaleClient),
+        }
+    }
+
+    fn with_row<T>(&self, work: impl FnOnce(&mut Row) -> T) -> Option<T> {
+        let mut table = self.clients.table.lock();
+        table.rows.get_mut(&self.id).filter(|row| row.number == self.number).map(work)
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let mut entries = self.clients.entries.lock();
-        if entries.get(&self.id).is_some_and(|entry| entry.number == self.number) {
-            entries.remove(&self.id);
+        let mut table = self.clients.table.lock();
+        if table.rows.get(&self.id).is_none_or(|row| row.number != self.number) {
+            return;
         }
+        if let Some(row) = table.rows.remove(&self.id) {
+            row.leave_all(self.clients.moment());
+        }
+    }
+}
+
+impl std::fmt::Debug for Clients {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Clients").field("count", &self.count()).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::environment::ManualEnvironment;
+
+    fn clients() -> Arc<Clients> {
+        Arc::new(Clients::new(Arc::new(ManualEnvironment::new(0, 1)), 0))
+    }
 
     fn peer(port: u16) -> Peer {
         Peer { address: SocketAddr::from(([127, 0, 0, 1], port)), transport: Transport::Tcp }
@@ -131,7 +258,7 @@ mod tests {
 
     #[test]
     fn id_is_the_hash_of_the_address_and_unique() {
-        let clients = Arc::new(Clients::default());
+        let clients = clients();
         let first = clients.register(peer(59288));
         assert_eq!(first.id(), ClientId::new(0xA810_ED62));
         let second = clients.register(peer(59288));
@@ -142,7 +269,7 @@ mod tests {
 
     #[test]
     fn what_left_the_table_does_not_take_a_later_connection_with_it() {
-        let clients = Arc::new(Clients::default());
+        let clients = clients();
         let (user, other) = (UserId::new(1), UserId::new(2));
         let first = clients.register(peer(59288));
         first.set_user(Some(user));

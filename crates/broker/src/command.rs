@@ -4,6 +4,7 @@
 //! the stream and topic are looked up, then the right, then everything else. A missing target is an
 //! empty answer for the commands that read one entity, and an error for all others.
 
+mod groups;
 mod login;
 pub(crate) mod messages;
 mod offsets;
@@ -18,14 +19,14 @@ use galgo_wire::command::{Command, Request};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::primitive::Payload;
 
-use crate::broker::{Broker, not_available};
+use crate::broker::Broker;
 use crate::outcome::{Outcome, Reply};
 use crate::session::Session;
 
 /// Runs a decoded request.
 pub(crate) fn run(broker: &Broker, session: &mut Session, request: Request) -> Outcome {
     match request {
-        Request::Ping(_) => Outcome::Done(Reply::Empty),
+        Request::Ping(_) => system::ping(session),
         Request::LoginUser(command) => login::login_user(broker, session, command),
         Request::LogoutUser(_) => login::log_out(session),
         Request::GetStats(command) => system::stats(broker, session, &command),
@@ -70,8 +71,12 @@ pub(crate) fn run(broker: &Broker, session: &mut Session, request: Request) -> O
         Request::GetTokens(command) => tokens::list(broker, session, &command),
         Request::CreateToken(command) => tokens::create(broker, session, command),
         Request::DeleteToken(command) => tokens::delete(broker, session, command),
-        _ if session.is_authenticated() => not_available(),
-        _ => Outcome::Done(Reply::Error(ErrorCode::Unauthenticated)),
+        Request::GetConsumerGroup(command) => groups::get(broker, session, &command),
+        Request::GetConsumerGroups(command) => groups::list(broker, session, &command),
+        Request::CreateConsumerGroup(command) => groups::create(broker, session, command),
+        Request::DeleteConsumerGroup(command) => groups::delete(broker, session, command),
+        Request::JoinConsumerGroup(command) => groups::join(broker, session, &command),
+        Request::LeaveConsumerGroup(command) => groups::leave(broker, session, &command),
     }
 }
 

@@ -16,6 +16,7 @@ mod causes;
 pub mod clients;
 mod command;
 pub mod environment;
+pub mod group;
 pub mod metadata;
 pub mod outcome;
 pub mod partition;
@@ -30,7 +31,8 @@ pub mod vault;
 pub use access::guard::AccessOptions;
 pub use access::throttle::ThrottleOptions;
 pub use broker::{
-    Broker, BrokerOptions, Endpoints, LogBounds, OpenError, OpenReport, RootUser, Worker,
+    Broker, BrokerOptions, Endpoints, GroupOptions, LogBounds, OpenError, OpenReport, RootUser,
+    Worker,
 };
 pub use causes::Causes;
 pub use clients::Peer;

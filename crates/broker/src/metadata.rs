@@ -8,9 +8,11 @@
 //! INV-META-ORDER: a record is applied only after it is durable in the metadata log.
 //! INV-META-UID: a [`PartitionUid`] is given once and never again, not even after a purge.
 //! INV-META-SERIAL: a [`UserSerial`] is given once and never again, while user ids are reused.
+//! INV-META-GROUP: a [`GroupSerial`] is given once and never again, while group ids are reused.
 //! INV-META-REMOVAL: files of a partition are removed only while its uid stands in
 //! [`State::removals`], which only a record puts there.
 
+pub mod groups;
 pub mod prepare;
 pub mod record;
 pub mod snapshot;
@@ -24,10 +26,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use galgo_wire::command::Compression;
 use galgo_wire::command::UserStatus;
 use galgo_wire::command::{Deduplication, Durability};
-use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId, UserId};
+use galgo_wire::id::{GroupId, PartitionUid, StreamId, Timestamp, TopicId, UserId};
 use galgo_wire::name::{StreamName, TokenName, TopicName, Username};
 use galgo_wire::permission::Permissions;
 
+pub use groups::{Group, GroupSerial};
 use record::Record;
 pub use tokens::{Token, TokenHash};
 pub use users::UserSerial;
@@ -43,6 +46,8 @@ pub struct State {
     pub removals: BTreeSet<PartitionUid>,
     /// The next uid to give to a partition.
     pub next_uid: u64,
+    /// The next serial to give to a consumer group.
+    pub next_group_serial: u32,
     /// The next serial to give to a user.
     pub next_user_serial: u64,
     /// HTTP logins that were ended before their time, and when they would have ended by themselves.
@@ -75,6 +80,9 @@ pub struct Topic {
     pub settings: TopicSettings,
     /// Partition 0 first.
     pub partitions: Vec<Partition>,
+    /// Consumer groups by id.
+    pub groups: BTreeMap<GroupId, Group>,
+    group_names: BTreeMap<Box<str>, GroupId>,
 }
 
 /// The settings of a topic; sentinels of the protocol are resolved before they come here.
@@ -125,7 +133,7 @@ pub struct User {
 /// What the shell must do after a record was applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Partitions of this topic came, went or were replaced, or its settings changed.
+    /// Partitions or groups of this topic came, went or were replaced, or its settings changed.
     TopicChanged(StreamId, TopicId),
     /// The topic is gone.
     TopicGone(StreamId, TopicId),
@@ -181,6 +189,8 @@ impl State {
             Record::DeleteUser { id } => self.delete_user(*id),
             Record::CreateToken { user, name, token } => self.create_token(*user, name, *token),
             Record::DeleteToken { user, name } => self.delete_token(*user, name),
+            Record::CreateGroup { place, group } => self.create_group(*place, group),
+            Record::DeleteGroup { place } => self.delete_group(*place),
             Record::RevokeJwt { jti, expires_at } => {
                 self.revoked_jwts.insert(*jti, *expires_at);
                 Ok(Vec::new())

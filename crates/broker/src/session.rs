@@ -65,7 +65,12 @@ impl Session {
         self.caller.ok_or(ErrorCode::Unauthenticated)
     }
 
-    /// Its place in the table of clients, unless it has none any more.
+    /// What it holds in the table of clients, if it was ever listed there.
+    pub(crate) fn registration(&self) -> Option<&Registration> {
+        self.registration.as_ref()
+    }
+
+    /// Its entry in the table of clients, unless it has none any more.
     pub(crate) fn entry(&self) -> Option<ClientEntry> {
         self.registration.as_ref().and_then(Registration::entry)
     }

@@ -13,7 +13,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use galgo_broker::Broker;
 use galgo_wire::limits::CONTROL_PAYLOAD_BYTES_MAX;
@@ -39,9 +38,6 @@ const BLOCKING_THREADS_PER_CPU: usize = 4;
 
 /// Most threads for work that blocks.
 const BLOCKING_THREADS_MAX: usize = 64;
-
-/// How often the broker looks for what is due.
-const TICK: Duration = Duration::from_secs(1);
 
 /// A running server.
 ///
@@ -248,7 +244,7 @@ fn start_workers(broker: &Arc<Broker>) -> Result<Vec<thread::JoinHandle<()>>, Se
 }
 
 async fn tick(broker: Arc<Broker>) {
-    let mut due = tokio::time::interval(TICK);
+    let mut due = tokio::time::interval(broker.tick_interval());
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         due.tick().await;

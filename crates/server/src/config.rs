@@ -239,6 +239,22 @@ table::settings! {
         /// Size at which the oldest segments of a topic may be removed, or "unlimited".
         max_size: SizeLimit = "unlimited",
     }
+    /// Pings of clients. They tell that the program behind a connection is alive.
+    heartbeat: Heartbeat = "heartbeat" {
+        /// Whether clients have to send pings. One that does not leaves its consumer groups and the list
+        /// of clients; its connection stays open, but has to be made anew to be in a group again.
+        enabled: bool = "false",
+        /// How often a client has to send a ping. One that is late by more than a fifth is dropped.
+        interval: Span = "5s",
+    }
+    /// Consumer groups.
+    consumer_group: ConsumerGroup = "consumer_group" {
+        /// How long a member that gives up a partition may take to commit what it has read of it, before
+        /// another member reads it again.
+        rebalancing_timeout: Span = "30s",
+        /// How often members that took longer are looked for.
+        rebalancing_check_interval: Span = "5s",
+    }
     /// How guessing at passwords and tokens is slowed, then refused. Failures are counted per source
     /// address and per user name; a successful login takes those of that user from that address back.
     /// Loopback addresses are counted per user name only, and apart from all others.

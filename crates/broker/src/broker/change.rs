@@ -66,7 +66,8 @@ impl Broker {
                 tracing::error!(%error, "a prepared metadata record does not fit the state");
                 ErrorCode::Error
             })?;
-            let closed = catalog.perform(&effects, &mut |uid| self.open_empty(uid));
+            let closed =
+                catalog.perform(&effects, self.clients.moment(), &mut |uid| self.open_empty(uid));
             drop(catalog);
             for effect in &effects {
                 if let Effect::UserGone(user) = effect {
@@ -77,8 +78,15 @@ impl Broker {
             closed
         };
         // Outside of the catalog's lock: closing waits for an append that is under way.
-        for partition in closed {
+        for partition in closed.partitions {
             partition.close();
+        }
+        for (group, topic) in closed.groups {
+            self.clients.dissolve(&group);
+            // Nobody stores for the group any more. What a crash brings back goes at the next start.
+            for partition in &topic.partitions {
+                partition.forget_offset(group.owner());
+            }
         }
         Ok(())
     }

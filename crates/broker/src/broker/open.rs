@@ -1,6 +1,6 @@
 //! Opens a broker: the data directory, the metadata, the shard, the partitions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -13,24 +13,30 @@ use galgo_storage::journal::{Journal, JournalOptions, LocalJournal, Lsn};
 use galgo_storage::log::{IndexCache, RecoveryReport};
 use galgo_storage::metadata_log::{MetadataLog, MetadataLogError, Recovered as FoundMetadata};
 use galgo_wire::command::{Durability, UserStatus};
+use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Epoch, PartitionUid, StreamId, TopicId, UserId};
 use galgo_wire::name::{Password, Username};
 use galgo_wire::permission::Permissions;
 use parking_lot::{Mutex, RwLock};
 
+use super::groups::{GroupOptions, GroupTimes};
 use super::{Broker, Endpoints, StartTimes};
 use crate::access::guard::{AccessOptions, Guard};
 use crate::access::password::hash_password;
 use crate::catalog::Catalog;
+use crate::catalog::groups::offset_owner;
 use crate::clients::Clients;
 use crate::environment::{Clock, Random};
+use crate::group::Moment;
 use crate::metadata::prepare::TopicDefaults;
 use crate::metadata::record::Record;
 use crate::metadata::users::NewUser;
 use crate::metadata::{Effect, State};
 use crate::partition::{DeduplicationBounds, Partition};
-use crate::shard::{RecoverError, Recovered, RecoveredPartition, ShardOptions, ShardRecovery};
+use crate::shard::{
+    OffsetOwner, RecoverError, Recovered, RecoveredPartition, ShardOptions, ShardRecovery,
+};
 use crate::stats::Counters;
 use crate::stats::process::{ProcessReader, SystemNames};
 use crate::upkeep::{Retention, RetentionOptions};
@@ -92,6 +98,8 @@ pub struct BrokerOptions {
     pub access: AccessOptions,
     /// How much of the past topics with deduplication know.
     pub deduplication: DeduplicationBounds,
+    /// How long groups wait for their members.
+    pub groups: GroupOptions,
     /// Whether and how often retention looks for what is due.
     pub retention: RetentionOptions,
     /// The keys for encryption at rest; the default has none.
@@ -190,11 +198,14 @@ impl Broker {
             wall_us: options.clock.now().get(),
             monotonic_us: options.clock.monotonic_us(),
         };
+        let handover_us = options.groups.rebalancing_timeout_us;
+        let clients = Clients::new(Arc::clone(&options.clock), handover_us);
         let broker = Self {
             clock: options.clock,
             random: options.random,
             catalog: RwLock::new(catalog),
-            clients: Arc::new(Clients::default()),
+            clients: Arc::new(clients),
+            groups: GroupTimes::new(options.groups),
             defaults: options.defaults,
             access: options.access,
             guard: Guard::new(options.access.throttle),
@@ -312,20 +323,36 @@ fn open_catalog(
         .flat_map(|stream| stream.topics.values())
         .flat_map(|t| t.partitions.iter().map(|p| (p.uid, t.settings.durability)))
         .collect();
+    let groups: BTreeSet<OffsetOwner> = state
+        .streams
+        .values()
+        .flat_map(|stream| stream.topics.values())
+        .flat_map(|topic| topic.groups.values().map(|group| offset_owner(group.serial)))
+        .collect();
     let mut catalog = Catalog::default();
     catalog.state = state;
-    catalog.perform(&effects, &mut |uid| {
+    // Nobody is in a group yet, so that no time matters.
+    let at = Moment { now_us: 0, due_us: 0 };
+    catalog.perform(&effects, at, &mut |uid| {
         let durability = durability.get(&uid).copied().unwrap_or(Durability::Fsync);
         report.partitions += 1;
         let Some(found) = recovered.remove(&uid) else {
             unreachable!("INV-CATALOG: every live partition was recovered")
         };
-        let RecoveredPartition { log, offsets, report: done } = found;
+        let RecoveredPartition { log, mut offsets, report: done } = found;
+        let known =
+            |owner: OffsetOwner| owner.kind != ConsumerKind::Group || groups.contains(&owner);
+        let forgot = offsets.retain(known);
         let partition = Partition::new(uid, Arc::clone(shard), log, offsets, durability);
         report
             .recovered
             .extend(done.filter(|done| *done != RecoveryReport::default()).map(|done| (uid, done)));
-        Arc::new(partition)
+        let partition = Arc::new(partition);
+        if forgot {
+            // The next checkpoint is to forget the offsets of deleted groups, too.
+            partition.touch();
+        }
+        partition
     });
     catalog
 }

@@ -4,20 +4,22 @@ use galgo_wire::command::{
     Command as _, FlushUnsavedBuffer, PollMessages, PolledHeader, SendHeader, SendParts,
 };
 use galgo_wire::consumer::PollingStrategy;
-use galgo_wire::consumer::{Consumer, ConsumerKind, PartitioningRef, key_partition};
+use galgo_wire::consumer::{ConsumerKind, PartitioningRef, key_partition};
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{ConsumerId, PartitionId};
+use galgo_wire::id::{ConsumerId, Offset, PartitionId};
 use galgo_wire::identifier::Identifier;
 use galgo_wire::permission::Action;
 use std::sync::Arc;
 
-use super::offload;
+use super::{groups, offload};
 use crate::broker::Broker;
 use crate::catalog::OpenTopic;
+use crate::catalog::groups::{MemberTurn, Undone};
 use crate::outcome::{MessagesReply, Outcome, Reply};
 use crate::partition::{AppendContext, Appended, Batch, Partition, PolledRange};
 use crate::session::Session;
 use crate::shard::OffsetOwner;
+use crate::ticket::Ticket;
 
 /// Times a send looks its partition up, when one purge after the other comes in between.
 const LOOKUPS_MAX: usize = 4;
@@ -102,13 +104,16 @@ struct Poll {
     strategy: PollingStrategy,
     count: u32,
     auto_commit: bool,
+    /// Of a poll as a member of a group.
+    member: Option<MemberTurn>,
 }
 
 /// Finds messages. What is in the page cache is answered at once, the rest off the thread.
 pub(crate) fn poll(broker: &Broker, session: &Session, command: &PollMessages) -> Outcome {
     let poll = match resolve_poll(broker, session, command) {
-        Ok(poll) => poll,
-        Err(code) => return Outcome::Done(Reply::Error(code)),
+        Ok(Some(poll)) => poll,
+        Ok(None) => return nothing(),
+        Err(reply) => return Outcome::Done(reply),
     };
     // A search by time may have to read an old segment's index from the disk.
     let may_block = matches!(poll.strategy, PollingStrategy::Timestamp(_));
@@ -118,41 +123,57 @@ pub(crate) fn poll(broker: &Broker, session: &Session, command: &PollMessages) -
     Outcome::offload(move |_, _| poll.run_cold())
 }
 
+/// `None` when the caller reads for a group and there is nothing it may poll.
 fn resolve_poll(
     broker: &Broker,
     session: &Session,
     command: &PollMessages,
-) -> Result<Poll, ErrorCode> {
+) -> Result<Option<Poll>, Reply> {
     let catalog = broker.catalog.read();
-    let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
-    let owner = offset_owner(&command.consumer)?;
-    let partition_id = command.partition_id.unwrap_or_default();
-    Ok(Poll {
-        partition: Arc::clone(found.open.partition(partition_id)?),
+    let found = catalog.topic_of_right(session.caller().ok(), &command.right());
+    let found = found.map_err(Reply::Error)?;
+    let (owner, partition_id, member) = match command.consumer.kind {
+        ConsumerKind::Consumer => {
+            let partition_id = command.partition_id.unwrap_or_default();
+            (consumer_owner(&command.consumer.id), partition_id, None)
+        }
+        ConsumerKind::Group => {
+            let asked = (&command.consumer.id, command.partition_id);
+            let Some(member) = groups::turn(broker, session, &found, asked)? else {
+                return Ok(None);
+            };
+            (member.group.owner(), member.turn.partition, Some(member))
+        }
+    };
+    Ok(Some(Poll {
+        partition: Arc::clone(found.open.partition(partition_id).map_err(Reply::Error)?),
         partition_id,
         owner,
         strategy: command.strategy,
         count: command.count,
         auto_commit: command.auto_commit,
-    })
+        member,
+    }))
 }
 
-/// # Errors
-/// 5000 for a group: there are none yet.
-pub(super) fn offset_owner(consumer: &Consumer) -> Result<OffsetOwner, ErrorCode> {
-    match consumer.kind {
-        ConsumerKind::Consumer => {
-            Ok(OffsetOwner { kind: consumer.kind, id: consumer_id(&consumer.id) })
-        }
-        ConsumerKind::Group => Err(ErrorCode::ConsumerGroupIdNotFound),
-    }
-}
-
-fn consumer_id(identifier: &Identifier) -> ConsumerId {
-    match identifier {
+/// Whose the offsets of a consumer are that reads for itself.
+pub(super) fn consumer_owner(consumer: &Identifier) -> OffsetOwner {
+    let id = match consumer {
         Identifier::Numeric(id) => ConsumerId::new(*id),
         Identifier::Named(name) => ConsumerId::from_name(name.as_str()),
-    }
+    };
+    OffsetOwner { kind: ConsumerKind::Consumer, id }
+}
+
+/// The answer to a member of a group that may poll nothing now.
+fn nothing() -> Outcome {
+    let header = PolledHeader {
+        partition_id: PartitionId::default(),
+        current_offset: Offset::ZERO,
+        count: 0,
+    };
+    let header = header.to_array();
+    Outcome::Done(Reply::Messages(MessagesReply { header, slices: Vec::new(), len: 0 }))
 }
 
 impl Poll {
@@ -193,12 +214,21 @@ impl Poll {
             slices: range.slices,
             len: range.bytes,
         });
-        match last {
-            Some(last) if self.auto_commit => match self.partition.store_offset(self.owner, last) {
-                Ok(ticket) => Outcome::CommitThen(ticket, reply),
-                Err(error) => Outcome::Done(Reply::Error(error.code())),
-            },
-            _ => Outcome::Done(reply),
+        let Some(last) = last else { return Outcome::Done(reply) };
+        match self.deliver(last) {
+            Ok(Some(ticket)) => Outcome::CommitThen(ticket, reply),
+            Ok(None) => Outcome::Done(reply),
+            Err(Undone::Void) => nothing(),
+            Err(Undone::Refused(code)) => Outcome::Done(Reply::Error(code)),
+        }
+    }
+
+    /// Notes what is delivered, and stores its last offset if asked to.
+    fn deliver(&self, last: Offset) -> Result<Option<Ticket>, Undone> {
+        match &self.member {
+            Some(member) => member.deliver(&self.partition, last, self.auto_commit),
+            None if self.auto_commit => Ok(Some(self.partition.store_offset(self.owner, last)?)),
+            None => Ok(None),
         }
     }
 }

@@ -3,14 +3,16 @@
 use galgo_wire::command::{
     Command, ConsumerOffset, DeleteConsumerOffset, GetConsumerOffset, StoreConsumerOffset,
 };
-use galgo_wire::consumer::Consumer;
+use galgo_wire::consumer::{Consumer, ConsumerKind};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::PartitionId;
 use std::sync::Arc;
 
-use super::messages::offset_owner;
-use super::payload;
+use super::messages::consumer_owner;
+use super::{groups, payload};
 use crate::broker::Broker;
+use crate::catalog::FoundTopic;
+use crate::catalog::groups::{MemberTurn, Undone};
 use crate::outcome::{Outcome, Reply};
 use crate::partition::Partition;
 use crate::session::Session;
@@ -21,13 +23,22 @@ struct Target {
     partition: Arc<Partition>,
     partition_id: PartitionId,
     owner: OffsetOwner,
+    /// Where a member of a group stores or deletes.
+    member: Option<MemberTurn>,
+}
+
+/// Whether a group's offset is asked for by anyone, or changed by a member.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    Change,
 }
 
 /// Empty when nothing is stored, or anything named is missing.
 pub(super) fn get(broker: &Broker, session: &Session, command: &GetConsumerOffset) -> Outcome {
     let answer = || {
-        let target = match find(broker, session, (command, command.partition_id, &command.consumer))
-        {
+        let asked = (command.partition_id, &command.consumer);
+        let target = match find(broker, session, command, (asked, Access::Read)) {
             Ok(target) => target,
             Err(code @ (ErrorCode::Unauthenticated | ErrorCode::Unauthorized)) => return Err(code),
             Err(_) => return Ok(Reply::Empty),
@@ -45,8 +56,15 @@ pub(super) fn get(broker: &Broker, session: &Session, command: &GetConsumerOffse
 /// Stores the last processed offset; acknowledged when it is as durable as the topic's messages.
 pub(super) fn store(broker: &Broker, session: &Session, command: &StoreConsumerOffset) -> Outcome {
     let staged = || {
-        let target = find(broker, session, (command, command.partition_id, &command.consumer))?;
-        target.partition.store_offset(target.owner, command.offset).map_err(|e| e.code())
+        let asked = (command.partition_id, &command.consumer);
+        let target = find(broker, session, command, (asked, Access::Change))?;
+        let stored = match &target.member {
+            Some(member) => member.store(&target.partition, command.offset),
+            None => {
+                target.partition.store_offset(target.owner, command.offset).map_err(Undone::from)
+            }
+        };
+        stored.map_err(code)
     };
     staged().map_or_else(|code| Outcome::Done(Reply::Error(code)), Outcome::Commit)
 }
@@ -58,8 +76,13 @@ pub(super) fn delete(
     command: &DeleteConsumerOffset,
 ) -> Outcome {
     let staged = || {
-        let target = find(broker, session, (command, command.partition_id, &command.consumer))?;
-        target.partition.delete_offset(target.owner).map_err(|e| e.code())
+        let asked = (command.partition_id, &command.consumer);
+        let target = find(broker, session, command, (asked, Access::Change))?;
+        let deleted = match &target.member {
+            Some(member) => member.delete(&target.partition),
+            None => target.partition.delete_offset(target.owner).map_err(Undone::from),
+        };
+        deleted.map_err(code)
     };
     staged().map_or_else(|code| Outcome::Done(Reply::Error(code)), Outcome::Commit)
 }
@@ -67,18 +90,36 @@ pub(super) fn delete(
 /// Looks up what `command` is about, once its right has been checked.
 ///
 /// # Errors
-/// 40, 1009, 2010, 41, 3007, 5000.
+/// 40, 1009, 2010, 41, 3007, 5000; 5006, 3022 for a change.
 fn find<C: Command>(
     broker: &Broker,
     session: &Session,
-    (command, partition, consumer): (&C, Option<PartitionId>, &Consumer),
+    command: &C,
+    ((wanted, consumer), access): ((Option<PartitionId>, &Consumer), Access),
 ) -> Result<Target, ErrorCode> {
     let catalog = broker.catalog.read();
     let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
-    let partition_id = partition.unwrap_or_default();
-    Ok(Target {
-        partition: Arc::clone(found.open.partition(partition_id)?),
-        partition_id,
-        owner: offset_owner(consumer)?,
-    })
+    let (partition_id, owner, member) = match (consumer.kind, access) {
+        (ConsumerKind::Group, Access::Change) => {
+            let member = groups::target(broker, session, &found, (&consumer.id, wanted))?;
+            (member.turn.partition, member.group.owner(), Some(member))
+        }
+        _ => (wanted.unwrap_or_default(), owner(&found, consumer)?, None),
+    };
+    let partition = Arc::clone(found.open.partition(partition_id)?);
+    Ok(Target { partition, partition_id, owner, member })
+}
+
+fn owner(found: &FoundTopic<'_>, consumer: &Consumer) -> Result<OffsetOwner, ErrorCode> {
+    match consumer.kind {
+        ConsumerKind::Consumer => Ok(consumer_owner(&consumer.id)),
+        ConsumerKind::Group => Ok(found.group(consumer.id.borrowed())?.owner()),
+    }
+}
+
+fn code(undone: Undone) -> ErrorCode {
+    match undone {
+        Undone::Void => ErrorCode::NotResolvedConsumer,
+        Undone::Refused(code) => code,
+    }
 }

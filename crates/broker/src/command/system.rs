@@ -19,6 +19,14 @@ use crate::snapshot;
 const PROTOCOL_VERSION: &str = "0.8.0";
 const PROTOCOL_SEMVER: u32 = 8000;
 
+/// Tells that the client is there.
+pub(super) fn ping(session: &Session) -> Outcome {
+    if let Some(registration) = session.registration() {
+        registration.ping();
+    }
+    Outcome::Done(Reply::Empty)
+}
+
 /// Counts of everything, and what the system says of the process.
 pub(super) fn stats(broker: &Broker, session: &Session, command: &GetStats) -> Outcome {
     let answer = || {
@@ -47,6 +55,7 @@ fn collect(broker: &Broker) -> Stats {
         streams_count: count(catalog.state.streams.len()),
         topics_count: count(topics),
         clients_count: broker.clients.count(),
+        consumer_groups_count: count(catalog.groups().count()),
         hostname: broker.names.hostname.clone(),
         os_name: broker.names.os_name.clone(),
         os_version: broker.names.os_version.clone(),
@@ -164,12 +173,12 @@ fn client_info(id: ClientId, entry: &ClientEntry) -> Client {
         user_id: entry.user,
         transport: entry.peer.transport,
         address: entry.peer.address.to_string(),
-        consumer_groups_count: 0,
+        consumer_groups_count: count(entry.groups.len()),
     }
 }
 
 fn client_details(id: ClientId, entry: &ClientEntry) -> ClientDetails {
-    ClientDetails { client: client_info(id, entry), consumer_groups: Vec::new() }
+    ClientDetails { client: client_info(id, entry), consumer_groups: entry.groups.clone() }
 }
 
 fn count(number: usize) -> u32 {

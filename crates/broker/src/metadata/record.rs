@@ -4,7 +4,7 @@
 //! (little-endian integers, texts behind their length). Kinds and versions are never reused: a
 //! changed record gets a new version, and old versions stay readable.
 
-use galgo_wire::command::{Compression, UserStatus};
+use galgo_wire::command::{Compression, Membership, UserStatus};
 use galgo_wire::command::{Deduplication, Durability};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId, UserId};
@@ -12,7 +12,7 @@ use galgo_wire::name::{StreamName, TokenName, TopicName, Username};
 use galgo_wire::permission::Permissions;
 use galgo_wire::primitive::{Payload, Reader, put_str32};
 
-use super::{Token, TopicSettings, User};
+use super::{Group, Token, TopicSettings, User};
 
 const VERSION: u8 = 1;
 
@@ -157,6 +157,18 @@ pub enum Record {
         /// The moment; what ends at it is forgotten, too.
         until: Timestamp,
     },
+    /// A consumer group was created.
+    CreateGroup {
+        /// Its stream, topic and id.
+        place: Membership,
+        /// The group.
+        group: Group,
+    },
+    /// A consumer group was deleted with its offsets.
+    DeleteGroup {
+        /// Its stream, topic and id.
+        place: Membership,
+    },
 }
 
 /// A topic as it was created.
@@ -177,7 +189,7 @@ pub struct CreatedTopic {
 }
 
 impl Record {
-    /// Whether applying it makes messages unreachable.
+    /// Whether applying it makes messages or offsets unreachable.
     #[must_use]
     pub fn removes_messages(&self) -> bool {
         matches!(
@@ -186,6 +198,7 @@ impl Record {
                 | Self::DeleteTopic { .. }
                 | Self::PurgeTopics { .. }
                 | Self::RemovePartitions { .. }
+                | Self::DeleteGroup { .. }
         )
     }
 
@@ -231,6 +244,8 @@ impl Record {
             Self::DeleteToken { .. } => 17,
             Self::RevokeJwt { .. } => 18,
             Self::ForgetExpired { .. } => 19,
+            Self::CreateGroup { .. } => 20,
+            Self::DeleteGroup { .. } => 21,
         }
     }
 
@@ -282,6 +297,10 @@ impl Record {
             Self::DeleteToken { user, name } => (*user, name.clone()).put(out),
             Self::RevokeJwt { jti, expires_at } => (*jti, *expires_at).put(out),
             Self::ForgetExpired { until } => until.encode(out),
+            Self::CreateGroup { place, group } => {
+                (*place, group.serial, group.name.clone()).put(out);
+            }
+            Self::DeleteGroup { place } => place.encode(out),
         }
     }
 }
@@ -315,6 +334,11 @@ fn take_fields(kind: u8, from: &mut Reader<'_>) -> Result<Record, ErrorCode> {
         10 => Record::FilesRemoved { uids: Vec::take(from)? },
         11 => Record::CreateUser { id: take(from)?, user: User::take(from)? },
         12..=19 => return take_user_record(kind, from),
+        20 => {
+            let (place, serial, name) = Part::take(from)?;
+            Record::CreateGroup { place, group: Group { serial, name } }
+        }
+        21 => Record::DeleteGroup { place: take(from)? },
         _ => return Err(ErrorCode::InvalidCommand),
     })
 }

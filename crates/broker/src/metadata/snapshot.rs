@@ -1,19 +1,19 @@
 //! The whole metadata as bytes: snapshots, and the hash that tells whether two states are the same.
 //!
 //! ```text
-//! | next uid | removals | streams | next serial | users with their tokens | revoked JWTs |
+//! | next uid | removals | next group serial | streams with their topics and groups | next serial | users with their tokens | revoked JWTs |
 //! ```
 //! Lists are `count u32` and their entries in the order of their ids, so equal states have equal
 //! bytes.
 
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId, UserId};
+use galgo_wire::id::{GroupId, PartitionUid, StreamId, Timestamp, TopicId, UserId};
 use galgo_wire::name::{StreamName, TokenName};
 use galgo_wire::primitive::{Payload, Reader};
 use twox_hash::XxHash3_64;
 
 use super::record::Part;
-use super::{Partition, State, Stream, Token, Topic, TopicSettings, User};
+use super::{Group, Partition, State, Stream, Token, Topic, TopicSettings, User};
 
 const VERSION: u8 = 1;
 
@@ -24,6 +24,7 @@ impl State {
         let mut out = vec![VERSION];
         self.next_uid.encode(&mut out);
         self.removals.iter().copied().collect::<Vec<PartitionUid>>().put(&mut out);
+        self.next_group_serial.encode(&mut out);
         put_count(self.streams.len(), &mut out);
         for (id, stream) in &self.streams {
             put_stream(*id, stream, &mut out);
@@ -57,6 +58,7 @@ impl State {
         }
         let mut state = Self { next_uid: from.u64()?, ..Self::default() };
         state.removals = Vec::<PartitionUid>::take(&mut from)?.into_iter().collect();
+        state.next_group_serial = from.u32()?;
         for _ in 0..from.u32()? {
             let (id, stream) = take_stream(&mut from)?;
             state.stream_names.insert(stream.name.as_str().into(), id);
@@ -94,6 +96,10 @@ fn put_stream(id: StreamId, stream: &Stream, out: &mut Vec<u8>) {
         for partition in &topic.partitions {
             (partition.uid, partition.created_at).put(out);
         }
+        put_count(topic.groups.len(), out);
+        for (id, group) in &topic.groups {
+            (*id, group.serial, group.name.clone()).put(out);
+        }
     }
 }
 
@@ -125,5 +131,10 @@ fn take_topic(from: &mut Reader<'_>) -> Result<(TopicId, Topic), ErrorCode> {
         let (uid, created_at) = Part::take(from)?;
         partitions.push(Partition { uid, created_at });
     }
-    Ok((id, Topic { created_at, settings, partitions }))
+    let mut topic = Topic::new(created_at, settings, partitions);
+    for _ in 0..from.u32()? {
+        let (group_id, serial, name): (GroupId, _, _) = Part::take(from)?;
+        topic.insert_group(group_id, Group { serial, name });
+    }
+    Ok((id, topic))
 }

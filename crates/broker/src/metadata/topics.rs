@@ -36,6 +36,17 @@ impl Stream {
     }
 }
 
+impl Topic {
+    pub(super) fn new(
+        created_at: Timestamp,
+        settings: TopicSettings,
+        partitions: Vec<Partition>,
+    ) -> Self {
+        let (groups, group_names) = (BTreeMap::new(), BTreeMap::new());
+        Self { created_at, settings, partitions, groups, group_names }
+    }
+}
+
 impl State {
     pub(super) fn create_topic(
         &mut self,
@@ -49,7 +60,7 @@ impl State {
         }
         let partitions = new_partitions(*first_uid, *partitions, *created_at);
         let count = partitions.len() as u64;
-        let topic = Topic { created_at: *created_at, settings: settings.clone(), partitions };
+        let topic = Topic::new(*created_at, settings.clone(), partitions);
         stored.insert_topic(*id, topic);
         self.take_uids(*first_uid, count);
         Ok(vec![Effect::TopicChanged(*stream, *id)])

@@ -85,6 +85,13 @@ impl OffsetBook {
         }
     }
 
+    /// Forgets the positions of owners for which `keep` is false; tells whether there were any.
+    pub fn retain(&mut self, keep: impl Fn(OffsetOwner) -> bool) -> bool {
+        let before = self.stored.len();
+        self.stored.retain(|owner, _| keep(*owner));
+        self.stored.len() < before
+    }
+
     /// The smallest position of all; `None` when nobody has one.
     #[must_use]
     pub fn smallest(&self) -> Option<Offset> {
@@ -150,6 +157,14 @@ impl Partition {
             self.stage_record(&ShardRecord::OffsetStored { uid: self.uid, owner, offset })?;
         offsets.set(owner, offset);
         Ok(staged)
+    }
+
+    /// Forgets the offset of an owner that will never come again, without a record of it: whoever reads
+    /// the journal or a checkpoint knows who exists.
+    pub(crate) fn forget_offset(self: &Arc<Self>, owner: OffsetOwner) {
+        if self.offsets.lock().remove(owner) {
+            self.touch();
+        }
     }
 
     /// Deletes the stored offset of `owner`.

@@ -29,7 +29,7 @@ impl Wake for Unpark {
 }
 
 /// Waits as the server does, for the ticket to wake.
-fn wait(mut ticket: Ticket) -> Result<(), ErrorCode> {
+pub(crate) fn wait(mut ticket: Ticket) -> Result<(), ErrorCode> {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
     loop {
@@ -51,7 +51,7 @@ fn answer(outcome: Outcome) -> Result<(), ErrorCode> {
 }
 
 /// Runs `work` while the broker's threads run, then ends them.
-fn with_workers(rig: &Rig, work: impl FnOnce()) {
+pub(crate) fn with_workers(rig: &Rig, work: impl FnOnce()) {
     let workers: Vec<_> = rig.broker.workers();
     let threads: Vec<_> =
         workers.into_iter().map(|worker| thread::spawn(move || worker.run())).collect();

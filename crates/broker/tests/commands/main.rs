@@ -15,6 +15,7 @@ mod deduplication;
 mod durability;
 mod encryption;
 mod fences;
+mod groups;
 mod login;
 mod login_protection;
 mod offsets;

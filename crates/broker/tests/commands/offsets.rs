@@ -128,7 +128,7 @@ fn offsets_of_a_missing_target_are_empty_to_read_and_an_error_to_change() {
 }
 
 #[test]
-fn there_are_no_groups_yet() {
+fn offsets_of_a_group_that_does_not_exist_are_missing() {
     let (_rig, mut root) = with_messages();
     let group = || Consumer::group(id("g"));
     let missing = ErrorCode::ConsumerGroupIdNotFound;

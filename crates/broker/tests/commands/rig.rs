@@ -15,8 +15,8 @@ use galgo_broker::shard::{Pending, ShardOptions};
 use galgo_broker::upkeep::RetentionOptions;
 use galgo_broker::vault::Keys;
 use galgo_broker::{
-    AccessOptions, Broker, BrokerOptions, LogBounds, OpenReport, Outcome, Peer, Reply, RootUser,
-    Session, Slice,
+    AccessOptions, Broker, BrokerOptions, GroupOptions, LogBounds, OpenReport, Outcome, Peer,
+    Reply, RootUser, Session, Slice,
 };
 use galgo_storage::disk::sim::SimDisk;
 use galgo_storage::metadata_log::MetadataLog;
@@ -64,8 +64,12 @@ impl Rig {
     /// A new broker with the users `root`, `nobody` (no permissions) and `sleeper` (inactive), who
     /// share [`PASSWORD`].
     pub(crate) fn new() -> Self {
-        static TEMPLATE: OnceLock<SimDisk> = OnceLock::new();
-        Self::open(TEMPLATE.get_or_init(template).kill_image())
+        Self::open(new_disk())
+    }
+
+    /// As [`Rig::new`], with these options for groups.
+    pub(crate) fn with_groups(groups: GroupOptions) -> Self {
+        Self::open_as(new_disk(), PASSWORD, |options| BrokerOptions { groups, ..options }).unwrap()
     }
 
     pub(crate) fn open(disk: SimDisk) -> Self {
@@ -74,24 +78,25 @@ impl Rig {
 
     /// Opens with this password for a root user that has to be made.
     pub(crate) fn open_with(disk: SimDisk, root_password: &str) -> Self {
+        Self::open_as(disk, root_password, |options| options).unwrap()
+    }
+
+    /// Opens with these keys for encryption at rest.
+    pub(crate) fn open_sealed(disk: SimDisk, keys: Keys) -> Result<Self, OpenError> {
+        Self::open_as(disk, PASSWORD, |options| BrokerOptions { encryption: keys, ..options })
+    }
+
+    fn open_as(
+        disk: SimDisk,
+        root_password: &str,
+        change: impl FnOnce(BrokerOptions) -> BrokerOptions,
+    ) -> Result<Self, OpenError> {
         let environment = Arc::new(ManualEnvironment::new(START_US, 7));
         let root = RootUser {
             username: Username::parse("root").unwrap(),
             password: Password::parse(root_password).unwrap(),
         };
-        let (broker, report) = Broker::open(options(&disk, &environment, root)).unwrap();
-        Self { broker, environment, disk, report, spare: Pending::default() }
-    }
-
-    /// Opens with these keys for encryption at rest.
-    pub(crate) fn open_sealed(disk: SimDisk, keys: Keys) -> Result<Self, OpenError> {
-        let environment = Arc::new(ManualEnvironment::new(START_US, 7));
-        let root = RootUser {
-            username: Username::parse("root").unwrap(),
-            password: Password::parse(PASSWORD).unwrap(),
-        };
-        let options = BrokerOptions { encryption: keys, ..options(&disk, &environment, root) };
-        let (broker, report) = Broker::open(options)?;
+        let (broker, report) = Broker::open(change(options(&disk, &environment, root)))?;
         Ok(Self { broker, environment, disk, report, spare: Pending::default() })
     }
 
@@ -279,7 +284,7 @@ pub(crate) fn login(username: &str, password: &str) -> LoginUser {
     }
 }
 
-fn reply_bytes(reply: Reply) -> Result<Vec<u8>, ErrorCode> {
+pub(crate) fn reply_bytes(reply: Reply) -> Result<Vec<u8>, ErrorCode> {
     match reply {
         Reply::Empty => Ok(Vec::new()),
         Reply::Bytes(bytes) => Ok(bytes),
@@ -302,6 +307,12 @@ fn reply_bytes(reply: Reply) -> Result<Vec<u8>, ErrorCode> {
             Ok(bytes)
         }
     }
+}
+
+/// A disk with the users of [`Rig::new`].
+fn new_disk() -> SimDisk {
+    static TEMPLATE: OnceLock<SimDisk> = OnceLock::new();
+    TEMPLATE.get_or_init(template).kill_image()
 }
 
 fn template() -> SimDisk {
@@ -356,6 +367,7 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>, root: RootUser)
         deduplication: DeduplicationBounds { entries_max: 100, expiry_us: 60_000_000 },
         defaults: DEFAULTS,
         access: AccessOptions::default(),
+        groups: GroupOptions::default(),
         retention: RetentionOptions { enabled: true, interval_us: RETENTION_INTERVAL_US },
     }
 }

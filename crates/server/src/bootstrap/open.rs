@@ -13,7 +13,8 @@ use galgo_broker::shard::ShardOptions;
 use galgo_broker::upkeep::RetentionOptions;
 use galgo_broker::vault::VaultError;
 use galgo_broker::{
-    AccessOptions, Broker, BrokerOptions, Causes, LogBounds, OpenError, OpenReport, ThrottleOptions,
+    AccessOptions, Broker, BrokerOptions, Causes, GroupOptions, LogBounds, OpenError, OpenReport,
+    ThrottleOptions,
 };
 use galgo_storage::data_dir::DataDirError;
 use galgo_storage::disk::RealDisk;
@@ -116,10 +117,21 @@ fn broker_options(config: &Config, root: &RootUser, file_limit: u64) -> BrokerOp
             segment_bytes: storage.segment_bytes.0,
         },
         access: access_options(config),
+        groups: group_options(config),
         retention: RetentionOptions {
             enabled: config.retention.enabled,
             interval_us: u64::try_from(config.retention.interval.0.as_micros()).unwrap_or(u64::MAX),
         },
+    }
+}
+
+fn group_options(config: &Config) -> GroupOptions {
+    let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+    let (heartbeat, group) = (&config.heartbeat, &config.consumer_group);
+    GroupOptions {
+        rebalancing_timeout_us: micros(group.rebalancing_timeout.0),
+        rebalancing_check_interval_us: micros(group.rebalancing_check_interval.0),
+        heartbeat_interval_us: heartbeat.enabled.then(|| micros(heartbeat.interval.0)),
     }
 }
 

@@ -21,7 +21,7 @@ use galgo_wire::primitive::Reader;
 
 use super::model::Model;
 use crate::access::guard::AccessOptions;
-use crate::broker::{Broker, BrokerOptions, JournalBounds, LogBounds, RootUser};
+use crate::broker::{Broker, BrokerOptions, GroupOptions, JournalBounds, LogBounds, RootUser};
 use crate::clients::Peer;
 use crate::environment::ManualEnvironment;
 use crate::metadata::UserSerial;
@@ -401,6 +401,7 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>) -> BrokerOption
             segment_bytes: SEGMENT_BYTES,
         },
         access: AccessOptions::default(),
+        groups: GroupOptions::default(),
         retention: RetentionOptions { enabled: true, interval_us: 1 },
     }
 }
