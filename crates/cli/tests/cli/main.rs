@@ -6,6 +6,7 @@ mod harness;
 
 mod bench;
 mod errors;
+mod groups;
 mod messages;
 mod mirror;
 mod profiles;
