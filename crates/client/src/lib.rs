@@ -74,7 +74,7 @@
 //!   repeated only when repeating cannot change the outcome or the caller allowed it.
 //! - INV-LANE: the messages of one partition are written in the order they were accepted, across
 //!   batches in flight, retries and reconnects.
-//! - INV-ONCE: a producer gives a message its id, and a batch its partition, once, so that a topic
+//! - INV-PINNED: a producer gives a message its id, and a batch its partition, once, so that a topic
 //!   with deduplication stores what is sent again only once.
 //! - INV-BOUND: what waits in a client, a producer or a consumer is bounded by count and by bytes.
 

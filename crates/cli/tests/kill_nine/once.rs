@@ -1,4 +1,4 @@
-//! INV-ONCE with the real binary: a producer that goes on under `kill -9` stores each message once, in
+//! INV-PINNED with the real binary: a producer that goes on under `kill -9` stores each message once, in
 //! a topic that asks for it.
 
 use std::collections::BTreeMap;

@@ -20,6 +20,8 @@ use crate::{
     CallError, Client, ErrorCode, Identifier, PollRequest, PolledMessages, PollingStrategy,
 };
 
+/// How often joining is tried on connections the server takes for dead.
+const JOIN_ATTEMPTS_MAX: u32 = 5;
 /// Pauses between two attempts to become a member again.
 const JOIN_PAUSE: Duration = Duration::from_millis(100);
 
@@ -33,27 +35,36 @@ pub(super) struct Membership {
 }
 
 impl Membership {
-    /// Joins; creates the group when there is none, and `name` is its name. Returns the number of
-    /// the connection that is now a member.
-    pub(super) async fn join(&self, name: Option<&str>) -> Result<u64, CallError> {
+    /// Joins; creates the group, called `name`, when there is none. Returns the number of the
+    /// connection that is now a member.
+    pub(super) async fn join(&self, name: &str) -> Result<u64, CallError> {
+        for _ in 1..JOIN_ATTEMPTS_MAX {
+            match self.try_join(name).await {
+                // The server closes a connection it took for dead; the next one may join.
+                Err(error) if is_no_member(&error) => sleep(JOIN_PAUSE).await,
+                joined => return joined,
+            }
+        }
+        self.try_join(name).await
+    }
+
+    async fn try_join(&self, name: &str) -> Result<u64, CallError> {
         let generation = self.client.connection.generation();
         let joined = self.client.join_consumer_group(&self.stream, &self.topic, &self.group).await;
-        match (joined, name) {
-            (Ok(()), _) => Ok(generation),
-            (Err(error), Some(name)) if is_no_group(&error) => {
-                let created = self.client.create_consumer_group(&self.stream, &self.topic, name);
-                match created.await {
-                    Ok(_) => {}
-                    // Another member was faster.
-                    Err(error)
-                        if error.code() == Some(ErrorCode::ConsumerGroupNameAlreadyExists) => {}
-                    Err(error) => return Err(error),
-                }
-                self.client.join_consumer_group(&self.stream, &self.topic, &self.group).await?;
-                Ok(generation)
-            }
-            (Err(error), _) => Err(error),
+        match joined {
+            Ok(()) => return Ok(generation),
+            Err(error) if is_no_group(&error) => {}
+            Err(error) => return Err(error),
         }
+        let created = self.client.create_consumer_group(&self.stream, &self.topic, name).await;
+        match created {
+            Ok(_) => {}
+            // Another member was faster.
+            Err(error) if error.code() == Some(ErrorCode::ConsumerGroupNameAlreadyExists) => {}
+            Err(error) => return Err(error),
+        }
+        self.client.join_consumer_group(&self.stream, &self.topic, &self.group).await?;
+        Ok(generation)
     }
 
     /// Leaves; that it was no member is as good.
@@ -133,8 +144,14 @@ impl GroupFetch {
         };
         let partition = polled.partition();
         let next = self.next.get(&partition).copied();
-        // A partition that ends before the place was purged: it begins anew.
-        let next = next.filter(|next| *next <= polled.current_offset().saturating_add(1));
+        if let Some(expected) = next
+            && expected > polled.current_offset().saturating_add(1)
+        {
+            tracing::warn!(partition, expected, "partition ends before the consumer");
+            self.next.remove(&partition);
+            self.hand_out(Err(ConsumeError::Rewound { partition, expected })).await;
+            return Ok(true);
+        }
         let from = next.map_or(first, |next| next.max(first));
         if from == first && count > 1 {
             return Ok(self.take(partition, polled).await);
@@ -178,13 +195,13 @@ impl GroupFetch {
     /// Becomes a member again; gives up only with the reader.
     async fn rejoin(&mut self) {
         loop {
-            match self.membership.join(Some(&self.name)).await {
+            match self.membership.join(&self.name).await {
                 Ok(generation) => {
                     tracing::debug!(group = self.name, "joined the group again");
                     self.generation = generation;
                     return;
                 }
-                Err(error) if error.is_timeout() || is_no_member(&error) => {}
+                Err(error) if error.is_timeout() => {}
                 Err(error) => self.hand_out(Err(ConsumeError::Poll(error))).await,
             }
             sleep(JOIN_PAUSE).await;

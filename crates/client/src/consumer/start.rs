@@ -77,7 +77,7 @@ async fn start_in_group(
         topic: settings.topic.clone(),
         group: group.clone(),
     };
-    let generation = membership.join(Some(&group_name)).await?;
+    let generation = membership.join(&group_name).await?;
     let (out, fetched) = mpsc::channel(1);
     let fetch = GroupFetch {
         membership: membership.clone(),

@@ -1,6 +1,6 @@
 //! What all clones of a producer share: accepting messages, flushing, closing.
 //!
-//! INV-ONCE: a message has its id, and a batch its partition, before it is sent for the first time.
+//! INV-PINNED: a message has its id, and a batch its partition, before it is sent for the first time.
 //! INV-BOUND: a message takes its room in the buffer before it is accepted, and gives it back when
 //! it is settled.
 
@@ -108,7 +108,7 @@ impl Shared {
 
     /// The partition of a balanced batch, or `None`: the server chooses.
     ///
-    /// INV-ONCE: where a partition drops what it has stored lately, a batch that is sent again must
+    /// INV-PINNED: where a partition drops what it has stored lately, a batch that is sent again must
     /// go where it went before, so its partition is chosen here, once.
     pub(super) async fn balance(&self) -> Option<u32> {
         if !self.deduplicates.load(Ordering::Relaxed) {

@@ -1,11 +1,12 @@
 //! Consumer groups: messages are shared, and a member that goes takes nothing with it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures_util::{StreamExt, future};
-use galgo::{Client, Consumer};
+use galgo::{Client, Commit, ConsumeError, Consumer, Credentials};
 
-use crate::place::{Place, fill, named, number, s, soon, t};
+use crate::place::{Carrier, PASSWORD, Place, USERNAME, fill, named, number, run_with, s, soon, t};
 
 async fn member(client: &Client) -> Consumer {
     client.consumer(&s(), &t()).group("g").build().await.unwrap()
@@ -61,4 +62,102 @@ pub(crate) async fn a_member_that_goes_leaves_its_partitions_to_the_other(place:
         seen.insert(next(&mut second).await);
     }
     second.close().await.unwrap();
+}
+
+pub(crate) async fn what_is_not_committed_comes_again_but_not_to_the_same_member(place: &Place) {
+    let client = place.with_topic(2).await;
+    fill(&client, 0, 0..10).await;
+    fill(&client, 1, 10..20).await;
+    let by_hand = client.consumer(&s(), &t()).group("g").commit(Commit::Manual).batch_size(3);
+    let mut first = by_hand.clone().build().await.unwrap();
+    let mut seen = BTreeSet::new();
+    for _ in 0..20 {
+        let message = soon(first.next()).await.unwrap().unwrap();
+        assert!(seen.insert(number(&message)), "nothing comes twice");
+        if [4, 16].contains(&number(&message)) {
+            first.commit(&message).await.unwrap();
+        }
+    }
+    first.close().await.unwrap();
+    let mut second = by_hand.build().await.unwrap();
+    let mut again = BTreeSet::new();
+    while again.len() < 8 {
+        again.insert(next(&mut second).await);
+    }
+    assert_eq!(again, (5..10).chain(17..20).collect());
+    second.close().await.unwrap();
+}
+
+pub(crate) async fn a_member_goes_on_after_a_purge_and_after_its_group_is_gone(place: &Place) {
+    let client = place.with_topic(1).await;
+    let own = place.root().await;
+    let mut only = member(&own).await;
+    fill(&client, 0, 0..5).await;
+    for wanted in 0..5 {
+        assert_eq!(next(&mut only).await, wanted);
+    }
+    client.purge_topic(&s(), &t()).await.unwrap();
+    fill(&client, 0, 100..102).await;
+    assert_eq!(next_in_spite(&mut only).await, 100);
+    assert_eq!(next_in_spite(&mut only).await, 101);
+    client.delete_consumer_group(&s(), &t(), &named("g")).await.unwrap();
+    fill(&client, 0, 200..201).await;
+    // The group begins anew, and the member with it; what it had is its own to know.
+    assert_eq!(next_in_spite(&mut only).await, 200);
+    assert_eq!(members_count(&client).await, 1);
+    only.close().await.unwrap();
+}
+
+/// The next message; that places vanished under the consumer is told before.
+async fn next_in_spite(consumer: &mut Consumer) -> u32 {
+    loop {
+        match soon(consumer.next()).await.unwrap() {
+            Ok(message) => return number(&message),
+            Err(ConsumeError::Rewound { .. } | ConsumeError::Commit(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+const HEARTBEATS: &[(&str, &str)] =
+    &[("GALGO_HEARTBEAT_ENABLED", "true"), ("GALGO_HEARTBEAT_INTERVAL", "200ms")];
+
+#[test]
+fn members_that_ping_stay_and_those_that_do_not_come_back() {
+    run_with(Carrier::Tcp, HEARTBEATS, async |place| {
+        let client = place.with_topic(1).await;
+        let with_pings = async |interval: Duration| {
+            let root = Credentials::password(USERNAME, PASSWORD);
+            place.builder().credentials(root).heartbeat_interval(interval).connect().await.unwrap()
+        };
+        let (lively, silent) = (
+            with_pings(Duration::from_millis(50)).await,
+            with_pings(Duration::from_secs(3600)).await,
+        );
+        let mut member = member(&lively).await;
+        silent.join_consumer_group(&s(), &t(), &named("g")).await.unwrap();
+        soon(async {
+            while members_count(&client).await != 1 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        fill(&client, 0, 0..1).await;
+        assert_eq!(next(&mut member).await, 0);
+        member.close().await.unwrap();
+
+        // A silent one is thrown out again and again, and misses nothing for it.
+        let mut member = silent.consumer(&s(), &t()).group("g").build().await.unwrap();
+        let begun = silent.me().await.unwrap().client.client_id;
+        let mut number = 1;
+        let mut is_another = false;
+        while !is_another {
+            fill(&client, 0, number..number + 1).await;
+            assert_eq!(next_in_spite(&mut member).await, number);
+            number += 1;
+            let me = silent.me().await;
+            is_another = me.is_ok_and(|me| me.client.client_id != begun);
+        }
+        member.close().await.unwrap();
+    });
 }

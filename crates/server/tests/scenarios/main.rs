@@ -3,7 +3,6 @@
 //! INV-SAME-EVERYWHERE: what a client sees does not depend on what carries it.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
-#[expect(dead_code, reason = "run once the server keeps groups")]
 mod groups;
 mod life_cycle;
 mod messages;
@@ -39,11 +38,16 @@ macro_rules! suite {
                 messages::offsets_are_stored_by_consumer,
                 messages::a_producer_and_a_consumer_meet,
                 messages::a_message_sent_again_is_stored_once_where_the_topic_asks_for_it,
+                groups::two_members_share_a_topic,
+                groups::a_member_that_goes_leaves_its_partitions_to_the_other,
+                groups::what_is_not_committed_comes_again_but_not_to_the_same_member,
+                groups::a_member_goes_on_after_a_purge_and_after_its_group_is_gone,
                 users::users_may_do_what_they_are_permitted,
                 users::tokens_log_in_until_they_are_deleted,
                 system::a_connection_knows_what_carries_it,
                 system::a_snapshot_is_an_archive,
                 reconnect::a_restart_of_the_server_is_survived,
+                reconnect::members_of_a_group_come_back,
             }
         }
     )*};

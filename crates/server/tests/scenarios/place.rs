@@ -42,12 +42,23 @@ pub(crate) struct Place {
     pub(crate) carrier: Carrier,
     dir: TempDir,
     port: u16,
+    /// What the scenario asks of the server beyond what all do.
+    variables: &'static [(&'static str, &'static str)],
     server: Mutex<Option<Server>>,
 }
 
 /// Runs a scenario, and stops the server in order.
 pub(crate) fn run(carrier: Carrier, scenario: impl AsyncFnOnce(&Place)) {
-    let place = Place::start(carrier);
+    run_with(carrier, &[], scenario);
+}
+
+/// As [`run`], with more variables for the server.
+pub(crate) fn run_with(
+    carrier: Carrier,
+    variables: &'static [(&'static str, &'static str)],
+    scenario: impl AsyncFnOnce(&Place),
+) {
+    let place = Place::start(carrier, variables);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(scenario(&place));
@@ -56,7 +67,7 @@ pub(crate) fn run(carrier: Carrier, scenario: impl AsyncFnOnce(&Place)) {
 }
 
 impl Place {
-    fn start(carrier: Carrier) -> Self {
+    fn start(carrier: Carrier, variables: &'static [(&'static str, &'static str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         for who in ["server", "client"] {
@@ -65,7 +76,7 @@ impl Place {
             std::fs::write(file("cert"), made.cert.pem()).unwrap();
             std::fs::write(file("key"), made.signing_key.serialize_pem()).unwrap();
         }
-        let mut place = Self { carrier, dir, port: 0, server: Mutex::default() };
+        let mut place = Self { carrier, dir, port: 0, variables, server: Mutex::default() };
         place.listen();
         place.port = place.bound_port();
         place
@@ -114,6 +125,7 @@ impl Place {
         if self.carrier == Carrier::TcpMutualTls {
             variables.push(("GALGO_TCP_TLS_CLIENT_CA_FILE".into(), self.file("client-cert.pem")));
         }
+        variables.extend(self.variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())));
         let environment: Environment =
             variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let data_dir = Some(self.dir.path().join("data"));
@@ -162,6 +174,12 @@ impl Place {
         url
     }
 
+    /// The settings of a connection, without a login.
+    pub(crate) fn builder(&self) -> galgo::ClientBuilder {
+        let string: galgo::ConnectionString = self.url().parse().unwrap();
+        string.into_builder()
+    }
+
     /// A connection of the root user.
     pub(crate) async fn root(&self) -> Client {
         self.client(Credentials::password(USERNAME, PASSWORD)).await.unwrap()
@@ -172,8 +190,7 @@ impl Place {
         &self,
         credentials: Credentials,
     ) -> Result<Client, galgo::ConnectError> {
-        let string: galgo::ConnectionString = self.url().parse().unwrap();
-        string.into_builder().credentials(credentials).connect().await
+        self.builder().credentials(credentials).connect().await
     }
 
     /// A connection of the root user, and a topic called `t` of so many partitions in a stream

@@ -25,7 +25,6 @@ pub(crate) async fn a_restart_of_the_server_is_survived(place: &Place) {
     }
 }
 
-#[expect(dead_code, reason = "run once the server keeps groups")]
 pub(crate) async fn members_of_a_group_come_back(place: &Place) {
     let client = place.with_topic(2).await;
     let own = place.root().await;

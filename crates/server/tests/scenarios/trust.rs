@@ -5,8 +5,7 @@ use galgo::{Client, ClientBuilder, ConnectError, Credentials, TlsOptions, Transp
 use crate::place::{Carrier, PASSWORD, Place, USERNAME, run};
 
 fn builder(place: &Place) -> ClientBuilder {
-    let string: galgo::ConnectionString = place.url().parse().unwrap();
-    string.into_builder().credentials(Credentials::password(USERNAME, PASSWORD))
+    place.builder().credentials(Credentials::password(USERNAME, PASSWORD))
 }
 
 async fn refused(builder: ClientBuilder) -> ConnectError {
