@@ -1,4 +1,4 @@
-//! Frames: headers of requests and responses, and the incremental decoder of requests.
+//! Frames: the headers of requests and responses.
 //!
 //! ```text
 //! request:  0        4      8            response: 0        4        8
@@ -6,17 +6,10 @@
 //! ```
 //! The length of a request counts its code, that of a response only its payload.
 //!
-//! INV-STEP: after any refused request the decoder knows where the next one starts, or says that
-//! the connection must close.
-//! INV-BOUND: no more memory is held than bytes arrived for, rounded up to a growth step, and never
-//! more than the limit of the frame.
+//! INV-HEADER: a header is eight bytes, whatever they say; one that makes no sense is spent all the same.
 
 use crate::error_code::ErrorCode;
 use crate::limits::{REQUEST_HEADER_BYTES, RESPONSE_HEADER_BYTES};
-
-mod decoder;
-
-pub use decoder::{Decoder, Event, Frame, FrameLimits};
 
 /// Bytes of the command code, which the length of a request counts.
 const CODE_BYTES: u32 = 4;

@@ -163,6 +163,7 @@ impl Pool {
     }
 
     fn try_add(&self, share: &mut Share, units: u32) -> bool {
+        share.leave_other_than(self);
         let more = units.saturating_sub(share.units);
         if more > 0 && share.last_resort.is_none() {
             if let Ok(permit) = Arc::clone(&self.shared).try_acquire_many_owned(more) {
@@ -178,6 +179,7 @@ impl Pool {
     }
 
     async fn add(&self, share: &mut Share, units: u32) {
+        share.leave_other_than(self);
         let more = units.saturating_sub(share.units);
         if more > 0 && share.last_resort.is_none() {
             let shared = async {
@@ -206,6 +208,16 @@ impl Pool {
 }
 
 impl Share {
+    /// Gives back what is of another pool: that of the user who was logged in before.
+    fn leave_other_than(&mut self, pool: &Pool) {
+        let is_other = |permit: &Option<OwnedSemaphorePermit>, own: &Arc<Semaphore>| {
+            permit.as_ref().is_some_and(|permit| !Arc::ptr_eq(permit.semaphore(), own))
+        };
+        if is_other(&self.permit, &pool.shared) || is_other(&self.last_resort, &pool.last_resort) {
+            *self = Self::default();
+        }
+    }
+
     fn merge(&mut self, permit: OwnedSemaphorePermit) {
         match &mut self.permit {
             Some(own) => own.merge(permit),

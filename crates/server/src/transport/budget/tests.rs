@@ -103,6 +103,20 @@ async fn whoever_has_the_last_resort_of_all_waits_for_no_user() {
     assert!(budget.allowance(user(2)).grow(&mut third, MIB).now_or_never().is_some());
 }
 
+/// A connection whose user changed kept the grant of the one before; to let it grow was a panic, which
+/// took the connection down without an answer.
+#[test]
+fn a_grant_of_one_user_becomes_that_of_the_next() {
+    let budget = Budget::new(BYTES);
+    let (one, two) = (budget.allowance(user(1)), budget.allowance(user(2)));
+    let mut grant = Grant::default();
+    assert!(one.try_grow(&mut grant, MIB));
+    assert!(two.try_grow(&mut grant, 2 * MIB));
+    assert_eq!(budget.free_bytes(), 2 * MIB);
+    assert!(!one.is_tight() && two.is_tight(), "the first user has it back");
+    assert!(budget.allowance(None).try_grow(&mut grant, 3 * MIB));
+}
+
 #[test]
 fn users_who_left_are_forgotten() {
     let budget = Budget::new(BYTES);

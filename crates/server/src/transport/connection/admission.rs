@@ -4,23 +4,12 @@
 
 use galgo_wire::ErrorCode;
 use galgo_wire::command::CommandCode;
+use galgo_wire::frame::RequestHeader;
 use galgo_wire::limits::CONTROL_PAYLOAD_BYTES_MAX;
 
 /// Largest payload kept for a connection that is not logged in: a login with the longest name,
 /// password and texts anyone sends is far below it.
 pub(crate) const ANONYMOUS_PAYLOAD_BYTES_MAX: u32 = 64 << 10;
-
-/// Smallest `length` a request may carry: it counts the command code.
-const LENGTH_MIN: u32 = 4;
-
-/// The eight bytes in front of a request, as they came.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Header {
-    /// Bytes of code and payload.
-    pub(crate) length: u32,
-    /// The command.
-    pub(crate) code: u32,
-}
 
 /// Who asks, as far as admission goes.
 #[derive(Debug, Clone, Copy)]
@@ -45,12 +34,11 @@ pub(crate) enum Admission {
 }
 
 /// Decides on a request by its header.
-pub(crate) fn admit(header: Header, caller: Caller) -> Admission {
-    let Header { length, code } = header;
-    if length < LENGTH_MIN {
-        return Admission::NotAHeader(ErrorCode::InvalidCommand);
-    }
-    let payload = length - LENGTH_MIN;
+pub(crate) fn admit(header: Result<RequestHeader, ErrorCode>, caller: Caller) -> Admission {
+    let (code, payload) = match header {
+        Ok(RequestHeader { code, payload_len }) => (code, payload_len),
+        Err(error) => return Admission::NotAHeader(error),
+    };
     if code == CommandCode::SendMessages.as_u32() {
         return if !caller.authenticated {
             Admission::Discard(payload, ErrorCode::Unauthenticated)
@@ -92,7 +80,8 @@ mod tests {
 
     fn decide(length: u32, code: u32, authenticated: bool) -> Admission {
         let caller = Caller { authenticated, send_bytes_max: SEND_MAX };
-        admit(Header { length, code }, caller)
+        let ([a, b, c, d], [e, f, g, h]) = (length.to_le_bytes(), code.to_le_bytes());
+        admit(RequestHeader::read([a, b, c, d, e, f, g, h]), caller)
     }
 
     #[test]

@@ -11,9 +11,11 @@ use std::ops::Range;
 
 use bytes::BufMut as _;
 use galgo_wire::ErrorCode;
+use galgo_wire::frame::RequestHeader;
+use galgo_wire::limits::REQUEST_HEADER_BYTES;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use super::admission::{Admission, Caller, Header, admit};
+use super::admission::{Admission, Caller, admit};
 use crate::transport::budget::{Allowance, Grant};
 
 /// Buffer of a connection that is idle.
@@ -24,9 +26,6 @@ const BUFFER_BYTES_BUSY: usize = 32 << 10;
 
 /// What a large request begins with, or all of it if it is smaller. From there its buffer doubles.
 const BUFFER_BYTES_FIRST: usize = 1 << 20;
-
-/// Bytes in front of every request.
-const HEADER_BYTES: usize = 8;
 
 /// What stands at the front of the buffer.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,7 +67,7 @@ impl Inbox {
         Self {
             buffer: Vec::with_capacity(BUFFER_BYTES_IDLE),
             start: 0,
-            front_bytes: HEADER_BYTES,
+            front_bytes: REQUEST_HEADER_BYTES,
             peak_bytes: 0,
             grant: Grant::default(),
             discard: 0,
@@ -84,17 +83,18 @@ impl Inbox {
         if let Some(error) = self.refusal.take() {
             return Front::Refused(error);
         }
-        self.front_bytes = HEADER_BYTES;
+        self.front_bytes = REQUEST_HEADER_BYTES;
         let Some(header) = self.header() else { return Front::Partial };
+        let code = header.map_or(0, |header| header.code);
         match admit(header, caller) {
             Admission::Accept(payload) => {
-                self.front_bytes = HEADER_BYTES + payload as usize;
+                self.front_bytes = REQUEST_HEADER_BYTES + payload as usize;
                 self.peak_bytes = self.peak_bytes.max(self.front_bytes);
                 let end = self.start + self.front_bytes;
                 if self.buffer.len() < end {
                     return Front::Partial;
                 }
-                Front::Request { code: header.code, payload: self.start + HEADER_BYTES..end }
+                Front::Request { code, payload: self.start + REQUEST_HEADER_BYTES..end }
             }
             Admission::NotAHeader(error) => {
                 self.consume();
@@ -120,7 +120,7 @@ impl Inbox {
     /// Moves on to what follows the front request.
     pub(crate) fn consume(&mut self) {
         self.start += self.front_bytes;
-        self.front_bytes = HEADER_BYTES;
+        self.front_bytes = REQUEST_HEADER_BYTES;
         if self.start >= self.buffer.len() {
             self.start = 0;
             self.buffer.clear();
@@ -137,9 +137,9 @@ impl Inbox {
         self.discard > 0
     }
 
-    /// The length the header at the front has, once it is here.
-    pub(crate) fn announced(&self) -> Option<u32> {
-        self.header().map(|header| header.length)
+    /// Whether what stands at the front is a header, once eight bytes are here.
+    pub(crate) fn begins_with_header(&self) -> Option<bool> {
+        self.header().map(|header| header.is_ok())
     }
 
     /// Makes room for more of the front request, if that needs no grant or one is free now.
@@ -208,20 +208,16 @@ impl Inbox {
         here.max(self.front_bytes) <= BUFFER_BYTES_BUSY
     }
 
-    fn header(&self) -> Option<Header> {
-        let bytes = self.buffer.get(self.start..self.start + HEADER_BYTES)?;
-        let (length, code) = bytes.split_at(4);
-        Some(Header {
-            length: u32::from_le_bytes(length.try_into().ok()?),
-            code: u32::from_le_bytes(code.try_into().ok()?),
-        })
+    fn header(&self) -> Option<Result<RequestHeader, ErrorCode>> {
+        let bytes = self.buffer.get(self.start..)?.first_chunk()?;
+        Some(RequestHeader::read(*bytes))
     }
 
     /// Consumes the header of a refused request; its payload is thrown away as it comes.
     fn begin_discard(&mut self, payload: u32) {
         self.consume();
         self.discard = payload.into();
-        self.peak_bytes = self.peak_bytes.max(HEADER_BYTES);
+        self.peak_bytes = self.peak_bytes.max(REQUEST_HEADER_BYTES);
         if payload as usize > self.buffer.capacity() && self.grant.is_empty() {
             self.resize(BUFFER_BYTES_BUSY);
         }

@@ -22,9 +22,6 @@ use crate::transport::connection::deadlines::{Deadlines, Patience};
 use crate::transport::connection::inbox::{Front, Inbox};
 use crate::transport::connection::outbox::Outbox;
 
-/// Smallest `length` a request may carry: it counts the command code.
-const LENGTH_MIN: u32 = 4;
-
 /// Who is logged in on a connection, for requests that are being received.
 #[derive(Debug, Default)]
 pub(super) struct CurrentUser(Mutex<Option<UserId>>);
@@ -95,17 +92,17 @@ pub(super) async fn receive(
 ) -> Option<Received> {
     let mut inbox = Inbox::new();
     let mut allowance = hub.budget.allowance(None);
-    let (mut announced, mut refusal) = (false, None);
+    let (mut begun, mut refusal) = (false, None);
     let patience = Patience { frame: hub.limits.patience.frame, login: None };
     let mut deadlines = Deadlines::new(patience, Instant::now());
     deadlines.waits_for_rest(true);
     loop {
-        if !announced && let Some(length) = inbox.announced() {
-            if length < LENGTH_MIN {
+        if !begun && let Some(is_header) = inbox.begins_with_header() {
+            if !is_header {
                 let _ = stream.send.finish();
                 return None;
             }
-            announced = true;
+            begun = true;
         }
         let caller = Caller {
             authenticated: user.get().is_some(),

@@ -6,6 +6,7 @@ use crate::transport::budget::{Budget, BudgetBytes};
 const SEND: u32 = 101;
 const PING: u32 = 1;
 const SEND_MAX: u32 = 8 << 20;
+const SMALL_MAX: u32 = 100_000;
 
 const CALLER: Caller = Caller { authenticated: true, send_bytes_max: SEND_MAX };
 const ANONYMOUS: Caller = Caller { authenticated: false, send_bytes_max: SEND_MAX };
@@ -85,6 +86,52 @@ async fn refused_requests_leave_the_stream_in_step() {
     ];
     for piece in [1000, 1 << 16, 1 << 30] {
         assert_eq!(outcomes(&stream, piece, CALLER).await, expected, "pieces of {piece}");
+    }
+}
+
+/// Numbers that look random and are the same in every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % end
+    }
+}
+
+#[tokio::test]
+async fn any_requests_in_any_pieces_come_out_the_same() {
+    for seed in 0..200 {
+        let mut numbers = Numbers(seed);
+        let (mut stream, mut expected) = (Vec::new(), Vec::new());
+        for _ in 0..=numbers.below(12) {
+            match numbers.below(9) {
+                0 => {
+                    stream.extend([numbers.below(4) as u8, 0, 0, 0, 9, 9, 9, 9]);
+                    expected.push(Err(ErrorCode::InvalidCommand));
+                }
+                1 => {
+                    let body = payload(30_000 + numbers.below(60_000));
+                    stream.extend(request(SEND, &body));
+                    expected.push(Ok((SEND, body)));
+                }
+                2 => {
+                    stream
+                        .extend(request(SEND, &payload(SMALL_MAX as usize + 1 + numbers.below(9))));
+                    expected.push(Err(ErrorCode::TooBigMessagePayload));
+                }
+                _ => {
+                    let (code, body) = (numbers.below(700) as u32, payload(numbers.below(200)));
+                    stream.extend(request(code, &body));
+                    expected.push(Ok((code, body)));
+                }
+            }
+        }
+        let most = [20, 5_000, 1 << 20][numbers.below(3)];
+        let piece = 1 + numbers.below(most);
+        let caller = Caller { authenticated: true, send_bytes_max: SMALL_MAX };
+        assert_eq!(outcomes(&stream, piece, caller).await, expected, "seed {seed}");
     }
 }
 
