@@ -78,7 +78,7 @@ table::settings! {
         send_window: ByteSize = "1 MiB",
         /// Size of the first packets; larger ones are tried out later.
         initial_mtu: u32 = "1200",
-        /// Silence after which the server asks whether the client still exists.
+        /// Silence after which the server asks whether the client still exists; 0s to never ask.
         keep_alive_interval: Span = "5s",
         /// Silence after which a connection is closed.
         max_idle_timeout: Span = "10s",
@@ -131,7 +131,7 @@ table::settings! {
         address: SocketAddr = "127.0.0.1:3000",
         /// Lets other processes listen on the same address (SO_REUSEPORT).
         reuse_port: bool = "false",
-        /// Largest body of a request; a larger one is answered with 413.
+        /// Largest body of a request; a larger one is answered with 413. Without a login it is 64 KiB.
         max_request_size: ByteSize = "2 MB",
         /// Most bytes of messages in the answer to one poll. What is left over comes with the next poll.
         max_poll_size: ByteSize = "8 MiB",
@@ -205,7 +205,8 @@ table::settings! {
         /// How long a request may stay half sent before the connection is closed. A large request earns
         /// one more second with every 64 KiB received.
         frame_timeout: Span = "30s",
-        /// How long a client may take nothing of a waiting reply before the connection is closed.
+        /// How long a client may take nothing of a waiting reply before the connection is closed. Over HTTP
+        /// it is also the time for all of it, with one more second for every 64 KiB taken.
         write_timeout: Span = "30s",
         /// How long a connection may stay without a login, or "never" to let it. Classic clients connect
         /// first and log in when the program asks for it.

@@ -10,9 +10,11 @@ pub(super) fn layer(config: &HttpCors) -> Option<CorsLayer> {
     if !config.enabled {
         return None;
     }
-    let origins = match config.allowed_origins.trim() {
-        "*" => AllowOrigin::any(),
-        list => AllowOrigin::list(items(list).filter_map(|item| HeaderValue::from_str(item).ok())),
+    let list = config.allowed_origins.as_str();
+    // Any is any, whatever stands beside it.
+    let origins = match items(list).any(|item| item == "*") {
+        true => AllowOrigin::any(),
+        false => AllowOrigin::list(items(list).filter_map(|item| HeaderValue::from_str(item).ok())),
     };
     let methods = items(&config.allowed_methods).filter_map(|item| item.parse::<Method>().ok());
     let headers = items(&config.allowed_headers).filter_map(|item| item.parse::<HeaderName>().ok());

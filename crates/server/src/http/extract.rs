@@ -2,6 +2,7 @@
 //!
 //! INV-BODY: no more of a body is kept than its limit, all of it covered by the budget, and a body that
 //! comes too slowly ends its request.
+//! INV-ANONYMOUS: who is not logged in gets no more memory over HTTP than over other transports.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -21,8 +22,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Api;
 use super::failure::Failure;
-use super::guard::From;
+use super::guard::{Caller, From};
 use crate::transport::Grant;
+use crate::transport::connection::ANONYMOUS_PAYLOAD_BYTES_MAX;
 
 /// Bytes of a body that buy it another second.
 const BYTES_PER_SECOND_MIN: usize = 64 << 10;
@@ -131,7 +133,11 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 async fn read(request: Request, api: &Api) -> Result<JsonBytes, Failure> {
-    let max = api.limits.body_bytes_max;
+    let user = request.extensions().get::<Caller>().map(|caller| caller.account.user);
+    let max = match user {
+        Some(_) => api.limits.body_bytes_max,
+        None => api.limits.body_bytes_max.min(ANONYMOUS_PAYLOAD_BYTES_MAX as usize),
+    };
     let mut body = request.into_body();
     let announced = body.size_hint();
     let lower = usize::try_from(announced.lower()).unwrap_or(usize::MAX);
@@ -142,7 +148,7 @@ async fn read(request: Request, api: &Api) -> Result<JsonBytes, Failure> {
     let most = announced.upper().map_or(max, |upper| usize::try_from(upper).unwrap_or(max));
     let grant = match most {
         0..=SMALL_BODY_BYTES => None,
-        most => api.hub.budget.take(most).await,
+        most => Some(api.hub.budget.take(user, most).await),
     };
     let started = Instant::now();
     let mut bytes = BytesMut::with_capacity(lower.min(max));

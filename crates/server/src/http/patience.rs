@@ -1,20 +1,58 @@
-//! A stream whose peer must not leave a waiting answer untouched for too long.
+//! A stream whose peer must not leave a waiting answer untouched for too long, nor take all day over it:
+//! what an answer keeps in memory is kept from everybody else.
+//!
+//! INV-TAKER: an answer that waits for its peer loses its connection when the peer takes nothing of it for
+//! the write timeout, and however it trickles out.
 
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Bytes a slow peer must take to earn one more second.
+const BYTES_PER_SECOND_MIN: u64 = 64 << 10;
 
 /// A stream with a limit on how long a write may wait.
 pub(super) struct Patient<S> {
     stream: S,
     write_timeout: Duration,
-    /// Runs while a write waits.
-    waiting: Option<Pin<Box<Sleep>>>,
+    /// There while something waits for the peer.
+    waiting: Option<Waiting>,
+}
+
+/// A peer that is behind, from the first write it did not take until it has everything.
+struct Waiting {
+    pace: Pace,
+    timer: Pin<Box<Sleep>>,
+}
+
+/// How fast a peer takes what waits for it.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    since: Instant,
+    /// When it took something last.
+    last: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Self { since: now, last: now, bytes: 0 }
+    }
+
+    fn took(&mut self, bytes: usize, now: Instant) {
+        self.last = now;
+        self.bytes += bytes as u64;
+    }
+
+    fn due(&self, patience: Duration) -> Instant {
+        let earned = Duration::from_secs(self.bytes / BYTES_PER_SECOND_MIN);
+        (self.last + patience).min(self.since + patience + earned)
+    }
 }
 
 impl<S> Patient<S> {
@@ -23,19 +61,45 @@ impl<S> Patient<S> {
         Self { stream, write_timeout, waiting: None }
     }
 
-    fn judge<T>(
+    /// Counts what was written, and judges a peer that lets a write wait.
+    fn judge_write(
         &mut self,
         cx: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if written.is_ready() {
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if let (Some(waiting), Poll::Ready(Ok(bytes))) = (&mut self.waiting, &written) {
+            waiting.pace.took(*bytes, Instant::now());
+            let due = waiting.pace.due(self.write_timeout);
+            waiting.timer.as_mut().reset(due);
+        }
+        self.judge(cx, written)
+    }
+
+    /// Takes note of a peer that has everything, and judges one that has not.
+    fn judge_end(
+        &mut self,
+        cx: &mut Context<'_>,
+        ended: Poll<io::Result<()>>,
+    ) -> Poll<io::Result<()>> {
+        if ended.is_ready() {
             self.waiting = None;
-            return written;
+        }
+        self.judge(cx, ended)
+    }
+
+    fn judge<T>(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if done.is_ready() {
+            return done;
         }
         let patience = self.write_timeout;
-        let timer = self.waiting.get_or_insert_with(|| Box::pin(sleep(patience)));
-        ready!(timer.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        let waiting = self.waiting.get_or_insert_with(|| {
+            let pace = Pace::new(Instant::now());
+            Waiting { pace, timer: Box::pin(sleep_until(pace.due(patience))) }
+        });
+        match waiting.timer.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 
@@ -56,7 +120,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.judge(cx, written)
+        self.judge_write(cx, written)
     }
 
     fn poll_write_vectored(
@@ -65,7 +129,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, buffers);
-        self.judge(cx, written)
+        self.judge_write(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -74,11 +138,35 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.judge(cx, flushed)
+        self.judge_end(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let closed = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.judge(cx, closed)
+        self.judge_end(cx, closed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_peer_that_takes_nothing_or_a_trickle_is_given_up_and_a_slow_one_is_not() {
+        let start = Instant::now();
+        let mut trickling = Pace::new(start);
+        let mut slow = Pace::new(start);
+        assert_eq!(trickling.due(PATIENCE), start + PATIENCE);
+        for second in 1..=100 {
+            trickling.took(1, start + Duration::from_secs(second));
+            slow.took(64 << 10, start + Duration::from_secs(second));
+        }
+        let now = start + Duration::from_secs(100);
+        assert_eq!(trickling.due(PATIENCE), start + PATIENCE);
+        assert_eq!(slow.due(PATIENCE), now + PATIENCE);
+        slow.took(1 << 30, now);
+        assert_eq!(slow.due(PATIENCE), now + PATIENCE, "bytes that came fast are no credit");
     }
 }

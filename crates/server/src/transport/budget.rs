@@ -50,6 +50,9 @@ pub(crate) struct Allowance {
 #[derive(Debug, Default)]
 pub(crate) struct Grant {
     user: Share,
+    /// Where the user's share is from. Kept, so that it counts until it is given back, even when the
+    /// connection has gone on to another user or is gone.
+    user_pool: Option<Arc<Pool>>,
     all: Share,
 }
 
@@ -80,11 +83,12 @@ impl Budget {
         Allowance { all: Arc::clone(&self.all), user }
     }
 
-    /// Takes `bytes` at once, waiting in line until they are free. More than there is takes all there is.
-    pub(crate) async fn take(&self, bytes: usize) -> Option<Grant> {
+    /// Takes `bytes` for `user` at once, waiting in line until they are free. More than there is takes
+    /// all there is.
+    pub(crate) async fn take(&self, user: Option<UserId>, bytes: usize) -> Grant {
         let mut grant = Grant::default();
-        self.allowance(None).grow(&mut grant, bytes).await;
-        Some(grant)
+        self.allowance(user).grow(&mut grant, bytes).await;
+        grant
     }
 
     fn pool_of(&self, user: UserId) -> Arc<Pool> {
@@ -132,9 +136,18 @@ impl Allowance {
     }
 
     /// The user's pool, as long as it counts: whoever has the last resort of all goes through.
-    fn user_pool(&self, grant: &Grant) -> Option<&Pool> {
+    ///
+    /// A grant that an earlier user of the connection has a share in becomes this user's as a whole.
+    fn user_pool(&self, grant: &mut Grant) -> Option<&Pool> {
         let (_, pool) = self.user.as_ref()?;
-        grant.all.last_resort.is_none().then_some(pool)
+        if grant.all.last_resort.is_some() {
+            return None;
+        }
+        if !grant.user_pool.as_ref().is_some_and(|own| Arc::ptr_eq(own, pool)) {
+            grant.user = Share::default();
+            grant.user_pool = Some(Arc::clone(pool));
+        }
+        Some(pool)
     }
 }
 

@@ -30,6 +30,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 
+pub(crate) use self::admission::ANONYMOUS_PAYLOAD_BYTES_MAX;
 use self::admission::Caller;
 pub(crate) use self::deadlines::Patience;
 use self::deadlines::{Deadlines, Due};

@@ -107,6 +107,7 @@ impl Rules {
 
     fn transport(&self) -> TransportConfig {
         let Quic { receive_window, send_window, initial_mtu, .. } = self.config;
+        let keep_alive = self.config.keep_alive_interval.0;
         let mut transport = TransportConfig::default();
         transport
             .max_concurrent_bidi_streams(ANONYMOUS_STREAMS.into())
@@ -116,7 +117,8 @@ impl Rules {
             .stream_receive_window(varint(receive_window.0))
             .send_window(send_window.0)
             .initial_mtu(u16::try_from(initial_mtu).unwrap_or(u16::MAX))
-            .keep_alive_interval(Some(self.config.keep_alive_interval.0))
+            // Asked without a pause, a client would do nothing but answer.
+            .keep_alive_interval((!keep_alive.is_zero()).then_some(keep_alive))
             // A time out of range for the protocol is none.
             .max_idle_timeout(IdleTimeout::try_from(self.config.max_idle_timeout.0).ok());
         transport

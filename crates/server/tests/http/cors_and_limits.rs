@@ -33,6 +33,10 @@ fn pages_of_any_origin_may_ask_unless_told_otherwise() {
     assert_eq!(origin("http://b").as_deref(), Some("http://b"));
     assert_eq!(origin("http://c"), None);
 
+    let server = TestServer::with(&[("GALGO_HTTP_CORS_ALLOWED_ORIGINS", "http://a, *")]);
+    let answer = server.http().raw("GET", "/ping", &PREFLIGHT[..1], b"");
+    assert_eq!(answer.header("access-control-allow-origin").as_deref(), Some("*"));
+
     let server = TestServer::with(&[("GALGO_HTTP_CORS_ENABLED", "false")]);
     let asked = server.http().raw("OPTIONS", "/streams", &PREFLIGHT, b"");
     assert_eq!(asked.status, 401);
@@ -76,6 +80,21 @@ fn a_body_of_unknown_length_stops_at_the_limit() {
     let chunk = format!("400\r\n{}\r\n", "a".repeat(1024));
     stream.write_all(chunk.repeat(2).as_bytes()).unwrap();
     assert_eq!(answer(&mut stream).status, 413);
+}
+
+#[test]
+fn nobody_gets_memory_for_a_large_body_before_a_login() {
+    let server = TestServer::start();
+    let body = format!("{{\"token\":\"{}\"}}", "a".repeat(65 << 10));
+    let json = ["content-type: application/json"];
+    let public = ["/users/login", "/users/refresh-token", "/personal-access-tokens/login"];
+    for path in public {
+        assert_eq!(server.http().raw("POST", path, &json, body.as_bytes()).status, 413);
+        let http = server.root();
+        assert_eq!(http.raw("POST", path, &json, body.as_bytes()).status, 413, "token or not");
+    }
+    // The same body is not too large for who is logged in.
+    assert_eq!(server.root().raw("POST", "/streams", &json, body.as_bytes()).status, 422);
 }
 
 #[test]

@@ -27,6 +27,9 @@ const COUNT_DEFAULT: u32 = 10;
 /// Bytes of JSON, at most, for a byte of a stored message: small messages have large headers.
 const JSON_GROWTH: usize = 6;
 
+/// The same for a message that is larger than an answer usually is: the bytes, and their base64.
+const JSON_GROWTH_LARGE: usize = 3;
+
 /// Sends messages.
 #[utoipa::path(post, path = "/streams/{stream}/topics/{topic}/messages", tag = "messages",
     request_body = json::SendMessages,
@@ -142,7 +145,7 @@ struct Answer {
 /// Bytes that are covered by the budget for as long as anyone holds them.
 struct Granted {
     bytes: Vec<u8>,
-    _grant: Option<Grant>,
+    _grant: Grant,
 }
 
 impl AsRef<[u8]> for Granted {
@@ -154,37 +157,47 @@ impl AsRef<[u8]> for Granted {
 /// Reads the messages that fit and shows them, off the connection's thread: files may have to be read,
 /// and megabytes to be written as text.
 async fn render(call: &Call, reply: MessagesReply) -> Result<Answer, Failure> {
-    let max = call.api.limits.poll_bytes_max;
-    let expected = usize::try_from(reply.len).unwrap_or(usize::MAX).min(max);
-    let grant = call.api.hub.budget.take(expected.saturating_mul(JSON_GROWTH)).await;
-    let work = tokio::task::spawn_blocking(move || {
-        let header = PolledHeader::from_bytes(&reply.header)?;
-        let bytes = read_prefix(&reply, max)?;
-        let messages = whole_messages(&bytes);
-        let shown = json::PolledMessages::new(header, &messages);
-        let bytes = serde_json::to_vec(&shown).map_err(|_| ErrorCode::Error)?;
-        Ok::<_, ErrorCode>(Answer {
-            partition_id: header.partition_id,
-            last: messages.last().map(|message| message.header.offset),
-            json: Bytes::from_owner(Granted { bytes, _grant: grant }),
-        })
-    });
-    Ok(work.await.map_err(|_| ErrorCode::Error)??)
-}
-
-/// The first bytes of the messages: up to `max`, or the first message if it is larger.
-fn read_prefix(reply: &MessagesReply, max: usize) -> Result<Vec<u8>, ErrorCode> {
-    let bytes = read(reply, max)?;
-    match MessageRef::read(&bytes) {
-        Err(ViewError::Incomplete { needed, .. }) if !bytes.is_empty() => {
-            let bytes = read(reply, needed)?;
-            match MessageRef::read(&bytes) {
-                Err(ViewError::Incomplete { needed, .. }) => read(reply, needed),
-                _ => Ok(bytes),
+    let (mut reply, mut max) = (reply, call.api.limits.poll_bytes_max);
+    let mut growth = JSON_GROWTH;
+    loop {
+        let expected = usize::try_from(reply.len).unwrap_or(usize::MAX).min(max);
+        let (budget, user) = (&call.api.hub.budget, call.caller.account.user);
+        let grant = budget.take(Some(user), expected.saturating_mul(growth)).await;
+        let work = tokio::task::spawn_blocking(move || show(reply, max, grant));
+        match work.await.map_err(|_| ErrorCode::Error)?? {
+            Shown::Answer(answer) => return Ok(answer),
+            Shown::TooSmall(back, needed) => {
+                (reply, max, growth) = (back, needed, JSON_GROWTH_LARGE);
             }
         }
-        _ => Ok(bytes),
     }
+}
+
+/// What came of showing messages.
+enum Shown {
+    Answer(Answer),
+    /// The first message takes this many bytes, as far as could be told.
+    TooSmall(MessagesReply, usize),
+}
+
+/// Shows the messages in the first `max` bytes, which `grant` covers.
+fn show(reply: MessagesReply, max: usize, grant: Grant) -> Result<Shown, ErrorCode> {
+    let header = PolledHeader::from_bytes(&reply.header)?;
+    let bytes = read(&reply, max)?;
+    if let Err(ViewError::Incomplete { needed, .. }) = MessageRef::read(&bytes)
+        && (bytes.len() as u64) < reply.len
+        && needed > max
+    {
+        return Ok(Shown::TooSmall(reply, needed));
+    }
+    let messages = whole_messages(&bytes);
+    let shown = json::PolledMessages::new(header, &messages);
+    let bytes = serde_json::to_vec(&shown).map_err(|_| ErrorCode::Error)?;
+    Ok(Shown::Answer(Answer {
+        partition_id: header.partition_id,
+        last: messages.last().map(|message| message.header.offset),
+        json: Bytes::from_owner(Granted { bytes, _grant: grant }),
+    }))
 }
 
 fn read(reply: &MessagesReply, max: usize) -> Result<Vec<u8>, ErrorCode> {

@@ -125,3 +125,29 @@ fn users_who_left_are_forgotten() {
     }
     assert_eq!(budget.users.lock().unwrap().len(), 1);
 }
+
+#[test]
+fn a_grant_goes_over_to_the_next_user_of_its_connection() {
+    let budget = Budget::new(BYTES);
+    let mut grant = Grant::default();
+    assert!(budget.allowance(user(1)).try_grow(&mut grant, MIB));
+    let next = budget.allowance(user(2));
+    assert!(next.try_grow(&mut grant, 2 * MIB));
+    assert_eq!(budget.free_bytes(), 2 * MIB);
+    // The second user's share is used up, the first one's is whole.
+    assert!(next.is_tight());
+    let mut other = Grant::default();
+    assert!(budget.allowance(user(1)).try_grow(&mut other, 2 * MIB));
+    assert!(!other.is_last_resort());
+}
+
+#[test]
+fn a_share_counts_for_as_long_as_its_grant_lives() {
+    let budget = Budget::new(BYTES);
+    let grant = budget.take(user(1), 2 * MIB).now_or_never().unwrap();
+    let mut more = Grant::default();
+    assert!(budget.allowance(user(1)).try_grow(&mut more, MIB));
+    assert!(more.is_last_resort(), "the share is used up by the grant that is still there");
+    drop((grant, more));
+    assert!(!budget.allowance(user(1)).is_tight());
+}

@@ -6,6 +6,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use galgo_broker::{Reply, Ticket};
 use galgo_wire::ErrorCode;
@@ -146,14 +147,14 @@ pub(super) async fn receive(
     }
 }
 
-/// Sends the answer once it is due, and ends the stream.
+/// Sends the answer once it is due, and ends the stream; an answer that cannot be sent whole breaks it
+/// off, so that its beginning is not taken for all of it.
 pub(super) async fn answer(
     mut stream: Stream,
     ticket: Option<Ticket>,
     reply: Reply,
     hub: Arc<Hub>,
 ) -> io::Result<Answered> {
-    let mut outbox = Outbox::new(hub.limits.write_timeout);
     let committed = match ticket {
         None => Ok(()),
         Some(mut ticket) => {
@@ -161,21 +162,40 @@ pub(super) async fn answer(
             ticket.outcome().unwrap_or(Err(ErrorCode::Error))
         }
     };
+    let reply = committed.map_or_else(Reply::Error, |()| reply);
+    match write(&mut stream, reply, hub.limits.write_timeout).await {
+        Ok(close) => {
+            // A peer that gave up on the stream has no use for its end.
+            let _ = stream.send.finish();
+            Ok(Answered { send: stream.send, close })
+        }
+        Err(error) => {
+            let _ = stream.send.reset(0u32.into());
+            Err(error)
+        }
+    }
+}
+
+/// Writes an answer; tells whether the connection is to be closed after it, and why.
+async fn write(
+    stream: &mut Stream,
+    reply: Reply,
+    patience: Duration,
+) -> io::Result<Option<ErrorCode>> {
+    let mut outbox = Outbox::new(patience);
     let mut close = None;
-    match (committed, reply) {
-        (Err(error), _) | (Ok(()), Reply::Error(error)) => outbox.status(Some(error)),
-        (Ok(()), Reply::Empty) => outbox.status(None),
-        (Ok(()), Reply::Bytes(payload)) => outbox.payload(&payload, &mut stream).await?,
-        (Ok(()), Reply::Messages(messages)) => outbox.messages(&messages, &mut stream).await?,
-        (Ok(()), Reply::Close(error)) => {
+    match reply {
+        Reply::Error(error) => outbox.status(Some(error)),
+        Reply::Empty => outbox.status(None),
+        Reply::Bytes(payload) => outbox.payload(&payload, stream).await?,
+        Reply::Messages(messages) => outbox.messages(&messages, stream).await?,
+        Reply::Close(error) => {
             outbox.status(Some(error));
             close = Some(error);
         }
     }
-    outbox.flush(&mut stream).await?;
-    // A peer that gave up on the stream has no use for its end.
-    let _ = stream.send.finish();
-    Ok(Answered { send: stream.send, close })
+    outbox.flush(stream).await?;
+    Ok(close)
 }
 
 impl Carrier for Stream {}
