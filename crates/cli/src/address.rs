@@ -98,6 +98,8 @@ impl Global {
             }
             options.push(format!("{name}={value}"));
         }
+        // A profile's URL may have them from its last login.
+        options.retain(|option| rest.split(['?', '&']).skip(1).all(|there| there != option));
         let scheme =
             if carrier == "tcp" { family.to_owned() } else { format!("{family}+{carrier}") };
         let divider = if rest.contains('?') { '&' } else { '?' };
@@ -141,6 +143,11 @@ mod tests {
                 &tls,
                 "galgo://h?nodelay=true",
                 "galgo://h?nodelay=true&tls=true&tls_validate_certificate=true",
+            ),
+            (
+                &tls,
+                "galgo://h?tls=true&tls_validate_certificate=true",
+                "galgo://h?tls=true&tls_validate_certificate=true",
             ),
             (&ca, "galgo+ws://h", "galgo+quic://h?validate_certificate=true&tls_ca_file=/a.pem"),
             (&ws, "galgo+wss://h", "galgo+wss://h"),

@@ -46,7 +46,12 @@ impl<'a> Member<'a> {
 
     async fn enter(&self) -> Outcome {
         let Self { client, path, group, .. } = self;
-        let joined = client.join_consumer_group(&path.stream, &path.topic, group).await;
+        let join = || client.join_consumer_group(&path.stream, &path.topic, group);
+        let joined = match join().await {
+            // The server closes a connection it took for dead; the next one can join.
+            Err(error) if error.code() == Some(ErrorCode::StaleClient) => join().await,
+            joined => joined,
+        };
         joined.map_err(|error| {
             let (stream, topic) = (&path.stream, &path.topic);
             match error.code() {
@@ -64,7 +69,7 @@ impl<'a> Member<'a> {
             self.client.leave_consumer_group(&self.path.stream, &self.path.topic, self.group);
         match left.await {
             // The server had noticed already.
-            Err(error) if error.code() == Some(ErrorCode::ConsumerGroupMemberNotFound) => Ok(()),
+            Err(error) if is_no_member(&error) => Ok(()),
             left => Ok(left?),
         }
     }
@@ -87,7 +92,7 @@ impl<'a> Member<'a> {
 
     /// A new connection is no member: joins again, and has nothing for now.
     async fn again(&self, error: CallError) -> Outcome<PolledMessages> {
-        if error.code() != Some(ErrorCode::ConsumerGroupMemberNotFound) {
+        if !is_no_member(&error) {
             return Err(error.into());
         }
         self.enter().await?;
@@ -135,11 +140,15 @@ impl<'a> Member<'a> {
             consumer: ConsumerIdentity::group(self.group.clone()),
         };
         match self.client.store_offset(&of, offset).await {
-            Err(error) if error.code() == Some(ErrorCode::ConsumerGroupMemberNotFound) => {
-                self.enter().await
-            }
+            Err(error) if is_no_member(&error) => self.enter().await,
             Err(error) if error.code() == Some(ErrorCode::NotResolvedConsumer) => Ok(()),
             stored => Ok(stored?),
         }
     }
+}
+
+/// Whether the membership is over: with its connection, or because the server took it for dead.
+fn is_no_member(error: &CallError) -> bool {
+    use ErrorCode::{ConsumerGroupMemberNotFound, StaleClient};
+    matches!(error.code(), Some(ConsumerGroupMemberNotFound | StaleClient))
 }
