@@ -38,6 +38,12 @@ pub enum VaultError {
         /// The key's id.
         id: u32,
     },
+    /// A key is not the one that data was sealed with.
+    #[error("key {id} is not the one with which this data was encrypted")]
+    Other {
+        /// The key's id.
+        id: u32,
+    },
     /// A record does not open with the key it names.
     #[error("the metadata does not open with key {id}: it is another key, or the data is damaged")]
     Wrong {
@@ -60,11 +66,11 @@ pub(crate) struct Vault {
 }
 
 impl Vault {
-    /// Checks the keys against what the directory needs, and notes the one that is used from now on.
-    /// `None` when there is nothing to seal or to open.
+    /// Checks the keys against what the directory needs; changes nothing there. `None` when there is
+    /// nothing to seal or to open. Before anything is sealed, [`Vault::note_active`] is to be called.
     ///
     /// # Errors
-    /// [`VaultError`]; with `Missing`, nothing was changed.
+    /// [`VaultError`].
     pub(crate) fn open(
         disk: &dyn Disk,
         data_dir: &Path,
@@ -75,22 +81,18 @@ impl Vault {
         if let Some(id) = marker.metadata.iter().find(|id| keys.get(**id).is_none()) {
             return Err(VaultError::Missing { id: *id });
         }
+        if let Some(id) = marker.replaced(&keys) {
+            return Err(VaultError::Other { id });
+        }
         for id in marker.messages.iter().filter(|id| keys.get(**id).is_none()) {
             tracing::warn!(
                 key = id,
                 "messages sealed with this key cannot be read: it was not given"
             );
         }
-        if let Some(active) = keys.active() {
-            // Before anything is sealed with it: a start without the key is then refused.
-            let new = [marker.messages.insert(active), marker.metadata.insert(active)];
-            let rewrite = new[1] || marker.metadata.len() > 1;
-            if new.contains(&true) {
-                marker.write(disk, data_dir)?;
-            }
-            marker.rewrite_metadata = rewrite;
-        } else {
-            marker.rewrite_metadata = !marker.metadata.is_empty();
+        match keys.active().and_then(|id| Some((id, keys.check(id)?))) {
+            Some((id, check)) => marker.note(id, check),
+            None => marker.rewrite_metadata = !marker.metadata.is_empty(),
         }
         if keys.is_empty() && marker.messages.is_empty() {
             return Ok(None);
@@ -103,6 +105,20 @@ impl Vault {
             marker: Mutex::new(marker),
             told: Mutex::default(),
         }))
+    }
+
+    /// Writes down which key is used from now on, if that is new: a start without it is refused from here
+    /// on. To be called once the directory is known to open, and before anything is sealed.
+    ///
+    /// # Errors
+    /// [`VaultError::Marker`].
+    pub(crate) fn note_active(&self, disk: &dyn Disk, data_dir: &Path) -> Result<(), VaultError> {
+        let mut marker = self.marker.lock();
+        if marker.unwritten {
+            marker.write(disk, data_dir)?;
+            marker.unwritten = false;
+        }
+        Ok(())
     }
 
     /// Whether the metadata on disk is not, or not all, in the form it is to have now.

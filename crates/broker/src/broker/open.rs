@@ -174,6 +174,9 @@ impl Broker {
         let (mut log, found) = MetadataLog::open(disk, &data_dir.metadata_dir())?;
         let mut report = OpenReport { metadata_cut_bytes: found.cut_bytes, ..Default::default() };
         let state = restore(vault.as_deref(), &found)?;
+        if let Some(vault) = &vault {
+            vault.note_active(&*options.disk, data_dir.path())?;
+        }
         if let Some(vault) = vault.as_deref().filter(|vault| vault.rewrite_due()) {
             if found.snapshot.is_some() || !found.records.is_empty() {
                 let sealed = record::seal(Some(vault), Kind::Snapshot, state.to_snapshot());

@@ -3,11 +3,18 @@
 use std::collections::BTreeMap;
 
 use aws_lc_rs::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
+use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 /// Bytes of a key.
 const KEY_BYTES: usize = 32;
+
+/// Tells a key from others without telling anything else of it.
+pub(super) type KeyCheck = [u8; 8];
+
+/// What a key check is the authentication code of.
+const CHECKED: &[u8] = b"galgo key check";
 
 /// Why a text is not a list of keys. None of it is quoted: it may be a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +48,7 @@ pub enum KeyError {
 /// Keys by id, and the one that new data is sealed with.
 #[derive(Default)]
 pub struct Keys {
-    keys: BTreeMap<u32, LessSafeKey>,
+    keys: BTreeMap<u32, (LessSafeKey, KeyCheck)>,
     active: Option<u32>,
 }
 
@@ -62,9 +69,10 @@ impl Keys {
                 return Err(KeyError::Form { entry });
             }
             let bytes = STANDARD.decode(key).ok().filter(|bytes| bytes.len() == KEY_BYTES);
-            let unbound = bytes.and_then(|bytes| UnboundKey::new(&AES_256_GCM, &bytes).ok());
-            let key = LessSafeKey::new(unbound.ok_or(KeyError::Key { id })?);
-            if keys.insert(id, key).is_some() {
+            let bytes = bytes.ok_or(KeyError::Key { id })?;
+            let unbound = UnboundKey::new(&AES_256_GCM, &bytes);
+            let key = LessSafeKey::new(unbound.map_err(|_| KeyError::Key { id })?);
+            if keys.insert(id, (key, check_of(&bytes))).is_some() {
                 return Err(KeyError::Twice { id });
             }
         }
@@ -75,7 +83,11 @@ impl Keys {
     }
 
     pub(super) fn get(&self, id: u32) -> Option<&LessSafeKey> {
-        self.keys.get(&id)
+        self.keys.get(&id).map(|(key, _)| key)
+    }
+
+    pub(super) fn check(&self, id: u32) -> Option<KeyCheck> {
+        self.keys.get(&id).map(|(_, check)| *check)
     }
 
     pub(super) fn active(&self) -> Option<u32> {
@@ -85,6 +97,11 @@ impl Keys {
     pub(super) fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
+}
+
+fn check_of(key: &[u8]) -> KeyCheck {
+    let code = hmac::sign(&hmac::Key::new(HMAC_SHA256, key), CHECKED);
+    code.as_ref().first_chunk().copied().unwrap_or_default()
 }
 
 impl std::fmt::Debug for Keys {

@@ -5,10 +5,11 @@
 //! | "GALGOENC" | version | count | entries ... | XXH3-64 of everything before it |
 //! |            | u32     | u32   |             | u64                             |
 //! ```
-//! An entry is `key id u32 | uses u32`; uses are 1 for messages, 2 for metadata, 3 for both. There is
-//! no file while nothing was ever sealed.
+//! An entry is `key id u32 | uses u32 | check, 8 bytes`; uses are 1 for messages, 2 for metadata, 3 for
+//! both; the check is the beginning of an HMAC-SHA-256 with the key. There is no file while nothing was
+//! ever sealed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,8 @@ use galgo_storage::disk::Disk;
 use galgo_storage::replace_file::{read_file, replace_file};
 use galgo_wire::primitive::Reader;
 use twox_hash::XxHash3_64;
+
+use super::keys::{KeyCheck, Keys};
 
 const NAME: &str = "encryption";
 const MAGIC: &[u8; 8] = b"GALGOENC";
@@ -51,8 +54,12 @@ pub(super) struct Marker {
     pub(super) messages: BTreeSet<u32>,
     /// Keys that metadata may be sealed with.
     pub(super) metadata: BTreeSet<u32>,
+    /// What tells each of those keys from others of the same id.
+    pub(super) checks: BTreeMap<u32, KeyCheck>,
     /// Whether metadata is to be written anew; not kept.
     pub(super) rewrite_metadata: bool,
+    /// Whether a key was noted since the file was written; not kept.
+    pub(super) unwritten: bool,
 }
 
 impl Marker {
@@ -63,6 +70,21 @@ impl Marker {
             Ok(Some(bytes)) => Self::decode(&bytes).ok_or(MarkerError::Damaged { path }),
             Err(source) => Err(MarkerError::Disk { path, source }),
         }
+    }
+
+    /// The id of a key that is not the one it was.
+    pub(super) fn replaced(&self, keys: &Keys) -> Option<u32> {
+        let given = self.checks.iter().map(|(id, check)| (id, check, keys.check(*id)));
+        let mut other = given.filter(|(_, check, given)| given.is_some_and(|it| it != **check));
+        other.next().map(|(id, ..)| *id)
+    }
+
+    /// Notes a key for messages and metadata.
+    pub(super) fn note(&mut self, id: u32, check: KeyCheck) {
+        let new = [self.messages.insert(id), self.metadata.insert(id)];
+        self.checks.insert(id, check);
+        self.rewrite_metadata = new[1] || self.metadata.len() > 1;
+        self.unwritten = new.contains(&true);
     }
 
     pub(super) fn write(&self, disk: &dyn Disk, data_dir: &Path) -> Result<(), MarkerError> {
@@ -81,6 +103,7 @@ impl Marker {
             let metadata = if self.metadata.contains(&id) { USE_METADATA } else { 0 };
             out.extend_from_slice(&id.to_le_bytes());
             out.extend_from_slice(&(messages | metadata).to_le_bytes());
+            out.extend_from_slice(&self.checks.get(&id).copied().unwrap_or_default());
         }
         let check = XxHash3_64::oneshot(&out);
         out.extend_from_slice(&check.to_le_bytes());
@@ -99,6 +122,7 @@ impl Marker {
         let mut marker = Self::default();
         for _ in 0..reader.u32().ok()? {
             let (id, uses) = (reader.u32().ok()?, reader.u32().ok()?);
+            marker.checks.insert(id, *reader.bytes(8).ok()?.first_chunk()?);
             if uses & USE_MESSAGES != 0 {
                 marker.messages.insert(id);
             }
@@ -117,7 +141,8 @@ mod tests {
     #[test]
     fn a_marker_comes_back_and_a_damaged_one_does_not() {
         let (messages, metadata) = (BTreeSet::from([1, 7]), BTreeSet::from([7]));
-        let marker = Marker { messages, metadata, rewrite_metadata: false };
+        let checks = BTreeMap::from([(1, [3; 8]), (7, [4; 8])]);
+        let marker = Marker { messages, metadata, checks, ..Marker::default() };
         let bytes = marker.encode();
         assert_eq!(Marker::decode(&bytes), Some(marker));
         for at in 0..bytes.len() {

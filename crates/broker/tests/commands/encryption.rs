@@ -117,13 +117,48 @@ fn a_start_without_the_key_or_with_another_is_refused_and_changes_nothing() {
     for (keys, told) in [
         (Keys::default(), "the metadata is encrypted with key 1, which was not given"),
         (keys(&[TWO], Some(2)), "the metadata is encrypted with key 1, which was not given"),
-        (keys(&[OTHER_ONE], Some(1)), "the metadata does not open with key 1: it is another key"),
+        (keys(&[OTHER_ONE], Some(1)), "key 1 is not the one with which this data was encrypted"),
+        (keys(&[OTHER_ONE, TWO], Some(2)), "key 1 is not the one"),
     ] {
         let Err(error) = Rig::open_sealed(disk.clone(), keys) else { panic!("opened") };
         assert!(error.to_string().starts_with(told), "{error}");
     }
     let rig = open(&disk, &[ONE], Some(1));
     assert_eq!(read(&mut rig.root()), Ok(2));
+}
+
+#[test]
+fn another_key_of_a_used_id_is_refused_also_where_only_messages_need_it() {
+    let mut rig = open(&SimDisk::new(1), &[ONE], Some(1));
+    let mut root = create(&rig);
+    send(&mut root, 0);
+    // Turned off: the metadata is in the clear again, what is stored stays sealed.
+    rig = open(&rig.disk, &[ONE], None);
+    let disk = rig.disk.kill_image();
+    for active in [None, Some(1)] {
+        let other = Rig::open_sealed(disk.clone(), keys(&[OTHER_ONE], active));
+        let Err(error) = other else { panic!("opened") };
+        assert!(error.to_string().starts_with("key 1 is not the one"), "{error}");
+    }
+    let rig = open(&disk, &[ONE], Some(1));
+    assert_eq!(read(&mut rig.root()), Ok(2));
+}
+
+#[test]
+fn a_start_that_is_refused_notes_no_key() {
+    let rig = open(&SimDisk::new(1), &[ONE], Some(1));
+    create(&rig);
+    let disk = rig.disk.kill_image();
+    let mut paths = disk.files().into_iter().map(|(path, _)| path);
+    let path = paths.find(|path| path.to_string_lossy().contains("metadata")).unwrap();
+    let file = disk.open(&path, OpenMode::ReadWrite).unwrap();
+    let mut head = [0; 1];
+    file.read_at(&mut head, 0).unwrap();
+    file.write_at(&[head[0] ^ 1], 0).unwrap();
+    assert!(Rig::open_sealed(disk.clone(), keys(&[ONE, TWO], Some(2))).is_err());
+    file.write_at(&head, 0).unwrap();
+    let rig = open(&disk, &[ONE], Some(1));
+    assert_eq!(read(&mut rig.root()), Ok(0), "the second key is not needed");
 }
 
 #[test]

@@ -164,9 +164,11 @@ fn refusal(data_dir: &Path, error: OpenError) -> ServerError {
         OpenError::DataDir(
             DataDirError::ReadOnly { path, source } | DataDirError::Disk { path, source },
         ) => ServerError::io(path, source),
-        OpenError::Vault(refused @ (VaultError::Missing { .. } | VaultError::Wrong { .. })) => {
-            ServerError::KeyNeeded { path, reason: refused.to_string() }
-        }
+        OpenError::Vault(
+            refused @ (VaultError::Missing { .. }
+            | VaultError::Other { .. }
+            | VaultError::Wrong { .. }),
+        ) => ServerError::KeyNeeded { path, reason: refused.to_string() },
         error => match system_refusal(&error) {
             Some(SystemRefusal::Denied(kind)) => {
                 ServerError::Permission { path, source: kind.into() }
