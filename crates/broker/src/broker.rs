@@ -184,14 +184,15 @@ impl Broker {
     }
 
     /// Does what is due: removes the files of deleted partitions and of segments that were given up, and
-    /// tokens that expired, drops clients that fell silent, and looks what retention gives up. To be
-    /// called every [`Broker::tick_interval`], on a thread that may block.
+    /// tokens and message ids that expired, drops clients that fell silent, and looks what retention gives
+    /// up. To be called every [`Broker::tick_interval`], on a thread that may block.
     pub fn tick(&self) {
         self.remove_files();
         self.forget_expired();
         self.keep_groups_going();
         self.shard.remove_dropped();
         self.retain();
+        self.forget_message_ids();
     }
 
     /// Makes everything durable and notes it, so that the next start has nothing to recover. To be

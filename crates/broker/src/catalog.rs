@@ -87,6 +87,11 @@ impl Catalog {
         self.topics.values().flat_map(|topic| &topic.partitions)
     }
 
+    /// All open topics.
+    pub(crate) fn open_topics(&self) -> impl Iterator<Item = &Arc<OpenTopic>> {
+        self.topics.values()
+    }
+
     /// All open groups.
     pub(crate) fn groups(&self) -> impl Iterator<Item = &Arc<OpenGroup>> {
         self.topics.values().flat_map(|topic| topic.groups.values())

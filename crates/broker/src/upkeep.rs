@@ -3,7 +3,7 @@
 //! A pass looks at the topics that have a limit, and at their segments only where the oldest of them
 //! is old enough or the topic is nearly full; it holds no lock over more than that look. Nothing is
 //! removed here: the moves of the starts are staged like any record (see [`crate::partition`]), and
-//! the files go at a later tick.
+//! the files go at a later tick. Message ids that deduplication need not know any more are let go of, too.
 //!
 //! INV-UNEXPIRED: a segment goes by its age only when its newest message is old enough, and never while
 //! it is written; so the newest segment of a topic with little traffic stays, however old.
@@ -91,6 +91,15 @@ impl Broker {
         // What the journal had no room for is tried again at the next tick.
         if complete {
             self.retention.done(now_us);
+        }
+    }
+
+    /// Lets go of the message ids that partitions need not know any more.
+    pub(crate) fn forget_message_ids(&self) {
+        let now = self.clock.now();
+        let topics: Vec<Arc<OpenTopic>> = self.catalog.read().open_topics().cloned().collect();
+        for partition in topics.iter().flat_map(|topic| &topic.partitions) {
+            partition.expire_window(now, &self.deduplication);
         }
     }
 

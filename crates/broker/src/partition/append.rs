@@ -133,6 +133,24 @@ impl Partition {
         Ok(())
     }
 
+    /// Forgets the ids that are too old, so that a partition nobody sends to any more keeps no memory of
+    /// them. Does nothing while an append is under way, which does the same.
+    pub(crate) fn expire_window(&self, now: Timestamp, bounds: &DeduplicationBounds) {
+        let Some(mut writer) = self.writer.try_lock() else { return };
+        if !self.deduplication.load(Ordering::Relaxed) {
+            writer.window = None;
+        }
+        if let Some(window) = &mut writer.window {
+            window.expire(bounds, now);
+        }
+    }
+
+    /// How many ids are remembered.
+    #[cfg(test)]
+    pub(crate) fn window_len(&self) -> usize {
+        self.writer.lock().window.as_ref().map_or(0, Window::len)
+    }
+
     fn read_window(
         &self,
         end: Offset,

@@ -47,6 +47,12 @@ impl Window {
         }
     }
 
+    /// How many ids are remembered.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
     /// Remembers a message of the log; later ones have higher offsets.
     pub(super) fn remember(&mut self, message: SeenMessage) {
         if message.id != 0 {

@@ -111,3 +111,17 @@ fn a_producer_that_tries_again_after_each_crash_stores_every_message_once() {
         }
     }
 }
+
+#[test]
+fn a_partition_nobody_sends_to_lets_go_of_its_message_ids() {
+    let mut rig = Rig::open(&Rig::template(), 1);
+    rig.create_topic_with("t", Durability::Os, Deduplication::On).unwrap();
+    let sent = rig.send_ids("t", 0, &[1, 2], 20);
+    rig.finish(sent).unwrap();
+    let partition = rig.partitions("t").remove(0);
+    rig.broker.tick();
+    assert_eq!(partition.window_len(), 2);
+    rig.environment.advance_us(60_000_000);
+    rig.broker.tick();
+    assert_eq!(partition.window_len(), 0);
+}
