@@ -13,11 +13,11 @@ use galgo_wire::name::{StreamName, TopicName, Username};
 use galgo_wire::permission::Permissions;
 use proptest::prelude::*;
 
-use super::users;
+use super::{groups, users};
 use crate::metadata::prepare::{ChangedTopic, NewTopic, TopicDefaults};
 use crate::metadata::record::Record;
 use crate::metadata::users::NewUser;
-use crate::metadata::{State, UserSerial};
+use crate::metadata::{GroupSerial, State, UserSerial};
 
 /// What topics get in these tests where a command leaves the choice; none of it is a sentinel.
 pub(super) const DEFAULTS: TopicDefaults = TopicDefaults {
@@ -51,6 +51,8 @@ pub(super) enum Step {
     DeleteToken { user: u8, name: u8 },
     RevokeJwt { jti: u8, lives_us: u64 },
     ForgetExpired,
+    CreateGroup { stream: u8, topic: u8, name: u8 },
+    DeleteGroup { stream: u8, topic: u8, id: u8 },
 }
 
 /// The settings in a topic command.
@@ -118,6 +120,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
             Step::CreateUser { name, permissions }
         }),
         4 => users::step(),
+        4 => groups::step(),
     ]
 }
 
@@ -128,6 +131,7 @@ pub(super) struct World {
     pub(super) records: Vec<Record>,
     uids_ever: BTreeSet<PartitionUid>,
     serials_ever: BTreeSet<UserSerial>,
+    group_serials_ever: BTreeSet<GroupSerial>,
     now_us: u64,
 }
 
@@ -155,6 +159,7 @@ impl World {
         check_names(&self.state);
         check_settings(&self.state);
         self.check_users(&before);
+        groups::check(&before, &self.state, &mut self.group_serials_ever);
     }
 
     fn prepare(&self, step: &Step) -> Result<Record, ErrorCode> {
@@ -199,6 +204,9 @@ impl World {
                 Ok(Record::FilesRemoved { uids })
             }
             Step::CreateUser { name, permissions } => self.create_user(name, permissions),
+            Step::CreateGroup { .. } | Step::DeleteGroup { .. } => {
+                groups::prepare(&self.state, step)
+            }
             ref step => users::prepare(&self.state, step, now),
         }
     }

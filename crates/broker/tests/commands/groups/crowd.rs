@@ -10,11 +10,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use galgo_broker::environment::{Random, SystemRandom};
 use galgo_broker::{Outcome, Reply, UserSerial};
 use galgo_wire::command::*;
 use galgo_wire::{PartitioningRef, UserId};
 use rand::rngs::SmallRng;
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 use super::{create, join, leave, lists, next, store};
 use crate::concurrent::{wait, with_workers};
@@ -186,7 +187,7 @@ fn answer(broker: &galgo_broker::Broker, member: &mut Member, outcome: Outcome) 
 fn crowd_of_members_loses_nothing_and_gets_nothing_twice() {
     let actions = std::env::var("GALGO_CROWD_ACTIONS");
     let actions: usize = actions.map_or(1_500, |text| text.parse().expect("a number"));
-    let seed = rand::rng().next_u64();
+    let seed = SystemRandom.next_u128() as u64;
     println!("seed {seed}");
     let rig = Rig::new();
     let mut root = rig.root();
