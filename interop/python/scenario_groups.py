@@ -11,7 +11,6 @@ from client import connected
 STREAM = "work"
 
 COMMITS = {
-    "never": AutoCommit.Disabled(),
     "every 100 ms": AutoCommit.Interval(timedelta(milliseconds=100)),
     "when polled": AutoCommit.When(AutoCommitWhen.PollingMessages()),
     "with all of a batch": AutoCommit.When(AutoCommitWhen.ConsumingAllMessages()),

@@ -99,7 +99,8 @@ async fn shares(server: &Server, topic: &Topic) -> anyhow::Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    equal("all for one", owned(&one, topic).await?, vec![vec![0, 1, 2]])
+    equal("all for one", owned(&one, topic).await?, vec![vec![0, 1, 2]])?;
+    leave(&one, topic).await
 }
 
 async fn takes_turns(server: &Server, topic: &Topic) -> anyhow::Result<()> {
@@ -117,7 +118,8 @@ async fn takes_turns(server: &Server, topic: &Topic) -> anyhow::Result<()> {
     let turn = |offset| (0..3).map(move |partition| (partition, vec![offset]));
     equal("polls", seen, turn(0).chain(turn(1)).collect())?;
     let polled = group_poll(&client, topic, None).await?;
-    equal("nothing more", polled.messages.len(), 0)
+    equal("nothing more", polled.messages.len(), 0)?;
+    leave(&client, topic).await
 }
 
 async fn group_offsets(server: &Server, topic: &Topic) -> anyhow::Result<()> {
@@ -134,7 +136,8 @@ async fn group_offsets(server: &Server, topic: &Topic) -> anyhow::Result<()> {
     let other = Consumer::group(id("missing"));
     refused(member.store_consumer_offset(&other, &topic.0, &topic.1, Some(0), 0).await, 5000)?;
     member.delete_consumer_offset(&group, &topic.0, &topic.1, Some(0)).await?;
-    refused(member.delete_consumer_offset(&group, &topic.0, &topic.1, Some(0)).await, 3021)
+    refused(member.delete_consumer_offset(&group, &topic.0, &topic.1, Some(0)).await, 3021)?;
+    leave(&member, topic).await
 }
 
 async fn purges(client: &IggyClient, topic: &Topic) -> anyhow::Result<()> {
@@ -236,6 +239,11 @@ async fn survives(server: &mut Server) -> anyhow::Result<()> {
         equal("the next", offsets(&group_poll(&client, &topic, None).await?), vec![1])?;
     }
     Ok(())
+}
+
+/// The classic client's connection, and with it its membership, outlives the client.
+async fn leave(client: &IggyClient, topic: &Topic) -> anyhow::Result<()> {
+    Ok(client.leave_consumer_group(&topic.0, &topic.1, &id("group")).await?)
 }
 
 /// Polls one message as a member and commits it.
