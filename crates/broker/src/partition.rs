@@ -31,6 +31,7 @@ use parking_lot::Mutex;
 
 pub use append::{AppendContext, Appended, Batch};
 pub use dedup::DeduplicationBounds;
+pub(crate) use offsets::OffsetMove;
 pub use offsets::{OFFSET_OWNERS_MAX, OffsetBook, OffsetError};
 pub use publish::Commits;
 pub use read::{PollError, PolledRange, ReadPlan};

@@ -20,9 +20,28 @@ pub const OFFSET_OWNERS_MAX: usize = 100_000;
 /// Positions by owner.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OffsetBook {
-    stored: BTreeMap<OffsetOwner, Offset>,
+    stored: BTreeMap<OffsetOwner, Position>,
+    /// Changes so far.
+    changes: u64,
     /// Where the log starts once what is staged is durable.
     start: Offset,
+}
+
+/// A position, and the number of the change that made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Position {
+    offset: Offset,
+    change: u64,
+}
+
+/// A change of a position that is on its way to the journal.
+#[derive(Debug)]
+pub(crate) struct OffsetMove {
+    partition: Arc<Partition>,
+    owner: OffsetOwner,
+    before: Option<Position>,
+    /// Of the position it makes; `None` when it deletes.
+    change: Option<u64>,
 }
 
 /// Why an offset was not stored or deleted.
@@ -60,12 +79,13 @@ impl OffsetBook {
     /// The stored offset of `owner`.
     #[must_use]
     pub fn get(&self, owner: OffsetOwner) -> Option<Offset> {
-        self.stored.get(&owner).copied()
+        self.stored.get(&owner).map(|position| position.offset)
     }
 
     /// Applies a stored or recovered position.
     pub fn set(&mut self, owner: OffsetOwner, offset: Offset) {
-        self.stored.insert(owner, offset);
+        self.changes += 1;
+        self.stored.insert(owner, Position { offset, change: self.changes });
     }
 
     /// Forgets a position; tells whether there was one.
@@ -80,8 +100,8 @@ impl OffsetBook {
             self.stored.clear();
             return;
         };
-        for offset in self.stored.values_mut() {
-            *offset = (*offset).min(Offset::new(last));
+        for position in self.stored.values_mut() {
+            position.offset = position.offset.min(Offset::new(last));
         }
     }
 
@@ -92,10 +112,17 @@ impl OffsetBook {
         self.stored.len() < before
     }
 
+    /// The change that comes next, to the position of `owner`.
+    fn moves(&self, partition: &Arc<Partition>, owner: OffsetOwner, stores: bool) -> OffsetMove {
+        let before = self.stored.get(&owner).copied();
+        let partition = Arc::clone(partition);
+        OffsetMove { partition, owner, before, change: stores.then_some(self.changes + 1) }
+    }
+
     /// The smallest position of all; `None` when nobody has one.
     #[must_use]
     pub fn smallest(&self) -> Option<Offset> {
-        self.stored.values().min().copied()
+        self.stored.values().map(|position| position.offset).min()
     }
 
     /// Where the log starts, counting a move that is staged.
@@ -111,7 +138,7 @@ impl OffsetBook {
     /// All positions, ordered by owner.
     #[must_use]
     pub fn entries(&self) -> Vec<(OffsetOwner, Offset)> {
-        self.stored.iter().map(|(owner, offset)| (*owner, *offset)).collect()
+        self.stored.iter().map(|(owner, position)| (*owner, position.offset)).collect()
     }
 
     /// How many positions are stored.
@@ -124,6 +151,24 @@ impl OffsetBook {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.stored.is_empty()
+    }
+}
+
+impl OffsetMove {
+    /// The record was not written: the position is what it was, unless it was changed again since. What
+    /// was polled to be committed with it was not delivered, and is to be polled again.
+    pub(crate) fn refused(self) {
+        let mut offsets = self.partition.offsets.lock();
+        if offsets.stored.get(&self.owner).map(|position| position.change) != self.change {
+            return;
+        }
+        match self.before {
+            Some(before) => offsets.stored.insert(self.owner, before),
+            None => offsets.stored.remove(&self.owner),
+        };
+        drop(offsets);
+        // A checkpoint may have seen the change.
+        self.partition.touch();
     }
 }
 
@@ -153,8 +198,8 @@ impl Partition {
         if offsets.len() >= OFFSET_OWNERS_MAX && offsets.get(owner).is_none() {
             return Err(OffsetError::Refused(ErrorCode::CannotOpenConsumerOffsetsFile));
         }
-        let staged =
-            self.stage_record(&ShardRecord::OffsetStored { uid: self.uid, owner, offset })?;
+        let record = ShardRecord::OffsetStored { uid: self.uid, owner, offset };
+        let staged = self.stage_record(&record, offsets.moves(self, owner, true))?;
         offsets.set(owner, offset);
         Ok(staged)
     }
@@ -176,18 +221,23 @@ impl Partition {
         if offsets.get(owner).is_none() {
             return Err(OffsetError::NotStored);
         }
-        let staged = self.stage_record(&ShardRecord::OffsetGone { uid: self.uid, owner })?;
+        let record = ShardRecord::OffsetGone { uid: self.uid, owner };
+        let staged = self.stage_record(&record, offsets.moves(self, owner, false))?;
         offsets.remove(owner);
         Ok(staged)
     }
 
-    fn stage_record(self: &Arc<Self>, record: &ShardRecord<'_>) -> Result<Ticket, OffsetError> {
+    fn stage_record(
+        self: &Arc<Self>,
+        record: &ShardRecord<'_>,
+        moved: OffsetMove,
+    ) -> Result<Ticket, OffsetError> {
         let (waiting, resolver) = ticket();
         let sync = self.durability() == Durability::Fsync;
         // Before the record can be in the journal: a checkpoint that recycles it must have seen this
         // partition. The caller holds the offsets' lock, so the checkpoint sees the change too.
         self.touch();
-        self.shard.stage_record(record, sync, resolver).map_err(OffsetError::Refused)?;
+        self.shard.stage_offset((record, sync), moved, resolver).map_err(OffsetError::Refused)?;
         Ok(waiting)
     }
 }

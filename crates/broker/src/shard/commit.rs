@@ -14,7 +14,7 @@ use galgo_wire::id::Offset;
 
 use super::{Shard, ShardRecord};
 use crate::causes::Causes;
-use crate::partition::{Partition, StartMove};
+use crate::partition::{OffsetMove, Partition, StartMove};
 use crate::ticket::Resolver;
 
 /// What waits for the next bundle.
@@ -23,6 +23,7 @@ pub struct Pending {
     bytes: Vec<u8>,
     batches: Vec<(Arc<Partition>, Offset)>,
     starts: Vec<StartMove>,
+    offsets: Vec<OffsetMove>,
     resolvers: Vec<Resolver>,
     sync: bool,
     committer_waits: bool,
@@ -37,6 +38,7 @@ impl Pending {
         self.bytes.clear();
         self.batches.clear();
         self.starts.clear();
+        self.offsets.clear();
         self.resolvers.clear();
         self.sync = false;
     }
@@ -71,26 +73,29 @@ impl Shard {
         true
     }
 
-    /// Stages a record that stands for itself.
+    /// Stages the change of a position; the partition is told before `resolver` when it is refused.
     ///
     /// # Errors
     /// 10009 when the journal has failed; 12001 when the bundle is full.
-    pub(crate) fn stage_record(
+    pub(crate) fn stage_offset(
         &self,
-        record: &ShardRecord<'_>,
-        sync: bool,
+        (record, sync): (&ShardRecord<'_>, bool),
+        moved: OffsetMove,
         resolver: Resolver,
     ) -> Result<(), ErrorCode> {
         if self.is_fenced() || self.is_halted() {
             return Err(ErrorCode::CannotSyncFile);
         }
-        self.stage_small(record, sync, |pending| pending.resolvers.push(resolver))
+        self.stage_small(record, sync, |pending| {
+            pending.offsets.push(moved);
+            pending.resolvers.push(resolver);
+        })
     }
 
     /// Stages the move of a start; the partition is told before `resolver`.
     ///
     /// # Errors
-    /// Those of [`Shard::stage_record`].
+    /// Those of [`Shard::stage_offset`].
     pub(crate) fn stage_start(
         &self,
         record: &ShardRecord<'_>,
@@ -195,9 +200,18 @@ impl Shard {
             }
         }
         round.starts.drain(..).for_each(|moved| moved.refused());
+        // The newest first: each finds what the one before it had made.
+        round.offsets.drain(..).rev().for_each(|moved| moved.refused());
         for resolver in round.resolvers.drain(..) {
             resolver.resolve(Err(ErrorCode::TaskTimeout));
         }
+    }
+
+    /// Refuses what is staged, as when the disk has no room.
+    #[cfg(test)]
+    pub(crate) fn refuse_round(&self) {
+        let mut round = std::mem::take(&mut *self.pending.lock());
+        self.bypass_journal(&mut round);
     }
 
     fn publish_round(&self, round: &mut Pending) {

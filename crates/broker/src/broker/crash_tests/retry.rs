@@ -125,3 +125,24 @@ fn a_partition_nobody_sends_to_lets_go_of_its_message_ids() {
     rig.broker.tick();
     assert_eq!(partition.window_len(), 0);
 }
+
+#[test]
+fn an_offset_the_journal_refused_is_where_it_was() {
+    let mut rig = Rig::open(&Rig::template(), 1);
+    rig.create_topic_with("t", Durability::Os, Deduplication::Off).unwrap();
+    let sent = rig.send_ids("t", 0, &[1, 2, 3, 4], 20);
+    rig.finish(sent).unwrap();
+    let refused = |rig: &mut Rig, offsets: &[u64]| {
+        let staged: Vec<_> = offsets.iter().map(|at| rig.store_offset("t", 0, *at)).collect();
+        rig.broker.shard().refuse_round();
+        for outcome in staged {
+            rig.finish(outcome).unwrap_err();
+        }
+    };
+    refused(&mut rig, &[1]);
+    assert_eq!(rig.stored_offset("t", 0), None);
+    let stored = rig.store_offset("t", 0, 1);
+    rig.finish(stored).unwrap();
+    refused(&mut rig, &[2, 3, 1]);
+    assert_eq!(rig.stored_offset("t", 0), Some(1));
+}
