@@ -6,9 +6,9 @@ use galgo_wire::name::{GroupName, Name, Secret, TokenName, TokenText};
 use galgo_wire::{ClientId, ErrorCode, Offset, PartitionId, PartitioningRef, PollingStrategy};
 
 use crate::requests::{
-    consumer, create_stream, create_topic, create_topic_with, id, poll, update_stream, update_topic,
+    PASSWORD, consumer, create_stream, create_topic, create_topic_with, id, login, poll,
+    send_payload_to, update_stream, update_topic,
 };
-use crate::rig::{PASSWORD, login, send_payload_to};
 
 /// Which targets a request names; the others exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,15 @@ pub(crate) enum Missing {
     Outer,
     /// The topic.
     Topic,
+    /// The consumer group.
+    Group,
+}
+
+impl Missing {
+    /// Whether what permissions are about is missing. Groups have none of their own.
+    pub(crate) fn hides_rights(self) -> bool {
+        matches!(self, Self::Outer | Self::Topic)
+    }
 }
 
 /// A request and its possible ends.
@@ -28,6 +37,12 @@ pub(crate) struct Case {
     pub(crate) allowed: Result<(), ErrorCode>,
     /// Whether this is about a target that is missing.
     pub(crate) missing: Missing,
+}
+
+/// A user without permissions, whose password is everybody's.
+pub(crate) fn create_user(name: &str) -> CreateUser {
+    let LoginUser { username, password, .. } = login(name, PASSWORD);
+    CreateUser { username, password, status: UserStatus::Active, permissions: None }
 }
 
 fn case(request: impl Into<Request>, missing: Missing, allowed: Result<(), ErrorCode>) -> Case {
@@ -49,6 +64,7 @@ pub(crate) fn cases() -> Vec<Case> {
         cases.extend(message_cases(missing));
         cases.extend(group_cases(missing));
     }
+    cases.extend(one_group_cases(Missing::Group));
     cases
 }
 
@@ -84,19 +100,12 @@ fn user_cases(missing: Missing) -> Vec<Case> {
     let user = || id(if missing == Missing::Nothing { "other" } else { "nobody at all" });
     let found = |code| if missing == Missing::Nothing { Ok(()) } else { Err(code) };
     let unknown = ErrorCode::ResourceNotFound;
-    let credentials = login("brand new", PASSWORD);
     let permissions = None;
     let wrong = Secret::parse("not the password").unwrap();
-    let password =
-        ChangePassword { user: user(), current: wrong, new: credentials.password.clone() };
+    let create = create_user("brand new");
+    let password = ChangePassword { user: user(), current: wrong, new: create.password.clone() };
     let found_password =
         if missing == Missing::Nothing { Err(ErrorCode::InvalidCredentials) } else { Err(unknown) };
-    let create = CreateUser {
-        username: credentials.username,
-        password: credentials.password,
-        status: UserStatus::Active,
-        permissions: None,
-    };
     let mut cases = vec![
         case(GetUser { user: user() }, missing, Ok(())),
         case(UpdateUser { user: user(), username: None, status: None }, missing, found(unknown)),
@@ -133,6 +142,7 @@ fn stream_cases(missing: Missing) -> Vec<Case> {
 fn place(missing: Missing) -> (&'static str, &'static str, Result<(), ErrorCode>) {
     match missing {
         Missing::Nothing => ("s", "t", Ok(())),
+        Missing::Group => ("s", "t", Err(ErrorCode::ConsumerGroupIdNotFound)),
         Missing::Outer => ("none", "t", Err(ErrorCode::StreamIdNotFound)),
         Missing::Topic => ("s", "none", Err(ErrorCode::TopicIdNotFound)),
     }
@@ -210,30 +220,29 @@ fn message_cases(missing: Missing) -> Vec<Case> {
 fn group_cases(missing: Missing) -> Vec<Case> {
     let (s, t, found) = place(missing);
     let (stream, topic) = (|| id(s), || id(t));
-    let group = || id("g");
     let name = GroupName::parse("g2").unwrap();
-    vec![
-        case(
-            GetConsumerGroup { stream: stream(), topic: topic(), group: group() },
-            missing,
-            Ok(()),
-        ),
+    let mut cases = vec![
         case(GetConsumerGroups { stream: stream(), topic: topic() }, missing, Ok(())),
         case(CreateConsumerGroup { stream: stream(), topic: topic(), name }, missing, found),
-        case(
-            JoinConsumerGroup { stream: stream(), topic: topic(), group: group() },
-            missing,
-            found,
-        ),
-        case(
-            LeaveConsumerGroup { stream: stream(), topic: topic(), group: group() },
-            missing,
-            found,
-        ),
-        case(
-            DeleteConsumerGroup { stream: stream(), topic: topic(), group: group() },
-            missing,
-            found,
-        ),
+    ];
+    cases.extend(one_group_cases(missing));
+    cases
+}
+
+/// The commands about one group; the caller is in none.
+fn one_group_cases(missing: Missing) -> Vec<Case> {
+    let (s, t, found) = place(missing);
+    let (stream, topic) = (|| id(s), || id(t));
+    let group = || id(if missing == Missing::Group { "none" } else { "g" });
+    let left = found.and(Err(ErrorCode::ConsumerGroupMemberNotFound));
+    let get = GetConsumerGroup { stream: stream(), topic: topic(), group: group() };
+    let join = JoinConsumerGroup { stream: stream(), topic: topic(), group: group() };
+    let leave = LeaveConsumerGroup { stream: stream(), topic: topic(), group: group() };
+    let delete = DeleteConsumerGroup { stream: stream(), topic: topic(), group: group() };
+    vec![
+        case(get, missing, Ok(())),
+        case(join, missing, found),
+        case(leave, missing, left),
+        case(delete, missing, found),
     ]
 }

@@ -10,6 +10,7 @@
 )]
 
 mod cases;
+mod held;
 mod matrix;
 #[path = "../commands/requests.rs"]
 #[expect(dead_code, reason = "shared with the tests of commands, which need more of it")]

@@ -11,6 +11,7 @@ use galgo_wire::consumer::Consumer;
 use galgo_wire::name::GroupName;
 use galgo_wire::{ErrorCode, Offset, PartitionId, PollingStrategy};
 
+use crate::requests::create_group as create;
 use crate::requests::{Polled, create_stream, create_topic, id, to};
 use crate::rig::{Connection, Rig};
 
@@ -25,10 +26,6 @@ fn with_group(partitions: u32) -> (Rig, Connection) {
     }
     root.call(&create("g")).unwrap();
     (rig, root)
-}
-
-fn create(name: &str) -> CreateConsumerGroup {
-    CreateConsumerGroup { stream: id("s"), topic: id("t"), name: GroupName::parse(name).unwrap() }
 }
 
 fn delete(group: &str) -> DeleteConsumerGroup {

@@ -1,13 +1,17 @@
 //! Requests in few words, and replies in the terms of the tests.
 
+use galgo_wire::batch::{BatchBuilder, NewMessage};
 use galgo_wire::command::*;
 use galgo_wire::consumer::Consumer;
-use galgo_wire::name::{GroupName, Name, Secret, StreamName, TokenName, TokenText, TopicName};
+use galgo_wire::name::{
+    GroupName, Name, Password, Secret, StreamName, TokenName, TokenText, TopicName, Username,
+};
 use galgo_wire::{
     ClientId, Identifier, Offset, PartitionId, PartitioningRef, PollingStrategy, Timestamp,
 };
 
-use crate::rig::{PASSWORD, login};
+/// What everybody's password is.
+pub(crate) const PASSWORD: &str = "secret";
 
 /// The partition with this number.
 pub(crate) const fn to(partition: u32) -> PartitioningRef<'static> {
@@ -170,6 +174,45 @@ pub(crate) fn delete_offset(name: &str, topic: &str, partition: u32) -> DeleteCo
         stream: id("s"),
         topic: id(topic),
         partition_id: Some(PartitionId::new(partition)),
+    }
+}
+
+/// The payload of a send to a topic of stream `s`.
+pub(crate) fn send_payload(
+    topic: &str,
+    partitioning: PartitioningRef<'_>,
+    messages: &[NewMessage<'_>],
+) -> Vec<u8> {
+    send_payload_to(("s", topic), partitioning, messages)
+}
+
+/// The payload of a send to a topic of any stream.
+pub(crate) fn send_payload_to(
+    (stream, topic): (&str, &str),
+    partitioning: PartitioningRef<'_>,
+    messages: &[NewMessage<'_>],
+) -> Vec<u8> {
+    let mut batch = BatchBuilder::new();
+    for message in messages {
+        batch.push(message).unwrap();
+    }
+    let (stream, topic) = (id(stream), id(topic));
+    let mut payload = Vec::new();
+    batch.encode_send(stream.borrowed(), topic.borrowed(), partitioning, &mut payload);
+    payload
+}
+
+/// A group of topic `t` of stream `s`.
+pub(crate) fn create_group(name: &str) -> CreateConsumerGroup {
+    CreateConsumerGroup { stream: id("s"), topic: id("t"), name: GroupName::parse(name).unwrap() }
+}
+
+pub(crate) fn login(username: &str, password: &str) -> LoginUser {
+    LoginUser {
+        username: Username::parse(username).unwrap(),
+        password: Password::parse(password).unwrap(),
+        version: "0.10.0".to_owned(),
+        context: String::new(),
     }
 }
 

@@ -20,16 +20,17 @@ use galgo_broker::{
 };
 use galgo_storage::disk::sim::SimDisk;
 use galgo_storage::metadata_log::MetadataLog;
-use galgo_wire::batch::{BatchBuilder, NewMessage};
+use galgo_wire::batch::NewMessage;
 use galgo_wire::command::{
-    Command, CommandCode, Deduplication, Durability, LoginUser, PollMessages, PolledHeader,
-    Transport, UserStatus,
+    Command, CommandCode, Deduplication, Durability, PollMessages, PolledHeader, Transport,
+    UserStatus,
 };
 use galgo_wire::id::{Timestamp, UserId};
 use galgo_wire::name::{Password, Username};
 use galgo_wire::{ErrorCode, PartitioningRef, Payload};
 
-use crate::requests::{Polled, id};
+use crate::requests::Polled;
+pub(crate) use crate::requests::{PASSWORD, login, send_payload};
 
 /// When the brokers of these tests start, in microseconds.
 pub(crate) const START_US: u64 = 1_000_000_000;
@@ -40,7 +41,6 @@ pub(crate) const SEGMENT_BYTES: u64 = 4_000;
 /// How often retention looks.
 pub(crate) const RETENTION_INTERVAL_US: u64 = 60_000_000;
 pub(crate) const DATA_DIR: &str = "/data";
-pub(crate) const PASSWORD: &str = "secret";
 
 /// What topics get where a command leaves the choice.
 pub(crate) const DEFAULTS: TopicDefaults = TopicDefaults {
@@ -247,40 +247,6 @@ impl Connection {
                 self.finish(outcome)
             }
         }
-    }
-}
-
-/// The payload of a send to a topic of stream `s`.
-pub(crate) fn send_payload(
-    topic: &str,
-    partitioning: PartitioningRef<'_>,
-    messages: &[NewMessage<'_>],
-) -> Vec<u8> {
-    send_payload_to(("s", topic), partitioning, messages)
-}
-
-/// The payload of a send to a topic of any stream.
-pub(crate) fn send_payload_to(
-    (stream, topic): (&str, &str),
-    partitioning: PartitioningRef<'_>,
-    messages: &[NewMessage<'_>],
-) -> Vec<u8> {
-    let mut batch = BatchBuilder::new();
-    for message in messages {
-        batch.push(message).unwrap();
-    }
-    let (stream, topic) = (id(stream), id(topic));
-    let mut payload = Vec::new();
-    batch.encode_send(stream.borrowed(), topic.borrowed(), partitioning, &mut payload);
-    payload
-}
-
-pub(crate) fn login(username: &str, password: &str) -> LoginUser {
-    LoginUser {
-        username: Username::parse(username).unwrap(),
-        password: Password::parse(password).unwrap(),
-        version: "0.10.0".to_owned(),
-        context: String::new(),
     }
 }
 
