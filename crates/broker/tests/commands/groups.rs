@@ -8,7 +8,6 @@ mod polling;
 
 use galgo_wire::command::*;
 use galgo_wire::consumer::Consumer;
-use galgo_wire::name::GroupName;
 use galgo_wire::{ErrorCode, Offset, PartitionId, PollingStrategy};
 
 use crate::requests::create_group as create;

@@ -6,10 +6,12 @@
 mod client;
 mod cors_and_limits;
 mod description;
+mod groups;
 mod logins;
 mod messages;
 mod metrics;
 mod rights;
 mod server;
+mod snapshot;
 mod streams;
 mod users;

@@ -1,7 +1,7 @@
 //! A server for one test, on free ports and in a directory of its own.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 use galgo_server::{Environment, Overrides, Server, ServerOptions};
 use serde_json::json;
@@ -60,6 +60,11 @@ impl TestServer {
         }
     }
 
+    /// Where it listens for frames.
+    pub(crate) fn tcp(&self) -> SocketAddr {
+        self.server.as_ref().unwrap().tcp_address().unwrap()
+    }
+
     /// Requests of nobody.
     pub(crate) fn http(&self) -> Http {
         Http::new(self.server.as_ref().unwrap().http_address().unwrap())
@@ -80,21 +85,21 @@ impl TestServer {
 
     /// The status of one frame over TCP, and the bytes of its answer, behind a frame before it.
     pub(crate) fn frames(&self, frames: &[(u32, &[u8])]) -> Vec<(u32, Vec<u8>)> {
-        let address = self.server.as_ref().unwrap().tcp_address().unwrap();
-        let mut stream = TcpStream::connect(address).unwrap();
-        let answers = frames.iter().map(|(code, payload)| {
-            let length = payload.len() as u32 + 4;
-            let frame = [&length.to_le_bytes(), &code.to_le_bytes(), *payload].concat();
-            stream.write_all(&frame).unwrap();
-            let mut head = [0; 8];
-            stream.read_exact(&mut head).unwrap();
-            let number = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().unwrap());
-            let mut payload = vec![0; number(4) as usize];
-            stream.read_exact(&mut payload).unwrap();
-            (number(0), payload)
-        });
-        answers.collect()
+        let mut stream = TcpStream::connect(self.tcp()).unwrap();
+        frames.iter().map(|(code, payload)| frame(&mut stream, *code, payload)).collect()
     }
+}
+
+/// The status of one frame over an open connection, and the bytes of its answer.
+pub(crate) fn frame(stream: &mut TcpStream, code: u32, payload: &[u8]) -> (u32, Vec<u8>) {
+    let length = payload.len() as u32 + 4;
+    stream.write_all(&[&length.to_le_bytes(), &code.to_le_bytes(), payload].concat()).unwrap();
+    let mut head = [0; 8];
+    stream.read_exact(&mut head).unwrap();
+    let number = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().unwrap());
+    let mut payload = vec![0; number(4) as usize];
+    stream.read_exact(&mut payload).unwrap();
+    (number(0), payload)
 }
 
 /// A topic to be created.

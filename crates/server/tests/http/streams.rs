@@ -142,6 +142,36 @@ fn partitions_are_added_and_removed() {
 }
 
 #[test]
+fn the_oldest_segments_of_a_partition_are_deleted() {
+    let server = TestServer::with(&[("GALGO_STORAGE_SEGMENT_BYTES", "4 KiB")]);
+    let root = server.with_topic(1);
+    let to = json!({"kind": "partition_id", "value": "AAAAAA=="});
+    let body = json!({"partitioning": to, "messages": [{"payload": "QUFB".repeat(1500)}]});
+    for _ in 0..3 {
+        assert_eq!(root.post("/streams/s/topics/t/messages", &body).status, 201);
+    }
+    // Segments, and the first message there is.
+    let shape = || {
+        let topic = root.get("/streams/s/topics/t").json();
+        let polled = root.get("/streams/s/topics/t/messages?kind=first&count=1").json();
+        let first = polled["messages"][0]["header"]["offset"].as_u64();
+        (topic["partitions"][0]["segments_count"].as_u64().unwrap(), first)
+    };
+    let (segments, first) = shape();
+    assert!(segments >= 3 && first == Some(0), "{segments} {first:?}");
+    let partitions = "/streams/s/topics/t/partitions";
+    let gone = root.delete(&format!("{partitions}/0?segments_count=1"));
+    assert_eq!((gone.status, gone.body.len()), (204, 0));
+    assert_eq!(shape(), (segments - 1, Some(1)));
+    assert_eq!(root.delete(&format!("{partitions}/0?segments_count=0")).status, 204);
+    assert_eq!(shape(), (segments - 1, Some(1)));
+    let all = |path: &str| root.delete(&format!("{path}?segments_count=9")).error();
+    assert_eq!(all(&format!("{partitions}/1")), (404, 3007));
+    assert_eq!(all("/streams/s/topics/x/partitions/0"), (404, 2010));
+    assert_eq!(all("/streams/x/topics/t/partitions/0"), (404, 1009));
+}
+
+#[test]
 fn offsets_are_stored_shown_and_forgotten() {
     let server = TestServer::start();
     let root = server.with_topic(1);
