@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
+mod fuzz_tcp;
 mod tidy;
 
 const USAGE: &str = "\
@@ -14,6 +15,8 @@ usage: cargo xtask <task>
 
   tidy    check crate arrows, module headers and the packages in Cargo.lock;
           print the longest files and functions
+  fuzz-tcp [--frames N] [--seed S]
+          send structured and random frames to a server's TCP port; 1,000,000 by default
 ";
 
 fn main() -> ExitCode {
@@ -29,6 +32,9 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<ExitCode> {
     let mut arguments = std::env::args().skip(1);
     let task = arguments.next();
+    if task.as_deref() == Some("fuzz-tcp") {
+        return fuzz_tcp::run(arguments);
+    }
     if let Some(extra) = arguments.next() {
         bail!("unexpected argument `{extra}`\n\n{USAGE}");
     }

@@ -203,10 +203,10 @@ fn a_half_sent_request_is_given_up_after_its_time() {
 
 #[test]
 fn a_connection_without_a_login_is_closed_when_that_is_asked_for() {
-    let server = TestServer::with(&[("GALGO_LIMITS_LOGIN_TIMEOUT", "300ms")]);
+    let server = TestServer::with(&[("GALGO_LIMITS_LOGIN_TIMEOUT", "2s")]);
     let mut anonymous = server.connect();
-    let mut known = server.login();
     anonymous.assert_in_step();
+    let mut known = server.login();
     anonymous.assert_closed();
     thread::sleep(Duration::from_millis(400));
     known.assert_in_step();
