@@ -111,15 +111,12 @@ fn requests_and_answers_larger_than_the_window_pass_whole() {
         let client = connect(&server).await;
         client.login().await;
         client.create_topic().await;
-        let payload: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
-        for _ in 0..2 {
-            assert_eq!(client.call(SEND, &send_payload(&[&payload])).await.0, 0);
-        }
-        let (status, answer) = client.call(POLL, &poll_payload(0, 2)).await;
+        // One message, since a poll may return fewer than there are.
+        let payload: Vec<u8> = (0..5_000_000u32).map(|i| (i % 251) as u8).collect();
+        assert_eq!(client.call(SEND, &send_payload(&[&payload])).await.0, 0);
+        let (status, answer) = client.call(POLL, &poll_payload(0, 1)).await;
         assert_eq!(status, 0);
-        let messages = polled(&answer);
-        assert_eq!(messages.len(), 2);
-        assert!(messages.iter().all(|message| message.payload == payload));
+        assert!(polled(&answer)[0].payload == payload);
     });
 }
 

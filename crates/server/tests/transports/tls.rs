@@ -35,15 +35,12 @@ fn large_requests_and_answers_pass_whole() {
         let mut frames = Frames::new(stream);
         frames.login().await;
         create_topic_over(&mut frames).await;
-        let payload: Vec<u8> = (0..5_000_000u32).map(|i| (i % 251) as u8).collect();
-        for _ in 0..3 {
-            assert_eq!(frames.call(SEND, &send_payload(&[&payload])).await.0, 0);
-        }
-        let (status, answer) = frames.call(POLL, &poll_payload(0, 3)).await;
+        // One message, since a poll may return fewer than there are.
+        let payload: Vec<u8> = (0..15_000_000u32).map(|i| (i % 251) as u8).collect();
+        assert_eq!(frames.call(SEND, &send_payload(&[&payload])).await.0, 0);
+        let (status, answer) = frames.call(POLL, &poll_payload(0, 1)).await;
         assert_eq!(status, 0);
-        let messages = polled(&answer);
-        assert_eq!(messages.len(), 3);
-        assert!(messages.iter().all(|message| message.payload == payload));
+        assert!(polled(&answer)[0].payload == payload);
         frames.assert_in_step().await;
     });
 }
