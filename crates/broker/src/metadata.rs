@@ -13,6 +13,7 @@
 //! [`State::removals`], which only a record puts there.
 
 pub mod groups;
+pub mod jwts;
 pub mod prepare;
 pub mod record;
 pub mod snapshot;
@@ -50,8 +51,11 @@ pub struct State {
     pub next_group_serial: u32,
     /// The next serial to give to a user.
     pub next_user_serial: u64,
-    /// HTTP logins that were ended before their time, and when they would have ended by themselves.
-    pub revoked_jwts: BTreeMap<u128, Timestamp>,
+    /// HTTP logins that were ended before their time, by account, and when they would have ended by
+    /// themselves.
+    pub revoked_jwts: BTreeMap<(UserSerial, u128), Timestamp>,
+    /// Accounts whose HTTP logins up to an id, which tells when it was issued, have all ended.
+    pub void_jwts: BTreeMap<UserSerial, u128>,
     stream_names: BTreeMap<Box<str>, StreamId>,
     user_names: BTreeMap<Username, UserId>,
     /// The tokens of each user that has any.
@@ -191,8 +195,12 @@ impl State {
             Record::DeleteToken { user, name } => self.delete_token(*user, name),
             Record::CreateGroup { place, group } => self.create_group(*place, group),
             Record::DeleteGroup { place } => self.delete_group(*place),
-            Record::RevokeJwt { jti, expires_at } => {
-                self.revoked_jwts.insert(*jti, *expires_at);
+            Record::RevokeJwt { serial, jti, expires_at } => {
+                self.revoked_jwts.insert((*serial, *jti), *expires_at);
+                Ok(Vec::new())
+            }
+            Record::VoidJwts { serial, last } => {
+                self.void_jwts(*serial, *last);
                 Ok(Vec::new())
             }
             Record::ForgetExpired { until } => {

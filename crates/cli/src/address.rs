@@ -21,6 +21,65 @@ pub(crate) enum Transport {
     Websocket,
 }
 
+impl Transport {
+    /// Whether this is what a scheme means by `carrier`.
+    fn is_behind(self, carrier: &str) -> bool {
+        match self {
+            Self::Tcp => carrier == "tcp",
+            Self::Quic => carrier == "quic",
+            Self::Websocket => matches!(carrier, "ws" | "wss"),
+        }
+    }
+}
+
+/// The carrier and the rest of a URL whose transport becomes `to`.
+///
+/// INV-ADDRESS-TLS: what was encrypted stays so, and checks the certificate as before: the options
+/// that say so have other names or other defaults there.
+fn moved((family, from, rest): (&str, &str, &str), to: Transport) -> (&'static str, String) {
+    // A password may have a ? in it.
+    let (login, behind) = rest.split_at(rest.rfind('@').unwrap_or(0));
+    let (place, query) = behind.split_once('?').unwrap_or((behind, ""));
+    let mut has_tls = matches!(from, "wss" | "quic");
+    let mut validates = None;
+    let mut options = Vec::new();
+    for option in query.split('&').filter(|option| !option.is_empty()) {
+        match option.split_once('=') {
+            // The last one counts, and what is neither true nor false is no reason to send in the clear.
+            Some(("tls", value)) if from != "quic" => has_tls = value != "false",
+            Some(("tls_validate_certificate" | "validate_certificate", value)) => {
+                validates = Some(value != "false");
+            }
+            _ => options.push(option.to_owned()),
+        }
+    }
+    let default = match from {
+        "quic" => false,
+        "ws" | "wss" => family == "galgo",
+        _ => true,
+    };
+    if has_tls && to == Transport::Tcp {
+        options.push("tls=true".to_owned());
+    }
+    if has_tls {
+        let name = match to {
+            Transport::Quic => "validate_certificate",
+            Transport::Tcp | Transport::Websocket => "tls_validate_certificate",
+        };
+        options.push(format!("{name}={}", validates.unwrap_or(default)));
+    }
+    let carrier = match to {
+        Transport::Tcp => "tcp",
+        Transport::Quic => "quic",
+        Transport::Websocket if has_tls => "wss",
+        Transport::Websocket => "ws",
+    };
+    match options.is_empty() {
+        true => (carrier, format!("{login}{place}")),
+        false => (carrier, format!("{login}{place}?{}", options.join("&"))),
+    }
+}
+
 impl Global {
     /// The profile that was asked for.
     pub(crate) fn profile_name(&self) -> Option<String> {
@@ -74,12 +133,11 @@ impl Global {
         // What is no URL is told by whoever parses it.
         let Some((scheme, rest)) = url.split_once("://") else { return Ok(url.to_owned()) };
         let (family, carrier) = scheme.split_once('+').unwrap_or((scheme, "tcp"));
-        let carrier = match self.transport {
-            None => carrier,
-            Some(Transport::Tcp) => "tcp",
-            Some(Transport::Quic) => "quic",
-            Some(Transport::Websocket) if carrier == "wss" => "wss",
-            Some(Transport::Websocket) => "ws",
+        let (carrier, rest) = match self.transport {
+            Some(transport) if !transport.is_behind(carrier) => {
+                moved((family, carrier, rest), transport)
+            }
+            _ => (carrier, rest.to_owned()),
         };
         let mut options = Vec::new();
         if self.tls || self.tls_ca.is_some() || self.tls_domain.is_some() {
@@ -120,9 +178,8 @@ mod tests {
     use super::*;
     use crate::output::Format;
 
-    #[test]
-    fn options_are_written_into_the_url() {
-        let plain = Global {
+    fn plain() -> Global {
+        Global {
             server: None,
             profile: None,
             transport: None,
@@ -130,7 +187,57 @@ mod tests {
             tls_ca: None,
             tls_domain: None,
             output: Format::Table,
-        };
+        }
+    }
+
+    #[test]
+    fn another_transport_is_encrypted_if_the_one_of_the_url_was() {
+        use Transport::{Quic, Tcp, Websocket};
+        for (transport, url, expected) in [
+            (Tcp, "galgo+wss://h", "galgo://h?tls=true&tls_validate_certificate=true"),
+            (Tcp, "iggy+wss://h", "iggy://h?tls=true&tls_validate_certificate=false"),
+            (Tcp, "galgo+ws://h?tls=true", "galgo://h?tls=true&tls_validate_certificate=true"),
+            (Tcp, "galgo+ws://h?tls=false", "galgo://h"),
+            (Tcp, "galgo+ws://h?nodelay=true", "galgo://h?nodelay=true"),
+            (Tcp, "galgo+quic://h", "galgo://h?tls=true&tls_validate_certificate=false"),
+            (
+                Tcp,
+                "galgo+quic://h?validate_certificate=true&tls_ca_file=/a.pem",
+                "galgo://h?tls_ca_file=/a.pem&tls=true&tls_validate_certificate=true",
+            ),
+            (
+                Websocket,
+                "galgo://u:p@h:1?tls=true&nodelay=true&tls_domain=d",
+                "galgo+wss://u:p@h:1?nodelay=true&tls_domain=d&tls_validate_certificate=true",
+            ),
+            (
+                Websocket,
+                "galgo://u:p?q@h?tls=true",
+                "galgo+wss://u:p?q@h?tls_validate_certificate=true",
+            ),
+            (Websocket, "galgo+ws://h?tls=true", "galgo+ws://h?tls=true"),
+            (Websocket, "iggy://h?tls=true", "iggy+wss://h?tls_validate_certificate=true"),
+            (
+                Websocket,
+                "galgo://h?tls=true&tls_validate_certificate=false",
+                "galgo+wss://h?tls_validate_certificate=false",
+            ),
+            (Quic, "galgo://h?tls=true", "galgo+quic://h?validate_certificate=true"),
+            (Quic, "galgo+wss://h", "galgo+quic://h?validate_certificate=true"),
+        ] {
+            let global = Global { transport: Some(transport), ..plain() };
+            assert_eq!(global.with_transport(url).unwrap(), expected, "{url}");
+        }
+        let both = Global { tls: true, transport: Some(Tcp), ..plain() };
+        assert_eq!(
+            both.with_transport("galgo+wss://h").unwrap(),
+            "galgo://h?tls=true&tls_validate_certificate=true"
+        );
+    }
+
+    #[test]
+    fn options_are_written_into_the_url() {
+        let plain = plain();
         let quic = Global { transport: Some(Transport::Quic), ..plain.clone() };
         let tls = Global { tls: true, ..plain.clone() };
         let ca = Global { tls_ca: Some("/a.pem".to_owned()), ..quic.clone() };

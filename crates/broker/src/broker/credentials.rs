@@ -4,11 +4,11 @@ use std::sync::atomic::Ordering;
 
 use galgo_wire::command::UserStatus;
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{Timestamp, UserId};
+use galgo_wire::id::UserId;
 
 use super::Broker;
+use crate::metadata::jwts::Jwt;
 use crate::metadata::record::Record;
-use crate::metadata::tokens::REVOKED_JWTS_MAX;
 use crate::metadata::{User, UserSerial};
 use crate::session::{Caller, Session};
 
@@ -33,28 +33,28 @@ impl Broker {
         Ok(())
     }
 
-    /// Ends an HTTP login before its time. Durable on return; blocks on the disk.
+    /// Ends an HTTP login that is exchanged for another. Durable on return; blocks on the disk.
     ///
     /// # Errors
-    /// 78 when it has ended before; 10005 when it could not be made durable, 1 when too many are
-    /// remembered already: the login goes on then.
-    pub fn revoke_jwt(&self, jti: u128, expires_at: Timestamp) -> Result<(), ErrorCode> {
-        self.change(|state| {
-            // Of two that exchange one login for a new one, only the first may.
-            if state.revoked_jwts.contains_key(&jti) {
-                return Err(ErrorCode::InvalidAccessToken);
-            }
-            if state.revoked_jwts.len() >= REVOKED_JWTS_MAX {
-                return Err(ErrorCode::Error);
-            }
-            Ok(((), Record::RevokeJwt { jti, expires_at }))
-        })
+    /// 78 when it has ended before, 76 when the account exchanged too many lately, 10005 when it could
+    /// not be made durable: the login goes on then.
+    pub fn revoke_jwt(&self, jwt: &Jwt) -> Result<(), ErrorCode> {
+        self.change(|state| Ok(((), state.prepare_revoke_jwt(jwt)?)))
     }
 
-    /// Whether an HTTP login was ended before its time.
+    /// Ends an HTTP login for good, and with it all the account has when it ended too many one by one;
+    /// `newest` is an id above those of all tokens so far. Durable on return; blocks on the disk.
+    ///
+    /// # Errors
+    /// 78 when it has ended before, 10005 when it could not be made durable: the login goes on then.
+    pub fn log_out_jwt(&self, jwt: &Jwt, newest: u128) -> Result<(), ErrorCode> {
+        self.change(|state| Ok(((), state.prepare_log_out(jwt, newest)?)))
+    }
+
+    /// Whether an HTTP login of this account was ended before its time.
     #[must_use]
-    pub fn is_jwt_revoked(&self, jti: u128) -> bool {
-        self.catalog.read().state.revoked_jwts.contains_key(&jti)
+    pub fn is_jwt_revoked(&self, serial: UserSerial, jti: u128) -> bool {
+        self.catalog.read().state.is_jwt_revoked(serial, jti)
     }
 
     /// Forgets tokens and revocations that expired, when it is time to look for them.

@@ -12,7 +12,7 @@ use galgo_wire::name::{StreamName, TokenName, TopicName, Username};
 use galgo_wire::permission::Permissions;
 use galgo_wire::primitive::{Payload, Reader, put_str32};
 
-use super::{Group, Token, TopicSettings, User};
+use super::{Group, Token, TopicSettings, User, UserSerial};
 
 const VERSION: u8 = 1;
 
@@ -147,10 +147,19 @@ pub enum Record {
     },
     /// An HTTP login was ended before its time.
     RevokeJwt {
+        /// Whose it was.
+        serial: UserSerial,
         /// The id of its token.
         jti: u128,
         /// When it would have ended by itself.
         expires_at: Timestamp,
+    },
+    /// All HTTP logins of a user up to one ended before their time.
+    VoidJwts {
+        /// Whose they were.
+        serial: UserSerial,
+        /// The highest id of a token that ended; ids tell when they were issued.
+        last: u128,
     },
     /// Tokens and revocations that ended by a moment were forgotten.
     ForgetExpired {
@@ -243,6 +252,7 @@ impl Record {
             Self::CreateToken { .. } => 16,
             Self::DeleteToken { .. } => 17,
             Self::RevokeJwt { .. } => 18,
+            Self::VoidJwts { .. } => 22,
             Self::ForgetExpired { .. } => 19,
             Self::CreateGroup { .. } => 20,
             Self::DeleteGroup { .. } => 21,
@@ -295,7 +305,8 @@ impl Record {
                 token.put(out);
             }
             Self::DeleteToken { user, name } => (*user, name.clone()).put(out),
-            Self::RevokeJwt { jti, expires_at } => (*jti, *expires_at).put(out),
+            Self::RevokeJwt { serial, jti, expires_at } => (*serial, *jti, *expires_at).put(out),
+            Self::VoidJwts { serial, last } => (*serial, *last).put(out),
             Self::ForgetExpired { until } => until.encode(out),
             Self::CreateGroup { place, group } => {
                 (*place, group.serial, group.name.clone()).put(out);
@@ -333,7 +344,7 @@ fn take_fields(kind: u8, from: &mut Reader<'_>) -> Result<Record, ErrorCode> {
         }
         10 => Record::FilesRemoved { uids: Vec::take(from)? },
         11 => Record::CreateUser { id: take(from)?, user: User::take(from)? },
-        12..=19 => return take_user_record(kind, from),
+        12..=19 | 22 => return take_user_record(kind, from),
         20 => {
             let (place, serial, name) = Part::take(from)?;
             Record::CreateGroup { place, group: Group { serial, name } }
@@ -354,8 +365,9 @@ fn take_user_record(kind: u8, from: &mut Reader<'_>) -> Result<Record, ErrorCode
             Record::CreateToken { user, name, token: Token::take(from)? }
         }
         17 => Record::DeleteToken { user: take(from)?, name: take(from)? },
-        18 => Record::RevokeJwt { jti: take(from)?, expires_at: take(from)? },
+        18 => Record::RevokeJwt { serial: take(from)?, jti: take(from)?, expires_at: take(from)? },
         19 => Record::ForgetExpired { until: take(from)? },
+        22 => Record::VoidJwts { serial: take(from)?, last: take(from)? },
         _ => return Err(ErrorCode::InvalidCommand),
     })
 }

@@ -1,7 +1,7 @@
 //! The whole metadata as bytes: snapshots, and the hash that tells whether two states are the same.
 //!
 //! ```text
-//! | next uid | removals | next group serial | streams with their topics and groups | next serial | users with their tokens | revoked JWTs |
+//! | next uid | removals | next group serial | streams with their topics and groups | next serial | users with their tokens | revoked JWTs | void JWTs |
 //! ```
 //! Lists are `count u32` and their entries in the order of their ids, so equal states have equal
 //! bytes.
@@ -41,8 +41,12 @@ impl State {
             }
         }
         put_count(self.revoked_jwts.len(), &mut out);
-        for (jti, expires_at) in &self.revoked_jwts {
-            (*jti, *expires_at).put(&mut out);
+        for ((serial, jti), expires_at) in &self.revoked_jwts {
+            (*serial, *jti, *expires_at).put(&mut out);
+        }
+        put_count(self.void_jwts.len(), &mut out);
+        for (serial, last) in &self.void_jwts {
+            (*serial, *last).put(&mut out);
         }
         out
     }
@@ -69,8 +73,12 @@ impl State {
             take_user(&mut state, &mut from)?;
         }
         for _ in 0..from.u32()? {
-            let (jti, expires_at) = Part::take(&mut from)?;
-            state.revoked_jwts.insert(jti, expires_at);
+            let (serial, jti, expires_at) = Part::take(&mut from)?;
+            state.revoked_jwts.insert((serial, jti), expires_at);
+        }
+        for _ in 0..from.u32()? {
+            let (serial, last) = Part::take(&mut from)?;
+            state.void_jwts.insert(serial, last);
         }
         Ok(state)
     }

@@ -2,6 +2,7 @@
 //! commands, that records, snapshots and the live state always say the same.
 
 mod groups;
+mod jwts;
 mod properties;
 mod rules;
 mod users;

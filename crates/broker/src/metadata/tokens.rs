@@ -1,4 +1,4 @@
-//! Personal access tokens and revoked HTTP logins in the metadata.
+//! Personal access tokens in the metadata, and what is forgotten when its time has come.
 //!
 //! INV-TOKEN-HASH: of a token's text only a SHA-256 gets here. The text has 400 random bits, so unlike a
 //! password it needs no slow hash.
@@ -12,9 +12,6 @@ use galgo_wire::primitive::{Payload, Reader};
 
 use super::record::{Part, Record};
 use super::{ApplyError, Effect, State, User, missing};
-
-/// Most revoked HTTP logins that are remembered at once.
-pub const REVOKED_JWTS_MAX: usize = 100_000;
 
 /// SHA-256 of the text of a token.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -199,6 +199,7 @@ impl State {
         let Some(user) = self.users.remove(&id) else { return missing("user", id.get()) };
         self.user_names.remove(&user.name);
         self.remove_tokens_of(id);
+        self.forget_jwts_of(user.serial);
         Ok(vec![Effect::UserGone(id)])
     }
 

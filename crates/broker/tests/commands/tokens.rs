@@ -1,5 +1,6 @@
 //! Personal access tokens and revoked HTTP logins.
 
+use galgo_broker::metadata::jwts::Jwt;
 use galgo_wire::command::*;
 use galgo_wire::name::{Name, TokenName, TokenText};
 use galgo_wire::{ErrorCode, Timestamp, UserId};
@@ -136,12 +137,16 @@ fn who_logged_in_with_a_token_outlives_it_and_an_inactive_user_has_none_that_wor
 fn a_revoked_login_stays_revoked_over_a_crash_until_it_would_have_ended() {
     let rig = Rig::new();
     let (jti, other) = (u128::MAX - 5, 7);
-    rig.broker.revoke_jwt(jti, Timestamp::new(START_US + 10)).unwrap();
-    assert!(rig.broker.is_jwt_revoked(jti));
-    assert!(!rig.broker.is_jwt_revoked(other));
+    let serial = rig.root().session.user_serial().unwrap();
+    let expires_at = Timestamp::new(START_US + 10);
+    let jwt = Jwt { user: UserId::ROOT, serial, jti, expires_at };
+    rig.broker.revoke_jwt(&jwt).unwrap();
+    assert!(rig.broker.is_jwt_revoked(serial, jti));
+    assert!(!rig.broker.is_jwt_revoked(serial, other));
+    assert_eq!(rig.broker.log_out_jwt(&jwt, jti), Err(ErrorCode::InvalidAccessToken));
     let rig = rig.kill();
-    assert!(rig.broker.is_jwt_revoked(jti));
+    assert!(rig.broker.is_jwt_revoked(serial, jti));
     rig.environment.advance_us(MINUTE_US);
     rig.broker.tick();
-    assert!(!rig.broker.is_jwt_revoked(jti));
+    assert!(!rig.broker.is_jwt_revoked(serial, jti));
 }

@@ -14,6 +14,8 @@ pub(super) enum Failure {
     Code(ErrorCode),
     /// What the path names is not there, on a route that answers so without a code of its own.
     Missing,
+    /// The account exchanged as many tokens as it may for now.
+    TooManyExchanges,
     /// The token is not good; the answer says nothing more.
     Unauthenticated,
     /// The request does not say what the route needs.
@@ -68,6 +70,13 @@ impl IntoResponse for Failure {
                 let (id, code, reason) = (404, "not_found", "Resource not found");
                 let body = ErrorBody { id, code, reason, field: None };
                 (StatusCode::NOT_FOUND, Json(body)).into_response()
+            }
+            Self::TooManyExchanges => {
+                let code = ErrorCode::CannotGenerateJwt;
+                let reason = "the account exchanged too many tokens: log in again, or wait until they expire";
+                let body =
+                    ErrorBody { id: code.as_u32(), code: code.snake_case(), reason, field: None };
+                (StatusCode::BAD_REQUEST, Json(body)).into_response()
             }
             // RFC 9110 wants to be told how to log in.
             Self::Unauthenticated => {

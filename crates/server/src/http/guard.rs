@@ -77,9 +77,10 @@ fn caller(api: &Api, request: &Request) -> Option<Caller> {
         return None;
     }
     let claims = api.keys.check(token.trim())?;
-    if api.hub.broker.is_jwt_revoked(claims.id()) {
+    let account = claims.account()?;
+    if api.hub.broker.is_jwt_revoked(account.serial, claims.id()) {
         return None;
     }
     let peer = From::of(request.extensions());
-    Some(Caller { account: claims.account()?, claims, peer })
+    Some(Caller { account, claims, peer })
 }

@@ -6,6 +6,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use galgo_broker::metadata::UserSerial;
+use galgo_broker::metadata::jwts::Jwt;
 use galgo_wire::{Timestamp, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use rand::Rng as _;
@@ -83,10 +84,12 @@ impl Claims {
         self.jti.as_u128()
     }
 
-    /// Until when a revocation has to be remembered: as long as the token would be taken otherwise.
-    pub(super) fn ends_at(&self, leeway: Duration) -> Timestamp {
+    /// The login of `account` as the broker ends it. A revocation has to be remembered as long as the
+    /// token would be taken otherwise.
+    pub(super) fn login(&self, account: Account, leeway: Duration) -> Jwt {
         let seconds = self.exp.saturating_add(leeway.as_secs()).saturating_add(1);
-        Timestamp::new(seconds.saturating_mul(1_000_000))
+        let expires_at = Timestamp::new(seconds.saturating_mul(1_000_000));
+        Jwt { user: account.user, serial: account.serial, jti: self.id(), expires_at }
     }
 
     /// The account; `None` when the claims are not of this server's making.
@@ -127,7 +130,7 @@ impl Keys {
         let now = unix_seconds();
         let exp = now.saturating_add(self.expiry.as_secs().max(1));
         let claims = Claims {
-            jti: Uuid::now_v7(),
+            jti: new_id(),
             iss: self.issuer.clone(),
             aud: self.audience.clone(),
             sub: account.user.to_string(),
@@ -173,6 +176,11 @@ fn key_pair(
     }
     let checks = if checks.is_empty() { signs } else { checks };
     Ok((EncodingKey::from_secret(signs.as_bytes()), DecodingKey::from_secret(checks.as_bytes())))
+}
+
+/// An id for a token, above those of all tokens that this process made before.
+pub(super) fn new_id() -> Uuid {
+    Uuid::now_v7()
 }
 
 fn unix_seconds() -> u64 {

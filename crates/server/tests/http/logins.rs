@@ -97,6 +97,40 @@ fn a_token_is_exchanged_once() {
     assert_eq!(refresh(&nobody, "").error(), (401, 78));
 }
 
+/// As `REVOKED_JWTS_PER_USER_MAX` has it.
+const EXCHANGES_MAX: usize = 1_000;
+
+#[test]
+fn an_account_that_exchanges_tokens_without_end_is_stopped_and_nobody_else() {
+    let server = TestServer::start();
+    let nobody = server.http();
+    let root = server.root();
+    let user = json!({"username": "greedy", "password": "a password", "status": "active"});
+    assert_eq!(root.post("/users", &user).status, 200);
+    let login = || {
+        let body = json!({"username": "greedy", "password": "a password"});
+        token_of(&server.http().post("/users/login", &body))
+    };
+    let kept = login();
+    let mut token = login();
+    for _ in 0..EXCHANGES_MAX {
+        token = token_of(&refresh(&nobody, &token));
+    }
+    let refused = refresh(&nobody, &token);
+    assert_eq!(refused.error(), (400, 76), "{}", refused.text());
+    assert!(refused.text().contains("too many"), "{}", refused.text());
+    let root_token = token_of(&refresh(&nobody, root.token.as_ref().unwrap()));
+    assert_eq!(nobody.with(&root_token).get("/streams").status, 200);
+
+    let user_of = |token: &str| nobody.with(token).get("/personal-access-tokens").status;
+    assert_eq!((user_of(&token), user_of(&kept)), (200, 200), "the token stays good");
+    assert_eq!(nobody.with(&token).delete("/users/logout").status, 204);
+    assert_eq!((user_of(&token), user_of(&kept)), (401, 401), "the logout ends all of them");
+    let fresh = login();
+    assert_eq!(user_of(&fresh), 200);
+    assert_eq!(user_of(&token_of(&refresh(&nobody, &fresh))), 200);
+}
+
 #[test]
 fn a_logout_ends_its_token_and_no_other() {
     let server = TestServer::start();

@@ -1,7 +1,7 @@
 //! Users and tokens in the metadata: random commands about them, what must hold after each, and their
 //! rules one by one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use galgo_wire::command::UserStatus;
 use galgo_wire::error_code::ErrorCode;
@@ -12,6 +12,7 @@ use galgo_wire::permission::{Permissions, StreamPermissions, TopicPermissions};
 use proptest::prelude::*;
 
 use super::world::{Step, number, stream_name, user_name};
+use crate::metadata::jwts::Jwt;
 use crate::metadata::record::Record;
 use crate::metadata::users::{NewUser, USERS_MAX};
 use crate::metadata::{State, Token, TokenHash, UserSerial};
@@ -47,8 +48,14 @@ pub(super) fn prepare(state: &State, step: &Step, now: Timestamp) -> Result<Reco
             let (id, _) = state.existing_user(&number(user))?;
             state.prepare_delete_token(id, token_name(name).as_str())
         }
-        Step::RevokeJwt { jti, lives_us } => {
-            Ok(Record::RevokeJwt { jti: u128::from(jti), expires_at: later(lives_us) })
+        Step::RevokeJwt { user, jti, lives_us, void } => {
+            let (user, found) = state.existing_user(&number(user))?;
+            let (serial, jti) = (found.serial, u128::from(jti));
+            let jwt = Jwt { user, serial, jti, expires_at: later(lives_us) };
+            match void {
+                true => Ok(Record::VoidJwts { serial, last: jti }),
+                false => state.prepare_revoke_jwt(&jwt),
+            }
         }
         Step::ForgetExpired if state.has_expired(now) => Ok(Record::ForgetExpired { until: now }),
         _ => Err(ErrorCode::Error),
@@ -69,7 +76,9 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         (id(), name(), prop::option::of(lives.clone()))
             .prop_map(|(user, name, lives_us)| Step::CreateToken { user, name, lives_us }),
         (id(), name()).prop_map(|(user, name)| Step::DeleteToken { user, name }),
-        (0u8..4, lives).prop_map(|(jti, lives_us)| Step::RevokeJwt { jti, lives_us }),
+        (id(), 0u8..4, lives, any::<bool>()).prop_map(|(user, jti, lives_us, void)| {
+            Step::RevokeJwt { user, jti, lives_us, void }
+        }),
         Just(Step::ForgetExpired),
     ]
 }
@@ -91,6 +100,13 @@ pub(super) fn check(before: &State, state: &State) {
         assert!(state.tokens_of(*id).count() <= TOKENS_MAX as usize);
     }
     assert_eq!(tokens, state.token_owners.len(), "a token without an owner");
+    let serials: BTreeSet<_> = state.users.values().map(|user| user.serial).collect();
+    for (serial, jti) in state.revoked_jwts.keys() {
+        assert!(serials.contains(serial), "an ended login of nobody");
+        let void = state.void_jwts.get(serial);
+        assert!(void.is_none_or(|last| jti > last), "an ended login that is void, too");
+    }
+    assert!(state.void_jwts.keys().all(|serial| serials.contains(serial)));
     check_permissions(before, state);
 }
 
@@ -187,7 +203,8 @@ fn what_expired_is_forgotten_and_nothing_else() {
     }
     for jti in 9..12 {
         let expires_at = Timestamp::new(jti);
-        state.apply(&Record::RevokeJwt { jti: u128::from(jti), expires_at }).unwrap();
+        let (serial, jti) = (state.users[&id].serial, u128::from(jti));
+        state.apply(&Record::RevokeJwt { serial, jti, expires_at }).unwrap();
     }
     assert!(!state.has_expired(Timestamp::new(8)));
     assert!(state.has_expired(Timestamp::new(9)));
@@ -195,7 +212,7 @@ fn what_expired_is_forgotten_and_nothing_else() {
     assert!(!state.has_expired(Timestamp::new(10)));
     let left: Vec<_> = state.tokens_of(id).map(|(name, _)| name.clone()).collect();
     assert_eq!(left, [token_name(0), token_name(3)]);
-    assert_eq!(state.revoked_jwts.keys().copied().collect::<Vec<_>>(), [11]);
+    assert_eq!(state.revoked_jwts.keys().map(|(_, jti)| *jti).collect::<Vec<_>>(), [11]);
     assert!(state.token(&token_hash(1)).is_none());
 }
 

@@ -49,7 +49,7 @@ pub(super) enum Step {
     DeleteUser { id: u8 },
     CreateToken { user: u8, name: u8, lives_us: Option<u64> },
     DeleteToken { user: u8, name: u8 },
-    RevokeJwt { jti: u8, lives_us: u64 },
+    RevokeJwt { user: u8, jti: u8, lives_us: u64, void: bool },
     ForgetExpired,
     CreateGroup { stream: u8, topic: u8, name: u8 },
     DeleteGroup { stream: u8, topic: u8, id: u8 },

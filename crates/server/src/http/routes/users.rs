@@ -19,7 +19,7 @@ use crate::http::call::{Call, run_anonymous};
 use crate::http::extract::{JsonOf, PathOf, PeerOf};
 use crate::http::failure::Failure;
 use crate::http::json::users as json;
-use crate::http::jwt::Account;
+use crate::http::jwt::{Account, new_id};
 
 /// Logs in by name and password.
 #[utoipa::path(post, path = "/users/login", tag = "users", security(()),
@@ -75,25 +75,29 @@ pub(super) async fn refresh_token(
     let refused = ErrorCode::InvalidAccessToken;
     let claims = api.keys.check(&body.token).ok_or(refused)?;
     let account = claims.account().ok_or(refused)?;
-    let ends_at = claims.ends_at(api.keys.leeway);
+    let login = claims.login(account, api.keys.leeway);
     let broker = Arc::clone(&api.hub.broker);
     // Writes to the metadata log.
     let revoked = tokio::task::spawn_blocking(move || {
         let mut session = broker.connect_unlisted(peer);
         broker.authenticate_as(&mut session, account.user, account.serial)?;
-        broker.revoke_jwt(claims.id(), ends_at)
+        broker.revoke_jwt(&login)
     });
-    revoked.await.map_err(|_| ErrorCode::Error)??;
+    revoked.await.map_err(|_| ErrorCode::Error)?.map_err(|code| match code {
+        ErrorCode::CannotGenerateJwt => Failure::TooManyExchanges,
+        code => code.into(),
+    })?;
     issue(&api, account)
 }
 
-/// Revokes the token of the request.
+/// Revokes the token of the request, and all of the account when it revoked too many one by one.
 #[utoipa::path(delete, path = "/users/logout", tag = "users", responses((status = 204)))]
 pub(super) async fn logout_user(call: Call) -> Result<StatusCode, Failure> {
-    let (id, ends_at) = (call.caller.claims.id(), call.caller.claims.ends_at(call.api.keys.leeway));
+    let login = call.caller.claims.login(call.caller.account, call.api.keys.leeway);
     let broker = Arc::clone(&call.api.hub.broker);
     // Writes to the metadata log.
-    let revoked = tokio::task::spawn_blocking(move || broker.revoke_jwt(id, ends_at));
+    let revoked =
+        tokio::task::spawn_blocking(move || broker.log_out_jwt(&login, new_id().as_u128()));
     revoked.await.map_err(|_| ErrorCode::Error)??;
     Ok(StatusCode::NO_CONTENT)
 }
