@@ -244,8 +244,9 @@ impl<S: Carrier> Connection<S> {
                     let outcome = self.hub.broker.submit(session, code, payload);
                     self.deadlines.request_complete();
                     self.inbox.consume();
-                    self.inbox.yield_grant(&self.allowance);
                     self.take(code, outcome).await?;
+                    // After the job it may have been, which can hold a copy of the payload.
+                    self.inbox.yield_grant(&self.allowance);
                 }
             }
         }
