@@ -129,7 +129,8 @@ impl Clients {
     /// Ends all memberships of a group.
     pub(crate) fn dissolve(&self, group: &OpenGroup) {
         let mut table = self.table.lock();
-        if group.lock().dissolve(self.moment()).is_empty() {
+        let at = self.moment();
+        if group.lock(at).dissolve(at).is_empty() {
             return;
         }
         for row in table.rows.values_mut() {
@@ -159,7 +160,7 @@ impl Row {
 
     fn leave_all(&self, at: Moment) {
         for group in self.groups.values() {
-            group.lock().leave(MemberKey::new(self.number), at);
+            group.lock(at).leave(MemberKey::new(self.number), at);
         }
     }
 }
@@ -196,7 +197,7 @@ impl Registration {
     pub(crate) fn join(&self, group: &Arc<OpenGroup>) -> Result<(), ErrorCode> {
         let at = self.clients.moment();
         let joined = self.with_row(|row| {
-            group.lock().join(self.key(), at);
+            group.lock(at).join(self.key(), at);
             row.groups.insert(group.place, Arc::clone(group));
         });
         joined.ok_or(ErrorCode::StaleClient)
@@ -210,7 +211,7 @@ impl Registration {
         let at = self.clients.moment();
         let left = self.with_row(|row| {
             row.groups.remove(&group.place);
-            group.lock().leave(self.key(), at)
+            group.lock(at).leave(self.key(), at)
         });
         match left {
             Some(true) => Ok(()),

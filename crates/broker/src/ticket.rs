@@ -42,11 +42,33 @@ pub fn ticket() -> (Ticket, Resolver) {
     (Ticket(Arc::clone(&shared)), Resolver(shared))
 }
 
+/// Sees the outcome of a [`Ticket`] that somebody else waits for.
+#[derive(Debug)]
+pub(crate) struct Watch(Arc<Shared>);
+
+impl Watch {
+    /// The outcome, when it is known already.
+    pub(crate) fn outcome(&self) -> Option<Result<(), ErrorCode>> {
+        self.0.outcome()
+    }
+}
+
 impl Ticket {
+    /// Lets another see the outcome.
+    pub(crate) fn watch(&self) -> Watch {
+        Watch(Arc::clone(&self.0))
+    }
+
     /// The outcome, when it is known already; never waits.
     #[must_use]
     pub fn outcome(&self) -> Option<Result<(), ErrorCode>> {
-        match self.0.state.load(Ordering::Acquire) {
+        self.0.outcome()
+    }
+}
+
+impl Shared {
+    fn outcome(&self) -> Option<Result<(), ErrorCode>> {
+        match self.state.load(Ordering::Acquire) {
             PENDING => None,
             DURABLE => Some(Ok(())),
             code => Some(Err(ErrorCode::from_u32(code).unwrap_or(ErrorCode::Error))),

@@ -76,7 +76,7 @@ impl Broker {
         let next = at.now_us.saturating_add(self.groups.options.rebalancing_check_interval_us);
         self.groups.due_us.store(next, Ordering::Relaxed);
         for group in self.catalog.read().groups() {
-            group.lock().expire(at);
+            group.lock(at).expire(at);
         }
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! INV-GROUP-DECIDED: whether a member may deliver or store is decided under the group's lock, together
 //! with the storing, so that no other member begins where this one has not ended.
+//! INV-GROUP-COMMITTED: a partition is handed over for a stored offset only once that is as durable as the
+//! topic promises: one that the journal refuses is put back, and what was to be delivered with it is not.
 //!
 //! Lock order: catalog, table of clients, group, offsets of a partition.
 
@@ -13,20 +15,36 @@ use galgo_wire::command::Membership;
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{GroupId, Offset, PartitionId};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 
 use crate::group::{Group, MemberKey, Moment, Turn};
 use crate::metadata::{GroupSerial, Topic};
 use crate::partition::{OffsetError, Partition};
 use crate::shard::OffsetOwner;
-use crate::ticket::Ticket;
+use crate::ticket::{Ticket, Watch};
 
 /// A group that exists, with its members.
 #[derive(Debug)]
 pub(crate) struct OpenGroup {
     pub(crate) place: Membership,
     pub(crate) serial: GroupSerial,
-    group: Mutex<Group>,
+    state: Mutex<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    group: Group,
+    /// The last offset of each partition whose storing the state machine does not know of yet.
+    commits: BTreeMap<PartitionId, Commit>,
+}
+
+/// An offset that a member has stored.
+#[derive(Debug)]
+struct Commit {
+    turn: Turn,
+    key: MemberKey,
+    offset: Offset,
+    outcome: Watch,
 }
 
 /// Open groups of a topic by id.
@@ -52,11 +70,25 @@ pub(crate) enum Undone {
 
 impl OpenGroup {
     fn new(place: Membership, serial: GroupSerial, partitions: usize) -> Self {
-        Self { place, serial, group: Mutex::new(Group::new(partitions)) }
+        let open = Open { group: Group::new(partitions), commits: BTreeMap::new() };
+        Self { place, serial, state: Mutex::new(open) }
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Group> {
-        self.group.lock()
+    /// The group, as far as everything stored is known.
+    pub(crate) fn lock(&self, at: Moment) -> MappedMutexGuard<'_, Group> {
+        let mut state = self.state.lock();
+        state.settle_all(at);
+        MutexGuard::map(state, |state| &mut state.group)
+    }
+
+    /// As [`OpenGroup::lock`] for a poll or an offset: what is stored is looked at only while a
+    /// partition waits for it.
+    pub(crate) fn lock_for_turn(&self, at: Moment) -> MappedMutexGuard<'_, Group> {
+        let mut state = self.state.lock();
+        if state.group.has_handovers() {
+            state.settle_all(at);
+        }
+        MutexGuard::map(state, |state| &mut state.group)
     }
 
     /// Whose its offsets are.
@@ -70,6 +102,34 @@ pub(crate) fn offset_owner(serial: GroupSerial) -> OffsetOwner {
     OffsetOwner { kind: ConsumerKind::Group, id: serial.consumer_id() }
 }
 
+impl Open {
+    /// Tells the state machine what has become durable.
+    fn settle_all(&mut self, at: Moment) {
+        let (group, commits) = (&mut self.group, &mut self.commits);
+        commits.retain(|_, commit| !commit.settle(group, at));
+    }
+
+    fn committing(&mut self, member: &MemberTurn, offset: Offset, ticket: &Ticket) {
+        let MemberTurn { key, turn, at, .. } = *member;
+        let commit = Commit { turn, key, offset, outcome: ticket.watch() };
+        if let Some(before) = self.commits.insert(turn.partition, commit) {
+            // If it is not durable yet, it is when the one after it is.
+            before.settle(&mut self.group, at);
+        }
+    }
+}
+
+impl Commit {
+    /// Tells the state machine if the offset is stored; false when that is not known yet.
+    fn settle(&self, group: &mut Group, at: Moment) -> bool {
+        let Some(outcome) = self.outcome.outcome() else { return false };
+        if outcome.is_ok() && group.is_good(self.turn) {
+            group.committed(self.key, (self.turn.partition, self.offset), at);
+        }
+        true
+    }
+}
+
 impl MemberTurn {
     /// Delivers messages up to `last` that were found in this turn, and stores that offset if asked to.
     pub(crate) fn deliver(
@@ -78,19 +138,15 @@ impl MemberTurn {
         last: Offset,
         auto_commit: bool,
     ) -> Result<Option<Ticket>, Undone> {
-        let mut group = self.group.lock();
-        if !group.is_good(self.turn) {
-            return Err(Undone::Void);
+        let mut state = self.good()?;
+        if !auto_commit {
+            state.group.delivered(self.turn, last);
+            return Ok(None);
         }
-        let ticket = match auto_commit {
-            true => Some(partition.store_offset(self.group.owner(), last)?),
-            false => None,
-        };
-        group.delivered(self.turn, last);
-        if auto_commit {
-            group.committed(self.key, (self.turn.partition, last), self.at);
-        }
-        Ok(ticket)
+        let ticket = partition.store_offset(self.group.owner(), last)?;
+        state.group.delivered(self.turn, last);
+        state.committing(self, last, &ticket);
+        Ok(Some(ticket))
     }
 
     /// Stores an offset, which may end a hand-over.
@@ -99,22 +155,22 @@ impl MemberTurn {
         partition: &Arc<Partition>,
         offset: Offset,
     ) -> Result<Ticket, Undone> {
-        let mut group = self.group.lock();
-        if !group.is_good(self.turn) {
-            return Err(Undone::Void);
-        }
+        let mut state = self.good()?;
         let ticket = partition.store_offset(self.group.owner(), offset)?;
-        group.committed(self.key, (self.turn.partition, offset), self.at);
+        state.committing(self, offset, &ticket);
         Ok(ticket)
     }
 
     /// Deletes the stored offset.
     pub(crate) fn delete(&self, partition: &Arc<Partition>) -> Result<Ticket, Undone> {
-        let group = self.group.lock();
-        if !group.is_good(self.turn) {
-            return Err(Undone::Void);
-        }
+        let _state = self.good()?;
         Ok(partition.delete_offset(self.group.owner())?)
+    }
+
+    /// The group, if the turn is good.
+    fn good(&self) -> Result<MutexGuard<'_, Open>, Undone> {
+        let state = self.group.state.lock();
+        if state.group.is_good(self.turn) { Ok(state) } else { Err(Undone::Void) }
     }
 }
 
@@ -139,7 +195,7 @@ pub(super) fn reopen(
             let place = Membership { group_id: *id, ..place };
             Arc::new(OpenGroup::new(place, group.serial, partitions))
         });
-        open.lock().resize(partitions, at);
+        open.lock(at).resize(partitions, at);
         groups.insert(*id, open);
     }
     (groups, before.into_values().collect())
@@ -148,7 +204,7 @@ pub(super) fn reopen(
 /// Takes in that these partitions were emptied.
 pub(super) fn reset(groups: &OpenGroups, partitions: &[PartitionId], at: Moment) {
     for group in groups.values() {
-        let mut group = group.lock();
+        let mut group = group.lock(at);
         for partition in partitions {
             group.reset(*partition, at);
         }

@@ -32,8 +32,9 @@ pub(super) fn get(broker: &Broker, session: &Session, command: &GetConsumerGroup
         let group = found.and_then(|found| {
             let (id, stored) = found.topic.group(command.group.borrowed())?;
             let open = found.group(command.group.borrowed()).ok()?;
-            let mut group = open.lock();
-            group.expire(broker.clients.moment());
+            let at = broker.clients.moment();
+            let mut group = open.lock(at);
+            group.expire(at);
             let group_info = group_info((id, &stored.name), &found, &group);
             Some(ConsumerGroupDetails { group: group_info, members: group.members() })
         });
@@ -50,10 +51,11 @@ pub(super) fn list(broker: &Broker, session: &Session, command: &GetConsumerGrou
         }
         let catalog = broker.catalog.read();
         let found = catalog.find_topic(command.stream.borrowed(), command.topic.borrowed()).ok();
+        let at = broker.clients.moment();
         let groups = found.iter().flat_map(|found| {
             found.topic.groups.iter().filter_map(|(id, stored)| {
                 let open = found.group(Identifier::Numeric(id.get()).borrowed()).ok()?;
-                Some(group_info((*id, &stored.name), found, &open.lock()))
+                Some(group_info((*id, &stored.name), found, &open.lock(at)))
             })
         });
         Ok(payload(&groups.collect::<Vec<_>>()))
@@ -131,7 +133,7 @@ pub(super) fn turn(
     let group = found.group(group.borrowed()).map_err(Reply::Error)?;
     let Some(caller) = session.registration() else { return Err(refusal(ErrorCode::StaleClient)) };
     let (key, at) = (caller.key(), broker.clients.moment());
-    let turn = group.lock().turn(key, wanted, at);
+    let turn = group.lock_for_turn(at).turn(key, wanted, at);
     let Ok(turn) = turn else {
         let listed = caller.entry().is_some();
         let code = [ErrorCode::StaleClient, ErrorCode::ConsumerGroupMemberNotFound];
@@ -156,7 +158,7 @@ pub(super) fn target(
     let group = found.group(group.borrowed())?;
     let caller = session.registration().ok_or(ErrorCode::ConsumerGroupMemberNotFound)?;
     let (key, at) = (caller.key(), broker.clients.moment());
-    let target = group.lock().target(key, wanted, at);
+    let target = group.lock_for_turn(at).target(key, wanted, at);
     match target {
         Ok(turn) => Ok(MemberTurn { group: Arc::clone(group), key, turn, at }),
         Err(Refusal::NotMember) => Err(ErrorCode::ConsumerGroupMemberNotFound),

@@ -84,6 +84,12 @@ impl Slot {
 }
 
 impl Group {
+    /// Whether any partition is being handed over; may be true when one was a moment ago.
+    #[must_use]
+    pub fn has_handovers(&self) -> bool {
+        self.next_due_us < u64::MAX
+    }
+
     /// Ends the hand-overs that are due.
     pub fn expire(&mut self, at: Moment) {
         if at.now_us < self.next_due_us {

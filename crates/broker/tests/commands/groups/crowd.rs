@@ -184,7 +184,6 @@ fn answer(broker: &galgo_broker::Broker, member: &mut Member, outcome: Outcome) 
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "another seed every time, and it is printed")]
 fn crowd_of_members_loses_nothing_and_gets_nothing_twice() {
     let actions = std::env::var("GALGO_CROWD_ACTIONS");
     let actions: usize = actions.map_or(1_500, |text| text.parse().expect("a number"));

@@ -1,5 +1,6 @@
 //! What a member may poll, and the offsets of its group.
 
+use galgo_storage::disk::sim::FaultPlan;
 use galgo_wire::command::*;
 use galgo_wire::consumer::Consumer;
 use galgo_wire::{ErrorCode, PollingStrategy};
@@ -262,4 +263,34 @@ fn members_of_two_groups_do_not_disturb_each_other() {
     }
     member.call(&leave("g")).unwrap();
     assert_eq!(seen(member.poll(&next_committed("h", None))), (0, 4, vec![2, 3]));
+}
+
+#[test]
+fn partition_passes_on_only_when_what_was_stored_is_durable() {
+    let (rig, mut root) = with_group(3);
+    let mut first = member(&rig, "g");
+    let polled = first.submit(&next_committed("g", Some(2)));
+    first.poll(&next("g", Some(1))).unwrap();
+    let stored = first.submit(&store("g", Some(1), 1));
+    let mut second = member(&rig, "g");
+    let mut third = member(&rig, "g");
+    assert_eq!(lists(&mut root), [vec![0, 1, 2], vec![], vec![]]);
+    assert_eq!(seen(second.poll(&next("g", Some(2)))), NOTHING);
+    first.finish(polled).unwrap();
+    first.finish(stored).unwrap();
+    // No tick and no look at the group is needed for it.
+    assert_eq!(seen(third.poll(&next("g", None))), (1, 4, vec![2, 3]));
+    assert_eq!(lists(&mut root), [vec![0], vec![2], vec![1]]);
+}
+
+#[test]
+fn partition_stays_when_what_was_to_be_stored_is_not() {
+    let (rig, mut root) = with_group(2);
+    let mut first = member(&rig, "g");
+    let polled = first.submit(&next_committed("g", Some(1)));
+    let mut second = member(&rig, "g");
+    rig.disk.plan(FaultPlan { fail_sync: Some(1), ..FaultPlan::default() });
+    assert!(first.finish(polled).is_err());
+    assert_eq!(lists(&mut root), [vec![0, 1], vec![]]);
+    assert_eq!(seen(second.poll(&next("g", None))), NOTHING);
 }
