@@ -64,7 +64,7 @@ pub(crate) struct Global {
     pub(crate) tls: bool,
 
     /// PEM file with the authorities to trust, in place of the well-known ones; implies --tls
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_parser = parse_path)]
     pub(crate) tls_ca: Option<String>,
 
     /// The name the server's certificate must be for, if not the host; implies --tls
@@ -74,6 +74,12 @@ pub(crate) struct Global {
     /// The form of results and errors
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     pub(crate) output: Format,
+}
+
+/// A path that stays right in another directory: a profile keeps it.
+fn parse_path(text: &str) -> Result<String, String> {
+    let path = std::path::absolute(text).map_err(|error| error.to_string())?;
+    path.into_os_string().into_string().map_err(|_| "the path is not UTF-8".to_owned())
 }
 
 impl Global {

@@ -37,7 +37,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Login(args) => block_on(login::login(&global, args)),
         Command::Logout(args) => block_on(login::logout(&global, args)),
         Command::Profile(command) => login::profile(global.output(), command),
-        Command::Mirror(args) => block_on(mirror::run(global.output(), args)),
+        Command::Mirror(args) => block_on(mirror::run(&global, args)),
         Command::Ping(args) => block_on(system::ping(&target()?, args)),
         Command::Stats => block_on(system::stats(&target()?)),
         Command::Me => block_on(system::me(&target()?)),

@@ -6,6 +6,7 @@ use clap::Args;
 use galgo::Identifier;
 use serde::Serialize;
 
+use crate::args::Global;
 use crate::command::topic::TopicPath;
 use crate::connect::Target;
 use crate::failure::{Failure, Outcome};
@@ -25,7 +26,8 @@ The same command, run again after an interruption, goes on where the target ends
 write to a target at a time, and nothing else; the check at the end tells when something did.
 
 Either server may be a classic one (iggy://USER:PASSWORD@HOST:PORT). Credentials that a URL leaves out
-are taken from GALGO_USERNAME and GALGO_PASSWORD.";
+are taken from GALGO_USERNAME and GALGO_PASSWORD. How to connect is part of a URL as well:
+galgo://HOST:PORT?tls=true&tls_ca_file=FILE, galgo+wss://HOST:PORT, galgo+quic://HOST:PORT.";
 
 /// Arguments of `galgo mirror`.
 #[derive(Args, Debug)]
@@ -71,8 +73,33 @@ struct Summary {
     partitions: Vec<PartitionReport>,
 }
 
+/// The two servers are named by their URLs alone: an option that is ignored could leave a connection plain
+/// that somebody asked to encrypt.
+fn refuse_connection_options(global: &Global) -> Outcome {
+    let given = [
+        ("--server", global.server.is_some()),
+        ("--profile", global.profile.is_some()),
+        ("--transport", global.transport.is_some()),
+        ("--tls", global.tls),
+        ("--tls-ca", global.tls_ca.is_some()),
+        ("--tls-domain", global.tls_domain.is_some()),
+    ];
+    match given.iter().find(|(_, is_given)| *is_given) {
+        Some((name, _)) => Err(Failure::usage(format!(
+            "{name} has no meaning for a copy, whose two servers are named by their URLs"
+        ))
+        .hint(
+            "write it into the URLs: galgo://HOST:PORT?tls=true&tls_ca_file=FILE, galgo+wss://HOST:PORT, \
+             galgo+quic://HOST:PORT",
+        )),
+        None => Ok(()),
+    }
+}
+
 /// Runs the command.
-pub(crate) async fn run(output: Output, args: MirrorArgs) -> Outcome {
+pub(crate) async fn run(global: &Global, args: MirrorArgs) -> Outcome {
+    refuse_connection_options(global)?;
+    let output = global.output();
     let mut interrupt = Interrupt::watch()?;
     let begun = Instant::now();
     let from = side(output, &args.from, (args.from_stream, args.from_topic));

@@ -152,3 +152,15 @@ fn a_source_that_is_not_there_is_named() {
     let refused = run(mirror(&from, &to, &[])).fails(4);
     assert!(refused.err.contains("topic t of stream s"), "{}", refused.err);
 }
+
+#[test]
+fn options_of_one_connection_are_refused() {
+    for option in [["--transport", "quic"], ["--tls-ca", "ca.pem"], ["--server", "galgo://h"]] {
+        let mut command = galgo();
+        command.args(["mirror", "galgo://a", "s", "t", "galgo://b", "s", "t"]).args(option);
+        let ended = command.output().unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{option:?}");
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert!(said.contains(option[0]) && said.contains("tls=true"), "{said}");
+    }
+}
