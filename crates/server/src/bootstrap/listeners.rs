@@ -90,7 +90,7 @@ impl Listeners {
         };
         let quic = if config.quic.enabled {
             let certificates = keys.load(TlsSettings::from(&config.quic_certificate))?;
-            Some(quic::Listener::bind(&config.quic, certificates)?)
+            Some(quic::Listener::bind(&config.quic, certificates, &config.general.data_dir)?)
         } else {
             None
         };

@@ -4,18 +4,18 @@
 //! few, a client first proves that its address is its own, which costs one packet and no memory.
 
 mod connection;
+mod reset;
 mod stream;
 
 use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use galgo_broker::Peer;
 use galgo_wire::command::Transport;
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{
-    Endpoint, EndpointConfig, IdleTimeout, Incoming, TokioRuntime, TransportConfig, VarInt,
-};
+use quinn::{Endpoint, IdleTimeout, Incoming, TokioRuntime, TransportConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -134,9 +134,12 @@ impl Rules {
 
 impl Listener {
     /// Binds the configured address. Must be called on the runtime.
+    ///
+    /// `data_dir` is where the secret for resets is kept.
     pub(crate) fn bind(
         config: &Quic,
         certificates: Arc<Certificates>,
+        data_dir: &Path,
     ) -> Result<Self, ServerError> {
         let rules = Rules { config: config.clone(), certificates };
         let server_config = rules
@@ -147,9 +150,9 @@ impl Listener {
             reuse_port: config.reuse_port,
             variable: "--quic or GALGO_QUIC_ADDRESS",
         };
+        let settings = reset::endpoint_config(data_dir)?;
         let bound = socket(at).and_then(|socket| {
             let runtime = Arc::new(TokioRuntime);
-            let settings = EndpointConfig::default();
             let endpoint = Endpoint::new(settings, Some(server_config), socket, runtime)?;
             let address = endpoint.local_addr()?;
             Ok(Self { endpoint, address, rules })

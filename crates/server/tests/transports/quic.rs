@@ -1,12 +1,14 @@
 //! QUIC: one stream for each request, one session for each connection.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint};
 use rustls::SignatureScheme;
 use rustls::version::TLS13;
+use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use crate::certificates::{Authority, trusting};
@@ -23,10 +25,13 @@ struct Client {
 }
 
 async fn try_connect(server: &TestServer, tls: rustls::ClientConfig) -> Result<Client, String> {
+    connect_to(server.running().quic_address().unwrap(), tls).await
+}
+
+async fn connect_to(address: SocketAddr, tls: rustls::ClientConfig) -> Result<Client, String> {
     let mut endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
     let crypto = QuicClientConfig::try_from(tls).unwrap();
     endpoint.set_default_client_config(ClientConfig::new(Arc::new(crypto)));
-    let address = server.running().quic_address().unwrap();
     let connecting = endpoint.connect(address, "localhost").unwrap();
     let connection = timeout(PATIENCE, connecting).await.unwrap().map_err(|e| e.to_string())?;
     Ok(Client { _endpoint: endpoint, connection })
@@ -199,6 +204,71 @@ fn the_end_of_the_server_closes_the_connection_without_an_answer() {
         stop(&mut server);
         let reason = timeout(PATIENCE, client.connection.closed()).await.unwrap();
         assert!(matches!(reason, quinn::ConnectionError::ApplicationClosed(_)), "{reason}");
+    });
+}
+
+/// Carries packets between one client and the server it is told of; without one it loses them.
+struct Relay {
+    address: SocketAddr,
+    server: Arc<Mutex<Option<SocketAddr>>>,
+}
+
+impl Relay {
+    async fn to(server: SocketAddr) -> Self {
+        let inside = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let outside = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let relay = Self {
+            address: inside.local_addr().unwrap(),
+            server: Arc::new(Mutex::new(Some(server))),
+        };
+        let server = Arc::clone(&relay.server);
+        tokio::spawn(async move {
+            let (mut packet, mut answer) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+            let mut client = None;
+            loop {
+                tokio::select! {
+                    Ok((bytes, from)) = inside.recv_from(&mut packet) => {
+                        client = Some(from);
+                        let to = *server.lock().unwrap();
+                        if let Some(to) = to {
+                            outside.send_to(&packet[..bytes], to).await.unwrap();
+                        }
+                    }
+                    Ok((bytes, from)) = outside.recv_from(&mut answer) => {
+                        let known = *server.lock().unwrap() == Some(from);
+                        if let (true, Some(client)) = (known, client) {
+                            inside.send_to(&answer[..bytes], client).await.unwrap();
+                        }
+                    }
+                }
+            }
+        });
+        relay
+    }
+
+    fn now_to(&self, server: Option<SocketAddr>) {
+        *self.server.lock().unwrap() = server;
+    }
+}
+
+#[test]
+fn after_a_crash_the_next_packet_is_answered_by_a_reset() {
+    let mut server = TestServer::with(&[ON]);
+    run(async {
+        let relay = Relay::to(server.running().quic_address().unwrap()).await;
+        let tls = trusting(&[&TLS13], vec![SignatureScheme::ECDSA_NISTP256_SHA256]);
+        let client = connect_to(relay.address, tls).await.unwrap();
+        assert_eq!(client.call(PING, &[]).await, (0, vec![]));
+        // The packets that would tell of an orderly end are lost, as they are never sent by a crash.
+        relay.now_to(None);
+        stop(&mut server);
+        server.restart();
+        relay.now_to(server.running().quic_address());
+        let (mut send, _recv) = client.connection.open_bi().await.unwrap();
+        send.write_all(&frame(PING, &[])).await.unwrap();
+        // The idle timeout is longer than the patience, so only a reset ends it.
+        let reason = timeout(PATIENCE, client.connection.closed()).await.unwrap();
+        assert!(matches!(reason, quinn::ConnectionError::Reset), "{reason}");
     });
 }
 

@@ -36,7 +36,7 @@ pub async fn run(server: &mut Server, checks: &mut Checks) -> anyhow::Result<()>
             .step(&format!("a consumer that commits {name}"), consumes(&client, name, commit))
             .await;
     }
-    checks.step("a consumer commits after its callback", commits_after(&client)).await;
+    checks.step("a consumer commits after its callback", commits_after(server, &client)).await;
     checks.step("a consumer waits for what comes later", waits(server, &client)).await;
     Ok(())
 }
@@ -176,8 +176,11 @@ impl MessageConsumer for Counter {
     }
 }
 
-async fn commits_after(client: &IggyClient) -> anyhow::Result<()> {
-    let mut consumer = client
+/// The consumer has a connection of its own, as `waits` does: it gives up its last poll without having
+/// read the answer, and over WebSocket this client then takes that answer for the one to its next request.
+async fn commits_after(server: &Server, client: &IggyClient) -> anyhow::Result<()> {
+    let reader = connected(server).await?;
+    let mut consumer = reader
         .consumer("after", STREAM, "direct", 0)?
         .polling_strategy(PollingStrategy::next())
         .batch_length(100)
