@@ -6,12 +6,16 @@
 
 pub(crate) mod compare;
 pub(crate) mod connections;
+pub(crate) mod footprints;
 pub(crate) mod frame;
+pub(crate) mod goal;
 pub(crate) mod histogram;
 pub(crate) mod measurement;
+pub(crate) mod pipeline;
 pub(crate) mod plan;
 pub(crate) mod process;
 pub(crate) mod report;
+pub(crate) mod runs;
 pub(crate) mod scratch;
 pub(crate) mod sink;
 pub(crate) mod source;

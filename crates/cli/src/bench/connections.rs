@@ -10,12 +10,12 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 
-use crate::bench::compare::server_connection;
 use crate::bench::frame;
 use crate::bench::measurement::median;
 use crate::bench::plan::SMALL;
 use crate::bench::process::FreshServer;
 use crate::bench::report::{FootprintRow, render_footprints};
+use crate::bench::runs::server_connection;
 use crate::bench::worker::{self, Clock, Connection, Pace, Share};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::StopFlag;

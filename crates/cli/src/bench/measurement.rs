@@ -17,6 +17,8 @@ pub(crate) struct Measurement {
     pub(crate) p50_us: f64,
     /// The latency 99 of 100 requests did not exceed.
     pub(crate) p99_us: f64,
+    /// The latency 999 of 1,000 requests did not exceed.
+    pub(crate) p999_us: f64,
     /// Processor time of the measured process per gigabyte of messages.
     pub(crate) cpu_seconds_per_gb: Option<f64>,
     /// Processor time of the measured process per request.
@@ -47,6 +49,7 @@ impl Measurement {
             bytes_per_second: requests_per_second * sample.bytes_per_request as f64,
             p50_us: micros(0.5),
             p99_us: micros(0.99),
+            p999_us: micros(0.999),
             cpu_seconds_per_gb: sample.cpu.map(|(time, requests)| {
                 let bytes = (requests * sample.bytes_per_request).max(1);
                 time.as_secs_f64() / (bytes as f64 / 1e9)
@@ -65,6 +68,7 @@ impl Measurement {
             bytes_per_second: of(|run| run.bytes_per_second)?,
             p50_us: of(|run| run.p50_us)?,
             p99_us: of(|run| run.p99_us)?,
+            p999_us: of(|run| run.p999_us)?,
             cpu_seconds_per_gb: median(
                 runs.iter().filter_map(|run| run.cpu_seconds_per_gb).collect(),
             ),

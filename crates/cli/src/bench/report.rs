@@ -1,9 +1,12 @@
 //! The result of a comparison: a table for people, JSON for programs.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
+use crate::bench::goal::Goal;
 use crate::bench::measurement::Measurement;
-use crate::bench::plan::Unit;
+use crate::bench::plan::{Comparison, Figure};
 use crate::output::{measure, table};
 
 /// The whole result.
@@ -37,32 +40,52 @@ pub(crate) struct Conditions {
 pub(crate) struct ComparedRow {
     /// What was measured against what.
     pub(crate) what: String,
-    /// Whether bytes or requests are compared.
-    #[serde(skip)]
-    pub(crate) unit: Unit,
-    /// The server.
+    /// Which figure of the two sides is compared.
+    pub(crate) figure: Figure,
+    /// The server: medians.
     pub(crate) measured: Measurement,
-    /// What it is held against.
+    /// What it is held against: medians.
     pub(crate) against: Measurement,
-    /// `measured` divided by `against`.
-    pub(crate) ratio: f64,
-    /// The least ratio that is meant to be reached.
-    pub(crate) goal: f64,
-    /// Whether it was.
+    /// The figure of the server in each round.
+    pub(crate) measured_rounds: Vec<Option<f64>>,
+    /// The figure of the other side in each round.
+    pub(crate) against_rounds: Vec<Option<f64>>,
+    /// The figure of `measured` divided by that of `against`, if there is one.
+    pub(crate) ratio: Option<f64>,
+    /// What the ratio is meant to be.
+    pub(crate) goal: Goal,
+    /// Whether it is.
     pub(crate) reached: bool,
 }
 
 impl ComparedRow {
-    /// Divides one side by the other.
+    /// Divides one side by the other; `None` without a round of both.
     pub(crate) fn new(
-        what: String,
-        unit: Unit,
-        sides: (Measurement, Measurement),
-        goal: f64,
-    ) -> Self {
-        let (measured, against) = sides;
-        let ratio = amount(unit, &measured) / amount(unit, &against).max(1e-9);
-        Self { what, unit, measured, against, ratio, goal, reached: ratio >= goal }
+        row: Comparison,
+        measured: &[Measurement],
+        against: &[Measurement],
+    ) -> Option<Self> {
+        let Comparison { what, figure, goal, .. } = row;
+        let rounds = |runs: &[Measurement]| runs.iter().map(|run| figure.of(run)).collect();
+        let (measured_rounds, against_rounds) = (rounds(measured), rounds(against));
+        let (measured, against) = (Measurement::median(measured)?, Measurement::median(against)?);
+        let ratio = figure
+            .of(&measured)
+            .zip(figure.of(&against))
+            .filter(|(_, against)| *against > 0.0)
+            .map(|(measured, against)| measured / against);
+        let reached = goal.is_reached_by(ratio);
+        Some(Self {
+            what,
+            figure,
+            measured,
+            against,
+            measured_rounds,
+            against_rounds,
+            ratio,
+            goal,
+            reached,
+        })
     }
 }
 
@@ -79,12 +102,16 @@ pub(crate) struct FootprintRow {
     pub(crate) unit: &'static str,
     /// Whether it is at most that.
     pub(crate) reached: bool,
+    /// What the value comes from, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) details: BTreeMap<&'static str, f64>,
 }
 
 impl FootprintRow {
     /// Holds `value` against `limit`.
     pub(crate) fn new(what: &str, value: f64, limit: f64, unit: &'static str) -> Self {
-        Self { what: what.to_owned(), value, limit, unit, reached: value <= limit }
+        let reached = Goal::AtMost(limit).is_reached_by(Some(value));
+        Self { what: what.to_owned(), value, limit, unit, reached, details: BTreeMap::new() }
     }
 }
 
@@ -121,15 +148,15 @@ impl Report {
         let rows = self.comparisons.iter().map(|row| {
             vec![
                 row.what.clone(),
-                speed(row.unit, &row.measured),
-                speed(row.unit, &row.against),
-                format!("{:.2}", row.ratio),
-                format!("{:.2}", row.goal),
-                verdict(row.reached),
+                row.figure.shown(&row.measured),
+                row.figure.shown(&row.against),
+                row.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")),
+                row.goal.to_string(),
+                if row.ratio.is_some() { verdict(row.reached) } else { "not measured".to_owned() },
                 micros(row.measured.p50_us),
                 micros(row.measured.p99_us),
-                processor_time(row.unit, &row.measured),
-                processor_time(row.unit, &row.against),
+                row.figure.processor_time(&row.measured),
+                row.figure.processor_time(&row.against),
             ]
         });
         table::columns(&columns, rows, "nothing was compared")
@@ -143,34 +170,32 @@ impl Report {
 /// Sizes and times against their limits, as a table.
 pub(crate) fn render_footprints(footprints: &[FootprintRow]) -> String {
     let columns = [
-        table::text("SIZE AND START"),
+        table::text("SIZES AND TIMES"),
         table::number("MEASURED"),
         table::number("LIMIT"),
         table::text(""),
+        table::text(""),
     ];
     let rows = footprints.iter().map(|row| {
+        let details: Vec<String> = row
+            .details
+            .iter()
+            .map(|(name, value)| format!("{} {value:.1}", name.replace('_', " ")))
+            .collect();
         vec![
             row.what.clone(),
-            format!("{:.1} {}", row.value, row.unit),
-            format!("{} {}", row.limit, row.unit),
+            amount(row.value, row.unit),
+            format!("<= {} {}", row.limit, row.unit),
             verdict(row.reached),
+            details.join(", "),
         ]
     });
     table::columns(&columns, rows, "no sizes on this system")
 }
 
-fn amount(unit: Unit, measurement: &Measurement) -> f64 {
-    match unit {
-        Unit::BytesPerSecond => measurement.bytes_per_second,
-        Unit::RequestsPerSecond => measurement.requests_per_second,
-    }
-}
-
-fn speed(unit: Unit, measurement: &Measurement) -> String {
-    match unit {
-        Unit::BytesPerSecond => measure::bytes_per_second(measurement.bytes_per_second),
-        Unit::RequestsPerSecond => measure::per_second(measurement.requests_per_second),
-    }
+/// Two digits where one would hide how far a small value is from its limit.
+fn amount(value: f64, unit: &str) -> String {
+    if value < 10.0 { format!("{value:.2} {unit}") } else { format!("{value:.1} {unit}") }
 }
 
 /// A word for whether a goal was reached.
@@ -182,74 +207,38 @@ fn micros(value: f64) -> String {
     measure::duration(std::time::Duration::from_secs_f64(value / 1e6))
 }
 
-/// Processor time per gigabyte or per request, as the row compares one or the other.
-fn processor_time(unit: Unit, measurement: &Measurement) -> String {
-    let shown = match unit {
-        Unit::BytesPerSecond => {
-            measurement.cpu_seconds_per_gb.map(|time| format!("{time:.2} s/GB"))
+impl Figure {
+    /// This figure of a run, where the system tells it.
+    fn of(self, measurement: &Measurement) -> Option<f64> {
+        match self {
+            Self::BytesPerSecond => Some(measurement.bytes_per_second),
+            Self::RequestsPerSecond => Some(measurement.requests_per_second),
+            Self::CpuPerGb => measurement.cpu_seconds_per_gb,
+            Self::CpuPerRequest => measurement.cpu_us_per_request,
         }
-        Unit::RequestsPerSecond => {
-            measurement.cpu_us_per_request.map(|time| format!("{time:.1} us"))
+    }
+
+    fn shown(self, measurement: &Measurement) -> String {
+        match self {
+            Self::BytesPerSecond => measure::bytes_per_second(measurement.bytes_per_second),
+            Self::RequestsPerSecond => measure::per_second(measurement.requests_per_second),
+            Self::CpuPerGb | Self::CpuPerRequest => self.processor_time(measurement),
         }
-    };
-    shown.unwrap_or_else(|| "-".to_owned())
+    }
+
+    /// Processor time per gigabyte or per request, as the row compares one or the other.
+    fn processor_time(self, measurement: &Measurement) -> String {
+        let shown = match self {
+            Self::BytesPerSecond | Self::CpuPerGb => {
+                measurement.cpu_seconds_per_gb.map(|time| format!("{time:.2} s/GB"))
+            }
+            Self::RequestsPerSecond | Self::CpuPerRequest => {
+                measurement.cpu_us_per_request.map(|time| format!("{time:.1} us"))
+            }
+        };
+        shown.unwrap_or_else(|| "-".to_owned())
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn speed_of(bytes_per_second: f64, cpu: Option<f64>) -> Measurement {
-        Measurement {
-            requests_per_second: bytes_per_second / 1e6,
-            bytes_per_second,
-            p50_us: 850.0,
-            p99_us: 2345.0,
-            cpu_seconds_per_gb: cpu,
-            cpu_us_per_request: cpu,
-        }
-    }
-
-    fn report() -> Report {
-        let sides = (speed_of(9e8, Some(0.7)), speed_of(1.2e9, None));
-        Report {
-            conditions: Conditions {
-                processors: 2,
-                seconds: 3.0,
-                rounds: 3,
-                dir: "/var/tmp".to_owned(),
-                version: "0.1.0",
-            },
-            comparisons: vec![ComparedRow::new(
-                "write".to_owned(),
-                Unit::BytesPerSecond,
-                sides,
-                0.7,
-            )],
-            footprints: vec![FootprintRow::new("idle memory", 41.25, 30.0, "MiB")],
-        }
-    }
-
-    #[test]
-    fn a_report_reads_as_two_tables() {
-        assert_eq!(
-            report().render(),
-            "\
-MEASURED / AGAINST    MEASURED    AGAINST  RATIO  GOAL         P50     P99        CPU  (AGAINST)
-write               900.0 MB/s  1.20 GB/s   0.75  0.70  ok  850 us  2.3 ms  0.70 s/GB          -
-
-SIZE AND START  MEASURED   LIMIT
-idle memory     41.2 MiB  30 MiB  missed
-
-Medians of 3 runs of 3 s each, alternating, 2 processors, data in /var/tmp."
-        );
-    }
-
-    #[test]
-    fn json_has_the_ratio_and_the_verdict() {
-        let value = serde_json::to_value(report()).unwrap();
-        assert_eq!(value["comparisons"][0]["ratio"], 0.75);
-        assert_eq!(value["comparisons"][0]["reached"], true);
-        assert_eq!(value["footprints"][0]["reached"], false);
-    }
-}
+mod tests;

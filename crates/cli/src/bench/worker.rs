@@ -3,6 +3,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Barrier};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::bench::histogram::Latencies;
@@ -40,6 +41,11 @@ impl Connection {
         Ok(Self { socket, buffer: vec![0; READ_BYTES] })
     }
 
+    /// The socket itself, for loads that are not one request and one answer at a time.
+    pub(crate) fn socket(&mut self) -> &mut TcpStream {
+        &mut self.socket
+    }
+
     /// Sends `frame` and returns the answer's payload.
     pub(crate) fn call(&mut self, frame: &[u8]) -> Outcome<Vec<u8>> {
         let length = self.ask(frame).map_err(|error| lost(&error))??;
@@ -52,7 +58,7 @@ impl Connection {
     }
 
     /// Sends `frame` and reads over the answer.
-    fn exchange(&mut self, frame: &[u8]) -> Outcome {
+    pub(crate) fn exchange(&mut self, frame: &[u8]) -> Outcome {
         let mut left = self.ask(frame).map_err(|error| lost(&error))??;
         while left > 0 {
             let ask = left.min(READ_BYTES);
@@ -80,7 +86,8 @@ impl Connection {
     }
 }
 
-fn lost(error: &io::Error) -> Failure {
+/// A broken connection, as a failure of the bench.
+pub(crate) fn lost(error: &io::Error) -> Failure {
     Failure::connection(format!("the connection broke during the bench: {error}"))
 }
 
@@ -125,32 +132,47 @@ pub(crate) struct Work {
     pub(crate) requests: u64,
 }
 
+impl Work {
+    /// Nothing done yet.
+    pub(crate) fn none() -> Outcome<Self> {
+        Ok(Self { latencies: Latencies::new()?, requests: 0 })
+    }
+}
+
 /// Runs all shares at once.
 ///
 /// # Errors
 /// The first failure of any thread, or the wish to stop.
 pub(crate) fn run(shares: Vec<Share>, clock: Clock, stop: &StopFlag) -> Outcome<Work> {
+    run_each(shares, |share| work(share, clock, stop), stop)
+}
+
+/// Runs `work` on a thread for each of `shares`, all beginning at once, and adds up what they did.
+///
+/// # Errors
+/// The first failure of any thread, or the wish to stop.
+pub(crate) fn run_each<S: Send>(
+    shares: Vec<S>,
+    work: impl Fn(S) -> Outcome<Work> + Sync,
+    stop: &StopFlag,
+) -> Outcome<Work> {
     let start_together = Barrier::new(shares.len());
+    let (barrier, work) = (&start_together, &work);
     let results: Vec<Outcome<Work>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = shares
-            .into_iter()
-            .map(|share| {
-                let barrier = &start_together;
-                scope.spawn(move || {
-                    barrier.wait();
-                    work(share, clock, stop)
-                })
+        let begin = |share| {
+            scope.spawn(move || {
+                barrier.wait();
+                work(share)
             })
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| {
-                thread.join().unwrap_or_else(|_| Err(Failure::io("a bench thread panicked")))
-            })
-            .collect()
+        };
+        let threads: Vec<_> = shares.into_iter().map(begin).collect();
+        let panicked = || Failure::io("a bench thread panicked");
+        let join =
+            |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|_| Err(panicked()));
+        threads.into_iter().map(join).collect()
     });
     stop.check()?;
-    let mut total = Work { latencies: Latencies::new()?, requests: 0 };
+    let mut total = Work::none()?;
     for result in results {
         let part = result?;
         total.latencies.merge(&part.latencies)?;
@@ -159,10 +181,27 @@ pub(crate) fn run(shares: Vec<Share>, clock: Clock, stop: &StopFlag) -> Outcome<
     Ok(total)
 }
 
+/// Sends every request of all shares once, so that what only the first one costs is not counted.
+///
+/// # Errors
+/// The first failure of any thread.
+pub(crate) fn run_once(shares: &mut [Share]) -> Outcome {
+    std::thread::scope(|scope| {
+        let mut threads = Vec::new();
+        for share in shares {
+            let exchange_all =
+                || share.frames.iter().try_for_each(|frame| share.connection.exchange(frame));
+            threads.push(scope.spawn(exchange_all));
+        }
+        let panicked = || Failure::io("a bench thread panicked");
+        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(panicked())))
+    })
+}
+
 fn work(mut share: Share, clock: Clock, stop: &StopFlag) -> Outcome<Work> {
     let counted_from = Instant::now() + clock.warm_up;
     let end = counted_from + clock.counted;
-    let mut done = Work { latencies: Latencies::new()?, requests: 0 };
+    let mut done = Work::none()?;
     let frames = Arc::clone(&share.frames);
     let mut asked = Instant::now();
     if let Some(pace) = share.pace {

@@ -16,8 +16,8 @@ pub(crate) enum BenchCommand {
     /// Compare the server with what this machine can do at best, and print the ratios
     ///
     /// Starts servers and bare programs of its own, one after the other, on free ports and with
-    /// data of their own, which is removed afterwards. Run it on an idle machine, from a release
-    /// build; it takes a few minutes.
+    /// data of their own, which is removed afterwards. Each row has a goal, and says whether it is
+    /// reached. Run it on an idle machine, from a release build; all of it takes some ten minutes.
     Compare(CompareArgs),
     /// Measure what connections cost: memory of idle ones, and what many do to latency
     ///
@@ -25,7 +25,9 @@ pub(crate) enum BenchCommand {
     /// at a time at the same total rate over few and over many connections, on a fixed schedule, and
     /// compares the latencies. Run it on an idle machine, from a release build.
     Connections(ConnectionsArgs),
-    /// Run the bare sink: reads frames, appends them to a file per connection, answers
+    /// Run the bare sink: reads frames, appends each to a file of its connection, answers
+    ///
+    /// With --fsync, each frame is synced to the disk before it is answered, each file on its own.
     Sink(SinkArgs),
     /// Run the bare source: answers requests for ranges of a file with sendfile
     SendfileSource(SourceArgs),
@@ -35,10 +37,10 @@ pub(crate) enum BenchCommand {
 #[derive(Args, Debug)]
 pub(crate) struct CompareArgs {
     /// Seconds counted in each run
-    #[arg(long, value_name = "N", default_value_t = 3.0, value_parser = parse_seconds)]
+    #[arg(long, value_name = "N", default_value_t = 2.0, value_parser = parse_seconds)]
     seconds: f64,
     /// Runs of each side; the figures are the medians
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 5)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     /// Where the data of the runs goes, on the disk to be measured
@@ -81,7 +83,7 @@ pub(crate) struct SinkArgs {
     /// Where its files go
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
-    /// Call fdatasync before each answer
+    /// Call fdatasync after each frame, before its answer
     #[arg(long)]
     fsync: bool,
     #[command(flatten)]
