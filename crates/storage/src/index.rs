@@ -86,7 +86,7 @@ pub(crate) fn follows(last: &IndexEntry, entry: &IndexEntry) -> bool {
 }
 
 /// Decides which messages get an entry: the first, then one per interval.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Marker {
     interval: u64,
     next: u64,

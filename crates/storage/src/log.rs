@@ -32,7 +32,7 @@ mod state;
 mod sync;
 
 pub use crate::index::IndexCache;
-pub use append::{AppendBatch, AppendError};
+pub use append::{AppendBatch, AppendError, WalkedBatch};
 pub use drop::{OldestSealed, first_base};
 pub use locate::SeenMessage;
 pub use reader::{LocateRequest, Located, LocatedSlice, LogReader, ReadError};

@@ -16,7 +16,7 @@ mod view;
 
 pub use builder::{BatchBuilder, BatchError, NewMessage};
 pub use header::{MESSAGE_HEADER_BYTES, MessageHeader, checksum};
-pub use stamp::{StampOptions, Stamped, stamp};
+pub use stamp::{BatchIndexEntry, StampOptions, Stamped, index_end, stamp};
 pub use user_headers::{HeaderError, HeaderField, HeaderKey, HeaderKind, HeaderValue, UserHeaders};
 pub use view::{
     MessageRef, MessagesView, Stop, ValidPrefix, ViewError, first_invalid, first_invalid_after,

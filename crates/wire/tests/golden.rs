@@ -216,7 +216,7 @@ fn send_at_the_server_and_poll() {
         timestamp: Timestamp::new(1_795_341_431_706_558),
         new_id: &mut new_id,
     };
-    stamp(parts.indexes, parts.messages, parts.count, options, &mut |_, _| {}).unwrap();
+    stamp(parts.indexes, parts.messages, parts.count, options).unwrap();
     let stored: Vec<MessageRef<'_>> =
         MessagesView::new(parts.messages).collect::<Result<_, _>>().unwrap();
     assert_eq!(stored[0].header.id, 77);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use galgo_storage::log::{AppendBatch, SeenMessage};
+use galgo_storage::log::{AppendBatch, SeenMessage, WalkedBatch};
 use galgo_wire::batch::{StampOptions, stamp};
 use galgo_wire::command::Durability;
 use galgo_wire::error_code::ErrorCode;
@@ -222,30 +222,35 @@ impl Writer {
         let mut stamp = |indexes: &[u8], messages: &mut [u8], count| {
             let new_id = &mut new_id;
             let options = StampOptions { first_offset: base_offset, timestamp, new_id };
-            stamp(indexes, messages, count, options, &mut |_, _| {})
+            stamp(indexes, messages, count, options)
         };
         let sifted = self.window.as_mut().map(|window| {
             window.expire(&context.deduplication, timestamp);
             window.sift(batch.messages, batch.count)
         });
         let Batch { mut count, indexes, mut messages } = batch;
-        stamp(indexes, messages, count)?;
+        let mut indexes = Cow::Borrowed(indexes);
+        let mut stamped = stamp(&indexes, messages, count)?;
         if let Some(sifted) = sifted.as_ref().filter(|sifted| sifted.duplicates > 0) {
             // The stamp has found the batch well-formed as a whole; what is left gets its offsets anew.
-            let (len, indexes) = sifted.compact(messages);
+            let (len, left) = sifted.compact(messages);
             messages = messages.get_mut(..len).unwrap_or_default();
             count -= sifted.duplicates;
             if count == 0 {
                 return Ok(Cow::Borrowed(&[]));
             }
-            stamp(&indexes, messages, count)?;
+            stamped = stamp(&left, messages, count)?;
+            indexes = Cow::Owned(left);
         }
         let sealed = vault.map(|vault| vault.seal_messages(uid, messages, count)).transpose();
         let sealed = sealed.map_err(|Unsealed| ErrorCode::CannotEncryptData)?.flatten();
+        // Sealed messages have other lengths and checksums than those that were stamped.
+        let known = WalkedBatch { indexes: &indexes, checksums: stamped.checksums };
+        let walked = sealed.is_none().then_some(known);
         let messages = sealed.map_or(Cow::Borrowed(&*messages), Cow::Owned);
         let bytes = &*messages;
-        let appended = self.log.append(AppendBatch { base_offset, count, timestamp, bytes });
-        match appended {
+        let batch = AppendBatch { base_offset, count, timestamp, bytes, walked };
+        match self.log.append(batch) {
             Ok(()) => {
                 self.refusals.took(uid);
                 self.remember(sifted, (base_offset, timestamp), &context.deduplication);

@@ -18,7 +18,7 @@ fn reply() -> Vec<u8> {
         timestamp: Timestamp::new(1),
         new_id: &mut || 9,
     };
-    stamp(indexes, &mut messages, 3, options, &mut |_, _| {}).unwrap();
+    stamp(indexes, &mut messages, 3, options).unwrap();
     let partition_id = PartitionId::new(2);
     let mut out =
         PolledHeader { partition_id, current_offset: Offset::new(7), count: 3 }.to_bytes();

@@ -8,6 +8,8 @@ use super::{Place, SEGMENT_BYTES_MAX};
 use crate::file_cache::FileHandle;
 use crate::index::tail::IndexTail;
 use crate::index::{IndexEntry, Marker};
+use crate::log::{AppendBatch, WalkedBatch};
+use galgo_wire::batch::{BatchIndexEntry, index_end};
 use galgo_wire::id::{Offset, Timestamp};
 use parking_lot::Mutex;
 use std::io;
@@ -127,3 +129,47 @@ pub(crate) fn check_batch(
     }
     if rest.is_empty() { Ok(next) } else { Err(bytes.len() - rest.len()) }
 }
+
+/// As [`check_batch`], for messages that were checked when they were stamped: finds the messages that
+/// get an entry by the index block the batch came with, and does not read them.
+///
+/// # Errors
+/// The position at which the index block and the messages part: the block is not theirs.
+pub(crate) fn mark_batch(
+    (base, tip): (Offset, Tip),
+    (batch, walked): (&AppendBatch<'_>, WalkedBatch<'_>),
+    marker: &mut Marker,
+    entries: &mut Vec<IndexEntry>,
+) -> Result<Tip, usize> {
+    let (ends, remainder) = walked.indexes.as_chunks();
+    let bytes = ends.last().map_or(0, index_end);
+    let agrees = remainder.is_empty()
+        && u32::try_from(ends.len()) == Ok(batch.count)
+        && bytes as usize == batch.bytes.len();
+    if !agrees {
+        return Err(0);
+    }
+    let end = tip.end.plus(batch.count).ok_or(0_usize)?;
+    // A message starts where the one before it ends, so the first needs no entry of the block.
+    let starts = |at: usize| at.checked_sub(1).and_then(|at| ends.get(at)).map_or(0, index_end);
+    let mut at = 0;
+    while at < ends.len() {
+        let position = tip.bytes + u64::from(starts(at));
+        if marker.marks(position) {
+            let offset = Offset::new(tip.end.get() + at as u64);
+            entries.extend(IndexEntry::of(base, Place { offset, position }, batch.timestamp));
+        }
+        at += 1 + skipped(ends.get(at..).unwrap_or_default(), tip.bytes, marker);
+    }
+    let checksum = tip.checksum.map(|sum| sum.wrapping_add(walked.checksums));
+    let bytes = tip.bytes + u64::from(bytes);
+    Ok(Tip { bytes, end, last_timestamp: batch.timestamp, checksum })
+}
+
+/// How many of the messages that start where these end come before the next entry.
+fn skipped(ends: &[BatchIndexEntry], tip_bytes: u64, marker: &Marker) -> usize {
+    ends.partition_point(|end| !marker.wants(tip_bytes + u64::from(index_end(end))))
+}
+
+#[cfg(test)]
+mod tests;

@@ -170,7 +170,7 @@ fn a_batch_that_is_not_what_it_says_is_refused_before_anything_is_written() {
     let operations = rig.disk.operations();
     let try_append = |log: &mut Log, base: u64, count: u32, timestamp: u64, bytes: &[u8]| {
         let (base_offset, timestamp) = (Offset::new(base), Timestamp::new(timestamp));
-        log.append(AppendBatch { base_offset, count, timestamp, bytes })
+        log.append(AppendBatch { base_offset, count, timestamp, bytes, walked: None })
     };
     let good = message(4, 9, b"payload");
     let refused = try_append(&mut log, 5, 1, 9, &message(5, 9, b"x"));

@@ -134,6 +134,7 @@ pub(crate) fn append(log: &mut Log, batch: &[Vec<u8>]) -> Result<(), AppendError
         count: u32::try_from(batch.len()).unwrap(),
         timestamp: header.timestamp,
         bytes: &bytes,
+        walked: None,
     })
 }
 

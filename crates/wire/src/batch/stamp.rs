@@ -27,10 +27,13 @@ pub struct Stamped {
     pub count: u32,
     /// How many bytes they take.
     pub bytes: u32,
+    /// The sum of their checksums, wrapped.
+    pub checksums: u64,
 }
 
 /// Checks the batch and sets offset, timestamp, id (where it is 0), reserved (to 0) and checksum
-/// of each message, in place; calls `mark` with the position and the offset of each.
+/// of each message, in place. On success the index block agrees with the messages: where each of
+/// them ends is what [`index_end`] reads of its entry.
 ///
 /// # Errors
 /// - [`ErrorCode::InvalidMessagesCount`]: there are none.
@@ -46,12 +49,12 @@ pub fn stamp(
     messages: &mut [u8],
     count: u32,
     options: StampOptions<'_>,
-    mark: &mut dyn FnMut(u32, Offset),
 ) -> Result<Stamped, ErrorCode> {
     let (entries, bytes) = check_sizes(indexes, messages, count)?;
     let mut previous_end = 0;
     let mut position = 0_u32;
     let mut client_offset = 0;
+    let mut checksums = 0_u64;
     let mut offset = options.first_offset;
     let mut rest = &mut *messages;
     for entry in entries {
@@ -77,8 +80,7 @@ pub fn stamp(
         };
         let id = if header.id == 0 { (options.new_id)() } else { header.id };
         let stamped = MessageHeader { id, offset, timestamp: options.timestamp, ..header };
-        seal(message, stamped);
-        mark(position, offset);
+        checksums = checksums.wrapping_add(seal(message, stamped));
 
         position = index_end;
         offset = offset.plus(1).ok_or(ErrorCode::InvalidOffset)?;
@@ -87,17 +89,26 @@ pub fn stamp(
     if position != bytes {
         return Err(ErrorCode::InvalidMessagesSize);
     }
-    Ok(Stamped { count, bytes })
+    Ok(Stamped { count, bytes, checksums })
 }
 
-type IndexEntry = [u8; INDEX_ENTRY_BYTES];
+/// The entry of one message in the index block of a batch.
+pub type BatchIndexEntry = [u8; INDEX_ENTRY_BYTES];
+
+/// Where the message of an entry ends, counted from the start of the batch.
+#[must_use]
+#[inline]
+pub fn index_end(entry: &BatchIndexEntry) -> u32 {
+    let [_, _, _, _, p0, p1, p2, p3, ..] = *entry;
+    u32::from_le_bytes([p0, p1, p2, p3])
+}
 
 /// The entries of the index block, and the bytes of the messages.
 fn check_sizes<'a>(
     indexes: &'a [u8],
     messages: &[u8],
     count: u32,
-) -> Result<(&'a [IndexEntry], u32), ErrorCode> {
+) -> Result<(&'a [BatchIndexEntry], u32), ErrorCode> {
     if count == 0 {
         return Err(ErrorCode::InvalidMessagesCount);
     }
@@ -113,15 +124,15 @@ fn check_sizes<'a>(
 }
 
 /// The end of a message as the index block has it.
-fn read_index(entry: &IndexEntry, previous_end: u32) -> Result<u32, ErrorCode> {
-    let [o0, o1, o2, o3, p0, p1, p2, p3, timestamp @ ..] = *entry;
+fn read_index(entry: &BatchIndexEntry, previous_end: u32) -> Result<u32, ErrorCode> {
+    let [o0, o1, o2, o3, _, _, _, _, timestamp @ ..] = *entry;
     if u32::from_le_bytes([o0, o1, o2, o3]) != 0 {
         return Err(ErrorCode::NonZeroOffset);
     }
     if u64::from_le_bytes(timestamp) != 0 {
         return Err(ErrorCode::NonZeroTimestamp);
     }
-    let end = u32::from_le_bytes([p0, p1, p2, p3]);
+    let end = index_end(entry);
     if end < previous_end { Err(ErrorCode::CannotReadIndexPosition) } else { Ok(end) }
 }
 
@@ -137,15 +148,16 @@ fn message_size(header: &MessageHeader) -> Result<u32, ErrorCode> {
     Ok(MESSAGE_HEADER_BYTES as u32 + header.payload_length + header.user_headers_length)
 }
 
-/// Writes the header, reserved zeroed, and the checksum over everything behind it.
-fn seal(message: &mut [u8], header: MessageHeader) {
+/// Writes the header, reserved zeroed, and the checksum over everything behind it; returns that.
+fn seal(message: &mut [u8], header: MessageHeader) -> u64 {
     let header = MessageHeader { checksum: 0, reserved: 0, ..header };
     if let Some(room) = message.first_chunk_mut::<MESSAGE_HEADER_BYTES>() {
         header.write(room);
     }
-    if let Some((room, covered)) = message.split_first_chunk_mut::<CHECKSUM_BYTES>() {
-        *room = XxHash3_64::oneshot(covered).to_le_bytes();
-    }
+    let Some((room, covered)) = message.split_first_chunk_mut::<CHECKSUM_BYTES>() else { return 0 };
+    let checksum = XxHash3_64::oneshot(covered);
+    *room = checksum.to_le_bytes();
+    checksum
 }
 
 /// Tells who is wrong when the index block and the headers disagree: if the headers alone add up to

@@ -214,7 +214,7 @@ impl World {
         // A clock that ticks once per message.
         let timestamp = Timestamp::new(1_000 + first_offset.get());
         let options = StampOptions { first_offset, timestamp, new_id: &mut || 7 };
-        stamp(parts.indexes, parts.messages, parts.count, options, &mut |_, _| {})?;
+        stamp(parts.indexes, parts.messages, parts.count, options)?;
         let ids = MessagesView::new(parts.messages).map(|message| message.unwrap().header.id);
         let news = ids.filter(|id| log.ids.insert(*id)).count();
         if self.deduplicates && news == 0 {
