@@ -3,6 +3,7 @@
 //! The transport and TLS options are written into the URL, which is all the SDK needs to know.
 
 use clap::ValueEnum;
+use galgo::ConnectionString;
 
 use crate::args::{Global, SERVER_DEFAULT};
 use crate::connect::{Login, Target};
@@ -37,8 +38,8 @@ impl Transport {
 /// INV-ADDRESS-TLS: what was encrypted stays so, and checks the certificate as before: the options
 /// that say so have other names or other defaults there.
 fn moved((family, from, rest): (&str, &str, &str), to: Transport) -> (&'static str, String) {
-    // A password may have a ? in it.
-    let (login, behind) = rest.split_at(rest.rfind('@').unwrap_or(0));
+    let (_, behind) = ConnectionString::split_login(rest);
+    let login = rest.strip_suffix(behind).unwrap_or_default();
     let (place, query) = behind.split_once('?').unwrap_or((behind, ""));
     let mut has_tls = matches!(from, "wss" | "quic");
     let mut validates = None;
@@ -156,11 +157,12 @@ impl Global {
             }
             options.push(format!("{name}={value}"));
         }
+        let (_, place) = ConnectionString::split_login(&rest);
         // A profile's URL may have them from its last login.
-        options.retain(|option| rest.split(['?', '&']).skip(1).all(|there| there != option));
+        options.retain(|option| place.split(['?', '&']).skip(1).all(|there| there != option));
         let scheme =
             if carrier == "tcp" { family.to_owned() } else { format!("{family}+{carrier}") };
-        let divider = if rest.contains('?') { '&' } else { '?' };
+        let divider = if place.contains('?') { '&' } else { '?' };
         match options.is_empty() {
             true => Ok(format!("{scheme}://{rest}")),
             false => Ok(format!("{scheme}://{rest}{divider}{}", options.join("&"))),

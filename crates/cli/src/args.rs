@@ -12,6 +12,9 @@ use crate::output::{Format, Output};
 /// Where a server listens unless told otherwise.
 pub(crate) const SERVER_DEFAULT: &str = "galgo://127.0.0.1";
 
+/// The heading of the options that say which server is meant, below those of a command itself.
+const CONNECTION: &str = "Connection";
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
@@ -48,31 +51,32 @@ pub(crate) struct Cli {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Global {
     /// Where the server is: `galgo://[USER:PASSWORD@]HOST[:PORT]`; 127.0.0.1 unless told otherwise
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL", help_heading = CONNECTION)]
     pub(crate) server: Option<String>,
 
     /// Talk to the server of this profile, made by galgo login
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", help_heading = CONNECTION)]
     pub(crate) profile: Option<String>,
 
     /// What carries the connection, whatever the URL says
-    #[arg(long, global = true, value_enum, value_name = "TRANSPORT")]
+    #[arg(long, global = true, value_enum, value_name = "TRANSPORT", help_heading = CONNECTION)]
     pub(crate) transport: Option<Transport>,
 
     /// Encrypt the connection and check the server's certificate
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = CONNECTION)]
     pub(crate) tls: bool,
 
     /// PEM file with the authorities to trust, in place of the well-known ones; implies --tls
-    #[arg(long, global = true, value_name = "FILE", value_parser = parse_path)]
+    #[arg(long, global = true, value_name = "FILE", value_parser = parse_path, help_heading = CONNECTION)]
     pub(crate) tls_ca: Option<String>,
 
     /// The name the server's certificate must be for, if not the host; implies --tls
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", help_heading = CONNECTION)]
     pub(crate) tls_domain: Option<String>,
 
     /// The form of results and errors
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
+    #[arg(help_heading = "Output")]
     pub(crate) output: Format,
 }
 

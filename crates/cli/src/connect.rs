@@ -95,7 +95,7 @@ pub(crate) fn parse(url: &str) -> Outcome<ConnectionString> {
 pub(crate) fn without_credentials(url: &str) -> String {
     match url.split_once("://") {
         Some((scheme, rest)) => {
-            let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+            let (_, place) = ConnectionString::split_login(rest);
             format!("{scheme}://{place}")
         }
         None => url.to_owned(),

@@ -46,7 +46,13 @@ fn main() -> ExitCode {
 /// Prints help or what is wrong with the command line, in the form that was asked for.
 fn refuse(error: &clap::Error) -> ExitCode {
     if error.use_stderr() && args::wants_json(std::env::args()) {
-        let failure = Failure::usage(error.render().to_string().trim_end());
+        let text = error.render().to_string();
+        let text = text.trim().trim_start_matches("error: ");
+        // What is wrong, then the usage and where to read more.
+        let failure = match text.split_once("\n\n") {
+            Some((what, more)) => Failure::usage(what).hint(more.trim()),
+            None => Failure::usage(text),
+        };
         Output { format: Format::Json }.failure(&failure);
         return ExitCode::from(failure.exit_code());
     }

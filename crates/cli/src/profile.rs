@@ -2,10 +2,12 @@
 //!
 //! INV-OWNER: the file holds tokens; it is made readable by its owner alone, and one that others can
 //! read is not used.
+//! INV-TURNS: a change is made to what the file holds at that moment, under a lock, so that two logins at
+//! the same time both stay.
 //! INV-WHOLE: the file is replaced as a whole, so that an interruption leaves the old one or the new.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -104,6 +106,20 @@ impl Profiles {
         })
     }
 
+    /// The profile of this name, or the failure that tells whom one can log out of.
+    pub(crate) fn to_leave(&self, name: &str) -> Outcome<&Profile> {
+        self.find(name).ok_or_else(|| {
+            let there: Vec<&str> = self.contents.profiles.keys().map(String::as_str).collect();
+            Failure::usage(format!("there is no profile {name} to log out of")).hint(
+                match &*there {
+                    [] => "there are no profiles: nobody is logged in".to_owned(),
+                    [one] => format!("there is one: galgo logout --profile {one}"),
+                    _ => format!("name one with --profile; there are {}", there.join(", ")),
+                },
+            )
+        })
+    }
+
     /// All profiles, by name.
     pub(crate) fn all(&self) -> &BTreeMap<String, Profile> {
         &self.contents.profiles
@@ -116,30 +132,56 @@ impl Profiles {
 
     /// Adds or replaces a profile; gives the one it replaced.
     pub(crate) fn put(&mut self, name: &str, profile: Profile) -> Outcome<Option<Profile>> {
-        let before = self.contents.profiles.insert(name.to_owned(), profile);
-        self.write()?;
-        Ok(before)
+        self.change(|profiles| profiles.insert(name.to_owned(), profile))
     }
 
     /// Removes a profile.
     pub(crate) fn remove(&mut self, name: &str) -> Outcome {
-        self.contents.profiles.remove(name);
-        self.write()
+        self.change(|profiles| profiles.remove(name)).map(drop)
+    }
+
+    /// Changes what the file holds now, not what it held when it was opened.
+    fn change<T>(
+        &mut self,
+        change: impl FnOnce(&mut BTreeMap<String, Profile>) -> T,
+    ) -> Outcome<T> {
+        let _turn = Turn::take(&self.path).map_err(|error| self.not_written(&error))?;
+        self.contents = Self::read(self.path.clone())?.contents;
+        let changed = change(&mut self.contents.profiles);
+        self.write()?;
+        Ok(changed)
     }
 
     fn write(&self) -> Outcome {
         let text = toml::to_string(&self.contents)
             .map_err(|error| Failure::io(format!("the profiles cannot be written: {error}")))?;
-        let written = replace(&self.path, text.as_bytes());
-        let shown = self.path.display();
-        written.map_err(|error| Failure::io(format!("cannot write {shown}: {error}")))
+        replace(&self.path, text.as_bytes()).map_err(|error| self.not_written(&error))
+    }
+
+    fn not_written(&self, error: &io::Error) -> Failure {
+        Failure::io(format!("cannot write {}: {error}", self.path.display()))
+    }
+}
+
+/// The turn to change the file: a lock on a file beside it, since the file itself is replaced.
+struct Turn {
+    _lock: File,
+}
+
+impl Turn {
+    fn take(path: &Path) -> io::Result<Self> {
+        let dir = path.parent().unwrap_or(Path::new("."));
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(false).mode(0o600);
+        let lock = options.open(path.with_extension("lock"))?;
+        lock.lock()?;
+        Ok(Self { _lock: lock })
     }
 }
 
 /// Writes a file beside `path`, for its owner only from the first moment, and moves it there.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let beside = path.with_extension(format!("toml.{}", std::process::id()));
     let written = OpenOptions::new()
         .write(true)
@@ -180,9 +222,27 @@ mod tests {
         assert_eq!(Profiles::read(path.clone()).unwrap().find("work"), Some(&profile("b")));
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
-        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        // The file and its lock.
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 2);
         profiles.remove("work").unwrap();
         assert_eq!(Profiles::read(path).unwrap().find("work"), None);
+    }
+
+    #[test]
+    fn a_change_keeps_what_others_wrote_meanwhile() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("galgo/profiles.toml");
+        // All have read the file before the first of them writes.
+        let opened: Vec<_> = (0..8).map(|_| Profiles::read(path.clone()).unwrap()).collect();
+        std::thread::scope(|scope| {
+            for (number, mut profiles) in opened.into_iter().enumerate() {
+                scope.spawn(move || profiles.put(&number.to_string(), profile("a")).unwrap());
+            }
+        });
+        let mut profiles = Profiles::read(path.clone()).unwrap();
+        assert_eq!(profiles.all().len(), 8);
+        profiles.remove("3").unwrap();
+        assert_eq!(Profiles::read(path).unwrap().all().len(), 7);
     }
 
     #[test]

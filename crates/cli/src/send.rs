@@ -2,6 +2,7 @@
 
 pub(crate) mod feed;
 pub(crate) mod headers;
+pub(crate) mod id;
 pub(crate) mod key;
 pub(crate) mod ledger;
 pub(crate) mod line;

@@ -160,6 +160,29 @@ impl ConnectionString {
         self
     }
 
+    /// Divides what stands behind `://` into the login, if there is one, and the address with its options.
+    ///
+    /// A bare `@` and a bare `?` may be in a password, an `@` in the value of an option as well: the login
+    /// ends at the last `@` before the options, which begin at the first `?` that the name of an option and
+    /// a `=` follow.
+    pub fn split_login(rest: &str) -> (Option<&str>, &str) {
+        let begins_options = |(place, _): &(usize, &str)| {
+            let (front, behind) = (rest.get(..*place), rest.get(place + 1..));
+            let Some((front, (name, _))) = front.zip(behind.and_then(|text| text.split_once('=')))
+            else {
+                return false;
+            };
+            // Without a login before them they could still be part of a password.
+            option::exists(name) && (front.contains('@') || parse_address(front).is_ok())
+        };
+        let options = rest.match_indices('?').find(begins_options).map(|(place, _)| place);
+        let front = rest.get(..options.unwrap_or(rest.len())).unwrap_or(rest);
+        match front.rfind('@') {
+            Some(at) => (rest.get(..at), rest.get(at + 1..).unwrap_or_default()),
+            None => (None, rest),
+        }
+    }
+
     /// The settings this string asks for, to be changed further.
     pub fn into_builder(self) -> ClientBuilder {
         self.builder
@@ -172,11 +195,7 @@ impl FromStr for ConnectionString {
     fn from_str(text: &str) -> Result<Self, ConnectionStringError> {
         let (scheme, rest) = text.split_once("://").ok_or(ConnectionStringError::NoScheme)?;
         let scheme = Scheme::parse(scheme)?;
-        // The last @, so that a password with a bare @ works too.
-        let (login, rest) = match rest.rsplit_once('@') {
-            Some((login, rest)) => (Some(login), rest),
-            None => (None, rest),
-        };
+        let (login, rest) = Self::split_login(rest);
         let (address, text_options) = rest.split_once('?').unwrap_or((rest, ""));
         let (host, port) = parse_address(address.strip_suffix('/').unwrap_or(address))?;
         let port = port.unwrap_or(scheme.transport.default_port());

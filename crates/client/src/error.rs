@@ -11,10 +11,10 @@ use std::time::Duration;
 use crate::ErrorCode;
 use crate::connection::TlsSetupError;
 use crate::connection_string::ConnectionStringError;
-use crate::error::advice::advice;
+use crate::error::advice::{advice, port_advice, tls_advice};
 use crate::retry::is_passing;
 
-mod advice;
+pub(crate) mod advice;
 
 /// A refusal by the server: it understood the request and said no.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -334,10 +334,7 @@ pub enum ConnectError {
     #[error(transparent)]
     TlsSetup(#[from] TlsSetupError),
     /// The two ends do not agree on TLS: no TLS there, or a certificate one of them does not trust.
-    #[error(
-        "no secure connection to {address}: {source}; check that TLS is on at both ends, and the \
-         certificate"
-    )]
+    #[error("no secure connection to {address}: {source}; {}", tls_advice(.source))]
     Handshake {
         /// Host and port as they were given.
         address: String,
@@ -346,7 +343,8 @@ pub enum ConnectError {
     },
     /// Connecting or logging in took longer than the connect timeout.
     #[error(
-        "{address} did not answer within {}; check the address and the network",
+        "{address} did not answer within {}; check the address, the network, that the port is that of \
+         the transport, and whether it wants TLS",
         humantime::format_duration(*after)
     )]
     TimedOut {
@@ -356,7 +354,7 @@ pub enum ConnectError {
         after: Duration,
     },
     /// The connection ended before the login was answered.
-    #[error("{address} ended the connection during the login: {loss}")]
+    #[error("{address} ended the connection during the login: {loss}{}", port_advice(.loss))]
     Lost {
         /// Host and port as they were given.
         address: String,
@@ -370,10 +368,12 @@ pub enum ConnectError {
     #[error(transparent)]
     Credentials(#[from] InvalidRequest),
     /// The server answered the login with something else.
-    #[error("{address} does not answer like a Galgo server")]
+    #[error("{address} does not answer like a Galgo server: {hint}")]
     NotGalgo {
         /// Host and port as they were given.
         address: String,
+        /// What it looks like, or what to check.
+        hint: &'static str,
     },
 }
 

@@ -6,6 +6,16 @@ use galgo_wire::error_code::ErrorCode;
 
 use crate::{CallError, Client, Unsupported};
 
+/// What a server calls itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerName {
+    /// The name of the software.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
 /// An extension, and what to say when the server does not have it.
 pub(crate) struct Extension {
     flags: FeatureFlags,
@@ -63,6 +73,21 @@ impl Client {
     /// Whether the server has `extension`.
     pub(crate) async fn has(&self, extension: &Extension) -> Result<bool, CallError> {
         Ok(self.features().await?.contains(extension.flags))
+    }
+
+    /// Returns name and version of the server, or `None` when it is a classic one, which does not tell.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn server(&self) -> Result<Option<ServerName>, CallError> {
+        match self.call(&GetFeatures, "ask for features", String::new).await {
+            Ok(features) => Ok(Some(ServerName {
+                name: features.server_name,
+                version: features.server_version,
+            })),
+            Err(error) if error.code() == Some(ErrorCode::InvalidCommand) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns the extensions of the server, asked once per connection; a classic server has none.

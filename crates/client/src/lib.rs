@@ -124,6 +124,7 @@ pub use crate::credentials::Credentials;
 pub use crate::error::{
     CallError, ConnectError, Fate, InvalidRequest, Loss, NotSent, ServerError, Unsupported,
 };
+pub use crate::extensions::ServerName;
 pub use crate::message::{Message, ReceivedMessage};
 pub use crate::messages::SendError;
 pub use crate::offsets::OffsetOf;

@@ -136,7 +136,7 @@ fn ask_username() -> Outcome<String> {
 pub(crate) async fn logout(global: &Global, args: LogoutArgs) -> Outcome {
     let name = global.profile_name().unwrap_or_else(|| DEFAULT.to_owned());
     let mut profiles = Profiles::open()?;
-    let profile = profiles.get(&name)?.clone();
+    let profile = profiles.to_leave(&name)?.clone();
     let deleted = if args.local { Ok(false) } else { delete_token(&profile).await };
     let deleted = deleted.map_err(|failure| {
         failure.hint("the token is still good; --local forgets the profile all the same")

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::command::group;
 use crate::command::stream::shown;
 use crate::command::topic::TopicPath;
+use crate::confirm::Confirm;
 use crate::connect::Target;
 use crate::failure::{Failure, Outcome};
 use crate::output::{measure, table};
@@ -30,6 +31,8 @@ pub(crate) enum OffsetCommand {
     Delete {
         #[command(flatten)]
         of: Of,
+        #[command(flatten)]
+        confirm: Confirm,
     },
 }
 
@@ -132,6 +135,9 @@ impl Of {
 
 /// Runs the command.
 pub(crate) async fn run(target: &Target, command: OffsetCommand) -> Outcome {
+    if let OffsetCommand::Delete { of, confirm } = &command {
+        confirm.ask(&format!("Forget the stored offset of {}?", of.phrase()))?;
+    }
     let client = target.connect().await?;
     match command {
         OffsetCommand::Get { of } => {
@@ -155,7 +161,7 @@ pub(crate) async fn run(target: &Target, command: OffsetCommand) -> Outcome {
             let sentence = format!("offset {offset} stored for {}", of.phrase());
             target.output.done(&sentence, &json!({ "stored": "offset", "offset": offset }))
         }
-        OffsetCommand::Delete { of } => {
+        OffsetCommand::Delete { of, .. } => {
             of.join(&client).await?;
             let deleted = client.delete_offset(&of.target()).await;
             deleted.map_err(|error| of.explained(error))?;

@@ -14,6 +14,7 @@ use crate::failure::{Failure, Outcome};
 use crate::progress::Progress;
 use crate::send::feed::{self, Destination, Plan};
 use crate::send::headers::Headers;
+use crate::send::id::{MessageIds, parse_id};
 use crate::send::key::KeyField;
 use crate::send::ledger::AckLog;
 use crate::send::line::Lines;
@@ -49,6 +50,9 @@ pub(crate) struct SendArgs {
     /// A text header of every message; may be given several times
     #[arg(long, value_name = "K=V", value_parser = parse_header)]
     header: Vec<Header>,
+    /// The id of the first line's message, a number or a UUID; the message of line N has that plus N - 1
+    #[arg(long, value_name = "ID", value_parser = parse_id)]
+    id: Option<MessageIds>,
     /// Send the file as one message
     #[arg(long)]
     whole: bool,
@@ -66,6 +70,9 @@ Lines end with a line feed, or a carriage return and a line feed; neither is sen
 any bytes. Empty lines are skipped and counted. Messages with one key keep their order; lines that
 lack the field of --key-field count as having the key `-`. Without a key or a partition the server
 spreads batches over the partitions.
+
+With --id, messages have ids of your choice instead of the server's. A topic with deduplication stores an
+id once: the same file sent again with the same --id stores only the lines that are missing.
 
 Nothing is sent twice: when the connection breaks, the command ends and says how many lines were
 acknowledged and which is the first that was not. Lines whose acknowledgement was under way may or
@@ -96,6 +103,7 @@ async fn send_lines(target: &Target, args: SendArgs) -> Outcome {
     let plan = Plan {
         lines: Lines::new(input, PAYLOAD_BYTES_MAX),
         key,
+        ids: args.id,
         headers: Headers::new(args.header.clone())?,
         done,
         log,
@@ -127,6 +135,7 @@ async fn send_whole(target: &Target, args: SendArgs) -> Outcome {
     let watch = Watch::start();
     let bytes = payload.len() as u64;
     let message = Headers::new(args.header.clone())?.message(payload)?;
+    let message = args.id.map_or(message.clone(), |ids| message.id(ids.of_line(1)));
     let sent =
         client.send(&args.path.stream, &args.path.topic, partitioning(&args)?, &[message]).await;
     if let Err(error) = sent {

@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
+use galgo::Identifier;
 use galgo::wire::command::system::{Client, ClientDetails, Stats};
 use serde::Serialize;
 
 use crate::connect::Target;
 use crate::failure::{Failure, Outcome};
+use crate::output::text::visible;
 use crate::output::{measure, table};
 use crate::value::time::show_time_short;
 
@@ -77,13 +79,25 @@ pub(crate) async fn ping(target: &Target, args: PingArgs) -> Outcome {
 
 /// Shows what the server holds and uses.
 pub(crate) async fn stats(target: &Target) -> Outcome {
-    let stats = target.connect().await?.stats().await?;
-    target.output.show(&stats, stats_table)
+    let client = target.connect().await?;
+    let stats = client.stats().await?;
+    // A classic server is asked for nothing more; its own version is all there is.
+    let server = client.server().await?.map(|server| format!("{} {}", server.name, server.version));
+    target.output.show(&ServerStats { server, stats }, stats_table)
 }
 
-fn stats_table(stats: &Stats) -> String {
+#[derive(Serialize)]
+struct ServerStats {
+    /// Name and version, when the server tells; the other version is that of the protocol.
+    server: Option<String>,
+    #[serde(flatten)]
+    stats: Stats,
+}
+
+fn stats_table(ServerStats { server, stats }: &ServerStats) -> String {
     let micros = Duration::from_micros;
     table::facts([
+        ("server", server.clone().unwrap_or_else(|| "a classic one".to_owned())),
         ("protocol", format!("Iggy {}", stats.server_version)),
         ("host", stats.hostname.clone()),
         ("system", format!("{} {}", stats.os_name, stats.os_version)),
@@ -110,14 +124,32 @@ fn stats_table(stats: &Stats) -> String {
 
 /// Shows this connection as the server sees it.
 pub(crate) async fn me(target: &Target) -> Outcome {
-    let me = target.connect().await?.me().await?;
-    target.output.show(&me, me_table)
+    let client = target.connect().await?;
+    let me = client.me().await?;
+    let named = Named { username: name_of(&client, &me.client).await, client: me };
+    target.output.show(&named, me_table)
 }
 
-fn me_table(me: &ClientDetails) -> String {
+/// A connection, and what its user is called when the caller may know.
+#[derive(Serialize)]
+struct Named<T> {
+    username: Option<String>,
+    #[serde(flatten)]
+    client: T,
+}
+
+/// The name of one user; the server may not tell it to everybody.
+async fn name_of(client: &galgo::Client, of: &Client) -> Option<String> {
+    let id = of.user_id?;
+    let user = client.user(&Identifier::Numeric(id.get())).await;
+    Some(user.ok()??.user.username.to_string())
+}
+
+fn me_table(named: &Named<ClientDetails>) -> String {
+    let me = &named.client;
     let facts = table::facts([
         ("client", me.client.client_id.to_string()),
-        ("user", user(&me.client)),
+        ("user", user(&me.client, named.username.as_deref())),
         ("transport", me.client.transport.to_string()),
         ("address", me.client.address.clone()),
         ("consumer groups", me.consumer_groups.len().to_string()),
@@ -138,19 +170,30 @@ pub(crate) async fn client(target: &Target, command: ClientCommand) -> Outcome {
         ClientCommand::List => clients(target).await,
         ClientCommand::Me => me(target).await,
         ClientCommand::Get { client } => {
-            let found = target.connect().await?.client_info(client).await?;
+            let connection = target.connect().await?;
+            let found = connection.client_info(client).await?;
             let found = found.ok_or_else(|| {
                 Failure::missing(format!("client {client}"))
                     .hint("galgo client list shows those that are connected")
             })?;
-            target.output.show(&found, me_table)
+            let username = name_of(&connection, &found.client).await;
+            target.output.show(&Named { username, client: found }, me_table)
         }
     }
 }
 
 /// Lists the connected clients.
 pub(crate) async fn clients(target: &Target) -> Outcome {
-    let clients = target.connect().await?.clients().await?;
+    let client = target.connect().await?;
+    let clients = client.clients().await?;
+    // Whoever may list connections may not be allowed to list users.
+    let users = client.users().await.unwrap_or_default();
+    let name = |client: &Client| {
+        let found = users.iter().find(|user| Some(user.id) == client.user_id);
+        found.map(|user| user.username.to_string())
+    };
+    let named = clients.into_iter().map(|client| Named { username: name(&client), client });
+    let clients: Vec<_> = named.collect();
     target.output.show(&clients, |clients| {
         let columns = [
             table::number("CLIENT"),
@@ -159,10 +202,10 @@ pub(crate) async fn clients(target: &Target) -> Outcome {
             table::text("ADDRESS"),
             table::number("GROUPS"),
         ];
-        let rows = clients.iter().map(|client| {
+        let rows = clients.iter().map(|Named { username, client }| {
             vec![
                 client.client_id.to_string(),
-                user(client),
+                user(client, username.as_deref()),
                 client.transport.to_string(),
                 client.address.clone(),
                 client.consumer_groups_count.to_string(),
@@ -172,6 +215,10 @@ pub(crate) async fn clients(target: &Target) -> Outcome {
     })
 }
 
-fn user(client: &Client) -> String {
-    client.user_id.map_or_else(|| "not logged in".to_owned(), |user| user.to_string())
+fn user(client: &Client, username: Option<&str>) -> String {
+    match (client.user_id, username) {
+        (None, _) => "not logged in".to_owned(),
+        (Some(id), None) => id.to_string(),
+        (Some(id), Some(name)) => format!("{} ({id})", visible(name)),
+    }
 }

@@ -206,7 +206,13 @@ async fn create(client: &Client, output: Output, args: CreateArgs) -> Outcome {
         created.topic.id,
         measure::counted(u64::from(created.topic.partitions_count), "partition"),
     ) + number_note(&args.name);
-    output.done(&sentence, &json!({ "created": "topic", "topic": created.topic }))
+    output.done(&sentence, &json!({ "created": "topic", "topic": created.topic }))?;
+    if created.topic.partitions_count == 0 {
+        let topic = Identifier::Numeric(created.topic.id.get());
+        let adding = TopicPath { stream: args.stream, topic }.adding();
+        output.remark(&format!("it takes no messages before it has a partition: {adding}"));
+    }
+    Ok(())
 }
 
 async fn get(client: &Client, output: Output, path: &TopicPath) -> Outcome {

@@ -21,6 +21,27 @@ impl Failure {
         match error {
             ConnectError::ConnectionString(_) | ConnectError::Credentials(_) => Self::usage(error),
             ConnectError::Login(refusal) => Self::server(refusal),
+            // A file of this machine, like any other that cannot be read.
+            ConnectError::TlsSetup(_) => Self::io(error),
+            ConnectError::Handshake { source, .. } => {
+                let text = source.to_string();
+                let option = [
+                    (
+                        "UnknownIssuer",
+                        "--tls-ca FILE trusts the authority whose certificate is in FILE",
+                    ),
+                    ("alid for", "--tls-domain NAME says what name the certificate is for"),
+                    ("InvalidContentType", "leave --tls and tls=true out to connect without TLS"),
+                ];
+                let found = option.into_iter().find(|(part, _)| text.contains(part));
+                match found {
+                    Some((_, option)) => Self::connection(error).hint(option),
+                    None => Self::connection(error),
+                }
+            }
+            ConnectError::NotGalgo { hint, .. } if hint.contains("TLS; turn") => {
+                Self::connection(error).hint("--tls turns it on; --tls-ca FILE names whom to trust")
+            }
             _ => Self::connection(error),
         }
     }

@@ -5,7 +5,7 @@
 
 use std::io::Read;
 
-use galgo::{Client, ProduceError, Producer};
+use galgo::{Client, Message, ProduceError, Producer};
 use tokio::sync::mpsc;
 
 use crate::command::topic::TopicPath;
@@ -14,6 +14,7 @@ use crate::interrupt::Interrupt;
 use crate::output::measure;
 use crate::progress::Progress;
 use crate::send::headers::Headers;
+use crate::send::id::MessageIds;
 use crate::send::key::KeyField;
 use crate::send::ledger::{self, AckLog, Entry, LineSet, Tally};
 use crate::send::line::{Block, Line, LineError, Lines};
@@ -31,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) lines: Lines<Box<dyn Read + Send>>,
     /// How a line's key is found, when it has one of its own.
     pub(crate) key: Option<KeyField>,
+    /// The ids of the messages; the server chooses them when there are none.
+    pub(crate) ids: Option<MessageIds>,
     /// Headers of every message.
     pub(crate) headers: Headers,
     /// Lines that are not to be sent again.
@@ -92,6 +95,7 @@ pub(crate) async fn run(
         producer: &producer,
         entries,
         key: plan.key,
+        ids: plan.ids,
         headers: plan.headers,
         done: plan.done,
         report: Report::default(),
@@ -142,6 +146,7 @@ struct Feed<'a> {
     producer: &'a Producer,
     entries: mpsc::Sender<Entry>,
     key: Option<KeyField>,
+    ids: Option<MessageIds>,
     headers: Headers,
     done: LineSet,
     report: Report,
@@ -198,14 +203,14 @@ impl Feed<'_> {
         let bytes = line.bytes.len() as u64;
         let receipt = match &self.key {
             None => {
-                let message = self.headers.message(line.bytes).map_err(Cause::Internal)?;
+                let message = self.message(line.number, line.bytes)?;
                 self.producer.send_with_receipt(message).await
             }
             Some(field) => {
                 let key = field.key_of(&line.bytes);
                 self.report.without_key += u64::from(!key.found);
                 let key = key.bytes.to_vec();
-                let message = self.headers.message(line.bytes).map_err(Cause::Internal)?;
+                let message = self.message(line.number, line.bytes)?;
                 self.producer.send_keyed_with_receipt(key, message).await
             }
         };
@@ -215,6 +220,14 @@ impl Feed<'_> {
         let entry = Entry { number: line.number, receipt };
         // The ledger only goes away when it cannot write its log, which it reports itself.
         self.entries.send(entry).await.map_err(|_| Cause::AckLog(std::io::ErrorKind::Other.into()))
+    }
+
+    fn message(&self, number: u64, payload: Vec<u8>) -> Result<Message, Cause> {
+        let message = self.headers.message(payload).map_err(Cause::Internal)?;
+        Ok(match self.ids {
+            Some(ids) => message.id(ids.of_line(number)),
+            None => message,
+        })
     }
 }
 

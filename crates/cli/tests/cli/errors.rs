@@ -24,7 +24,11 @@ fn a_usage_error_is_json_when_json_is_asked_for() {
     let mut command = galgo();
     command.args(["--output", "json", "poll", "s", "t"]);
     let failed = run(command).fails(2);
-    assert_eq!(failed.error()["kind"], "usage");
+    let error = failed.error();
+    assert_eq!(error["kind"], "usage");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.starts_with("the following required arguments"), "{message}");
+    assert!(error["hint"].as_str().unwrap().starts_with("Usage: galgo"), "{error}");
 }
 
 #[test]
@@ -147,6 +151,46 @@ fn a_file_that_is_not_there_is_1() {
     let failed = server.run("send s t /nowhere/at/all").fails(1);
     assert!(failed.err.contains("/nowhere/at/all"), "{}", failed.err);
     server.run("send s t /").fails(2);
+}
+
+#[test]
+fn a_file_with_authorities_that_is_not_there_is_1_too() {
+    let server = Server::start();
+    let failed = server.run("ping --tls-ca /nowhere/ca.pem").fails(1);
+    assert!(failed.err.contains("cannot read /nowhere/ca.pem"), "{}", failed.err);
+    assert!(failed.err.contains("No such file"), "{}", failed.err);
+    let failed = server.run("ping --tls-ca /dev/null").fails(1);
+    assert!(failed.err.contains("not a PEM file"), "{}", failed.err);
+}
+
+#[test]
+fn a_port_of_something_else_is_told_apart_from_no_server() {
+    let server = Server::start();
+    for line in ["ping --tls", "ping --transport websocket"] {
+        let failed = server.run(line).fails(3);
+        assert!(!failed.err.contains("is the server running"), "{line}: {}", failed.err);
+        assert!(
+            failed.err.contains("TLS") || failed.err.contains("port"),
+            "{line}: {}",
+            failed.err
+        );
+    }
+    let mut command = galgo();
+    command.args(["ping", "--server", &format!("galgo://{}", server.listener("websocket"))]);
+    let failed = run(command).fails(3);
+    assert!(failed.err.contains("port"), "{}", failed.err);
+}
+
+#[test]
+fn deleting_an_offset_is_asked_for_as_other_deletes_are() {
+    let server = Server::with_topic(1);
+    server.send("", b"a\n");
+    server.ok("offset set s t --partition 0 --consumer me 0");
+    let refused = server.run("offset delete s t --partition 0 --consumer me").fails(2);
+    assert!(refused.err.contains("--yes"), "{}", refused.err);
+    server.ok("offset get s t --partition 0 --consumer me");
+    server.ok("offset delete s t --partition 0 --consumer me --yes");
+    server.run("offset get s t --partition 0 --consumer me").fails(4);
 }
 
 #[test]

@@ -60,8 +60,8 @@ fn the_offset_of_a_group_is_read_set_and_deleted() {
     server.ok("offset set s t --partition 0 --group g 1");
     assert_eq!(server.json("offset get s t --partition 0 --group g")["stored_offset"], 1);
     assert_eq!(server.json("group get s t g")["partitions"][0]["lag"], 1);
-    server.ok("offset delete s t --partition 0 --group g");
-    server.run("offset delete s t --partition 0 --group g").fails(4);
+    server.ok("offset delete s t --partition 0 --group g --yes");
+    server.run("offset delete s t --partition 0 --group g --yes").fails(4);
     let missing = server.run("offset get s t --partition 0 --group nobody").fails(4);
     assert!(missing.err.contains("group nobody"), "{}", missing.err);
 }

@@ -183,3 +183,20 @@ fn an_interrupt_settles_what_was_read() {
     assert_eq!(error["error"]["first_unacknowledged_line"], 3);
     drop(stdin);
 }
+
+#[test]
+fn lines_have_ids_that_count_up_and_a_topic_with_deduplication_stores_each_once() {
+    let server = Server::start();
+    server.ok("stream create s");
+    server.ok("topic create s t --deduplication on");
+    server.send("--id 7", b"a\n\nb\n");
+    server.send("--id 7", b"a\n\nb\nc\n");
+    server.send("--whole --id 10", b"c again");
+    let polled = server.json("poll s t --partition 0 --first");
+    let of = |field: &str| -> Vec<String> {
+        let messages = polled["messages"].as_array().unwrap().iter();
+        messages.map(|message| message[field].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(of("payload"), ["a", "b", "c"]);
+    assert_eq!(of("id"), [7, 9, 10].map(|id| format!("{id:032x}")));
+}

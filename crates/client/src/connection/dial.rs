@@ -11,6 +11,8 @@ use tokio_tungstenite::tungstenite;
 use crate::builder::ClientBuilder;
 use crate::connection::link::Link;
 use crate::connection::{quic, tls, websocket};
+use crate::error::Loss;
+use crate::error::advice::{CHECK_PORT, SPEAKS_HTTP};
 use crate::{ConnectError, TlsOptions, Transport};
 
 /// The name in the certificate a server makes for itself, which QUIC asks for by default.
@@ -84,7 +86,7 @@ impl Dial<'_> {
         tls::wrap(stream, config, name).await.map_err(|error| match error.kind() {
             // What TLS itself does not like; the rest is the network's.
             io::ErrorKind::InvalidData => self.handshake(error),
-            _ => self.unreachable(error),
+            _ => self.lost(error),
         })
     }
 
@@ -95,14 +97,28 @@ impl Dial<'_> {
         let config = websocket::config(&self.settings.websocket, self.settings.reply_bytes_max);
         let opened = websocket::wrap(stream, self.address, config).await;
         let stream = opened.map_err(|error| match error {
-            tungstenite::Error::Io(error) => self.unreachable(error),
-            _ => ConnectError::NotGalgo { address: self.address.into() },
+            tungstenite::Error::Io(error) => self.lost(error),
+            tungstenite::Error::Http(_) => self.not_galgo(SPEAKS_HTTP),
+            _ => self.not_galgo(CHECK_PORT),
         })?;
         Ok(link(stream))
     }
 
     fn handshake(&self, error: io::Error) -> ConnectError {
         ConnectError::Handshake { address: self.address.into(), source: Arc::new(error) }
+    }
+
+    fn not_galgo(&self, hint: &'static str) -> ConnectError {
+        ConnectError::NotGalgo { address: self.address.into(), hint }
+    }
+
+    /// Somebody answered, and went away before all was said.
+    fn lost(&self, error: io::Error) -> ConnectError {
+        let loss = match error.kind() {
+            io::ErrorKind::UnexpectedEof => Loss::Closed,
+            _ => Loss::Network(Arc::new(error)),
+        };
+        ConnectError::Lost { address: self.address.into(), loss }
     }
 
     fn unreachable(&self, error: io::Error) -> ConnectError {

@@ -15,6 +15,7 @@ use crate::connection::link::Link;
 use crate::connection::reader::ReplyHead;
 use crate::connection::{Shared, dial};
 use crate::error::Loss;
+use crate::error::advice::{CHECK_PORT, SPEAKS_HTTP, SPEAKS_TLS};
 use crate::login::{login_frame, who};
 use crate::{ConnectError, ServerError};
 
@@ -38,9 +39,8 @@ impl Shared {
         if let Some(credentials) = credentials {
             let request = login_frame(&credentials)?;
             let answer = exchange(&mut link, &request).await.map_err(|loss| match loss {
-                Loss::Garbled(_) | Loss::ReplyTooLarge { .. } => {
-                    ConnectError::NotGalgo { address: self.address.clone() }
-                }
+                Loss::Garbled(hint @ (SPEAKS_TLS | SPEAKS_HTTP)) => self.not_galgo(hint),
+                Loss::Garbled(_) | Loss::ReplyTooLarge { .. } => self.not_galgo(CHECK_PORT),
                 loss => ConnectError::Lost { address: self.address.clone(), loss },
             })?;
             if let Err(Failure::Refused(number)) = answer {
@@ -49,6 +49,10 @@ impl Shared {
             }
         }
         Ok(link)
+    }
+
+    fn not_galgo(&self, hint: &'static str) -> ConnectError {
+        ConnectError::NotGalgo { address: self.address.clone(), hint }
     }
 }
 
@@ -61,11 +65,34 @@ async fn exchange(link: &mut Link, request: &[u8]) -> Result<Result<Bytes, Failu
     link.writer.write_all(request).await.map_err(lost)?;
     link.writer.flush().await.map_err(lost)?;
     let mut head = [0; RESPONSE_HEADER_BYTES];
-    link.reader.read_exact(&mut head).await.map_err(lost)?;
+    let mut seen = 0;
+    while let Some(room) = head.get_mut(seen..).filter(|room| !room.is_empty()) {
+        seen += match link.reader.read(room).await.map_err(lost)? {
+            0 => break,
+            count => count,
+        };
+    }
+    let answer = head.get(..seen).unwrap_or_default();
+    if let Some(other) = other_protocol(answer) {
+        return Err(Loss::Garbled(other));
+    }
+    if seen < head.len() {
+        return Err(Loss::Closed);
+    }
     let head = ReplyHead::parse(head, LOGIN_REPLY_BYTES_MAX)?;
     let mut payload = BytesMut::zeroed(head.len);
     link.reader.read_exact(&mut payload).await.map_err(lost)?;
     head.answer(payload.freeze())
+}
+
+/// What the first bytes of an answer are when they are no reply: no status is as large.
+fn other_protocol(answer: &[u8]) -> Option<&'static str> {
+    match answer {
+        // An alert, which is shorter than the head of a reply.
+        [0x15, 3, 1..=4, ..] => Some(SPEAKS_TLS),
+        [b'H', b'T', b'T', b'P', ..] => Some(SPEAKS_HTTP),
+        _ => None,
+    }
 }
 
 /// The request of a heartbeat.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,7 +19,17 @@ use crate::TlsOptions;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsSetupError {
-    /// A file cannot be read, or is not what it should be.
+    /// A file cannot be read.
+    #[error("cannot read {path}, which should hold {what}: {reason}", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        what: &'static str,
+        /// What the operating system said.
+        reason: String,
+    },
+    /// A file is not what it should be.
     #[error("{path} is not a PEM file with {what}: {reason}", path = path.display())]
     File {
         /// The file.
@@ -100,18 +110,27 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, TlsSetupError> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsSetupError> {
-    let bad = |error: &dyn std::fmt::Display| bad_file(path, "certificates", error);
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| bad(&error))?;
+    const WHAT: &str = "certificates";
+    let bad = |error| bad_file(path, WHAT, &error);
     let certificates: Vec<_> =
-        certificates.collect::<Result<_, _>>().map_err(|error| bad(&error))?;
+        CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(bad)?;
     match certificates.is_empty() {
-        true => Err(bad(&"there is none in it")),
+        true => {
+            let reason = "there is none in it".to_owned();
+            Err(TlsSetupError::File { path: path.into(), what: WHAT, reason })
+        }
         false => Ok(certificates),
     }
 }
 
-fn bad_file(path: &Path, what: &'static str, reason: &dyn std::fmt::Display) -> TlsSetupError {
-    TlsSetupError::File { path: path.into(), what, reason: reason.to_string() }
+fn bad_file(path: &Path, what: &'static str, error: &pem::Error) -> TlsSetupError {
+    let path = path.into();
+    match error {
+        pem::Error::Io(error) => {
+            TlsSetupError::Unreadable { path, what, reason: error.to_string() }
+        }
+        error => TlsSetupError::File { path, what, reason: error.to_string() },
+    }
 }
 
 /// Takes any certificate: whoever answers is believed.

@@ -55,6 +55,12 @@ fn names_of(transport: Transport) -> impl Iterator<Item = &'static str> + Clone 
     SHARED.into_iter().chain(own.into_iter().flatten().copied())
 }
 
+/// Whether some transport has an option of this name.
+pub(super) fn exists(name: &str) -> bool {
+    let all = [Transport::Tcp, Transport::Quic, Transport::WebSocket];
+    all.into_iter().flat_map(names_of).any(|known| known == name)
+}
+
 /// The options read so far that make sense only together.
 pub(super) struct Options {
     transport: Transport,

@@ -174,3 +174,25 @@ fn quic_and_websocket_have_their_own_options() {
     assert_eq!(websocket.max_frame_size, Some(5));
     assert!(websocket.accept_unmasked_frames);
 }
+
+#[test]
+fn an_at_sign_may_be_in_a_password_and_in_the_value_of_an_option() {
+    for (rest, login, place) in [
+        ("h:1", None, "h:1"),
+        ("u:p@h:1", Some("u:p"), "h:1"),
+        ("u:p@q@h", Some("u:p@q"), "h"),
+        ("u:p?q@h", Some("u:p?q"), "h"),
+        ("u:p?q@h?tls_ca_file=/a@b/c.pem", Some("u:p?q"), "h?tls_ca_file=/a@b/c.pem"),
+        ("u:p@h?tls=true&tls_ca_file=/a@b", Some("u:p"), "h?tls=true&tls_ca_file=/a@b"),
+        ("h:1?tls_ca_file=/a@b", None, "h:1?tls_ca_file=/a@b"),
+        ("[::1]?tls_ca_file=/a@b", None, "[::1]?tls_ca_file=/a@b"),
+        // Not an address: the beginning of a password.
+        ("u:p?tls=x@h", Some("u:p?tls=x"), "h"),
+        ("u:p?nothing=x@h", Some("u:p?nothing=x"), "h"),
+        ("h?", None, "h?"),
+    ] {
+        assert_eq!(ConnectionString::split_login(rest), (login, place), "{rest}");
+    }
+    let string: ConnectionString = "galgo://u:p@h?tls=true&tls_ca_file=/a@b.pem".parse().unwrap();
+    assert_eq!(string.host(), "h");
+}

@@ -1,4 +1,17 @@
-//! What a reader of an error can do next, by the server's code.
+//! What a reader of an error can do next, by the server's code or by what came in place of an answer.
+
+use std::io;
+
+use crate::error::Loss;
+
+/// What to say of an answer that could be anything's.
+pub(crate) const CHECK_PORT: &str = "check that the port is that of the transport, 8090 for TCP, 8080 for \
+     QUIC and 8092 for WebSocket unless told otherwise, and whether it wants TLS";
+/// What to say of a port that answers with TLS.
+pub(crate) const SPEAKS_TLS: &str = "it speaks TLS; turn TLS on here too";
+/// What to say of a port that answers with HTTP.
+pub(crate) const SPEAKS_HTTP: &str = "it speaks HTTP; the ports of this protocol are others, 8090 for TCP \
+     and 8092 for WebSocket unless told otherwise";
 
 /// The next step for `number`, when there is one to name.
 pub(super) fn advice(number: u32) -> Option<&'static str> {
@@ -29,4 +42,39 @@ pub(super) fn advice(number: u32) -> Option<&'static str> {
         4100 => "the offset is beyond the end of the partition",
         _ => return None,
     })
+}
+
+/// What may be the matter when a connection ends before anything was said over it.
+pub(super) fn port_advice(loss: &Loss) -> &'static str {
+    match loss {
+        Loss::Closed | Loss::Network(_) => {
+            "; if the server is up, check that the port is that of the transport, and whether it wants TLS"
+        }
+        _ => "",
+    }
+}
+
+/// What to do about a handshake that failed. The library's errors arrive as texts over QUIC.
+pub(super) fn tls_advice(source: &io::Error) -> &'static str {
+    let text = source.to_string();
+    let advice = [
+        (
+            "UnknownIssuer",
+            "name the file of the authority that made the certificate in tls_ca_file",
+        ),
+        ("NotValidForName", "name what the certificate is for in tls_domain"),
+        ("not valid for name", "name what the certificate is for in tls_domain"),
+        (
+            "CaUsedAsEndEntity",
+            "the server needs a certificate that an authority made, not the authority's",
+        ),
+        ("Expired", "the server needs a new certificate"),
+        (
+            "InvalidContentType",
+            "that port seems to speak without TLS; turn TLS off here, or on there",
+        ),
+        ("CertificateRequired", "the server wants a certificate of the client's own"),
+    ];
+    let found = advice.into_iter().find(|(part, _)| text.contains(part));
+    found.map_or("check that TLS is on at both ends, and the certificate", |(_, advice)| advice)
 }

@@ -62,9 +62,17 @@ async fn nobody_at_the_address_is_told() {
 #[tokio::test]
 async fn what_is_no_galgo_server_is_told() {
     let server = Server::start(1).await;
-    server.on_request(|_, _| crate::support::Act::Garbage(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
-    let error = server.builder().connect().await.unwrap_err();
-    assert!(matches!(error, ConnectError::NotGalgo { .. }), "{error:?}");
+    for (answer, hint) in [
+        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "it speaks HTTP"),
+        // An alert, as a TLS listener answers what is no handshake.
+        (b"\x15\x03\x03\x00\x02\x02\x0a\x00", "it speaks TLS; turn TLS on"),
+        (b"\x01\x00\x00\x00\x01\x00\x00\x00", "check that the port is that of the transport"),
+    ] {
+        server.on_request(move |_, _| crate::support::Act::Garbage(answer));
+        let error = server.builder().connect().await.unwrap_err();
+        assert!(matches!(error, ConnectError::NotGalgo { .. }), "{error:?}");
+        assert!(error.to_string().contains(hint), "{error}");
+    }
 }
 
 #[tokio::test]

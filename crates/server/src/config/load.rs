@@ -27,7 +27,7 @@ const OTHER_VARIABLES: [&str; 9] = [
 ];
 
 /// How alike two names must be for one to be offered in place of the other (Jaro-Winkler).
-const LIKENESS_MIN: f64 = 0.75;
+const LIKENESS_MIN: f64 = 0.8;
 
 /// The environment variables a server sees. Handed in, so that a test or an embedding program decides.
 #[derive(Debug, Clone, Default)]
@@ -264,10 +264,17 @@ fn unknown_variables(environment: &Environment) -> Vec<(String, Option<String>)>
         .variables
         .keys()
         .filter(|name| name.starts_with("GALGO_") && !known.contains(name))
-        .map(|name| (name.clone(), nearest(name, known.iter().cloned())))
+        .map(|name| (name.clone(), nearest_variable(name, &known)))
         .collect();
     unknown.sort();
     unknown
+}
+
+/// The known variable most like `name`. Only what is behind the prefix that all have is compared: it would
+/// make any two of them alike.
+fn nearest_variable(name: &str, known: &[String]) -> Option<String> {
+    let own = |name: &str| name.trim_start_matches("GALGO_").to_owned();
+    nearest(&own(name), known.iter().map(|name| own(name))).map(|found| format!("GALGO_{found}"))
 }
 
 /// The known name most like `name`, when one is alike enough to have been meant.

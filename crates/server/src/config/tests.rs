@@ -126,12 +126,19 @@ fn an_unknown_key_is_refused_with_file_line_and_the_nearest_key() {
 fn an_unknown_variable_is_reported_and_not_fatal() {
     let loaded = from_variables([
         ("GALGO_TCP_ADRESS", "x"),
+        // Like every other only in the beginning.
+        ("GALGO_BOGUS", "x"),
+        ("GALGO_BIN", "x"),
         ("GALGO_SERVER", "galgo://h:1"),
         ("GALGO_ROOT_USERNAME", "root"),
         ("PATH", "/bin"),
     ])
     .unwrap();
-    let expected = vec![("GALGO_TCP_ADRESS".to_owned(), Some("GALGO_TCP_ADDRESS".to_owned()))];
+    let expected = vec![
+        ("GALGO_BIN".to_owned(), None),
+        ("GALGO_BOGUS".to_owned(), None),
+        ("GALGO_TCP_ADRESS".to_owned(), Some("GALGO_TCP_ADDRESS".to_owned())),
+    ];
     assert_eq!(loaded.unknown_variables, expected);
 }
 
