@@ -6,6 +6,8 @@
 
 pub(crate) mod compare;
 pub(crate) mod connections;
+pub(crate) mod echo;
+pub(crate) mod follow;
 pub(crate) mod footprints;
 pub(crate) mod frame;
 pub(crate) mod goal;
@@ -19,4 +21,6 @@ pub(crate) mod runs;
 pub(crate) mod scratch;
 pub(crate) mod sink;
 pub(crate) mod source;
+pub(crate) mod steady;
+pub(crate) mod tail;
 pub(crate) mod worker;

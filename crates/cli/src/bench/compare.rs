@@ -6,9 +6,11 @@ use std::time::Duration;
 use crate::bench::footprints;
 use crate::bench::measurement::Measurement;
 use crate::bench::plan::{self, Comparison, Run};
+use crate::bench::process::FreshServer;
 use crate::bench::report::{ComparedRow, Conditions};
 use crate::bench::runs::Runner;
 use crate::bench::scratch;
+use crate::bench::steady;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::StopFlag;
 use crate::output::Output;
@@ -57,6 +59,8 @@ pub(crate) fn run(options: &Options) -> Outcome<Report> {
         let rows: Vec<_> = group.into_iter().filter(|row| options.wants(&row.what)).collect();
         comparisons.extend(compare(options, runner, rows)?);
     }
+    let mut footprints = steady::measure(options, runner)?;
+    footprints.extend(footprints::measure(options, runner)?);
     Ok(Report {
         conditions: Conditions {
             processors: std::thread::available_parallelism().map_or(1, usize::from),
@@ -66,8 +70,16 @@ pub(crate) fn run(options: &Options) -> Outcome<Report> {
             version: env!("CARGO_PKG_VERSION"),
         },
         comparisons,
-        footprints: footprints::measure(options, runner)?,
+        footprints,
     })
+}
+
+/// A run of a group, and what it gave so far.
+#[derive(Debug)]
+struct Taken {
+    run: Run,
+    measured: Vec<Measurement>,
+    kept: Option<FreshServer>,
 }
 
 /// Alternates the runs, so that a machine that gets slower or faster does so for all of them.
@@ -76,23 +88,23 @@ fn compare(
     runner: Runner<'_>,
     rows: Vec<Comparison>,
 ) -> Outcome<Vec<ComparedRow>> {
-    let mut runs: Vec<(Run, Vec<Measurement>)> = Vec::new();
+    let mut runs: Vec<Taken> = Vec::new();
     for row in &rows {
         options.announce(&row.what);
         for run in [row.measured, row.against] {
-            if runs.iter().all(|(known, _)| *known != run) {
-                runs.push((run, Vec::new()));
+            if runs.iter().all(|known| known.run != run) {
+                runs.push(Taken { run, measured: Vec::new(), kept: None });
             }
         }
     }
     for _ in 0..options.rounds {
-        for (run, measured) in &mut runs {
-            measured.push(runner.run(*run)?);
+        for Taken { run, measured, kept } in &mut runs {
+            measured.push(runner.run(*run, kept)?);
         }
     }
     let of = |wanted: Run| {
-        let found = runs.iter().find(|(run, _)| *run == wanted);
-        found.map_or(&[][..], |(_, measured)| measured)
+        let found = runs.iter().find(|taken| taken.run == wanted);
+        found.map_or(&[][..], |taken| &taken.measured)
     };
     let row = |row: Comparison| {
         let (measured, against) = (of(row.measured), of(row.against));

@@ -25,6 +25,9 @@ pub(crate) const MANY_PARTITIONS: u32 = 10_000;
 /// Producers of the rows about many of them.
 pub(crate) const MANY_PRODUCERS: u32 = 64;
 
+/// Messages per second of the row about a tailing consumer.
+const TAIL_RATE: u32 = 1000;
+
 /// Requests that one producer keeps in flight, where it does not wait for each.
 const IN_FLIGHT: u32 = 32;
 
@@ -65,14 +68,28 @@ pub(crate) enum Load {
         /// Each request.
         batch: Batch,
     },
+    /// Messages are sent one at a time, each when it is due, and a consumer reads them as they come.
+    Tail {
+        /// Messages per second.
+        rate: u32,
+        /// Each message.
+        batch: Batch,
+    },
 }
 
 impl Load {
     /// What a request carries.
     pub(crate) fn batch(self) -> Batch {
         match self {
-            Self::Produce { batch, .. } | Self::Consume { batch, .. } => batch,
+            Self::Produce { batch, .. }
+            | Self::Consume { batch, .. }
+            | Self::Tail { batch, .. } => batch,
         }
+    }
+
+    /// Whether it takes far longer to prepare than to run, so that its server is kept for all rounds.
+    pub(crate) fn is_dear_to_prepare(self) -> bool {
+        matches!(self, Self::Produce { partitions: MANY_PARTITIONS, .. })
     }
 }
 
@@ -88,6 +105,8 @@ pub(crate) enum Side {
     },
     /// The bare `sendfile` server.
     Source,
+    /// The bare echo.
+    Echo,
 }
 
 /// One thing to run, and to run it on.
@@ -111,6 +130,8 @@ pub(crate) enum Figure {
     CpuPerGb,
     /// Processor time of the measured process for each request.
     CpuPerRequest,
+    /// The latency 99 of 100 requests did not exceed.
+    P99,
 }
 
 /// One row of the comparison.
@@ -139,6 +160,7 @@ pub(crate) fn groups() -> Vec<Vec<Comparison>> {
         many_writers(),
         in_flight(),
         reads(),
+        end_to_end(),
     ]
 }
 
@@ -214,6 +236,15 @@ fn reads() -> Vec<Comparison> {
     ]
 }
 
+/// What the server adds to the way of a message from one program to another. `os`, because a sync of the
+/// disk would hide it.
+fn end_to_end() -> Vec<Comparison> {
+    let load = Load::Tail { rate: TAIL_RATE, batch: SMALL };
+    let sides = Side::Server("os").against(Side::Echo, load);
+    let what = "end to end p99, 100 B, os, 1,000 messages/s / bare echo".to_owned();
+    vec![sides.compared(what, Figure::P99, Goal::AtMost(3.0))]
+}
+
 /// The load of producers that wait for each answer.
 pub(crate) fn produce(producers: u32, partitions: u32, batch: Batch) -> Load {
     Load::Produce { producers, partitions, in_flight: 1, batch }
@@ -263,7 +294,7 @@ mod tests {
     #[test]
     fn what_is_dear_has_an_upper_bound_and_what_is_fast_a_lower_one() {
         for row in groups().into_iter().flatten() {
-            let cost = matches!(row.figure, Figure::CpuPerGb | Figure::CpuPerRequest);
+            let cost = !matches!(row.figure, Figure::BytesPerSecond | Figure::RequestsPerSecond);
             assert_eq!(matches!(row.goal, Goal::AtMost(_)), cost, "{}", row.what);
             assert_ne!(row.measured, row.against, "{}", row.what);
         }
@@ -277,6 +308,7 @@ mod tests {
                 Side::Server(_) => {}
                 Side::Sink { .. } => assert!(matches!(row.against.load, Load::Produce { .. })),
                 Side::Source => assert!(matches!(row.against.load, Load::Consume { .. })),
+                Side::Echo => assert!(matches!(row.against.load, Load::Tail { .. })),
             }
         }
     }

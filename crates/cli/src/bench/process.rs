@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use crate::bench::scratch::Scratch;
 use crate::failure::{Failure, Outcome};
 
@@ -32,6 +34,15 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `galgo server --dev` over `data_dir` and waits until it is ready.
     pub(crate) fn server(data_dir: &Path, durability: &str) -> Outcome<Self> {
+        Self::server_with(data_dir, durability, &[])
+    }
+
+    /// The same with settings of its own, by the names of their environment variables.
+    pub(crate) fn server_with(
+        data_dir: &Path,
+        durability: &str,
+        settings: &[(&str, &str)],
+    ) -> Outcome<Self> {
         let ready = data_dir.join(READY_FILE);
         // Left from a start before; what it says is no longer true.
         let _ = std::fs::remove_file(&ready);
@@ -42,6 +53,7 @@ impl Process {
         command.args(["server", "--dev", "--tcp", "127.0.0.1:0", "--durability", durability]);
         command.args(["--quic", "off", "--websocket", "off", "--http", "off"]);
         command.arg("--data-dir").arg(data_dir);
+        command.envs(settings.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log_file);
         let mut child = spawn(command)?;
         match wait_ready(&mut child, &ready) {
@@ -76,20 +88,41 @@ impl Process {
 
     /// Stops a server as an operator would, and waits for its end.
     pub(crate) fn stop(mut self) -> Outcome {
-        let failed = |error: std::io::Error| Failure::io(format!("cannot stop a process: {error}"));
-        let process = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(process, rustix::process::Signal::TERM)
-            .map_err(|error| failed(error.into()))?;
-        self.child.wait().map_err(failed)?;
+        self.signal(Signal::TERM)?;
+        self.child
+            .wait()
+            .map_err(|error| Failure::io(format!("cannot wait for a process: {error}")))?;
         Ok(())
+    }
+
+    /// Takes the processor from it until [`Process::thaw`], so that it costs others nothing.
+    pub(crate) fn freeze(&self) -> Outcome {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets a frozen process go on.
+    pub(crate) fn thaw(&self) -> Outcome {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Outcome {
+        let process = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(process, signal)
+            .map_err(|error| Failure::io(format!("cannot signal a process: {error}")))
     }
 
     /// Memory the process holds, where the system tells.
     pub(crate) fn resident_bytes(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(self.proc("status")).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        Some(kib * 1024)
+        self.memory("VmRSS:")
+    }
+
+    /// The most memory the process has held, where the system tells.
+    pub(crate) fn peak_bytes(&self) -> Option<u64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, name: &str) -> Option<u64> {
+        memory_bytes(&std::fs::read_to_string(self.proc("status")).ok()?, name)
     }
 
     /// Processor time the process has used, where the system tells.
@@ -116,6 +149,13 @@ impl Drop for Process {
 fn end(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();
+}
+
+/// A size in `/proc/<pid>/status`.
+fn memory_bytes(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
 }
 
 /// User and system time in the one line of `/proc/<pid>/stat`.
@@ -196,6 +236,14 @@ mod tests {
         let stat = "17 (a) b c) S 1 1 1 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 1 0 5 0 0";
         assert_eq!(cpu_ticks(stat), Some(300));
         assert_eq!(cpu_ticks("17"), None);
+    }
+
+    #[test]
+    fn memory_is_found_by_its_name() {
+        let status = "Name:\tgalgo\nVmHWM:\t   2048 kB\nVmRSS:\t    512 kB\n";
+        assert_eq!(memory_bytes(status, "VmHWM:"), Some(2 << 20));
+        assert_eq!(memory_bytes(status, "VmRSS:"), Some(512 << 10));
+        assert_eq!(memory_bytes(status, "VmSwap:"), None);
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl ComparedRow {
         let ratio = figure
             .of(&measured)
             .zip(figure.of(&against))
-            .filter(|(_, against)| *against > 0.0)
+            .filter(|(measured, against)| *measured > 0.0 && *against > 0.0)
             .map(|(measured, against)| measured / against);
         let reached = goal.is_reached_by(ratio);
         Some(Self {
@@ -190,7 +190,7 @@ pub(crate) fn render_footprints(footprints: &[FootprintRow]) -> String {
             details.join(", "),
         ]
     });
-    table::columns(&columns, rows, "no sizes on this system")
+    table::columns(&columns, rows, "no sizes or times were asked for")
 }
 
 /// Two digits where one would hide how far a small value is from its limit.
@@ -215,6 +215,7 @@ impl Figure {
             Self::RequestsPerSecond => Some(measurement.requests_per_second),
             Self::CpuPerGb => measurement.cpu_seconds_per_gb,
             Self::CpuPerRequest => measurement.cpu_us_per_request,
+            Self::P99 => Some(measurement.p99_us),
         }
     }
 
@@ -223,6 +224,7 @@ impl Figure {
             Self::BytesPerSecond => measure::bytes_per_second(measurement.bytes_per_second),
             Self::RequestsPerSecond => measure::per_second(measurement.requests_per_second),
             Self::CpuPerGb | Self::CpuPerRequest => self.processor_time(measurement),
+            Self::P99 => micros(measurement.p99_us),
         }
     }
 
@@ -232,7 +234,7 @@ impl Figure {
             Self::BytesPerSecond | Self::CpuPerGb => {
                 measurement.cpu_seconds_per_gb.map(|time| format!("{time:.2} s/GB"))
             }
-            Self::RequestsPerSecond | Self::CpuPerRequest => {
+            Self::RequestsPerSecond | Self::CpuPerRequest | Self::P99 => {
                 measurement.cpu_us_per_request.map(|time| format!("{time:.1} us"))
             }
         };

@@ -6,19 +6,24 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::bench::follow::Follower;
 use crate::bench::frame;
 use crate::bench::measurement::{Measurement, Sample};
 use crate::bench::pipeline;
-use crate::bench::plan::{Batch, Load, PRELOADED_REQUESTS, Run, Side, TOPIC_PARTITIONS_MAX};
+use crate::bench::plan::{Batch, Load, PRELOADED_REQUESTS, Run, SMALL, Side, TOPIC_PARTITIONS_MAX};
 use crate::bench::process::{FreshServer, Process};
 use crate::bench::scratch::Scratch;
 use crate::bench::source;
+use crate::bench::tail;
 use crate::bench::worker::{self, Clock, Connection, Share, Work};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::StopFlag;
 
 /// Part of the counted time that is run before counting starts.
 const WARM_UP_PART: f64 = 0.2;
+
+/// What a tailing consumer asks for: more than ever waits for it.
+const TAILED_AT_MOST: Batch = Batch { messages: 1000, ..SMALL };
 
 /// What all runs have in common.
 #[derive(Clone, Copy, Debug)]
@@ -32,13 +37,14 @@ pub(crate) struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    /// Runs it once.
-    pub(crate) fn run(&self, run: Run) -> Outcome<Measurement> {
+    /// Runs it once. A server that is dear to prepare is left in `kept` for the next time.
+    pub(crate) fn run(&self, run: Run, kept: &mut Option<FreshServer>) -> Outcome<Measurement> {
         self.stop.check()?;
         match run.side {
-            Side::Server(durability) => self.run_server(durability, run.load),
+            Side::Server(durability) => self.run_server(durability, run.load, kept),
             Side::Sink { sync } => self.run_sink(sync, run.load),
             Side::Source => self.run_source(run.load),
+            Side::Echo => self.run_echo(run.load),
         }
     }
 
@@ -47,17 +53,48 @@ impl Runner<'_> {
         Clock { warm_up: self.counted.mul_f64(WARM_UP_PART), counted: self.counted }
     }
 
-    fn run_server(&self, durability: &str, load: Load) -> Outcome<Measurement> {
-        let server = FreshServer::start(self.dir, durability)?;
-        let shares = match load {
-            Load::Produce { producers, partitions, batch, .. } => {
-                let mut shares = producers_of(&server.process, producers, partitions, batch)?;
-                worker::run_once(&mut shares)?;
-                shares
-            }
-            Load::Consume { consumers, batch } => readers_of(&server.process, consumers, batch)?,
+    fn run_server(
+        &self,
+        durability: &str,
+        load: Load,
+        kept: &mut Option<FreshServer>,
+    ) -> Outcome<Measurement> {
+        let (server, prepared) = match kept.take() {
+            Some(server) => (server, true),
+            None => (FreshServer::start(self.dir, durability)?, false),
         };
-        self.measure(&server.process, shares, load)
+        let process = &server.process;
+        process.thaw()?;
+        let measurement = match load {
+            Load::Produce { producers, partitions, batch, .. } => {
+                if !prepared {
+                    create_partitions(process, partitions)?;
+                }
+                let mut shares = producers_of(process, producers, partitions, batch)?;
+                if !prepared {
+                    worker::run_once(&mut shares)?;
+                }
+                self.produce(process, shares, load)?
+            }
+            Load::Consume { consumers, batch } => {
+                let shares = readers_of(process, consumers, batch)?;
+                let work = |clock| worker::run(shares, clock, self.stop);
+                self.measure(process, load, work)?
+            }
+            Load::Tail { rate, batch } => {
+                let producer = create_partitions(process, 1)?;
+                let follower = follower_of(process, 0, TAILED_AT_MOST)?;
+                let message = send_to(0, batch)?;
+                let work =
+                    |clock| tail::tail(producer, follower, (&message, rate), clock, self.stop);
+                self.measure(process, load, work)?
+            }
+        };
+        if load.is_dear_to_prepare() {
+            process.freeze()?;
+            *kept = Some(server);
+        }
+        Ok(measurement)
     }
 
     fn run_sink(&self, sync: bool, load: Load) -> Outcome<Measurement> {
@@ -77,7 +114,7 @@ impl Runner<'_> {
         };
         let mut shares = (0..producers).map(open).collect::<Outcome<Vec<Share>>>()?;
         worker::run_once(&mut shares)?;
-        self.measure(&sink, shares, load)
+        self.produce(&sink, shares, load)
     }
 
     fn run_source(&self, load: Load) -> Outcome<Measurement> {
@@ -97,19 +134,40 @@ impl Runner<'_> {
             Ok(share(Connection::open(source.address)?, frames.clone(), consumer as usize))
         };
         let shares = (0..consumers).map(open).collect::<Outcome<Vec<Share>>>()?;
-        self.measure(&source, shares, load)
+        self.measure(&source, load, |clock| worker::run(shares, clock, self.stop))
     }
 
-    fn measure(&self, process: &Process, shares: Vec<Share>, load: Load) -> Outcome<Measurement> {
-        let clock = self.clock();
-        let before = process.cpu_time();
-        let Work { latencies, requests } = match load {
+    fn run_echo(&self, load: Load) -> Outcome<Measurement> {
+        let Load::Tail { rate, batch } = load else {
+            return Err(Failure::usage("the echo takes single messages only"));
+        };
+        let echo = Process::bare(&["bench", "echo"])?;
+        let connection = Connection::open(echo.address)?;
+        let message = send_to(0, batch)?;
+        self.measure(&echo, load, |clock| {
+            tail::echo(connection, (&message, rate), clock, self.stop)
+        })
+    }
+
+    fn produce(&self, process: &Process, shares: Vec<Share>, load: Load) -> Outcome<Measurement> {
+        self.measure(process, load, |clock| match load {
             Load::Produce { in_flight, .. } if in_flight > 1 => {
                 let work = |share| pipeline::work(share, in_flight, clock, self.stop);
-                worker::run_each(shares, work, self.stop)?
+                worker::run_each(shares, work, self.stop)
             }
-            _ => worker::run(shares, clock, self.stop)?,
-        };
+            _ => worker::run(shares, clock, self.stop),
+        })
+    }
+
+    fn measure(
+        &self,
+        process: &Process,
+        load: Load,
+        work: impl FnOnce(Clock) -> Outcome<Work>,
+    ) -> Outcome<Measurement> {
+        let clock = self.clock();
+        let before = process.cpu_time();
+        let Work { latencies, requests } = work(clock)?;
         let spent = process.cpu_time().zip(before).map(|(after, before)| after.abs_diff(before));
         Ok(Measurement::of(&Sample {
             latencies: &latencies,
@@ -138,14 +196,13 @@ pub(crate) fn create_partitions(server: &Process, partitions: u32) -> Outcome<Co
     Ok(control)
 }
 
-/// Producers with the requests of their partitions, which are created.
+/// Producers with the requests of their partitions.
 pub(crate) fn producers_of(
     server: &Process,
     producers: u32,
     partitions: u32,
     batch: Batch,
 ) -> Outcome<Vec<Share>> {
-    create_partitions(server, partitions)?;
     let open = |producer: u32| {
         let frames = partitions_of(producer, producers, partitions)
             .map(|partition| send_to(partition, batch))
@@ -161,13 +218,19 @@ fn partitions_of(producer: u32, producers: u32, partitions: u32) -> impl Iterato
     own.take((partitions / producers).max(1) as usize + 1)
 }
 
+/// A consumer of one of many partitions.
+pub(crate) fn follower_of(server: &Process, partition: u32, at_most: Batch) -> Outcome<Follower> {
+    let place = partition % TOPIC_PARTITIONS_MAX;
+    Ok(Follower::new(server_connection(server)?, topic_of(partition), place, at_most))
+}
+
 /// Sends a batch to one of many partitions.
 pub(crate) fn send_to(partition: u32, batch: Batch) -> Outcome<Vec<u8>> {
     frame::send(&topic_of(partition), partition % TOPIC_PARTITIONS_MAX, batch)
 }
 
 /// The topic of one of many partitions.
-pub(crate) fn topic_of(partition: u32) -> String {
+fn topic_of(partition: u32) -> String {
     format!("load-{}", partition / TOPIC_PARTITIONS_MAX)
 }
 

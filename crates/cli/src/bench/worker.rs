@@ -198,7 +198,8 @@ pub(crate) fn run_once(shares: &mut [Share]) -> Outcome {
     })
 }
 
-fn work(mut share: Share, clock: Clock, stop: &StopFlag) -> Outcome<Work> {
+/// Does the work of one thread.
+pub(crate) fn work(mut share: Share, clock: Clock, stop: &StopFlag) -> Outcome<Work> {
     let counted_from = Instant::now() + clock.warm_up;
     let end = counted_from + clock.counted;
     let mut done = Work::none()?;

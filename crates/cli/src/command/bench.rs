@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use crate::bench::{compare, connections, scratch, sink, source};
+use crate::bench::{compare, connections, echo, scratch, sink, source};
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 
@@ -31,6 +31,9 @@ pub(crate) enum BenchCommand {
     Sink(SinkArgs),
     /// Run the bare source: answers requests for ranges of a file with sendfile
     SendfileSource(SourceArgs),
+    /// Run the bare echo: sends each frame back as it came
+    #[command(hide = true)]
+    Echo(EchoArgs),
 }
 
 /// Arguments of `galgo bench compare`.
@@ -102,6 +105,16 @@ pub(crate) struct SourceArgs {
     life: Life,
 }
 
+/// Arguments of `galgo bench echo`.
+#[derive(Args, Debug)]
+pub(crate) struct EchoArgs {
+    /// Where to listen
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    #[command(flatten)]
+    life: Life,
+}
+
 /// How long a bare program lives.
 #[derive(Args, Clone, Copy, Debug)]
 struct Life {
@@ -117,6 +130,7 @@ pub(crate) fn run(command: BenchCommand, output: Output) -> Outcome {
         BenchCommand::Connections(args) => measure_connections(args, output),
         BenchCommand::Sink(args) => run_sink(args, output),
         BenchCommand::SendfileSource(args) => run_source(args, output),
+        BenchCommand::Echo(args) => run_echo(args, output),
     }
 }
 
@@ -163,6 +177,12 @@ fn run_source(args: SourceArgs, output: Output) -> Outcome {
     let listener = listen(args.listen, output)?;
     args.life.begin();
     source::serve(&listener, file)
+}
+
+fn run_echo(args: EchoArgs, output: Output) -> Outcome {
+    let listener = listen(args.listen, output)?;
+    args.life.begin();
+    echo::serve(&listener)
 }
 
 /// Binds and says where, so that whoever started the program can connect.

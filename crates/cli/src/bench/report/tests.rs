@@ -78,9 +78,17 @@ fn json_has_every_value_and_the_verdict() {
 fn a_ratio_to_nothing_is_no_ratio() {
     for against in [Some(0.0), None] {
         let sides = ([speed_of(1e9, Some(0.5))], [speed_of(1e9, against)]);
+        let turned = (sides.1, sides.0);
         let cpu = row("CPU", Figure::CpuPerGb, Goal::AtMost(1.35));
         let done = ComparedRow::new(cpu, &sides.0, &sides.1).unwrap();
         assert_eq!((done.ratio, done.reached), (None, false));
+        let cpu = row("CPU", Figure::CpuPerGb, Goal::AtMost(1.35));
+        let done = ComparedRow::new(cpu, &turned.0, &turned.1).unwrap();
+        assert_eq!(
+            (done.ratio, done.reached),
+            (None, false),
+            "too little to be measured is not free"
+        );
         let speed = row("write", Figure::BytesPerSecond, Goal::AtLeast(1.0));
         let done = ComparedRow::new(speed, &sides.0, &sides.1).unwrap();
         assert_eq!((done.ratio, done.reached), (Some(1.0), true));
