@@ -129,6 +129,11 @@ impl Failure {
         self.kind == Kind::Connection
     }
 
+    /// What happened, without the next step.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
     /// Adds a sentence after what happened.
     pub(crate) fn and(mut self, more: impl fmt::Display) -> Self {
         self.what = format!("{}; {more}", self.what);

@@ -5,6 +5,7 @@
 //! so that it ends on a busy topic too.
 
 mod lane;
+pub(crate) mod link;
 pub(crate) mod member;
 
 use std::cmp::Reverse;
@@ -12,12 +13,13 @@ use std::collections::BinaryHeap;
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-use galgo::Client;
+use galgo::ReceivedMessage;
 
 use crate::command::topic::{Extent, TopicPath};
 use crate::failure::{Failure, Outcome};
 use crate::output::message::MessageWriter;
 use crate::tail::lane::{Lane, Start};
+use crate::tail::link::Link;
 use crate::value::time::From;
 
 /// Messages held ahead over all partitions, and the least that is asked of each.
@@ -48,16 +50,16 @@ pub(crate) enum Range {
 
 /// Reads one topic.
 #[derive(Debug)]
-pub(crate) struct Reader {
-    client: Client,
+pub(crate) struct Reader<'a> {
+    link: Link<'a>,
     path: TopicPath,
     lanes: Vec<Lane>,
 }
 
-impl Reader {
+impl<'a> Reader<'a> {
     /// A reader of a topic.
-    pub(crate) fn new(client: Client, path: TopicPath) -> Self {
-        Self { client, path, lanes: Vec::new() }
+    pub(crate) fn new(link: Link<'a>, path: TopicPath) -> Self {
+        Self { link, path, lanes: Vec::new() }
     }
 
     /// Writes the messages of `range`; returns whether that was all that was asked for.
@@ -89,26 +91,25 @@ impl Reader {
         Ok(matches!(range, Range::From { count: Some(_), .. }) && count.is_some_and(|n| shown >= n))
     }
 
-    /// Writes messages as they come, without end.
+    /// Writes messages as they come, without end; goes on when the server is back.
     pub(crate) async fn follow(&mut self, writer: &mut MessageWriter) -> Outcome {
         let mut pause = PAUSE_MIN;
-        let mut refreshed = Instant::now();
+        let mut refreshed = Some(Instant::now());
         for lane in &mut self.lanes {
             lane.open_end();
         }
         loop {
             let mut fresh = Vec::new();
-            let ask = self.ask();
-            for lane in &mut self.lanes {
-                lane.fill(&self.client, &self.path, ask).await?;
-                fresh.extend(std::iter::from_fn(|| lane.take()));
-            }
+            let read = self.read_fresh(&mut fresh).await;
             // Sorting keeps the order of equal times, so each partition stays in its order.
             fresh.sort_by_key(|message| message.timestamp());
             for message in &fresh {
                 writer.write(message)?;
             }
-            if fresh.is_empty() {
+            if let Err(failure) = read {
+                self.link.again(failure, writer).await?;
+                refreshed = None;
+            } else if fresh.is_empty() {
                 if writer.reader_is_gone() {
                     return Err(Failure::closed_pipe());
                 }
@@ -118,11 +119,26 @@ impl Reader {
                 writer.flush()?;
                 pause = PAUSE_MIN;
             }
-            if refreshed.elapsed() >= REFRESH_INTERVAL {
-                self.refresh().await?;
-                refreshed = Instant::now();
+            if refreshed.is_none_or(|at| at.elapsed() >= REFRESH_INTERVAL) {
+                refreshed = match self.refresh().await {
+                    Ok(()) => Some(Instant::now()),
+                    Err(failure) => {
+                        self.link.again(failure, writer).await?;
+                        None
+                    }
+                };
             }
         }
+    }
+
+    /// Takes what each partition has; what was taken before a failure stays in `fresh`.
+    async fn read_fresh(&mut self, fresh: &mut Vec<ReceivedMessage>) -> Outcome {
+        let ask = self.ask();
+        for lane in &mut self.lanes {
+            lane.fill(self.link.client(), &self.path, ask).await?;
+            fresh.extend(std::iter::from_fn(|| lane.take()));
+        }
+        Ok(())
     }
 
     /// Looks again which partitions there are, and where they end.
@@ -141,7 +157,7 @@ impl Reader {
     }
 
     async fn extents(&self) -> Outcome<Vec<Extent>> {
-        let details = self.path.details(&self.client).await?;
+        let details = self.path.details(self.link.client()).await?;
         Ok(details.partitions.iter().map(Extent::of).collect())
     }
 
@@ -158,7 +174,7 @@ impl Reader {
     async fn push_head(&mut self, heads: &mut Heads, index: usize) -> Outcome {
         let ask = self.ask();
         let Some(lane) = self.lanes.get_mut(index) else { return Ok(()) };
-        lane.fill(&self.client, &self.path, ask).await?;
+        lane.fill(self.link.client(), &self.path, ask).await?;
         if let Some(time) = lane.next_time() {
             heads.push(Reverse((time, index)));
         }

@@ -133,7 +133,10 @@ fn without_secrets(config: &str) -> String {
         let name = key.trim();
         let secret = !name.starts_with('#')
             && ["password", "secret", "token"].iter().any(|word| name.contains(word));
-        let secret = secret || name == "key" || name.ends_with("_key");
+        let secret = secret
+            || ["key", "keys"].contains(&name)
+            || name.ends_with("_key")
+            || name.ends_with("_keys");
         if secret { format!("{key}= \"(redacted)\"") } else { line.to_owned() }
     });
     shown.collect::<Vec<_>>().join("\n")
@@ -145,8 +148,7 @@ mod tests {
 
     #[test]
     fn secrets_are_left_out_of_the_configuration() {
-        let text =
-            "[jwt]\nencoding_secret = \"abc\"\nkey = \"abc\"\nexpiry = \"1h\"\n# password = 1";
+        let text = "[jwt]\nencoding_secret = \"abc\"\nkey = \"abc\"\nkeys = [\"abc\"]\nexpiry = \"1h\"\n# password = 1";
         let shown = without_secrets(text);
         assert!(!shown.contains("abc"));
         assert!(shown.contains("expiry = \"1h\"") && shown.contains("# password = 1"));

@@ -24,6 +24,8 @@ pub struct Totals {
     pub bytes: u64,
     /// Users.
     pub users: u64,
+    /// Consumer groups.
+    pub groups: u64,
     /// Connections by what carries them.
     pub connections: BTreeMap<Transport, u64>,
 }
@@ -35,6 +37,7 @@ impl Totals {
             streams: streams.len() as u64,
             topics: streams.values().map(|stream| stream.topics.len() as u64).sum(),
             users: catalog.state.users.len() as u64,
+            groups: catalog.groups().count() as u64,
             ..Self::default()
         };
         for partition in catalog.partitions() {

@@ -11,6 +11,7 @@ use crate::failure::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::Format;
 use crate::output::message::{MessageFormat, MessageWriter};
+use crate::tail::link::Link;
 use crate::tail::member::Member;
 use crate::tail::{Range, Reader};
 use crate::value::time::{From, parse_from};
@@ -24,7 +25,8 @@ unless -n says otherwise. With --from, all messages from there on are shown, or 
 With --group, the messages are those the group has not processed in the partitions it gives us, and each
 is stored as processed once it was shown.
 
--f goes on with messages as they come, until Ctrl-C or until the reader of a pipe goes away.
+-f goes on with messages as they come, until Ctrl-C or until the reader of a pipe goes away. When the
+connection breaks, it says so, tries again until the server is back, and goes on where it was.
 
 Times are written 2026-03-01T12:00:00Z, `10m ago`, -10m or as microseconds since 1970.";
 
@@ -69,13 +71,13 @@ pub(crate) async fn run(target: &Target, args: TailArgs) -> Outcome {
     });
     let mut interrupt = Interrupt::watch()?;
     let mut writer = MessageWriter::new(format);
-    let client = target.connect().await?;
-    let mut reader = Reader::new(client.clone(), args.path.clone());
+    let mut link = Link::open(target, args.follow).await?;
     let work = async {
         if let Some(group) = &args.group {
-            let mut member = Member::join(&client, &args.path, group).await?;
-            return member.consume(args.count, args.follow, &mut writer).await;
+            let mut member = Member::join(link.client(), &args.path, group).await?;
+            return member.consume(args.count, &mut link, &mut writer).await;
         }
+        let mut reader = Reader::new(link, args.path.clone());
         let enough = reader.replay(args.range(), &mut writer).await?;
         if args.follow && !enough {
             reader.follow(&mut writer).await?;

@@ -14,6 +14,7 @@ use crate::command::group;
 use crate::command::topic::TopicPath;
 use crate::failure::{Failure, Outcome};
 use crate::output::message::MessageWriter;
+use crate::tail::link::Link;
 
 /// Messages asked for at once.
 const BATCH_MESSAGES: u32 = 1_000;
@@ -24,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// A membership; it ends with the connection at the latest.
 #[derive(Debug)]
 pub(crate) struct Member<'a> {
-    client: &'a Client,
+    client: Client,
     path: &'a TopicPath,
     group: &'a Identifier,
     /// Polls after which each partition had its turn.
@@ -34,12 +35,12 @@ pub(crate) struct Member<'a> {
 impl<'a> Member<'a> {
     /// Joins the group.
     pub(crate) async fn join(
-        client: &'a Client,
+        client: &Client,
         path: &'a TopicPath,
         group: &'a Identifier,
     ) -> Outcome<Self> {
         let round = path.details(client).await?.topic.partitions_count.max(1);
-        let member = Self { client, path, group, round };
+        let member = Self { client: client.clone(), path, group, round };
         member.enter().await?;
         Ok(member)
     }
@@ -100,19 +101,25 @@ impl<'a> Member<'a> {
     }
 
     /// Writes messages and stores them as processed: `count` of them, or those there are, or, when
-    /// it follows, those to come as well.
+    /// the link follows, those to come as well.
     pub(crate) async fn consume(
         &mut self,
         count: Option<u64>,
-        follow: bool,
+        link: &mut Link<'_>,
         writer: &mut MessageWriter,
     ) -> Outcome {
         let mut left = count.unwrap_or(u64::MAX);
         while left > 0 {
             let ask = u32::try_from(left).unwrap_or(u32::MAX).min(BATCH_MESSAGES);
-            let polled = self.poll(ask, false).await?;
+            let polled = match self.poll(ask, false).await {
+                Ok(polled) => polled,
+                Err(failure) => {
+                    self.come_back(link, failure, writer).await?;
+                    continue;
+                }
+            };
             let Some(last) = polled.messages().last().map(|message| message.offset()) else {
-                if !follow {
+                if !link.follows() {
                     break;
                 }
                 if writer.reader_is_gone() {
@@ -125,10 +132,29 @@ impl<'a> Member<'a> {
                 writer.write(message)?;
             }
             writer.flush()?;
-            self.store(polled.partition(), last).await?;
+            while let Err(failure) = self.store(polled.partition(), last).await {
+                self.come_back(link, failure, writer).await?;
+            }
             left = left.saturating_sub(polled.len() as u64);
         }
         Ok(())
+    }
+
+    /// Connects and joins again, when the reader follows.
+    async fn come_back(
+        &mut self,
+        link: &mut Link<'_>,
+        mut failure: Failure,
+        writer: &mut MessageWriter,
+    ) -> Outcome {
+        loop {
+            link.again(failure, writer).await?;
+            self.client = link.client().clone();
+            match self.enter().await {
+                Ok(()) => return Ok(()),
+                Err(another) => failure = another,
+            }
+        }
     }
 
     /// What another member took over meanwhile is its to store.

@@ -156,6 +156,40 @@ fn following_shows_what_comes_and_ends_cleanly_on_an_interrupt() {
 }
 
 #[test]
+fn a_follower_goes_on_where_it_was_when_the_server_is_back() {
+    let mut server = Server::with_topic(1);
+    server.ok("group create s t g");
+    let followers = ["tail s t -f --from start", "tail s t -f --group g"];
+    let mut followers: Vec<_> = followers.map(|line| follow(&server, line)).into();
+    let patience = crate::harness::PATIENCE;
+    for round in 0..2 {
+        let line = format!("round {round}");
+        server.send("", format!("{line}\n").as_bytes());
+        for (_, shown) in &followers {
+            assert_eq!(shown.recv_timeout(patience).unwrap(), line);
+        }
+        if round == 0 {
+            // What the member has shown is stored by then, so that it is not shown again.
+            eventually("the group has stored its offset", || {
+                server.run("offset get s t --partition 0 --group g").code == 0
+            });
+            server.kill();
+            server.restart();
+        }
+    }
+    for (child, _) in &mut followers {
+        let process = rustix::process::Pid::from_child(child);
+        rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+        let status = child.wait().unwrap();
+        let mut remarks = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut remarks).unwrap();
+        assert_eq!(status.code(), Some(0), "{remarks}");
+        assert!(remarks.contains("trying again until Ctrl-C"), "{remarks}");
+        assert!(remarks.contains("connected again"), "{remarks}");
+    }
+}
+
+#[test]
 fn a_closed_pipe_ends_a_tail_without_a_word() {
     let server = Server::with_topic(1);
     let input = "a line of some length, so that the pipe fills up\n".repeat(20_000);

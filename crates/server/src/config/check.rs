@@ -63,6 +63,7 @@ pub(crate) fn ranges(config: &Config, origins: &Origins) -> Result<(), ConfigErr
     if let Some(files) = limits.open_files.0 {
         check.number("limits.open_files", files.into(), (OPEN_FILES_MIN, 1_000_000))?;
     }
+    check.times()?;
     let entries = config.deduplication.max_entries;
     check.number("deduplication.max_entries", entries.into(), (1, 1_000_000))?;
     let http = &config.http;
@@ -129,6 +130,42 @@ pub(crate) fn connections_for(config: &Config, process_limit: u64) -> u32 {
         .saturating_sub(open_files_for(config, process_limit))
         .max(OPEN_FILES_MIN);
     config.limits.connections.min(u32::try_from(left).unwrap_or(u32::MAX))
+}
+
+/// Shortest time a client gets for anything: below it, none that is not on this machine is served.
+const PATIENCE_MIN: Duration = Duration::from_millis(100);
+
+/// Shortest time between two rounds of upkeep: below it, they would be all the server does.
+const UPKEEP_MIN: Duration = Duration::from_millis(10);
+
+/// Longest time that makes sense for either.
+const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+impl Checker<'_> {
+    /// The times of clients and of upkeep.
+    fn times(&self) -> Result<(), ConfigError> {
+        let (limits, group) = (&self.config.limits, &self.config.consumer_group);
+        for (key, value) in [
+            ("limits.handshake_timeout", limits.handshake_timeout),
+            ("limits.frame_timeout", limits.frame_timeout),
+            ("limits.write_timeout", limits.write_timeout),
+        ] {
+            self.span(key, value, (PATIENCE_MIN, TIME_MAX))?;
+        }
+        if let Some(time) = limits.login_timeout.0 {
+            self.span("limits.login_timeout", Span(time), (PATIENCE_MIN, TIME_MAX))?;
+        }
+        // None at all is a way to stop, too: at once.
+        self.span("limits.stop_timeout", limits.stop_timeout, (Duration::ZERO, TIME_MAX))?;
+        for (key, value) in [
+            ("heartbeat.interval", self.config.heartbeat.interval),
+            ("consumer_group.rebalancing_check_interval", group.rebalancing_check_interval),
+            ("token.clean_interval", self.config.token.clean_interval),
+        ] {
+            self.span(key, value, (UPKEEP_MIN, TIME_MAX))?;
+        }
+        Ok(())
+    }
 }
 
 /// Turns a value out of its range into an error that names key, value, range and origin.

@@ -64,6 +64,7 @@ fn classic(page: &mut Page, api: &Api) {
     page.gauge("segments", "Segments", totals.segments);
     page.gauge("messages", "Messages", totals.messages);
     page.gauge("users", "Users", totals.users);
+    page.gauge("galgo_consumer_groups", "Consumer groups", totals.groups);
     page.gauge("clients", "Connections of clients", totals.connections.values().sum());
     page.gauge("galgo_message_bytes", "Bytes of the messages as stored", totals.bytes);
     let connections = Family::<Labels, Gauge>::default();
@@ -82,6 +83,10 @@ fn own(page: &mut Page, api: &Api) {
     page.counter("galgo_bytes_appended", "Bytes of those messages as stored", bytes);
     page.counter("galgo_journal_commits", "Journal bundles made durable", counters.commits);
     page.counter("galgo_checkpoints", "Checkpoints saved", counters.checkpoints);
+    let removed = "Segments removed by retention or on request since the start";
+    page.counter("galgo_segments_removed", removed, counters.segments_removed);
+    let removed = "Bytes of the messages in those segments";
+    page.counter("galgo_bytes_removed", removed, counters.bytes_removed);
     let fenced = "Partitions that take no writes after a failure";
     page.gauge("galgo_partitions_fenced", fenced, counters.partitions_fenced);
     let requests = Family::<Labels, Counter>::default();
