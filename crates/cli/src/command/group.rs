@@ -1,5 +1,7 @@
 //! `galgo group`: list, show, create and delete consumer groups.
 
+pub(crate) mod holder;
+
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};

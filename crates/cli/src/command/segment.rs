@@ -1,8 +1,10 @@
 //! `galgo segment`: delete the oldest messages of a partition, segment by segment.
 
 use clap::{Subcommand, value_parser};
+use galgo::Client;
 use serde_json::json;
 
+use crate::command::group::holder;
 use crate::command::topic::{Extent, TopicPath};
 use crate::confirm::Confirm;
 use crate::connect::Target;
@@ -49,12 +51,21 @@ pub(crate) async fn run(target: &Target, command: SegmentCommand) -> Outcome {
     let after = look().await?;
     // Messages may have come meanwhile, and a new segment with them.
     let messages = after.1.start.saturating_sub(before.1.start);
+    let removed = messages > 0 || after.0 < before.0;
+    let held_by = match removed {
+        true => None,
+        false => Some(why_held(&client, &path, partition, &before).await),
+    };
     let sentence = format!(
         "{} of {phrase} deleted; it has {} and begins at offset {} now",
         measure::counted(messages, "message"),
         measure::counted(u64::from(after.0), "segment"),
         measure::count(after.1.start),
     );
+    let sentence = match &held_by {
+        None => sentence,
+        Some(why) => format!("nothing of {phrase} deleted: {why}"),
+    };
     let fact = json!({
         "deleted": "segments",
         "partition": partition,
@@ -62,6 +73,29 @@ pub(crate) async fn run(target: &Target, command: SegmentCommand) -> Outcome {
         "segments_before": before.0,
         "segments_after": after.0,
         "first_offset": after.1.start,
+        "held_by": held_by,
     });
     target.output.done(&sentence, &fact)
+}
+
+/// Why no segment went.
+async fn why_held(
+    client: &Client,
+    path: &TopicPath,
+    partition: u32,
+    (segments, extent): &(u32, Extent),
+) -> String {
+    if *segments <= 1 {
+        return "it has one segment, which is being written to".to_owned();
+    }
+    match holder::slowest_group(client, path, partition).await {
+        Some((name, stored)) => {
+            format!("{name} has processed messages up to offset {} only", measure::count(stored))
+        }
+        None => format!(
+            "the oldest segment, from offset {} on, has messages that a consumer with a stored offset has \
+             not processed; galgo offset delete forgets a consumer that is no more",
+            measure::count(extent.start)
+        ),
+    }
 }

@@ -31,6 +31,27 @@ fn the_oldest_segments_are_deleted_by_hand() {
 }
 
 #[test]
+fn who_holds_a_segment_is_named() {
+    let server = with_segments();
+    server.ok("group create s t slow");
+    server.ok("offset set s t --partition 0 --group slow 3");
+    let said = server.ok("segment delete s t 0 --count 1 --yes").out;
+    assert!(said.contains("group slow has processed messages up to offset 3 only"), "{said}");
+    server.ok("topic retention s t --expire-after 1s --max-size unlimited");
+    crate::harness::eventually("the plan names the group", || {
+        server.ok("topic retention s t --dry-run").out.contains("by group slow at offset 3")
+    });
+    server.ok("group delete s t slow --yes");
+    server.ok("offset set s t --partition 0 --consumer me 3");
+    let said = server.ok("segment delete s t 0 --count 1 --yes").out;
+    assert!(said.contains("a consumer with a stored offset"), "{said}");
+    server.ok("offset delete s t --partition 0 --consumer me --yes");
+    server.ok("segment delete s t 0 --count 1000 --yes");
+    let said = server.ok("segment delete s t 0 --count 1 --yes").out;
+    assert!(said.contains("one segment, which is being written to"), "{said}");
+}
+
+#[test]
 fn retention_is_shown_before_it_happens() {
     let server = with_segments();
     let calm = server.ok("topic retention s t --dry-run").out;

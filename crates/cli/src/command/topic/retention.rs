@@ -1,5 +1,6 @@
 //! `galgo topic retention`: what would go, and how long and how much is kept.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
@@ -7,6 +8,7 @@ use galgo::Client;
 use galgo::wire::command::extensions::{PlannedSegment, RetentionPlan};
 use serde_json::json;
 
+use crate::command::group::holder;
 use crate::command::topic::settings::{Settings, show_expiry, show_max_size};
 use crate::command::topic::{TopicPath, change};
 use crate::failure::{Failure, Outcome};
@@ -58,6 +60,7 @@ pub(super) async fn run(client: &Client, output: Output, args: RetentionArgs) ->
             return Err(Failure::from(error));
         }
     };
+    let holders = holders(client, path, &plan).await;
     let (going, held) = sums(&plan);
     let document = json!({
         "stream": path.stream.to_string(),
@@ -67,8 +70,9 @@ pub(super) async fn run(client: &Client, output: Output, args: RetentionArgs) ->
         "going_messages": going.messages,
         "held_bytes": held.bytes,
         "plan": plan,
+        "held_by": holders,
     });
-    output.show(&document, |_| text(&plan))
+    output.show(&document, |_| text(&plan, &holders))
 }
 
 /// Messages and bytes of some segments.
@@ -94,7 +98,25 @@ fn sums(plan: &RetentionPlan) -> (Sum, Sum) {
     (sum(false), sum(true))
 }
 
-fn text(plan: &RetentionPlan) -> String {
+/// Who holds segments of a partition, by its number.
+type Holders = BTreeMap<u32, String>;
+
+/// The groups that are where the barrier of a partition is; what is not one of them is a consumer.
+async fn holders(client: &Client, path: &TopicPath, plan: &RetentionPlan) -> Holders {
+    let mut holders = Holders::new();
+    for segment in plan.segments.iter().filter(|segment| segment.held) {
+        let partition = segment.partition_id.get();
+        if holders.contains_key(&partition) {
+            continue;
+        }
+        let slowest = holder::slowest_group(client, path, partition).await;
+        let name = slowest.filter(|(_, stored)| *stored == segment.barrier).map(|(name, _)| name);
+        holders.insert(partition, name.unwrap_or_else(|| "a consumer".to_owned()));
+    }
+    holders
+}
+
+fn text(plan: &RetentionPlan, holders: &Holders) -> String {
     let facts = table::facts([
         ("messages kept for", show_expiry(plan.message_expiry)),
         ("max size", show_max_size(plan.max_topic_size)),
@@ -108,7 +130,7 @@ fn text(plan: &RetentionPlan) -> String {
         ),
     ]);
     let (going, held) = sums(plan);
-    let mut text = format!("{facts}\n\n{}", segments_table(&plan.segments));
+    let mut text = format!("{facts}\n\n{}", segments_table(&plan.segments, holders));
     if going.segments > 0 {
         text += &format!(
             "\n\n{} with {} go, {}",
@@ -125,7 +147,7 @@ fn text(plan: &RetentionPlan) -> String {
     text
 }
 
-fn segments_table(segments: &[PlannedSegment]) -> String {
+fn segments_table(segments: &[PlannedSegment], holders: &Holders) -> String {
     let columns = [
         table::number("PARTITION"),
         table::number("FIRST OFFSET"),
@@ -139,7 +161,11 @@ fn segments_table(segments: &[PlannedSegment]) -> String {
     let rows = segments.iter().map(|segment| {
         let held = match (segment.held, segment.barrier) {
             (false, _) => "-".to_owned(),
-            (true, barrier) => format!("by a consumer at offset {}", measure::count(barrier)),
+            (true, barrier) => {
+                let holder = holders.get(&segment.partition_id.get());
+                let holder = holder.map_or("a consumer", String::as_str);
+                format!("by {holder} at offset {}", measure::count(barrier))
+            }
         };
         vec![
             segment.partition_id.to_string(),
