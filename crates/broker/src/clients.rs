@@ -15,6 +15,7 @@ use galgo_wire::id::{ClientId, UserId};
 use parking_lot::Mutex;
 use twox_hash::XxHash32;
 
+use crate::alarm::{Alarm, Bell, News};
 use crate::catalog::groups::OpenGroup;
 use crate::environment::Clock;
 use crate::group::{MemberKey, Moment};
@@ -62,6 +63,8 @@ struct Row {
     /// When it last sent a ping, or connected.
     pinged_us: u64,
     groups: BTreeMap<Membership, Arc<OpenGroup>>,
+    /// Polls of its that wait.
+    bell: Bell,
 }
 
 /// A place in the table; leaving it is dropping this.
@@ -71,6 +74,15 @@ pub(crate) struct Registration {
     /// Tells its entry from that of a later connection with the same id.
     number: u64,
     clients: Arc<Clients>,
+}
+
+/// An alarm that rings when the connection may do less than before; dropping this takes it off.
+#[derive(Debug)]
+pub(crate) struct HungAlarm {
+    id: ClientId,
+    number: u64,
+    clients: Arc<Clients>,
+    alarm: Arc<Alarm>,
 }
 
 impl Clients {
@@ -97,7 +109,7 @@ impl Clients {
         let number = table.next_number;
         table.next_number += 1;
         let pinged_us = self.clock.monotonic_us();
-        let row = Row { number, peer, user: None, pinged_us, groups: BTreeMap::new() };
+        let row = Row { number, peer, user: None, pinged_us, groups: BTreeMap::new(), bell: Bell::default() };
         table.rows.insert(id, row);
         Registration { id, number, clients: Arc::clone(self) }
     }
@@ -123,7 +135,17 @@ impl Clients {
     /// were. They stay open.
     pub(crate) fn remove_silent(&self, silence_us: u64) -> Vec<ClientId> {
         let now_us = self.clock.monotonic_us();
-        self.remove_where(|row| now_us.saturating_sub(row.pinged_us) > silence_us)
+        // One that waits for messages has no turn to send a ping.
+        let is_silent = |row: &Row| now_us.saturating_sub(row.pinged_us) > silence_us;
+        self.remove_where(|row| row.bell.is_empty() && is_silent(row))
+    }
+
+    /// Tells the waiting polls of a user that its rights are others now.
+    pub(crate) fn rights_changed(&self, user: UserId) {
+        let mut table = self.table.lock();
+        for row in table.rows.values_mut().filter(|row| row.user == Some(user)) {
+            row.bell.all().ring(News::Over);
+        }
     }
 
     /// Ends all memberships of a group.
@@ -144,10 +166,22 @@ impl Clients {
         u32::try_from(self.table.lock().rows.len()).unwrap_or(u32::MAX)
     }
 
+    fn with_row<T>(
+        &self,
+        (id, number): (ClientId, u64),
+        work: impl FnOnce(&mut Row) -> T,
+    ) -> Option<T> {
+        let mut table = self.table.lock();
+        table.rows.get_mut(&id).filter(|row| row.number == number).map(work)
+    }
+
     fn remove_where(&self, gone: impl Fn(&Row) -> bool) -> Vec<ClientId> {
         let mut table = self.table.lock();
-        let removed: Vec<_> = table.rows.extract_if(.., |_, row| gone(row)).collect();
-        removed.iter().for_each(|(_, row)| row.leave_all(self.moment()));
+        let mut removed: Vec<_> = table.rows.extract_if(.., |_, row| gone(row)).collect();
+        for (_, row) in &mut removed {
+            row.leave_all(self.moment());
+            row.bell.close().ring(News::Over);
+        }
         removed.into_iter().map(|(id, _)| id).collect()
     }
 }
@@ -176,7 +210,17 @@ impl Registration {
     }
 
     pub(crate) fn set_user(&self, user: Option<UserId>) {
-        self.with_row(|row| row.user = user);
+        self.with_row(|row| {
+            row.user = user;
+            row.bell.all().ring(News::Over);
+        });
+    }
+
+    /// Hangs up the alarm of a poll that waits; `None` when it was taken out of the table.
+    pub(crate) fn hang(&self, alarm: &Arc<Alarm>) -> Option<HungAlarm> {
+        self.with_row(|row| row.bell.hang(alarm, 0))?;
+        let (clients, alarm) = (Arc::clone(&self.clients), Arc::clone(alarm));
+        Some(HungAlarm { id: self.id, number: self.number, clients, alarm })
     }
 
     /// Notes a ping.
@@ -221,8 +265,18 @@ impl Registration {
     }
 
     fn with_row<T>(&self, work: impl FnOnce(&mut Row) -> T) -> Option<T> {
-        let mut table = self.clients.table.lock();
-        table.rows.get_mut(&self.id).filter(|row| row.number == self.number).map(work)
+        self.clients.with_row((self.id, self.number), work)
+    }
+}
+
+impl Drop for HungAlarm {
+    fn drop(&mut self) {
+        let now_us = self.clients.clock.monotonic_us();
+        self.clients.with_row((self.id, self.number), |row| {
+            row.bell.take_off(&self.alarm);
+            // Its time to send a ping begins now.
+            row.pinged_us = now_us;
+        });
     }
 }
 

@@ -14,6 +14,7 @@ mod system;
 mod tokens;
 mod topics;
 mod users;
+pub(crate) mod waiting;
 
 use galgo_wire::command::{Command, Request};
 use galgo_wire::error_code::ErrorCode;
@@ -56,6 +57,7 @@ pub(crate) fn run(broker: &Broker, session: &mut Session, request: Request) -> O
         Request::DeleteSegments(command) => segments::delete(broker, session, &command),
         Request::PlanRetention(command) => segments::plan_retention(broker, session, command),
         Request::PollMessages(command) => messages::poll(broker, session, &command),
+        Request::PollWaiting(command) => waiting::look(broker, session, command),
         Request::FlushUnsavedBuffer(command) => messages::flush(broker, session, &command),
         Request::GetConsumerOffset(command) => offsets::get(broker, session, &command),
         Request::StoreConsumerOffset(command) => offsets::store(broker, session, &command),

@@ -52,6 +52,8 @@ pub struct Group {
     first_epoch: u64,
     /// No hand-over is due before.
     next_due_us: u64,
+    /// Grows whenever somebody may poll something else than before.
+    shifts: u64,
 }
 
 #[derive(Debug)]
@@ -89,7 +91,21 @@ impl Group {
     #[must_use]
     pub fn new(partitions: usize) -> Self {
         let slots = std::iter::repeat_with(Slot::default).take(partitions).collect();
-        Self { members: BTreeMap::new(), slots, first_epoch: 0, next_due_us: u64::MAX }
+        Self { members: BTreeMap::new(), slots, first_epoch: 0, next_due_us: u64::MAX, shifts: 0 }
+    }
+
+    /// A number that grows whenever a member may poll something else than before.
+    #[must_use]
+    pub fn shifts(&self) -> u64 {
+        self.shifts
+    }
+
+    /// What a member may poll at this moment without naming a partition.
+    #[must_use]
+    pub fn pollable(&self, key: MemberKey) -> Vec<PartitionId> {
+        let listed = self.members.get(&key).map(|member| member.partitions.as_slice());
+        let turns = |partition: &PartitionId| self.slot(*partition).is_some_and(Slot::takes_turns);
+        listed.unwrap_or_default().iter().copied().filter(turns).collect()
     }
 
     /// How many members there are.
@@ -115,6 +131,7 @@ impl Group {
         let id = highest.map_or(0, |id| id.saturating_add(1));
         let member = Member { id, partitions: Vec::new(), cursor: 0, current: None };
         self.members.insert(key, member);
+        self.shifts += 1;
         self.share_out(at);
         true
     }
@@ -153,6 +170,7 @@ impl Group {
     pub fn reset(&mut self, partition: PartitionId, at: Moment) {
         if let Some(slot) = self.slot_mut(partition) {
             slot.empty();
+            self.shifts += 1;
             self.settle(partition, at);
         }
     }

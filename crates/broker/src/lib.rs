@@ -10,6 +10,7 @@
 //! - P-TRUTH: [`partition`] reads and `galgo_storage::log`.
 
 pub mod access;
+mod alarm;
 pub mod broker;
 mod catalog;
 mod causes;
@@ -27,6 +28,7 @@ pub mod stats;
 pub mod ticket;
 pub mod upkeep;
 pub mod vault;
+mod waiting;
 
 pub use access::guard::AccessOptions;
 pub use access::throttle::ThrottleOptions;
@@ -40,3 +42,4 @@ pub use metadata::UserSerial;
 pub use outcome::{Job, MessagesReply, Outcome, Reply, Slice};
 pub use session::Session;
 pub use ticket::Ticket;
+pub use waiting::Waiting;

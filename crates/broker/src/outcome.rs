@@ -10,6 +10,7 @@ use galgo_wire::error_code::ErrorCode;
 use crate::broker::Broker;
 use crate::session::Session;
 use crate::ticket::Ticket;
+use crate::waiting::Waiting;
 
 /// What [`Broker::submit`] returns.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub enum Outcome {
     /// Work as in [`Outcome::Offload`], but not before this much time has passed: how guessing passwords
     /// is slowed. Whoever waits holds no thread.
     Delay(Duration, Job),
+    /// A poll that found too little and waits for more. Nothing else of its connection depends on it.
+    Wait(Waiting),
 }
 
 /// An answer to one request.

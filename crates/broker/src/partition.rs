@@ -39,6 +39,7 @@ pub(crate) use start::{DropNote, DropReason, Droppable, Dropped, StartMove, Want
 
 use self::dedup::Window;
 use self::refusal::Refusals;
+use crate::alarm::News;
 use crate::shard::{OffsetOwner, Shard};
 
 /// A partition that is open for appends and reads.
@@ -175,6 +176,8 @@ impl Partition {
         self.writer.lock().closed = true;
         // Polls that are under way find nothing, rather than files that are gone.
         self.reader.retire();
+        let rung = self.commits.lock().bell.close();
+        rung.ring(News::Over);
     }
 
     /// Whether the partition was deleted or purged.

@@ -216,6 +216,7 @@ commands! {
     10002 UpdateTopicWith "topic.update_with";
     10003 GetTopicSettings "topic.settings";
     10004 PlanRetention "topic.plan_retention";
+    10005 PollWaiting "message.poll_waiting";
     zero copy:
     101 SendMessages "message.send";
 }

@@ -75,6 +75,9 @@ impl Broker {
                     self.clients.remove_user(*user);
                 }
             }
+            if let Some(user) = record.user_changed() {
+                self.clients.rights_changed(user);
+            }
             closed
         };
         // Outside of the catalog's lock: closing waits for an append that is under way.

@@ -9,14 +9,16 @@
 //! Lock order: catalog, table of clients, group, offsets of a partition.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use galgo_wire::command::Membership;
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{GroupId, Offset, PartitionId};
-use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard};
 
+use crate::alarm::{Alarm, Bell, News};
 use crate::group::{Group, MemberKey, Moment, Turn};
 use crate::metadata::{GroupSerial, Topic};
 use crate::partition::{OffsetError, Partition};
@@ -36,7 +38,17 @@ struct Open {
     group: Group,
     /// The last offset of each partition whose storing the state machine does not know of yet.
     commits: BTreeMap<PartitionId, Commit>,
+    /// Polls of members that wait.
+    bell: Bell,
+    /// The [`Group::shifts`] the bell has rung for.
+    rung_for: u64,
 }
+
+/// The lock of a group. Members that wait look again when somebody may poll something else after it.
+struct Held<'a>(MutexGuard<'a, Open>);
+
+/// The state machine of a group, locked.
+pub(crate) struct LockedGroup<'a>(Held<'a>);
 
 /// An offset that a member has stored.
 #[derive(Debug)]
@@ -70,25 +82,46 @@ pub(crate) enum Undone {
 
 impl OpenGroup {
     fn new(place: Membership, serial: GroupSerial, partitions: usize) -> Self {
-        let open = Open { group: Group::new(partitions), commits: BTreeMap::new() };
+        let open = Open {
+            group: Group::new(partitions),
+            commits: BTreeMap::new(),
+            bell: Bell::default(),
+            rung_for: 0,
+        };
         Self { place, serial, state: Mutex::new(open) }
     }
 
     /// The group, as far as everything stored is known.
-    pub(crate) fn lock(&self, at: Moment) -> MappedMutexGuard<'_, Group> {
-        let mut state = self.state.lock();
+    pub(crate) fn lock(&self, at: Moment) -> LockedGroup<'_> {
+        let mut state = self.held();
         state.settle_all(at);
-        MutexGuard::map(state, |state| &mut state.group)
+        LockedGroup(state)
     }
 
     /// As [`OpenGroup::lock`] for a poll or an offset: what is stored is looked at only while a
     /// partition waits for it.
-    pub(crate) fn lock_for_turn(&self, at: Moment) -> MappedMutexGuard<'_, Group> {
-        let mut state = self.state.lock();
+    pub(crate) fn lock_for_turn(&self, at: Moment) -> LockedGroup<'_> {
+        let mut state = self.held();
         if state.group.has_handovers() {
             state.settle_all(at);
         }
-        MutexGuard::map(state, |state| &mut state.group)
+        LockedGroup(state)
+    }
+
+    /// Hangs up the alarm of a member that waits; tells what it may poll at this moment.
+    pub(crate) fn hang(&self, alarm: &Arc<Alarm>, key: MemberKey) -> Vec<PartitionId> {
+        let mut state = self.held();
+        state.bell.hang(alarm, 0);
+        state.group.pollable(key)
+    }
+
+    /// Takes an alarm off.
+    pub(crate) fn take_off(&self, alarm: &Arc<Alarm>) {
+        self.held().bell.take_off(alarm);
+    }
+
+    fn held(&self) -> Held<'_> {
+        Held(self.state.lock())
     }
 
     /// Whose its offsets are.
@@ -168,9 +201,46 @@ impl MemberTurn {
     }
 
     /// The group, if the turn is good.
-    fn good(&self) -> Result<MutexGuard<'_, Open>, Undone> {
-        let state = self.group.state.lock();
+    fn good(&self) -> Result<Held<'_>, Undone> {
+        let state = self.group.held();
         if state.group.is_good(self.turn) { Ok(state) } else { Err(Undone::Void) }
+    }
+}
+
+impl Deref for Held<'_> {
+    type Target = Open;
+
+    fn deref(&self) -> &Open {
+        &self.0
+    }
+}
+
+impl DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut Open {
+        &mut self.0
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let shifts = self.group.shifts();
+        if std::mem::replace(&mut self.rung_for, shifts) != shifts {
+            self.bell.all().ring(News::Look);
+        }
+    }
+}
+
+impl Deref for LockedGroup<'_> {
+    type Target = Group;
+
+    fn deref(&self) -> &Group {
+        &self.0.group
+    }
+}
+
+impl DerefMut for LockedGroup<'_> {
+    fn deref_mut(&mut self) -> &mut Group {
+        &mut self.0.group
     }
 }
 

@@ -97,13 +97,15 @@ fn choose<'a>(
 
 /// One poll, resolved.
 #[derive(Clone)]
-struct Poll {
-    partition: Arc<Partition>,
-    partition_id: PartitionId,
-    owner: OffsetOwner,
-    strategy: PollingStrategy,
-    count: u32,
+pub(super) struct Poll {
+    pub(super) partition: Arc<Partition>,
+    pub(super) partition_id: PartitionId,
+    pub(super) owner: OffsetOwner,
+    pub(super) strategy: PollingStrategy,
+    pub(super) count: u32,
     auto_commit: bool,
+    /// Whether the partition is one of several that take turns.
+    pub(super) in_turn: bool,
     /// Of a poll as a member of a group.
     member: Option<MemberTurn>,
 }
@@ -115,16 +117,11 @@ pub(crate) fn poll(broker: &Broker, session: &Session, command: &PollMessages) -
         Ok(None) => return nothing(),
         Err(reply) => return Outcome::Done(reply),
     };
-    // A search by time may have to read an old segment's index from the disk.
-    let may_block = matches!(poll.strategy, PollingStrategy::Timestamp(_));
-    if !may_block && let Some(outcome) = poll.run_cached() {
-        return outcome;
-    }
-    Outcome::offload(move |_, _| poll.run_cold())
+    poll.run()
 }
 
 /// `None` when the caller reads for a group and there is nothing it may poll.
-fn resolve_poll(
+pub(super) fn resolve_poll(
     broker: &Broker,
     session: &Session,
     command: &PollMessages,
@@ -152,6 +149,7 @@ fn resolve_poll(
         strategy: command.strategy,
         count: command.count,
         auto_commit: command.auto_commit,
+        in_turn: member.is_some() && command.partition_id.is_none(),
         member,
     }))
 }
@@ -166,7 +164,7 @@ pub(super) fn consumer_owner(consumer: &Identifier) -> OffsetOwner {
 }
 
 /// The answer to a member of a group that may poll nothing now.
-fn nothing() -> Outcome {
+pub(super) fn nothing() -> Outcome {
     let header = PolledHeader {
         partition_id: PartitionId::default(),
         current_offset: Offset::ZERO,
@@ -177,6 +175,16 @@ fn nothing() -> Outcome {
 }
 
 impl Poll {
+    /// The answer, or the work that finds it.
+    pub(super) fn run(self) -> Outcome {
+        // A search by time may have to read an old segment's index from the disk.
+        let may_block = matches!(self.strategy, PollingStrategy::Timestamp(_));
+        if !may_block && let Some(outcome) = self.run_cached() {
+            return outcome;
+        }
+        Outcome::offload(move |_, _| self.run_cold())
+    }
+
     /// `None` when the disk has to be read.
     fn run_cached(&self) -> Option<Outcome> {
         let plan = match self.partition.plan_read(&self.strategy, self.owner, self.count) {

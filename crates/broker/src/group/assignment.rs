@@ -81,6 +81,7 @@ impl Group {
     pub(super) fn rebalance(&mut self, at: Moment) {
         let order = self.in_order();
         let owners = self.even_owners(&order);
+        self.shifts += 1;
         for member in self.members.values_mut() {
             member.partitions.clear();
             member.cursor = 0;

@@ -109,7 +109,8 @@ impl Group {
 
     /// Ends the hand-over of a partition if its reader has committed all it got.
     pub(super) fn settle(&mut self, partition: PartitionId, at: Moment) {
-        if self.slot(partition).is_some_and(Slot::is_settled) {
+        let ends = |slot: &Slot| slot.handover.is_some() && slot.is_settled();
+        if self.slot(partition).is_some_and(ends) {
             self.hand_over(partition, at);
         }
     }
@@ -119,12 +120,14 @@ impl Group {
         if let Some(slot) = self.slot_mut(partition) {
             slot.handover = Some(Handover::Revoked { to, due_us: at.due_us });
             self.next_due_us = self.next_due_us.min(at.due_us);
+            self.shifts += 1;
             self.settle(partition, at);
         }
     }
 
     /// Ends the hand-over of a partition, if there is one.
     fn hand_over(&mut self, partition: PartitionId, at: Moment) {
+        self.shifts += 1;
         let Some(slot) = self.slot_mut(partition) else { return };
         match slot.handover {
             None => {}

@@ -232,6 +232,14 @@ impl Record {
         take_fields(kind, &mut reader)
     }
 
+    /// The user that may do something else than before, if it is still there.
+    pub(crate) fn user_changed(&self) -> Option<UserId> {
+        match self {
+            Self::UpdateUser { id, .. } | Self::SetPermissions { id, .. } => Some(*id),
+            _ => None,
+        }
+    }
+
     fn kind(&self) -> u8 {
         match self {
             Self::CreateStream { .. } => 1,

@@ -13,6 +13,7 @@ use galgo_wire::id::{Offset, PartitionUid, Timestamp};
 use super::dedup::{DeduplicationBounds, Sifted, Window};
 use super::publish::{Need, Staged};
 use super::{Partition, PollError, Writer};
+use crate::alarm::{News, Rung};
 use crate::environment::{Clock, Random};
 use crate::shard::ShardRecord;
 use crate::ticket::{Ticket, ticket};
@@ -90,7 +91,10 @@ impl Partition {
         let end = writer.log.end();
         self.touch();
         self.shard.stats().appended(end.get() - base.get(), messages.len() as u64);
-        Ok(self.commit(base, end, &messages))
+        let (appended, rung) = self.commit(base, end, &messages);
+        drop(writer);
+        rung.ring(News::Look);
+        Ok(appended)
     }
 
     /// What a batch that was stored before waits for: the first one may still be on its way, and this
@@ -171,14 +175,14 @@ impl Partition {
 
     /// Sends what was staged on its way. Runs under the writer's lock, so that the order of the
     /// log, of the commit queue and of the journal is the same.
-    fn commit(self: &Arc<Self>, base: Offset, end: Offset, messages: &[u8]) -> Appended {
+    fn commit(self: &Arc<Self>, base: Offset, end: Offset, messages: &[u8]) -> (Appended, Rung) {
         let mut commits = self.commits.lock();
         let durable_in_cache = self.durability() == Durability::Os;
         if durable_in_cache && commits.is_empty() {
             commits.published_in_cache(end);
             self.raise(end);
             self.shard.wrote_unjournaled(messages.len() as u64);
-            return Appended::Published;
+            return (Appended::Published, commits.bell.reached(end.get()));
         }
         let (waiting, resolver) = ticket();
         let record = ShardRecord::Batch {
@@ -193,7 +197,7 @@ impl Partition {
         if !journaled && commits.schedule_sync() {
             self.shard.queue_sync(Arc::clone(self));
         }
-        Appended::Staged(waiting)
+        (Appended::Staged(waiting), Rung::default())
     }
 }
 

@@ -10,6 +10,7 @@ use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::Offset;
 
 use super::Partition;
+use crate::alarm::{Bell, News, Rung};
 use crate::ticket::Resolver;
 
 /// What makes a staged batch durable.
@@ -39,6 +40,8 @@ pub struct Commits {
     cached: Offset,
     fenced: Option<ErrorCode>,
     sync_scheduled: bool,
+    /// Polls that wait for the high-watermark.
+    pub(super) bell: Bell,
 }
 
 impl Commits {
@@ -50,6 +53,7 @@ impl Commits {
             cached: end,
             fenced: None,
             sync_scheduled: false,
+            bell: Bell::default(),
         }
     }
 
@@ -113,7 +117,9 @@ impl Partition {
     pub fn journaled(&self, end: Offset) {
         let mut commits = self.commits.lock();
         commits.journaled = commits.journaled.max(end);
-        self.publish(&mut commits);
+        let rung = self.publish(&mut commits);
+        drop(commits);
+        rung.ring(News::Look);
     }
 
     /// Tells that the journal did not take what was staged below `end` for it; true when the caller
@@ -153,7 +159,9 @@ impl Partition {
                     Some(code) => Err(code),
                     None => {
                         commits.synced = commits.synced.max(end);
-                        self.publish(&mut commits);
+                        let rung = self.publish(&mut commits);
+                        drop(commits);
+                        rung.ring(News::Look);
                         Ok(())
                     }
                 }
@@ -196,11 +204,12 @@ impl Partition {
         self.shard.stats().fenced();
     }
 
-    fn publish(&self, commits: &mut Commits) {
+    fn publish(&self, commits: &mut Commits) -> Rung {
         while let Some(staged) = commits.pop_durable() {
             self.raise(staged.end);
             staged.resolver.resolve(Ok(()));
         }
+        commits.bell.reached(self.high_watermark().get())
     }
 
     /// Moves the high-watermark; readers see the messages from here on.

@@ -12,6 +12,7 @@ use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::Offset;
 
 use super::Partition;
+use crate::alarm::Alarm;
 use crate::outcome::Slice;
 use crate::shard::OffsetOwner;
 use crate::vault::{Unopened, Vault};
@@ -93,23 +94,63 @@ impl Partition {
         count: u32,
     ) -> Result<Option<ReadPlan>, PollError> {
         let end = self.high_watermark();
+        let from = match *strategy {
+            PollingStrategy::Timestamp(time) => match self.reader.offset_at(time, end)? {
+                Some(offset) => offset.max(self.start()),
+                None => return Ok(None),
+            },
+            _ => self.position(strategy, owner, count),
+        };
+        let nothing = count == 0 || from >= end;
+        Ok(if nothing { None } else { Some(ReadPlan { from, count }) })
+    }
+
+    /// How many messages there are from where a read starts.
+    #[must_use]
+    pub fn behind(&self, plan: &ReadPlan) -> u64 {
+        self.high_watermark().get().saturating_sub(plan.from.get())
+    }
+
+    /// Where a strategy starts that needs no search; for a search, the end.
+    fn position(&self, strategy: &PollingStrategy, owner: OffsetOwner, count: u32) -> Offset {
         let start = self.start();
         let from = match *strategy {
             PollingStrategy::Offset(offset) => offset,
-            PollingStrategy::Timestamp(time) => match self.reader.offset_at(time, end)? {
-                Some(offset) => offset,
-                None => return Ok(None),
-            },
+            PollingStrategy::Timestamp(_) => self.high_watermark(),
             PollingStrategy::First => start,
-            PollingStrategy::Last => Offset::new(end.get().saturating_sub(u64::from(count))),
+            PollingStrategy::Last => {
+                Offset::new(self.high_watermark().get().saturating_sub(u64::from(count)))
+            }
             PollingStrategy::Next => match self.stored_offset(owner) {
                 Some(stored) => Offset::new(stored.get().saturating_add(1)),
                 None => start,
             },
         };
-        let from = from.max(start);
-        let nothing = count == 0 || from >= end;
-        Ok(if nothing { None } else { Some(ReadPlan { from, count }) })
+        from.max(start)
+    }
+
+    /// Hangs up the alarm of a poll that waits for `messages` from where its strategy starts.
+    pub(crate) fn hang(
+        &self,
+        alarm: &Arc<Alarm>,
+        (strategy, owner): (&PollingStrategy, OffsetOwner),
+        messages: u32,
+    ) {
+        let from = match *strategy {
+            // How many of what comes are young enough is not known before.
+            PollingStrategy::Timestamp(_) => self.high_watermark().get(),
+            _ => self.position(strategy, owner, messages).get(),
+        };
+        let messages = match *strategy {
+            PollingStrategy::Timestamp(_) => 1,
+            _ => messages,
+        };
+        self.commits.lock().bell.hang(alarm, from.saturating_add(messages.into()));
+    }
+
+    /// Takes an alarm off.
+    pub(crate) fn take_off(&self, alarm: &Arc<Alarm>) {
+        self.commits.lock().bell.take_off(alarm);
     }
 
     /// Reads without waiting for the disk: `None` when a part of the range is not in the page cache

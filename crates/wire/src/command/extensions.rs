@@ -9,6 +9,7 @@ use crate::permission::{Action, Right};
 use crate::primitive::{Payload, Reader};
 use serde::Serialize;
 
+use super::messages::{PollMessages, PolledMessages};
 use super::topics::{CreateTopic, MaxTopicSize, MessageExpiry, TopicDetails, UpdateTopic};
 
 command! {
@@ -65,6 +66,19 @@ command! {
     right: |this| Right::topic(Action::ReadTopic, &this.stream, &this.topic);
 }
 
+command! {
+    /// Reads messages of a partition; waits for them when there are too few.
+    pub struct PollWaiting -> PolledMessages {
+        /// What to read.
+        poll: PollMessages,
+        /// At most how long to wait, in microseconds; the server has a limit of its own.
+        wait: u64,
+        /// How many messages there have to be before the wait is over; 0 is as good as 1.
+        count_min: u32,
+    }
+    right: |this| this.poll.right();
+}
+
 layout! {
     /// The extensions of a server.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -92,13 +106,16 @@ impl FeatureFlags {
     pub const RETENTION_PLAN: Self = Self(4);
     /// Topics may store each message id once: the second byte of their settings.
     pub const DEDUPLICATION: Self = Self(8);
+    /// Polls may wait for messages: code 10,005.
+    pub const WAITING_POLLS: Self = Self(16);
 
     /// Everything this version of the protocol knows.
     pub const ALL: Self = Self(
         Self::TOPIC_DURABILITY.0
             | Self::PIPELINING.0
             | Self::RETENTION_PLAN.0
-            | Self::DEDUPLICATION.0,
+            | Self::DEDUPLICATION.0
+            | Self::WAITING_POLLS.0,
     );
 
     /// Wraps the bits.

@@ -1,0 +1,151 @@
+//! Polls that wait for messages.
+//!
+//! INV-WAIT-LOOK: an alarm is hung up before the last look that found nothing; see [`crate::waiting`].
+
+use std::sync::Arc;
+
+use galgo_wire::command::{Command as _, PollMessages, PollWaiting};
+use galgo_wire::consumer::{ConsumerKind, PollingStrategy};
+
+use super::messages::{self, Poll};
+use crate::alarm::News;
+use crate::broker::Broker;
+use crate::outcome::{Outcome, Reply};
+use crate::partition::Partition;
+use crate::session::Session;
+use crate::shard::OffsetOwner;
+use crate::waiting::{Hung, Waiting};
+
+/// Answers a poll, or lets it wait.
+pub(crate) fn look(broker: &Broker, session: &Session, command: PollWaiting) -> Outcome {
+    if may_block(&command) {
+        return Outcome::offload(move |broker, session| look_now(broker, session, command));
+    }
+    look_now(broker, session, command)
+}
+
+/// Answers a poll whose wait is over.
+pub(crate) fn finish(broker: &Broker, session: &Session, command: PollWaiting) -> Outcome {
+    if may_block(&command) {
+        return Outcome::offload(move |broker, session| finish_now(broker, session, &command));
+    }
+    finish_now(broker, session, &command)
+}
+
+/// A search by time may have to read an old segment's index from the disk.
+fn may_block(command: &PollWaiting) -> bool {
+    matches!(command.poll.strategy, PollingStrategy::Timestamp(_))
+}
+
+fn look_now(broker: &Broker, session: &Session, command: PollWaiting) -> Outcome {
+    let asked = (&command.poll, needed(&command));
+    // Whoever asks for nothing, or waits no time, is answered like anybody else.
+    if command.poll.count == 0 || command.wait == 0 {
+        return finish_now(broker, session, &command);
+    }
+    if let Some(outcome) = find(broker, session, asked) {
+        return outcome;
+    }
+    let hung = hang(broker, session, &command);
+    match find(broker, session, asked) {
+        Some(outcome) => outcome,
+        None => Outcome::Wait(Waiting { command, hung }),
+    }
+}
+
+fn finish_now(broker: &Broker, session: &Session, command: &PollWaiting) -> Outcome {
+    let found = find(broker, session, (&command.poll, 1));
+    found.unwrap_or_else(|| messages::poll(broker, session, &command.poll))
+}
+
+/// How many messages end the wait: never more than one answer may have.
+fn needed(command: &PollWaiting) -> u32 {
+    command.count_min.clamp(1, command.poll.count.max(1))
+}
+
+/// The answer, if there are enough messages or something is wrong. A member of a group that names no
+/// partition finds them in any that it may poll.
+fn find(
+    broker: &Broker,
+    session: &Session,
+    (command, needed): (&PollMessages, u32),
+) -> Option<Outcome> {
+    let mut first = None;
+    loop {
+        let poll = match messages::resolve_poll(broker, session, command) {
+            Ok(Some(poll)) => poll,
+            // A partition that is not the caller's is answered as ever; others may become its own.
+            Ok(None) if command.partition_id.is_some() => return Some(messages::nothing()),
+            Ok(None) => return None,
+            Err(reply) => return Some(Outcome::Done(reply)),
+        };
+        match poll.has(needed) {
+            Ok(false) => {}
+            Ok(true) => return Some(poll.run()),
+            Err(error) => return Some(Outcome::Done(Reply::Error(error.code()))),
+        }
+        // The partitions take turns until it is the first one's again.
+        if !poll.in_turn || first == Some(poll.partition_id) {
+            return None;
+        }
+        first.get_or_insert(poll.partition_id);
+    }
+}
+
+/// Hangs up an alarm on all that may bring messages, or the end of the wait.
+fn hang(broker: &Broker, session: &Session, command: &PollWaiting) -> Hung {
+    let mut hung = Hung::default();
+    let alarm = Arc::clone(&hung.alarm);
+    let Some(caller) = session.registration() else {
+        // A session that nobody sees does not wait.
+        alarm.ring(News::Over);
+        return hung;
+    };
+    hung.client = caller.hang(&alarm);
+    let poll = &command.poll;
+    let places = {
+        let catalog = broker.catalog.read();
+        catalog.topic_of_right(session.caller().ok(), &command.right()).and_then(|found| {
+            let (owner, ids) = match poll.consumer.kind {
+                ConsumerKind::Consumer => (
+                    messages::consumer_owner(&poll.consumer.id),
+                    vec![poll.partition_id.unwrap_or_default()],
+                ),
+                ConsumerKind::Group => {
+                    let group = found.group(poll.consumer.id.borrowed())?;
+                    let own = group.hang(&alarm, caller.key());
+                    hung.group = Some(Arc::clone(group));
+                    (group.owner(), poll.partition_id.map_or(own, |named| vec![named]))
+                }
+            };
+            let partitions: Result<Vec<Arc<Partition>>, _> =
+                ids.into_iter().map(|id| found.open.partition(id).map(Arc::clone)).collect();
+            Ok((owner, partitions?))
+        })
+    };
+    match places {
+        Ok((owner, partitions)) => hang_on(&mut hung, (owner, partitions), command),
+        // Whatever it is, the next look tells it.
+        Err(_) => alarm.ring(News::Over),
+    }
+    hung
+}
+
+fn hang_on(
+    hung: &mut Hung,
+    (owner, partitions): (OffsetOwner, Vec<Arc<Partition>>),
+    command: &PollWaiting,
+) {
+    for partition in &partitions {
+        partition.hang(&hung.alarm, (&command.poll.strategy, owner), needed(command));
+    }
+    hung.partitions = partitions;
+}
+
+impl Poll {
+    /// Whether there are so many messages to be answered with.
+    fn has(&self, needed: u32) -> Result<bool, crate::partition::PollError> {
+        let plan = self.partition.plan_read(&self.strategy, self.owner, self.count)?;
+        Ok(plan.is_some_and(|plan| self.partition.behind(&plan) >= needed.into()))
+    }
+}
