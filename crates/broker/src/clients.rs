@@ -109,7 +109,14 @@ impl Clients {
         let number = table.next_number;
         table.next_number += 1;
         let pinged_us = self.clock.monotonic_us();
-        let row = Row { number, peer, user: None, pinged_us, groups: BTreeMap::new(), bell: Bell::default() };
+        let row = Row {
+            number,
+            peer,
+            user: None,
+            pinged_us,
+            groups: BTreeMap::new(),
+            bell: Bell::default(),
+        };
         table.rows.insert(id, row);
         Registration { id, number, clients: Arc::clone(self) }
     }

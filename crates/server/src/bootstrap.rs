@@ -261,6 +261,7 @@ fn connection_limits(config: &Config) -> ConnectionLimits {
         send_bytes_max: u32::try_from(limits.request_bytes.0).unwrap_or(u32::MAX),
         pipeline_max: limits.pipeline as usize,
         write_timeout: limits.write_timeout.0,
+        poll_wait: limits.poll_wait.0,
         handshake_timeout: limits.handshake_timeout.0,
         patience: Patience { frame: limits.frame_timeout.0, login: limits.login_timeout.0 },
     }

@@ -208,6 +208,8 @@ table::settings! {
         /// How long a client may take nothing of a waiting reply before the connection is closed. Over HTTP
         /// it is also the time for all of it, with one more second for every 64 KiB taken.
         write_timeout: Span = "30s",
+        /// The longest a poll waits for messages when a client asks it to; one that asks for more waits so long.
+        poll_wait: Span = "30s",
         /// How long a connection may stay without a login, or "never" to let it. Classic clients connect
         /// first and log in when the program asks for it.
         login_timeout: TimeLimit = "never",

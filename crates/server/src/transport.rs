@@ -13,8 +13,9 @@ use crate::lanes::Turns;
 use std::sync::Arc;
 use std::time::Duration;
 
-use galgo_broker::Broker;
+use galgo_broker::{Broker, Waiting};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 pub(crate) use budget::{Budget, BudgetBytes, Grant};
 pub(crate) use places::Places;
@@ -41,6 +42,13 @@ pub(crate) struct Hub {
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
+impl Hub {
+    /// When the wait of a poll that begins to wait is over.
+    pub(crate) fn wait_due(&self, poll: &Waiting) -> Instant {
+        Instant::now() + poll.time().min(self.limits.poll_wait)
+    }
+}
+
 /// What one connection may do.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConnectionLimits {
@@ -48,6 +56,8 @@ pub(crate) struct ConnectionLimits {
     pub(crate) send_bytes_max: u32,
     /// Sends that may wait for their commit at once.
     pub(crate) pipeline_max: usize,
+    /// How long a poll may wait for messages.
+    pub(crate) poll_wait: Duration,
     /// How long the peer may take nothing of a reply.
     pub(crate) write_timeout: Duration,
     /// How long the peer may take for each handshake before its first frame.

@@ -2,6 +2,7 @@
 //!
 //! INV-WAIT-LOOK: an alarm is hung up before the last look that found nothing; see [`crate::waiting`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use galgo_wire::command::{Command as _, PollMessages, PollWaiting};
@@ -70,7 +71,7 @@ fn find(
     session: &Session,
     (command, needed): (&PollMessages, u32),
 ) -> Option<Outcome> {
-    let mut first = None;
+    let mut looked_at = BTreeSet::new();
     loop {
         let poll = match messages::resolve_poll(broker, session, command) {
             Ok(Some(poll)) => poll,
@@ -84,11 +85,10 @@ fn find(
             Ok(true) => return Some(poll.run()),
             Err(error) => return Some(Outcome::Done(Reply::Error(error.code()))),
         }
-        // The partitions take turns until it is the first one's again.
-        if !poll.in_turn || first == Some(poll.partition_id) {
+        // Partitions take turns until one has its second.
+        if !poll.in_turn || !looked_at.insert(poll.partition_id) {
             return None;
         }
-        first.get_or_insert(poll.partition_id);
     }
 }
 

@@ -207,8 +207,10 @@ fn message_cases(missing: Missing) -> Vec<Case> {
         partition_id,
     };
     let code = CommandCode::SendMessages;
+    let waiting = PollWaiting { poll: poll.clone(), wait: 0, count_min: 1 };
     vec![
         case(poll, missing, found),
+        case(waiting, missing, found),
         Case { code, payload: send, allowed: found, missing },
         case(flush, missing, found),
         case(get, missing, Ok(())),

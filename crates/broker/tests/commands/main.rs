@@ -32,3 +32,4 @@ mod streams;
 mod tokens;
 mod topics;
 mod users;
+mod waiting;

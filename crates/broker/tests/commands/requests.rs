@@ -367,6 +367,7 @@ pub(crate) fn topic_requests(stream: &str) -> Vec<Request> {
         purge_topic(stream, "none").into(),
         create_partitions(stream, "none", 1).into(),
         delete_partitions(stream, "none", 1).into(),
+        PollWaiting { poll: poll.clone(), wait: 0, count_min: 1 }.into(),
         poll.into(),
         flush.into(),
         GetConsumerOffset { consumer: consumer(), stream: from(), topic: topic(), partition_id }

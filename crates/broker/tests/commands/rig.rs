@@ -242,6 +242,10 @@ impl Connection {
                 self.environment.advance_us(u64::try_from(wait.as_micros()).unwrap());
                 self.finish(Outcome::Offload(job))
             }
+            Outcome::Wait(poll) => {
+                let outcome = poll.finish(&self.broker, &mut self.session);
+                self.finish(outcome)
+            }
             Outcome::Offload(job) => {
                 let outcome = job.run(&self.broker, &mut self.session);
                 self.finish(outcome)

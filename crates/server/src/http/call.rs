@@ -101,6 +101,14 @@ fn settle(
                 Outcome::Done(reply) => Ok(reply),
                 Outcome::Commit(ticket) => ticket.await.map(|()| Reply::Empty),
                 Outcome::CommitThen(ticket, reply) => ticket.await.map(|()| reply),
+                // Nobody waits over HTTP: what there is, if anything, is the answer.
+                Outcome::Wait(poll) => {
+                    let Some(held) = session.as_mut() else {
+                        return (None, Err(ErrorCode::Error));
+                    };
+                    outcome = poll.finish(&hub.broker, held);
+                    continue;
+                }
                 Outcome::Delay(pause, job) => {
                     sleep(pause).await;
                     outcome = Outcome::Offload(job);

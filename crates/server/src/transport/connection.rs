@@ -2,10 +2,13 @@
 //! back. Shared by every carrier of frames.
 //!
 //! A client may send on without waiting. Sends and offset stores are submitted while earlier ones wait
-//! for their commit; any other request waits until everything before it has been answered.
+//! for their commit; any other request waits until everything before it has been answered. A poll that
+//! waits for messages is answered as soon as the client sends anything else, so it holds nothing up.
 //!
 //! INV-REPLY-ORDER: answers leave in the order of the requests, whatever order commits finish in.
 //! INV-ONE-JOB: while a job of the connection runs on another thread, nothing else of it is submitted.
+//! INV-WAIT-ALONE: while a poll waits, no other answer does, and the peer is listened to: it ends the wait
+//! by closing.
 //! INV-CONN-BOUND: receive buffer, waiting answers and gathered answers each have a limit; at a limit the
 //! connection stops reading, so that the client's own send buffer fills and the client waits.
 
@@ -22,7 +25,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use galgo_broker::{Outcome, Reply, Session, Ticket};
+use galgo_broker::{Outcome, Reply, Session, Ticket, Waiting};
 use galgo_wire::ErrorCode;
 use galgo_wire::command::CommandCode;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -99,6 +102,7 @@ pub(crate) async fn serve<S: Carrier>(stream: S, session: Session, hub: Arc<Hub>
         inbox: Inbox::new(),
         outbox: Outbox::new(hub.limits.write_timeout),
         pending: VecDeque::new(),
+        wait: None,
         session: Some(session),
         stream,
         deadlines: Deadlines::new(hub.limits.patience, now),
@@ -124,6 +128,13 @@ struct Pending {
     reply: Reply,
 }
 
+/// A poll that waits.
+struct Wait {
+    code: u32,
+    poll: Waiting,
+    due: Instant,
+}
+
 struct Connection<S> {
     stream: S,
     hub: Arc<Hub>,
@@ -135,6 +146,7 @@ struct Connection<S> {
     outbox: Outbox,
     /// Answers in the order of their requests; only the first few can be ready.
     pending: VecDeque<Pending>,
+    wait: Option<Wait>,
     deadlines: Deadlines,
     /// Set when nothing more is to be submitted.
     finished: Option<End>,
@@ -144,6 +156,7 @@ struct Connection<S> {
 enum Event {
     Received(usize),
     Settled,
+    News,
     Stop,
     Timer,
 }
@@ -187,7 +200,7 @@ impl<S: Carrier> Connection<S> {
             match self.wait(stop.as_mut(), timer.as_mut(), reading).await? {
                 Event::Received(0) => self.finish(End::Peer),
                 Event::Received(bytes) => self.deadlines.received(bytes),
-                Event::Settled => {}
+                Event::Settled | Event::News => {}
                 Event::Stop => self.finish(End::Stopping),
                 Event::Timer => self.on_timer(timer.as_mut()),
             }
@@ -200,7 +213,13 @@ impl<S: Carrier> Connection<S> {
         timer: Pin<&mut Sleep>,
         reading: bool,
     ) -> io::Result<Event> {
-        let Self { inbox, stream, pending: waiting, finished, .. } = self;
+        let Self { inbox, stream, pending: waiting, wait, finished, .. } = self;
+        let news = async {
+            match wait {
+                Some(wait) => wait.poll.news().await,
+                None => pending().await,
+            }
+        };
         let settled = async {
             match waiting.front_mut().and_then(|first| first.ticket.as_mut()) {
                 Some(ticket) => {
@@ -212,6 +231,7 @@ impl<S: Carrier> Connection<S> {
         tokio::select! {
             biased;
             () = settled => Ok(Event::Settled),
+            () = news => Ok(Event::News),
             received = inbox.fill(stream), if reading => Ok(Event::Received(received?)),
             () = stop, if finished.is_none() => Ok(Event::Stop),
             () = timer => Ok(Event::Timer),
@@ -222,6 +242,12 @@ impl<S: Carrier> Connection<S> {
     async fn submit_received(&mut self) -> io::Result<Progress> {
         loop {
             self.deliver_settled().await?;
+            if self.wait.is_some() {
+                if self.goes_on_waiting().await? {
+                    return Ok(Progress::NeedsBytes);
+                }
+                continue;
+            }
             // Refusals count as well: they are answered in turn, however fast they come.
             let full = self.pending.len() >= self.hub.limits.pipeline_max.max(1);
             if self.finished.is_some() || full {
@@ -244,7 +270,7 @@ impl<S: Carrier> Connection<S> {
                     let outcome = self.hub.broker.submit(session, code, payload);
                     self.deadlines.request_complete();
                     self.inbox.consume();
-                    self.take(code, outcome).await?;
+                    self.take(code, outcome, None).await?;
                     // After the job it may have been, which can hold a copy of the payload.
                     self.inbox.yield_grant(&self.allowance);
                 }
@@ -271,14 +297,43 @@ impl<S: Carrier> Connection<S> {
         self.pending.is_empty() || follows_on(code)
     }
 
-    /// Queues what `outcome` answers, after running the job it may come as.
-    async fn take(&mut self, code: u32, outcome: Outcome) -> io::Result<()> {
+    /// Looks after the poll that waits; false when it does so no more.
+    async fn goes_on_waiting(&mut self) -> io::Result<bool> {
+        let Some(Wait { code, poll, due }) = self.wait.take() else { return Ok(false) };
+        if matches!(self.finished, Some(End::Peer)) {
+            // Nobody is left to read the answer, so nothing is to be stored as read.
+            return Ok(false);
+        }
+        // Answers are never held up for a wait: whatever the client sends behind it ends it.
+        let is_over =
+            self.finished.is_some() || self.inbox.is_mid_request() || due <= Instant::now();
+        if !is_over && !poll.has_news() {
+            self.wait = Some(Wait { code, poll, due });
+            return Ok(true);
+        }
+        let Some(session) = self.session.as_mut() else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        let broker = &self.hub.broker;
+        let outcome =
+            if is_over { poll.finish(broker, session) } else { poll.resume(broker, session) };
+        self.take(code, outcome, Some(due)).await?;
+        Ok(false)
+    }
+
+    /// Queues what `outcome` answers, after running the job it may come as. A wait that goes on has its
+    /// end in `due`.
+    async fn take(&mut self, code: u32, outcome: Outcome, due: Option<Instant>) -> io::Result<()> {
         let mut outcome = outcome;
         loop {
             match outcome {
                 Outcome::Done(reply) => self.answer(reply),
                 Outcome::Commit(ticket) => self.answer_when(ticket, Reply::Empty),
                 Outcome::CommitThen(ticket, reply) => self.answer_when(ticket, reply),
+                Outcome::Wait(poll) => {
+                    let due = due.unwrap_or_else(|| self.hub.wait_due(&poll));
+                    self.wait = Some(Wait { code, poll, due });
+                }
                 Outcome::Delay(..) | Outcome::Offload(_) => {
                     self.outbox.flush(&mut self.stream).await?;
                     match job::run(&self.hub, code, outcome, &mut self.session).await? {
@@ -343,6 +398,7 @@ impl<S: Carrier> Connection<S> {
         let authenticated = self.session.as_ref().is_some_and(Session::is_authenticated);
         self.deadlines.logged_in(authenticated);
         self.deadlines.holds_memory(self.inbox.is_large());
+        self.deadlines.waits_until(self.wait.as_ref().map(|wait| wait.due));
         self.deadlines.waits_for_rest(reading && self.inbox.is_mid_request());
         // A timer that fires early finds nothing due and is set again; that is cheaper than setting it
         // with every request.
@@ -360,7 +416,7 @@ impl<S: Carrier> Connection<S> {
             Some(Due::Frame) => self.finish(End::FrameTimeout),
             Some(Due::Login) => self.finish(End::LoginTimeout),
             Some(Due::Shrink) => self.inbox.shrink(),
-            None => {}
+            Some(Due::Wait) | None => {}
         }
     }
 

@@ -113,6 +113,10 @@ impl Rig {
                 ticket.outcome().unwrap_or(Err(ErrorCode::TaskTimeout))?;
                 reply_bytes(reply)
             }
+            Outcome::Wait(poll) => {
+                let outcome = poll.finish(&self.broker, &mut self.session);
+                self.finish(outcome)
+            }
             Outcome::Offload(job) | Outcome::Delay(_, job) => {
                 let outcome = job.run(&self.broker, &mut self.session);
                 self.finish(outcome)

@@ -179,7 +179,7 @@ fn answer(broker: &galgo_broker::Broker, member: &mut Member, outcome: Outcome) 
             let outcome = job.run(broker, &mut member.connection.session);
             answer(broker, member, outcome)
         }
-        Outcome::Delay(..) => panic!("nobody is slowed down"),
+        Outcome::Delay(..) | Outcome::Wait(_) => panic!("nobody is slowed down, and nobody waits"),
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) enum Due {
     Login,
     /// Look for memory to give back.
     Shrink,
+    /// Answer the poll that waits.
+    Wait,
 }
 
 /// A request that is being received.
@@ -46,6 +48,8 @@ pub(crate) struct Deadlines {
     /// When a login is due, while there is none.
     login: Option<Instant>,
     shrink: Option<Instant>,
+    /// When the wait of a poll is over.
+    wait: Option<Instant>,
     arrival: Option<Arrival>,
     over: bool,
 }
@@ -54,7 +58,7 @@ impl Deadlines {
     /// Those of a connection that was opened at `now`.
     pub(crate) fn new(patience: Patience, now: Instant) -> Self {
         let login = patience.login.map(|login| now + login);
-        Self { patience, login, shrink: None, arrival: None, over: false }
+        Self { patience, login, shrink: None, wait: None, arrival: None, over: false }
     }
 
     /// Tells whether the connection waits for the rest of a request.
@@ -103,6 +107,11 @@ impl Deadlines {
         }
     }
 
+    /// Tells when the wait of a poll is over, if one waits.
+    pub(crate) fn waits_until(&mut self, due: Option<Instant>) {
+        self.wait = due;
+    }
+
     /// Nothing is due any more, whatever is told from now on.
     pub(crate) fn none(&mut self) {
         self.over = true;
@@ -113,7 +122,7 @@ impl Deadlines {
         if self.over {
             return None;
         }
-        [self.frame(), self.login, self.shrink].into_iter().flatten().min()
+        [self.frame(), self.login, self.shrink, self.wait].into_iter().flatten().min()
     }
 
     /// What is due at `now`, the most urgent first.
@@ -126,6 +135,8 @@ impl Deadlines {
         } else if passed(self.shrink) {
             self.shrink = None;
             Some(Due::Shrink)
+        } else if passed(self.wait) {
+            Some(Due::Wait)
         } else {
             None
         }

@@ -6,6 +6,8 @@
 //!
 //! INV-QUIC-ORDER: sends and offset stores may be submitted while earlier requests wait for their commit;
 //! any other request waits until everything before it has been answered.
+//! INV-QUIC-WAIT: a poll that waits for messages holds up nothing, whatever comes behind it; at most half of
+//! the streams wait, so that there are always some for other requests.
 //! INV-QUIC-BOUND: open streams are limited, to few until somebody logs in, and so is what is on its way.
 
 use std::io;
@@ -14,9 +16,10 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use galgo_broker::{Outcome, Reply, Session};
+use galgo_broker::{Outcome, Reply, Session, Waiting};
 use galgo_wire::ErrorCode;
 use quinn::VarInt;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Windows;
@@ -47,6 +50,7 @@ pub(super) async fn serve(
         arriving: FuturesUnordered::new(),
         answering: FuturesUnordered::new(),
         on_their_way: FuturesUnordered::new(),
+        waiting: FuturesUnordered::new(),
     };
     let end = match served.run().await {
         Ok(end) => end,
@@ -54,6 +58,23 @@ pub(super) async fn serve(
     };
     served.close(&end).await;
     end
+}
+
+/// A poll that waits, and where its answer goes.
+struct Wait {
+    stream: Stream,
+    poll: Waiting,
+    due: Instant,
+    code: u32,
+    end: WaitEnd,
+}
+
+/// What a wait ended with.
+enum WaitEnd {
+    News,
+    Over,
+    /// The peer gave the stream up.
+    GivenUp,
 }
 
 struct Connection {
@@ -68,6 +89,7 @@ struct Connection {
     answering: FuturesUnordered<BoxFuture<'static, io::Result<Answered>>>,
     /// Answers that are written and not known to have arrived.
     on_their_way: FuturesUnordered<BoxFuture<'static, ()>>,
+    waiting: FuturesUnordered<BoxFuture<'static, Wait>>,
 }
 
 impl Connection {
@@ -81,6 +103,11 @@ impl Connection {
                 Some(answered) = self.answering.next(), if !self.answering.is_empty() => {
                     if let Some(error) = self.settled(answered)? {
                         return Ok(End::Refused(error));
+                    }
+                }
+                Some(wait) = self.waiting.next(), if may_answer && !self.waiting.is_empty() => {
+                    if !self.look_again(wait).await? {
+                        return Ok(End::Stopping);
                     }
                 }
                 Some(()) = self.on_their_way.next(), if !self.on_their_way.is_empty() => {}
@@ -124,17 +151,69 @@ impl Connection {
         let Some(session) = self.session.as_mut() else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
-        let mut outcome = self.hub.broker.submit(session, code, inbox.payload(payload));
+        let outcome = self.hub.broker.submit(session, code, inbox.payload(payload));
         drop(inbox);
+        let Some(outcome) = self.run_jobs(code, outcome).await? else {
+            return Ok(Some(End::Stopping));
+        };
+        self.note_login();
+        let waits_max = self.windows.streams.into_inner() / 2;
+        let outcome = match outcome {
+            Outcome::Wait(poll) if self.waiting.len() as u64 >= waits_max => {
+                let Some(session) = self.session.as_mut() else {
+                    return Err(io::ErrorKind::BrokenPipe.into());
+                };
+                let found = poll.finish(&self.hub.broker, session);
+                match self.run_jobs(code, found).await? {
+                    Some(outcome) => outcome,
+                    None => return Ok(Some(End::Stopping)),
+                }
+            }
+            outcome => outcome,
+        };
+        self.begin(stream, code, outcome, None);
+        Ok(None)
+    }
+
+    /// Runs the jobs `outcome` comes as; `None` when the server stops first.
+    async fn run_jobs(&mut self, code: u32, mut outcome: Outcome) -> io::Result<Option<Outcome>> {
         while matches!(outcome, Outcome::Offload(_) | Outcome::Delay(..)) {
             match job::run(&self.hub, code, outcome, &mut self.session).await? {
                 Some(next) => outcome = next,
-                None => return Ok(Some(End::Stopping)),
+                None => return Ok(None),
             }
         }
-        self.note_login();
-        self.begin_answer(stream, outcome);
-        Ok(None)
+        Ok(Some(outcome))
+    }
+
+    /// Begins the answer, or the wait for it.
+    fn begin(&mut self, stream: Stream, code: u32, outcome: Outcome, due: Option<Instant>) {
+        match outcome {
+            Outcome::Wait(poll) => {
+                let due = due.unwrap_or_else(|| self.hub.wait_due(&poll));
+                let stopping = self.hub.stopping.clone();
+                let wait = Wait { stream, poll, due, code, end: WaitEnd::Over };
+                self.waiting.push(Box::pin(wait.end(stopping)));
+            }
+            outcome => self.begin_answer(stream, outcome),
+        }
+    }
+
+    /// Looks after a poll whose wait ended; false when the server stops first.
+    async fn look_again(&mut self, wait: Wait) -> io::Result<bool> {
+        let Wait { stream, poll, due, code, end } = wait;
+        let Some(session) = self.session.as_mut() else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        let outcome = match end {
+            // Nobody reads the answer, so nothing is to be stored as read.
+            WaitEnd::GivenUp => return Ok(true),
+            WaitEnd::News => poll.resume(&self.hub.broker, session),
+            WaitEnd::Over => poll.finish(&self.hub.broker, session),
+        };
+        let Some(outcome) = self.run_jobs(code, outcome).await? else { return Ok(false) };
+        self.begin(stream, code, outcome, Some(due));
+        Ok(true)
     }
 
     fn begin_answer(&self, stream: Stream, outcome: Outcome) {
@@ -142,8 +221,10 @@ impl Connection {
             Outcome::Done(reply) => (None, reply),
             Outcome::Commit(ticket) => (Some(ticket), Reply::Empty),
             Outcome::CommitThen(ticket, reply) => (Some(ticket), reply),
-            // Jobs are run before their answers are begun.
-            Outcome::Offload(_) | Outcome::Delay(..) => (None, Reply::Error(ErrorCode::Error)),
+            // Jobs are run, and waits are over, before their answers are begun.
+            Outcome::Offload(_) | Outcome::Delay(..) | Outcome::Wait(_) => {
+                (None, Reply::Error(ErrorCode::Error))
+            }
         };
         self.answering.push(Box::pin(answer(stream, ticket, reply, Arc::clone(&self.hub))));
     }
@@ -184,6 +265,14 @@ impl Connection {
     async fn close(&mut self, end: &End) {
         if matches!(end, End::Stopping | End::Refused(_)) {
             let _ = timeout(CLOSE_PATIENCE, async {
+                // A stop has ended all waits; a refusal drops them with the connection.
+                while matches!(end, End::Stopping)
+                    && let Some(wait) = self.waiting.next().await
+                {
+                    if !matches!(self.look_again(wait).await, Ok(true)) {
+                        return;
+                    }
+                }
                 while let Some(answered) = self.answering.next().await {
                     if self.settled(answered).is_err() {
                         return;
@@ -194,6 +283,20 @@ impl Connection {
             .await;
         }
         self.connection.close(VarInt::from_u32(0), b"");
+    }
+}
+
+impl Wait {
+    /// Waits for the end of the wait.
+    async fn end(mut self, mut stopping: watch::Receiver<bool>) -> Self {
+        self.end = tokio::select! {
+            biased;
+            () = stopped(&mut stopping) => WaitEnd::Over,
+            () = self.poll.news() => WaitEnd::News,
+            () = self.stream.given_up() => WaitEnd::GivenUp,
+            () = sleep_until(self.due) => WaitEnd::Over,
+        };
+        self
     }
 }
 

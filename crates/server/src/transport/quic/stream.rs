@@ -83,6 +83,14 @@ impl Stream {
     pub(super) fn new(send: SendStream, recv: RecvStream) -> Self {
         Self { recv, send }
     }
+
+    /// Waits until the peer gives up on the answer.
+    pub(super) fn given_up(&self) -> impl Future<Output = ()> + use<> {
+        let stopped = self.send.stopped();
+        async move {
+            let _ = stopped.await;
+        }
+    }
 }
 
 /// Receives one request; `None` when none came or it is to have no answer.
