@@ -155,8 +155,6 @@ impl Checker<'_> {
         if let Some(time) = limits.login_timeout.0 {
             self.span("limits.login_timeout", Span(time), (PATIENCE_MIN, TIME_MAX))?;
         }
-        // None at all is a way to stop, too: at once.
-        self.span("limits.stop_timeout", limits.stop_timeout, (Duration::ZERO, TIME_MAX))?;
         for (key, value) in [
             ("heartbeat.interval", self.config.heartbeat.interval),
             ("consumer_group.rebalancing_check_interval", group.rebalancing_check_interval),

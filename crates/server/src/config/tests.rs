@@ -152,10 +152,10 @@ fn a_bad_value_names_key_value_expectation_and_origin() {
     assert!(text.contains("limits.connections = \"[1, 2]\""), "{text}");
 
     for (variable, value) in [
-        ("GALGO_LIMITS_FRAME_TIMEOUT", "0s"),
+        ("GALGO_LIMITS_FRAME_TIMEOUT", "99ms"),
         ("GALGO_LIMITS_HANDSHAKE_TIMEOUT", "1ms"),
         ("GALGO_LIMITS_WRITE_TIMEOUT", "1us"),
-        ("GALGO_LIMITS_LOGIN_TIMEOUT", "0s"),
+        ("GALGO_LIMITS_LOGIN_TIMEOUT", "10ms"),
     ] {
         let text = message(from_variables([(variable, value)]));
         assert!(text.contains("a time from 100ms to"), "{text}");
