@@ -57,6 +57,8 @@ pub struct Shard {
     work_sync: Condvar,
     touched: Mutex<Vec<Arc<Partition>>>,
     dropped: Mutex<Vec<Dropped>>,
+    /// The last bundle whose outcome all its partitions know; of no later one may a checkpoint speak.
+    settled: AtomicU64,
     unjournaled_bytes: AtomicU64,
     checkpointer: Mutex<Checkpointer>,
     checkpoint_asked: Mutex<bool>,

@@ -121,9 +121,10 @@ impl Vault {
         Ok(())
     }
 
-    /// Whether the metadata on disk is not, or not all, in the form it is to have now.
-    pub(crate) fn rewrite_due(&self) -> bool {
-        self.marker.lock().rewrite_metadata
+    /// Whether the metadata on disk is not, or not all, in the form it is to have now: `remains` is what
+    /// an earlier start that did not come to its end may have left, and counts where all is to be sealed.
+    pub(crate) fn rewrite_due(&self, remains: bool) -> bool {
+        self.marker.lock().rewrite_metadata || (remains && self.keys.active().is_some())
     }
 
     /// Notes that the metadata was written anew as a whole, so that older keys are not needed for it.

@@ -97,6 +97,8 @@ pub struct MetadataLog {
     end: u64,
     bytes_since_snapshot: u64,
     fenced: bool,
+    /// Whether files that a snapshot covers could not be removed.
+    covered_remain: bool,
 }
 
 impl MetadataLog {
@@ -127,6 +129,8 @@ impl MetadataLog {
             tracing::warn!(path = %path.display(), position = end, cut_bytes, "metadata log cut");
         }
         let bytes = found.records.iter().map(|record| record_bytes(record.len()) as u64);
+        let covered = recovery::log_files(&*disk, dir)?;
+        let covered_remain = covered.iter().any(|(first, _)| *first <= found.snapshot_sequence);
         let log = Self {
             disk,
             dir: dir.to_owned(),
@@ -137,6 +141,7 @@ impl MetadataLog {
             end,
             bytes_since_snapshot: bytes.sum(),
             fenced: false,
+            covered_remain,
         };
         Ok((log, Recovered { snapshot: found.snapshot, records: found.records, cut_bytes }))
     }
@@ -202,19 +207,30 @@ impl MetadataLog {
         self.fenced
     }
 
+    /// Whether records that the latest snapshot covers may still be on the disk: their removal did not
+    /// come about, or might be undone by a power cut. The next snapshot tries again.
+    #[must_use]
+    pub fn covered_remain(&self) -> bool {
+        self.covered_remain
+    }
+
     /// Bytes of records since the latest snapshot: a measure of when to make the next.
     pub fn bytes_since_snapshot(&self) -> u64 {
         self.bytes_since_snapshot
     }
 
     /// Removes log files that the snapshot covers. They are skipped when they stay.
-    fn remove_covered(&self) {
+    fn remove_covered(&mut self) {
+        self.covered_remain = true;
         let Ok(files) = recovery::log_files(&*self.disk, &self.dir) else { return };
+        let mut removed = Ok(());
         for (_, path) in files.iter().filter(|(first, _)| *first < self.first) {
             if let Err(error) = self.disk.remove_file(path) {
                 tracing::warn!(path = %path.display(), %error, "old metadata log not removed");
+                removed = Err(error);
             }
         }
+        self.covered_remain = removed.and_then(|()| self.disk.sync_dir(&self.dir)).is_err();
     }
 
     /// Cuts off a record that was not written whole, most often for want of space. It was never synced,

@@ -177,12 +177,24 @@ impl Broker {
         if let Some(vault) = &vault {
             vault.note_active(&*options.disk, data_dir.path())?;
         }
-        if let Some(vault) = vault.as_deref().filter(|vault| vault.rewrite_due()) {
+        // What the marker says is noted before the metadata is rewritten, so it is looked at as well.
+        let mut stored = found.snapshot.iter().chain(&found.records);
+        let remains = log.covered_remain() || stored.any(|bytes| record::is_plain(bytes));
+        if let Some(vault) = vault.as_deref().filter(|vault| vault.rewrite_due(remains)) {
             if found.snapshot.is_some() || !found.records.is_empty() {
                 let sealed = record::seal(Some(vault), Kind::Snapshot, state.to_snapshot());
                 log.snapshot(&sealed.ok_or(OpenError::Root(ErrorCode::CannotEncryptData))?)?;
             }
-            vault.rewritten(&*options.disk, data_dir.path())?;
+            if log.covered_remain() {
+                // Not noted as done, so the next start rewrites it again and tries to remove them again.
+                tracing::error!(
+                    dir = %data_dir.metadata_dir().display(),
+                    "files of the metadata as it was before its encryption changed could not be removed; \
+                     the next start tries again"
+                );
+            } else {
+                vault.rewritten(&*options.disk, data_dir.path())?;
+            }
         }
         let files = FileCache::new(Arc::clone(&options.disk), options.bounds.open_files_max);
         let indexes = Arc::new(IndexCache::new(options.bounds.index_cache_bytes));

@@ -2,6 +2,10 @@
 //!
 //! A position is as durable as the partition's messages: every change is a record in the shard's
 //! journal before it is acknowledged. It is seen in memory as soon as it is staged.
+//!
+//! INV-SETTLED: a checkpoint holds no change that is still on its way, so that one which is refused
+//! does not take effect after a crash; and once all changes of a position have an outcome, what is
+//! served is the last one that is known to be durable.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,18 +24,20 @@ pub const OFFSET_OWNERS_MAX: usize = 100_000;
 /// Positions by owner.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OffsetBook {
-    stored: BTreeMap<OffsetOwner, Position>,
-    /// Changes so far.
-    changes: u64,
+    stored: BTreeMap<OffsetOwner, Offset>,
+    /// Those with changes on their way to the journal.
+    unsettled: BTreeMap<OffsetOwner, Unsettled>,
     /// Where the log starts once what is staged is durable.
     start: Offset,
 }
 
-/// A position, and the number of the change that made it.
+/// A position that may still turn out to be another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Position {
-    offset: Offset,
-    change: u64,
+struct Unsettled {
+    /// What is known to be durable.
+    durable: Option<Offset>,
+    /// How many changes are on their way.
+    moves: u32,
 }
 
 /// A change of a position that is on its way to the journal.
@@ -39,9 +45,8 @@ struct Position {
 pub(crate) struct OffsetMove {
     partition: Arc<Partition>,
     owner: OffsetOwner,
-    before: Option<Position>,
-    /// Of the position it makes; `None` when it deletes.
-    change: Option<u64>,
+    /// The position it makes; `None` when it deletes.
+    to: Option<Offset>,
 }
 
 /// Why an offset was not stored or deleted.
@@ -79,17 +84,17 @@ impl OffsetBook {
     /// The stored offset of `owner`.
     #[must_use]
     pub fn get(&self, owner: OffsetOwner) -> Option<Offset> {
-        self.stored.get(&owner).map(|position| position.offset)
+        self.stored.get(&owner).copied()
     }
 
     /// Applies a stored or recovered position.
     pub fn set(&mut self, owner: OffsetOwner, offset: Offset) {
-        self.changes += 1;
-        self.stored.insert(owner, Position { offset, change: self.changes });
+        self.stored.insert(owner, offset);
     }
 
     /// Forgets a position; tells whether there was one.
     pub fn remove(&mut self, owner: OffsetOwner) -> bool {
+        self.unsettled.remove(&owner);
         self.stored.remove(&owner).is_some()
     }
 
@@ -100,8 +105,8 @@ impl OffsetBook {
             self.stored.clear();
             return;
         };
-        for position in self.stored.values_mut() {
-            position.offset = position.offset.min(Offset::new(last));
+        for offset in self.stored.values_mut() {
+            *offset = (*offset).min(Offset::new(last));
         }
     }
 
@@ -112,17 +117,40 @@ impl OffsetBook {
         self.stored.len() < before
     }
 
-    /// The change that comes next, to the position of `owner`.
-    fn moves(&self, partition: &Arc<Partition>, owner: OffsetOwner, stores: bool) -> OffsetMove {
-        let before = self.stored.get(&owner).copied();
-        let partition = Arc::clone(partition);
-        OffsetMove { partition, owner, before, change: stores.then_some(self.changes + 1) }
+    /// Makes a change that is staged.
+    fn stage(&mut self, owner: OffsetOwner, to: Option<Offset>) {
+        let before = match to {
+            Some(offset) => self.stored.insert(owner, offset),
+            None => self.stored.remove(&owner),
+        };
+        let first = Unsettled { durable: before, moves: 0 };
+        self.unsettled.entry(owner).or_insert(first).moves += 1;
+    }
+
+    /// Takes note of the outcome of a staged change: the position it made durable, or that it did not.
+    /// With the last one on its way, what is served comes in line.
+    fn settle(&mut self, owner: OffsetOwner, made: Option<Option<Offset>>) {
+        // A consumer that is gone for good leaves no trace.
+        let Some(unsettled) = self.unsettled.get_mut(&owner) else { return };
+        if let Some(made) = made {
+            unsettled.durable = made;
+        }
+        unsettled.moves = unsettled.moves.saturating_sub(1);
+        if unsettled.moves > 0 {
+            return;
+        }
+        let durable = unsettled.durable;
+        self.unsettled.remove(&owner);
+        match durable {
+            Some(offset) => self.stored.insert(owner, offset),
+            None => self.stored.remove(&owner),
+        };
     }
 
     /// The smallest position of all; `None` when nobody has one.
     #[must_use]
     pub fn smallest(&self) -> Option<Offset> {
-        self.stored.values().map(|position| position.offset).min()
+        self.stored.values().min().copied()
     }
 
     /// Where the log starts, counting a move that is staged.
@@ -135,10 +163,18 @@ impl OffsetBook {
         self.start = start;
     }
 
-    /// All positions, ordered by owner.
+    /// All positions as far as they are known to be durable, ordered by owner.
     #[must_use]
-    pub fn entries(&self) -> Vec<(OffsetOwner, Offset)> {
-        self.stored.iter().map(|(owner, position)| (*owner, position.offset)).collect()
+    pub fn durable_entries(&self) -> Vec<(OffsetOwner, Offset)> {
+        let settled = self.stored.iter().filter(|(owner, _)| !self.unsettled.contains_key(owner));
+        let mut entries: Vec<_> = settled.map(|(owner, offset)| (*owner, *offset)).collect();
+        if !self.unsettled.is_empty() {
+            let durable =
+                |(owner, known): (&OffsetOwner, &Unsettled)| Some((*owner, known.durable?));
+            entries.extend(self.unsettled.iter().filter_map(durable));
+            entries.sort_unstable_by_key(|(owner, _)| *owner);
+        }
+        entries
     }
 
     /// How many positions are stored.
@@ -155,20 +191,18 @@ impl OffsetBook {
 }
 
 impl OffsetMove {
-    /// The record was not written: the position is what it was, unless it was changed again since. What
-    /// was polled to be committed with it was not delivered, and is to be polled again.
-    pub(crate) fn refused(self) {
-        let mut offsets = self.partition.offsets.lock();
-        if offsets.stored.get(&self.owner).map(|position| position.change) != self.change {
-            return;
-        }
-        match self.before {
-            Some(before) => offsets.stored.insert(self.owner, before),
-            None => offsets.stored.remove(&self.owner),
-        };
-        drop(offsets);
-        // A checkpoint may have seen the change.
+    /// The record is durable.
+    pub(crate) fn durable(self) {
+        self.partition.offsets.lock().settle(self.owner, Some(self.to));
+        // A checkpoint that came before has the position without this change.
         self.partition.touch();
+    }
+
+    /// The record was not written, or nobody can tell: the position is what is known to be durable,
+    /// unless another change is on its way. What was polled to be committed with it was not delivered,
+    /// and is to be polled again.
+    pub(crate) fn refused(self) {
+        self.partition.offsets.lock().settle(self.owner, None);
     }
 }
 
@@ -199,8 +233,9 @@ impl Partition {
             return Err(OffsetError::Refused(ErrorCode::CannotOpenConsumerOffsetsFile));
         }
         let record = ShardRecord::OffsetStored { uid: self.uid, owner, offset };
-        let staged = self.stage_record(&record, offsets.moves(self, owner, true))?;
-        offsets.set(owner, offset);
+        let moved = OffsetMove { partition: Arc::clone(self), owner, to: Some(offset) };
+        let staged = self.stage_record(&record, moved)?;
+        offsets.stage(owner, Some(offset));
         Ok(staged)
     }
 
@@ -222,8 +257,9 @@ impl Partition {
             return Err(OffsetError::NotStored);
         }
         let record = ShardRecord::OffsetGone { uid: self.uid, owner };
-        let staged = self.stage_record(&record, offsets.moves(self, owner, false))?;
-        offsets.remove(owner);
+        let moved = OffsetMove { partition: Arc::clone(self), owner, to: None };
+        let staged = self.stage_record(&record, moved)?;
+        offsets.stage(owner, None);
         Ok(staged)
     }
 
@@ -234,9 +270,7 @@ impl Partition {
     ) -> Result<Ticket, OffsetError> {
         let (waiting, resolver) = ticket();
         let sync = self.durability() == Durability::Fsync;
-        // Before the record can be in the journal: a checkpoint that recycles it must have seen this
-        // partition. The caller holds the offsets' lock, so the checkpoint sees the change too.
-        self.touch();
+        // The caller holds the offsets' lock, so the outcome cannot come before the change is noted.
         self.shard.stage_offset((record, sync), moved, resolver).map_err(OffsetError::Refused)?;
         Ok(waiting)
     }

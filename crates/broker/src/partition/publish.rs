@@ -229,13 +229,8 @@ impl Partition {
             return Err(code);
         }
         self.sync()?;
-        let mut log = self.writer.lock().log.checkpoint();
-        let offsets = {
-            let offsets = self.offsets.lock();
-            // Its record may be in the journal files that are given back next.
-            log.start = log.start.max(offsets.start());
-            offsets.entries()
-        };
+        let log = self.writer.lock().log.checkpoint();
+        let offsets = self.offsets.lock().durable_entries();
         Ok(super::PartitionCheckpoint { log, offsets })
     }
 }

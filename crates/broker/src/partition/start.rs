@@ -130,7 +130,7 @@ impl Partition {
             return Err(code);
         }
         let sealed = self.reader.droppable(self.high_watermark());
-        // Held over the staging: nobody commits an offset in between, and a checkpoint sees the move.
+        // Held over the staging: nobody commits an offset in between.
         let mut offsets = self.offsets.lock();
         let before = offsets.start();
         let committed = offsets.smallest();
@@ -144,8 +144,6 @@ impl Partition {
         let fresh = sealed.iter().skip_while(|known| known.base < before).take(count);
         let last = fresh.take_while(|known| known.end <= below).take_while(goes).last();
         let Some(start) = last.map(|last| last.end) else { return Ok(None) };
-        // Before the record can be in the journal, as for offsets.
-        self.touch();
         let record = ShardRecord::StartMoved { uid: self.uid, start };
         let moved = StartMove { partition: Arc::clone(self), start, note };
         let (waiting, resolver) = ticket();
@@ -160,6 +158,8 @@ impl StartMove {
     pub(crate) fn durable(self) -> Option<Dropped> {
         let Self { partition, start, note } = self;
         let segments = partition.reader.drop_before(start);
+        // A checkpoint that came before has the old start.
+        partition.touch();
         let (uid, reader) = (partition.uid, Reader(Arc::clone(&partition.reader)));
         (!segments.is_empty()).then_some(Dropped { uid, reader, segments, note })
     }

@@ -79,9 +79,9 @@ impl Shard {
         if self.is_fenced() {
             return Err(CheckpointError::Fenced);
         }
-        // Taken first: whatever the journal holds up to here is in the segments' page cache and in
-        // the offset books already, so syncing those now covers it.
-        let upto = self.journal.last();
+        // Taken first: whatever the journal holds up to here is in the segments' page cache, and settled
+        // in the offset books and the starts, so syncing and noting those now covers it.
+        let upto = Lsn::new(self.settled.load(Ordering::Acquire));
         self.unjournaled_bytes.store(0, Ordering::Relaxed);
         let touched = std::mem::take(&mut *self.touched.lock());
         let mut failed = Vec::new();

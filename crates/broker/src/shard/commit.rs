@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use galgo_storage::journal::{Bundle, JournalError};
+use galgo_storage::journal::{Bundle, JournalError, Lsn};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::Offset;
 
@@ -159,7 +159,7 @@ impl Shard {
             std::mem::swap(&mut *pending, spare);
         }
         match self.commit_bundle(spare) {
-            Ok(()) => self.publish_round(spare),
+            Ok(lsn) => self.publish_round(spare, lsn),
             Err(error) if wrote_nothing(&error) => self.bypass_journal(spare),
             Err(error) => {
                 let error = Causes(&error);
@@ -173,7 +173,7 @@ impl Shard {
         true
     }
 
-    fn commit_bundle(&self, round: &Pending) -> Result<(), JournalError> {
+    fn commit_bundle(&self, round: &Pending) -> Result<Lsn, JournalError> {
         // A round that was fenced while it gathered must not reach the disk any more.
         if self.is_fenced() {
             return Err(JournalError::Fenced);
@@ -189,7 +189,7 @@ impl Shard {
             }
             committed = self.journal.commit(&bundle);
         }
-        committed.map(|_| ())
+        committed
     }
 
     /// The journal has no room: batches have their segments synced, other records are refused.
@@ -200,8 +200,7 @@ impl Shard {
             }
         }
         round.starts.drain(..).for_each(|moved| moved.refused());
-        // The newest first: each finds what the one before it had made.
-        round.offsets.drain(..).rev().for_each(|moved| moved.refused());
+        round.offsets.drain(..).for_each(|moved| moved.refused());
         for resolver in round.resolvers.drain(..) {
             resolver.resolve(Err(ErrorCode::TaskTimeout));
         }
@@ -214,7 +213,7 @@ impl Shard {
         self.bypass_journal(&mut round);
     }
 
-    fn publish_round(&self, round: &mut Pending) {
+    fn publish_round(&self, round: &mut Pending, lsn: Lsn) {
         self.stats.committed();
         for (partition, end) in round.batches.drain(..) {
             partition.journaled(end);
@@ -224,6 +223,9 @@ impl Shard {
                 self.dropped.lock().push(dropped);
             }
         }
+        round.offsets.drain(..).for_each(|moved| moved.durable());
+        // From here on a checkpoint may give this bundle's place in the journal back.
+        self.settled.store(lsn.get(), Ordering::Release);
         for resolver in round.resolvers.drain(..) {
             resolver.resolve(Ok(()));
         }
@@ -235,6 +237,8 @@ impl Shard {
             partition.fence(code);
         }
         round.starts.drain(..).for_each(|moved| moved.refused());
+        // They may be durable all the same; until the next start tells, only what surely is, is served.
+        round.offsets.drain(..).for_each(|moved| moved.refused());
         for resolver in round.resolvers.drain(..) {
             resolver.resolve(Err(code));
         }

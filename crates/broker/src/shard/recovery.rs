@@ -251,7 +251,7 @@ impl ShardRecovery {
                 checkpoint.logs.insert(*uid, partition.log.checkpoint());
             }
             if !partition.offsets.is_empty() {
-                offsets.insert(*uid, partition.offsets.entries());
+                offsets.insert(*uid, partition.offsets.durable_entries());
             }
         }
         let lsn = last.max(checkpoint.lsn);
@@ -270,6 +270,7 @@ impl ShardRecovery {
             work_sync: Condvar::new(),
             touched: Mutex::new(Vec::new()),
             dropped: Mutex::new(Vec::new()),
+            settled: AtomicU64::new(lsn.get()),
             unjournaled_bytes: AtomicU64::new(0),
             checkpointer: Mutex::new(checkpointer),
             checkpoint_asked: Mutex::new(false),

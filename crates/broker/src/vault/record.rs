@@ -47,6 +47,11 @@ pub(crate) fn seal(vault: Option<&Vault>, kind: Kind, plain: Vec<u8>) -> Option<
     Some(out)
 }
 
+/// Whether these bytes are in the clear.
+pub(crate) fn is_plain(stored: &[u8]) -> bool {
+    stored.first() != Some(&SEALED)
+}
+
 /// What was sealed, from bytes that may also be in the clear.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! Encryption at rest: nothing readable in the data directory, rotation, wrong and missing keys.
 
 use galgo_broker::vault::Keys;
-use galgo_storage::disk::sim::SimDisk;
+use galgo_storage::disk::sim::{FaultPlan, SimDisk};
 use galgo_storage::disk::{Disk as _, OpenMode};
 use galgo_wire::batch::NewMessage;
 use galgo_wire::command::{CommandCode, Durability};
@@ -201,4 +201,24 @@ fn a_changed_byte_is_damage_even_under_a_right_checksum() {
     file.write_at(&bytes, 0).unwrap();
     let rig = open(&disk, &[ONE], Some(1));
     assert_eq!(read(&mut rig.root()), Err(ErrorCode::InvalidMessageChecksum));
+}
+
+/// A log in the clear whose removal failed stayed for ever: the metadata was noted as encrypted.
+#[test]
+fn no_failure_while_encryption_is_turned_on_leaves_metadata_in_the_clear_for_good() {
+    let plain = Rig::new();
+    create(&plain);
+    for nth in 1..200 {
+        let disk = plain.disk.kill_image();
+        disk.plan(FaultPlan { fail_operation: Some(nth), ..FaultPlan::default() });
+        drop(Rig::open_sealed(disk.clone(), keys(&[ONE], Some(1))));
+        let all_done = disk.operations() < nth;
+        let rig = open(&disk, &[ONE], Some(1));
+        let left: Vec<_> = readable(&rig.disk);
+        assert!(!left.iter().any(|path| path.contains("metadata")), "operation {nth}: {left:?}");
+        if all_done {
+            return;
+        }
+    }
+    panic!("the start never ends");
 }

@@ -146,3 +146,63 @@ fn an_offset_the_journal_refused_is_where_it_was() {
     refused(&mut rig, &[2, 3, 1]);
     assert_eq!(rig.stored_offset("t", 0), Some(1));
 }
+
+/// A checkpoint that came between a change and its refusal wrote the change down: after a crash it had
+/// taken effect, though its sender was told that it did not.
+#[test]
+fn a_checkpoint_makes_nothing_durable_that_the_journal_then_refuses() {
+    let disk = Rig::template();
+    let mut rig = Rig::open(&disk, 1);
+    rig.create_topic_with("t", Durability::Fsync, Deduplication::Off).unwrap();
+    for id in 1..=8 {
+        let sent = rig.send_ids("t", 0, &[id], 250);
+        rig.finish(sent).unwrap();
+    }
+    let stored = rig.store_offset("t", 0, 6);
+    rig.finish(stored).unwrap();
+    let staged = [rig.store_offset("t", 0, 7), rig.delete_segments("t", 0, 1)];
+    let partition = rig.partitions("t").remove(0);
+    assert!(partition.staged_start().get() > 0);
+    rig.broker.shard().checkpoint().unwrap();
+    rig.broker.shard().refuse_round();
+    for outcome in staged {
+        rig.finish(outcome).unwrap_err();
+    }
+    for rig in [&mut rig, &mut Rig::open(&disk.kill_image(), 2)] {
+        assert_eq!(rig.stored_offset("t", 0), Some(6));
+        assert_eq!(rig.read_ids("t", 0), (1..=8).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_checkpoint_before_a_commit_does_not_keep_the_next_one_from_seeing_it() {
+    let disk = Rig::template();
+    let mut rig = Rig::open(&disk, 1);
+    rig.create_topic_with("t", Durability::Fsync, Deduplication::Off).unwrap();
+    let sent = rig.send_ids("t", 0, &[1, 2, 3], 20);
+    rig.finish(sent).unwrap();
+    let stored = rig.store_offset("t", 0, 1);
+    rig.broker.shard().checkpoint().unwrap();
+    rig.finish(stored).unwrap();
+    rig.broker.shard().checkpoint().unwrap();
+    assert_eq!(Rig::open(&disk.kill_image(), 2).stored_offset("t", 0), Some(1));
+}
+
+/// A position whose commit failed was served until the restart, which might then bring an older one.
+#[test]
+fn a_position_of_unknown_fate_is_not_served() {
+    let disk = Rig::template();
+    let mut rig = Rig::open(&disk, 1);
+    rig.create_topic_with("t", Durability::Fsync, Deduplication::Off).unwrap();
+    let sent = rig.send_ids("t", 0, &[1, 2, 3], 20);
+    rig.finish(sent).unwrap();
+    let stored = rig.store_offset("t", 0, 0);
+    rig.finish(stored).unwrap();
+    let staged = [rig.store_offset("t", 0, 1), rig.store_offset("t", 0, 2)];
+    disk.plan(FaultPlan { fail_sync: Some(1), ..FaultPlan::default() });
+    rig.commit_round();
+    for outcome in staged {
+        rig.finish(outcome).unwrap_err();
+    }
+    assert_eq!(rig.stored_offset("t", 0), Some(0));
+}
