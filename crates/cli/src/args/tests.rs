@@ -112,6 +112,7 @@ fn the_documented_surface_parses() {
         "bench compare --seconds 0.5 --rounds 1",
         "bench sink --fsync --dir data",
         "bench sendfile-source file",
+        "bench echo",
     ] {
         if let Err(error) = parse(line) {
             panic!("galgo {line}\n{error}");

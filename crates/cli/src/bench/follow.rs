@@ -1,4 +1,6 @@
-//! A consumer that reads a partition as it grows.
+//! A consumer that reads a partition as it grows, with polls that wait for what comes next.
+
+use std::time::Duration;
 
 use crate::bench::frame;
 use crate::bench::plan::Batch;
@@ -7,6 +9,9 @@ use crate::failure::{Failure, Outcome};
 
 /// Where the answer to a poll says how many messages follow.
 const COUNT_AT: std::ops::Range<usize> = 12..16;
+
+/// Longest wait of a poll; short enough that a run ends soon after its last message.
+const WAIT: Duration = Duration::from_millis(200);
 
 /// One such consumer.
 #[derive(Debug)]
@@ -29,13 +34,13 @@ impl Follower {
         Self { connection, topic, partition, at_most, next: 0 }
     }
 
-    /// Reads what is there; returns the offset of the first message and how many came.
-    pub(crate) fn poll(&mut self) -> Outcome<(u32, u32)> {
-        let first = self.next;
-        let request = frame::poll(&self.topic, self.partition, first, self.at_most)?;
+    /// Reads what is there, or waits a moment for it; returns how many messages came.
+    pub(crate) fn poll(&mut self) -> Outcome<u32> {
+        let (topic, place, first) = (&self.topic, self.partition, self.next);
+        let request = frame::poll_waiting(topic, place, first, self.at_most, WAIT)?;
         let count = message_count(&self.connection.call(&request)?)?;
         self.next += count;
-        Ok((first, count))
+        Ok(count)
     }
 }
 

@@ -1,9 +1,11 @@
 //! Requests as the bytes of the wire, built before the load starts.
 
+use std::time::Duration;
+
 use galgo::wire::batch::{BatchBuilder, NewMessage};
 use galgo::wire::command::{
     Command, CommandCode, Compression, CreateStream, CreateTopic, LoginUser, MaxTopicSize,
-    MessageExpiry, Ping, PollMessages,
+    MessageExpiry, Ping, PollMessages, PollWaiting,
 };
 use galgo::wire::consumer::Consumer;
 use galgo::wire::frame::put_request;
@@ -76,7 +78,24 @@ pub(crate) fn send(topic: &str, partition: u32, batch: Batch) -> Outcome<Vec<u8>
 
 /// Reads a batch of a partition, from an offset.
 pub(crate) fn poll(topic: &str, partition: u32, offset: u32, batch: Batch) -> Outcome<Vec<u8>> {
-    frame(&PollMessages {
+    frame(&poll_of(topic, partition, offset, batch)?)
+}
+
+/// The same, waiting so long for the first message when there is none.
+pub(crate) fn poll_waiting(
+    topic: &str,
+    partition: u32,
+    offset: u32,
+    batch: Batch,
+    wait: Duration,
+) -> Outcome<Vec<u8>> {
+    let poll = poll_of(topic, partition, offset, batch)?;
+    let wait = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
+    frame(&PollWaiting { poll, wait, count_min: 1 })
+}
+
+fn poll_of(topic: &str, partition: u32, offset: u32, batch: Batch) -> Outcome<PollMessages> {
+    Ok(PollMessages {
         consumer: Consumer::new(Identifier::Numeric(1)),
         stream: identifier(STREAM)?,
         topic: identifier(topic)?,

@@ -19,9 +19,6 @@ const TAIL_TIMES_MAX: f64 = 10.0;
 /// Most a server with many producers and consumers may hold.
 const RUNNING_MIB_MAX: f64 = 128.0;
 
-/// Pause of a consumer that has read everything.
-const EMPTY_PAUSE: Duration = Duration::from_millis(1);
-
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// The rows that were asked for, in order.
@@ -141,9 +138,7 @@ fn follow(mut follower: Follower, clock: Clock, stop: &StopFlag) -> Outcome<Work
     let end = Instant::now() + clock.warm_up + clock.counted;
     while Instant::now() < end && !stop.is_set() {
         work.requests += 1;
-        if follower.poll()?.1 == 0 {
-            std::thread::sleep(EMPTY_PAUSE);
-        }
+        follower.poll()?;
     }
     Ok(work)
 }

@@ -112,7 +112,7 @@ fn read_all(
         if Instant::now() > schedule.end + ARRIVAL_WAIT_MAX {
             return Err(Failure::io("messages that were sent did not arrive"));
         }
-        let (_, count) = follower.poll()?;
+        let count = follower.poll()?;
         for asked in left.by_ref().take(count as usize) {
             let since = Duration::from_nanos(asked.load(Ordering::Acquire));
             schedule.count(&mut work, schedule.begun + since);
