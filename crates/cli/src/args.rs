@@ -153,7 +153,7 @@ pub(crate) enum Command {
     /// Read, set and delete the stored offset of a consumer
     #[command(subcommand)]
     Offset(offset::OffsetCommand),
-    /// Measure the server on this machine
+    /// Measure a server: put it under load, or compare it with what this machine can do
     #[command(subcommand)]
     Bench(bench::BenchCommand),
     /// Print completions for a shell

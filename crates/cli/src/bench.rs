@@ -12,6 +12,8 @@ pub(crate) mod footprints;
 pub(crate) mod frame;
 pub(crate) mod goal;
 pub(crate) mod histogram;
+pub(crate) mod html;
+pub(crate) mod load;
 pub(crate) mod measurement;
 pub(crate) mod pipeline;
 pub(crate) mod plan;

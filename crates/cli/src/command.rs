@@ -31,7 +31,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
     let target = || global.target();
     match command {
         Command::Server(args) => server::run(args, global.output()),
-        Command::Bench(command) => bench::run(command, global.output()),
+        Command::Bench(command) => bench::run(command, &global),
         Command::Completions(args) => complete::completions(args),
         Command::Man(args) => complete::man(&args, global.output()),
         Command::Login(args) => block_on(login::login(&global, args)),

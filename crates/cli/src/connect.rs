@@ -67,6 +67,15 @@ impl Target {
         self.open(ReconnectPolicy::never()).await
     }
 
+    /// What a connection logs in with, for one that is not opened by the SDK.
+    pub(crate) fn credentials(&self) -> Outcome<Option<Credentials>> {
+        if let Some(Login { token, .. }) = &self.login {
+            return Ok(Some(Credentials::token(token)));
+        }
+        let url = parse(&self.url)?;
+        Ok(credentials(&url)?.0.or_else(|| url.credentials().cloned()))
+    }
+
     async fn open(&self, reconnect: ReconnectPolicy) -> Outcome<Client> {
         let url = parse(&self.url)?;
         let (credentials, source) = match &self.login {
@@ -125,7 +134,8 @@ fn credentials(url: &ConnectionString) -> Outcome<(Option<Credentials>, Source)>
     }
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Whether a host is this machine.
+pub(crate) fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }

@@ -33,7 +33,7 @@ impl Interrupt {
     }
 }
 
-/// A flag for threads that do not await: set when a signal comes.
+/// A flag for threads that do not await: set when a signal comes, or the terminal goes.
 #[derive(Clone, Debug)]
 pub(crate) struct StopFlag(Arc<AtomicBool>);
 
@@ -45,13 +45,20 @@ impl StopFlag {
             .enable_all()
             .build()
             .map_err(|error| Failure::io(format!("cannot start the runtime: {error}")))?;
-        let mut interrupt = {
+        let (mut interrupt, mut hangup) = {
             let _inside = runtime.enter();
-            Interrupt::watch()?
+            let hangup = signal(SignalKind::hangup())
+                .map_err(|error| Failure::io(format!("cannot watch for signals: {error}")))?;
+            (Interrupt::watch()?, hangup)
         };
         let seen = flag.clone();
         std::thread::spawn(move || {
-            runtime.block_on(interrupt.wait());
+            runtime.block_on(async {
+                tokio::select! {
+                    () = interrupt.wait() => {}
+                    _ = hangup.recv() => {}
+                }
+            });
             seen.0.store(true, Ordering::Relaxed);
         });
         Ok(flag)

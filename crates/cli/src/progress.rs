@@ -16,6 +16,9 @@ const SPINNER: &str = "{spinner} {bytes}  {bytes_per_sec}  {msg}";
 const MESSAGES_BAR: &str = "{bar:30} {human_pos}/{human_len} messages  {per_sec}  eta {eta}";
 const MESSAGES_SPINNER: &str = "{spinner} {human_pos} messages  {per_sec}";
 
+const LOAD_BAR: &str = "{bar:30} {human_pos}/{human_len} messages  {per_sec}  {msg}";
+const LOAD_SPINNER: &str = "{spinner} {human_pos} messages  {per_sec}  {msg}";
+
 /// A line that shows how far a transfer is.
 #[derive(Debug)]
 pub(crate) struct Progress {
@@ -35,6 +38,11 @@ impl Progress {
         Self::with(format, total, template)
     }
 
+    /// Starts a line for a load of `total` messages, or of an unknown number.
+    pub(crate) fn start_load(format: Format, total: Option<u64>) -> Self {
+        Self::with(format, total, if total.is_some() { LOAD_BAR } else { LOAD_SPINNER })
+    }
+
     fn with(format: Format, total: Option<u64>, template: &str) -> Self {
         if format != Format::Table || !std::io::stderr().is_terminal() {
             return Self { bar: ProgressBar::hidden() };
@@ -52,6 +60,14 @@ impl Progress {
     pub(crate) fn advance(&self, amount: u64, message: impl FnOnce() -> String) {
         self.bar.inc(amount);
         if !self.bar.is_hidden() {
+            self.bar.set_message(message());
+        }
+    }
+
+    /// Moves the line to where things are.
+    pub(crate) fn set(&self, amount: u64, message: impl FnOnce() -> String) {
+        if !self.bar.is_hidden() {
+            self.bar.set_position(amount);
             self.bar.set_message(message());
         }
     }

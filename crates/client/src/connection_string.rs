@@ -149,6 +149,16 @@ impl ConnectionString {
         self.builder.port
     }
 
+    /// What carries the connection.
+    pub fn transport(&self) -> Transport {
+        self.builder.transport
+    }
+
+    /// Whether the connection is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.builder.transport == Transport::Quic || self.builder.tls.is_some()
+    }
+
     /// Who to log in as, if anybody.
     pub fn credentials(&self) -> Option<&Credentials> {
         self.builder.credentials.as_ref()

@@ -96,6 +96,7 @@ mod partitions;
 mod poll;
 mod producer;
 mod reconnect;
+mod request;
 mod retention;
 mod retry;
 mod segments;

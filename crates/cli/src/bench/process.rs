@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -23,6 +24,20 @@ const LOOK_PAUSE: Duration = Duration::from_millis(2);
 /// Where the server writes its effective configuration when it is ready.
 const READY_FILE: &str = "runtime/current_config.toml";
 
+/// The one port a started server listens on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listener {
+    /// The section of the configuration: `tcp`, `quic` or `websocket`.
+    pub(crate) section: &'static str,
+    /// Whether it speaks TLS where it need not.
+    pub(crate) tls: bool,
+}
+
+impl Listener {
+    /// Plain TCP.
+    pub(crate) const TCP: Self = Self { section: "tcp", tls: false };
+}
+
 /// A running process that takes the load.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -32,15 +47,21 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `galgo server --dev` over `data_dir` and waits until it is ready.
-    pub(crate) fn server(data_dir: &Path, durability: &str) -> Outcome<Self> {
-        Self::server_with(data_dir, durability, &[])
-    }
-
-    /// The same with settings of its own, by the names of their environment variables.
+    /// Starts `galgo server --dev` over `data_dir`, with settings by the names of their environment variables,
+    /// and waits until it is ready.
     pub(crate) fn server_with(
         data_dir: &Path,
         durability: &str,
+        settings: &[(&str, &str)],
+    ) -> Outcome<Self> {
+        Self::serve(data_dir, durability, Listener::TCP, settings)
+    }
+
+    /// The same, with a listener that is not plain TCP.
+    pub(crate) fn serve(
+        data_dir: &Path,
+        durability: &str,
+        listener: Listener,
         settings: &[(&str, &str)],
     ) -> Outcome<Self> {
         let ready = data_dir.join(READY_FILE);
@@ -50,13 +71,22 @@ impl Process {
         let log_file = File::create(&log)
             .map_err(|error| Failure::io(format!("cannot create {}: {error}", log.display())))?;
         let mut command = this_program()?;
-        command.args(["server", "--dev", "--tcp", "127.0.0.1:0", "--durability", durability]);
-        command.args(["--quic", "off", "--websocket", "off", "--http", "off"]);
+        command.args(["server", "--dev", "--durability", durability, "--http", "off"]);
+        for section in ["tcp", "quic", "websocket"] {
+            let place = if section == listener.section { "127.0.0.1:0" } else { "off" };
+            command.args([format!("--{section}"), place.to_owned()]);
+        }
+        if listener.tls {
+            let name = format!("GALGO_{}_TLS_ENABLED", listener.section.to_ascii_uppercase());
+            command.env(name, "true");
+        }
+        // Ctrl-C is for the bench, which needs its server a little longer.
+        command.process_group(0);
         command.arg("--data-dir").arg(data_dir);
         command.envs(settings.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log_file);
         let mut child = spawn(command)?;
-        match wait_ready(&mut child, &ready) {
+        match wait_ready(&mut child, &ready, listener.section) {
             Ok(address) => Ok(Self { child, address }),
             Err(failure) => {
                 end(&mut child);
@@ -113,30 +143,46 @@ impl Process {
 
     /// Memory the process holds, where the system tells.
     pub(crate) fn resident_bytes(&self) -> Option<u64> {
-        self.memory("VmRSS:")
+        resident_bytes(self.id())
     }
 
     /// The most memory the process has held, where the system tells.
     pub(crate) fn peak_bytes(&self) -> Option<u64> {
-        self.memory("VmHWM:")
-    }
-
-    fn memory(&self, name: &str) -> Option<u64> {
-        memory_bytes(&std::fs::read_to_string(self.proc("status")).ok()?, name)
+        resident_bytes_max(self.id())
     }
 
     /// Processor time the process has used, where the system tells.
     pub(crate) fn cpu_time(&self) -> Option<Duration> {
-        let stat = std::fs::read_to_string(self.proc("stat")).ok()?;
-        cpu_ticks(&stat).map(|ticks| {
-            let per_second = rustix::param::clock_ticks_per_second().max(1);
-            Duration::from_secs_f64(ticks as f64 / per_second as f64)
-        })
+        cpu_time(self.id())
     }
 
-    fn proc(&self, file: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/{file}", self.child.id()))
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
+}
+
+/// Memory that process `id` holds, where the system tells.
+pub(crate) fn resident_bytes(id: u32) -> Option<u64> {
+    memory(id, "VmRSS:")
+}
+
+/// The most memory it ever held.
+pub(crate) fn resident_bytes_max(id: u32) -> Option<u64> {
+    memory(id, "VmHWM:")
+}
+
+/// Processor time it has used.
+pub(crate) fn cpu_time(id: u32) -> Option<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    cpu_ticks(&stat).map(|ticks| {
+        let per_second = rustix::param::clock_ticks_per_second().max(1);
+        Duration::from_secs_f64(ticks as f64 / per_second as f64)
+    })
+}
+
+fn memory(id: u32, row: &str) -> Option<u64> {
+    memory_bytes(&std::fs::read_to_string(format!("/proc/{id}/status")).ok()?, row)
 }
 
 impl Drop for Process {
@@ -190,11 +236,11 @@ fn log_path(data_dir: &Path) -> PathBuf {
     data_dir.with_extension("log")
 }
 
-fn wait_ready(child: &mut Child, ready: &Path) -> Outcome<SocketAddr> {
+fn wait_ready(child: &mut Child, ready: &Path, section: &str) -> Outcome<SocketAddr> {
     let deadline = Instant::now() + START_WAIT_MAX;
     while Instant::now() < deadline {
-        if let Some(address) = std::fs::read_to_string(ready).ok().as_deref().and_then(tcp_address)
-        {
+        let config = std::fs::read_to_string(ready).unwrap_or_default();
+        if let Some(address) = bound_address(&config, section) {
             return Ok(address);
         }
         if let Ok(Some(status)) = child.try_wait() {
@@ -205,9 +251,9 @@ fn wait_ready(child: &mut Child, ready: &Path) -> Outcome<SocketAddr> {
     Err(Failure::io(format!("the server was not ready after {} s", START_WAIT_MAX.as_secs())))
 }
 
-fn tcp_address(config: &str) -> Option<SocketAddr> {
+fn bound_address(config: &str, section: &str) -> Option<SocketAddr> {
     let config: toml::Table = config.parse().ok()?;
-    config.get("tcp")?.get("address")?.as_str()?.parse().ok()
+    config.get(section)?.get("address")?.as_str()?.parse().ok()
 }
 
 /// A server with data of its own, both gone when dropped.
@@ -221,8 +267,13 @@ pub(crate) struct FreshServer {
 impl FreshServer {
     /// Starts one with its data under `parent`.
     pub(crate) fn start(parent: &Path, durability: &str) -> Outcome<Self> {
+        Self::listening(parent, durability, Listener::TCP)
+    }
+
+    /// The same, with a listener that is not plain TCP.
+    pub(crate) fn listening(parent: &Path, durability: &str, listener: Listener) -> Outcome<Self> {
         let scratch = Scratch::create(parent)?;
-        let process = Process::server(&scratch.path().join("data"), durability)?;
+        let process = Process::serve(&scratch.path().join("data"), durability, listener, &[])?;
         Ok(Self { process, _scratch: scratch })
     }
 }
@@ -249,8 +300,8 @@ mod tests {
     #[test]
     fn the_bound_address_is_read_from_the_effective_configuration() {
         let config = "data_dir = \"x\"\n[tcp]\nenabled = true\naddress = \"127.0.0.1:41233\"\n";
-        assert_eq!(tcp_address(config), Some("127.0.0.1:41233".parse().unwrap()));
-        assert_eq!(tcp_address("[tcp]\naddress = \"127.0.0"), None);
-        assert_eq!(tcp_address(""), None);
+        assert_eq!(bound_address(config, "tcp"), Some("127.0.0.1:41233".parse().unwrap()));
+        assert_eq!(bound_address("[tcp]\naddress = \"127.0.0", "tcp"), None);
+        assert_eq!(bound_address("", "tcp"), None);
     }
 }

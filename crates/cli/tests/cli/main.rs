@@ -5,6 +5,7 @@
 mod harness;
 
 mod bench;
+mod bench_load;
 mod errors;
 mod groups;
 mod messages;
