@@ -21,6 +21,7 @@ mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use galgo_wire::command::extensions::FeatureFlags;
 use parking_lot::Mutex;
@@ -32,7 +33,7 @@ pub use crate::connection::tls::TlsSetupError;
 
 use crate::builder::ClientBuilder;
 use crate::connection::queue::{Limits, Queue};
-use crate::{ConnectError, Credentials};
+use crate::{ConnectError, Credentials, Transport};
 
 /// The client's end of a connection. Dropping it closes the connection.
 pub(crate) struct Connection {
@@ -67,6 +68,16 @@ impl Connection {
     /// Host and port, as they were given.
     pub(crate) fn address(&self) -> &str {
         &self.shared.address
+    }
+
+    /// What carries it.
+    pub(crate) fn transport(&self) -> Transport {
+        self.shared.settings.transport
+    }
+
+    /// How long the server may owe an answer without sending anything.
+    pub(crate) fn silence_max(&self) -> Duration {
+        self.shared.settings.silence_max
     }
 
     /// The number of the current connect; another number means another server process, perhaps.

@@ -40,6 +40,12 @@ pub(crate) const DEDUPLICATION: Extension = Extension {
     },
 };
 
+/// Polls that wait.
+pub(crate) const WAITING_POLLS: Extension = Extension {
+    flags: FeatureFlags::WAITING_POLLS,
+    missing: Unsupported { what: "polls that wait", instead: "poll now and then" },
+};
+
 /// Plans of retention.
 pub(crate) const RETENTION_PLAN: Extension = Extension {
     flags: FeatureFlags::RETENTION_PLAN,

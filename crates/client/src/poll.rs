@@ -1,16 +1,22 @@
 //! Polls: reading a batch of messages from one partition.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use galgo_wire::batch::{MESSAGE_HEADER_BYTES, MessageRef, MessagesView};
+use galgo_wire::command::extensions::PollWaiting;
 use galgo_wire::command::messages::{PollMessages, PolledHeader};
 use galgo_wire::id::PartitionId;
 use galgo_wire::limits::POLLED_HEADER_BYTES;
 use galgo_wire::primitive::Payload;
 
 use crate::connection::Replay;
+use crate::extensions::WAITING_POLLS;
 use crate::message::ReceivedMessage;
 use crate::topics::path;
-use crate::{CallError, Client, ConsumerIdentity, Identifier, InvalidRequest, PollingStrategy};
+use crate::{
+    CallError, Client, ConsumerIdentity, Identifier, InvalidRequest, PollingStrategy, Transport,
+};
 
 /// What to read: a partition, a place in it and how much.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +36,10 @@ pub struct PollRequest {
     pub consumer: ConsumerIdentity,
     /// Whether the server stores the offset of the last message it returns.
     pub auto_commit: bool,
+    /// How long the server waits for messages when there are too few.
+    pub wait: Duration,
+    /// How many messages end the wait.
+    pub count_min: u32,
 }
 
 /// Messages returned by a poll when not told otherwise.
@@ -46,6 +56,8 @@ impl PollRequest {
             count: POLL_COUNT_DEFAULT,
             consumer: ConsumerIdentity::new(Identifier::Numeric(0)),
             auto_commit: false,
+            wait: Duration::ZERO,
+            count_min: 1,
         }
     }
 
@@ -90,6 +102,31 @@ impl PollRequest {
     pub fn auto_commit(mut self, auto_commit: bool) -> Self {
         self.auto_commit = auto_commit;
         self
+    }
+
+    /// Lets the server wait for messages when there are none, for up to this long; it wakes the poll
+    /// when one comes. Default: no wait. A server without the extension answers at once.
+    ///
+    /// The answer may come early and empty: the server has a longest wait of its own (30 s unless it is
+    /// configured), and it ends a wait as soon as anything else is sent on the connection, whose answer
+    /// would otherwise have to wait, too. Over QUIC such requests are not sent before the wait is over.
+    /// So give a program that waits a client of its own.
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// Sets how many messages end the wait. Default: 1.
+    pub fn count_min(mut self, messages: u32) -> Self {
+        self.count_min = messages;
+        self
+    }
+
+    pub(crate) fn wait_if(self, wait: Option<Duration>) -> Self {
+        match wait {
+            Some(wait) => self.wait(wait),
+            None => self,
+        }
     }
 }
 
@@ -162,16 +199,34 @@ impl IntoIterator for PolledMessages {
 }
 
 impl Client {
-    /// Reads messages from one partition; returns none at once when there are none.
+    /// Reads messages from one partition; returns none when there are none, at once unless it is to
+    /// [wait](PollRequest::wait).
     ///
     /// # Errors
     /// [`CallError`]; code `PartitionNotFound` when there is no such partition.
-    pub async fn poll(&self, request: PollRequest) -> Result<PolledMessages, CallError> {
-        let reply = self.connection.exchange(frame(&request)?, replay(&request)).await;
+    pub async fn poll(&self, mut request: PollRequest) -> Result<PolledMessages, CallError> {
+        if !request.wait.is_zero() && !self.has(&WAITING_POLLS).await? {
+            request.wait = Duration::ZERO;
+        }
+        let (frame, wait) = (frame(&request)?, request.wait);
+        let reply = self.connection.exchange_waiting(frame, replay(&request), wait).await;
         let target = || target(&request);
         let payload = reply.map_err(|failure| failure.into_call("poll", target))?;
         PolledMessages::decode(payload)
             .map_err(|reason| CallError::Reply { operation: "poll", reason: reason.into() })
+    }
+}
+
+/// The longest wait a consumer asks for.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+
+impl Client {
+    /// How long a consumer lets the server wait for messages; `None` when it is to poll.
+    pub(crate) async fn poll_wait(&self) -> Result<Option<Duration>, CallError> {
+        let wait = WAIT_MAX.min(self.connection.silence_max() / 2);
+        // What is asked over QUIC is asked one after the other: a wait would hold up commits.
+        let can_wait = !wait.is_zero() && self.connection.transport() != Transport::Quic;
+        Ok(if can_wait && self.has(&WAITING_POLLS).await? { Some(wait) } else { None })
     }
 }
 
@@ -184,7 +239,7 @@ fn target(request: &PollRequest) -> String {
 }
 
 fn frame(request: &PollRequest) -> Result<Bytes, InvalidRequest> {
-    crate::call::frame(&PollMessages {
+    let poll = PollMessages {
         consumer: request.consumer.clone(),
         stream: request.stream.clone(),
         topic: request.topic.clone(),
@@ -192,7 +247,12 @@ fn frame(request: &PollRequest) -> Result<Bytes, InvalidRequest> {
         strategy: request.strategy,
         count: request.count,
         auto_commit: request.auto_commit,
-    })
+    };
+    if request.wait.is_zero() {
+        return crate::call::frame(&poll);
+    }
+    let wait = u64::try_from(request.wait.as_micros()).unwrap_or(u64::MAX);
+    crate::call::frame(&PollWaiting { poll, wait, count_min: request.count_min })
 }
 
 /// A poll for what is next that was carried out has moved the stored offset: repeated, it would

@@ -86,6 +86,17 @@ impl Connection {
 
     /// Sends `frame` and waits for the reply, both within the request timeout.
     pub(crate) async fn exchange(self: &Arc<Self>, frame: Bytes, replay: Replay) -> Answer {
-        self.submit(frame, replay, self.shared.settings.request_timeout).settle().await
+        self.exchange_waiting(frame, replay, Duration::ZERO).await
+    }
+
+    /// As [`Connection::exchange`] for a request that the server may answer by so much later.
+    pub(crate) async fn exchange_waiting(
+        self: &Arc<Self>,
+        frame: Bytes,
+        replay: Replay,
+        wait: Duration,
+    ) -> Answer {
+        let timeout = self.shared.settings.request_timeout.saturating_add(wait);
+        self.submit(frame, replay, timeout).settle().await
     }
 }

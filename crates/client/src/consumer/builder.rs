@@ -137,6 +137,10 @@ impl ConsumerBuilder {
 
     /// Sets the longest pause between two polls of a partition that has nothing new; pauses grow up
     /// to it from a millisecond. Default: 100 ms.
+    ///
+    /// A consumer of one partition or in a group pauses only where it must: it lets a Galgo server wait
+    /// for messages (see [`PollRequest::wait`](crate::PollRequest::wait)), over TCP and WebSocket. What
+    /// else is sent on its connection cuts the waits short, so give it a client of its own.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.poll_interval = interval.max(Duration::from_millis(1));
         self

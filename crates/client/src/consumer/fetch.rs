@@ -5,19 +5,18 @@
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::consumer::ConsumeError;
 use crate::consumer::appetite::Appetite;
 use crate::consumer::cursor::{Cursor, Step};
+use crate::consumer::idle::Idle;
 use crate::message::ReceivedMessage;
 use crate::{CallError, Client, PollRequest, PolledMessages};
 
 /// Messages fetched at once, or what went wrong.
 pub(super) type Fetched = Result<Vec<ReceivedMessage>, ConsumeError>;
 
-/// Pause after a poll that brought nothing; doubles with each further one.
-pub(super) const IDLE_FIRST: Duration = Duration::from_millis(1);
 /// Pause after an error was handed out.
 pub(super) const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
@@ -29,7 +28,7 @@ pub(super) struct Fetch {
     pub(super) request: PollRequest,
     pub(super) cursor: Cursor,
     pub(super) appetite: Appetite,
-    pub(super) idle_max: Duration,
+    pub(super) idle: Idle,
     pub(super) verify: bool,
     pub(super) out: mpsc::Sender<Fetched>,
 }
@@ -45,17 +44,14 @@ impl Fetch {
     }
 
     async fn fetch(&mut self) {
-        let mut idle = IDLE_FIRST;
         while !self.cursor.is_done() {
             let (strategy, count) = (self.cursor.strategy(), self.appetite.count());
             let request = self.request.clone().strategy(strategy).count(count);
-            match self.client.poll(request).await {
+            let begun = Instant::now();
+            match self.client.poll(request.wait_if(self.idle.wait())).await {
                 Ok(polled) => match self.take(polled).await {
-                    Taken::Some => idle = IDLE_FIRST,
-                    Taken::Nothing => {
-                        sleep(idle).await;
-                        idle = (idle * 2).min(self.idle_max);
-                    }
+                    Taken::Some => self.idle.fed(),
+                    Taken::Nothing => self.idle.rest(begun).await,
                     Taken::Last => return,
                 },
                 Err(error) => self.report(error).await,

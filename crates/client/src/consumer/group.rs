@@ -11,11 +11,12 @@ use std::collections::BTreeMap;
 
 use galgo_wire::id::Offset;
 use tokio::sync::mpsc;
-use tokio::time::{Duration, sleep};
+use tokio::time::{Duration, Instant, sleep};
 
 use crate::consumer::ConsumeError;
 use crate::consumer::appetite::Appetite;
-use crate::consumer::fetch::{ERROR_PAUSE, Fetched, IDLE_FIRST};
+use crate::consumer::fetch::{ERROR_PAUSE, Fetched};
+use crate::consumer::idle::Idle;
 use crate::{
     CallError, Client, ErrorCode, Identifier, PollRequest, PolledMessages, PollingStrategy,
 };
@@ -96,7 +97,7 @@ pub(super) struct GroupFetch {
     /// The connection that is a member.
     pub(super) generation: u64,
     pub(super) appetite: Appetite,
-    pub(super) idle_max: Duration,
+    pub(super) idle: Idle,
     pub(super) verify: bool,
     pub(super) out: mpsc::Sender<Fetched>,
     /// The offset to be handed out next, by partition.
@@ -114,19 +115,22 @@ impl GroupFetch {
     }
 
     async fn fetch(&mut self) {
-        let mut idle = IDLE_FIRST;
         // Partitions take turns, and some may be empty: a pause is due only after a whole round.
         let mut empty_in_a_row = 0;
         loop {
             if self.generation != self.membership.client.connection.generation() {
                 self.rejoin().await;
             }
+            let begun = Instant::now();
             match self.take_turn().await {
-                Ok(true) => (idle, empty_in_a_row) = (IDLE_FIRST, 0),
+                Ok(true) => {
+                    self.idle.fed();
+                    empty_in_a_row = 0;
+                }
                 Ok(false) if empty_in_a_row < self.next.len() => empty_in_a_row += 1,
                 Ok(false) => {
-                    sleep(idle).await;
-                    (idle, empty_in_a_row) = ((idle * 2).min(self.idle_max), 0);
+                    self.idle.rest(begun).await;
+                    empty_in_a_row = 0;
                 }
                 Err(error) => self.report(error).await,
             }
@@ -137,7 +141,7 @@ impl GroupFetch {
     async fn take_turn(&mut self) -> Result<bool, CallError> {
         // Where something was handed out, this only finds out which partition it is.
         let count = if self.next.is_empty() { self.appetite.count() } else { 1 };
-        let request = self.request().count(count);
+        let request = self.request().count(count).wait_if(self.idle.wait());
         let polled = self.membership.client.poll(request).await?;
         let Some(first) = polled.messages().first().map(|message| message.offset()) else {
             return Ok(false);

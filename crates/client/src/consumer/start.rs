@@ -15,6 +15,7 @@ use crate::consumer::commit::Identity;
 use crate::consumer::cursor::{Cursor, Place};
 use crate::consumer::fetch::Fetch;
 use crate::consumer::group::{GroupFetch, Membership};
+use crate::consumer::idle::Idle;
 use crate::consumer::merge::{Merge, Source};
 use crate::consumer::{ConsumeError, Consumer};
 use crate::offsets::OffsetOf;
@@ -41,7 +42,12 @@ async fn start_alone(settings: ConsumerBuilder) -> Result<Consumer, ConsumeError
     };
     let partitions = partitions(&settings).await?;
     let identity = identity(&settings, ConsumerIdentity::new(consumer));
-    let starter = Starter { settings, identity };
+    // Several who wait on one connection would cut each other's waits short.
+    let wait = match partitions.len() {
+        1 => settings.client.poll_wait().await?,
+        _ => None,
+    };
+    let starter = Starter { settings, identity, wait };
     let cursors = partitions.iter().map(|partition| starter.cursor(*partition));
     let cursors = try_join_all(cursors).await?;
     let count = partitions.len();
@@ -84,7 +90,7 @@ async fn start_in_group(
         name: group_name,
         generation,
         appetite: Appetite::new(settings.batch_size, settings.batch_bytes),
-        idle_max: settings.poll_interval,
+        idle: Idle::new(settings.poll_interval, settings.client.poll_wait().await?),
         verify: settings.verify,
         out,
         next: BTreeMap::new(),
@@ -137,20 +143,23 @@ fn watch(starter: Starter, mut known: usize) -> mpsc::Receiver<Source> {
 struct Starter {
     settings: ConsumerBuilder,
     identity: Identity,
+    /// How long the server is asked to wait for messages.
+    wait: Option<Duration>,
 }
 
 impl Starter {
     /// Fetches `partition`, one of `count`.
     fn source(&self, partition: u32, cursor: Cursor, count: usize) -> Source {
-        let Self { settings, identity } = self;
+        let Self { settings, identity, wait } = self;
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let idle_max = settings.poll_interval.max(IDLE_PER_PARTITION.saturating_mul(count));
+        let idle = Idle::new(idle_max, *wait);
         let (out, fetched) = mpsc::channel(1);
         let request = PollRequest::new(&settings.stream, &settings.topic, partition)
             .consumer(identity.of.consumer.id.clone());
         let (client, verify) = (settings.client.clone(), settings.verify);
         let appetite = Appetite::new(settings.batch_size, settings.batch_bytes);
-        let fetch = Fetch { client, partition, request, cursor, appetite, idle_max, verify, out };
+        let fetch = Fetch { client, partition, request, cursor, appetite, idle, verify, out };
         tokio::spawn(fetch.run());
         Source { partition: Some(partition), fetched, batch: Vec::new().into_iter() }
     }

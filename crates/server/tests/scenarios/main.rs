@@ -11,6 +11,7 @@ mod reconnect;
 mod system;
 mod trust;
 mod users;
+mod waiting;
 
 /// The tests of one transport.
 macro_rules! tests {
@@ -38,6 +39,10 @@ macro_rules! suite {
                 messages::offsets_are_stored_by_consumer,
                 messages::a_producer_and_a_consumer_meet,
                 messages::a_message_sent_again_is_stored_once_where_the_topic_asks_for_it,
+                waiting::a_poll_that_waits_is_woken_by_what_is_sent,
+                waiting::a_wait_ends_with_whatever_is_asked_next,
+                waiting::consumers_that_wait_get_everything_once,
+                waiting::a_server_that_stops_does_not_wait,
                 groups::two_members_share_a_topic,
                 groups::a_member_that_goes_leaves_its_partitions_to_the_other,
                 groups::what_is_not_committed_comes_again_but_not_to_the_same_member,

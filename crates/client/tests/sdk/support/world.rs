@@ -120,7 +120,9 @@ impl World {
                 Ok(Vec::new())
             }
             Request::GetFeatures(_) => Ok(Features {
-                flags: FeatureFlags::ALL,
+                flags: FeatureFlags::new(
+                    FeatureFlags::ALL.get() & !FeatureFlags::WAITING_POLLS.get(),
+                ),
                 server_name: "small".into(),
                 server_version: "0".into(),
             }
