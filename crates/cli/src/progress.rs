@@ -16,8 +16,8 @@ const SPINNER: &str = "{spinner} {bytes}  {bytes_per_sec}  {msg}";
 const MESSAGES_BAR: &str = "{bar:30} {human_pos}/{human_len} messages  {per_sec}  eta {eta}";
 const MESSAGES_SPINNER: &str = "{spinner} {human_pos} messages  {per_sec}";
 
-const LOAD_BAR: &str = "{bar:30} {human_pos}/{human_len} messages  {per_sec}  {msg}";
-const LOAD_SPINNER: &str = "{spinner} {human_pos} messages  {per_sec}  {msg}";
+const LOAD_BAR: &str = "{bar:30} {human_pos}/{human_len} messages  {msg}";
+const LOAD_SPINNER: &str = "{spinner} {human_pos} messages  {msg}";
 
 /// A line that shows how far a transfer is.
 #[derive(Debug)]

@@ -60,6 +60,7 @@ pub(crate) fn consume(mut consumer: Consumer<'_>, recorder: &mut Recorder) -> Ou
             consumer.channel.sleep_until(Instant::now() + consumer.pause);
         }
     }
+    recorder.unsent = consumer.course.unsent(consumer.pace, number);
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::bench::load::plan::{Extent, Plan};
+use crate::bench::load::schedule::Pace;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::StopFlag;
 
@@ -106,6 +107,13 @@ impl Course {
             None => claim.is_counted,
             Some(_) => answered >= self.counted_from,
         }
+    }
+
+    /// How many requests were due until now, or until the end, and never sent, if `sent` were.
+    pub(crate) fn unsent(&self, pace: Option<Pace>, sent: u64) -> u64 {
+        let (Some(pace), Some(end)) = (pace, self.end) else { return 0 };
+        let last = end.min(Instant::now()).saturating_duration_since(self.epoch);
+        (sent..).take_while(|number| pace.due(*number) < last).count() as u64
     }
 
     /// Makes all workers end early.

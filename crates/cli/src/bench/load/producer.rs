@@ -40,7 +40,7 @@ pub(crate) fn produce(mut producer: Producer<'_>, recorder: &mut Recorder) -> Ou
     let mut sent = 0;
     let worked = producer.work(&mut asked, &mut sent, recorder);
     producer.course.producer_done();
-    recorder.unsent = producer.unsent(sent);
+    recorder.unsent = producer.course.unsent(producer.pace, sent);
     worked
 }
 
@@ -123,12 +123,5 @@ impl Producer<'_> {
             }
             self.channel.answer(None, Take::Discard, self.course)?;
         }
-    }
-
-    /// Requests that were due in the run and never sent.
-    fn unsent(&self, sent: u64) -> u64 {
-        let (Some(pace), Some(end)) = (self.pace, self.course.end) else { return 0 };
-        let last = end.min(Instant::now()).saturating_duration_since(self.course.epoch);
-        (sent..).take_while(|number| pace.due(*number) < last).count() as u64
     }
 }

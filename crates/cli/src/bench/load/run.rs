@@ -383,8 +383,9 @@ impl Bench<'_> {
         progress.set(messages, || {
             let elapsed = course.epoch.elapsed();
             let speed = measure::bytes_per_second(measure::rate(bytes, elapsed));
+            let messages = measure::per_second(measure::rate(messages, elapsed));
             let phase = if Instant::now() < course.counted_from { "warming up, " } else { "" };
-            format!("{speed}  {phase}{:.0} s", elapsed.as_secs_f64())
+            format!("{messages}  {speed}  {phase}{:.0} s", elapsed.as_secs_f64())
         });
     }
 

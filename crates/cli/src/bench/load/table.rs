@@ -184,7 +184,7 @@ fn remarks(run: &Summary) -> Vec<String> {
     let unsent = unsent(&run.sent) + unsent(&run.received);
     if unsent > 0 {
         remarks.push(format!(
-            "{} due in this time were never sent: the server or this machine did not keep up, and the\n\
+            "{} due until then were never sent: the server or this machine did not keep up, and the\n\
              latencies would be longer still. Lower --rate.",
             measure::counted(unsent, "request"),
         ));
