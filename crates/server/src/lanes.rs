@@ -7,12 +7,15 @@
 //! INV-THREAD: a connection's task runs on one thread from its first byte to its last.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+
+use crate::wakeups::Mailbox;
 
 /// The threads.
 #[derive(Debug)]
@@ -80,6 +83,9 @@ impl Lane {
         let (stop, stopped) = oneshot::channel();
         let thread = thread::Builder::new().name("galgo-net".to_owned()).spawn(move || {
             // Without a word the process is ending anyway.
+            let mailbox = Arc::new(Mailbox::default());
+            mailbox.install();
+            runtime.spawn(mailbox.keep());
             let patience = runtime.block_on(stopped).unwrap_or_default();
             runtime.shutdown_timeout(patience);
         })?;

@@ -18,6 +18,7 @@ mod shutdown;
 mod snapshot;
 mod telemetry;
 mod transport;
+mod wakeups;
 
 use std::io::Write as _;
 use std::path::PathBuf;

@@ -19,6 +19,9 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::disk::{Disk, DiskFile, OpenMode};
 
+/// Files looked at to find one that may be closed without a sync.
+const CLEAN_LOOKS_MAX: usize = 64;
+
 /// Keeps at most `capacity` files open that nobody is using at the moment.
 pub struct FileCache {
     disk: Arc<dyn Disk>,
@@ -73,21 +76,32 @@ impl FileCache {
 
     /// Closes files until there is room for one more; clean ones first, as closing them is free.
     fn make_room(&self) {
-        let mut ring = self.ring.lock();
-        ring.retain(|slot| slot.strong_count() > 0);
         for sync_dirty in [false, true] {
-            // Two turns: the first takes the mark of use off, the second finds it off.
-            for _ in 0..ring.len() * 2 {
+            // Two turns: the first takes the mark of use off, the second finds it off. A clean file is
+            // looked for only so far: where almost all are dirty, each opening would look at all of them.
+            let turns = self.ring.lock().len() * 2;
+            let turns = if sync_dirty { turns } else { turns.min(CLEAN_LOOKS_MAX) };
+            for _ in 0..turns {
                 if self.open.load(Ordering::Relaxed) < self.capacity {
                     return;
                 }
-                let Some(weak) = ring.pop_front() else { return };
+                // The lock is given up meanwhile: closing may wait for the disk.
+                let Some(weak) = self.ring.lock().pop_front() else { return };
                 let Some(slot) = weak.upgrade() else { continue };
                 if !slot.close_if_idle(sync_dirty) {
-                    ring.push_back(weak);
+                    self.ring.lock().push_back(weak);
                 }
             }
         }
+    }
+
+    /// Takes a file into the ring, and those out of it whose handles are gone, when they are many.
+    fn keep(&self, slot: Weak<Slot>) {
+        let mut ring = self.ring.lock();
+        if ring.len() > 2 * self.open.load(Ordering::Relaxed) + CLEAN_LOOKS_MAX {
+            ring.retain(|slot| slot.strong_count() > 0);
+        }
+        ring.push_back(slot);
     }
 }
 
@@ -138,9 +152,8 @@ impl Slot {
         self.used.store(true, Ordering::Relaxed);
         *file = Some(Arc::clone(&opened));
         self.open_files.fetch_add(1, Ordering::Relaxed);
-        // Given up before the ring is taken: `make_room` takes the ring first, then slots.
         drop(file);
-        self.cache.ring.lock().push_back(Arc::downgrade(self));
+        self.cache.keep(Arc::downgrade(self));
         Ok(opened)
     }
 

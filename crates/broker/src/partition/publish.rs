@@ -113,11 +113,12 @@ impl Commits {
 }
 
 impl Partition {
-    /// Tells that the journal holds everything staged below `end` that went its way.
-    pub fn journaled(&self, end: Offset) {
+    /// Tells that the journal holds everything staged below `end` that went its way. Whoever waits for
+    /// what is published by it is left in `published`, to be told outside of the lock.
+    pub(crate) fn journaled(&self, end: Offset, published: &mut Vec<Resolver>) {
         let mut commits = self.commits.lock();
         commits.journaled = commits.journaled.max(end);
-        let rung = self.publish(&mut commits);
+        let rung = self.publish(&mut commits, published);
         drop(commits);
         rung.ring(News::Look);
     }
@@ -153,18 +154,19 @@ impl Partition {
         match dirty.sync().or_else(|error| self.excuse(error)) {
             Ok(()) => {
                 self.writer.lock().log.synced(&dirty);
-                let mut commits = self.commits.lock();
-                match commits.fenced {
-                    // Fenced by the journal meanwhile; what was staged has been taken back.
-                    Some(code) => Err(code),
-                    None => {
-                        commits.synced = commits.synced.max(end);
-                        let rung = self.publish(&mut commits);
-                        drop(commits);
-                        rung.ring(News::Look);
-                        Ok(())
+                let mut published = Vec::new();
+                let rung = {
+                    let mut commits = self.commits.lock();
+                    if let Some(code) = commits.fenced {
+                        // Fenced by the journal meanwhile; what was staged has been taken back.
+                        return Err(code);
                     }
-                }
+                    commits.synced = commits.synced.max(end);
+                    self.publish(&mut commits, &mut published)
+                };
+                rung.ring(News::Look);
+                published.into_iter().for_each(|resolver| resolver.resolve(Ok(())));
+                Ok(())
             }
             Err(error) => {
                 tracing::error!(
@@ -204,10 +206,12 @@ impl Partition {
         self.shard.stats().fenced();
     }
 
-    fn publish(&self, commits: &mut Commits) -> Rung {
+    /// Waking those who wait takes system calls, for which nobody should wait at the lock: so they are
+    /// left in `published`.
+    fn publish(&self, commits: &mut Commits, published: &mut Vec<Resolver>) -> Rung {
         while let Some(staged) = commits.pop_durable() {
             self.raise(staged.end);
-            staged.resolver.resolve(Ok(()));
+            published.push(staged.resolver);
         }
         commits.bell.reached(self.high_watermark().get())
     }

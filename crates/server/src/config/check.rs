@@ -34,7 +34,10 @@ const FILES_RESERVED: u64 = 128;
 const OPEN_FILES_MIN: u64 = 16;
 
 /// Most segment files kept open when nobody chose: each costs kernel memory.
-const OPEN_FILES_AUTO_MAX: u64 = 4096;
+const OPEN_FILES_AUTO_MAX: u64 = 65_536;
+
+/// Most descriptors that `auto` leaves to connections where files are short of them.
+const CONNECTIONS_SHARE_MAX: u64 = 6_000;
 
 /// Shortest and longest time between two looks for what retention gives up.
 const RETENTION_INTERVAL: (Duration, Duration) =
@@ -113,13 +116,18 @@ pub(crate) fn loopback_only(config: &Config, origins: &Origins) -> Result<(), Co
 
 /// How many segment files to keep open in a process that may open `process_limit` files.
 ///
-/// A chosen number is taken as it is, as far as the process may open that many; `auto` takes half of
-/// what is not reserved and leaves the rest to connections.
+/// A chosen number is taken as it is, as far as the process may open that many; `auto` leaves half of
+/// what is not reserved to connections, or [`CONNECTIONS_SHARE_MAX`], and takes the rest. Files are worth
+/// more than connections nobody makes: each write to a partition whose file is closed pays for an
+/// opening, and for a sync of the one that makes room.
 pub(crate) fn open_files_for(config: &Config, process_limit: u64) -> u64 {
     let available = process_limit.saturating_sub(FILES_RESERVED).max(OPEN_FILES_MIN);
     match config.limits.open_files.0 {
         Some(files) => u64::from(files).min(available),
-        None => (available / 2).clamp(OPEN_FILES_MIN, OPEN_FILES_AUTO_MAX),
+        None => {
+            let connections = (available / 2).min(CONNECTIONS_SHARE_MAX);
+            (available - connections).clamp(OPEN_FILES_MIN, OPEN_FILES_AUTO_MAX)
+        }
     }
 }
 

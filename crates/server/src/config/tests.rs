@@ -241,6 +241,9 @@ fn connections_and_segment_files_share_a_small_file_limit() {
     let (files, connections) = (open_files_for(&config, 1024), connections_for(&config, 1024));
     assert_eq!(files, 448);
     assert_eq!(connections, 448);
+    assert_eq!(open_files_for(&config, 20_000), 13_872);
+    assert_eq!(connections_for(&config, 20_000), 6_000);
+    assert_eq!(open_files_for(&config, 1 << 20), 65_536);
     assert_eq!(connections_for(&config, 1 << 20), 10_000);
 }
 

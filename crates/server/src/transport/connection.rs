@@ -19,10 +19,11 @@ pub(crate) mod job;
 pub(super) mod outbox;
 
 use std::collections::VecDeque;
-use std::future::{Future, pending};
+use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use galgo_broker::{Outcome, Reply, Session, Ticket, Waiting};
@@ -41,6 +42,7 @@ use self::inbox::{Front, Inbox};
 use self::outbox::Outbox;
 use crate::transport::budget::Allowance;
 use crate::transport::{Hub, stopped};
+use crate::wakeups::Route;
 
 /// How long a closing connection tries to write its last answers.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
@@ -107,6 +109,7 @@ pub(crate) async fn serve<S: Carrier>(stream: S, session: Session, hub: Arc<Hub>
         stream,
         deadlines: Deadlines::new(hub.limits.patience, now),
         finished: None,
+        route: Route::default(),
         hub,
     };
     let end = match connection.run(stop, timer).await {
@@ -150,6 +153,8 @@ struct Connection<S> {
     deadlines: Deadlines,
     /// Set when nothing more is to be submitted.
     finished: Option<End>,
+    /// How commits wake the task.
+    route: Route,
 }
 
 /// What a wait ended with.
@@ -213,21 +218,21 @@ impl<S: Carrier> Connection<S> {
         timer: Pin<&mut Sleep>,
         reading: bool,
     ) -> io::Result<Event> {
-        let Self { inbox, stream, pending: waiting, wait, finished, .. } = self;
+        let Self { inbox, stream, pending: waiting, wait, finished, route, .. } = self;
         let news = async {
             match wait {
                 Some(wait) => wait.poll.news().await,
                 None => pending().await,
             }
         };
-        let settled = async {
-            match waiting.front_mut().and_then(|first| first.ticket.as_mut()) {
-                Some(ticket) => {
-                    let _ = ticket.await;
-                }
-                None => pending().await,
+        let mut ticket = waiting.front_mut().and_then(|first| first.ticket.as_mut());
+        let settled = poll_fn(|cx| match &mut ticket {
+            Some(ticket) => {
+                let mut cx = Context::from_waker(route.to(cx.waker()));
+                Pin::new(&mut **ticket).poll(&mut cx).map(|_| ())
             }
-        };
+            None => Poll::Pending,
+        });
         tokio::select! {
             biased;
             () = settled => Ok(Event::Settled),
