@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use galgo_storage::journal::{Bundle, JournalError, Lsn};
 use galgo_wire::error_code::ErrorCode;
@@ -15,7 +14,6 @@ use galgo_wire::id::Offset;
 
 use super::{Shard, ShardRecord};
 use crate::causes::Causes;
-use crate::environment::Clock;
 use crate::partition::{OffsetMove, Partition, StartMove};
 use crate::ticket::Resolver;
 
@@ -30,10 +28,7 @@ pub struct Pending {
     /// Of the batches of a round that is being published; empty while it gathers.
     published: Vec<Resolver>,
     sync: bool,
-    /// Batches and offsets that were staged.
-    staged: usize,
-    /// The committer sleeps until this many are staged.
-    wake_at: Option<usize>,
+    committer_waits: bool,
 }
 
 impl Pending {
@@ -48,39 +43,6 @@ impl Pending {
         self.offsets.clear();
         self.resolvers.clear();
         self.sync = false;
-        self.staged = 0;
-        self.wake_at = None;
-    }
-}
-
-/// When the next round is to begin, so that the cost of a sync is shared by many.
-///
-/// Producers that were just answered come back in a moment, if they wait for each answer. A round that
-/// begins as soon as the first is back syncs for a few; all that is gained by waiting for the others is
-/// the disk's time, but it is much when producers are many and processors are few.
-#[derive(Debug, Default)]
-struct Gathering {
-    /// How long the last round took, in microseconds.
-    round_us: u64,
-    /// When the next one is to begin at the latest.
-    until_us: u64,
-}
-
-impl Gathering {
-    /// Below so many producers there is nothing to share.
-    const FEW: usize = 8;
-
-    /// Rounds are begun so many times their own length apart, at the least.
-    const APART: u64 = 3;
-
-    /// The most that a round is put off, in microseconds.
-    const WAIT_MAX_US: u64 = 500;
-
-    /// Notes a round of `answered` that took from `begun_us` to `ended_us`.
-    fn note(&mut self, (begun_us, ended_us): (u64, u64)) {
-        self.round_us = ended_us - begun_us;
-        let put_off = ((Self::APART - 1) * self.round_us).min(Self::WAIT_MAX_US);
-        self.until_us = ended_us + put_off;
     }
 }
 
@@ -174,9 +136,7 @@ impl Shard {
     }
 
     fn wake_committer(&self, pending: &mut Pending) {
-        pending.staged += 1;
-        if pending.wake_at.is_some_and(|count| pending.staged >= count) {
-            pending.wake_at = None;
+        if std::mem::take(&mut pending.committer_waits) {
             self.work_pending.notify_one();
         }
     }
@@ -304,45 +264,18 @@ impl Shard {
     }
 
     /// The committer's loop: rounds until [`Shard::stop`], sleeping while nothing is staged.
-    pub fn run_committer(&self, clock: &dyn Clock) {
+    pub fn run_committer(&self) {
         let mut spare = Pending::default();
-        let mut gathering = Gathering::default();
         loop {
-            let begun = clock.monotonic_us();
-            if self.commit_round(&mut spare) {
-                gathering.note((begun, clock.monotonic_us()));
-                self.gather(&gathering, spare.staged, clock);
-                continue;
-            }
+            while self.commit_round(&mut spare) {}
             let mut pending = self.pending.lock();
             if pending.is_empty() {
                 if self.is_stopping() {
                     return;
                 }
-                pending.wake_at = Some(1);
+                pending.committer_waits = true;
                 self.work_pending.wait(&mut pending);
             }
-        }
-    }
-
-    /// Sleeps until the producers of the round before are back, or it is time for the next.
-    fn gather(&self, gathering: &Gathering, answered: usize, clock: &dyn Clock) {
-        if std::env::var_os("NO_GATHER").is_some() {
-            return;
-        }
-        let mut pending = self.pending.lock();
-        let outstanding = pending.staged + answered;
-        if outstanding < Gathering::FEW {
-            return;
-        }
-        while pending.staged < outstanding && !self.is_stopping() {
-            let now = clock.monotonic_us();
-            let left = gathering.until_us.saturating_sub(now);
-            if left == 0 {
-                return;
-            }
-            pending.wake_at = Some(outstanding);
-            let _ = self.work_pending.wait_for(&mut pending, Duration::from_micros(left));
         }
     }
 
