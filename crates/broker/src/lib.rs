@@ -40,6 +40,7 @@ pub use causes::Causes;
 pub use clients::Peer;
 pub use metadata::UserSerial;
 pub use outcome::{Job, MessagesReply, Outcome, Reply, Slice};
+pub use partition::COLD_POLL_BYTES_MAX;
 pub use session::Session;
 pub use ticket::Ticket;
 pub use waiting::Waiting;

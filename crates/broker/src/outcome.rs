@@ -74,6 +74,15 @@ pub enum Slice {
     Memory(Vec<u8>),
 }
 
+impl MessagesReply {
+    /// Bytes of the messages that are in memory.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        let in_memory = self.slices.iter().filter(|slice| matches!(slice, Slice::Memory(_)));
+        in_memory.map(Slice::len).sum()
+    }
+}
+
 impl Slice {
     /// Number of bytes.
     #[must_use]
@@ -105,19 +114,29 @@ impl std::fmt::Debug for Slice {
 type Work = Box<dyn FnOnce(&Broker, &mut Session) -> Outcome + Send>;
 
 /// Work for a thread that may block.
-pub struct Job(Work);
+pub struct Job {
+    work: Work,
+    answer_bytes: u64,
+}
 
 impl Job {
     pub(crate) fn new(
         work: impl FnOnce(&Broker, &mut Session) -> Outcome + Send + 'static,
     ) -> Self {
-        Self(Box::new(work))
+        Self { work: Box::new(work), answer_bytes: 0 }
+    }
+
+    /// The memory that the answer may take until it is written, as far as can be told before; 0 for an
+    /// answer that is small whatever comes of the work.
+    #[must_use]
+    pub fn answer_bytes(&self) -> u64 {
+        self.answer_bytes
     }
 
     /// Does the work; may block on the disk or the processor.
     #[must_use]
     pub fn run(self, broker: &Broker, session: &mut Session) -> Outcome {
-        (self.0)(broker, session)
+        (self.work)(broker, session)
     }
 }
 
@@ -132,6 +151,14 @@ impl Outcome {
         work: impl FnOnce(&Broker, &mut Session) -> Outcome + Send + 'static,
     ) -> Self {
         Self::Offload(Job::new(work))
+    }
+
+    /// As [`Outcome::offload`], for work that reads up to `answer_bytes` of messages into memory.
+    pub(crate) fn offload_read(
+        answer_bytes: u64,
+        work: impl FnOnce(&Broker, &mut Session) -> Outcome + Send + 'static,
+    ) -> Self {
+        Self::Offload(Job { answer_bytes, ..Job::new(work) })
     }
 
     pub(crate) fn delay(

@@ -34,7 +34,7 @@ pub use dedup::DeduplicationBounds;
 pub(crate) use offsets::OffsetMove;
 pub use offsets::{OFFSET_OWNERS_MAX, OffsetBook, OffsetError};
 pub use publish::Commits;
-pub use read::{PollError, PolledRange, ReadPlan};
+pub use read::{COLD_POLL_BYTES_MAX, PollError, PolledRange, ReadPlan};
 pub(crate) use start::{DropNote, DropReason, Droppable, Dropped, StartMove, Wanted};
 
 use self::dedup::Window;

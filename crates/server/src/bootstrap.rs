@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use galgo_broker::Broker;
+use galgo_broker::{Broker, COLD_POLL_BYTES_MAX};
 use galgo_wire::limits::CONTROL_PAYLOAD_BYTES_MAX;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, watch};
@@ -143,6 +143,7 @@ impl Server {
         let hub = Arc::new(Hub {
             broker: Arc::clone(&broker),
             budget: Budget::new(budget_bytes(&config)),
+            answers: Budget::new(answer_bytes(&config)),
             logins: Arc::new(Semaphore::new(LOGINS_AT_ONCE_MAX)),
             limits: connection_limits(&config),
             places: places(&config, file_limit),
@@ -274,6 +275,12 @@ fn budget_bytes(config: &Config) -> BudgetBytes {
         user: limits.in_flight_bytes_per_user.0,
         request: limits.request_bytes.0.max(CONTROL_PAYLOAD_BYTES_MAX.into()),
     }
+}
+
+/// One user gets half of it, so that no user keeps the others waiting.
+fn answer_bytes(config: &Config) -> BudgetBytes {
+    let all = config.limits.answer_bytes.0;
+    BudgetBytes { all, user: all / 2, request: COLD_POLL_BYTES_MAX }
 }
 
 /// The connections there may be, as far as the process's file limit allows.

@@ -200,13 +200,17 @@ table::settings! {
         in_flight_bytes: ByteSize = "512 MiB",
         /// The same for all connections of one user, so that no user keeps the others waiting.
         in_flight_bytes_per_user: ByteSize = "256 MiB",
+        /// Memory for answers to polls that were read from the disk, decrypted or written as JSON, over all
+        /// connections. When it is used up, such polls wait; none fails. One user gets half of it. A single
+        /// answer that is larger is made when nobody else's is.
+        answer_bytes: ByteSize = "256 MiB",
         /// Sent messages of one connection that may wait for their acknowledgement at once.
         pipeline: u32 = "1024",
         /// How long a request may stay half sent before the connection is closed. A large request earns
         /// one more second with every 64 KiB received.
         frame_timeout: Span = "30s",
-        /// How long a client may take nothing of a waiting reply before the connection is closed. Over HTTP
-        /// it is also the time for all of it, with one more second for every 64 KiB taken.
+        /// How long a client may take nothing of a waiting reply before the connection is closed. For a reply
+        /// in memory it is also the time for all of it, with one more second for every 64 KiB taken.
         write_timeout: Span = "30s",
         /// The longest a poll waits for messages when a client asks it to; one that asks for more waits so long.
         poll_wait: Span = "30s",

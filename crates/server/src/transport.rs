@@ -4,6 +4,7 @@ mod budget;
 pub(crate) mod carriage;
 pub(crate) mod connection;
 pub(crate) mod listener;
+mod pace;
 mod places;
 pub(crate) mod quic;
 pub(crate) mod tls;
@@ -18,6 +19,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 pub(crate) use budget::{Budget, BudgetBytes, Grant};
+pub(crate) use pace::Pace;
 pub(crate) use places::Places;
 
 /// Logins that hash a password at the same time, all connections together: as many as the broker lets
@@ -30,6 +32,9 @@ pub(crate) struct Hub {
     pub(crate) broker: Arc<Broker>,
     /// Memory for requests being received.
     pub(crate) budget: Budget,
+    /// Memory for answers with messages that were read from the disk or decrypted. Apart from that for
+    /// requests, as whoever holds some of it waits for nobody but a peer with a time limit.
+    pub(crate) answers: Budget,
     /// Turns for logins; see [`LOGINS_AT_ONCE_MAX`].
     pub(crate) logins: Arc<Semaphore>,
     /// What one connection may do.

@@ -16,7 +16,9 @@ use crate::broker::Broker;
 use crate::catalog::OpenTopic;
 use crate::catalog::groups::{MemberTurn, Undone};
 use crate::outcome::{MessagesReply, Outcome, Reply};
-use crate::partition::{AppendContext, Appended, Batch, Partition, PolledRange};
+use crate::partition::{
+    AppendContext, Appended, Batch, COLD_POLL_BYTES_MAX, Partition, PolledRange,
+};
 use crate::session::Session;
 use crate::shard::OffsetOwner;
 use crate::ticket::Ticket;
@@ -182,7 +184,16 @@ impl Poll {
         if !may_block && let Some(outcome) = self.run_cached() {
             return outcome;
         }
-        Outcome::offload(move |_, _| self.run_cold())
+        let answer_bytes = if may_block { COLD_POLL_BYTES_MAX } else { self.cold_bytes() };
+        Outcome::offload_read(answer_bytes, move |_, _| self.run_cold())
+    }
+
+    /// What [`Poll::run_cold`] reads into memory, as far as can be told before.
+    fn cold_bytes(&self) -> u64 {
+        match self.partition.plan_read(&self.strategy, self.owner, self.count) {
+            Ok(Some(plan)) => self.partition.cold_bytes(plan),
+            Ok(None) | Err(_) => 0,
+        }
     }
 
     /// `None` when the disk has to be read.

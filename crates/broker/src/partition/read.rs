@@ -21,7 +21,7 @@ use crate::vault::{Unopened, Vault};
 /// sent all the same.
 const POLL_BYTES_MAX: u64 = 64 << 20;
 /// Most bytes of messages in one answer that has to be read into memory first.
-const COLD_POLL_BYTES_MAX: u64 = 4 << 20;
+pub const COLD_POLL_BYTES_MAX: u64 = 4 << 20;
 /// Verified bytes up to this size stay in memory; more of them are sent from the page cache.
 const MEMORY_SLICE_BYTES_MAX: usize = 64 << 10;
 
@@ -174,6 +174,12 @@ impl Partition {
             range.slices.push(Slice::File { file, position: slice.position, len: slice.len });
         }
         Ok(Some(range))
+    }
+
+    /// Bytes that [`Partition::read_cold`] will read, as far as can be told without reading.
+    #[must_use]
+    pub fn cold_bytes(&self, plan: ReadPlan) -> u64 {
+        self.locate(plan, COLD_POLL_BYTES_MAX).map_or(COLD_POLL_BYTES_MAX, |located| located.bytes)
     }
 
     /// Reads from the disk and verifies every message; may block.

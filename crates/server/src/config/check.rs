@@ -63,6 +63,8 @@ pub(crate) fn ranges(config: &Config, origins: &Origins) -> Result<(), ConfigErr
     let per_user = (size(limits.request_bytes), 1 << 50);
     let user_bytes = size(limits.in_flight_bytes_per_user);
     check.bytes("limits.in_flight_bytes_per_user", user_bytes, per_user)?;
+    // Room for two answers of the usual largest size.
+    check.bytes("limits.answer_bytes", size(limits.answer_bytes), (8 << 20, 1 << 50))?;
     if let Some(files) = limits.open_files.0 {
         check.number("limits.open_files", files.into(), (OPEN_FILES_MIN, 1_000_000))?;
     }

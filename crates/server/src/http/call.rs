@@ -15,7 +15,8 @@ use tokio::time::sleep;
 use super::Api;
 use super::failure::Failure;
 use super::guard::Caller;
-use crate::transport::connection::job::login_turn;
+use crate::transport::Grant;
+use crate::transport::connection::job::{self, login_turn};
 
 /// A request of someone who is logged in.
 pub(super) struct Call {
@@ -60,6 +61,15 @@ impl Call {
         &self,
         work: impl FnOnce(&Api, &mut Session) -> (CommandCode, Outcome),
     ) -> Result<Reply, ErrorCode> {
+        self.submit_under(&mut Grant::default(), work).await
+    }
+
+    /// As [`Call::submit`]; `held` covers what the answer has in memory.
+    pub(super) async fn submit_under(
+        &self,
+        held: &mut Grant,
+        work: impl FnOnce(&Api, &mut Session) -> (CommandCode, Outcome),
+    ) -> Result<Reply, ErrorCode> {
         let broker = &self.api.hub.broker;
         let mut session = broker.connect_unlisted(self.caller.peer);
         let account = self.caller.account;
@@ -68,7 +78,7 @@ impl Call {
             .authenticate_as(&mut session, account.user, account.serial)
             .map_err(|_| ErrorCode::Unauthorized)?;
         let (code, outcome) = work(&self.api, &mut session);
-        settle(&self.api, session, code, outcome).await.1
+        settle(&self.api, session, code, outcome, held).await.1
     }
 }
 
@@ -81,7 +91,7 @@ pub(super) async fn run_anonymous(
     let mut session = api.hub.broker.connect_unlisted(peer);
     let code = request.code();
     let outcome = api.hub.broker.submit_request(&mut session, request);
-    let (session, reply) = settle(api, session, code, outcome).await;
+    let (session, reply) = settle(api, session, code, outcome, &mut Grant::default()).await;
     reply.map(|_| session)
 }
 
@@ -91,6 +101,7 @@ fn settle(
     session: Session,
     code: CommandCode,
     mut outcome: Outcome,
+    held: &mut Grant,
 ) -> impl Future<Output = (Option<Session>, Result<Reply, ErrorCode>)> {
     let hub = Arc::clone(&api.hub);
     async move {
@@ -103,10 +114,10 @@ fn settle(
                 Outcome::CommitThen(ticket, reply) => ticket.await.map(|()| reply),
                 // Nobody waits over HTTP: what there is, if anything, is the answer.
                 Outcome::Wait(poll) => {
-                    let Some(held) = session.as_mut() else {
+                    let Some(own) = session.as_mut() else {
                         return (None, Err(ErrorCode::Error));
                     };
-                    outcome = poll.finish(&hub.broker, held);
+                    outcome = poll.finish(&hub.broker, own);
                     continue;
                 }
                 Outcome::Delay(pause, job) => {
@@ -115,15 +126,18 @@ fn settle(
                     continue;
                 }
                 Outcome::Offload(job) => {
-                    let Some(mut held) = session.take() else {
+                    let Some(mut own) = session.take() else {
                         return (None, Err(ErrorCode::Error));
                     };
                     let turn = login_turn(&hub, code.as_u32()).await;
+                    if !job::cover(&hub, own.user(), job.answer_bytes(), held).await {
+                        return (Some(own), Err(ErrorCode::Disconnected));
+                    }
                     let hub = Arc::clone(&hub);
                     let work = tokio::task::spawn_blocking(move || {
-                        let outcome = job.run(&hub.broker, &mut held);
+                        let outcome = job.run(&hub.broker, &mut own);
                         drop(turn);
-                        (held, outcome)
+                        (own, outcome)
                     });
                     // The panic of a job is in the log already.
                     let Ok((back, next)) = work.await else {

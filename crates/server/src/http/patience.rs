@@ -13,8 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Bytes a slow peer must take to earn one more second.
-const BYTES_PER_SECOND_MIN: u64 = 64 << 10;
+use crate::transport::Pace;
 
 /// A stream with a limit on how long a write may wait.
 pub(super) struct Patient<S> {
@@ -28,31 +27,6 @@ pub(super) struct Patient<S> {
 struct Waiting {
     pace: Pace,
     timer: Pin<Box<Sleep>>,
-}
-
-/// How fast a peer takes what waits for it.
-#[derive(Debug, Clone, Copy)]
-struct Pace {
-    since: Instant,
-    /// When it took something last.
-    last: Instant,
-    bytes: u64,
-}
-
-impl Pace {
-    fn new(now: Instant) -> Self {
-        Self { since: now, last: now, bytes: 0 }
-    }
-
-    fn took(&mut self, bytes: usize, now: Instant) {
-        self.last = now;
-        self.bytes += bytes as u64;
-    }
-
-    fn due(&self, patience: Duration) -> Instant {
-        let earned = Duration::from_secs(self.bytes / BYTES_PER_SECOND_MIN);
-        (self.last + patience).min(self.since + patience + earned)
-    }
 }
 
 impl<S> Patient<S> {
@@ -144,29 +118,5 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let closed = Pin::new(&mut self.stream).poll_shutdown(cx);
         self.judge_end(cx, closed)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PATIENCE: Duration = Duration::from_secs(30);
-
-    #[test]
-    fn a_peer_that_takes_nothing_or_a_trickle_is_given_up_and_a_slow_one_is_not() {
-        let start = Instant::now();
-        let mut trickling = Pace::new(start);
-        let mut slow = Pace::new(start);
-        assert_eq!(trickling.due(PATIENCE), start + PATIENCE);
-        for second in 1..=100 {
-            trickling.took(1, start + Duration::from_secs(second));
-            slow.took(64 << 10, start + Duration::from_secs(second));
-        }
-        let now = start + Duration::from_secs(100);
-        assert_eq!(trickling.due(PATIENCE), start + PATIENCE);
-        assert_eq!(slow.due(PATIENCE), now + PATIENCE);
-        slow.took(1 << 30, now);
-        assert_eq!(slow.due(PATIENCE), now + PATIENCE, "bytes that came fast are no credit");
     }
 }

@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -118,7 +119,7 @@ impl Door {
         let Some(place) = self.hub.places.take(address.ip()) else { return self.refuse(stream) };
         let (Some(lane), Ok(stream)) = (self.hub.turns.next(), stream.into_std()) else { return };
         let hub = Arc::clone(&self.hub);
-        let router = ForPeer { router: self.router.clone(), address };
+        let router = ForPeer { router: self.router.clone(), address, asked: Arc::default() };
         let certificates = self.certificates.clone();
         let counted = self.api.traffic.connection();
         let task = async move {
@@ -157,6 +158,8 @@ impl Door {
 struct ForPeer {
     router: Router,
     address: SocketAddr,
+    /// Whether there was a request.
+    asked: Arc<AtomicBool>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for ForPeer {
@@ -165,6 +168,7 @@ impl hyper::service::Service<Request<Incoming>> for ForPeer {
     type Future = Oneshot<Router, Request<Incoming>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        self.asked.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(guard::From(self.address));
         self.router.clone().oneshot(request)
     }
@@ -197,6 +201,7 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let stream = TokioIo::new(super::patience::Patient::new(stream, hub.limits.write_timeout));
+    let asked = Arc::clone(&router.asked);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(hub.limits.patience.frame)
@@ -208,6 +213,10 @@ where
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stopped(&mut stopping) => {
+            // The graceful way waits for a first request, of which nothing may ever come.
+            if !asked.load(Ordering::Relaxed) {
+                return;
+            }
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -41,7 +41,7 @@ use self::deadlines::{Deadlines, Due};
 use self::inbox::{Front, Inbox};
 use self::outbox::Outbox;
 use crate::transport::budget::Allowance;
-use crate::transport::{Hub, stopped};
+use crate::transport::{Grant, Hub, stopped};
 use crate::wakeups::Route;
 
 /// How long a closing connection tries to write its last answers.
@@ -129,6 +129,8 @@ pub(super) fn follows_on(code: u32) -> bool {
 struct Pending {
     ticket: Option<Ticket>,
     reply: Reply,
+    /// Covers what the reply has in memory.
+    held: Option<Box<Grant>>,
 }
 
 /// A poll that waits.
@@ -329,19 +331,20 @@ impl<S: Carrier> Connection<S> {
     /// Queues what `outcome` answers, after running the job it may come as. A wait that goes on has its
     /// end in `due`.
     async fn take(&mut self, code: u32, outcome: Outcome, due: Option<Instant>) -> io::Result<()> {
-        let mut outcome = outcome;
+        let (mut outcome, mut held) = (outcome, Grant::default());
         loop {
             match outcome {
-                Outcome::Done(reply) => self.answer(reply),
-                Outcome::Commit(ticket) => self.answer_when(ticket, Reply::Empty),
-                Outcome::CommitThen(ticket, reply) => self.answer_when(ticket, reply),
+                Outcome::Done(reply) => self.answer_when(None, reply, held),
+                Outcome::Commit(ticket) => self.answer_when(Some(ticket), Reply::Empty, held),
+                Outcome::CommitThen(ticket, reply) => self.answer_when(Some(ticket), reply, held),
                 Outcome::Wait(poll) => {
                     let due = due.unwrap_or_else(|| self.hub.wait_due(&poll));
                     self.wait = Some(Wait { code, poll, due });
                 }
                 Outcome::Delay(..) | Outcome::Offload(_) => {
                     self.outbox.flush(&mut self.stream).await?;
-                    match job::run(&self.hub, code, outcome, &mut self.session).await? {
+                    let run = job::run(&self.hub, code, outcome, &mut self.session, &mut held);
+                    match run.await? {
                         Some(next) => outcome = next,
                         None => {
                             self.finish(End::Stopping);
@@ -356,11 +359,12 @@ impl<S: Carrier> Connection<S> {
     }
 
     fn answer(&mut self, reply: Reply) {
-        self.pending.push_back(Pending { ticket: None, reply });
+        self.answer_when(None, reply, Grant::default());
     }
 
-    fn answer_when(&mut self, ticket: Ticket, reply: Reply) {
-        self.pending.push_back(Pending { ticket: Some(ticket), reply });
+    fn answer_when(&mut self, ticket: Option<Ticket>, reply: Reply, held: Grant) {
+        let held = (!held.is_empty()).then(|| Box::new(held));
+        self.pending.push_back(Pending { ticket, reply, held });
     }
 
     /// Moves the answers that are ready, and have none before them that is not, to the outbox.
@@ -373,11 +377,12 @@ impl<S: Carrier> Connection<S> {
                     None => return Ok(()),
                 },
             };
-            let Some(Pending { reply, .. }) = self.pending.pop_front() else { return Ok(()) };
+            let Some(Pending { reply, held, .. }) = self.pending.pop_front() else { return Ok(()) };
             match committed {
                 Ok(()) => self.deliver(reply).await?,
                 Err(error) => self.outbox.status(Some(error)),
             }
+            drop(held);
             self.outbox.flush_if_full(&mut self.stream).await?;
         }
         Ok(())

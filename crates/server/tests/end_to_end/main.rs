@@ -8,6 +8,7 @@ mod encryption;
 mod messages;
 mod process;
 mod server;
+mod slow_readers;
 mod start;
 mod stop;
 mod wire;

@@ -138,6 +138,22 @@ fn a_connection_that_waits_does_not_hold_up_the_stop() {
     assert_eq!(stream.read_to_end(&mut rest).unwrap_or_default(), 0);
 }
 
+/// A browser opens connections ahead of its requests; each kept the server from stopping for as long as it
+/// waits for requests in progress.
+#[test]
+fn connections_that_have_asked_nothing_do_not_hold_up_the_stop() {
+    let mut server = TestServer::start();
+    let silent = TcpStream::connect(server.http().address).unwrap();
+    let mut begun = TcpStream::connect(server.http().address).unwrap();
+    begun.write_all(b"GET /ping HTTP/1.1\r\nhost:").unwrap();
+    // An answered request, so that the connections before it have been taken up.
+    assert_eq!(server.http().get("/ping").status, 200);
+    let stopping = std::time::Instant::now();
+    server.stop();
+    assert!(stopping.elapsed() < std::time::Duration::from_secs(5), "{:?}", stopping.elapsed());
+    drop((silent, begun));
+}
+
 #[test]
 fn methods_and_numbers_out_of_range_are_refused_politely() {
     let server = TestServer::start();

@@ -20,6 +20,7 @@ use crate::http::extract::{JsonBytes, PathOf, QueryOf};
 use crate::http::failure::Failure;
 use crate::http::json::messages as json;
 use crate::transport::Grant;
+use crate::transport::connection::job;
 
 /// Messages of a poll that does not say how many.
 const COUNT_DEFAULT: u32 = 10;
@@ -94,11 +95,12 @@ pub(super) async fn poll_messages(
         auto_commit: false,
     };
     let request = command.clone().into();
-    let polled = call.submit(|api, session| {
+    let mut held = Grant::default();
+    let polled = call.submit_under(&mut held, |api, session| {
         (CommandCode::PollMessages, api.hub.broker.submit_request(session, request))
     });
     let Reply::Messages(messages) = polled.await? else { return Err(ErrorCode::Error.into()) };
-    let answer = render(&call, messages).await?;
+    let answer = render(&call, messages, held).await?;
     if let (Some(offset), Some(true)) = (answer.last, query.auto_commit) {
         let PollMessages { consumer, stream, topic, .. } = command;
         let partition_id = Some(answer.partition_id);
@@ -156,18 +158,25 @@ impl AsRef<[u8]> for Granted {
 
 /// Reads the messages that fit and shows them, off the connection's thread: files may have to be read,
 /// and megabytes to be written as text.
-async fn render(call: &Call, reply: MessagesReply) -> Result<Answer, Failure> {
+///
+/// `grant` covers what the reply has in memory, and grows by what showing it takes: whoever holds memory
+/// for answers waits for no other memory.
+async fn render(call: &Call, reply: MessagesReply, grant: Grant) -> Result<Answer, Failure> {
     let (mut reply, mut max) = (reply, call.api.limits.poll_bytes_max);
-    let mut growth = JSON_GROWTH;
+    let (mut grant, mut growth) = (grant, JSON_GROWTH);
+    let user = Some(call.caller.account.user);
     loop {
         let expected = usize::try_from(reply.len).unwrap_or(usize::MAX).min(max);
-        let (budget, user) = (&call.api.hub.budget, call.caller.account.user);
-        let grant = budget.take(Some(user), expected.saturating_mul(growth)).await;
+        let shown = expected.saturating_mul(growth) as u64;
+        let needed = shown.saturating_add(reply.memory_bytes());
+        if !job::cover(&call.api.hub, user, needed, &mut grant).await {
+            return Err(ErrorCode::Disconnected.into());
+        }
         let work = tokio::task::spawn_blocking(move || show(reply, max, grant));
         match work.await.map_err(|_| ErrorCode::Error)?? {
             Shown::Answer(answer) => return Ok(answer),
-            Shown::TooSmall(back, needed) => {
-                (reply, max, growth) = (back, needed, JSON_GROWTH_LARGE);
+            Shown::TooSmall(back, needed, held) => {
+                (reply, max, grant, growth) = (back, needed, held, JSON_GROWTH_LARGE);
             }
         }
     }
@@ -177,7 +186,7 @@ async fn render(call: &Call, reply: MessagesReply) -> Result<Answer, Failure> {
 enum Shown {
     Answer(Answer),
     /// The first message takes this many bytes, as far as could be told.
-    TooSmall(MessagesReply, usize),
+    TooSmall(MessagesReply, usize, Grant),
 }
 
 /// Shows the messages in the first `max` bytes, which `grant` covers.
@@ -188,7 +197,7 @@ fn show(reply: MessagesReply, max: usize, grant: Grant) -> Result<Shown, ErrorCo
         && (bytes.len() as u64) < reply.len
         && needed > max
     {
-        return Ok(Shown::TooSmall(reply, needed));
+        return Ok(Shown::TooSmall(reply, needed, grant));
     }
     let messages = whole_messages(&bytes);
     let shown = json::PolledMessages::new(header, &messages);

@@ -64,6 +64,23 @@ fn of_requests_that_hold_what_each_other_needs_one_gets_on() {
     assert_eq!(went_on, 4);
 }
 
+/// As for answers: each takes all it needs at once.
+#[test]
+fn of_large_shares_there_are_as_many_as_fit_and_the_next_one_waits() {
+    let budget = Budget::new(BudgetBytes { all: 16 << 20, user: 8 << 20, request: 4 << 20 });
+    let take = |number| budget.take(user(number), 4 * MIB).now_or_never();
+    let first: Vec<Grant> = [1, 1, 2, 2].into_iter().filter_map(take).collect();
+    assert_eq!(first.len(), 4);
+    assert!(take(3).is_none(), "there is no more");
+    let mut waiting = Box::pin(budget.take(user(3), 4 * MIB));
+    assert!((&mut waiting).now_or_never().is_none());
+    drop(first);
+    assert!(waiting.now_or_never().is_some());
+    let own = [take(1), take(1)];
+    assert!(own.iter().all(Option::is_some) && take(1).is_none(), "the user has no more");
+    assert!(take(2).is_some());
+}
+
 #[test]
 fn one_user_can_not_take_it_all() {
     let budget = Budget::new(BYTES);

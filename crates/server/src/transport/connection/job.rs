@@ -4,20 +4,23 @@
 //! for blocking work would keep everybody's metadata changes and reads from the disk off those threads,
 //! and logging in takes no login; so a login waits for its turn before it takes a thread.
 //!
+//! INV-ANSWER-MEMORY: messages are read into memory only under a grant, which is held until they are
+//! written.
 //! INV-ONE-JOB: while a job of the connection runs on another thread, nothing else of it is submitted.
 
 use std::io;
 use std::sync::Arc;
 
-use galgo_broker::{Outcome, Session};
+use galgo_broker::{Outcome, Reply, Session};
 use galgo_wire::command::CommandCode;
+use galgo_wire::id::UserId;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 
-use crate::transport::{Hub, stopped};
+use crate::transport::{Grant, Hub, stopped};
 
 /// Does the next step of `outcome`, a job or a wait before one, for `session`; `None` when the server
-/// stops first.
+/// stops first. `held` covers the messages that the answer has in memory.
 ///
 /// # Errors
 /// When the job panicked: it took the session with it, and the panic is in the log.
@@ -26,6 +29,7 @@ pub(crate) async fn run(
     code: u32,
     outcome: Outcome,
     session: &mut Option<Session>,
+    held: &mut Grant,
 ) -> io::Result<Option<Outcome>> {
     let hub = Arc::clone(hub);
     let mut stopping = hub.stopping.clone();
@@ -41,15 +45,50 @@ pub(crate) async fn run(
         turn = login_turn(&hub, code) => turn,
         () = stopped(&mut stopping) => return Ok(None),
     };
+    let user = session.as_ref().and_then(Session::user);
+    if !cover(&hub, user, job.answer_bytes(), held).await {
+        return Ok(None);
+    }
     let Some(mut caller) = session.take() else { return Err(io::ErrorKind::BrokenPipe.into()) };
+    let broker = Arc::clone(&hub.broker);
     let work = tokio::task::spawn_blocking(move || {
-        let outcome = job.run(&hub.broker, &mut caller);
+        let outcome = job.run(&broker, &mut caller);
         drop(turn);
         (caller, outcome)
     });
     let (caller, outcome) = work.await.map_err(io::Error::other)?;
     *session = Some(caller);
+    match in_memory(&outcome) {
+        0 => *held = Grant::default(),
+        // A single message may be larger than answers are otherwise.
+        bytes if !cover(&hub, user, bytes, held).await => return Ok(None),
+        _ => {}
+    }
     Ok(Some(outcome))
+}
+
+/// Lets `held` cover so much of an answer, waiting in line until that is possible; false when the server
+/// stops first.
+pub(crate) async fn cover(hub: &Hub, user: Option<UserId>, bytes: u64, held: &mut Grant) -> bool {
+    if bytes == 0 {
+        return true;
+    }
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    let (allowance, mut stopping) = (hub.answers.allowance(user), hub.stopping.clone());
+    tokio::select! {
+        biased;
+        () = allowance.grow(held, bytes) => true,
+        () = stopped(&mut stopping) => false,
+    }
+}
+
+/// Bytes of messages that `outcome` has in memory.
+fn in_memory(outcome: &Outcome) -> u64 {
+    match outcome {
+        Outcome::Done(Reply::Messages(messages))
+        | Outcome::CommitThen(_, Reply::Messages(messages)) => messages.memory_bytes(),
+        _ => 0,
+    }
 }
 
 /// Waits for the turn of a job that hashes a password; other jobs wait for none.

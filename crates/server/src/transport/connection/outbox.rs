@@ -2,7 +2,7 @@
 //! segment files.
 //!
 //! INV-PROGRESS: a peer that takes nothing for the write timeout loses its connection; one that takes
-//! something, however slowly, keeps it.
+//! something, however slowly, keeps it, unless the answer waits in memory (INV-TAKER).
 //! INV-FLUSHED: between two waits for the peer nothing of an answer stays in a carrier's own buffers.
 
 use std::io;
@@ -11,9 +11,10 @@ use std::time::Duration;
 use galgo_broker::{MessagesReply, Slice};
 use galgo_wire::ErrorCode;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Carrier;
+use crate::transport::Pace;
 
 /// Answers up to this size are gathered with others; larger ones are written from where they are.
 const GATHER_BYTES_MAX: usize = 16 << 10;
@@ -119,20 +120,25 @@ impl Outbox {
         Ok(())
     }
 
-    /// Writes what has been gathered and `payload` after it.
+    /// Writes what has been gathered and `payload` after it, to a peer that takes it fast enough.
     async fn write_with<S: Carrier>(&mut self, payload: &[u8], stream: &mut S) -> io::Result<()> {
         let mut gathered: &[u8] = &self.bytes;
         let mut payload = payload;
+        let mut pace = Pace::new(Instant::now());
         self.unflushed = true;
         while !gathered.is_empty() {
             let parts = [io::IoSlice::new(gathered), io::IoSlice::new(payload)];
-            let written = patiently(self.timeout, stream.write_vectored(&parts)).await?;
+            let written = paced(&mut pace, self.timeout, stream.write_vectored(&parts)).await?;
             let of_gathered = written.min(gathered.len());
             gathered = gathered.get(of_gathered..).unwrap_or_default();
             payload = payload.get(written - of_gathered..).unwrap_or_default();
         }
         self.clear();
-        write_all(stream, payload, self.timeout).await
+        while !payload.is_empty() {
+            let written = paced(&mut pace, self.timeout, stream.write(payload)).await?;
+            payload = payload.get(written..).unwrap_or_default();
+        }
+        Ok(())
     }
 
     /// Writes a file range through memory, for carriers and files that know no better.
@@ -196,6 +202,23 @@ async fn write_all<S: AsyncWrite + Unpin>(
     Ok(())
 }
 
+/// As [`patiently`], for a peer that has to keep a pace.
+async fn paced(
+    pace: &mut Pace,
+    patience: Duration,
+    write: impl Future<Output = io::Result<usize>>,
+) -> io::Result<usize> {
+    match timeout_at(pace.due(patience), write).await {
+        Ok(Ok(0)) => Err(io::ErrorKind::WriteZero.into()),
+        Ok(Ok(written)) => {
+            pace.took(written, Instant::now());
+            Ok(written)
+        }
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
 /// Waits for one write to take something.
 pub(crate) async fn patiently(
     patience: Duration,
@@ -214,3 +237,6 @@ fn length(bytes: u64) -> io::Result<u32> {
 }
 
 mod sendfile;
+
+#[cfg(test)]
+mod tests;

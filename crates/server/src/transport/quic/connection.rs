@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::Windows;
 use super::stream::{Answered, CurrentUser, Received, Request, Stream, answer, receive};
 use crate::transport::connection::{End, follows_on, job};
-use crate::transport::{Hub, stopped};
+use crate::transport::{Grant, Hub, stopped};
 
 /// How long a closing connection waits for its last answers to arrive.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
@@ -106,8 +106,8 @@ impl Connection {
                     }
                 }
                 Some(wait) = self.waiting.next(), if may_answer && !self.waiting.is_empty() => {
-                    if !self.look_again(wait).await? {
-                        return Ok(End::Stopping);
+                    if let Some(end) = self.look_again(wait).await? {
+                        return Ok(end);
                     }
                 }
                 Some(()) = self.on_their_way.next(), if !self.on_their_way.is_empty() => {}
@@ -136,24 +136,23 @@ impl Connection {
         let Received { stream, mut inbox, request } = received;
         let (code, payload) = match request {
             Request::Refuse(error) => {
-                self.begin_answer(stream, Outcome::Done(Reply::Error(error)));
+                self.begin_answer(stream, Outcome::Done(Reply::Error(error)), Grant::default());
                 return Ok(None);
             }
             Request::Submit { code, payload } => (code, payload),
         };
-        while !follows_on(code)
-            && let Some(answered) = self.answering.next().await
+        if !follows_on(code)
+            && let Some(error) = self.finish_answers().await?
         {
-            if let Some(error) = self.settled(answered)? {
-                return Ok(Some(End::Refused(error)));
-            }
+            return Ok(Some(End::Refused(error)));
         }
         let Some(session) = self.session.as_mut() else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
         let outcome = self.hub.broker.submit(session, code, inbox.payload(payload));
         drop(inbox);
-        let Some(outcome) = self.run_jobs(code, outcome).await? else {
+        let mut held = Grant::default();
+        let Some(outcome) = self.run_jobs(code, outcome, &mut held).await? else {
             return Ok(Some(End::Stopping));
         };
         self.note_login();
@@ -164,21 +163,26 @@ impl Connection {
                     return Err(io::ErrorKind::BrokenPipe.into());
                 };
                 let found = poll.finish(&self.hub.broker, session);
-                match self.run_jobs(code, found).await? {
+                match self.run_jobs(code, found, &mut held).await? {
                     Some(outcome) => outcome,
                     None => return Ok(Some(End::Stopping)),
                 }
             }
             outcome => outcome,
         };
-        self.begin(stream, code, outcome, None);
+        self.begin((stream, held), code, outcome, None);
         Ok(None)
     }
 
     /// Runs the jobs `outcome` comes as; `None` when the server stops first.
-    async fn run_jobs(&mut self, code: u32, mut outcome: Outcome) -> io::Result<Option<Outcome>> {
+    async fn run_jobs(
+        &mut self,
+        code: u32,
+        mut outcome: Outcome,
+        held: &mut Grant,
+    ) -> io::Result<Option<Outcome>> {
         while matches!(outcome, Outcome::Offload(_) | Outcome::Delay(..)) {
-            match job::run(&self.hub, code, outcome, &mut self.session).await? {
+            match job::run(&self.hub, code, outcome, &mut self.session, held).await? {
                 Some(next) => outcome = next,
                 None => return Ok(None),
             }
@@ -187,7 +191,13 @@ impl Connection {
     }
 
     /// Begins the answer, or the wait for it.
-    fn begin(&mut self, stream: Stream, code: u32, outcome: Outcome, due: Option<Instant>) {
+    fn begin(
+        &mut self,
+        (stream, held): (Stream, Grant),
+        code: u32,
+        outcome: Outcome,
+        due: Option<Instant>,
+    ) {
         match outcome {
             Outcome::Wait(poll) => {
                 let due = due.unwrap_or_else(|| self.hub.wait_due(&poll));
@@ -195,28 +205,48 @@ impl Connection {
                 let wait = Wait { stream, poll, due, code, end: WaitEnd::Over };
                 self.waiting.push(Box::pin(wait.end(stopping)));
             }
-            outcome => self.begin_answer(stream, outcome),
+            outcome => self.begin_answer(stream, outcome, held),
         }
     }
 
-    /// Looks after a poll whose wait ended; false when the server stops first.
-    async fn look_again(&mut self, wait: Wait) -> io::Result<bool> {
+    /// Looks after a poll whose wait ended; tells why the connection ends, if it does.
+    async fn look_again(&mut self, wait: Wait) -> io::Result<Option<End>> {
         let Wait { stream, poll, due, code, end } = wait;
         let Some(session) = self.session.as_mut() else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
         let outcome = match end {
             // Nobody reads the answer, so nothing is to be stored as read.
-            WaitEnd::GivenUp => return Ok(true),
+            WaitEnd::GivenUp => return Ok(None),
             WaitEnd::News => poll.resume(&self.hub.broker, session),
             WaitEnd::Over => poll.finish(&self.hub.broker, session),
         };
-        let Some(outcome) = self.run_jobs(code, outcome).await? else { return Ok(false) };
-        self.begin(stream, code, outcome, Some(due));
-        Ok(true)
+        // A job may wait for memory that answers of this very connection hold until they are written.
+        if matches!(outcome, Outcome::Offload(_))
+            && let Some(error) = self.finish_answers().await?
+        {
+            return Ok(Some(End::Refused(error)));
+        }
+        let mut held = Grant::default();
+        let Some(outcome) = self.run_jobs(code, outcome, &mut held).await? else {
+            return Ok(Some(End::Stopping));
+        };
+        self.begin((stream, held), code, outcome, Some(due));
+        Ok(None)
     }
 
-    fn begin_answer(&self, stream: Stream, outcome: Outcome) {
+    /// Waits until all answers that were begun are written; an error when the connection is to be closed.
+    async fn finish_answers(&mut self) -> io::Result<Option<ErrorCode>> {
+        while let Some(answered) = self.answering.next().await {
+            if let Some(error) = self.settled(answered)? {
+                return Ok(Some(error));
+            }
+        }
+        Ok(None)
+    }
+
+    /// `held` covers what the answer has in memory.
+    fn begin_answer(&self, stream: Stream, outcome: Outcome, held: Grant) {
         let (ticket, reply) = match outcome {
             Outcome::Done(reply) => (None, reply),
             Outcome::Commit(ticket) => (Some(ticket), Reply::Empty),
@@ -226,7 +256,12 @@ impl Connection {
                 (None, Reply::Error(ErrorCode::Error))
             }
         };
-        self.answering.push(Box::pin(answer(stream, ticket, reply, Arc::clone(&self.hub))));
+        let answered = answer(stream, ticket, reply, Arc::clone(&self.hub));
+        self.answering.push(Box::pin(async move {
+            let answered = answered.await;
+            drop(held);
+            answered
+        }));
     }
 
     /// Takes note of a written answer; an error when the connection is to be closed after it.
@@ -269,7 +304,7 @@ impl Connection {
                 while matches!(end, End::Stopping)
                     && let Some(wait) = self.waiting.next().await
                 {
-                    if !matches!(self.look_again(wait).await, Ok(true)) {
+                    if !matches!(self.look_again(wait).await, Ok(None)) {
                         return;
                     }
                 }
