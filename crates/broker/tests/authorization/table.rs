@@ -118,6 +118,7 @@ pub(crate) const TABLE: &[(u32, Asks)] = &[
     (10_002, TargetFirst(CHANGE_TOPIC)),
     (10_003, TargetFirst(GET_TOPIC)),
     (10_004, TargetFirst(GET_TOPIC)),
+    (10_005, TargetFirst(POLL)),
 ];
 
 /// What a command asks for.
