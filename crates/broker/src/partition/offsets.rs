@@ -147,10 +147,12 @@ impl OffsetBook {
         };
     }
 
-    /// The smallest position of all; `None` when nobody has one.
+    /// The smallest position of all, counting what an unsettled one may fall back to; `None` when
+    /// nobody has one.
     #[must_use]
     pub fn smallest(&self) -> Option<Offset> {
-        self.stored.values().min().copied()
+        let durable = self.unsettled.values().filter_map(|known| known.durable);
+        self.stored.values().copied().chain(durable).min()
     }
 
     /// Where the log starts, counting a move that is staged.
@@ -273,5 +275,32 @@ impl Partition {
         // The caller holds the offsets' lock, so the outcome cannot come before the change is noted.
         self.shard.stage_offset((record, sync), moved, resolver).map_err(OffsetError::Refused)?;
         Ok(waiting)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use galgo_wire::consumer::ConsumerKind;
+    use galgo_wire::id::ConsumerId;
+
+    use super::*;
+
+    #[test]
+    fn the_smallest_position_counts_what_a_refusal_would_bring_back() {
+        let owner = OffsetOwner { kind: ConsumerKind::Group, id: ConsumerId::new(1) };
+        let at = |offset| Some(Offset::new(offset));
+        let mut book = OffsetBook::default();
+        book.set(owner, Offset::new(3));
+        book.stage(owner, at(9));
+        assert_eq!((book.get(owner), book.smallest()), (at(9), at(3)));
+        book.settle(owner, None);
+        assert_eq!((book.get(owner), book.smallest()), (at(3), at(3)));
+        book.stage(owner, None);
+        assert_eq!(book.smallest(), at(3), "a deletion may be refused, too");
+        book.settle(owner, Some(None));
+        assert_eq!(book.smallest(), None);
+        book.stage(owner, at(2));
+        book.settle(owner, Some(at(2)));
+        assert_eq!(book.smallest(), at(2));
     }
 }
