@@ -114,13 +114,11 @@ impl Commits {
 
 impl Partition {
     /// Tells that the journal holds everything staged below `end` that went its way. Whoever waits for
-    /// what is published by it is left in `published`, to be told outside of the lock.
-    pub(crate) fn journaled(&self, end: Offset, published: &mut Vec<Resolver>) {
+    /// what is published by it is left in `published` and the answer, to be told outside of the lock.
+    pub(crate) fn journaled(&self, end: Offset, published: &mut Vec<Resolver>) -> Rung {
         let mut commits = self.commits.lock();
         commits.journaled = commits.journaled.max(end);
-        let rung = self.publish(&mut commits, published);
-        drop(commits);
-        rung.ring(News::Look);
+        self.publish(&mut commits, published)
     }
 
     /// Tells that the journal did not take what was staged below `end` for it; true when the caller
@@ -164,8 +162,9 @@ impl Partition {
                     commits.synced = commits.synced.max(end);
                     self.publish(&mut commits, &mut published)
                 };
-                rung.ring(News::Look);
+                // Acknowledgements before wake-ups, of which there may be many.
                 published.into_iter().for_each(|resolver| resolver.resolve(Ok(())));
+                rung.ring(News::Look);
                 Ok(())
             }
             Err(error) => {

@@ -13,6 +13,7 @@ use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::Offset;
 
 use super::{Shard, ShardRecord};
+use crate::alarm::{News, Rung};
 use crate::causes::Causes;
 use crate::partition::{OffsetMove, Partition, StartMove};
 use crate::ticket::Resolver;
@@ -27,6 +28,8 @@ pub struct Pending {
     resolvers: Vec<Resolver>,
     /// Of the batches of a round that is being published; empty while it gathers.
     published: Vec<Resolver>,
+    /// Readers that wait for those batches.
+    rung: Vec<Rung>,
     sync: bool,
     committer_waits: bool,
 }
@@ -221,7 +224,7 @@ impl Shard {
     fn publish_round(&self, round: &mut Pending, lsn: Lsn) {
         self.stats.committed();
         for (partition, end) in round.batches.drain(..) {
-            partition.journaled(end, &mut round.published);
+            round.rung.push(partition.journaled(end, &mut round.published));
         }
         for moved in round.starts.drain(..) {
             if let Some(dropped) = moved.durable() {
@@ -234,6 +237,8 @@ impl Shard {
         for resolver in round.published.drain(..).chain(round.resolvers.drain(..)) {
             resolver.resolve(Ok(()));
         }
+        // Behind the acknowledgements: there may be many of them.
+        round.rung.drain(..).for_each(|rung| rung.ring(News::Look));
     }
 
     fn fail_round(&self, round: &mut Pending, code: ErrorCode) {
