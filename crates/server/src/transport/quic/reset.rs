@@ -73,6 +73,11 @@ fn secret(data_dir: &Path) -> Result<[u8; SECRET_BYTES], ServerError> {
         read => read.map_err(failed)?,
     };
     if let Some(secret) = kept.and_then(|bytes| bytes.try_into().ok()) {
+        // A crash right after the file was made may have left it readable to others.
+        let mode = fs::metadata(&path).map_err(failed)?.permissions().mode();
+        if mode & 0o777 != MODE {
+            fs::set_permissions(&path, Permissions::from_mode(MODE)).map_err(failed)?;
+        }
         return Ok(secret);
     }
     let mut secret = [0; SECRET_BYTES];
