@@ -36,8 +36,14 @@ const OPEN_FILES_MIN: u64 = 16;
 /// Most segment files kept open when nobody chose: each costs kernel memory.
 const OPEN_FILES_AUTO_MAX: u64 = 65_536;
 
+/// The limit of connections when nobody chose one.
+const CONNECTIONS_DEFAULT: u32 = 10_000;
+
 /// Most descriptors that `auto` leaves to connections where files are short of them.
 const CONNECTIONS_SHARE_MAX: u64 = 6_000;
+
+/// Files are short in a process that may open fewer.
+const FILES_SHORT_BELOW: u64 = 3 * CONNECTIONS_DEFAULT as u64;
 
 /// Shortest and longest time between two looks for what retention gives up.
 const RETENTION_INTERVAL: (Duration, Duration) =
@@ -118,16 +124,20 @@ pub(crate) fn loopback_only(config: &Config, origins: &Origins) -> Result<(), Co
 
 /// How many segment files to keep open in a process that may open `process_limit` files.
 ///
-/// A chosen number is taken as it is, as far as the process may open that many; `auto` leaves half of
-/// what is not reserved to connections, or [`CONNECTIONS_SHARE_MAX`], and takes the rest. Files are worth
-/// more than connections nobody makes: each write to a partition whose file is closed pays for an
-/// opening, and for a sync of the one that makes room.
+/// A chosen number is taken as it is, as far as the process may open that many; `auto` leaves
+/// connections their limit, at most half of what is not reserved, and takes the rest. Where files are short
+/// and nobody chose a limit of connections, these get at most [`CONNECTIONS_SHARE_MAX`]: files are worth more
+/// than connections nobody makes, as each write to a partition whose file is closed pays for an opening, and
+/// for a sync of the one that makes room.
 pub(crate) fn open_files_for(config: &Config, process_limit: u64) -> u64 {
     let available = process_limit.saturating_sub(FILES_RESERVED).max(OPEN_FILES_MIN);
     match config.limits.open_files.0 {
         Some(files) => u64::from(files).min(available),
         None => {
-            let connections = (available / 2).min(CONNECTIONS_SHARE_MAX);
+            let limit = config.limits.connections;
+            let is_short = limit == CONNECTIONS_DEFAULT && available < FILES_SHORT_BELOW;
+            let wanted = if is_short { CONNECTIONS_SHARE_MAX } else { limit.into() };
+            let connections = (available / 2).min(wanted);
             (available - connections).clamp(OPEN_FILES_MIN, OPEN_FILES_AUTO_MAX)
         }
     }

@@ -243,8 +243,12 @@ fn connections_and_segment_files_share_a_small_file_limit() {
     assert_eq!(connections, 448);
     assert_eq!(open_files_for(&config, 20_000), 13_872);
     assert_eq!(connections_for(&config, 20_000), 6_000);
+    assert_eq!(connections_for(&config, 65_536), 10_000);
     assert_eq!(open_files_for(&config, 1 << 20), 65_536);
     assert_eq!(connections_for(&config, 1 << 20), 10_000);
+    let mut chosen = Config::default();
+    chosen.limits.connections = 20_000;
+    assert_eq!(connections_for(&chosen, 65_536), 20_000, "a chosen limit is honored");
 }
 
 #[test]
