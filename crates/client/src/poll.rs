@@ -108,9 +108,14 @@ impl PollRequest {
     /// when one comes. Default: no wait. A server without the extension answers at once.
     ///
     /// The answer may come early and empty: the server has a longest wait of its own (30 s unless it is
-    /// configured), and it ends a wait as soon as anything else is sent on the connection, whose answer
-    /// would otherwise have to wait, too. Over QUIC such requests are not sent before the wait is over.
-    /// So give a program that waits a client of its own.
+    /// configured), no wait is longer than half of the silence after which a connection counts as lost, and
+    /// a wait ends as soon as anything else is sent on the connection, whose answer would otherwise have to
+    /// wait, too. Over QUIC such requests are not sent before the wait is over. So give a program that
+    /// waits a client of its own.
+    ///
+    /// A poll that is given up, by dropping its future, may still be answered: with
+    /// [`auto_commit`](PollRequest::auto_commit) the server then has stored an offset nobody has seen.
+    /// A ping ends its wait at once, but over QUIC it lasts to its end.
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
         self
@@ -208,6 +213,8 @@ impl Client {
         if !request.wait.is_zero() && !self.has(&WAITING_POLLS).await? {
             request.wait = Duration::ZERO;
         }
+        // Nothing is heard from the server while it waits, and a silent connection counts as lost.
+        request.wait = request.wait.min(self.connection.silence_max() / 2);
         let (frame, wait) = (frame(&request)?, request.wait);
         let reply = self.connection.exchange_waiting(frame, replay(&request), wait).await;
         let target = || target(&request);

@@ -60,7 +60,7 @@ async fn session(shared: &Arc<Shared>, link: Link) -> Loss {
     loss
 }
 
-/// Pings at the interval; returns when the server owes an answer for too long without a byte.
+/// Pings at the interval, but not into a wait of the server's; returns when the server owes an answer for too long without a byte.
 async fn heartbeat(shared: &Shared) -> Loss {
     let ping = handshake::ping_frame();
     let (interval, silence_max) = (shared.settings.heartbeat_interval, shared.settings.silence_max);
@@ -70,7 +70,11 @@ async fn heartbeat(shared: &Shared) -> Loss {
     let mut heard_at = Instant::now();
     loop {
         tokio::select! {
-            _ = pings.tick() => shared.queue.push_unheeded(ping.clone()),
+            _ = pings.tick() => {
+                if !shared.queue.only_waits() {
+                    shared.queue.push_unheeded(ping.clone());
+                }
+            }
             now = looks.tick() => {
                 let current = shared.reads.load(Ordering::Relaxed);
                 if current != reads || !shared.queue.is_owed() {

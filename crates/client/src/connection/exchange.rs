@@ -7,8 +7,8 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use crate::connection::Connection;
 use crate::connection::queue::{Abandoned, Answer, Replay};
+use crate::connection::{Connection, handshake};
 use crate::error::{Fate, Loss, NotSent};
 
 /// Why a request has no reply.
@@ -22,12 +22,14 @@ pub(crate) enum Failure {
     NotSent(NotSent),
 }
 
-/// A request that is queued or in flight. Dropped, it is not written if it was not yet.
+/// A request that is queued or in flight. Dropped, it is not written if it was not yet. A poll for which
+/// the server waits is ended by a ping then, so that nothing is delivered to nobody for long.
 pub(crate) struct Pending {
     connection: Arc<Connection>,
     id: u64,
     deadline: Instant,
     timeout: Duration,
+    waits: bool,
     receiver: oneshot::Receiver<Answer>,
 }
 
@@ -48,12 +50,21 @@ impl Pending {
 
     fn time_out(&mut self) -> Answer {
         let unknown = Err(Failure::Unknown(Fate::TimedOut(self.timeout)));
-        match self.connection.shared.queue.abandon(self.id) {
+        match self.abandon() {
             Abandoned::NotSent => Err(Failure::NotSent(NotSent::TimedOut(self.timeout))),
             Abandoned::Unknown => unknown,
             // The reply came between the deadline and now.
             Abandoned::Answered => self.receiver.try_recv().unwrap_or(unknown),
         }
+    }
+
+    fn abandon(&self) -> Abandoned {
+        let queue = &self.connection.shared.queue;
+        let abandoned = queue.abandon(self.id);
+        if self.waits && matches!(abandoned, Abandoned::Unknown) {
+            queue.push_unheeded(handshake::ping_frame());
+        }
+        abandoned
     }
 }
 
@@ -61,7 +72,7 @@ impl Drop for Pending {
     fn drop(&mut self) {
         // After an answer there is nothing left to abandon.
         if !self.receiver.is_terminated() {
-            self.connection.shared.queue.abandon(self.id);
+            self.abandon();
         }
     }
 }
@@ -79,9 +90,20 @@ impl Connection {
         replay: Replay,
         timeout: Duration,
     ) -> Pending {
-        let (id, receiver) = self.shared.queue.push(frame, replay);
+        self.submit_waiting(frame, replay, (timeout, Duration::ZERO))
+    }
+
+    fn submit_waiting(
+        self: &Arc<Self>,
+        frame: Bytes,
+        replay: Replay,
+        (timeout, wait): (Duration, Duration),
+    ) -> Pending {
+        let waits = !wait.is_zero();
+        let (id, receiver) = self.shared.queue.push(frame, replay, waits);
+        let timeout = timeout.saturating_add(wait);
         let (connection, deadline) = (Arc::clone(self), Instant::now() + timeout);
-        Pending { connection, id, deadline, timeout, receiver }
+        Pending { connection, id, deadline, timeout, waits, receiver }
     }
 
     /// Sends `frame` and waits for the reply, both within the request timeout.
@@ -96,7 +118,7 @@ impl Connection {
         replay: Replay,
         wait: Duration,
     ) -> Answer {
-        let timeout = self.shared.settings.request_timeout.saturating_add(wait);
-        self.submit(frame, replay, timeout).settle().await
+        let timeout = self.shared.settings.request_timeout;
+        self.submit_waiting(frame, replay, (timeout, wait)).settle().await
     }
 }

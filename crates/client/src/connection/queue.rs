@@ -37,6 +37,8 @@ struct Call {
     lost_before: Option<Loss>,
     /// `None`: nobody waits, as for a heartbeat.
     reply: Option<oneshot::Sender<Answer>>,
+    /// Whether the server may wait with its answer, until something else is sent.
+    waits: bool,
 }
 
 /// Both lists are ordered by id.
@@ -83,15 +85,21 @@ impl Queue {
         Self { state: Mutex::default(), work: Notify::new(), limits }
     }
 
-    /// Queues a request; it is written after all that were queued before it.
-    pub(super) fn push(&self, frame: Bytes, replay: Replay) -> (u64, oneshot::Receiver<Answer>) {
+    /// Queues a request; it is written after all that were queued before it. `waits`: the server may
+    /// wait with the answer.
+    pub(super) fn push(
+        &self,
+        frame: Bytes,
+        replay: Replay,
+        waits: bool,
+    ) -> (u64, oneshot::Receiver<Answer>) {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.state.lock();
         if state.closed {
             let _ = sender.send(Err(Failure::NotSent(NotSent::ClientDropped)));
             return (state.next_id, receiver);
         }
-        let id = state.append(frame, replay, Some(sender));
+        let id = state.append(frame, replay, Some(sender), waits);
         drop(state);
         self.work.notify_one();
         (id, receiver)
@@ -102,7 +110,7 @@ impl Queue {
     pub(super) fn push_unheeded(&self, frame: Bytes) {
         let mut state = self.state.lock();
         if state.waiting.iter().all(|call| call.reply.is_some()) {
-            state.append(frame, Replay::Never, None);
+            state.append(frame, Replay::Never, None, false);
             drop(state);
             self.work.notify_one();
         }
@@ -161,6 +169,14 @@ impl Queue {
     /// Whether a reply is owed.
     pub(super) fn is_owed(&self) -> bool {
         !self.state.lock().in_flight.is_empty()
+    }
+
+    /// Whether nothing is asked but one thing for which the server waits: it counts the client as alive
+    /// then, and anything sent would end the wait.
+    pub(super) fn only_waits(&self) -> bool {
+        let state = self.state.lock();
+        let alone = state.waiting.is_empty() && state.in_flight.len() == 1;
+        alone && state.in_flight.front().is_some_and(|call| call.waits && call.is_wanted())
     }
 
     /// Resolves when something waits to be written.
@@ -260,10 +276,11 @@ impl State {
         frame: Bytes,
         replay: Replay,
         reply: Option<oneshot::Sender<Answer>>,
+        waits: bool,
     ) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
-        self.waiting.push_back(Call { id, frame, replay, lost_before: None, reply });
+        self.waiting.push_back(Call { id, frame, replay, lost_before: None, reply, waits });
         id
     }
 

@@ -37,7 +37,12 @@ impl Idle {
 
     /// Rests after a poll that was begun at `begun` and brought nothing.
     pub(super) async fn rest(&mut self, begun: Instant) {
-        let pause = self.pause_after(begun.elapsed());
+        let took = begun.elapsed();
+        let mut pause = self.pause_after(took);
+        if self.wait.is_some() {
+            // What the server has waited counts: only those who cut each other short have to pause.
+            pause = pause.saturating_sub(took);
+        }
         if !pause.is_zero() {
             sleep(pause).await;
         }

@@ -5,7 +5,7 @@ use super::*;
 const LIMITS: Limits = Limits { requests: 100, bytes: 10_000 };
 
 fn push(queue: &Queue, text: &'static str, replay: Replay) -> (u64, oneshot::Receiver<Answer>) {
-    queue.push(Bytes::from_static(text.as_bytes()), replay)
+    queue.push(Bytes::from_static(text.as_bytes()), replay, false)
 }
 
 fn take(queue: &Queue, frames_max: usize) -> Vec<Bytes> {
@@ -146,4 +146,21 @@ fn closed_it_fails_everything_and_takes_nothing() {
     for reply in [&mut waiting, &mut late] {
         assert!(matches!(reply.try_recv(), Ok(Err(Failure::NotSent(NotSent::ClientDropped)))));
     }
+}
+
+#[test]
+fn only_a_wait_that_is_alone_and_wanted_needs_no_ping() {
+    let queue = Queue::new(Limits { requests: 8, bytes: 1 << 20 });
+    let (_, wanted) = queue.push(Bytes::from_static(b"wait"), Replay::Safe, true);
+    assert!(!queue.only_waits(), "not sent yet");
+    let mut frames = Vec::new();
+    assert!(queue.try_take(&mut frames, 8, 1 << 20));
+    assert!(queue.only_waits());
+    let (id, other) = push(&queue, "other", Replay::Safe);
+    assert!(!queue.only_waits(), "something else is to be sent");
+    queue.withdraw(id);
+    drop(other);
+    assert!(queue.only_waits());
+    drop(wanted);
+    assert!(!queue.only_waits(), "nobody wants its answer");
 }
