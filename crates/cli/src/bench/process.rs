@@ -273,7 +273,10 @@ impl FreshServer {
     /// The same, with a listener that is not plain TCP.
     pub(crate) fn listening(parent: &Path, durability: &str, listener: Listener) -> Outcome<Self> {
         let scratch = Scratch::create(parent)?;
-        let process = Process::serve(&scratch.path().join("data"), durability, listener, &[])?;
+        // All connections of a bench come from one address.
+        let settings = [("GALGO_LIMITS_CONNECTIONS_PER_ADDRESS", "100000")];
+        let data_dir = scratch.path().join("data");
+        let process = Process::serve(&data_dir, durability, listener, &settings)?;
         Ok(Self { process, _scratch: scratch })
     }
 }

@@ -88,7 +88,14 @@ async fn why_held(
     if *segments <= 1 {
         return "it has one segment, which is being written to".to_owned();
     }
-    match holder::slowest_group(client, path, partition).await {
+    // A server without the plan leaves the group as the best guess.
+    let plan = client.plan_retention(&path.stream, &path.topic).await.ok();
+    let barrier = plan.as_ref().and_then(|plan| {
+        plan.segments.iter().find(|it| it.partition_id.get() == partition).map(|it| it.barrier)
+    });
+    let holds = |stored| barrier.is_none_or(|barrier| stored == barrier);
+    let slowest = holder::slowest_group(client, path, partition).await;
+    match slowest.filter(|(_, stored)| holds(*stored)) {
         Some((name, stored)) => {
             format!("{name} has processed messages up to offset {} only", measure::count(stored))
         }
