@@ -70,13 +70,18 @@ impl Broker {
             }
         }
         let at = self.clients.moment();
-        if at.now_us < self.groups.due_us.load(Ordering::Relaxed) {
-            return;
+        let due = at.now_us >= self.groups.due_us.load(Ordering::Relaxed);
+        if due {
+            let next = at.now_us.saturating_add(self.groups.options.rebalancing_check_interval_us);
+            self.groups.due_us.store(next, Ordering::Relaxed);
         }
-        let next = at.now_us.saturating_add(self.groups.options.rebalancing_check_interval_us);
-        self.groups.due_us.store(next, Ordering::Relaxed);
         for group in self.catalog.read().groups() {
-            group.lock(at).expire(at);
+            // Taken each time: it notes which commits have become durable, and a member may wait for the
+            // partition whose hand-over that ends.
+            let mut group = group.lock(at);
+            if due {
+                group.expire(at);
+            }
         }
     }
 }
