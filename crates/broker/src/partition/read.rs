@@ -154,11 +154,14 @@ impl Partition {
     }
 
     /// Reads without waiting for the disk: `None` when a part of the range is not in the page cache
-    /// or has not been verified.
+    /// or has not been verified, or the index of its segment is not in memory.
     ///
     /// # Errors
     /// [`PollError`] when the range is damaged or its segment cannot be opened.
     pub fn read_cached(&self, plan: ReadPlan) -> Result<Option<PolledRange>, PollError> {
+        if !self.reader.knows_place(plan.from) {
+            return Ok(None);
+        }
         if let Some(vault) = self.shard.vault() {
             return self.read_sealed_cached(plan, vault);
         }
@@ -179,6 +182,9 @@ impl Partition {
     /// Bytes that [`Partition::read_cold`] will read, as far as can be told without reading.
     #[must_use]
     pub fn cold_bytes(&self, plan: ReadPlan) -> u64 {
+        if !self.reader.knows_place(plan.from) {
+            return COLD_POLL_BYTES_MAX;
+        }
         self.locate(plan, COLD_POLL_BYTES_MAX).map_or(COLD_POLL_BYTES_MAX, |located| located.bytes)
     }
 

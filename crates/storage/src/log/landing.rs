@@ -78,6 +78,30 @@ impl LogReader {
         Ok(self.landing(view, target, true)?.place)
     }
 
+    /// Whether the place of the message at `offset` is found without reading an index from the disk.
+    /// Finding it makes it so, as long as there is room for the index in memory.
+    #[must_use]
+    pub fn knows_place(&self, offset: Offset) -> bool {
+        let (base, described) = {
+            let state = self.state.read();
+            let offset = offset.max(state.start);
+            let Some(view) = state.view_at(offset) else { return true };
+            let active = state.active.as_ref().filter(|active| active.base == view.base);
+            match active {
+                Some(active) => {
+                    let target = Target::Offset(offset);
+                    if target.search(view.base, &active.live).is_some() {
+                        return true;
+                    }
+                    (view.base, active.live_from.position)
+                }
+                None => (view.base, view.end.position),
+            }
+        };
+        let key = Key { log: self.log, base, bytes: described };
+        described == 0 || self.options.indexes.get(&key).is_some()
+    }
+
     fn landing(&self, view: SegmentView, target: Target, anew: bool) -> Result<Landing, WalkError> {
         let start = Place { offset: view.base, position: 0 };
         let mut resume = None;

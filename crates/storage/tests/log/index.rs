@@ -4,6 +4,7 @@ use crate::rig::{Rig, append, messages, read_all, sync, timestamp_of};
 use galgo_storage::checkpoint::LogCheckpoint;
 use galgo_storage::disk::sim::Random;
 use galgo_storage::disk::{Disk, OpenMode};
+use galgo_storage::log::LocateRequest;
 use galgo_wire::id::Timestamp;
 use std::path::{Path, PathBuf};
 
@@ -128,4 +129,17 @@ fn overwrite(rig: &Rig, path: &Path, bytes: &[u8]) {
     let file = rig.disk.open(path, OpenMode::Create).unwrap();
     file.set_len(0).unwrap();
     file.write_at(bytes, 0).unwrap();
+}
+
+#[test]
+fn the_first_read_of_an_old_segment_is_told_apart_from_those_after_it() {
+    let (mut rig, known, _) = written(9);
+    let (log, _) = rig.recover(&known, &[]);
+    let reader = log.reader();
+    let oldest = known.sealed.first().unwrap().base;
+    assert!(!reader.knows_place(oldest));
+    let wanted = LocateRequest { from: oldest, count_max: 1, bytes_max: 1 << 20, upto: log.end() };
+    assert_eq!(reader.locate(wanted).unwrap().count, 1);
+    assert!(reader.knows_place(oldest));
+    assert!(reader.knows_place(log.end()), "nothing is read there");
 }
