@@ -150,8 +150,9 @@ impl Clients {
     /// Tells the waiting polls of a user that its rights are others now.
     pub(crate) fn rights_changed(&self, user: UserId) {
         let mut table = self.table.lock();
+        let now_us = self.clock.monotonic_us();
         for row in table.rows.values_mut().filter(|row| row.user == Some(user)) {
-            row.bell.all().ring(News::Over);
+            row.end_wait(now_us);
         }
     }
 
@@ -199,6 +200,14 @@ impl Row {
         ClientEntry { peer: self.peer, user: self.user, groups }
     }
 
+    /// Ends the wait of its polls, in which it had no turn to send a ping.
+    fn end_wait(&mut self, now_us: u64) {
+        if !self.bell.is_empty() {
+            self.pinged_us = now_us;
+            self.bell.all().ring(News::Over);
+        }
+    }
+
     fn leave_all(&self, at: Moment) {
         for group in self.groups.values() {
             group.lock(at).leave(MemberKey::new(self.number), at);
@@ -217,9 +226,10 @@ impl Registration {
     }
 
     pub(crate) fn set_user(&self, user: Option<UserId>) {
+        let now_us = self.clients.clock.monotonic_us();
         self.with_row(|row| {
             row.user = user;
-            row.bell.all().ring(News::Over);
+            row.end_wait(now_us);
         });
     }
 

@@ -209,8 +209,11 @@ impl Partition {
 
     /// Puts the partition on the list of the shard's next checkpoint.
     pub(crate) fn touch(self: &Arc<Self>) {
-        if !self.touched.swap(true, Ordering::AcqRel) {
-            self.shard.touched(Arc::clone(self));
+        if !self.touched.load(Ordering::Acquire) {
+            // Marked under the list's lock, so that whoever finds the mark finds it on the list too, and
+            // a checkpoint that does not have it yet waits for it.
+            self.shard
+                .touched(|| (!self.touched.swap(true, Ordering::AcqRel)).then(|| Arc::clone(self)));
         }
     }
 }

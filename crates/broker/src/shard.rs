@@ -132,9 +132,10 @@ impl Shard {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Puts a partition on the list of the next checkpoint.
-    pub(crate) fn touched(&self, partition: Arc<Partition>) {
-        self.touched.lock().push(partition);
+    /// Puts a partition on the list of the next checkpoint, if under its lock there turns out to be one.
+    pub(crate) fn touched(&self, partition: impl FnOnce() -> Option<Arc<Partition>>) {
+        let mut touched = self.touched.lock();
+        touched.extend(partition());
     }
 }
 

@@ -146,6 +146,18 @@ pub trait DiskFile: Send + Sync {
     /// Those of the system.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
+    /// As [`DiskFile::read_at`], without waiting for the disk.
+    ///
+    /// # Errors
+    /// `WouldBlock` when a part of it is not in the page cache, or that is not known; else those of the
+    /// system.
+    fn read_cached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        if !self.cached(position, buffer.len() as u64) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.read_at(buffer, position)
+    }
+
     /// Whether the whole range is in the page cache, told without I/O; `false` when not known.
     fn cached(&self, position: u64, len: u64) -> bool;
 

@@ -81,6 +81,8 @@ fn find(
             Err(reply) => return Some(Outcome::Done(reply)),
         };
         match poll.has(needed) {
+            // It reads on where a log ended that was longer: what it waits for may be others' messages.
+            Ok(false) if poll.is_beyond_end() && !poll.in_turn => return Some(poll.run()),
             Ok(false) => {}
             Ok(true) => return Some(poll.run()),
             Err(error) => return Some(Outcome::Done(Reply::Error(error.code()))),
@@ -147,5 +149,11 @@ impl Poll {
     fn has(&self, needed: u32) -> Result<bool, crate::partition::PollError> {
         let plan = self.partition.plan_read(&self.strategy, self.owner, self.count)?;
         Ok(plan.is_some_and(|plan| self.partition.behind(&plan) >= needed.into()))
+    }
+
+    /// Whether it asks for an offset behind the one that the next message gets.
+    fn is_beyond_end(&self) -> bool {
+        let PollingStrategy::Offset(offset) = self.strategy else { return false };
+        offset > self.partition.high_watermark()
     }
 }

@@ -15,6 +15,7 @@ use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::Offset;
 
 use super::Partition;
+use crate::alarm::News;
 use crate::shard::{OffsetOwner, ShardRecord};
 use crate::ticket::{Ticket, ticket};
 
@@ -202,9 +203,11 @@ impl OffsetMove {
 
     /// The record was not written, or nobody can tell: the position is what is known to be durable,
     /// unless another change is on its way. What was polled to be committed with it was not delivered,
-    /// and is to be polled again.
+    /// and is to be polled again; unless another reader of the same name has polled on behind it, and
+    /// that position was taken.
     pub(crate) fn refused(self) {
         self.partition.offsets.lock().settle(self.owner, None);
+        self.partition.position_moved_back();
     }
 }
 
@@ -237,7 +240,12 @@ impl Partition {
         let record = ShardRecord::OffsetStored { uid: self.uid, owner, offset };
         let moved = OffsetMove { partition: Arc::clone(self), owner, to: Some(offset) };
         let staged = self.stage_record(&record, moved)?;
+        let back = offsets.get(owner).is_some_and(|before| before > offset);
         offsets.stage(owner, Some(offset));
+        drop(offsets);
+        if back {
+            self.position_moved_back();
+        }
         Ok(staged)
     }
 
@@ -262,7 +270,16 @@ impl Partition {
         let moved = OffsetMove { partition: Arc::clone(self), owner, to: None };
         let staged = self.stage_record(&record, moved)?;
         offsets.stage(owner, None);
+        drop(offsets);
+        self.position_moved_back();
         Ok(staged)
+    }
+
+    /// Tells the polls that wait: for one of them there may be messages again. Called after the change,
+    /// which a poll that hangs up its alarm later sees.
+    fn position_moved_back(&self) {
+        let rung = self.commits.lock().bell.all();
+        rung.ring(News::Look);
     }
 
     fn stage_record(

@@ -154,18 +154,15 @@ impl Partition {
     }
 
     /// Reads without waiting for the disk: `None` when a part of the range is not in the page cache
-    /// or has not been verified, or the index of its segment is not in memory.
+    /// or has not been verified, or what is needed to find it is not in memory.
     ///
     /// # Errors
     /// [`PollError`] when the range is damaged or its segment cannot be opened.
     pub fn read_cached(&self, plan: ReadPlan) -> Result<Option<PolledRange>, PollError> {
-        if !self.reader.knows_place(plan.from) {
-            return Ok(None);
-        }
         if let Some(vault) = self.shard.vault() {
             return self.read_sealed_cached(plan, vault);
         }
-        let located = self.locate(plan, POLL_BYTES_MAX)?;
+        let Some(located) = self.locate_cached(plan, POLL_BYTES_MAX)? else { return Ok(None) };
         let mut range =
             PolledRange { first: located.first, count: located.count, ..Default::default() };
         for slice in &located.slices {
@@ -182,10 +179,10 @@ impl Partition {
     /// Bytes that [`Partition::read_cold`] will read, as far as can be told without reading.
     #[must_use]
     pub fn cold_bytes(&self, plan: ReadPlan) -> u64 {
-        if !self.reader.knows_place(plan.from) {
-            return COLD_POLL_BYTES_MAX;
+        match self.locate_cached(plan, COLD_POLL_BYTES_MAX) {
+            Ok(Some(located)) => located.bytes,
+            Ok(None) | Err(_) => COLD_POLL_BYTES_MAX,
         }
-        self.locate(plan, COLD_POLL_BYTES_MAX).map_or(COLD_POLL_BYTES_MAX, |located| located.bytes)
     }
 
     /// Reads from the disk and verifies every message; may block.
@@ -215,7 +212,7 @@ impl Partition {
         plan: ReadPlan,
         vault: &Vault,
     ) -> Result<Option<PolledRange>, PollError> {
-        let located = self.locate(plan, COLD_POLL_BYTES_MAX)?;
+        let Some(located) = self.locate_cached(plan, COLD_POLL_BYTES_MAX)? else { return Ok(None) };
         if located.bytes > MEMORY_SLICE_BYTES_MAX as u64 {
             return Ok(None);
         }
@@ -250,12 +247,16 @@ impl Partition {
     }
 
     fn locate(&self, plan: ReadPlan, bytes_max: u64) -> Result<Located, ReadError> {
-        self.reader.locate(LocateRequest {
-            from: plan.from,
-            count_max: plan.count,
-            bytes_max,
-            upto: self.high_watermark(),
-        })
+        self.reader.locate(self.request(plan, bytes_max))
+    }
+
+    fn locate_cached(&self, plan: ReadPlan, bytes_max: u64) -> Result<Option<Located>, ReadError> {
+        self.reader.locate_cached(self.request(plan, bytes_max))
+    }
+
+    fn request(&self, plan: ReadPlan, bytes_max: u64) -> LocateRequest {
+        let (from, count_max, upto) = (plan.from, plan.count, self.high_watermark());
+        LocateRequest { from, count_max, bytes_max, upto }
     }
 }
 

@@ -135,10 +135,54 @@ fn no_time_and_no_messages_are_not_waited_for() {
 }
 
 #[test]
+fn whoever_reads_on_behind_the_end_is_told_where_it_is() {
+    let (_rig, mut root) = with_topics();
+    root.send("os", to(0), &["a", "b"]).unwrap();
+    let outcome = root.submit(&from("os", 0, 3));
+    let polled = root.finish(outcome).map(read).unwrap();
+    assert!(polled.offsets().is_empty());
+    assert!(
+        matches!(root.submit(&from("os", 0, 2)), Outcome::Wait(_)),
+        "the next one it waits for"
+    );
+}
+
+#[test]
+fn a_position_that_moves_back_wakes_who_waits_for_what_follows_it() {
+    let (rig, mut root) = with_topics();
+    let mut reader = rig.root();
+    root.send("os", to(0), &["a", "b"]).unwrap();
+    let next = waiting(poll("os", 0, PollingStrategy::Next));
+    let store = |offset| StoreConsumerOffset {
+        consumer: next.poll.consumer.clone(),
+        stream: id("s"),
+        topic: id("os"),
+        partition_id: next.poll.partition_id,
+        offset: galgo_wire::id::Offset::new(offset),
+    };
+    root.call(&store(1)).unwrap();
+    let waits = wait(&mut reader, &next);
+    root.call(&store(1)).unwrap();
+    assert!(!waits.has_news(), "it has not moved");
+    root.call(&store(0)).unwrap();
+    assert_eq!(woken(&rig, &mut reader, waits).unwrap().texts(), ["b"]);
+    root.call(&store(1)).unwrap();
+    let waits = wait(&mut reader, &next);
+    let delete = DeleteConsumerOffset {
+        consumer: next.poll.consumer.clone(),
+        stream: id("s"),
+        topic: id("os"),
+        partition_id: next.poll.partition_id,
+    };
+    root.call(&delete).unwrap();
+    assert_eq!(woken(&rig, &mut reader, waits).unwrap().texts(), ["a", "b"]);
+}
+
+#[test]
 fn every_strategy_waits_where_it_finds_nothing() {
     let (rig, mut root) = with_topics();
     let mut reader = rig.root();
-    for strategy in [PollingStrategy::First, PollingStrategy::Last, PollingStrategy::Next, at(1)] {
+    for strategy in [PollingStrategy::First, PollingStrategy::Last, PollingStrategy::Next, at(0)] {
         let waiting = wait(&mut reader, &waiting(poll("os", 0, strategy)));
         root.send("os", to(0), &["a", "b"]).unwrap();
         assert!(!woken(&rig, &mut reader, waiting).unwrap().messages.is_empty());

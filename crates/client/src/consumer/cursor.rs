@@ -69,6 +69,11 @@ impl Cursor {
         }
     }
 
+    /// Whether it ends somewhere.
+    pub(super) fn has_end(&self) -> bool {
+        self.end.is_some()
+    }
+
     /// Moves past the messages of an answer.
     pub(super) fn advance(&mut self, polled: PolledMessages) -> Step {
         let current_offset = polled.current_offset();

@@ -2,6 +2,8 @@
 //!
 //! INV-BOUND: one batch waits in the channel and one at its door, no more.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -29,6 +31,9 @@ pub(super) struct Fetch {
     pub(super) cursor: Cursor,
     pub(super) appetite: Appetite,
     pub(super) idle: Idle,
+    /// Whether no other partition is read over the connection: several polls that wait there would cut
+    /// each other's waits short.
+    pub(super) alone: Arc<AtomicBool>,
     pub(super) verify: bool,
     pub(super) out: mpsc::Sender<Fetched>,
 }
@@ -48,7 +53,7 @@ impl Fetch {
             let (strategy, count) = (self.cursor.strategy(), self.appetite.count());
             let request = self.request.clone().strategy(strategy).count(count);
             let begun = Instant::now();
-            match self.client.poll(request.wait_if(self.idle.wait())).await {
+            match self.client.poll(request.wait_if(self.wait())).await {
                 Ok(polled) => match self.take(polled).await {
                     Taken::Some => self.idle.fed(),
                     Taken::Nothing => self.idle.rest(begun).await,
@@ -57,6 +62,11 @@ impl Fetch {
                 Err(error) => self.report(error).await,
             }
         }
+    }
+
+    /// How long the server is to wait for messages; not at all for one who reads what is there.
+    fn wait(&self) -> Option<Duration> {
+        self.idle.wait().filter(|_| !self.cursor.has_end() && self.alone.load(Ordering::Relaxed))
     }
 
     async fn take(&mut self, mut polled: PolledMessages) -> Taken {

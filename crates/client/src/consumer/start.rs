@@ -1,6 +1,8 @@
 //! Finds where a consumer begins, and starts its tasks.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::future::try_join_all;
@@ -42,12 +44,12 @@ async fn start_alone(settings: ConsumerBuilder) -> Result<Consumer, ConsumeError
     };
     let partitions = partitions(&settings).await?;
     let identity = identity(&settings, ConsumerIdentity::new(consumer));
-    // Several who wait on one connection would cut each other's waits short.
     let wait = match partitions.len() {
         1 => settings.client.poll_wait().await?,
         _ => None,
     };
-    let starter = Starter { settings, identity, wait };
+    let alone = Arc::new(AtomicBool::new(partitions.len() == 1));
+    let starter = Starter { settings, identity, wait, alone };
     let cursors = partitions.iter().map(|partition| starter.cursor(*partition));
     let cursors = try_join_all(cursors).await?;
     let count = partitions.len();
@@ -123,6 +125,7 @@ fn watch(starter: Starter, mut known: usize) -> mpsc::Receiver<Source> {
                 let Ok(partition) = u32::try_from(known) else { return };
                 let Ok(cursor) = starter.new_cursor(partition).await else { break };
                 tracing::debug!(partition, "partition added to the topic");
+                starter.alone.store(false, Ordering::Relaxed);
                 if out.send(starter.source(partition, cursor, count)).await.is_err() {
                     return;
                 }
@@ -145,12 +148,14 @@ struct Starter {
     identity: Identity,
     /// How long the server is asked to wait for messages.
     wait: Option<Duration>,
+    /// Whether it was started for one partition only.
+    alone: Arc<AtomicBool>,
 }
 
 impl Starter {
     /// Fetches `partition`, one of `count`.
     fn source(&self, partition: u32, cursor: Cursor, count: usize) -> Source {
-        let Self { settings, identity, wait } = self;
+        let Self { settings, identity, wait, alone } = self;
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let idle_max = settings.poll_interval.max(IDLE_PER_PARTITION.saturating_mul(count));
         let idle = Idle::new(idle_max, *wait);
@@ -159,7 +164,9 @@ impl Starter {
             .consumer(identity.of.consumer.id.clone());
         let (client, verify) = (settings.client.clone(), settings.verify);
         let appetite = Appetite::new(settings.batch_size, settings.batch_bytes);
-        let fetch = Fetch { client, partition, request, cursor, appetite, idle, verify, out };
+        let alone = Arc::clone(alone);
+        let fetch =
+            Fetch { client, partition, request, cursor, appetite, idle, alone, verify, out };
         tokio::spawn(fetch.run());
         Source { partition: Some(partition), fetched, batch: Vec::new().into_iter() }
     }

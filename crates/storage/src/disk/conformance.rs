@@ -51,6 +51,10 @@ fn bytes_written_are_read_where_they_were_written(disk: &dyn Disk, dir: &Path) {
     let short = file.read_exact_at(&mut bytes, 0).unwrap_err();
     assert_eq!(short.kind(), ErrorKind::UnexpectedEof);
     file.sync_data().unwrap();
+    match file.read_cached_at(&mut bytes[..5], 6) {
+        Ok(read) => assert_eq!((read, &bytes[..5]), (5, &b"world"[..])),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+    }
     // More may be said of a simulated disk alone: the kernel may refuse to tell, or have evicted.
     assert!(file.cached(3, 0) && !file.cached(0, 1 << 20), "cached where there is no file");
 }

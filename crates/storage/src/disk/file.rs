@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
+#[cfg(target_os = "linux")]
+use rustix::io::ReadWriteFlags;
 
 use super::{DirEntry, Disk, DiskFile, OpenMode};
 
@@ -163,6 +165,24 @@ impl DiskFile for RealFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.file.set_len(len)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn read_cached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let len = buffer.len();
+        let slices = &mut [io::IoSliceMut::new(buffer)];
+        match rustix::io::preadv2(&self.file, slices, position, ReadWriteFlags::NOWAIT) {
+            Ok(read) if read == len => Ok(read),
+            // Not all file systems know of reads that do not wait.
+            Err(Errno::OPNOTSUPP) if self.cached(position, len as u64) => {
+                self.read_at(buffer, position)
+            }
+            // A part of it, which may also end because the file does.
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR | Errno::OPNOTSUPP) => {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn cached(&self, position: u64, len: u64) -> bool {

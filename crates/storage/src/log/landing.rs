@@ -9,7 +9,7 @@ use crate::index::cache::{CachedIndex, Key};
 use crate::index::rebuild::{self, Span};
 use crate::index::{Index, IndexEntry};
 use crate::segment::Place;
-use crate::segment::reader::{Walk, WalkError};
+use crate::segment::reader::{Effort, Walk, WalkError};
 use galgo_wire::id::{Offset, Timestamp};
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ impl LogReader {
         target: Target,
         floor: Option<Place>,
     ) -> Result<Place, WalkError> {
-        let landing = self.landing(view, target, false)?;
+        let landing = self.landing(view, target, (walk.effort(), false))?;
         if let Some(floor) = floor.filter(|floor| floor.position >= landing.place.position) {
             return Ok(floor);
         }
@@ -75,34 +75,15 @@ impl LogReader {
             Err(error) => return Err(error),
         }
         // The entry or the log is wrong; entries made from the log tell which.
-        Ok(self.landing(view, target, true)?.place)
+        Ok(self.landing(view, target, (walk.effort(), true))?.place)
     }
 
-    /// Whether the place of the message at `offset` is found without reading an index from the disk.
-    /// Finding it makes it so, as long as there is room for the index in memory.
-    #[must_use]
-    pub fn knows_place(&self, offset: Offset) -> bool {
-        let (base, described) = {
-            let state = self.state.read();
-            let offset = offset.max(state.start);
-            let Some(view) = state.view_at(offset) else { return true };
-            let active = state.active.as_ref().filter(|active| active.base == view.base);
-            match active {
-                Some(active) => {
-                    let target = Target::Offset(offset);
-                    if target.search(view.base, &active.live).is_some() {
-                        return true;
-                    }
-                    (view.base, active.live_from.position)
-                }
-                None => (view.base, view.end.position),
-            }
-        };
-        let key = Key { log: self.log, base, bytes: described };
-        described == 0 || self.options.indexes.get(&key).is_some()
-    }
-
-    fn landing(&self, view: SegmentView, target: Target, anew: bool) -> Result<Landing, WalkError> {
+    fn landing(
+        &self,
+        view: SegmentView,
+        target: Target,
+        (effort, anew): (Effort, bool),
+    ) -> Result<Landing, WalkError> {
         let start = Place { offset: view.base, position: 0 };
         let mut resume = None;
         let mut described = view.end;
@@ -122,7 +103,7 @@ impl LogReader {
         if described.position == 0 {
             return Ok(Landing { place: later(start, resume), confirm: None });
         }
-        let cached = self.index(view.base, described, anew)?;
+        let cached = self.index(view.base, described, (effort, anew))?;
         let entry = target.search(view.base, &cached.index);
         let place = entry.map_or(start, |entry| entry.place(view.base));
         let known = cached.trusted
@@ -133,12 +114,20 @@ impl LogReader {
     }
 
     /// The index of a segment up to `end`, from memory, its file or (`anew`) only the log.
-    fn index(&self, base: Offset, end: Place, anew: bool) -> Result<Arc<CachedIndex>, WalkError> {
+    fn index(
+        &self,
+        base: Offset,
+        end: Place,
+        (effort, anew): (Effort, bool),
+    ) -> Result<Arc<CachedIndex>, WalkError> {
         let key = Key { log: self.log, base, bytes: end.position };
         if let Some(cached) = self.options.indexes.get(&key)
             && (cached.trusted || !anew)
         {
             return Ok(cached);
+        }
+        if effort == Effort::Cache {
+            return Err(WalkError::cold());
         }
         let span = Span { base, end, interval_bytes: self.options.index_interval_bytes };
         let path = self.index_path(base);

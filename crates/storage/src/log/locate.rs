@@ -7,7 +7,7 @@ use super::landing::Target;
 use super::reader::{LocateRequest, Located, LocatedSlice, LogReader, ReadError};
 use super::state::SegmentView;
 use crate::segment::Place;
-use crate::segment::reader::{Walk, WalkError};
+use crate::segment::reader::{Effort, Walk, WalkError};
 use galgo_wire::id::{Offset, Timestamp};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -36,6 +36,14 @@ enum Stop {
     Walk(SegmentView, WalkError),
 }
 
+/// What a slice may still add to an answer.
+#[derive(Clone, Copy)]
+struct Room {
+    bytes: u64,
+    /// The first slice of an answer holds a message in any case.
+    one_fits: bool,
+}
+
 impl From<ReadError> for Stop {
     fn from(error: ReadError) -> Self {
         Self::Read(error)
@@ -50,7 +58,20 @@ impl LogReader {
     /// # Errors
     /// [`ReadError::Damaged`] when the first message wanted is fenced.
     pub fn locate(&self, request: LocateRequest) -> Result<Located, ReadError> {
-        self.attempt(|| self.try_locate(request))
+        self.attempt(|| self.try_locate(request, Effort::Disk))
+    }
+
+    /// As [`LogReader::locate`], without waiting for the disk: `None` when a header on the way is not in
+    /// the page cache, or the index of a segment not in memory.
+    ///
+    /// # Errors
+    /// As [`LogReader::locate`].
+    pub fn locate_cached(&self, request: LocateRequest) -> Result<Option<Located>, ReadError> {
+        self.attempt(|| match self.try_locate(request, Effort::Cache) {
+            Ok(located) => Ok(Some(located)),
+            Err(Stop::Walk(_, error)) if error.is_cold() => Ok(None),
+            Err(stop) => Err(stop),
+        })
     }
 
     /// Offset of the first message below `upto` whose timestamp is `timestamp` or later.
@@ -133,7 +154,7 @@ impl LogReader {
         Err(failed.unwrap_or(gave_up))
     }
 
-    fn try_locate(&self, request: LocateRequest) -> Result<Located, Stop> {
+    fn try_locate(&self, request: LocateRequest, effort: Effort) -> Result<Located, Stop> {
         let (from, stop) = self.bounds(&request)?;
         let mut located = Located { first: from, count: 0, bytes: 0, slices: Vec::new() };
         let mut next = from;
@@ -141,8 +162,8 @@ impl LogReader {
             let Some(view) = self.state.read().view_at(next) else { break };
             let wanted = stop.min(view.end.offset);
             let bytes_left = request.bytes_max.saturating_sub(located.bytes);
-            let first = located.slices.is_empty();
-            let slice = self.slice(view, (next, wanted), bytes_left, first)?;
+            let room = Room { bytes: bytes_left, one_fits: located.slices.is_empty() };
+            let slice = self.slice(view, (next, wanted), room, effort)?;
             let Some(slice) = slice else { break };
             next = Offset::new(next.get() + u64::from(slice.count));
             located.count += slice.count;
@@ -175,30 +196,29 @@ impl LogReader {
         Ok((from, stop))
     }
 
-    /// The part of a segment with the messages of `wanted` that fit into `bytes_max`. The first
-    /// slice of an answer holds a message in any case.
+    /// The part of a segment with the messages of `wanted` for which there is room.
     fn slice(
         &self,
         view: SegmentView,
         wanted: (Offset, Offset),
-        bytes_max: u64,
-        first: bool,
+        room: Room,
+        effort: Effort,
     ) -> Result<Option<LocatedSlice>, Stop> {
         let failed = |error| Stop::Walk(view, error);
         let file = self.open(view.base).map_err(|error| failed(error.into()))?;
-        let mut walk = Walk::new(&*file, view.end.position, self.chunk_bytes());
+        let mut walk = Walk::new(&*file, view.end.position, self.chunk_bytes()).with(effort);
         let begin = self.walk_to(view, &mut walk, wanted.0, None).map_err(failed)?;
         let mut end = if wanted.1 == view.end.offset {
             view.end
         } else {
             self.walk_to(view, &mut walk, wanted.1, Some(begin)).map_err(failed)?
         };
-        if end.position.saturating_sub(begin.position) > bytes_max {
-            let limit = begin.position + bytes_max;
+        if end.position.saturating_sub(begin.position) > room.bytes {
+            let limit = begin.position + room.bytes;
             let upto = end.offset;
             end = self.walk_below(view, &mut walk, (begin, upto), limit).map_err(failed)?;
             if end == begin {
-                if !first {
+                if !room.one_fits {
                     return Ok(None);
                 }
                 let one = Offset::new(begin.offset.get() + 1);

@@ -25,6 +25,27 @@ impl From<io::Error> for WalkError {
     }
 }
 
+/// How far a search goes for what it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// It reads what the disk has.
+    Disk,
+    /// It gives up with [`WalkError::is_cold`] where the disk would have to be waited for.
+    Cache,
+}
+
+impl WalkError {
+    /// The end of a search that would have had to wait for the disk.
+    pub(crate) fn cold() -> Self {
+        Self::Disk(io::ErrorKind::WouldBlock.into())
+    }
+
+    /// Whether the search would have had to wait for the disk.
+    pub(crate) fn is_cold(&self) -> bool {
+        matches!(self, Self::Disk(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
 /// Reads headers of one segment through a small buffer.
 pub(crate) struct Walk<'a> {
     file: &'a dyn DiskFile,
@@ -33,13 +54,25 @@ pub(crate) struct Walk<'a> {
     chunk_bytes: usize,
     buffer: Vec<u8>,
     buffer_at: u64,
+    effort: Effort,
 }
 
 impl<'a> Walk<'a> {
     /// A walk over the first `limit` bytes of `file`, reading `chunk_bytes` at a time.
     pub(crate) fn new(file: &'a dyn DiskFile, limit: u64, chunk_bytes: usize) -> Self {
         let chunk_bytes = chunk_bytes.max(MESSAGE_HEADER_BYTES);
-        Self { file, limit, chunk_bytes, buffer: Vec::new(), buffer_at: 0 }
+        let effort = Effort::Disk;
+        Self { file, limit, chunk_bytes, buffer: Vec::new(), buffer_at: 0, effort }
+    }
+
+    /// The same with this effort.
+    pub(crate) fn with(self, effort: Effort) -> Self {
+        Self { effort, ..self }
+    }
+
+    /// How far it goes.
+    pub(crate) fn effort(&self) -> Effort {
+        self.effort
     }
 
     /// The header at `place`, when the message belongs there and fits into the segment.
@@ -96,9 +129,13 @@ impl<'a> Walk<'a> {
         let len = usize::try_from(left).unwrap_or(usize::MAX).min(self.chunk_bytes);
         self.buffer.resize(len, 0);
         self.buffer_at = position;
-        let read = self.file.read_at(&mut self.buffer, position)?;
-        self.buffer.truncate(read);
-        Ok(())
+        let read = match self.effort {
+            Effort::Disk => self.file.read_at(&mut self.buffer, position),
+            Effort::Cache => self.file.read_cached_at(&mut self.buffer, position),
+        };
+        // What was there before is not what is at this position.
+        self.buffer.truncate(*read.as_ref().unwrap_or(&0));
+        read.map(|_| ())
     }
 }
 

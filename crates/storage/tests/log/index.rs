@@ -132,14 +132,20 @@ fn overwrite(rig: &Rig, path: &Path, bytes: &[u8]) {
 }
 
 #[test]
-fn the_first_read_of_an_old_segment_is_told_apart_from_those_after_it() {
+fn a_search_that_may_not_wait_gives_up_where_the_disk_is_needed() {
     let (mut rig, known, _) = written(9);
     let (log, _) = rig.recover(&known, &[]);
     let reader = log.reader();
     let oldest = known.sealed.first().unwrap().base;
-    assert!(!reader.knows_place(oldest));
-    let wanted = LocateRequest { from: oldest, count_max: 1, bytes_max: 1 << 20, upto: log.end() };
-    assert_eq!(reader.locate(wanted).unwrap().count, 1);
-    assert!(reader.knows_place(oldest));
-    assert!(reader.knows_place(log.end()), "nothing is read there");
+    let wanted = LocateRequest { from: oldest, count_max: 2, bytes_max: 1 << 20, upto: log.end() };
+    assert!(reader.locate_cached(wanted).unwrap().is_none(), "the index is not in memory");
+    let located = reader.locate(wanted).unwrap();
+    let again = reader.locate_cached(wanted).unwrap().unwrap();
+    assert_eq!((again.count, again.bytes), (located.count, located.bytes));
+    rig.disk.drop_caches();
+    assert!(reader.locate_cached(wanted).unwrap().is_none(), "no header is in the page cache");
+    assert_eq!(reader.locate(wanted).unwrap().count, 2);
+    assert!(reader.locate_cached(wanted).unwrap().is_some());
+    let nothing = LocateRequest { from: log.end(), ..wanted };
+    assert_eq!(reader.locate_cached(nothing).unwrap().unwrap().count, 0, "nothing is read there");
 }
