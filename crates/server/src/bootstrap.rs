@@ -26,6 +26,7 @@ use self::listeners::{Listeners, Reload};
 use crate::config::{self, Config, Environment, Loaded, RootUser, RootUserSource};
 use crate::lanes::Lanes;
 use crate::snapshot::Machine;
+use crate::spin::Spin;
 use crate::transport::connection::Patience;
 use crate::transport::{Budget, BudgetBytes, ConnectionLimits, Hub, LOGINS_AT_ONCE_MAX, Places};
 use crate::{ServerError, ServerOptions, process_limits, runtime_file, telemetry};
@@ -148,6 +149,7 @@ impl Server {
             limits: connection_limits(&config),
             places: places(&config, file_limit),
             turns: lanes.turns(),
+            spin: Arc::new(Spin::new(config.limits.spin.0.unwrap_or_default(), processors())),
             stopping: stopped,
         });
         let reload = listeners.reload();
@@ -226,8 +228,12 @@ fn build_runtime() -> std::io::Result<Runtime> {
         .build()
 }
 
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
 fn start_lanes() -> std::io::Result<Lanes> {
-    let cpus = thread::available_parallelism().map_or(1, usize::from);
+    let cpus = processors();
     let lanes = cpus.max(LANES_MIN);
     let blocking = (cpus * BLOCKING_THREADS_PER_CPU).clamp(8, BLOCKING_THREADS_MAX);
     Lanes::start(lanes, blocking.div_ceil(lanes))

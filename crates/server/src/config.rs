@@ -78,8 +78,8 @@ table::settings! {
         send_window: ByteSize = "1 MiB",
         /// Size of the first packets; larger ones are tried out later.
         initial_mtu: u32 = "1200",
-        /// Silence after which the server asks whether the client still exists; 0s to never ask.
-        keep_alive_interval: Span = "5s",
+        /// Silence after which the server asks whether the client still exists; "never" to not ask.
+        keep_alive_interval: TimeLimit = "5s",
         /// Silence after which a connection is closed.
         max_idle_timeout: Span = "10s",
     }
@@ -214,6 +214,9 @@ table::settings! {
         write_timeout: Span = "30s",
         /// The longest a poll waits for messages when a client asks it to; one that asks for more waits so long.
         poll_wait: Span = "30s",
+        /// How long a thread waits for the next request of the only busy connection before it sleeps, as long
+        /// as that comes so soon; "never" to sleep at once.
+        spin: TimeLimit = "100us",
         /// How long a connection may stay without a login, or "never" to let it. Classic clients connect
         /// first and log in when the program asks for it.
         login_timeout: TimeLimit = "never",

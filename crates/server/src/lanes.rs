@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
+use crate::spin;
 use crate::wakeups::Mailbox;
 
 /// The threads.
@@ -86,6 +87,7 @@ impl Lane {
             let mailbox = Arc::new(Mailbox::default());
             mailbox.install();
             runtime.spawn(mailbox.keep());
+            runtime.spawn(spin::keep_awake());
             let patience = runtime.block_on(stopped).unwrap_or_default();
             runtime.shutdown_timeout(patience);
         })?;

@@ -16,6 +16,7 @@ mod process_limits;
 mod runtime_file;
 mod shutdown;
 mod snapshot;
+mod spin;
 mod telemetry;
 mod transport;
 mod wakeups;

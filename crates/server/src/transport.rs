@@ -11,6 +11,7 @@ pub(crate) mod tls;
 mod websocket;
 
 use crate::lanes::Turns;
+use crate::spin::Spin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ pub(crate) struct Hub {
     pub(crate) places: Places,
     /// The threads that serve connections.
     pub(crate) turns: Turns,
+    /// Whether they sleep.
+    pub(crate) spin: Arc<Spin>,
     /// Turns true once, when the server stops.
     pub(crate) stopping: watch::Receiver<bool>,
 }

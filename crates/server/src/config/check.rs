@@ -161,6 +161,9 @@ const UPKEEP_MIN: Duration = Duration::from_millis(10);
 /// Longest time a poll may wait: for so long nobody notices that its client is gone.
 const POLL_WAIT_MAX: Duration = Duration::from_secs(5 * 60);
 
+/// Longest time a thread may spin: beyond it, sleeping costs less than it saves.
+const SPIN_MAX: Duration = Duration::from_millis(10);
+
 /// Longest time that makes sense for either.
 const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -176,6 +179,9 @@ impl Checker<'_> {
             self.span(key, value, (PATIENCE_MIN, TIME_MAX))?;
         }
         self.span("limits.poll_wait", limits.poll_wait, (UPKEEP_MIN, POLL_WAIT_MAX))?;
+        if let Some(time) = limits.spin.0 {
+            self.span("limits.spin", Span(time), (Duration::ZERO, SPIN_MAX))?;
+        }
         if let Some(time) = limits.login_timeout.0 {
             self.span("limits.login_timeout", Span(time), (PATIENCE_MIN, TIME_MAX))?;
         }

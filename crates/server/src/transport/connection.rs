@@ -40,6 +40,7 @@ pub(crate) use self::deadlines::Patience;
 use self::deadlines::{Deadlines, Due};
 use self::inbox::{Front, Inbox};
 use self::outbox::Outbox;
+use crate::spin::Keenness;
 use crate::transport::budget::Allowance;
 use crate::transport::{Grant, Hub, stopped};
 use crate::wakeups::Route;
@@ -110,6 +111,7 @@ pub(crate) async fn serve<S: Carrier>(stream: S, session: Session, hub: Arc<Hub>
         deadlines: Deadlines::new(hub.limits.patience, now),
         finished: None,
         route: Route::default(),
+        keenness: hub.spin.keenness(),
         hub,
     };
     let end = match connection.run(stop, timer).await {
@@ -157,6 +159,8 @@ struct Connection<S> {
     finished: Option<End>,
     /// How commits wake the task.
     route: Route,
+    /// Whether its thread stays awake for it.
+    keenness: Keenness,
 }
 
 /// What a wait ended with.
@@ -204,7 +208,12 @@ impl<S: Carrier> Connection<S> {
                 }
             }
             self.arm(timer.as_mut(), reading);
-            match self.wait(stop.as_mut(), timer.as_mut(), reading).await? {
+            if reading && self.pending.is_empty() && self.wait.is_none() {
+                self.keenness.wait_begins();
+            }
+            let event = self.wait(stop.as_mut(), timer.as_mut(), reading).await;
+            self.keenness.event();
+            match event? {
                 Event::Received(0) => self.finish(End::Peer),
                 Event::Received(bytes) => self.deadlines.received(bytes),
                 Event::Settled | Event::News => {}

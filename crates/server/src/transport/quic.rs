@@ -118,7 +118,7 @@ impl Rules {
             .send_window(send_window.0)
             .initial_mtu(u16::try_from(initial_mtu).unwrap_or(u16::MAX))
             // Asked without a pause, a client would do nothing but answer.
-            .keep_alive_interval((!keep_alive.is_zero()).then_some(keep_alive))
+            .keep_alive_interval(keep_alive)
             // A time out of range for the protocol is none.
             .max_idle_timeout(IdleTimeout::try_from(self.config.max_idle_timeout.0).ok());
         transport
