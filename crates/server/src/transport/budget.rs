@@ -157,6 +157,13 @@ impl Grant {
         self.all.units == 0
     }
 
+    /// Covers no more than `bytes` from now on.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let units = units_of(bytes);
+        self.user.shrink(units);
+        self.all.shrink(units);
+    }
+
     /// Whether others wait for nothing but its end.
     pub(crate) fn is_last_resort(&self) -> bool {
         self.all.last_resort.is_some() || self.user.last_resort.is_some()
@@ -228,6 +235,19 @@ impl Share {
         };
         if is_other(&self.permit, &pool.shared) || is_other(&self.last_resort, &pool.last_resort) {
             *self = Self::default();
+        }
+    }
+
+    fn shrink(&mut self, units: u32) {
+        self.units = self.units.min(units);
+        let own = self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let Some(spare) = own.checked_sub(usize::try_from(units).unwrap_or(usize::MAX)) else {
+            // The last resort is what covers the rest.
+            return;
+        };
+        self.last_resort = None;
+        if let Some(permit) = &mut self.permit {
+            drop(permit.split(spare));
         }
     }
 

@@ -44,6 +44,27 @@ fn a_grant_grows_by_what_is_missing() {
 }
 
 #[test]
+fn a_grant_that_shrinks_gives_back_what_it_no_longer_covers() {
+    let budget = Budget::new(BYTES);
+    let allowance = budget.allowance(user(1));
+    let mut grant = Grant::default();
+    assert!(allowance.try_grow(&mut grant, 2 * MIB));
+    grant.shrink(MIB);
+    assert_eq!(budget.free_bytes(), 3 * MIB);
+    grant.shrink(2 * MIB);
+    assert_eq!(budget.free_bytes(), 3 * MIB, "it does not grow that way");
+    assert!(allowance.try_grow(&mut grant, 3 * MIB), "the user's share is used up");
+    assert!(grant.is_last_resort());
+    grant.shrink(2 * MIB);
+    assert!(grant.is_last_resort(), "it covers a part");
+    grant.shrink(MIB);
+    assert!(!grant.is_last_resort());
+    assert!(allowance.try_grow(&mut Grant::default(), MIB));
+    drop(grant);
+    assert_eq!(budget.free_bytes(), 4 * MIB);
+}
+
+#[test]
 fn of_requests_that_hold_what_each_other_needs_one_gets_on() {
     let budget = Budget::new(BYTES);
     let allowance = budget.allowance(None);

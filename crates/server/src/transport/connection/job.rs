@@ -42,6 +42,8 @@ pub(crate) async fn run(
         done => return Ok(Some(done)),
     };
     let turn = tokio::select! {
+        // What need not wait is done at a stop, too: it may be the last answer of a poll that waited.
+        biased;
         turn = login_turn(&hub, code) => turn,
         () = stopped(&mut stopping) => return Ok(None),
     };
@@ -62,7 +64,7 @@ pub(crate) async fn run(
         0 => *held = Grant::default(),
         // A single message may be larger than answers are otherwise.
         bytes if !cover(&hub, user, bytes, held).await => return Ok(None),
-        _ => {}
+        bytes => held.shrink(usize::try_from(bytes).unwrap_or(usize::MAX)),
     }
     Ok(Some(outcome))
 }

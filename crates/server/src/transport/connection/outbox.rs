@@ -59,7 +59,7 @@ impl Outbox {
             self.bytes.extend_from_slice(payload);
             return self.flush_if_full(stream).await;
         }
-        self.write_with(payload, stream).await
+        self.write_with(payload, stream, &mut Taker::paced(self.timeout)).await
     }
 
     /// Adds or writes an answer of polled messages.
@@ -76,16 +76,21 @@ impl Outbox {
             }
             return self.flush_if_full(stream).await;
         }
+        // What is sent from the page cache is in nobody's way, unless memory waits behind it.
+        let mut taker = match messages.memory_bytes() {
+            0 => Taker::patient(self.timeout),
+            _ => Taker::paced(self.timeout),
+        };
         for slice in &messages.slices {
             match slice {
-                Slice::Memory(bytes) => self.write_with(bytes, stream).await?,
+                Slice::Memory(bytes) => self.write_with(bytes, stream, &mut taker).await?,
                 Slice::File { file, position, len } => match (stream.tcp(), file.as_fd()) {
                     (Some(socket), Some(fd)) => {
                         let range = sendfile::FileRange { fd, position: *position, len: *len };
-                        sendfile::send(socket, &self.bytes, range, self.timeout).await?;
+                        sendfile::send(socket, &self.bytes, range, &mut taker).await?;
                         self.clear();
                     }
-                    _ => self.copy(slice, stream).await?,
+                    _ => self.copy(slice, stream, &mut taker).await?,
                 },
             }
         }
@@ -96,7 +101,7 @@ impl Outbox {
     pub(crate) async fn flush<S: Carrier>(&mut self, stream: &mut S) -> io::Result<()> {
         if !self.bytes.is_empty() {
             self.unflushed = true;
-            write_all(stream, &self.bytes, self.timeout).await?;
+            write_all(stream, &self.bytes, &mut Taker::patient(self.timeout)).await?;
             self.clear();
         }
         if self.unflushed {
@@ -121,28 +126,37 @@ impl Outbox {
     }
 
     /// Writes what has been gathered and `payload` after it, to a peer that takes it fast enough.
-    async fn write_with<S: Carrier>(&mut self, payload: &[u8], stream: &mut S) -> io::Result<()> {
+    async fn write_with<S: Carrier>(
+        &mut self,
+        payload: &[u8],
+        stream: &mut S,
+        taker: &mut Taker,
+    ) -> io::Result<()> {
         let mut gathered: &[u8] = &self.bytes;
         let mut payload = payload;
-        let mut pace = Pace::new(Instant::now());
         self.unflushed = true;
         while !gathered.is_empty() {
             let parts = [io::IoSlice::new(gathered), io::IoSlice::new(payload)];
-            let written = paced(&mut pace, self.timeout, stream.write_vectored(&parts)).await?;
+            let written = taker.takes(stream.write_vectored(&parts)).await?;
             let of_gathered = written.min(gathered.len());
             gathered = gathered.get(of_gathered..).unwrap_or_default();
             payload = payload.get(written - of_gathered..).unwrap_or_default();
         }
         self.clear();
         while !payload.is_empty() {
-            let written = paced(&mut pace, self.timeout, stream.write(payload)).await?;
+            let written = taker.takes(stream.write(payload)).await?;
             payload = payload.get(written..).unwrap_or_default();
         }
         Ok(())
     }
 
     /// Writes a file range through memory, for carriers and files that know no better.
-    async fn copy<S: Carrier>(&mut self, slice: &Slice, stream: &mut S) -> io::Result<()> {
+    async fn copy<S: Carrier>(
+        &mut self,
+        slice: &Slice,
+        stream: &mut S,
+        taker: &mut Taker,
+    ) -> io::Result<()> {
         let Slice::File { file, position, len } = slice else { return Ok(()) };
         let mut done = 0;
         self.unflushed = true;
@@ -151,7 +165,7 @@ impl Outbox {
             let piece_slice =
                 Slice::File { file: file.clone(), position: position + done, len: piece };
             self.gather(&piece_slice)?;
-            write_all(stream, &self.bytes, self.timeout).await?;
+            write_all(stream, &self.bytes, taker).await?;
             self.bytes.clear();
             done += piece;
         }
@@ -192,30 +206,47 @@ impl Outbox {
 async fn write_all<S: AsyncWrite + Unpin>(
     stream: &mut S,
     bytes: &[u8],
-    patience: Duration,
+    taker: &mut Taker,
 ) -> io::Result<()> {
     let mut rest = bytes;
     while !rest.is_empty() {
-        let written = patiently(patience, stream.write(rest)).await?;
+        let written = taker.takes(stream.write(rest)).await?;
         rest = rest.get(written..).unwrap_or_default();
     }
     Ok(())
 }
 
-/// As [`patiently`], for a peer that has to keep a pace.
-async fn paced(
-    pace: &mut Pace,
-    patience: Duration,
-    write: impl Future<Output = io::Result<usize>>,
-) -> io::Result<usize> {
-    match timeout_at(pace.due(patience), write).await {
-        Ok(Ok(0)) => Err(io::ErrorKind::WriteZero.into()),
-        Ok(Ok(written)) => {
-            pace.took(written, Instant::now());
-            Ok(written)
+/// How long a peer may let an answer wait.
+#[derive(Debug)]
+struct Taker {
+    timeout: Duration,
+    /// Of a peer that has to be done with the answer, since it is in memory.
+    pace: Option<Pace>,
+}
+
+impl Taker {
+    /// One that has to take something now and then.
+    fn patient(timeout: Duration) -> Self {
+        Self { timeout, pace: None }
+    }
+
+    /// One that has to take an answer that begins now in time.
+    fn paced(timeout: Duration) -> Self {
+        Self { timeout, pace: Some(Pace::new(Instant::now())) }
+    }
+
+    /// Waits for one write to take something.
+    async fn takes(&mut self, write: impl Future<Output = io::Result<usize>>) -> io::Result<usize> {
+        let Some(pace) = &mut self.pace else { return patiently(self.timeout, write).await };
+        match timeout_at(pace.due(self.timeout), write).await {
+            Ok(Ok(0)) => Err(io::ErrorKind::WriteZero.into()),
+            Ok(Ok(written)) => {
+                pace.took(written, Instant::now());
+                Ok(written)
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
         }
-        Ok(Err(error)) => Err(error),
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 

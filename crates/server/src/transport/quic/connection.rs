@@ -304,7 +304,8 @@ impl Connection {
                 while matches!(end, End::Stopping)
                     && let Some(wait) = self.waiting.next().await
                 {
-                    if !matches!(self.look_again(wait).await, Ok(None)) {
+                    // One that cannot be answered any more is no reason to leave out the others.
+                    if self.look_again(wait).await.is_err() {
                         return;
                     }
                 }
@@ -325,10 +326,11 @@ impl Wait {
     /// Waits for the end of the wait.
     async fn end(mut self, mut stopping: watch::Receiver<bool>) -> Self {
         self.end = tokio::select! {
+            // First: what is found for nobody is not to be stored as read.
             biased;
+            () = self.stream.given_up() => WaitEnd::GivenUp,
             () = stopped(&mut stopping) => WaitEnd::Over,
             () = self.poll.news() => WaitEnd::News,
-            () = self.stream.given_up() => WaitEnd::GivenUp,
             () = sleep_until(self.due) => WaitEnd::Over,
         };
         self

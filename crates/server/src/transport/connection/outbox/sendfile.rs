@@ -2,14 +2,13 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
 
 use rustix::fs::sendfile;
 use rustix::net::{SendFlags, send as send_bytes};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use super::patiently;
+use super::Taker;
 
 /// Most bytes handed to one call: enough for a whole answer of a usual poll, few enough that one fast
 /// reader does not keep a thread from the others for more than some milliseconds.
@@ -35,14 +34,14 @@ pub(super) async fn send(
     socket: &TcpStream,
     head: &[u8],
     range: FileRange<'_>,
-    patience: Duration,
+    taker: &mut Taker,
 ) -> io::Result<()> {
     let mut head = head;
     while !head.is_empty() {
         // MORE keeps the few bytes of the header from leaving in a packet of their own.
         let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
         let write = socket.async_io(Interest::WRITABLE, || Ok(send_bytes(socket, head, flags)?));
-        let sent = patiently(patience, write).await?;
+        let sent = taker.takes(write).await?;
         head = head.get(sent..).unwrap_or_default();
     }
     let (mut position, mut left) = (range.position, range.len);
@@ -56,7 +55,7 @@ pub(super) async fn send(
             }
             Ok(sent)
         });
-        let sent = patiently(patience, write).await? as u64;
+        let sent = taker.takes(write).await? as u64;
         position += sent;
         left = left.saturating_sub(sent);
         if left > 0 {
