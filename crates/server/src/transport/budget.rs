@@ -130,6 +130,19 @@ impl Allowance {
         self.all.add(&mut grant.all, units).await;
     }
 
+    /// Lets `grant` cover no more than `bytes`, and gives back what it covered beyond them.
+    pub(crate) fn shrink(&self, grant: &mut Grant, bytes: usize) {
+        let units = units_of(bytes);
+        if let Some(user) = &grant.user_pool {
+            user.shrink(&mut grant.user, units);
+        }
+        // The share of the user did not grow while the last resort of all made up for it, and still must.
+        let is_beyond = grant.user_pool.is_some() && grant.user.units < units;
+        if !(is_beyond && grant.all.last_resort.is_some()) {
+            self.all.shrink(&mut grant.all, units);
+        }
+    }
+
     /// Whether so much is taken that idle buffers should be given back at once.
     pub(crate) fn is_tight(&self) -> bool {
         self.all.is_tight() || self.user.as_ref().is_some_and(|(_, pool)| pool.is_tight())
@@ -155,13 +168,6 @@ impl Grant {
     /// Whether it covers nothing.
     pub(crate) fn is_empty(&self) -> bool {
         self.all.units == 0
-    }
-
-    /// Covers no more than `bytes` from now on.
-    pub(crate) fn shrink(&mut self, bytes: usize) {
-        let units = units_of(bytes);
-        self.user.shrink(units);
-        self.all.shrink(units);
     }
 
     /// Whether others wait for nothing but its end.
@@ -221,6 +227,27 @@ impl Pool {
         share.units = share.units.max(units);
     }
 
+    /// The last resort goes back as well, unless nothing else is there to cover `units`.
+    fn shrink(&self, share: &mut Share, units: u32) {
+        if share.units <= units {
+            return;
+        }
+        let covered = share.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let missing = units.saturating_sub(u32::try_from(covered).unwrap_or(u32::MAX));
+        if share.last_resort.is_some() {
+            if missing == 0 {
+                share.last_resort = None;
+            } else if let Ok(permit) = Arc::clone(&self.shared).try_acquire_many_owned(missing) {
+                share.merge(permit);
+                share.last_resort = None;
+            }
+        }
+        if let Some(permit) = &mut share.permit {
+            drop(permit.split(covered.saturating_sub(units as usize)));
+        }
+        share.units = units;
+    }
+
     fn is_tight(&self) -> bool {
         self.last_resort.available_permits() == 0
             || self.shared.available_permits() < self.shared_units as usize / 4
@@ -235,19 +262,6 @@ impl Share {
         };
         if is_other(&self.permit, &pool.shared) || is_other(&self.last_resort, &pool.last_resort) {
             *self = Self::default();
-        }
-    }
-
-    fn shrink(&mut self, units: u32) {
-        self.units = self.units.min(units);
-        let own = self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let Some(spare) = own.checked_sub(usize::try_from(units).unwrap_or(usize::MAX)) else {
-            // The last resort is what covers the rest.
-            return;
-        };
-        self.last_resort = None;
-        if let Some(permit) = &mut self.permit {
-            drop(permit.split(spare));
         }
     }
 

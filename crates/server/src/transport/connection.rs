@@ -247,8 +247,9 @@ impl<S: Carrier> Connection<S> {
         tokio::select! {
             biased;
             () = settled => Ok(Event::Settled),
-            () = news => Ok(Event::News),
+            // Before news: what is found for a peer that is gone is not to be stored as read.
             received = inbox.fill(stream), if reading => Ok(Event::Received(received?)),
+            () = news => Ok(Event::News),
             () = stop, if finished.is_none() => Ok(Event::Stop),
             () = timer => Ok(Event::Timer),
         }

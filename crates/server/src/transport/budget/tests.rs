@@ -49,19 +49,57 @@ fn a_grant_that_shrinks_gives_back_what_it_no_longer_covers() {
     let allowance = budget.allowance(user(1));
     let mut grant = Grant::default();
     assert!(allowance.try_grow(&mut grant, 2 * MIB));
-    grant.shrink(MIB);
+    allowance.shrink(&mut grant, MIB);
     assert_eq!(budget.free_bytes(), 3 * MIB);
-    grant.shrink(2 * MIB);
+    allowance.shrink(&mut grant, 2 * MIB);
     assert_eq!(budget.free_bytes(), 3 * MIB, "it does not grow that way");
     assert!(allowance.try_grow(&mut grant, 3 * MIB), "the user's share is used up");
     assert!(grant.is_last_resort());
-    grant.shrink(2 * MIB);
-    assert!(grant.is_last_resort(), "it covers a part");
-    grant.shrink(MIB);
+    allowance.shrink(&mut grant, 5 * MIB / 2);
+    assert!(grant.is_last_resort(), "the share is too small without");
+    allowance.shrink(&mut grant, MIB);
     assert!(!grant.is_last_resort());
     assert!(allowance.try_grow(&mut Grant::default(), MIB));
     drop(grant);
     assert_eq!(budget.free_bytes(), 4 * MIB);
+}
+
+/// An answer takes its share at once, so that one under the last resort has nothing else: it kept that
+/// however small it turned out to be.
+#[test]
+fn a_grant_that_shrinks_does_without_the_last_resort_when_it_can() {
+    let budget = Budget::new(BYTES);
+    let (one, two) = (budget.allowance(user(1)), budget.allowance(user(2)));
+    let (mut first, mut second, mut last) = Default::default();
+    assert!(one.try_grow(&mut first, 2 * MIB) && two.try_grow(&mut second, 2 * MIB));
+    assert!(two.try_grow(&mut last, MIB));
+    assert!(last.all.last_resort.is_some() && last.user.last_resort.is_some());
+    two.shrink(&mut last, MIB / 2);
+    assert!(last.all.last_resort.is_some(), "nothing else is left to cover it");
+    drop(first);
+    two.shrink(&mut last, MIB / 4);
+    assert!(last.all.last_resort.is_none() && last.user.last_resort.is_some());
+    drop(second);
+    two.shrink(&mut last, MIB / 8);
+    assert!(!last.is_last_resort());
+    assert_eq!(budget.free_bytes(), 4 * MIB - MIB / 8);
+}
+
+/// What the last resort of all lets through beyond the user's share is not to stay without it (INV-FAIR).
+#[test]
+fn a_grant_beyond_the_share_of_its_user_keeps_the_last_resort_of_all() {
+    let budget = Budget::new(BYTES);
+    let (one, two) = (budget.allowance(user(1)), budget.allowance(user(2)));
+    let (mut other, mut beyond) = Default::default();
+    assert!(one.try_grow(&mut other, 3 * MIB) && two.try_grow(&mut beyond, 2 * MIB));
+    assert!(beyond.all.last_resort.is_some() && beyond.user.last_resort.is_none());
+    assert!(two.try_grow(&mut beyond, 5 * MIB));
+    drop(other);
+    two.shrink(&mut beyond, 3 * MIB);
+    assert!(beyond.all.last_resort.is_some());
+    two.shrink(&mut beyond, MIB);
+    assert!(!beyond.is_last_resort());
+    assert_eq!(budget.free_bytes(), 3 * MIB);
 }
 
 #[test]

@@ -64,7 +64,10 @@ pub(crate) async fn run(
         0 => *held = Grant::default(),
         // A single message may be larger than answers are otherwise.
         bytes if !cover(&hub, user, bytes, held).await => return Ok(None),
-        bytes => held.shrink(usize::try_from(bytes).unwrap_or(usize::MAX)),
+        bytes => {
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            hub.answers.allowance(user).shrink(held, bytes);
+        }
     }
     Ok(Some(outcome))
 }

@@ -152,9 +152,7 @@ impl Connection {
         let outcome = self.hub.broker.submit(session, code, inbox.payload(payload));
         drop(inbox);
         let mut held = Grant::default();
-        let Some(outcome) = self.run_jobs(code, outcome, &mut held).await? else {
-            return Ok(Some(End::Stopping));
-        };
+        let outcome = self.run_jobs(code, outcome, &mut held).await?;
         self.note_login();
         let waits_max = self.windows.streams.into_inner() / 2;
         let outcome = match outcome {
@@ -163,10 +161,7 @@ impl Connection {
                     return Err(io::ErrorKind::BrokenPipe.into());
                 };
                 let found = poll.finish(&self.hub.broker, session);
-                match self.run_jobs(code, found, &mut held).await? {
-                    Some(outcome) => outcome,
-                    None => return Ok(Some(End::Stopping)),
-                }
+                self.run_jobs(code, found, &mut held).await?
             }
             outcome => outcome,
         };
@@ -174,20 +169,21 @@ impl Connection {
         Ok(None)
     }
 
-    /// Runs the jobs `outcome` comes as; `None` when the server stops first.
+    /// Runs the jobs `outcome` comes as. When the server stops first, the answer says so: the end of its
+    /// stream alone would tell nothing.
     async fn run_jobs(
         &mut self,
         code: u32,
         mut outcome: Outcome,
         held: &mut Grant,
-    ) -> io::Result<Option<Outcome>> {
+    ) -> io::Result<Outcome> {
         while matches!(outcome, Outcome::Offload(_) | Outcome::Delay(..)) {
             match job::run(&self.hub, code, outcome, &mut self.session, held).await? {
                 Some(next) => outcome = next,
-                None => return Ok(None),
+                None => return Ok(Outcome::Done(Reply::Error(ErrorCode::Disconnected))),
             }
         }
-        Ok(Some(outcome))
+        Ok(outcome)
     }
 
     /// Begins the answer, or the wait for it.
@@ -228,9 +224,7 @@ impl Connection {
             return Ok(Some(End::Refused(error)));
         }
         let mut held = Grant::default();
-        let Some(outcome) = self.run_jobs(code, outcome, &mut held).await? else {
-            return Ok(Some(End::Stopping));
-        };
+        let outcome = self.run_jobs(code, outcome, &mut held).await?;
         self.begin((stream, held), code, outcome, Some(due));
         Ok(None)
     }
@@ -306,7 +300,7 @@ impl Connection {
                 {
                     // One that cannot be answered any more is no reason to leave out the others.
                     if self.look_again(wait).await.is_err() {
-                        return;
+                        break;
                     }
                 }
                 while let Some(answered) = self.answering.next().await {
