@@ -19,6 +19,10 @@ use crate::wire::*;
 const ON: (&str, &str) = ("GALGO_QUIC_ENABLED", "true");
 const PATIENCE: Duration = Duration::from_secs(20);
 
+const POLL_WAITING: u32 = 10_005;
+/// The strategy of a poll, in its payload.
+const BY_TIMESTAMP: u8 = 2;
+
 struct Client {
     _endpoint: Endpoint,
     connection: Connection,
@@ -204,6 +208,39 @@ fn the_end_of_the_server_closes_the_connection_without_an_answer() {
         stop(&mut server);
         let reason = timeout(PATIENCE, client.connection.closed()).await.unwrap();
         assert!(matches!(reason, quinn::ConnectionError::ApplicationClosed(_)), "{reason}");
+    });
+}
+
+/// A look by time is a job. A stop let about half of those run that ended waits needed, and the first
+/// that did not threw away the answers of all others.
+#[test]
+fn all_polls_that_wait_are_answered_when_the_server_stops() {
+    const WAITS: usize = 16;
+    let mut server = TestServer::with(&[ON]);
+    run(async move {
+        let client = connect(&server).await;
+        client.login().await;
+        client.create_topic().await;
+        let mut payload = poll_payload(0, 1);
+        let strategy = payload.len() - 14;
+        payload[strategy] = BY_TIMESTAMP;
+        payload.extend(u64::MAX.to_le_bytes());
+        payload.extend(1_u32.to_le_bytes());
+        let mut answers = Vec::new();
+        for _ in 0..WAITS {
+            let (mut send, recv) = client.connection.open_bi().await.unwrap();
+            send.write_all(&frame(POLL_WAITING, &payload)).await.unwrap();
+            answers.push((send, recv));
+        }
+        // Comes behind them, so they wait by now.
+        assert_eq!(client.call(PING, &[]).await, (0, vec![]));
+        // Not on this thread, which takes the answers meanwhile.
+        let stopped = tokio::task::spawn_blocking(move || server.stop());
+        for (_, recv) in &mut answers {
+            let answer = timeout(PATIENCE, recv.read_to_end(100)).await.unwrap().unwrap();
+            assert_eq!(answer[..8], [0, 0, 0, 0, 16, 0, 0, 0], "what an ordinary poll would get");
+        }
+        stopped.await.unwrap();
     });
 }
 
