@@ -7,6 +7,7 @@ use crate::command::{
     bench, complete, group, login, mirror, offset, partition, permission, poll, segment, send,
     server, snapshot, stream, system, tail, token, topic, user,
 };
+use crate::failure::{Failure, Outcome};
 use crate::output::{Format, Output};
 
 /// Where a server listens unless told otherwise.
@@ -87,6 +88,25 @@ fn parse_path(text: &str) -> Result<String, String> {
 }
 
 impl Global {
+    /// Refuses when an option is given that says which server is meant, because `why`; `hint` says what to
+    /// do instead. An option that is ignored could leave a connection plain that somebody asked to encrypt.
+    pub(crate) fn refuse_connection_options(&self, why: &str, hint: &str) -> Outcome {
+        let given = [
+            ("--server", self.server.is_some()),
+            ("--profile", self.profile.is_some()),
+            ("--transport", self.transport.is_some()),
+            ("--tls", self.tls),
+            ("--tls-ca", self.tls_ca.is_some()),
+            ("--tls-domain", self.tls_domain.is_some()),
+        ];
+        match given.iter().find(|(_, is_given)| *is_given) {
+            Some((name, _)) => {
+                Err(Failure::usage(format!("{name} has no meaning for {why}")).hint(hint))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The printer for results.
     pub(crate) fn output(&self) -> Output {
         Output { format: self.output }

@@ -23,6 +23,7 @@ pub(crate) mod user;
 use std::future::Future;
 
 use crate::args::{Cli, Command};
+use crate::connect::wait_until_closed;
 use crate::failure::{Failure, Outcome};
 
 /// Runs the command to its end.
@@ -30,7 +31,11 @@ pub(crate) fn run(cli: Cli) -> Outcome {
     let Cli { global, command } = cli;
     let target = || global.target();
     match command {
-        Command::Server(args) => server::run(args, global.output()),
+        Command::Server(args) => {
+            let hint = "where it listens are --tcp, --quic, --websocket and --http; TLS is set in its file";
+            global.refuse_connection_options("the server itself", hint)?;
+            server::run(args)
+        }
         Command::Bench(command) => bench::run(command, &global),
         Command::Completions(args) => complete::completions(args),
         Command::Man(args) => complete::man(&args, global.output()),
@@ -65,7 +70,11 @@ fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
         .enable_all()
         .build()
         .map_err(|error| Failure::io(format!("cannot start the runtime: {error}")))?;
-    let outcome = runtime.block_on(work);
+    let outcome = runtime.block_on(async {
+        let outcome = work.await;
+        wait_until_closed().await;
+        outcome
+    });
     // A reader stuck on standard input must not keep the process alive.
     runtime.shutdown_background();
     outcome

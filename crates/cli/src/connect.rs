@@ -4,8 +4,15 @@
 //! server is on this machine, those of `galgo server --dev` are tried.
 
 use std::net::IpAddr;
+use std::pin::Pin;
+use std::time::Duration;
 
-use galgo::{Client, ClientBuilder, ConnectError, ConnectionString, Credentials, ReconnectPolicy};
+use futures_util::future::join_all;
+use galgo::{
+    Client, ClientBuilder, ConnectError, ConnectionString, ConnectionStringError, Credentials,
+    ReconnectPolicy,
+};
+use parking_lot::Mutex;
 
 use crate::address::variable;
 use crate::failure::{Failure, Outcome};
@@ -88,15 +95,34 @@ impl Target {
         if let Some(credentials) = credentials {
             builder = builder.credentials(credentials);
         }
-        builder.connect().await.map_err(|error| failure(&error, &source))
+        let client = builder.connect().await.map_err(|error| failure(&error, &source))?;
+        CLOSINGS.lock().push(Box::pin(client.closed()));
+        Ok(client)
     }
 }
 
+/// Waits, within a bound, until the connections this process opened are closed. Over QUIC a server hears of
+/// the end of a process from nobody but the process.
+pub(crate) async fn wait_until_closed() {
+    let closings = std::mem::take(&mut *CLOSINGS.lock());
+    let _ = tokio::time::timeout(CLOSING_MAX, join_all(closings)).await;
+}
+
+/// What resolves when the connections that were opened are closed.
+static CLOSINGS: Mutex<Vec<Pin<Box<dyn Future<Output = ()> + Send>>>> = Mutex::new(Vec::new());
+
+/// Longest wait for connections to be closed; one that is still in use by a thread is not waited for longer.
+const CLOSING_MAX: Duration = Duration::from_millis(500);
+
 /// Reads a server URL.
 pub(crate) fn parse(url: &str) -> Outcome<ConnectionString> {
-    url.parse().map_err(|error| {
-        Failure::usage(format!("the server URL is not valid: {error}"))
-            .hint("it is written galgo://[USER:PASSWORD@]HOST[:PORT]")
+    url.parse().map_err(|error: ConnectionStringError| match &error {
+        ConnectionStringError::UnknownOption { option, nearest: None } => {
+            Failure::usage(format!("the server URL is not valid: there is no option {option}"))
+                .hint("docs/cli.md lists the options, for example ?tls=true&tls_ca_file=FILE")
+        }
+        _ => Failure::usage(format!("the server URL is not valid: {error}"))
+            .hint("it is written galgo://[USER:PASSWORD@]HOST[:PORT][?OPTION=VALUE]"),
     })
 }
 

@@ -56,7 +56,12 @@ fn refuse(error: &clap::Error) -> ExitCode {
         Output { format: Format::Json }.failure(&failure);
         return ExitCode::from(failure.exit_code());
     }
-    // Nobody is left to tell when the terminal is gone.
-    let _ = error.print();
+    if let Err(unwritten) = error.print()
+        && !error.use_stderr()
+    {
+        let failure = Failure::output(&unwritten);
+        Output { format: Format::Table }.failure(&failure);
+        return ExitCode::from(failure.exit_code());
+    }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
 }

@@ -8,6 +8,7 @@
 
 pub(crate) mod lane;
 pub(crate) mod origin;
+pub(crate) mod outage;
 pub(crate) mod place;
 pub(crate) mod report;
 pub(crate) mod target;
@@ -20,8 +21,10 @@ use galgo::Client;
 use crate::command::topic::{Extent, TopicPath};
 use crate::failure::{Failure, Outcome};
 use crate::mirror::lane::{Lane, Options};
+use crate::mirror::outage::Outage;
 use crate::mirror::place::Place;
 use crate::mirror::report::PartitionReport;
+use crate::output::Output;
 use crate::progress::Progress;
 
 /// Partitions copied at the same time, unless the copy follows: then all are.
@@ -60,11 +63,17 @@ pub(crate) struct Mirror {
     options: Options,
     lanes: Vec<RefCell<PartitionReport>>,
     total: u64,
+    outage: Outage,
 }
 
 impl Mirror {
     /// Finds where every partition goes on; the target exists and has as many partitions.
-    pub(crate) async fn plan(source: Side, target: Side, options: Options) -> Outcome<Self> {
+    pub(crate) async fn plan(
+        source: Side,
+        target: Side,
+        options: Options,
+        output: Output,
+    ) -> Outcome<Self> {
         let extents = source.extents().await?;
         let (mut lanes, mut total) = (Vec::new(), 0);
         for (partition, extent) in (0..).zip(extents) {
@@ -72,7 +81,7 @@ impl Mirror {
             total += extent.end.saturating_sub(place.next.max(extent.start));
             lanes.push(RefCell::new(PartitionReport::new(partition, extent, &place)));
         }
-        Ok(Self { source, target, options, lanes, total })
+        Ok(Self { source, target, options, lanes, total, outage: Outage::new(output) })
     }
 
     /// Messages there were to copy when the copy was planned.
@@ -91,6 +100,7 @@ impl Mirror {
                     options: self.options,
                     report,
                     progress,
+                    outage: &self.outage,
                 };
                 lane.copy().await
             })

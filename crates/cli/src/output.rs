@@ -59,6 +59,14 @@ impl Output {
         }
     }
 
+    /// Tells anybody, a program as well, what happens to a command that goes on: a sentence, or a JSON object.
+    pub(crate) fn notice(self, sentence: &str) {
+        match self.format {
+            Format::Json => complain(&serde_json::json!({ "notice": sentence }).to_string()),
+            Format::Table => complain(sentence),
+        }
+    }
+
     /// Reports the end of a failed command.
     pub(crate) fn failure(self, failure: &Failure) {
         if failure.is_quiet() {

@@ -72,6 +72,11 @@ impl Progress {
         }
     }
 
+    /// Takes the line away while something else is said.
+    pub(crate) fn make_way(&self, say: impl FnOnce()) {
+        self.bar.suspend(say);
+    }
+
     /// Removes the line.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();

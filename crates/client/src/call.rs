@@ -4,6 +4,7 @@ use bytes::Bytes;
 use galgo_wire::command::Command;
 use galgo_wire::frame::put_request;
 use galgo_wire::name::NameError;
+use galgo_wire::permission::Action;
 use galgo_wire::primitive::Payload;
 
 use crate::connection::Failure;
@@ -20,7 +21,9 @@ impl Client {
     ) -> Result<C::Reply, CallError> {
         let frame = frame(command)?;
         let answer = self.connection.exchange(frame, retry::replay(C::CODE)).await;
-        let payload = answer.map_err(|failure| failure.into_call(operation, target))?;
+        let payload = answer.map_err(|failure| {
+            failure.into_call(operation, target).needing(command.right().action())
+        })?;
         C::Reply::from_bytes(&payload)
             .map_err(|code| CallError::Reply { operation, reason: code.to_string() })
     }
@@ -65,7 +68,8 @@ impl Failure {
     pub(crate) fn into_send(self, topic: String) -> SendError {
         match self {
             Self::Refused(number) => {
-                SendError::Server(ServerError::new(number, "send messages to topic", topic))
+                let refusal = ServerError::new(number, "send messages to topic", topic);
+                SendError::Server(refusal.needing(Some(Action::SendMessages)))
             }
             Self::Unknown(fate) => SendError::Unknown { topic, fate },
             Self::NotSent(reason) => SendError::NotSent { topic, reason },

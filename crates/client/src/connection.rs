@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     /// Grows with every connect, so that what was learned about a server can be forgotten.
     connects: AtomicU64,
     closed: watch::Sender<bool>,
+    /// Set when the last task of the connection has nothing left to do.
+    ended: watch::Sender<bool>,
 }
 
 impl Connection {
@@ -85,6 +87,15 @@ impl Connection {
         self.shared.connects.load(std::sync::atomic::Ordering::Acquire)
     }
 
+    /// Resolves when the connection was dropped and the server knows of it, as far as it can be told.
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut ended = self.shared.ended.subscribe();
+        async move {
+            // A driver that is gone without a word has ended as well.
+            let _ = ended.wait_for(|ended| *ended).await;
+        }
+    }
+
     /// Sets who to log in as on the next connect.
     pub(crate) fn remember(&self, credentials: Option<Credentials>) {
         *self.shared.credentials.lock() = credentials;
@@ -114,6 +125,7 @@ impl Shared {
             reads: AtomicU64::new(0),
             connects: AtomicU64::new(0),
             closed: watch::Sender::new(false),
+            ended: watch::Sender::new(false),
             settings,
         }
     }

@@ -8,6 +8,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use galgo_wire::permission::Action;
+
 use crate::ErrorCode;
 use crate::connection::TlsSetupError;
 use crate::connection_string::ConnectionStringError;
@@ -22,11 +24,18 @@ pub struct ServerError {
     number: u32,
     operation: &'static str,
     target: String,
+    needed: Option<Action>,
 }
 
 impl ServerError {
     pub(crate) fn new(number: u32, operation: &'static str, target: String) -> Self {
-        Self { number, operation, target }
+        Self { number, operation, target, needed: None }
+    }
+
+    /// Says which action the caller has to be allowed.
+    pub(crate) fn needing(mut self, action: Option<Action>) -> Self {
+        self.needed = action;
+        self
     }
 
     /// The reason as a named code, or `None` when this version of the SDK does not know the number.
@@ -49,6 +58,13 @@ impl ServerError {
         &self.target
     }
 
+    /// The permission whose lack may be the reason, the narrowest that suffices, for example
+    /// `send_messages`; `None` unless the code is [`ErrorCode::Unauthorized`].
+    pub fn permission_needed(&self) -> Option<&'static str> {
+        let needed = self.needed.filter(|_| self.is(ErrorCode::Unauthorized));
+        needed.map(Action::permission)
+    }
+
     /// Whether the refusal is `code`.
     pub fn is(&self, code: ErrorCode) -> bool {
         self.number == code.as_u32()
@@ -62,6 +78,12 @@ impl fmt::Display for ServerError {
             Some(code) => write!(f, ": {code} (error {})", self.number)?,
             None => write!(f, ": the server answered with error {}", self.number)?,
         }
+        if let Some(permission) = self.permission_needed() {
+            return write!(
+                f,
+                "; it takes the permission {permission}, which an administrator can grant"
+            );
+        }
         match advice(self.number) {
             Some(advice) => write!(f, "; {advice}"),
             None => Ok(()),
@@ -70,6 +92,16 @@ impl fmt::Display for ServerError {
 }
 
 impl std::error::Error for ServerError {}
+
+impl CallError {
+    /// Says of a refusal which action the caller has to be allowed.
+    pub(crate) fn needing(self, action: Option<Action>) -> Self {
+        match self {
+            Self::Server(error) => Self::Server(error.needing(action)),
+            other => other,
+        }
+    }
+}
 
 /// Why a connection ended.
 #[derive(Debug, Clone)]
@@ -130,6 +162,8 @@ pub enum NotSent {
     TimedOut(Duration),
     /// A request before it failed, and it must not overtake that one.
     Withdrawn,
+    /// The connection was lost before it was written, and is not opened again.
+    Lost(Loss),
     /// Reconnecting was given up, for this reason.
     GaveUp(Box<ConnectError>),
     /// The client was dropped.
@@ -145,6 +179,7 @@ impl fmt::Display for NotSent {
                 humantime::format_duration(*after)
             ),
             Self::Withdrawn => f.write_str("messages before them failed"),
+            Self::Lost(loss) => write!(f, "the connection was lost: {loss}"),
             Self::GaveUp(error) => write!(f, "there is no connection: {error}"),
             Self::ClientDropped => f.write_str("the client was dropped"),
         }
@@ -354,7 +389,7 @@ pub enum ConnectError {
         after: Duration,
     },
     /// The connection ended before the login was answered.
-    #[error("{address} ended the connection during the login: {loss}{}", port_advice(.loss))]
+    #[error("{address} ended the connection during the login: {loss}; {}", port_advice(.loss))]
     Lost {
         /// Host and port as they were given.
         address: String,

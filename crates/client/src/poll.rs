@@ -8,6 +8,7 @@ use galgo_wire::command::extensions::PollWaiting;
 use galgo_wire::command::messages::{PollMessages, PolledHeader};
 use galgo_wire::id::PartitionId;
 use galgo_wire::limits::POLLED_HEADER_BYTES;
+use galgo_wire::permission::Action;
 use galgo_wire::primitive::Payload;
 
 use crate::connection::Replay;
@@ -218,7 +219,9 @@ impl Client {
         let (frame, wait) = (frame(&request)?, request.wait);
         let reply = self.connection.exchange_waiting(frame, replay(&request), wait).await;
         let target = || target(&request);
-        let payload = reply.map_err(|failure| failure.into_call("poll", target))?;
+        let payload = reply.map_err(|failure| {
+            failure.into_call("poll", target).needing(Some(Action::PollMessages))
+        })?;
         PolledMessages::decode(payload)
             .map_err(|reason| CallError::Reply { operation: "poll", reason: reason.into() })
     }

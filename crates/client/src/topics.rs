@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use galgo_wire::command::extensions::{
-    CreateTopicWith, GetTopicSettings, TopicSettings, UpdateTopicWith,
+    CreateTopicWith, GetTopicSettings, RetentionRules, TopicSettings, UpdateTopicWith,
 };
 pub use galgo_wire::command::extensions::{Deduplication, Durability};
 pub use galgo_wire::command::topics::Compression;
@@ -94,6 +94,14 @@ impl TopicOptions {
     pub fn deduplication(mut self, deduplication: Deduplication) -> Self {
         self.deduplication = Some(deduplication);
         self
+    }
+
+    /// For how long and how much a topic with these settings is kept.
+    pub(crate) fn retention(&self) -> RetentionRules {
+        RetentionRules {
+            message_expiry: self.message_expiry(),
+            max_topic_size: self.max_topic_size(),
+        }
     }
 
     fn message_expiry(&self) -> MessageExpiry {

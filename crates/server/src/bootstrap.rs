@@ -292,10 +292,17 @@ fn answer_bytes(config: &Config) -> BudgetBytes {
 /// The connections there may be, as far as the process's file limit allows.
 fn places(config: &Config, file_limit: u64) -> Places {
     let connections_max = config::connections_for(config, file_limit);
-    if connections_max < config.limits.connections {
+    let configured = config.limits.connections;
+    if connections_max < configured && configured == Config::default().limits.connections {
+        tracing::info!(
+            connections = connections_max,
+            open_files = file_limit,
+            "as many connections as the process's file limit allows"
+        );
+    } else if connections_max < configured {
         tracing::warn!(
             connections = connections_max,
-            configured = config.limits.connections,
+            configured,
             open_files = file_limit,
             "the process's file limit allows fewer connections than configured"
         );

@@ -64,7 +64,12 @@ pub enum ServerError {
         reason: String,
     },
     /// Another server uses the data directory.
-    #[error("data directory {} is in use by {}", path.display(), holder(*pid))]
+    #[error(
+        "data directory {} is in use by {}; stop that one, or give this one a directory of its own with \
+         --data-dir or GALGO_DATA_DIR",
+        path.display(),
+        holder(*pid)
+    )]
     DataDirLocked {
         /// The directory.
         path: PathBuf,
@@ -91,6 +96,26 @@ pub enum ServerError {
     #[error("{}: {source}", path.display())]
     Io {
         /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The data directory cannot be one.
+    #[error(
+        "data directory {}: {source}; name a directory that exists or can be made with --data-dir or \
+         GALGO_DATA_DIR",
+        path.display()
+    )]
+    DataDirUnusable {
+        /// The directory, or the file in it that is in the way.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file of encryption keys cannot be read.
+    #[error("the file {} that encryption.keys_file names cannot be read: {source}", path.display())]
+    KeysFile {
+        /// The file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -144,6 +169,8 @@ impl ServerError {
             Self::Permission { .. }
             | Self::Io { .. }
             | Self::DiskFull { .. }
+            | Self::DataDirUnusable { .. }
+            | Self::KeysFile { .. }
             | Self::Damaged { .. }
             | Self::NotSynced { .. }
             | Self::Threads(_) => 1,

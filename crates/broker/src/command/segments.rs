@@ -47,6 +47,6 @@ pub(super) fn plan_retention(
             let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
             (found.topic.clone(), Arc::clone(found.open))
         };
-        Ok(payload(&broker.plan_retention(&topic, &open)))
+        Ok(payload(&broker.plan_retention(&topic.settings, &open, command.rules)))
     })
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use galgo_wire::command::TopicSettings as Asked;
-use galgo_wire::command::{CreateTopic, Deduplication, Durability, UpdateTopic};
+use galgo_wire::command::{CreateTopic, Deduplication, Durability, RetentionRules, UpdateTopic};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId};
 use galgo_wire::identifier::Identifier;
@@ -225,6 +225,16 @@ impl TopicSettings {
             named => named,
         };
         Self { durability, deduplication, ..self }
+    }
+
+    /// These settings with other rules of retention.
+    pub(crate) fn kept_by(self, rules: RetentionRules, defaults: &TopicDefaults) -> Self {
+        let (expiry, size) = (rules.message_expiry.get(), rules.max_topic_size.get());
+        Self {
+            message_expiry_us: or_default(expiry, defaults.message_expiry_us),
+            size_bytes_max: or_default(size, defaults.size_bytes_max),
+            ..self
+        }
     }
 }
 

@@ -175,7 +175,7 @@ fn topic_cases(missing: Missing) -> Vec<Case> {
             found,
         ),
         case(segments, missing, found),
-        case(PlanRetention { stream: stream(), topic: topic() }, missing, found),
+        case(PlanRetention { stream: stream(), topic: topic(), rules: None }, missing, found),
         case(PurgeTopic { stream: stream(), topic: topic() }, missing, found),
         case(DeleteTopic { stream: stream(), topic: topic() }, missing, found),
     ]

@@ -94,7 +94,7 @@ pub(crate) fn topic_settings(stream: &str, topic: &str) -> GetTopicSettings {
 }
 
 pub(crate) fn plan_retention(stream: &str, topic: &str) -> PlanRetention {
-    PlanRetention { stream: id(stream), topic: id(topic) }
+    PlanRetention { stream: id(stream), topic: id(topic), rules: None }
 }
 
 /// The oldest segments of a partition of a topic of stream `s`.

@@ -38,13 +38,16 @@ pub(crate) const START_US: u64 = 1_000_000_000;
 pub(crate) const JOURNAL_BATCH_BYTES_MAX: u32 = 1_000;
 /// A segment of this size is full.
 pub(crate) const SEGMENT_BYTES: u64 = 4_000;
+/// How long a topic keeps messages that does not say.
+pub(crate) const EXPIRY_DEFAULT_US: u64 = 3_600_000_000;
+
 /// How often retention looks.
 pub(crate) const RETENTION_INTERVAL_US: u64 = 60_000_000;
 pub(crate) const DATA_DIR: &str = "/data";
 
 /// What topics get where a command leaves the choice.
 pub(crate) const DEFAULTS: TopicDefaults = TopicDefaults {
-    message_expiry_us: 3_600_000_000,
+    message_expiry_us: EXPIRY_DEFAULT_US,
     size_bytes_max: 1 << 40,
     durability: Durability::Fsync,
     deduplication: Deduplication::Off,

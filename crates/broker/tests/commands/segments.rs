@@ -3,7 +3,8 @@
 
 use galgo_broker::{Outcome, Reply};
 use galgo_wire::command::{
-    CreateTopic, MaxTopicSize, MessageExpiry, Partition, RetentionReason, UpdateTopic,
+    CreateTopic, MaxTopicSize, MessageExpiry, Partition, PlanRetention, RetentionReason,
+    RetentionRules, UpdateTopic,
 };
 use galgo_wire::{ErrorCode, PollingStrategy};
 
@@ -11,7 +12,7 @@ use crate::requests::{
     at, create_stream, create_topic, delete_offset, delete_segments, delete_topic, flush,
     get_topic, plan_retention, poll, store_offset, to, update_topic,
 };
-use crate::rig::{Connection, RETENTION_INTERVAL_US, Rig};
+use crate::rig::{Connection, EXPIRY_DEFAULT_US, RETENTION_INTERVAL_US, Rig};
 
 /// Messages in a full segment.
 const FULL: u64 = 4;
@@ -179,6 +180,16 @@ fn retention_removes_what_is_old_enough_and_nothing_else() {
     let plan = root.call(&plan_retention("s", "t")).unwrap();
     assert!(plan.enabled && plan.segments.is_empty());
     assert_eq!((plan.interval, plan.message_expiry.get()), (RETENTION_INTERVAL_US, expiry));
+    let rules = RetentionRules {
+        message_expiry: MessageExpiry::SERVER_DEFAULT,
+        max_topic_size: MaxTopicSize::new(10_000),
+    };
+    let previewed = PlanRetention { rules: Some(rules), ..plan_retention("s", "t") };
+    let previewed = root.call(&previewed).unwrap();
+    assert_eq!(previewed.message_expiry.get(), EXPIRY_DEFAULT_US);
+    assert_eq!(previewed.max_topic_size, rules.max_topic_size);
+    assert_eq!(previewed.segments[0].reason, RetentionReason::Size);
+    assert_eq!(root.call(&plan_retention("s", "t")).unwrap(), plan, "nothing was changed");
     // The segments ended three, two and one second ago.
     retain(&rig);
     assert_eq!(shape(&mut root), (2, 6, 8));

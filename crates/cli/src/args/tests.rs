@@ -148,7 +148,6 @@ fn nonsense_is_refused_with_the_usage_code() {
         ("tail s t --from middle", ErrorKind::ValueValidation),
         ("offset set s t --partition 0 --consumer me", ErrorKind::MissingRequiredArgument),
         ("offset get s t --consumer me", ErrorKind::MissingRequiredArgument),
-        ("topic retention s t --dry-run --max-size 1GB", ErrorKind::ArgumentConflict),
         ("user create", ErrorKind::MissingRequiredArgument),
         ("user password --password-stdin --password-env A", ErrorKind::ArgumentConflict),
         ("user update anna --status gone", ErrorKind::InvalidValue),

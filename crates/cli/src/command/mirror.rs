@@ -73,32 +73,13 @@ struct Summary {
     partitions: Vec<PartitionReport>,
 }
 
-/// The two servers are named by their URLs alone: an option that is ignored could leave a connection plain
-/// that somebody asked to encrypt.
-fn refuse_connection_options(global: &Global) -> Outcome {
-    let given = [
-        ("--server", global.server.is_some()),
-        ("--profile", global.profile.is_some()),
-        ("--transport", global.transport.is_some()),
-        ("--tls", global.tls),
-        ("--tls-ca", global.tls_ca.is_some()),
-        ("--tls-domain", global.tls_domain.is_some()),
-    ];
-    match given.iter().find(|(_, is_given)| *is_given) {
-        Some((name, _)) => Err(Failure::usage(format!(
-            "{name} has no meaning for a copy, whose two servers are named by their URLs"
-        ))
-        .hint(
-            "write it into the URLs: galgo://HOST:PORT?tls=true&tls_ca_file=FILE, galgo+wss://HOST:PORT, \
-             galgo+quic://HOST:PORT",
-        )),
-        None => Ok(()),
-    }
-}
-
 /// Runs the command.
 pub(crate) async fn run(global: &Global, args: MirrorArgs) -> Outcome {
-    refuse_connection_options(global)?;
+    global.refuse_connection_options(
+        "a copy, whose two servers are named by their URLs",
+        "write it into the URLs: galgo://HOST:PORT?tls=true&tls_ca_file=FILE, galgo+wss://HOST:PORT, \
+         galgo+quic://HOST:PORT",
+    )?;
     let output = global.output();
     let mut interrupt = Interrupt::watch()?;
     let begun = Instant::now();
@@ -108,7 +89,7 @@ pub(crate) async fn run(global: &Global, args: MirrorArgs) -> Outcome {
     let sink = to.await.map_err(|failure| failure.while_doing("the target"))?;
     let created = target::prepare(&source, &sink).await?;
     let options = Options { follow: args.follow, verify_checksums: !args.skip_checksums };
-    let mirror = Mirror::plan(source, sink, options).await?;
+    let mirror = Mirror::plan(source, sink, options, output).await?;
     if args.follow {
         output.remark("following; Ctrl-C ends it");
     }

@@ -25,7 +25,7 @@ as microseconds since 1970.";
 pub(crate) struct PollArgs {
     #[command(flatten)]
     path: TopicPath,
-    /// The partition
+    /// The partition; a poll as a member of a --group has none of its own
     #[arg(long, value_name = "N", required_unless_present = "group")]
     partition: Option<u32>,
     #[command(flatten)]
@@ -117,6 +117,7 @@ pub(crate) async fn run(target: &Target, args: PollArgs) -> Outcome {
 
 fn messages_table(polled: &PolledMessages) -> String {
     let columns = [
+        table::number("PARTITION"),
         table::number("OFFSET"),
         table::text("TIME"),
         table::number("SIZE"),
@@ -124,6 +125,7 @@ fn messages_table(polled: &PolledMessages) -> String {
     ];
     let rows = polled.messages().iter().map(|message| {
         vec![
+            message.partition().to_string(),
             message.offset().to_string(),
             show_time(message.timestamp()),
             measure::bytes(message.payload().len() as u64),

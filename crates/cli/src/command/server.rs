@@ -9,7 +9,6 @@ use galgo_server::{Overrides, ServerOptions};
 
 use crate::command::topic::Durability;
 use crate::failure::{Failure, Outcome};
-use crate::output::Output;
 
 const AFTER_HELP: &str = "\
 Settings come from built-in defaults, the file, GALGO_... environment variables and flags; later ones
@@ -61,7 +60,7 @@ fn listener(text: &str) -> Result<String, String> {
 }
 
 /// Runs the server until it is told to stop.
-pub(crate) fn run(args: ServerArgs, _output: Output) -> Outcome {
+pub(crate) fn run(args: ServerArgs) -> Outcome {
     if args.print_config {
         let reference = galgo_server::config_reference();
         let mut out = std::io::stdout().lock();

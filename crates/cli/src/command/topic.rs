@@ -257,16 +257,21 @@ async fn change(
     settings: Settings,
 ) -> Outcome {
     let before = path.details(client).await?.topic;
-    let mut kept = TopicOptions::default()
+    let name = name.unwrap_or_else(|| before.name.to_string());
+    let options = settings.apply(options_of(&before));
+    client.update_topic(&path.stream, &path.topic, &name, options).await?;
+    Ok(())
+}
+
+/// The settings of a topic that every server knows, as they are.
+fn options_of(before: &Topic) -> TopicOptions {
+    let kept = TopicOptions::default()
         .max_size(before.max_topic_size.get())
         .compression(before.compression);
-    kept = match before.message_expiry {
+    match before.message_expiry {
         MessageExpiry::NEVER => kept.expiry(Duration::MAX),
         expiry => kept.expiry(Duration::from_micros(expiry.get())),
-    };
-    let name = name.unwrap_or_else(|| before.name.to_string());
-    client.update_topic(&path.stream, &path.topic, &name, settings.apply(kept)).await?;
-    Ok(())
+    }
 }
 
 /// The topics of a stream.

@@ -13,6 +13,10 @@ impl Failure {
         if error.is(ErrorCode::Unauthenticated) {
             return failure.hint(credentials_hint());
         }
+        if let Some(permission) = error.permission_needed() {
+            let flag = permission.replace('_', "-");
+            return failure.hint(format!("galgo permission set grants it, as the flag {flag}"));
+        }
         failure
     }
 
@@ -41,6 +45,12 @@ impl Failure {
             }
             ConnectError::NotGalgo { hint, .. } if hint.contains("TLS; turn") => {
                 Self::connection(error).hint("--tls turns it on; --tls-ca FILE names whom to trust")
+            }
+            ConnectError::Lost { loss, .. } if loss.to_string().contains("CertificateRequired") => {
+                Self::connection(error).hint(
+                    "with the tool they are options of the URL: galgo://HOST:PORT?tls=true&tls_cert_file=FILE\
+                     &tls_key_file=FILE",
+                )
             }
             _ => Self::connection(error),
         }

@@ -12,6 +12,7 @@ use galgo::{
 use crate::failure::{Failure, Outcome};
 use crate::mirror::Side;
 use crate::mirror::origin::copy;
+use crate::mirror::outage::Outage;
 use crate::mirror::place::Place;
 use crate::mirror::report::PartitionReport;
 use crate::progress::Progress;
@@ -43,6 +44,7 @@ pub(super) struct Lane<'a> {
     pub(super) options: Options,
     pub(super) report: &'a RefCell<PartitionReport>,
     pub(super) progress: &'a Progress,
+    pub(super) outage: &'a Outage,
 }
 
 /// Why a lane stopped before its end.
@@ -75,6 +77,7 @@ impl Lane<'_> {
             if attempts >= ATTEMPTS_MAX && !self.options.follow {
                 return Err(failure.hint("the same command goes on where this one stopped"));
             }
+            self.outage.goes_on(&failure, self.progress);
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -82,6 +85,7 @@ impl Lane<'_> {
     async fn attempt(&self) -> Result<(), Broken> {
         let partition = self.report.borrow().partition;
         let place = Place::find(self.source, self.target, partition).await?;
+        self.outage.is_over(self.progress);
         self.report.borrow_mut().stands_at(&place);
         let path = &self.source.path;
         let mut builder = self

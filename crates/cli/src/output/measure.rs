@@ -46,7 +46,7 @@ pub(crate) fn bytes_per_second(rate: f64) -> String {
 
 /// `45,678/s`.
 pub(crate) fn per_second(rate: f64) -> String {
-    if rate >= 100.0 { format!("{}/s", count(rate as u64)) } else { format!("{rate:.1}/s") }
+    if rate >= 100.0 { format!("{}/s", count(rate.round() as u64)) } else { format!("{rate:.1}/s") }
 }
 
 /// `850 us`, `12.3 ms`, `4.56 s`, `2m 3s`, `1day 2h`.
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(bytes_per_second(1.5e9), "1.50 GB/s");
         assert_eq!(bytes_per_second(2_345_678.0), "2.3 MB/s");
         assert_eq!(bytes_per_second(10.0), "10 B/s");
-        assert_eq!(per_second(12_345.6), "12,345/s");
+        assert_eq!(per_second(12_345.6), "12,346/s");
         assert_eq!(per_second(3.25), "3.2/s");
     }
 

@@ -55,7 +55,7 @@ impl<'a> Link<'a> {
         // What has been read is shown before the silence.
         writer.flush()?;
         let output = self.target.output;
-        output.remark(&format!("{}; trying again until Ctrl-C", failure.what()));
+        output.notice(&format!("{}; trying again until Ctrl-C", failure.what()));
         let mut pause = PAUSE_MIN;
         loop {
             tokio::time::sleep(pause).await;
@@ -66,7 +66,7 @@ impl<'a> Link<'a> {
             match self.target.connect_once().await {
                 Ok(client) => {
                     self.client = client;
-                    output.remark("connected again; going on");
+                    output.notice("connected again; going on");
                     return Ok(());
                 }
                 Err(failure) if failure.is_connection() => {}

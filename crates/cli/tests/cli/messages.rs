@@ -23,7 +23,7 @@ fn a_poll_shows_offset_time_and_payload() {
     server.send("", b"hello\nwor\x1bld\n");
     let shown = server.ok("poll s t --partition 0").out;
     let rows = lines(&shown);
-    assert!(rows[0].starts_with("OFFSET  TIME "), "{shown}");
+    assert!(rows[0].starts_with("PARTITION  OFFSET  TIME "), "{shown}");
     assert!(rows[1].ends_with("5 B  hello"), "{shown}");
     assert!(rows[2].ends_with("6 B  wor\\u{1b}ld"), "{shown}");
 }
@@ -159,7 +159,11 @@ fn following_shows_what_comes_and_ends_cleanly_on_an_interrupt() {
 fn a_follower_goes_on_where_it_was_when_the_server_is_back() {
     let mut server = Server::with_topic(1);
     server.ok("group create s t g");
-    let followers = ["tail s t -f --from start", "tail s t -f --group g"];
+    let followers = [
+        "tail s t -f --from start",
+        "tail s t -f --group g",
+        "tail s t -f --from start --format text --output json",
+    ];
     let mut followers: Vec<_> = followers.map(|line| follow(&server, line)).into();
     let patience = crate::harness::PATIENCE;
     for round in 0..2 {
@@ -177,7 +181,7 @@ fn a_follower_goes_on_where_it_was_when_the_server_is_back() {
             server.restart();
         }
     }
-    for (child, _) in &mut followers {
+    for (number, (child, _)) in followers.iter_mut().enumerate() {
         let process = rustix::process::Pid::from_child(child);
         rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
         let status = child.wait().unwrap();
@@ -186,6 +190,9 @@ fn a_follower_goes_on_where_it_was_when_the_server_is_back() {
         assert_eq!(status.code(), Some(0), "{remarks}");
         assert!(remarks.contains("trying again until Ctrl-C"), "{remarks}");
         assert!(remarks.contains("connected again"), "{remarks}");
+        assert!(!remarks.contains("during the login"), "{remarks}");
+        let is_json = |line| serde_json::from_str::<serde_json::Value>(line).is_ok();
+        assert_eq!(remarks.lines().all(is_json), number == 2, "{remarks}");
     }
 }
 

@@ -43,3 +43,18 @@ fn tls_takes_no_certificate_that_nobody_vouches_for() {
     let refused = run(command);
     assert!(refused.code != 0 && refused.err.contains("/nonexistent.pem"), "{}", refused.err);
 }
+
+#[test]
+fn a_quic_session_is_over_when_its_command_is() {
+    // Long enough that only a word of the tool can end the session in time.
+    let server = Server::start_with(&[("GALGO_QUIC_MAX_IDLE_TIMEOUT", "1h")]);
+    let url = format!("galgo+quic://{}?max_idle_timeout=1h", server.listener("quic"));
+    for _ in 0..3 {
+        let mut command = galgo();
+        command.args(["me", "--server", &url]);
+        run(command).ok();
+    }
+    crate::harness::eventually("the sessions are gone", || {
+        server.json("clients").as_array().unwrap().len() == 1
+    });
+}

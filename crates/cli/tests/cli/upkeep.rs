@@ -56,6 +56,11 @@ fn retention_is_shown_before_it_happens() {
     let server = with_segments();
     let calm = server.ok("topic retention s t --dry-run").out;
     assert!(calm.contains("nothing would go now") && calm.contains("switched off"), "{calm}");
+    let preview = server.json("topic retention s t --dry-run --max-size 1KiB");
+    assert!(preview["going_messages"].as_u64().unwrap() > 0, "{preview}");
+    assert_eq!(preview["plan"]["max_topic_size"], 1_024);
+    let before = server.json("topic get s t");
+    assert_ne!(before["max_topic_size"], 1_024, "{before}");
     server.ok("topic retention s t --expire-after 1s --max-size unlimited");
     assert_eq!(server.json("topic get s t")["message_expiry"], 1_000_000);
     let mut plan = server.json("topic retention s t --dry-run");

@@ -63,7 +63,8 @@ fn permissions_are_set_shown_by_name_and_taken_away() {
     let server = Server::with_topic(1);
     create(&server, "anna --stream s:read-topics");
     run_as(&server, "anna", "topic list s").ok();
-    run_as(&server, "anna", "stats").fails(4);
+    let refused = run_as(&server, "anna", "stats").fails(4);
+    assert!(refused.err.contains("as the flag read-servers"), "{}", refused.err);
     server.ok("permission set anna --global read-servers --topic s/t:poll-messages,send-messages");
     let shown = server.ok("permission show anna").out;
     for part in ["global  -     read-servers", "topic   s/t   poll-messages, send-messages"] {

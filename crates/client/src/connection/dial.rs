@@ -39,7 +39,7 @@ impl Dial<'_> {
         match &self.settings.tls {
             None => {
                 let (reader, writer) = stream.into_split();
-                Ok(Link { reader: Box::new(reader), writer: Box::new(writer) })
+                Ok(Link { reader: Box::new(reader), writer: Box::new(writer), goodbye: None })
             }
             Some(options) => Ok(link(self.tls(stream, options).await?)),
         }
@@ -128,5 +128,5 @@ impl Dial<'_> {
 
 fn link<S: AsyncRead + AsyncWrite + Send + 'static>(stream: S) -> Link {
     let (reader, writer) = tokio::io::split(stream);
-    Link { reader: Box::new(reader), writer: Box::new(writer) }
+    Link { reader: Box::new(reader), writer: Box::new(writer), goodbye: None }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
-use crate::ConnectError;
 use crate::connection::link::Link;
 use crate::connection::{Shared, handshake, reader, writer};
 use crate::error::{Loss, NotSent};
@@ -34,11 +33,12 @@ pub(super) async fn run(shared: Arc<Shared>, first: Link) {
         link = next;
     }
     shared.queue.close();
+    shared.ended.send_replace(true);
 }
 
 /// Runs one connection until it ends; returns how it ended.
 async fn session(shared: &Arc<Shared>, link: Link) -> Loss {
-    let Link { mut reader, writer } = link;
+    let Link { mut reader, writer, goodbye } = link;
     let writing = Arc::clone(shared);
     let mut writing = tokio::spawn(async move { writer::run(&writing.queue, writer).await });
     let loss = tokio::select! {
@@ -57,6 +57,10 @@ async fn session(shared: &Arc<Shared>, link: Link) -> Loss {
     // The writer must not touch the queue while the queue decides about fates.
     writing.abort();
     let _ = writing.await;
+    if let (Loss::ClientDropped, Some(goodbye)) = (&loss, goodbye) {
+        drop(reader);
+        let _ = goodbye.await;
+    }
     loss
 }
 
@@ -97,25 +101,27 @@ fn ticks(period: Duration) -> tokio::time::Interval {
 /// starts over.
 async fn reopen(shared: &Shared, loss: Loss, connected_at: Instant) -> Link {
     let policy = shared.settings.reconnect;
-    let mut error = ConnectError::Lost { address: shared.address.clone(), loss };
+    let mut reason = NotSent::Lost(loss);
     let ready_at = connected_at + policy.reestablish_after;
     tokio::time::sleep_until(ready_at).await;
     loop {
         let mut attempt = 0;
         while policy.allows(attempt) {
             sleep(policy.pause_before(attempt, rand::random())).await;
-            error = match shared.establish().await {
+            let error = match shared.establish().await {
                 Ok(link) => return link,
                 Err(error) => error,
             };
             tracing::debug!(address = shared.address, attempt, %error, "reconnect failed");
-            if !error.is_transient() {
+            let is_transient = error.is_transient();
+            reason = NotSent::GaveUp(Box::new(error));
+            if !is_transient {
                 break;
             }
             attempt += 1;
         }
-        tracing::warn!(address = shared.address, %error, "reconnect given up");
-        shared.queue.give_up(&NotSent::GaveUp(Box::new(error.clone())));
+        tracing::warn!(address = shared.address, %reason, "reconnect given up");
+        shared.queue.give_up(&reason);
         if policy.allows(0) {
             // A refused login must not become a flood of logins.
             sleep(policy.first_delay).await;

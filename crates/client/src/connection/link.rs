@@ -1,6 +1,7 @@
 //! An open byte stream to the server, whatever carries it.
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinHandle;
 
 /// The reading half of a link.
 pub(super) type ReadHalf = Box<dyn AsyncRead + Send + Unpin>;
@@ -11,4 +12,7 @@ pub(super) type WriteHalf = Box<dyn AsyncWrite + Send + Unpin>;
 pub(super) struct Link {
     pub(super) reader: ReadHalf,
     pub(super) writer: WriteHalf,
+    /// Ends when the server was told that the link is over, once both halves are dropped. Without it the
+    /// system tells, even if the process is gone.
+    pub(super) goodbye: Option<JoinHandle<()>>,
 }

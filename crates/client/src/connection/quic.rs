@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use galgo_wire::frame::ResponseHeader;
@@ -29,6 +30,9 @@ use crate::connection::tls::TlsSetupError;
 const PIPE_BYTES: usize = 256 << 10;
 /// Most bytes moved at once.
 const CHUNK_BYTES: usize = 64 << 10;
+/// Pause between two looks whether the last packet was written, and the longest time for it.
+const GOODBYE_LOOK: Duration = Duration::from_millis(1);
+const GOODBYE_MAX: Duration = Duration::from_millis(500);
 /// Bytes that hold the length of a request.
 const LENGTH_BYTES: usize = 4;
 
@@ -96,21 +100,43 @@ async fn connect(
 fn link(endpoint: Endpoint, connection: Connection) -> Link {
     let (requests, writer) = simplex(PIPE_BYTES);
     let (out, replies) = mpsc::channel(1);
-    tokio::spawn(async move {
+    let goodbye = tokio::spawn(async move {
         let ended = tokio::select! {
             ended = carry(&connection, requests, &out) => ended,
             lost = connection.closed() => Err(lost.into()),
             () = out.closed() => Ok(()),
         };
-        connection.close(VarInt::from_u32(0), b"");
-        // The endpoint must live as long as the connection.
-        drop(endpoint);
         if let Err(error) = ended {
             // Nobody may be listening any longer.
             let _ = out.send(Err(error)).await;
         }
+        say_goodbye(&connection).await;
+        // The endpoint must live as long as the connection.
+        drop(endpoint);
     });
-    Link { reader: Box::new(Replies { replies, unread: Bytes::new() }), writer: Box::new(writer) }
+    Link {
+        reader: Box::new(Replies { replies, unread: Bytes::new() }),
+        writer: Box::new(writer),
+        goodbye: Some(goodbye),
+    }
+}
+
+/// Closes the connection, and waits until the packet that says so has been written. A server that was not
+/// told keeps the session, with its memberships of groups, until its idle timeout.
+async fn say_goodbye(connection: &Connection) {
+    let is_over = connection.close_reason().is_some();
+    let sent_before = connection.stats().udp_tx.datagrams;
+    connection.close(VarInt::from_u32(0), b"");
+    if is_over {
+        return;
+    }
+    // The connection's own task writes it at its next turn, and nothing else from now on.
+    let written = async {
+        while connection.stats().udp_tx.datagrams == sent_before {
+            tokio::time::sleep(GOODBYE_LOOK).await;
+        }
+    };
+    let _ = tokio::time::timeout(GOODBYE_MAX, written).await;
 }
 
 /// Carries requests over, each on its own stream, until there are no more.

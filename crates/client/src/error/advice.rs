@@ -13,33 +13,44 @@ pub(crate) const SPEAKS_TLS: &str = "it speaks TLS; turn TLS on here too";
 pub(crate) const SPEAKS_HTTP: &str = "it speaks HTTP; the ports of this protocol are others, 8090 for TCP \
      and 8092 for WebSocket unless told otherwise";
 
+/// What to say when the server wants to know who the client is before the login.
+const CLIENT_CERTIFICATE: &str = "the server wants a certificate of the client's own; name the files with it \
+     and its key in tls_cert_file and tls_key_file";
+
 /// The next step for `number`, when there is one to name.
 pub(super) fn advice(number: u32) -> Option<&'static str> {
     Some(match number {
         3 => "the server does not know this request; it may be an older version",
+        20 => "list the users, or your tokens, to see what exists",
         30 | 100 => "the server dropped this connection; connect again",
         40 => "log in first, or give user and password in the connection string",
         41 => "ask an administrator for the right to do this",
         42 => "check user name and password",
-        43 => "a user name has 3 to 50 bytes",
-        44 => "a password has 3 to 100 bytes",
-        47 => "the user is inactive; an administrator can activate it",
-        50 => "a token name has 3 to 30 bytes",
+        46 => "choose another name, or change the user there is",
+        47 => "an administrator can activate it",
+        48 | 49 => "it is there so that somebody can always manage the server",
+        51 => "choose another name, or delete that token",
+        52 => "delete a token that is not used any more",
         53 | 54 => "create a new token",
+        72 => "the server needs the key it was encrypted with; its log names the key",
         1009 => "list the streams to see what exists, or create it",
         1012 => "choose another name or use the existing stream",
-        1019 => "give at least the size of a segment, or 0 for the default",
+        1019 => {
+            "give at least the size of a segment, 1 GiB unless the server was told otherwise, or leave it to the default"
+        }
         2010 => "list the topics of the stream to see what exists, or create it",
         2013 => "choose another name or use the existing topic",
         2015 => "give 1 to 1000 partitions",
-        2019 => "the topic has fewer partitions than that",
+        2019 => "look at the topic to see how many it has",
         3007 => "partitions are numbered from 0; look at the topic to see how many it has",
-        3021 => "nothing is stored for this consumer",
+        3021 => "check its name and the partition, or store one first",
         4006 => "the log of the server says why; its disk may be full",
         4009 => "give at least one message",
         4017 => "the user headers of one message may have 100000 bytes",
         4022 => "one message may have 64000000 bytes",
         4100 => "the offset is beyond the end of the partition",
+        5000 => "list the consumer groups of the topic to see what exists, or create it",
+        5004 => "choose another name, or use the group there is",
         _ => return None,
     })
 }
@@ -47,10 +58,18 @@ pub(super) fn advice(number: u32) -> Option<&'static str> {
 /// What may be the matter when a connection ends before anything was said over it.
 pub(super) fn port_advice(loss: &Loss) -> &'static str {
     match loss {
-        Loss::Closed | Loss::Network(_) => {
-            "; if the server is up, check that the port is that of the transport, and whether it wants TLS"
+        // In TLS 1.3 the server's verdict on the client's certificate comes after the handshake.
+        Loss::Network(error) if error.to_string().contains("CertificateRequired") => {
+            CLIENT_CERTIFICATE
         }
-        _ => "",
+        Loss::Network(error) if error.to_string().contains("fatal alert") => {
+            "the server may not trust the client's certificate"
+        }
+        Loss::Closed | Loss::Network(_) => {
+            "if the server is up, check that the port is that of the transport, and whether it wants TLS or a \
+             certificate of the client's own"
+        }
+        _ => "connect again",
     }
 }
 
@@ -73,7 +92,7 @@ pub(super) fn tls_advice(source: &io::Error) -> &'static str {
             "InvalidContentType",
             "that port seems to speak without TLS; turn TLS off here, or on there",
         ),
-        ("CertificateRequired", "the server wants a certificate of the client's own"),
+        ("CertificateRequired", CLIENT_CERTIFICATE),
     ];
     let found = advice.into_iter().find(|(part, _)| text.contains(part));
     found.map_or("check that TLS is on at both ends, and the certificate", |(_, advice)| advice)

@@ -17,7 +17,7 @@ const OTHERS: u32 = 0o077;
 /// Reads the keys; none when none are configured.
 ///
 /// # Errors
-/// [`ServerError::Keys`] when the keys cannot be used, [`ServerError::Io`] when the file cannot be read.
+/// [`ServerError::Keys`] when the keys cannot be used, [`ServerError::KeysFile`] when the file cannot be read.
 pub(super) fn keys(config: &Config) -> Result<Keys, ServerError> {
     let encryption = &config.encryption;
     let mut text = match &encryption.keys_file.0 {
@@ -31,7 +31,7 @@ pub(super) fn keys(config: &Config) -> Result<Keys, ServerError> {
 }
 
 fn read(path: &Path) -> Result<String, ServerError> {
-    let failed = |error| ServerError::io(path, error);
+    let failed = |source| ServerError::KeysFile { path: path.to_owned(), source };
     let mode = fs::metadata(path).map_err(failed)?.mode();
     if mode & OTHERS != 0 {
         tracing::warn!(file = %path.display(), "the file of encryption keys is open to others than its owner");

@@ -163,7 +163,14 @@ fn refusal(data_dir: &Path, error: OpenError) -> ServerError {
         ) => ServerError::DataDirRefused { path, reason: refused.to_string() },
         OpenError::DataDir(
             DataDirError::ReadOnly { path, source } | DataDirError::Disk { path, source },
-        ) => ServerError::io(path, source),
+        ) => match source.kind() {
+            // Nothing is there that could be a directory, or something else is.
+            io::ErrorKind::NotFound
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::AlreadyExists
+            | io::ErrorKind::InvalidFilename => ServerError::DataDirUnusable { path, source },
+            _ => ServerError::io(path, source),
+        },
         OpenError::Vault(
             refused @ (VaultError::Missing { .. }
             | VaultError::Other { .. }

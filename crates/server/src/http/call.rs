@@ -10,13 +10,11 @@ use galgo_wire::ErrorCode;
 use galgo_wire::command::{Command, CommandCode, Request};
 use galgo_wire::primitive::Payload;
 
-use tokio::time::sleep;
-
 use super::Api;
 use super::failure::Failure;
 use super::guard::Caller;
 use crate::transport::Grant;
-use crate::transport::connection::job::{self, login_turn};
+use crate::transport::connection::job;
 
 /// A request of someone who is logged in.
 pub(super) struct Call {
@@ -120,31 +118,13 @@ fn settle(
                     outcome = poll.finish(&hub.broker, own);
                     continue;
                 }
-                Outcome::Delay(pause, job) => {
-                    sleep(pause).await;
-                    outcome = Outcome::Offload(job);
-                    continue;
-                }
-                Outcome::Offload(job) => {
-                    let Some(mut own) = session.take() else {
-                        return (None, Err(ErrorCode::Error));
-                    };
-                    let turn = login_turn(&hub, code.as_u32()).await;
-                    if !job::cover(&hub, own.user(), job.answer_bytes(), held).await {
-                        return (Some(own), Err(ErrorCode::Disconnected));
+                later @ (Outcome::Delay(..) | Outcome::Offload(_)) => {
+                    match job::run(&hub, code.as_u32(), later, &mut session, held).await {
+                        Ok(Some(next)) => outcome = next,
+                        Ok(None) => return (session, Err(ErrorCode::Disconnected)),
+                        // The panic of a job is in the log already.
+                        Err(_) => return (session, Err(ErrorCode::Error)),
                     }
-                    let hub = Arc::clone(&hub);
-                    let work = tokio::task::spawn_blocking(move || {
-                        let outcome = job.run(&hub.broker, &mut own);
-                        drop(turn);
-                        (own, outcome)
-                    });
-                    // The panic of a job is in the log already.
-                    let Ok((back, next)) = work.await else {
-                        return (None, Err(ErrorCode::Error));
-                    };
-                    session = Some(back);
-                    outcome = next;
                     continue;
                 }
             };

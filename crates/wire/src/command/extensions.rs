@@ -62,6 +62,8 @@ command! {
         stream: Identifier,
         /// The topic.
         topic: Identifier,
+        /// What to go by in place of the topic's own rules.
+        rules: Option<RetentionRules> as RulesChoice,
     }
     right: |this| Right::topic(Action::ReadTopic, &this.stream, &this.topic);
 }
@@ -203,6 +205,35 @@ byte_enum! {
         Expired = 1 "expired",
         /// The topic is nearly as large as it may be.
         Size = 2 "size",
+    }
+}
+
+layout! {
+    /// For how long and how much a topic is kept.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+    pub struct RetentionRules {
+        /// How long it keeps messages.
+        message_expiry: MessageExpiry,
+        /// How large it may grow.
+        max_topic_size: MaxTopicSize,
+    }
+}
+
+/// Rules, or the topic's own: a flag that has to be exactly 1, and both rules.
+struct RulesChoice;
+
+impl RulesChoice {
+    fn encode(value: &Option<RetentionRules>, out: &mut Vec<u8>) {
+        let (message_expiry, max_topic_size) =
+            (MessageExpiry::SERVER_DEFAULT, MaxTopicSize::SERVER_DEFAULT);
+        out.push(u8::from(value.is_some()));
+        value.unwrap_or(RetentionRules { message_expiry, max_topic_size }).encode(out);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Option<RetentionRules>, ErrorCode> {
+        let flag = reader.u8()?;
+        let rules = RetentionRules::decode(reader)?;
+        Ok((flag == 1).then_some(rules))
     }
 }
 

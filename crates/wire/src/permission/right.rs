@@ -109,6 +109,18 @@ impl<'a> Right<'a> {
         Self::Stream { action, stream: stream.borrowed() }
     }
 
+    /// The action that is needed; none for everybody, or for whoever is logged in.
+    #[must_use]
+    pub fn action(self) -> Option<Action> {
+        match self {
+            Self::Public | Self::LoggedIn => None,
+            Self::SelfOr { action, .. }
+            | Self::Server(action)
+            | Self::Stream { action, .. }
+            | Self::Topic { action, .. } => Some(action),
+        }
+    }
+
     /// The right to `action` on `topic` of `stream`.
     #[must_use]
     pub fn topic(action: Action, stream: &'a Identifier, topic: &'a Identifier) -> Self {
@@ -133,6 +145,26 @@ impl Action {
         Self::PollMessages,
         Self::SendMessages,
     ];
+
+    /// The name of the flag that allows the action and least besides.
+    #[must_use]
+    pub fn permission(self) -> &'static str {
+        match self {
+            Self::ReadServers => "read_servers",
+            Self::ReadUsers => "read_users",
+            Self::ManageUsers => "manage_users",
+            Self::ListStreams => "read_streams",
+            Self::ReadStream => "read_stream",
+            Self::CreateStream => "manage_streams",
+            Self::ManageStream => "manage_stream",
+            Self::ListTopics => "read_topics",
+            Self::ReadTopic => "read_topic",
+            Self::CreateTopic => "manage_topics",
+            Self::ManageTopic => "manage_topic",
+            Self::PollMessages => "poll_messages",
+            Self::SendMessages => "send_messages",
+        }
+    }
 
     /// Whether a global flag allows the action anywhere.
     pub(super) fn allowed_by_global(self, flags: &GlobalPermissions) -> bool {

@@ -68,13 +68,15 @@ impl Watch {
     pub(crate) fn usage(&self, bytes: u64, requests: u64) -> Option<Usage> {
         let (begun, ended) = (self.begun?, self.ended?);
         let cpu_seconds = ended.cpu.saturating_sub(begun.cpu).as_secs_f64();
+        // The clock of the system ticks a hundred times a second; less than a tick is not nothing.
+        let seen = cpu_seconds > 0.0;
         // A peak between two looks is known if it was the highest ever.
         let is_highest = ended.resident_ever > begun.resident_ever;
         let between = if is_highest { ended.resident_ever } else { 0 };
         Some(Usage {
             cpu_seconds,
-            cpu_seconds_per_gb: (bytes > 0).then(|| cpu_seconds / (bytes as f64 / 1e9)),
-            cpu_us_per_request: (requests > 0).then(|| cpu_seconds * 1e6 / requests as f64),
+            cpu_seconds_per_gb: (seen && bytes > 0).then(|| cpu_seconds / (bytes as f64 / 1e9)),
+            cpu_us_per_request: (seen && requests > 0).then(|| cpu_seconds * 1e6 / requests as f64),
             peak_resident_bytes: self.resident_max.max(between),
         })
     }
@@ -140,10 +142,13 @@ mod tests {
         assert_eq!(watch.usage(1, 1), None);
         watch.begin();
         watch.end();
+        watch.ended.as_mut().unwrap().cpu = watch.begun.unwrap().cpu + Duration::from_secs(2);
         let usage = watch.usage(1_000_000_000, 1_000_000).unwrap();
         assert!(usage.peak_resident_bytes > 0);
-        assert_eq!(usage.cpu_seconds_per_gb, Some(usage.cpu_seconds));
-        assert_eq!(usage.cpu_us_per_request, Some(usage.cpu_seconds));
+        assert_eq!((usage.cpu_seconds_per_gb, usage.cpu_us_per_request), (Some(2.0), Some(2.0)));
         assert_eq!(watch.usage(0, 0).unwrap().cpu_seconds_per_gb, None);
+        watch.ended = watch.begun;
+        let usage = watch.usage(1_000_000_000, 1_000_000).unwrap();
+        assert_eq!((usage.cpu_seconds_per_gb, usage.cpu_us_per_request), (None, None));
     }
 }

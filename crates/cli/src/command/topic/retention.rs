@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use clap::Args;
 use galgo::Client;
-use galgo::wire::command::extensions::{PlannedSegment, RetentionPlan};
+use galgo::wire::command::extensions::RetentionPlan;
 use serde_json::json;
 
 use crate::command::group::holder;
 use crate::command::topic::settings::{Settings, show_expiry, show_max_size};
-use crate::command::topic::{TopicPath, change};
+use crate::command::topic::{TopicPath, change, options_of};
 use crate::failure::{Failure, Outcome};
 use crate::output::{Output, measure, table};
 use crate::value::duration::{Expiry, parse_expiry};
@@ -28,8 +28,8 @@ and so does one that some consumer or group with a stored offset has not process
 pub(crate) struct RetentionArgs {
     #[command(flatten)]
     path: TopicPath,
-    /// Only show what would go; changes nothing
-    #[arg(long, conflicts_with_all = ["expire_after", "max_size"])]
+    /// Only show what would go, with --expire-after and --max-size if they are given; changes nothing
+    #[arg(long)]
     dry_run: bool,
     /// From now on keep messages this long: 7days, 1h 30m, never or default
     #[arg(long, value_name = "D", value_parser = parse_expiry)]
@@ -48,11 +48,18 @@ pub(super) async fn run(client: &Client, output: Output, args: RetentionArgs) ->
         expiry: args.expire_after,
         max_size: args.max_size,
     };
-    if !settings.is_empty() {
+    let (stream, topic) = (&path.stream, &path.topic);
+    let plan = if settings.is_empty() {
+        client.plan_retention(stream, topic).await
+    } else if args.dry_run {
+        let options = settings.apply(options_of(&path.details(client).await?.topic));
+        client.plan_retention_as(stream, topic, &options).await
+    } else {
         change(client, path, None, settings).await?;
         output.remark(&format!("retention of {} changed", path.phrase()));
-    }
-    let plan = match client.plan_retention(&path.stream, &path.topic).await {
+        client.plan_retention(stream, topic).await
+    };
+    let plan = match plan {
         Ok(plan) => plan,
         Err(error) => {
             // The code alone does not say whether stream or topic is missing.
@@ -130,7 +137,7 @@ fn text(plan: &RetentionPlan, holders: &Holders) -> String {
         ),
     ]);
     let (going, held) = sums(plan);
-    let mut text = format!("{facts}\n\n{}", segments_table(&plan.segments, holders));
+    let mut text = format!("{facts}\n\n{}", segments_table(plan, holders));
     if going.segments > 0 {
         text += &format!(
             "\n\n{} with {} go, {}",
@@ -147,7 +154,7 @@ fn text(plan: &RetentionPlan, holders: &Holders) -> String {
     text
 }
 
-fn segments_table(segments: &[PlannedSegment], holders: &Holders) -> String {
+fn segments_table(plan: &RetentionPlan, holders: &Holders) -> String {
     let columns = [
         table::number("PARTITION"),
         table::number("FIRST OFFSET"),
@@ -158,7 +165,7 @@ fn segments_table(segments: &[PlannedSegment], holders: &Holders) -> String {
         table::text("WHY"),
         table::text("HELD"),
     ];
-    let rows = segments.iter().map(|segment| {
+    let rows = plan.segments.iter().map(|segment| {
         let held = match (segment.held, segment.barrier) {
             (false, _) => "-".to_owned(),
             (true, barrier) => {
@@ -178,5 +185,12 @@ fn segments_table(segments: &[PlannedSegment], holders: &Holders) -> String {
             held,
         ]
     });
-    table::columns(&columns, rows, "nothing would go now")
+    let is_full = plan.max_topic_size.limit().is_some_and(|limit| plan.size >= limit);
+    let nothing = match is_full {
+        true => {
+            "nothing would go now: the segments that are written to stay, and they alone are too large"
+        }
+        false => "nothing would go now",
+    };
+    table::columns(&columns, rows, nothing)
 }

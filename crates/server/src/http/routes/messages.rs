@@ -174,7 +174,11 @@ async fn render(call: &Call, reply: MessagesReply, grant: Grant) -> Result<Answe
         }
         let work = tokio::task::spawn_blocking(move || show(reply, max, grant));
         match work.await.map_err(|_| ErrorCode::Error)?? {
-            Shown::Answer(answer) => return Ok(answer),
+            Shown::Whole { partition_id, last, json, mut held } => {
+                call.api.hub.answers.allowance(user).shrink(&mut held, json.capacity());
+                let json = Bytes::from_owner(Granted { bytes: json, _grant: held });
+                return Ok(Answer { json, partition_id, last });
+            }
             Shown::TooSmall(back, needed, held) => {
                 (reply, max, grant, growth) = (back, needed, held, JSON_GROWTH_LARGE);
             }
@@ -184,7 +188,8 @@ async fn render(call: &Call, reply: MessagesReply, grant: Grant) -> Result<Answe
 
 /// What came of showing messages.
 enum Shown {
-    Answer(Answer),
+    /// An answer, as JSON.
+    Whole { partition_id: PartitionId, last: Option<Offset>, json: Vec<u8>, held: Grant },
     /// The first message takes this many bytes, as far as could be told.
     TooSmall(MessagesReply, usize, Grant),
 }
@@ -201,12 +206,12 @@ fn show(reply: MessagesReply, max: usize, grant: Grant) -> Result<Shown, ErrorCo
     }
     let messages = whole_messages(&bytes);
     let shown = json::PolledMessages::new(header, &messages);
-    let bytes = serde_json::to_vec(&shown).map_err(|_| ErrorCode::Error)?;
-    Ok(Shown::Answer(Answer {
+    Ok(Shown::Whole {
         partition_id: header.partition_id,
         last: messages.last().map(|message| message.header.offset),
-        json: Bytes::from_owner(Granted { bytes, _grant: grant }),
-    }))
+        json: serde_json::to_vec(&shown).map_err(|_| ErrorCode::Error)?,
+        held: grant,
+    })
 }
 
 fn read(reply: &MessagesReply, max: usize) -> Result<Vec<u8>, ErrorCode> {

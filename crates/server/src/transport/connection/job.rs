@@ -97,7 +97,7 @@ fn in_memory(outcome: &Outcome) -> u64 {
 }
 
 /// Waits for the turn of a job that hashes a password; other jobs wait for none.
-pub(crate) async fn login_turn(hub: &Hub, code: u32) -> Option<OwnedSemaphorePermit> {
+async fn login_turn(hub: &Hub, code: u32) -> Option<OwnedSemaphorePermit> {
     const HASHING: [CommandCode; 3] =
         [CommandCode::LoginUser, CommandCode::CreateUser, CommandCode::ChangePassword];
     if !HASHING.iter().any(|hashing| hashing.as_u32() == code) {
