@@ -21,7 +21,7 @@ use galgo::Client;
 use crate::command::topic::{Extent, TopicPath};
 use crate::failure::{Failure, Outcome};
 use crate::mirror::lane::{Lane, Options};
-use crate::mirror::outage::Outage;
+use crate::mirror::outage::{Outage, Waits};
 use crate::mirror::place::Place;
 use crate::mirror::report::PartitionReport;
 use crate::output::Output;
@@ -101,6 +101,7 @@ impl Mirror {
                     report,
                     progress,
                     outage: &self.outage,
+                    waits: Waits::default(),
                 };
                 lane.copy().await
             })

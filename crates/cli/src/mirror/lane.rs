@@ -12,7 +12,7 @@ use galgo::{
 use crate::failure::{Failure, Outcome};
 use crate::mirror::Side;
 use crate::mirror::origin::copy;
-use crate::mirror::outage::Outage;
+use crate::mirror::outage::{Outage, Waits};
 use crate::mirror::place::Place;
 use crate::mirror::report::PartitionReport;
 use crate::progress::Progress;
@@ -45,6 +45,7 @@ pub(super) struct Lane<'a> {
     pub(super) report: &'a RefCell<PartitionReport>,
     pub(super) progress: &'a Progress,
     pub(super) outage: &'a Outage,
+    pub(super) waits: Waits,
 }
 
 /// Why a lane stopped before its end.
@@ -77,7 +78,7 @@ impl Lane<'_> {
             if attempts >= ATTEMPTS_MAX && !self.options.follow {
                 return Err(failure.hint("the same command goes on where this one stopped"));
             }
-            self.outage.goes_on(&failure, self.progress);
+            self.outage.holds_up(&self.waits, &failure, self.progress);
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -85,7 +86,7 @@ impl Lane<'_> {
     async fn attempt(&self) -> Result<(), Broken> {
         let partition = self.report.borrow().partition;
         let place = Place::find(self.source, self.target, partition).await?;
-        self.outage.is_over(self.progress);
+        self.outage.is_over(&self.waits, self.progress);
         self.report.borrow_mut().stands_at(&place);
         let path = &self.source.path;
         let mut builder = self

@@ -6,31 +6,43 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::progress::Progress;
 
-/// Whether a server is away, for all partitions: each of them sees the same outage.
+/// Whether a server is away, for all partitions: each of them sees the same outage, sooner or later.
 #[derive(Debug)]
 pub(crate) struct Outage {
     output: Output,
-    lasts: Cell<bool>,
+    /// Partitions that cannot go on.
+    waiting: Cell<usize>,
 }
+
+/// Whether one partition cannot go on.
+#[derive(Debug, Default)]
+pub(super) struct Waits(Cell<bool>);
 
 impl Outage {
     /// No server is away.
     pub(crate) fn new(output: Output) -> Self {
-        Self { output, lasts: Cell::new(false) }
+        Self { output, waiting: Cell::new(0) }
     }
 
-    /// Copying broke; said once until it goes on.
-    pub(super) fn goes_on(&self, failure: &Failure, progress: &Progress) {
-        if !self.lasts.replace(true) {
+    /// Copying a partition broke; said of the first.
+    pub(super) fn holds_up(&self, partition: &Waits, failure: &Failure, progress: &Progress) {
+        if partition.0.replace(true) {
+            return;
+        }
+        if self.waiting.replace(self.waiting.get() + 1) == 0 {
             progress.make_way(|| {
                 self.output.notice(&format!("{}; trying again", failure.what()));
             });
         }
     }
 
-    /// Both servers answer.
-    pub(super) fn is_over(&self, progress: &Progress) {
-        if self.lasts.replace(false) {
+    /// Both servers answered for a partition; said of the last.
+    pub(super) fn is_over(&self, partition: &Waits, progress: &Progress) {
+        if !partition.0.replace(false) {
+            return;
+        }
+        self.waiting.set(self.waiting.get() - 1);
+        if self.waiting.get() == 0 {
             progress.make_way(|| self.output.notice("both servers answer again; going on"));
         }
     }

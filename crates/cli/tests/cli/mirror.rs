@@ -1,6 +1,7 @@
 //! A topic copied from one server to another: nothing twice, nothing missing, whatever breaks.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
@@ -111,12 +112,20 @@ fn a_killed_copy_goes_on_with_nothing_twice_and_nothing_missing() {
 fn a_following_copy_survives_the_death_of_the_target() {
     let (from, mut to) = (Server::with_topic(2), Server::start());
     from.send("--key-field 1", &lines(500));
-    let mut child = start(&from, &to, &["--follow"]);
+    let mut command = mirror(&from, &to, &["--follow", "--output", "json"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut notices = BufReader::new(child.stderr.take().unwrap()).lines().map(|line| {
+        let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        line["notice"].as_str().unwrap().to_owned()
+    });
     eventually("the first part is there", || count(&to) == 500);
     to.kill();
     from.send("--key-field 1", &lines(700));
+    let notice = notices.next().unwrap();
+    assert!(notice.contains(to.address()) && notice.ends_with("trying again"), "{notice}");
     to.restart();
     eventually("the second part is there", || count(&to) == 1_200);
+    assert_eq!(notices.next().unwrap(), "both servers answer again; going on");
     child.kill().unwrap();
     child.wait().unwrap();
     assert_same(&from, &to);
