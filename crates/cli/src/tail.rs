@@ -72,7 +72,7 @@ impl<'a> Reader<'a> {
         let Window { skip, count } = self.open_lanes(range, &extents);
         let mut heads = BinaryHeap::new();
         for index in 0..self.lanes.len() {
-            self.push_head(&mut heads, index).await?;
+            self.push_head(&mut heads, index, writer).await?;
         }
         let (mut seen, mut shown) = (0, 0);
         while let Some(Reverse((_, index))) = heads.pop() {
@@ -85,7 +85,7 @@ impl<'a> Reader<'a> {
                 shown += 1;
             }
             seen += 1;
-            self.push_head(&mut heads, index).await?;
+            self.push_head(&mut heads, index, writer).await?;
         }
         writer.flush()?;
         Ok(matches!(range, Range::From { count: Some(_), .. }) && count.is_some_and(|n| shown >= n))
@@ -171,10 +171,17 @@ impl<'a> Reader<'a> {
     }
 
     /// Puts the next message of a partition into the running, if there is one.
-    async fn push_head(&mut self, heads: &mut Heads, index: usize) -> Outcome {
+    async fn push_head(
+        &mut self,
+        heads: &mut Heads,
+        index: usize,
+        writer: &mut MessageWriter,
+    ) -> Outcome {
         let ask = self.ask();
         let Some(lane) = self.lanes.get_mut(index) else { return Ok(()) };
-        lane.fill(self.link.client(), &self.path, ask).await?;
+        while let Err(failure) = lane.fill(self.link.client(), &self.path, ask).await {
+            self.link.again(failure, writer).await?;
+        }
         if let Some(time) = lane.next_time() {
             heads.push(Reverse((time, index)));
         }

@@ -216,3 +216,27 @@ fn a_closed_pipe_ends_a_tail_without_a_word() {
         assert_eq!((status.code(), complaint.as_str()), (Some(0), ""), "{line}");
     }
 }
+
+#[test]
+fn a_follower_that_is_still_behind_goes_on_too() {
+    let mut server = Server::with_topic(2);
+    let lines: Vec<String> = (0..40_000).map(|number| format!("{number:>200}")).collect();
+    server.send("--partition 0", (lines.join("\n") + "\n").as_bytes());
+    let mut command = server.command("tail s t -f --from start");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut shown = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(shown.next().unwrap().unwrap(), lines[0]);
+    // It cannot have read all: the pipe and what it reads ahead hold less.
+    server.kill();
+    server.restart();
+    server.send("--partition 1", b"new\n");
+    for line in &lines[1..] {
+        assert_eq!(&shown.next().unwrap().unwrap(), line);
+    }
+    assert_eq!(shown.next().unwrap().unwrap(), "new");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut remarks = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut remarks).unwrap();
+    assert!(remarks.contains("connected again"), "{remarks}");
+}
