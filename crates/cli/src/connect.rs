@@ -96,9 +96,14 @@ impl Target {
             builder = builder.credentials(credentials);
         }
         let client = builder.connect().await.map_err(|error| failure(&error, &source))?;
-        CLOSINGS.lock().push(Box::pin(client.closed()));
+        close_at_the_end(&client);
         Ok(client)
     }
+}
+
+/// Has [`wait_until_closed`] wait for this connection too.
+pub(crate) fn close_at_the_end(client: &Client) {
+    CLOSINGS.lock().push(Box::pin(client.closed()));
 }
 
 /// Waits, within a bound, until the connections this process opened are closed. Over QUIC a server hears of

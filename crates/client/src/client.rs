@@ -22,7 +22,7 @@ use crate::producer::ProducerBuilder;
 /// [`SendError::Unknown`](crate::SendError::Unknown)).
 ///
 /// Dropping a future before it is ready does not take back a request that has been sent. Dropping
-/// the last clone closes the connection; [`Client::closed`] tells when the server knows.
+/// the last clone closes the connection; [`Client::closed`] tells when the server was told.
 #[derive(Clone)]
 pub struct Client {
     pub(crate) connection: Arc<Connection>,
@@ -74,7 +74,8 @@ impl Client {
         ConsumerBuilder::new(self.clone(), stream.clone(), topic.clone())
     }
 
-    /// Resolves when the last clone was dropped and the connection is closed.
+    /// Resolves when the last clone was dropped and the server was told that the connection is closed, once, without
+    /// an answer. A connection that is only just being opened again may stay untold.
     ///
     /// A program that ends right after it drops its clients should wait for this when it is connected over
     /// QUIC: nobody else can tell the server, which keeps the session, and its memberships of consumer groups,

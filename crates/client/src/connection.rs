@@ -87,7 +87,7 @@ impl Connection {
         self.shared.connects.load(std::sync::atomic::Ordering::Acquire)
     }
 
-    /// Resolves when the connection was dropped and the server knows of it, as far as it can be told.
+    /// Resolves when the connection was dropped and the server was told, as far as it can be.
     pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut ended = self.shared.ended.subscribe();
         async move {

@@ -81,7 +81,7 @@ impl fmt::Display for ServerError {
         if let Some(permission) = self.permission_needed() {
             return write!(
                 f,
-                "; it takes the permission {permission}, which an administrator can grant"
+                "; it may take the permission {permission}, which an administrator can grant"
             );
         }
         match advice(self.number) {

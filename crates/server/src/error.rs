@@ -113,7 +113,10 @@ pub enum ServerError {
         source: io::Error,
     },
     /// The file of encryption keys cannot be read.
-    #[error("the file {} that encryption.keys_file names cannot be read: {source}", path.display())]
+    #[error(
+        "the file {} that encryption.keys_file names cannot be read: {source}; check its path, owner and mode",
+        path.display()
+    )]
     KeysFile {
         /// The file.
         path: PathBuf,

@@ -43,6 +43,8 @@ impl Measurement {
     pub(crate) fn of(sample: &Sample<'_>) -> Self {
         let seconds = sample.elapsed.as_secs_f64().max(1e-9);
         let requests_per_second = sample.latencies.count() as f64 / seconds;
+        // Less than a tick of the system's clock is not nothing.
+        let cpu = sample.cpu.filter(|(time, _)| !time.is_zero());
         let micros = |part| sample.latencies.quantile(part).as_secs_f64() * 1e6;
         Self {
             requests_per_second,
@@ -50,12 +52,11 @@ impl Measurement {
             p50_us: micros(0.5),
             p99_us: micros(0.99),
             p999_us: micros(0.999),
-            cpu_seconds_per_gb: sample.cpu.map(|(time, requests)| {
+            cpu_seconds_per_gb: cpu.map(|(time, requests)| {
                 let bytes = (requests * sample.bytes_per_request).max(1);
                 time.as_secs_f64() / (bytes as f64 / 1e9)
             }),
-            cpu_us_per_request: sample
-                .cpu
+            cpu_us_per_request: cpu
                 .map(|(time, requests)| time.as_secs_f64() * 1e6 / requests.max(1) as f64),
         }
     }

@@ -115,7 +115,9 @@ async fn open(url: &str, args: &LoginArgs) -> Outcome<(String, Client)> {
     let credentials = Credentials::password(username.clone(), password);
     let builder = url.into_builder().reconnect(ReconnectPolicy::never());
     let client = builder.credentials(credentials).connect().await;
-    Ok((username, client.map_err(|error| Failure::connect(&error))?))
+    let client = client.map_err(|error| Failure::connect(&error))?;
+    connect::close_at_the_end(&client);
+    Ok((username, client))
 }
 
 fn ask_username() -> Outcome<String> {
@@ -153,7 +155,10 @@ async fn delete_token(profile: &Profile) -> Outcome<bool> {
     let url = connect::parse(&profile.server)?;
     let builder = url.into_builder().reconnect(ReconnectPolicy::never());
     let client = match builder.credentials(Credentials::token(&profile.token)).connect().await {
-        Ok(client) => client,
+        Ok(client) => {
+            connect::close_at_the_end(&client);
+            client
+        }
         Err(ConnectError::Login(refusal))
             if [
                 ErrorCode::ResourceNotFound,

@@ -15,7 +15,10 @@ impl Failure {
         }
         if let Some(permission) = error.permission_needed() {
             let flag = permission.replace('_', "-");
-            return failure.hint(format!("galgo permission set grants it, as the flag {flag}"));
+            return failure.hint(format!(
+                "it is the flag {flag} of galgo permission set, which replaces all a user may do; galgo \
+                 permission show USER tells what that is"
+            ));
         }
         failure
     }

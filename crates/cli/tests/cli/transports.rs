@@ -48,10 +48,19 @@ fn tls_takes_no_certificate_that_nobody_vouches_for() {
 fn a_quic_session_is_over_when_its_command_is() {
     // Long enough that only a word of the tool can end the session in time.
     let server = Server::start_with(&[("GALGO_QUIC_MAX_IDLE_TIMEOUT", "1h")]);
-    let url = format!("galgo+quic://{}?max_idle_timeout=1h", server.listener("quic"));
-    for _ in 0..3 {
+    let place = format!("{}?max_idle_timeout=1h", server.listener("quic"));
+    for (login, code) in [("", 0), ("galgo:galgo@", 0), ("galgo:wrong@", 4)] {
         let mut command = galgo();
-        command.args(["me", "--server", &url]);
+        command.args(["me", "--server", &format!("galgo+quic://{login}{place}")]);
+        assert_eq!(run(command).code, code, "{login}");
+    }
+    let config = tempfile::tempdir().unwrap();
+    for line in ["login --username galgo --password-env SECRET", "logout"] {
+        let mut command = galgo();
+        command.args(line.split(' ')).env("XDG_CONFIG_HOME", config.path()).env("SECRET", "galgo");
+        if line != "logout" {
+            command.args(["--server", &format!("galgo+quic://{place}")]);
+        }
         run(command).ok();
     }
     crate::harness::eventually("the sessions are gone", || {

@@ -57,7 +57,8 @@ async fn session(shared: &Arc<Shared>, link: Link) -> Loss {
     // The writer must not touch the queue while the queue decides about fates.
     writing.abort();
     let _ = writing.await;
-    if let (Loss::ClientDropped, Some(goodbye)) = (&loss, goodbye) {
+    let is_last = *shared.closed.borrow();
+    if let Some(goodbye) = goodbye.filter(|_| is_last) {
         drop(reader);
         let _ = goodbye.await;
     }

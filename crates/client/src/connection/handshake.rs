@@ -35,20 +35,30 @@ impl Shared {
 
     async fn open_and_log_in(&self) -> Result<Link, ConnectError> {
         let mut link = dial::open(&self.settings, &self.address).await?;
-        let credentials = self.credentials.lock().clone();
-        if let Some(credentials) = credentials {
-            let request = login_frame(&credentials)?;
-            let answer = exchange(&mut link, &request).await.map_err(|loss| match loss {
-                Loss::Garbled(hint @ (SPEAKS_TLS | SPEAKS_HTTP)) => self.not_galgo(hint),
-                Loss::Garbled(_) | Loss::ReplyTooLarge { .. } => self.not_galgo(CHECK_PORT),
-                loss => ConnectError::Lost { address: self.address.clone(), loss },
-            })?;
-            if let Err(Failure::Refused(number)) = answer {
-                let target = format!("{} at {}", who(&credentials), self.address);
-                return Err(ServerError::new(number, "log in as", target).into());
+        match self.log_in(&mut link).await {
+            Ok(()) => Ok(link),
+            Err(error) => {
+                link.close().await;
+                Err(error)
             }
         }
-        Ok(link)
+    }
+
+    async fn log_in(&self, link: &mut Link) -> Result<(), ConnectError> {
+        let Some(credentials) = self.credentials.lock().clone() else { return Ok(()) };
+        let request = login_frame(&credentials)?;
+        let answer = exchange(link, &request).await.map_err(|loss| match loss {
+            Loss::Garbled(hint @ (SPEAKS_TLS | SPEAKS_HTTP)) => self.not_galgo(hint),
+            Loss::Garbled(_) | Loss::ReplyTooLarge { .. } => self.not_galgo(CHECK_PORT),
+            loss => ConnectError::Lost { address: self.address.clone(), loss },
+        })?;
+        match answer {
+            Err(Failure::Refused(number)) => {
+                let target = format!("{} at {}", who(&credentials), self.address);
+                Err(ServerError::new(number, "log in as", target).into())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn not_galgo(&self, hint: &'static str) -> ConnectError {

@@ -16,3 +16,14 @@ pub(super) struct Link {
     /// system tells, even if the process is gone.
     pub(super) goodbye: Option<JoinHandle<()>>,
 }
+
+impl Link {
+    /// Gives the link up, and waits until the server was told, where somebody has to.
+    pub(super) async fn close(self) {
+        drop((self.reader, self.writer));
+        if let Some(goodbye) = self.goodbye {
+            // One that panicked has told nobody, and there is nothing left to do about it.
+            let _ = goodbye.await;
+        }
+    }
+}

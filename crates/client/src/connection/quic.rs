@@ -135,6 +135,8 @@ async fn say_goodbye(connection: &Connection) {
         while connection.stats().udp_tx.datagrams == sent_before {
             tokio::time::sleep(GOODBYE_LOOK).await;
         }
+        // On another thread it may have written something else just before.
+        tokio::time::sleep(GOODBYE_LOOK).await;
     };
     let _ = tokio::time::timeout(GOODBYE_MAX, written).await;
 }

@@ -63,7 +63,7 @@ pub(super) fn port_advice(loss: &Loss) -> &'static str {
             CLIENT_CERTIFICATE
         }
         Loss::Network(error) if error.to_string().contains("fatal alert") => {
-            "the server may not trust the client's certificate"
+            "the server may not trust the client's certificate; name one in tls_cert_file that its authority signed"
         }
         Loss::Closed | Loss::Network(_) => {
             "if the server is up, check that the port is that of the transport, and whether it wants TLS or a \

@@ -164,7 +164,11 @@ pub(crate) fn usage_cells(usage: &Option<Usage>) -> [String; 4] {
     match usage {
         None => [unknown(), unknown(), unknown(), unknown()],
         Some(usage) => [
-            format!("{:.2} s", usage.cpu_seconds),
+            match usage.cpu_seconds {
+                // The system counts in hundredths.
+                0.0 => "< 0.01 s".to_owned(),
+                seconds => format!("{seconds:.2} s"),
+            },
             usage.cpu_seconds_per_gb.map_or_else(|| "-".to_owned(), |it| format!("{it:.2} s")),
             usage.cpu_us_per_request.map_or_else(|| "-".to_owned(), |it| format!("{it:.1} us")),
             measure::bytes(usage.peak_resident_bytes),

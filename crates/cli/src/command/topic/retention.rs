@@ -185,11 +185,9 @@ fn segments_table(plan: &RetentionPlan, holders: &Holders) -> String {
             held,
         ]
     });
-    let is_full = plan.max_topic_size.limit().is_some_and(|limit| plan.size >= limit);
-    let nothing = match is_full {
-        true => {
-            "nothing would go now: the segments that are written to stay, and they alone are too large"
-        }
+    let is_too_large = plan.max_topic_size.limit().is_some_and(|limit| plan.size >= limit);
+    let nothing = match is_too_large {
+        true => "nothing would go now: what is there is still written to, or about to go",
         false => "nothing would go now",
     };
     table::columns(&columns, rows, nothing)
