@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use galgo_storage::checkpoint::SealedSegment;
 use galgo_storage::retention::{PartitionSegments, Rules, Surrender, plan};
 use galgo_wire::command::{
-    MaxTopicSize, MessageExpiry, PlannedSegment, RetentionPlan, RetentionReason, RetentionRules,
+    MaxTopicSize, MessageExpiry, PlannedSegment, RetentionPlan, RetentionReason,
 };
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Offset, PartitionId, StreamId, Timestamp, TopicId};
@@ -146,20 +146,14 @@ impl Broker {
         })
     }
 
-    /// What retention would remove now, and what it would if nobody held it back; by the rules the topic
-    /// has, or by others it might get.
+    /// What retention would remove now from a topic with `settings`, and what it would if nobody held it back.
     pub(crate) fn plan_retention(
         &self,
         settings: &TopicSettings,
         open: &OpenTopic,
-        others: Option<RetentionRules>,
     ) -> RetentionPlan {
         let now = self.clock.now();
-        let settings = match others {
-            Some(others) => settings.clone().kept_by(others, &self.defaults),
-            None => settings.clone(),
-        };
-        let rules = rules_of(&settings);
+        let rules = rules_of(settings);
         let droppable: Vec<Droppable> =
             open.partitions.iter().map(|partition| partition.droppable()).collect();
         let segments = segments_of(&droppable, Droppable::barrier);

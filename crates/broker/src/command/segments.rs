@@ -31,7 +31,7 @@ pub(super) fn delete(broker: &Broker, session: &Session, command: &DeleteSegment
     }
 }
 
-/// What retention would remove from a topic now.
+/// What retention would remove from a topic now, by its own rules or by those of the command.
 pub(super) fn plan_retention(
     broker: &Broker,
     session: &Session,
@@ -42,11 +42,15 @@ pub(super) fn plan_retention(
     }
     // Off the thread: a topic may have very many segments.
     offload(move |broker, session| {
-        let (topic, open) = {
+        let (settings, open) = {
             let catalog = broker.catalog.read();
             let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
-            (found.topic.clone(), Arc::clone(found.open))
+            (found.topic.settings.clone(), Arc::clone(found.open))
         };
-        Ok(payload(&broker.plan_retention(&topic.settings, &open, command.rules)))
+        let settings = match command.rules {
+            Some(rules) => settings.kept_by(rules, &broker.defaults),
+            None => settings,
+        };
+        Ok(payload(&broker.plan_retention(&settings, &open)))
     })
 }

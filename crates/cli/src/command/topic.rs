@@ -6,7 +6,7 @@ mod settings;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use galgo::wire::command::topics::{MessageExpiry, Partition, Topic, TopicDetails};
+use galgo::wire::command::topics::{MaxTopicSize, MessageExpiry, Partition, Topic, TopicDetails};
 use galgo::{Client, ErrorCode, Identifier, InvalidRequest, ProduceError, TopicOptions};
 use serde::Serialize;
 use serde_json::json;
@@ -264,13 +264,16 @@ async fn change(
 }
 
 /// The settings of a topic that every server knows, as they are.
-fn options_of(before: &Topic) -> TopicOptions {
-    let kept = TopicOptions::default()
-        .max_size(before.max_topic_size.get())
-        .compression(before.compression);
-    match before.message_expiry {
-        MessageExpiry::NEVER => kept.expiry(Duration::MAX),
-        expiry => kept.expiry(Duration::from_micros(expiry.get())),
+pub(crate) fn options_of(topic: &Topic) -> TopicOptions {
+    let mut options =
+        TopicOptions::default().partitions(topic.partitions_count).compression(topic.compression);
+    if topic.max_topic_size != MaxTopicSize::SERVER_DEFAULT {
+        options = options.max_size(topic.max_topic_size.get());
+    }
+    match topic.message_expiry {
+        MessageExpiry::SERVER_DEFAULT => options,
+        MessageExpiry::NEVER => options.expiry(Duration::MAX),
+        expiry => options.expiry(Duration::from_micros(expiry.get())),
     }
 }
 

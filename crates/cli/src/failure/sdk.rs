@@ -30,32 +30,32 @@ impl Failure {
             ConnectError::Login(refusal) => Self::server(refusal),
             // A file of this machine, like any other that cannot be read.
             ConnectError::TlsSetup(_) => Self::io(error),
-            ConnectError::Handshake { source, .. } => {
-                let text = source.to_string();
-                let option = [
-                    (
-                        "UnknownIssuer",
-                        "--tls-ca FILE trusts the authority whose certificate is in FILE",
-                    ),
-                    ("alid for", "--tls-domain NAME says what name the certificate is for"),
-                    ("InvalidContentType", "leave --tls and tls=true out to connect without TLS"),
-                ];
-                let found = option.into_iter().find(|(part, _)| text.contains(part));
-                match found {
-                    Some((_, option)) => Self::connection(error).hint(option),
-                    None => Self::connection(error),
-                }
-            }
+            ConnectError::Handshake { source, .. } => Self::tls(error, &source.to_string()),
+            // In TLS 1.3 the server's verdict on the client comes after the handshake.
+            ConnectError::Lost { loss, .. } => Self::tls(error, &loss.to_string()),
             ConnectError::NotGalgo { hint, .. } if hint.contains("TLS; turn") => {
                 Self::connection(error).hint("--tls turns it on; --tls-ca FILE names whom to trust")
             }
-            ConnectError::Lost { loss, .. } if loss.to_string().contains("CertificateRequired") => {
-                Self::connection(error).hint(
-                    "with the tool they are options of the URL: galgo://HOST:PORT?tls=true&tls_cert_file=FILE\
-                     &tls_key_file=FILE",
-                )
-            }
             _ => Self::connection(error),
+        }
+    }
+
+    /// There is no connection, and `text`, which says why, may name what TLS did not like.
+    fn tls(error: &ConnectError, text: &str) -> Self {
+        let option = [
+            ("UnknownIssuer", "--tls-ca FILE trusts the authority whose certificate is in FILE"),
+            ("alid for", "--tls-domain NAME says what name the certificate is for"),
+            ("InvalidContentType", "leave --tls and tls=true out to connect without TLS"),
+            (
+                "CertificateRequired",
+                "with the tool they are options of the URL: galgo://HOST:PORT?tls=true&tls_cert_file=FILE\
+                 &tls_key_file=FILE",
+            ),
+        ];
+        let failure = Self::connection(error);
+        match option.into_iter().find(|(part, _)| text.contains(part)) {
+            Some((_, option)) => failure.hint(option),
+            None => failure,
         }
     }
 

@@ -1,9 +1,7 @@
 //! Makes the topic that is copied to, like the one that is copied from.
 
-use std::time::Duration;
-
-use galgo::wire::command::topics::{MaxTopicSize, MessageExpiry, Topic};
-use galgo::{CallError, Deduplication, ErrorCode, Identifier, TopicOptions};
+use galgo::wire::command::topics::Topic;
+use galgo::{CallError, Deduplication, ErrorCode, Identifier};
 
 use crate::command::stream::{self, shown};
 use crate::command::topic;
@@ -46,7 +44,7 @@ async fn create(source: &Side, target: &Side, from: &Topic) -> Outcome {
             .hint(format!("galgo topic list {} shows those there are", shown(&path.stream))));
     };
     let name = name.to_string();
-    let plain = classic_options(from);
+    let plain = topic::options_of(from);
     let settings = topic::settings(&source.client, &source.path).await?;
     let options = match settings {
         // Ids that come again are months apart in the source and seconds apart in its copy.
@@ -64,20 +62,6 @@ async fn create(source: &Side, target: &Side, from: &Topic) -> Outcome {
             Err(Failure::from(error).hint("create the topic by hand with a larger --max-size"))
         }
         Err(error) => Err(error.into()),
-    }
-}
-
-/// The settings of a topic that every server knows.
-fn classic_options(from: &Topic) -> TopicOptions {
-    let mut options =
-        TopicOptions::default().partitions(from.partitions_count).compression(from.compression);
-    if from.max_topic_size != MaxTopicSize::SERVER_DEFAULT {
-        options = options.max_size(from.max_topic_size.get());
-    }
-    match from.message_expiry {
-        MessageExpiry::SERVER_DEFAULT => options,
-        MessageExpiry::NEVER => options.expiry(Duration::MAX),
-        expiry => options.expiry(Duration::from_micros(expiry.get())),
     }
 }
 
