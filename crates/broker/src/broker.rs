@@ -21,7 +21,7 @@ use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
 use galgo_storage::log::IndexCache;
 use galgo_storage::metadata_log::MetadataLog;
-use galgo_wire::command::{CommandCode, Request};
+use galgo_wire::command::{CommandCode, PollMessages, Request};
 use galgo_wire::identifier::Identifier;
 use parking_lot::{Mutex, RwLock};
 
@@ -36,7 +36,7 @@ use crate::command;
 use crate::environment::{Clock, Random};
 use crate::metadata::prepare::TopicDefaults;
 use crate::outcome::{Outcome, Reply};
-use crate::partition::DeduplicationBounds;
+use crate::partition::{AnswerBounds, DeduplicationBounds};
 use crate::session::Session;
 use crate::shard::{CheckpointError, Shard};
 use crate::snapshot::SnapshotSources;
@@ -81,6 +81,8 @@ pub struct Broker {
     counters: Arc<Counters>,
     /// One metadata command at a time; held from the preparation of a record to its application.
     metadata_log: Mutex<MetadataLog>,
+    /// Held while files of deleted partitions are removed.
+    removing: Mutex<()>,
     disk: Arc<dyn Disk>,
     files: Arc<FileCache>,
     indexes: Arc<IndexCache>,
@@ -128,6 +130,12 @@ impl Broker {
     pub fn submit_request(&self, session: &mut Session, request: Request) -> Outcome {
         self.counters.requested(request.code());
         command::run(self, session, request)
+    }
+
+    /// As [`Broker::submit_request`] with a poll whose answer has bounds of its own.
+    pub fn poll(&self, session: &Session, command: &PollMessages, bounds: AnswerBounds) -> Outcome {
+        self.counters.requested(CommandCode::PollMessages);
+        command::messages::poll(self, session, (command, bounds))
     }
 
     /// Tells clients that ask for the cluster where this node listens.

@@ -22,6 +22,7 @@ use galgo_wire::primitive::Payload;
 
 use crate::broker::Broker;
 use crate::outcome::{Outcome, Reply};
+use crate::partition::AnswerBounds;
 use crate::session::Session;
 
 /// Runs a decoded request.
@@ -56,7 +57,9 @@ pub(crate) fn run(broker: &Broker, session: &mut Session, request: Request) -> O
         Request::GetSnapshot(command) => system::snapshot(broker, session, command),
         Request::DeleteSegments(command) => segments::delete(broker, session, &command),
         Request::PlanRetention(command) => segments::plan_retention(broker, session, command),
-        Request::PollMessages(command) => messages::poll(broker, session, &command),
+        Request::PollMessages(command) => {
+            messages::poll(broker, session, (&command, AnswerBounds::CLASSIC))
+        }
         Request::PollWaiting(command) => waiting::look(broker, session, command),
         Request::FlushUnsavedBuffer(command) => messages::flush(broker, session, &command),
         Request::GetConsumerOffset(command) => offsets::get(broker, session, &command),

@@ -39,8 +39,8 @@ pub use broker::{
 pub use causes::Causes;
 pub use clients::Peer;
 pub use metadata::UserSerial;
-pub use outcome::{Job, MessagesReply, Outcome, Reply, Slice};
-pub use partition::COLD_POLL_BYTES_MAX;
+pub use outcome::{Job, MessagesReply, Outcome, Reply, Slice, memory_bytes};
+pub use partition::{AnswerBounds, COLD_PIECE_BYTES_MAX, Piece, PollError, Rest};
 pub use session::Session;
 pub use ticket::Ticket;
 pub use waiting::Waiting;

@@ -8,6 +8,7 @@ use galgo_storage::disk::DiskFile;
 use galgo_wire::error_code::ErrorCode;
 
 use crate::broker::Broker;
+use crate::partition::Rest;
 use crate::session::Session;
 use crate::ticket::Ticket;
 use crate::waiting::Waiting;
@@ -48,13 +49,18 @@ pub enum Reply {
 }
 
 /// Polled messages, as ranges of segment files that already hold the bytes of the answer.
+///
+/// All of them were found good before the answer was made; those of which the memory for an answer has
+/// no room come later, piece by piece.
 #[derive(Debug)]
 pub struct MessagesReply {
     /// The encoded `PolledHeader` in front of the messages.
     pub header: [u8; 16],
-    /// The messages, in order.
+    /// The first of the messages, in order.
     pub slices: Vec<Slice>,
-    /// Bytes of all slices together.
+    /// What comes behind them.
+    pub rest: Option<Rest>,
+    /// Bytes of all messages together.
     pub len: u64,
 }
 
@@ -78,9 +84,15 @@ impl MessagesReply {
     /// Bytes of the messages that are in memory.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        let in_memory = self.slices.iter().filter(|slice| matches!(slice, Slice::Memory(_)));
-        in_memory.map(Slice::len).sum()
+        memory_bytes(&self.slices)
     }
+}
+
+/// Bytes of those slices that are in memory.
+#[must_use]
+pub fn memory_bytes(slices: &[Slice]) -> u64 {
+    let in_memory = slices.iter().filter(|slice| matches!(slice, Slice::Memory(_)));
+    in_memory.map(Slice::len).sum()
 }
 
 impl Slice {

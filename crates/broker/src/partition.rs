@@ -14,6 +14,7 @@
 mod append;
 mod dedup;
 mod offsets;
+mod pieces;
 mod publish;
 mod read;
 mod refusal;
@@ -33,8 +34,10 @@ pub use append::{AppendContext, Appended, Batch};
 pub use dedup::DeduplicationBounds;
 pub(crate) use offsets::OffsetMove;
 pub use offsets::{OFFSET_OWNERS_MAX, OffsetBook, OffsetError};
+pub(crate) use pieces::Gathering;
+pub use pieces::{Piece, Rest};
 pub use publish::Commits;
-pub use read::{COLD_POLL_BYTES_MAX, PollError, PolledRange, ReadPlan};
+pub use read::{AnswerBounds, COLD_PIECE_BYTES_MAX, PollError, PolledRange, ReadPlan, ReadRequest};
 pub(crate) use start::{DropNote, DropReason, Droppable, Dropped, StartMove, Wanted};
 
 use self::dedup::Window;
@@ -212,8 +215,12 @@ impl Partition {
         if !self.touched.load(Ordering::Acquire) {
             // Marked under the list's lock, so that whoever finds the mark finds it on the list too, and
             // a checkpoint that does not have it yet waits for it.
-            self.shard
-                .touched(|| (!self.touched.swap(true, Ordering::AcqRel)).then(|| Arc::clone(self)));
+            // One that is closed was forgotten, or is now: nothing is to keep its files open.
+            self.shard.touched(|| {
+                let is_new =
+                    !self.reader.is_retired() && !self.touched.swap(true, Ordering::AcqRel);
+                is_new.then(|| Arc::clone(self))
+            });
         }
     }
 }

@@ -13,6 +13,7 @@ mod checkpoint;
 mod commit;
 mod record;
 mod recovery;
+mod removal;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::partition::{Dropped, Partition};
 use crate::stats::Counters;
 use crate::vault::Vault;
 use checkpoint::Checkpointer;
+use removal::Removals;
 
 /// Bounds and thresholds of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +59,7 @@ pub struct Shard {
     work_sync: Condvar,
     touched: Mutex<Vec<Arc<Partition>>>,
     dropped: Mutex<Vec<Dropped>>,
+    removals: Removals,
     /// The last bundle whose outcome all its partitions know; of no later one may a checkpoint speak.
     settled: AtomicU64,
     unjournaled_bytes: AtomicU64,
@@ -116,6 +119,7 @@ impl Shard {
         self.work_sync.notify_all();
         drop(self.checkpoint_asked.lock());
         self.work_checkpoint.notify_all();
+        self.removals.stop();
     }
 
     /// Lets go of the partitions in all queues: they hold the shard, which holds the queues.

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use galgo_broker::{Broker, COLD_POLL_BYTES_MAX};
+use galgo_broker::{Broker, COLD_PIECE_BYTES_MAX};
 use galgo_wire::limits::CONTROL_PAYLOAD_BYTES_MAX;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, watch};
@@ -286,7 +286,7 @@ fn budget_bytes(config: &Config) -> BudgetBytes {
 /// One user gets half of it, so that no user keeps the others waiting.
 fn answer_bytes(config: &Config) -> BudgetBytes {
     let all = config.limits.answer_bytes.0;
-    BudgetBytes { all, user: all / 2, request: COLD_POLL_BYTES_MAX }
+    BudgetBytes { all, user: all / 2, request: COLD_PIECE_BYTES_MAX }
 }
 
 /// The connections there may be, as far as the process's file limit allows.

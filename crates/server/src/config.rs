@@ -134,7 +134,7 @@ table::settings! {
         /// Largest body of a request; a larger one is answered with 413. Without a login it is 64 KiB.
         max_request_size: ByteSize = "2 MB",
         /// Most bytes of messages in the answer to one poll. What is left over comes with the next poll.
-        max_poll_size: ByteSize = "8 MiB",
+        max_poll_size: ByteSize = "1 GiB",
         /// Whether /metrics answers, to anyone.
         metrics: bool = "true",
     }

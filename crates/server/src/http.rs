@@ -22,6 +22,7 @@ mod jwt;
 mod metrics;
 mod openapi;
 mod patience;
+mod polled;
 mod routes;
 mod service;
 
@@ -53,7 +54,7 @@ struct Limits {
     /// Bytes of a body.
     body_bytes_max: usize,
     /// Bytes of messages in the answer to a poll.
-    poll_bytes_max: usize,
+    poll_bytes_max: u64,
 }
 
 impl Api {
@@ -67,7 +68,7 @@ impl Api {
             traffic: metrics::Traffic::default(),
             limits: Limits {
                 body_bytes_max: size(config.http.max_request_size.0),
-                poll_bytes_max: size(config.http.max_poll_size.0),
+                poll_bytes_max: config.http.max_poll_size.0,
             },
             description: openapi::finish(document),
             metrics: config.http.metrics,

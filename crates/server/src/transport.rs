@@ -1,5 +1,6 @@
 //! Carriers of frames. What they share is here; [`connection`] turns bytes into commands and back.
 
+mod acknowledge;
 mod budget;
 pub(crate) mod carriage;
 pub(crate) mod connection;

@@ -25,6 +25,7 @@ mod damage;
 mod drop;
 mod landing;
 mod locate;
+mod newest;
 mod reader;
 mod recover;
 mod rewind;
@@ -35,6 +36,7 @@ pub use crate::index::IndexCache;
 pub use append::{AppendBatch, AppendError, WalkedBatch};
 pub use drop::{OldestSealed, first_base};
 pub use locate::SeenMessage;
+pub use newest::NewestRequest;
 pub use reader::{LocateRequest, Located, LocatedSlice, LogReader, ReadError};
 pub use recover::{FencedRange, JournaledBatch, RecoverError, RecoveryReport};
 pub use sync::DirtySet;
@@ -162,8 +164,16 @@ impl Log {
     /// case, and the files go at the next recovery.
     pub fn drop_before(&mut self, start: Offset) -> io::Result<u32> {
         let dropped = self.reader.drop_before(start);
+        self.forget_dropped();
         let removed = self.reader.remove_dropped(&dropped);
         removed.map(|()| u32::try_from(dropped.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Lets go of the files of segments that were dropped and never synced: a removed file that is still
+    /// open keeps its space. Nothing of them is to be made durable any more.
+    pub fn forget_dropped(&mut self) {
+        let state = self.reader.state.read();
+        self.unsynced.retain(|unsynced| state.has_segment(unsynced.base));
     }
 
     /// Removes the log and its directory.

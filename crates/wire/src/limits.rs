@@ -52,6 +52,10 @@ pub const MESSAGE_BYTES_MAX: u32 =
     MESSAGE_HEADER_BYTES as u32 + MESSAGE_PAYLOAD_BYTES_MAX + USER_HEADERS_BYTES_MAX;
 /// Bytes in front of the messages of a poll response.
 pub const POLLED_HEADER_BYTES: usize = 16;
+/// Most bytes of messages in the answer to a classic poll: with the header in front of them, what a signed
+/// length of 32 bits can say. Classic clients read any length, into arrays that in several languages
+/// end there.
+pub const POLL_BYTES_MAX: u32 = i32::MAX as u32 - POLLED_HEADER_BYTES as u32;
 /// Longest messages key of a keyed send.
 pub const MESSAGES_KEY_BYTES_MAX: usize = 255;
 /// Largest metadata of a SEND_MESSAGES payload: two identifiers, a partitioning and the count.
@@ -65,6 +69,7 @@ const _: () = assert!(
         <= SEND_PAYLOAD_BYTES_MAX_DEFAULT as usize,
     "the default limit of a send takes any single message"
 );
+const _: () = assert!(MESSAGE_BYTES_MAX < POLL_BYTES_MAX, "an answer takes any single message");
 const _: () = assert!(PERMISSIONS_BYTES_MAX < CONTROL_PAYLOAD_BYTES_MAX);
 const _: () = assert!(TEXT_BYTES_MAX < CONTROL_PAYLOAD_BYTES_MAX as usize);
 const _: () =

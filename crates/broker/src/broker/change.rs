@@ -44,6 +44,9 @@ impl Broker {
             ErrorCode::CannotAppendToFile
         })?;
         self.apply(&record)?;
+        if !self.catalog.read().state.removals.is_empty() {
+            self.shard().ask_removal();
+        }
         if log.bytes_since_snapshot() > SNAPSHOT_EVERY_BYTES {
             let snapshot = self.catalog.read().state.to_snapshot();
             let snapshot = self.sealed(Kind::Snapshot, snapshot)?;
@@ -110,6 +113,8 @@ impl Broker {
     /// Removes the files of partitions whose removal is on record, then records that they are gone.
     /// A crash in between repeats the removal.
     pub(super) fn remove_files(&self) {
+        // One at a time: two would record the same removal twice.
+        let _removing = self.removing.lock();
         // While no change is under way: once it is done, what it removed is closed, so that no append
         // makes a file where the files are already removed.
         let uids: Vec<_> = {

@@ -236,6 +236,7 @@ impl Broker {
             shard,
             counters,
             metadata_log: Mutex::new(log),
+            removing: Mutex::new(()),
             disk: options.disk,
             files,
             indexes,

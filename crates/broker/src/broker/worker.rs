@@ -1,4 +1,4 @@
-//! The broker's own threads: the committer, the sync workers, the checkpoint worker.
+//! The broker's own threads: the committer, the sync workers, the checkpoint worker, the remover of files.
 
 use std::sync::Arc;
 
@@ -12,8 +12,7 @@ const SYNC_WORKERS: usize = 8;
 /// A loop to be run on a thread of its own until [`Broker::stop`].
 pub struct Worker {
     name: &'static str,
-    run: fn(&Shard),
-    shard: Arc<Shard>,
+    run: Box<dyn FnOnce() + Send>,
 }
 
 impl Worker {
@@ -25,21 +24,34 @@ impl Worker {
 
     /// Runs until the broker is stopped.
     pub fn run(self) {
-        (self.run)(&self.shard);
+        (self.run)();
     }
 }
 
 impl Broker {
     /// The loops without which nothing is committed; each wants a thread.
     #[must_use]
-    pub fn workers(&self) -> Vec<Worker> {
-        let worker = |name, run| Worker { name, run, shard: Arc::clone(self.shard()) };
+    pub fn workers(self: &Arc<Self>) -> Vec<Worker> {
+        let worker = |name, run: fn(&Shard)| {
+            let shard = Arc::clone(self.shard());
+            Worker { name, run: Box::new(move || run(&shard)) }
+        };
+        let broker = Arc::clone(self);
         let mut workers = vec![
-            worker("galgo-commit", Shard::run_committer as fn(&Shard)),
+            worker("galgo-commit", Shard::run_committer),
             worker("galgo-checkpoint", Shard::run_checkpointer),
+            Worker { name: "galgo-remove", run: Box::new(move || broker.run_remover()) },
         ];
         workers.extend((0..SYNC_WORKERS).map(|_| worker("galgo-sync", Shard::run_sync_worker)));
         workers
+    }
+
+    /// The remover's loop: space is to be free soon after the answer that gave it up.
+    fn run_remover(&self) {
+        while self.shard().await_removal() {
+            self.remove_files();
+            self.shard().remove_dropped();
+        }
     }
 
     /// Lets the workers end once what is staged is committed.

@@ -17,7 +17,8 @@ use crate::catalog::OpenTopic;
 use crate::catalog::groups::{MemberTurn, Undone};
 use crate::outcome::{MessagesReply, Outcome, Reply};
 use crate::partition::{
-    AppendContext, Appended, Batch, COLD_POLL_BYTES_MAX, Partition, PolledRange,
+    AnswerBounds, AppendContext, Appended, Batch, COLD_PIECE_BYTES_MAX, Gathering, Partition,
+    PollError, PolledRange, ReadRequest,
 };
 use crate::session::Session;
 use crate::shard::OffsetOwner;
@@ -105,6 +106,8 @@ pub(super) struct Poll {
     pub(super) owner: OffsetOwner,
     pub(super) strategy: PollingStrategy,
     pub(super) count: u32,
+    /// What its answer may hold.
+    bounds: AnswerBounds,
     auto_commit: bool,
     /// Whether the partition is one of several that take turns.
     pub(super) in_turn: bool,
@@ -113,8 +116,12 @@ pub(super) struct Poll {
 }
 
 /// Finds messages. What is in the page cache is answered at once, the rest off the thread.
-pub(crate) fn poll(broker: &Broker, session: &Session, command: &PollMessages) -> Outcome {
-    let poll = match resolve_poll(broker, session, command) {
+pub(crate) fn poll(
+    broker: &Broker,
+    session: &Session,
+    asked: (&PollMessages, AnswerBounds),
+) -> Outcome {
+    let poll = match resolve_poll(broker, session, asked) {
         Ok(Some(poll)) => poll,
         Ok(None) => return nothing(),
         Err(reply) => return Outcome::Done(reply),
@@ -126,7 +133,7 @@ pub(crate) fn poll(broker: &Broker, session: &Session, command: &PollMessages) -
 pub(super) fn resolve_poll(
     broker: &Broker,
     session: &Session,
-    command: &PollMessages,
+    (command, bounds): (&PollMessages, AnswerBounds),
 ) -> Result<Option<Poll>, Reply> {
     let catalog = broker.catalog.read();
     let found = catalog.topic_of_right(session.caller().ok(), &command.right());
@@ -150,6 +157,7 @@ pub(super) fn resolve_poll(
         owner,
         strategy: command.strategy,
         count: command.count,
+        bounds,
         auto_commit: command.auto_commit,
         in_turn: member.is_some() && command.partition_id.is_none(),
         member,
@@ -173,50 +181,63 @@ pub(super) fn nothing() -> Outcome {
         count: 0,
     };
     let header = header.to_array();
-    Outcome::Done(Reply::Messages(MessagesReply { header, slices: Vec::new(), len: 0 }))
+    let reply = MessagesReply { header, slices: Vec::new(), rest: None, len: 0 };
+    Outcome::Done(Reply::Messages(reply))
 }
 
 impl Poll {
     /// The answer, or the work that finds it.
     pub(super) fn run(self) -> Outcome {
-        // A search by time may have to read an old segment's index from the disk.
-        let may_block = matches!(self.strategy, PollingStrategy::Timestamp(_));
-        if !may_block && let Some(outcome) = self.run_cached() {
-            return outcome;
-        }
-        let answer_bytes = if may_block { COLD_POLL_BYTES_MAX } else { self.cold_bytes() };
-        Outcome::offload_read(answer_bytes, move |_, _| self.run_cold())
-    }
-
-    /// What [`Poll::run_cold`] reads into memory, as far as can be told before.
-    fn cold_bytes(&self) -> u64 {
-        match self.partition.plan_read(&self.strategy, self.owner, self.count) {
-            Ok(Some(plan)) => self.partition.cold_bytes(plan),
-            Ok(None) | Err(_) => 0,
+        match self.find_cached() {
+            Ok(Some(range)) => self.answer(range),
+            Ok(None) => {
+                let memory_bytes = self.first_bytes();
+                Outcome::offload_read(memory_bytes, move |_, _| self.gather_first())
+            }
+            Err(error) => Outcome::Done(Reply::Error(error.code())),
         }
     }
 
-    /// `None` when the disk has to be read.
-    fn run_cached(&self) -> Option<Outcome> {
-        let plan = match self.partition.plan_read(&self.strategy, self.owner, self.count) {
-            Ok(Some(plan)) => plan,
-            Ok(None) => return Some(self.answer(PolledRange::default())),
-            Err(error) => return Some(Outcome::Done(Reply::Error(error.code()))),
-        };
-        match self.partition.read_cached(plan) {
-            Ok(Some(range)) => Some(self.answer(range)),
-            Ok(None) => None,
-            Err(error) => Some(Outcome::Done(Reply::Error(error.code()))),
+    /// What is asked of the partition.
+    pub(super) fn request(&self) -> ReadRequest {
+        let Self { strategy, owner, count, bounds, .. } = *self;
+        ReadRequest { strategy, owner, count, bounds }
+    }
+
+    /// `None` when the disk has to be read, or the answer has several pieces.
+    fn find_cached(&self) -> Result<Option<PolledRange>, PollError> {
+        match self.partition.plan_cached(&self.request())? {
+            Some(plan) => self.partition.read_cached(plan),
+            None => Ok(None),
         }
     }
 
-    fn run_cold(&self) -> Outcome {
-        let read = || {
-            let plan = self.partition.plan_read(&self.strategy, self.owner, self.count)?;
-            plan.map_or(Ok(PolledRange::default()), |plan| self.partition.read_cold(plan))
-        };
-        match read() {
-            Ok(range) => self.answer(range),
+    /// Bytes of messages that the first piece takes in memory, as far as can be told before.
+    fn first_bytes(&self) -> u64 {
+        match self.partition.plan_cached(&self.request()) {
+            Ok(Some(plan)) => self.partition.first_bytes(&plan),
+            Ok(None) | Err(_) => COLD_PIECE_BYTES_MAX.min(self.bounds.piece_bytes_max),
+        }
+    }
+
+    fn gather_first(self) -> Outcome {
+        match self.partition.plan_read(&self.request()) {
+            Ok(plan) => {
+                let gathering = Gathering::begin(Arc::clone(&self.partition), plan);
+                self.gather(gathering)
+            }
+            Err(error) => Outcome::Done(Reply::Error(error.code())),
+        }
+    }
+
+    /// Finds one more piece; each is a job of its own, so that a large answer keeps no thread from others.
+    fn gather(self, mut gathering: Gathering) -> Outcome {
+        match gathering.step() {
+            Ok(true) => self.answer(gathering.finish()),
+            Ok(false) => {
+                let memory_bytes = gathering.memory_bytes();
+                Outcome::offload_read(memory_bytes, move |_, _| self.gather(gathering))
+            }
             Err(error) => Outcome::Done(Reply::Error(error.code())),
         }
     }
@@ -231,6 +252,7 @@ impl Poll {
         let reply = Reply::Messages(MessagesReply {
             header: header.to_array(),
             slices: range.slices,
+            rest: range.rest,
             len: range.bytes,
         });
         let Some(last) = last else { return Outcome::Done(reply) };

@@ -12,7 +12,7 @@ use super::messages::{self, Poll};
 use crate::alarm::News;
 use crate::broker::Broker;
 use crate::outcome::{Outcome, Reply};
-use crate::partition::Partition;
+use crate::partition::{AnswerBounds, Partition};
 use crate::session::Session;
 use crate::shard::OffsetOwner;
 use crate::waiting::{Hung, Waiting};
@@ -56,7 +56,8 @@ fn look_now(broker: &Broker, session: &Session, command: PollWaiting) -> Outcome
 
 fn finish_now(broker: &Broker, session: &Session, command: &PollWaiting) -> Outcome {
     let found = find(broker, session, (&command.poll, 1));
-    found.unwrap_or_else(|| messages::poll(broker, session, &command.poll))
+    let asked = (&command.poll, AnswerBounds::EXTENSION);
+    found.unwrap_or_else(|| messages::poll(broker, session, asked))
 }
 
 /// How many messages end the wait: never more than one answer may have.
@@ -73,7 +74,8 @@ fn find(
 ) -> Option<Outcome> {
     let mut looked_at = BTreeSet::new();
     loop {
-        let poll = match messages::resolve_poll(broker, session, command) {
+        let poll = match messages::resolve_poll(broker, session, (command, AnswerBounds::EXTENSION))
+        {
             Ok(Some(poll)) => poll,
             // A partition that is not the caller's is answered as ever; others may become its own.
             Ok(None) if command.partition_id.is_some() => return Some(messages::nothing()),
@@ -147,8 +149,7 @@ fn hang_on(
 impl Poll {
     /// Whether there are so many messages to be answered with.
     fn has(&self, needed: u32) -> Result<bool, crate::partition::PollError> {
-        let plan = self.partition.plan_read(&self.strategy, self.owner, self.count)?;
-        Ok(plan.is_some_and(|plan| self.partition.behind(&plan) >= needed.into()))
+        Ok(self.partition.available(&self.request())? >= needed.into())
     }
 
     /// Whether it asks for an offset behind the one that the next message gets.

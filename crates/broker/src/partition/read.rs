@@ -6,22 +6,23 @@
 
 use std::sync::Arc;
 
-use galgo_storage::log::{LocateRequest, Located, LocatedSlice, ReadError};
+use galgo_storage::log::{LocateRequest, Located, LocatedSlice, NewestRequest, ReadError};
 use galgo_wire::consumer::PollingStrategy;
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::Offset;
+use galgo_wire::limits::POLL_BYTES_MAX;
 
-use super::Partition;
+use super::{Partition, Rest};
 use crate::alarm::Alarm;
 use crate::outcome::Slice;
 use crate::shard::OffsetOwner;
 use crate::vault::{Unopened, Vault};
 
-/// Most bytes of messages in one answer that is sent from the page cache; a larger first message is
-/// sent all the same.
-const POLL_BYTES_MAX: u64 = 64 << 20;
-/// Most bytes of messages in one answer that has to be read into memory first.
-pub const COLD_POLL_BYTES_MAX: u64 = 4 << 20;
+/// Most bytes of messages in one piece of an answer that is sent from the page cache: what its files are
+/// checked for once, and held open.
+const HOT_PIECE_BYTES_MAX: u64 = 64 << 20;
+/// Most bytes of messages in one piece that has to be read into memory; a single message may have more.
+pub const COLD_PIECE_BYTES_MAX: u64 = 4 << 20;
 /// Verified bytes up to this size stay in memory; more of them are sent from the page cache.
 const MEMORY_SLICE_BYTES_MAX: usize = 64 << 10;
 
@@ -34,6 +35,9 @@ pub enum PollError {
     /// Messages are sealed with a key that was not given.
     #[error("the messages are sealed with a key that was not given")]
     NoKey,
+    /// What an answer that has begun still lacks was removed, or is not what it was.
+    #[error("messages of an answer that has begun are gone")]
+    Gone,
 }
 
 impl PollError {
@@ -43,9 +47,27 @@ impl PollError {
         match self {
             Self::NoKey => ErrorCode::CannotDecryptData,
             Self::Read(ReadError::Damaged { .. }) => ErrorCode::InvalidMessageChecksum,
-            Self::Read(_) => ErrorCode::CannotReadMessage,
+            Self::Read(_) | Self::Gone => ErrorCode::CannotReadMessage,
         }
     }
+}
+
+/// What an answer may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerBounds {
+    /// Most bytes of messages; one message is answered even when it is larger.
+    pub bytes_max: u64,
+    /// Most bytes of messages that are handed over at a time; one message likewise.
+    pub piece_bytes_max: u64,
+}
+
+impl AnswerBounds {
+    /// Those of the classic poll: all that was asked for, up to what its clients can take.
+    pub const CLASSIC: Self =
+        Self { bytes_max: POLL_BYTES_MAX as u64, piece_bytes_max: HOT_PIECE_BYTES_MAX };
+    /// Those of polls whose clients go on by themselves where an answer ends.
+    pub const EXTENSION: Self =
+        Self { bytes_max: HOT_PIECE_BYTES_MAX, piece_bytes_max: HOT_PIECE_BYTES_MAX };
 }
 
 /// Messages that were found, ready to be sent.
@@ -55,18 +77,17 @@ pub struct PolledRange {
     pub first: Offset,
     /// How many.
     pub count: u32,
-    /// Their bytes.
+    /// The first of their bytes.
     pub slices: Vec<Slice>,
-    /// Bytes of all slices.
+    /// Where the others come from.
+    pub rest: Option<Rest>,
+    /// Bytes of all of them.
     pub bytes: u64,
+    /// Whether there are more that the answer has no room for, or that cannot be read.
+    pub cut: bool,
 }
 
 impl PolledRange {
-    fn push_opened(&mut self, bytes: Vec<u8>) {
-        self.bytes += bytes.len() as u64;
-        self.slices.push(Slice::Memory(bytes));
-    }
-
     /// The offset of the last message, if there is any.
     #[must_use]
     pub fn last(&self) -> Option<Offset> {
@@ -75,40 +96,133 @@ impl PolledRange {
     }
 }
 
-/// Where a read starts.
+/// What a poll asks of a partition.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadRequest {
+    /// Where to start.
+    pub strategy: PollingStrategy,
+    /// Whose stored offset counts.
+    pub owner: OffsetOwner,
+    /// Most messages.
+    pub count: u32,
+    /// What the answer may hold.
+    pub bounds: AnswerBounds,
+}
+
+/// What is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadPlan {
-    from: Offset,
-    count: u32,
+    /// The first message asked for.
+    asked: Offset,
+    /// What is read of them; behind `asked` where the newest have no room for more.
+    pub(super) span: Span,
+    pub(super) bounds: AnswerBounds,
+}
+
+/// Offsets from one on, up to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) from: Offset,
+    pub(super) end: Offset,
+}
+
+impl ReadPlan {
+    /// Whether it leaves out messages that are older than those it has room for.
+    pub(super) fn is_cut(&self) -> bool {
+        self.asked < self.span.from
+    }
+}
+
+impl Span {
+    /// Whether there is nothing in it.
+    pub(super) fn is_empty(self) -> bool {
+        self.from >= self.end
+    }
+}
+
+/// Messages of a span that were found and are good.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) first: Offset,
+    pub(super) count: u32,
+    pub(super) bytes: u64,
+    pub(super) slices: Vec<Slice>,
+    /// Whether there are more that had no room.
+    pub(super) cut: bool,
+}
+
+impl Found {
+    fn of(located: &Located) -> Self {
+        let Located { first, count, cut, .. } = *located;
+        Self { first, count, cut, bytes: 0, slices: Vec::with_capacity(located.slices.len()) }
+    }
+
+    fn push(&mut self, slice: Slice) {
+        self.bytes += slice.len();
+        self.slices.push(slice);
+    }
 }
 
 impl Partition {
-    /// Turns a strategy into an offset to read from; `None` when nothing can match.
+    /// Finds what a poll is to read; a plan may be empty.
     ///
     /// # Errors
-    /// [`PollError`] when a search by time meets a damaged or unreadable index or message.
-    pub fn plan_read(
-        &self,
-        strategy: &PollingStrategy,
-        owner: OffsetOwner,
-        count: u32,
-    ) -> Result<Option<ReadPlan>, PollError> {
-        let end = self.high_watermark();
-        let from = match *strategy {
-            PollingStrategy::Timestamp(time) => match self.reader.offset_at(time, end)? {
-                Some(offset) => offset.max(self.start()),
-                None => return Ok(None),
-            },
-            _ => self.position(strategy, owner, count),
-        };
-        let nothing = count == 0 || from >= end;
-        Ok(if nothing { None } else { Some(ReadPlan { from, count }) })
+    /// [`PollError`] when a search by time, or for the newest that fit, meets a damaged or unreadable
+    /// index or message.
+    pub fn plan_read(&self, request: &ReadRequest) -> Result<ReadPlan, PollError> {
+        let upto = self.high_watermark();
+        let mut plan = self.plan_from(self.asked(request, upto)?, upto, request);
+        if let Some(newest) = newest_of(&plan, request) {
+            plan.span.from = self.reader.newest(newest)?;
+        }
+        Ok(plan)
     }
 
-    /// How many messages there are from where a read starts.
-    #[must_use]
-    pub fn behind(&self, plan: &ReadPlan) -> u64 {
-        self.high_watermark().get().saturating_sub(plan.from.get())
+    /// As [`Partition::plan_read`], without waiting for the disk: `None` when that would have to be waited
+    /// for.
+    ///
+    /// # Errors
+    /// As [`Partition::plan_read`].
+    pub fn plan_cached(&self, request: &ReadRequest) -> Result<Option<ReadPlan>, PollError> {
+        let upto = self.high_watermark();
+        let asked = match request.strategy {
+            PollingStrategy::Timestamp(time) => match self.reader.offset_at_cached(time, upto)? {
+                Some(offset) => offset,
+                None => return Ok(None),
+            },
+            _ => self.position(&request.strategy, request.owner, request.count),
+        };
+        let mut plan = self.plan_from(asked, upto, request);
+        if let Some(newest) = newest_of(&plan, request) {
+            let Some(from) = self.reader.newest_cached(newest)? else { return Ok(None) };
+            plan.span.from = from;
+        }
+        Ok(Some(plan))
+    }
+
+    fn plan_from(&self, asked: Offset, upto: Offset, request: &ReadRequest) -> ReadPlan {
+        let asked = asked.max(self.start());
+        let end = asked.plus(request.count).map_or(upto, |end| end.min(upto));
+        let span = Span { from: asked, end: end.max(asked) };
+        ReadPlan { asked, span, bounds: request.bounds }
+    }
+
+    /// How many messages there are from the first that is asked for. Waits for the disk in searches by time
+    /// only.
+    ///
+    /// # Errors
+    /// Those of [`Partition::plan_read`].
+    pub fn available(&self, request: &ReadRequest) -> Result<u64, PollError> {
+        let upto = self.high_watermark();
+        let asked = self.asked(request, upto)?.max(self.start());
+        Ok(upto.get().saturating_sub(asked.get()))
+    }
+
+    fn asked(&self, request: &ReadRequest, upto: Offset) -> Result<Offset, PollError> {
+        Ok(match request.strategy {
+            PollingStrategy::Timestamp(time) => self.reader.offset_at(time, upto)?.unwrap_or(upto),
+            _ => self.position(&request.strategy, request.owner, request.count),
+        })
     }
 
     /// Where a strategy starts that needs no search; for a search, the end.
@@ -154,70 +268,100 @@ impl Partition {
     }
 
     /// Reads without waiting for the disk: `None` when a part of the range is not in the page cache
-    /// or has not been verified, or what is needed to find it is not in memory.
+    /// or has not been verified, when what is needed to find it is not in memory, or when it takes more
+    /// than one piece.
     ///
     /// # Errors
     /// [`PollError`] when the range is damaged or its segment cannot be opened.
     pub fn read_cached(&self, plan: ReadPlan) -> Result<Option<PolledRange>, PollError> {
-        if let Some(vault) = self.shard.vault() {
-            return self.read_sealed_cached(plan, vault);
+        if plan.span.is_empty() {
+            return Ok(Some(PolledRange::default()));
         }
-        let Some(located) = self.locate_cached(plan, POLL_BYTES_MAX)? else { return Ok(None) };
-        let mut range =
-            PolledRange { first: located.first, count: located.count, ..Default::default() };
+        let bytes_max = plan.bounds.bytes_max.min(plan.bounds.piece_bytes_max);
+        let found = self.find_cached(plan.span, bytes_max)?.filter(|found| !found.cut);
+        Ok(found.map(|Found { first, count, bytes, slices, .. }| {
+            // What ends before it should ends at damage.
+            let is_short = u64::from(count) < plan.span.end.get().saturating_sub(first.get());
+            let cut = plan.is_cut() || is_short;
+            PolledRange { first, count, slices, rest: None, bytes, cut }
+        }))
+    }
+
+    /// Bytes of messages that [`Partition::find`] reads into memory, as far as can be told before.
+    pub(super) fn cold_bytes(&self, span: Span, bytes_max: u64) -> u64 {
+        let bytes_max = bytes_max.min(COLD_PIECE_BYTES_MAX);
+        match self.locate_cached(span, bytes_max) {
+            Ok(Some(located)) => located.bytes,
+            Ok(None) | Err(_) => bytes_max,
+        }
+    }
+
+    /// Bytes of messages that the first piece of a plan takes in memory, as far as can be told before.
+    #[must_use]
+    pub fn first_bytes(&self, plan: &ReadPlan) -> u64 {
+        self.cold_bytes(plan.span, plan.bounds.piece_bytes_max)
+    }
+
+    /// The first messages of a span, as many as a piece of `bytes_max` takes: from the page cache, or read
+    /// from the disk and verified; may block.
+    ///
+    /// # Errors
+    /// [`PollError`] when a checksum fails (the range is fenced then) or the disk does.
+    pub(super) fn find(&self, span: Span, bytes_max: u64) -> Result<Found, PollError> {
+        match self.find_cached(span, bytes_max)? {
+            Some(found) => Ok(found),
+            None => self.find_cold(span, bytes_max.min(COLD_PIECE_BYTES_MAX)),
+        }
+    }
+
+    /// As [`Partition::find`], without waiting for the disk: `None` when that would have to be waited for.
+    pub(super) fn find_cached(
+        &self,
+        span: Span,
+        bytes_max: u64,
+    ) -> Result<Option<Found>, PollError> {
+        if let Some(vault) = self.shard.vault() {
+            return self.find_sealed_cached(span, bytes_max, vault);
+        }
+        let Some(located) = self.locate_cached(span, bytes_max)? else { return Ok(None) };
+        let mut found = Found::of(&located);
         for slice in &located.slices {
             if !slice.verified || !slice.file.cached(slice.position, slice.len) {
                 return Ok(None);
             }
             let file = Arc::clone(&slice.file);
-            range.bytes += slice.len;
-            range.slices.push(Slice::File { file, position: slice.position, len: slice.len });
+            found.push(Slice::File { file, position: slice.position, len: slice.len });
         }
-        Ok(Some(range))
+        Ok(Some(found))
     }
 
-    /// Bytes that [`Partition::read_cold`] will read, as far as can be told without reading.
-    #[must_use]
-    pub fn cold_bytes(&self, plan: ReadPlan) -> u64 {
-        match self.locate_cached(plan, COLD_POLL_BYTES_MAX) {
-            Ok(Some(located)) => located.bytes,
-            Ok(None) | Err(_) => COLD_POLL_BYTES_MAX,
-        }
-    }
-
-    /// Reads from the disk and verifies every message; may block.
-    ///
-    /// # Errors
-    /// [`PollError`] when a checksum fails (the range is fenced then) or the disk does.
-    pub fn read_cold(&self, plan: ReadPlan) -> Result<PolledRange, PollError> {
-        let located = self.locate(plan, COLD_POLL_BYTES_MAX)?;
-        let mut range =
-            PolledRange { first: located.first, count: located.count, ..Default::default() };
+    fn find_cold(&self, span: Span, bytes_max: u64) -> Result<Found, PollError> {
+        let located = self.reader.locate(self.locating(span, bytes_max))?;
+        let mut found = Found::of(&located);
         for slice in &located.slices {
             let bytes = self.reader.read_verified(slice)?;
-            if let Some(vault) = self.shard.vault() {
-                range.push_opened(self.open(vault, bytes, slice.first)?);
-                continue;
-            }
-            range.bytes += bytes.len() as u64;
-            range.slices.push(answer_with(slice, bytes));
+            found.push(match self.shard.vault() {
+                Some(vault) => Slice::Memory(self.open(vault, bytes, slice.first)?),
+                None => answer_with(slice, bytes),
+            });
         }
-        Ok(range)
+        Ok(found)
     }
 
-    /// As [`Partition::read_cached`] where messages may be sealed: they have to pass through memory, so
+    /// As [`Partition::find_cached`] where messages may be sealed: they have to pass through memory, so
     /// only a little is done on the connection's thread.
-    fn read_sealed_cached(
+    fn find_sealed_cached(
         &self,
-        plan: ReadPlan,
+        span: Span,
+        bytes_max: u64,
         vault: &Vault,
-    ) -> Result<Option<PolledRange>, PollError> {
-        let Some(located) = self.locate_cached(plan, COLD_POLL_BYTES_MAX)? else { return Ok(None) };
+    ) -> Result<Option<Found>, PollError> {
+        let bytes_max = bytes_max.min(COLD_PIECE_BYTES_MAX);
+        let Some(located) = self.locate_cached(span, bytes_max)? else { return Ok(None) };
         if located.bytes > MEMORY_SLICE_BYTES_MAX as u64 {
             return Ok(None);
         }
-        let mut range =
-            PolledRange { first: located.first, count: located.count, ..Default::default() };
+        let mut found = Found::of(&located);
         for slice in &located.slices {
             if !slice.verified || !slice.file.cached(slice.position, slice.len) {
                 return Ok(None);
@@ -228,9 +372,9 @@ impl Partition {
                 // The reading that checks everything says what is wrong.
                 _ => return Ok(None),
             }
-            range.push_opened(self.open(vault, bytes, slice.first)?);
+            found.push(Slice::Memory(self.open(vault, bytes, slice.first)?));
         }
-        Ok(Some(range))
+        Ok(Some(found))
     }
 
     /// What was sent, from what is stored. A message that does not open is as good as damaged.
@@ -246,18 +390,20 @@ impl Partition {
         })
     }
 
-    fn locate(&self, plan: ReadPlan, bytes_max: u64) -> Result<Located, ReadError> {
-        self.reader.locate(self.request(plan, bytes_max))
+    fn locate_cached(&self, span: Span, bytes_max: u64) -> Result<Option<Located>, ReadError> {
+        self.reader.locate_cached(self.locating(span, bytes_max))
     }
 
-    fn locate_cached(&self, plan: ReadPlan, bytes_max: u64) -> Result<Option<Located>, ReadError> {
-        self.reader.locate_cached(self.request(plan, bytes_max))
+    fn locating(&self, Span { from, end }: Span, bytes_max: u64) -> LocateRequest {
+        LocateRequest { from, count_max: u32::MAX, bytes_max, upto: end }
     }
+}
 
-    fn request(&self, plan: ReadPlan, bytes_max: u64) -> LocateRequest {
-        let (from, count_max, upto) = (plan.from, plan.count, self.high_watermark());
-        LocateRequest { from, count_max, bytes_max, upto }
-    }
+/// What of a plan is left to be searched: `last` wants the newest that fit, the others the first.
+fn newest_of(plan: &ReadPlan, request: &ReadRequest) -> Option<NewestRequest> {
+    let Span { from, end: upto } = plan.span;
+    let wanted = request.strategy == PollingStrategy::Last && !plan.span.is_empty();
+    wanted.then_some(NewestRequest { from, upto, bytes_max: plan.bounds.bytes_max })
 }
 
 /// What was read and verified, as it is sent. An answer may wait long for a client that reads slowly, and

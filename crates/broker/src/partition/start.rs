@@ -8,7 +8,6 @@
 use std::sync::Arc;
 
 use galgo_storage::checkpoint::SealedSegment;
-use galgo_storage::log::LogReader;
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Offset, PartitionId, PartitionUid, Timestamp};
 
@@ -68,14 +67,10 @@ pub(crate) struct StartMove {
 /// Segments that are no part of the log any more; their files are to be removed.
 #[derive(Debug)]
 pub(crate) struct Dropped {
-    uid: PartitionUid,
-    reader: Reader,
+    partition: Arc<Partition>,
     segments: Vec<SealedSegment>,
     note: DropNote,
 }
-
-/// The reading half of a log, which does not show itself.
-struct Reader(Arc<LogReader>);
 
 impl Droppable {
     /// Messages from here on are still wanted by somebody.
@@ -117,7 +112,8 @@ impl Partition {
         Droppable { sealed, other_bytes, committed }
     }
 
-    /// Gives up the `wanted` segments, fewer where somebody still needs them; `None` when none goes. They are gone when the ticket says so; their files go a little later.
+    /// Gives up the `wanted` segments, fewer where somebody still needs them; `None` when none goes. They
+    /// are gone when the ticket says so; their files go right behind it.
     ///
     /// # Errors
     /// The code of a partition or shard that takes no writes.
@@ -160,8 +156,7 @@ impl StartMove {
         let segments = partition.reader.drop_before(start);
         // A checkpoint that came before has the old start.
         partition.touch();
-        let (uid, reader) = (partition.uid, Reader(Arc::clone(&partition.reader)));
-        (!segments.is_empty()).then_some(Dropped { uid, reader, segments, note })
+        (!segments.is_empty()).then_some(Dropped { partition, segments, note })
     }
 
     /// The record was not written: the start is where it was, and may be moved again.
@@ -176,14 +171,16 @@ impl StartMove {
 
 impl Dropped {
     pub(crate) fn uid(&self) -> PartitionUid {
-        self.uid
+        self.partition.uid
     }
 
     /// Removes the files and tells of it; `false` when that is to be tried again.
     pub(crate) fn remove_files(&self, stats: &Counters) -> bool {
         let DropNote { stream, topic, partition, reason, expired } = &self.note;
         let (partition, segments) = (partition.get(), self.segments.len());
-        if let Err(error) = self.reader.0.remove_dropped(&self.segments) {
+        // Before: a file that is open when it is removed keeps its space until it is closed.
+        self.partition.writer.lock().log.forget_dropped();
+        if let Err(error) = self.partition.reader.remove_dropped(&self.segments) {
             tracing::warn!(stream = &**stream, topic = &**topic, partition, %error,
                 "files of removed segments remain; they are tried again");
             return false;
@@ -210,11 +207,5 @@ impl Dropped {
         );
         stats.segments_removed(segments as u64, bytes);
         true
-    }
-}
-
-impl std::fmt::Debug for Reader {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Reader")
     }
 }

@@ -121,14 +121,6 @@ impl Shard {
         self.dropped.lock().retain(|dropped| !uids.contains(&dropped.uid()));
     }
 
-    /// Removes the files of the segments whose removal is on record. Blocks on the disk.
-    pub(crate) fn remove_dropped(&self) {
-        let dropped = std::mem::take(&mut *self.dropped.lock());
-        let mut failed: Vec<_> =
-            dropped.into_iter().filter(|dropped| !dropped.remove_files(&self.stats)).collect();
-        self.dropped.lock().append(&mut failed);
-    }
-
     /// The checkpoint worker's loop, until [`Shard::stop`].
     pub fn run_checkpointer(&self) {
         loop {

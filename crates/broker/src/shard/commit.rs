@@ -229,6 +229,7 @@ impl Shard {
         for moved in round.starts.drain(..) {
             if let Some(dropped) = moved.durable() {
                 self.dropped.lock().push(dropped);
+                self.ask_removal();
             }
         }
         round.offsets.drain(..).for_each(|moved| moved.durable());

@@ -22,6 +22,7 @@ use parking_lot::{Condvar, Mutex};
 use super::checkpoint::Checkpointer;
 use super::commit::Pending;
 use super::record::{OffsetOwner, ShardRecord, decode_bundle};
+use super::removal::Removals;
 use super::{Shard, ShardOptions};
 use crate::partition::OffsetBook;
 use crate::stats::Counters;
@@ -270,6 +271,7 @@ impl ShardRecovery {
             work_sync: Condvar::new(),
             touched: Mutex::new(Vec::new()),
             dropped: Mutex::new(Vec::new()),
+            removals: Removals::default(),
             settled: AtomicU64::new(lsn.get()),
             unjournaled_bytes: AtomicU64::new(0),
             checkpointer: Mutex::new(checkpointer),

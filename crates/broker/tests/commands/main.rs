@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod answers;
 mod bad_batches;
 mod clients;
 mod concurrent;

@@ -264,18 +264,24 @@ pub(crate) fn reply_bytes(reply: Reply) -> Result<Vec<u8>, ErrorCode> {
         Reply::Error(code) | Reply::Close(code) => Err(code),
         Reply::Messages(messages) => {
             let mut bytes = messages.header.to_vec();
-            let announced: u64 = messages.slices.iter().map(Slice::len).sum();
-            assert_eq!(announced, messages.len);
-            for slice in messages.slices {
-                match slice {
-                    Slice::Memory(more) => bytes.extend(more),
-                    Slice::File { file, position, len } => {
-                        let mut buffer = vec![0; usize::try_from(len).unwrap()];
-                        assert_eq!(file.read_at(&mut buffer, position).unwrap(), buffer.len());
-                        bytes.extend(buffer);
+            let announced = messages.header.len() as u64 + messages.len;
+            let (mut slices, mut rest) = (messages.slices, messages.rest);
+            loop {
+                for slice in std::mem::take(&mut slices) {
+                    match slice {
+                        Slice::Memory(more) => bytes.extend(more),
+                        Slice::File { file, position, len } => {
+                            let mut buffer = vec![0; usize::try_from(len).unwrap()];
+                            assert_eq!(file.read_at(&mut buffer, position).unwrap(), buffer.len());
+                            bytes.extend(buffer);
+                        }
                     }
                 }
+                let Some(more) = rest else { break };
+                let piece = more.read().unwrap();
+                (slices, rest) = (piece.slices, piece.rest);
             }
+            assert_eq!(announced, bytes.len() as u64);
             assert!(PolledHeader::from_bytes(&bytes).is_ok());
             Ok(bytes)
         }

@@ -13,10 +13,12 @@
 //! connection stops reading, so that the client's own send buffer fills and the client waits.
 
 pub(super) mod admission;
+mod carrier;
 pub(super) mod deadlines;
 pub(super) mod inbox;
 pub(crate) mod job;
 pub(super) mod outbox;
+pub(crate) mod supply;
 
 use std::collections::VecDeque;
 use std::future::{Future, pending, poll_fn};
@@ -29,20 +31,20 @@ use std::time::Duration;
 use galgo_broker::{Outcome, Reply, Session, Ticket, Waiting};
 use galgo_wire::ErrorCode;
 use galgo_wire::command::CommandCode;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
-use tokio_rustls::server::TlsStream;
 
 pub(crate) use self::admission::ANONYMOUS_PAYLOAD_BYTES_MAX;
 use self::admission::Caller;
+pub(crate) use self::carrier::Carrier;
 pub(crate) use self::deadlines::Patience;
 use self::deadlines::{Deadlines, Due};
 use self::inbox::{Front, Inbox};
 use self::outbox::Outbox;
+use self::supply::Supply;
 use crate::spin::Keenness;
 use crate::transport::budget::Allowance;
-use crate::transport::{Grant, Hub, stopped};
+use crate::transport::{Grant, Hub, acknowledge, stopped};
 use crate::wakeups::Route;
 
 /// How long a closing connection tries to write its last answers.
@@ -59,23 +61,6 @@ const STOP_SILENCE: Duration = Duration::from_millis(5);
 
 /// How far away a timer with nothing to wait for is set.
 const FAR_AWAY: Duration = Duration::from_secs(86_400);
-
-/// What carries the bytes of a connection.
-pub(crate) trait Carrier: AsyncRead + AsyncWrite + Unpin + Send {
-    /// The plain TCP socket underneath, over which files can be sent as they are.
-    fn tcp(&self) -> Option<&TcpStream> {
-        None
-    }
-}
-
-impl Carrier for TcpStream {
-    fn tcp(&self) -> Option<&TcpStream> {
-        Some(self)
-    }
-}
-
-/// TLS: files go through memory, which is where they are encrypted.
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Carrier for TlsStream<S> {}
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -185,9 +170,13 @@ impl<S: Carrier> Connection<S> {
         mut stop: Pin<&mut impl Future<Output = ()>>,
         mut timer: Pin<&mut Sleep>,
     ) -> io::Result<End> {
+        let mut received = false;
         loop {
             let progress = self.submit_received().await?;
             self.note_user();
+            if std::mem::take(&mut received) && self.inbox.is_mid_request() {
+                self.stream.socket().into_iter().for_each(acknowledge::now);
+            }
             self.outbox.flush(&mut self.stream).await?;
             if self.pending.is_empty()
                 && let Some(end) = self.finished.take()
@@ -215,7 +204,10 @@ impl<S: Carrier> Connection<S> {
             self.keenness.event();
             match event? {
                 Event::Received(0) => self.finish(End::Peer),
-                Event::Received(bytes) => self.deadlines.received(bytes),
+                Event::Received(bytes) => {
+                    received = true;
+                    self.deadlines.received(bytes);
+                }
                 Event::Settled | Event::News => {}
                 Event::Stop => self.finish(End::Stopping),
                 Event::Timer => self.on_timer(timer.as_mut()),
@@ -389,21 +381,31 @@ impl<S: Carrier> Connection<S> {
             };
             let Some(Pending { reply, held, .. }) = self.pending.pop_front() else { return Ok(()) };
             match committed {
-                Ok(()) => self.deliver(reply).await?,
+                Ok(()) => self.deliver(reply, held).await?,
                 Err(error) => self.outbox.status(Some(error)),
             }
-            drop(held);
             self.outbox.flush_if_full(&mut self.stream).await?;
         }
         Ok(())
     }
 
-    async fn deliver(&mut self, reply: Reply) -> io::Result<()> {
+    /// Writes an answer, or gathers it; `held` covers what it has in memory.
+    async fn deliver(&mut self, reply: Reply, held: Option<Box<Grant>>) -> io::Result<()> {
         match reply {
             Reply::Empty => self.outbox.status(None),
             Reply::Error(error) => self.outbox.status(Some(error)),
             Reply::Bytes(payload) => self.outbox.payload(&payload, &mut self.stream).await?,
-            Reply::Messages(messages) => self.outbox.messages(&messages, &mut self.stream).await?,
+            Reply::Messages(messages) => {
+                self.outbox.messages(&messages, &mut self.stream).await?;
+                drop(messages.slices);
+                if let Some(rest) = messages.rest {
+                    let (hub, user) = (Arc::clone(&self.hub), self.allowance.user());
+                    let held = held.map_or_else(Grant::default, |held| *held);
+                    let mut supply = Supply { hub, user, held };
+                    // In a box: few answers need it, and every idle connection would pay for it.
+                    Box::pin(supply.write(rest, &mut self.outbox, &mut self.stream)).await?;
+                }
+            }
             Reply::Close(error) => {
                 self.outbox.status(Some(error));
                 self.finish(End::Refused(error));

@@ -15,6 +15,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::accept_async_with_config;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -57,7 +58,11 @@ where
     Ok(WebSocket { stream, reader: Reader::new(), writer: Writer::default(), ended: false })
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Carrier for WebSocket<S> {}
+impl<S: Carrier> Carrier for WebSocket<S> {
+    fn socket(&self) -> Option<&TcpStream> {
+        self.stream.socket()
+    }
+}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Tries to write what is staged; a client that does not take it now gets it later.

@@ -5,8 +5,11 @@
 
 mod bad_input;
 mod encryption;
+mod large_answers;
 mod messages;
 mod process;
+mod removed_files;
+mod requests_in_pieces;
 mod server;
 mod slow_readers;
 mod start;

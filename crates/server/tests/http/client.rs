@@ -27,7 +27,8 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| {
-            panic!("{error}: {} {}", self.status, String::from_utf8_lossy(&self.body))
+            let text = String::from_utf8_lossy(&self.body).chars().take(1_000).collect::<String>();
+            panic!("{error}: {} {text}", self.status)
         })
     }
 
@@ -107,6 +108,37 @@ impl Http {
     }
 }
 
+/// Reads a body in chunks, of which some is here.
+fn chunks(mut here: Vec<u8>, stream: &mut TcpStream) -> Vec<u8> {
+    let (mut body, mut at) = (Vec::new(), 0);
+    let mut more = |here: &mut Vec<u8>, upto: usize| {
+        let mut chunk = [0; 64 << 10];
+        while here.len() < upto {
+            let read = stream.read(&mut chunk).unwrap();
+            assert!(read > 0, "the answer is cut off");
+            here.extend_from_slice(&chunk[..read]);
+        }
+    };
+    loop {
+        let end = loop {
+            if let Some(end) = here[at..].windows(2).position(|two| two == b"\r\n") {
+                break at + end;
+            }
+            let upto = here.len() + 1;
+            more(&mut here, upto);
+        };
+        let len = usize::from_str_radix(std::str::from_utf8(&here[at..end]).unwrap(), 16).unwrap();
+        let start = end + 2;
+        more(&mut here, start + len + 2);
+        if len == 0 {
+            return body;
+        }
+        body.extend_from_slice(&here[start..start + len]);
+        here.drain(..start + len + 2);
+        at = 0;
+    }
+}
+
 /// Reads an answer to its end.
 pub(crate) fn answer(stream: &mut TcpStream) -> Answer {
     let mut bytes = Vec::new();
@@ -116,6 +148,10 @@ pub(crate) fn answer(stream: &mut TcpStream) -> Answer {
             let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
             let status = head.split(' ').nth(1).unwrap().parse().unwrap();
             let mut answer = Answer { status, head, body: bytes[end + 4..].to_vec() };
+            if answer.header("transfer-encoding").as_deref() == Some("chunked") {
+                answer.body = chunks(std::mem::take(&mut answer.body), stream);
+                return answer;
+            }
             let length = answer.header("content-length").map_or(0, |text| text.parse().unwrap());
             while answer.body.len() < length {
                 let read = stream.read(&mut chunk).unwrap();

@@ -103,6 +103,62 @@ fn a_poll_starts_where_it_is_told() {
     assert_eq!(root.get("/streams/s/topics/x/messages").error(), (404, 2010));
 }
 
+/// An answer ended at 8 MiB, and `last` with the oldest of what was asked for; now it is written in pieces,
+/// as the client takes it.
+#[test]
+fn a_poll_gives_all_that_was_asked_for_and_last_the_newest() {
+    const COUNT: u64 = 60;
+    for encrypted in [false, true] {
+        let keys = "1:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+        let sealing = [("GALGO_ENCRYPTION_ENABLED", "true"), ("GALGO_ENCRYPTION_KEYS", keys)];
+        let settings = if encrypted { &sealing[..] } else { &[] };
+        let mut server = TestServer::with(settings);
+        let root = server.with_topic(1);
+        for number in 0..COUNT / 5 {
+            let message = json!({"payload": "QUFB".repeat(50_000 + number as usize)});
+            assert_eq!(send(&root, &json!([message, message, message, message, message])), 201);
+        }
+        for cold in [false, true] {
+            if cold {
+                server.restart();
+            }
+            let root = server.root();
+            for query in
+                ["kind=last", "kind=first", "kind=timestamp", "kind=offset&auto_commit=true"]
+            {
+                let answer = root.get(&format!("{MESSAGES}?{query}&count=1000"));
+                assert_eq!(answer.status, 200, "{}", answer.text());
+                assert_eq!(answer.header("content-length"), None, "it comes in pieces");
+                let polled = answer.json();
+                assert_eq!(polled["count"], COUNT);
+                let messages = polled["messages"].as_array().unwrap();
+                for (number, message) in (0..).zip(messages) {
+                    assert_eq!(message["header"]["offset"], number);
+                    let payload = message["payload"].as_str().unwrap();
+                    assert_eq!(payload.len() as u64, 4 * (50_000 + number / 5));
+                }
+                assert_eq!(messages.len() as u64, COUNT);
+            }
+            assert!(payloads(&root, "kind=next").is_empty(), "all were committed");
+        }
+    }
+}
+
+/// `last` with a limit gave the oldest messages that fit, and left out the newest.
+#[test]
+fn last_with_more_than_the_limit_gives_the_newest_that_fit() {
+    let server = TestServer::with(&[("GALGO_HTTP_MAX_POLL_SIZE", "1 KiB")]);
+    let root = server.with_topic(1);
+    for text in ["YQ==", "Yg==", "Yw==", "ZA=="] {
+        let message = json!({"payload": text, "user_headers": "AAAA".repeat(75)});
+        assert_eq!(send(&root, &json!([message])), 201);
+    }
+    assert_eq!(payloads(&root, "kind=last&count=10"), ["Yg==", "Yw==", "ZA=="]);
+    let large = json!({"payload": "QUFB".repeat(1_000)});
+    assert_eq!(send(&root, &json!([large])), 201);
+    assert_eq!(payloads(&root, "kind=last&count=10").len(), 1, "a large one comes alone");
+}
+
 /// A poll answers what fits its limit, and commits no message it did not answer.
 #[test]
 fn a_poll_that_is_cut_short_commits_only_what_it_answers() {

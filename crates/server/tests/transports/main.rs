@@ -13,6 +13,7 @@ mod server;
 
 mod certificates;
 mod frames;
+mod polls;
 mod quic;
 mod tls;
 mod websocket;

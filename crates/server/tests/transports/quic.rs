@@ -23,7 +23,7 @@ const POLL_WAITING: u32 = 10_005;
 /// The strategy of a poll, in its payload.
 const BY_TIMESTAMP: u8 = 2;
 
-struct Client {
+pub(crate) struct Client {
     _endpoint: Endpoint,
     connection: Connection,
 }
@@ -41,7 +41,7 @@ async fn connect_to(address: SocketAddr, tls: rustls::ClientConfig) -> Result<Cl
     Ok(Client { _endpoint: endpoint, connection })
 }
 
-async fn connect(server: &TestServer) -> Client {
+pub(crate) async fn connect(server: &TestServer) -> Client {
     // What classic clients offer: any certificate, one scheme, no ALPN.
     let tls = trusting(&[&TLS13], vec![SignatureScheme::ECDSA_NISTP256_SHA256]);
     try_connect(server, tls).await.unwrap()
@@ -56,18 +56,18 @@ impl Client {
         timeout(PATIENCE, recv.read_to_end(100 << 20)).await.unwrap().unwrap()
     }
 
-    async fn call(&self, code: u32, payload: &[u8]) -> (u32, Vec<u8>) {
+    pub(crate) async fn call(&self, code: u32, payload: &[u8]) -> (u32, Vec<u8>) {
         let bytes = self.exchange(&frame(code, payload)).await;
         let (header, payload) = bytes.split_at(8);
         assert_eq!(header[4..], (payload.len() as u32).to_le_bytes());
         (u32::from_le_bytes(header[..4].try_into().unwrap()), payload.to_vec())
     }
 
-    async fn login(&self) {
+    pub(crate) async fn login(&self) {
         assert_eq!(self.call(LOGIN, &login_payload(USERNAME, PASSWORD)).await.0, 0);
     }
 
-    async fn create_topic(&self) {
+    pub(crate) async fn create_topic(&self) {
         let [stream, topic] = topic_requests(1);
         assert_eq!(self.call(CREATE_STREAM, &stream).await.0, 0);
         assert_eq!(self.call(CREATE_TOPIC, &topic).await.0, 0);

@@ -19,9 +19,9 @@ use crate::wire::*;
 
 const ON: (&str, &str) = ("GALGO_WEBSOCKET_ENABLED", "true");
 
-type Socket<S = TcpStream> = WebSocketStream<S>;
+pub(crate) type Socket<S = TcpStream> = WebSocketStream<S>;
 
-async fn connect(server: &TestServer, path: &str) -> Socket {
+pub(crate) async fn connect(server: &TestServer, path: &str) -> Socket {
     let address = address(server);
     let stream = TcpStream::connect(address).await.unwrap();
     client_async(format!("ws://{address}{path}"), stream).await.unwrap().0
@@ -48,12 +48,12 @@ where
     (u32::from_le_bytes(header[..4].try_into().unwrap()), payload.to_vec())
 }
 
-async fn call(socket: &mut Socket, code: u32, payload: &[u8]) -> (u32, Vec<u8>) {
+pub(crate) async fn call(socket: &mut Socket, code: u32, payload: &[u8]) -> (u32, Vec<u8>) {
     socket.send(Message::binary(frame(code, payload))).await.unwrap();
     answer(socket).await
 }
 
-async fn login(socket: &mut Socket) {
+pub(crate) async fn login(socket: &mut Socket) {
     assert_eq!(call(socket, LOGIN, &login_payload(USERNAME, PASSWORD)).await.0, 0);
 }
 

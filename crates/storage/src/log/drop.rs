@@ -2,6 +2,7 @@
 //!
 //! INV-DROP: whoever drops segments has made the move of the start durable before; their files may then
 //! go at any later time, and a recovery removes those that are left, which it knows by the start.
+//! INV-SPACE: of a file that was removed, nothing is kept open, reads that are under way aside.
 //! INV-BOUNDARY: a start that moves is the end of a sealed segment, so a file that begins below it holds
 //! nothing that is still to be read.
 
@@ -83,13 +84,22 @@ impl LogReader {
         self.state.write().retired = true;
     }
 
+    /// Whether [`LogReader::retire`] was called.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.state.read().retired
+    }
+
     pub(super) fn remove_files(&self, base: Offset) -> io::Result<()> {
-        self.forget(base);
         let remove = |path: PathBuf| match self.disk.remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         };
-        remove(self.index_path(base)).and(remove(self.log_path(base)))
+        let removed = remove(self.index_path(base)).and(remove(self.log_path(base)));
+        // Behind the removal: a read that began before the segment was dropped may have opened its file
+        // until then, and a removed file that is still open keeps its space.
+        self.forget(base);
+        removed
     }
 }
 

@@ -29,7 +29,7 @@ pub struct SeenMessage {
 }
 
 /// Why an attempt did not finish.
-enum Stop {
+pub(super) enum Stop {
     /// The answer.
     Read(ReadError),
     /// A walk failed in this segment.
@@ -67,11 +67,7 @@ impl LogReader {
     /// # Errors
     /// As [`LogReader::locate`].
     pub fn locate_cached(&self, request: LocateRequest) -> Result<Option<Located>, ReadError> {
-        self.attempt(|| match self.try_locate(request, Effort::Cache) {
-            Ok(located) => Ok(Some(located)),
-            Err(Stop::Walk(_, error)) if error.is_cold() => Ok(None),
-            Err(stop) => Err(stop),
-        })
+        self.attempt_cached(|| self.try_locate(request, Effort::Cache))
     }
 
     /// Offset of the first message below `upto` whose timestamp is `timestamp` or later.
@@ -83,7 +79,23 @@ impl LogReader {
         timestamp: Timestamp,
         upto: Offset,
     ) -> Result<Option<Offset>, ReadError> {
-        self.attempt(|| self.try_offset_at(timestamp, upto))
+        self.attempt(|| self.try_offset_at(timestamp, upto, Effort::Disk))
+    }
+
+    /// As [`LogReader::offset_at`], without waiting for the disk: `None` when that would have to be
+    /// waited for, and `upto` when there is no such message.
+    ///
+    /// # Errors
+    /// As [`LogReader::offset_at`].
+    pub fn offset_at_cached(
+        &self,
+        timestamp: Timestamp,
+        upto: Offset,
+    ) -> Result<Option<Offset>, ReadError> {
+        self.attempt_cached(|| {
+            let found = self.try_offset_at(timestamp, upto, Effort::Cache)?;
+            Ok(found.unwrap_or(upto))
+        })
     }
 
     /// Calls `visit` with the messages from `from` on that lie below `upto`, in order, reading their
@@ -138,7 +150,7 @@ impl LogReader {
 
     /// Runs `attempt` again each time it came upon damage not known before, or on a segment that
     /// retention removed under its eyes.
-    fn attempt<T>(&self, attempt: impl Fn() -> Result<T, Stop>) -> Result<T, ReadError> {
+    pub(super) fn attempt<T>(&self, attempt: impl Fn() -> Result<T, Stop>) -> Result<T, ReadError> {
         let mut failed = None;
         for _ in 0..ATTEMPTS_MAX {
             match attempt() {
@@ -154,22 +166,43 @@ impl LogReader {
         Err(failed.unwrap_or(gave_up))
     }
 
+    /// As [`LogReader::attempt`], for what does not wait for the disk: `None` when it would have to.
+    pub(super) fn attempt_cached<T>(
+        &self,
+        attempt: impl Fn() -> Result<T, Stop>,
+    ) -> Result<Option<T>, ReadError> {
+        self.attempt(|| match attempt() {
+            Ok(found) => Ok(Some(found)),
+            Err(Stop::Walk(_, error)) if error.is_cold() => Ok(None),
+            Err(stop) => Err(stop),
+        })
+    }
+
     fn try_locate(&self, request: LocateRequest, effort: Effort) -> Result<Located, Stop> {
         let (from, stop) = self.bounds(&request)?;
-        let mut located = Located { first: from, count: 0, bytes: 0, slices: Vec::new() };
+        let mut located =
+            Located { first: from, count: 0, bytes: 0, slices: Vec::new(), cut: false };
         let mut next = from;
-        while next < stop && located.slices.len() < SLICES_MAX {
+        while next < stop {
+            if located.slices.len() >= SLICES_MAX {
+                located.cut = true;
+                break;
+            }
             let Some(view) = self.state.read().view_at(next) else { break };
             let wanted = stop.min(view.end.offset);
             let bytes_left = request.bytes_max.saturating_sub(located.bytes);
             let room = Room { bytes: bytes_left, one_fits: located.slices.is_empty() };
             let slice = self.slice(view, (next, wanted), room, effort)?;
-            let Some(slice) = slice else { break };
+            let Some(slice) = slice else {
+                located.cut = true;
+                break;
+            };
             next = Offset::new(next.get() + u64::from(slice.count));
             located.count += slice.count;
             located.bytes += slice.len;
             located.slices.push(slice);
             if next < wanted {
+                located.cut = true;
                 break;
             }
         }
@@ -239,7 +272,7 @@ impl LogReader {
     }
 
     /// The place of a message; `floor` is a known place before it.
-    fn walk_to(
+    pub(super) fn walk_to(
         &self,
         view: SegmentView,
         walk: &mut Walk<'_>,
@@ -262,7 +295,12 @@ impl LogReader {
         walk.find(from, upto, |frame, place| place.position + frame.len > limit)
     }
 
-    fn try_offset_at(&self, timestamp: Timestamp, upto: Offset) -> Result<Option<Offset>, Stop> {
+    fn try_offset_at(
+        &self,
+        timestamp: Timestamp,
+        upto: Offset,
+        effort: Effort,
+    ) -> Result<Option<Offset>, Stop> {
         let (start, upto, mut next) = {
             let state = self.state.read();
             let upto = if state.retired { Offset::ZERO } else { upto.min(state.end) };
@@ -274,7 +312,7 @@ impl LogReader {
             }
             let failed = |error| Stop::Walk(view, error);
             let file = self.open(view.base).map_err(|error| failed(error.into()))?;
-            let mut walk = Walk::new(&*file, view.end.position, self.chunk_bytes());
+            let mut walk = Walk::new(&*file, view.end.position, self.chunk_bytes()).with(effort);
             let target = Target::BeforeTime(timestamp);
             let from = self.land(view, &mut walk, target, None).map_err(failed)?;
             let stop = upto.min(view.end.offset);
@@ -294,7 +332,7 @@ impl LogReader {
         Ok(None)
     }
 
-    fn chunk_bytes(&self) -> usize {
+    pub(super) fn chunk_bytes(&self) -> usize {
         usize::try_from(self.options.index_interval_bytes).unwrap_or(usize::MAX)
     }
 }

@@ -38,6 +38,8 @@ pub struct Located {
     pub bytes: u64,
     /// The byte ranges that hold them, in order.
     pub slices: Vec<LocatedSlice>,
+    /// Whether there are more that had no room, be it of bytes or of segments in one answer.
+    pub cut: bool,
 }
 
 /// Consecutive messages in one segment.

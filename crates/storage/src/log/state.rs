@@ -138,6 +138,29 @@ impl State {
         after.min_by_key(|fence| fence.from).copied()
     }
 
+    /// Bytes of the segments from the one that holds `offset` on.
+    pub(super) fn bytes_from(&self, offset: Offset) -> u64 {
+        let at = self.sealed.partition_point(|sealed| sealed.known.end <= offset);
+        let sealed: u64 = self.sealed.iter().skip(at).map(|sealed| sealed.known.bytes).sum();
+        sealed + self.active.as_ref().map_or(0, |active| active.end.position)
+    }
+
+    /// The newest messages of a range that no fence parts. Where the range begins in the fence that ends
+    /// it, there are none, and it stays as it is.
+    pub(super) fn newest_run(&self, from: Offset, upto: Offset) -> (Offset, Offset) {
+        let mut upto = upto;
+        while let Some(fence) =
+            self.fences.iter().find(|fence| fence.from < upto && upto <= fence.to)
+        {
+            if fence.from <= from {
+                return (from, upto);
+            }
+            upto = fence.from;
+        }
+        let parting = self.fences.iter().filter(|fence| fence.from < upto && fence.to > from);
+        (parting.map(|fence| fence.to).fold(from, Offset::max), upto)
+    }
+
     /// The last place in a segment where reading goes on after a fence, if `fits`.
     pub(super) fn resume(&self, base: Offset, fits: impl Fn(Place) -> bool) -> Option<Place> {
         let resumes =

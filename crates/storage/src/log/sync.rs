@@ -130,10 +130,7 @@ impl Log {
     ///
     /// A set taken before a rewind counts for nothing.
     pub fn synced(&mut self, set: &DirtySet) {
-        {
-            let state = self.reader.state.read();
-            self.unsynced.retain(|unsynced| state.has_segment(unsynced.base));
-        }
+        self.forget_dropped();
         if set.generation != self.generation || self.is_fenced() {
             return;
         }

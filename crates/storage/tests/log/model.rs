@@ -2,7 +2,7 @@
 
 use crate::rig::{Rig, append, message, messages, offset_of, read, sync, timestamp_of};
 use galgo_storage::disk::sim::Random;
-use galgo_storage::log::{LocateRequest, Log};
+use galgo_storage::log::{LocateRequest, Log, NewestRequest};
 use galgo_wire::id::{Offset, Timestamp};
 
 /// The ten-line model: the messages, and the oldest that is kept.
@@ -22,6 +22,18 @@ impl Model {
             *at == 0 || bytes <= bytes_max
         });
         fits.map(|(_, message)| message.clone()).collect()
+    }
+
+    /// From which offset on the messages between these fit, one of them in any case.
+    fn newest(&self, (from, upto): (u64, u64), bytes_max: u64) -> u64 {
+        let from = (from as usize).max(self.start);
+        let mut bytes = 0;
+        let wanted = self.messages.iter().take(upto as usize).skip(from).rev();
+        let fits = wanted.enumerate().take_while(|(at, message)| {
+            bytes += message.len() as u64;
+            *at == 0 || bytes <= bytes_max
+        });
+        fits.last().map_or(from as u64, |(_, message)| offset_of(message))
     }
 
     fn offset_at(&self, timestamp: u64, upto: u64) -> Option<u64> {
@@ -107,6 +119,12 @@ fn compare(random: &mut Random, log: &Log, model: &Model) {
         assert_eq!(offsets(&found), offsets(&expected), "from {from} {limits:?} upto {upto}");
     }
     assert_eq!(found[..], expected[..found.len()]);
+    let bytes_max = random.below(5_000);
+    let request = NewestRequest { from: Offset::new(from), upto: Offset::new(upto), bytes_max };
+    let newest = reader.newest(request).unwrap();
+    let expected = model.newest((from, upto), bytes_max);
+    assert_eq!(newest.get(), expected, "newest {bytes_max} bytes from {from} upto {upto}");
+    assert!(reader.newest_cached(request).unwrap().is_none_or(|cached| cached == newest));
     let last = model.messages.last().map_or(0, |message| timestamp_of(message));
     let timestamp = random.below(last + 3);
     let found = reader.offset_at(Timestamp::new(timestamp), Offset::new(upto)).unwrap();
@@ -115,6 +133,8 @@ fn compare(random: &mut Random, log: &Log, model: &Model) {
         model.offset_at(timestamp, upto),
         "timestamp {timestamp} upto {upto}"
     );
+    let cached = reader.offset_at_cached(Timestamp::new(timestamp), Offset::new(upto)).unwrap();
+    assert!(cached.is_none_or(|cached| cached == found.unwrap_or(Offset::new(upto))));
 }
 
 #[test]

@@ -358,15 +358,21 @@ fn reply_bytes(reply: Reply) -> Result<Vec<u8>, ErrorCode> {
         Reply::Error(code) | Reply::Close(code) => Err(code),
         Reply::Messages(messages) => {
             let mut bytes = messages.header.to_vec();
-            for slice in messages.slices {
-                match slice {
-                    Slice::Memory(more) => bytes.extend(more),
-                    Slice::File { file, position, len } => {
-                        let mut buffer = vec![0; len as usize];
-                        assert_eq!(file.read_at(&mut buffer, position).unwrap(), buffer.len());
-                        bytes.extend(buffer);
+            let (mut slices, mut rest) = (messages.slices, messages.rest);
+            loop {
+                for slice in std::mem::take(&mut slices) {
+                    match slice {
+                        Slice::Memory(more) => bytes.extend(more),
+                        Slice::File { file, position, len } => {
+                            let mut buffer = vec![0; len as usize];
+                            assert_eq!(file.read_at(&mut buffer, position).unwrap(), buffer.len());
+                            bytes.extend(buffer);
+                        }
                     }
                 }
+                let Some(more) = rest else { break };
+                let piece = more.read().unwrap();
+                (slices, rest) = (piece.slices, piece.rest);
             }
             Ok(bytes)
         }

@@ -188,7 +188,8 @@ fn member_that_died_blocks_nothing() {
 fn poll_under_way_delivers_and_commits_nothing_once_its_partition_is_anothers() {
     let (rig, mut root) = with_group(2);
     let mut first = member(&rig, "g");
-    // A search by time is always done off the thread, so that the answer can be held back.
+    // What is not in the page cache is read off the thread, so that the answer can be held back.
+    rig.disk.drop_caches();
     let by_time = PollMessages { strategy: since(0), ..next_committed("g", Some(1)) };
     let under_way = first.submit(&by_time);
     let mut second = member(&rig, "g");
@@ -204,10 +205,12 @@ fn poll_under_way_delivers_nothing_of_what_is_purged_or_gone() {
     let (rig, mut root) = with_group(2);
     let mut member = member(&rig, "g");
     let by_time = PollMessages { strategy: since(0), ..next_committed("g", Some(1)) };
+    rig.disk.drop_caches();
     let under_way = member.submit(&by_time);
     root.call(&purge_topic("s", "t")).unwrap();
     assert_eq!(messages_in(&member.finish(under_way).unwrap()), 0);
     root.send("t", to(1), &["new"]).unwrap();
+    rig.disk.drop_caches();
     let under_way = member.submit(&by_time);
     root.call(&delete_partitions("s", "t", 1)).unwrap();
     root.call(&create_partitions("s", "t", 1)).unwrap();

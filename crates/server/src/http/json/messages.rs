@@ -180,8 +180,9 @@ pub(in super::super) enum PollKind {
 }
 
 /// Messages as a poll returned them.
-#[derive(Serialize, ToSchema)]
-pub(in super::super) struct PolledMessages<'a> {
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only the description of the API is made of it")]
+pub(in super::super) struct PolledMessages {
     /// The partition.
     partition_id: u32,
     /// The offset of its last message; 0 also when it is empty.
@@ -189,8 +190,7 @@ pub(in super::super) struct PolledMessages<'a> {
     /// How many messages follow.
     count: u32,
     /// The messages, in order of their offsets.
-    #[schema(value_type = Vec<PolledMessage>)]
-    messages: Vec<Polled<'a>>,
+    messages: Vec<PolledMessage>,
 }
 
 #[derive(Serialize)]
@@ -244,16 +244,26 @@ pub(in super::super) enum HeadersOut {
     Block(String),
 }
 
-impl<'a> PolledMessages<'a> {
-    /// Shows these messages of a partition.
-    pub(in super::super) fn new(header: PolledHeader, messages: &[MessageRef<'a>]) -> Self {
-        Self {
-            partition_id: header.partition_id.get(),
-            current_offset: header.current_offset.get(),
-            count: u32::try_from(messages.len()).unwrap_or(u32::MAX),
-            messages: messages.iter().map(Polled::from).collect(),
-        }
-    }
+/// The text of [`PolledMessages`] in front of the first message.
+pub(in super::super) fn polled_opening(header: PolledHeader) -> Vec<u8> {
+    let PolledHeader { partition_id, current_offset, count } = header;
+    let (partition_id, current_offset) = (partition_id.get(), current_offset.get());
+    let opening = format!(
+        "{{\"partition_id\":{partition_id},\"current_offset\":{current_offset},\
+         \"count\":{count},\"messages\":["
+    );
+    opening.into_bytes()
+}
+
+/// The text of [`PolledMessages`] behind the last message.
+pub(in super::super) const POLLED_CLOSING: &[u8] = b"]}";
+
+/// Adds the text of a message.
+pub(in super::super) fn write_polled(
+    message: &MessageRef<'_>,
+    text: &mut Vec<u8>,
+) -> serde_json::Result<()> {
+    serde_json::to_writer(text, &Polled::from(message))
 }
 
 impl<'a> From<&MessageRef<'a>> for Polled<'a> {

@@ -8,7 +8,7 @@
 use std::io;
 use std::time::Duration;
 
-use galgo_broker::{MessagesReply, Slice};
+use galgo_broker::{MessagesReply, Slice, memory_bytes};
 use galgo_wire::ErrorCode;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -62,7 +62,8 @@ impl Outbox {
         self.write_with(payload, stream, &mut Taker::paced(self.timeout)).await
     }
 
-    /// Adds or writes an answer of polled messages.
+    /// Adds or writes an answer of polled messages, as far as they are there: what comes behind them is to
+    /// follow by [`Outbox::slices`].
     pub(crate) async fn messages<S: Carrier>(
         &mut self,
         messages: &MessagesReply,
@@ -70,18 +71,27 @@ impl Outbox {
     ) -> io::Result<()> {
         self.header(0, length(messages.header.len() as u64 + messages.len)?);
         self.bytes.extend_from_slice(&messages.header);
-        if messages.len <= GATHER_BYTES_MAX as u64 {
+        if messages.len <= GATHER_BYTES_MAX as u64 && messages.rest.is_none() {
             for slice in &messages.slices {
                 self.gather(slice)?;
             }
             return self.flush_if_full(stream).await;
         }
+        self.slices(&messages.slices, stream).await
+    }
+
+    /// Writes what has been gathered, and messages behind it.
+    pub(crate) async fn slices<S: Carrier>(
+        &mut self,
+        slices: &[Slice],
+        stream: &mut S,
+    ) -> io::Result<()> {
         // What is sent from the page cache is in nobody's way, unless memory waits behind it.
-        let mut taker = match messages.memory_bytes() {
+        let mut taker = match memory_bytes(slices) {
             0 => Taker::patient(self.timeout),
             _ => Taker::paced(self.timeout),
         };
-        for slice in &messages.slices {
+        for slice in slices {
             match slice {
                 Slice::Memory(bytes) => self.write_with(bytes, stream, &mut taker).await?,
                 Slice::File { file, position, len } => match (stream.tcp(), file.as_fd()) {

@@ -24,6 +24,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Windows;
 use super::stream::{Answered, CurrentUser, Received, Request, Stream, answer, receive};
+use crate::transport::connection::supply::Supply;
 use crate::transport::connection::{End, follows_on, job};
 use crate::transport::{Grant, Hub, stopped};
 
@@ -250,12 +251,8 @@ impl Connection {
                 (None, Reply::Error(ErrorCode::Error))
             }
         };
-        let answered = answer(stream, ticket, reply, Arc::clone(&self.hub));
-        self.answering.push(Box::pin(async move {
-            let answered = answered.await;
-            drop(held);
-            answered
-        }));
+        let supply = Supply { hub: Arc::clone(&self.hub), user: self.user.get(), held };
+        self.answering.push(Box::pin(answer(stream, ticket, reply, supply)));
     }
 
     /// Takes note of a written answer; an error when the connection is to be closed after it.

@@ -6,7 +6,6 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use galgo_broker::{Reply, Ticket};
 use galgo_wire::ErrorCode;
@@ -22,6 +21,7 @@ use crate::transport::connection::admission::Caller;
 use crate::transport::connection::deadlines::{Deadlines, Patience};
 use crate::transport::connection::inbox::{Front, Inbox};
 use crate::transport::connection::outbox::Outbox;
+use crate::transport::connection::supply::Supply;
 
 /// Who is logged in on a connection, for requests that are being received.
 #[derive(Debug, Default)]
@@ -155,13 +155,13 @@ pub(super) async fn receive(
     }
 }
 
-/// Sends the answer once it is due, and ends the stream; an answer that cannot be sent whole breaks it
+/// Sends the answer once it is due, with what `supply` adds to it, and ends the stream; an answer that cannot be sent whole breaks it
 /// off, so that its beginning is not taken for all of it.
 pub(super) async fn answer(
     mut stream: Stream,
     ticket: Option<Ticket>,
     reply: Reply,
-    hub: Arc<Hub>,
+    supply: Supply,
 ) -> io::Result<Answered> {
     let committed = match ticket {
         None => Ok(()),
@@ -171,7 +171,7 @@ pub(super) async fn answer(
         }
     };
     let reply = committed.map_or_else(Reply::Error, |()| reply);
-    match write(&mut stream, reply, hub.limits.write_timeout).await {
+    match write(&mut stream, reply, supply).await {
         Ok(close) => {
             // A peer that gave up on the stream has no use for its end.
             let _ = stream.send.finish();
@@ -188,15 +188,21 @@ pub(super) async fn answer(
 async fn write(
     stream: &mut Stream,
     reply: Reply,
-    patience: Duration,
+    mut supply: Supply,
 ) -> io::Result<Option<ErrorCode>> {
-    let mut outbox = Outbox::new(patience);
+    let mut outbox = Outbox::new(supply.hub.limits.write_timeout);
     let mut close = None;
     match reply {
         Reply::Error(error) => outbox.status(Some(error)),
         Reply::Empty => outbox.status(None),
         Reply::Bytes(payload) => outbox.payload(&payload, stream).await?,
-        Reply::Messages(messages) => outbox.messages(&messages, stream).await?,
+        Reply::Messages(messages) => {
+            outbox.messages(&messages, stream).await?;
+            drop(messages.slices);
+            if let Some(rest) = messages.rest {
+                supply.write(rest, &mut outbox, stream).await?;
+            }
+        }
         Reply::Close(error) => {
             outbox.status(Some(error));
             close = Some(error);

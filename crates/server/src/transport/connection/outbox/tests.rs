@@ -35,7 +35,7 @@ async fn taken_by(
         }
     });
     let len = slices.iter().map(Slice::len).sum();
-    let messages = MessagesReply { header: [0; 16], slices, len };
+    let messages = MessagesReply { header: [0; 16], slices, rest: None, len };
     let written = Outbox::new(PATIENCE).messages(&messages, &mut ours).await;
     drop(ours);
     reading.await.unwrap();
