@@ -26,7 +26,9 @@ use galgo_wire::identifier::Identifier;
 use parking_lot::{Mutex, RwLock};
 
 pub use groups::GroupOptions;
-pub use open::{BrokerOptions, JournalBounds, LogBounds, OpenError, OpenReport, RootUser};
+pub use open::{
+    BrokerOptions, JournalBounds, LogBounds, OpenError, OpenReport, RecoveredLog, RootUser,
+};
 pub use worker::Worker;
 
 use crate::access::guard::{AccessOptions, Guard};
@@ -192,13 +194,14 @@ impl Broker {
     }
 
     /// Does what is due: removes the files of deleted partitions and of segments that were given up, and
-    /// tokens and message ids that expired, drops clients that fell silent, and looks what retention gives
-    /// up. To be called every [`Broker::tick_interval`], on a thread that may block.
+    /// tokens and message ids that expired, drops clients that fell silent, notes how far partitions came
+    /// for a recovery, and looks what retention gives up. To be called every [`Broker::tick_interval`], on a thread that may block.
     pub fn tick(&self) {
         self.remove_files();
         self.forget_expired();
         self.keep_groups_going();
         self.shard.remove_dropped();
+        self.shard.note_ends();
         self.retain();
         self.forget_message_ids();
     }

@@ -33,8 +33,8 @@ mod waiting;
 pub use access::guard::AccessOptions;
 pub use access::throttle::ThrottleOptions;
 pub use broker::{
-    Broker, BrokerOptions, Endpoints, GroupOptions, LogBounds, OpenError, OpenReport, RootUser,
-    Worker,
+    Broker, BrokerOptions, Endpoints, GroupOptions, LogBounds, OpenError, OpenReport, RecoveredLog,
+    RootUser, Worker,
 };
 pub use causes::Causes;
 pub use clients::Peer;

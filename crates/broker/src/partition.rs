@@ -65,6 +65,8 @@ pub struct Partition {
     loading: Mutex<()>,
     /// Whether the shard's next checkpoint has to look at this partition.
     touched: AtomicBool,
+    /// The end that the journal was last told of, of what is in no batch of it.
+    noted_end: AtomicU64,
 }
 
 /// The appending side; one at a time.
@@ -128,6 +130,7 @@ impl Partition {
             deduplication: AtomicBool::new(false),
             loading: Mutex::new(()),
             touched: AtomicBool::new(false),
+            noted_end: AtomicU64::new(end.get()),
         }
     }
 
@@ -202,6 +205,12 @@ impl Partition {
             messages,
             current_offset: self.current_offset(),
         }
+    }
+
+    /// Ranges of messages that cannot be read, as far as is known.
+    #[must_use]
+    pub fn damaged_ranges(&self) -> u64 {
+        self.reader.fenced().len() as u64
     }
 
     /// Why appends are refused, if they are.

@@ -11,6 +11,7 @@
 
 mod checkpoint;
 mod commit;
+mod evidence;
 mod record;
 mod recovery;
 mod removal;
@@ -63,6 +64,8 @@ pub struct Shard {
     /// The last bundle whose outcome all its partitions know; of no later one may a checkpoint speak.
     settled: AtomicU64,
     unjournaled_bytes: AtomicU64,
+    /// Whether evidence of a sync was written that is not synced itself.
+    unsynced_ends: AtomicBool,
     checkpointer: Mutex<Checkpointer>,
     checkpoint_asked: Mutex<bool>,
     work_checkpoint: Condvar,

@@ -143,6 +143,11 @@ impl DataDir {
         self.path.join(format!("shards/{shard:04}/checkpoint"))
     }
 
+    /// Where it is on record in which run of the system a shard was last opened.
+    pub fn boot_path(&self, shard: u32) -> PathBuf {
+        self.path.join(format!("shards/{shard:04}/boot"))
+    }
+
     /// Where the partitions' directories are.
     pub fn partitions_dir(&self) -> PathBuf {
         self.path.join("partitions")

@@ -97,6 +97,12 @@ pub trait Disk: Send + Sync + 'static {
     /// # Errors
     /// Those of the system, when it cannot tell.
     fn exists(&self, path: &Path) -> io::Result<bool>;
+
+    /// Tells this run of the system from every other: while it stays the same, what a process wrote
+    /// is there, synced or not, unless a write-back failed. `None` when that is not known.
+    fn boot(&self) -> Option<u128> {
+        None
+    }
 }
 
 /// An open file. All positions are bytes from the start; there is no cursor.

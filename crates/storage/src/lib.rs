@@ -5,6 +5,7 @@
 //!
 //! | module | what it keeps |
 //! |---|---|
+//! | [`boot`] | in which run of the system a shard was last opened |
 //! | [`data_dir`] | the lock, the identity and the names of everything in the data directory |
 //! | [`metadata_log`] | metadata commands, with snapshots |
 //! | [`journal`] | small writes of many partitions, made durable by one sync |
@@ -18,6 +19,7 @@
 
 #![deny(clippy::indexing_slicing)]
 
+pub mod boot;
 pub mod checkpoint;
 pub mod data_dir;
 pub mod disk;

@@ -38,7 +38,7 @@ pub use drop::{OldestSealed, first_base};
 pub use locate::SeenMessage;
 pub use newest::NewestRequest;
 pub use reader::{LocateRequest, Located, LocatedSlice, LogReader, ReadError};
-pub use recover::{FencedRange, JournaledBatch, RecoverError, RecoveryReport};
+pub use recover::{Evidence, FencedRange, JournaledBatch, RecoverError, RecoveryReport};
 pub use sync::DirtySet;
 
 use state::State;

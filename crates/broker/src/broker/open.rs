@@ -15,8 +15,8 @@ use galgo_storage::metadata_log::{MetadataLog, MetadataLogError, Recovered as Fo
 use galgo_wire::command::{Durability, UserStatus};
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{Epoch, PartitionUid, StreamId, TopicId, UserId};
-use galgo_wire::name::{Password, Username};
+use galgo_wire::id::{Epoch, PartitionId, PartitionUid, StreamId, TopicId, UserId};
+use galgo_wire::name::{Password, StreamName, TopicName, Username};
 use galgo_wire::permission::Permissions;
 use parking_lot::{Mutex, RwLock};
 
@@ -106,6 +106,29 @@ pub struct BrokerOptions {
     pub encryption: Keys,
 }
 
+/// What recovery found and did in one partition.
+#[derive(Debug)]
+pub struct RecoveredLog {
+    /// The stream it is in.
+    pub stream: StreamName,
+    /// The topic it is in.
+    pub topic: TopicName,
+    /// Its number in the topic.
+    pub partition: PartitionId,
+    /// The name of its directory.
+    pub uid: PartitionUid,
+    /// What was found and done.
+    pub report: RecoveryReport,
+}
+
+/// Where a partition belongs.
+struct Belongs<'a> {
+    stream: &'a StreamName,
+    topic: &'a TopicName,
+    partition: PartitionId,
+    durability: Durability,
+}
+
 /// What opening found and did.
 #[derive(Debug, Default)]
 pub struct OpenReport {
@@ -114,7 +137,7 @@ pub struct OpenReport {
     /// Bytes of an unfinished metadata record that were cut off.
     pub metadata_cut_bytes: u64,
     /// Partitions whose logs needed more than opening.
-    pub recovered: Vec<(PartitionUid, RecoveryReport)>,
+    pub recovered: Vec<RecoveredLog>,
     /// Names in the directory of partitions that belong to nobody; left alone.
     pub unknown: Vec<String>,
     /// Partitions that are open.
@@ -199,12 +222,13 @@ impl Broker {
         let files = FileCache::new(Arc::clone(&options.disk), options.bounds.open_files_max);
         let indexes = Arc::new(IndexCache::new(options.bounds.index_cache_bytes));
         let counters = Arc::new(Counters::default());
-        let recovery = shard_recovery(
+        let mut recovery = shard_recovery(
             &options,
             &data_dir,
             (&files, &indexes),
             (Arc::clone(&counters), vault),
         )?;
+        recovery.synced = synced_uids(&state);
         let Recovered { shard, partitions, unknown } = recovery.open(&state.live_uids())?;
         report.unknown = unknown;
         report.unknown.retain(|name| !is_being_removed(name, &state));
@@ -319,6 +343,8 @@ fn shard_recovery(
         journal: Box::new(journal),
         checkpoints,
         found,
+        boot_path: data_dir.boot_path(0),
+        synced: BTreeSet::new(),
         options: shard,
         epoch,
         stats,
@@ -333,12 +359,20 @@ fn open_catalog(
     report: &mut OpenReport,
 ) -> Catalog {
     let effects: Vec<_> = topics(&state).map(|(s, t)| Effect::TopicChanged(s, t)).collect();
-    let durability: BTreeMap<PartitionUid, _> = state
-        .streams
-        .values()
-        .flat_map(|stream| stream.topics.values())
-        .flat_map(|t| t.partitions.iter().map(|p| (p.uid, t.settings.durability)))
-        .collect();
+    let durability: BTreeMap<PartitionUid, _> =
+        places(&state).map(|(uid, place)| (uid, place.durability)).collect();
+    for (uid, place) in places(&state) {
+        let done = recovered.get_mut(&uid).and_then(|found| found.report.take());
+        report.recovered.extend(done.filter(|done| *done != RecoveryReport::default()).map(
+            |report| RecoveredLog {
+                stream: place.stream.clone(),
+                topic: place.topic.clone(),
+                partition: place.partition,
+                uid,
+                report,
+            },
+        ));
+    }
     let groups: BTreeSet<OffsetOwner> = state
         .streams
         .values()
@@ -355,14 +389,11 @@ fn open_catalog(
         let Some(found) = recovered.remove(&uid) else {
             unreachable!("INV-CATALOG: every live partition was recovered")
         };
-        let RecoveredPartition { log, mut offsets, report: done } = found;
+        let RecoveredPartition { log, mut offsets, report: _ } = found;
         let known =
             |owner: OffsetOwner| owner.kind != ConsumerKind::Group || groups.contains(&owner);
         let forgot = offsets.retain(known);
         let partition = Partition::new(uid, Arc::clone(shard), log, offsets, durability);
-        report
-            .recovered
-            .extend(done.filter(|done| *done != RecoveryReport::default()).map(|done| (uid, done)));
         let partition = Arc::new(partition);
         if forgot {
             // The next checkpoint is to forget the offsets of deleted groups, too.
@@ -371,6 +402,32 @@ fn open_catalog(
         partition
     });
     catalog
+}
+
+/// All partitions, with what they belong to.
+fn places(state: &State) -> impl Iterator<Item = (PartitionUid, Belongs<'_>)> {
+    let topics = state
+        .streams
+        .values()
+        .flat_map(|stream| stream.topics.values().map(move |topic| (&stream.name, topic)));
+    topics.flat_map(|(stream, topic)| {
+        (0..).zip(&topic.partitions).map(move |(number, partition)| {
+            let settings = &topic.settings;
+            let place = Belongs {
+                stream,
+                topic: &settings.name,
+                partition: PartitionId::new(number),
+                durability: settings.durability,
+            };
+            (partition.uid, place)
+        })
+    })
+}
+
+/// Partitions whose acknowledgements survive a power cut.
+fn synced_uids(state: &State) -> BTreeSet<PartitionUid> {
+    let synced = places(state).filter(|(_, place)| place.durability == Durability::Fsync);
+    synced.map(|(uid, _)| uid).collect()
 }
 
 /// Whether the removal of this directory is on record; the next tick goes on with it.

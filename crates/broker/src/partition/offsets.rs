@@ -111,6 +111,12 @@ impl OffsetBook {
         }
     }
 
+    /// The position that is farthest on.
+    #[must_use]
+    pub fn largest(&self) -> Option<Offset> {
+        self.stored.values().copied().max()
+    }
+
     /// Forgets the positions of owners for which `keep` is false; tells whether there were any.
     pub fn retain(&mut self, keep: impl Fn(OffsetOwner) -> bool) -> bool {
         let before = self.stored.len();

@@ -137,6 +137,14 @@ impl Partition {
     /// # Errors
     /// The code everyone who waits for this partition gets.
     pub fn sync(&self) -> Result<(), ErrorCode> {
+        let end = self.sync_segments()?;
+        self.noted_end.fetch_max(end.get(), Ordering::Relaxed);
+        self.shard.note_synced_end(self.uid, end);
+        Ok(())
+    }
+
+    /// As [`Partition::sync`], without a note in the journal; tells up to where it is durable.
+    fn sync_segments(&self) -> Result<Offset, ErrorCode> {
         let _alone = self.syncing.lock();
         {
             let mut commits = self.commits.lock();
@@ -165,7 +173,7 @@ impl Partition {
                 // Acknowledgements before wake-ups, of which there may be many.
                 published.into_iter().for_each(|resolver| resolver.resolve(Ok(())));
                 rung.ring(News::Look);
-                Ok(())
+                Ok(end)
             }
             Err(error) => {
                 tracing::error!(
@@ -177,6 +185,18 @@ impl Partition {
                 Err(ErrorCode::CannotSyncFile)
             }
         }
+    }
+
+    /// The end of what was published from the page cache alone, when the journal was not told of it yet.
+    pub(crate) fn take_unnoted_end(&self) -> Option<Offset> {
+        let end = {
+            let commits = self.commits.lock();
+            if !commits.rests_on_cache() || commits.fenced.is_some() {
+                return None;
+            }
+            self.high_watermark()
+        };
+        (self.noted_end.fetch_max(end.get(), Ordering::Relaxed) < end.get()).then_some(end)
     }
 
     /// The files of a closed partition may be gone before its last batches are synced. Nothing of
@@ -231,7 +251,7 @@ impl Partition {
         if let Some(code) = self.fenced() {
             return Err(code);
         }
-        self.sync()?;
+        self.sync_segments()?;
         let log = self.writer.lock().log.checkpoint();
         let offsets = self.offsets.lock().durable_entries();
         Ok(super::PartitionCheckpoint { log, offsets })

@@ -12,6 +12,7 @@ use galgo_storage::journal::{Bundle, JournalError, Lsn};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::Offset;
 
+use super::evidence::PendingEnds;
 use super::{Shard, ShardRecord};
 use crate::alarm::{News, Rung};
 use crate::causes::Causes;
@@ -21,7 +22,7 @@ use crate::ticket::Resolver;
 /// What waits for the next bundle.
 #[derive(Debug, Default)]
 pub struct Pending {
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     batches: Vec<(Arc<Partition>, Offset)>,
     starts: Vec<StartMove>,
     offsets: Vec<OffsetMove>,
@@ -30,13 +31,15 @@ pub struct Pending {
     published: Vec<Resolver>,
     /// Readers that wait for those batches.
     rung: Vec<Rung>,
-    sync: bool,
+    pub(super) sync: bool,
     committer_waits: bool,
+    /// Evidence that rides along.
+    pub(super) ends: PendingEnds,
 }
 
 impl Pending {
     fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.bytes.is_empty() && !self.ends.due
     }
 
     fn clear(&mut self) {
@@ -46,6 +49,7 @@ impl Pending {
         self.offsets.clear();
         self.resolvers.clear();
         self.sync = false;
+        self.ends = PendingEnds::default();
     }
 }
 
@@ -138,7 +142,7 @@ impl Shard {
         Ok(())
     }
 
-    fn wake_committer(&self, pending: &mut Pending) {
+    pub(super) fn wake_committer(&self, pending: &mut Pending) {
         if std::mem::take(&mut pending.committer_waits) {
             self.work_pending.notify_one();
         }
@@ -166,6 +170,7 @@ impl Shard {
             }
             std::mem::swap(&mut *pending, spare);
         }
+        self.encode_ends(spare);
         match self.commit_bundle(spare) {
             Ok(lsn) => self.publish_round(spare, lsn),
             Err(error) if wrote_nothing(&error) => self.bypass_journal(spare),

@@ -11,6 +11,8 @@
 //! offset stored (kind 2): | consumer kind u8, 3 zero bytes | consumer id u32 | offset u64 |
 //! offset gone (kind 3):   | consumer kind u8, 3 zero bytes | consumer id u32 |
 //! start moved (kind 4):   | start u64 |
+//! synced end (kind 7):    | end u64 |
+//! written end (kind 8):   | end u64 |
 //! ```
 //!
 //! The high-watermark of a batch is the partition's when the batch was staged: all offsets below
@@ -18,6 +20,9 @@
 //!
 //! A start is the oldest offset that is kept from then on; it is always the end of a sealed segment,
 //! so it names the segment files that go: those that begin below it.
+//!
+//! An end says that all messages below it had been published: synced with their segments (kind 7), or
+//! written to them and no more (kind 8), which the death of a process does not take back either.
 
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::id::{ConsumerId, Offset, PartitionUid};
@@ -31,6 +36,8 @@ const KIND_BATCH: u8 = 1;
 const KIND_OFFSET_STORED: u8 = 2;
 const KIND_OFFSET_GONE: u8 = 3;
 const KIND_START_MOVED: u8 = 4;
+const KIND_SYNCED_END: u8 = 7;
+const KIND_WRITTEN_END: u8 = 8;
 
 /// Whose offset it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,6 +85,15 @@ pub enum ShardRecord<'a> {
         /// The oldest offset that is kept.
         start: Offset,
     },
+    /// Messages that are in no batch of the journal were published; evidence for a recovery.
+    EndReached {
+        /// The partition.
+        uid: PartitionUid,
+        /// The offset behind them.
+        end: Offset,
+        /// Whether a sync covered them; if not, they outlive the process and no more.
+        synced: bool,
+    },
 }
 
 /// A bundle that passed its checksum but cannot be read: written by a newer version.
@@ -110,6 +126,10 @@ impl ShardRecord<'_> {
             Self::StartMoved { uid, start } => {
                 put_header(out, KIND_START_MOVED, 8, uid);
                 out.extend_from_slice(&start.get().to_le_bytes());
+            }
+            Self::EndReached { uid, end, synced } => {
+                put_header(out, if synced { KIND_SYNCED_END } else { KIND_WRITTEN_END }, 8, uid);
+                out.extend_from_slice(&end.get().to_le_bytes());
             }
         }
     }
@@ -157,6 +177,11 @@ fn decode_one<'a>(reader: &mut Reader<'a>) -> Result<ShardRecord<'a>, UnknownRec
             (KIND_START_MOVED, VERSION) => {
                 Some(ShardRecord::StartMoved { uid, start: Offset::new(body.u64().ok()?) })
             }
+            (KIND_SYNCED_END | KIND_WRITTEN_END, VERSION) => Some(ShardRecord::EndReached {
+                uid,
+                end: Offset::new(body.u64().ok()?),
+                synced: kind == KIND_SYNCED_END,
+            }),
             _ => None,
         }
     };
@@ -200,6 +225,8 @@ mod tests {
             ShardRecord::OffsetStored { uid, owner, offset: Offset::new(3) },
             ShardRecord::OffsetGone { uid, owner },
             ShardRecord::StartMoved { uid, start: Offset::new(2) },
+            ShardRecord::EndReached { uid, end: Offset::new(9), synced: true },
+            ShardRecord::EndReached { uid, end: Offset::new(11), synced: false },
         ];
         let mut bundle = Vec::new();
         for record in &records {

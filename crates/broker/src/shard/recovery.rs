@@ -10,11 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
+use galgo_storage::boot;
 use galgo_storage::checkpoint::{CheckpointStore, FoundCheckpoint, LogCheckpoint, ShardCheckpoint};
 use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
 use galgo_storage::journal::{Journal, Lsn};
-use galgo_storage::log::{IndexCache, JournaledBatch, Log, LogOptions, RecoveryReport, first_base};
+use galgo_storage::log::{
+    Evidence, IndexCache, JournaledBatch, Log, LogOptions, RecoveryReport, first_base,
+};
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::id::{ConsumerId, Epoch, Offset, PartitionUid};
 use parking_lot::{Condvar, Mutex};
@@ -50,6 +53,10 @@ pub struct ShardRecovery {
     pub found: FoundCheckpoint,
     /// Bounds and thresholds.
     pub options: ShardOptions,
+    /// Where it is on record in which run of the system the shard was last opened.
+    pub boot_path: PathBuf,
+    /// Partitions whose acknowledgements survive a power cut.
+    pub synced: BTreeSet<PartitionUid>,
     /// The number of this start.
     pub epoch: Epoch,
     /// The server's counters.
@@ -114,6 +121,8 @@ struct Journaled {
     batches: BTreeMap<PartitionUid, Vec<(Offset, Offset, Vec<u8>)>>,
     offsets: Vec<(PartitionUid, OffsetOwner, Option<Offset>)>,
     starts: BTreeMap<PartitionUid, Offset>,
+    synced_ends: BTreeMap<PartitionUid, Offset>,
+    written_ends: BTreeMap<PartitionUid, Offset>,
     last: Lsn,
 }
 
@@ -136,6 +145,9 @@ impl ShardRecovery {
         let (dirs, unknown) = self.list_partitions(live)?;
         let mut books = offset_books(&checkpoint);
         journaled.apply_offsets(&mut books);
+        let recorded = boot::recorded(&*self.disk, &self.boot_path);
+        let recorded = recorded.map_err(|e| read_error("the record of the last boot", e))?;
+        let cache_survived = recorded.is_some() && recorded == self.disk.boot();
         let mut partitions = BTreeMap::new();
         for uid in live {
             let known = checkpoint.logs.get(uid).cloned();
@@ -143,14 +155,21 @@ impl ShardRecovery {
             let known = journaled.apply_start(*uid, known);
             let empty = Vec::new();
             let batches = journaled.batches.get(uid).unwrap_or(&empty);
-            let untouched = batches.is_empty() && !dirs.contains(uid);
             let mut offsets = books.remove(uid).unwrap_or_default();
-            let (log, report) = self.open_log(*uid, known, batches, untouched)?;
+            let evidence = self.evidence(*uid, &journaled, &offsets, cache_survived);
+            let untouched = batches.is_empty() && !dirs.contains(uid) && known.is_none();
+            // Nothing known, nothing there: a partition that was never written costs no disk access.
+            let (log, report) = if untouched && evidence.end == Offset::ZERO {
+                (self.empty_log(*uid), None)
+            } else {
+                let (log, report) = self.open_log(*uid, known, batches, evidence)?;
+                (log, Some(report))
+            };
             offsets.clamp(log.end());
             partitions.insert(*uid, RecoveredPartition { log, offsets, report });
         }
         checkpoint.logs.retain(|uid, _| live.contains(uid));
-        let shard = self.build(checkpoint, &partitions, journaled.last)?;
+        let shard = self.build(checkpoint, &partitions, journaled.last, recorded)?;
         Ok(Recovered { shard, partitions, unknown })
     }
 
@@ -208,24 +227,50 @@ impl ShardRecovery {
         Ok(start.map(|start| LogCheckpoint { start, ..LogCheckpoint::default() }))
     }
 
+    /// What the shard's other files prove about the end of a log.
+    fn evidence(
+        &self,
+        uid: PartitionUid,
+        journaled: &Journaled,
+        offsets: &OffsetBook,
+        cache_survived: bool,
+    ) -> Evidence {
+        let of = |ends: &BTreeMap<PartitionUid, Offset>| ends.get(&uid).copied();
+        let mut end = of(&journaled.synced_ends).unwrap_or_default();
+        if cache_survived {
+            end = of(&journaled.written_ends).map_or(end, |written| written.max(end));
+        }
+        // A consumer's position is taken only of messages that are published. A power cut may take
+        // those of a topic that rests in the page cache, and not the position.
+        if (cache_survived || self.synced.contains(&uid))
+            && let Some(offset) = offsets.largest()
+        {
+            end = end.max(Offset::new(offset.get().saturating_add(1)));
+        }
+        Evidence { end, cache_survived }
+    }
+
+    fn log_options(&self, uid: PartitionUid) -> LogOptions {
+        LogOptions {
+            dir: partition_dir(&self.partitions_dir, uid),
+            segment_bytes: self.segment_bytes,
+            index_interval_bytes: self.index_interval_bytes,
+            indexes: Arc::clone(&self.indexes),
+        }
+    }
+
+    fn empty_log(&self, uid: PartitionUid) -> Log {
+        Log::create(Arc::clone(&self.disk), Arc::clone(&self.files), self.log_options(uid))
+    }
+
     fn open_log(
         &self,
         uid: PartitionUid,
         known: Option<LogCheckpoint>,
         batches: &[(Offset, Offset, Vec<u8>)],
-        untouched: bool,
-    ) -> Result<(Log, Option<RecoveryReport>), RecoverError> {
-        let options = LogOptions {
-            dir: partition_dir(&self.partitions_dir, uid),
-            segment_bytes: self.segment_bytes,
-            index_interval_bytes: self.index_interval_bytes,
-            indexes: Arc::clone(&self.indexes),
-        };
+        evidence: Evidence,
+    ) -> Result<(Log, RecoveryReport), RecoverError> {
         let (disk, files) = (Arc::clone(&self.disk), Arc::clone(&self.files));
-        // Nothing known, nothing there: a partition that was never written costs no disk access.
-        if untouched && known.is_none() {
-            return Ok((Log::create(disk, files, options), None));
-        }
         let batches: Vec<_> = batches
             .iter()
             .map(|(base_offset, high_watermark, bytes)| JournaledBatch {
@@ -234,9 +279,9 @@ impl ShardRecovery {
                 bytes,
             })
             .collect();
-        let (log, report) = Log::recover(disk, files, options, known.unwrap_or_default(), &batches)
-            .map_err(|source| RecoverError::Log { uid, source: Box::new(source) })?;
-        Ok((log, Some(report)))
+        let (options, known) = (self.log_options(uid), known.unwrap_or_default());
+        Log::recover(disk, files, options, known, &batches, evidence)
+            .map_err(|source| RecoverError::Log { uid, source: Box::new(source) })
     }
 
     /// Saves what was recovered as a checkpoint, so that the journal starts over.
@@ -245,6 +290,7 @@ impl ShardRecovery {
         mut checkpoint: ShardCheckpoint,
         partitions: &BTreeMap<PartitionUid, RecoveredPartition>,
         last: Lsn,
+        recorded: Option<u128>,
     ) -> Result<Arc<Shard>, RecoverError> {
         let mut offsets = BTreeMap::new();
         for (uid, partition) in partitions {
@@ -259,6 +305,11 @@ impl ShardRecovery {
         let mut checkpointer = Checkpointer { store: self.checkpoints, last: checkpoint, offsets };
         checkpointer.save(lsn).map_err(|e| write_error("the checkpoint", e))?;
         self.journal.checkpoint(lsn).map_err(|e| write_error("the journal", e))?;
+        // INV-BOOT: only now is nothing left that an earlier run of the system may have lost.
+        if let Some(boot) = self.disk.boot().filter(|boot| recorded != Some(*boot)) {
+            boot::record(&*self.disk, &self.boot_path, boot)
+                .map_err(|e| write_error("the record of the last boot", e))?;
+        }
         Ok(Arc::new(Shard {
             options: self.options,
             epoch: self.epoch,
@@ -274,6 +325,7 @@ impl ShardRecovery {
             removals: Removals::default(),
             settled: AtomicU64::new(lsn.get()),
             unjournaled_bytes: AtomicU64::new(0),
+            unsynced_ends: AtomicBool::new(false),
             checkpointer: Mutex::new(checkpointer),
             checkpoint_asked: Mutex::new(false),
             work_checkpoint: Condvar::new(),
@@ -298,6 +350,11 @@ impl Journaled {
             ShardRecord::StartMoved { uid, start } => {
                 let known = self.starts.entry(uid).or_default();
                 *known = start.max(*known);
+            }
+            ShardRecord::EndReached { uid, end, synced } => {
+                let ends = if synced { &mut self.synced_ends } else { &mut self.written_ends };
+                let known = ends.entry(uid).or_default();
+                *known = end.max(*known);
             }
         }
     }

@@ -22,6 +22,8 @@ pub struct Totals {
     pub messages: u64,
     /// Bytes of the messages as stored.
     pub bytes: u64,
+    /// Ranges of messages that are damaged, as far as is known.
+    pub damaged_ranges: u64,
     /// Users.
     pub users: u64,
     /// Consumer groups.
@@ -46,6 +48,7 @@ impl Totals {
             totals.segments += u64::from(counts.segments);
             totals.messages += counts.messages;
             totals.bytes += counts.bytes;
+            totals.damaged_ranges += partition.damaged_ranges();
         }
         for (_, client) in clients.list() {
             *totals.connections.entry(client.peer.transport).or_default() += 1;

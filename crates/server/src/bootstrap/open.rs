@@ -14,7 +14,7 @@ use galgo_broker::upkeep::RetentionOptions;
 use galgo_broker::vault::VaultError;
 use galgo_broker::{
     AccessOptions, Broker, BrokerOptions, Causes, GroupOptions, LogBounds, OpenError, OpenReport,
-    ThrottleOptions,
+    RecoveredLog, ThrottleOptions,
 };
 use galgo_storage::data_dir::DataDirError;
 use galgo_storage::disk::RealDisk;
@@ -211,25 +211,45 @@ fn log_report(report: &OpenReport) {
         let bytes = report.metadata_cut_bytes;
         tracing::warn!(bytes, "unfinished metadata record cut off: it was never acknowledged");
     }
-    for (partition, done) in &report.recovered {
-        tracing::info!(
-            partition = partition.get(),
-            replayed_messages = done.replayed_messages,
-            accepted_messages = done.accepted_messages,
-            cut_bytes = done.cut_bytes,
-            "partition recovered"
-        );
-        for file in &done.kept_aside {
-            tracing::warn!(partition = partition.get(), file = %file.display(), "bytes kept aside");
-        }
-        for range in &done.fenced {
-            tracing::error!(partition = partition.get(), ?range, "damaged messages fenced");
-        }
-    }
+    report.recovered.iter().for_each(log_recovered);
     for name in &report.unknown {
         tracing::warn!(name, "directory of no known partition left alone");
     }
     tracing::info!(partitions = report.partitions, "data directory open");
+}
+
+fn log_recovered(recovered: &RecoveredLog) {
+    let (stream, topic) = (recovered.stream.as_str(), recovered.topic.as_str());
+    let (partition, done) = (recovered.partition.get(), &recovered.report);
+    tracing::info!(
+        stream,
+        topic,
+        partition,
+        replayed_messages = done.replayed_messages,
+        accepted_messages = done.accepted_messages,
+        cut_bytes = done.cut_bytes,
+        "partition recovered"
+    );
+    if done.cut_bytes > 0 {
+        let bytes = done.cut_bytes;
+        tracing::warn!(stream, topic, partition, bytes, "unfinished write at the end cut off");
+    }
+    for file in &done.kept_aside {
+        let file = file.display();
+        tracing::warn!(stream, topic, partition, %file, "bytes that could not be used kept aside");
+    }
+    for range in &done.fenced {
+        let (from, to) = (range.from.get(), range.to.get().saturating_sub(1));
+        tracing::error!(
+            stream,
+            topic,
+            partition,
+            from,
+            to,
+            "damaged messages: they cannot be read, all others can; their offsets are not given \
+             again. Look at the disk, and restore them from a backup or a mirror if they matter"
+        );
+    }
 }
 
 #[cfg(test)]

@@ -67,6 +67,8 @@ fn classic(page: &mut Page, api: &Api) {
     page.gauge("galgo_consumer_groups", "Consumer groups", totals.groups);
     page.gauge("clients", "Connections of clients", totals.connections.values().sum());
     page.gauge("galgo_message_bytes", "Bytes of the messages as stored", totals.bytes);
+    let damaged = "Ranges of messages that are damaged, as far as is known";
+    page.gauge("galgo_damaged_ranges", damaged, totals.damaged_ranges);
     let connections = Family::<Labels, Gauge>::default();
     let http = ("http", api.traffic.connections());
     let others = totals.connections.iter().map(|(transport, count)| (transport.word(), *count));

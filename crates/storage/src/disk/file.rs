@@ -21,6 +21,9 @@ use super::{DirEntry, Disk, DiskFile, OpenMode};
 /// Slices given to one `pwritev`; the kernel takes 1024, our callers have a handful.
 const SLICES_PER_WRITE_MAX: usize = 64;
 
+/// Where Linux tells one run of the kernel, and so one life of its page cache, from every other.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
 /// The file system of this machine.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct RealDisk;
@@ -99,6 +102,11 @@ impl Disk for RealDisk {
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
         fs::exists(path)
+    }
+
+    fn boot(&self) -> Option<u128> {
+        let text = fs::read_to_string(BOOT_ID).ok()?;
+        u128::from_str_radix(&text.trim().replace('-', ""), 16).ok()
     }
 }
 

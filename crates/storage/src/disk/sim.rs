@@ -172,6 +172,10 @@ impl Disk for SimDisk {
     fn exists(&self, path: &Path) -> io::Result<bool> {
         self.world.lock().exists(path)
     }
+
+    fn boot(&self) -> Option<u128> {
+        Some(self.world.lock().boot())
+    }
 }
 
 struct SimFile {

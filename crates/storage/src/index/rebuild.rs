@@ -11,7 +11,7 @@ use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::segment::Place;
 use crate::segment::format::Frame;
 use crate::segment::reader::{Walk, WalkError, after};
-use crate::segment::recovery::next_valid;
+use crate::segment::recovery::look_behind;
 use galgo_wire::id::{Offset, Timestamp};
 use std::io;
 use std::path::Path;
@@ -126,20 +126,10 @@ fn is_whole(log: &dyn DiskFile, place: Place, frame: &Frame) -> bool {
         && Frame::parse_verified(&message).as_ref() == Some(frame)
 }
 
-/// The first good message behind the damage at `bad`, when the one after it fits too.
+/// The first good message behind the damage at `bad`, if messages go on there.
 fn resume(log: &dyn DiskFile, bad: Place, to: Place) -> io::Result<Option<Place>> {
-    let mut from = bad.position + 1;
-    let offsets = Offset::new(bad.offset.get().saturating_add(1))..to.offset;
-    while let Some(found) = next_valid(log, (from, to.position), offsets.clone())? {
-        // A message stored inside the payload of another would not be followed by the next offset.
-        let next = Walk::new(log, to.position, 0).frame(found).map(|frame| after(found, &frame));
-        let fits = |next| next == to || Walk::new(log, to.position, 0).frame(next).is_ok();
-        if next.is_ok_and(fits) {
-            return Ok(Some(found));
-        }
-        from = found.position + 1;
-    }
-    Ok(None)
+    let behind = look_behind(log, bad, to.position, Timestamp::ZERO)?;
+    Ok(behind.resume.filter(|resume| resume.offset < to.offset))
 }
 
 fn mark(index: &mut Index, base: Offset, place: Place, timestamp: Timestamp) {

@@ -241,7 +241,9 @@ impl LogReader {
         let file = self.open(view.base).map_err(|error| failed(error.into()))?;
         let mut walk = Walk::new(&*file, view.end.position, self.chunk_bytes()).with(effort);
         let begin = self.walk_to(view, &mut walk, wanted.0, None).map_err(failed)?;
-        let mut end = if wanted.1 == view.end.offset {
+        // Behind damage the last messages may be missing: then the end of the bytes is not theirs.
+        let certain = self.state.read().ends_for_certain(view.base);
+        let mut end = if wanted.1 == view.end.offset && certain {
             view.end
         } else {
             self.walk_to(view, &mut walk, wanted.1, Some(begin)).map_err(failed)?

@@ -42,6 +42,17 @@ pub struct JournaledBatch<'a> {
     pub bytes: &'a [u8],
 }
 
+/// What others than the log's own files prove about its end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// Messages below this offset were there for good: acknowledged, or synced, or seen by a consumer.
+    /// What is missing of them is damage.
+    pub end: Offset,
+    /// The system has run on since the messages were written, so that the page cache outlived the
+    /// process: of all writes only the last can be cut short, and a file holds every earlier one.
+    pub cache_survived: bool,
+}
+
 /// Messages that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FencedRange {
@@ -64,13 +75,13 @@ pub struct RecoveryReport {
     pub kept_aside: Vec<PathBuf>,
     /// Messages known to be lost or damaged; others may still turn out to be when they are read.
     pub fenced: Vec<FencedRange>,
-    /// Messages after the checkpoint that the journal shows to have been acknowledged and that are
-    /// not there; part of `fenced`.
+    /// Messages after the checkpoint that are damaged or missing, as this recovery found out; part of
+    /// `fenced`.
     pub missing: Vec<FencedRange>,
 }
 
 impl RecoveryReport {
-    /// Whether acknowledged messages after the checkpoint are missing.
+    /// Whether messages after the checkpoint are missing that were there.
     #[must_use]
     pub fn acknowledged_missing(&self) -> bool {
         !self.missing.is_empty()
@@ -105,7 +116,7 @@ impl RecoverError {
 
 impl Log {
     /// Opens a log from what the last checkpoint knew, the journal's batches since (in the order of
-    /// the journal) and the files.
+    /// the journal), what `evidence` says of its end, and the files.
     ///
     /// # Errors
     /// [`RecoverError`]; damage found is no error but in the report.
@@ -115,13 +126,15 @@ impl Log {
         options: LogOptions,
         known: LogCheckpoint,
         journaled: &[JournaledBatch<'_>],
+        evidence: Evidence,
     ) -> Result<(Self, RecoveryReport), RecoverError> {
         check(&known)?;
         let found = list_segments(&*disk, &options.dir)?;
         remove_dropped_indexes(&*disk, &options.dir, known.start);
         let dir_exists = found.is_some();
         let reader = LogReader::new(disk, files, options, State::default());
-        let mut merge = Merge::new(&reader, &known, found.unwrap_or_default(), journaled);
+        let found = found.unwrap_or_default();
+        let mut merge = Merge::new(&reader, &known, found, journaled, evidence);
         merge.run()?;
         merge.finish()?;
         let Merge { sealed, current, short, fences, at, last_timestamp, mut report, .. } = merge;

@@ -6,8 +6,8 @@
 use crate::checkpoint::SealedSegment;
 use crate::file_cache::FileHandle;
 use crate::index::Index;
-use crate::segment::Place;
 use crate::segment::verified::VerifiedRanges;
+use crate::segment::{CHECKSUM_UNKNOWN, Place};
 use galgo_wire::id::{Offset, Timestamp};
 
 /// Segments, fences and bounds of a log.
@@ -113,6 +113,14 @@ impl State {
         }
         let at = self.sealed.binary_search_by_key(&base, |sealed| sealed.known.base).ok()?;
         self.sealed.get_mut(at).map(|sealed| &mut sealed.verified)
+    }
+
+    /// Whether the segment that starts at `base` is known to hold all messages up to its end; of one with
+    /// damage in it only the offsets are known.
+    pub(super) fn ends_for_certain(&self, base: Offset) -> bool {
+        let at = self.sealed.binary_search_by_key(&base, |sealed| sealed.known.base);
+        let sealed = at.ok().and_then(|at| self.sealed.get(at));
+        sealed.is_none_or(|sealed| sealed.known.checksum != CHECKSUM_UNKNOWN)
     }
 
     /// Whether all of `range` in that segment is verified.

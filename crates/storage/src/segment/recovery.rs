@@ -12,6 +12,8 @@ use std::io;
 
 /// Bytes looked at with one read; a larger message is read by itself.
 const WINDOW_BYTES: usize = 1 << 20;
+/// Places behind damage that look like messages and are looked at more closely.
+const CANDIDATES_MAX: usize = 1_000;
 
 /// Walks whole messages from `from` to `upto` (exclusive) or the first bad one; returns the place
 /// after the last good one. `each` gets every good message.
@@ -56,6 +58,102 @@ pub(crate) fn next_valid(
             return Ok(Some(Place { offset: frame.offset, position: found }));
         }
         position = found + 1;
+    }
+    Ok(None)
+}
+
+/// What the bytes at and behind an invalid message tell of how it came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Behind {
+    /// Where whole messages of this log go on.
+    pub(crate) resume: Option<Place>,
+    /// The file ends inside of the message, as a write leaves it that was cut short.
+    pub(crate) cut_short: bool,
+    /// More messages than this do not fit into the bytes from here to the end.
+    pub(crate) messages_max: u64,
+}
+
+/// Looks at the bytes from the invalid message at `bad` to the end of the file, at `limit`.
+///
+/// Reading may go on only where the messages lead to the end of the file, or to other damage behind
+/// which none of their offsets is found again: messages inside the payload of another lead nowhere, and
+/// what comes behind that one has their offsets.
+pub(crate) fn look_behind(
+    file: &dyn DiskFile,
+    bad: Place,
+    limit: u64,
+    last_timestamp: Timestamp,
+) -> io::Result<Behind> {
+    let mut window = Window::new(file, limit);
+    let header = window.bytes(bad.position, MESSAGE_HEADER_BYTES)?;
+    let torn_header = header.is_none();
+    let frame = header.and_then(Frame::parse);
+    let fills = frame.is_some_and(|frame| bad.position + frame.len == limit);
+    let own = frame.filter(|frame| frame.offset == bad.offset);
+    let next = own.map(|frame| after(bad, &frame));
+    let within = next.filter(|next| next.position <= limit);
+    let resume = match within {
+        // Most often the header is right and only what is behind it is not.
+        Some(next) if goes_on(file, next, limit, last_timestamp)?.offset > next.offset => {
+            Some(next)
+        }
+        _ => resume_by_search(file, bad, limit, last_timestamp)?,
+    };
+    Ok(Behind {
+        resume,
+        cut_short: torn_header || (next.is_some() && within.is_none()),
+        messages_max: match within {
+            Some(next) => 1 + messages_in(next.position, limit),
+            None if fills => 1,
+            None => messages_in(bad.position, limit).max(1),
+        },
+    })
+}
+
+/// How many messages at most begin from `position` on.
+fn messages_in(position: u64, limit: u64) -> u64 {
+    limit.saturating_sub(position).div_ceil(MESSAGE_HEADER_BYTES as u64)
+}
+
+/// Where the messages from `from` on end that are whole and follow each other.
+fn goes_on(
+    file: &dyn DiskFile,
+    from: Place,
+    limit: u64,
+    last_timestamp: Timestamp,
+) -> io::Result<Place> {
+    if from.position >= limit {
+        return Ok(from);
+    }
+    accept(file, (from, limit), None, last_timestamp, |_, _| {})
+}
+
+/// The first place behind the damage where messages go on that belong there.
+fn resume_by_search(
+    file: &dyn DiskFile,
+    bad: Place,
+    limit: u64,
+    last_timestamp: Timestamp,
+) -> io::Result<Option<Place>> {
+    let first = Offset::new(bad.offset.get().saturating_add(1));
+    let last = bad.offset.get().saturating_add(messages_in(bad.position, limit)).saturating_add(1);
+    let mut from = bad.position + 1;
+    for _ in 0..CANDIDATES_MAX {
+        let found = next_valid(file, (from, limit), first..Offset::new(last))?;
+        let Some(found) = found else { return Ok(None) };
+        from = found.position + 1;
+        // No message is shorter than its header, so that many have to fit in between.
+        let fit = (found.position - bad.position) / MESSAGE_HEADER_BYTES as u64;
+        if found.offset.get() - bad.offset.get() > fit {
+            continue;
+        }
+        let end = goes_on(file, found, limit, last_timestamp)?;
+        let again = first..end.offset;
+        if end.offset > found.offset
+            && (end.position == limit || next_valid(file, (end.position, limit), again)?.is_none())
+        {
+            return Ok(Some(found));
+        }
     }
     Ok(None)
 }

@@ -10,6 +10,7 @@
 
 mod crash;
 mod damage;
+mod evidence;
 mod faults;
 mod golden;
 mod index;

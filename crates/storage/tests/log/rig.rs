@@ -5,7 +5,7 @@ use galgo_storage::disk::create_dir_synced;
 use galgo_storage::disk::sim::{Random, SimDisk};
 use galgo_storage::file_cache::FileCache;
 use galgo_storage::log::{
-    AppendBatch, AppendError, IndexCache, JournaledBatch, LocateRequest, Log, LogOptions,
+    AppendBatch, AppendError, Evidence, IndexCache, JournaledBatch, LocateRequest, Log, LogOptions,
     LogReader, ReadError, RecoveryReport,
 };
 use galgo_wire::batch::{MessageHeader, MessagesView, checksum};
@@ -19,6 +19,7 @@ pub(crate) const DIR: &str = "/data/partitions/0000000000000001";
 pub(crate) struct Rig {
     pub(crate) disk: SimDisk,
     pub(crate) options: LogOptions,
+    pub(crate) evidence: Evidence,
     files: Arc<FileCache>,
 }
 
@@ -38,7 +39,7 @@ impl Rig {
         let partitions = options.dir.parent().unwrap();
         create_dir_synced(&disk, partitions).unwrap();
         let files = FileCache::new(Arc::new(disk.clone()), 8);
-        Self { disk, options, files }
+        Self { disk, options, evidence: Evidence::default(), files }
     }
 
     /// Forgets open files, as a new process would.
@@ -69,7 +70,7 @@ impl Rig {
         let batches: Vec<JournaledBatch<'_>> = journal.iter().map(Journaled::as_batch).collect();
         let disk = Arc::new(self.disk.clone());
         let files = Arc::clone(&self.files);
-        Log::recover(disk, files, self.options.clone(), known.clone(), &batches)
+        Log::recover(disk, files, self.options.clone(), known.clone(), &batches, self.evidence)
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

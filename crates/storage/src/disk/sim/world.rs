@@ -17,6 +17,8 @@ pub(super) struct World {
     next_inode: u64,
     random: Random,
     epoch: u64,
+    /// Grows with each power cut, and only then.
+    boot: u128,
     pub(super) faults: Faults,
 }
 
@@ -28,12 +30,17 @@ impl World {
             next_inode: 1,
             random: Random::new(seed),
             epoch: 0,
+            boot: 1,
             faults: Faults::default(),
         }
     }
 
     pub(super) fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    pub(super) fn boot(&self) -> u128 {
+        self.boot
     }
 
     pub(super) fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<u64> {
@@ -269,6 +276,7 @@ impl World {
             next_inode: self.next_inode,
             random,
             epoch: self.epoch + 1,
+            boot: self.boot + 1,
             faults: Faults::default(),
         };
         after.forget_unreachable();

@@ -2,12 +2,13 @@
 //!
 //! At every offset, in this order: the journal's batch, written again even when the same bytes seem
 //! to be in the file (after a failed writeback the page cache may lie); whole messages in the
-//! segment; the segment that starts at the offset; else that is the end.
+//! segment; the segment that starts at the offset; what comes behind damage, when it is damage; else
+//! that is the end.
 
 use super::super::reader::LogReader;
 use super::super::state::{Fence, Sealed};
 use super::segment::{Current, unverified};
-use super::{FencedRange, JournaledBatch, RecoverError, RecoveryReport};
+use super::{Evidence, FencedRange, JournaledBatch, RecoverError, RecoveryReport};
 use crate::checkpoint::{LogCheckpoint, SealedSegment};
 use crate::disk::{OpenMode, create_dir_synced};
 use crate::index::IndexEntry;
@@ -37,6 +38,7 @@ pub(super) struct Merge<'a> {
     pub(super) last_timestamp: Timestamp,
     /// Whether names were made, changed or accepted that may not be durable.
     pub(super) names_changed: bool,
+    pub(super) evidence: Evidence,
     pub(super) report: RecoveryReport,
 }
 
@@ -47,6 +49,7 @@ impl<'a> Merge<'a> {
         known: &LogCheckpoint,
         found: BTreeMap<Offset, u64>,
         journaled: &[JournaledBatch<'a>],
+        evidence: Evidence,
     ) -> Self {
         let mut merge = Self {
             reader,
@@ -60,6 +63,7 @@ impl<'a> Merge<'a> {
             at: known.start,
             last_timestamp: Timestamp::ZERO,
             names_changed: false,
+            evidence,
             report: RecoveryReport::default(),
         };
         for sealed in known.sealed.iter().filter(|sealed| sealed.end > known.start) {
@@ -255,7 +259,7 @@ impl<'a> Merge<'a> {
     }
 
     /// Makes a segment file that was found the current one.
-    fn enter(&mut self, base: Offset) -> Result<(), RecoverError> {
+    pub(super) fn enter(&mut self, base: Offset) -> Result<(), RecoverError> {
         self.seal_current(0)?;
         let file_len = self.found.remove(&base).unwrap_or(0);
         let tip = Tip::empty(base, self.last_timestamp);
@@ -308,14 +312,8 @@ impl<'a> Merge<'a> {
         self.at = at;
     }
 
-    /// Remembers that acknowledged messages are not there.
+    /// Remembers that messages are not there that were.
     pub(super) fn note_missing(&mut self, fence: Fence) {
-        tracing::error!(
-            dir = %self.reader.options.dir.display(),
-            from = fence.from.get(),
-            to = fence.to.get(),
-            "acknowledged messages are missing"
-        );
         self.report.missing.push(FencedRange { from: fence.from, to: fence.to });
         self.fences.push(fence);
     }

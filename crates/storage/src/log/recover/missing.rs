@@ -1,7 +1,11 @@
-//! Acknowledged messages that are missing after the checkpoint, and segments that are too short.
+//! Damage at the end that was recovered, told from a write that was cut short; and segments that are too
+//! short.
 //!
-//! INV-NO-REUSE: an offset below a high watermark that the journal has seen is never given out
-//! again. Missing messages are fenced, and what comes after them is kept.
+//! A torn write ends the log. Damage is stepped over: it is fenced, and what comes behind it is kept.
+//! Which of the two it is, the evidence tells: what others prove about the end, whether the page cache
+//! outlived the process, and what lies behind the bad bytes (see `docs/format.md`).
+//!
+//! INV-NO-REUSE: an offset that evidence shows to have been given is never given out again.
 
 use super::super::reader::LogReader;
 use super::super::state::Fence;
@@ -9,8 +13,9 @@ use super::RecoverError;
 use super::merge::Merge;
 use super::segment::unverified;
 use crate::checkpoint::SealedSegment;
+use crate::disk::OpenMode;
 use crate::segment::reader::{Walk, WalkError, check_messages};
-use crate::segment::recovery::next_valid;
+use crate::segment::recovery::{Behind, look_behind, next_valid};
 use crate::segment::{CHECKSUM_UNKNOWN, Place};
 use galgo_wire::id::Offset;
 use std::io;
@@ -21,7 +26,7 @@ const WALK_BYTES: usize = 1 << 16;
 /// Where the log goes on after missing messages.
 #[derive(Clone, Copy)]
 enum Resume {
-    /// In the current segment.
+    /// In the segment with the damage.
     Here(Place),
     /// In another segment, found or to be made.
     Elsewhere(Offset),
@@ -36,31 +41,55 @@ impl Resume {
     }
 }
 
+/// The bytes at which the log does not go on.
+#[derive(Clone, Copy)]
+struct Bad {
+    /// They are the start of a segment that was not entered yet.
+    not_entered: bool,
+    position: u64,
+    behind: Behind,
+}
+
 impl Merge<'_> {
-    /// Fences the messages from here to the next that is there, when a batch of the journal shows
-    /// that messages from here on were acknowledged.
+    /// Fences the messages from here to the next that is there, when what is here is damage.
     pub(super) fn step_over_missing(&mut self) -> Result<bool, RecoverError> {
         if self.at < self.start {
             return self.step_over_dropped();
         }
-        let acknowledged = self.journal.iter().map(|batch| batch.high_watermark).max();
-        if acknowledged.is_none_or(|acknowledged| acknowledged <= self.at) {
+        let bad = self.look()?;
+        let proven = self.proven_end();
+        if proven <= self.at && !self.is_damage(bad) {
             return Ok(false);
         }
-        let Some(resume) = self.find_resume()? else { return Ok(false) };
-        let (from, to) = (self.at, resume.offset());
+        let resume = self.find_resume(bad, proven)?;
+        if let Some(Bad { not_entered: true, .. }) = bad {
+            self.enter(self.at)?;
+        }
+        let from = self.at;
+        let to = match resume {
+            Some(resume) => resume.offset(),
+            // How many messages there were is not known better than that.
+            None => {
+                let most = bad.map_or(0, |bad| bad.behind.messages_max);
+                proven.max(Offset::new(from.get().saturating_add(most)))
+            }
+        };
+        assert!(from < to, "INV-NO-REUSE: a fence covers at least the message that is not there");
         self.at = to;
-        if let (Resume::Here(place), Some(current)) = (resume, &mut self.current) {
+        if let (Some(Resume::Here(place)), Some(current)) = (resume, &mut self.current) {
             let base = current.base;
             current.step_to(place, self.reader.options.index_interval_bytes);
             self.note_missing(Fence { base, from, to, resume: Some(place.position) });
             return Ok(true);
         }
-        let base = match &self.current {
+        let base = match &mut self.current {
             Some(current) => {
                 let base = current.base;
+                // Its bytes end before its offsets do, which a reader has to know.
+                current.tip.checksum = None;
                 // The damaged bytes stay part of the segment, so that nobody cuts them off.
-                self.seal_current(current.file_len)?;
+                let bytes = current.file_len;
+                self.seal_current(bytes)?;
                 base
             }
             None => {
@@ -70,6 +99,47 @@ impl Merge<'_> {
         };
         self.note_missing(Fence { base, from, to, resume: None });
         Ok(true)
+    }
+
+    /// The offset below which messages were there for good.
+    fn proven_end(&self) -> Offset {
+        let acknowledged = self.journal.iter().map(|batch| batch.high_watermark).max();
+        acknowledged.map_or(self.evidence.end, |acknowledged| acknowledged.max(self.evidence.end))
+    }
+
+    /// Whether the log was longer, although nothing from elsewhere proves it.
+    ///
+    /// After a restart of the system that is never said: blocks reach the disk in any order, so that
+    /// what was never acknowledged may be there in part, with whole messages behind a hole.
+    fn is_damage(&self, bad: Option<Bad>) -> bool {
+        if !self.evidence.cache_survived {
+            return false;
+        }
+        // Every write but the last is there as it was made. So what came later shows that this was
+        // there; and a write that was cut short ends the file, within a message.
+        let later = self.found.range(self.at..).any(|(base, _)| *base > self.at);
+        let behind = bad.map(|bad| bad.behind);
+        later
+            || !self.journal.is_empty()
+            || behind.is_some_and(|behind| behind.resume.is_some() || !behind.cut_short)
+    }
+
+    /// What is there where the next message should be; `None` when no file has a byte there.
+    fn look(&self) -> Result<Option<Bad>, RecoverError> {
+        let current = self.current.as_ref().filter(|current| current.file_len > current.tip.bytes);
+        let (path, position, limit) = match (current, self.found.get(&self.at)) {
+            (Some(current), _) => {
+                let path = current.handle.path().to_path_buf();
+                (path, current.tip.bytes, current.file_len)
+            }
+            (None, Some(len)) if *len > 0 => (self.reader.log_path(self.at), 0, *len),
+            (None, _) => return Ok(None),
+        };
+        let file = self.reader.disk.open(&path, OpenMode::Read).map_err(RecoverError::at(&path))?;
+        let place = Place { offset: self.at, position };
+        let behind = look_behind(&*file, place, limit, self.last_timestamp);
+        let behind = behind.map_err(RecoverError::at(&path))?;
+        Ok(Some(Bad { not_entered: current.is_none(), position, behind }))
     }
 
     /// Steps over damage below the start, which nobody misses, to what the segment holds behind it.
@@ -95,17 +165,23 @@ impl Merge<'_> {
     }
 
     /// The nearest place where messages are there again.
-    fn find_resume(&self) -> Result<Option<Resume>, RecoverError> {
+    fn find_resume(
+        &self,
+        bad: Option<Bad>,
+        proven: Offset,
+    ) -> Result<Option<Resume>, RecoverError> {
         let journaled = self.journal.front().copied();
         let mut nearest = journaled.map(|batch| Resume::Elsewhere(batch.base_offset));
-        for (base, len) in self.found.range(self.at..) {
+        for (base, len) in self.found.range(self.at..).filter(|(base, _)| **base > self.at) {
             let nearer = nearest.is_none_or(|nearest| *base < nearest.offset());
-            if nearer && self.starts_well(*base, *len)? {
+            // A segment that was begun before this was lost begins where it says, readable or not.
+            let certain = self.evidence.cache_survived || *base <= proven;
+            if nearer && (certain || self.starts_well(*base, *len)?) {
                 nearest = Some(Resume::Elsewhere(*base));
             }
         }
-        let Some(found) = self.next_here()? else { return Ok(nearest) };
-        let from = self.current.as_ref().map_or(0, |current| current.tip.bytes);
+        let here = bad.and_then(|bad| Some((bad.position, bad.behind.resume?)));
+        let Some((from, found)) = here else { return Ok(nearest) };
         if nearest.is_none_or(|nearest| found.offset <= nearest.offset()) {
             return Ok(Some(Resume::Here(found)));
         }
