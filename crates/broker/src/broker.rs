@@ -4,7 +4,7 @@
 //! block (metadata writes, password hashes, reads from the disk) comes back as
 //! [`Outcome::Offload`].
 
-mod change;
+pub(crate) mod change;
 #[cfg(test)]
 mod crash_tests;
 mod credentials;

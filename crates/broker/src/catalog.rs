@@ -119,7 +119,7 @@ impl Catalog {
                         .extend(groups.map(|group| (Arc::clone(group), Arc::clone(&gone))));
                 }
                 // Users have nothing open.
-                Effect::UserGone(_) => {}
+                Effect::UserGone(_) | Effect::LoginsEnded(_) => {}
                 Effect::TopicChanged(stream, topic) => {
                     self.reopen((stream, topic), at, open, &mut closed);
                 }

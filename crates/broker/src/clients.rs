@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use galgo_wire::command::{Membership, Transport};
 use galgo_wire::error_code::ErrorCode;
@@ -19,6 +20,8 @@ use crate::alarm::{Alarm, Bell, News};
 use crate::catalog::groups::OpenGroup;
 use crate::environment::Clock;
 use crate::group::{MemberKey, Moment};
+use crate::metadata::UserSerial;
+use crate::session::Caller;
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +62,9 @@ struct Row {
     /// Of its registration, never used again; members of groups are known by it.
     number: u64,
     peer: Peer,
-    user: Option<UserId>,
+    caller: Option<Caller>,
+    /// Whether that login was ended elsewhere; its session looks at this.
+    ended: Arc<AtomicBool>,
     /// When it last sent a ping, or connected.
     pinged_us: u64,
     groups: BTreeMap<Membership, Arc<OpenGroup>>,
@@ -74,6 +79,7 @@ pub(crate) struct Registration {
     /// Tells its entry from that of a later connection with the same id.
     number: u64,
     clients: Arc<Clients>,
+    ended: Arc<AtomicBool>,
 }
 
 /// An alarm that rings when the connection may do less than before; dropping this takes it off.
@@ -109,16 +115,18 @@ impl Clients {
         let number = table.next_number;
         table.next_number += 1;
         let pinged_us = self.clock.monotonic_us();
+        let ended = Arc::new(AtomicBool::new(false));
         let row = Row {
             number,
             peer,
-            user: None,
+            caller: None,
+            ended: Arc::clone(&ended),
             pinged_us,
             groups: BTreeMap::new(),
             bell: Bell::default(),
         };
         table.rows.insert(id, row);
-        Registration { id, number, clients: Arc::clone(self) }
+        Registration { id, number, clients: Arc::clone(self), ended }
     }
 
     /// One connection.
@@ -135,7 +143,30 @@ impl Clients {
 
     /// Takes the connections of a user out of the table and tells which they were. They stay open.
     pub(crate) fn remove_user(&self, user: UserId) -> Vec<ClientId> {
-        self.remove_where(|row| row.user == Some(user))
+        self.remove_where(|row| row.user() == Some(user))
+    }
+
+    /// Ends the logins of a user but those with the serial it has `now`: the connections stay, anonymous
+    /// and in no group. That of `but` goes on, with the new serial.
+    pub(crate) fn end_logins(&self, user: UserId, now: UserSerial, but: Option<MemberKey>) {
+        let mut table = self.table.lock();
+        let at = self.moment();
+        for row in table.rows.values_mut() {
+            match &mut row.caller {
+                Some(caller) if caller.user == user && caller.serial != now => {
+                    if but == Some(MemberKey::new(row.number)) {
+                        caller.serial = now;
+                        continue;
+                    }
+                }
+                _ => continue,
+            }
+            row.caller = None;
+            row.ended.store(true, Ordering::Release);
+            row.leave_all(at);
+            row.groups.clear();
+            row.end_wait(at.now_us);
+        }
     }
 
     /// Takes the connections out of the table that have sent no ping for so long, and tells which they
@@ -151,7 +182,7 @@ impl Clients {
     pub(crate) fn rights_changed(&self, user: UserId) {
         let mut table = self.table.lock();
         let now_us = self.clock.monotonic_us();
-        for row in table.rows.values_mut().filter(|row| row.user == Some(user)) {
+        for row in table.rows.values_mut().filter(|row| row.user() == Some(user)) {
             row.end_wait(now_us);
         }
     }
@@ -197,7 +228,11 @@ impl Clients {
 impl Row {
     fn entry(&self) -> ClientEntry {
         let groups = self.groups.keys().copied().collect();
-        ClientEntry { peer: self.peer, user: self.user, groups }
+        ClientEntry { peer: self.peer, user: self.user(), groups }
+    }
+
+    fn user(&self) -> Option<UserId> {
+        self.caller.map(|caller| caller.user)
     }
 
     /// Ends the wait of its polls, in which it had no turn to send a ping.
@@ -225,12 +260,20 @@ impl Registration {
         MemberKey::new(self.number)
     }
 
-    pub(crate) fn set_user(&self, user: Option<UserId>) {
+    pub(crate) fn set_caller(&self, caller: Option<Caller>) {
         let now_us = self.clients.clock.monotonic_us();
+        // First, and also for one that left the table: what is logged in from now on has not ended.
+        self.ended.store(false, Ordering::Release);
         self.with_row(|row| {
-            row.user = user;
+            row.caller = caller;
+            row.ended.store(false, Ordering::Release);
             row.end_wait(now_us);
         });
+    }
+
+    /// Whether the last login was ended elsewhere.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// Hangs up the alarm of a poll that waits; `None` when it was taken out of the table.
@@ -344,13 +387,14 @@ mod tests {
         let clients = clients();
         let (user, other) = (UserId::new(1), UserId::new(2));
         let first = clients.register(peer(59288));
-        first.set_user(Some(user));
+        let login = |user| Some(Caller { user, serial: UserSerial::new(7) });
+        first.set_caller(login(user));
         assert_eq!(clients.remove_user(other), []);
         assert_eq!(clients.remove_user(user), [first.id()]);
         assert!(first.entry().is_none());
         let second = clients.register(peer(59288));
         assert_eq!(second.id(), first.id());
-        first.set_user(Some(user));
+        first.set_caller(login(user));
         assert_eq!(second.entry().and_then(|entry| entry.user), None);
         drop(first);
         assert!(second.entry().is_some());

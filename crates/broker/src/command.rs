@@ -21,6 +21,7 @@ use galgo_wire::error_code::ErrorCode;
 use galgo_wire::primitive::Payload;
 
 use crate::broker::Broker;
+use crate::broker::change::Acting;
 use crate::outcome::{Outcome, Reply};
 use crate::partition::AnswerBounds;
 use crate::session::Session;
@@ -73,6 +74,7 @@ pub(crate) fn run(broker: &Broker, session: &mut Session, request: Request) -> O
         Request::UpdateUser(command) => users::update(broker, session, command),
         Request::UpdatePermissions(command) => users::permissions(broker, session, command),
         Request::ChangePassword(command) => users::password(broker, session, command),
+        Request::ResetPassword(command) => users::reset_password(broker, session, command),
         Request::GetTokens(command) => tokens::list(broker, session, &command),
         Request::CreateToken(command) => tokens::create(broker, session, command),
         Request::DeleteToken(command) => tokens::delete(broker, session, command),
@@ -131,10 +133,10 @@ fn change<C: Command + Send + 'static>(
     broker: &Broker,
     session: &Session,
     command: C,
-    work: impl FnOnce(&Broker, &C) -> Result<Reply, ErrorCode> + Send + 'static,
+    work: impl FnOnce(&Acting<'_>, &C) -> Result<Reply, ErrorCode> + Send + 'static,
 ) -> Outcome {
     match broker.authorize(session, &command) {
-        Ok(()) => offload(move |broker, _| work(broker, &command)),
+        Ok(()) => offload(move |broker, session| work(&Acting::new(broker, session), &command)),
         Err(code) => Outcome::Done(Reply::Error(code)),
     }
 }

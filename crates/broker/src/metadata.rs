@@ -7,7 +7,8 @@
 //!
 //! INV-META-ORDER: a record is applied only after it is durable in the metadata log.
 //! INV-META-UID: a [`PartitionUid`] is given once and never again, not even after a purge.
-//! INV-META-SERIAL: a [`UserSerial`] is given once and never again, while user ids are reused.
+//! INV-META-SERIAL: a [`UserSerial`] is given once and never again, while user ids are reused. A user gets
+//! another one when its logins end, so that a login is good exactly while its serial is its user's.
 //! INV-META-GROUP: a [`GroupSerial`] is given once and never again, while group ids are reused.
 //! INV-META-REMOVAL: files of a partition are removed only while its uid stands in
 //! [`State::removals`], which only a record puts there.
@@ -120,7 +121,8 @@ pub struct Partition {
 /// Someone who may log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// Tells the user from those that had its id before and will have it later.
+    /// Tells the user from those that had its id before and will have it later, and its logins from those
+    /// that ended.
     pub serial: UserSerial,
     /// Unique among the users.
     pub name: Username,
@@ -143,6 +145,8 @@ pub enum Effect {
     TopicGone(StreamId, TopicId),
     /// The user is gone.
     UserGone(UserId),
+    /// All logins of the user ended.
+    LoginsEnded(UserId),
 }
 
 /// A record that does not fit the state: the log and the program disagree.
@@ -190,6 +194,10 @@ impl State {
             Record::UpdateUser { id, name, status } => self.update_user(*id, name, *status),
             Record::SetPermissions { id, permissions } => self.set_permissions(*id, permissions),
             Record::SetPassword { id, hash } => self.set_password(*id, hash),
+            Record::ReplacePassword { id, hash, serial, ends_tokens } => {
+                self.replace_password(*id, hash, (*serial, *ends_tokens))
+            }
+            Record::DeactivateUser { id, name, serial } => self.deactivate_user(*id, name, *serial),
             Record::DeleteUser { id } => self.delete_user(*id),
             Record::CreateToken { user, name, token } => self.create_token(*user, name, *token),
             Record::DeleteToken { user, name } => self.delete_token(*user, name),

@@ -1,4 +1,7 @@
 //! A session: one connection as the broker sees it. Who calls, and with which rights.
+//!
+//! INV-LOGIN-ENDED: a login that was ended elsewhere, by a new password or a deactivation, is none from that
+//! moment on: the session is as anonymous as before it.
 
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{ClientId, UserId};
@@ -42,19 +45,19 @@ impl Session {
     /// Who is logged in. The user may be deleted by now.
     #[must_use]
     pub fn user(&self) -> Option<UserId> {
-        self.caller.map(|caller| caller.user)
+        self.standing().map(|caller| caller.user)
     }
 
     /// Which of all users that had or will have its id it is that is logged in.
     #[must_use]
     pub fn user_serial(&self) -> Option<UserSerial> {
-        self.caller.map(|caller| caller.serial)
+        self.standing().map(|caller| caller.serial)
     }
 
     /// Whether anyone is logged in.
     #[must_use]
     pub fn is_authenticated(&self) -> bool {
-        self.caller.is_some()
+        self.standing().is_some()
     }
 
     /// Who calls.
@@ -62,7 +65,12 @@ impl Session {
     /// # Errors
     /// 40 when nobody is logged in.
     pub(crate) fn caller(&self) -> Result<Caller, ErrorCode> {
-        self.caller.ok_or(ErrorCode::Unauthenticated)
+        self.standing().ok_or(ErrorCode::Unauthenticated)
+    }
+
+    /// Who is logged in, as long as nobody has ended that.
+    fn standing(&self) -> Option<Caller> {
+        self.caller.filter(|_| !self.registration.as_ref().is_some_and(Registration::is_ended))
     }
 
     /// What it holds in the table of clients, if it was ever listed there.
@@ -83,10 +91,17 @@ impl Session {
         self.set_caller(None);
     }
 
+    /// Stays logged in as the same user, whose other logins ended: it has another serial now.
+    pub(crate) fn stay(&mut self, serial: UserSerial) {
+        if let Some(caller) = self.caller.as_mut() {
+            caller.serial = serial;
+        }
+    }
+
     fn set_caller(&mut self, caller: Option<Caller>) {
         self.caller = caller;
         if let Some(registration) = &self.registration {
-            registration.set_user(self.user());
+            registration.set_caller(caller);
         }
     }
 }

@@ -55,6 +55,15 @@ pub(crate) const RETENTION_PLAN: Extension = Extension {
     },
 };
 
+/// Passwords that administrators reset, and what senders and readers may know of a topic.
+pub(crate) const ACCESS: Extension = Extension {
+    flags: FeatureFlags::ACCESS,
+    missing: Unsupported {
+        what: "resetting a password without the current one",
+        instead: "change it with the current one, or delete the user and create it again",
+    },
+};
+
 impl Client {
     /// Carries out a command of `extension`, or says that the server does not have it.
     pub(crate) async fn call_extension<C: Command>(

@@ -1,12 +1,13 @@
 //! Users: one method per command.
 
 use galgo_wire::command::users::{
-    ChangePassword, CreateUser, DeleteUser, GetUser, GetUsers, UpdatePermissions, UpdateUser, User,
-    UserDetails, UserStatus,
+    ChangePassword, CreateUser, DeleteUser, GetUser, GetUsers, ResetPassword, UpdatePermissions,
+    UpdateUser, User, UserDetails, UserStatus,
 };
 use galgo_wire::permission::Permissions;
 
 use crate::call::name;
+use crate::extensions::ACCESS;
 use crate::{CallError, Client, Identifier};
 
 /// What a new user is and may do.
@@ -139,6 +140,9 @@ impl Client {
 
     /// Changes a password; the current one is needed whoever asks.
     ///
+    /// All logins of the user end, over HTTP as well, but that of this connection when it changes its own
+    /// password. Personal access tokens stay.
+    ///
     /// A connection that logs in again by itself does so with the credentials it was given: after a
     /// change of one's own password, log in with the new one.
     ///
@@ -156,5 +160,17 @@ impl Client {
             new: name("new password", new)?,
         };
         self.call(&command, "change password of user", || user.to_string()).await
+    }
+
+    /// Sets the password of a user without the current one, for an administrator. All logins and personal
+    /// access tokens of the user end.
+    ///
+    /// # Errors
+    /// [`CallError`]; code `Unauthorized` when the user may do anything that the caller may not, and for
+    /// the caller's own password: that is changed with the current one.
+    pub async fn reset_password(&self, user: &Identifier, new: &str) -> Result<(), CallError> {
+        let command = ResetPassword { user: user.clone(), new: name("new password", new)? };
+        let target = || user.to_string();
+        self.call_extension(ACCESS, &command, "reset password of user", target).await
     }
 }

@@ -217,6 +217,7 @@ commands! {
     10003 GetTopicSettings "topic.settings";
     10004 PlanRetention "topic.plan_retention";
     10005 PollWaiting "message.poll_waiting";
+    10012 ResetPassword "user.reset_password";
     zero copy:
     101 SendMessages "message.send";
 }

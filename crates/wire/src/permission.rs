@@ -140,6 +140,34 @@ impl Permissions {
         Self { global: GlobalPermissions::ALL, streams: BTreeMap::new() }
     }
 
+    /// Whether these allow whatever `others` allow.
+    #[must_use]
+    pub fn covers(&self, others: &Self) -> bool {
+        let everywhere = |action: &Action| {
+            !action.allowed_by_global(&others.global) || action.allowed_by_global(&self.global)
+        };
+        let in_stream = |(id, theirs): (&StreamId, &StreamPermissions)| {
+            let own = self.streams.get(id);
+            Action::ALL.into_iter().all(|action| {
+                // What a flag of the stream allows, it allows in topics that are yet to come.
+                let allowed = action.allowed_by_global(&self.global)
+                    || own.is_some_and(|own| action.allowed_by_stream(&own.flags));
+                let in_topic = |(topic, theirs): (&TopicId, &TopicPermissions)| {
+                    let own = own.and_then(|own| own.topics.get(topic));
+                    !action.allowed_by_topic(theirs)
+                        || own.is_some_and(|own| action.allowed_by_topic(own))
+                };
+                allowed
+                    || (!action.allowed_by_stream(&theirs.flags)
+                        && theirs.topics.iter().all(in_topic))
+            })
+        };
+        // The one flag no action asks for yet.
+        (!others.global.manage_servers || self.global.manage_servers)
+            && Action::ALL.iter().all(everywhere)
+            && others.streams.iter().all(in_stream)
+    }
+
     /// Whether a user with these permissions may do `action` at `place`.
     #[must_use]
     pub fn allows(&self, action: Action, place: Place) -> bool {

@@ -3,6 +3,7 @@
 //! INV-EXISTS-FIRST: a stream or topic, and a user one may be oneself, that does not exist is reported as missing before any right is
 //! looked at, as the protocol has it.
 
+use galgo_wire::command::UserStatus;
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::identifier::IdentifierRef;
 use galgo_wire::permission::{Action, Place, Right};
@@ -95,10 +96,15 @@ impl Catalog {
         if allowed { Ok(()) } else { Err(ErrorCode::Unauthorized) }
     }
 
-    /// The caller, unless it was deleted; whoever has its id now is somebody else.
+    /// Whether the caller's login is good.
+    pub(crate) fn is_standing(&self, caller: Caller) -> bool {
+        self.user_of(caller).is_ok_and(|user| user.status == UserStatus::Active)
+    }
+
+    /// The caller, unless it was deleted or its logins ended; whoever has its id now is somebody else.
     ///
     /// # Errors
-    /// 41 when it is gone.
+    /// 41 when it is gone, or no more logged in.
     pub(crate) fn user_of(&self, caller: Caller) -> Result<&User, ErrorCode> {
         let found = self.state.users.get(&caller.user);
         found.filter(|user| user.serial == caller.serial).ok_or(ErrorCode::Unauthorized)

@@ -1,24 +1,61 @@
 //! Changes of the metadata: prepare, make durable, apply, bring the open partitions in line.
+//!
+//! INV-ACTOR: what a session asked for is changed only while its login is good, also when the change had to
+//! wait for others.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use galgo_storage::log::{Log, LogOptions};
 use galgo_wire::command::Durability;
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::PartitionUid;
+use galgo_wire::id::{PartitionUid, UserId};
 
 use super::Broker;
 use crate::causes::Causes;
+use crate::clients::Registration;
 use crate::metadata::record::Record;
 use crate::metadata::{Effect, State};
 use crate::partition::{OffsetBook, Partition};
+use crate::session::Session;
 use crate::vault::record::{self, Kind};
 
 /// Bytes of metadata records after which the next change writes a snapshot.
 const SNAPSHOT_EVERY_BYTES: u64 = 1 << 20;
 
+/// The broker on behalf of a session.
+pub(crate) struct Acting<'a> {
+    broker: &'a Broker,
+    session: &'a Session,
+}
+
+impl<'a> Acting<'a> {
+    pub(crate) fn new(broker: &'a Broker, session: &'a Session) -> Self {
+        Self { broker, session }
+    }
+
+    /// As [`Broker::change`], for what the session asked for.
+    ///
+    /// # Errors
+    /// Those of [`Broker::change`]; 40 or 41 when the login of the session ended meanwhile.
+    pub(crate) fn change<T>(
+        &self,
+        prepare: impl FnOnce(&State) -> Result<(T, Record), ErrorCode>,
+    ) -> Result<T, ErrorCode> {
+        self.broker.change_for(Some(self.session), prepare)
+    }
+}
+
+impl Deref for Acting<'_> {
+    type Target = Broker;
+
+    fn deref(&self) -> &Broker {
+        self.broker
+    }
+}
+
 impl Broker {
-    /// Makes one change. Blocks on the disk.
+    /// Makes one change of the server's own. Blocks on the disk.
     ///
     /// `prepare` checks the command against the state of this moment and decides the record; no
     /// other change comes between that and the application.
@@ -31,8 +68,22 @@ impl Broker {
         &self,
         prepare: impl FnOnce(&State) -> Result<(T, Record), ErrorCode>,
     ) -> Result<T, ErrorCode> {
+        self.change_for(None, prepare)
+    }
+
+    fn change_for<T>(
+        &self,
+        by: Option<&Session>,
+        prepare: impl FnOnce(&State) -> Result<(T, Record), ErrorCode>,
+    ) -> Result<T, ErrorCode> {
         let mut log = self.metadata_log.lock();
-        let (value, record) = prepare(&self.catalog.read().state)?;
+        let (value, record) = {
+            let catalog = self.catalog.read();
+            if let Some(session) = by {
+                catalog.user_of(session.caller()?)?;
+            }
+            prepare(&catalog.state)?
+        };
         let bytes = self.sealed(Kind::Record, record.to_bytes())?;
         log.append(&bytes).map_err(|error| {
             tracing::error!(error = %Causes(&error), "metadata record not written");
@@ -43,7 +94,7 @@ impl Broker {
             }
             ErrorCode::CannotAppendToFile
         })?;
-        self.apply(&record)?;
+        self.apply(&record, by)?;
         if !self.catalog.read().state.removals.is_empty() {
             self.shard().ask_removal();
         }
@@ -62,7 +113,7 @@ impl Broker {
         record::seal(self.shard().vault(), kind, plain).ok_or(ErrorCode::CannotEncryptData)
     }
 
-    fn apply(&self, record: &Record) -> Result<(), ErrorCode> {
+    fn apply(&self, record: &Record, by: Option<&Session>) -> Result<(), ErrorCode> {
         let closed = {
             let mut catalog = self.catalog.write();
             let effects = catalog.state.apply(record).map_err(|error| {
@@ -73,9 +124,11 @@ impl Broker {
                 catalog.perform(&effects, self.clients.moment(), &mut |uid| self.open_empty(uid));
             drop(catalog);
             for effect in &effects {
-                if let Effect::UserGone(user) = effect {
+                match effect {
                     // Nobody has the id again before this change is done, so these are its own.
-                    self.clients.remove_user(*user);
+                    Effect::UserGone(user) => drop(self.clients.remove_user(*user)),
+                    Effect::LoginsEnded(user) => self.end_logins(*user, record, by),
+                    Effect::TopicChanged(..) | Effect::TopicGone(..) => {}
                 }
             }
             if let Some(user) = record.user_changed() {
@@ -95,6 +148,21 @@ impl Broker {
             }
         }
         Ok(())
+    }
+
+    /// Ends the logins that a record made void. Whoever changed its own password with the current one goes
+    /// on over the connection it did so on.
+    fn end_logins(&self, user: UserId, record: &Record, by: Option<&Session>) {
+        let Some(serial) = self.catalog.read().state.users.get(&user).map(|user| user.serial)
+        else {
+            return;
+        };
+        let own = by.filter(|session| session.user() == Some(user));
+        let but = match record {
+            Record::ReplacePassword { .. } => own.and_then(Session::registration),
+            _ => None,
+        };
+        self.clients.end_logins(user, serial, but.map(Registration::key));
     }
 
     /// Opens a partition that has never been written. Touches no disk.

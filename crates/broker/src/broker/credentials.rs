@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use galgo_wire::command::UserStatus;
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::UserId;
+use galgo_wire::id::{Timestamp, UserId};
 
 use super::Broker;
 use crate::metadata::jwts::Jwt;
@@ -15,10 +15,9 @@ use crate::session::{Caller, Session};
 impl Broker {
     /// Logs a session in as a user whose identity was proven elsewhere, by a signed token.
     ///
-    /// A deactivated user passes: deactivation blocks new logins only.
-    ///
     /// # Errors
-    /// 78 when the user was deleted, also if another one has its id now.
+    /// 78 when the user was deleted, also if another one has its id now, or was deactivated, or its logins
+    /// ended since.
     pub fn authenticate_as(
         &self,
         session: &mut Session,
@@ -27,7 +26,9 @@ impl Broker {
     ) -> Result<(), ErrorCode> {
         let catalog = self.catalog.read();
         let caller = Caller { user, serial };
-        catalog.user_of(caller).map_err(|_| ErrorCode::InvalidAccessToken)?;
+        if !catalog.is_standing(caller) {
+            return Err(ErrorCode::InvalidAccessToken);
+        }
         // Under the lock, so that a deletion of the user finds the session logged in, or refuses it.
         session.log_in(caller);
         Ok(())
@@ -55,6 +56,22 @@ impl Broker {
     #[must_use]
     pub fn is_jwt_revoked(&self, serial: UserSerial, jti: u128) -> bool {
         self.catalog.read().state.is_jwt_revoked(serial, jti)
+    }
+
+    /// Whether an HTTP login is good: its account is there and active, and neither this login nor all of
+    /// that account's were ended.
+    #[must_use]
+    pub fn is_jwt_good(&self, user: UserId, serial: UserSerial, jti: u128) -> bool {
+        let catalog = self.catalog.read();
+        catalog.is_standing(Caller { user, serial }) && !catalog.state.is_jwt_revoked(serial, jti)
+    }
+
+    /// Whether the account of a login that was made at `issued_at` is gone: nobody has its id, or somebody
+    /// does who came later.
+    #[must_use]
+    pub fn is_account_gone(&self, user: UserId, issued_at: Timestamp) -> bool {
+        let catalog = self.catalog.read();
+        catalog.state.users.get(&user).is_none_or(|user| user.created_at > issued_at)
     }
 
     /// Forgets tokens and revocations that expired, when it is time to look for them.

@@ -8,9 +8,10 @@ use galgo_wire::name::Name;
 use super::{offload, payload};
 use crate::access::token::{hash_token, new_token};
 use crate::broker::Broker;
-use crate::metadata::{self, State};
+use crate::broker::change::Acting;
+use crate::metadata;
 use crate::outcome::{Outcome, Reply};
-use crate::session::{Caller, Session};
+use crate::session::Session;
 
 /// The caller's tokens by name, also those that expired and were not cleaned away yet.
 pub(super) fn list(broker: &Broker, session: &Session, command: &GetTokens) -> Outcome {
@@ -39,8 +40,7 @@ pub(super) fn create(broker: &Broker, session: &Session, command: CreateToken) -
         let expires_at = expiry(broker.clock.now(), command.expiry_us);
         let token = metadata::Token { hash: hash_token(&text), expires_at };
         let per_user_max = broker.access.tokens_per_user_max;
-        broker.change(|state| {
-            check_caller(state, caller)?;
+        Acting::new(broker, session).change(|state| {
             let named = (&command.name, token);
             Ok(((), state.prepare_create_token(caller.user, named, per_user_max)?))
         })?;
@@ -55,19 +55,11 @@ pub(super) fn delete(broker: &Broker, session: &Session, command: DeleteToken) -
     }
     offload(move |broker, session| {
         let caller = session.caller()?;
-        broker.change(|state| {
-            check_caller(state, caller)?;
+        Acting::new(broker, session).change(|state| {
             Ok(((), state.prepare_delete_token(caller.user, command.name.as_str())?))
         })?;
         Ok(Reply::Empty)
     })
-}
-
-/// # Errors
-/// 41 when the caller was deleted, also if somebody else has its id now.
-fn check_caller(state: &State, caller: Caller) -> Result<(), ErrorCode> {
-    let found = state.users.get(&caller.user).filter(|user| user.serial == caller.serial);
-    found.map(|_| ()).ok_or(ErrorCode::Unauthorized)
 }
 
 /// When a token of that many microseconds expires; 0 and the largest number mean never.

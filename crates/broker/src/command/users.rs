@@ -1,22 +1,22 @@
 //! Users: get, list, create, update, permissions, password, delete.
 
 use galgo_wire::command::{
-    ChangePassword, CreateUser, DeleteUser, GetUser, GetUsers, UpdatePermissions, UpdateUser, User,
-    UserDetails,
+    ChangePassword, CreateUser, DeleteUser, GetUser, GetUsers, ResetPassword, UpdatePermissions,
+    UpdateUser, User, UserDetails,
 };
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::UserId;
 use galgo_wire::name::{Name, Password};
 
-use super::{change, payload};
+use super::{change, offload, payload};
 use crate::access::guard::Attempt;
 use crate::access::password::{hash_password, verify_password};
 use crate::broker::Broker;
-use crate::metadata;
-use crate::metadata::record::Record;
+use crate::broker::change::Acting;
 use crate::metadata::users::NewUser;
+use crate::metadata::{self, State};
 use crate::outcome::{Outcome, Reply};
-use crate::session::Session;
+use crate::session::{Caller, Session};
 
 /// The user with what it may do; empty when it is missing.
 pub(super) fn get(broker: &Broker, session: &Session, command: &GetUser) -> Outcome {
@@ -69,7 +69,7 @@ pub(super) fn delete(broker: &Broker, session: &Session, command: DeleteUser) ->
     })
 }
 
-/// Renames, activates or deactivates a user; who is logged in stays so.
+/// Renames, activates or deactivates a user. A deactivation ends all its logins.
 pub(super) fn update(broker: &Broker, session: &Session, command: UpdateUser) -> Outcome {
     change(broker, session, command, move |broker, command| {
         let what = (command.username.as_ref(), command.status);
@@ -95,7 +95,8 @@ pub(super) fn permissions(
     })
 }
 
-/// Changes a password. The current one is needed, and guessing at it is held to what logins are.
+/// Changes a password. The current one is needed, and guessing at it is held to what logins are. All logins
+/// of the user end, but that of the connection on which it changed its own.
 pub(super) fn password(broker: &Broker, session: &Session, command: ChangePassword) -> Outcome {
     let name = || {
         broker.authorize(session, &command)?;
@@ -111,12 +112,16 @@ pub(super) fn password(broker: &Broker, session: &Session, command: ChangePasswo
     let attempt = Attempt::new((from, Some(name.as_str())), wrong, move |broker, session| {
         // The user may have waited for its turn, and lost the right meanwhile.
         broker.authorize(session, &command)?;
-        change_password(broker, &command)
+        change_password(broker, session, &command)
     });
     attempt.offload(broker)
 }
 
-fn change_password(broker: &Broker, command: &ChangePassword) -> Result<Reply, ErrorCode> {
+fn change_password(
+    broker: &Broker,
+    session: &mut Session,
+    command: &ChangePassword,
+) -> Result<Reply, ErrorCode> {
     let (id, user) = {
         let catalog = broker.catalog.read();
         let (id, user) = catalog.state.existing_user(&command.user)?;
@@ -126,16 +131,58 @@ fn change_password(broker: &Broker, command: &ChangePassword) -> Result<Reply, E
         return Err(ErrorCode::InvalidCredentials);
     }
     let hash = hash(broker, &command.new)?;
-    broker.change(|state| {
+    let serial = Acting::new(broker, session).change(|state| {
         let now = state.users.get(&id).filter(|now| now.serial == user.serial);
         let now = now.ok_or(ErrorCode::ResourceNotFound)?;
         // What was verified is the current password no more.
         if now.password_hash != user.password_hash {
             return Err(ErrorCode::InvalidCredentials);
         }
-        Ok(((), Record::SetPassword { id, hash }))
+        Ok(state.prepare_password(id, hash, false))
     })?;
+    if session.user() == Some(id) {
+        session.stay(serial);
+    }
     Ok(Reply::Empty)
+}
+
+/// Sets the password of somebody who may do nothing the caller may not do; the current one is not needed.
+/// All logins and all personal access tokens of the user end.
+pub(super) fn reset_password(
+    broker: &Broker,
+    session: &Session,
+    command: ResetPassword,
+) -> Outcome {
+    if let Err(code) = broker.authorize(session, &command) {
+        return Outcome::Done(Reply::Error(code));
+    }
+    offload(move |broker, session| {
+        let caller = session.caller()?;
+        // Checked before the slow hash and, as rights may change meanwhile, again behind it.
+        resettable(&broker.catalog.read().state, caller, &command)?;
+        let hash = hash(broker, &command.new)?;
+        Acting::new(broker, session).change(|state| {
+            let id = resettable(state, caller, &command)?;
+            Ok(state.prepare_password(id, hash, true))
+        })?;
+        Ok(Reply::Empty)
+    })
+}
+
+/// The user whose password the caller may set.
+///
+/// # Errors
+/// 20 for an unknown user; 41 for the caller's own, which takes the current one, and when the user may do
+/// anything that the caller may not: setting the password would be a way to do it.
+fn resettable(state: &State, caller: Caller, command: &ResetPassword) -> Result<UserId, ErrorCode> {
+    let (id, user) = state.existing_user(&command.user)?;
+    let own = state.users.get(&caller.user).filter(|own| own.serial == caller.serial);
+    let held = own.and_then(|own| own.permissions.as_ref()).ok_or(ErrorCode::Unauthorized)?;
+    let reaches = user.permissions.as_ref().is_none_or(|theirs| held.covers(theirs));
+    if id == caller.user || !held.global.manage_users || !reaches {
+        return Err(ErrorCode::Unauthorized);
+    }
+    Ok(id)
 }
 
 fn hash(broker: &Broker, password: &Password) -> Result<String, ErrorCode> {

@@ -117,12 +117,32 @@ pub enum Record {
         /// What it may do from now on.
         permissions: Option<Permissions>,
     },
-    /// A user got another password.
+    /// A user got another password, as older versions recorded it: its logins went on.
     SetPassword {
         /// Which.
         id: UserId,
         /// The new password in PHC string form.
         hash: String,
+    },
+    /// A user got another password, and its logins ended.
+    ReplacePassword {
+        /// Which.
+        id: UserId,
+        /// The new password in PHC string form.
+        hash: String,
+        /// The serial of the user from now on: what logged in before carries the one it had.
+        serial: UserSerial,
+        /// Whether its personal access tokens ended, too.
+        ends_tokens: bool,
+    },
+    /// A user was deactivated, and its logins ended.
+    DeactivateUser {
+        /// Which.
+        id: UserId,
+        /// The name from now on.
+        name: Username,
+        /// The serial of the user from now on.
+        serial: UserSerial,
     },
     /// A user was deleted with its tokens.
     DeleteUser {
@@ -264,6 +284,8 @@ impl Record {
             Self::ForgetExpired { .. } => 19,
             Self::CreateGroup { .. } => 20,
             Self::DeleteGroup { .. } => 21,
+            Self::ReplacePassword { .. } => 31,
+            Self::DeactivateUser { .. } => 32,
         }
     }
 
@@ -307,6 +329,11 @@ impl Record {
                 id.encode(out);
                 put_str32(out, hash);
             }
+            Self::ReplacePassword { id, hash, serial, ends_tokens } => {
+                (*id, *serial, *ends_tokens).put(out);
+                put_str32(out, hash);
+            }
+            Self::DeactivateUser { id, name, serial } => (*id, name.clone(), *serial).put(out),
             Self::DeleteUser { id } => id.encode(out),
             Self::CreateToken { user, name, token } => {
                 (*user, name.clone()).put(out);
@@ -352,7 +379,7 @@ fn take_fields(kind: u8, from: &mut Reader<'_>) -> Result<Record, ErrorCode> {
         }
         10 => Record::FilesRemoved { uids: Vec::take(from)? },
         11 => Record::CreateUser { id: take(from)?, user: User::take(from)? },
-        12..=19 | 22 => return take_user_record(kind, from),
+        12..=19 | 22 | 31..=32 => return take_user_record(kind, from),
         20 => {
             let (place, serial, name) = Part::take(from)?;
             Record::CreateGroup { place, group: Group { serial, name } }
@@ -376,6 +403,12 @@ fn take_user_record(kind: u8, from: &mut Reader<'_>) -> Result<Record, ErrorCode
         18 => Record::RevokeJwt { serial: take(from)?, jti: take(from)?, expires_at: take(from)? },
         19 => Record::ForgetExpired { until: take(from)? },
         22 => Record::VoidJwts { serial: take(from)?, last: take(from)? },
+        31 => {
+            let (id, serial, ends_tokens) = Part::take(from)?;
+            let hash = from.str32()?.to_owned();
+            Record::ReplacePassword { id, hash, serial, ends_tokens }
+        }
+        32 => Record::DeactivateUser { id: take(from)?, name: take(from)?, serial: take(from)? },
         _ => return Err(ErrorCode::InvalidCommand),
     })
 }

@@ -1,7 +1,10 @@
 //! Users in the metadata: lookup, what commands about them come to, and their bytes.
 //!
 //! User ids are reused, so a session or an HTTP login that outlives its user must not act as the next
-//! one with that id: it is compared by [`UserSerial`], too (INV-META-SERIAL).
+//! one with that id: it is compared by [`UserSerial`], too (INV-META-SERIAL). The serial also changes with
+//! the password and with a deactivation, so that what was logged in before is logged in no more.
+//!
+//! INV-MANAGER: once there is an active user who may manage users, there is one after every change.
 
 use galgo_wire::command::UserStatus;
 use galgo_wire::error_code::ErrorCode;
@@ -18,7 +21,8 @@ use super::{ApplyError, Effect, State, User, missing};
 /// Most users there may be.
 pub const USERS_MAX: usize = 10_000;
 
-/// Which of the users that ever were; a user id is reused, a serial is not.
+/// Which of the users that ever were, and which time of it between two ends of its logins; a user id is
+/// reused, a serial is not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserSerial(u64);
 
@@ -101,7 +105,8 @@ impl State {
     }
 
     /// # Errors
-    /// 20 for an unknown user, 46 when another one has the name.
+    /// 20 for an unknown user, 46 when another one has the name, 49 when nobody active could manage users
+    /// any more.
     pub(crate) fn prepare_update_user(
         &self,
         user: &Identifier,
@@ -113,11 +118,36 @@ impl State {
             return Err(ErrorCode::UserAlreadyExists);
         }
         let status = status.unwrap_or(stored.status);
-        Ok(Record::UpdateUser { id, name: name.clone(), status })
+        if status == UserStatus::Active || stored.status == UserStatus::Inactive {
+            return Ok(Record::UpdateUser { id, name: name.clone(), status });
+        }
+        if self.is_last_manager(id) {
+            return Err(ErrorCode::CannotChangePermissions);
+        }
+        let serial = UserSerial::new(self.next_user_serial);
+        Ok(Record::DeactivateUser { id, name: name.clone(), serial })
+    }
+
+    /// The record of a new password for a user that exists, and the serial of the user from then on;
+    /// `ends_tokens` ends its personal access tokens with its logins.
+    pub(crate) fn prepare_password(
+        &self,
+        id: UserId,
+        hash: String,
+        ends_tokens: bool,
+    ) -> (UserSerial, Record) {
+        let serial = UserSerial::new(self.next_user_serial);
+        (serial, Record::ReplacePassword { id, hash, serial, ends_tokens })
+    }
+
+    /// Whether the user is the only active one who may manage users.
+    fn is_last_manager(&self, id: UserId) -> bool {
+        let mut managers = self.users.iter().filter(|(_, user)| user.manages_users());
+        managers.next().is_some_and(|(only, _)| *only == id) && managers.next().is_none()
     }
 
     /// # Errors
-    /// 20 for an unknown user, 49 for the root user.
+    /// 20 for an unknown user, 49 for the root user and when nobody active could manage users any more.
     pub(crate) fn prepare_permissions(
         &self,
         user: &Identifier,
@@ -127,14 +157,19 @@ impl State {
         if id == UserId::ROOT {
             return Err(ErrorCode::CannotChangePermissions);
         }
+        let keeps = permissions.is_some_and(|permissions| permissions.global.manage_users);
+        if !keeps && self.is_last_manager(id) {
+            return Err(ErrorCode::CannotChangePermissions);
+        }
         Ok(Record::SetPermissions { id, permissions: permissions.cloned() })
     }
 
     /// # Errors
-    /// 20 for an unknown user, 48 for the root user.
+    /// 20 for an unknown user, 48 for the root user and for the last active one who may manage users.
     pub(crate) fn prepare_delete_user(&self, user: &Identifier) -> Result<Record, ErrorCode> {
         match self.existing_user(user)?.0 {
             UserId::ROOT => Err(ErrorCode::CannotDeleteUser),
+            id if self.is_last_manager(id) => Err(ErrorCode::CannotDeleteUser),
             id => Ok(Record::DeleteUser { id }),
         }
     }
@@ -195,6 +230,46 @@ impl State {
         Ok(Vec::new())
     }
 
+    pub(super) fn replace_password(
+        &mut self,
+        id: UserId,
+        hash: &str,
+        (serial, ends_tokens): (UserSerial, bool),
+    ) -> Result<Vec<Effect>, ApplyError> {
+        self.end_logins(id, serial)?;
+        self.set_password(id, hash)?;
+        if ends_tokens {
+            self.remove_tokens_of(id);
+        }
+        Ok(vec![Effect::LoginsEnded(id)])
+    }
+
+    pub(super) fn deactivate_user(
+        &mut self,
+        id: UserId,
+        name: &Username,
+        serial: UserSerial,
+    ) -> Result<Vec<Effect>, ApplyError> {
+        if self.user_names.get(name).is_some_and(|holder| *holder != id) {
+            return missing("user", id.get());
+        }
+        self.end_logins(id, serial)?;
+        self.update_user(id, name, UserStatus::Inactive)?;
+        Ok(vec![Effect::LoginsEnded(id)])
+    }
+
+    /// Gives the user another serial, which is on no login yet.
+    fn end_logins(&mut self, id: UserId, serial: UserSerial) -> Result<(), ApplyError> {
+        if serial.get() < self.next_user_serial {
+            return missing("user", id.get());
+        }
+        let Some(user) = self.users.get_mut(&id) else { return missing("user", id.get()) };
+        let before = std::mem::replace(&mut user.serial, serial);
+        self.next_user_serial = serial.get().saturating_add(1);
+        self.forget_jwts_of(before);
+        Ok(())
+    }
+
     pub(super) fn delete_user(&mut self, id: UserId) -> Result<Vec<Effect>, ApplyError> {
         let Some(user) = self.users.remove(&id) else { return missing("user", id.get()) };
         self.user_names.remove(&user.name);
@@ -219,6 +294,14 @@ impl State {
                 }
             }
         }
+    }
+}
+
+impl User {
+    /// Whether the user may log in and manage users.
+    pub(super) fn manages_users(&self) -> bool {
+        let held = self.permissions.as_ref();
+        self.status == UserStatus::Active && held.is_some_and(|held| held.global.manage_users)
     }
 }
 

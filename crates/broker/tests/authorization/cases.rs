@@ -111,6 +111,7 @@ fn user_cases(missing: Missing) -> Vec<Case> {
         case(UpdateUser { user: user(), username: None, status: None }, missing, found(unknown)),
         case(UpdatePermissions { user: user(), permissions }, missing, found(unknown)),
         case(password, missing, found_password),
+        case(ResetPassword { user: user(), new: create.password.clone() }, missing, found(unknown)),
         case(DeleteUser { user: user() }, missing, found(unknown)),
     ];
     if missing == Missing::Nothing {

@@ -119,6 +119,7 @@ pub(crate) const TABLE: &[(u32, Asks)] = &[
     (10_003, TargetFirst(GET_TOPIC)),
     (10_004, TargetFirst(GET_TOPIC)),
     (10_005, TargetFirst(POLL)),
+    (10_012, FlagsFirst(MANAGE_USERS)),
 ];
 
 /// What a command asks for.

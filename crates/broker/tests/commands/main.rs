@@ -19,6 +19,7 @@ mod fences;
 mod groups;
 mod login;
 mod login_protection;
+mod logins_end;
 mod offsets;
 mod partitions;
 mod poll;

@@ -311,6 +311,7 @@ pub(crate) fn every_request() -> Vec<Request> {
             new: login("someone", PASSWORD).password,
         }
         .into(),
+        ResetPassword { user: id("none"), new: login("someone", PASSWORD).password }.into(),
         login("root", PASSWORD).into(),
         LogoutUser {}.into(),
         GetTokens {}.into(),

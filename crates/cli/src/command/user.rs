@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use galgo::wire::command::users::{User, UserDetails};
-use galgo::{Client, Identifier, UserOptions, UserStatus, UserUpdate};
+use galgo::{Client, ErrorCode, Identifier, UserOptions, UserStatus, UserUpdate};
 use serde_json::{Value, json};
 
 use crate::command::permission::{Grants, Listed};
@@ -48,13 +48,18 @@ pub(crate) enum UserCommand {
         /// Name or number of the user
         user: Identifier,
     },
-    /// Let a user no longer log in; its connections stay
+    /// Let a user no longer log in; its logins end, on every connection
     Deactivate {
         /// Name or number of the user
         user: Identifier,
     },
     /// Change a password; the current one is needed whoever asks
     Password(PasswordArgs),
+    /// Set the password of a user without the current one; its logins and tokens end
+    ///
+    /// For administrators: it takes the right to manage users, and every right that the user has. One's
+    /// own password is changed with galgo user password.
+    ResetPassword(ResetArgs),
 }
 
 /// Arguments of `galgo user create`.
@@ -92,6 +97,15 @@ pub(crate) struct PasswordArgs {
     /// Take the new password from this environment variable
     #[arg(long, value_name = "VARIABLE")]
     new_password_env: Option<String>,
+    #[command(flatten)]
+    secret: SecretFrom,
+}
+
+/// Arguments of `galgo user reset-password`.
+#[derive(Args, Debug)]
+pub(crate) struct ResetArgs {
+    /// Name or number of the user
+    user: Identifier,
     #[command(flatten)]
     secret: SecretFrom,
 }
@@ -140,6 +154,7 @@ pub(crate) async fn run(target: &Target, command: UserCommand) -> Outcome {
             update(target, &user, None, Some(Status::Inactive)).await
         }
         UserCommand::Password(args) => password(target, args).await,
+        UserCommand::ResetPassword(args) => reset_password(target, args).await,
     }
 }
 
@@ -258,4 +273,22 @@ async fn password(target: &Target, args: PasswordArgs) -> Outcome {
     };
     client.change_password(&user, &current, &new).await?;
     target.output.done(&format!("password of user {name} changed"), &fact("updated", &user))
+}
+
+async fn reset_password(target: &Target, args: ResetArgs) -> Outcome {
+    let client = target.connect().await?;
+    let name = shown(&args.user);
+    let new = args.secret.new_one(&format!("New password of user {name}: "))?;
+    client.reset_password(&args.user, &new).await.map_err(|error| {
+        match error.code() {
+            // More than the one flag is needed here, so the usual advice would mislead.
+            Some(ErrorCode::Unauthorized) => Failure::from(error).hint(
+                "it takes the right to manage users and every right that the user has; one's own \
+                 password is changed with galgo user password",
+            ),
+            _ => Failure::from(error),
+        }
+    })?;
+    let sentence = format!("password of user {name} set; its logins and tokens have ended");
+    target.output.done(&sentence, &fact("updated", &args.user))
 }

@@ -109,3 +109,35 @@ fn a_token_is_printed_once_and_logs_in() {
     server.ok("token delete deploy --yes");
     server.run("token delete deploy --yes").fails(4);
 }
+
+#[test]
+fn an_administrator_resets_a_password_and_nobody_resets_roots() {
+    let server = Server::start();
+    create(&server, "anna");
+    create(&server, "chief --global manage-users");
+    let reset = |by: Option<&str>, user: &str, password: &str| {
+        let mut command =
+            server.command(&format!("user reset-password {user} --password-env NEW_PASSWORD"));
+        command.env("NEW_PASSWORD", password);
+        if let Some(by) = by {
+            command.env("GALGO_USERNAME", by).env("GALGO_PASSWORD", "secret");
+        }
+        run(command)
+    };
+    reset(None, "anna", "changed").ok();
+    run_as(&server, "anna", "ping").fails(4);
+    let done = reset(Some("chief"), "anna", "secret").ok();
+    assert!(done.out.contains("its logins and tokens have ended"), "{}", done.out);
+    run_as(&server, "anna", "ping").ok();
+    for user in ["galgo", "chief"] {
+        let refused = reset(Some("chief"), user, "mine now").fails(4);
+        assert!(refused.err.contains("every right that the user has"), "{}", refused.err);
+    }
+    let refused = server.run("user deactivate galgo").ok();
+    assert!(refused.err.is_empty(), "another one may manage users");
+    let refused = run_as(&server, "chief", "user deactivate chief").fails(4);
+    assert!(refused.err.contains("the last active user who may manage users"), "{}", refused.err);
+    run_as(&server, "chief", "user activate galgo").ok();
+    let refused = server.run("user reset-password anna").fails(2);
+    assert!(refused.err.contains("--password-stdin"), "{}", refused.err);
+}

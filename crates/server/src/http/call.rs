@@ -71,7 +71,8 @@ impl Call {
         let broker = &self.api.hub.broker;
         let mut session = broker.connect_unlisted(self.caller.peer);
         let account = self.caller.account;
-        // The account is gone, or a later one has its id: a token that may do nothing at all.
+        // The account is gone, or a later one has its id: a token that may do nothing at all. Or the
+        // login ended since the token was looked at.
         broker
             .authenticate_as(&mut session, account.user, account.serial)
             .map_err(|_| ErrorCode::Unauthorized)?;

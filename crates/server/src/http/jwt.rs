@@ -84,6 +84,12 @@ impl Claims {
         self.jti.as_u128()
     }
 
+    /// When the token was made: its id begins with that.
+    pub(super) fn issued_at(&self) -> Timestamp {
+        let milliseconds = u64::try_from(self.id() >> 80).unwrap_or(u64::MAX);
+        Timestamp::new(milliseconds.saturating_mul(1_000))
+    }
+
     /// The login of `account` as the broker ends it. A revocation has to be remembered as long as the
     /// token would be taken otherwise.
     pub(super) fn login(&self, account: Account, leeway: Duration) -> Jwt {

@@ -42,6 +42,7 @@ pub(super) fn all() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(users::get_user, users::update_user, users::delete_user))
         .routes(routes!(users::update_permissions))
         .routes(routes!(users::change_password))
+        .routes(routes!(users::reset_password))
         .routes(routes!(tokens::get_tokens, tokens::create_token))
         .routes(routes!(tokens::login_with_token))
         .routes(routes!(tokens::delete_token))

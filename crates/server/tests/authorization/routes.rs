@@ -67,6 +67,7 @@ pub(crate) fn route(code: CommandCode) -> Option<Route> {
             let wrong = json!({"current_password": "not the password", "new_password": PASSWORD});
             put("/users/{user}/password", wrong)
         }
+        C::ResetPassword => put("/users/{user}/password/reset", json!({"new_password": PASSWORD})),
         C::LoginUser => post(200, "/users/login", user("root", json!({}))),
         C::LogoutUser => delete("/users/logout"),
         C::GetTokens => get("/personal-access-tokens"),

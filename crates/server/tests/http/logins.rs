@@ -205,3 +205,48 @@ fn a_token_made_over_tcp_logs_in_over_http() {
     let answer = server.http().post("/personal-access-tokens/login", &json!({"token": token}));
     assert_eq!(server.http().with(&token_of(&answer)).get("/streams").status, 200);
 }
+
+/// A stolen login over HTTP outlived the new password: its token was exchanged for another without end,
+/// and so did a deactivated user, who could even make a personal access token.
+#[test]
+fn a_new_password_a_reset_and_a_deactivation_end_every_token() {
+    let server = TestServer::start();
+    let root = server.root();
+    let user = json!({"username": "anna", "password": "secret", "status": "active"});
+    assert_eq!(root.post("/users", &user).status, 200);
+    let login = |password: &str| server.http().login("anna", password);
+    let ended = |http: &Http| {
+        let token = http.token.as_ref().unwrap();
+        let used = http.get("/personal-access-tokens");
+        assert_eq!((used.status, used.body.len()), (401, 0));
+        let made = json!({"name": "kept", "expiry": 0});
+        assert_eq!(http.post("/personal-access-tokens", &made).status, 401);
+        assert_eq!(refresh(&server.http(), token).error(), (401, 78));
+        assert_eq!(http.delete("/users/logout").status, 401);
+    };
+    let stolen = login("secret");
+    let change = json!({"current_password": "secret", "new_password": "better"});
+    assert_eq!(login("secret").put("/users/anna/password", &change).status, 204);
+    ended(&stolen);
+
+    let (stolen, owned) = (login("better"), login("better"));
+    let made = owned.post("/personal-access-tokens", &json!({"name": "own", "expiry": 0}));
+    let token = made.json()["token"].clone();
+    let reset = json!({"new_password": "best of all"});
+    assert_eq!(owned.put("/users/anna/password/reset", &reset).error(), (403, 41));
+    assert_eq!(owned.put("/users/0/password/reset", &reset).error(), (403, 41));
+    assert_eq!(root.put("/users/anna/password/reset", &reset).status, 204);
+    ended(&stolen);
+    ended(&owned);
+    let by_token = server.http().post("/personal-access-tokens/login", &json!({"token": token}));
+    assert_eq!(by_token.error(), (404, 20), "a reset ends personal access tokens, too");
+
+    let active = login("best of all");
+    assert_eq!(root.put("/users/anna", &json!({"status": "inactive"})).status, 204);
+    ended(&active);
+    let body = json!({"username": "anna", "password": "best of all"});
+    assert_eq!(server.http().post("/users/login", &body).error(), (400, 47));
+    assert_eq!(root.put("/users/anna", &json!({"status": "active"})).status, 204);
+    ended(&active);
+    assert_eq!(login("best of all").get("/personal-access-tokens").status, 200);
+}

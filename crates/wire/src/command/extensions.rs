@@ -110,6 +110,9 @@ impl FeatureFlags {
     pub const DEDUPLICATION: Self = Self(8);
     /// Polls may wait for messages: code 10,005.
     pub const WAITING_POLLS: Self = Self(16);
+    /// Administrators may reset passwords, and senders and readers may ask what they need to know of a
+    /// topic: codes 10,012 and 10,013.
+    pub const ACCESS: Self = Self(1024);
 
     /// Everything this version of the protocol knows.
     pub const ALL: Self = Self(
@@ -117,7 +120,8 @@ impl FeatureFlags {
             | Self::PIPELINING.0
             | Self::RETENTION_PLAN.0
             | Self::DEDUPLICATION.0
-            | Self::WAITING_POLLS.0,
+            | Self::WAITING_POLLS.0
+            | Self::ACCESS.0,
     );
 
     /// Wraps the bits.

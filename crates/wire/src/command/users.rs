@@ -106,6 +106,18 @@ command! {
     right: |this| Right::self_or(Action::ManageUsers, &this.user);
 }
 
+command! {
+    /// Sets the password of a user who may do nothing the caller may not do, without the current one. The
+    /// logins and the personal access tokens of the user end. A classic server does not know it.
+    pub struct ResetPassword -> () {
+        /// The user.
+        user: Identifier,
+        /// The password from now on.
+        new: Password,
+    }
+    right: |_this| Right::Server(Action::ManageUsers);
+}
+
 layout! {
     /// Who is logged in now.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -39,8 +39,8 @@ error_codes! {
     45 InvalidUserStatus "invalid_user_status" Client 400 "the user status is unknown";
     46 UserAlreadyExists "user_already_exists" Server 400 "the username is taken";
     47 UserInactive "user_inactive" Server 400 "the user is inactive";
-    48 CannotDeleteUser "cannot_delete_user" Server 400 "the root user cannot be deleted";
-    49 CannotChangePermissions "cannot_change_permissions" Server 400 "the permissions of the root user cannot be changed";
+    48 CannotDeleteUser "cannot_delete_user" Server 400 "neither the root user nor the last active one who may manage users can be deleted";
+    49 CannotChangePermissions "cannot_change_permissions" Server 400 "root keeps its permissions, and the last active user who may manage users stays both";
     50 InvalidPersonalAccessTokenName "invalid_personal_access_token_name" Both 400 "a token name has 3 to 30 bytes";
     51 PersonalAccessTokenAlreadyExists "personal_access_token_already_exists" Server 400 "the token name is already used";
     52 PersonalAccessTokensLimitReached "personal_access_tokens_limit_reached" Server 400 "the user has as many tokens as allowed";

@@ -114,6 +114,8 @@ async fn passwords(server: &Server, root: &IggyClient) -> anyhow::Result<()> {
     other.login_user("carl", "secret2").await?;
     root.change_password(&id("carl"), "secret2", "secret3").await?;
     refused(root.change_password(&id("carl"), "secret2", "secret4").await, 42)?;
+    // A password that somebody else changed ends all logins.
+    let other = connected_as(server, "carl:secret3").await?;
     refused(other.change_password(&id(USERNAME), PASSWORD, "mine now").await, 41)
 }
 

@@ -15,7 +15,7 @@ use super::world::{Step, number, stream_name, user_name};
 use crate::metadata::jwts::Jwt;
 use crate::metadata::record::Record;
 use crate::metadata::users::{NewUser, USERS_MAX};
-use crate::metadata::{State, Token, TokenHash, UserSerial};
+use crate::metadata::{State, Token, TokenHash, User, UserSerial};
 
 const NOW: Timestamp = Timestamp::new(5);
 const TOKENS_MAX: u32 = 3;
@@ -36,7 +36,8 @@ pub(super) fn prepare(state: &State, step: &Step, now: Timestamp) -> Result<Reco
         }
         Step::SetPassword { id } => {
             let (id, _) = state.existing_user(&number(id))?;
-            Ok(Record::SetPassword { id, hash: format!("hash of {}", now.get()) })
+            let (hash, ends_tokens) = (format!("hash of {}", now.get()), now.get() % 2 == 0);
+            Ok(state.prepare_password(id, hash, ends_tokens).1)
         }
         Step::DeleteUser { id } => state.prepare_delete_user(&number(id)),
         Step::CreateToken { user, name, lives_us } => {
@@ -107,6 +108,9 @@ pub(super) fn check(before: &State, state: &State) {
         assert!(void.is_none_or(|last| jti > last), "an ended login that is void, too");
     }
     assert!(state.void_jwts.keys().all(|serial| serials.contains(serial)));
+    assert!(serials.last().is_none_or(|last| last.get() < state.next_user_serial));
+    let managed = |state: &State| state.users.values().any(User::manages_users);
+    assert!(!managed(before) || managed(state), "INV-MANAGER");
     check_permissions(before, state);
 }
 

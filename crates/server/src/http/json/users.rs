@@ -100,6 +100,14 @@ pub(in super::super) struct ChangePassword {
     pub(in super::super) new_password: String,
 }
 
+/// A password that an administrator sets.
+#[derive(Deserialize, ToSchema)]
+pub(in super::super) struct ResetPassword {
+    /// The password from now on, 3 to 100 bytes.
+    #[schema(min_length = 3, max_length = 100)]
+    pub(in super::super) new_password: String,
+}
+
 /// A user.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in super::super) struct User {

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use galgo_broker::Peer;
 use galgo_wire::command::{
-    ChangePassword, CreateUser, DeleteUser, GetUser, GetUsers, LoginUser, Request,
+    ChangePassword, CreateUser, DeleteUser, GetUser, GetUsers, LoginUser, Request, ResetPassword,
     UpdatePermissions, UpdateUser,
 };
 use galgo_wire::limits::TEXT_BYTES_MAX;
@@ -182,7 +182,7 @@ pub(super) async fn update_permissions(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Changes a password; the current one is needed whoever asks.
+/// Changes a password; the current one is needed whoever asks. Its logins end, the caller's own too.
 #[utoipa::path(put, path = "/users/{user}/password", tag = "users",
     request_body = json::ChangePassword,
     params(("user" = String, Path, description = "Id or name of the user.")),
@@ -200,5 +200,20 @@ pub(super) async fn change_password(
         new: Password::parse(&body.new_password).map_err(|_| Password::ERROR)?,
     };
     call.run(command).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Sets the password of a user who may do nothing the caller may not do. Its logins and tokens end.
+#[utoipa::path(put, path = "/users/{user}/password/reset", tag = "users",
+    request_body = json::ResetPassword,
+    params(("user" = String, Path, description = "Id or name of the user.")),
+    responses((status = 204)))]
+pub(super) async fn reset_password(
+    call: Call,
+    PathOf(user): PathOf<String>,
+    JsonOf(body): JsonOf<json::ResetPassword>,
+) -> Result<StatusCode, Failure> {
+    let new = Password::parse(&body.new_password).map_err(|_| Password::ERROR)?;
+    call.run(ResetPassword { user: identifier(&user)?, new }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -98,8 +98,12 @@ fn in_memory(outcome: &Outcome) -> u64 {
 
 /// Waits for the turn of a job that hashes a password; other jobs wait for none.
 async fn login_turn(hub: &Hub, code: u32) -> Option<OwnedSemaphorePermit> {
-    const HASHING: [CommandCode; 3] =
-        [CommandCode::LoginUser, CommandCode::CreateUser, CommandCode::ChangePassword];
+    const HASHING: [CommandCode; 4] = [
+        CommandCode::LoginUser,
+        CommandCode::CreateUser,
+        CommandCode::ChangePassword,
+        CommandCode::ResetPassword,
+    ];
     if !HASHING.iter().any(|hashing| hashing.as_u32() == code) {
         return None;
     }
