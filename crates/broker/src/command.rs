@@ -51,6 +51,7 @@ pub(crate) fn run(broker: &Broker, session: &mut Session, request: Request) -> O
         Request::UpdateTopic(command) => topics::update(broker, session, command, None),
         Request::UpdateTopicWith(command) => topics::update_with(broker, session, command),
         Request::GetTopicSettings(command) => topics::settings(broker, session, &command),
+        Request::GetTopicOutline(command) => topics::outline(broker, session, &command),
         Request::DeleteTopic(command) => topics::delete(broker, session, command),
         Request::PurgeTopic(command) => topics::purge(broker, session, command),
         Request::CreatePartitions(command) => topics::add_partitions(broker, session, command),

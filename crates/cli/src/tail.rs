@@ -157,8 +157,8 @@ impl<'a> Reader<'a> {
     }
 
     async fn extents(&self) -> Outcome<Vec<Extent>> {
-        let details = self.path.details(self.link.client()).await?;
-        Ok(details.partitions.iter().map(Extent::of).collect())
+        let partitions = self.path.partitions(self.link.client()).await?;
+        Ok(partitions.iter().map(Extent::of).collect())
     }
 
     fn open_lanes(&mut self, range: Range, extents: &[Extent]) -> Window {

@@ -25,6 +25,7 @@ pub(crate) fn replay(code: CommandCode) -> Replay {
         | C::GetTopics
         | C::GetTopicSettings
         | C::PlanRetention
+        | C::GetTopicOutline
         | C::GetFeatures
         | C::GetUser
         | C::GetUsers

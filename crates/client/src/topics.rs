@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use galgo_wire::command::extensions::{
-    CreateTopicWith, GetTopicSettings, RetentionRules, TopicSettings, UpdateTopicWith,
+    CreateTopicWith, GetTopicOutline, GetTopicSettings, RetentionRules, TopicOutline,
+    TopicSettings, UpdateTopicWith,
 };
 pub use galgo_wire::command::extensions::{Deduplication, Durability};
 pub use galgo_wire::command::topics::Compression;
@@ -13,7 +14,7 @@ use galgo_wire::command::topics::{
 };
 
 use crate::call::name;
-use crate::extensions::{DEDUPLICATION, TOPIC_SETTINGS};
+use crate::extensions::{ACCESS, DEDUPLICATION, TOPIC_SETTINGS};
 use crate::{CallError, Client, Identifier};
 
 /// Settings of a topic.
@@ -138,6 +139,33 @@ impl Client {
     ) -> Result<Option<TopicDetails>, CallError> {
         let command = GetTopic { stream: stream.clone(), topic: topic.clone() };
         self.call(&command, "get topic", || path(stream, topic)).await
+    }
+
+    /// Returns what a sender or a reader has to know of a topic, or `None` when there is no such topic.
+    ///
+    /// Whoever may send or poll may ask a Galgo server. Of a classic one it takes the right to read the
+    /// topic, and the settings it does not know are those of the server.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn topic_outline(
+        &self,
+        stream: &Identifier,
+        topic: &Identifier,
+    ) -> Result<Option<TopicOutline>, CallError> {
+        if self.has(&ACCESS).await? {
+            let command = GetTopicOutline { stream: stream.clone(), topic: topic.clone() };
+            return self.call(&command, "get topic", || path(stream, topic)).await;
+        }
+        let details = self.topic(stream, topic).await?;
+        Ok(details.map(|TopicDetails { topic, partitions }| TopicOutline {
+            partitions_count: topic.partitions_count,
+            settings: TopicSettings {
+                durability: Durability::ServerDefault,
+                deduplication: Deduplication::ServerDefault,
+            },
+            partitions,
+        }))
     }
 
     /// Creates a topic called `name`.

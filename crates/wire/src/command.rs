@@ -218,6 +218,7 @@ commands! {
     10004 PlanRetention "topic.plan_retention";
     10005 PollWaiting "message.poll_waiting";
     10012 ResetPassword "user.reset_password";
+    10013 GetTopicOutline "topic.outline";
     zero copy:
     101 SendMessages "message.send";
 }

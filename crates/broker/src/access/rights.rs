@@ -10,7 +10,7 @@ use galgo_wire::permission::{Action, Place, Right};
 
 use crate::catalog::{Catalog, FoundTopic};
 use crate::metadata::User;
-use crate::session::Caller;
+use crate::session::{Caller, Session};
 
 impl Catalog {
     /// Whether `caller` has `right`.
@@ -92,8 +92,13 @@ impl Catalog {
         place: Place,
     ) -> Result<(), ErrorCode> {
         let user = self.user_of(caller)?;
-        let allowed = user.permissions.as_ref().is_some_and(|held| held.allows(action, place));
-        if allowed { Ok(()) } else { Err(ErrorCode::Unauthorized) }
+        if user.may(action, place) { Ok(()) } else { Err(ErrorCode::Unauthorized) }
+    }
+
+    /// Whether whoever is logged in may do `action` at `place`, for answers that show more to some.
+    pub(crate) fn may(&self, session: &Session, action: Action, place: Place) -> bool {
+        let user = session.caller().and_then(|caller| self.user_of(caller));
+        user.is_ok_and(|user| user.may(action, place))
     }
 
     /// Whether the caller's login is good.

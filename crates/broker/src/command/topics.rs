@@ -2,11 +2,12 @@
 
 use galgo_wire::command::{
     CreatePartitions, CreateTopic, CreateTopicWith, DeletePartitions, DeleteTopic, GetTopic,
-    GetTopicSettings, GetTopics, MaxTopicSize, MessageExpiry, Partition, PurgeTopic, Topic,
-    TopicDetails, TopicSettings, UpdateTopic, UpdateTopicWith,
+    GetTopicOutline, GetTopicSettings, GetTopics, MaxTopicSize, MessageExpiry, Partition,
+    PurgeTopic, Topic, TopicDetails, TopicOutline, TopicSettings, UpdateTopic, UpdateTopicWith,
 };
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{PartitionId, StreamId, TopicId};
+use galgo_wire::permission::{Action, Place};
 
 use super::{change, payload};
 use crate::broker::Broker;
@@ -116,6 +117,31 @@ pub(super) fn settings(broker: &Broker, session: &Session, command: &GetTopicSet
         let reply = found.map(|found| TopicSettings {
             durability: found.topic.settings.durability,
             deduplication: found.topic.settings.deduplication,
+        });
+        Ok(payload(&reply))
+    };
+    answer().into()
+}
+
+/// What a sender or a reader has to know of a topic; empty when it is missing.
+pub(super) fn outline(broker: &Broker, session: &Session, command: &GetTopicOutline) -> Outcome {
+    let answer = || {
+        if !broker.authorize_existing(session, command)? {
+            return Ok(Reply::Empty);
+        }
+        let catalog = broker.catalog.read();
+        let found = catalog.find_topic(command.stream.borrowed(), command.topic.borrowed()).ok();
+        let reply = found.map(|found| {
+            let place = (found.stream_id, found.topic_id);
+            let TopicDetails { topic, partitions } = topic_details(&catalog, place, found.topic);
+            // How much is in it, and how fast that grows, is the business of those who may read it.
+            let polls = catalog.may(session, Action::PollMessages, Place::Topic(place.0, place.1));
+            let settings = TopicSettings {
+                durability: found.topic.settings.durability,
+                deduplication: found.topic.settings.deduplication,
+            };
+            let partitions = if polls { partitions } else { Vec::new() };
+            TopicOutline { partitions_count: topic.partitions_count, settings, partitions }
         });
         Ok(payload(&reply))
     };

@@ -11,7 +11,7 @@ use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{StreamId, Timestamp, TopicId, UserId};
 use galgo_wire::identifier::{Identifier, IdentifierRef};
 use galgo_wire::name::Username;
-use galgo_wire::permission::Permissions;
+use galgo_wire::permission::{Action, Permissions, Place};
 use galgo_wire::primitive::{Payload, Reader, put_str32};
 
 use super::prepare::lowest_free;
@@ -298,6 +298,11 @@ impl State {
 }
 
 impl User {
+    /// Whether the user may do `action` at `place`.
+    pub(crate) fn may(&self, action: Action, place: Place) -> bool {
+        self.permissions.as_ref().is_some_and(|held| held.allows(action, place))
+    }
+
     /// Whether the user may log in and manage users.
     pub(super) fn manages_users(&self) -> bool {
         let held = self.permissions.as_ref();

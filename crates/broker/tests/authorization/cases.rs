@@ -163,6 +163,7 @@ fn topic_cases(missing: Missing) -> Vec<Case> {
     vec![
         case(GetTopic { stream: stream(), topic: topic() }, missing, Ok(())),
         case(GetTopicSettings { stream: stream(), topic: topic() }, missing, Ok(())),
+        case(GetTopicOutline { stream: stream(), topic: topic() }, missing, Ok(())),
         case(update_topic(s, t, t), missing, found),
         case(with, missing, found),
         case(

@@ -63,6 +63,26 @@ const SEND: Flags = Flags {
     topic: &["send_messages", "manage_topic"],
 };
 
+const USE: Flags = Flags {
+    global: &[
+        "poll_messages",
+        "send_messages",
+        "read_topics",
+        "manage_topics",
+        "read_streams",
+        "manage_streams",
+    ],
+    stream: &[
+        "poll_messages",
+        "send_messages",
+        "manage_stream",
+        "read_stream",
+        "manage_topics",
+        "read_topics",
+    ],
+    topic: &["poll_messages", "send_messages", "manage_topic", "read_topic"],
+};
+
 /// Every command by its code.
 pub(crate) const TABLE: &[(u32, Asks)] = &[
     (1, Nothing),
@@ -107,12 +127,14 @@ pub(crate) const TABLE: &[(u32, Asks)] = &[
     (402, TargetFirst(CHANGE_TOPIC)),
     (403, TargetFirst(CHANGE_TOPIC)),
     (503, TargetFirst(CHANGE_TOPIC)),
-    (600, TargetFirst(GET_TOPIC)),
+    // The classic server asks for the right to read the topic for all of these, which whoever polls needs
+    // not have, and which is too little to delete what others have stored.
+    (600, TargetFirst(POLL)),
     (601, TargetFirst(GET_TOPIC)),
-    (602, TargetFirst(GET_TOPIC)),
-    (603, TargetFirst(GET_TOPIC)),
-    (604, TargetFirst(GET_TOPIC)),
-    (605, TargetFirst(GET_TOPIC)),
+    (602, TargetFirst(POLL)),
+    (603, TargetFirst(CHANGE_TOPIC)),
+    (604, TargetFirst(POLL)),
+    (605, TargetFirst(POLL)),
     (10_000, Login),
     (10_001, TargetFirst(CREATE_TOPIC)),
     (10_002, TargetFirst(CHANGE_TOPIC)),
@@ -120,6 +142,7 @@ pub(crate) const TABLE: &[(u32, Asks)] = &[
     (10_004, TargetFirst(GET_TOPIC)),
     (10_005, TargetFirst(POLL)),
     (10_012, FlagsFirst(MANAGE_USERS)),
+    (10_013, TargetFirst(USE)),
 ];
 
 /// What a command asks for.

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use galgo_wire::batch::NewMessage;
 use galgo_wire::command::{
-    CommandCode, GetClient, GetClusterMetadata, GetFeatures, GetMe, Ping, Request,
+    CommandCode, GetClient, GetClusterMetadata, GetFeatures, GetMe, GetTopicOutline, Ping, Request,
+    UpdatePermissions,
 };
+use galgo_wire::permission::{GlobalPermissions, Permissions};
 use galgo_wire::{ClientId, ErrorCode, PollingStrategy};
 
 use crate::requests::{
-    create_stream, create_topic, every_request, get_stream, get_topic, poll, store_offset, to,
+    create_stream, create_topic, every_request, get_stream, get_topic, id, poll, store_offset, to,
     topic_requests,
 };
 use crate::rig::{Connection, PASSWORD, Rig, login, send_payload};
@@ -113,6 +115,7 @@ fn what_is_missing_is_missing_whatever_the_permissions() {
             Request::GetTopic(_)
             | Request::GetTopics(_)
             | Request::GetTopicSettings(_)
+            | Request::GetTopicOutline(_)
             | Request::GetConsumerOffset(_) => Ok(()),
             _ => Err(ErrorCode::StreamIdNotFound),
         };
@@ -121,9 +124,10 @@ fn what_is_missing_is_missing_whatever_the_permissions() {
     }
     for request in topic_requests("s") {
         let expected = match request {
-            Request::GetTopic(_) | Request::GetTopicSettings(_) | Request::GetConsumerOffset(_) => {
-                Ok(())
-            }
+            Request::GetTopic(_)
+            | Request::GetTopicSettings(_)
+            | Request::GetTopicOutline(_)
+            | Request::GetConsumerOffset(_) => Ok(()),
             Request::GetTopics(_) | Request::CreateTopic(_) | Request::CreateTopicWith(_) => {
                 Err(ErrorCode::Unauthorized)
             }
@@ -134,4 +138,31 @@ fn what_is_missing_is_missing_whatever_the_permissions() {
     let send = send_payload("none", to(0), &[NewMessage::default()]);
     let missing = nobody.call_bytes(CommandCode::SendMessages, &send);
     assert_eq!(missing, Err(ErrorCode::TopicIdNotFound));
+}
+
+/// A producer that chooses partitions by key has to know how many there are; the right to read the topic,
+/// which tells it, also lets it read every message.
+#[test]
+fn who_may_send_or_poll_learns_what_that_takes_and_no_more() {
+    let rig = Rig::new();
+    let mut root = rig.root();
+    root.call(&create_stream("s")).unwrap();
+    root.call(&create_topic("s", "t", 3)).unwrap();
+    root.send("t", to(1), &["one", "two"]).unwrap();
+    let mut nobody = rig.connect();
+    nobody.call(&login("nobody", PASSWORD)).unwrap();
+    let ask = GetTopicOutline { stream: id("s"), topic: id("t") };
+    let mut allow = |flags: GlobalPermissions| {
+        let permissions = Some(Permissions { global: flags, ..Permissions::default() });
+        root.call(&UpdatePermissions { user: id("nobody"), permissions }).unwrap();
+        nobody.call(&ask)
+    };
+    assert_eq!(allow(GlobalPermissions::default()).unwrap_err(), ErrorCode::Unauthorized);
+    let sends = GlobalPermissions { send_messages: true, ..GlobalPermissions::default() };
+    let outline = allow(sends).unwrap().unwrap();
+    assert_eq!((outline.partitions_count, outline.partitions), (3, Vec::new()));
+    let polls = GlobalPermissions { poll_messages: true, ..GlobalPermissions::default() };
+    let outline = allow(polls).unwrap().unwrap();
+    let counts: Vec<_> = outline.partitions.iter().map(|it| it.messages_count).collect();
+    assert_eq!((outline.partitions_count, counts), (3, vec![0, 2, 0]));
 }

@@ -363,6 +363,7 @@ pub(crate) fn topic_requests(stream: &str) -> Vec<Request> {
         update.topic.clone().into(),
         update.into(),
         topic_settings(stream, "none").into(),
+        GetTopicOutline { stream: from(), topic: topic() }.into(),
         plan_retention(stream, "none").into(),
         delete_topic(stream, "none").into(),
         purge_topic(stream, "none").into(),

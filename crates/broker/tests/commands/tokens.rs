@@ -5,7 +5,6 @@ use galgo_wire::command::*;
 use galgo_wire::name::{Name, TokenName, TokenText};
 use galgo_wire::{ErrorCode, Timestamp, UserId};
 
-use crate::requests::id;
 use crate::rig::{Connection, PASSWORD, Rig, START_US, login};
 
 const MINUTE_US: u64 = 60_000_000;

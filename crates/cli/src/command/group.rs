@@ -77,7 +77,7 @@ pub(crate) async fn find(
     if let Some(details) = client.consumer_group(&path.stream, &path.topic, group).await? {
         return Ok(details);
     }
-    path.details(client).await?;
+    path.outline(client).await?;
     let (stream, topic) = (shown(&path.stream), shown(&path.topic));
     Err(Failure::missing(phrase(group, path))
         .hint(format!("galgo group list {stream} {topic} shows those there are")))
@@ -173,7 +173,7 @@ async fn get(client: &Client, output: Output, group: &GroupPath) -> Outcome {
         .flat_map(|member| member.partitions.iter().map(|partition| (*partition, member.id)))
         .collect();
     let mut partitions = Vec::new();
-    for partition in &group.path.details(client).await?.partitions {
+    for partition in &group.path.partitions(client).await? {
         let stored = stored_offset(client, group, partition.id.get()).await?;
         let extent = Extent::of(partition);
         let next = stored.map_or(extent.start, |stored| stored.saturating_add(1));

@@ -6,6 +6,7 @@ mod settings;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use galgo::wire::command::extensions::TopicOutline;
 use galgo::wire::command::topics::{MaxTopicSize, MessageExpiry, Partition, Topic, TopicDetails};
 use galgo::{Client, ErrorCode, Identifier, InvalidRequest, ProduceError, TopicOptions};
 use serde::Serialize;
@@ -77,11 +78,37 @@ impl TopicPath {
         if let Some(details) = client.topic(&self.stream, &self.topic).await? {
             return Ok(details);
         }
-        if client.stream(&self.stream).await?.is_none() {
-            return Err(stream::missing(&self.stream));
+        Err(self.missing(client).await)
+    }
+
+    /// What a sender or a reader has to know of the topic, or the failure that says what is missing.
+    pub(crate) async fn outline(&self, client: &Client) -> Outcome<TopicOutline> {
+        match client.topic_outline(&self.stream, &self.topic).await? {
+            Some(outline) => Ok(outline),
+            None => Err(self.missing(client).await),
         }
-        Err(Failure::missing(self.phrase())
-            .hint(format!("galgo topic list {} shows those there are", shown(&self.stream))))
+    }
+
+    /// The partitions and how far they go, for whoever may poll.
+    pub(crate) async fn partitions(&self, client: &Client) -> Outcome<Vec<Partition>> {
+        let outline = self.outline(client).await?;
+        // Whoever may only send is told how many there are, and no more.
+        if outline.partitions.len() as u64 != u64::from(outline.partitions_count) {
+            let code = ErrorCode::Unauthorized;
+            let what = format!("could not read {}: permission denied", self.phrase());
+            let failure = Failure::refused(what, code.as_u32(), code.name());
+            return Err(failure.hint("it takes the flag poll-messages of galgo permission set"));
+        }
+        Ok(outline.partitions)
+    }
+
+    /// Says what is missing: the topic, or its stream, as far as whoever asks may know.
+    async fn missing(&self, client: &Client) -> Failure {
+        if let Ok(None) = client.stream(&self.stream).await {
+            return stream::missing(&self.stream);
+        }
+        Failure::missing(self.phrase())
+            .hint(format!("galgo topic list {} shows those there are", shown(&self.stream)))
     }
 
     /// `failure` of a send, or a better one when the server's code hides that the topic is there and
@@ -92,8 +119,8 @@ impl TopicPath {
         if !may_hide_it.iter().any(|code| failure.is_refusal(*code)) {
             return failure;
         }
-        match client.topic(&self.stream, &self.topic).await {
-            Ok(Some(found)) if found.topic.partitions_count == 0 => {
+        match client.topic_outline(&self.stream, &self.topic).await {
+            Ok(Some(found)) if found.partitions_count == 0 => {
                 failure.instead(format!("{} has no partitions", self.phrase())).hint(self.adding())
             }
             _ => failure,

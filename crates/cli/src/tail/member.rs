@@ -39,7 +39,7 @@ impl<'a> Member<'a> {
         path: &'a TopicPath,
         group: &'a Identifier,
     ) -> Outcome<Self> {
-        let round = path.details(client).await?.topic.partitions_count.max(1);
+        let round = path.outline(client).await?.partitions_count.max(1);
         let member = Self { client: client.clone(), path, group, round };
         member.enter().await?;
         Ok(member)

@@ -8,6 +8,7 @@ mod bench;
 mod bench_load;
 mod errors;
 mod groups;
+mod least_rights;
 mod messages;
 mod mirror;
 mod profiles;

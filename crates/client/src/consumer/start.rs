@@ -76,7 +76,7 @@ async fn start_in_group(
         return Err(InvalidRequest::InGroup { setting }.into());
     }
     let group = Identifier::Named(name("group name", &group_name)?);
-    let topic = settings.client.topic(&settings.stream, &settings.topic).await?;
+    let topic = settings.client.topic_outline(&settings.stream, &settings.topic).await?;
     let no_topic = || ConsumeError::NoTopic { topic: path(&settings.stream, &settings.topic) };
     topic.ok_or_else(no_topic)?;
     let membership = Membership {
@@ -119,8 +119,8 @@ fn watch(starter: Starter, mut known: usize) -> mpsc::Receiver<Source> {
             sleep(starter.settings.partitions_interval).await;
             let ConsumerBuilder { client, stream, topic, .. } = &starter.settings;
             // Not to learn of a new partition is no reason to stop; the next look may find it.
-            let Ok(Some(details)) = client.topic(stream, topic).await else { continue };
-            let count = details.topic.partitions_count as usize;
+            let Ok(Some(outline)) = client.topic_outline(stream, topic).await else { continue };
+            let count = outline.partitions_count as usize;
             while known < count {
                 let Ok(partition) = u32::try_from(known) else { return };
                 let Ok(cursor) = starter.new_cursor(partition).await else { break };
@@ -191,9 +191,9 @@ async fn partitions(settings: &ConsumerBuilder) -> Result<Vec<u32>, ConsumeError
     let partitions = match &settings.partitions {
         Some(partitions) => partitions.clone(),
         None => {
-            let details = settings.client.topic(&settings.stream, &settings.topic).await?;
-            let details = details.ok_or_else(|| ConsumeError::NoTopic { topic: topic() })?;
-            (0..details.topic.partitions_count).collect()
+            let outline = settings.client.topic_outline(&settings.stream, &settings.topic).await?;
+            let outline = outline.ok_or_else(|| ConsumeError::NoTopic { topic: topic() })?;
+            (0..outline.partitions_count).collect()
         }
     };
     match partitions.is_empty() {

@@ -80,10 +80,10 @@ impl Partitioner {
     }
 
     async fn ask(&self) -> Result<u32, ProduceError> {
-        let details = self.client.topic(&self.stream, &self.topic).await;
-        let details = details.map_err(ProduceError::Lookup)?;
+        let outline = self.client.topic_outline(&self.stream, &self.topic).await;
+        let outline = outline.map_err(ProduceError::Lookup)?;
         let no_topic = || ProduceError::NoTopic { topic: self.path() };
-        let partitions = details.ok_or_else(no_topic)?.topic.partitions_count;
+        let partitions = outline.ok_or_else(no_topic)?.partitions_count;
         *self.known.lock() = Some(Known { partitions, at: Instant::now() });
         Ok(partitions)
     }

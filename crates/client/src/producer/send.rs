@@ -95,12 +95,14 @@ impl Shared {
     async fn ask_for_deduplication(&self) -> Result<bool, ProduceError> {
         let ProducerBuilder { client, stream, topic, .. } = &self.settings;
         let answer = match client.has(&DEDUPLICATION).await {
-            Ok(true) => client.topic_settings(stream, topic).await,
+            Ok(true) => client.topic_outline(stream, topic).await,
             Ok(false) => return Ok(false),
             Err(error) => Err(error),
         };
         match answer {
-            Ok(settings) => Ok(settings.is_some_and(|it| it.deduplication == Deduplication::On)),
+            Ok(outline) => {
+                Ok(outline.is_some_and(|it| it.settings.deduplication == Deduplication::On))
+            }
             Err(CallError::Server(_)) => Ok(false),
             Err(error) => Err(ProduceError::Lookup(error)),
         }

@@ -22,6 +22,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("delete", "/users/{user}"),
     ("put", "/users/{user}/permissions"),
     ("put", "/users/{user}/password"),
+    ("put", "/users/{user}/password/reset"),
     ("get", "/personal-access-tokens"),
     ("post", "/personal-access-tokens"),
     ("delete", "/personal-access-tokens/{name}"),

@@ -49,6 +49,7 @@ macro_rules! suite {
                 groups::a_member_goes_on_after_a_purge_and_after_its_group_is_gone,
                 users::users_may_do_what_they_are_permitted,
                 users::tokens_log_in_until_they_are_deleted,
+                users::the_least_rights_are_enough,
                 system::a_connection_knows_what_carries_it,
                 system::a_snapshot_is_an_archive,
                 reconnect::a_restart_of_the_server_is_survived,

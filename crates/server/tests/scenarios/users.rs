@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use galgo::wire::permission::GlobalPermissions;
 use galgo::{
-    ConnectError, Credentials, ErrorCode, Permissions, UserOptions, UserStatus, UserUpdate,
+    ConnectError, Credentials, ErrorCode, Message, PartitionBy, Permissions, UserOptions,
+    UserStatus, UserUpdate,
 };
 
-use crate::place::{Place, named};
+use crate::place::{Place, named, s, soon, t};
 
 fn refusal(error: ConnectError) -> Option<ErrorCode> {
     match error {
@@ -58,4 +60,43 @@ pub(crate) async fn tokens_log_in_until_they_are_deleted(place: &Place) {
     let gone = place.client(Credentials::token(token)).await.unwrap_err();
     assert_eq!(refusal(gone), Some(ErrorCode::ResourceNotFound));
     assert_eq!(root.tokens().await.unwrap().len(), 1);
+}
+
+/// Sending takes the right to send and nothing else, polling the right to poll, also by key and in a group.
+pub(crate) async fn the_least_rights_are_enough(place: &Place) {
+    let root = place.with_topic(4).await;
+    for (name, flags) in [
+        ("sender", GlobalPermissions { send_messages: true, ..Default::default() }),
+        ("poller", GlobalPermissions { poll_messages: true, ..Default::default() }),
+    ] {
+        let permissions = Permissions { global: flags, ..Default::default() };
+        let options = UserOptions::default().permissions(permissions);
+        root.create_user(name, "a password", options).await.unwrap();
+    }
+    let client = |name: &str| place.client(Credentials::password(name, "a password"));
+    let sender = client("sender").await.unwrap();
+    for by in [PartitionBy::Balance, PartitionBy::Key(b"anna".to_vec()), PartitionBy::Id(2)] {
+        let producer = sender.producer(&s(), &t()).partition_by(by).build().await.unwrap();
+        producer.send_and_confirm(Message::new("one")).await.unwrap();
+    }
+    let refused = sender.consumer(&s(), &t()).build().await.err().unwrap();
+    assert!(refused.to_string().contains("permission denied"), "{refused}");
+
+    let poller = client("poller").await.unwrap();
+    for group in [None, Some("g")] {
+        let mut consumer = poller.consumer(&s(), &t());
+        if let Some(group) = group {
+            consumer = consumer.group(group);
+        }
+        let mut consumer = consumer.build().await.unwrap();
+        for _ in 0..3 {
+            soon(consumer.next()).await.unwrap().unwrap();
+        }
+        consumer.close().await.unwrap();
+    }
+    let producer = poller.producer(&s(), &t()).build().await.unwrap();
+    let refused = producer.send_and_confirm(Message::new("x")).await.unwrap_err();
+    assert!(refused.to_string().contains("permission denied"), "{refused}");
+    let deleted = poller.delete_consumer_group(&s(), &t(), &named("g")).await.unwrap_err();
+    assert_eq!(deleted.code(), Some(ErrorCode::Unauthorized));
 }

@@ -10,7 +10,9 @@ use crate::primitive::{Payload, Reader};
 use serde::Serialize;
 
 use super::messages::{PollMessages, PolledMessages};
-use super::topics::{CreateTopic, MaxTopicSize, MessageExpiry, TopicDetails, UpdateTopic};
+use super::topics::{
+    CreateTopic, MaxTopicSize, MessageExpiry, Partition, TopicDetails, UpdateTopic,
+};
 
 command! {
     /// Asks which extensions the server has.
@@ -53,6 +55,17 @@ command! {
         topic: Identifier,
     }
     right: |this| Right::topic(Action::ReadTopic, &this.stream, &this.topic);
+}
+
+command! {
+    /// Asks what a sender or a reader has to know of a topic. Who may only send or only poll may ask.
+    pub struct GetTopicOutline -> Option<TopicOutline> {
+        /// The stream.
+        stream: Identifier,
+        /// The topic.
+        topic: Identifier,
+    }
+    right: |this| Right::topic(Action::UseTopic, &this.stream, &this.topic);
 }
 
 command! {
@@ -199,6 +212,20 @@ impl Payload for TopicSettings {
         // Reserved bytes may mean something to a later version.
         reader.array::<6>()?;
         Ok(Self { durability, deduplication })
+    }
+}
+
+layout! {
+    /// What a sender or a reader has to know of a topic.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+    pub struct TopicOutline {
+        /// How many partitions it has.
+        partitions_count: u32,
+        /// What an acknowledgement survives, and whether message ids count.
+        #[serde(flatten)]
+        settings: TopicSettings,
+        /// The partitions by id, for whoever may poll; none for whoever may only send.
+        partitions: Vec<Partition>,
     }
 }
 

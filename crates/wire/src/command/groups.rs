@@ -19,7 +19,7 @@ command! {
         /// The group.
         group: Identifier,
     }
-    right: |this| Right::topic(Action::ReadTopic, &this.stream, &this.topic);
+    right: |this| Right::topic(Action::PollMessages, &this.stream, &this.topic);
 }
 
 command! {
@@ -43,7 +43,7 @@ command! {
         /// The name, unique in the topic.
         name: GroupName,
     }
-    right: |this| Right::topic(Action::ReadTopic, &this.stream, &this.topic);
+    right: |this| Right::topic(Action::PollMessages, &this.stream, &this.topic);
 }
 
 command! {
@@ -56,7 +56,7 @@ command! {
         /// The group.
         group: Identifier,
     }
-    right: |this| Right::topic(Action::ReadTopic, &this.stream, &this.topic);
+    right: |this| Right::topic(Action::ManageTopic, &this.stream, &this.topic);
 }
 
 command! {
@@ -69,7 +69,7 @@ command! {
         /// The group.
         group: Identifier,
     }
-    right: |this| Right::topic(Action::ReadTopic, &this.stream, &this.topic);
+    right: |this| Right::topic(Action::PollMessages, &this.stream, &this.topic);
 }
 
 command! {
@@ -82,7 +82,7 @@ command! {
         /// The group.
         group: Identifier,
     }
-    right: |this| Right::topic(Action::ReadTopic, &this.stream, &this.topic);
+    right: |this| Right::topic(Action::PollMessages, &this.stream, &this.topic);
 }
 
 layout! {

@@ -23,16 +23,18 @@ pub enum Action {
     ManageStream,
     /// List the topics of a stream.
     ListTopics,
-    /// Read a topic; do anything with its consumer groups.
+    /// Read a topic; list its consumer groups.
     ReadTopic,
     /// Create a topic.
     CreateTopic,
-    /// Change, delete or purge a topic, its partitions and segments.
+    /// Change, delete or purge a topic, its partitions and segments; delete its groups.
     ManageTopic,
-    /// Poll messages; read, store and delete consumer offsets.
+    /// Poll messages; read, store and delete consumer offsets; read, create, join and leave groups.
     PollMessages,
     /// Send messages; flush.
     SendMessages,
+    /// Know of a topic what it takes to send to it or to poll it.
+    UseTopic,
 }
 
 /// Where an action takes place, with ids resolved.
@@ -130,7 +132,7 @@ impl<'a> Right<'a> {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ReadServers,
         Self::ReadUsers,
         Self::ManageUsers,
@@ -144,6 +146,7 @@ impl Action {
         Self::ManageTopic,
         Self::PollMessages,
         Self::SendMessages,
+        Self::UseTopic,
     ];
 
     /// The name of the flag that allows the action and least besides.
@@ -162,7 +165,7 @@ impl Action {
             Self::CreateTopic => "manage_topics",
             Self::ManageTopic => "manage_topic",
             Self::PollMessages => "poll_messages",
-            Self::SendMessages => "send_messages",
+            Self::SendMessages | Self::UseTopic => "send_messages",
         }
     }
 
@@ -180,6 +183,10 @@ impl Action {
             Self::CreateTopic | Self::ManageTopic => manage_any,
             Self::PollMessages => flags.poll_messages || read_any || manage_any,
             Self::SendMessages => flags.send_messages || manage_any,
+            Self::UseTopic => {
+                Self::PollMessages.allowed_by_global(flags)
+                    || Self::SendMessages.allowed_by_global(flags)
+            }
         }
     }
 
@@ -199,6 +206,10 @@ impl Action {
             Self::CreateTopic | Self::ManageTopic => manage_any,
             Self::PollMessages => flags.poll_messages || read_any || manage_any,
             Self::SendMessages => flags.send_messages || manage_any,
+            Self::UseTopic => {
+                Self::PollMessages.allowed_by_stream(flags)
+                    || Self::SendMessages.allowed_by_stream(flags)
+            }
         }
     }
 
@@ -209,6 +220,10 @@ impl Action {
             Self::ManageTopic => flags.manage_topic,
             Self::PollMessages => flags.poll_messages || flags.read_topic || flags.manage_topic,
             Self::SendMessages => flags.send_messages || flags.manage_topic,
+            Self::UseTopic => {
+                Self::PollMessages.allowed_by_topic(flags)
+                    || Self::SendMessages.allowed_by_topic(flags)
+            }
             _ => false,
         }
     }

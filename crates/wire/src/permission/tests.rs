@@ -13,7 +13,27 @@ struct Row {
     topic: &'static [&'static str],
 }
 
-const MATRIX: [Row; 12] = [
+const MATRIX: [Row; 13] = [
+    Row {
+        actions: &[Action::UseTopic],
+        global: &[
+            "poll_messages",
+            "send_messages",
+            "read_topics",
+            "manage_topics",
+            "read_streams",
+            "manage_streams",
+        ],
+        stream: &[
+            "poll_messages",
+            "send_messages",
+            "manage_stream",
+            "read_stream",
+            "manage_topics",
+            "read_topics",
+        ],
+        topic: &["poll_messages", "send_messages", "manage_topic", "read_topic"],
+    },
     Row {
         actions: &[Action::PollMessages],
         global: &[

@@ -36,7 +36,8 @@ pub(super) fn prepare(state: &State, step: &Step, now: Timestamp) -> Result<Reco
         }
         Step::SetPassword { id } => {
             let (id, _) = state.existing_user(&number(id))?;
-            let (hash, ends_tokens) = (format!("hash of {}", now.get()), now.get() % 2 == 0);
+            let (hash, ends_tokens) =
+                (format!("hash of {}", now.get()), now.get().is_multiple_of(2));
             Ok(state.prepare_password(id, hash, ends_tokens).1)
         }
         Step::DeleteUser { id } => state.prepare_delete_user(&number(id)),
