@@ -34,7 +34,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Server(args) => {
             let hint = "where it listens are --tcp, --quic, --websocket and --http; TLS is set in its file";
             global.refuse_connection_options("the server itself", hint)?;
-            server::run(args)
+            server::run(args, global.output())
         }
         Command::Bench(command) => bench::run(command, &global),
         Command::Completions(args) => complete::completions(args),

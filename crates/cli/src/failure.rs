@@ -44,6 +44,7 @@ pub(crate) struct Failure {
     server_code: Option<(u32, String)>,
     facts: Map<String, Value>,
     quiet: bool,
+    told: bool,
 }
 
 /// What every command returns.
@@ -51,7 +52,7 @@ pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
 impl Failure {
     fn new(kind: Kind, what: String) -> Self {
-        Self { kind, what, hint: None, server_code: None, facts: Map::new(), quiet: false }
+        Self { kind, what, hint: None, server_code: None, facts: Map::new(), quiet: false, told: false }
     }
 
     /// The command line asks for something that makes no sense.
@@ -146,9 +147,15 @@ impl Failure {
         self
     }
 
-    /// Whether there is nothing to report: the command ended because its reader did.
+    /// Takes note that it was reported already.
+    pub(crate) fn told(mut self) -> Self {
+        self.told = true;
+        self
+    }
+
+    /// Whether there is nothing to report: the command ended because its reader did, or told it itself.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.quiet
+        self.quiet || self.told
     }
 
     /// The exit code of the process.

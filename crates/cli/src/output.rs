@@ -69,12 +69,16 @@ impl Output {
 
     /// Reports the end of a failed command.
     pub(crate) fn failure(self, failure: &Failure) {
-        if failure.is_quiet() {
-            return;
+        if !failure.is_quiet() {
+            complain(&self.failure_text(failure));
         }
+    }
+
+    /// What [`Output::failure`] reports.
+    pub(crate) fn failure_text(self, failure: &Failure) -> String {
         match self.format {
-            Format::Json => complain(&failure.to_json().to_string()),
-            Format::Table => complain(&failure.to_string()),
+            Format::Json => failure.to_json().to_string(),
+            Format::Table => failure.to_string(),
         }
     }
 }

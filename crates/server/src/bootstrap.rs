@@ -8,7 +8,6 @@ mod keys;
 mod listeners;
 mod open;
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -189,8 +188,7 @@ fn show_generated(root: &RootUser) {
             root.username,
             root.password.as_str()
         );
-        // Nobody may be reading; there is no better place to say it.
-        let _ = writeln!(std::io::stdout(), "{line}");
+        telemetry::streams::announce(&line);
     }
 }
 

@@ -17,7 +17,7 @@ mod value;
 pub(crate) use check::{connections_for, open_files_for};
 pub use error::{ConfigError, Origin, RootUserError};
 pub use load::Environment;
-pub(crate) use load::{Loaded, load};
+pub(crate) use load::{Loaded, load, wants_json_log};
 pub(crate) use reference::{effective, reference};
 pub(crate) use root_user::{RootUser, RootUserSource, root_user};
 pub(crate) use value::{

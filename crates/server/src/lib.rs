@@ -21,7 +21,6 @@ mod telemetry;
 mod transport;
 mod wakeups;
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 pub use bootstrap::Server;
@@ -36,6 +35,9 @@ pub struct ServerOptions {
     pub config_file: Option<PathBuf>,
     /// What command-line flags set; they win over file and environment.
     pub overrides: Overrides,
+    /// Whether a program reads standard error for the one error of a start that fails: the log of such a
+    /// start is then left out.
+    pub error_alone: bool,
 }
 
 /// Configuration given by command-line flags.
@@ -59,18 +61,45 @@ pub struct Overrides {
 
 /// Runs a server until SIGTERM or SIGINT has stopped it; blocks the calling thread.
 ///
-/// Prints one line on standard output when the server takes connections. A second signal ends the
-/// process at once, with 128 and the signal's number as its exit code. SIGHUP reads the certificate files
-/// again.
+/// Prints one line on standard output when the server takes connections. The signals are heard from the
+/// first moment; one that comes during the start stops the server in order once it has started. Signals within
+/// a second of the first count as the same request; a later one ends the process at once, with 128 and the
+/// signal's number as its exit code. SIGHUP reads the certificate files again. Threads that panic say so in
+/// the log.
+///
+/// Why it ended is told on standard error before this returns: as `show` puts it, or as a line of the log where
+/// `log.format` is `json`. Standard output and error are waited for only briefly: a reader that is stuck or
+/// gone keeps the process neither from working nor from ending.
 ///
 /// # Errors
 /// [`ServerError`] says why the server could not start or could not stop in order.
-pub fn run(options: ServerOptions) -> Result<(), ServerError> {
-    let server = Server::start(options, Environment::of_process())?;
+pub fn run(
+    options: ServerOptions,
+    show: impl FnOnce(&ServerError) -> String,
+) -> Result<(), ServerError> {
+    telemetry::log::log_panics();
+    let environment = Environment::of_process();
+    let form = telemetry::log::FatalForm {
+        only_text: options.error_alone,
+        // A configuration that makes no sense is told in the form it asks for as well.
+        wants_json: config::wants_json_log(&options, &environment),
+    };
+    if form.only_text {
+        telemetry::streams::hold_log();
+    }
+    let ended = serve(options, environment);
+    if let Err(error) = &ended {
+        telemetry::log::fatal(error, &show(error), form);
+    }
+    telemetry::streams::flush(telemetry::log::EXIT_PATIENCE);
+    ended
+}
+
+fn serve(options: ServerOptions, environment: Environment) -> Result<(), ServerError> {
     let signals = shutdown::Signals::catch().map_err(ServerError::Threads)?;
-    let mut out = std::io::stdout();
-    // Whoever closed standard output does not want to know.
-    let _ = writeln!(out, "{}", server.ready_line()).and_then(|()| out.flush());
+    let server = Server::start(options, environment)?;
+    telemetry::streams::release_log();
+    telemetry::streams::announce(&server.ready_line());
     signals.wait(|| server.reload_certificates());
     server.stop()
 }

@@ -1,19 +1,26 @@
 //! Brings a server down: nothing new comes in, what was submitted is answered, everything is synced.
 //!
 //! INV-STOP: an orderly stop answers what was submitted, then syncs, then exits.
+//! INV-STOP-ONCE: signals that come within [`SAME_REQUEST`] of the first ask for the same orderly stop.
 
 use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::ServerError;
 use crate::bootstrap::Server;
+use crate::telemetry::log::EXIT_PATIENCE;
+use crate::telemetry::streams;
 
 /// How long work on other threads may take to end once all connections are gone.
 const THREADS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Time within which a second signal is the same request: whoever signals a process often signals its group as
+/// well.
+const SAME_REQUEST: Duration = Duration::from_secs(1);
 
 /// What the exit code of a process ended by a signal is counted from.
 const SIGNAL_EXIT_CODE: i32 = 128;
@@ -54,13 +61,18 @@ impl Server {
     }
 }
 
-/// SIGTERM, SIGINT and SIGHUP, caught on a runtime of their own so that they are heard while the server's goes
-/// down.
+/// SIGTERM, SIGINT and SIGHUP, heard on a thread of their own from the start to the end of the process.
+///
+/// A write beyond the limit of the file size ends a process with SIGXFSZ unless that is caught, too; caught, it
+/// makes the write fail with an error.
 pub(crate) struct Signals {
-    runtime: Runtime,
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
+    heard: Receiver<Heard>,
+}
+
+/// What was heard.
+enum Heard {
+    Hangup,
+    End,
 }
 
 /// A signal that ends the server.
@@ -69,42 +81,126 @@ struct Ending {
     number: i32,
 }
 
+/// What to make of a signal that ends the server.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Stop in order.
+    Stop,
+    /// The same request again.
+    Same,
+    /// Leave at once.
+    Leave,
+}
+
+/// When the first of them came.
+#[derive(Debug, Default)]
+struct Endings {
+    first: Option<Instant>,
+}
+
 impl Signals {
-    /// Catches the signals from now on.
+    /// Catches the signals from now on. A second request to stop is obeyed from here.
+    ///
+    /// # Errors
+    /// Those of the system when it gives no descriptors or no thread.
     pub(crate) fn catch() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let on_runtime = runtime.enter();
-        let terminate = signal(SignalKind::terminate())?;
-        let interrupt = signal(SignalKind::interrupt())?;
-        let hangup = signal(SignalKind::hangup())?;
+        // Once is for ever: the signal stays caught when this is dropped.
+        let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
+        let caught = Caught {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        };
         drop(on_runtime);
-        Ok(Self { runtime, terminate, interrupt, hangup })
+        let (tell, heard) = channel();
+        let listener = thread::Builder::new().name("galgo-signals".to_owned());
+        listener.spawn(move || runtime.block_on(caught.listen(&tell)))?;
+        Ok(Self { heard })
     }
 
-    /// Blocks until one arrives that ends the server, calling `on_hangup` for each SIGHUP. From then on,
-    /// another one ends the process at once.
-    pub(crate) fn wait(mut self, on_hangup: impl Fn()) {
-        let Ending { name, .. } = self.ending(on_hangup);
-        tracing::info!(signal = name, "stopping");
-        thread::spawn(move || {
-            let Ending { name, number } = self.ending(|| {});
-            tracing::warn!(signal = name, "second signal: leaving without an orderly stop");
-            std::process::exit(SIGNAL_EXIT_CODE + number);
-        });
+    /// Blocks until one came that ends the server, calling `on_hangup` for each SIGHUP.
+    pub(crate) fn wait(&self, on_hangup: impl Fn()) {
+        // Without the thread that listens nothing will be heard: that ends the server as well.
+        while let Ok(Heard::Hangup) = self.heard.recv() {
+            on_hangup();
+        }
     }
+}
 
-    /// The next signal that ends the server.
-    fn ending(&mut self, on_hangup: impl Fn()) -> Ending {
-        let Self { runtime, terminate, interrupt, hangup } = self;
-        let kind = runtime.block_on(async {
-            loop {
-                tokio::select! {
-                    _ = terminate.recv() => return ("SIGTERM", SignalKind::terminate()),
-                    _ = interrupt.recv() => return ("SIGINT", SignalKind::interrupt()),
-                    _ = hangup.recv() => on_hangup(),
+/// The signals, each by itself.
+struct Caught {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Caught {
+    async fn listen(mut self, tell: &Sender<Heard>) {
+        let mut endings = Endings::default();
+        loop {
+            let Some(Ending { name, number }) = self.next().await else {
+                // Nobody waits any more for what a hangup would change.
+                let _ = tell.send(Heard::Hangup);
+                continue;
+            };
+            match endings.judge(Instant::now()) {
+                Verdict::Stop => {
+                    tracing::info!(signal = name, "stopping");
+                    let _ = tell.send(Heard::End);
+                }
+                Verdict::Same => {
+                    tracing::info!(signal = name, "signal taken for the same request to stop");
+                }
+                Verdict::Leave => {
+                    tracing::warn!(signal = name, "second signal: leaving without an orderly stop");
+                    streams::flush(EXIT_PATIENCE);
+                    std::process::exit(SIGNAL_EXIT_CODE + number);
                 }
             }
-        });
-        Ending { name: kind.0, number: kind.1.as_raw_value() }
+        }
+    }
+
+    /// The next signal that ends the server; `None` for a hangup.
+    async fn next(&mut self) -> Option<Ending> {
+        let Self { terminate, interrupt, hangup } = self;
+        let (name, kind) = tokio::select! {
+            _ = terminate.recv() => ("SIGTERM", SignalKind::terminate()),
+            _ = interrupt.recv() => ("SIGINT", SignalKind::interrupt()),
+            _ = hangup.recv() => return None,
+        };
+        Some(Ending { name, number: kind.as_raw_value() })
+    }
+}
+
+impl Endings {
+    fn judge(&mut self, now: Instant) -> Verdict {
+        match self.first {
+            None => {
+                self.first = Some(now);
+                Verdict::Stop
+            }
+            Some(first) if now.duration_since(first) < SAME_REQUEST => Verdict::Same,
+            Some(_) => Verdict::Leave,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `timeout` signals its child and then the group the child is in, and a Ctrl-C reaches a process and
+    /// whoever passes it on. The second of such a pair, a millisecond later, ended the server in the middle of
+    /// its orderly stop.
+    #[test]
+    fn signals_of_one_second_are_one_request() {
+        let (mut endings, start) = (Endings::default(), Instant::now());
+        let mut after = |ms| endings.judge(start + Duration::from_millis(ms));
+        assert_eq!(after(0), Verdict::Stop);
+        assert_eq!(after(1), Verdict::Same);
+        assert_eq!(after(999), Verdict::Same);
+        assert_eq!(after(1000), Verdict::Leave);
     }
 }

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use galgo_server::{Overrides, ServerOptions};
+use galgo_server::{Overrides, ServerError, ServerOptions};
 
 use crate::command::topic::Durability;
 use crate::failure::{Failure, Outcome};
+use crate::output::{Format, Output};
 
 const AFTER_HELP: &str = "\
 Settings come from built-in defaults, the file, GALGO_... environment variables and flags; later ones
@@ -16,7 +17,8 @@ win. Without --dev the root user comes from GALGO_ROOT_USERNAME and GALGO_ROOT_P
 start, or is generated and printed once.
 
 Exit codes: 0 stopped in order; 1 a file or the system failed; 2 the configuration makes no sense;
-3 an address cannot be listened on; 4 the data directory is in use, foreign or of a newer version.";
+3 an address cannot be listened on; 4 the data directory is in use, foreign or of a newer version;
+143 or 130 a second SIGTERM or SIGINT, a second or more after the first, ended it at once.";
 
 /// Arguments of `galgo server`.
 #[derive(Args, Debug)]
@@ -59,8 +61,9 @@ fn listener(text: &str) -> Result<String, String> {
     Err("expected an IP address and a port, such as 127.0.0.1:8090, or off".to_owned())
 }
 
-/// Runs the server until it is told to stop.
-pub(crate) fn run(args: ServerArgs) -> Outcome {
+/// Runs the server until it is told to stop. What ends it is told by the server itself, which has standard error
+/// for its log and waits for no reader of it.
+pub(crate) fn run(args: ServerArgs, output: Output) -> Outcome {
     if args.print_config {
         let reference = galgo_server::config_reference();
         let mut out = std::io::stdout().lock();
@@ -76,11 +79,20 @@ pub(crate) fn run(args: ServerArgs) -> Outcome {
         durability: args.durability.map(|durability| durability.name().to_owned()),
         dev: args.dev,
     };
-    let options = ServerOptions { config_file: args.config, overrides };
-    galgo_server::run(options).map_err(|error| match error.exit_code() {
+    let options = ServerOptions {
+        config_file: args.config,
+        overrides,
+        error_alone: output.format == Format::Json,
+    };
+    let ended = galgo_server::run(options, |error| output.failure_text(&failure(error)));
+    ended.map_err(|error| failure(&error).told())
+}
+
+fn failure(error: &ServerError) -> Failure {
+    match error.exit_code() {
         2 => Failure::usage(error),
         3 => Failure::connection(error),
         4 => Failure::data_dir_refused(error),
         _ => Failure::io(error),
-    })
+    }
 }

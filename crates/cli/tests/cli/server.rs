@@ -40,3 +40,16 @@ fn a_configuration_that_makes_no_sense_is_2() {
     let refused = run(command).fails(2);
     assert!(refused.err.contains("address"), "{}", refused.err);
 }
+
+/// An INFO line stood before the JSON error, so that no program could parse what it got.
+#[test]
+fn a_start_that_fails_is_one_json_object_for_a_program() {
+    let server = Server::start();
+    let mut command = galgo();
+    command.args(["server", "--output", "json", "--dev", "--tcp", "127.0.0.1:0", "--quic", "off"]);
+    command.args(["--websocket", "off", "--http", "off", "--data-dir"]);
+    command.arg(server.data_dir());
+    let refused = run(command).fails(4);
+    assert_eq!(refused.err.lines().count(), 1, "{}", refused.err);
+    assert_eq!(refused.error()["exit_code"], 4, "{}", refused.err);
+}

@@ -116,6 +116,21 @@ pub(crate) fn load(
     })
 }
 
+/// Whether a log in JSON is asked for, as far as that can be told of a configuration that may make no sense.
+pub(crate) fn wants_json_log(options: &ServerOptions, environment: &Environment) -> bool {
+    if let Some(format) = environment.get("GALGO_LOG_FORMAT") {
+        return format == "json";
+    }
+    let file =
+        options.config_file.clone().or_else(|| environment.get("GALGO_CONFIG").map(PathBuf::from));
+    let Some(text) = file.and_then(|path| fs::read_to_string(path).ok()) else { return false };
+    let Ok(document) = DeTable::parse(&text) else { return false };
+    let log = document.get_ref().get("log").map(Spanned::get_ref);
+    let Some(DeValue::Table(log)) = log else { return false };
+    let format = log.get("format").map(Spanned::get_ref);
+    matches!(format, Some(DeValue::String(format)) if format == "json")
+}
+
 /// The configuration while its layers are put on.
 struct Layers {
     config: Config,

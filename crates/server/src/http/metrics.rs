@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::Api;
+use crate::telemetry::streams;
 
 /// What the text is.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -91,6 +92,8 @@ fn own(page: &mut Page, api: &Api) {
     page.counter("galgo_bytes_removed", removed, counters.bytes_removed);
     let fenced = "Partitions that take no writes after a failure";
     page.gauge("galgo_partitions_fenced", fenced, counters.partitions_fenced);
+    let lost = "Log lines lost since the start: standard error was closed, full or not read";
+    page.counter("galgo_log_lines_lost", lost, streams::lost_log_lines());
     let requests = Family::<Labels, Counter>::default();
     for (command, count) in api.hub.broker.requests() {
         requests.get_or_create(&labels("command", command.log_name())).inc_by(count);

@@ -4,26 +4,27 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-
 use std::sync::{Mutex, PoisonError};
+
+use super::streams;
 
 /// Most bytes kept.
 const RECENT_BYTES_MAX: usize = 1 << 20;
 
 static RECENT: Mutex<VecDeque<u8>> = Mutex::new(VecDeque::new());
 
-/// Writes to standard error, and keeps a copy.
-pub(crate) struct KeepingStderr;
+/// Takes a line for the log, and keeps a copy: nobody may be reading standard error.
+pub(super) struct KeepingLog;
 
-impl Write for KeepingStderr {
+impl Write for KeepingLog {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         keep(&mut RECENT.lock().unwrap_or_else(PoisonError::into_inner), bytes);
-        // Nobody may be reading standard error; the copy is kept all the same.
-        io::stderr().write_all(bytes).map(|()| bytes.len())
+        streams::log(bytes);
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }
 

@@ -27,13 +27,8 @@ fn child_server() {
         ..Default::default()
     };
     let options = ServerOptions { overrides, ..Default::default() };
-    let code = match galgo_server::run(options) {
-        Ok(()) => 0,
-        Err(error) => {
-            eprintln!("{error}");
-            error.exit_code()
-        }
-    };
+    let ended = galgo_server::run(options, |error| error.to_string());
+    let code = ended.map_or_else(|error| error.exit_code(), |()| 0);
     std::process::exit(code.into());
 }
 
@@ -155,10 +150,96 @@ fn a_second_signal_ends_it_at_once() {
     }
     std::thread::sleep(Duration::from_millis(200));
     process.signal(Signal::TERM);
-    std::thread::sleep(Duration::from_millis(300));
-    assert!(process.child.try_wait().unwrap().is_none(), "it waits for the answers to be taken");
+    // Those of the first second ask for the same stop, which waits for the answers to be taken.
+    let begun = Instant::now();
+    while process.child.try_wait().unwrap().is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the process does not end");
+        process.signal(Signal::TERM);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    let (status, log) = process.exit();
+    assert_eq!(status.code(), Some(143));
+    assert!(log.contains("signal taken for the same request to stop"), "{log}");
+    assert!(log.contains("leaving without an orderly stop"), "{log}");
+}
+
+/// `timeout` signals the process and its group, a Ctrl-C the tool and who started it: the second of the two
+/// came a millisecond after the first and ended the server before it had stopped in order.
+#[test]
+fn two_signals_at_once_stop_it_in_order() {
+    for second in [Signal::TERM, Signal::INT] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut process = Process::start(dir.path(), &[]);
+        let mut wire = connect(process.until_ready().last().unwrap());
+        wire.assert_in_step();
+        process.signal(Signal::TERM);
+        process.signal(second);
+        assert_eq!(wire.answer().0, 8);
+        let (status, log) = process.exit();
+        assert_eq!(status.code(), Some(0), "{log}");
+        assert!(log.contains("server stopped"), "{log}");
+    }
+}
+
+/// Whoever reads the log went away. The next line to be logged was a failed write, which became a panic in the
+/// task that accepts connections: the process lived on, and nobody could connect any more.
+#[test]
+fn a_log_whose_reader_is_gone_stops_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let variables = [("GALGO_LIMITS_CONNECTIONS", "3"), ("GALGO_LOG_LEVEL", "debug")];
+    let mut process = Process::start(dir.path(), &variables);
+    let ready = process.until_ready().pop().unwrap();
+    drop(process.child.stderr.take());
+    for _ in 0..3 {
+        // One more than there may be: a warning.
+        let held: Vec<_> = (0..4).map(|_| connect(&ready)).collect();
+        drop(held);
+    }
+    // Their places are free again in a moment.
+    let begun = Instant::now();
+    while connect(&ready).status(PING, &[]) != 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "nobody can connect any more");
+    }
     process.signal(Signal::TERM);
-    assert_eq!(process.exit().0.code(), Some(143));
+    let code = process.child.wait().unwrap().code();
+    assert_eq!(code, Some(0), "it stops in order all the same");
+}
+
+/// The log is a pipe that nobody reads (Ctrl-S, a log driver that hangs). Once it was full, whoever had
+/// something to log waited for its reader, and soon nobody got an answer.
+#[test]
+fn a_log_that_is_not_read_holds_up_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut process = Process::start(dir.path(), &[("GALGO_LOG_LEVEL", "debug")]);
+    let ready = process.until_ready().pop().unwrap();
+    // More than the 64 KiB a pipe takes: two lines for each connection.
+    for _ in 0..1000 {
+        connect(&ready).assert_in_step();
+    }
+    process.signal(Signal::TERM);
+    let code = process.child.wait().unwrap().code();
+    assert_eq!(code, Some(0), "not even the end of the process waits for it");
+    let mut log = String::new();
+    process.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert!(log.len() > 60 << 10, "the pipe was full: {} bytes", log.len());
+}
+
+/// The log was JSON, and the one line that says why the server ended was not.
+#[test]
+fn a_fatal_error_is_json_where_the_log_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let is_json = |log: &str| log.lines().all(|line| line.starts_with('{') && line.ends_with('}'));
+    let json = ("GALGO_LOG_FORMAT", "json");
+    let (status, log) = Process::start(dir.path(), &[json, ("GALGO_TCP_REUSE_PORT", "maybe")]).exit();
+    assert_eq!(status.code(), Some(2), "{log}");
+    assert!(is_json(&log) && log.contains("tcp.reuse_port"), "{log}");
+    let mut first = Process::start(dir.path(), &[]);
+    first.until_ready();
+    let (status, log) = Process::start(dir.path(), &[json]).exit();
+    assert_eq!(status.code(), Some(4), "{log}");
+    assert!(is_json(&log) && log.contains("is in use by the server with pid"), "{log}");
+    assert!(log.contains("\"exit_code\":4"), "{log}");
 }
 
 #[test]
