@@ -6,6 +6,10 @@
 //! INV-WRITER: whoever writes holds the file from [`FileHandle::get`] until after
 //! [`FileHandle::mark_dirty`]. A file that somebody holds is never closed by the cache, so a write is
 //! never separated from its mark.
+//! INV-NO-SYNC: [`FileHandle::get_now`] never syncs a file to make room for another: threads that serve
+//! connections open with it. Where only dirty files are open it exceeds the capacity; so whoever is about to
+//! dirty one more file asks [`FileHandle::needs_room`] first, and makes room where waiting is no harm. What is
+//! exceeded by is then one file for each thread that was overtaken in between.
 //! INV-UNSYNCED: a dirty file is closed only after a successful sync. A failed sync stays with the
 //! handle: every later [`FileHandle::sync`] of it fails.
 
@@ -74,23 +78,43 @@ impl FileCache {
         &self.disk
     }
 
-    /// Closes files until there is room for one more; clean ones first, as closing them is free.
-    fn make_room(&self) {
-        for sync_dirty in [false, true] {
-            // Two turns: the first takes the mark of use off, the second finds it off. A clean file is
-            // looked for only so far: where almost all are dirty, each opening would look at all of them.
-            let turns = self.ring.lock().len() * 2;
-            let turns = if sync_dirty { turns } else { turns.min(CLEAN_LOOKS_MAX) };
-            for _ in 0..turns {
-                if self.open.load(Ordering::Relaxed) < self.capacity {
-                    return;
-                }
-                // The lock is given up meanwhile: closing may wait for the disk.
-                let Some(weak) = self.ring.lock().pop_front() else { return };
-                let Some(slot) = weak.upgrade() else { continue };
-                if !slot.close_if_idle(sync_dirty) {
-                    self.ring.lock().push_back(weak);
-                }
+    /// Closes files until there is room for one more; clean ones first, as closing them is free. May wait
+    /// for the disk: dirty ones are synced.
+    pub fn make_room(&self) {
+        if !self.make_clean_room() {
+            self.close_files(true);
+        }
+    }
+
+    /// Whether opening one more file exceeds the capacity unless a dirty one is synced.
+    pub fn needs_room(&self) -> bool {
+        !self.make_clean_room()
+    }
+
+    /// Closes clean files until there is room for one more; tells whether there is.
+    fn make_clean_room(&self) -> bool {
+        self.close_files(false);
+        self.has_room()
+    }
+
+    fn has_room(&self) -> bool {
+        self.open.load(Ordering::Relaxed) < self.capacity
+    }
+
+    fn close_files(&self, sync_dirty: bool) {
+        // Two turns: the first takes the mark of use off, the second finds it off. A clean file is
+        // looked for only so far: where almost all are dirty, each opening would look at all of them.
+        let turns = self.ring.lock().len() * 2;
+        let turns = if sync_dirty { turns } else { turns.min(CLEAN_LOOKS_MAX) };
+        for _ in 0..turns {
+            if self.has_room() {
+                return;
+            }
+            // The lock is given up meanwhile: closing may wait for the disk.
+            let Some(weak) = self.ring.lock().pop_front() else { return };
+            let Some(slot) = weak.upgrade() else { continue };
+            if !slot.close_if_idle(sync_dirty) {
+                self.ring.lock().push_back(weak);
             }
         }
     }
@@ -137,7 +161,6 @@ impl SyncFailure {
 
 impl Slot {
     fn open(self: &Arc<Self>) -> io::Result<Arc<dyn DiskFile>> {
-        self.cache.make_room();
         let mut file = self.file.write();
         if let Some(file) = file.as_ref() {
             return Ok(Arc::clone(file));
@@ -202,20 +225,43 @@ pub struct FileHandle {
 }
 
 impl FileHandle {
-    /// The open file, reopened when the cache had closed it.
+    /// The open file, reopened when the cache had closed it. May wait for the disk: to make room for it, others
+    /// may be synced.
     ///
     /// # Errors
     /// Those of [`Disk::open`].
     pub fn get(&self) -> io::Result<Arc<dyn DiskFile>> {
-        let file = self.slot.file.read();
-        if let Some(file) = file.as_ref() {
-            if !self.slot.used.load(Ordering::Relaxed) {
-                self.slot.used.store(true, Ordering::Relaxed);
-            }
-            return Ok(Arc::clone(file));
+        if let Some(file) = self.open_file() {
+            return Ok(file);
         }
-        drop(file);
+        self.slot.cache.make_room();
         self.slot.open()
+    }
+
+    /// As [`FileHandle::get`], without a sync (INV-NO-SYNC).
+    ///
+    /// # Errors
+    /// Those of [`Disk::open`].
+    pub fn get_now(&self) -> io::Result<Arc<dyn DiskFile>> {
+        if let Some(file) = self.open_file() {
+            return Ok(file);
+        }
+        self.slot.cache.make_clean_room();
+        self.slot.open()
+    }
+
+    /// Whether the file is closed, and opening it exceeds the capacity unless another is synced.
+    pub fn needs_room(&self) -> bool {
+        self.slot.file.read().is_none() && self.slot.cache.needs_room()
+    }
+
+    fn open_file(&self) -> Option<Arc<dyn DiskFile>> {
+        let file = self.slot.file.read();
+        let file = file.as_ref()?;
+        if !self.slot.used.load(Ordering::Relaxed) {
+            self.slot.used.store(true, Ordering::Relaxed);
+        }
+        Some(Arc::clone(file))
     }
 
     /// Tells that the file was written; called before the writer lets go of the file (INV-WRITER).

@@ -36,29 +36,46 @@ pub(crate) fn send(broker: &Broker, session: &Session, payload: &mut [u8]) -> Ou
             // Purged or deleted between the look-up and the append, and nothing was touched: the next
             // look-up finds the partition's successor, or what is missing.
             Ok(Appended::Closed) => {}
-            Ok(Appended::Unloaded(partition)) => return send_later(partition, payload.to_vec()),
+            Ok(Appended::Unloaded(partition)) => {
+                return send_later(partition, payload.to_vec(), Lacking::Window);
+            }
+            Ok(Appended::Crowded(partition)) => {
+                return send_later(partition, payload.to_vec(), Lacking::Room);
+            }
             Err(code) => return Outcome::Done(Reply::Error(code)),
         }
     }
     Outcome::Done(Reply::Error(ErrorCode::PartitionNotFound))
 }
 
-/// Reads the ids that `partition` stored lately, then sends to it: once after a start, off the
-/// connection's thread.
-fn send_later(partition: Arc<Partition>, mut payload: Vec<u8>) -> Outcome {
+/// What a send has to wait for, off the connection's thread.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lacking {
+    /// The ids that the partition stored lately are to be read: once after a start.
+    Window,
+    /// Somebody else's file is to be synced and closed, where too few may be open.
+    Room,
+}
+
+/// Sends to `partition` what had to wait.
+fn send_later(partition: Arc<Partition>, mut payload: Vec<u8>, lacking: Lacking) -> Outcome {
     Outcome::offload(move |broker, session| {
         let mut append = || {
             let context = broker.append_context();
-            partition.load_window(context).map_err(|error| error.code())?;
+            if lacking == Lacking::Window {
+                partition.load_window(context).map_err(|error| error.code())?;
+            }
             let parts = SendHeader::parse(&mut payload)?;
             let SendParts { count, indexes, messages, .. } = parts;
-            partition.append(Batch { count, indexes, messages }, context)
+            partition.append_in_room(Batch { count, indexes, messages }, context)
         };
         match append() {
             Ok(Appended::Published) => Outcome::Done(Reply::Empty),
             Ok(Appended::Staged(ticket)) => Outcome::Commit(ticket),
             Ok(Appended::Closed) => send(broker, session, &mut payload),
-            Ok(Appended::Unloaded(_)) => Outcome::Done(Reply::Error(ErrorCode::TaskTimeout)),
+            Ok(Appended::Unloaded(_) | Appended::Crowded(_)) => {
+                Outcome::Done(Reply::Error(ErrorCode::TaskTimeout))
+            }
             Err(code) => Outcome::Done(Reply::Error(code)),
         }
     })

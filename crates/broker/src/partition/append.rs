@@ -56,10 +56,22 @@ pub enum Appended {
     /// The ids stored lately are still to be read, with [`Partition::load_window`], which may block.
     /// The batch was not touched.
     Unloaded(Arc<Partition>),
+    /// As many files are open as may be, all of them with bytes that are still to be synced: see
+    /// [`Partition::append_in_room`], which may block. The batch was not touched.
+    Crowded(Arc<Partition>),
+}
+
+/// Whether an append may exceed the bound of open files, by one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// It looks first.
+    Asked,
+    /// Room was made for it.
+    Made,
 }
 
 impl Partition {
-    /// Stages `batch`, and publishes it where the topic asks for no more than `os`.
+    /// Stages `batch`, and publishes it where the topic asks for no more than `os`. Never waits for a sync.
     ///
     /// # Errors
     /// The code for the sender. Nothing was written, or what was written was taken back.
@@ -67,6 +79,30 @@ impl Partition {
         self: &Arc<Self>,
         batch: Batch<'_>,
         context: AppendContext<'_>,
+    ) -> Result<Appended, ErrorCode> {
+        self.stage(batch, context, Room::Asked)
+    }
+
+    /// As [`Partition::append`], after making room among the open files, which may block: somebody else's file
+    /// may have to be synced. Never answers [`Appended::Crowded`].
+    ///
+    /// # Errors
+    /// Those of [`Partition::append`].
+    pub fn append_in_room(
+        self: &Arc<Self>,
+        batch: Batch<'_>,
+        context: AppendContext<'_>,
+    ) -> Result<Appended, ErrorCode> {
+        // Without the lock of this partition: what is synced may be another's file.
+        self.reader.make_room();
+        self.stage(batch, context, Room::Made)
+    }
+
+    fn stage(
+        self: &Arc<Self>,
+        batch: Batch<'_>,
+        context: AppendContext<'_>,
+        room: Room,
     ) -> Result<Appended, ErrorCode> {
         let mut writer = self.writer.lock();
         if writer.closed {
@@ -81,6 +117,10 @@ impl Partition {
         let window = self.deduplication.load(Ordering::Relaxed);
         if !writer.prepare_window(window) {
             return Ok(Appended::Unloaded(Arc::clone(self)));
+        }
+        let messages = (batch.messages.len() as u64, batch.count);
+        if room == Room::Asked && writer.log.needs_room(messages) {
+            return Ok(Appended::Crowded(Arc::clone(self)));
         }
         let base = writer.log.end();
         let vault = self.shard.vault();

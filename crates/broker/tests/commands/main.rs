@@ -20,6 +20,7 @@ mod groups;
 mod login;
 mod login_protection;
 mod logins_end;
+mod no_sync;
 mod offsets;
 mod partitions;
 mod poll;

@@ -84,6 +84,11 @@ impl Rig {
         Self::open_as(disk, root_password, |options| options).unwrap()
     }
 
+    /// As [`Rig::new`], with other options.
+    pub(crate) fn with_options(change: impl FnOnce(BrokerOptions) -> BrokerOptions) -> Self {
+        Self::open_as(new_disk(), PASSWORD, change).unwrap()
+    }
+
     /// Opens with these keys for encryption at rest.
     pub(crate) fn open_sealed(disk: SimDisk, keys: Keys) -> Result<Self, OpenError> {
         Self::open_as(disk, PASSWORD, |options| BrokerOptions { encryption: keys, ..options })

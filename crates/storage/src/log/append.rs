@@ -90,7 +90,8 @@ pub enum AppendError {
 impl Log {
     /// Writes a batch at the end of the log, visible to readers that pass a higher watermark.
     ///
-    /// A segment that is full is sealed before. Nothing is durable until it is synced.
+    /// A segment that is full is sealed before. Nothing is durable until it is synced, and nothing waits for a
+    /// sync; see [`Log::needs_room`].
     ///
     /// # Errors
     /// [`AppendError`]; the end of the log is then where it was.
@@ -129,6 +130,19 @@ impl Log {
         Ok(())
     }
 
+    /// Whether appending a batch of `messages` (bytes and number) needs one more open file than there may be,
+    /// unless another is synced and closed. [`LogReader::make_room`] does that, where waiting is no harm; an
+    /// append without it exceeds the bound by one file.
+    ///
+    /// [`LogReader::make_room`]: super::LogReader::make_room
+    #[must_use]
+    pub fn needs_room(&self, messages: (u64, u32)) -> bool {
+        match &self.writer {
+            Some(writer) if !self.tip_is_full(writer, messages) => writer.handle.needs_room(),
+            _ => self.reader.files.needs_room(),
+        }
+    }
+
     fn admit(&self, batch: &AppendBatch<'_>) -> Result<(), AppendError> {
         if self.is_fenced() {
             return Err(AppendError::Fenced);
@@ -151,7 +165,10 @@ impl Log {
     }
 
     fn is_full(&self, writer: &Writer, batch: &AppendBatch<'_>) -> bool {
-        let messages = (batch.bytes.len() as u64, batch.count);
+        self.tip_is_full(writer, (batch.bytes.len() as u64, batch.count))
+    }
+
+    fn tip_is_full(&self, writer: &Writer, messages: (u64, u32)) -> bool {
         writer.tip.is_full(writer.base, self.reader.options.segment_bytes, messages)
     }
 
@@ -174,7 +191,7 @@ impl Log {
             self.dir_exists = true;
         }
         let handle = self.reader.files.handle(self.reader.log_path(base), OpenMode::CreateNew);
-        handle.get()?;
+        handle.get_now()?;
         if !self.unsynced_dirs.contains(dir) {
             self.unsynced_dirs.push(dir.clone());
         }

@@ -195,7 +195,13 @@ impl LogReader {
         self.read_verified(slice).map(drop)
     }
 
-    /// The open file of a segment.
+    /// Makes room for one more open file, of whatever log. May wait for the disk: a file that somebody else
+    /// wrote may have to be synced.
+    pub fn make_room(&self) {
+        self.files.make_room();
+    }
+
+    /// The open file of a segment; never waits for a sync.
     pub(super) fn open(&self, base: Offset) -> io::Result<Arc<dyn DiskFile>> {
         let active = {
             let state = self.state.read();
@@ -203,8 +209,8 @@ impl LogReader {
             active.map(|active| active.handle.clone())
         };
         match active {
-            Some(handle) => handle.get(),
-            None => self.sealed_handle(base).get(),
+            Some(handle) => handle.get_now(),
+            None => self.sealed_handle(base).get_now(),
         }
     }
 

@@ -87,9 +87,9 @@ pub(crate) enum WriteError {
 }
 
 impl Writer {
-    /// Writes `bytes` at the tip, without moving it.
+    /// Writes `bytes` at the tip, without moving it; never waits for a sync.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), WriteError> {
-        let file = self.handle.get().map_err(WriteError::Refused)?;
+        let file = self.handle.get_now().map_err(WriteError::Refused)?;
         let written = file.write_at(bytes, self.tip.bytes);
         self.handle.mark_dirty();
         let Err(error) = written else { return Ok(()) };
