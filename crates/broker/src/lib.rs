@@ -31,6 +31,7 @@ pub mod vault;
 mod waiting;
 
 pub use access::guard::AccessOptions;
+pub use access::password::HASHES_AT_ONCE_MAX;
 pub use access::throttle::ThrottleOptions;
 pub use broker::{
     Broker, BrokerOptions, Endpoints, GroupOptions, LogBounds, OpenError, OpenReport, RecoveredLog,
@@ -39,7 +40,7 @@ pub use broker::{
 pub use causes::Causes;
 pub use clients::Peer;
 pub use metadata::UserSerial;
-pub use outcome::{Job, MessagesReply, Outcome, Reply, Slice, memory_bytes};
+pub use outcome::{Hashing, Job, MessagesReply, Outcome, Reply, Slice, memory_bytes};
 pub use partition::{AnswerBounds, COLD_PIECE_BYTES_MAX, Piece, PollError, Rest};
 pub use session::Session;
 pub use ticket::Ticket;

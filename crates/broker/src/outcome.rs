@@ -1,6 +1,7 @@
 //! What a submitted command comes to: an answer now, an answer once durable, or work to be done
 //! off the connection's thread.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,13 +130,24 @@ type Work = Box<dyn FnOnce(&Broker, &mut Session) -> Outcome + Send>;
 pub struct Job {
     work: Work,
     answer_bytes: u64,
+    hashing: Option<Hashing>,
+}
+
+/// For whom a password is hashed: whose turn it is among all who wait for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hashing {
+    /// Whether the caller is logged in, or asks for a user that has logged in from there before and has not
+    /// failed much since.
+    pub known: bool,
+    /// Where the caller is.
+    pub address: IpAddr,
 }
 
 impl Job {
     pub(crate) fn new(
         work: impl FnOnce(&Broker, &mut Session) -> Outcome + Send + 'static,
     ) -> Self {
-        Self { work: Box::new(work), answer_bytes: 0 }
+        Self { work: Box::new(work), answer_bytes: 0, hashing: None }
     }
 
     /// The memory that the answer may take until it is written, as far as can be told before; 0 for an
@@ -143,6 +155,15 @@ impl Job {
     #[must_use]
     pub fn answer_bytes(&self) -> u64 {
         self.answer_bytes
+    }
+
+    /// For whom it hashes passwords, if it does. No more than [`HASHES_AT_ONCE_MAX`] such jobs are to run at a
+    /// time, for the memory they take.
+    ///
+    /// [`HASHES_AT_ONCE_MAX`]: crate::HASHES_AT_ONCE_MAX
+    #[must_use]
+    pub fn hashing(&self) -> Option<Hashing> {
+        self.hashing
     }
 
     /// Does the work; may block on the disk or the processor.
@@ -178,6 +199,16 @@ impl Outcome {
         work: impl FnOnce(&Broker, &mut Session) -> Outcome + Send + 'static,
     ) -> Self {
         Self::Delay(wait, Job::new(work))
+    }
+
+    /// Notes for whom its work hashes passwords; what is no work stays as it is.
+    pub(crate) fn hashing(self, who: Hashing) -> Self {
+        let note = |job| Job { hashing: Some(who), ..job };
+        match self {
+            Self::Offload(job) => Self::Offload(note(job)),
+            Self::Delay(wait, job) => Self::Delay(wait, note(job)),
+            done => done,
+        }
     }
 }
 

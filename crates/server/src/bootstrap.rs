@@ -16,7 +16,7 @@ use std::thread;
 use galgo_broker::{Broker, COLD_PIECE_BYTES_MAX};
 use galgo_wire::limits::CONTROL_PAYLOAD_BYTES_MAX;
 use tokio::runtime::Runtime;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
@@ -27,7 +27,7 @@ use crate::lanes::Lanes;
 use crate::snapshot::Machine;
 use crate::spin::Spin;
 use crate::transport::connection::Patience;
-use crate::transport::{Budget, BudgetBytes, ConnectionLimits, Hub, LOGINS_AT_ONCE_MAX, Places};
+use crate::transport::{Budget, BudgetBytes, ConnectionLimits, Hub, Logins, Places};
 use crate::{ServerError, ServerOptions, process_limits, runtime_file, telemetry};
 
 /// Least number of threads that serve connections: with one, a long copy would hold up all of them.
@@ -144,7 +144,7 @@ impl Server {
             broker: Arc::clone(&broker),
             budget: Budget::new(budget_bytes(&config)),
             answers: Budget::new(answer_bytes(&config)),
-            logins: Arc::new(Semaphore::new(LOGINS_AT_ONCE_MAX)),
+            logins: Logins::default(),
             limits: connection_limits(&config),
             places: places(&config, file_limit),
             turns: lanes.turns(),

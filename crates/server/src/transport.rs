@@ -5,6 +5,7 @@ mod budget;
 pub(crate) mod carriage;
 pub(crate) mod connection;
 pub(crate) mod listener;
+mod logins;
 mod pace;
 mod places;
 pub(crate) mod quic;
@@ -17,16 +18,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use galgo_broker::{Broker, Waiting};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub(crate) use budget::{Budget, BudgetBytes, Grant};
+pub(crate) use logins::Logins;
 pub(crate) use pace::Pace;
 pub(crate) use places::Places;
-
-/// Logins that hash a password at the same time, all connections together: as many as the broker lets
-/// go on at once, so that none of them waits on a thread that others need.
-pub(crate) const LOGINS_AT_ONCE_MAX: usize = 2;
 
 /// What every connection of the server works with.
 pub(crate) struct Hub {
@@ -37,8 +35,8 @@ pub(crate) struct Hub {
     /// Memory for answers with messages that were read from the disk or decrypted. Apart from that for
     /// requests, as whoever holds some of it waits for nobody but a peer with a time limit.
     pub(crate) answers: Budget,
-    /// Turns for logins; see [`LOGINS_AT_ONCE_MAX`].
-    pub(crate) logins: Arc<Semaphore>,
+    /// Turns for work that hashes a password.
+    pub(crate) logins: Logins,
     /// What one connection may do.
     pub(crate) limits: ConnectionLimits,
     /// How many connections there may be.

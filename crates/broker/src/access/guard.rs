@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::throttle::{Admission, Subject, Throttle, ThrottleOptions};
 use crate::broker::Broker;
-use crate::outcome::{Outcome, Reply};
+use crate::outcome::{Hashing, Outcome, Reply};
 use crate::session::Session;
 
 /// How often an attempt waits; it is refused when it should wait once more, because others went on
@@ -53,6 +53,8 @@ pub(crate) struct Attempt {
     wrong: ErrorCode,
     proof: Proof,
     waits_left: u32,
+    /// For a proof that hashes a password: from where.
+    hashes_for: Option<IpAddr>,
 }
 
 impl Guard {
@@ -69,11 +71,14 @@ impl Attempt {
         proof: impl FnOnce(&Broker, &mut Session) -> Result<Reply, ErrorCode> + Send + 'static,
     ) -> Self {
         let subject = Subject::new(address, user);
-        Self { subject, wrong, proof: Box::new(proof), waits_left: WAITS_MAX }
+        let proof = Box::new(proof);
+        Self { subject, wrong, proof, waits_left: WAITS_MAX, hashes_for: None }
     }
 
-    /// Goes on off the connection's thread, as soon as it may.
-    pub(crate) fn offload(self, broker: &Broker) -> Outcome {
+    /// Goes on off the connection's thread, as soon as it may: its proof hashes a password for a caller at
+    /// `address`.
+    pub(crate) fn offload(mut self, broker: &Broker, address: IpAddr) -> Outcome {
+        self.hashes_for = Some(address);
         self.admitted(broker, |attempt, _| {
             Outcome::offload(|broker, session| attempt.run(broker, session))
         })
@@ -90,8 +95,12 @@ impl Attempt {
         go_on: impl FnOnce(Self, &Broker) -> Outcome,
     ) -> Outcome {
         let now_us = broker.clock.monotonic_us();
-        let admission = broker.guard.0.lock().admit(&self.subject, now_us);
-        match admission {
+        let (admission, known) = {
+            let throttle = broker.guard.0.lock();
+            (throttle.admit(&self.subject, now_us), throttle.is_known(&self.subject, now_us))
+        };
+        let hashing = self.hashes_for.map(|address| Hashing { known, address });
+        let outcome = match admission {
             Admission::Now => go_on(self, broker),
             Admission::After(wait_us) if self.waits_left > 0 => {
                 self.waits_left -= 1;
@@ -102,6 +111,10 @@ impl Attempt {
             Admission::After(_) | Admission::Refused => {
                 Outcome::Done(Reply::Error(ErrorCode::InvalidCredentials))
             }
+        };
+        match hashing {
+            Some(who) => outcome.hashing(who),
+            None => outcome,
         }
     }
 

@@ -1,14 +1,16 @@
 //! Passwords: hashed with argon2id before they reach the metadata log, verified at login.
 //!
 //! INV-HASH-BOUND: however many clients log in at once, the memory of [`HASHES_AT_ONCE_MAX`] hashes is
-//! in use at most, and none of it once they are done.
+//! in use at most, and none of it once they are done. Work that hashes says so ([`Job::hashing`]), and whoever runs
+//! jobs keeps to the number.
+//!
+//! [`Job::hashing`]: crate::outcome::Job::hashing
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
-use parking_lot::{Condvar, Mutex};
 
 /// Hashes made at the same time; more would only share the processors and add up their memory.
-const HASHES_AT_ONCE_MAX: u32 = 2;
+pub const HASHES_AT_ONCE_MAX: u32 = 2;
 
 /// Room a hash asks for, whatever it uses. The C library keeps freed blocks of up to 32 MiB for the
 /// thread that had them; what is larger it maps, and gives back. Room that is not used costs nothing.
@@ -16,9 +18,6 @@ const ROOM_BLOCKS: usize = (33 << 20) / Block::SIZE;
 
 /// Bytes of a hash.
 const HASH_BYTES: usize = Params::DEFAULT_OUTPUT_LEN;
-
-static RUNNING: Mutex<u32> = Mutex::new(0);
-static DONE: Condvar = Condvar::new();
 
 /// A hash could not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,7 +27,8 @@ pub struct HashError;
 /// Hashes a password for storage, in PHC string form. Takes some 20 ms and 19 MiB by design.
 ///
 /// # Errors
-/// [`HashError`] when the parameters are refused, which they never are for a parsed password.
+/// [`HashError`] when there is no memory for it, or the parameters are refused, which they never are for a parsed
+/// password.
 pub fn hash_password(password: &str, salt: u128) -> Result<String, HashError> {
     let salt = Salt::new(&salt.to_le_bytes()).map_err(|_| HashError)?;
     let (algorithm, version, params) =
@@ -68,25 +68,18 @@ fn again(password: &str, stored: &PasswordHash) -> Result<Output, HashError> {
     Output::new(hash).map_err(|_| HashError)
 }
 
-/// Fills `hash`, waiting for a turn.
+/// Fills `hash`.
 fn derive(
     argon2: &Argon2<'_>,
     password: &str,
     salt: &Salt,
     hash: &mut [u8],
 ) -> Result<(), HashError> {
-    let mut running = RUNNING.lock();
-    while *running >= HASHES_AT_ONCE_MAX {
-        DONE.wait(&mut running);
-    }
-    *running += 1;
-    drop(running);
-    let mut memory = Vec::with_capacity(ROOM_BLOCKS);
+    let mut memory = Vec::new();
+    // Where the system has no more, this hash fails and nothing else.
+    memory.try_reserve_exact(ROOM_BLOCKS).map_err(|_| HashError)?;
     memory.resize(argon2.params().block_count(), Block::new());
     let made = argon2.hash_password_into_with_memory(password.as_bytes(), salt, hash, &mut memory);
-    drop(memory);
-    *RUNNING.lock() -= 1;
-    DONE.notify_one();
     made.map_err(|_| HashError)
 }
 

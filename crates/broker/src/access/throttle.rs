@@ -160,16 +160,23 @@ impl Throttle {
                 }
             }
         }
-        // Everybody shares loopback, so having been there says nothing.
-        if source != Source::Loopback {
-            self.known.insert((name, source), now_us);
-            if self.known.len() > ENTRIES_MAX {
-                let oldest = self.known.iter().min_by_key(|(_, at)| **at);
-                if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
-                    self.known.remove(&oldest);
-                }
+        self.known.insert((name, source), now_us);
+        if self.known.len() > ENTRIES_MAX {
+            let oldest = self.known.iter().min_by_key(|(_, at)| **at);
+            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
+                self.known.remove(&oldest);
             }
         }
+    }
+
+    /// Whether the user has logged in from there before, and has not failed there beyond what is free since.
+    #[must_use]
+    pub fn is_known(&self, subject: &Subject, now_us: u64) -> bool {
+        let Some(pair) = subject.pair() else { return false };
+        let failures = |(name, source): (Box<str>, Source)| {
+            self.live(&Key::Pair(name, source), now_us).map_or(0, |count| count.failures)
+        };
+        self.known.contains_key(&pair) && failures(pair) < self.options.free_failures.max(1)
     }
 
     /// How many counts are kept.
@@ -191,8 +198,9 @@ impl Throttle {
         if !loopback {
             keys.push(Key::Source(subject.source));
         }
+        // Everybody shares loopback, so having been there says nothing.
         if let Some(pair) = subject.pair()
-            && !self.known.contains_key(&pair)
+            && (loopback || !self.known.contains_key(&pair))
         {
             keys.push(Key::User { name: pair.0, loopback });
         }

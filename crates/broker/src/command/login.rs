@@ -37,7 +37,7 @@ pub(super) fn login_user(broker: &Broker, session: &Session, command: LoginUser)
         broker.log_in(session, (id, &user))?;
         Ok(payload(&LoggedIn { user_id: id }))
     });
-    attempt.offload(broker)
+    attempt.offload(broker, from)
 }
 
 /// Looks a token up; cheap, so it is done at once.

@@ -15,7 +15,7 @@ use crate::broker::Broker;
 use crate::broker::change::Acting;
 use crate::metadata::users::NewUser;
 use crate::metadata::{self, State};
-use crate::outcome::{Outcome, Reply};
+use crate::outcome::{Hashing, Outcome, Reply};
 use crate::session::{Caller, Session};
 
 /// The user with what it may do; empty when it is missing.
@@ -44,7 +44,8 @@ pub(super) fn list(broker: &Broker, session: &Session, command: &GetUsers) -> Ou
 
 /// Creates a user; the answer is the user.
 pub(super) fn create(broker: &Broker, session: &Session, command: CreateUser) -> Outcome {
-    change(broker, session, command, move |broker, command| {
+    let who = Hashing { known: true, address: session.peer().address.ip() };
+    let outcome = change(broker, session, command, move |broker, command| {
         // Checked before the slow hash and, as the name may be taken meanwhile, again behind it.
         broker.catalog.read().state.check_new_user(&command.username)?;
         let new = NewUser {
@@ -58,7 +59,8 @@ pub(super) fn create(broker: &Broker, session: &Session, command: CreateUser) ->
         let catalog = broker.catalog.read();
         let created = catalog.state.users.get(&id);
         created.map_or(Ok(Reply::Empty), |user| Ok(payload(&user_details((id, user))?)))
-    })
+    });
+    outcome.hashing(who)
 }
 
 /// Deletes a user with its tokens. Its connections stay, but may do nothing any more.
@@ -114,7 +116,7 @@ pub(super) fn password(broker: &Broker, session: &Session, command: ChangePasswo
         broker.authorize(session, &command)?;
         change_password(broker, session, &command)
     });
-    attempt.offload(broker)
+    attempt.offload(broker, from)
 }
 
 fn change_password(
@@ -156,7 +158,8 @@ pub(super) fn reset_password(
     if let Err(code) = broker.authorize(session, &command) {
         return Outcome::Done(Reply::Error(code));
     }
-    offload(move |broker, session| {
+    let who = Hashing { known: true, address: session.peer().address.ip() };
+    let outcome = offload(move |broker, session| {
         let caller = session.caller()?;
         // Checked before the slow hash and, as rights may change meanwhile, again behind it.
         resettable(&broker.catalog.read().state, caller, &command)?;
@@ -166,7 +169,8 @@ pub(super) fn reset_password(
             Ok(state.prepare_password(id, hash, true))
         })?;
         Ok(Reply::Empty)
-    })
+    });
+    outcome.hashing(who)
 }
 
 /// The user whose password the caller may set.

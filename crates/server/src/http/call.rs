@@ -120,7 +120,7 @@ fn settle(
                     continue;
                 }
                 later @ (Outcome::Delay(..) | Outcome::Offload(_)) => {
-                    match job::run(&hub, code.as_u32(), later, &mut session, held).await {
+                    match job::run(&hub, later, &mut session, held).await {
                         Ok(Some(next)) => outcome = next,
                         Ok(None) => return (session, Err(ErrorCode::Disconnected)),
                         // The panic of a job is in the log already.

@@ -345,7 +345,7 @@ impl<S: Carrier> Connection<S> {
                 }
                 Outcome::Delay(..) | Outcome::Offload(_) => {
                     self.outbox.flush(&mut self.stream).await?;
-                    let run = job::run(&self.hub, code, outcome, &mut self.session, &mut held);
+                    let run = job::run(&self.hub, outcome, &mut self.session, &mut held);
                     match run.await? {
                         Some(next) => outcome = next,
                         None => {

@@ -95,7 +95,7 @@ impl Taken {
 }
 
 /// Whom a connection is counted for.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & IPV6_NETWORK).into(),
         v4 @ IpAddr::V4(_) => v4,

@@ -2,7 +2,9 @@
 //!
 //! Password hashes are slow and only few are made at a time. Logins that waited for them on the threads
 //! for blocking work would keep everybody's metadata changes and reads from the disk off those threads,
-//! and logging in takes no login; so a login waits for its turn before it takes a thread.
+//! and logging in takes no login; so a login waits for its turn before it takes a thread ([`super::super::logins`]).
+//! One for whom too many wait already is answered with error 55: the code that speaks of a limit and that classic
+//! clients do not take for a broken connection.
 //!
 //! INV-ANSWER-MEMORY: messages are read into memory only under a grant, which is held until they are
 //! written.
@@ -12,11 +14,11 @@ use std::io;
 use std::sync::Arc;
 
 use galgo_broker::{Outcome, Reply, Session};
-use galgo_wire::command::CommandCode;
+use galgo_wire::ErrorCode;
 use galgo_wire::id::UserId;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 
+use crate::transport::logins::Full;
 use crate::transport::{Grant, Hub, stopped};
 
 /// Does the next step of `outcome`, a job or a wait before one, for `session`; `None` when the server
@@ -26,7 +28,6 @@ use crate::transport::{Grant, Hub, stopped};
 /// When the job panicked: it took the session with it, and the panic is in the log.
 pub(crate) async fn run(
     hub: &Arc<Hub>,
-    code: u32,
     outcome: Outcome,
     session: &mut Option<Session>,
     held: &mut Grant,
@@ -41,11 +42,19 @@ pub(crate) async fn run(
         },
         done => return Ok(Some(done)),
     };
-    let turn = tokio::select! {
+    let turn = match job.hashing() {
         // What need not wait is done at a stop, too: it may be the last answer of a poll that waited.
-        biased;
-        turn = login_turn(&hub, code) => turn,
-        () = stopped(&mut stopping) => return Ok(None),
+        None => None,
+        Some(who) => tokio::select! {
+            turn = hub.logins.turn(who) => match turn {
+                Ok(turn) => Some(turn),
+                Err(Full) => {
+                    let refusal = Reply::Error(ErrorCode::UsersLimitReached);
+                    return Ok(Some(Outcome::Done(refusal)));
+                }
+            },
+            () = stopped(&mut stopping) => return Ok(None),
+        },
     };
     let user = session.as_ref().and_then(Session::user);
     if !cover(&hub, user, job.answer_bytes(), held).await {
@@ -94,18 +103,4 @@ fn in_memory(outcome: &Outcome) -> u64 {
         | Outcome::CommitThen(_, Reply::Messages(messages)) => messages.memory_bytes(),
         _ => 0,
     }
-}
-
-/// Waits for the turn of a job that hashes a password; other jobs wait for none.
-async fn login_turn(hub: &Hub, code: u32) -> Option<OwnedSemaphorePermit> {
-    const HASHING: [CommandCode; 4] = [
-        CommandCode::LoginUser,
-        CommandCode::CreateUser,
-        CommandCode::ChangePassword,
-        CommandCode::ResetPassword,
-    ];
-    if !HASHING.iter().any(|hashing| hashing.as_u32() == code) {
-        return None;
-    }
-    Arc::clone(&hub.logins).acquire_owned().await.ok()
 }

@@ -179,7 +179,7 @@ impl Connection {
         held: &mut Grant,
     ) -> io::Result<Outcome> {
         while matches!(outcome, Outcome::Offload(_) | Outcome::Delay(..)) {
-            match job::run(&self.hub, code, outcome, &mut self.session, held).await? {
+            match job::run(&self.hub, outcome, &mut self.session, held).await? {
                 Some(next) => outcome = next,
                 None => return Ok(Outcome::Done(Reply::Error(ErrorCode::Disconnected))),
             }
