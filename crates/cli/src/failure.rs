@@ -52,7 +52,15 @@ pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
 impl Failure {
     fn new(kind: Kind, what: String) -> Self {
-        Self { kind, what, hint: None, server_code: None, facts: Map::new(), quiet: false, told: false }
+        Self {
+            kind,
+            what,
+            hint: None,
+            server_code: None,
+            facts: Map::new(),
+            quiet: false,
+            told: false,
+        }
     }
 
     /// The command line asks for something that makes no sense.

@@ -15,7 +15,6 @@ use std::thread;
 
 use galgo_broker::{Broker, COLD_PIECE_BYTES_MAX};
 use galgo_wire::limits::CONTROL_PAYLOAD_BYTES_MAX;
-use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -23,15 +22,18 @@ use tokio::time::MissedTickBehavior;
 use self::addresses::Addresses;
 use self::listeners::{Listeners, Reload};
 use crate::config::{self, Config, Environment, Loaded, RootUser, RootUserSource};
-use crate::lanes::Lanes;
+use crate::lanes::{Lane, Lanes};
 use crate::snapshot::Machine;
 use crate::spin::Spin;
-use crate::transport::connection::Patience;
+use crate::transport::connection::{ANONYMOUS_PAYLOAD_BYTES_MAX, Patience};
 use crate::transport::{Budget, BudgetBytes, ConnectionLimits, Hub, Logins, Places};
 use crate::{ServerError, ServerOptions, process_limits, runtime_file, telemetry};
 
 /// Least number of threads that serve connections: with one, a long copy would hold up all of them.
 const LANES_MIN: usize = 2;
+
+/// Threads for upkeep and other work that blocks and is of no connection.
+const DOOR_HELPERS: usize = 2;
 
 /// Threads for work that blocks, per processor. Each may hold the memory of one password hash.
 const BLOCKING_THREADS_PER_CPU: usize = 4;
@@ -39,12 +41,16 @@ const BLOCKING_THREADS_PER_CPU: usize = 4;
 /// Most threads for work that blocks.
 const BLOCKING_THREADS_MAX: usize = 64;
 
+/// The largest request of a peer that is not logged in, with its header.
+const ANONYMOUS_REQUEST_BYTES_MAX: u64 = ANONYMOUS_PAYLOAD_BYTES_MAX as u64 + 8;
+
 /// A running server.
 ///
 /// Dropping it without [`Server::stop`] is like a crash: what was acknowledged is safe, clients get no
 /// word, and the next start has to recover.
 pub struct Server {
-    pub(crate) runtime: Runtime,
+    /// The thread that accepts connections and keeps the clock.
+    pub(crate) door: Lane,
     pub(crate) lanes: Lanes,
     pub(crate) broker: Arc<Broker>,
     pub(crate) stopping: watch::Sender<bool>,
@@ -65,15 +71,17 @@ impl Server {
     /// # Errors
     /// [`ServerError`] says what is in the way. Nothing runs then, and nothing on disk was deleted.
     pub fn start(options: ServerOptions, environment: Environment) -> Result<Self, ServerError> {
-        let loaded = config::load(&options, &environment)?;
+        let mut loaded = config::load(&options, &environment)?;
         let root = config::root_user(&environment, options.overrides.dev)?;
         let refused_filter = telemetry::log::start(&loaded.config.log, &environment);
         log_configuration(&loaded, refused_filter.as_deref());
+        process_limits::memory::fit(&mut loaded);
+        process_limits::fit_file_size(&mut loaded)?;
         let file_limit = process_limits::raise_open_files();
-        let runtime = build_runtime().map_err(ServerError::Threads)?;
+        let door = Lane::start("galgo-accept", DOOR_HELPERS).map_err(ServerError::Threads)?;
 
         let broker = open::open(&loaded.config, &root, file_limit)?;
-        Self::listen(runtime, Arc::clone(&broker), loaded.config, file_limit).inspect_err(|_| {
+        Self::listen(door, Arc::clone(&broker), loaded.config, file_limit).inspect_err(|_| {
             // The next start should find a directory that was closed in order.
             if let Err(error) = broker.shutdown() {
                 let error = galgo_broker::Causes(&error);
@@ -121,7 +129,7 @@ impl Server {
     }
 
     fn listen(
-        runtime: Runtime,
+        door: Lane,
         broker: Arc<Broker>,
         config: Config,
         file_limit: u64,
@@ -129,7 +137,7 @@ impl Server {
         let data_dir = config.general.data_dir.clone();
         runtime_file::remove(&data_dir)?;
         let listeners = {
-            let _on_runtime = runtime.enter();
+            let _on_runtime = door.handle().enter();
             Listeners::bind(&config)?
         };
         let addresses = listeners.addresses();
@@ -143,21 +151,26 @@ impl Server {
         let hub = Arc::new(Hub {
             broker: Arc::clone(&broker),
             budget: Budget::new(budget_bytes(&config)),
+            strangers: Budget::of_strangers(
+                config.limits.anonymous_bytes.0,
+                ANONYMOUS_REQUEST_BYTES_MAX,
+            ),
             answers: Budget::new(answer_bytes(&config)),
             logins: Logins::default(),
             limits: connection_limits(&config),
             places: places(&config, file_limit),
+            ends: Arc::default(),
             turns: lanes.turns(),
             spin: Arc::new(Spin::new(config.limits.spin.0.unwrap_or_default(), processors())),
             stopping: stopped,
         });
         let reload = listeners.reload();
-        let listeners = listeners.serve(&runtime, &hub, &config);
-        let ticker = runtime.spawn(tick(Arc::clone(&broker)));
+        let listeners = listeners.serve(door.handle(), &hub, &config);
+        let ticker = door.handle().spawn(tick(Arc::clone(&hub)));
         let bound = addresses.line();
         tracing::info!(bound, data_dir = %data_dir.display(), "server ready");
         Ok(Self {
-            runtime,
+            door,
             lanes,
             broker,
             stopping,
@@ -216,16 +229,6 @@ fn log_configuration(loaded: &Loaded, refused_filter: Option<&str>) {
     }
 }
 
-/// The runtime that accepts connections and keeps the clock; connections are served by the lanes.
-fn build_runtime() -> std::io::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .max_blocking_threads(2)
-        .thread_name("galgo-accept")
-        .enable_all()
-        .build()
-}
-
 fn processors() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
@@ -248,13 +251,22 @@ fn start_workers(broker: &Arc<Broker>) -> Result<Vec<thread::JoinHandle<()>>, Se
     })
 }
 
-async fn tick(broker: Arc<Broker>) {
-    let mut due = tokio::time::interval(broker.tick_interval());
+async fn tick(hub: Arc<Hub>) {
+    let mut due = tokio::time::interval(hub.broker.tick_interval());
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut storms = process_limits::Storms::default();
     loop {
         due.tick().await;
-        let broker = Arc::clone(&broker);
-        if tokio::task::spawn_blocking(move || broker.tick()).await.is_err() {
+        hub.ends.tell(tokio::time::Instant::now());
+        let storm_is_over = storms.is_over(hub.places.taken());
+        let broker = Arc::clone(&hub.broker);
+        let work = move || {
+            broker.tick();
+            if storm_is_over {
+                process_limits::give_back();
+            }
+        };
+        if tokio::task::spawn_blocking(work).await.is_err() {
             tracing::error!("upkeep failed; the reason is in the log above");
         }
     }

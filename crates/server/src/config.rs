@@ -196,10 +196,16 @@ table::settings! {
         request_bytes: ByteSize = "128 MiB",
         /// Memory for requests being received, over all connections. When it is used up, connections
         /// wait with their next large request; none fails. What the largest request needs is kept back, for
-        /// one request at a time.
+        /// one request at a time. Where the process may have little memory, this, the next, request_bytes and
+        /// answer_bytes are lower unless you choose them; the log and runtime/current_config.toml tell.
         in_flight_bytes: ByteSize = "512 MiB",
         /// The same for all connections of one user, so that no user keeps the others waiting.
         in_flight_bytes_per_user: ByteSize = "256 MiB",
+        /// Memory for everything that comes from peers that are not logged in, over all ports, beyond the few KiB
+        /// that every connection has: requests, bodies, handshakes. When it is used up, such peers wait for each
+        /// other, and QUIC connections are refused. A login of usual size needs none of it over TCP, WebSocket and
+        /// HTTP. Lower where there is little memory, unless you choose it.
+        anonymous_bytes: ByteSize = "64 MiB",
         /// Memory for answers to polls that were read from the disk, decrypted or written as JSON, over all
         /// connections. When it is used up, such polls wait; none fails. One user gets half of it. A single
         /// answer that is larger is made when nobody else's is.
@@ -218,8 +224,8 @@ table::settings! {
         /// as that comes so soon; "never" to sleep at once.
         spin: TimeLimit = "100us",
         /// How long a connection may stay without a login, or "never" to let it. Classic clients connect
-        /// first and log in when the program asks for it.
-        login_timeout: TimeLimit = "never",
+        /// first and log in when the program asks for it, which is at once as a rule.
+        login_timeout: TimeLimit = "1m",
         /// How long a stopping server waits for requests in progress before it drops them.
         stop_timeout: Span = "10s",
         /// Segment files kept open at once, or "auto" for a share of the process's file limit.

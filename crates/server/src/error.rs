@@ -135,6 +135,17 @@ pub enum ServerError {
         /// What could not be written, and what the system said.
         reason: String,
     },
+    /// The process may not write files as large as it has to.
+    #[error(
+        "files may have {limit} bytes at most, and the files of the journal have {journal_file}: raise the \
+         limit of the file size (ulimit -f, LimitFSIZE), or lower storage.journal_file_bytes"
+    )]
+    FileSizeLimit {
+        /// The limit.
+        limit: u64,
+        /// The size of a file of the journal.
+        journal_file: u64,
+    },
     /// What is stored can't be used as it is.
     #[error("data directory {}: {reason}", path.display())]
     Damaged {
@@ -152,7 +163,10 @@ pub enum ServerError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The threads the server runs on could not be started.
-    #[error("cannot start the server's threads: {0}")]
+    #[error(
+        "cannot start the server's threads: {0}; see the limits of threads (ulimit -u, LimitNPROC, TasksMax), \
+         of open files (ulimit -n, LimitNOFILE) and of memory (ulimit -v, LimitAS)"
+    )]
     Threads(io::Error),
 }
 
@@ -172,6 +186,7 @@ impl ServerError {
             Self::Permission { .. }
             | Self::Io { .. }
             | Self::DiskFull { .. }
+            | Self::FileSizeLimit { .. }
             | Self::DataDirUnusable { .. }
             | Self::KeysFile { .. }
             | Self::Damaged { .. }

@@ -25,6 +25,7 @@ mod patience;
 mod polled;
 mod routes;
 mod service;
+mod stranger;
 
 use std::sync::Arc;
 

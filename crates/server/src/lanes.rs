@@ -5,6 +5,8 @@
 //! next step of a connection, and each such step pays for a wake-up of the other processor.
 //!
 //! INV-THREAD: a connection's task runs on one thread from its first byte to its last.
+//! INV-HELPERS: each thread has a helper for work that blocks from the start to the end. When the system gives
+//! no more of them, work waits for those there are; without any, handing it over would end the thread.
 
 use std::io;
 use std::sync::Arc;
@@ -17,6 +19,9 @@ use tokio::sync::oneshot;
 
 use crate::spin;
 use crate::wakeups::Mailbox;
+
+/// How long a helper stays that has nothing to do: for ever.
+const HELPER_IDLE_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// The threads.
 #[derive(Debug)]
@@ -31,8 +36,9 @@ pub(crate) struct Turns {
     next: AtomicUsize,
 }
 
+/// One thread with a reactor; it ends when this is dropped.
 #[derive(Debug)]
-struct Lane {
+pub(crate) struct Lane {
     handle: Handle,
     stop: oneshot::Sender<Duration>,
     thread: thread::JoinHandle<()>,
@@ -44,7 +50,8 @@ impl Lanes {
     /// # Errors
     /// Those of the system when it gives no more threads or descriptors.
     pub(crate) fn start(count: usize, blocking_threads: usize) -> io::Result<Self> {
-        let lanes = (0..count).map(|_| Lane::start(blocking_threads)).collect::<io::Result<_>>()?;
+        let start = |_| Lane::start("galgo-net", blocking_threads);
+        let lanes = (0..count).map(start).collect::<io::Result<_>>()?;
         Ok(Self { lanes })
     }
 
@@ -65,24 +72,29 @@ impl Lanes {
                 lane.thread
             })
             .collect();
-        for thread in threads {
-            if thread.join().is_err() {
-                tracing::error!("a network thread had failed; the reason is in the log above");
-            }
-        }
+        threads.into_iter().for_each(join);
     }
 }
 
 impl Lane {
-    fn start(blocking_threads: usize) -> io::Result<Self> {
+    /// Starts the thread, with up to `blocking_threads` helpers.
+    ///
+    /// # Errors
+    /// Those of the system when it gives no more threads or descriptors.
+    pub(crate) fn start(name: &str, blocking_threads: usize) -> io::Result<Self> {
         let runtime = Builder::new_current_thread()
             .max_blocking_threads(blocking_threads)
+            .thread_keep_alive(HELPER_IDLE_MAX)
             .thread_name("galgo-block")
             .enable_all()
             .build()?;
         let handle = runtime.handle().clone();
+        // Whether one more can be had is found out here, where it is an error: the runtime panics.
+        let may_have_helper = thread::Builder::new().spawn(|| ())?;
+        may_have_helper.join().map_err(|_| io::Error::other("a thread failed at once"))?;
+        handle.spawn_blocking(|| ());
         let (stop, stopped) = oneshot::channel();
-        let thread = thread::Builder::new().name("galgo-net".to_owned()).spawn(move || {
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
             // Without a word the process is ending anyway.
             let mailbox = Arc::new(Mailbox::default());
             mailbox.install();
@@ -92,6 +104,24 @@ impl Lane {
             runtime.shutdown_timeout(patience);
         })?;
         Ok(Self { handle, stop, thread })
+    }
+
+    /// What runs tasks on the thread.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Ends the thread; work that blocks gets `patience` to end.
+    pub(crate) fn stop(self, patience: Duration) {
+        // A thread that is gone already needs no word.
+        let _ = self.stop.send(patience);
+        join(self.thread);
+    }
+}
+
+fn join(thread: thread::JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("a network thread had failed; the reason is in the log above");
     }
 }
 

@@ -34,11 +34,11 @@ impl Server {
     pub fn stop(self) -> Result<(), ServerError> {
         let path = self.data_dir().to_owned();
         self.stopping.send_replace(true);
-        let runtime = &self.runtime;
+        let door = self.door.handle();
         let dropped: usize = self
             .listeners
             .into_iter()
-            .map(|listener| runtime.block_on(listener).unwrap_or_default())
+            .map(|listener| door.block_on(listener).unwrap_or_default())
             .sum();
         if dropped > 0 {
             tracing::warn!(connections = dropped, "connections dropped: not done in time");
@@ -46,7 +46,7 @@ impl Server {
         self.ticker.abort();
         // Jobs of dropped connections end before the last sync, so that it covers what they wrote.
         self.lanes.stop(THREADS_PATIENCE);
-        self.runtime.shutdown_timeout(THREADS_PATIENCE);
+        self.door.stop(THREADS_PATIENCE);
         self.broker.stop();
         for worker in self.workers {
             if worker.join().is_err() {

@@ -4,6 +4,7 @@ mod acknowledge;
 mod budget;
 pub(crate) mod carriage;
 pub(crate) mod connection;
+mod ends;
 pub(crate) mod listener;
 mod logins;
 mod pace;
@@ -14,24 +15,32 @@ mod websocket;
 
 use crate::lanes::Turns;
 use crate::spin::Spin;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use galgo_broker::{Broker, Waiting};
+use galgo_wire::id::UserId;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-pub(crate) use budget::{Budget, BudgetBytes, Grant};
+pub(crate) use budget::{Allowance, Budget, BudgetBytes, Grant};
+pub(crate) use ends::Ends;
 pub(crate) use logins::Logins;
 pub(crate) use pace::Pace;
 pub(crate) use places::Places;
+
+/// What a handshake of TLS or WebSocket may keep in memory.
+const HANDSHAKE_BYTES: usize = 64 << 10;
 
 /// What every connection of the server works with.
 pub(crate) struct Hub {
     /// Where commands go.
     pub(crate) broker: Arc<Broker>,
-    /// Memory for requests being received.
+    /// Memory for requests of users being received.
     pub(crate) budget: Budget,
+    /// Memory for all that comes from peers that are not logged in.
+    pub(crate) strangers: Budget,
     /// Memory for answers with messages that were read from the disk or decrypted. Apart from that for
     /// requests, as whoever holds some of it waits for nobody but a peer with a time limit.
     pub(crate) answers: Budget,
@@ -41,6 +50,8 @@ pub(crate) struct Hub {
     pub(crate) limits: ConnectionLimits,
     /// How many connections there may be.
     pub(crate) places: Places,
+    /// Why connections ended.
+    pub(crate) ends: Arc<Ends>,
     /// The threads that serve connections.
     pub(crate) turns: Turns,
     /// Whether they sleep.
@@ -50,6 +61,29 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
+    /// What a connection of `user`, or of nobody, draws on for what it receives.
+    pub(crate) fn allowance(&self, user: Option<UserId>) -> Allowance {
+        match user {
+            Some(user) => self.budget.allowance(Some(user)),
+            None => self.strangers.allowance(None),
+        }
+    }
+
+    /// Makes a handshake in memory of strangers.
+    ///
+    /// # Errors
+    /// Those of the handshake; `TimedOut` when there is no memory for it for as long as it may take.
+    pub(crate) async fn handshake<S>(
+        &self,
+        handshake: impl Future<Output = io::Result<S>>,
+    ) -> io::Result<S> {
+        let memory = self.strangers.take(None, HANDSHAKE_BYTES);
+        let memory = timeout(self.limits.handshake_timeout, memory).await?;
+        let shaken = handshake.await;
+        drop(memory);
+        shaken
+    }
+
     /// When the wait of a poll that begins to wait is over.
     pub(crate) fn wait_due(&self, poll: &Waiting) -> Instant {
         Instant::now() + poll.time().min(self.limits.poll_wait)

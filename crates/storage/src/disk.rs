@@ -206,6 +206,23 @@ pub fn create_dir_synced(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// What an operator can do about a limit of the system that `error` speaks of; `None` when it speaks of none.
+pub fn advice(error: &io::Error) -> Option<&'static str> {
+    match error.raw_os_error() {
+        Some(libc::EMFILE) => Some(
+            "raise the limit of open files (ulimit -n, LimitNOFILE), or lower limits.open_files and \
+             limits.connections",
+        ),
+        Some(libc::ENFILE) => Some("raise the system's limit of open files (fs.file-max)"),
+        Some(libc::EFBIG) => Some("raise the limit of the file size (ulimit -f, LimitFSIZE)"),
+        Some(libc::ENOSPC) => Some("make room on the volume"),
+        Some(libc::EDQUOT) => Some("raise the quota, or make room"),
+        Some(libc::ENOMEM) => Some("raise the limit of memory (ulimit -v, LimitAS, MemoryMax)"),
+        Some(libc::EAGAIN) => Some("raise the limit of threads (ulimit -u, LimitNPROC, TasksMax)"),
+        _ => None,
+    }
+}
+
 /// Whether a directory is closed to us or cannot be synced at all, as those above a container's
 /// volume may be.
 fn is_not_for_us(error: &io::Error) -> bool {

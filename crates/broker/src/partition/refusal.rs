@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use galgo_storage::disk::advice;
 use galgo_storage::log::AppendError;
 use galgo_wire::id::PartitionUid;
 
@@ -34,6 +35,7 @@ impl Refusals {
             dir = %partition_dir(Path::new("partitions"), uid).display(),
             refused,
             error = %Causes(error),
+            next = advice_on(error),
             "the log does not take messages; senders are told so"
         );
     }
@@ -56,6 +58,12 @@ impl Refusals {
         self.relief_due = true;
         Some(std::mem::take(&mut self.untold))
     }
+}
+
+/// What to do about it, where it is a limit of the system.
+fn advice_on(error: &AppendError) -> Option<&'static str> {
+    let causes = Causes(error);
+    causes.sources().find_map(|cause| advice(cause.downcast_ref()?))
 }
 
 #[cfg(test)]

@@ -167,7 +167,10 @@ fn few_open_files_and_many_partitions_sync_nothing_where_connections_are_served(
             let outcome = serve(&mut root, CommandCode::PollMessages, &payload);
             root.finish(outcome).unwrap();
             let found = root.poll(&asked).unwrap().texts();
-            assert!(found.first().is_some_and(|text| text.starts_with("0 ")), "{topic} {partition}");
+            assert!(
+                found.first().is_some_and(|text| text.starts_with("0 ")),
+                "{topic} {partition}"
+            );
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use galgo_wire::command::Transport;
-use tokio::runtime::Runtime;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::addresses::Addresses;
@@ -122,7 +122,7 @@ impl Listeners {
     /// Takes connections until the server stops.
     pub(super) fn serve(
         self,
-        runtime: &Runtime,
+        runtime: &Handle,
         hub: &Arc<Hub>,
         config: &Config,
     ) -> Vec<JoinHandle<usize>> {

@@ -71,6 +71,8 @@ pub(crate) fn ranges(config: &Config, origins: &Origins) -> Result<(), ConfigErr
     check.bytes("limits.in_flight_bytes_per_user", user_bytes, per_user)?;
     // Room for two answers of the usual largest size.
     check.bytes("limits.answer_bytes", size(limits.answer_bytes), (8 << 20, 1 << 50))?;
+    // Room for some requests, handshakes and QUIC connections at once.
+    check.bytes("limits.anonymous_bytes", size(limits.anonymous_bytes), (1 << 20, 1 << 50))?;
     if let Some(files) = limits.open_files.0 {
         check.number("limits.open_files", files.into(), (OPEN_FILES_MIN, 1_000_000))?;
     }

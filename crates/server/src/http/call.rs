@@ -7,7 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use galgo_broker::{Outcome, Peer, Reply, Session};
 use galgo_wire::ErrorCode;
-use galgo_wire::command::{Command, CommandCode, Request};
+use galgo_wire::command::{Command, Request};
 use galgo_wire::primitive::Payload;
 
 use super::Api;
@@ -40,9 +40,7 @@ impl Call {
         C: Command + Into<Request>,
     {
         let request = command.into();
-        let reply = self.submit(|api, session| {
-            (request.code(), api.hub.broker.submit_request(session, request))
-        });
+        let reply = self.submit(|api, session| api.hub.broker.submit_request(session, request));
         decode(reply.await?)
     }
 
@@ -57,7 +55,7 @@ impl Call {
     /// Hands something to the broker on a session of the caller, and waits for the answer.
     pub(super) async fn submit(
         &self,
-        work: impl FnOnce(&Api, &mut Session) -> (CommandCode, Outcome),
+        work: impl FnOnce(&Api, &mut Session) -> Outcome,
     ) -> Result<Reply, ErrorCode> {
         self.submit_under(&mut Grant::default(), work).await
     }
@@ -66,7 +64,7 @@ impl Call {
     pub(super) async fn submit_under(
         &self,
         held: &mut Grant,
-        work: impl FnOnce(&Api, &mut Session) -> (CommandCode, Outcome),
+        work: impl FnOnce(&Api, &mut Session) -> Outcome,
     ) -> Result<Reply, ErrorCode> {
         let broker = &self.api.hub.broker;
         let mut session = broker.connect_unlisted(self.caller.peer);
@@ -76,8 +74,8 @@ impl Call {
         broker
             .authenticate_as(&mut session, account.user, account.serial)
             .map_err(|_| ErrorCode::Unauthorized)?;
-        let (code, outcome) = work(&self.api, &mut session);
-        settle(&self.api, session, code, outcome, held).await.1
+        let outcome = work(&self.api, &mut session);
+        settle(&self.api, session, outcome, held).await.1
     }
 }
 
@@ -88,9 +86,8 @@ pub(super) async fn run_anonymous(
     request: Request,
 ) -> Result<Option<Session>, ErrorCode> {
     let mut session = api.hub.broker.connect_unlisted(peer);
-    let code = request.code();
     let outcome = api.hub.broker.submit_request(&mut session, request);
-    let (session, reply) = settle(api, session, code, outcome, &mut Grant::default()).await;
+    let (session, reply) = settle(api, session, outcome, &mut Grant::default()).await;
     reply.map(|_| session)
 }
 
@@ -98,7 +95,6 @@ pub(super) async fn run_anonymous(
 fn settle(
     api: &Api,
     session: Session,
-    code: CommandCode,
     mut outcome: Outcome,
     held: &mut Grant,
 ) -> impl Future<Output = (Option<Session>, Result<Reply, ErrorCode>)> {

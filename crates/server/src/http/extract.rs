@@ -16,9 +16,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use futures_util::future::poll_fn;
 use galgo_broker::Peer;
+use galgo_wire::id::UserId;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Api;
 use super::failure::Failure;
@@ -31,6 +32,9 @@ const BYTES_PER_SECOND_MIN: usize = 64 << 10;
 
 /// Bodies up to this size are not worth a grant of the budget.
 const SMALL_BODY_BYTES: usize = 16 << 10;
+
+/// The same where nobody is logged in.
+const SMALL_ANONYMOUS_BODY_BYTES: usize = 4 << 10;
 
 /// Where the request comes from.
 pub(super) struct PeerOf(pub(super) Peer);
@@ -134,10 +138,14 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 async fn read(request: Request, api: &Api) -> Result<JsonBytes, Failure> {
     let user = request.extensions().get::<Caller>().map(|caller| caller.account.user);
-    let max = match user {
-        Some(_) => api.limits.body_bytes_max,
-        None => api.limits.body_bytes_max.min(ANONYMOUS_PAYLOAD_BYTES_MAX as usize),
+    let (max, free) = match user {
+        Some(_) => (api.limits.body_bytes_max, SMALL_BODY_BYTES),
+        None => {
+            let max = api.limits.body_bytes_max.min(ANONYMOUS_PAYLOAD_BYTES_MAX as usize);
+            (max, SMALL_ANONYMOUS_BODY_BYTES)
+        }
     };
+    let from = From::of(request.extensions()).address;
     let mut body = request.into_body();
     let announced = body.size_hint();
     let lower = usize::try_from(announced.lower()).unwrap_or(usize::MAX);
@@ -146,26 +154,46 @@ async fn read(request: Request, api: &Api) -> Result<JsonBytes, Failure> {
     }
     // A body of unknown length may become as large as any.
     let most = announced.upper().map_or(max, |upper| usize::try_from(upper).unwrap_or(max));
-    let grant = match most {
-        0..=SMALL_BODY_BYTES => None,
-        most => Some(api.hub.budget.take(user, most).await),
-    };
-    let started = Instant::now();
-    let mut bytes = BytesMut::with_capacity(lower.min(max));
+    let mut due = Instant::now() + api.hub.limits.patience.frame;
+    let mut grant = None;
+    let mut bytes = BytesMut::new();
     loop {
         let earned = Duration::from_secs((bytes.len() / BYTES_PER_SECOND_MIN) as u64);
-        let due = started + api.hub.limits.patience.frame + earned;
-        let frame = timeout_at(due, poll_fn(|cx| Pin::new(&mut body).poll_frame(cx))).await;
-        let late = |_| Failure::malformed(StatusCode::REQUEST_TIMEOUT, "the body came too slowly");
-        let Some(frame) = frame.map_err(late)? else { break };
+        let frame = timeout_at(due + earned, poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)));
+        let frame = frame.await.map_err(|_| {
+            api.hub.ends.half_sent(from);
+            Failure::malformed(StatusCode::REQUEST_TIMEOUT, "the body came too slowly")
+        })?;
+        let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| Failure::malformed(StatusCode::BAD_REQUEST, error))?;
         let Ok(data) = frame.into_data() else { continue };
-        if bytes.len() + data.len() > max {
+        let here = bytes.len() + data.len();
+        if here > max {
             return Err(too_large(max));
+        }
+        // The share of a body is taken with its first bytes beyond the free ones: one that is only announced
+        // takes nothing.
+        if here > free && grant.is_none() {
+            let begun = Instant::now();
+            grant = Some(share(api, user, most).await?);
+            due += begun.elapsed();
+            bytes.reserve(lower.saturating_sub(bytes.len()));
         }
         bytes.extend_from_slice(&data);
     }
     Ok(JsonBytes { bytes: bytes.freeze(), _grant: grant })
+}
+
+/// The share of a body that may have so many bytes. Strangers wait for each other only so long.
+async fn share(api: &Api, user: Option<UserId>, most: usize) -> Result<Grant, Failure> {
+    let Some(user) = user else {
+        let memory = api.hub.strangers.take(None, most);
+        return timeout(api.hub.limits.patience.frame, memory).await.map_err(|_| {
+            let reason = "too many requests without a login are being received: try again later";
+            Failure::malformed(StatusCode::SERVICE_UNAVAILABLE, reason)
+        });
+    };
+    Ok(api.hub.budget.take(Some(user), most).await)
 }
 
 fn too_large(max: usize) -> Failure {

@@ -16,6 +16,7 @@ use galgo_wire::command::Transport;
 use super::Api;
 use super::failure::Failure;
 use super::jwt::{Account, Claims};
+use super::stranger::Known;
 
 /// What is answered to anyone.
 const PUBLIC: [&str; 7] = [
@@ -62,6 +63,9 @@ pub(super) async fn check(
     if !PUBLIC.contains(&request.uri().path()) {
         match caller(&api, &request) {
             Some(caller) => {
+                if let Some(known) = request.extensions().get::<Known>() {
+                    known.note();
+                }
                 request.extensions_mut().insert(caller);
             }
             None => return Failure::Unauthenticated.into_response(),

@@ -23,6 +23,8 @@ use tokio::time::timeout;
 use tower::ServiceExt as _;
 use tower::util::Oneshot;
 
+use super::patience::Patient;
+use super::stranger::{Known, Measured};
 use super::{Api, guard, jwt};
 use crate::ServerError;
 use crate::config::Config;
@@ -31,7 +33,7 @@ use crate::transport::tls::Certificates;
 use crate::transport::{Hub, stopped};
 
 /// Bytes a connection keeps of requests it has not parsed: no request line and headers may be longer.
-const BUFFER_BYTES_MAX: usize = 64 << 10;
+pub(super) const BUFFER_BYTES_MAX: usize = 64 << 10;
 
 /// Most header lines of one request.
 const HEADERS_MAX: usize = 100;
@@ -119,7 +121,12 @@ impl Door {
         let Some(place) = self.hub.places.take(address.ip()) else { return self.refuse(stream) };
         let (Some(lane), Ok(stream)) = (self.hub.turns.next(), stream.into_std()) else { return };
         let hub = Arc::clone(&self.hub);
-        let router = ForPeer { router: self.router.clone(), address, asked: Arc::default() };
+        let router = ForPeer {
+            router: self.router.clone(),
+            address,
+            asked: Arc::default(),
+            known: Known::default(),
+        };
         let certificates = self.certificates.clone();
         let counted = self.api.traffic.connection();
         let task = async move {
@@ -160,6 +167,8 @@ struct ForPeer {
     address: SocketAddr,
     /// Whether there was a request.
     asked: Arc<AtomicBool>,
+    /// Whether there was one with a good token.
+    known: Known,
 }
 
 impl hyper::service::Service<Request<Incoming>> for ForPeer {
@@ -170,6 +179,7 @@ impl hyper::service::Service<Request<Incoming>> for ForPeer {
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.asked.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(guard::From(self.address));
+        request.extensions_mut().insert(self.known.clone());
         self.router.clone().oneshot(request)
     }
 }
@@ -184,10 +194,11 @@ async fn carry(
         return Box::pin(serve(stream, hub, router)).await;
     };
     let mut stopping = hub.stopping.clone();
+    let handshake = hub.handshake(certificates.accept(stream, hub.limits.handshake_timeout));
     let shaken = tokio::select! {
         biased;
         () = stopped(&mut stopping) => return,
-        shaken = Box::pin(certificates.accept(stream, hub.limits.handshake_timeout)) => shaken,
+        shaken = Box::pin(handshake) => shaken,
     };
     match shaken {
         Ok(stream) => Box::pin(serve(stream, hub, router)).await,
@@ -200,8 +211,9 @@ async fn serve<S>(stream: S, hub: &Hub, router: ForPeer)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let stream = TokioIo::new(super::patience::Patient::new(stream, hub.limits.write_timeout));
-    let asked = Arc::clone(&router.asked);
+    let stream = Measured::new(stream, router.known.clone(), hub.strangers.clone());
+    let stream = TokioIo::new(Patient::new(stream, hub.limits.write_timeout));
+    let (asked, address) = (Arc::clone(&router.asked), router.address);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(hub.limits.patience.frame)
@@ -221,7 +233,9 @@ where
             connection.await
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "HTTP connection ended");
+    match ended {
+        Err(error) if error.is_timeout() => hub.ends.half_sent(address),
+        Err(error) => tracing::debug!(%error, "HTTP connection ended"),
+        Ok(()) => {}
     }
 }

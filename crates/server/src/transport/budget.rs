@@ -36,6 +36,7 @@ pub(crate) struct BudgetBytes {
 pub(crate) struct Budget {
     all: Arc<Pool>,
     bytes: BudgetBytes,
+    of_strangers: bool,
     users: Arc<Mutex<HashMap<UserId, Weak<Pool>>>>,
 }
 
@@ -44,6 +45,7 @@ pub(crate) struct Budget {
 pub(crate) struct Allowance {
     all: Arc<Pool>,
     user: Option<(UserId, Arc<Pool>)>,
+    of_strangers: bool,
 }
 
 /// A share of the pools, given back when dropped.
@@ -74,13 +76,20 @@ impl Budget {
     /// Pools of these sizes.
     pub(crate) fn new(bytes: BudgetBytes) -> Self {
         let all = Arc::new(Pool::new(bytes.all, bytes.request));
-        Self { all, bytes, users: Arc::default() }
+        Self { all, bytes, of_strangers: false, users: Arc::default() }
+    }
+
+    /// What all peers that are not logged in have together, whatever they come over. The largest of their requests
+    /// has `request` bytes.
+    pub(crate) fn of_strangers(bytes: u64, request: u64) -> Self {
+        let bytes = BudgetBytes { all: bytes, user: bytes, request };
+        Self { of_strangers: true, ..Self::new(bytes) }
     }
 
     /// What a connection of `user` draws on; one without a user has the limits of all only.
     pub(crate) fn allowance(&self, user: Option<UserId>) -> Allowance {
         let user = user.map(|id| (id, self.pool_of(id)));
-        Allowance { all: Arc::clone(&self.all), user }
+        Allowance { all: Arc::clone(&self.all), user, of_strangers: self.of_strangers }
     }
 
     /// Takes `bytes` for `user` at once, waiting in line until they are free. More than there is takes
@@ -89,6 +98,13 @@ impl Budget {
         let mut grant = Grant::default();
         self.allowance(user).grow(&mut grant, bytes).await;
         grant
+    }
+
+    /// Takes `bytes` if they are free now, the last resort aside.
+    pub(crate) fn try_take(&self, bytes: usize) -> Option<Grant> {
+        let mut grant = Grant::default();
+        let taken = self.allowance(None).try_grow(&mut grant, bytes);
+        (taken && !grant.is_last_resort()).then_some(grant)
     }
 
     fn pool_of(&self, user: UserId) -> Arc<Pool> {
@@ -108,6 +124,11 @@ impl Allowance {
     /// Whose connection it is for.
     pub(crate) fn user(&self) -> Option<UserId> {
         self.user.as_ref().map(|(id, _)| *id)
+    }
+
+    /// Whether it is for a peer that is not logged in.
+    pub(crate) fn is_of_stranger(&self) -> bool {
+        self.of_strangers
     }
 
     /// Lets `grant` cover `bytes` if that is possible now.

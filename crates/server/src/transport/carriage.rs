@@ -1,6 +1,7 @@
 //! What becomes of an accepted socket: plain frames, or frames in TLS, in WebSocket messages, or in both.
 //!
-//! INV-HANDSHAKE: handshakes have a deadline, and go on off the thread that accepts connections.
+//! INV-HANDSHAKE: handshakes have a deadline, and go on off the thread that accepts connections. What they keep
+//! in memory is taken from the budget of strangers.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use galgo_broker::Peer;
 use galgo_wire::command::Transport;
 use tokio::net::TcpStream;
 
-use crate::transport::connection::{Carrier, End, serve};
+use crate::transport::connection::{Carrier, serve};
 use crate::transport::listener::limit_frame;
 use crate::transport::tls::Certificates;
 use crate::transport::{Hub, stopped, websocket};
@@ -75,7 +76,7 @@ impl Arrival {
         let shaken = tokio::select! {
             biased;
             () = stopped(&mut stopping) => return None,
-            shaken = Box::pin(handshake) => shaken,
+            shaken = Box::pin(self.hub.handshake(handshake)) => shaken,
         };
         shaken.inspect_err(|error| log_handshake(self.peer.address, error)).ok()
     }
@@ -83,29 +84,12 @@ impl Arrival {
     async fn frames<S: Carrier>(self, stream: S) {
         let address = self.peer.address;
         let session = self.hub.broker.connect(self.peer);
-        log_end(address, &serve(stream, session, self.hub).await);
+        let ends = Arc::clone(&self.hub.ends);
+        ends.note(address, &serve(stream, session, self.hub).await);
     }
 }
 
 /// Says why a handshake came to nothing.
 pub(crate) fn log_handshake(address: SocketAddr, error: &io::Error) {
     tracing::debug!(%address, %error, "connection closed: the handshake failed");
-}
-
-/// Says why a connection ended.
-pub(crate) fn log_end(address: SocketAddr, end: &End) {
-    match end {
-        End::Peer | End::Stopping => tracing::debug!(%address, "connection closed"),
-        End::Refused(error) => {
-            tracing::debug!(%address, error = error.as_u32(), "connection refused");
-        }
-        End::FrameTimeout => {
-            tracing::info!(%address, "connection closed: a request stayed half sent");
-        }
-        End::LoginTimeout => tracing::info!(%address, "connection closed: no login"),
-        End::Failed(error) if error.kind() == io::ErrorKind::TimedOut => {
-            tracing::info!(%address, "connection closed: the client reads too slowly");
-        }
-        End::Failed(error) => tracing::debug!(%address, %error, "connection lost"),
-    }
 }

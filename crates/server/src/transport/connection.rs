@@ -39,12 +39,12 @@ use self::admission::Caller;
 pub(crate) use self::carrier::Carrier;
 pub(crate) use self::deadlines::Patience;
 use self::deadlines::{Deadlines, Due};
+pub(super) use self::inbox::BUFFER_BYTES_IDLE;
 use self::inbox::{Front, Inbox};
 use self::outbox::Outbox;
 use self::supply::Supply;
 use crate::spin::Keenness;
-use crate::transport::budget::Allowance;
-use crate::transport::{Grant, Hub, acknowledge, stopped};
+use crate::transport::{Allowance, Grant, Hub, acknowledge, stopped};
 use crate::wakeups::Route;
 
 /// How long a closing connection tries to write its last answers.
@@ -86,7 +86,7 @@ pub(crate) async fn serve<S: Carrier>(stream: S, session: Session, hub: Arc<Hub>
     let now = Instant::now();
     let timer = pin!(sleep_until(now + FAR_AWAY));
     let mut connection = Connection {
-        allowance: hub.budget.allowance(None),
+        allowance: hub.allowance(None),
         inbox: Inbox::new(),
         outbox: Outbox::new(hub.limits.write_timeout),
         pending: VecDeque::new(),
@@ -122,7 +122,6 @@ struct Pending {
 
 /// A poll that waits.
 struct Wait {
-    code: u32,
     poll: Waiting,
     due: Instant,
 }
@@ -279,7 +278,7 @@ impl<S: Carrier> Connection<S> {
                     let outcome = self.hub.broker.submit(session, code, payload);
                     self.deadlines.request_complete();
                     self.inbox.consume();
-                    self.take(code, outcome, None).await?;
+                    self.take(outcome, None).await?;
                     // After the job it may have been, which can hold a copy of the payload.
                     self.inbox.yield_grant(&self.allowance);
                 }
@@ -291,7 +290,8 @@ impl<S: Carrier> Connection<S> {
     fn note_user(&mut self) {
         let user = self.session.as_ref().and_then(Session::user);
         if user != self.allowance.user() {
-            self.allowance = self.hub.budget.allowance(user);
+            self.allowance = self.hub.allowance(user);
+            self.inbox.change_hands();
         }
     }
 
@@ -308,7 +308,7 @@ impl<S: Carrier> Connection<S> {
 
     /// Looks after the poll that waits; false when it does so no more.
     async fn goes_on_waiting(&mut self) -> io::Result<bool> {
-        let Some(Wait { code, poll, due }) = self.wait.take() else { return Ok(false) };
+        let Some(Wait { poll, due }) = self.wait.take() else { return Ok(false) };
         if matches!(self.finished, Some(End::Peer)) {
             // Nobody is left to read the answer, so nothing is to be stored as read.
             return Ok(false);
@@ -317,7 +317,7 @@ impl<S: Carrier> Connection<S> {
         let is_over =
             self.finished.is_some() || self.inbox.is_mid_request() || due <= Instant::now();
         if !is_over && !poll.has_news() {
-            self.wait = Some(Wait { code, poll, due });
+            self.wait = Some(Wait { poll, due });
             return Ok(true);
         }
         let Some(session) = self.session.as_mut() else {
@@ -326,13 +326,13 @@ impl<S: Carrier> Connection<S> {
         let broker = &self.hub.broker;
         let outcome =
             if is_over { poll.finish(broker, session) } else { poll.resume(broker, session) };
-        self.take(code, outcome, Some(due)).await?;
+        self.take(outcome, Some(due)).await?;
         Ok(false)
     }
 
     /// Queues what `outcome` answers, after running the job it may come as. A wait that goes on has its
     /// end in `due`.
-    async fn take(&mut self, code: u32, outcome: Outcome, due: Option<Instant>) -> io::Result<()> {
+    async fn take(&mut self, outcome: Outcome, due: Option<Instant>) -> io::Result<()> {
         let (mut outcome, mut held) = (outcome, Grant::default());
         loop {
             match outcome {
@@ -341,7 +341,7 @@ impl<S: Carrier> Connection<S> {
                 Outcome::CommitThen(ticket, reply) => self.answer_when(Some(ticket), reply, held),
                 Outcome::Wait(poll) => {
                     let due = due.unwrap_or_else(|| self.hub.wait_due(&poll));
-                    self.wait = Some(Wait { code, poll, due });
+                    self.wait = Some(Wait { poll, due });
                 }
                 Outcome::Delay(..) | Outcome::Offload(_) => {
                     self.outbox.flush(&mut self.stream).await?;

@@ -11,9 +11,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use galgo_storage::disk::advice;
 use galgo_wire::ErrorCode;
+use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -36,6 +38,9 @@ const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Pause after the system could not give us a connection, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Shortest time between two lines of the log about that: while few descriptors are left, it comes and goes.
+const STARVED_PERIOD: Duration = Duration::from_secs(10);
 
 /// Silence after which the system asks whether the peer still exists.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -62,6 +67,8 @@ pub(crate) struct Address {
 pub(crate) struct Listener {
     listener: TcpListener,
     address: SocketAddr,
+    /// When the log last told that the system gave no connection.
+    starved_told: Mutex<Option<Instant>>,
 }
 
 impl Address {
@@ -81,7 +88,7 @@ impl Listener {
         let bound = listen(at.address, at.reuse_port).and_then(|socket| {
             let listener = TcpListener::from_std(socket.into())?;
             let address = listener.local_addr()?;
-            Ok(Self { listener, address })
+            Ok(Self { listener, address, starved_told: Mutex::default() })
         });
         bound.map_err(|source| at.refused(source))
     }
@@ -105,10 +112,19 @@ impl Listener {
                 },
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "no connection could be accepted");
+                    self.tell_starved(&error);
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
+        }
+    }
+
+    fn tell_starved(&self, error: &io::Error) {
+        let mut told = self.starved_told.lock();
+        if told.is_none_or(|told| told.elapsed() >= STARVED_PERIOD) {
+            *told = Some(Instant::now());
+            let next = advice(error).unwrap_or("the server tries again");
+            tracing::warn!(listener = %self.address, %error, next, "no connection could be accepted");
         }
     }
 

@@ -71,6 +71,11 @@ impl Places {
         Some(Place { _permit: permit, from, taken: Arc::clone(&self.taken) })
     }
 
+    /// Connections there are.
+    pub(crate) fn taken(&self) -> usize {
+        (self.connections_max as usize).saturating_sub(self.free.available_permits())
+    }
+
     /// Whether so few places are left that a connection should first prove its address.
     pub(crate) fn is_tight(&self) -> bool {
         self.free.available_permits() < self.connections_max as usize / 2

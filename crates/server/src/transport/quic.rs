@@ -1,5 +1,7 @@
 //! QUIC: listening, accepting, and the limits every connection gets. TLS 1.3, no ALPN.
 //!
+//! INV-QUIC-STRANGER: what a connection may make the server keep is taken from the budget of strangers before its
+//! handshake, and given back when somebody logs in.
 //! INV-QUIC-CHEAP: a connection over the limit is refused before its handshake; when places are getting
 //! few, a client first proves that its address is its own, which costs one packet and no memory.
 
@@ -22,17 +24,22 @@ use tokio::time::timeout;
 
 use crate::ServerError;
 use crate::config::Quic;
-use crate::transport::carriage::{log_end, log_handshake};
+use crate::transport::carriage::log_handshake;
+use crate::transport::connection::BUFFER_BYTES_IDLE;
 use crate::transport::listener::{Address, wait_for};
 use crate::transport::places::Place;
 use crate::transport::tls::{Certificates, TlsError};
-use crate::transport::{Hub, stopped};
+use crate::transport::{Grant, Hub, stopped};
 
 /// Bytes on their way to the server of a connection that is not logged in.
-const ANONYMOUS_WINDOW: u32 = 128 << 10;
+const ANONYMOUS_WINDOW: u32 = 16 << 10;
 
 /// Streams such a connection may have open at once.
 const ANONYMOUS_STREAMS: u32 = 4;
+
+/// What such a connection may make the server keep: its window, its handshake, and a buffer for each stream.
+const ANONYMOUS_BYTES: usize =
+    ANONYMOUS_WINDOW as usize + (8 << 10) + ANONYMOUS_STREAMS as usize * BUFFER_BYTES_IDLE;
 
 /// Connections that wait to be accepted, and the bytes they may send meanwhile.
 const INCOMING_MAX: usize = 1024;
@@ -181,10 +188,10 @@ impl Listener {
                 biased;
                 () = stopped(&mut stopping) => break,
                 Some(incoming) = self.endpoint.accept() => {
-                    if let Some((incoming, place)) = admit(incoming, &hub)
+                    if let Some((incoming, room)) = admit(incoming, &hub)
                         && let Some(lane) = hub.turns.next()
                     {
-                        let task = carry(incoming, place, Arc::clone(&hub), windows);
+                        let task = carry(incoming, room, Arc::clone(&hub), windows);
                         tasks.spawn_on(task, lane);
                     }
                 }
@@ -199,14 +206,18 @@ impl Listener {
 }
 
 /// Lets a connection in if there is a place for it.
-fn admit(incoming: Incoming, hub: &Hub) -> Option<(Incoming, Place)> {
+fn admit(incoming: Incoming, hub: &Hub) -> Option<(Incoming, Room)> {
     if hub.places.is_tight() && !incoming.remote_address_validated() && incoming.may_retry() {
         // A client that is gone by now needs no answer.
         let _ = incoming.retry();
         return None;
     }
-    match hub.places.take(incoming.remote_address().ip()) {
-        Some(place) => Some((incoming, place)),
+    let place = hub.places.take(incoming.remote_address().ip());
+    let room = place.and_then(|place| {
+        hub.strangers.try_take(ANONYMOUS_BYTES).map(|memory| Room { place, memory })
+    });
+    match room {
+        Some(room) => Some((incoming, room)),
         None => {
             incoming.refuse();
             None
@@ -214,7 +225,15 @@ fn admit(incoming: Incoming, hub: &Hub) -> Option<(Incoming, Place)> {
     }
 }
 
-async fn carry(incoming: Incoming, place: Place, hub: Arc<Hub>, windows: Windows) {
+/// What a connection has before it is let in.
+struct Room {
+    place: Place,
+    /// Until somebody logs in.
+    memory: Grant,
+}
+
+async fn carry(incoming: Incoming, room: Room, hub: Arc<Hub>, windows: Windows) {
+    let Room { place, memory } = room;
     let address = incoming.remote_address();
     tracing::debug!(%address, transport = "quic", "connection opened");
     let mut stopping = hub.stopping.clone();
@@ -226,8 +245,9 @@ async fn carry(incoming: Incoming, place: Place, hub: Arc<Hub>, windows: Windows
     match shaken {
         Ok(Ok(connection)) => {
             let session = hub.broker.connect(Peer { address, transport: Transport::Quic });
-            let end = connection::serve(connection, session, hub, windows).await;
-            log_end(address, &end);
+            let ends = Arc::clone(&hub.ends);
+            let end = connection::serve(connection, session, hub, (windows, memory)).await;
+            ends.note(address, &end);
         }
         Ok(Err(error)) => log_handshake(address, &error.into()),
         Err(late) => log_handshake(address, &late.into()),

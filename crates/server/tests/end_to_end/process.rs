@@ -39,7 +39,19 @@ struct Process {
 
 impl Process {
     fn start(data_dir: &Path, variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        Self::start_as(Command::new(std::env::current_exe().unwrap()), data_dir, variables)
+    }
+
+    /// Starts after this command of a shell, which sets a limit.
+    fn start_under(limit: &str, data_dir: &Path, variables: &[(&str, &str)]) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{limit} && exec \"$0\" \"$@\"")]);
+        shell.arg(std::env::current_exe().unwrap());
+        Self::start_as(shell, data_dir, variables)
+    }
+
+    fn start_as(mut command: Command, data_dir: &Path, variables: &[(&str, &str)]) -> Self {
+        let mut child = command
             .args(["--exact", "process::child_server", "--nocapture"])
             .env(CHILD, data_dir)
             .envs(variables.iter().copied())
@@ -93,6 +105,14 @@ fn connect(ready: &str) -> Wire {
     Wire::connect(address.parse().unwrap())
 }
 
+/// Connects once the places of connections that are gone are free again, in a moment.
+fn connect_when_free(ready: &str) {
+    let begun = Instant::now();
+    while connect(ready).status(PING, &[]) != 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "nobody can connect any more");
+    }
+}
+
 fn after<'a>(line: &'a str, word: &str) -> &'a str {
     line.split(word).nth(1).unwrap().split([' ', ',']).next().unwrap()
 }
@@ -136,8 +156,7 @@ fn either_signal_stops_it_in_order() {
 fn a_second_signal_ends_it_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let variables = [("GALGO_LIMITS_WRITE_TIMEOUT", "1h"), ("GALGO_LIMITS_STOP_TIMEOUT", "1h")];
-    let credentials = [("GALGO_ROOT_USERNAME", "root"), ("GALGO_ROOT_PASSWORD", "root")];
-    let mut process = Process::start(dir.path(), &[variables, credentials].concat());
+    let mut process = Process::start(dir.path(), &[variables, CREDENTIALS].concat());
     let mut wire = connect(process.until_ready().last().unwrap());
     assert_eq!(wire.login("root", "root"), 0);
     create_topic(&mut wire, 1);
@@ -196,11 +215,7 @@ fn a_log_whose_reader_is_gone_stops_nothing() {
         let held: Vec<_> = (0..4).map(|_| connect(&ready)).collect();
         drop(held);
     }
-    // Their places are free again in a moment.
-    let begun = Instant::now();
-    while connect(&ready).status(PING, &[]) != 0 {
-        assert!(begun.elapsed() < Duration::from_secs(20), "nobody can connect any more");
-    }
+    connect_when_free(&ready);
     process.signal(Signal::TERM);
     let code = process.child.wait().unwrap().code();
     assert_eq!(code, Some(0), "it stops in order all the same");
@@ -231,7 +246,8 @@ fn a_fatal_error_is_json_where_the_log_is() {
     let dir = tempfile::tempdir().unwrap();
     let is_json = |log: &str| log.lines().all(|line| line.starts_with('{') && line.ends_with('}'));
     let json = ("GALGO_LOG_FORMAT", "json");
-    let (status, log) = Process::start(dir.path(), &[json, ("GALGO_TCP_REUSE_PORT", "maybe")]).exit();
+    let (status, log) =
+        Process::start(dir.path(), &[json, ("GALGO_TCP_REUSE_PORT", "maybe")]).exit();
     assert_eq!(status.code(), Some(2), "{log}");
     assert!(is_json(&log) && log.contains("tcp.reuse_port"), "{log}");
     let mut first = Process::start(dir.path(), &[]);
@@ -267,4 +283,64 @@ fn a_refused_start_has_an_exit_code_of_its_own() {
     let (status, log) = Process::start(dir.path(), &[]).exit();
     assert_eq!(status.code(), Some(4), "{log}");
     assert!(log.contains(&format!("pid {pid}")), "{log}");
+}
+
+const CREDENTIALS: [(&str, &str); 2] =
+    [("GALGO_ROOT_USERNAME", "root"), ("GALGO_ROOT_PASSWORD", "root")];
+
+/// A limit of the file size sent SIGXFSZ with the first write beyond it, which ended the server.
+#[test]
+fn a_limit_of_the_file_size_refuses_what_does_not_fit_and_ends_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = ("GALGO_STORAGE_JOURNAL_FILE_BYTES", "1 MiB");
+    let variables = [&CREDENTIALS[..], &[journal]].concat();
+    // In blocks of 512 bytes: 2 MiB.
+    let mut process = Process::start_under("ulimit -f 4096", dir.path(), &variables);
+    let mut wire = connect(process.until_ready().last().unwrap());
+    assert_eq!(wire.login("root", "root"), 0);
+    create_topic(&mut wire, 1);
+    for _ in 0..10 {
+        let fits = send_payload(&[&vec![1; 900 << 10]]);
+        assert_eq!(wire.status(SEND, &fits), 0, "segments are made small enough");
+    }
+    let too_large = send_payload(&[&vec![1; 3 << 20]]);
+    assert_eq!(wire.status(SEND, &too_large), 4006);
+    assert_eq!(wire.status(SEND, &send_payload(&[b"fits"])), 0);
+    process.signal(Signal::TERM);
+    let (status, log) = process.exit();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("segments made smaller"), "{log}");
+    assert!(log.contains("raise the limit of the file size"), "{log}");
+}
+
+#[test]
+fn a_limit_of_the_file_size_below_a_file_of_the_journal_refuses_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (status, log) = Process::start_under("ulimit -f 4096", dir.path(), &[]).exit();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("lower storage.journal_file_bytes"), "{log}");
+}
+
+/// Connections beyond the limit of open files wait until there are some again, which is told once; a segment that
+/// can't be opened refuses its send.
+#[test]
+fn a_limit_of_open_files_is_no_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let variables = [&CREDENTIALS[..], &[("GALGO_STORAGE_JOURNAL_FILE_BYTES", "1 MiB")]].concat();
+    let mut process = Process::start_under("ulimit -n 60", dir.path(), &variables);
+    let ready = process.until_ready().pop().unwrap();
+    let mut wire = connect(&ready);
+    assert_eq!(wire.login("root", "root"), 0);
+    create_topic(&mut wire, 40);
+    let held: Vec<_> = (0..100).map(|_| connect(&ready)).collect();
+    for partition in 0..40 {
+        let status = wire.status(SEND, &send_payload_to(partition, &[b"x"]));
+        assert!([0, 4006].contains(&status), "{status}");
+    }
+    drop(held);
+    connect_when_free(&ready);
+    process.signal(Signal::TERM);
+    let (status, log) = process.exit();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.matches("no connection could be accepted").count() <= 2, "{log}");
 }

@@ -132,8 +132,14 @@ pub(crate) fn topic_requests(partitions: u32) -> [Vec<u8>; 2] {
 
 /// A request that sends `messages` to partition 0 of "s" and "t".
 pub(crate) fn send_payload(messages: &[&[u8]]) -> Vec<u8> {
+    send_payload_to(0, messages)
+}
+
+/// The same to another partition.
+pub(crate) fn send_payload_to(partition: u32, messages: &[&[u8]]) -> Vec<u8> {
     let mut target = [named("s"), named("t")].concat();
-    target.extend([2, 4, 0, 0, 0, 0]);
+    target.extend([2, 4]);
+    target.extend(partition.to_le_bytes());
     target.extend((messages.len() as u32).to_le_bytes());
     let mut payload = (target.len() as u32).to_le_bytes().to_vec();
     payload.extend(target);

@@ -164,3 +164,35 @@ fn methods_and_numbers_out_of_range_are_refused_politely() {
     assert_eq!(root.get(&format!("/streams/{}", "a".repeat(256))).error(), (400, 6));
     assert_eq!(root.get("/streams/%ff").status, 400);
 }
+
+/// 4,900 bodies that were left half sent took 802 MiB, which no limit counted: memory was taken for what a body
+/// announced, and below 16 KiB for nothing.
+#[test]
+fn bodies_of_strangers_share_one_budget_and_logins_go_on() {
+    let server = TestServer::with(&[
+        ("GALGO_LIMITS_ANONYMOUS_BYTES", "1 MiB"),
+        ("GALGO_LIMITS_FRAME_TIMEOUT", "1s"),
+    ]);
+    let mut half = b"POST /users/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+        content-length: 65536\r\n\r\n"
+        .to_vec();
+    half.extend([b' '; 60_000]);
+    let mut half_sent: Vec<_> = (0..100)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.http().address).unwrap();
+            stream.write_all(&half).unwrap();
+            stream
+        })
+        .collect();
+    server.root();
+    for stream in &mut half_sent {
+        // Those that got memory were too slow, the others waited for it in vain.
+        let status = answer(stream).status;
+        assert!([408, 503].contains(&status), "{status}");
+    }
+    let mut body = json!({"username": "iggy", "password": "wrong"}).to_string();
+    body.extend([' '; 60_000]);
+    let headers = ["content-type: application/json"];
+    let refused = server.http().raw("POST", "/users/login", &headers, body.as_bytes());
+    assert_eq!(refused.error(), (400, 42), "there is memory again");
+}

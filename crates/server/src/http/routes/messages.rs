@@ -50,10 +50,8 @@ pub(super) async fn send_messages(
         &mut payload,
     );
     drop(body);
-    let sent = call.submit(|api, session| {
-        let code = CommandCode::SendMessages;
-        (code, api.hub.broker.submit(session, code.as_u32(), &mut payload))
-    });
+    let code = CommandCode::SendMessages.as_u32();
+    let sent = call.submit(|api, session| api.hub.broker.submit(session, code, &mut payload));
     sent.await?;
     Ok(StatusCode::CREATED)
 }
@@ -89,9 +87,8 @@ pub(super) async fn poll_messages(
     let bytes_max = call.api.limits.poll_bytes_max;
     let bounds = AnswerBounds { bytes_max, piece_bytes_max: polled::PIECE_BYTES_MAX };
     let mut held = Grant::default();
-    let reply = call.submit_under(&mut held, |api, session| {
-        (CommandCode::PollMessages, api.hub.broker.poll(session, &command, bounds))
-    });
+    let reply =
+        call.submit_under(&mut held, |api, session| api.hub.broker.poll(session, &command, bounds));
     let Reply::Messages(messages) = reply.await? else { return Err(ErrorCode::Error.into()) };
     let (hub, user) = (Arc::clone(&call.api.hub), Some(call.caller.account.user));
     let body = polled::body(messages, Supply { hub, user, held }).await?;

@@ -5,6 +5,8 @@
 //! a grant of the budget all connections share. It grows with the bytes that arrive, not with those that
 //! are announced.
 //!
+//! INV-STRANGER: a peer that is not logged in has [`BUFFER_BYTES_IDLE`] without a grant, and no byte more.
+//! INV-NO-MEMORY: a request for which the system has no memory is refused, and nothing else.
 //! INV-IN-STEP: whatever arrives, the next header is looked for exactly where the request before it ends.
 
 use std::ops::Range;
@@ -19,7 +21,7 @@ use super::admission::{Admission, Caller, admit};
 use crate::transport::budget::{Allowance, Grant};
 
 /// Buffer of a connection that is idle.
-const BUFFER_BYTES_IDLE: usize = 4 << 10;
+pub(crate) const BUFFER_BYTES_IDLE: usize = 4 << 10;
 
 /// Buffer of a connection that is busy with small requests.
 const BUFFER_BYTES_BUSY: usize = 32 << 10;
@@ -101,11 +103,11 @@ impl Inbox {
                 Front::Refused(error)
             }
             Admission::AnswerAndDiscard(payload, error) => {
-                self.begin_discard(payload);
+                self.begin_discard(payload, caller);
                 Front::Refused(error)
             }
             Admission::Discard(payload, error) => {
-                self.begin_discard(payload);
+                self.begin_discard(payload, caller);
                 self.refusal = Some(error);
                 self.front(caller)
             }
@@ -144,7 +146,7 @@ impl Inbox {
 
     /// Makes room for more of the front request, if that needs no grant or one is free now.
     pub(crate) fn try_make_room(&mut self, allowance: &Allowance) -> bool {
-        if self.room_without_grant() {
+        if self.room_without_grant(free_bytes(allowance)) {
             return true;
         }
         let bytes = self.next_size();
@@ -180,8 +182,8 @@ impl Inbox {
         if self.buffer.is_empty() && self.peak_bytes == 0 {
             self.resize(BUFFER_BYTES_IDLE);
             self.grant = Grant::default();
-        } else if self.peak_bytes <= BUFFER_BYTES_BUSY && self.fits_busy() {
-            self.release();
+        } else if self.peak_bytes <= BUFFER_BYTES_BUSY && self.fits(BUFFER_BYTES_BUSY) {
+            self.release(BUFFER_BYTES_BUSY);
         }
         self.peak_bytes = 0;
     }
@@ -191,21 +193,31 @@ impl Inbox {
         self.buffer.capacity() > BUFFER_BYTES_IDLE
     }
 
-    /// Gives granted memory back at once when others may be waiting for it.
+    /// Gives granted memory back at once when others may be waiting for it, or when it is not the caller's: that
+    /// of a peer without a login.
     pub(crate) fn yield_grant(&mut self, allowance: &Allowance) {
+        let stranger = allowance.is_of_stranger();
+        let free = free_bytes(allowance);
         if !self.grant.is_empty()
-            && self.fits_busy()
-            && (self.grant.is_last_resort() || allowance.is_tight())
+            && self.fits(free)
+            && (stranger || self.grant.is_last_resort() || allowance.is_tight())
         {
-            self.release();
+            self.release(free);
         }
     }
 
-    /// Whether what is here, the front request as a whole included, has room in a busy buffer. A grant
+    /// Takes note that the connection is somebody else's now: what was granted to the one before is given back.
+    pub(crate) fn change_hands(&mut self) {
+        if self.fits(BUFFER_BYTES_BUSY) {
+            self.release(BUFFER_BYTES_BUSY);
+        }
+    }
+
+    /// Whether what is here, the front request as a whole included, has room in a buffer of `bytes`. A grant
     /// must not depend on an empty one: a client can always have begun its next request.
-    fn fits_busy(&self) -> bool {
+    fn fits(&self, bytes: usize) -> bool {
         let here = self.buffer.len() - self.start;
-        here.max(self.front_bytes) <= BUFFER_BYTES_BUSY
+        here.max(self.front_bytes) <= bytes
     }
 
     fn header(&self) -> Option<Result<RequestHeader, ErrorCode>> {
@@ -214,11 +226,12 @@ impl Inbox {
     }
 
     /// Consumes the header of a refused request; its payload is thrown away as it comes.
-    fn begin_discard(&mut self, payload: u32) {
+    fn begin_discard(&mut self, payload: u32, caller: Caller) {
         self.consume();
         self.discard = payload.into();
         self.peak_bytes = self.peak_bytes.max(REQUEST_HEADER_BYTES);
-        if payload as usize > self.buffer.capacity() && self.grant.is_empty() {
+        let may_grow = caller.authenticated && self.grant.is_empty();
+        if payload as usize > self.buffer.capacity() && may_grow {
             self.resize(BUFFER_BYTES_BUSY);
         }
     }
@@ -233,7 +246,8 @@ impl Inbox {
         self.discard == 0
     }
 
-    fn room_without_grant(&mut self) -> bool {
+    /// Whether there is room, or can be in a buffer of `free` bytes.
+    fn room_without_grant(&mut self, free: usize) -> bool {
         let has_room = |inbox: &Self| {
             let (len, capacity) = (inbox.buffer.len(), inbox.buffer.capacity());
             // A large request fills what it has before it gets more.
@@ -244,9 +258,8 @@ impl Inbox {
             return true;
         }
         // The bytes of a busy client filled the buffer, or its next request is cut by the buffer's end.
-        let fits_busy = self.front_bytes <= BUFFER_BYTES_BUSY;
-        if fits_busy && self.buffer.capacity() < BUFFER_BYTES_BUSY {
-            self.resize(BUFFER_BYTES_BUSY);
+        if self.front_bytes <= free && self.buffer.capacity() < free {
+            self.resize(free);
         }
         self.move_to_front();
         has_room(self)
@@ -257,17 +270,35 @@ impl Inbox {
         (2 * self.buffer.capacity()).max(BUFFER_BYTES_FIRST).min(self.front_bytes)
     }
 
-    /// Falls back to a busy buffer and gives the grant back.
-    fn release(&mut self) {
+    /// Falls back to a buffer of `bytes` and gives the grant back.
+    fn release(&mut self, bytes: usize) {
         if !self.grant.is_empty() {
-            self.resize(BUFFER_BYTES_BUSY);
+            self.resize(bytes);
             self.grant = Grant::default();
         }
     }
 
     /// Lets the buffer, which begins with the front request, have `bytes`.
     fn grow(&mut self, bytes: usize) {
-        self.buffer.reserve_exact(bytes.saturating_sub(self.buffer.len()));
+        let more = bytes.saturating_sub(self.buffer.len());
+        if self.buffer.try_reserve_exact(more).is_err() {
+            tracing::warn!(
+                bytes = self.front_bytes,
+                next = "raise the limit of memory (ulimit -v, LimitAS), or lower limits.request_bytes and \
+                        limits.in_flight_bytes",
+                "request refused: the system has no memory for it"
+            );
+            self.give_up();
+        }
+    }
+
+    /// Refuses the front request, of which a part is here; the rest is thrown away as it comes.
+    fn give_up(&mut self) {
+        let here = self.buffer.len() - self.start;
+        self.discard = self.front_bytes.saturating_sub(here) as u64;
+        self.refusal = Some(ErrorCode::CannotSaveMessagesToSegment);
+        self.front_bytes = here;
+        self.consume();
     }
 
     fn move_to_front(&mut self) {
@@ -286,6 +317,11 @@ impl Inbox {
         self.buffer = buffer;
         self.start = 0;
     }
+}
+
+/// What a buffer may have without a grant.
+fn free_bytes(allowance: &Allowance) -> usize {
+    if allowance.is_of_stranger() { BUFFER_BYTES_IDLE } else { BUFFER_BYTES_BUSY }
 }
 
 #[cfg(test)]

@@ -39,9 +39,10 @@ pub(super) async fn serve(
     connection: quinn::Connection,
     session: Session,
     hub: Arc<Hub>,
-    windows: Windows,
+    (windows, memory): (Windows, Grant),
 ) -> End {
     let mut served = Connection {
+        stranger_memory: Some(memory),
         login_due: login_due(&hub),
         connection,
         session: Some(session),
@@ -66,7 +67,6 @@ struct Wait {
     stream: Stream,
     poll: Waiting,
     due: Instant,
-    code: u32,
     end: WaitEnd,
 }
 
@@ -84,6 +84,8 @@ struct Connection {
     session: Option<Session>,
     hub: Arc<Hub>,
     windows: Windows,
+    /// What it may make the server keep while nobody is logged in.
+    stranger_memory: Option<Grant>,
     user: Arc<CurrentUser>,
     login_due: Instant,
     arriving: FuturesUnordered<BoxFuture<'static, Option<Received>>>,
@@ -153,7 +155,7 @@ impl Connection {
         let outcome = self.hub.broker.submit(session, code, inbox.payload(payload));
         drop(inbox);
         let mut held = Grant::default();
-        let outcome = self.run_jobs(code, outcome, &mut held).await?;
+        let outcome = self.run_jobs(outcome, &mut held).await?;
         self.note_login();
         let waits_max = self.windows.streams.into_inner() / 2;
         let outcome = match outcome {
@@ -162,22 +164,17 @@ impl Connection {
                     return Err(io::ErrorKind::BrokenPipe.into());
                 };
                 let found = poll.finish(&self.hub.broker, session);
-                self.run_jobs(code, found, &mut held).await?
+                self.run_jobs(found, &mut held).await?
             }
             outcome => outcome,
         };
-        self.begin((stream, held), code, outcome, None);
+        self.begin((stream, held), outcome, None);
         Ok(None)
     }
 
     /// Runs the jobs `outcome` comes as. When the server stops first, the answer says so: the end of its
     /// stream alone would tell nothing.
-    async fn run_jobs(
-        &mut self,
-        code: u32,
-        mut outcome: Outcome,
-        held: &mut Grant,
-    ) -> io::Result<Outcome> {
+    async fn run_jobs(&mut self, mut outcome: Outcome, held: &mut Grant) -> io::Result<Outcome> {
         while matches!(outcome, Outcome::Offload(_) | Outcome::Delay(..)) {
             match job::run(&self.hub, outcome, &mut self.session, held).await? {
                 Some(next) => outcome = next,
@@ -188,18 +185,12 @@ impl Connection {
     }
 
     /// Begins the answer, or the wait for it.
-    fn begin(
-        &mut self,
-        (stream, held): (Stream, Grant),
-        code: u32,
-        outcome: Outcome,
-        due: Option<Instant>,
-    ) {
+    fn begin(&mut self, (stream, held): (Stream, Grant), outcome: Outcome, due: Option<Instant>) {
         match outcome {
             Outcome::Wait(poll) => {
                 let due = due.unwrap_or_else(|| self.hub.wait_due(&poll));
                 let stopping = self.hub.stopping.clone();
-                let wait = Wait { stream, poll, due, code, end: WaitEnd::Over };
+                let wait = Wait { stream, poll, due, end: WaitEnd::Over };
                 self.waiting.push(Box::pin(wait.end(stopping)));
             }
             outcome => self.begin_answer(stream, outcome, held),
@@ -208,7 +199,7 @@ impl Connection {
 
     /// Looks after a poll whose wait ended; tells why the connection ends, if it does.
     async fn look_again(&mut self, wait: Wait) -> io::Result<Option<End>> {
-        let Wait { stream, poll, due, code, end } = wait;
+        let Wait { stream, poll, due, end } = wait;
         let Some(session) = self.session.as_mut() else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
@@ -225,8 +216,8 @@ impl Connection {
             return Ok(Some(End::Refused(error)));
         }
         let mut held = Grant::default();
-        let outcome = self.run_jobs(code, outcome, &mut held).await?;
-        self.begin((stream, held), code, outcome, Some(due));
+        let outcome = self.run_jobs(outcome, &mut held).await?;
+        self.begin((stream, held), outcome, Some(due));
         Ok(None)
     }
 
@@ -279,6 +270,7 @@ impl Connection {
             return;
         }
         if user.is_some() {
+            self.stranger_memory = None;
             self.connection.set_receive_window(self.windows.receive);
             self.connection.set_max_concurrent_bi_streams(self.windows.streams);
             self.login_due = Instant::now() + FAR_AWAY;

@@ -100,7 +100,7 @@ pub(super) async fn receive(
     user: Arc<CurrentUser>,
 ) -> Option<Received> {
     let mut inbox = Inbox::new();
-    let mut allowance = hub.budget.allowance(None);
+    let mut allowance = hub.allowance(None);
     let (mut begun, mut refusal) = (false, None);
     let patience = Patience { frame: hub.limits.patience.frame, login: None };
     let mut deadlines = Deadlines::new(patience, Instant::now());
@@ -135,7 +135,8 @@ pub(super) async fn receive(
         }
         let now = user.get();
         if now != allowance.user() {
-            allowance = hub.budget.allowance(now);
+            allowance = hub.allowance(now);
+            inbox.change_hands();
         }
         if !inbox.try_make_room(&allowance) {
             let begun = Instant::now();

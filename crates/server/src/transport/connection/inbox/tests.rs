@@ -246,3 +246,93 @@ async fn a_request_takes_memory_as_it_arrives_and_not_as_it_is_announced() {
     let Front::Request { code: SEND, payload: range } = inbox.front(CALLER) else { panic!() };
     assert_eq!(inbox.payload(range), payload(8_000_000));
 }
+
+/// A peer that had not logged in got 32 KiB for as many requests as it left half sent, uncounted.
+#[tokio::test]
+async fn a_stranger_gets_no_byte_more_than_an_idle_buffer_without_a_grant() {
+    let (small, large) = (payload(1000), payload(60_000));
+    let budget = Budget::of_strangers(1 << 20, 0);
+    let allowance = budget.allowance(None);
+    let mut inbox = Inbox::new();
+    // Many small requests at once, and the beginning of a refused one.
+    let mut stream: Vec<u8> = (0..20).flat_map(|_| request(PING, &small)).collect();
+    stream.extend_from_slice(&request(SEND, &large)[..50_000]);
+    let mut rest = &stream[..];
+    let mut requests = 0;
+    while !rest.is_empty() {
+        assert!(inbox.try_make_room(&allowance));
+        inbox.fill(&mut rest).await.unwrap();
+        while let Front::Request { .. } = inbox.front(ANONYMOUS) {
+            requests += 1;
+            inbox.consume();
+            inbox.yield_grant(&allowance);
+        }
+        assert!(inbox.buffer.capacity() <= BUFFER_BYTES_IDLE);
+    }
+    assert_eq!(requests, 20);
+    assert!(inbox.grant.is_empty());
+
+    let mut inbox = Inbox::new();
+    let stream = request(PING, &large);
+    let mut rest = &stream[..];
+    while inbox.front(ANONYMOUS) == Front::Partial {
+        assert!(inbox.try_make_room(&allowance));
+        assert!(inbox.buffer.capacity() <= BUFFER_BYTES_IDLE || !inbox.grant.is_empty());
+        inbox.fill(&mut rest).await.unwrap();
+    }
+    inbox.consume();
+    inbox.yield_grant(&allowance);
+    assert!(inbox.grant.is_empty() && inbox.buffer.capacity() <= BUFFER_BYTES_IDLE, "given back");
+}
+
+#[tokio::test]
+async fn strangers_wait_for_each_other_and_for_nobody_else() {
+    let budget = Budget::of_strangers(128 << 10, 0);
+    let allowance = budget.allowance(None);
+    let large = request(PING, &payload(60_000));
+    let half_sent = || async {
+        let mut inbox = Inbox::new();
+        let mut rest = &large[..100];
+        assert!(inbox.try_make_room(&allowance));
+        inbox.fill(&mut rest).await.unwrap();
+        assert_eq!(inbox.front(ANONYMOUS), Front::Partial);
+        (inbox.try_make_room(&allowance), inbox)
+    };
+    let (first, second) = (half_sent().await, half_sent().await);
+    assert!(first.0 && second.0);
+    let (third, _inbox) = half_sent().await;
+    let (fourth, _inbox) = half_sent().await;
+    assert!(third && !fourth, "the last resort, then nothing");
+    let mut inbox = Inbox::new();
+    let small = request(PING, &payload(100));
+    assert!(inbox.try_make_room(&allowance), "a login needs no grant");
+    inbox.fill(&mut &small[..]).await.unwrap();
+    assert!(matches!(inbox.front(ANONYMOUS), Front::Request { .. }));
+}
+
+#[tokio::test]
+async fn a_request_without_memory_is_refused_and_what_follows_is_in_step() {
+    let (_, allowance) = budget_of(64 << 20);
+    let mut inbox = Inbox::new();
+    let stream = [request(SEND, &payload(50_000)), request(PING, &[])].concat();
+    let mut rest = &stream[..];
+    assert!(inbox.try_make_room(&allowance));
+    inbox.fill(&mut rest).await.unwrap();
+    assert_eq!(inbox.front(CALLER), Front::Partial);
+    inbox.give_up();
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        match inbox.front(CALLER) {
+            Front::Partial => {
+                assert!(inbox.try_make_room(&allowance));
+                assert!(inbox.fill(&mut rest).await.unwrap() > 0);
+            }
+            Front::Refused(error) => seen.push(Err(error)),
+            Front::Request { code, .. } => {
+                seen.push(Ok(code));
+                inbox.consume();
+            }
+        }
+    }
+    assert_eq!(seen, [Err(ErrorCode::CannotSaveMessagesToSegment), Ok(PING)]);
+}
