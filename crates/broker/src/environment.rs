@@ -70,6 +70,8 @@ impl Random for SystemRandom {
 #[derive(Debug)]
 pub struct ManualEnvironment {
     now_us: AtomicU64,
+    /// How far the wall clock is ahead of where it began to run; wraps, so that it may be behind.
+    wall_us: AtomicU64,
     random: AtomicU64,
 }
 
@@ -77,7 +79,13 @@ impl ManualEnvironment {
     /// Starts at `now_us` microseconds with the random sequence of `seed`.
     #[must_use]
     pub fn new(now_us: u64, seed: u64) -> Self {
-        Self { now_us: AtomicU64::new(now_us), random: AtomicU64::new(seed) }
+        let (now_us, wall_us) = (AtomicU64::new(now_us), AtomicU64::new(0));
+        Self { now_us, wall_us, random: AtomicU64::new(seed) }
+    }
+
+    /// Sets the wall clock forward or back; the monotonic clock does not notice.
+    pub fn step_wall_us(&self, by_us: i64) {
+        self.wall_us.fetch_add(by_us.cast_unsigned(), Ordering::Relaxed);
     }
 
     /// Moves the time forward.
@@ -99,7 +107,8 @@ impl ManualEnvironment {
 
 impl Clock for ManualEnvironment {
     fn now(&self) -> Timestamp {
-        Timestamp::new(self.now_us.load(Ordering::Relaxed))
+        let wall_us = self.wall_us.load(Ordering::Relaxed);
+        Timestamp::new(self.now_us.load(Ordering::Relaxed).wrapping_add(wall_us))
     }
 
     fn monotonic_us(&self) -> u64 {

@@ -67,6 +67,10 @@ pub struct Partition {
     touched: AtomicBool,
     /// The end that the journal was last told of, of what is in no batch of it.
     noted_end: AtomicU64,
+    /// How far the log was ahead of the clock when its times last started over, until that is told.
+    started_over_us: AtomicU64,
+    /// Whether it was told that the newest message is ahead of the clock.
+    told_ahead: AtomicBool,
 }
 
 /// The appending side; one at a time.
@@ -77,6 +81,8 @@ struct Writer {
     refusals: Refusals,
     /// The ids stored lately; `None` when nobody asked for them, or they are still to be read.
     window: Option<Window>,
+    /// How far the log was ahead of the clock when its times started over just now, in microseconds.
+    started_over_us: u64,
 }
 
 /// What a checkpoint notes of one partition.
@@ -120,6 +126,7 @@ impl Partition {
                 closed: false,
                 refusals: Refusals::default(),
                 window: None,
+                started_over_us: 0,
             }),
             commits: Mutex::new(Commits::new(end)),
             syncing: Mutex::new(()),
@@ -131,6 +138,8 @@ impl Partition {
             loading: Mutex::new(()),
             touched: AtomicBool::new(false),
             noted_end: AtomicU64::new(end.get()),
+            started_over_us: AtomicU64::new(0),
+            told_ahead: AtomicBool::new(false),
         }
     }
 

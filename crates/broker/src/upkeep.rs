@@ -5,20 +5,26 @@
 //! removed here: the moves of the starts are staged like any record (see [`crate::partition`]), and
 //! the files go at a later tick. Message ids that deduplication need not know any more are let go of, too.
 //!
+//! Ages are told by a clock that does not leap, see [`clock`]; and a segment whose times are ahead of the
+//! clock, because the clock was, is as old as those after it.
+//!
 //! INV-UNEXPIRED: a segment goes by its age only when its newest message is old enough, and never while
 //! it is written; so the newest segment of a topic with little traffic stays, however old.
+
+mod clock;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use galgo_storage::checkpoint::SealedSegment;
-use galgo_storage::retention::{PartitionSegments, Rules, Surrender, plan};
+use galgo_storage::retention::{KeptSegment, PartitionSegments, Rules, Surrender, plan};
 use galgo_wire::command::{
     MaxTopicSize, MessageExpiry, PlannedSegment, RetentionPlan, RetentionReason,
 };
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Offset, PartitionId, StreamId, Timestamp, TopicId};
+use parking_lot::Mutex;
 
+use self::clock::{SteadyClock, Told};
 use crate::broker::Broker;
 use crate::catalog::OpenTopic;
 use crate::metadata::TopicSettings;
@@ -27,6 +33,10 @@ use crate::partition::{DropNote, DropReason, Droppable, Partition, Wanted};
 /// Most segments one plan tells of.
 pub const PLANNED_SEGMENTS_MAX: usize = 50_000;
 
+/// Partitions whose messages are ahead of the clock that one look tells of by name.
+const AHEAD_LINES_MAX: u32 = 10;
+const SECOND_US: u64 = 1_000_000;
+
 /// Whether and how often retention looks for what is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetentionOptions {
@@ -34,13 +44,26 @@ pub struct RetentionOptions {
     pub enabled: bool,
     /// Microseconds between two looks; the first comes that long after the start.
     pub interval_us: u64,
+    /// Microseconds for which a clock that was set forward has to hold before anything goes because of
+    /// its age by that; 0 to believe it at once.
+    pub clock_wait_us: u64,
 }
 
-/// The options, and when the next look is due.
+/// The options, the clock to go by, and when the next look is due.
 #[derive(Debug)]
 pub(crate) struct Retention {
     pub(crate) options: RetentionOptions,
+    clock: Mutex<SteadyClock>,
     due_us: AtomicU64,
+}
+
+/// What the clocks say.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    /// The wall clock: what is behind it is ahead of the clock.
+    wall: Timestamp,
+    /// What ages are told by.
+    steady: Timestamp,
 }
 
 /// A topic with a limit.
@@ -51,9 +74,23 @@ struct Limited {
 }
 
 impl Retention {
-    pub(crate) fn new(options: RetentionOptions, now_us: u64) -> Self {
-        let due_us = now_us.saturating_add(options.interval_us);
-        Self { options, due_us: AtomicU64::new(due_us) }
+    /// Begins with what the clocks say; `newest` is when the data was last written, as far as known.
+    pub(crate) fn new(
+        options: RetentionOptions,
+        clocks: (Timestamp, u64),
+        newest: Option<Timestamp>,
+    ) -> Self {
+        let due_us = AtomicU64::new(clocks.1.saturating_add(options.interval_us));
+        let clock = SteadyClock::new(clocks, newest, options.clock_wait_us);
+        if let Some(waits_us) = clock.waits_us() {
+            tracing::warn!(
+                ahead_s = clock.lead_us() / SECOND_US,
+                waits_s = waits_us / SECOND_US,
+                "the clock is far ahead of the newest data: the server was off, or the clock is wrong; \
+                 nothing is removed because of its age before the clock has held"
+            );
+        }
+        Self { options, clock: Mutex::new(clock), due_us }
     }
 
     fn is_due(&self, now_us: u64) -> bool {
@@ -66,6 +103,65 @@ impl Retention {
 }
 
 impl Broker {
+    /// The time that ages are told by.
+    pub(crate) fn retention_now(&self) -> Timestamp {
+        let (wall, monotonic_us) = (self.clock.now(), self.clock.monotonic_us());
+        let mut clock = self.retention.clock.lock();
+        let (now, told) = clock.look(wall, monotonic_us);
+        let waits_s = clock.waits_us().unwrap_or(0) / SECOND_US;
+        match told {
+            None => {}
+            Some(Told::Forward(by_us)) => tracing::warn!(
+                by_s = by_us / SECOND_US,
+                waits_s,
+                "the clock was set forward; nothing is removed because of its age by that before the \
+                 clock has held"
+            ),
+            Some(Told::Back(by_us)) => {
+                tracing::warn!(by_s = by_us / SECOND_US, "the clock was set back");
+            }
+            Some(Told::Held) => {
+                tracing::info!("the clock has held; ages are told by it again");
+            }
+        }
+        now
+    }
+
+    /// Tells of partitions whose newest message is ahead of the clock, and of those that were and go on
+    /// with the right time.
+    fn tell_ahead(&self, wall: Timestamp) {
+        let catalog = self.catalog.read();
+        let streams = catalog.state.streams.iter();
+        let topics =
+            streams.flat_map(|(s, st)| st.topics.iter().map(move |(t, tp)| (*s, st, *t, tp)));
+        let mut told = 0_u32;
+        for (stream_id, stream, topic_id, topic) in topics {
+            let Some(open) = catalog.open_topic(stream_id, topic_id) else { continue };
+            for (number, partition) in (0_u32..).zip(&open.partitions) {
+                let (ahead_us, phrase) =
+                    match (partition.newly_ahead(wall), partition.take_started_over()) {
+                        (None, None) => continue,
+                        (Some(ahead_us), _) => {
+                            (ahead_us, "the newest message is ahead of the clock")
+                        }
+                        (None, Some(ahead_us)) => (
+                            ahead_us,
+                            "messages are ahead of the clock; later ones have the right time",
+                        ),
+                    };
+                told += 1;
+                if told <= AHEAD_LINES_MAX {
+                    let (stream, topic) = (stream.name.as_str(), topic.settings.name.as_str());
+                    let ahead_s = ahead_us / SECOND_US;
+                    tracing::warn!(stream, topic, partition = number, ahead_s, "{phrase}");
+                }
+            }
+        }
+        if let Some(more) = told.checked_sub(AHEAD_LINES_MAX).filter(|more| *more > 0) {
+            tracing::warn!(partitions = more, "more partitions have messages ahead of the clock");
+        }
+    }
+
     /// Stages what retention gives up, when it is time to look.
     pub(crate) fn retain(&self) {
         let now_us = self.clock.monotonic_us();
@@ -83,7 +179,9 @@ impl Broker {
             });
             limited.collect()
         };
-        let now = self.clock.now();
+        let wall = self.clock.now();
+        let now = Times { wall, steady: self.retention_now() };
+        self.tell_ahead(wall);
         let mut complete = true;
         for topic in limited.iter().filter(|topic| topic.has_due(now)) {
             complete &= self.retain_topic(now, topic);
@@ -104,11 +202,12 @@ impl Broker {
     }
 
     /// `false` when something was refused that may be taken a little later.
-    fn retain_topic(&self, now: Timestamp, topic: &Limited) -> bool {
+    fn retain_topic(&self, now: Times, topic: &Limited) -> bool {
+        let partitions = topic.open.partitions.iter();
         let droppable: Vec<Droppable> =
-            topic.open.partitions.iter().map(|partition| partition.droppable()).collect();
+            partitions.map(|partition| partition.droppable(now.wall)).collect();
         let segments = segments_of(&droppable, Droppable::barrier);
-        let plans = plan(now, topic.rules, &segments);
+        let plans = plan(now.steady, topic.rules, &segments);
         let mut complete = true;
         for (number, (partition, (plan, segments))) in
             (0..).zip(topic.open.partitions.iter().zip(plans.iter().zip(&segments)))
@@ -117,7 +216,7 @@ impl Broker {
             let number = PartitionId::new(number);
             let Some(mut note) = self.drop_note(topic.place, number) else { break };
             (note.reason, note.expired) = (DropReason::Retention, plan.expired);
-            match partition.drop_oldest(Wanted::Below(last.end), note) {
+            match partition.drop_oldest(Wanted::Below(last.segment.end), note) {
                 Ok(_) => {}
                 Err(ErrorCode::TaskTimeout) => complete = false,
                 Err(code) => {
@@ -152,10 +251,10 @@ impl Broker {
         settings: &TopicSettings,
         open: &OpenTopic,
     ) -> RetentionPlan {
-        let now = self.clock.now();
+        let (wall, now) = (self.clock.now(), self.retention_now());
         let rules = rules_of(settings);
         let droppable: Vec<Droppable> =
-            open.partitions.iter().map(|partition| partition.droppable()).collect();
+            open.partitions.iter().map(|partition| partition.droppable(wall)).collect();
         let segments = segments_of(&droppable, Droppable::barrier);
         let going = plan(now, rules, &segments);
         let due = plan(now, rules, &segments_of(&droppable, |_| None));
@@ -176,10 +275,10 @@ impl Broker {
 
 impl Limited {
     /// Whether a closer look may find something.
-    fn has_due(&self, now: Timestamp) -> bool {
+    fn has_due(&self, now: Times) -> bool {
         let old = |partition: &Arc<Partition>| {
-            let newest = partition.oldest_droppable();
-            newest.is_some_and(|newest| self.rules.is_expired(now, newest))
+            let stored_by = partition.oldest_droppable(now.wall);
+            stored_by.is_some_and(|stored_by| self.rules.is_expired(now.steady, stored_by))
         };
         let partitions = &self.open.partitions;
         let expires = self.rules.expiry_micros.is_some();
@@ -217,7 +316,7 @@ fn planned_segments(
     (going, due): (Surrender, Surrender),
 ) -> Vec<PlannedSegment> {
     let shown = going.segments().max(due.segments());
-    let planned = |(at, known): (usize, &SealedSegment)| {
+    let planned = |(at, KeptSegment { segment: known, .. }): (usize, &KeptSegment)| {
         let held = at >= going.segments();
         let by_age = if held { due.expired } else { going.expired };
         PlannedSegment {

@@ -325,6 +325,9 @@ table::settings! {
         enabled: bool = "true",
         /// How often to look for such segments. The first look comes that long after the start.
         interval: Span = "1m",
+        /// How long the clock has to hold after it was set forward, or is far ahead of the newest data at a
+        /// start, before segments are removed because of their age by that.
+        clock_wait: Span = "1h",
     }
     /// What the server says about itself, on standard error.
     log: Log = "log" {

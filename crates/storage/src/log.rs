@@ -33,7 +33,7 @@ mod state;
 mod sync;
 
 pub use crate::index::IndexCache;
-pub use append::{AppendBatch, AppendError, WalkedBatch};
+pub use append::{AHEAD_US_MAX, AppendBatch, AppendError, WalkedBatch};
 pub use drop::{OldestSealed, first_base};
 pub use locate::SeenMessage;
 pub use newest::NewestRequest;

@@ -18,11 +18,22 @@ pub struct Rules {
     pub bytes_max: Option<u64>,
 }
 
+/// A sealed segment as retention looks at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptSegment {
+    /// The segment.
+    pub segment: SealedSegment,
+    /// By when its messages had all been stored: the time of the last of them. Where that is ahead of the
+    /// clock, because the clock was, it is the time of those after it, or that at which it was first seen
+    /// to be ahead.
+    pub stored_by: Timestamp,
+}
+
 /// What retention knows of a partition.
 #[derive(Debug, Clone, Copy)]
 pub struct PartitionSegments<'a> {
     /// Its sealed and published segments, oldest first.
-    pub sealed: &'a [SealedSegment],
+    pub sealed: &'a [KeptSegment],
     /// Bytes of its other segments.
     pub active_bytes: u64,
     /// Messages from here on are still wanted by somebody; `None` when nobody says so.
@@ -47,7 +58,7 @@ impl Surrender {
 
     /// The segments that go, of those it was made from.
     #[must_use]
-    pub fn of<'a>(&self, partition: &PartitionSegments<'a>) -> &'a [SealedSegment] {
+    pub fn of<'a>(&self, partition: &PartitionSegments<'a>) -> &'a [KeptSegment] {
         partition.sealed.get(..self.segments()).unwrap_or_default()
     }
 }
@@ -58,11 +69,12 @@ impl Surrender {
 /// partition. Files are removed only after the moves of the starts were made durable.
 #[must_use]
 pub fn plan(now: Timestamp, rules: Rules, partitions: &[PartitionSegments<'_>]) -> Vec<Surrender> {
-    let expired: Vec<&[SealedSegment]> =
+    let expired: Vec<&[KeptSegment]> =
         partitions.iter().map(|partition| expire(now, rules, partition)).collect();
     let mut kept = expired.clone();
     let active: u64 = partitions.iter().map(|partition| partition.active_bytes).sum();
-    let sealed: u64 = kept.iter().flat_map(|segments| segments.iter()).map(|kept| kept.bytes).sum();
+    let sealed: u64 =
+        kept.iter().flat_map(|segments| segments.iter()).map(|kept| kept.segment.bytes).sum();
     let mut bytes = active + sealed;
     while rules.is_full(bytes) {
         let Some(dropped) = drop_oldest(&mut kept, partitions) else { break };
@@ -84,10 +96,10 @@ impl Rules {
         full.is_some_and(|full| u128::from(bytes) >= full)
     }
 
-    /// Whether a segment whose newest message is of this time goes because of its age.
+    /// Whether a segment whose messages were all stored by this time goes because of its age.
     #[must_use]
-    pub fn is_expired(&self, now: Timestamp, newest: Timestamp) -> bool {
-        self.expiry_micros.is_some_and(|expiry| newest.get().saturating_add(expiry) <= now.get())
+    pub fn is_expired(&self, now: Timestamp, stored_by: Timestamp) -> bool {
+        self.expiry_micros.is_some_and(|expiry| stored_by.get().saturating_add(expiry) <= now.get())
     }
 }
 
@@ -96,28 +108,27 @@ fn expire<'a>(
     now: Timestamp,
     rules: Rules,
     partition: &PartitionSegments<'a>,
-) -> &'a [SealedSegment] {
-    let may_go = |segment: &&SealedSegment| {
-        rules.is_expired(now, segment.last_timestamp) && !is_wanted(partition, segment)
-    };
+) -> &'a [KeptSegment] {
+    let may_go =
+        |kept: &&KeptSegment| rules.is_expired(now, kept.stored_by) && !is_wanted(partition, kept);
     let gone = partition.sealed.iter().take_while(may_go).count();
     partition.sealed.get(gone..).unwrap_or_default()
 }
 
-/// Drops the segment whose newest message is the oldest; returns its size.
-fn drop_oldest(kept: &mut [&[SealedSegment]], partitions: &[PartitionSegments<'_>]) -> Option<u64> {
+/// Drops the segment that was stored by the earliest time; returns its size.
+fn drop_oldest(kept: &mut [&[KeptSegment]], partitions: &[PartitionSegments<'_>]) -> Option<u64> {
     let firsts = kept.iter_mut().zip(partitions).filter_map(|(kept, partition)| {
         let (first, rest) = kept.split_first()?;
         (!is_wanted(partition, first)).then_some((first, kept, rest))
     });
-    let (first, kept, rest) = firsts.min_by_key(|(first, ..)| first.last_timestamp)?;
-    let bytes = first.bytes;
+    let (first, kept, rest) = firsts.min_by_key(|(first, ..)| first.stored_by)?;
+    let bytes = first.segment.bytes;
     *kept = rest;
     Some(bytes)
 }
 
-fn is_wanted(partition: &PartitionSegments<'_>, segment: &SealedSegment) -> bool {
-    partition.barrier.is_some_and(|barrier| segment.end > barrier)
+fn is_wanted(partition: &PartitionSegments<'_>, kept: &KeptSegment) -> bool {
+    partition.barrier.is_some_and(|barrier| kept.segment.end > barrier)
 }
 
 #[cfg(test)]
@@ -125,14 +136,17 @@ mod tests {
     use super::*;
 
     /// Segments of 100 messages and 1,000 bytes, each ending at one of these times.
-    fn segments(times: &[u64]) -> Vec<SealedSegment> {
+    fn segments(times: &[u64]) -> Vec<KeptSegment> {
         let numbered = (0..).zip(times);
-        let made = numbered.map(|(at, time)| SealedSegment {
-            base: Offset::new(at * 100),
-            end: Offset::new(at * 100 + 100),
-            bytes: 1_000,
-            checksum: 0,
-            last_timestamp: Timestamp::new(*time),
+        let made = numbered.map(|(at, time)| KeptSegment {
+            segment: SealedSegment {
+                base: Offset::new(at * 100),
+                end: Offset::new(at * 100 + 100),
+                bytes: 1_000,
+                checksum: 0,
+                last_timestamp: Timestamp::new(*time),
+            },
+            stored_by: Timestamp::new(*time),
         });
         made.collect()
     }
@@ -141,7 +155,7 @@ mod tests {
         let plans = plan(Timestamp::new(now), rules, partitions);
         let starts =
             plans.iter().zip(partitions).map(|(plan, partition)| plan.of(partition).last());
-        starts.map(|last| last.map(|last| last.end.get())).collect()
+        starts.map(|last| last.map(|last| last.segment.end.get())).collect()
     }
 
     #[test]

@@ -15,7 +15,7 @@ use galgo_storage::metadata_log::{MetadataLog, MetadataLogError, Recovered as Fo
 use galgo_wire::command::{Durability, UserStatus};
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{Epoch, PartitionId, PartitionUid, StreamId, TopicId, UserId};
+use galgo_wire::id::{Epoch, PartitionId, PartitionUid, StreamId, Timestamp, TopicId, UserId};
 use galgo_wire::name::{Password, StreamName, TopicName, Username};
 use galgo_wire::permission::Permissions;
 use parking_lot::{Mutex, RwLock};
@@ -237,6 +237,10 @@ impl Broker {
             wall_us: options.clock.now().get(),
             monotonic_us: options.clock.monotonic_us(),
         };
+        let newest = catalog.partitions().map(|partition| partition.newest_time()).max();
+        let newest = newest.filter(|newest| *newest > Timestamp::ZERO);
+        let clocks = (Timestamp::new(started_us.wall_us), started_us.monotonic_us);
+        let retention = Retention::new(options.retention, clocks, newest);
         let handover_us = options.groups.rebalancing_timeout_us;
         let clients = Clients::new(Arc::clone(&options.clock), handover_us);
         let broker = Self {
@@ -254,7 +258,7 @@ impl Broker {
             process: ProcessReader::default(),
             names: SystemNames::read(),
             snapshot_sources: RwLock::new(None),
-            retention: Retention::new(options.retention, started_us.monotonic_us),
+            retention,
             started_us,
             data_dir,
             shard,

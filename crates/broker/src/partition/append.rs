@@ -124,7 +124,11 @@ impl Partition {
         }
         let base = writer.log.end();
         let vault = self.shard.vault();
-        let messages = writer.write((self.uid, vault), batch, context)?;
+        let written = writer.write((self.uid, vault), batch, context);
+        if writer.started_over_us > 0 {
+            self.started_over(std::mem::take(&mut writer.started_over_us));
+        }
+        let messages = written?;
         if messages.is_empty() {
             return Ok(self.commit_again(base));
         }
@@ -135,6 +139,20 @@ impl Partition {
         drop(writer);
         rung.ring(News::Look);
         Ok(appended)
+    }
+
+    /// Takes note that times start over, for the next tick to tell. What a checkpoint says of the log
+    /// until then would have an older program refuse the times after it, so there is to be a new one.
+    #[cold]
+    fn started_over(&self, ahead_us: u64) {
+        self.started_over_us.fetch_max(ahead_us, Ordering::Relaxed);
+        self.shard.ask_checkpoint();
+    }
+
+    /// How far the log was ahead of the clock when its times started over, if they did since the last
+    /// call; in microseconds.
+    pub(crate) fn take_started_over(&self) -> Option<u64> {
+        Some(self.started_over_us.swap(0, Ordering::Relaxed)).filter(|ahead_us| *ahead_us > 0)
     }
 
     /// What a batch that was stored before waits for: the first one may still be on its way, and this
@@ -165,7 +183,7 @@ impl Partition {
                 if writer.window.is_some() {
                     return Ok(());
                 }
-                (writer.log.end(), context.clock.now().max(writer.log.last_timestamp()))
+                (writer.log.end(), context.clock.now())
             };
             let window = self.read_window(end, now, &context.deduplication)?;
             let mut writer = self.writer.lock();
@@ -209,6 +227,7 @@ impl Partition {
         let most = u64::try_from(bounds.entries_max).unwrap_or(u64::MAX);
         let from = in_time.max(Offset::new(end.get().saturating_sub(most)));
         self.reader.visit((from, end), &mut |message| window.remember(message))?;
+        window.set_back(now);
         window.expire(bounds, now);
         Ok(window)
     }
@@ -252,6 +271,18 @@ impl Writer {
         self.window.is_some() == wanted
     }
 
+    /// The time of a batch that is taken now. In a segment times never go back, so that they can be
+    /// searched; a log that is far ahead of the clock goes on in a new segment, with the right time.
+    fn batch_time(&mut self, now: Timestamp) -> Timestamp {
+        if let Some(ahead_us) = self.log.start_over_if_ahead(now) {
+            self.started_over_us = ahead_us;
+            if let Some(window) = &mut self.window {
+                window.set_back(now);
+            }
+        }
+        now.max(self.log.last_timestamp())
+    }
+
     /// Stamps, seals and writes; returns what is stored, nothing when all had been stored before.
     fn write<'a>(
         &mut self,
@@ -260,8 +291,7 @@ impl Writer {
         context: AppendContext<'_>,
     ) -> Result<Cow<'a, [u8]>, ErrorCode> {
         let base_offset = self.log.end();
-        // Timestamps never go back within a log, so that they can be searched.
-        let timestamp = context.clock.now().max(self.log.last_timestamp());
+        let timestamp = self.batch_time(context.clock.now());
         let mut new_id = || context.random.next_u128();
         let mut stamp = |indexes: &[u8], messages: &mut [u8], count| {
             let new_id = &mut new_id;

@@ -47,6 +47,14 @@ impl Window {
         }
     }
 
+    /// Takes messages that are ahead of the clock for stored now, so that they are not remembered until
+    /// it has caught up with them.
+    pub(super) fn set_back(&mut self, now: Timestamp) {
+        for message in &mut self.order {
+            message.timestamp = message.timestamp.min(now);
+        }
+    }
+
     /// How many ids are remembered.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {

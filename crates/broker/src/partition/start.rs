@@ -6,8 +6,10 @@
 //! moment the move is staged.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use galgo_storage::checkpoint::SealedSegment;
+use galgo_storage::retention::KeptSegment;
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Offset, PartitionId, PartitionUid, Timestamp};
 
@@ -40,7 +42,7 @@ pub(crate) struct DropNote {
 #[derive(Debug)]
 pub(crate) struct Droppable {
     /// Sealed and published segments whose removal is not staged yet, oldest first.
-    pub(crate) sealed: Vec<SealedSegment>,
+    pub(crate) sealed: Vec<KeptSegment>,
     /// Bytes of all its other segments.
     pub(crate) other_bytes: u64,
     /// The smallest committed offset.
@@ -80,10 +82,23 @@ impl Droppable {
 }
 
 impl Partition {
-    /// The time of the newest message of the oldest segment, when that could go.
-    pub(crate) fn oldest_droppable(&self) -> Option<Timestamp> {
-        let oldest = self.reader.oldest_sealed()?;
-        (oldest.end <= self.high_watermark()).then_some(oldest.last_timestamp)
+    /// By when the messages of the oldest segment had been stored, when that could go.
+    pub(crate) fn oldest_droppable(&self, now: Timestamp) -> Option<Timestamp> {
+        let oldest = self.reader.oldest_sealed(now)?;
+        (oldest.end <= self.high_watermark()).then_some(oldest.stored_by)
+    }
+
+    /// How far the newest message is ahead of the clock, in microseconds, when it matters and was not
+    /// asked before; and takes note of segments that are.
+    pub(crate) fn newly_ahead(&self, now: Timestamp) -> Option<u64> {
+        let ahead_us = self.reader.note_ahead(now);
+        let told = self.told_ahead.swap(ahead_us.is_some(), Ordering::Relaxed);
+        ahead_us.filter(|_| !told)
+    }
+
+    /// The time of the newest message.
+    pub(crate) fn newest_time(&self) -> Timestamp {
+        self.reader.newest_time()
     }
 
     /// Where the log starts, counting a move that is staged.
@@ -98,16 +113,16 @@ impl Partition {
     }
 
     /// What could go now.
-    pub(crate) fn droppable(&self) -> Droppable {
+    pub(crate) fn droppable(&self, now: Timestamp) -> Droppable {
         let (start, committed) = {
             let offsets = self.offsets.lock();
             (offsets.start(), offsets.smallest())
         };
-        let mut sealed = self.reader.droppable(self.high_watermark());
-        let staged = sealed.iter().take_while(|known| known.base < start);
+        let mut sealed = self.reader.droppable(self.high_watermark(), now);
+        let staged = sealed.iter().take_while(|kept| kept.segment.base < start);
         let staged: usize = staged.count();
-        let gone: u64 = sealed.drain(..staged).map(|known| known.bytes).sum();
-        let droppable: u64 = sealed.iter().map(|known| known.bytes).sum();
+        let gone: u64 = sealed.drain(..staged).map(|kept| kept.segment.bytes).sum();
+        let droppable: u64 = sealed.iter().map(|kept| kept.segment.bytes).sum();
         let other_bytes = self.bytes().saturating_sub(droppable + gone);
         Droppable { sealed, other_bytes, committed }
     }
@@ -125,11 +140,13 @@ impl Partition {
         if let Some(code) = self.fenced() {
             return Err(code);
         }
-        let sealed = self.reader.droppable(self.high_watermark());
+        // Which segments go was decided; no time is needed here.
+        let sealed = self.reader.droppable(self.high_watermark(), Timestamp::ZERO);
         // Held over the staging: nobody commits an offset in between.
         let mut offsets = self.offsets.lock();
         let before = offsets.start();
         let committed = offsets.smallest();
+        let sealed: Vec<&SealedSegment> = sealed.iter().map(|kept| &kept.segment).collect();
         let goes = |known: &&SealedSegment| {
             committed.is_none_or(|committed| known.end.get() <= committed.get().saturating_add(1))
         };
@@ -137,7 +154,7 @@ impl Partition {
             Wanted::Oldest(count) => (count as usize, Offset::new(u64::MAX)),
             Wanted::Below(offset) => (usize::MAX, offset),
         };
-        let fresh = sealed.iter().skip_while(|known| known.base < before).take(count);
+        let fresh = sealed.into_iter().skip_while(|known| known.base < before).take(count);
         let last = fresh.take_while(|known| known.end <= below).take_while(goes).last();
         let Some(start) = last.map(|last| last.end) else { return Ok(None) };
         let record = ShardRecord::StartMoved { uid: self.uid, start };

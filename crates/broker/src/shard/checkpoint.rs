@@ -61,7 +61,7 @@ pub enum CheckpointError {
 
 impl Shard {
     /// Asks the checkpoint worker for a checkpoint soon.
-    pub(super) fn ask_checkpoint(&self) {
+    pub(crate) fn ask_checkpoint(&self) {
         let mut asked = self.checkpoint_asked.lock();
         if !*asked {
             *asked = true;

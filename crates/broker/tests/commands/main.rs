@@ -11,6 +11,7 @@ mod access;
 mod answers;
 mod bad_batches;
 mod clients;
+mod clock;
 mod concurrent;
 mod deduplication;
 mod durability;

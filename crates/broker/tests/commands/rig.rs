@@ -63,6 +63,9 @@ pub(crate) struct Rig {
     spare: Pending,
 }
 
+/// How long a clock that was set forward has to hold.
+pub(crate) const CLOCK_WAIT_US: u64 = 3_600_000_000;
+
 impl Rig {
     /// A new broker with the users `root`, `nobody` (no permissions) and `sleeper` (inactive), who
     /// share [`PASSWORD`].
@@ -352,6 +355,10 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>, root: RootUser)
         defaults: DEFAULTS,
         access: AccessOptions::default(),
         groups: GroupOptions::default(),
-        retention: RetentionOptions { enabled: true, interval_us: RETENTION_INTERVAL_US },
+        retention: RetentionOptions {
+            enabled: true,
+            interval_us: RETENTION_INTERVAL_US,
+            clock_wait_us: CLOCK_WAIT_US,
+        },
     }
 }

@@ -121,6 +121,8 @@ fn broker_options(config: &Config, root: &RootUser, file_limit: u64) -> BrokerOp
         retention: RetentionOptions {
             enabled: config.retention.enabled,
             interval_us: u64::try_from(config.retention.interval.0.as_micros()).unwrap_or(u64::MAX),
+            clock_wait_us: u64::try_from(config.retention.clock_wait.0.as_micros())
+                .unwrap_or(u64::MAX),
         },
     }
 }

@@ -15,6 +15,11 @@ use parking_lot::Mutex;
 use std::io;
 use std::sync::atomic::Ordering;
 
+/// How far the times of a log may be ahead of the clock before they start over, in microseconds.
+/// Smaller differences are what setting a clock again and again makes; then times stand still until
+/// the clock has caught up.
+pub const AHEAD_US_MAX: u64 = 5_000_000;
+
 /// Messages to write, stamped and checked, exactly as they will be polled.
 #[derive(Debug, Clone, Copy)]
 pub struct AppendBatch<'a> {
@@ -143,6 +148,32 @@ impl Log {
         }
     }
 
+    /// Lets times start over at `now`: the segment being written is sealed, and the next batch, which
+    /// begins a new one, may be as early as that. For a log whose last message is ahead of the clock;
+    /// how far is the answer, when that is more than [`AHEAD_US_MAX`].
+    ///
+    /// INV-CHAIN: inside a segment times never decrease.
+    pub fn start_over_if_ahead(&mut self, now: Timestamp) -> Option<u64> {
+        let ahead_us = self.last_timestamp.get().saturating_sub(now.get());
+        if ahead_us <= AHEAD_US_MAX || self.is_fenced() {
+            return None;
+        }
+        match &mut self.writer {
+            // Nothing was written to it: it may begin with any time.
+            Some(writer) if writer.tip.bytes == 0 => {
+                writer.tip.last_timestamp = now;
+                if let Some(active) = &mut self.reader.state.write().active {
+                    active.last_timestamp = now;
+                }
+            }
+            Some(_) => self.seal(),
+            None => {}
+        }
+        self.last_timestamp = now;
+        self.reader.state.write().starts_over = true;
+        Some(ahead_us)
+    }
+
     fn admit(&self, batch: &AppendBatch<'_>) -> Result<(), AppendError> {
         if self.is_fenced() {
             return Err(AppendError::Fenced);
@@ -257,7 +288,7 @@ impl Log {
         };
         let mut state = self.reader.state.write();
         let Some(active) = state.active.take() else { return };
-        state.sealed.push(Sealed { known, verified: active.verified });
+        state.sealed.push(Sealed { known, seen_ahead: None, verified: active.verified });
         drop(state);
         if active.live_from.position == 0 {
             let key = Key { log: self.reader.log, base, bytes: tip.bytes };

@@ -6,9 +6,12 @@
 //! INV-BOUNDARY: a start that moves is the end of a sealed segment, so a file that begins below it holds
 //! nothing that is still to be read.
 
+use super::AHEAD_US_MAX;
 use super::reader::LogReader;
+use super::state::Sealed;
 use crate::checkpoint::SealedSegment;
 use crate::disk::Disk;
+use crate::retention::KeptSegment;
 use crate::segment::format::parse_log_name;
 use galgo_wire::id::{Offset, Timestamp};
 use std::io;
@@ -19,8 +22,8 @@ use std::path::{Path, PathBuf};
 pub struct OldestSealed {
     /// Offset after its last message.
     pub end: Offset,
-    /// Timestamp of its last message.
-    pub last_timestamp: Timestamp,
+    /// By when its messages had all been stored; see [`KeptSegment::stored_by`].
+    pub stored_by: Timestamp,
 }
 
 impl LogReader {
@@ -31,24 +34,68 @@ impl LogReader {
     }
 
     /// The segments that may be dropped, oldest first: sealed, not the newest of the log, and wholly
-    /// below `upto`.
+    /// below `upto`. `now` tells which of them are ahead of the clock.
     #[must_use]
-    pub fn droppable(&self, upto: Offset) -> Vec<SealedSegment> {
+    pub fn droppable(&self, upto: Offset, now: Timestamp) -> Vec<KeptSegment> {
         let state = self.state.read();
         let newest = usize::from(state.active.is_none());
-        let sealed = state.sealed.len().saturating_sub(newest);
-        let sealed = state.sealed.iter().take(sealed).map(|sealed| &sealed.known);
-        sealed.take_while(|known| known.end <= upto).cloned().collect()
+        let droppable = state.sealed.len().saturating_sub(newest);
+        let mut later = now.min(state.newest_time());
+        let mut kept: Vec<KeptSegment> = Vec::with_capacity(droppable);
+        for (at, sealed) in state.sealed.iter().enumerate().rev() {
+            if at < droppable && sealed.known.end <= upto {
+                let stored_by = sealed.stored_by(now, later);
+                kept.push(KeptSegment { segment: sealed.known.clone(), stored_by });
+            }
+            later = later.min(sealed.known.last_timestamp);
+        }
+        kept.reverse();
+        kept
     }
 
     /// The oldest sealed segment, when there are others behind it.
     #[must_use]
-    pub fn oldest_sealed(&self) -> Option<OldestSealed> {
+    pub fn oldest_sealed(&self, now: Timestamp) -> Option<OldestSealed> {
         let state = self.state.read();
         let newest = usize::from(state.active.is_none());
-        let oldest = state.sealed.first().filter(|_| state.sealed.len() > newest)?;
-        let known = &oldest.known;
-        Some(OldestSealed { end: known.end, last_timestamp: known.last_timestamp })
+        let (oldest, rest) = state.sealed.split_first().filter(|(_, rest)| rest.len() >= newest)?;
+        let later = || {
+            let rest = rest.iter().map(|sealed| sealed.known.last_timestamp);
+            rest.chain([now, state.newest_time()]).min().unwrap_or(now)
+        };
+        let ahead = is_ahead(oldest.known.last_timestamp, now);
+        let later = if ahead { later() } else { now };
+        let stored_by = oldest.stored_by(now, later);
+        Some(OldestSealed { end: oldest.known.end, stored_by })
+    }
+
+    /// The time of the last message; zero without one.
+    #[must_use]
+    pub fn newest_time(&self) -> Timestamp {
+        self.state.read().newest_time()
+    }
+
+    /// How far the last message is ahead of the clock, in microseconds, if that is more than
+    /// [`AHEAD_US_MAX`]; and takes note of which segments are, so that retention does not wait until
+    /// the clock has caught up with them.
+    #[must_use]
+    pub fn note_ahead(&self, now: Timestamp) -> Option<u64> {
+        let (unseen, newest) = {
+            let state = self.state.read();
+            let unseen = |sealed: &Sealed| {
+                sealed.seen_ahead.is_none() && is_ahead(sealed.known.last_timestamp, now)
+            };
+            (state.sealed.iter().any(unseen), state.newest_time())
+        };
+        if unseen {
+            let mut state = self.state.write();
+            for sealed in &mut state.sealed {
+                if is_ahead(sealed.known.last_timestamp, now) {
+                    sealed.seen_ahead.get_or_insert(now);
+                }
+            }
+        }
+        is_ahead(newest, now).then(|| newest.get().saturating_sub(now.get()))
     }
 
     /// Messages below `start` are no longer read, and the sealed segments wholly below it are no
@@ -101,6 +148,18 @@ impl LogReader {
         self.forget(base);
         removed
     }
+}
+
+impl Sealed {
+    /// See [`KeptSegment::stored_by`]; `later` is the earliest time after the segment.
+    fn stored_by(&self, now: Timestamp, later: Timestamp) -> Timestamp {
+        let last = self.known.last_timestamp;
+        if is_ahead(last, now) { later.min(self.seen_ahead.unwrap_or(now)) } else { last }
+    }
+}
+
+fn is_ahead(time: Timestamp, now: Timestamp) -> bool {
+    time.get() > now.get().saturating_add(AHEAD_US_MAX)
 }
 
 /// The base of the oldest segment file of a directory; for when nothing else knows where a log starts.

@@ -72,6 +72,9 @@ impl LogReader {
 
     /// Offset of the first message below `upto` whose timestamp is `timestamp` or later.
     ///
+    /// Where the clock was ahead and has been set right, messages with times behind that of the last
+    /// message count as stored together with the first one after them.
+    ///
     /// # Errors
     /// [`ReadError::Damaged`] when damaged messages stand in the way.
     pub fn offset_at(
@@ -312,26 +315,44 @@ impl LogReader {
             if view.base >= upto {
                 break;
             }
-            let failed = |error| Stop::Walk(view, error);
-            let file = self.open(view.base).map_err(|error| failed(error.into()))?;
-            let mut walk = Walk::new(&*file, view.end.position, self.chunk_bytes()).with(effort);
-            let target = Target::BeforeTime(timestamp);
-            let from = self.land(view, &mut walk, target, None).map_err(failed)?;
-            let stop = upto.min(view.end.offset);
-            let fence = self.state.read().fence_from(from.offset);
-            let fence = fence.filter(|fence| fence.from < stop);
-            let walk_upto = fence.map_or(stop, |fence| fence.from);
-            let found = walk.find(from, walk_upto, |frame, _| frame.timestamp >= timestamp);
-            let found = found.map_err(failed)?;
-            if found.offset < walk_upto {
-                return Ok(Some(found.offset.max(start)).filter(|offset| *offset < upto));
-            }
-            if let Some(fence) = fence {
-                return Err(ReadError::Damaged { from: fence.from, to: fence.to }.into());
+            if let Some(found) = self.first_at(view, (timestamp, upto), effort)? {
+                let ahead = self.state.read().ahead_before(view.base);
+                let first = match ahead.filter(|_| found == view.base) {
+                    Some(ahead) => {
+                        self.first_at(ahead, (timestamp, upto), effort)?.unwrap_or(found)
+                    }
+                    None => found,
+                };
+                return Ok(Some(first.max(start)).filter(|offset| *offset < upto));
             }
             next = self.state.read().view_at(view.end.offset);
         }
         Ok(None)
+    }
+
+    /// The first message of a segment whose timestamp is `timestamp` or later.
+    fn first_at(
+        &self,
+        view: SegmentView,
+        (timestamp, upto): (Timestamp, Offset),
+        effort: Effort,
+    ) -> Result<Option<Offset>, Stop> {
+        let failed = |error| Stop::Walk(view, error);
+        let file = self.open(view.base).map_err(|error| failed(error.into()))?;
+        let mut walk = Walk::new(&*file, view.end.position, self.chunk_bytes()).with(effort);
+        let target = Target::BeforeTime(timestamp);
+        let from = self.land(view, &mut walk, target, None).map_err(failed)?;
+        let stop = upto.min(view.end.offset);
+        let fence = self.state.read().fence_from(from.offset);
+        let fence = fence.filter(|fence| fence.from < stop);
+        let walk_upto = fence.map_or(stop, |fence| fence.from);
+        let found = walk.find(from, walk_upto, |frame, _| frame.timestamp >= timestamp);
+        let found = found.map_err(failed)?;
+        match fence {
+            _ if found.offset < walk_upto => Ok(Some(found.offset)),
+            Some(fence) => Err(ReadError::Damaged { from: fence.from, to: fence.to }.into()),
+            None => Ok(None),
+        }
     }
 
     pub(super) fn chunk_bytes(&self) -> usize {

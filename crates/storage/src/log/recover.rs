@@ -147,6 +147,7 @@ impl Log {
         if let Some(current) = current {
             log.open_for_writing(current, &mut state);
         }
+        state.find_starts_over();
         *log.reader.state.write() = state;
         for (base, len) in short {
             log.reader.fence_short(base, len);

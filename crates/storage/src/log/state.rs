@@ -2,6 +2,9 @@
 //!
 //! INV-LOCK: the lock around this state is never held across a system call.
 //! INV-CONTIGUOUS: each segment starts where the one before ends; the active one is the last.
+//!
+//! Times do not decrease in a segment. From one to the next they may, where the clock was ahead and was
+//! set right; then segments are not searched by time as if they were ordered.
 
 use crate::checkpoint::SealedSegment;
 use crate::file_cache::FileHandle;
@@ -25,11 +28,15 @@ pub(super) struct State {
     pub(super) fences: Vec<Fence>,
     /// The log is being removed: it reads as empty.
     pub(super) retired: bool,
+    /// Whether times start over somewhere, so that segments are not ordered by time.
+    pub(super) starts_over: bool,
 }
 
 /// A sealed segment.
 pub(super) struct Sealed {
     pub(super) known: SealedSegment,
+    /// The time at which the segment was first seen to be ahead of the clock.
+    pub(super) seen_ahead: Option<Timestamp>,
     pub(super) verified: VerifiedRanges,
 }
 
@@ -82,9 +89,19 @@ impl State {
         }
     }
 
-    /// The first segment with a message of this time or later.
+    /// The first segment with a message of this time or later. Segments whose times are ahead of the end
+    /// of the log do not count: the clock was, and has been set right.
     pub(super) fn view_at_time(&self, timestamp: Timestamp) -> Option<SegmentView> {
-        let at = self.sealed.partition_point(|sealed| sealed.known.last_timestamp < timestamp);
+        let at = if self.starts_over {
+            let newest = self.newest_time();
+            let holds = |sealed: &Sealed| {
+                let last = sealed.known.last_timestamp;
+                timestamp <= last && last <= newest
+            };
+            self.sealed.iter().position(holds).unwrap_or(self.sealed.len())
+        } else {
+            self.sealed.partition_point(|sealed| sealed.known.last_timestamp < timestamp)
+        };
         match self.sealed.get(at) {
             Some(sealed) => Some(sealed.view()),
             None => {
@@ -92,6 +109,32 @@ impl State {
                 active.filter(|active| active.last_timestamp >= timestamp).map(Active::view)
             }
         }
+    }
+
+    /// The first of the segments right before `base` whose last messages are ahead of the end of the log:
+    /// those were stored before the first message at `base`, and nothing tells how long.
+    pub(super) fn ahead_before(&self, base: Offset) -> Option<SegmentView> {
+        if !self.starts_over {
+            return None;
+        }
+        let newest = self.newest_time();
+        let before = self.sealed.iter().rev().skip_while(|sealed| sealed.known.end > base);
+        let ahead = before.take_while(|sealed| sealed.known.last_timestamp > newest);
+        ahead.last().map(Sealed::view)
+    }
+
+    /// The time of the last message.
+    pub(super) fn newest_time(&self) -> Timestamp {
+        let sealed = || self.sealed.last().map(|sealed| sealed.known.last_timestamp);
+        let active = self.active.as_ref().filter(|active| active.end.offset > active.base);
+        active.map(|active| active.last_timestamp).or_else(sealed).unwrap_or(Timestamp::ZERO)
+    }
+
+    /// Looks whether times start over somewhere.
+    pub(super) fn find_starts_over(&mut self) {
+        let sealed = self.sealed.iter().map(|sealed| sealed.known.last_timestamp);
+        let times: Vec<Timestamp> = sealed.chain([self.newest_time()]).collect();
+        self.starts_over = !times.is_sorted();
     }
 
     /// Whether a segment starts at `base` and its file is to be there.

@@ -4,10 +4,13 @@
 use crate::rig::{Journaled, Rig, append, messages, offset_of, read_all, sync};
 use galgo_storage::checkpoint::LogCheckpoint;
 use galgo_storage::disk::sim::{FaultPlan, Random};
-use galgo_storage::log::{Log, RecoveryReport};
-use galgo_wire::id::Offset;
+use galgo_storage::log::{AHEAD_US_MAX, Log, RecoveryReport};
+use galgo_wire::id::{Offset, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
+
+/// What the clock is set forward or back by: so much that times start over.
+const CLOCK_STEP: u64 = 2 * AHEAD_US_MAX;
 
 /// What a broker does with one log, and what it promised.
 struct Workload {
@@ -62,10 +65,16 @@ impl Workload {
 
     fn stage(&mut self, log: &mut Log, small: bool) -> std::io::Result<()> {
         self.now += self.random.below(3);
+        if self.random.below(12) == 0 {
+            // Somebody sets the clock.
+            self.now = self.now.checked_sub(CLOCK_STEP).unwrap_or(self.now + CLOCK_STEP);
+        }
+        log.start_over_if_ahead(Timestamp::new(self.now));
+        let timestamp = self.now.max(log.last_timestamp().get());
         let (count, payload) = if small { (3, 100) } else { (12, 400) };
         let count = 1 + self.random.below(count);
         let first = self.messages.len() as u64;
-        let batch = messages(&mut self.random, first, self.now, (count, payload));
+        let batch = messages(&mut self.random, first, timestamp, (count, payload));
         for message in &batch {
             self.staged.entry(offset_of(message)).or_default().push(message.clone());
         }

@@ -8,6 +8,7 @@
     reason = "a test that fails by a panic has done its work"
 )]
 
+mod clock;
 mod crash;
 mod damage;
 mod evidence;

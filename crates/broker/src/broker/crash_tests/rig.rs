@@ -412,7 +412,7 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>) -> BrokerOption
         },
         access: AccessOptions::default(),
         groups: GroupOptions::default(),
-        retention: RetentionOptions { enabled: true, interval_us: 1 },
+        retention: RetentionOptions { enabled: true, interval_us: 1, clock_wait_us: 0 },
     }
 }
 

@@ -137,7 +137,7 @@ fn checked(rig: &mut Rig, model: &Model, now: Option<Timestamp>, act: impl FnOnc
         before.extend(partitions.into_iter().map(|partition| Before {
             topic: topic.to_owned(),
             start: partition.staged_start(),
-            droppable: partition.droppable(),
+            droppable: partition.droppable(rig.environment.now()),
             rules: rig.rules(topic),
             partition,
             topic_bytes,
@@ -148,16 +148,17 @@ fn checked(rig: &mut Rig, model: &Model, now: Option<Timestamp>, act: impl FnOnc
         let moved = partition.staged_start();
         assert!(moved >= start, "{topic}: the start went back from {start} to {moved}");
         assert!(moved <= partition.high_watermark(), "{topic}: unpublished messages went");
-        let gone: Vec<_> = droppable.sealed.iter().take_while(|known| known.base < moved).collect();
+        let gone: Vec<_> =
+            droppable.sealed.iter().take_while(|kept| kept.segment.base < moved).collect();
         assert!(
-            moved == start || gone.last().is_some_and(|last| last.end == moved),
+            moved == start || gone.last().is_some_and(|last| last.segment.end == moved),
             "{topic}: something else than whole sealed segments went: {start} to {moved}"
         );
-        for known in gone {
-            let held = droppable.barrier().is_some_and(|barrier| known.end > barrier);
+        for kept in gone {
+            let held = droppable.barrier().is_some_and(|barrier| kept.segment.end > barrier);
             assert!(!held, "{topic}: a segment went that somebody has not committed");
             let due = now.is_none_or(|now| {
-                rules.is_expired(now, known.last_timestamp) || rules.is_full(topic_bytes)
+                rules.is_expired(now, kept.stored_by) || rules.is_full(topic_bytes)
             });
             assert!(due, "{topic}: a segment went that was not due");
         }

@@ -12,6 +12,7 @@ use super::{Evidence, FencedRange, JournaledBatch, RecoverError, RecoveryReport}
 use crate::checkpoint::{LogCheckpoint, SealedSegment};
 use crate::disk::{OpenMode, create_dir_synced};
 use crate::index::IndexEntry;
+use crate::segment::format::Frame;
 use crate::segment::reader::Walk;
 use crate::segment::recovery::accept;
 use crate::segment::writer::{Tip, check_batch};
@@ -157,12 +158,18 @@ impl<'a> Merge<'a> {
         let next = self.journal.front().filter(|batch| batch.base_offset == self.at).copied();
         let Some(batch) = next else { return Ok(false) };
         self.journal.pop_front();
-        let valid = first_invalid_after(batch.bytes, self.at, self.last_timestamp);
+        // Only a new segment begins with an earlier time than that of the message before.
+        let starts_over = self.starts_over(&batch);
+        let last_timestamp = if starts_over { Timestamp::ZERO } else { self.last_timestamp };
+        let valid = first_invalid_after(batch.bytes, self.at, last_timestamp);
         if valid.stop != Stop::End || valid.count == 0 {
             tracing::error!(offset = self.at.get(), "journaled batch is not valid");
             return Ok(true);
         }
-        self.choose_segment((batch.bytes.len() as u64, valid.count))?;
+        match starts_over {
+            true => self.begin_segment()?,
+            false => self.choose_segment((batch.bytes.len() as u64, valid.count))?,
+        }
         let Some(current) = &mut self.current else { return Ok(false) };
         let written = current.handle.get().and_then(|file| {
             let written = file.write_at(batch.bytes, current.tip.bytes);
@@ -171,7 +178,8 @@ impl<'a> Merge<'a> {
         });
         written.map_err(RecoverError::at(current.handle.path()))?;
         let mut entries = Vec::new();
-        let place = (current.base, current.tip);
+        let last_timestamp = current.earliest_next();
+        let place = (current.base, Tip { last_timestamp, ..current.tip });
         let messages = (batch.bytes, valid.count);
         let Ok(tip) = check_batch(place, messages, &mut current.marker, &mut entries) else {
             return Ok(false);
@@ -203,6 +211,21 @@ impl<'a> Merge<'a> {
         }
     }
 
+    /// Whether a batch is earlier than the message before it: the clock was set back.
+    fn starts_over(&self, batch: &JournaledBatch<'_>) -> bool {
+        Frame::parse(batch.bytes).is_some_and(|frame| frame.timestamp < self.last_timestamp)
+    }
+
+    /// Makes current a segment without messages: the one that has none yet, one that was found here, or
+    /// a new one.
+    fn begin_segment(&mut self) -> Result<(), RecoverError> {
+        match &self.current {
+            Some(current) if current.tip.bytes == 0 => Ok(()),
+            _ if self.found.contains_key(&self.at) => self.enter(self.at),
+            _ => self.make(),
+        }
+    }
+
     /// Takes whole messages that are in the current segment already.
     fn accept(&mut self) -> Result<bool, RecoverError> {
         let upto = self.journal.front().map(|batch| batch.base_offset);
@@ -211,11 +234,12 @@ impl<'a> Merge<'a> {
             return Ok(false);
         }
         let before = current.tip;
+        let earliest = current.earliest_next();
         let mut tip = before;
         let taken = current.handle.get().and_then(|file| {
             let (base, marker, live) = (current.base, &mut current.marker, &mut current.live);
             let range = (before.place(), current.file_len);
-            accept(&*file, range, upto, self.last_timestamp, |place, frame| {
+            accept(&*file, range, upto, earliest, |place, frame| {
                 if marker.marks(place.position)
                     && let Some(entry) = IndexEntry::of(base, place, frame.timestamp)
                 {
@@ -252,9 +276,8 @@ impl<'a> Merge<'a> {
         let path = self.reader.log_path(base);
         let from = Place { offset: base, position: 0 };
         let file = self.reader.disk.open(&path, OpenMode::Read);
-        let end = file.and_then(|file| {
-            accept(&*file, (from, len), base.plus(1), self.last_timestamp, |_, _| {})
-        });
+        let end = file
+            .and_then(|file| accept(&*file, (from, len), base.plus(1), Timestamp::ZERO, |_, _| {}));
         end.map(|end| end.offset > base).map_err(RecoverError::at(&path))
     }
 

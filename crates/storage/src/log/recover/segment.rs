@@ -10,7 +10,7 @@ use crate::index::{Index, Marker};
 use crate::segment::verified::VerifiedRanges;
 use crate::segment::writer::Tip;
 use crate::segment::{CHECKSUM_UNKNOWN, Place};
-use galgo_wire::id::Offset;
+use galgo_wire::id::{Offset, Timestamp};
 
 /// The segment at the end of the log so far.
 pub(super) struct Current {
@@ -52,6 +52,12 @@ impl Current {
         self.unsynced = true;
     }
 
+    /// The earliest time its next message may have. The first one may be earlier than those of the
+    /// segments before: times start over where the clock was set back.
+    pub(super) fn earliest_next(&self) -> Timestamp {
+        if self.tip.bytes == 0 { Timestamp::ZERO } else { self.tip.last_timestamp }
+    }
+
     /// Leaves damaged bytes behind and goes on at `place`.
     pub(super) fn step_to(&mut self, place: Place, interval_bytes: u32) {
         self.tip.bytes = place.position;
@@ -77,11 +83,11 @@ impl Current {
             checksum: self.tip.checksum.unwrap_or(CHECKSUM_UNKNOWN),
             last_timestamp: self.tip.last_timestamp,
         };
-        Sealed { known, verified: self.verified }
+        Sealed { known, seen_ahead: None, verified: self.verified }
     }
 }
 
 /// A sealed segment that the checkpoint knows.
 pub(super) fn unverified(known: SealedSegment) -> Sealed {
-    Sealed { known, verified: VerifiedRanges::default() }
+    Sealed { known, seen_ahead: None, verified: VerifiedRanges::default() }
 }
