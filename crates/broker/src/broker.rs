@@ -120,7 +120,11 @@ impl Broker {
     pub fn submit(&self, session: &mut Session, code: u32, payload: &mut [u8]) -> Outcome {
         if code == CommandCode::SendMessages.as_u32() {
             self.counters.requested(CommandCode::SendMessages);
-            return command::messages::send(self, session, payload);
+            return command::send::send(self, session, payload);
+        }
+        if code == CommandCode::SendWith.as_u32() {
+            self.counters.requested(CommandCode::SendWith);
+            return command::send::send_with(self, session, payload);
         }
         match Request::decode(code, payload) {
             Ok(request) => self.submit_request(session, request),

@@ -191,10 +191,10 @@ impl OpenTopic {
     ///
     /// # Errors
     /// 2010 when the topic has no partitions, as the protocol has it.
-    pub(crate) fn next_balanced(&self) -> Result<&Arc<Partition>, ErrorCode> {
+    pub(crate) fn next_balanced(&self) -> Result<PartitionId, ErrorCode> {
         let count = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
         let turn = self.next_balanced.fetch_add(1, Ordering::Relaxed);
         let chosen = turn.checked_rem(count).ok_or(ErrorCode::TopicIdNotFound)?;
-        self.partition(PartitionId::new(chosen))
+        Ok(PartitionId::new(chosen))
     }
 }

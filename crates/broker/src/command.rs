@@ -9,6 +9,7 @@ mod login;
 pub(crate) mod messages;
 mod offsets;
 mod segments;
+pub(crate) mod send;
 mod streams;
 mod system;
 mod tokens;

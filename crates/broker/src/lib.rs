@@ -14,6 +14,7 @@ mod alarm;
 pub mod broker;
 mod catalog;
 mod causes;
+mod chain;
 pub mod clients;
 mod command;
 pub mod environment;

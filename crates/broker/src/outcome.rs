@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use galgo_storage::disk::DiskFile;
+use galgo_wire::command::SendReply;
 use galgo_wire::error_code::ErrorCode;
 
 use crate::broker::Broker;
@@ -41,6 +42,8 @@ pub enum Reply {
     Empty,
     /// Success with these payload bytes.
     Bytes(Vec<u8>),
+    /// Success of a send that tells what became of its messages.
+    Sent(SendReply),
     /// Success with polled messages.
     Messages(MessagesReply),
     /// Failure: the number of the code, no payload.

@@ -30,7 +30,7 @@ use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Offset, PartitionUid};
 use parking_lot::Mutex;
 
-pub use append::{AppendContext, Appended, Batch};
+pub use append::{AppendContext, Appended, Batch, Placed};
 pub use dedup::DeduplicationBounds;
 pub(crate) use offsets::OffsetMove;
 pub use offsets::{OFFSET_OWNERS_MAX, OffsetBook, OffsetError};

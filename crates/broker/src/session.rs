@@ -6,6 +6,7 @@
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{ClientId, UserId};
 
+use crate::chain::Chains;
 use crate::clients::{ClientEntry, Peer, Registration};
 use crate::metadata::UserSerial;
 
@@ -16,6 +17,7 @@ pub struct Session {
     /// None for a session that is never listed.
     registration: Option<Registration>,
     caller: Option<Caller>,
+    chains: Chains,
 }
 
 /// A user that is logged in. It may be gone by now, and its id given to somebody else.
@@ -27,7 +29,7 @@ pub(crate) struct Caller {
 
 impl Session {
     pub(crate) fn new(peer: Peer, registration: Option<Registration>) -> Self {
-        Self { peer, registration, caller: None }
+        Self { peer, registration, caller: None, chains: Chains::default() }
     }
 
     /// The number clients know this connection by; 0 for a session that is not in the table.
@@ -81,6 +83,11 @@ impl Session {
     /// Its entry in the table of clients, unless it has none any more.
     pub(crate) fn entry(&self) -> Option<ClientEntry> {
         self.registration.as_ref().and_then(Registration::entry)
+    }
+
+    /// How far the chains of its sends have come.
+    pub(crate) fn chains(&mut self) -> &mut Chains {
+        &mut self.chains
     }
 
     pub(crate) fn log_in(&mut self, caller: Caller) {

@@ -32,6 +32,11 @@ impl Progress {
         Self::with(format, bytes_total, template)
     }
 
+    /// No line, for a terminal on which somebody types.
+    pub(crate) fn none() -> Self {
+        Self { bar: ProgressBar::hidden() }
+    }
+
     /// Starts a line for `total` messages, or for an unknown number.
     pub(crate) fn start_messages(format: Format, total: Option<u64>) -> Self {
         let template = if total.is_some() { MESSAGES_BAR } else { MESSAGES_SPINNER };
@@ -45,7 +50,7 @@ impl Progress {
 
     fn with(format: Format, total: Option<u64>, template: &str) -> Self {
         if format != Format::Table || !std::io::stderr().is_terminal() {
-            return Self { bar: ProgressBar::hidden() };
+            return Self::none();
         }
         let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND);
         let bar = ProgressBar::with_draw_target(total, target);

@@ -6,4 +6,5 @@ pub(crate) mod id;
 pub(crate) mod key;
 pub(crate) mod ledger;
 pub(crate) mod line;
+pub(crate) mod memory;
 pub(crate) mod report;

@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 use galgo_wire::command::Command;
+use galgo_wire::error_code::ErrorCode;
 use galgo_wire::frame::put_request;
 use galgo_wire::name::NameError;
 use galgo_wire::permission::Action;
 use galgo_wire::primitive::Payload;
 
 use crate::connection::Failure;
+use crate::error::advice::REQUEST_TOO_LARGE;
 use crate::retry;
 use crate::{CallError, Client, InvalidRequest, SendError, ServerError};
 
@@ -69,6 +71,11 @@ impl Failure {
         match self {
             Self::Refused(number) => {
                 let refusal = ServerError::new(number, "send messages to topic", topic);
+                let refusal = match refusal.is(ErrorCode::TooBigMessagePayload) {
+                    // Each message was within its limit when it was taken here.
+                    true => refusal.meaning(&REQUEST_TOO_LARGE),
+                    false => refusal,
+                };
                 SendError::Server(refusal.needing(Some(Action::SendMessages)))
             }
             Self::Unknown(fate) => SendError::Unknown { topic, fate },

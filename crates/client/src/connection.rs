@@ -20,7 +20,7 @@ mod websocket;
 mod writer;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use galgo_wire::command::extensions::FeatureFlags;
@@ -40,6 +40,8 @@ pub(crate) struct Connection {
     shared: Arc<Shared>,
     /// Which extensions the server has, and in which generation it said so.
     pub(crate) extensions: Mutex<Option<(u64, FeatureFlags)>>,
+    /// The next number of a chain of sends.
+    lanes: AtomicU32,
 }
 
 /// What the callers, the driver, the reader and the writer share.
@@ -64,7 +66,7 @@ impl Connection {
         let shared = Arc::new(Shared::new(settings));
         let link = shared.establish().await?;
         tokio::spawn(driver::run(Arc::clone(&shared), link));
-        Ok(Self { shared, extensions: Mutex::new(None) })
+        Ok(Self { shared, extensions: Mutex::new(None), lanes: AtomicU32::new(0) })
     }
 
     /// Host and port, as they were given.
@@ -82,9 +84,14 @@ impl Connection {
         self.shared.settings.silence_max
     }
 
+    /// A number for a chain of sends that no other chain of this connection has.
+    pub(crate) fn next_lane(&self) -> u32 {
+        self.lanes.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// The number of the current connect; another number means another server process, perhaps.
     pub(crate) fn generation(&self) -> u64 {
-        self.shared.connects.load(std::sync::atomic::Ordering::Acquire)
+        self.shared.connects.load(Ordering::Acquire)
     }
 
     /// Resolves when the connection was dropped and the server was told, as far as it can be.

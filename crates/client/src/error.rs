@@ -13,7 +13,7 @@ use galgo_wire::permission::Action;
 use crate::ErrorCode;
 use crate::connection::TlsSetupError;
 use crate::connection_string::ConnectionStringError;
-use crate::error::advice::{advice, port_advice, tls_advice};
+use crate::error::advice::{Meaning, advice, port_advice, tls_advice};
 use crate::retry::is_passing;
 
 pub(crate) mod advice;
@@ -25,16 +25,24 @@ pub struct ServerError {
     operation: &'static str,
     target: String,
     needed: Option<Action>,
+    /// What the code means here, when that is not what it says.
+    meaning: Option<&'static Meaning>,
 }
 
 impl ServerError {
     pub(crate) fn new(number: u32, operation: &'static str, target: String) -> Self {
-        Self { number, operation, target, needed: None }
+        Self { number, operation, target, needed: None, meaning: None }
     }
 
     /// Says which action the caller has to be allowed.
     pub(crate) fn needing(mut self, action: Option<Action>) -> Self {
         self.needed = action;
+        self
+    }
+
+    /// Says what the code stands for where its own words would mislead.
+    pub(crate) fn meaning(mut self, meaning: &'static Meaning) -> Self {
+        self.meaning = Some(meaning);
         self
     }
 
@@ -74,6 +82,9 @@ impl ServerError {
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "could not {}", Deed(self.operation, &self.target))?;
+        if let Some(Meaning { text, advice }) = self.meaning {
+            return write!(f, ": {text} (error {}); {advice}", self.number);
+        }
         match self.code() {
             Some(code) => write!(f, ": {code} (error {})", self.number)?,
             None => write!(f, ": the server answered with error {}", self.number)?,
@@ -417,7 +428,10 @@ impl ConnectError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Lost { .. } => true,
-            Self::Login(refusal) => is_passing(refusal.number()),
+            // A place may become free.
+            Self::Login(refusal) => {
+                is_passing(refusal.number()) || refusal.is(ErrorCode::UsersLimitReached)
+            }
             Self::ConnectionString(_)
             | Self::Credentials(_)
             | Self::TlsSetup(_)

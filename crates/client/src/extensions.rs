@@ -46,6 +46,15 @@ pub(crate) const WAITING_POLLS: Extension = Extension {
     missing: Unsupported { what: "polls that wait", instead: "poll now and then" },
 };
 
+/// Sends that tell what became of them, and can be chained.
+pub(crate) const SEND_WITH: Extension = Extension {
+    flags: FeatureFlags::SEND_WITH,
+    missing: Unsupported {
+        what: "sends that tell what became of them",
+        instead: "send without asking",
+    },
+};
+
 /// Plans of retention.
 pub(crate) const RETENTION_PLAN: Extension = Extension {
     flags: FeatureFlags::RETENTION_PLAN,

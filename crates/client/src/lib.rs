@@ -72,8 +72,8 @@
 //!   reply is read, even when nobody waits for it anymore.
 //! - INV-FATE: a request that was written completely and not answered has an unknown fate. It is
 //!   repeated only when repeating cannot change the outcome or the caller allowed it.
-//! - INV-LANE: the messages of one partition are written in the order they were accepted, across
-//!   batches in flight, retries and reconnects.
+//! - INV-LANE: the messages of one partition are stored in the order they were accepted, across
+//!   batches in flight, retries and reconnects, and none behind one that was refused before that was told.
 //! - INV-PINNED: a producer gives a message its id, and a batch its partition, once, so that a topic
 //!   with deduplication stores what is sent again only once.
 //! - INV-BOUND: what waits in a client, a producer or a consumer is bounded by count and by bytes.

@@ -2,10 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use galgo_wire::batch::{BatchBuilder, NewMessage};
 use galgo_wire::command::CommandCode;
 use galgo_wire::command::messages::FlushUnsavedBuffer;
+use galgo_wire::command::send_with::{ChainLink, SEND_WITH_HEAD_BYTES_MAX, SendWithHeader};
 use galgo_wire::frame::put_request;
 use galgo_wire::id::{PartitionId, Timestamp};
 use galgo_wire::limits::{REQUEST_HEADER_BYTES, SEND_METADATA_BYTES_MAX};
@@ -43,14 +44,16 @@ pub enum SendError {
         /// What kept it.
         reason: NotSent,
     },
-    /// A producer's batch was refused for the moment, and later messages of its partition were
-    /// stored meanwhile: sending it again would break their order. It was not stored.
+    /// The answer came, but it is none to a send: the messages may be stored or not.
     #[error(
-        "messages to topic {topic} were refused while later ones of their partition were stored"
+        "it is unknown whether the messages to topic {topic} are stored: the server's answer does not make \
+         sense: {reason}; is it a Galgo server?"
     )]
-    Overtaken {
+    Reply {
         /// The topic and its stream.
         topic: String,
+        /// What is wrong with the answer.
+        reason: String,
     },
     /// The batch cannot be sent; nothing was stored.
     #[error(transparent)]
@@ -60,7 +63,7 @@ pub enum SendError {
 impl SendError {
     /// Whether certainly no message of the batch was stored.
     pub fn is_certainly_not_stored(&self) -> bool {
-        !matches!(self, Self::Unknown { .. })
+        !matches!(self, Self::Unknown { .. } | Self::Reply { .. })
     }
 }
 
@@ -68,8 +71,9 @@ impl Client {
     /// Sends `messages` as one batch: all go to one partition, next to each other, or none does.
     ///
     /// Returns when the server has acknowledged them. Concurrent calls are pipelined and carried out
-    /// in the order they were first polled. A batch whose fate is unknown is never sent again; use a
-    /// [`Producer`](crate::Producer) for that.
+    /// in the order they were first polled, each for itself: when one is refused, those behind it that were
+    /// polled before its answer came are stored all the same. A batch whose fate is unknown is never sent
+    /// again. A [`Producer`](crate::Producer) sends again, and stores nothing behind a refusal.
     ///
     /// # Errors
     /// [`SendError`]; in every case but [`SendError::Unknown`] nothing was stored.
@@ -85,7 +89,8 @@ impl Client {
         for message in messages {
             push(&mut batch, &message.encode()?, origin_timestamp)?;
         }
-        let frame = send_frame(stream, topic, &partitioning, &batch)?;
+        let to = SendTo { stream, topic, partitioning: &partitioning };
+        let frame = send_frame(to, SendForm::Classic, &batch)?;
         let answer = self.connection.exchange(frame, Replay::Never).await;
         answer.map(drop).map_err(|failure| failure.into_send(path(stream, topic)))
     }
@@ -112,21 +117,52 @@ impl Client {
     }
 }
 
+/// Where a batch goes.
+#[derive(Clone, Copy)]
+pub(crate) struct SendTo<'a> {
+    pub(crate) stream: &'a Identifier,
+    pub(crate) topic: &'a Identifier,
+    pub(crate) partitioning: &'a Partitioning,
+}
+
+/// The command a batch is sent with.
+#[derive(Clone, Copy)]
+pub(crate) enum SendForm {
+    /// The one every server knows.
+    Classic,
+    /// Galgo's own, as part of a chain.
+    Chained(ChainLink),
+}
+
 /// The request frame that sends `batch`.
 pub(crate) fn send_frame(
-    stream: &Identifier,
-    topic: &Identifier,
-    partitioning: &Partitioning,
+    to: SendTo<'_>,
+    form: SendForm,
     batch: &BatchBuilder,
 ) -> Result<Bytes, InvalidRequest> {
-    let room = REQUEST_HEADER_BYTES + 4 + SEND_METADATA_BYTES_MAX + batch.bytes();
-    let mut out = Vec::with_capacity(room);
-    let code = CommandCode::SendMessages.as_u32();
-    put_request(&mut out, code, |out| {
+    let head = REQUEST_HEADER_BYTES + SEND_WITH_HEAD_BYTES_MAX + 4 + SEND_METADATA_BYTES_MAX;
+    let mut out = Vec::with_capacity(head + batch.bytes());
+    let code = match form {
+        SendForm::Classic => CommandCode::SendMessages,
+        SendForm::Chained(_) => CommandCode::SendWith,
+    };
+    let SendTo { stream, topic, partitioning } = to;
+    put_request(&mut out, code.as_u32(), |out| {
+        if let SendForm::Chained(link) = form {
+            SendWithHeader::encode(Some(link), out);
+        }
         batch.encode_send(stream.borrowed(), topic.borrowed(), partitioning.borrowed(), out);
     })
     .map_err(|_| too_large())?;
     Ok(out.into())
+}
+
+/// Lets the chain of a frame that [`send_frame`] made begin with it. The frame is copied where somebody else
+/// still holds it.
+pub(crate) fn begin_chain(frame: Bytes) -> Bytes {
+    let mut frame = BytesMut::from(frame);
+    SendWithHeader::begin(frame.get_mut(REQUEST_HEADER_BYTES..).unwrap_or_default());
+    frame.freeze()
 }
 
 /// Appends `message` to `batch`.

@@ -160,10 +160,7 @@ impl Client {
         let details = self.topic(stream, topic).await?;
         Ok(details.map(|TopicDetails { topic, partitions }| TopicOutline {
             partitions_count: topic.partitions_count,
-            settings: TopicSettings {
-                durability: Durability::ServerDefault,
-                deduplication: Deduplication::ServerDefault,
-            },
+            settings: TopicSettings::asked(Durability::ServerDefault, Deduplication::ServerDefault),
             partitions,
         }))
     }

@@ -314,9 +314,9 @@ table::settings! {
         /// Whether new topics that do not choose for themselves do it. Existing ones stay as they are.
         enabled: bool = "false",
         /// Most ids a partition remembers. Each takes about 100 bytes of memory.
-        max_entries: u32 = "10000",
-        /// How long an id is remembered.
-        expiry: Span = "1m",
+        max_entries: u32 = "100000",
+        /// How long an id is remembered; longer than producers try to have a message acknowledged.
+        expiry: Span = "5m",
     }
     /// The removal of messages that topics need not keep any longer.
     retention: Retention = "retention" {

@@ -9,6 +9,7 @@ pub mod extensions;
 pub mod groups;
 pub mod messages;
 pub mod offsets;
+pub mod send_with;
 pub mod streams;
 pub mod system;
 pub mod tokens;
@@ -25,6 +26,7 @@ pub use extensions::*;
 pub use groups::*;
 pub use messages::*;
 pub use offsets::*;
+pub use send_with::*;
 pub use streams::*;
 pub use system::*;
 pub use tokens::*;
@@ -101,7 +103,8 @@ macro_rules! commands {
             }
         }
 
-        /// A decoded request of any command but SEND_MESSAGES, which [`SendHeader`] reads in place.
+        /// A decoded request of any command but SEND_MESSAGES and SEND_WITH, which [`SendHeader`] and
+        /// [`SendWithHeader`] read in place.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Request {
             $(
@@ -114,8 +117,8 @@ macro_rules! commands {
             /// Reads the payload of the command with this code; bytes behind it are ignored.
             ///
             /// # Errors
-            /// [`ErrorCode::InvalidCommand`] for an unknown code and for SEND_MESSAGES, else the
-            /// code of what is wrong with the payload.
+            /// [`ErrorCode::InvalidCommand`] for an unknown code, for SEND_MESSAGES and for
+            /// SEND_WITH, else the code of what is wrong with the payload.
             pub fn decode(code: u32, payload: &[u8]) -> Result<Self, ErrorCode> {
                 let reader = &mut Reader::new(payload);
                 match CommandCode::from_u32(code).ok_or(ErrorCode::InvalidCommand)? {
@@ -221,6 +224,7 @@ commands! {
     10013 GetTopicOutline "topic.outline";
     zero copy:
     101 SendMessages "message.send";
+    10100 SendWith "message.send_with";
 }
 
 impl CommandCode {
@@ -231,6 +235,13 @@ impl CommandCode {
     #[must_use]
     pub fn as_u32(self) -> u32 {
         self as u32
+    }
+
+    /// Whether requests with this code carry messages to be stored, so that they may be large and are read in
+    /// place.
+    #[must_use]
+    pub fn carries_messages(code: u32) -> bool {
+        code == Self::SendMessages.as_u32() || code == Self::SendWith.as_u32()
     }
 
     /// Whether a classic client never sends it.

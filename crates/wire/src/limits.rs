@@ -74,3 +74,21 @@ const _: () = assert!(PERMISSIONS_BYTES_MAX < CONTROL_PAYLOAD_BYTES_MAX);
 const _: () = assert!(TEXT_BYTES_MAX < CONTROL_PAYLOAD_BYTES_MAX as usize);
 const _: () =
     assert!(PASSWORD_BYTES_MAX <= SECRET_BYTES_MAX && USERNAME_BYTES_MAX <= NAME_BYTES_MAX);
+
+/// How long the SDK's producer tries to have a message acknowledged, unless told otherwise, in seconds.
+pub const DELIVERY_SECONDS_DEFAULT: u64 = 120;
+/// Messages the SDK's producer has in flight at most, unless told otherwise: 8 batches of 1,000.
+pub const PRODUCER_MESSAGES_IN_FLIGHT_DEFAULT: u32 = 8 * 1_000;
+/// How long a partition with deduplication remembers an id unless the server is configured otherwise.
+pub const DEDUPLICATION_SECONDS_DEFAULT: u64 = 300;
+/// Ids a partition with deduplication remembers unless the server is configured otherwise.
+pub const DEDUPLICATION_ENTRIES_DEFAULT: u32 = 100_000;
+
+const _: () = assert!(
+    2 * DELIVERY_SECONDS_DEFAULT < DEDUPLICATION_SECONDS_DEFAULT,
+    "what a producer sends again for the last time is still known"
+);
+const _: () = assert!(
+    12 * PRODUCER_MESSAGES_IN_FLIGHT_DEFAULT < DEDUPLICATION_ENTRIES_DEFAULT,
+    "a dozen producers may send to one partition"
+);

@@ -199,6 +199,38 @@ fn send_from_the_producer() {
     assert_eq!(frame, hex(SEND));
 }
 
+/// A chained send is the classic one behind its place in the chain, and is answered with 40 bytes.
+#[test]
+fn a_chained_send_and_its_answers() {
+    let link = ChainLink { lane: 3, position: 9, begins: true };
+    for (chain, front) in [
+        (None, "00 00"),
+        (Some(ChainLink { begins: false, ..link }), "10 00 03 00 00 00 09 00*7"),
+        (Some(link), "30 00 03 00 00 00 09 00*7"),
+    ] {
+        let mut payload = Vec::new();
+        SendWithHeader::encode(chain, &mut payload);
+        assert_eq!(payload, hex(front));
+        payload.extend(&hex(SEND)[8..]);
+        let parts = SendWithHeader::parse(&mut payload).unwrap();
+        assert_eq!(parts.chain, chain);
+        assert_eq!(SendHeader::parse(parts.send).unwrap().count, 2);
+    }
+    let stored = SendReply {
+        outcome: SendOutcome::Stored,
+        partition_id: PartitionId::new(1),
+        first_offset: Offset::new(10),
+        stored: 2,
+        timestamp: Timestamp::new(1_795_341_431_706_558),
+        end: Offset::new(12),
+        throttle_us: 0,
+    };
+    let expected = "00 01 00 00 00 0a 00*7 02 00 00 00 be 93 49 80 da 60 06 00 0c 00*7 00*4 00*3";
+    assert_eq!(stored.to_bytes(), hex(expected));
+    assert_eq!(SendReply::from_bytes(&hex(expected)), Ok(stored));
+    assert_eq!(SendReply::EARLIER_MISSING.to_bytes(), hex("06 00*39"));
+}
+
 #[test]
 fn send_at_the_server_and_poll() {
     let mut frame = hex(SEND);
@@ -241,9 +273,12 @@ fn fixed_sizes_are_those_of_the_protocol() {
         stored_offset: Offset::ZERO,
     };
     assert_eq!(offset.to_bytes().len(), 20);
-    let settings =
-        TopicSettings { durability: Durability::Fsync, deduplication: Deduplication::On };
+    let settings = TopicSettings::asked(Durability::Fsync, Deduplication::On);
     assert_eq!(settings.to_bytes(), hex("02 02 00*6"));
+    let window = DeduplicationWindow { entries: 100_000, seconds: 300 };
+    let told = TopicSettings { window, ..settings };
+    assert_eq!(told.to_bytes(), hex("02 02 a0 86 01 00 2c 01"));
+    assert_eq!(TopicSettings::from_bytes(&told.to_bytes()), Ok(told));
 }
 
 #[test]

@@ -1,119 +1,21 @@
-//! Sending, polling and flushing.
+//! Polling and flushing.
 
-use galgo_wire::command::{
-    Command as _, FlushUnsavedBuffer, PollMessages, PolledHeader, SendHeader, SendParts,
-};
-use galgo_wire::consumer::PollingStrategy;
-use galgo_wire::consumer::{ConsumerKind, PartitioningRef, key_partition};
-use galgo_wire::error_code::ErrorCode;
+use galgo_wire::command::{Command as _, FlushUnsavedBuffer, PollMessages, PolledHeader};
+use galgo_wire::consumer::{ConsumerKind, PollingStrategy};
 use galgo_wire::id::{ConsumerId, Offset, PartitionId};
 use galgo_wire::identifier::Identifier;
-use galgo_wire::permission::Action;
 use std::sync::Arc;
 
 use super::{groups, offload};
 use crate::broker::Broker;
-use crate::catalog::OpenTopic;
 use crate::catalog::groups::{MemberTurn, Undone};
 use crate::outcome::{MessagesReply, Outcome, Reply};
 use crate::partition::{
-    AnswerBounds, AppendContext, Appended, Batch, COLD_PIECE_BYTES_MAX, Gathering, Partition,
-    PollError, PolledRange, ReadRequest,
+    AnswerBounds, COLD_PIECE_BYTES_MAX, Gathering, Partition, PollError, PolledRange, ReadRequest,
 };
 use crate::session::Session;
 use crate::shard::OffsetOwner;
 use crate::ticket::Ticket;
-
-/// Times a send looks its partition up, when one purge after the other comes in between.
-const LOOKUPS_MAX: usize = 4;
-
-/// Stages the messages of a send; published at once or with the next commit.
-pub(crate) fn send(broker: &Broker, session: &Session, payload: &mut [u8]) -> Outcome {
-    for _ in 0..LOOKUPS_MAX {
-        match try_send(broker, session, payload) {
-            Ok(Appended::Published) => return Outcome::Done(Reply::Empty),
-            Ok(Appended::Staged(ticket)) => return Outcome::Commit(ticket),
-            // Purged or deleted between the look-up and the append, and nothing was touched: the next
-            // look-up finds the partition's successor, or what is missing.
-            Ok(Appended::Closed) => {}
-            Ok(Appended::Unloaded(partition)) => {
-                return send_later(partition, payload.to_vec(), Lacking::Window);
-            }
-            Ok(Appended::Crowded(partition)) => {
-                return send_later(partition, payload.to_vec(), Lacking::Room);
-            }
-            Err(code) => return Outcome::Done(Reply::Error(code)),
-        }
-    }
-    Outcome::Done(Reply::Error(ErrorCode::PartitionNotFound))
-}
-
-/// What a send has to wait for, off the connection's thread.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Lacking {
-    /// The ids that the partition stored lately are to be read: once after a start.
-    Window,
-    /// Somebody else's file is to be synced and closed, where too few may be open.
-    Room,
-}
-
-/// Sends to `partition` what had to wait.
-fn send_later(partition: Arc<Partition>, mut payload: Vec<u8>, lacking: Lacking) -> Outcome {
-    Outcome::offload(move |broker, session| {
-        let mut append = || {
-            let context = broker.append_context();
-            if lacking == Lacking::Window {
-                partition.load_window(context).map_err(|error| error.code())?;
-            }
-            let parts = SendHeader::parse(&mut payload)?;
-            let SendParts { count, indexes, messages, .. } = parts;
-            partition.append_in_room(Batch { count, indexes, messages }, context)
-        };
-        match append() {
-            Ok(Appended::Published) => Outcome::Done(Reply::Empty),
-            Ok(Appended::Staged(ticket)) => Outcome::Commit(ticket),
-            Ok(Appended::Closed) => send(broker, session, &mut payload),
-            Ok(Appended::Unloaded(_) | Appended::Crowded(_)) => {
-                Outcome::Done(Reply::Error(ErrorCode::TaskTimeout))
-            }
-            Err(code) => Outcome::Done(Reply::Error(code)),
-        }
-    })
-}
-
-fn try_send(broker: &Broker, session: &Session, payload: &mut [u8]) -> Result<Appended, ErrorCode> {
-    let caller = session.caller()?;
-    let parts = SendHeader::parse(payload)?;
-    let partition = {
-        let catalog = broker.catalog.read();
-        let place = (parts.stream, parts.topic);
-        let found = catalog.authorized_topic(Some(caller), Action::SendMessages, place)?;
-        Arc::clone(choose(found.open, parts.partitioning)?)
-    };
-    let batch = Batch { count: parts.count, indexes: parts.indexes, messages: parts.messages };
-    partition.append(batch, broker.append_context())
-}
-
-impl Broker {
-    fn append_context(&self) -> AppendContext<'_> {
-        let deduplication = self.deduplication;
-        AppendContext { clock: &*self.clock, random: &*self.random, deduplication }
-    }
-}
-
-fn choose<'a>(
-    topic: &'a OpenTopic,
-    partitioning: PartitioningRef<'_>,
-) -> Result<&'a Arc<Partition>, ErrorCode> {
-    match partitioning {
-        PartitioningRef::Balanced => topic.next_balanced(),
-        PartitioningRef::PartitionId(id) => topic.partition(id),
-        PartitioningRef::Key(key) => {
-            let count = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
-            topic.partition(key_partition(key, count).ok_or(ErrorCode::NoPartitions)?)
-        }
-    }
-}
 
 /// One poll, resolved.
 #[derive(Clone)]

@@ -76,7 +76,7 @@ pub(super) fn create(
 /// Creates a topic with settings classic clients do not know.
 pub(super) fn create_with(broker: &Broker, session: &Session, command: CreateTopicWith) -> Outcome {
     let CreateTopicWith { topic, durability, deduplication } = command;
-    create(broker, session, topic, Some(TopicSettings { durability, deduplication }))
+    create(broker, session, topic, Some(TopicSettings::asked(durability, deduplication)))
 }
 
 /// Replaces all settings of a topic.
@@ -103,7 +103,7 @@ pub(super) fn update(
 /// Replaces all settings of a topic, those classic clients do not know included.
 pub(super) fn update_with(broker: &Broker, session: &Session, command: UpdateTopicWith) -> Outcome {
     let UpdateTopicWith { topic, durability, deduplication } = command;
-    update(broker, session, topic, Some(TopicSettings { durability, deduplication }))
+    update(broker, session, topic, Some(TopicSettings::asked(durability, deduplication)))
 }
 
 /// Settings the classic protocol has no field for; empty when the topic is missing.
@@ -117,6 +117,7 @@ pub(super) fn settings(broker: &Broker, session: &Session, command: &GetTopicSet
         let reply = found.map(|found| TopicSettings {
             durability: found.topic.settings.durability,
             deduplication: found.topic.settings.deduplication,
+            window: broker.deduplication.told(),
         });
         Ok(payload(&reply))
     };
@@ -139,6 +140,7 @@ pub(super) fn outline(broker: &Broker, session: &Session, command: &GetTopicOutl
             let settings = TopicSettings {
                 durability: found.topic.settings.durability,
                 deduplication: found.topic.settings.deduplication,
+                window: broker.deduplication.told(),
             };
             let partitions = if polls { partitions } else { Vec::new() };
             TopicOutline { partitions_count: topic.partitions_count, settings, partitions }

@@ -48,9 +48,9 @@ pub struct Batch<'a> {
 #[derive(Debug)]
 pub enum Appended {
     /// Published: it may be acknowledged.
-    Published,
+    Published(Placed),
     /// Staged: it may be acknowledged when the ticket says so.
-    Staged(Ticket),
+    Staged(Ticket, Placed),
     /// The partition is closed; look it up again.
     Closed,
     /// The ids stored lately are still to be read, with [`Partition::load_window`], which may block.
@@ -68,6 +68,19 @@ enum Room {
     Asked,
     /// Room was made for it.
     Made,
+}
+
+/// Where the messages of a batch are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The offset of the first message that was stored; when all had been stored before, of the first one then.
+    pub first: Offset,
+    /// How many were stored; the others had been stored before.
+    pub stored: u32,
+    /// The time of those that were stored; zero when none was.
+    pub timestamp: Timestamp,
+    /// The offset behind the last message of the partition.
+    pub end: Offset,
 }
 
 impl Partition {
@@ -128,14 +141,13 @@ impl Partition {
         if writer.started_over_us > 0 {
             self.started_over(std::mem::take(&mut writer.started_over_us));
         }
-        let messages = written?;
-        if messages.is_empty() {
-            return Ok(self.commit_again(base));
+        let Written { messages, placed } = written?;
+        if placed.stored == 0 {
+            return Ok(self.commit_again(base, placed));
         }
-        let end = writer.log.end();
         self.touch();
-        self.shard.stats().appended(end.get() - base.get(), messages.len() as u64);
-        let (appended, rung) = self.commit(base, end, &messages);
+        self.shard.stats().appended(placed.stored.into(), messages.len() as u64);
+        let (appended, rung) = self.commit(placed, &messages);
         drop(writer);
         rung.ring(News::Look);
         Ok(appended)
@@ -157,17 +169,17 @@ impl Partition {
 
     /// What a batch that was stored before waits for: the first one may still be on its way, and this
     /// answer promises as much as that one.
-    fn commit_again(self: &Arc<Self>, end: Offset) -> Appended {
+    fn commit_again(self: &Arc<Self>, end: Offset, placed: Placed) -> Appended {
         let mut commits = self.commits.lock();
         let Some(need) = commits.need_of_all(self.durability()) else {
-            return Appended::Published;
+            return Appended::Published(placed);
         };
         let (waiting, resolver) = ticket();
         commits.push(Staged { end, need, resolver });
         if need == Need::Segment && commits.schedule_sync() {
             self.shard.queue_sync(Arc::clone(self));
         }
-        Appended::Staged(waiting)
+        Appended::Staged(waiting, placed)
     }
 
     /// Reads the ids stored lately from the log. May block on the disk.
@@ -234,14 +246,15 @@ impl Partition {
 
     /// Sends what was staged on its way. Runs under the writer's lock, so that the order of the
     /// log, of the commit queue and of the journal is the same.
-    fn commit(self: &Arc<Self>, base: Offset, end: Offset, messages: &[u8]) -> (Appended, Rung) {
+    fn commit(self: &Arc<Self>, placed: Placed, messages: &[u8]) -> (Appended, Rung) {
+        let Placed { first: base, end, .. } = placed;
         let mut commits = self.commits.lock();
         let durable_in_cache = self.durability() == Durability::Os;
         if durable_in_cache && commits.is_empty() {
             commits.published_in_cache(end);
             self.raise(end);
             self.shard.wrote_unjournaled(messages.len() as u64);
-            return (Appended::Published, commits.bell.reached(end.get()));
+            return (Appended::Published(placed), commits.bell.reached(end.get()));
         }
         let (waiting, resolver) = ticket();
         let record = ShardRecord::Batch {
@@ -256,8 +269,15 @@ impl Partition {
         if !journaled && commits.schedule_sync() {
             self.shard.queue_sync(Arc::clone(self));
         }
-        (Appended::Staged(waiting), Rung::default())
+        (Appended::Staged(waiting, placed), Rung::default())
     }
+}
+
+/// What was written of a batch.
+struct Written<'a> {
+    /// As they are in the segment; none when all had been stored before.
+    messages: Cow<'a, [u8]>,
+    placed: Placed,
 }
 
 impl Writer {
@@ -283,13 +303,13 @@ impl Writer {
         now.max(self.log.last_timestamp())
     }
 
-    /// Stamps, seals and writes; returns what is stored, nothing when all had been stored before.
+    /// Stamps, seals and writes what was not stored before.
     fn write<'a>(
         &mut self,
         (uid, vault): (PartitionUid, Option<&Vault>),
         batch: Batch<'a>,
         context: AppendContext<'_>,
-    ) -> Result<Cow<'a, [u8]>, ErrorCode> {
+    ) -> Result<Written<'a>, ErrorCode> {
         let base_offset = self.log.end();
         let timestamp = self.batch_time(context.clock.now());
         let mut new_id = || context.random.next_u128();
@@ -311,7 +331,10 @@ impl Writer {
             messages = messages.get_mut(..len).unwrap_or_default();
             count -= sifted.duplicates;
             if count == 0 {
-                return Ok(Cow::Borrowed(&[]));
+                let first = sifted.first_known.unwrap_or(base_offset);
+                let (timestamp, end) = (Timestamp::ZERO, base_offset);
+                let placed = Placed { first, stored: 0, timestamp, end };
+                return Ok(Written { messages: Cow::Borrowed(&[]), placed });
             }
             stamped = stamp(&left, messages, count)?;
             indexes = Cow::Owned(left);
@@ -328,7 +351,9 @@ impl Writer {
             Ok(()) => {
                 self.refusals.took(uid);
                 self.remember(sifted, (base_offset, timestamp), &context.deduplication);
-                Ok(messages)
+                let end = self.log.end();
+                let placed = Placed { first: base_offset, stored: count, timestamp, end };
+                Ok(Written { messages, placed })
             }
             Err(error) => {
                 self.refusals.refused(uid, &error, context.clock.monotonic_us());

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use galgo_storage::log::SeenMessage;
 use galgo_wire::batch::MessageHeader;
+use galgo_wire::command::DeduplicationWindow;
 use galgo_wire::id::{Offset, Timestamp};
 use galgo_wire::limits::INDEX_ENTRY_BYTES;
 
@@ -18,6 +19,17 @@ pub struct DeduplicationBounds {
     pub entries_max: usize,
     /// Microseconds after which an id may be used again.
     pub expiry_us: u64,
+}
+
+impl DeduplicationBounds {
+    /// As clients are told.
+    pub(crate) fn told(&self) -> DeduplicationWindow {
+        let seconds = self.expiry_us / 1_000_000;
+        DeduplicationWindow {
+            entries: u32::try_from(self.entries_max).unwrap_or(u32::MAX),
+            seconds: u16::try_from(seconds).unwrap_or(u16::MAX),
+        }
+    }
 }
 
 /// The ids stored lately, oldest first.
@@ -85,8 +97,9 @@ impl Window {
         for _ in 0..count {
             let Some(header) = MessageHeader::read(rest) else { break };
             let Some(len) = header.message_bytes().filter(|len| *len <= rest.len()) else { break };
-            let known = self.ids.contains_key(&header.id);
-            let duplicate = header.id != 0 && (known || !in_batch.insert(header.id));
+            let known = self.ids.get(&header.id).filter(|_| header.id != 0);
+            sifted.first_known = sifted.first_known.or(known.copied());
+            let duplicate = header.id != 0 && (known.is_some() || !in_batch.insert(header.id));
             if duplicate {
                 sifted.duplicates += 1;
             } else {
@@ -108,6 +121,8 @@ pub(super) struct Sifted {
     pub(super) given: Vec<u128>,
     /// How many are not kept.
     pub(super) duplicates: u32,
+    /// Where the first of them that was stored before is.
+    pub(super) first_known: Option<Offset>,
 }
 
 impl Sifted {

@@ -209,11 +209,13 @@ fn message_cases(missing: Missing) -> Vec<Case> {
         partition_id,
     };
     let code = CommandCode::SendMessages;
+    let with = [&[0, 0], send.as_slice()].concat();
     let waiting = PollWaiting { poll: poll.clone(), wait: 0, count_min: 1 };
     vec![
         case(poll, missing, found),
         case(waiting, missing, found),
         Case { code, payload: send, allowed: found, missing },
+        Case { code: CommandCode::SendWith, payload: with, allowed: found, missing },
         case(flush, missing, found),
         case(get, missing, Ok(())),
         case(store, missing, found),

@@ -143,6 +143,7 @@ pub(crate) const TABLE: &[(u32, Asks)] = &[
     (10_005, TargetFirst(POLL)),
     (10_012, FlagsFirst(MANAGE_USERS)),
     (10_013, TargetFirst(USE)),
+    (10_100, TargetFirst(SEND)),
 ];
 
 /// What a command asks for.

@@ -26,7 +26,7 @@ fn answer(caller: &mut Connection, request: &Request) -> Result<(), ErrorCode> {
 #[test]
 fn every_command_is_probed() {
     let mut codes: BTreeSet<_> = every_request().iter().map(Request::code).collect();
-    codes.insert(CommandCode::SendMessages);
+    codes.extend([CommandCode::SendMessages, CommandCode::SendWith]);
     assert_eq!(codes, CommandCode::ALL.iter().copied().collect());
 }
 
@@ -50,6 +50,8 @@ fn without_a_login_only_ping_and_the_logins_are_answered() {
     let refused = Err(ErrorCode::Unauthenticated);
     assert_eq!(caller.call_bytes(CommandCode::SendMessages, &send), refused);
     assert_eq!(caller.call_bytes(CommandCode::SendMessages, b"no send at all"), refused);
+    let with = [&[0, 0], send.as_slice()].concat();
+    assert_eq!(caller.call_bytes(CommandCode::SendWith, &with), refused);
     assert_eq!(caller.call(&Ping {}), Ok(()), "the connection survives");
 }
 

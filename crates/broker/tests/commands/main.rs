@@ -10,6 +10,7 @@
 mod access;
 mod answers;
 mod bad_batches;
+mod chains;
 mod clients;
 mod clock;
 mod concurrent;

@@ -209,7 +209,7 @@ fn a_closed_partition_takes_no_batch() {
         };
         partition.append(batch, context).unwrap()
     };
-    assert!(matches!(append(), Appended::Published));
+    assert!(matches!(append(), Appended::Published(_)));
     partition.close();
     assert!(matches!(append(), Appended::Closed));
     assert_eq!((partition.high_watermark().get(), partition.stats().messages), (1, 1));

@@ -269,6 +269,7 @@ pub(crate) fn reply_bytes(reply: Reply) -> Result<Vec<u8>, ErrorCode> {
     match reply {
         Reply::Empty => Ok(Vec::new()),
         Reply::Bytes(bytes) => Ok(bytes),
+        Reply::Sent(sent) => Ok(sent.to_array().to_vec()),
         Reply::Error(code) | Reply::Close(code) => Err(code),
         Reply::Messages(messages) => {
             let mut bytes = messages.header.to_vec();

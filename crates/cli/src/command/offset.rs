@@ -11,6 +11,7 @@ use crate::confirm::Confirm;
 use crate::connect::Target;
 use crate::failure::{Failure, Outcome};
 use crate::output::{measure, table};
+use crate::value::partition::parse_partition;
 
 /// Arguments of `galgo offset`.
 #[derive(Debug, Subcommand)]
@@ -43,6 +44,7 @@ pub(crate) struct Of {
     path: TopicPath,
     /// The partition
     #[arg(long, value_name = "N")]
+    #[arg(value_parser = parse_partition, allow_negative_numbers = true)]
     partition: u32,
     #[command(flatten)]
     whose: Whose,

@@ -12,6 +12,7 @@ use crate::output::message::MessageJson;
 use crate::output::text::visible_bytes;
 use crate::output::{measure, table};
 use crate::tail::member::Member;
+use crate::value::partition::parse_partition;
 use crate::value::time::{parse_time, show_time};
 
 const AFTER_HELP: &str = "\
@@ -27,6 +28,7 @@ pub(crate) struct PollArgs {
     path: TopicPath,
     /// The partition; a poll as a member of a --group has none of its own
     #[arg(long, value_name = "N", required_unless_present = "group")]
+    #[arg(value_parser = parse_partition, allow_negative_numbers = true)]
     partition: Option<u32>,
     #[command(flatten)]
     place: Place,

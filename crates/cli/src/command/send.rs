@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use galgo::wire::limits::MESSAGE_PAYLOAD_BYTES_MAX;
-use galgo::{PartitionBy, Partitioning};
+use galgo::{CallError, Client, PartitionBy, Producer};
 
 use crate::command::topic::TopicPath;
 use crate::connect::Target;
@@ -18,8 +18,10 @@ use crate::send::id::{MessageIds, parse_id};
 use crate::send::key::KeyField;
 use crate::send::ledger::AckLog;
 use crate::send::line::Lines;
+use crate::send::memory::Memory;
 use crate::send::report::{Report, Watch};
 use crate::value::header::{Header, parse_header};
+use crate::value::partition::parse_partition;
 
 /// Largest payload of one message.
 const PAYLOAD_BYTES_MAX: usize = MESSAGE_PAYLOAD_BYTES_MAX as usize;
@@ -46,8 +48,9 @@ pub(crate) struct SendArgs {
     key_field: Option<NonZeroUsize>,
     /// All messages to this partition
     #[arg(long, value_name = "N", group = "place")]
+    #[arg(value_parser = parse_partition, allow_negative_numbers = true)]
     partition: Option<u32>,
-    /// A text header of every message; may be given several times
+    /// A text header of every message; may be given several times, once for each name
     #[arg(long, value_name = "K=V", value_parser = parse_header)]
     header: Vec<Header>,
     /// The id of the first line's message, a number or a UUID; the message of line N has that plus N - 1
@@ -72,11 +75,14 @@ lack the field of --key-field count as having the key `-`. Without a key or a pa
 spreads batches over the partitions.
 
 With --id, messages have ids of your choice instead of the server's. A topic with deduplication stores an
-id once: the same file sent again with the same --id stores only the lines that are missing.
+id once for as long as it remembers it: the same file sent again with the same --id soon stores only the lines that
+are missing. How many ids a partition remembers, and for how long, is a setting of the server (100,000 and 5 minutes
+unless told otherwise); a send that is longer says so. The report counts what had been stored before.
 
-Nothing is sent twice: when the connection breaks, the command ends and says how many lines were
-acknowledged and which is the first that was not. Lines whose acknowledgement was under way may or
-may not be stored. With --ack-log, run the same command again to send the rest.";
+Nothing is sent twice, and nothing is stored behind lines that were refused: when the connection breaks or the server
+refuses, the command ends and says how many lines were acknowledged and which is the first that was not. Lines whose
+acknowledgement was under way when the connection broke may or may not be stored. With --ack-log, run the same command
+again to send the rest.";
 
 /// Runs the command.
 pub(crate) async fn run(target: &Target, args: SendArgs) -> Outcome {
@@ -84,66 +90,100 @@ pub(crate) async fn run(target: &Target, args: SendArgs) -> Outcome {
 }
 
 async fn send_lines(target: &Target, args: SendArgs) -> Outcome {
-    let (input, bytes_total) = open(&args)?;
+    let Input { bytes, bytes_total, is_typed } = open(&args)?;
+    let headers = Headers::new(args.header.clone())?;
     let (log, done) = match &args.ack_log {
         Some(path) => AckLog::open(path).map(|(log, done)| (Some(log), done))?,
         None => Default::default(),
     };
     let client = target.connect_once().await?;
-    let (partition_by, key) = placement(&args);
-    let producer = client
-        .producer(&args.path.stream, &args.path.topic)
-        .partition_by(partition_by)
-        .batch_messages(args.batch)
-        .batch_bytes(BATCH_BYTES)
-        .retry(galgo::SendRetry::AtMostOnce)
-        .build()
-        .await
-        .map_err(|error| args.path.produce(&error).while_doing(sending(&args)))?;
+    let (_, key) = placement(&args);
+    let producer = producer(&client, &args).await?;
+    let memory = memory(target, &client, &args).await?;
     let plan = Plan {
-        lines: Lines::new(input, PAYLOAD_BYTES_MAX),
+        lines: Lines::new(bytes, PAYLOAD_BYTES_MAX),
         key,
         ids: args.id,
-        headers: Headers::new(args.header.clone())?,
+        headers,
         done,
         log,
-        progress: Progress::start(target.output.format, bytes_total),
+        progress: match is_typed {
+            true => Progress::none(),
+            false => Progress::start(target.output.format, bytes_total),
+        },
+        memory,
     };
-    let to = Destination { client: &client, path: &args.path };
+    let to = Destination { client: &client, path: &args.path, output: target.output };
     let report = feed::run(producer, plan, to, &sending(&args)).await?;
     target.output.show(&report, Report::render)
 }
 
 async fn send_whole(target: &Target, args: SendArgs) -> Outcome {
-    let (input, _) = open(&args)?;
+    let payload = read_whole(&args)?;
+    let headers = Headers::new(args.header.clone())?;
+    let client = target.connect_once().await?;
+    let producer = producer(&client, &args).await?;
+    memory(target, &client, &args).await?;
+    let watch = Watch::start();
+    let bytes = payload.len() as u64;
+    let message = headers.message(payload)?;
+    let message = args.id.map_or(message.clone(), |ids| message.id(ids.of_line(1)));
+    if let Err(error) = producer.send_and_confirm(message).await {
+        let failure = args.path.explained(&client, args.path.produce(&error)).await;
+        return Err(failure.while_doing(sending(&args)));
+    }
+    let stored_before = producer.stored_before();
+    let report = Report { messages: 1, bytes, stored_before, ..Report::default() };
+    target.output.show(&report.timed(watch.elapsed()), Report::render)
+}
+
+/// The input as one payload.
+fn read_whole(args: &SendArgs) -> Outcome<Vec<u8>> {
     let mut payload = Vec::new();
     let limit = PAYLOAD_BYTES_MAX as u64 + 1;
+    let input = open(args)?.bytes;
     input
         .take(limit)
         .read_to_end(&mut payload)
-        .map_err(|error| Failure::io(format!("cannot read {}: {error}", input_name(&args))))?;
+        .map_err(|error| Failure::io(format!("cannot read {}: {error}", input_name(args))))?;
     if payload.len() > PAYLOAD_BYTES_MAX {
         return Err(Failure::usage(format!(
             "{} is larger than {PAYLOAD_BYTES_MAX} bytes, the largest message",
-            input_name(&args)
+            input_name(args)
         )));
     }
     if payload.is_empty() {
-        return Err(Failure::usage(format!("{} is empty", input_name(&args))));
+        return Err(Failure::usage(format!("{} is empty", input_name(args))));
     }
-    let client = target.connect_once().await?;
-    let watch = Watch::start();
-    let bytes = payload.len() as u64;
-    let message = Headers::new(args.header.clone())?.message(payload)?;
-    let message = args.id.map_or(message.clone(), |ids| message.id(ids.of_line(1)));
-    let sent =
-        client.send(&args.path.stream, &args.path.topic, partitioning(&args)?, &[message]).await;
-    if let Err(error) = sent {
-        let failure = args.path.explained(&client, Failure::send(&error)).await;
-        return Err(failure.while_doing(sending(&args)));
+    Ok(payload)
+}
+
+async fn producer(client: &Client, args: &SendArgs) -> Outcome<Producer> {
+    let (partition_by, _) = placement(args);
+    let builder = client.producer(&args.path.stream, &args.path.topic).partition_by(partition_by);
+    let builder = builder.batch_messages(args.batch).batch_bytes(BATCH_BYTES);
+    let built = builder.retry(galgo::SendRetry::AtMostOnce).build().await;
+    built.map_err(|error| args.path.produce(&error).while_doing(sending(args)))
+}
+
+/// What the topic remembers of ids; says so at once when it remembers none.
+async fn memory(target: &Target, client: &Client, args: &SendArgs) -> Outcome<Option<Memory>> {
+    if args.id.is_none() {
+        return Ok(None);
     }
-    let report = Report { messages: 1, bytes, ..Report::default() }.timed(watch.elapsed());
-    target.output.show(&report, Report::render)
+    let outline = match client.topic_outline(&args.path.stream, &args.path.topic).await {
+        Ok(Some(outline)) => outline,
+        // Not everybody may ask a classic server; it would not tell anyway.
+        Ok(None) | Err(CallError::Server(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    match Memory::of(&outline.settings, &args.path.phrase()) {
+        Ok(memory) => Ok(Some(memory)),
+        Err(sentence) => {
+            target.output.notice(&sentence);
+            Ok(None)
+        }
+    }
 }
 
 fn placement(args: &SendArgs) -> (PartitionBy, Option<KeyField>) {
@@ -155,15 +195,6 @@ fn placement(args: &SendArgs) -> (PartitionBy, Option<KeyField>) {
     }
 }
 
-fn partitioning(args: &SendArgs) -> Outcome<Partitioning> {
-    match (&args.key, args.partition) {
-        (Some(key), _) => Partitioning::key(key.as_bytes())
-            .ok_or_else(|| Failure::usage("the key may not be empty nor over 255 bytes")),
-        (None, Some(partition)) => Ok(Partitioning::PartitionId(partition.into())),
-        (None, None) => Ok(Partitioning::Balanced),
-    }
-}
-
 fn parse_key(text: &str) -> Result<String, String> {
     match text.len() {
         1..=255 => Ok(text.to_owned()),
@@ -171,13 +202,22 @@ fn parse_key(text: &str) -> Result<String, String> {
     }
 }
 
-/// The input, and its length when it is known.
-fn open(args: &SendArgs) -> Outcome<(Box<dyn Read + Send>, Option<u64>)> {
+/// What is sent.
+struct Input {
+    bytes: Box<dyn Read + Send>,
+    /// Its length, when it is known.
+    bytes_total: Option<u64>,
+    /// Whether somebody types it.
+    is_typed: bool,
+}
+
+fn open(args: &SendArgs) -> Outcome<Input> {
     let Some(path) = args.file.as_ref().filter(|path| path.as_os_str() != "-") else {
-        if std::io::stdin().is_terminal() {
+        let is_typed = std::io::stdin().is_terminal();
+        if is_typed {
             eprintln!("reading lines from the terminal; end with Ctrl-D");
         }
-        return Ok((Box::new(std::io::stdin()), None));
+        return Ok(Input { bytes: Box::new(std::io::stdin()), bytes_total: None, is_typed });
     };
     let failed = |error| Failure::io(format!("cannot open {}: {error}", path.display()));
     let file = std::fs::File::open(path).map_err(failed)?;
@@ -186,7 +226,7 @@ fn open(args: &SendArgs) -> Outcome<(Box<dyn Read + Send>, Option<u64>)> {
         return Err(Failure::usage(format!("{} is a directory", path.display())));
     }
     let bytes_total = metadata.is_file().then_some(metadata.len());
-    Ok((Box::new(file), bytes_total))
+    Ok(Input { bytes: Box::new(file), bytes_total, is_typed: false })
 }
 
 fn input_name(args: &SendArgs) -> String {

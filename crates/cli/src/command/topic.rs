@@ -127,6 +127,15 @@ impl TopicPath {
         }
     }
 
+    /// The failure when the topic is not there, as far as the caller may know: for a command that had nothing to
+    /// ask of it.
+    pub(crate) async fn checked(&self, client: &Client) -> Outcome {
+        match self.outline(client).await {
+            Err(failure) if failure.is_refusal(ErrorCode::Unauthorized) => Ok(()),
+            found => found.map(drop),
+        }
+    }
+
     /// Why a producer does not take messages for this topic, or could not be made.
     pub(crate) fn produce(&self, error: &ProduceError) -> Failure {
         let failure = Failure::produce(error);

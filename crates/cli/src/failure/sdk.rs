@@ -74,6 +74,10 @@ impl Failure {
             ProduceError::Invalid(_) => Self::usage(error),
             ProduceError::Lookup(error) => Self::from(error.clone()),
             ProduceError::Failed(error) => Self::send(error),
+            ProduceError::NoTopic { .. } => {
+                let code = ErrorCode::TopicIdNotFound;
+                Self::refused(error, code.as_u32(), code.name())
+            }
             _ => Self::io(error),
         }
     }

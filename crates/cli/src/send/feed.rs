@@ -11,13 +11,14 @@ use tokio::sync::mpsc;
 use crate::command::topic::TopicPath;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::output::measure;
+use crate::output::{Output, measure};
 use crate::progress::Progress;
 use crate::send::headers::Headers;
 use crate::send::id::MessageIds;
 use crate::send::key::KeyField;
 use crate::send::ledger::{self, AckLog, Entry, LineSet, Tally};
 use crate::send::line::{Block, Line, LineError, Lines};
+use crate::send::memory::Memory;
 use crate::send::report::{Report, Watch};
 
 /// Blocks read ahead of the producer.
@@ -42,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) log: Option<AckLog>,
     /// The moving line.
     pub(crate) progress: Progress,
+    /// What the topic remembers of ids, when that is known and matters.
+    pub(crate) memory: Option<Memory>,
 }
 
 /// Why a send did not get to the end of its input.
@@ -74,6 +77,8 @@ pub(crate) struct Destination<'a> {
     pub(crate) client: &'a Client,
     /// The topic.
     pub(crate) path: &'a TopicPath,
+    /// Where notices go.
+    pub(crate) output: Output,
 }
 
 /// Sends every line; `doing` is what errors call it.
@@ -110,11 +115,17 @@ pub(crate) async fn run(
         _ = producer.close() => {}
         () = interrupt.wait() => {}
     }
+    let stored_before = producer.stored_before();
     drop(producer);
     let tally = ledger.await.unwrap_or_default();
     plan.progress.finish();
+    let report = Report { stored_before, ..report }.timed(watch.elapsed());
+    if let Some(sentence) = plan.memory.and_then(|memory| memory.too_short_for(&report)) {
+        to.output.notice(&sentence);
+    }
     match conclude(stopped, &tally, next_line) {
-        None => Ok(report.timed(watch.elapsed())),
+        None if report.messages == 0 => to.path.checked(to.client).await.map(|()| report),
+        None => Ok(report),
         Some(Unfinished { cause, reach }) => {
             let failure = to.path.explained(to.client, cause.failure(to.path)).await;
             Err(reach.told(failure, doing))

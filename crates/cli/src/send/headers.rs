@@ -1,5 +1,7 @@
 //! The headers that every message of a send carries.
 
+use std::collections::BTreeSet;
+
 use galgo::Message;
 
 use crate::failure::{Failure, Outcome};
@@ -10,8 +12,13 @@ use crate::value::header::Header;
 pub(crate) struct Headers(Vec<Header>);
 
 impl Headers {
-    /// Checks `headers` once, so that no line can fail for them.
+    /// Checks `headers` once, so that no line can fail for them and none is lost to another of its name.
     pub(crate) fn new(headers: Vec<Header>) -> Outcome<Self> {
+        let mut names = BTreeSet::new();
+        if let Some(twice) = headers.iter().find(|header| !names.insert(header.key.clone())) {
+            return Err(Failure::usage(format!("the header {} is given twice", twice.key))
+                .hint("a message keeps one value of each header"));
+        }
         let checked = Self(headers);
         checked.try_message(vec![b'x'])?;
         Ok(checked)

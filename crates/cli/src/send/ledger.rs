@@ -3,8 +3,9 @@
 //! INV-ACK: a line is counted, and written to the acknowledgement log, only after the server has
 //! acknowledged it. The log may therefore lack the last few when this process dies, never more.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use galgo::{ProduceError, Receipt};
@@ -70,15 +71,20 @@ pub(crate) struct AckLog {
 }
 
 impl AckLog {
-    /// Opens the log at `path` and returns it with the lines it already lists.
+    /// Opens the log at `path` and returns it with the lines it already lists. However long the log is, it is read
+    /// piece by piece, and kept as runs of numbers.
     pub(crate) fn open(path: &Path) -> Outcome<(Self, LineSet)> {
         let failed = |error| Failure::io(format!("cannot use {}: {error}", path.display()));
-        let listed = match std::fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        let listed: Box<dyn Read> = match File::open(path) {
+            Ok(file) => Box::new(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Box::new(io::empty()),
             Err(error) => return Err(failed(error)),
         };
-        let (lines, whole_bytes) = LineSet::parse(&listed).ok_or_else(|| not_a_log(path))?;
+        let (lines, whole_bytes) = LineSet::read(listed).map_err(|error| match error {
+            LogError::Read(error) => failed(error),
+            LogError::NotALog => not_a_log(path),
+            LogError::TooManyGaps => too_many_gaps(path),
+        })?;
         let file = File::options().create(true).append(true).open(path).map_err(failed)?;
         // A number cut short by a crash would read as another number.
         file.set_len(whole_bytes).map_err(failed)?;
@@ -100,6 +106,29 @@ fn not_a_log(path: &Path) -> Failure {
         .hint("it must hold line numbers, one on a line; name a file that does not exist yet")
 }
 
+fn too_many_gaps(path: &Path) -> Failure {
+    Failure::usage(format!(
+        "{} lists lines with more than {RUNS_MAX} gaps between them",
+        path.display()
+    ))
+    .hint("that is more than sends leave behind; sort its numbers, or send the rest by other means")
+}
+
+/// Most runs of numbers of a log: some 64 MiB of them. A send that breaks off leaves one gap for each line that was
+/// under way, a few ten thousand at most.
+const RUNS_MAX: usize = 1 << 20;
+
+/// Longest line of a log: the digits of the largest number.
+const DIGITS_MAX: usize = 20;
+
+/// Why a log cannot be used.
+#[derive(Debug)]
+enum LogError {
+    Read(io::Error),
+    NotALog,
+    TooManyGaps,
+}
+
 /// A set of line numbers, asked in ascending order.
 #[derive(Debug, Default)]
 pub(crate) struct LineSet {
@@ -108,22 +137,73 @@ pub(crate) struct LineSet {
     cursor: usize,
 }
 
-impl LineSet {
-    /// Reads numbers, one on a line; returns them and the length of the whole lines among `bytes`.
-    fn parse(bytes: &[u8]) -> Option<(Self, u64)> {
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let text = std::str::from_utf8(bytes.get(..whole)?).ok()?;
-        let mut numbers: Vec<u64> =
-            text.lines().map(|line| line.parse().ok()).collect::<Option<_>>()?;
-        numbers.sort_unstable();
-        let mut ranges: Vec<(u64, u64)> = Vec::new();
-        for number in numbers {
-            match ranges.last_mut() {
-                Some((_, last)) if number <= last.saturating_add(1) => *last = number,
-                _ => ranges.push((number, number)),
+/// Numbers in any order, gathered to runs.
+#[derive(Default)]
+struct Runs {
+    /// First and last number of each run; no two of them touch.
+    ends: BTreeMap<u64, u64>,
+    /// The run that grew last, which is the one that grows next in a log as it is written.
+    growing: Option<(u64, u64)>,
+}
+
+impl Runs {
+    fn add(&mut self, number: u64) -> Result<(), LogError> {
+        if let Some((first, last)) = self.growing {
+            if (first..=last).contains(&number) {
+                return Ok(());
+            }
+            if last.checked_add(1) == Some(number) {
+                self.growing = Some((first, number));
+                return Ok(());
             }
         }
-        Some((Self { ranges, cursor: 0 }, whole as u64))
+        self.settle();
+        if self.ends.len() >= RUNS_MAX {
+            return Err(LogError::TooManyGaps);
+        }
+        self.growing = Some((number, number));
+        Ok(())
+    }
+
+    /// Puts the run that grew among the others, and joins those it touches.
+    fn settle(&mut self) {
+        let Some((mut first, mut last)) = self.growing.take() else { return };
+        let reach = last.saturating_add(1);
+        while let Some((&from, &to)) = self.ends.range(..=reach).next_back()
+            && to.saturating_add(1) >= first
+        {
+            self.ends.remove(&from);
+            (first, last) = (first.min(from), last.max(to));
+        }
+        self.ends.insert(first, last);
+    }
+}
+
+impl LineSet {
+    /// Reads numbers, one on a line; returns them and the length of the whole lines.
+    fn read(log: impl Read) -> Result<(Self, u64), LogError> {
+        let mut log = BufReader::new(log);
+        let (mut runs, mut whole_bytes) = (Runs::default(), 0);
+        let mut line = Vec::with_capacity(DIGITS_MAX + 2);
+        loop {
+            line.clear();
+            // Room for the digits, the end of the line, and one byte more to see that it goes on.
+            let room = DIGITS_MAX as u64 + 2;
+            log.by_ref().take(room).read_until(b'\n', &mut line).map_err(LogError::Read)?;
+            match line.strip_suffix(b"\n") {
+                Some(digits) => {
+                    let number = std::str::from_utf8(digits).ok().and_then(|it| it.parse().ok());
+                    runs.add(number.ok_or(LogError::NotALog)?)?;
+                    whole_bytes += line.len() as u64;
+                }
+                // What a crash cut short does not count.
+                None if line.len() <= DIGITS_MAX && line.iter().all(u8::is_ascii_digit) => break,
+                None => return Err(LogError::NotALog),
+            }
+        }
+        runs.settle();
+        let ranges = runs.ends.into_iter().collect();
+        Ok((Self { ranges, cursor: 0 }, whole_bytes))
     }
 
     /// Whether `number` is in the set; never ask for one below an earlier one.
@@ -143,7 +223,7 @@ mod tests {
     use super::*;
 
     fn members(listed: &[u8], up_to: u64) -> Vec<u64> {
-        let (mut set, _) = LineSet::parse(listed).unwrap();
+        let (mut set, _) = LineSet::read(listed).unwrap();
         (0..=up_to).filter(|number| set.contains(*number)).collect()
     }
 
@@ -155,12 +235,32 @@ mod tests {
 
     #[test]
     fn a_number_cut_short_does_not_count() {
-        let (mut set, whole) = LineSet::parse(b"7\n12").unwrap();
+        let (mut set, whole) = LineSet::read(&b"7\n12"[..]).unwrap();
         assert_eq!(whole, 2);
         assert!(set.contains(7));
         assert!(!set.contains(12));
-        assert!(LineSet::parse(b"seven\n").is_none());
-        assert!(LineSet::parse(b"\xff\n").is_none());
+        for text in
+            ["seven\n", "7\n\n", "7\nseven", "123456789012345678901", "18446744073709551616\n"]
+        {
+            assert!(LineSet::read(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(LineSet::read(&b"\xff\n"[..]).is_err());
+        // A log that is no log is not read to its end, however long its first line is.
+        assert!(LineSet::read(io::repeat(b'7')).is_err());
+    }
+
+    #[test]
+    fn runs_that_touch_become_one() {
+        let listed = "5\n6\n9\n1\n2\n7\n8\n3\n4\n4\n18446744073709551615\n";
+        let (set, _) = LineSet::read(listed.as_bytes()).unwrap();
+        assert_eq!(set.ranges, [(1, 9), (u64::MAX, u64::MAX)]);
+    }
+
+    #[test]
+    fn a_log_with_gaps_without_end_is_refused() {
+        let mut runs = Runs::default();
+        let refused = (0..).map(|it| 2 * it).find(|number| runs.add(*number).is_err());
+        assert_eq!(refused, Some(2 * (RUNS_MAX as u64 + 1)));
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub(crate) struct Report {
     pub(crate) messages_per_second: f64,
     /// Bytes of payload per second.
     pub(crate) bytes_per_second: f64,
+    /// Of the messages, how many the topic did not store, because it had stored their ids before.
+    pub(crate) stored_before: u64,
     /// Empty lines, which are not sent.
     pub(crate) skipped_empty: u64,
     /// Lines the acknowledgement log listed already.
@@ -38,6 +40,10 @@ impl Report {
             measure::per_second(self.messages_per_second),
             measure::bytes_per_second(self.bytes_per_second),
         );
+        if self.stored_before > 0 {
+            let messages = measure::counted(self.stored_before, "message");
+            text.push_str(&format!("\n{messages} of these stored before, by id, and not again"));
+        }
         for (count, what) in [
             (self.skipped_empty, "empty and not sent"),
             (self.skipped_acknowledged, "acknowledged before and not sent again"),
@@ -86,6 +92,16 @@ mod tests {
         assert_eq!(
             report.render(),
             "10,000 messages sent, 3.0 MiB, in 500.0 ms (20,000/s, 6.3 MB/s)"
+        );
+    }
+
+    #[test]
+    fn what_was_stored_before_is_said() {
+        let report = Report { messages: 5, stored_before: 2, ..Report::default() };
+        let text = report.timed(Duration::from_secs(1)).render();
+        assert!(
+            text.ends_with("\n2 messages of these stored before, by id, and not again"),
+            "{text}"
         );
     }
 

@@ -132,6 +132,15 @@ impl Server {
         (self.child, self.address) = (child, address);
     }
 
+    /// The same server stopped in order, and started with other environment variables.
+    pub(crate) fn stop_and_start(&mut self, settings: Settings) {
+        let process = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+        self.child.wait().unwrap();
+        self.settings = settings;
+        self.restart();
+    }
+
     pub(crate) fn address(&self) -> &str {
         &self.address
     }

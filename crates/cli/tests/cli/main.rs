@@ -13,6 +13,7 @@ mod messages;
 mod mirror;
 mod profiles;
 mod send;
+mod send_refused;
 mod server;
 mod shell;
 mod streams;

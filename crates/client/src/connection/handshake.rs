@@ -15,9 +15,9 @@ use crate::connection::link::Link;
 use crate::connection::reader::ReplyHead;
 use crate::connection::{Shared, dial};
 use crate::error::Loss;
-use crate::error::advice::{CHECK_PORT, SPEAKS_HTTP, SPEAKS_TLS};
+use crate::error::advice::{CHECK_PORT, CONNECTIONS_LIMIT, SPEAKS_HTTP, SPEAKS_TLS};
 use crate::login::{login_frame, who};
-use crate::{ConnectError, ServerError};
+use crate::{ConnectError, ErrorCode, ServerError};
 
 /// A reply to a login is a user id; anything much longer comes from something else.
 const LOGIN_REPLY_BYTES_MAX: usize = 1 << 10;
@@ -55,7 +55,12 @@ impl Shared {
         match answer {
             Err(Failure::Refused(number)) => {
                 let target = format!("{} at {}", who(&credentials), self.address);
-                Err(ServerError::new(number, "log in as", target).into())
+                let refusal = ServerError::new(number, "log in as", target);
+                let refusal = match refusal.is(ErrorCode::UsersLimitReached) {
+                    true => refusal.meaning(&CONNECTIONS_LIMIT),
+                    false => refusal,
+                };
+                Err(refusal.into())
             }
             _ => Ok(()),
         }

@@ -17,6 +17,26 @@ pub(crate) const SPEAKS_HTTP: &str = "it speaks HTTP; the ports of this protocol
 const CLIENT_CERTIFICATE: &str = "the server wants a certificate of the client's own; name the files with it \
      and its key in tls_cert_file and tls_key_file";
 
+/// What a code means where it stands for something its own words do not say.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Meaning {
+    pub(crate) text: &'static str,
+    pub(crate) advice: &'static str,
+}
+
+/// A send that is answered as a message over its limit would be, when no message is.
+pub(crate) const REQUEST_TOO_LARGE: Meaning = Meaning {
+    text: "the request is larger than the server takes",
+    advice: "send fewer or smaller messages at once, or raise limits.request_bytes of the server",
+};
+
+/// A login that is answered as one user too many would be.
+pub(crate) const CONNECTIONS_LIMIT: Meaning = Meaning {
+    text: "the server takes no more connections, in all or from this address",
+    advice: "close connections that are not needed, or raise limits.connections or \
+             limits.connections_per_address of the server",
+};
+
 /// The next step for `number`, when there is one to name.
 pub(super) fn advice(number: u32) -> Option<&'static str> {
     Some(match number {

@@ -154,22 +154,22 @@ impl Batcher {
         Ok(Pushed { news: opens || overflows || hurries || is_full, receipt })
     }
 
-    /// Takes the next batch that is full or due.
-    pub(super) fn take(&mut self, now: Instant) -> Option<Batch> {
-        if self.full.is_empty() {
-            let (due, lane) = *self.due.first()?;
-            if due <= now {
-                self.close(lane);
-            }
+    /// Takes the next batch that is full or due, and whose lane is not busy.
+    pub(super) fn take(&mut self, now: Instant, is_busy: impl Fn(Lane) -> bool) -> Option<Batch> {
+        if let Some(place) = self.full.iter().position(|batch| !is_busy(batch.lane)) {
+            return self.full.remove(place);
         }
-        self.full.pop_front()
+        let (_, lane) = *self.due.iter().take_while(|it| it.0 <= now).find(|it| !is_busy(it.1))?;
+        let batch = self.open.remove(&lane)?;
+        self.due.remove(&(batch.due, lane));
+        Some(batch)
     }
 
     /// When there will be a batch to take; in the past when there is one.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        match self.full.front() {
+    pub(super) fn next_due(&self, is_busy: impl Fn(Lane) -> bool) -> Option<Instant> {
+        match self.full.iter().find(|batch| !is_busy(batch.lane)) {
             Some(batch) => Some(batch.opened_at),
-            None => self.due.first().map(|(due, _)| *due),
+            None => self.due.iter().find(|it| !is_busy(it.1)).map(|(due, _)| *due),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use galgo_wire::limits::{DELIVERY_SECONDS_DEFAULT, PRODUCER_MESSAGES_IN_FLIGHT_DEFAULT};
+
 use crate::producer::Producer;
 use crate::{Client, Identifier, ProduceError};
 
@@ -24,7 +26,8 @@ pub enum SendRetry {
     /// Sends it again, in order: every message arrives, some may arrive twice; in a topic with
     /// [deduplication](crate::Deduplication) none does.
     AtLeastOnce,
-    /// Gives up: no message arrives twice, some may not arrive. Their receipts and `flush` fail.
+    /// Gives up: no message arrives twice, some may not arrive. Their receipts and `flush` fail, and so do
+    /// those of all messages behind them.
     AtMostOnce,
 }
 
@@ -53,13 +56,13 @@ impl ProducerBuilder {
             stream,
             topic,
             partition_by: PartitionBy::Balance,
-            batch_messages: 1000,
+            batch_messages: BATCH_MESSAGES_DEFAULT,
             batch_bytes: 1 << 20,
             buffer_bytes: 32 << 20,
             linger: Duration::from_millis(1),
-            max_in_flight: 8,
+            max_in_flight: MAX_IN_FLIGHT_DEFAULT,
             retry: SendRetry::AtLeastOnce,
-            delivery_timeout: Duration::from_secs(120),
+            delivery_timeout: Duration::from_secs(DELIVERY_SECONDS_DEFAULT),
         }
     }
 
@@ -93,7 +96,8 @@ impl ProducerBuilder {
         self
     }
 
-    /// Sets how many batches may be in flight. Default: 8.
+    /// Sets how many batches may be in flight. Default: 8. A server that does not know
+    /// [chains](crate::Producer) gets one at a time for each partition.
     pub fn max_in_flight(mut self, batches: usize) -> Self {
         self.max_in_flight = batches.max(1);
         self
@@ -106,7 +110,9 @@ impl ProducerBuilder {
     }
 
     /// Sets how long a message may take from being accepted to being acknowledged, retries and
-    /// reconnects included. Default: 2 minutes.
+    /// reconnects included. Default: 2 minutes. In a topic with [deduplication](crate::Deduplication) it has
+    /// to be shorter than the time for which the server remembers ids, 5 minutes unless it is configured
+    /// otherwise; building the producer warns when it is not.
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
         self.delivery_timeout = timeout;
         self
@@ -115,18 +121,19 @@ impl ProducerBuilder {
     /// Starts the producer. Must be called in a tokio runtime.
     ///
     /// # Errors
-    /// [`ProduceError::Lookup`]: the topic does not exist or could not be looked up.
+    /// [`ProduceError::NoTopic`]: the server says that there is no such topic. [`ProduceError::Lookup`]: the
+    /// server could not be asked what has to be known before the first message.
     pub async fn build(self) -> Result<Producer, ProduceError> {
         Producer::start(self).await
     }
 }
 
+const BATCH_MESSAGES_DEFAULT: u32 = 1_000;
+const MAX_IN_FLIGHT_DEFAULT: usize = 8;
+const _: () = assert!(
+    MAX_IN_FLIGHT_DEFAULT as u32 * BATCH_MESSAGES_DEFAULT == PRODUCER_MESSAGES_IN_FLIGHT_DEFAULT,
+    "what servers make their deduplication fit"
+);
+
 /// Largest batch that can be set.
 const BATCH_BYTES_MAX: usize = 64 << 20;
-
-impl ProducerBuilder {
-    /// Whether a failure must keep later messages back, so that no partition gets a hole.
-    pub(crate) fn is_ordered(&self) -> bool {
-        self.retry == SendRetry::AtLeastOnce
-    }
-}

@@ -1,10 +1,10 @@
 //! The task of a producer: takes batches, keeps several in flight, retries, settles.
 //!
-//! INV-LANE: after a lost connection, the connection itself writes the batches in flight again, in
-//! their order. After a refusal that may pass, nothing new is sent until everything in flight is
-//! settled; then the refused batches go again, one at a time, in their order. A refused batch is
-//! given up when a later one of its partition was stored meanwhile, because it could only be stored
-//! behind it.
+//! INV-LANE: batches are chained, so that the server takes none whose predecessor it did not take, and answers so.
+//! After a refusal that may pass, and after a lost connection, they go again in their order, from the first that was
+//! not taken. After one that lasts, everything behind it fails with it. A server that knows no chains gets
+//! the next batch of a partition when the one before it is answered.
+//! Answers are looked at in the order of sending, so what is behind a batch is decided after it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,12 +13,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::FuturesOrdered;
+use galgo_wire::command::Payload as _;
+use galgo_wire::command::send_with::{ChainLink, SendOutcome, SendReply};
 use galgo_wire::id::PartitionId;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use crate::connection::{Failure, Replay};
-use crate::messages::send_frame;
+use crate::error::NotSent;
+use crate::messages::{SendForm, SendTo, begin_chain, send_frame};
 use crate::producer::batcher::{Batch, Lane};
 use crate::producer::builder::SendRetry;
 use crate::producer::send::Shared;
@@ -33,58 +36,123 @@ const RETRY_PAUSE: Duration = Duration::from_millis(50);
 struct Parcel {
     batch: Batch,
     frame: Bytes,
-    /// Its number while it is in flight.
-    request: u64,
+    /// Whether the chain begins with it.
+    begins: bool,
 }
 
 type Arrival = (Parcel, Result<Bytes, Failure>);
 
-/// Runs until the producer is closed and everything is settled.
-pub(super) async fn run(shared: Arc<Shared>) {
+/// How far the chain of the producer is.
+struct Chain {
+    lane: u32,
+    /// The position of the next batch.
+    next: u64,
+    /// Whether the batches behind the last one that was sent may go on from it.
+    goes_on: bool,
+}
+
+/// What an answer means for its batch.
+enum Verdict {
+    /// Stored; so many of its messages had been stored before.
+    Stored {
+        before: u64,
+    },
+    /// Certainly not stored, and to be sent again.
+    Again,
+    Failed(SendError),
+}
+
+/// Runs until the producer is closed and everything is settled. `lane`: the number of its chain, on a server that
+/// knows chains.
+pub(super) async fn run(shared: Arc<Shared>, lane: Option<u32>) {
     let mut driver = Driver {
-        in_flight: FuturesUnordered::new(),
-        requests: Vec::new(),
-        refused: VecDeque::new(),
+        in_flight: FuturesOrdered::new(),
+        requests: VecDeque::new(),
+        lanes: VecDeque::new(),
+        held: VecDeque::new(),
+        not_before: Instant::now(),
+        failed: None,
+        chain: lane.map(|lane| Chain { lane, next: 0, goes_on: false }),
         shared,
     };
-    while !driver.shared.is_finished() {
+    loop {
         driver.fill().await;
+        if driver.shared.is_finished() {
+            return;
+        }
         driver.wait().await;
     }
 }
 
 struct Driver {
     shared: Arc<Shared>,
-    in_flight: FuturesUnordered<BoxFuture<'static, Arrival>>,
+    in_flight: FuturesOrdered<BoxFuture<'static, Arrival>>,
     /// The requests in flight, to take back those that were not written.
-    requests: Vec<u64>,
-    /// Batches to be sent again, by number.
-    refused: VecDeque<Parcel>,
+    requests: VecDeque<u64>,
+    /// The lanes of the batches in flight.
+    lanes: VecDeque<Lane>,
+    /// Batches to be sent again, in their order.
+    held: VecDeque<Parcel>,
+    /// When they may go again.
+    not_before: Instant,
+    /// Why a batch failed for good, until everything that was in flight behind it is decided.
+    failed: Option<SendError>,
+    chain: Option<Chain>,
 }
 
 impl Driver {
     /// Sends what can be sent now.
     async fn fill(&mut self) {
-        while self.refused.is_empty() && self.in_flight.len() < self.shared.settings.max_in_flight {
-            let Some(mut batch) = self.shared.take() else { return };
-            match encode(&self.shared, &mut batch).await {
-                Ok(frame) => self.send(Parcel { batch, frame, request: 0 }),
+        if self.in_flight.is_empty() {
+            self.failed = None;
+            self.send_held().await;
+        }
+        while self.may_take() {
+            let batch = self.shared.take(self.busy());
+            let Some(mut batch) = batch else { return };
+            match self.parcel(&mut batch).await {
+                Ok((frame, begins)) => self.send(Parcel { batch, frame, begins }),
                 Err(error) => self.fail(batch, error),
             }
         }
-        if self.in_flight.is_empty()
-            && let Some(parcel) = self.refused.pop_front()
+    }
+
+    fn may_take(&self) -> bool {
+        // A chain begins when nothing is in flight, so that nothing of before can come behind its beginning.
+        let may_begin =
+            self.in_flight.is_empty() || self.chain.as_ref().is_none_or(|it| it.goes_on);
+        let has_room = self.in_flight.len() < self.shared.settings.max_in_flight;
+        self.held.is_empty() && self.failed.is_none() && may_begin && has_room
+    }
+
+    /// Whether the next batch of a lane has to wait for one that is in flight.
+    fn busy(&self) -> impl Fn(Lane) -> bool {
+        |lane| self.chain.is_none() && self.lanes.contains(&lane)
+    }
+
+    /// Sends what was held back again; nothing is in flight.
+    async fn send_held(&mut self) {
+        if self.held.is_empty() {
+            return;
+        }
+        sleep_until(self.not_before).await;
+        while let Some(parcel) = self.held.front()
+            && !self.busy()(parcel.batch.lane)
         {
-            sleep(RETRY_PAUSE).await;
+            let Some(mut parcel) = self.held.pop_front() else { return };
+            if self.chain.is_some() && self.in_flight.is_empty() && !parcel.begins {
+                parcel = Parcel { frame: begin_chain(parcel.frame), begins: true, ..parcel };
+            }
             self.send(parcel);
         }
     }
 
     /// Waits for whatever comes first: an answer, a batch, or the time of one.
     async fn wait(&mut self) {
-        let may_send =
-            self.refused.is_empty() && self.in_flight.len() < self.shared.settings.max_in_flight;
-        let due = self.shared.next_due().filter(|_| may_send);
+        let due = match self.may_take() {
+            true => self.shared.next_due(self.busy()),
+            false => None,
+        };
         tokio::select! {
             Some((parcel, answer)) = self.in_flight.next() => self.arrived(parcel, answer),
             () = self.shared.woken() => {}
@@ -92,7 +160,7 @@ impl Driver {
         }
     }
 
-    fn send(&mut self, mut parcel: Parcel) {
+    fn send(&mut self, parcel: Parcel) {
         let settings = &self.shared.settings;
         let replay = match settings.retry {
             SendRetry::AtLeastOnce => Replay::Allowed,
@@ -101,51 +169,70 @@ impl Driver {
         let left = settings.delivery_timeout.saturating_sub(parcel.batch.opened_at.elapsed());
         let connection = &settings.client.connection;
         let pending = connection.submit(parcel.frame.clone(), replay, left);
-        self.requests.push(pending.id());
-        parcel.request = pending.id();
-        self.in_flight.push(Box::pin(async move {
+        self.requests.push_back(pending.id());
+        self.lanes.push_back(parcel.batch.lane);
+        if let Some(chain) = &mut self.chain {
+            chain.goes_on = true;
+        }
+        self.in_flight.push_back(Box::pin(async move {
             let answer = pending.settle().await;
             (parcel, answer)
         }));
     }
 
     fn arrived(&mut self, parcel: Parcel, answer: Result<Bytes, Failure>) {
-        self.requests.retain(|request| *request != parcel.request);
-        match answer {
-            Ok(_) => {
-                let (lane, number) = (parcel.batch.lane, parcel.batch.number);
-                self.shared.settle(parcel.batch, Ok(()));
-                self.give_up_overtaken(lane, number);
+        self.requests.pop_front();
+        self.lanes.pop_front();
+        match self.judge(&parcel, answer) {
+            Verdict::Stored { before } => self.shared.settle(parcel.batch, Ok(before)),
+            Verdict::Again => self.held.push_back(parcel),
+            Verdict::Failed(error) => self.fail(parcel.batch, error),
+        }
+    }
+
+    fn judge(&mut self, parcel: &Parcel, answer: Result<Bytes, Failure>) -> Verdict {
+        let in_time = parcel.batch.opened_at.elapsed() < self.shared.settings.delivery_timeout;
+        match (answer, &self.failed) {
+            (Ok(payload), failed) => match self.read(parcel, &payload) {
+                Ok(Some(before)) => Verdict::Stored { before },
+                Ok(None) => match failed {
+                    Some(cause) => Verdict::Failed(cause.clone()),
+                    None if in_time => Verdict::Again,
+                    None => Verdict::Failed(self.too_late()),
+                },
+                Err(error) => Verdict::Failed(error),
+            },
+            (Err(Failure::NotSent(NotSent::Withdrawn)), Some(cause)) => {
+                Verdict::Failed(cause.clone())
             }
-            Err(Failure::Refused(number)) if self.may_retry(&parcel.batch, number) => {
+            (Err(Failure::Refused(number)), None) if is_passing(number) && in_time => {
                 tracing::debug!(code = number, "batch refused, will be sent again");
-                let behind =
-                    self.refused.partition_point(|other| other.batch.number < parcel.batch.number);
-                self.refused.insert(behind, parcel);
+                self.not_before = Instant::now() + RETRY_PAUSE;
+                Verdict::Again
             }
-            Err(failure) => {
-                let error = failure.into_send(self.topic());
-                self.fail(parcel.batch, error);
-            }
+            (Err(failure), _) => Verdict::Failed(failure.into_send(self.topic())),
         }
     }
 
-    fn may_retry(&self, batch: &Batch, number: u32) -> bool {
-        is_passing(number) && batch.opened_at.elapsed() < self.shared.settings.delivery_timeout
-    }
-
-    /// Gives up refused batches that could now only be stored behind a later one.
-    fn give_up_overtaken(&mut self, lane: Lane, stored: u64) {
-        if lane == Lane::Balanced {
-            return;
+    /// How many messages of a batch had been stored before; `None` when none was stored because the batch before it
+    /// was not.
+    fn read(&self, parcel: &Parcel, payload: &[u8]) -> Result<Option<u64>, SendError> {
+        if self.chain.is_none() {
+            return Ok(Some(0));
         }
-        let is_overtaken =
-            |parcel: &Parcel| parcel.batch.lane == lane && parcel.batch.number < stored;
-        let (overtaken, refused): (Vec<_>, Vec<_>) = self.refused.drain(..).partition(is_overtaken);
-        self.refused = refused.into();
-        for parcel in overtaken {
-            let error = SendError::Overtaken { topic: self.topic() };
-            self.fail(parcel.batch, error);
+        let senseless =
+            |reason: &str| SendError::Reply { topic: self.topic(), reason: reason.to_owned() };
+        let reply = SendReply::from_bytes(payload)
+            .map_err(|code| senseless(&format!("its {} bytes are {code}", payload.len())))?;
+        match (reply.outcome, parcel.batch.count.checked_sub(reply.stored)) {
+            (SendOutcome::Stored | SendOutcome::StoredBefore, Some(before)) => {
+                Ok(Some(before.into()))
+            }
+            (SendOutcome::EarlierMissing, _) if !parcel.begins => Ok(None),
+            (SendOutcome::EarlierMissing, _) => {
+                Err(senseless("nothing comes before the beginning"))
+            }
+            (_, None) => Err(senseless("more messages are stored than were sent")),
         }
     }
 
@@ -153,36 +240,54 @@ impl Driver {
     fn fail(&mut self, batch: Batch, error: SendError) {
         tracing::warn!(messages = batch.count, %error, "batch not acknowledged");
         self.shared.settle(batch, Err(error.clone()));
-        if !self.shared.settings.is_ordered() {
-            return;
-        }
         for request in &self.requests {
             self.shared.settings.client.connection.withdraw(*request);
         }
-        for parcel in self.refused.drain(..) {
+        for parcel in self.held.drain(..) {
             self.shared.settle(parcel.batch, Err(error.clone()));
         }
         for batch in self.shared.drain() {
             self.shared.settle(batch, Err(error.clone()));
         }
+        if let Some(chain) = &mut self.chain {
+            chain.goes_on = false;
+        }
+        self.failed.get_or_insert(error);
+    }
+
+    /// Moves the messages of a batch into a request; tells whether the chain begins with it.
+    async fn parcel(&mut self, batch: &mut Batch) -> Result<(Bytes, bool), SendError> {
+        let partition = match batch.lane {
+            Lane::Balanced => self.shared.balance().await,
+            Lane::Partition(partition) => Some(partition),
+        };
+        let partitioning = match partition {
+            None => Partitioning::Balanced,
+            Some(partition) => Partitioning::PartitionId(PartitionId::new(partition)),
+        };
+        let settings = &self.shared.settings;
+        let to = SendTo {
+            stream: &settings.stream,
+            topic: &settings.topic,
+            partitioning: &partitioning,
+        };
+        let messages = std::mem::take(&mut batch.messages);
+        let Some(chain) = &mut self.chain else {
+            return Ok((send_frame(to, SendForm::Classic, &messages)?, false));
+        };
+        let begins = !chain.goes_on;
+        let link = ChainLink { lane: chain.lane, position: chain.next, begins };
+        let frame = send_frame(to, SendForm::Chained(link), &messages)?;
+        chain.next = chain.next.wrapping_add(1);
+        Ok((frame, begins))
+    }
+
+    fn too_late(&self) -> SendError {
+        let timeout = self.shared.settings.delivery_timeout;
+        SendError::NotSent { topic: self.topic(), reason: NotSent::TimedOut(timeout) }
     }
 
     fn topic(&self) -> String {
         path(&self.shared.settings.stream, &self.shared.settings.topic)
     }
-}
-
-/// Moves the messages of a batch into a request.
-async fn encode(shared: &Shared, batch: &mut Batch) -> Result<Bytes, SendError> {
-    let partition = match batch.lane {
-        Lane::Balanced => shared.balance().await,
-        Lane::Partition(partition) => Some(partition),
-    };
-    let partitioning = match partition {
-        None => Partitioning::Balanced,
-        Some(partition) => Partitioning::PartitionId(PartitionId::new(partition)),
-    };
-    let settings = &shared.settings;
-    let messages = std::mem::take(&mut batch.messages);
-    Ok(send_frame(&settings.stream, &settings.topic, &partitioning, &messages)?)
 }

@@ -17,19 +17,21 @@ pub enum ProduceError {
     /// The message cannot be sent; nothing happened to the others.
     #[error(transparent)]
     Invalid(#[from] InvalidRequest),
-    /// The topic could not be looked up, so the partition of a key is not known.
-    #[error("the partitions of the topic are not known: {0}")]
+    /// The topic could not be looked up, so the partition of a key, or how the topic wants its messages, is not
+    /// known.
+    #[error("the topic could not be looked up: {0}")]
     Lookup(CallError),
-    /// The topic does not exist, so a key has no partition.
+    /// The topic does not exist.
     #[error("there is no topic {topic} to send to; create it first")]
     NoTopic {
         /// The topic and its stream.
         topic: String,
     },
-    /// The batch of this message, or one before it in its partition, was not acknowledged.
+    /// The batch of this message, or one the producer sent before it, was not acknowledged.
     ///
-    /// Later messages of the partition fail too, so that it gets no hole; the producer takes
-    /// messages again once [`Producer::flush`](crate::Producer::flush) has reported the failure.
+    /// All later messages fail too, so that no partition gets a hole, also those that were on their way to the
+    /// server: it stores nothing behind a batch it refused. The producer takes messages again once
+    /// [`Producer::flush`](crate::Producer::flush) has reported the failure.
     #[error(transparent)]
     Failed(SendError),
     /// The producer was closed or dropped.

@@ -1,24 +1,29 @@
 //! What all clones of a producer share: accepting messages, flushing, closing.
 //!
 //! INV-PINNED: a message has its id, and a batch its partition, before it is sent for the first time.
+//! INV-TOLD: after a failure nothing is accepted until a flush has reported it, and a flush that does so leaves
+//! nothing in flight.
 //! INV-BOUND: a message takes its room in the buffer before it is accepted, and gives it back when
 //! it is settled.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
+use galgo_wire::command::extensions::{DeduplicationWindow, TopicSettings};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
-use crate::extensions::DEDUPLICATION;
+use crate::extensions::{DEDUPLICATION, SEND_WITH};
 use crate::message::EncodedMessage;
 use crate::messages::now;
 use crate::producer::batcher::{Batch, Batcher, Entry, Lane, Limits, Tracking};
 use crate::producer::builder::{PartitionBy, ProducerBuilder};
 use crate::producer::partitioner::Partitioner;
 use crate::producer::receipt::{FlushError, ProduceError, Receipt};
-use crate::{CallError, Deduplication, Message, SendError};
+use crate::topics::path;
+use crate::{CallError, Deduplication, Message, SendError, SendRetry};
 
 /// A producer without its task.
 pub(super) struct Shared {
@@ -31,6 +36,8 @@ pub(super) struct Shared {
     /// Wakes whoever waits for batches to settle.
     settled: Notify,
     acknowledged: AtomicU64,
+    /// Of those, how many the topic had stored before.
+    stored_before: AtomicU64,
     pending: AtomicU64,
     /// Whether the topic drops messages a partition has stored lately.
     deduplicates: AtomicBool,
@@ -67,6 +74,7 @@ impl Shared {
             wake: Notify::new(),
             settled: Notify::new(),
             acknowledged: AtomicU64::new(0),
+            stored_before: AtomicU64::new(0),
             pending: AtomicU64::new(0),
             deduplicates: AtomicBool::new(false),
             turn: AtomicU32::new(rand::random()),
@@ -74,37 +82,57 @@ impl Shared {
         }
     }
 
-    /// Finds out what must be known before the first message.
-    pub(super) async fn prepare(&self) -> Result<(), ProduceError> {
-        match &self.settings.partition_by {
-            PartitionBy::Key(key) => self.partitioner.partition(key).await.map(drop),
-            PartitionBy::Balance if self.settings.is_ordered() => {
-                let deduplicates = self.ask_for_deduplication().await?;
-                if deduplicates {
-                    self.partitioner.count().await?;
-                }
-                self.deduplicates.store(deduplicates, Ordering::Relaxed);
-                Ok(())
-            }
-            PartitionBy::Balance | PartitionBy::Id(_) => Ok(()),
+    /// Finds out what must be known before the first message. Gives the number of the producer's chain, when
+    /// the server knows chains.
+    pub(super) async fn prepare(&self) -> Result<Option<u32>, ProduceError> {
+        let client = &self.settings.client;
+        let chained = client.has(&SEND_WITH).await.map_err(ProduceError::Lookup)?;
+        let settings = self.ask_for_settings().await?;
+        let deduplicates = settings.is_some_and(|it| it.deduplication == Deduplication::On);
+        if let (true, Some(settings)) = (deduplicates, settings) {
+            self.check_window(settings.window);
         }
+        match &self.settings.partition_by {
+            PartitionBy::Key(key) => drop(self.partitioner.partition(key).await?),
+            PartitionBy::Balance if deduplicates => {
+                self.partitioner.count().await?;
+                self.deduplicates.store(true, Ordering::Relaxed);
+            }
+            PartitionBy::Balance | PartitionBy::Id(_) => {}
+        }
+        Ok(chained.then(|| client.connection.next_lane()))
     }
 
-    /// Whether the topic drops what its partitions have stored lately. That is worth nothing to
-    /// whoever may not know; a server that does not say does not do it.
-    async fn ask_for_deduplication(&self) -> Result<bool, ProduceError> {
+    /// How the topic wants its messages; `None` when the server does not tell, or not this user.
+    async fn ask_for_settings(&self) -> Result<Option<TopicSettings>, ProduceError> {
         let ProducerBuilder { client, stream, topic, .. } = &self.settings;
         let answer = match client.has(&DEDUPLICATION).await {
             Ok(true) => client.topic_outline(stream, topic).await,
-            Ok(false) => return Ok(false),
+            Ok(false) => return Ok(None),
             Err(error) => Err(error),
         };
         match answer {
-            Ok(outline) => {
-                Ok(outline.is_some_and(|it| it.settings.deduplication == Deduplication::On))
-            }
-            Err(CallError::Server(_)) => Ok(false),
+            Ok(Some(outline)) => Ok(Some(outline.settings)),
+            Ok(None) => Err(ProduceError::NoTopic { topic: path(stream, topic) }),
+            Err(CallError::Server(_)) => Ok(None),
             Err(error) => Err(ProduceError::Lookup(error)),
+        }
+    }
+
+    /// Warns when a message that is sent again may have been forgotten by the server.
+    fn check_window(&self, window: DeduplicationWindow) {
+        let ProducerBuilder { stream, topic, delivery_timeout, .. } = &self.settings;
+        let batches = u64::try_from(self.settings.max_in_flight).unwrap_or(u64::MAX);
+        let in_flight = batches.saturating_mul(self.settings.batch_messages.into());
+        let remembered = Duration::from_secs(window.seconds.into());
+        let may_repeat = self.settings.retry == SendRetry::AtLeastOnce;
+        if may_repeat && forgets_too_soon(window, *delivery_timeout, in_flight) {
+            tracing::warn!(
+                %stream, %topic, ?delivery_timeout, in_flight, ?remembered, ids = window.entries,
+                "the topic forgets message ids before this producer gives up sending them again, so it may store \
+                 messages twice: lower the delivery timeout or the batches in flight, or raise \
+                 deduplication.expiry or deduplication.max_entries of the server"
+            );
         }
     }
 
@@ -113,11 +141,15 @@ impl Shared {
     /// INV-PINNED: where a partition drops what it has stored lately, a batch that is sent again must
     /// go where it went before, so its partition is chosen here, once.
     pub(super) async fn balance(&self) -> Option<u32> {
-        if !self.deduplicates.load(Ordering::Relaxed) {
+        if !self.deduplicates() {
             return None;
         }
         let partitions = self.partitioner.count().await.ok()?;
         self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(partitions)
+    }
+
+    fn deduplicates(&self) -> bool {
+        self.deduplicates.load(Ordering::Relaxed)
     }
 
     /// Takes a message when there is room for it.
@@ -128,10 +160,10 @@ impl Shared {
         tracking: Tracking,
     ) -> Result<Option<Receipt>, ProduceError> {
         let mut encoded = message.encode()?;
+        let lane = self.lane(key, encoded.id).await?;
         if encoded.id == 0 {
             encoded.id = rand::random::<u128>().max(1);
         }
-        let lane = self.lane(key).await?;
         // A message over the bound goes alone.
         let room = encoded.len().min(self.settings.buffer_bytes);
         let permits = u32::try_from(room).unwrap_or(u32::MAX);
@@ -141,10 +173,14 @@ impl Shared {
         Ok(receipt)
     }
 
-    async fn lane(&self, key: Option<&[u8]>) -> Result<Lane, ProduceError> {
+    /// Where a message goes; `id` is 0 when the caller has none for it.
+    async fn lane(&self, key: Option<&[u8]>, id: u128) -> Result<Lane, ProduceError> {
+        let id_bytes = id.to_le_bytes();
         let key = match (key, &self.settings.partition_by) {
             (Some(key), _) => key,
             (None, PartitionBy::Key(key)) => key,
+            // INV-PINNED: whoever sends the same id again finds it where it was stored.
+            (None, PartitionBy::Balance) if id != 0 && self.deduplicates() => &id_bytes,
             (None, PartitionBy::Balance) => return Ok(Lane::Balanced),
             (None, PartitionBy::Id(partition)) => return Ok(Lane::Partition(*partition)),
         };
@@ -163,9 +199,7 @@ impl Shared {
         if state.closed {
             return Err(ProduceError::Closed);
         }
-        if let Some(failure) = &state.failure
-            && self.settings.is_ordered()
-        {
+        if let Some(failure) = &state.failure {
             return Err(ProduceError::Failed(failure.clone()));
         }
         let entry = Entry { lane, message, origin_timestamp, now: at, room, tracking };
@@ -183,6 +217,10 @@ impl Shared {
         let upto = self.state.lock().batcher.close_all();
         self.wake.notify_one();
         self.settled_below(upto).await;
+        if self.state.lock().failure.is_some() {
+            // INV-TOLD: what was on its way behind the failure is decided before anything else is taken.
+            self.settled_below(u64::MAX).await;
+        }
         let mut state = self.state.lock();
         let unacknowledged = std::mem::take(&mut state.failed);
         match state.failure.take() {
@@ -221,18 +259,22 @@ impl Shared {
         self.acknowledged.load(Ordering::Acquire)
     }
 
+    pub(super) fn stored_before(&self) -> u64 {
+        self.stored_before.load(Ordering::Acquire)
+    }
+
     pub(super) fn pending(&self) -> u64 {
         self.pending.load(Ordering::Acquire)
     }
 
-    /// The next batch that is full or due.
-    pub(super) fn take(&self) -> Option<Batch> {
-        self.state.lock().batcher.take(Instant::now())
+    /// The next batch that is full or due, of a lane that is not busy.
+    pub(super) fn take(&self, is_busy: impl Fn(Lane) -> bool) -> Option<Batch> {
+        self.state.lock().batcher.take(Instant::now(), is_busy)
     }
 
-    /// When there will be a next batch, as far as is known now.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        self.state.lock().batcher.next_due()
+    /// When there will be a next batch of a lane that is not busy, as far as is known now.
+    pub(super) fn next_due(&self, is_busy: impl Fn(Lane) -> bool) -> Option<Instant> {
+        self.state.lock().batcher.next_due(is_busy)
     }
 
     /// Whether nothing will ever come again.
@@ -251,12 +293,14 @@ impl Shared {
         self.state.lock().batcher.drain().collect()
     }
 
-    /// Notes what became of a batch, and tells those who wait for it.
-    pub(super) fn settle(&self, mut batch: Batch, verdict: Result<(), SendError>) {
+    /// Notes what became of a batch, and tells those who wait for it. Of one that is acknowledged it is told how
+    /// many of its messages had been stored before.
+    pub(super) fn settle(&self, mut batch: Batch, verdict: Result<u64, SendError>) {
         let count = u64::from(batch.count);
         let mut state = self.state.lock();
         match &verdict {
-            Ok(()) => {
+            Ok(before) => {
+                self.stored_before.fetch_add(*before, Ordering::Release);
                 self.acknowledged.fetch_add(count, Ordering::Release);
             }
             Err(error) => {
@@ -267,8 +311,49 @@ impl Shared {
         state.batcher.settle(batch.number);
         self.pending.fetch_sub(count, Ordering::Release);
         drop(state);
-        batch.judge(verdict.map_err(ProduceError::Failed));
+        batch.judge(verdict.map(drop).map_err(ProduceError::Failed));
         self.room.add_permits(batch.room);
         self.settled.notify_waiters();
+    }
+}
+
+/// Whether a message may be forgotten while it can still be sent again.
+fn forgets_too_soon(window: DeduplicationWindow, sent_for: Duration, in_flight: u64) -> bool {
+    let remembered = Duration::from_secs(window.seconds.into());
+    // The largest number stands for longer times, too; 0 for a server that does not tell.
+    let is_short = (1..u16::MAX).contains(&window.seconds) && sent_for >= remembered;
+    let is_small = window.entries > 0 && in_flight > window.entries.into();
+    is_short || is_small
+}
+
+#[cfg(test)]
+mod tests {
+    use galgo_wire::limits::{
+        DEDUPLICATION_ENTRIES_DEFAULT, DEDUPLICATION_SECONDS_DEFAULT, DELIVERY_SECONDS_DEFAULT,
+        PRODUCER_MESSAGES_IN_FLIGHT_DEFAULT,
+    };
+
+    use super::*;
+
+    /// A producer went on for two minutes with what the server forgot after one, and had 8,000 messages in flight of
+    /// 10,000 that were remembered for all: what it sent again was stored twice.
+    #[test]
+    fn the_defaults_fit_and_others_that_do_not_are_warned_of() {
+        let seconds = u16::try_from(DEDUPLICATION_SECONDS_DEFAULT).unwrap();
+        let usual = DeduplicationWindow { entries: DEDUPLICATION_ENTRIES_DEFAULT, seconds };
+        let sent_for = Duration::from_secs(DELIVERY_SECONDS_DEFAULT);
+        let in_flight = u64::from(PRODUCER_MESSAGES_IN_FLIGHT_DEFAULT);
+        for (window, sent_for, in_flight, warns) in [
+            (usual, sent_for, in_flight, false),
+            (DeduplicationWindow { seconds: 60, ..usual }, sent_for, in_flight, true),
+            (usual, Duration::from_secs(300), in_flight, true),
+            (usual, sent_for, 100_001, true),
+            (DeduplicationWindow { entries: 7_999, ..usual }, sent_for, in_flight, true),
+            (DeduplicationWindow { seconds: u16::MAX, ..usual }, Duration::MAX, in_flight, false),
+            (DeduplicationWindow::default(), Duration::MAX, u64::MAX, false),
+        ] {
+            let found = forgets_too_soon(window, sent_for, in_flight);
+            assert_eq!(found, warns, "{window:?} {sent_for:?} {in_flight}");
+        }
     }
 }

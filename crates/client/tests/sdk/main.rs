@@ -6,4 +6,5 @@ mod client;
 mod connection;
 mod consumer;
 mod producer;
+mod refusals;
 mod support;

@@ -109,7 +109,7 @@ pub(crate) async fn serve<S: Carrier>(stream: S, session: Session, hub: Arc<Hub>
 
 /// Whether a request may be submitted while those before it wait for their commit.
 pub(super) fn follows_on(code: u32) -> bool {
-    code == CommandCode::SendMessages.as_u32() || code == CommandCode::StoreConsumerOffset.as_u32()
+    CommandCode::carries_messages(code) || code == CommandCode::StoreConsumerOffset.as_u32()
 }
 
 /// An answer that is ready, or due when its ticket resolves.
@@ -395,6 +395,7 @@ impl<S: Carrier> Connection<S> {
             Reply::Empty => self.outbox.status(None),
             Reply::Error(error) => self.outbox.status(Some(error)),
             Reply::Bytes(payload) => self.outbox.payload(&payload, &mut self.stream).await?,
+            Reply::Sent(sent) => self.outbox.payload(&sent.to_array(), &mut self.stream).await?,
             Reply::Messages(messages) => {
                 self.outbox.messages(&messages, &mut self.stream).await?;
                 drop(messages.slices);

@@ -8,6 +8,7 @@ mod life_cycle;
 mod messages;
 mod place;
 mod reconnect;
+mod refusals;
 mod system;
 mod trust;
 mod users;
@@ -39,6 +40,7 @@ macro_rules! suite {
                 messages::offsets_are_stored_by_consumer,
                 messages::a_producer_and_a_consumer_meet,
                 messages::a_message_sent_again_is_stored_once_where_the_topic_asks_for_it,
+                refusals::rights_that_go_and_come_leave_no_hole,
                 waiting::a_poll_that_waits_is_woken_by_what_is_sent,
                 waiting::a_wait_ends_with_whatever_is_asked_next,
                 waiting::consumers_that_wait_get_everything_once,

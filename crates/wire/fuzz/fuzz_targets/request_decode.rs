@@ -1,7 +1,7 @@
 //! Any payload of any command: a request that encodes to itself, or a code.
 #![no_main]
 
-use galgo_wire::command::{CommandCode, Request, SendHeader};
+use galgo_wire::command::{CommandCode, Request, SendHeader, SendWithHeader};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u8, Vec<u8>)| {
@@ -9,6 +9,12 @@ fuzz_target!(|input: (u8, Vec<u8>)| {
     let code = CommandCode::ALL[usize::from(which) % CommandCode::ALL.len()];
     if code == CommandCode::SendMessages {
         let _ = SendHeader::parse(&mut payload);
+        return;
+    }
+    if code == CommandCode::SendWith {
+        if let Ok(parts) = SendWithHeader::parse(&mut payload) {
+            let _ = SendHeader::parse(parts.send);
+        }
         return;
     }
     if let Ok(request) = Request::decode(code.as_u32(), &payload) {

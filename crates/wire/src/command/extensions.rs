@@ -123,6 +123,8 @@ impl FeatureFlags {
     pub const DEDUPLICATION: Self = Self(8);
     /// Polls may wait for messages: code 10,005.
     pub const WAITING_POLLS: Self = Self(16);
+    /// Sends tell what became of them and may be chained: code 10,100.
+    pub const SEND_WITH: Self = Self(256);
     /// Administrators may reset passwords, and senders and readers may ask what they need to know of a
     /// topic: codes 10,012 and 10,013.
     pub const ACCESS: Self = Self(1024);
@@ -134,6 +136,7 @@ impl FeatureFlags {
             | Self::RETENTION_PLAN.0
             | Self::DEDUPLICATION.0
             | Self::WAITING_POLLS.0
+            | Self::SEND_WITH.0
             | Self::ACCESS.0,
     );
 
@@ -190,28 +193,50 @@ byte_enum! {
     }
 }
 
-/// Settings of a topic that classic clients do not know; eight bytes, the last six reserved.
+/// Settings of a topic that classic clients do not know; eight bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct TopicSettings {
     /// When a send is acknowledged.
     pub durability: Durability,
     /// Whether a message whose id was sent before is stored again.
     pub deduplication: Deduplication,
+    /// How much of the past its deduplication knows; only in replies.
+    pub window: DeduplicationWindow,
+}
+
+/// How many ids a partition of a topic with deduplication remembers, and for how long; zeros when the server
+/// does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DeduplicationWindow {
+    /// Most ids.
+    pub entries: u32,
+    /// How long an id is remembered, in whole seconds; the largest number stands for longer times, too.
+    pub seconds: u16,
+}
+
+impl TopicSettings {
+    /// What a client asks for.
+    #[must_use]
+    pub fn asked(durability: Durability, deduplication: Deduplication) -> Self {
+        Self { durability, deduplication, window: DeduplicationWindow::default() }
+    }
 }
 
 impl Payload for TopicSettings {
     fn encode(&self, out: &mut Vec<u8>) {
         self.durability.encode(out);
         self.deduplication.encode(out);
-        out.extend_from_slice(&[0; 6]);
+        self.window.entries.encode(out);
+        out.extend_from_slice(&self.window.seconds.to_le_bytes());
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, ErrorCode> {
         let durability = Durability::decode(reader)?;
         let deduplication = Deduplication::decode(reader)?;
-        // Reserved bytes may mean something to a later version.
-        reader.array::<6>()?;
-        Ok(Self { durability, deduplication })
+        let entries = reader.u32()?;
+        let seconds = u16::from_le_bytes(reader.array()?);
+        let window = DeduplicationWindow { entries, seconds };
+        Ok(Self { durability, deduplication, window })
     }
 }
 

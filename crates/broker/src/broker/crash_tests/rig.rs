@@ -355,6 +355,7 @@ fn reply_bytes(reply: Reply) -> Result<Vec<u8>, ErrorCode> {
     match reply {
         Reply::Empty => Ok(Vec::new()),
         Reply::Bytes(bytes) => Ok(bytes),
+        Reply::Sent(sent) => Ok(sent.to_array().to_vec()),
         Reply::Error(code) | Reply::Close(code) => Err(code),
         Reply::Messages(messages) => {
             let mut bytes = messages.header.to_vec();

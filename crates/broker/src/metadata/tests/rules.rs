@@ -41,7 +41,7 @@ fn asked(durability: Durability) -> Asked {
         Durability::ServerDefault => Deduplication::ServerDefault,
         _ => Deduplication::On,
     };
-    Asked { durability, deduplication }
+    Asked::asked(durability, deduplication)
 }
 
 fn prepare_topic(

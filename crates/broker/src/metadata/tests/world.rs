@@ -70,7 +70,7 @@ impl TopicStep {
     fn asked(&self) -> Option<Asked> {
         let deduplication = [Deduplication::ServerDefault, Deduplication::On];
         let deduplication = deduplication[usize::from(self.gzip)];
-        self.durability.map(|durability| Asked { durability, deduplication })
+        self.durability.map(|durability| Asked::asked(durability, deduplication))
     }
 }
 

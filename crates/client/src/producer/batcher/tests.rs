@@ -36,7 +36,7 @@ impl Fixture {
     /// Number, lane and length of every batch that can be taken.
     fn take(&mut self, after_ms: u64) -> Vec<(u64, Lane, u32)> {
         let now = self.at(after_ms);
-        std::iter::from_fn(|| self.batcher.take(now))
+        std::iter::from_fn(|| self.batcher.take(now, |_| false))
             .map(|batch| (batch.number, batch.lane, batch.messages.len()))
             .collect()
     }
@@ -51,14 +51,14 @@ fn a_batch_is_taken_when_it_is_full_or_due() {
     assert!(fixture.push(A, 0, Tracking::None).news);
     assert!(!fixture.push(A, 1, Tracking::None).news);
     assert_eq!(fixture.take(9), []);
-    assert_eq!(fixture.batcher.next_due(), Some(fixture.at(10)));
+    assert_eq!(fixture.batcher.next_due(|_| false), Some(fixture.at(10)));
     assert_eq!(fixture.take(10), [(0, A, 2)]);
     for _ in 0..4 {
         fixture.push(A, 20, Tracking::None);
     }
     assert_eq!(fixture.take(20), [(1, A, 3)]);
     assert_eq!(fixture.take(30), [(2, A, 1)]);
-    assert_eq!(fixture.batcher.next_due(), None);
+    assert_eq!(fixture.batcher.next_due(|_| false), None);
 }
 
 #[test]
@@ -119,7 +119,7 @@ async fn every_receipt_of_a_batch_hears_the_verdict() {
         .filter_map(|tracking| fixture.push(A, 0, tracking).receipt)
         .collect();
     let now = fixture.at(0);
-    let mut batch = fixture.batcher.take(now).unwrap();
+    let mut batch = fixture.batcher.take(now, |_| false).unwrap();
     assert_eq!((receipts.len(), batch.room), (2, 300));
     batch.judge(Ok(()));
     for receipt in receipts {

@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet};
 use galgo::wire::batch::{MessagesView, StampOptions, stamp};
 use galgo::wire::command::{
     CommandCode, Compression, ConsumerOffset, CreateTopic, FeatureFlags, Features, LoggedIn,
-    MaxTopicSize, MessageExpiry, Partition, PolledHeader, Request, SendHeader, Stream,
-    StreamDetails, Topic, TopicDetails, TopicSettings,
+    MaxTopicSize, MessageExpiry, Partition, PolledHeader, Request, SendHeader, SendOutcome,
+    SendReply, SendWithHeader, Stream, StreamDetails, Topic, TopicDetails, TopicOutline,
+    TopicSettings,
 };
 use galgo::wire::consumer::{PartitioningRef, PollingStrategy};
 use galgo::wire::error_code::ErrorCode;
@@ -18,6 +19,8 @@ use galgo::wire::primitive::Payload;
 #[derive(Default)]
 pub(crate) struct Session {
     user: Option<String>,
+    /// The position each chain goes on at.
+    chains: HashMap<u32, u64>,
 }
 
 /// One partition.
@@ -103,7 +106,10 @@ impl World {
             return Err(ErrorCode::Unauthenticated);
         }
         if code == CommandCode::SendMessages.as_u32() {
-            return self.send(&mut payload);
+            return self.send(&mut payload).map(|_| Vec::new());
+        }
+        if code == CommandCode::SendWith.as_u32() {
+            return self.send_with(session, &mut payload);
         }
         match Request::decode(code, &payload)? {
             Request::Ping(_) => Ok(Vec::new()),
@@ -158,14 +164,14 @@ impl World {
                 self.durability = Some(create.durability);
                 Ok(self.topic().to_bytes())
             }
-            Request::GetTopicSettings(_) => {
-                let deduplication = match self.deduplicates {
-                    true => galgo::Deduplication::On,
-                    false => galgo::Deduplication::Off,
-                };
-                let durability = self.durability.unwrap_or(galgo::Durability::Os);
-                let settings = Some(TopicSettings { durability, deduplication });
-                Ok(settings.to_bytes())
+            Request::GetTopicSettings(_) => Ok(Some(self.settings()).to_bytes()),
+            Request::GetTopicOutline(get) => {
+                let is_there = get.topic == Identifier::named("t").unwrap();
+                let TopicDetails { topic, partitions } = self.topic();
+                let partitions_count = topic.partitions_count;
+                let settings = self.settings();
+                let outline = TopicOutline { partitions_count, settings, partitions };
+                Ok(is_there.then_some(outline).to_bytes())
             }
             Request::PollMessages(poll) => {
                 self.polls += 1;
@@ -198,7 +204,22 @@ impl World {
         }
     }
 
-    fn send(&mut self, payload: &mut [u8]) -> Result<Vec<u8>, ErrorCode> {
+    fn send_with(
+        &mut self,
+        session: &mut Session,
+        payload: &mut [u8],
+    ) -> Result<Vec<u8>, ErrorCode> {
+        let parts = SendWithHeader::parse(payload)?;
+        let link = parts.chain.unwrap();
+        if !link.begins && session.chains.get(&link.lane) != Some(&link.position) {
+            return Ok(SendReply::EARLIER_MISSING.to_bytes());
+        }
+        let reply = self.send(parts.send)?;
+        session.chains.insert(link.lane, link.position + 1);
+        Ok(reply.to_bytes())
+    }
+
+    fn send(&mut self, payload: &mut [u8]) -> Result<SendReply, ErrorCode> {
         let parts = SendHeader::parse(payload)?;
         let partition = match parts.partitioning {
             PartitioningRef::Balanced => {
@@ -219,13 +240,23 @@ impl World {
         stamp(parts.indexes, parts.messages, parts.count, options)?;
         let ids = MessagesView::new(parts.messages).map(|message| message.unwrap().header.id);
         let news = ids.filter(|id| log.ids.insert(*id)).count();
+        let mut reply = SendReply {
+            outcome: SendOutcome::StoredBefore,
+            partition_id: PartitionId::new(u32::try_from(partition).unwrap()),
+            first_offset,
+            stored: 0,
+            timestamp,
+            end: first_offset,
+            throttle_us: 0,
+        };
         if self.deduplicates && news == 0 {
-            return Ok(Vec::new());
+            return Ok(reply);
         }
         for message in MessagesView::new(parts.messages) {
             log.messages.push(message.unwrap().bytes.to_vec());
         }
-        Ok(Vec::new())
+        reply.end = Offset::new(log.first + log.messages.len() as u64);
+        Ok(SendReply { outcome: SendOutcome::Stored, stored: parts.count, ..reply })
     }
 
     fn poll(
@@ -262,6 +293,15 @@ impl World {
         }
         let last = (returned > 0).then(|| from + u64::from(returned) - 1);
         Ok((payload, last))
+    }
+
+    fn settings(&self) -> TopicSettings {
+        let deduplication = match self.deduplicates {
+            true => galgo::Deduplication::On,
+            false => galgo::Deduplication::Off,
+        };
+        let durability = self.durability.unwrap_or(galgo::Durability::Os);
+        TopicSettings::asked(durability, deduplication)
     }
 
     fn topic(&self) -> TopicDetails {

@@ -39,7 +39,7 @@ pub(crate) fn admit(header: Result<RequestHeader, ErrorCode>, caller: Caller) ->
         Ok(RequestHeader { code, payload_len }) => (code, payload_len),
         Err(error) => return Admission::NotAHeader(error),
     };
-    if code == CommandCode::SendMessages.as_u32() {
+    if CommandCode::carries_messages(code) {
         return if !caller.authenticated {
             Admission::Discard(payload, ErrorCode::Unauthenticated)
         } else if payload > caller.send_bytes_max {
@@ -76,6 +76,7 @@ mod tests {
     const GET_STATS: u32 = 10;
     const LOGIN: u32 = 38;
     const SEND: u32 = 101;
+    const SEND_WITH: u32 = 10_100;
     const SEND_MAX: u32 = 100 << 20;
 
     fn decide(length: u32, code: u32, authenticated: bool) -> Admission {
@@ -107,6 +108,11 @@ mod tests {
             decide(SEND_MAX + 5, SEND, true),
             Admission::Discard(SEND_MAX + 1, ErrorCode::TooBigMessagePayload)
         );
+        assert_eq!(decide(SEND_MAX + 4, SEND_WITH, true), Admission::Accept(SEND_MAX));
+        assert_eq!(
+            decide(SEND_MAX + 5, SEND_WITH, true),
+            Admission::Discard(SEND_MAX + 1, ErrorCode::TooBigMessagePayload)
+        );
         assert_eq!(
             decide(u32::MAX, SEND, true),
             Admission::Discard(u32::MAX - 4, ErrorCode::TooBigMessagePayload)
@@ -117,7 +123,9 @@ mod tests {
     fn nothing_large_is_kept_for_a_caller_who_is_not_logged_in() {
         let refused = |error| Admission::Discard(1 << 20, error);
         let length = (1 << 20) + 4;
-        assert_eq!(decide(length, SEND, false), refused(ErrorCode::Unauthenticated));
+        for send in [SEND, SEND_WITH] {
+            assert_eq!(decide(length, send, false), refused(ErrorCode::Unauthenticated));
+        }
         assert_eq!(decide(length, GET_STATS, false), refused(ErrorCode::Unauthenticated));
         assert_eq!(decide(length, LOGIN, false), refused(ErrorCode::InvalidCommand));
         assert_eq!(decide(length, 9_999_999, false), refused(ErrorCode::InvalidCommand));

@@ -197,6 +197,7 @@ async fn write(
         Reply::Error(error) => outbox.status(Some(error)),
         Reply::Empty => outbox.status(None),
         Reply::Bytes(payload) => outbox.payload(&payload, stream).await?,
+        Reply::Sent(sent) => outbox.payload(&sent.to_array(), stream).await?,
         Reply::Messages(messages) => {
             outbox.messages(&messages, stream).await?;
             drop(messages.slices);

@@ -24,7 +24,11 @@ impl Sample for FeatureFlags {
 
 impl Sample for TopicSettings {
     fn sample(source: &mut Source) -> Self {
-        Self { durability: Sample::sample(source), deduplication: Sample::sample(source) }
+        let window = DeduplicationWindow {
+            entries: Sample::sample(source),
+            seconds: u16::try_from(source.below(1 << 16)).unwrap_or_default(),
+        };
+        Self { window, ..Self::asked(Sample::sample(source), Sample::sample(source)) }
     }
 }
 

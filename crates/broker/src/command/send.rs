@@ -1,0 +1,215 @@
+//! Sending, the classic way and Galgo's own, which tells what became of the messages and can be chained.
+
+use std::sync::Arc;
+
+use galgo_wire::command::{
+    ChainLink, SendHeader, SendOutcome, SendParts, SendReply, SendWithHeader, SendWithParts,
+};
+use galgo_wire::consumer::{PartitioningRef, key_partition};
+use galgo_wire::error_code::ErrorCode;
+use galgo_wire::id::PartitionId;
+use galgo_wire::permission::Action;
+
+use crate::broker::Broker;
+use crate::catalog::OpenTopic;
+use crate::outcome::{Outcome, Reply};
+use crate::partition::{AppendContext, Appended, Batch, Partition, Placed};
+use crate::session::Session;
+use crate::ticket::Ticket;
+
+/// Times a send looks its partition up, when one purge after the other comes in between.
+const LOOKUPS_MAX: usize = 4;
+
+/// Which command a send came as.
+#[derive(Clone, Copy)]
+enum Form {
+    /// Answered with nothing.
+    Classic,
+    /// Answered with what became of the messages.
+    Telling(Option<ChainLink>),
+}
+
+/// Stages the messages of a SEND_MESSAGES request; published at once or with the next commit.
+pub(crate) fn send(broker: &Broker, session: &mut Session, payload: &mut [u8]) -> Outcome {
+    stage(broker, session, Form::Classic, payload)
+}
+
+/// As [`send`], of a SEND_WITH request.
+pub(crate) fn send_with(broker: &Broker, session: &mut Session, payload: &mut [u8]) -> Outcome {
+    match SendWithHeader::parse(payload) {
+        Ok(SendWithParts { chain, send }) => stage(broker, session, Form::Telling(chain), send),
+        Err(code) => Outcome::Done(Reply::Error(code)),
+    }
+}
+
+fn stage(broker: &Broker, session: &mut Session, form: Form, send: &mut [u8]) -> Outcome {
+    for _ in 0..LOOKUPS_MAX {
+        match try_stage(broker, session, form, send) {
+            Ok(Staged { appended: Appended::Published(placed), partition_id }) => {
+                return taken(session, form, Taken { partition_id, placed, ticket: None });
+            }
+            Ok(Staged { appended: Appended::Staged(ticket, placed), partition_id }) => {
+                let ticket = Some(ticket);
+                return taken(session, form, Taken { partition_id, placed, ticket });
+            }
+            // Purged or deleted between the look-up and the append, and nothing was touched: the next
+            // look-up finds the partition's successor, or what is missing.
+            Ok(Staged { appended: Appended::Closed, .. }) => {}
+            Ok(Staged { appended: Appended::Unloaded(partition), partition_id }) => {
+                let lacking = Lacking::Window(partition);
+                let staged = Staged { appended: lacking, partition_id };
+                return stage_later(staged, form, send.to_vec());
+            }
+            Ok(Staged { appended: Appended::Crowded(partition), partition_id }) => {
+                let lacking = Lacking::Room(partition);
+                let staged = Staged { appended: lacking, partition_id };
+                return stage_later(staged, form, send.to_vec());
+            }
+            Err(Unstaged::Refused(code)) => return Outcome::Done(Reply::Error(code)),
+            Err(Unstaged::EarlierMissing) => {
+                return Outcome::Done(Reply::Sent(SendReply::EARLIER_MISSING));
+            }
+        }
+    }
+    Outcome::Done(Reply::Error(ErrorCode::PartitionNotFound))
+}
+
+/// What a send has to wait for, off the connection's thread.
+enum Lacking {
+    /// The ids that the partition stored lately are to be read: once after a start.
+    Window(Arc<Partition>),
+    /// Somebody else's file is to be synced and closed, where too few may be open.
+    Room(Arc<Partition>),
+}
+
+/// Sends to a partition what had to wait.
+fn stage_later(waiting: Staged<Lacking>, form: Form, mut send: Vec<u8>) -> Outcome {
+    let Staged { appended: lacking, partition_id } = waiting;
+    Outcome::offload(move |broker, session| {
+        let mut append = || {
+            let context = broker.append_context();
+            let partition = match &lacking {
+                Lacking::Window(partition) => {
+                    partition.load_window(context).map_err(|error| error.code())?;
+                    partition
+                }
+                Lacking::Room(partition) => partition,
+            };
+            let SendParts { count, indexes, messages, .. } = SendHeader::parse(&mut send)?;
+            partition.append_in_room(Batch { count, indexes, messages }, context)
+        };
+        match append() {
+            Ok(Appended::Published(placed)) => {
+                taken(session, form, Taken { partition_id, placed, ticket: None })
+            }
+            Ok(Appended::Staged(ticket, placed)) => {
+                taken(session, form, Taken { partition_id, placed, ticket: Some(ticket) })
+            }
+            Ok(Appended::Closed) => stage(broker, session, form, &mut send),
+            Ok(Appended::Unloaded(_) | Appended::Crowded(_)) => {
+                Outcome::Done(Reply::Error(ErrorCode::TaskTimeout))
+            }
+            Err(code) => Outcome::Done(Reply::Error(code)),
+        }
+    })
+}
+
+/// How far a batch has come, and where.
+struct Staged<T = Appended> {
+    appended: T,
+    partition_id: PartitionId,
+}
+
+/// A batch that was taken.
+struct Taken {
+    partition_id: PartitionId,
+    placed: Placed,
+    /// What its acknowledgement waits for.
+    ticket: Option<Ticket>,
+}
+
+/// Why a batch was not taken.
+enum Unstaged {
+    Refused(ErrorCode),
+    EarlierMissing,
+}
+
+impl From<ErrorCode> for Unstaged {
+    fn from(code: ErrorCode) -> Self {
+        Self::Refused(code)
+    }
+}
+
+fn try_stage(
+    broker: &Broker,
+    session: &mut Session,
+    form: Form,
+    send: &mut [u8],
+) -> Result<Staged, Unstaged> {
+    let caller = session.caller()?;
+    let parts = SendHeader::parse(send)?;
+    // INV-SEND-CHAIN: before anything of it is looked at that could have changed since the one before it was
+    // refused.
+    if let Form::Telling(Some(link)) = form
+        && !session.chains().admit(link)
+    {
+        return Err(Unstaged::EarlierMissing);
+    }
+    let (partition_id, partition) = {
+        let catalog = broker.catalog.read();
+        let place = (parts.stream, parts.topic);
+        let found = catalog.authorized_topic(Some(caller), Action::SendMessages, place)?;
+        let (id, partition) = choose(found.open, parts.partitioning)?;
+        (id, Arc::clone(partition))
+    };
+    let batch = Batch { count: parts.count, indexes: parts.indexes, messages: parts.messages };
+    let appended = partition.append(batch, broker.append_context())?;
+    Ok(Staged { appended, partition_id })
+}
+
+/// The answer to a batch that was taken.
+fn taken(session: &mut Session, form: Form, batch: Taken) -> Outcome {
+    let Taken { partition_id, placed, ticket } = batch;
+    let reply = match form {
+        Form::Classic => Reply::Empty,
+        Form::Telling(chain) => {
+            if let Some(link) = chain {
+                session.chains().took(link, ticket.as_ref());
+            }
+            Reply::Sent(told(partition_id, placed))
+        }
+    };
+    match (ticket, reply) {
+        (None, reply) => Outcome::Done(reply),
+        (Some(ticket), Reply::Empty) => Outcome::Commit(ticket),
+        (Some(ticket), reply) => Outcome::CommitThen(ticket, reply),
+    }
+}
+
+fn told(partition_id: PartitionId, placed: Placed) -> SendReply {
+    let Placed { first, stored, timestamp, end } = placed;
+    let outcome = if stored == 0 { SendOutcome::StoredBefore } else { SendOutcome::Stored };
+    SendReply { outcome, partition_id, first_offset: first, stored, timestamp, end, throttle_us: 0 }
+}
+
+impl Broker {
+    fn append_context(&self) -> AppendContext<'_> {
+        let deduplication = self.deduplication;
+        AppendContext { clock: &*self.clock, random: &*self.random, deduplication }
+    }
+}
+
+fn choose<'a>(
+    topic: &'a OpenTopic,
+    partitioning: PartitioningRef<'_>,
+) -> Result<(PartitionId, &'a Arc<Partition>), ErrorCode> {
+    let id = match partitioning {
+        PartitioningRef::Balanced => topic.next_balanced()?,
+        PartitioningRef::PartitionId(id) => id,
+        PartitioningRef::Key(key) => {
+            let count = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
+            key_partition(key, count).ok_or(ErrorCode::NoPartitions)?
+        }
+    };
+    Ok((id, topic.partition(id)?))
+}
