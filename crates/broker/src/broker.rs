@@ -44,6 +44,7 @@ use crate::shard::{CheckpointError, Shard};
 use crate::snapshot::SnapshotSources;
 use crate::stats::process::{ProcessReader, SystemNames};
 use crate::stats::{CounterValues, Counters, Totals};
+use crate::trail::Trail;
 use crate::upkeep::Retention;
 
 /// Where this node listens, for clients that ask for the cluster.
@@ -70,6 +71,7 @@ pub struct Broker {
     pub(crate) defaults: TopicDefaults,
     pub(crate) access: AccessOptions,
     pub(crate) guard: Guard,
+    pub(crate) trail: Arc<Trail>,
     pub(crate) deduplication: DeduplicationBounds,
     pub(crate) endpoints: RwLock<Endpoints>,
     pub(crate) process: ProcessReader,
@@ -144,6 +146,12 @@ impl Broker {
         command::messages::poll(self, session, (command, bounds))
     }
 
+    /// Where refusals are told of, for carriers that refuse what never gets here.
+    #[must_use]
+    pub fn trail(&self) -> &Trail {
+        &self.trail
+    }
+
     /// Tells clients that ask for the cluster where this node listens.
     pub fn set_endpoints(&self, endpoints: Endpoints) {
         *self.endpoints.write() = endpoints;
@@ -202,6 +210,7 @@ impl Broker {
     /// for a recovery, and looks what retention gives up. To be called every [`Broker::tick_interval`], on a thread that may block.
     pub fn tick(&self) {
         self.remove_files();
+        self.trail.tell(false);
         self.forget_expired();
         self.keep_groups_going();
         self.shard.remove_dropped();
@@ -216,6 +225,7 @@ impl Broker {
     /// # Errors
     /// [`CheckpointError`]; nothing that was acknowledged is lost then, the next start recovers it.
     pub fn shutdown(&self) -> Result<(), CheckpointError> {
+        self.trail.tell(true);
         self.drain();
         self.remove_files();
         self.shard.remove_dropped();

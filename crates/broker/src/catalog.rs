@@ -19,12 +19,15 @@ use galgo_wire::identifier::IdentifierRef;
 use crate::group::Moment;
 use crate::metadata::{Effect, State, Stream, Topic};
 use crate::partition::Partition;
+use crate::trail::Trail;
 use groups::{OpenGroup, OpenGroups};
 
 /// Metadata and open partitions.
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
     pub(crate) state: State,
+    /// Where refused requests are told of.
+    pub(crate) trail: Option<Arc<Trail>>,
     topics: HashMap<(StreamId, TopicId), Arc<OpenTopic>>,
 }
 

@@ -387,7 +387,10 @@ mod tests {
         let clients = clients();
         let (user, other) = (UserId::new(1), UserId::new(2));
         let first = clients.register(peer(59288));
-        let login = |user| Some(Caller { user, serial: UserSerial::new(7) });
+        let login = |user| {
+            let address = first.clients.get(first.id()).unwrap().peer.address.ip();
+            Some(Caller { user, serial: UserSerial::new(7), address })
+        };
         first.set_caller(login(user));
         assert_eq!(clients.remove_user(other), []);
         assert_eq!(clients.remove_user(user), [first.id()]);

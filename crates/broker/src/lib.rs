@@ -27,6 +27,7 @@ pub mod shard;
 pub mod snapshot;
 pub mod stats;
 pub mod ticket;
+pub mod trail;
 pub mod upkeep;
 pub mod vault;
 mod waiting;
@@ -45,4 +46,5 @@ pub use outcome::{Hashing, Job, MessagesReply, Outcome, Reply, Slice, memory_byt
 pub use partition::{AnswerBounds, COLD_PIECE_BYTES_MAX, Piece, PollError, Rest};
 pub use session::Session;
 pub use ticket::Ticket;
+pub use trail::{Refusal, Trail};
 pub use waiting::Waiting;

@@ -13,6 +13,7 @@
 //! INV-META-REMOVAL: files of a partition are removed only while its uid stands in
 //! [`State::removals`], which only a record puts there.
 
+pub(crate) mod act;
 pub mod groups;
 pub mod jwts;
 pub mod prepare;

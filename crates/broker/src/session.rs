@@ -3,6 +3,8 @@
 //! INV-LOGIN-ENDED: a login that was ended elsewhere, by a new password or a deactivation, is none from that
 //! moment on: the session is as anonymous as before it.
 
+use std::net::IpAddr;
+
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{ClientId, UserId};
 
@@ -25,6 +27,8 @@ pub struct Session {
 pub(crate) struct Caller {
     pub(crate) user: UserId,
     pub(crate) serial: UserSerial,
+    /// Where it calls from.
+    pub(crate) address: IpAddr,
 }
 
 impl Session {

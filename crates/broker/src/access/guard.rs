@@ -14,6 +14,7 @@ use super::throttle::{Admission, Subject, Throttle, ThrottleOptions};
 use crate::broker::Broker;
 use crate::outcome::{Hashing, Outcome, Reply};
 use crate::session::Session;
+use crate::trail::Refusal;
 
 /// How often an attempt waits; it is refused when it should wait once more, because others went on
 /// failing meanwhile.
@@ -49,6 +50,8 @@ type Proof = Box<dyn FnOnce(&Broker, &mut Session) -> Result<Reply, ErrorCode> +
 /// An attempt to prove an identity.
 pub(crate) struct Attempt {
     subject: Subject,
+    /// What a line of the log says of it.
+    from: (IpAddr, Option<Box<str>>),
     /// The code that says the proof was wrong; others say nothing about guessing.
     wrong: ErrorCode,
     proof: Proof,
@@ -71,8 +74,9 @@ impl Attempt {
         proof: impl FnOnce(&Broker, &mut Session) -> Result<Reply, ErrorCode> + Send + 'static,
     ) -> Self {
         let subject = Subject::new(address, user);
+        let from = (address, user.map(Into::into));
         let proof = Box::new(proof);
-        Self { subject, wrong, proof, waits_left: WAITS_MAX, hashes_for: None }
+        Self { subject, from, wrong, proof, waits_left: WAITS_MAX, hashes_for: None }
     }
 
     /// Goes on off the connection's thread, as soon as it may: its proof hashes a password for a caller at
@@ -103,12 +107,16 @@ impl Attempt {
         let outcome = match admission {
             Admission::Now => go_on(self, broker),
             Admission::After(wait_us) if self.waits_left > 0 => {
+                if self.waits_left == WAITS_MAX {
+                    self.note(broker, "login slowed", "too many failed lately");
+                }
                 self.waits_left -= 1;
                 let wait = Duration::from_micros(wait_us);
                 Outcome::delay(wait, |broker, session| self.run(broker, session))
             }
             // Not told apart from a wrong password, and no code that classic clients reconnect at.
             Admission::After(_) | Admission::Refused => {
+                self.note(broker, "login refused", "too many failed lately");
                 Outcome::Done(Reply::Error(ErrorCode::InvalidCredentials))
             }
         };
@@ -118,9 +126,16 @@ impl Attempt {
         }
     }
 
+    fn note(&self, broker: &Broker, phrase: &'static str, reason: &str) {
+        note(broker, &self.from, (phrase, reason));
+    }
+
     fn prove(self, broker: &Broker, session: &mut Session) -> Outcome {
-        let Self { subject, wrong, proof, .. } = self;
+        let Self { subject, from, wrong, proof, .. } = self;
         let result = proof(broker, session);
+        if let Err(code) = &result {
+            note(broker, &from, ("login refused", code.text()));
+        }
         let now_us = broker.clock.monotonic_us();
         let mut throttle = broker.guard.0.lock();
         match &result {
@@ -131,4 +146,13 @@ impl Attempt {
         drop(throttle);
         result.into()
     }
+}
+
+/// Leaves a trace of an attempt.
+fn note(
+    broker: &Broker,
+    (address, user): &(IpAddr, Option<Box<str>>),
+    (phrase, reason): (&'static str, &str),
+) {
+    broker.trail.note(Refusal { user: user.clone(), ..Refusal::new(phrase, *address, reason) });
 }

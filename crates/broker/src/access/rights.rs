@@ -5,12 +5,14 @@
 
 use galgo_wire::command::UserStatus;
 use galgo_wire::error_code::ErrorCode;
+use galgo_wire::id::UserId;
 use galgo_wire::identifier::IdentifierRef;
 use galgo_wire::permission::{Action, Place, Right};
 
 use crate::catalog::{Catalog, FoundTopic};
-use crate::metadata::User;
+use crate::metadata::{User, UserSerial};
 use crate::session::{Caller, Session};
+use crate::trail::Refusal;
 
 impl Catalog {
     /// Whether `caller` has `right`.
@@ -92,7 +94,35 @@ impl Catalog {
         place: Place,
     ) -> Result<(), ErrorCode> {
         let user = self.user_of(caller)?;
-        if user.may(action, place) { Ok(()) } else { Err(ErrorCode::Unauthorized) }
+        if user.may(action, place) {
+            return Ok(());
+        }
+        self.note_refusal((caller, user), action, place);
+        Err(ErrorCode::Unauthorized)
+    }
+
+    /// Leaves a trace of a request that was refused for want of a right.
+    pub(crate) fn note_refusal(
+        &self,
+        (caller, user): (Caller, &User),
+        action: Action,
+        place: Place,
+    ) {
+        let Some(trail) = &self.trail else { return };
+        let (stream, topic) = match place {
+            Place::Server => (None, None),
+            Place::Stream(stream) => (Some(stream), None),
+            Place::Topic(stream, topic) => (Some(stream), Some(topic)),
+        };
+        let stored = stream.and_then(|stream| self.state.streams.get(&stream));
+        let topic = topic.and_then(|topic| stored?.topics.get(&topic));
+        let reason = format!("no right to {}", action.permission());
+        trail.note(Refusal {
+            user: Some(user.name.as_str().into()),
+            stream: stored.map(|stream| stream.name.as_str().into()),
+            topic: topic.map(|topic| topic.settings.name.as_str().into()),
+            ..Refusal::new("request refused", caller.address, &reason)
+        });
     }
 
     /// Whether whoever is logged in may do `action` at `place`, for answers that show more to some.
@@ -101,9 +131,10 @@ impl Catalog {
         user.is_ok_and(|user| user.may(action, place))
     }
 
-    /// Whether the caller's login is good.
-    pub(crate) fn is_standing(&self, caller: Caller) -> bool {
-        self.user_of(caller).is_ok_and(|user| user.status == UserStatus::Active)
+    /// Whether a login as this account is good.
+    pub(crate) fn is_standing(&self, (id, serial): (UserId, UserSerial)) -> bool {
+        let user = self.state.users.get(&id).filter(|user| user.serial == serial);
+        user.is_some_and(|user| user.status == UserStatus::Active)
     }
 
     /// The caller, unless it was deleted or its logins ended; whoever has its id now is somebody else.

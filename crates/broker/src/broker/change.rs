@@ -14,6 +14,7 @@ use galgo_wire::id::{PartitionUid, UserId};
 use super::Broker;
 use crate::causes::Causes;
 use crate::clients::Registration;
+use crate::metadata::act::Act;
 use crate::metadata::record::Record;
 use crate::metadata::{Effect, State};
 use crate::partition::{OffsetBook, Partition};
@@ -77,12 +78,13 @@ impl Broker {
         prepare: impl FnOnce(&State) -> Result<(T, Record), ErrorCode>,
     ) -> Result<T, ErrorCode> {
         let mut log = self.metadata_log.lock();
-        let (value, record) = {
+        let (value, record, act) = {
             let catalog = self.catalog.read();
-            if let Some(session) = by {
-                catalog.user_of(session.caller()?)?;
-            }
-            prepare(&catalog.state)?
+            let user = by.map(|session| catalog.user_of(session.caller()?)).transpose()?;
+            let (value, record) = prepare(&catalog.state)?;
+            // In words before it is done: what is deleted has its name until then.
+            let act = user.map(|user| (user.name.clone(), Act::of(&record, &catalog.state)));
+            (value, record, act)
         };
         let bytes = self.sealed(Kind::Record, record.to_bytes())?;
         log.append(&bytes).map_err(|error| {
@@ -97,6 +99,9 @@ impl Broker {
         self.apply(&record, by)?;
         if !self.catalog.read().state.removals.is_empty() {
             self.shard().ask_removal();
+        }
+        if let (Some((user, act)), Some(session)) = (act, by) {
+            act.tell(user.as_str(), session.peer().address);
         }
         if log.bytes_since_snapshot() > SNAPSHOT_EVERY_BYTES {
             let snapshot = self.catalog.read().state.to_snapshot();

@@ -25,12 +25,12 @@ impl Broker {
         serial: UserSerial,
     ) -> Result<(), ErrorCode> {
         let catalog = self.catalog.read();
-        let caller = Caller { user, serial };
-        if !catalog.is_standing(caller) {
+        if !catalog.is_standing((user, serial)) {
             return Err(ErrorCode::InvalidAccessToken);
         }
         // Under the lock, so that a deletion of the user finds the session logged in, or refuses it.
-        session.log_in(caller);
+        let address = session.peer().address.ip();
+        session.log_in(Caller { user, serial, address });
         Ok(())
     }
 
@@ -63,7 +63,7 @@ impl Broker {
     #[must_use]
     pub fn is_jwt_good(&self, user: UserId, serial: UserSerial, jti: u128) -> bool {
         let catalog = self.catalog.read();
-        catalog.is_standing(Caller { user, serial }) && !catalog.state.is_jwt_revoked(serial, jti)
+        catalog.is_standing((user, serial)) && !catalog.state.is_jwt_revoked(serial, jti)
     }
 
     /// Whether the account of a login that was made at `issued_at` is gone: nobody has its id, or somebody
@@ -110,7 +110,8 @@ impl Broker {
             return Err(ErrorCode::UserInactive);
         }
         // Under the lock, so that a deletion of the user finds the session logged in.
-        session.log_in(Caller { user: id, serial: user.serial });
+        let address = session.peer().address.ip();
+        session.log_in(Caller { user: id, serial: user.serial, address });
         Ok(())
     }
 }

@@ -39,6 +39,7 @@ use crate::shard::{
 };
 use crate::stats::Counters;
 use crate::stats::process::{ProcessReader, SystemNames};
+use crate::trail::Trail;
 use crate::upkeep::{Retention, RetentionOptions};
 use crate::vault::record::{self, Kind};
 use crate::vault::{Keys, Vault, VaultError};
@@ -232,7 +233,9 @@ impl Broker {
         let Recovered { shard, partitions, unknown } = recovery.open(&state.live_uids())?;
         report.unknown = unknown;
         report.unknown.retain(|name| !is_being_removed(name, &state));
-        let catalog = open_catalog(state, &shard, partitions, &mut report);
+        let trail = Arc::new(Trail::new(Arc::clone(&options.clock)));
+        let mut catalog = open_catalog(state, &shard, partitions, &mut report);
+        catalog.trail = Some(Arc::clone(&trail));
         let started_us = StartTimes {
             wall_us: options.clock.now().get(),
             monotonic_us: options.clock.monotonic_us(),
@@ -252,6 +255,7 @@ impl Broker {
             defaults: options.defaults,
             access: options.access,
             guard: Guard::new(options.access.throttle),
+            trail,
             cleaned_us: AtomicU64::new(started_us.monotonic_us),
             deduplication: options.deduplication,
             endpoints: RwLock::new(Endpoints::default()),

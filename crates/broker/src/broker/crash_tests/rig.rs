@@ -37,7 +37,11 @@ use crate::vault::Keys;
 /// Batches of more bytes than this skip the journal.
 pub(super) const JOURNAL_BATCH_BYTES_MAX: u32 = 700;
 /// The first user there ever was.
-const ROOT: Caller = Caller { user: UserId::ROOT, serial: UserSerial::new(0) };
+const ROOT: Caller = Caller {
+    user: UserId::ROOT,
+    serial: UserSerial::new(0),
+    address: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+};
 /// A segment of this size is full: a few batches, so that segments are sealed and removed in a short run.
 const SEGMENT_BYTES: u64 = 600;
 /// Partitions of every topic of the workload.
