@@ -1,7 +1,7 @@
 //! From a URL and the environment to a connection that is logged in.
 //!
 //! Credentials come from the profile, if one is used, else from the URL, else from `GALGO_USERNAME` and `GALGO_PASSWORD`, else, when the
-//! server is on this machine, those of `galgo server --dev` are tried.
+//! server is on this machine and the command takes a login, those of `galgo server --dev` are tried.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -63,15 +63,30 @@ enum Source {
     Nowhere,
 }
 
+/// Whom to log in as when no credentials were given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Guess {
+    /// The user of a server started with `--dev`, when the server is on this machine.
+    Dev,
+    /// Nobody.
+    Nobody,
+}
+
 impl Target {
     /// Connects and logs in; the connection is opened again when it breaks.
     pub(crate) async fn connect(&self) -> Outcome<Client> {
-        self.open(ReconnectPolicy::default().attempts(RECONNECT_ATTEMPTS)).await
+        self.open(ReconnectPolicy::default().attempts(RECONNECT_ATTEMPTS), Guess::Dev).await
+    }
+
+    /// Connects for what takes no login: only with credentials that were given, as a guess would count as a
+    /// failed login of somebody.
+    pub(crate) async fn connect_as_given(&self) -> Outcome<Client> {
+        self.open(ReconnectPolicy::default().attempts(RECONNECT_ATTEMPTS), Guess::Nobody).await
     }
 
     /// Connects and logs in, for as long as this one connection holds.
     pub(crate) async fn connect_once(&self) -> Outcome<Client> {
-        self.open(ReconnectPolicy::never()).await
+        self.open(ReconnectPolicy::never(), Guess::Dev).await
     }
 
     /// What a connection logs in with, for one that is not opened by the SDK.
@@ -83,13 +98,16 @@ impl Target {
         Ok(credentials(&url)?.0.or_else(|| url.credentials().cloned()))
     }
 
-    async fn open(&self, reconnect: ReconnectPolicy) -> Outcome<Client> {
+    async fn open(&self, reconnect: ReconnectPolicy, guess: Guess) -> Outcome<Client> {
         let url = parse(&self.url)?;
         let (credentials, source) = match &self.login {
             Some(Login { token, profile }) => {
                 (Some(Credentials::token(token)), Source::Profile(profile.clone()))
             }
-            None => credentials(&url)?,
+            None => match credentials(&url)? {
+                (_, Source::DevDefault) if guess == Guess::Nobody => (None, Source::Nowhere),
+                found => found,
+            },
         };
         let mut builder: ClientBuilder = url.into_builder().reconnect(reconnect);
         if let Some(credentials) = credentials {

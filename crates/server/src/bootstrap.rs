@@ -136,10 +136,11 @@ impl Server {
     ) -> Result<Self, ServerError> {
         let data_dir = config.general.data_dir.clone();
         runtime_file::remove(&data_dir)?;
-        let listeners = {
+        let mut listeners = {
             let _on_runtime = door.handle().enter();
             Listeners::bind(&config)?
         };
+        listeners.take_secrets(&data_dir)?;
         let addresses = listeners.addresses();
         broker.set_snapshot_sources(Arc::new(Machine { data_dir: data_dir.clone() }));
         broker.set_endpoints(addresses.endpoints(&config));
@@ -215,6 +216,11 @@ fn log_configuration(loaded: &Loaded, refused_filter: Option<&str>) {
     }
     if let Some(filter) = refused_filter {
         tracing::warn!(filter, "log filter not understood: logging at info");
+    }
+    if loaded.origins_dropped {
+        tracing::warn!(
+            "http.cors.allowed_origins is not used with --dev: its password is well known"
+        );
     }
     for (name, nearest) in &loaded.unknown_variables {
         match nearest {

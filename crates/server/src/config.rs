@@ -137,13 +137,16 @@ table::settings! {
         max_poll_size: ByteSize = "1 GiB",
         /// Whether /metrics answers, to anyone.
         metrics: bool = "true",
+        /// Names by which the server is reached, separated by commas, for HTTP and WebSocket. Addresses and
+        /// localhost always count. A listener on loopback is not reached by others, and with names here none is.
+        allowed_hosts: String = "",
     }
     /// Tokens of the HTTP API.
     http_jwt: HttpJwt = "http.jwt" {
         /// How tokens are signed: HS256, HS384, HS512, RS256, RS384 or RS512.
         algorithm: JwtAlgorithm = "HS256",
         /// What signs tokens: a text for HS, of 32 random bytes or more; a private key as PEM for RS.
-        /// Left empty, each start makes a random one, and tokens end with the process.
+        /// Left empty, a random one is made and kept in the data directory, so that tokens outlive a restart.
         encoding_secret: Secret = "",
         /// What checks tokens: the same text for HS, or empty to take it; the public key as PEM for RS.
         decoding_secret: Secret = "",
@@ -156,12 +159,14 @@ table::settings! {
         /// Whom tokens are for, as they say.
         audience: String = "iggy.apache.org",
     }
-    /// Which web pages of other origins may call the HTTP API (CORS).
+    /// Which web pages of other origins may call the HTTP API (CORS) and open WebSocket connections. Pages of
+    /// this machine (localhost) may open the latter anyway.
     http_cors: HttpCors = "http.cors" {
         /// Whether any may.
         enabled: bool = "true",
-        /// Origins they may come from, separated by commas, or "*" for any.
-        allowed_origins: String = "*",
+        /// Origins they may come from, separated by commas, or "*" for any. None by default, and none with
+        /// --dev.
+        allowed_origins: String = "",
         /// Methods they may use, separated by commas.
         allowed_methods: String = "GET, POST, PUT, DELETE",
         /// Headers they may send, separated by commas.

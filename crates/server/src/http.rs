@@ -7,6 +7,7 @@
 //! Connections are served by the lanes, like those of the binary protocol: requests of all transports
 //! share the processors in the same way, and work that blocks has the same bounded helpers.
 //!
+//! INV-ORIGIN, INV-HOST: what the page of a stranger asks gets no further than [`guard::admit`].
 //! INV-SAME-CHECKS: no route decides on a right, or on whether something exists, before the broker has.
 //! INV-TOKEN-USER: a token acts for the one account it was given to, never for a later one of that id.
 //! INV-HTTP-BOUND: bodies, answers to polls, headers and waiting each have a limit, and what a request
@@ -36,11 +37,14 @@ pub(crate) use service::Service;
 
 use crate::config::Config;
 use crate::transport::Hub;
+use crate::transport::pages::Pages;
 
 /// What every request works with.
 struct Api {
     hub: Arc<Hub>,
     keys: jwt::Keys,
+    /// Which web pages may ask.
+    pages: Pages,
     traffic: metrics::Traffic,
     limits: Limits,
     /// The description of the routes, as it is served.
@@ -59,13 +63,18 @@ struct Limits {
 }
 
 impl Api {
-    /// The routes as the configuration wants them, with what checks their tokens.
-    fn new(hub: Arc<Hub>, config: &Config, keys: jwt::Keys) -> (Arc<Self>, Router) {
+    /// The routes as the configuration wants them, with what checks their tokens and their origins.
+    fn new(
+        hub: Arc<Hub>,
+        config: &Config,
+        (keys, pages): (jwt::Keys, Pages),
+    ) -> (Arc<Self>, Router) {
         let (router, document) = routes::all().split_for_parts();
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let api = Arc::new(Self {
             hub,
             keys,
+            pages,
             traffic: metrics::Traffic::default(),
             limits: Limits {
                 body_bytes_max: size(config.http.max_request_size.0),
@@ -82,6 +91,9 @@ impl Api {
             Some(layer) => guarded.layer(layer),
             None => guarded,
         };
+        // Outermost: a page of a stranger learns nothing, not even which methods there are.
+        let router =
+            router.layer(axum::middleware::from_fn_with_state(Arc::clone(&api), guard::admit));
         (api, router)
     }
 }

@@ -14,6 +14,7 @@ mod http;
 mod lanes;
 mod process_limits;
 mod runtime_file;
+mod secret_file;
 mod shutdown;
 mod snapshot;
 mod spin;

@@ -8,6 +8,7 @@ mod ends;
 pub(crate) mod listener;
 mod logins;
 mod pace;
+pub(crate) mod pages;
 mod places;
 pub(crate) mod quic;
 pub(crate) mod tls;
@@ -16,10 +17,11 @@ mod websocket;
 use crate::lanes::Turns;
 use crate::spin::Spin;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use galgo_broker::{Broker, Waiting};
+use galgo_broker::{Broker, Refusal, Waiting};
 use galgo_wire::id::UserId;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -28,7 +30,7 @@ pub(crate) use budget::{Allowance, Budget, BudgetBytes, Grant};
 pub(crate) use ends::Ends;
 pub(crate) use logins::Logins;
 pub(crate) use pace::Pace;
-pub(crate) use places::Places;
+pub(crate) use places::{Place, Places};
 
 /// What a handshake of TLS or WebSocket may keep in memory.
 const HANDSHAKE_BYTES: usize = 64 << 10;
@@ -82,6 +84,19 @@ impl Hub {
         let shaken = handshake.await;
         drop(memory);
         shaken
+    }
+
+    /// A place for a connection from `address`, if there is one; a refusal leaves a trace.
+    pub(crate) fn place(&self, address: IpAddr) -> Option<Place> {
+        let place = self.places.take(address);
+        if place.is_none() {
+            let reason = match self.places.is_full() {
+                true => "as many connections as there may be: limits.connections",
+                false => "as many from there as there may be: limits.connections_per_address",
+            };
+            self.broker.trail().note(Refusal::new("connection refused", address, reason));
+        }
+        place
     }
 
     /// When the wait of a poll that begins to wait is over.

@@ -17,6 +17,7 @@ mod send_refused;
 mod server;
 mod shell;
 mod streams;
+mod trail;
 mod transports;
 mod upkeep;
 mod users;

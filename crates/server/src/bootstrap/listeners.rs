@@ -2,6 +2,7 @@
 //!
 //! INV-ALL-BOUND: connections are taken only when every enabled listener is bound and has its certificate.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use galgo_wire::command::Transport;
@@ -14,6 +15,7 @@ use crate::config::Config;
 use crate::http;
 use crate::transport::carriage::Carriage;
 use crate::transport::listener::{Address, Listener};
+use crate::transport::pages::Pages;
 use crate::transport::tls::{Certificates, SelfSigned, TlsSettings};
 use crate::transport::{Hub, quic};
 
@@ -51,7 +53,10 @@ impl Listeners {
     pub(super) fn bind(config: &Config) -> Result<Self, ServerError> {
         let mut keys = Keys { self_signed: Arc::default(), loaded: Vec::new() };
         let carriage = |transport: Transport| {
-            move |(listener, certificates)| (listener, Carriage { transport, certificates })
+            move |(listener, certificates): BoundPort| {
+                let pages = Arc::new(Pages::new(config, listener.address().ip()));
+                (listener, Carriage { transport, certificates, pages })
+            }
         };
         let tcp = Port {
             enabled: config.tcp.enabled,
@@ -84,7 +89,8 @@ impl Listeners {
         };
         let http = match http.bind(&mut keys)? {
             Some((listener, certificates)) => {
-                Some((listener, http::Service::new(config, certificates)?))
+                let pages = Pages::new(config, listener.address().ip());
+                Some((listener, http::Service::new(config, certificates, pages)?))
             }
             None => None,
         };
@@ -98,6 +104,14 @@ impl Listeners {
             tracing::warn!("no listener is enabled: nobody can reach this server");
         }
         Ok(Self { tcp, quic, websocket, http, certificates: keys.loaded })
+    }
+
+    /// Reads the secrets that are kept in the data directory; makes them when there are none.
+    pub(super) fn take_secrets(&mut self, data_dir: &Path) -> Result<(), ServerError> {
+        match &mut self.http {
+            Some((_, service)) => service.take_secrets(data_dir),
+            None => Ok(()),
+        }
     }
 
     /// Where they are bound.

@@ -45,6 +45,9 @@ const CONNECTIONS_SHARE_MAX: u64 = 6_000;
 /// Files are short in a process that may open fewer.
 const FILES_SHORT_BELOW: u64 = 3 * CONNECTIONS_DEFAULT as u64;
 
+/// Smallest secret that signs tokens.
+const TOKEN_SECRET_BYTES_MIN: usize = 32;
+
 /// Shortest and longest time between two looks for what retention gives up.
 const RETENTION_INTERVAL: (Duration, Duration) =
     (Duration::from_secs(1), Duration::from_secs(365 * 24 * 60 * 60));
@@ -77,6 +80,7 @@ pub(crate) fn ranges(config: &Config, origins: &Origins) -> Result<(), ConfigErr
         check.number("limits.open_files", files.into(), (OPEN_FILES_MIN, 1_000_000))?;
     }
     check.times()?;
+    check.token_secret()?;
     let entries = config.deduplication.max_entries;
     check.number("deduplication.max_entries", entries.into(), (1, 1_000_000))?;
     let http = &config.http;
@@ -205,6 +209,22 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
+    /// A secret that is short can be guessed, and who has it may do everything.
+    fn token_secret(&self) -> Result<(), ConfigError> {
+        let jwt = &self.config.http_jwt;
+        let bytes = jwt.encoding_secret.0.len();
+        if bytes == 0 || bytes >= TOKEN_SECRET_BYTES_MIN || !jwt.algorithm.is_symmetric() {
+            return Ok(());
+        }
+        let key = "http.jwt.encoding_secret";
+        Err(ConfigError::BadValue {
+            key: key.to_owned(),
+            value: format!("a text of {bytes} bytes"),
+            expected: format!("at least {TOKEN_SECRET_BYTES_MIN} random bytes, or nothing"),
+            origin: self.origins.origin(key),
+        })
+    }
+
     fn number(&self, key: &str, value: u64, (min, max): (u64, u64)) -> Result<(), ConfigError> {
         self.within(key, value, (min, max), || format!("a number from {min} to {max}"))
     }

@@ -66,6 +66,8 @@ pub(crate) struct Loaded {
     pub(crate) origins: Origins,
     /// The file that was read.
     pub(crate) file: Option<PathBuf>,
+    /// Whether pages of other origins were configured that may not come after all.
+    pub(crate) origins_dropped: bool,
     /// Variables that look like keys but are none, with the nearest known variable.
     pub(crate) unknown_variables: Vec<(String, Option<String>)>,
 }
@@ -107,11 +109,16 @@ pub(crate) fn load(
     check::ranges(&layers.config, &layers.origins)?;
     if options.overrides.dev {
         check::loopback_only(&layers.config, &layers.origins)?;
+        // Any page could log in with the well-known password.
+        layers.config.http_cors.allowed_origins.clear();
     }
+    let origins_dropped =
+        options.overrides.dev && layers.origins.of("http.cors.allowed_origins").is_some();
     Ok(Loaded {
         config: layers.config,
         origins: layers.origins,
         file,
+        origins_dropped,
         unknown_variables: unknown_variables(environment),
     })
 }

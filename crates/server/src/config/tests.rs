@@ -171,6 +171,25 @@ fn a_bad_value_names_key_value_expectation_and_origin() {
 }
 
 #[test]
+fn a_secret_that_can_be_guessed_is_refused_and_not_shown() {
+    let secret = |text: &str| from_variables([("GALGO_HTTP_JWT_ENCODING_SECRET", text)]);
+    let text = message(secret("a short one"));
+    assert!(text.contains("at least 32 random bytes") && !text.contains("a short one"), "{text}");
+    assert!(secret("a text of thirty-two bytes or so").is_ok());
+}
+
+/// The password of `--dev` is well known: any page that may ask may log in.
+#[test]
+fn dev_mode_lets_no_page_of_another_origin_in() {
+    let overrides = Overrides { dev: true, ..Default::default() };
+    let options = ServerOptions { overrides, ..Default::default() };
+    let environment = [("GALGO_HTTP_CORS_ALLOWED_ORIGINS", "*")].into_iter().collect();
+    let loaded = load(&options, &environment).unwrap();
+    assert!(loaded.origins_dropped);
+    assert_eq!(loaded.config.http_cors.allowed_origins, "");
+}
+
+#[test]
 fn a_value_out_of_range_is_refused_wherever_it_comes_from() {
     for (variable, value) in [
         ("GALGO_LIMITS_CONNECTIONS", "0"),

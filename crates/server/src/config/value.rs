@@ -100,6 +100,13 @@ const JWT_ALGORITHMS: [(&str, Algorithm); 6] = [
     ("RS512", Algorithm::RS512),
 ];
 
+impl JwtAlgorithm {
+    /// Whether one secret text signs and checks.
+    pub(crate) fn is_symmetric(self) -> bool {
+        matches!(self.0, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512)
+    }
+}
+
 impl Value for Secret {
     const EXPECTED: &'static str = "a text";
     const SECRET: bool = true;

@@ -7,7 +7,7 @@ use crate::config::HttpCors;
 
 /// The answers to browsers that ask, or `None` when no other origin may call.
 pub(super) fn layer(config: &HttpCors) -> Option<CorsLayer> {
-    if !config.enabled {
+    if !config.enabled || items(&config.allowed_origins).next().is_none() {
         return None;
     }
     let list = config.allowed_origins.as_str();

@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use axum::http::{Extensions, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use galgo_broker::Peer;
+use galgo_broker::{Peer, Refusal};
 use galgo_wire::command::Transport;
 
 use super::Api;
@@ -19,9 +19,11 @@ use super::jwt::{Account, Claims};
 use super::stranger::Known;
 
 /// What is answered to anyone.
-const PUBLIC: [&str; 7] = [
+const PUBLIC: [&str; 9] = [
     "/",
     "/ping",
+    "/health/live",
+    "/health/ready",
     "/metrics",
     "/openapi.json",
     "/users/login",
@@ -51,6 +53,16 @@ impl From {
         let address = extensions.get::<Self>().map_or(nobody, |from| from.0);
         Peer { address, transport: Transport::Http }
     }
+}
+
+/// Lets a request through that is for this server, and of no page or one that may ask.
+pub(super) async fn admit(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let Err(stranger) = api.pages.check(request.version(), request.headers()) else {
+        return next.run(request).await;
+    };
+    let (reason, address) = (stranger.to_string(), From::of(request.extensions()).address.ip());
+    api.hub.broker.trail().note(Refusal::new("page refused", address, &reason));
+    (stranger.status(), reason).into_response()
 }
 
 /// Lets a request through when its path is public or its token is good.

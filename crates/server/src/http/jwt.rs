@@ -1,8 +1,11 @@
 //! Tokens of the HTTP API: signed, short-lived, and revocable.
 //!
+//! Without a configured secret a random one is kept in the data directory, so that a restart logs nobody out.
+//!
 //! INV-TOKEN-USER: a token carries the serial number of the account it was made for. Ids of users are
 //! used again, serial numbers never.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use galgo_broker::metadata::UserSerial;
@@ -14,12 +17,13 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::config::HttpJwt;
+use crate::{ServerError, secret_file};
 
-/// Bytes of a secret made at start.
+/// Bytes of a secret that is made here.
 const RANDOM_SECRET_BYTES: usize = 64;
 
-/// Secrets below this size can be guessed faster than anyone likes.
-const SECRET_BYTES_ADVISED: usize = 32;
+/// Its file in the data directory; who has the secret can log in as anybody.
+const SECRET_FILE: &str = "http-token-key";
 
 /// Why configured keys do not work.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +44,8 @@ pub(super) struct Keys {
     pub(super) leeway: Duration,
     issuer: String,
     audience: String,
+    /// Whether the secret is one that is kept in the data directory, and not read from there yet.
+    kept: bool,
 }
 
 /// What a token says.
@@ -106,7 +112,7 @@ impl Claims {
 }
 
 impl Keys {
-    /// Takes the configured keys, or makes a random one.
+    /// Takes the configured keys; without any they are those of [`Keys::take_secret`].
     ///
     /// # Errors
     /// [`KeyError`] when a key is not one for the algorithm.
@@ -128,7 +134,21 @@ impl Keys {
             leeway: config.leeway.0,
             issuer: config.issuer.clone(),
             audience: config.audience.clone(),
+            kept: config.algorithm.is_symmetric() && config.encoding_secret.0.is_empty(),
         })
+    }
+
+    /// Takes the secret that is kept in the data directory, unless one is configured.
+    ///
+    /// # Errors
+    /// [`ServerError::Io`] when it can be neither read nor made.
+    pub(super) fn take_secret(&mut self, data_dir: &Path) -> Result<(), ServerError> {
+        if self.kept {
+            let secret = secret_file::keep::<RANDOM_SECRET_BYTES>(&data_dir.join(SECRET_FILE))?;
+            self.signs = EncodingKey::from_secret(&secret);
+            self.checks = DecodingKey::from_secret(&secret);
+        }
+        Ok(())
     }
 
     /// Makes a token for an account; `None` when the key does not sign after all.
@@ -173,12 +193,10 @@ fn key_pair(
         return Ok((signs, checks));
     }
     if signs.is_empty() {
+        // Good for nothing but itself, until the kept one takes its place.
         let mut secret = [0; RANDOM_SECRET_BYTES];
         rand::rng().fill_bytes(&mut secret);
         return Ok((EncodingKey::from_secret(&secret), DecodingKey::from_secret(&secret)));
-    }
-    if signs.len() < SECRET_BYTES_ADVISED {
-        tracing::warn!(bytes = signs.len(), "http.jwt.encoding_secret is short: it can be guessed");
     }
     let checks = if checks.is_empty() { signs } else { checks };
     Ok((EncodingKey::from_secret(signs.as_bytes()), DecodingKey::from_secret(checks.as_bytes())))

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use axum::http::{HeaderMap, header};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -14,8 +15,52 @@ use prometheus_client::registry::Registry;
 use super::Api;
 use crate::telemetry::streams;
 
-/// What the text is.
-pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The form for whoever asks for it.
+pub(super) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The form for everybody else, which browsers show and every scraper reads.
+pub(super) const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Whether a request asks for OpenMetrics.
+pub(super) fn wants_open_metrics(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|item| {
+        let mut parts = item.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default();
+        // A weight of zero is a refusal.
+        let refused = parts.any(|part| {
+            let weight = part.strip_prefix("q=").or_else(|| part.strip_prefix("Q="));
+            weight.is_some_and(|weight| weight.parse() == Ok(0.0_f32))
+        });
+        kind.eq_ignore_ascii_case("application/openmetrics-text") && !refused
+    })
+}
+
+/// The older text form of the same: counters are described by the names of their samples, and nothing says
+/// where the text ends.
+pub(super) fn as_text(open_metrics: &str) -> String {
+    let mut text = String::with_capacity(open_metrics.len());
+    let mut lines = open_metrics.lines().peekable();
+    while let Some(line) = lines.next() {
+        if line == "# EOF" || line.starts_with("# UNIT ") {
+            continue;
+        }
+        // A description stands before the kind of what it describes.
+        let kind = match line.strip_prefix("# HELP ") {
+            Some(_) => lines.peek().copied().unwrap_or_default(),
+            None => line,
+        };
+        let counter = kind.strip_prefix("# TYPE ").and_then(|rest| rest.strip_suffix(" counter"));
+        let renamed = counter.and_then(|name| {
+            let (word, rest) = line.split_at_checked("# HELP ".len())?;
+            let rest = rest.strip_prefix(name).filter(|rest| rest.starts_with(' '))?;
+            Some(format!("{word}{name}_total{rest}"))
+        });
+        text.push_str(renamed.as_deref().unwrap_or(line));
+        text.push('\n');
+    }
+    text
+}
 
 type Labels = Vec<(String, String)>;
 
@@ -123,4 +168,33 @@ fn labels(name: &str, value: &str) -> Labels {
 
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_form_describes_counters_by_the_names_of_their_samples() {
+        let open = "# HELP a Things.\n# TYPE a counter\na_total 1\n# HELP b_counter Now.\n\
+            # TYPE b_counter gauge\nb_counter 2\n# HELP c By x.\n# TYPE c counter\n\
+            c_total{x=\"a counter\"} 3\n# EOF\n";
+        let text = "# HELP a_total Things.\n# TYPE a_total counter\na_total 1\n\
+            # HELP b_counter Now.\n# TYPE b_counter gauge\nb_counter 2\n\
+            # HELP c_total By x.\n# TYPE c_total counter\nc_total{x=\"a counter\"} 3\n";
+        assert_eq!(as_text(open), text);
+    }
+
+    #[test]
+    fn open_metrics_are_for_whoever_asks() {
+        let wants = |accept: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, accept.parse().unwrap());
+            wants_open_metrics(&headers)
+        };
+        assert!(!wants_open_metrics(&HeaderMap::new()));
+        assert!(!wants("text/html,application/xhtml+xml,*/*;q=0.8") && !wants("*/*"));
+        assert!(wants("application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3"));
+        assert!(!wants("application/openmetrics-text;q=0, text/plain"));
+    }
 }

@@ -28,6 +28,8 @@ pub(super) fn all() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::with_openapi(openapi::head())
         .routes(routes!(system::root))
         .routes(routes!(system::ping))
+        .routes(routes!(system::live))
+        .routes(routes!(system::ready))
         .routes(routes!(system::metrics))
         .routes(routes!(system::description))
         .routes(routes!(system::get_stats))

@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -29,6 +30,7 @@ use super::{Api, guard, jwt};
 use crate::ServerError;
 use crate::config::Config;
 use crate::transport::listener::{Listener, wait_for};
+use crate::transport::pages::Pages;
 use crate::transport::tls::Certificates;
 use crate::transport::{Hub, stopped};
 
@@ -53,6 +55,7 @@ pub(crate) struct Service {
     config: Config,
     keys: jwt::Keys,
     certificates: Option<Arc<Certificates>>,
+    pages: Pages,
 }
 
 impl std::fmt::Debug for Service {
@@ -69,10 +72,19 @@ impl Service {
     pub(crate) fn new(
         config: &Config,
         certificates: Option<Arc<Certificates>>,
+        pages: Pages,
     ) -> Result<Self, ServerError> {
         let keys = jwt::Keys::from_config(&config.http_jwt)
             .map_err(|error| ServerError::TokenKey { reason: error.to_string() })?;
-        Ok(Self { config: config.clone(), keys, certificates })
+        Ok(Self { config: config.clone(), keys, certificates, pages })
+    }
+
+    /// Takes what is kept in the data directory.
+    ///
+    /// # Errors
+    /// [`ServerError::Io`] when it can be neither read nor made.
+    pub(crate) fn take_secrets(&mut self, data_dir: &Path) -> Result<(), ServerError> {
+        self.keys.take_secret(data_dir)
     }
 
     /// Serves connections until the server stops; then waits `patience` for requests in progress.
@@ -83,7 +95,7 @@ impl Service {
         hub: Arc<Hub>,
         patience: Duration,
     ) -> usize {
-        let (api, router) = Api::new(Arc::clone(&hub), &self.config, self.keys);
+        let (api, router) = Api::new(Arc::clone(&hub), &self.config, (self.keys, self.pages));
         let mut stopping = hub.stopping.clone();
         let mut door = Door {
             hub,
@@ -118,7 +130,7 @@ struct Door {
 
 impl Door {
     fn admit(&mut self, stream: TcpStream, address: SocketAddr) {
-        let Some(place) = self.hub.places.take(address.ip()) else { return self.refuse(stream) };
+        let Some(place) = self.hub.place(address.ip()) else { return self.refuse(stream) };
         let (Some(lane), Ok(stream)) = (self.hub.turns.next(), stream.into_std()) else { return };
         let hub = Arc::clone(&self.hub);
         let router = ForPeer {

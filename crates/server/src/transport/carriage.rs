@@ -7,12 +7,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use galgo_broker::Peer;
+use galgo_broker::{Peer, Refusal};
 use galgo_wire::command::Transport;
 use tokio::net::TcpStream;
 
 use crate::transport::connection::{Carrier, serve};
 use crate::transport::listener::limit_frame;
+use crate::transport::pages::{Pages, Stranger};
 use crate::transport::tls::Certificates;
 use crate::transport::{Hub, stopped, websocket};
 
@@ -23,12 +24,14 @@ pub(crate) struct Carriage {
     pub(crate) transport: Transport,
     /// The certificate, when the port speaks TLS.
     pub(crate) certificates: Option<Arc<Certificates>>,
+    /// Which web pages may talk to it.
+    pub(crate) pages: Arc<Pages>,
 }
 
 impl Carriage {
     /// Serves one connection to its end.
     pub(crate) async fn carry(self, stream: TcpStream, address: SocketAddr, hub: Arc<Hub>) {
-        let Self { transport, certificates } = self;
+        let Self { transport, certificates, pages } = self;
         tracing::debug!(%address, transport = transport.word(), "connection opened");
         let patience = hub.limits.handshake_timeout;
         let door = Arrival { peer: Peer { address, transport }, hub };
@@ -36,7 +39,8 @@ impl Carriage {
         // idle, does not pay for the state of the others.
         match (certificates, transport) {
             (None, Transport::WebSocket) => {
-                if let Some(stream) = door.shake(websocket::accept(stream, patience)).await {
+                if let Some(stream) = door.shake(websocket::accept(stream, &pages, patience)).await
+                {
                     Box::pin(door.frames(stream)).await;
                 }
             }
@@ -46,7 +50,9 @@ impl Carriage {
                 let Some(stream) = shaken else { return };
                 if transport != Transport::WebSocket {
                     Box::pin(door.frames(stream)).await;
-                } else if let Some(stream) = door.shake(websocket::accept(stream, patience)).await {
+                } else if let Some(stream) =
+                    door.shake(websocket::accept(stream, &pages, patience)).await
+                {
                     Box::pin(door.frames(stream)).await;
                 }
             }
@@ -78,7 +84,17 @@ impl Arrival {
             () = stopped(&mut stopping) => return None,
             shaken = Box::pin(self.hub.handshake(handshake)) => shaken,
         };
-        shaken.inspect_err(|error| log_handshake(self.peer.address, error)).ok()
+        shaken.inspect_err(|error| self.note(error)).ok()
+    }
+
+    /// Says why a handshake came to nothing, and leaves a trace of a page that was refused.
+    fn note(&self, error: &io::Error) {
+        let address = self.peer.address;
+        if error.get_ref().is_some_and(|source| source.is::<Stranger>()) {
+            let refusal = Refusal::new("page refused", address.ip(), &error.to_string());
+            self.hub.broker.trail().note(refusal);
+        }
+        log_handshake(address, error);
     }
 
     async fn frames<S: Carrier>(self, stream: S) {

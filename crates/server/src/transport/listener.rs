@@ -177,7 +177,7 @@ struct Door {
 
 impl Door {
     fn admit(&mut self, stream: TcpStream, address: SocketAddr) {
-        let Some(place) = self.hub.places.take(address.ip()) else { return self.refuse(stream) };
+        let Some(place) = self.hub.place(address.ip()) else { return self.refuse(stream) };
         let (hub, carriage) = (Arc::clone(&self.hub), self.carriage.clone());
         let (Some(lane), Ok(stream)) = (self.hub.turns.next(), stream.into_std()) else { return };
         let task = async move {

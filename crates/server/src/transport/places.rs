@@ -62,8 +62,6 @@ impl Places {
         let mut taken = self.taken.lock();
         let count = taken.entry(from).or_insert(0);
         if *count >= self.per_address_max {
-            drop(taken);
-            tracing::debug!(%address, "connection refused: the address has as many as it may");
             return None;
         }
         *count += 1;
@@ -74,6 +72,11 @@ impl Places {
     /// Connections there are.
     pub(crate) fn taken(&self) -> usize {
         (self.connections_max as usize).saturating_sub(self.free.available_permits())
+    }
+
+    /// Whether no place is left for anybody.
+    pub(crate) fn is_full(&self) -> bool {
+        self.free.available_permits() == 0
     }
 
     /// Whether so few places are left that a connection should first prove its address.

@@ -212,7 +212,7 @@ fn admit(incoming: Incoming, hub: &Hub) -> Option<(Incoming, Room)> {
         let _ = incoming.retry();
         return None;
     }
-    let place = hub.places.take(incoming.remote_address().ip());
+    let place = hub.place(incoming.remote_address().ip());
     let room = place.and_then(|place| {
         hub.strangers.try_take(ANONYMOUS_BYTES).map(|memory| Room { place, memory })
     });

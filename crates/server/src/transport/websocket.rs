@@ -17,12 +17,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_tungstenite::accept_async_with_config;
+use tokio_tungstenite::accept_hdr_async_with_config;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use self::reader::{Read, Reader};
 use self::writer::Writer;
 use crate::transport::connection::Carrier;
+use crate::transport::pages::Pages;
 
 /// What a client is told that finds no place.
 pub(crate) const REFUSAL: &[u8] =
@@ -43,16 +45,37 @@ pub(crate) struct WebSocket<S> {
     ended: bool,
 }
 
-/// Makes the handshake over `stream`, for any path.
-pub(crate) async fn accept<S>(stream: S, patience: Duration) -> io::Result<WebSocket<S>>
+/// Makes the handshake over `stream`, for any path, with a page that may talk to this server.
+#[expect(clippy::result_large_err, reason = "the library takes the answer itself for an error")]
+pub(crate) async fn accept<S>(
+    stream: S,
+    pages: &Pages,
+    patience: Duration,
+) -> io::Result<WebSocket<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let config = WebSocketConfig::default()
         .read_buffer_size(HANDSHAKE_BUFFER_BYTES)
         .write_buffer_size(HANDSHAKE_BUFFER_BYTES);
-    let shaken = timeout(patience, accept_async_with_config(stream, Some(config))).await;
+    let mut stranger = None;
+    let check = |request: &Request, response: Response| match pages
+        .check(request.version(), request.headers())
+    {
+        Ok(()) => Ok(response),
+        Err(refusal) => {
+            let mut answer = ErrorResponse::new(Some(refusal.to_string()));
+            *answer.status_mut() = refusal.status();
+            stranger = Some(refusal);
+            Err(answer)
+        }
+    };
+    let shaken = accept_hdr_async_with_config(stream, check, Some(config));
+    let shaken = timeout(patience, shaken).await;
     let shaken = shaken.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+    if let Some(refusal) = stranger {
+        return Err(io::Error::other(refusal));
+    }
     // A client must wait for the answer to its handshake, so the library has read nothing past it.
     let stream = shaken.map_err(io::Error::other)?.into_inner();
     Ok(WebSocket { stream, reader: Reader::new(), writer: Writer::default(), ended: false })

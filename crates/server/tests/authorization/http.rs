@@ -16,8 +16,14 @@ use crate::table::{Asks, asks};
 use crate::world::World;
 
 /// Routes that are no commands, and are public.
-const OTHERS: [(&str, &str); 4] =
-    [("get", "/"), ("get", "/metrics"), ("get", "/openapi.json"), ("post", "/users/refresh-token")];
+const OTHERS: [(&str, &str); 6] = [
+    ("get", "/"),
+    ("get", "/health/live"),
+    ("get", "/health/ready"),
+    ("get", "/metrics"),
+    ("get", "/openapi.json"),
+    ("post", "/users/refresh-token"),
+];
 
 /// The cases that have a route, with it.
 fn routed() -> Vec<(Route, Case)> {

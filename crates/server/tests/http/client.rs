@@ -92,7 +92,8 @@ impl Http {
 
     /// A request with these header lines; the bearer token, host and length are added.
     pub(crate) fn raw(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
         if let Some(token) = &self.token {
             head.push_str(&format!("authorization: Bearer {token}\r\n"));
         }

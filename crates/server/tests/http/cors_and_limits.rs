@@ -6,40 +6,70 @@ use std::net::TcpStream;
 use serde_json::json;
 
 use crate::client::{Http, answer};
-use crate::server::TestServer;
+use crate::server::{PASSWORD, TestServer, USERNAME};
 
 const PREFLIGHT: [&str; 2] = ["origin: http://page", "access-control-request-method: POST"];
 
+/// The header that lets a page of this origin read an answer, and the status of it.
+fn asked_by(server: &TestServer, origin: &str) -> (u16, Option<String>) {
+    let answer = server.http().raw("GET", "/ping", &[&format!("origin: {origin}")], b"");
+    (answer.status, answer.header("access-control-allow-origin"))
+}
+
+/// Any page that was open in a browser on the machine of a server could log in there and read its streams:
+/// every origin was allowed unless one said otherwise.
 #[test]
-fn pages_of_any_origin_may_ask_unless_told_otherwise() {
+fn pages_of_other_origins_may_ask_only_where_they_are_configured() {
     let server = TestServer::start();
+    assert_eq!(server.http().raw("OPTIONS", "/streams", &PREFLIGHT, b"").status, 403);
+    for origin in ["http://page", "null", "http://localhost.page"] {
+        assert_eq!(asked_by(&server, origin), (403, None), "{origin}");
+    }
+    let login = format!("{{\"username\":\"{USERNAME}\",\"password\":\"{PASSWORD}\"}}");
+    let json = "content-type: application/json";
+    let from = ["origin: http://page", json];
+    let refused = server.http().raw("POST", "/users/login", &from, login.as_bytes());
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    assert!(refused.text().contains("http.cors.allowed_origins"), "{}", refused.text());
+    let own = format!("http://{}", server.http().address);
+    assert_eq!(asked_by(&server, &own).0, 200, "its own");
+    assert_eq!(asked_by(&server, "http://localhost:9"), (200, None), "sent, but not read");
+
+    let server = TestServer::with(&[("GALGO_HTTP_CORS_ALLOWED_ORIGINS", "http://page, http://b")]);
     let asked = server.http().raw("OPTIONS", "/streams", &PREFLIGHT, b"");
     assert_eq!(asked.status, 200);
-    assert_eq!(asked.header("access-control-allow-origin").as_deref(), Some("*"));
-    assert_eq!(
-        asked.header("access-control-allow-methods").as_deref(),
-        Some("GET,POST,PUT,DELETE")
-    );
+    assert_eq!(asked.header("access-control-allow-origin").as_deref(), Some("http://page"));
+    let methods = asked.header("access-control-allow-methods");
+    assert_eq!(methods.as_deref(), Some("GET,POST,PUT,DELETE"));
     let headers = asked.header("access-control-allow-headers");
     assert_eq!(headers.as_deref(), Some("content-type,authorization"));
-    let answer = server.http().raw("GET", "/ping", &PREFLIGHT[..1], b"");
-    assert_eq!(answer.header("access-control-allow-origin").as_deref(), Some("*"));
-
-    let server = TestServer::with(&[("GALGO_HTTP_CORS_ALLOWED_ORIGINS", "http://a, http://b")]);
-    let origin = |origin: &str| {
-        let answer = server.http().raw("GET", "/ping", &[&format!("origin: {origin}")], b"");
-        answer.header("access-control-allow-origin")
-    };
-    assert_eq!(origin("http://b").as_deref(), Some("http://b"));
-    assert_eq!(origin("http://c"), None);
+    assert_eq!(asked_by(&server, "http://b"), (200, Some("http://b".to_owned())));
+    assert_eq!(asked_by(&server, "http://c"), (403, None));
 
     let server = TestServer::with(&[("GALGO_HTTP_CORS_ALLOWED_ORIGINS", "http://a, *")]);
-    let answer = server.http().raw("GET", "/ping", &PREFLIGHT[..1], b"");
-    assert_eq!(answer.header("access-control-allow-origin").as_deref(), Some("*"));
+    assert_eq!(asked_by(&server, "http://page"), (200, Some("*".to_owned())));
 
-    let server = TestServer::with(&[("GALGO_HTTP_CORS_ENABLED", "false")]);
-    let asked = server.http().raw("OPTIONS", "/streams", &PREFLIGHT, b"");
-    assert_eq!(asked.status, 401);
+    let off = ("GALGO_HTTP_CORS_ENABLED", "false");
+    let server = TestServer::with(&[off, ("GALGO_HTTP_CORS_ALLOWED_ORIGINS", "*")]);
+    assert_eq!(asked_by(&server, "http://page"), (403, None));
+}
+
+/// A page that has its own name point at 127.0.0.1 is of the same origin as the server, for the browser.
+#[test]
+fn a_request_says_whom_it_is_for_and_a_strange_name_is_refused() {
+    let server = TestServer::with(&[("GALGO_HTTP_ALLOWED_HOSTS", "galgo.internal")]);
+    let status = |head: &str| {
+        let mut stream = TcpStream::connect(server.http().address).unwrap();
+        stream.write_all(format!("GET /ping HTTP/{head}\r\n\r\n").as_bytes()).unwrap();
+        answer(&mut stream).status
+    };
+    assert_eq!(status("1.1"), 400);
+    assert_eq!(status("1.1\r\nhost: a\r\nhost: a"), 400);
+    assert_eq!(status("1.0"), 200, "it had no such header");
+    for host in ["localhost", "localhost:80", "127.0.0.1:80", "[::1]:80", "galgo.internal"] {
+        assert_eq!(status(&format!("1.1\r\nhost: {host}")), 200, "{host}");
+    }
+    assert_eq!(status("1.1\r\nhost: rebound.page"), 421);
 }
 
 #[test]
@@ -73,7 +103,7 @@ fn a_body_of_unknown_length_stops_at_the_limit() {
     let token = server.root().token.unwrap();
     let mut stream = TcpStream::connect(server.http().address).unwrap();
     let head = format!(
-        "POST /streams HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
+        "POST /streams HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
          content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).unwrap();
@@ -101,7 +131,7 @@ fn nobody_gets_memory_for_a_large_body_before_a_login() {
 fn a_connection_too_many_is_told_to_come_back() {
     let server = TestServer::with(&[("GALGO_LIMITS_CONNECTIONS", "1")]);
     let mut first = TcpStream::connect(server.http().address).unwrap();
-    first.write_all(b"GET /ping HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    first.write_all(b"GET /ping HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     assert_eq!(answer(&mut first).status, 200);
     let refused = Http::new(server.http().address).get("/ping");
     assert_eq!(refused.status, 503);
@@ -120,7 +150,7 @@ fn half_a_request_does_not_hold_a_connection_for_ever() {
     let token = server.root().token.unwrap();
     let mut stream = TcpStream::connect(server.http().address).unwrap();
     let head = format!(
-        "POST /streams HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
+        "POST /streams HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
          content-type: application/json\r\ncontent-length: 20\r\n\r\n{{"
     );
     stream.write_all(head.as_bytes()).unwrap();
@@ -131,7 +161,7 @@ fn half_a_request_does_not_hold_a_connection_for_ever() {
 fn a_connection_that_waits_does_not_hold_up_the_stop() {
     let mut server = TestServer::start();
     let mut stream = TcpStream::connect(server.http().address).unwrap();
-    stream.write_all(b"GET /ping HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    stream.write_all(b"GET /ping HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     assert_eq!(answer(&mut stream).status, 200);
     server.stop();
     let mut rest = Vec::new();
@@ -173,9 +203,10 @@ fn bodies_of_strangers_share_one_budget_and_logins_go_on() {
         ("GALGO_LIMITS_ANONYMOUS_BYTES", "1 MiB"),
         ("GALGO_LIMITS_FRAME_TIMEOUT", "1s"),
     ]);
-    let mut half = b"POST /users/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+    let mut half =
+        b"POST /users/login HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
         content-length: 65536\r\n\r\n"
-        .to_vec();
+            .to_vec();
     half.extend([b' '; 60_000]);
     let mut half_sent: Vec<_> = (0..100)
         .map(|_| {

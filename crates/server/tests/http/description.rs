@@ -6,6 +6,8 @@ use crate::server::TestServer;
 const ROUTES: &[(&str, &str)] = &[
     ("get", "/"),
     ("get", "/ping"),
+    ("get", "/health/live"),
+    ("get", "/health/ready"),
     ("get", "/metrics"),
     ("get", "/stats"),
     ("get", "/cluster/metadata"),

@@ -142,21 +142,35 @@ fn a_logout_ends_its_token_and_no_other() {
 }
 
 #[test]
-fn tokens_end_with_the_process_unless_the_secret_is_configured() {
+fn tokens_outlive_the_process_whether_the_secret_is_configured_or_not() {
+    let secret = ("GALGO_HTTP_JWT_ENCODING_SECRET", "a secret that stays the same for ever");
+    for settings in [&[][..], &[secret]] {
+        let mut server = TestServer::with(settings);
+        let (kept, revoked) = (server.root(), server.root());
+        assert_eq!(revoked.delete("/users/logout").status, 204);
+        server.restart();
+        let with =
+            |http: &Http| server.http().with(http.token.as_ref().unwrap()).get("/streams").status;
+        assert_eq!(with(&kept), 200);
+        assert_eq!(with(&revoked), 401, "what was revoked stays revoked");
+    }
+}
+
+#[test]
+fn the_secret_is_the_servers_own_and_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
     let mut server = TestServer::start();
     let token = server.root().token.unwrap();
+    let path = server.data_dir().join("http-token-key");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(std::fs::read(&path).unwrap().len(), 64);
+    let other = TestServer::start();
+    assert_eq!(other.http().with(&token).get("/streams").status, 401);
+    server.stop();
+    std::fs::write(&path, "cut").unwrap();
     server.restart();
     assert_eq!(server.http().with(&token).get("/streams").status, 401);
-
-    let secret = ("GALGO_HTTP_JWT_ENCODING_SECRET", "a secret that stays the same for ever");
-    let mut server = TestServer::with(&[secret]);
-    let (kept, revoked) = (server.root(), server.root());
-    assert_eq!(revoked.delete("/users/logout").status, 204);
-    server.restart();
-    let with =
-        |http: &Http| server.http().with(http.token.as_ref().unwrap()).get("/streams").status;
-    assert_eq!(with(&kept), 200);
-    assert_eq!(with(&revoked), 401, "what was revoked stays revoked");
+    assert_eq!(server.root().get("/streams").status, 200);
 }
 
 #[test]

@@ -17,11 +17,7 @@ fn gauges_follow_what_they_count_both_ways() {
     let body =
         json!({"partitioning": balanced, "messages": [{"payload": "YQ=="}, {"payload": "Yg=="}]});
     assert_eq!(root.post("/streams/s/topics/t/messages", &body).status, 201);
-    let shown = server.http().get("/metrics");
-    let kind = shown.header("content-type").unwrap();
-    assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
-    let text = shown.text();
-    assert!(text.ends_with("# EOF\n"), "{text}");
+    let text = server.http().get("/metrics").text();
     let gauges = [("streams", 1), ("topics", 1), ("partitions", 3), ("messages", 2), ("users", 1)];
     for (name, expected) in gauges {
         assert_eq!(value(&text, name), Some(expected), "{name}");
@@ -38,6 +34,44 @@ fn gauges_follow_what_they_count_both_ways() {
         assert_eq!(value(&text, name), Some(0), "{name}");
     }
     assert_eq!(value(&text, "http_requests_total"), Some(before + 2));
+}
+
+/// `/metrics` was OpenMetrics for everybody: browsers saved it to a file, and `promtool check metrics` found
+/// counters without help.
+#[test]
+fn metrics_come_in_the_form_that_is_asked_for() {
+    let server = TestServer::start();
+    let plain = server.http().get("/metrics");
+    assert_eq!(
+        plain.header("content-type").as_deref(),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
+    let text = plain.text();
+    assert!(!text.contains("# EOF"), "{text}");
+    let mut described = None;
+    for line in text.lines() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            described = help.split(' ').next();
+        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+            assert_eq!(kind.split(' ').next(), described, "{line}");
+        } else {
+            let name = line.split(['{', ' ']).next();
+            assert_eq!(name, described, "a sample without help: {line}");
+        }
+    }
+    let accept = "accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5";
+    let open = server.http().raw("GET", "/metrics", &[accept], b"");
+    let kind = open.header("content-type").unwrap();
+    assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+    assert!(open.text().ends_with("# EOF\n"), "{}", open.text());
+}
+
+#[test]
+fn health_is_told_to_anyone() {
+    let server = TestServer::start();
+    for path in ["/health/live", "/health/ready"] {
+        assert_eq!(server.http().get(path).status, 200, "{path}");
+    }
 }
 
 #[test]

@@ -60,6 +60,11 @@ impl TestServer {
         }
     }
 
+    /// Where it keeps its data.
+    pub(crate) fn data_dir(&self) -> std::path::PathBuf {
+        self.dir.path().join("data")
+    }
+
     /// Where it listens for frames.
     pub(crate) fn tcp(&self) -> SocketAddr {
         self.server.as_ref().unwrap().tcp_address().unwrap()

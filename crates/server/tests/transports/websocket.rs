@@ -204,3 +204,36 @@ fn it_works_over_tls() {
         assert_eq!(answer(&mut socket).await, (0, vec![]));
     });
 }
+
+/// A page of a stranger could open a connection to a server on the machine of whoever looked at it.
+#[test]
+fn a_page_of_a_stranger_gets_no_connection() {
+    use tokio_tungstenite::tungstenite::Error;
+    use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+
+    let server = TestServer::with(&[ON, ("GALGO_HTTP_CORS_ALLOWED_ORIGINS", "https://shop")]);
+    run(async {
+        let asked = async |headers: &[(&'static str, &str)]| {
+            let address = address(&server);
+            let stream = TcpStream::connect(address).await.unwrap();
+            let mut request = format!("ws://{address}/").into_client_request().unwrap();
+            for (name, value) in headers {
+                request.headers_mut().insert(*name, value.parse().unwrap());
+            }
+            match client_async(request, stream).await {
+                Ok(_) => 101,
+                Err(Error::Http(answer)) => answer.status().as_u16(),
+                Err(other) => panic!("{other}"),
+            }
+        };
+        assert_eq!(asked(&[]).await, 101);
+        for origin in ["https://shop", "http://localhost:5173"] {
+            assert_eq!(asked(&[("origin", origin)]).await, 101, "{origin}");
+        }
+        for origin in ["https://page", "http://shop", "null"] {
+            assert_eq!(asked(&[("origin", origin)]).await, 403, "{origin}");
+        }
+        let rebound = [("host", "page:8092"), ("origin", "http://page:8092")];
+        assert_eq!(asked(&rebound).await, 421);
+    });
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use galgo_wire::ErrorCode;
 use galgo_wire::command::{
     GetClient, GetClients, GetClusterMetadata, GetSnapshot, GetStats, SnapshotKinds,
@@ -32,18 +32,39 @@ pub(super) async fn ping() -> &'static str {
     "pong"
 }
 
-/// Shows counters and gauges for Prometheus.
+/// Says that the process serves.
+#[utoipa::path(get, path = "/health/live", tag = "system", security(()),
+    responses((status = 200, body = String, content_type = "text/plain")))]
+pub(super) async fn live() -> &'static str {
+    "live"
+}
+
+/// Says whether the server takes requests: 503 while it stops.
+#[utoipa::path(get, path = "/health/ready", tag = "system", security(()),
+    responses((status = 200, body = String, content_type = "text/plain")))]
+pub(super) async fn ready(State(api): State<Arc<Api>>) -> (StatusCode, &'static str) {
+    match *api.hub.stopping.borrow() {
+        false => (StatusCode::OK, "ready"),
+        true => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+    }
+}
+
+/// Shows counters and gauges for Prometheus, in the form that it asks for.
 #[utoipa::path(get, path = "/metrics", tag = "system", security(()),
-    responses((status = 200, body = String, content_type = metrics::CONTENT_TYPE)))]
+    responses((status = 200, body = String, content_type = metrics::TEXT)))]
 pub(super) async fn metrics(
     State(api): State<Arc<Api>>,
+    headers: HeaderMap,
 ) -> Result<([(HeaderName, &'static str); 1], String), StatusCode> {
     if !api.metrics {
         return Err(StatusCode::NOT_FOUND);
     }
     // Counting goes over all partitions.
     let text = tokio::task::spawn_blocking(move || metrics::text(&api)).await.unwrap_or_default();
-    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
+    match metrics::wants_open_metrics(&headers) {
+        true => Ok(([(header::CONTENT_TYPE, metrics::OPEN_METRICS)], text)),
+        false => Ok(([(header::CONTENT_TYPE, metrics::TEXT)], metrics::as_text(&text))),
+    }
 }
 
 /// Describes this API.

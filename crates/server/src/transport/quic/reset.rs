@@ -7,28 +7,21 @@
 //! INV-RESET: a reset token is made from the kept secret and the connection id alone, and ids carry no mark
 //! of the start that made them, so a packet to an id of an earlier start is answered.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
-use galgo_storage::disk::RealDisk;
-use galgo_storage::replace_file::{read_file, replace_file};
 use quinn::{ConnectionId, ConnectionIdGenerator, EndpointConfig};
 use rand::Rng as _;
 
-use crate::ServerError;
+use crate::{ServerError, secret_file};
 
-/// Name of the file in the data directory.
+/// Name of the file in the data directory; who has the secret can end connections.
 const FILE: &str = "quic-reset-key";
 
 /// Bytes of the secret.
 const SECRET_BYTES: usize = 32;
-
-/// Only the owner reads the file: who has the secret can end connections.
-const MODE: u32 = 0o600;
 
 /// Bytes of a connection id.
 const CONNECTION_ID_BYTES: usize = 8;
@@ -38,7 +31,8 @@ const CONNECTION_ID_BYTES: usize = 8;
 /// # Errors
 /// [`ServerError::Io`] when the file can be neither read nor written.
 pub(super) fn endpoint_config(data_dir: &Path) -> Result<EndpointConfig, ServerError> {
-    let key = hmac::Key::new(HMAC_SHA256, &secret(data_dir)?);
+    let key =
+        hmac::Key::new(HMAC_SHA256, &secret_file::keep::<SECRET_BYTES>(&data_dir.join(FILE))?);
     let mut config = EndpointConfig::new(Arc::new(key));
     config.cid_generator(|| Box::new(RandomIds));
     Ok(config)
@@ -63,26 +57,4 @@ impl ConnectionIdGenerator for RandomIds {
     fn cid_lifetime(&self) -> Option<Duration> {
         None
     }
-}
-
-fn secret(data_dir: &Path) -> Result<[u8; SECRET_BYTES], ServerError> {
-    let path = data_dir.join(FILE);
-    let failed = |error| ServerError::io(&path, error);
-    let kept = match read_file(&RealDisk, &path, SECRET_BYTES as u64) {
-        Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => None,
-        read => read.map_err(failed)?,
-    };
-    if let Some(secret) = kept.and_then(|bytes| bytes.try_into().ok()) {
-        // A crash right after the file was made may have left it readable to others.
-        let mode = fs::metadata(&path).map_err(failed)?.permissions().mode();
-        if mode & 0o777 != MODE {
-            fs::set_permissions(&path, Permissions::from_mode(MODE)).map_err(failed)?;
-        }
-        return Ok(secret);
-    }
-    let mut secret = [0; SECRET_BYTES];
-    rand::rng().fill_bytes(&mut secret);
-    replace_file(&RealDisk, &path, &secret).map_err(failed)?;
-    fs::set_permissions(&path, Permissions::from_mode(MODE)).map_err(failed)?;
-    Ok(secret)
 }
