@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use galgo_storage::journal::Journal;
+use galgo_storage::journal::{Journal, JournalUsage};
 use galgo_wire::id::Epoch;
 use parking_lot::{Condvar, Mutex};
 
@@ -90,6 +90,12 @@ impl Shard {
     /// What seals and opens messages; `None` when nothing is or ever was sealed.
     pub(crate) fn vault(&self) -> Option<&Vault> {
         self.vault.as_deref()
+    }
+
+    /// Space the journal takes, and how it fared.
+    #[must_use]
+    pub fn journal_usage(&self) -> JournalUsage {
+        self.journal.usage()
     }
 
     /// Whether the journal has failed, so that nothing that needs it is acknowledged any more.

@@ -4,7 +4,8 @@
 //! everything staged since the last round into one bundle, commits it, and publishes.
 //!
 //! INV-LSN: frames have consecutive numbers from 1; a number that was durable is never given twice.
-//! INV-FENCE: after a failed write or sync nothing is committed anymore; the journal is reopened.
+//! INV-FENCE: after a failed sync nothing is committed anymore; the journal is reopened. A failed write is
+//! no failed sync: the frame is given up with its file, and its number given again in another.
 //! INV-STALE: what a file held before it was recycled, or beyond a torn frame, never reads as a frame
 //! of the present.
 //! INV-LOUD: a frame known to have been durable and no longer readable is reported, never skipped in
@@ -77,6 +78,9 @@ pub struct JournalUsage {
     pub files_in_use: u32,
     /// Files there may be.
     pub files_max: u32,
+    /// Writes that failed since the journal was opened; each was made again in another file, or its
+    /// bundle refused.
+    pub write_errors: u64,
 }
 
 /// Why a journal did not take or give something.
@@ -96,9 +100,18 @@ pub enum JournalError {
         /// Files in use.
         files: u32,
     },
-    /// INV-FENCE: an earlier write or sync failed.
-    #[error("the journal takes no writes since one failed; reopen it to learn what is durable")]
+    /// INV-FENCE: an earlier sync failed.
+    #[error("the journal takes no writes since a sync failed; reopen it to learn what is durable")]
     Fenced,
+    /// No file took the bundle, as when the disk is full or has bad places. It does not count, and the
+    /// journal goes on; if the process ends before another bundle is written, it may be read back.
+    #[error("journal file {} did not take a write", path.display())]
+    NotWritten {
+        /// The file tried last.
+        path: PathBuf,
+        /// What the disk said.
+        source: io::Error,
+    },
     /// A new file could not be made, as when the disk is full: nothing was written, the journal goes
     /// on.
     #[error("journal file {} could not be made", path.display())]
@@ -125,8 +138,8 @@ pub trait Journal: Send + Sync {
     /// With `sync`, this bundle and all before it survive power loss when the call returns.
     ///
     /// # Errors
-    /// [`JournalError::TooLarge`], [`JournalError::Full`] and [`JournalError::Prepare`]: nothing was
-    /// written, the journal goes on. [`JournalError::Disk`] and [`JournalError::Fenced`]: whether the
+    /// [`JournalError::TooLarge`], [`JournalError::Full`], [`JournalError::Prepare`] and
+    /// [`JournalError::NotWritten`]: the bundle does not count, the journal goes on. [`JournalError::Disk`] and [`JournalError::Fenced`]: whether the
     /// bundle is durable is known only after reopening; no later commit succeeds.
     fn commit(&self, bundle: &Bundle<'_>) -> Result<Lsn, JournalError>;
 

@@ -4,6 +4,7 @@
 //!
 //! `GALGO_CRASH_SEEDS` sets the number of seeds, `GALGO_CRASH_FIRST_SEED` the first one.
 
+mod damage;
 mod model;
 mod retry;
 mod rig;

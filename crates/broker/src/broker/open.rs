@@ -321,9 +321,17 @@ fn shard_recovery(
     (stats, vault): (Arc<Counters>, Option<Arc<Vault>>),
 ) -> Result<ShardRecovery, OpenError> {
     let disk = Arc::clone(&options.disk);
-    let (checkpoints, found) =
+    let (checkpoints, mut found) =
         CheckpointStore::open(Arc::clone(&disk), &data_dir.checkpoint_dir(0))
             .map_err(|e| prepare("the checkpoint", e))?;
+    // The first start saves one before anything is written.
+    if found.checkpoint.is_none() && has_logs(&*disk, data_dir)? {
+        tracing::error!(
+            dir = %data_dir.checkpoint_dir(0).display(),
+            "there is no checkpoint although there are logs: it was removed or lost"
+        );
+        found.newest_damaged = true;
+    }
     let journal_options = JournalOptions {
         checkpoint: found.checkpoint.as_ref().map_or(Lsn::ZERO, |checkpoint| checkpoint.lsn),
         file_bytes: options.journal.file_bytes,
@@ -358,6 +366,17 @@ fn shard_recovery(
         stats,
         vault,
     })
+}
+
+/// Whether any partition has a directory, as only the first append makes it.
+fn has_logs(disk: &dyn Disk, data_dir: &DataDir) -> Result<bool, OpenError> {
+    let dir = data_dir.partitions_dir();
+    let entries = if disk.exists(&dir).map_err(|e| prepare("the directory of partitions", e))? {
+        disk.read_dir(&dir).map_err(|e| prepare("the directory of partitions", e))?
+    } else {
+        Vec::new()
+    };
+    Ok(!entries.is_empty())
 }
 
 fn open_catalog(

@@ -176,7 +176,11 @@ impl Shard {
             Err(error) if wrote_nothing(&error) => self.bypass_journal(spare),
             Err(error) => {
                 let error = Causes(&error);
-                tracing::error!(%error, "journal commit failed; the shard takes no more writes");
+                tracing::error!(
+                    %error,
+                    "journal commit failed; nothing more is acknowledged that needs the journal. \
+                     Check the disk, then restart: what was acknowledged is kept"
+                );
                 self.fail_round(spare, ErrorCode::CannotSyncFile);
             }
         }
@@ -193,9 +197,9 @@ impl Shard {
         }
         let bundle = Bundle { payload: &round.bytes, sync: round.sync };
         let mut committed = self.journal.commit(&bundle);
-        if matches!(committed, Err(JournalError::Full { .. } | JournalError::Prepare { .. })) {
-            // Writers outran the checkpoint worker, or the disk has no room for another file: make
-            // room here and now.
+        if committed.as_ref().is_err_and(wrote_nothing) {
+            // Writers outran the checkpoint worker, or the disk has no room or bad places: make room
+            // here and now, which gives other files.
             if let Err(error) = self.checkpoint() {
                 let error = Causes(&error);
                 tracing::warn!(%error, "the journal is full and no checkpoint could be taken");
@@ -305,10 +309,13 @@ impl Shard {
     }
 }
 
-/// Whether the journal took nothing of the bundle and goes on.
+/// Whether the bundle does not count and the journal goes on.
 fn wrote_nothing(error: &JournalError) -> bool {
     matches!(
         error,
-        JournalError::Full { .. } | JournalError::TooLarge { .. } | JournalError::Prepare { .. }
+        JournalError::Full { .. }
+            | JournalError::TooLarge { .. }
+            | JournalError::Prepare { .. }
+            | JournalError::NotWritten { .. }
     )
 }

@@ -27,7 +27,7 @@ pub struct CheckpointStore {
 pub struct FoundCheckpoint {
     /// The newest checkpoint that can be read.
     pub checkpoint: Option<ShardCheckpoint>,
-    /// Whether there is one that cannot be read and may be newer. Checkpoints are replaced as a
+    /// Whether there is one that is gone or cannot be read, and may be newer. Checkpoints are replaced as a
     /// whole, so no crash leaves such a file: something damaged it.
     pub newest_damaged: bool,
 }
@@ -70,12 +70,13 @@ impl CheckpointStore {
         disk.sync_dir(dir).map_err(|error| disk_error(dir, error))?;
         let mut found = FoundCheckpoint::default();
         let mut store = Self { disk, dir: dir.to_owned(), sequence_next: 1, next: 0 };
+        let mut missing = None;
         for (slot, name) in NAMES.iter().enumerate() {
             let path = dir.join(name);
             let bytes = read_file(&*store.disk, &path, FILE_BYTES_MAX)
                 .map_err(|error| disk_error(&path, error))?;
             match bytes.as_deref().map(decode) {
-                None => {}
+                None => missing = Some(path),
                 Some(Ok((sequence, checkpoint))) if sequence >= store.sequence_next => {
                     store.sequence_next = sequence.saturating_add(1);
                     store.next = 1 - slot;
@@ -90,6 +91,12 @@ impl CheckpointStore {
                     found.newest_damaged = true;
                 }
             }
+        }
+        // Both files are there from the second checkpoint on, and no crash takes one away: a name is
+        // replaced, never removed. The one that is missing may have been the newer.
+        if let Some(path) = missing.filter(|_| store.sequence_next > 2) {
+            tracing::error!(path = %path.display(), "checkpoint file is missing");
+            found.newest_damaged = true;
         }
         Ok((store, found))
     }

@@ -30,6 +30,9 @@ pub const FILES_MAX_DEFAULT: u32 = 16;
 /// Fewest files a journal works with: one being written, one being checkpointed.
 const FILES_MIN: u32 = 2;
 
+/// Files a bundle is tried in before it is refused.
+const WRITE_ATTEMPTS: u32 = 2;
+
 /// Smallest file: a header and a few frames.
 const FILE_BYTES_MIN: u64 = 16 * SECTOR_BYTES;
 
@@ -92,6 +95,15 @@ pub struct LocalJournal {
     last_found: u64,
     last: AtomicU64,
     files_in_use: AtomicU32,
+    write_errors: AtomicU64,
+}
+
+/// Why a frame was not committed.
+enum FrameError {
+    /// It was not written, or in part: it does not count.
+    NotWritten(io::Error),
+    /// It was written, and whether it is durable is not known.
+    NotSynced(io::Error),
 }
 
 struct State {
@@ -195,6 +207,7 @@ impl LocalJournal {
             files_max: files_max.max(FILES_MIN),
             last: AtomicU64::new(recovery.last),
             files_in_use: AtomicU32::new(0),
+            write_errors: AtomicU64::new(0),
             made: Condvar::new(),
             damaged: recovery.damaged,
             torn_tail: recovery.torn_tail,
@@ -247,9 +260,9 @@ impl LocalJournal {
     }
 
     /// Writes one frame at the end of the active file, which has room for it.
-    fn write_frame(&self, state: &mut State, bundle: &Bundle<'_>) -> io::Result<u64> {
+    fn write_frame(&self, state: &mut State, bundle: &Bundle<'_>) -> Result<u64, FrameError> {
         let (Some(active), Some(used)) = (state.active.as_mut(), state.used.last_mut()) else {
-            return Err(io::ErrorKind::NotFound.into());
+            return Err(FrameError::NotWritten(io::ErrorKind::NotFound.into()));
         };
         let salt = self.files.salt;
         let header = FrameHeader {
@@ -258,7 +271,7 @@ impl LocalJournal {
             first_lsn: active.first_lsn,
             synced_lsn: state.synced,
             payload_len: u32::try_from(bundle.payload.len())
-                .map_err(|_| io::ErrorKind::FileTooLarge)?,
+                .map_err(|_| FrameError::NotWritten(io::ErrorKind::FileTooLarge.into()))?,
             payload_crc: payload_crc(salt, active.generation, bundle.payload),
         };
         let end = active.position + header.frame_bytes();
@@ -268,7 +281,8 @@ impl LocalJournal {
         let padding = zeros.get(..padding).unwrap_or_default();
         assert!(end <= used.file.bytes, "INV-WHOLE-FILE: a commit never grows a file");
         let slices: [&[u8]; 3] = [&header.encode(salt), bundle.payload, padding];
-        used.file.file.write_vectored_at(&slices, active.position)?;
+        let written = used.file.file.write_vectored_at(&slices, active.position);
+        written.map_err(FrameError::NotWritten)?;
         match used.runs.last_mut() {
             Some(run) => {
                 run.last = header.lsn;
@@ -287,10 +301,31 @@ impl LocalJournal {
         active.position = end;
         state.lsn_next += 1;
         if bundle.sync {
-            used.file.file.sync_data()?;
+            used.file.file.sync_data().map_err(FrameError::NotSynced)?;
             state.synced = header.lsn;
         }
         Ok(header.lsn)
+    }
+
+    /// Gives up the active file after a write that failed; the frames before it stay.
+    ///
+    /// A part of the frame may be in it, even all of it. The next file is a later generation that
+    /// begins with the same number, so it is void once a frame is there (INV-STALE).
+    fn leave_file(&self, state: &mut State, error: &io::Error) -> PathBuf {
+        self.write_errors.fetch_add(1, Ordering::Relaxed);
+        state.active = None;
+        let Some(used) = state.used.last_mut() else { return self.files.dir.clone() };
+        // For want of room the file is as good as any; after anything else it is not used again.
+        used.suspect |= !matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+        );
+        let path = used.file.path.clone();
+        tracing::error!(
+            path = %path.display(), %error,
+            "a journal file did not take a write; another one is tried, nothing is lost"
+        );
+        path
     }
 
     /// Frees the files whose frames are all at most `upto`.
@@ -338,20 +373,30 @@ impl Journal for LocalJournal {
         if end.is_none_or(|end| end > self.files.file_bytes) {
             self.switch_file(&mut state)?;
         }
-        match self.write_frame(&mut state, bundle) {
-            Ok(lsn) => {
-                self.last.store(lsn, Ordering::Release);
-                Ok(Lsn::new(lsn))
-            }
-            Err(error) => {
-                // INV-FENCE: the frame may be there, in part or not, and a sync that is tried again
-                // succeeds without having written it.
-                state.fenced = true;
-                let path = state.used.last().map_or(&self.files.dir, |used| &used.file.path);
-                tracing::error!(path = %path.display(), %error, "journal fenced");
-                Err(JournalError::Disk { path: path.clone(), source: error })
+        for attempt in 1..=WRITE_ATTEMPTS {
+            match self.write_frame(&mut state, bundle) {
+                Ok(lsn) => {
+                    self.last.store(lsn, Ordering::Release);
+                    return Ok(Lsn::new(lsn));
+                }
+                Err(FrameError::NotWritten(source)) => {
+                    let path = self.leave_file(&mut state, &source);
+                    if attempt == WRITE_ATTEMPTS {
+                        return Err(JournalError::NotWritten { path, source });
+                    }
+                    self.switch_file(&mut state)?;
+                }
+                Err(FrameError::NotSynced(source)) => {
+                    // INV-FENCE: a sync that is tried again succeeds without having written it.
+                    state.fenced = true;
+                    let path = state.used.last().map_or(&self.files.dir, |used| &used.file.path);
+                    let path = path.clone();
+                    tracing::error!(path = %path.display(), error = %source, "journal fenced");
+                    return Err(JournalError::Disk { path, source });
+                }
             }
         }
+        unreachable!("INV-FENCE: the last attempt returns")
     }
 
     fn read(
@@ -425,6 +470,7 @@ impl Journal for LocalJournal {
         JournalUsage {
             files_in_use: self.files_in_use.load(Ordering::Relaxed),
             files_max: self.files_max,
+            write_errors: self.write_errors.load(Ordering::Relaxed),
         }
     }
 }

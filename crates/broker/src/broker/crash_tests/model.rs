@@ -187,6 +187,13 @@ impl Model {
         found
     }
 
+    /// The messages of a partition in the order of their offsets, each with whether it was acknowledged.
+    pub(super) fn messages(&self, name: &str, partition: u32) -> Vec<(Vec<u8>, bool)> {
+        let topic = self.topics.get(name).unwrap();
+        let here = topic.partitions[partition as usize].expected();
+        here.map(|(payload, acknowledged)| (payload.clone(), acknowledged)).collect()
+    }
+
     /// Checks only that every message served is one that was sent, in its place: for damaged disks.
     pub(super) fn check_bytes(&self, rig: &Rig, story: &str) {
         let mut rig = Rig::reading(rig);

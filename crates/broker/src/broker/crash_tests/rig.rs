@@ -315,28 +315,49 @@ impl Rig {
         let mut found: Vec<(u64, u128, Vec<u8>)> = Vec::new();
         loop {
             let next = found.last().map_or(from, |(offset, ..)| offset + 1);
-            let bytes = self.call(&PollMessages {
-                consumer: Consumer::new(Identifier::Numeric(1)),
-                stream: Identifier::named("s").unwrap(),
-                topic: Identifier::named(topic).unwrap(),
-                partition_id: Some(PartitionId::new(partition)),
-                strategy: PollingStrategy::Offset(Offset::new(next)),
-                count: 7,
-                auto_commit: false,
-            })?;
-            let mut reader = Reader::new(&bytes);
-            reader.bytes(16).unwrap();
-            let before = found.len();
-            for message in MessagesView::new(reader.rest()) {
-                let message = message.expect("a reply holds whole messages");
-                assert!(message.verify(), "P-TRUTH: a message with a wrong checksum was served");
-                let header = message.header;
-                found.push((header.offset.get(), header.id, message.payload.to_vec()));
-            }
-            if found.len() == before {
+            let more = self.poll_from((topic, partition), next, 7)?;
+            if more.is_empty() {
                 return Ok(found);
             }
+            found.extend(more);
         }
+    }
+
+    /// The message at this offset, or the first behind it; an error when it cannot be read.
+    pub(super) fn read_one(
+        &mut self,
+        topic: &str,
+        partition: u32,
+        offset: u64,
+    ) -> Result<Option<(u64, Vec<u8>)>, ErrorCode> {
+        let found = self.poll_from((topic, partition), offset, 1)?;
+        Ok(found.into_iter().next().map(|(offset, _, payload)| (offset, payload)))
+    }
+
+    fn poll_from(
+        &mut self,
+        (topic, partition): (&str, u32),
+        from: u64,
+        count: u32,
+    ) -> Result<Vec<(u64, u128, Vec<u8>)>, ErrorCode> {
+        let bytes = self.call(&PollMessages {
+            consumer: Consumer::new(Identifier::Numeric(1)),
+            stream: Identifier::named("s").unwrap(),
+            topic: Identifier::named(topic).unwrap(),
+            partition_id: Some(PartitionId::new(partition)),
+            strategy: PollingStrategy::Offset(Offset::new(from)),
+            count,
+            auto_commit: false,
+        })?;
+        let mut reader = Reader::new(&bytes);
+        reader.bytes(16).unwrap();
+        let messages = MessagesView::new(reader.rest()).map(|message| {
+            let message = message.expect("a reply holds whole messages");
+            assert!(message.verify(), "P-TRUTH: a message with a wrong checksum was served");
+            let header = message.header;
+            (header.offset.get(), header.id, message.payload.to_vec())
+        });
+        Ok(messages.collect())
     }
 
     /// After recovery the partitions take messages at the next offset, and keep them.

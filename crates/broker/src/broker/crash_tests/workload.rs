@@ -19,9 +19,9 @@ const EXPIRY_US: u64 = 4_000;
 /// Largest size of the topics that have one: a few segments.
 const TOPIC_BYTES_MAX: u64 = 1_500;
 
-/// Runs until done or until the disk stops.
-pub(super) fn run_workload(disk: &SimDisk, model: &mut Model, seed: u64) {
-    let Some(mut rig) = Rig::try_open(disk, seed) else { return };
+/// Runs until done or until the disk stops; gives the broker back when it was not shut down.
+pub(super) fn run_workload(disk: &SimDisk, model: &mut Model, seed: u64) -> Option<Rig> {
+    let mut rig = Rig::try_open(disk, seed)?;
     let mut random = Random::new(seed);
     let mut names = 0;
     for step in 0..STEPS {
@@ -68,7 +68,9 @@ pub(super) fn run_workload(disk: &SimDisk, model: &mut Model, seed: u64) {
     }
     if !disk.stopped() && random.chance(50) {
         let _ = rig.broker.shutdown();
+        return None;
     }
+    Some(rig)
 }
 
 fn create(rig: &mut Rig, model: &mut Model, random: &mut Random, names: &mut u32) {

@@ -340,3 +340,56 @@ fn full_disk_refuses_a_new_file_and_the_journal_goes_on() {
     disk.plan(FaultPlan::default());
     assert_eq!(journal.commit(&Bundle { payload: b"x", sync: true }).unwrap().get(), taken + 1);
 }
+
+/// One write to the journal that failed, as on a full copy-on-write file system, was the end of all commits
+/// until a restart. It certainly did not become a frame that counts, so it is made in another file.
+#[test]
+fn a_failed_write_is_made_in_another_file_and_everything_committed_is_kept() {
+    for seed in 0..200 {
+        let disk = SimDisk::new(seed);
+        let journal = open(&disk, 0).unwrap();
+        let mut random = Random::new(seed);
+        let mut commit = |number: u64| {
+            let payload = vec![number as u8; 8 + random.below_usize(900)];
+            journal.commit(&Bundle { payload: &payload, sync: number.is_multiple_of(3) }).map(
+                |lsn| {
+                    assert_eq!(lsn.get(), number, "INV-LSN");
+                    payload
+                },
+            )
+        };
+        let mut expected = vec![commit(1).unwrap(), commit(2).unwrap()];
+        journal.prepare_next().unwrap();
+        disk.plan(FaultPlan { fail_write: Some(1 + seed % 3), ..FaultPlan::default() });
+        expected.extend((3..=6).map(|number| commit(number).unwrap()));
+        assert_eq!(journal.usage().write_errors, 1);
+        for image in [disk.kill_image(), disk.power_cut_image(seed)] {
+            let again = open(&image, 0).unwrap();
+            let mut found = Vec::new();
+            let report = again.read(Lsn::new(1), &mut |_, bytes| {
+                found.push(bytes.to_vec());
+                ControlFlow::Continue(())
+            });
+            assert_eq!(report.unwrap().damaged, []);
+            assert!(found.len() >= 6 && found[..6] == expected, "seed {seed}: {}", found.len());
+        }
+    }
+}
+
+#[test]
+fn a_bundle_that_no_file_takes_is_refused_and_the_journal_goes_on() {
+    let disk = SimDisk::new(1);
+    let journal = open(&disk, 0).unwrap();
+    let commit = |byte: u8| journal.commit(&Bundle { payload: &[byte; 100], sync: true });
+    commit(1).unwrap();
+    journal.prepare_next().unwrap();
+    disk.plan(FaultPlan { bytes_max: Some(0), fail_write: Some(1), ..FaultPlan::default() });
+    // The prepared file takes it; a file that is not there cannot be made.
+    commit(2).unwrap();
+    disk.plan(FaultPlan { bytes_max: Some(0), fail_write: Some(1), ..FaultPlan::default() });
+    assert!(matches!(commit(3), Err(JournalError::Prepare { .. })));
+    disk.plan(FaultPlan::default());
+    assert_eq!(commit(4).unwrap(), Lsn::new(3));
+    let again = open(&disk.power_cut_image(2), 0).unwrap();
+    assert_eq!(again.last(), Lsn::new(3));
+}
