@@ -151,14 +151,33 @@ impl Poll {
 
     /// Finds one more piece; each is a job of its own, so that a large answer keeps no thread from others.
     fn gather(self, mut gathering: Gathering) -> Outcome {
-        match gathering.step() {
+        let done = gathering.step();
+        if (done.is_err() || gathering.is_parted())
+            && let Some(newer) = self.newer(&gathering)
+        {
+            return self.gather_later(newer);
+        }
+        match done {
             Ok(true) => self.answer(gathering.finish()),
-            Ok(false) => {
-                let memory_bytes = gathering.memory_bytes();
-                Outcome::offload_read(memory_bytes, move |_, _| self.gather(gathering))
-            }
+            Ok(false) => self.gather_later(gathering),
             Err(error) => Outcome::Done(Reply::Error(error.code())),
         }
+    }
+
+    fn gather_later(self, gathering: Gathering) -> Outcome {
+        let memory_bytes = gathering.memory_bytes();
+        Outcome::offload_read(memory_bytes, move |_, _| self.gather(gathering))
+    }
+
+    /// What `last` asks for when it met damage that was not known before: the newest messages are those
+    /// behind it. `None` when there are none.
+    fn newer(&self, gathering: &Gathering) -> Option<Gathering> {
+        if self.strategy != PollingStrategy::Last {
+            return None;
+        }
+        let plan = self.partition.plan_read(&self.request()).ok()?;
+        let is_newer = gathering.begins_before(&plan);
+        is_newer.then(|| Gathering::begin(Arc::clone(&self.partition), plan))
     }
 
     fn answer(&self, range: PolledRange) -> Outcome {

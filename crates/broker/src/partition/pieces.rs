@@ -91,6 +91,8 @@ pub(crate) struct Gathering {
     plan: ReadPlan,
     range: PolledRange,
     next: Offset,
+    /// Whether what comes next cannot be read.
+    parted: bool,
     /// Where the first piece that was forgotten again begins.
     forgotten: Option<Offset>,
     /// Bytes of the slices that are kept.
@@ -102,7 +104,7 @@ impl Gathering {
     pub(crate) fn begin(partition: Arc<Partition>, plan: ReadPlan) -> Self {
         let range = PolledRange { cut: plan.is_cut(), ..PolledRange::default() };
         let (next, forgotten) = (plan.span.from, None);
-        Self { partition, plan, range, next, forgotten, kept_bytes: 0 }
+        Self { partition, plan, range, next, parted: false, forgotten, kept_bytes: 0 }
     }
 
     /// Bytes of messages that [`Gathering::step`] reads into memory, as far as can be told before.
@@ -125,7 +127,10 @@ impl Gathering {
         let found = match self.partition.find(self.span(), bounds.piece_bytes_max.min(room)) {
             Ok(found) => found,
             Err(error) if is_first => return Err(error),
-            Err(_) => Found::default(),
+            Err(_) => {
+                self.parted = true;
+                Found::default()
+            }
         };
         // One message is found even when it has no room, and one further on where those before it were
         // removed meanwhile.
@@ -137,9 +142,19 @@ impl Gathering {
         Ok(self.add(found))
     }
 
+    /// Whether it ended where messages cannot be read.
+    pub(crate) fn is_parted(&self) -> bool {
+        self.parted
+    }
+
+    /// Whether it begins with older messages than `plan`.
+    pub(crate) fn begins_before(&self, plan: &ReadPlan) -> bool {
+        self.plan.span.from < plan.span.from
+    }
+
     /// The answer, as far as it was found good.
     pub(crate) fn finish(self) -> PolledRange {
-        let Self { partition, plan, mut range, next, forgotten, kept_bytes } = self;
+        let Self { partition, plan, mut range, next, forgotten, kept_bytes, .. } = self;
         range.rest = forgotten.map(|from| Rest {
             partition,
             span: Span { from, end: next },
@@ -163,7 +178,8 @@ impl Gathering {
         self.range.bytes += found.bytes;
         let is_last = !found.cut;
         // What ends before it should, and not for want of room, ends at damage.
-        self.range.cut |= is_last && !self.span().is_empty();
+        self.parted = is_last && !self.span().is_empty();
+        self.range.cut |= self.parted;
         if (is_first && is_last) || self.waits_in_page_cache(&found) {
             self.kept_bytes += found.bytes;
             self.range.slices.extend(found.slices);

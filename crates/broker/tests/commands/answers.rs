@@ -185,6 +185,21 @@ fn damage_in_a_later_piece_ends_the_answer_before_it() {
     check(&root.poll(&all(at(BAD + 1))).unwrap(), BAD + 1..COUNT);
 }
 
+/// The newest messages are those behind the damage, also when nobody came upon it before.
+#[test]
+fn last_gives_what_lies_behind_damage() {
+    for (bad, from) in [(0, 1), (40, 41), (COUNT - 2, COUNT - 1)] {
+        let rig = Rig::new();
+        fill(&rig);
+        let rig = rig.restart();
+        let name = format!("{bad:020}.log");
+        let log = rig.partition_files().into_iter().find(|path| path.ends_with(&name)).unwrap();
+        rig.disk.flip_bit(&log, 5_000, 3).unwrap();
+        rig.disk.drop_caches();
+        check(&rig.root().poll(&all(PollingStrategy::Last)).unwrap(), from..COUNT);
+    }
+}
+
 #[test]
 fn an_answer_whose_messages_are_removed_while_it_is_sent_is_broken_off() {
     let rig =
