@@ -163,7 +163,13 @@ impl Rig {
         let partitioning = PartitioningRef::PartitionId(PartitionId::new(partition));
         let stream = IdentifierRef::Named("s");
         batch.encode_send(stream, IdentifierRef::Named(topic), partitioning, &mut bytes);
-        self.broker.submit(&mut self.session, CommandCode::SendMessages.as_u32(), &mut bytes)
+        let code = CommandCode::SendMessages.as_u32();
+        let mut outcome = self.broker.submit(&mut self.session, code, &mut bytes);
+        // One that needs room among the open files goes on in a job, which here is run at once.
+        while let Outcome::Offload(job) = outcome {
+            outcome = job.run(&self.broker, &mut self.session);
+        }
+        outcome
     }
 
     pub(super) fn store_offset(&mut self, topic: &str, partition: u32, offset: u64) -> Outcome {
