@@ -22,7 +22,7 @@ pub(crate) use reference::{effective, reference};
 pub(crate) use root_user::{RootUser, RootUserSource, root_user};
 pub(crate) use value::{
     ByteSize, ClientCertificates, Durability, JwtAlgorithm, LogFormat, OpenFiles, OptionalPath,
-    Secret, SizeLimit, Span, TimeLimit,
+    Secret, SizeLimit, Span, TextList, TimeLimit,
 };
 
 use std::net::SocketAddr;
@@ -139,7 +139,7 @@ table::settings! {
         metrics: bool = "true",
         /// Names by which the server is reached, separated by commas, for HTTP and WebSocket. Addresses and
         /// localhost always count. A listener on loopback is not reached by others, and with names here none is.
-        allowed_hosts: String = "",
+        allowed_hosts: TextList = "",
     }
     /// Tokens of the HTTP API.
     http_jwt: HttpJwt = "http.jwt" {
@@ -166,7 +166,7 @@ table::settings! {
         enabled: bool = "true",
         /// Origins they may come from, separated by commas, or "*" for any. None by default, and none with
         /// --dev.
-        allowed_origins: String = "",
+        allowed_origins: TextList = "",
         /// Methods they may use, separated by commas.
         allowed_methods: String = "GET, POST, PUT, DELETE",
         /// Headers they may send, separated by commas.

@@ -211,6 +211,8 @@ fn a_commit_that_fails_ends_the_chain() {
     for bytes in [1, JOURNAL_BATCH_BYTES_MAX as usize] {
         let (mut rig, mut root) = rig(Durability::Fsync);
         root.call(&create_topic("s", "u", 1)).unwrap();
+        // From now on the journal has its file, whose making is a sync of its own.
+        root.send("t", to(0), &["before"]).unwrap();
         let body = "x".repeat(bytes);
         let mut waiting = Vec::new();
         for position in 0..3 {

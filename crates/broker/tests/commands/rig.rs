@@ -220,7 +220,12 @@ impl Connection {
         let messages: Vec<_> =
             payloads.map(|payload| NewMessage { payload, ..NewMessage::default() }).collect();
         let payload = send_payload(topic, partitioning, &messages);
-        self.submit_bytes(CommandCode::SendMessages, &payload)
+        let mut outcome = self.submit_bytes(CommandCode::SendMessages, &payload);
+        // One that needs room among the open files goes on in a job, which here is run at once.
+        while let Outcome::Offload(job) = outcome {
+            outcome = job.run(&self.broker, &mut self.session);
+        }
+        outcome
     }
 
     /// Sends a batch to a topic of stream `s` and waits for the answer.

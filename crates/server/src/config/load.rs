@@ -110,7 +110,7 @@ pub(crate) fn load(
     if options.overrides.dev {
         check::loopback_only(&layers.config, &layers.origins)?;
         // Any page could log in with the well-known password.
-        layers.config.http_cors.allowed_origins.clear();
+        layers.config.http_cors.allowed_origins.0.clear();
     }
     let origins_dropped =
         options.overrides.dev && layers.origins.of("http.cors.allowed_origins").is_some();

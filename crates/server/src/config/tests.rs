@@ -186,7 +186,7 @@ fn dev_mode_lets_no_page_of_another_origin_in() {
     let environment = [("GALGO_HTTP_CORS_ALLOWED_ORIGINS", "*")].into_iter().collect();
     let loaded = load(&options, &environment).unwrap();
     assert!(loaded.origins_dropped);
-    assert_eq!(loaded.config.http_cors.allowed_origins, "");
+    assert_eq!(&*loaded.config.http_cors.allowed_origins, "");
 }
 
 #[test]

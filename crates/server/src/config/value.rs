@@ -43,6 +43,18 @@ pub(crate) struct SizeLimit(pub(crate) Option<u64>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OpenFiles(pub(crate) Option<u32>);
 
+/// Texts separated by commas; there may be none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TextList(pub(crate) String);
+
+impl std::ops::Deref for TextList {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
 /// A path, or none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OptionalPath(pub(crate) Option<PathBuf>);
@@ -167,6 +179,18 @@ impl Value for String {
 
     fn show(&self) -> String {
         quoted(self)
+    }
+}
+
+impl Value for TextList {
+    const EXPECTED: &'static str = "texts separated by commas, or none";
+
+    fn parse(text: &str) -> Option<Self> {
+        Some(Self(text.to_owned()))
+    }
+
+    fn show(&self) -> String {
+        quoted(&self.0)
     }
 }
 

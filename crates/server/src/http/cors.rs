@@ -10,7 +10,7 @@ pub(super) fn layer(config: &HttpCors) -> Option<CorsLayer> {
     if !config.enabled || items(&config.allowed_origins).next().is_none() {
         return None;
     }
-    let list = config.allowed_origins.as_str();
+    let list = &*config.allowed_origins;
     // Any is any, whatever stands beside it.
     let origins = match items(list).any(|item| item == "*") {
         true => AllowOrigin::any(),

@@ -139,11 +139,12 @@ fn address(name: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::TextList;
 
     fn pages(origins: &str, hosts: &str, address: &str) -> Pages {
         let mut config = Config::default();
-        config.http_cors.allowed_origins = origins.to_owned();
-        config.http.allowed_hosts = hosts.to_owned();
+        config.http_cors.allowed_origins = TextList(origins.to_owned());
+        config.http.allowed_hosts = TextList(hosts.to_owned());
         Pages::new(&config, address.parse().unwrap())
     }
 
