@@ -51,7 +51,7 @@ pub(crate) async fn ping(target: &Target, args: PingArgs) -> Outcome {
     let mut times = Vec::new();
     for _ in 0..args.count {
         let asked = Instant::now();
-        client.ping().await?;
+        client.ping().await.map_err(unanswered)?;
         times.push(asked.elapsed().as_secs_f64() * 1e6);
     }
     let pong = Pong {
@@ -75,6 +75,16 @@ pub(crate) async fn ping(target: &Target, args: PingArgs) -> Outcome {
             micros(pong.mean_us),
         )
     })
+}
+
+/// A ping that was not answered: nothing hangs on whether it arrived, and without a login it may be the
+/// first thing that was said to whatever listens there.
+fn unanswered(error: galgo::CallError) -> Failure {
+    let failure = Failure::from(error);
+    if !failure.is_connection() {
+        return failure;
+    }
+    failure.hint("check that the port is that of the transport, and whether it wants TLS")
 }
 
 /// Shows what the server holds and uses.

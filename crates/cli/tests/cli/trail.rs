@@ -20,7 +20,7 @@ fn every_change_is_a_line_with_user_address_and_names() {
     let as_root = ["user=\"galgo\"", "address=127.0.0.1:"];
     for (line, parts) in [
         ("stream create shop", &["stream created", "stream=\"shop\""][..]),
-        ("stream rename shop store", &["stream renamed", "stream=\"shop\"", "to=\"store\""]),
+        ("stream update shop store", &["stream renamed", "stream=\"shop\"", "to=\"store\""]),
         (
             "topic create store orders --partitions 2",
             &["topic created", "stream=\"store\"", "topic=\"orders\"", "2 partitions"],

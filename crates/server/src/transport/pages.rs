@@ -93,7 +93,8 @@ impl Pages {
             _ => return Err(Stranger::NoHost),
         };
         let host = Authority::try_from(host.as_bytes()).map_err(|_| Stranger::NoHost)?;
-        if host.host().is_empty() || host.as_str().contains('@') {
+        let has_bad_port = host.port().is_none() && host.as_str() != host.host();
+        if host.host().is_empty() || host.as_str().contains('@') || has_bad_port {
             return Err(Stranger::NoHost);
         }
         let name = host.host().trim_end_matches('.').to_ascii_lowercase();
