@@ -143,7 +143,8 @@ impl Broker {
     /// As [`Broker::submit_request`] with a poll whose answer has bounds of its own.
     pub fn poll(&self, session: &Session, command: &PollMessages, bounds: AnswerBounds) -> Outcome {
         self.counters.requested(CommandCode::PollMessages);
-        command::messages::poll(self, session, (command, bounds))
+        let manner = command::answer::Manner { bounds, ..command::answer::Manner::CLASSIC };
+        command::messages::poll(self, session, (command, manner))
     }
 
     /// Where refusals are told of, for carriers that refuse what never gets here.

@@ -4,6 +4,7 @@
 //! the stream and topic are looked up, then the right, then everything else. A missing target is an
 //! empty answer for the commands that read one entity, and an error for all others.
 
+pub(crate) mod answer;
 mod groups;
 mod login;
 pub(crate) mod messages;
@@ -21,10 +22,10 @@ use galgo_wire::command::{Command, Request};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::primitive::Payload;
 
+use self::answer::Manner;
 use crate::broker::Broker;
 use crate::broker::change::Acting;
 use crate::outcome::{Outcome, Reply};
-use crate::partition::AnswerBounds;
 use crate::session::Session;
 
 /// Runs a decoded request.
@@ -61,12 +62,14 @@ pub(crate) fn run(broker: &Broker, session: &mut Session, request: Request) -> O
         Request::DeleteSegments(command) => segments::delete(broker, session, &command),
         Request::PlanRetention(command) => segments::plan_retention(broker, session, command),
         Request::PollMessages(command) => {
-            messages::poll(broker, session, (&command, AnswerBounds::CLASSIC))
+            messages::poll(broker, session, (&command, Manner::CLASSIC))
         }
-        Request::PollWaiting(command) => waiting::look(broker, session, command),
+        Request::PollWaiting(command) => waiting::look(broker, session, command.into()),
+        Request::PollInLife(command) => waiting::poll_in_life(broker, session, command),
         Request::FlushUnsavedBuffer(command) => messages::flush(broker, session, &command),
         Request::GetConsumerOffset(command) => offsets::get(broker, session, &command),
         Request::StoreConsumerOffset(command) => offsets::store(broker, session, &command),
+        Request::StoreOffsetInLife(command) => offsets::store_in_life(broker, session, &command),
         Request::DeleteConsumerOffset(command) => offsets::delete(broker, session, &command),
         Request::LoginWithToken(command) => login::login_with_token(broker, session, &command),
         Request::GetUser(command) => users::get(broker, session, &command),

@@ -19,6 +19,7 @@ pub mod clients;
 mod command;
 pub mod environment;
 pub mod group;
+pub mod lives;
 pub mod metadata;
 pub mod outcome;
 pub mod partition;
@@ -42,7 +43,7 @@ pub use broker::{
 pub use causes::Causes;
 pub use clients::Peer;
 pub use metadata::UserSerial;
-pub use outcome::{Hashing, Job, MessagesReply, Outcome, Reply, Slice, memory_bytes};
+pub use outcome::{Hashing, Job, MessagesHead, MessagesReply, Outcome, Reply, Slice, memory_bytes};
 pub use partition::{AnswerBounds, COLD_PIECE_BYTES_MAX, Piece, PollError, Rest};
 pub use session::Session;
 pub use ticket::Ticket;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use galgo_storage::disk::DiskFile;
 use galgo_wire::command::SendReply;
 use galgo_wire::error_code::ErrorCode;
+use galgo_wire::limits::{LIFE_HEADER_BYTES, POLLED_HEADER_BYTES};
 
 use crate::broker::Broker;
 use crate::partition::Rest;
@@ -58,14 +59,34 @@ pub enum Reply {
 /// no room come later, piece by piece.
 #[derive(Debug)]
 pub struct MessagesReply {
-    /// The encoded `PolledHeader` in front of the messages.
-    pub header: [u8; 16],
+    /// What is in front of the messages.
+    pub header: MessagesHead,
     /// The first of the messages, in order.
     pub slices: Vec<Slice>,
     /// What comes behind them.
     pub rest: Option<Rest>,
     /// Bytes of all messages together.
     pub len: u64,
+}
+
+/// The encoded header in front of polled messages.
+#[derive(Clone, Copy, Debug)]
+pub enum MessagesHead {
+    /// Of a poll as every client knows it.
+    Plain([u8; POLLED_HEADER_BYTES]),
+    /// Of a poll that tells the life of the partition.
+    InLife([u8; LIFE_HEADER_BYTES]),
+}
+
+impl std::ops::Deref for MessagesHead {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Plain(bytes) => bytes,
+            Self::InLife(bytes) => bytes,
+        }
+    }
 }
 
 /// A run of message bytes.

@@ -27,7 +27,7 @@ use galgo_storage::checkpoint::LogCheckpoint;
 use galgo_storage::log::{Log, LogReader};
 use galgo_wire::command::Durability;
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{Offset, PartitionUid};
+use galgo_wire::id::{Life, Offset, PartitionUid};
 use parking_lot::Mutex;
 
 pub use append::{AppendContext, Appended, Batch, Placed};
@@ -48,6 +48,8 @@ use crate::shard::{OffsetOwner, Shard};
 /// A partition that is open for appends and reads.
 pub struct Partition {
     uid: PartitionUid,
+    /// What clients call this life of the partition.
+    life: Life,
     shard: Arc<Shard>,
     writer: Mutex<Writer>,
     commits: Mutex<Commits>,
@@ -120,6 +122,7 @@ impl Partition {
         offsets.set_start(reader.start());
         Self {
             uid,
+            life: shard.lives().of(uid),
             shard,
             writer: Mutex::new(Writer {
                 log,
@@ -147,6 +150,12 @@ impl Partition {
     #[must_use]
     pub fn uid(&self) -> PartitionUid {
         self.uid
+    }
+
+    /// What clients call this life of the partition; a purge begins another one.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        self.life
     }
 
     /// The offset after the last published message.

@@ -30,6 +30,7 @@ pub use record::{OffsetOwner, ShardRecord, UnknownRecord, decode_bundle};
 pub(crate) use recovery::partition_dir;
 pub use recovery::{RecoverError, Recovered, RecoveredPartition, ShardRecovery};
 
+use crate::lives::Lives;
 use crate::partition::{Dropped, Partition};
 use crate::stats::Counters;
 use crate::vault::Vault;
@@ -54,6 +55,7 @@ pub struct Shard {
     journal: Box<dyn Journal>,
     stats: Arc<Counters>,
     vault: Option<Arc<Vault>>,
+    lives: Lives,
     pending: Mutex<Pending>,
     work_pending: Condvar,
     syncs: Mutex<VecDeque<Arc<Partition>>>,
@@ -90,6 +92,11 @@ impl Shard {
     /// What seals and opens messages; `None` when nothing is or ever was sealed.
     pub(crate) fn vault(&self) -> Option<&Vault> {
         self.vault.as_deref()
+    }
+
+    /// What clients call the lives of partitions.
+    pub(crate) fn lives(&self) -> &Lives {
+        &self.lives
     }
 
     /// Space the journal takes, and how it fared.

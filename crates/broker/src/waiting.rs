@@ -13,20 +13,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use galgo_wire::command::PollWaiting;
-
 use crate::alarm::{Alarm, News};
 use crate::broker::Broker;
 use crate::catalog::groups::OpenGroup;
 use crate::clients::HungAlarm;
-use crate::command::waiting;
+use crate::command::waiting::{self, Ask};
 use crate::outcome::Outcome;
 use crate::partition::Partition;
 use crate::session::Session;
 
 /// A poll that found too little. Dropping it gives it up; no answer was made.
 pub struct Waiting {
-    pub(crate) command: PollWaiting,
+    pub(crate) command: Ask,
     pub(crate) hung: Hung,
 }
 

@@ -7,6 +7,7 @@
 
 pub mod extensions;
 pub mod groups;
+pub mod lives;
 pub mod messages;
 pub mod offsets;
 pub mod send_with;
@@ -24,6 +25,7 @@ use std::fmt;
 pub use crate::primitive::Payload;
 pub use extensions::*;
 pub use groups::*;
+pub use lives::*;
 pub use messages::*;
 pub use offsets::*;
 pub use send_with::*;
@@ -220,6 +222,8 @@ commands! {
     10003 GetTopicSettings "topic.settings";
     10004 PlanRetention "topic.plan_retention";
     10005 PollWaiting "message.poll_waiting";
+    10006 PollInLife "message.poll_in_life";
+    10007 StoreOffsetInLife "consumer_offset.store_in_life";
     10012 ResetPassword "user.reset_password";
     10013 GetTopicOutline "topic.outline";
     zero copy:

@@ -85,6 +85,9 @@ numbers! {
     Offset(u64);
     /// The internal number of a partition's data, never used twice.
     PartitionUid(u64);
+    /// A life of a partition, from its making to its purge or deletion, as clients see it: a number that no
+    /// other life has. 0 is none that is known.
+    Life(u64);
     /// A term of ownership; constant per start on one node.
     Epoch(u64);
     /// Microseconds since the Unix epoch.
@@ -96,6 +99,23 @@ impl UserId {
     pub const ROOT: Self = Self(0);
     /// What the wire says for a connection without a user.
     pub const NONE: Self = Self(u32::MAX);
+}
+
+impl Life {
+    /// No life that is known.
+    pub const UNKNOWN: Self = Self(0);
+
+    /// Whether it is a life that is known.
+    #[must_use]
+    pub const fn is_known(self) -> bool {
+        self.0 != Self::UNKNOWN.0
+    }
+
+    /// Whether both are known and not the same.
+    #[must_use]
+    pub const fn differs_from(self, other: Self) -> bool {
+        self.is_known() && other.is_known() && self.0 != other.0
+    }
 }
 
 impl ClientId {

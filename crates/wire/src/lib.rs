@@ -31,8 +31,8 @@ pub use consumer::{
 };
 pub use error_code::ErrorCode;
 pub use id::{
-    ClientId, ConsumerId, Epoch, GroupId, Offset, PartitionId, PartitionUid, StreamId, Timestamp,
-    TopicId, UserId,
+    ClientId, ConsumerId, Epoch, GroupId, Life, Offset, PartitionId, PartitionUid, StreamId,
+    Timestamp, TopicId, UserId,
 };
 pub use identifier::{Identifier, IdentifierRef};
 pub use name::{GroupName, Name, NameError, Password, Secret, StreamName, TopicName, Username};

@@ -52,6 +52,8 @@ pub const MESSAGE_BYTES_MAX: u32 =
     MESSAGE_HEADER_BYTES as u32 + MESSAGE_PAYLOAD_BYTES_MAX + USER_HEADERS_BYTES_MAX;
 /// Bytes in front of the messages of a poll response.
 pub const POLLED_HEADER_BYTES: usize = 16;
+/// Bytes in front of the messages of a response to a poll that tells the partition's life.
+pub const LIFE_HEADER_BYTES: usize = 80;
 /// Most bytes of messages in the answer to a classic poll: with the header in front of them, what a signed
 /// length of 32 bits can say. Classic clients read any length, into arrays that in several languages
 /// end there.

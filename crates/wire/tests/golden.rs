@@ -11,7 +11,7 @@ use galgo_wire::batch::{
 use galgo_wire::command::*;
 use galgo_wire::frame::{RequestHeader, ResponseHeader, put_request};
 use galgo_wire::{
-    ClientId, Consumer, ErrorCode, Identifier, IdentifierRef, Name, Offset, PartitionId,
+    ClientId, Consumer, ErrorCode, Identifier, IdentifierRef, Life, Name, Offset, PartitionId,
     PartitioningRef, Permissions, PollingStrategy, Timestamp, UserId,
 };
 use std::fmt::Debug;
@@ -307,4 +307,44 @@ fn a_retention_plan() {
         "01 06 00*7 ff*8 07 00*7 08 00*7 \
          01 00*3 02 00*7 03 00*7 02 00*7 00 01 00*6 05 00*7 02 01 02 00*7",
     );
+}
+
+#[test]
+fn polls_in_a_life() {
+    let poll = PollMessages {
+        consumer: Consumer::new(Identifier::Numeric(1)),
+        stream: Identifier::Numeric(2),
+        topic: Identifier::Numeric(3),
+        partition_id: Some(PartitionId::new(4)),
+        strategy: PollingStrategy::Offset(Offset::new(5)),
+        count: 6,
+        auto_commit: false,
+    };
+    let life = Life::new(0x0102_0304_0506_0708);
+    assert_request(
+        PollInLife { poll, wait: 9, count_min: 1, life, reserved: 0 },
+        "46 00 00 00 16 27 00 00 01 01 04 01 00 00 00 01 04 02 00 00 00 01 04 03 00 00 00 \
+         01 04 00 00 00 01 05 00*7 06 00 00 00 00 \
+         09 00*7 01 00 00 00 08 07 06 05 04 03 02 01 00*8",
+    );
+    let header = LifeHeader {
+        polled: PolledHeader {
+            partition_id: PartitionId::new(4),
+            current_offset: Offset::new(9),
+            count: 0,
+        },
+        life,
+        start: Offset::new(1),
+        end: Offset::new(10),
+        next: Offset::new(5),
+        damaged_from: Offset::new(4),
+        damaged_to: Offset::new(7),
+        flags: PollFlags::DAMAGED,
+    };
+    assert_reply(
+        header,
+        "04 00 00 00 09 00*7 00 00 00 00 08 07 06 05 04 03 02 01 \
+         01 00*7 0a 00*7 05 00*7 04 00*7 07 00*7 04 00 00 00 00*12",
+    );
+    assert_reply(StoredInLife { life, stored: true }, "08 07 06 05 04 03 02 01 01");
 }

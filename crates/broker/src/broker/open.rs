@@ -29,6 +29,7 @@ use crate::catalog::groups::offset_owner;
 use crate::clients::Clients;
 use crate::environment::{Clock, Random};
 use crate::group::Moment;
+use crate::lives::Lives;
 use crate::metadata::prepare::TopicDefaults;
 use crate::metadata::record::Record;
 use crate::metadata::users::NewUser;
@@ -365,6 +366,7 @@ fn shard_recovery(
         epoch,
         stats,
         vault,
+        lives: Lives::new(data_dir.identity().cluster_id),
     })
 }
 

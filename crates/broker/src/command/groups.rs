@@ -129,18 +129,21 @@ pub(super) fn turn(
     session: &Session,
     found: &FoundTopic<'_>,
     (group, wanted): (&Identifier, Option<PartitionId>),
-) -> Result<Option<MemberTurn>, Reply> {
-    let group = found.group(group.borrowed()).map_err(Reply::Error)?;
-    let Some(caller) = session.registration() else { return Err(refusal(ErrorCode::StaleClient)) };
+) -> Result<Option<MemberTurn>, Box<Reply>> {
+    let refused = |code| Box::new(Reply::Error(code));
+    let group = found.group(group.borrowed()).map_err(refused)?;
+    let Some(caller) = session.registration() else {
+        return Err(Box::new(refusal(ErrorCode::StaleClient)));
+    };
     let (key, at) = (caller.key(), broker.clients.moment());
     let turn = group.lock_for_turn(at).turn(key, wanted, at);
     let Ok(turn) = turn else {
         let listed = caller.entry().is_some();
         let code = [ErrorCode::StaleClient, ErrorCode::ConsumerGroupMemberNotFound];
-        return Err(refusal(code[usize::from(listed)]));
+        return Err(Box::new(refusal(code[usize::from(listed)])));
     };
     if let Some(wanted) = wanted {
-        found.open.partition(wanted).map_err(Reply::Error)?;
+        found.open.partition(wanted).map_err(refused)?;
     }
     Ok(turn.map(|turn| MemberTurn { group: Arc::clone(group), key, turn, at }))
 }

@@ -1,15 +1,16 @@
 //! Polling and flushing.
 
-use galgo_wire::command::{Command as _, FlushUnsavedBuffer, PollMessages, PolledHeader};
+use galgo_wire::command::{Command as _, FlushUnsavedBuffer, PollMessages};
 use galgo_wire::consumer::{ConsumerKind, PollingStrategy};
 use galgo_wire::id::{ConsumerId, Offset, PartitionId};
 use galgo_wire::identifier::Identifier;
 use std::sync::Arc;
 
+use super::answer::{Damage, Form, Manner, nothing};
 use super::{groups, offload};
 use crate::broker::Broker;
 use crate::catalog::groups::{MemberTurn, Undone};
-use crate::outcome::{MessagesReply, Outcome, Reply};
+use crate::outcome::{Outcome, Reply};
 use crate::partition::{
     AnswerBounds, COLD_PIECE_BYTES_MAX, Gathering, Partition, PollError, PolledRange, ReadRequest,
 };
@@ -32,31 +33,30 @@ pub(super) struct Poll {
     pub(super) in_turn: bool,
     /// Of a poll as a member of a group.
     member: Option<MemberTurn>,
+    pub(super) form: Form,
 }
 
 /// Finds messages. What is in the page cache is answered at once, the rest off the thread.
-pub(crate) fn poll(
-    broker: &Broker,
-    session: &Session,
-    asked: (&PollMessages, AnswerBounds),
-) -> Outcome {
+pub(crate) fn poll(broker: &Broker, session: &Session, asked: (&PollMessages, Manner)) -> Outcome {
     let poll = match resolve_poll(broker, session, asked) {
         Ok(Some(poll)) => poll,
-        Ok(None) => return nothing(),
-        Err(reply) => return Outcome::Done(reply),
+        Ok(None) => return nothing(asked.1.form),
+        Err(reply) => return Outcome::Done(*reply),
     };
     poll.run()
 }
 
-/// `None` when the caller reads for a group and there is nothing it may poll.
+/// `None` when the caller reads for a group and there is nothing it may poll; an answer that is ready when
+/// the partition is in another life than the caller.
 pub(super) fn resolve_poll(
     broker: &Broker,
     session: &Session,
-    (command, bounds): (&PollMessages, AnswerBounds),
-) -> Result<Option<Poll>, Reply> {
+    (command, Manner { bounds, form }): (&PollMessages, Manner),
+) -> Result<Option<Poll>, Box<Reply>> {
+    let refused = |code| Box::new(Reply::Error(code));
     let catalog = broker.catalog.read();
     let found = catalog.topic_of_right(session.caller().ok(), &command.right());
-    let found = found.map_err(Reply::Error)?;
+    let found = found.map_err(refused)?;
     let (owner, partition_id, member) = match command.consumer.kind {
         ConsumerKind::Consumer => {
             let partition_id = command.partition_id.unwrap_or_default();
@@ -70,8 +70,8 @@ pub(super) fn resolve_poll(
             (member.group.owner(), member.turn.partition, Some(member))
         }
     };
-    Ok(Some(Poll {
-        partition: Arc::clone(found.open.partition(partition_id).map_err(Reply::Error)?),
+    let poll = Poll {
+        partition: Arc::clone(found.open.partition(partition_id).map_err(refused)?),
         partition_id,
         owner,
         strategy: command.strategy,
@@ -80,7 +80,15 @@ pub(super) fn resolve_poll(
         auto_commit: command.auto_commit,
         in_turn: member.is_some() && command.partition_id.is_none(),
         member,
-    }))
+        form,
+    };
+    // INV-LIFE: offsets of another life mean nothing here, so nothing is read by them or stored.
+    match form {
+        Form::InLife(life) if !poll.in_turn && life.differs_from(poll.partition.life()) => {
+            Err(Box::new(poll.other_life()))
+        }
+        _ => Ok(Some(poll)),
+    }
 }
 
 /// Whose the offsets of a consumer are that reads for itself.
@@ -92,18 +100,6 @@ pub(super) fn consumer_owner(consumer: &Identifier) -> OffsetOwner {
     OffsetOwner { kind: ConsumerKind::Consumer, id }
 }
 
-/// The answer to a member of a group that may poll nothing now.
-pub(super) fn nothing() -> Outcome {
-    let header = PolledHeader {
-        partition_id: PartitionId::default(),
-        current_offset: Offset::ZERO,
-        count: 0,
-    };
-    let header = header.to_array();
-    let reply = MessagesReply { header, slices: Vec::new(), rest: None, len: 0 };
-    Outcome::Done(Reply::Messages(reply))
-}
-
 impl Poll {
     /// The answer, or the work that finds it.
     pub(super) fn run(self) -> Outcome {
@@ -113,7 +109,7 @@ impl Poll {
                 let memory_bytes = self.first_bytes();
                 Outcome::offload_read(memory_bytes, move |_, _| self.gather_first())
             }
-            Err(error) => Outcome::Done(Reply::Error(error.code())),
+            Err(error) => self.failed(&error),
         }
     }
 
@@ -126,7 +122,11 @@ impl Poll {
     /// `None` when the disk has to be read, or the answer has several pieces.
     fn find_cached(&self) -> Result<Option<PolledRange>, PollError> {
         match self.partition.plan_cached(&self.request())? {
-            Some(plan) => self.partition.read_cached(plan),
+            Some(plan) => match self.partition.read_cached(plan) {
+                // What comes before the damage is read with its checks.
+                Err(error) if plan.has_good(&error) => Ok(None),
+                read => read,
+            },
             None => Ok(None),
         }
     }
@@ -145,7 +145,7 @@ impl Poll {
                 let gathering = Gathering::begin(Arc::clone(&self.partition), plan);
                 self.gather(gathering)
             }
-            Err(error) => Outcome::Done(Reply::Error(error.code())),
+            Err(error) => self.failed(&error),
         }
     }
 
@@ -160,7 +160,7 @@ impl Poll {
         match done {
             Ok(true) => self.answer(gathering.finish()),
             Ok(false) => self.gather_later(gathering),
-            Err(error) => Outcome::Done(Reply::Error(error.code())),
+            Err(error) => self.failed(&error),
         }
     }
 
@@ -181,25 +181,24 @@ impl Poll {
     }
 
     fn answer(&self, range: PolledRange) -> Outcome {
-        let header = PolledHeader {
-            partition_id: self.partition_id,
-            current_offset: self.partition.current_offset(),
-            count: range.count,
-        };
         let last = range.last();
-        let reply = Reply::Messages(MessagesReply {
-            header: header.to_array(),
-            slices: range.slices,
-            rest: range.rest,
-            len: range.bytes,
-        });
+        let reply = self.reply(range);
         let Some(last) = last else { return Outcome::Done(reply) };
         match self.deliver(last) {
             Ok(Some(ticket)) => Outcome::CommitThen(ticket, reply),
             Ok(None) => Outcome::Done(reply),
-            Err(Undone::Void) => nothing(),
+            Err(Undone::Void) => nothing(self.form),
             Err(Undone::Refused(code)) => Outcome::Done(Reply::Error(code)),
         }
+    }
+
+    /// The answer to a poll that cannot be answered with messages. A reader who can go on behind damage is
+    /// told where it is.
+    pub(super) fn failed(&self, error: &PollError) -> Outcome {
+        Outcome::Done(match (self.form, Damage::of(error)) {
+            (Form::InLife(_), Some(damage)) => self.damaged(damage),
+            _ => Reply::Error(error.code()),
+        })
     }
 
     /// Notes what is delivered, and stores its last offset if asked to.

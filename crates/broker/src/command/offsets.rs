@@ -2,10 +2,11 @@
 
 use galgo_wire::command::{
     Command, ConsumerOffset, DeleteConsumerOffset, GetConsumerOffset, StoreConsumerOffset,
+    StoreOffsetInLife, StoredInLife,
 };
 use galgo_wire::consumer::{Consumer, ConsumerKind};
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::PartitionId;
+use galgo_wire::id::{Offset, PartitionId};
 use std::sync::Arc;
 
 use super::messages::consumer_owner;
@@ -17,6 +18,7 @@ use crate::outcome::{Outcome, Reply};
 use crate::partition::Partition;
 use crate::session::Session;
 use crate::shard::OffsetOwner;
+use crate::ticket::Ticket;
 
 /// Whose offset of which partition a command is about.
 struct Target {
@@ -58,15 +60,41 @@ pub(super) fn store(broker: &Broker, session: &Session, command: &StoreConsumerO
     let staged = || {
         let asked = (command.partition_id, &command.consumer);
         let target = find(broker, session, command, (asked, Access::Change))?;
-        let stored = match &target.member {
-            Some(member) => member.store(&target.partition, command.offset),
-            None => {
-                target.partition.store_offset(target.owner, command.offset).map_err(Undone::from)
-            }
-        };
-        stored.map_err(code)
+        target.store(command.offset)
     };
     staged().map_or_else(|code| Outcome::Done(Reply::Error(code)), Outcome::Commit)
+}
+
+/// Stores the last processed offset, unless it is one of another life of the partition; the answer tells.
+pub(super) fn store_in_life(
+    broker: &Broker,
+    session: &Session,
+    command: &StoreOffsetInLife,
+) -> Outcome {
+    let StoreOffsetInLife { store, life } = command;
+    let staged = || {
+        let asked = (store.partition_id, &store.consumer);
+        let target = find(broker, session, store, (asked, Access::Change))?;
+        let now = target.partition.life();
+        // INV-LIFE: looked at in the very partition that is stored in, so that a purge in between does
+        // no harm: what is stored then goes with the life it belongs to.
+        if life.differs_from(now) {
+            return Ok(Outcome::Done(payload(&StoredInLife { life: now, stored: false })));
+        }
+        let ticket = target.store(store.offset)?;
+        Ok(Outcome::CommitThen(ticket, payload(&StoredInLife { life: now, stored: true })))
+    };
+    staged().unwrap_or_else(|code| Outcome::Done(Reply::Error(code)))
+}
+
+impl Target {
+    fn store(&self, offset: Offset) -> Result<Ticket, ErrorCode> {
+        let stored = match &self.member {
+            Some(member) => member.store(&self.partition, offset),
+            None => self.partition.store_offset(self.owner, offset).map_err(Undone::from),
+        };
+        stored.map_err(code)
+    }
 }
 
 /// Deletes a stored offset; acknowledged like a store.

@@ -5,20 +5,56 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use galgo_wire::command::{Command as _, PollMessages, PollWaiting};
+use galgo_wire::command::{Command as _, PollInLife, PollMessages, PollWaiting};
 use galgo_wire::consumer::{ConsumerKind, PollingStrategy};
 
+use super::answer::{self, Form, Manner};
 use super::messages::{self, Poll};
 use crate::alarm::News;
 use crate::broker::Broker;
-use crate::outcome::{Outcome, Reply};
-use crate::partition::{AnswerBounds, Partition};
+use crate::outcome::Outcome;
+use crate::partition::Partition;
 use crate::session::Session;
 use crate::shard::OffsetOwner;
 use crate::waiting::{Hung, Waiting};
 
+/// What a poll asks for that may wait.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask {
+    poll: PollMessages,
+    /// At most how long it waits, in microseconds.
+    pub(crate) wait: u64,
+    count_min: u32,
+    form: Form,
+}
+
+impl From<PollWaiting> for Ask {
+    fn from(command: PollWaiting) -> Self {
+        let PollWaiting { poll, wait, count_min } = command;
+        Self { poll, wait, count_min, form: Form::Plain }
+    }
+}
+
+impl From<PollInLife> for Ask {
+    fn from(command: PollInLife) -> Self {
+        let PollInLife { poll, wait, count_min, life, .. } = command;
+        Self { poll, wait, count_min, form: Form::InLife(life) }
+    }
+}
+
+/// Answers a poll of a reader who knows of lives, or lets it wait if it wants to.
+pub(crate) fn poll_in_life(broker: &Broker, session: &Session, command: PollInLife) -> Outcome {
+    match command.wait {
+        0 => {
+            let manner = Manner::extension(Form::InLife(command.life));
+            messages::poll(broker, session, (&command.poll, manner))
+        }
+        _ => look(broker, session, command.into()),
+    }
+}
+
 /// Answers a poll, or lets it wait.
-pub(crate) fn look(broker: &Broker, session: &Session, command: PollWaiting) -> Outcome {
+pub(crate) fn look(broker: &Broker, session: &Session, command: Ask) -> Outcome {
     if may_block(&command) {
         return Outcome::offload(move |broker, session| look_now(broker, session, command));
     }
@@ -26,7 +62,7 @@ pub(crate) fn look(broker: &Broker, session: &Session, command: PollWaiting) -> 
 }
 
 /// Answers a poll whose wait is over.
-pub(crate) fn finish(broker: &Broker, session: &Session, command: PollWaiting) -> Outcome {
+pub(crate) fn finish(broker: &Broker, session: &Session, command: Ask) -> Outcome {
     if may_block(&command) {
         return Outcome::offload(move |broker, session| finish_now(broker, session, &command));
     }
@@ -34,12 +70,12 @@ pub(crate) fn finish(broker: &Broker, session: &Session, command: PollWaiting) -
 }
 
 /// A search by time may have to read an old segment's index from the disk.
-fn may_block(command: &PollWaiting) -> bool {
+fn may_block(command: &Ask) -> bool {
     matches!(command.poll.strategy, PollingStrategy::Timestamp(_))
 }
 
-fn look_now(broker: &Broker, session: &Session, command: PollWaiting) -> Outcome {
-    let asked = (&command.poll, needed(&command));
+fn look_now(broker: &Broker, session: &Session, command: Ask) -> Outcome {
+    let asked = (&command, needed(&command));
     // Whoever asks for nothing, or waits no time, is answered like anybody else.
     if command.poll.count == 0 || command.wait == 0 {
         return finish_now(broker, session, &command);
@@ -54,40 +90,38 @@ fn look_now(broker: &Broker, session: &Session, command: PollWaiting) -> Outcome
     }
 }
 
-fn finish_now(broker: &Broker, session: &Session, command: &PollWaiting) -> Outcome {
-    let found = find(broker, session, (&command.poll, 1));
-    let asked = (&command.poll, AnswerBounds::EXTENSION);
-    found.unwrap_or_else(|| messages::poll(broker, session, asked))
+fn finish_now(broker: &Broker, session: &Session, command: &Ask) -> Outcome {
+    let found = find(broker, session, (command, 1));
+    found.unwrap_or_else(|| {
+        messages::poll(broker, session, (&command.poll, Manner::extension(command.form)))
+    })
 }
 
 /// How many messages end the wait: never more than one answer may have.
-fn needed(command: &PollWaiting) -> u32 {
+fn needed(command: &Ask) -> u32 {
     command.count_min.clamp(1, command.poll.count.max(1))
 }
 
 /// The answer, if there are enough messages or something is wrong. A member of a group that names no
 /// partition finds them in any that it may poll.
-fn find(
-    broker: &Broker,
-    session: &Session,
-    (command, needed): (&PollMessages, u32),
-) -> Option<Outcome> {
+fn find(broker: &Broker, session: &Session, (asked, needed): (&Ask, u32)) -> Option<Outcome> {
+    let command = &asked.poll;
     let mut looked_at = BTreeSet::new();
     loop {
-        let poll = match messages::resolve_poll(broker, session, (command, AnswerBounds::EXTENSION))
-        {
+        let asking = (command, Manner::extension(asked.form));
+        let poll = match messages::resolve_poll(broker, session, asking) {
             Ok(Some(poll)) => poll,
             // A partition that is not the caller's is answered as ever; others may become its own.
-            Ok(None) if command.partition_id.is_some() => return Some(messages::nothing()),
+            Ok(None) if command.partition_id.is_some() => return Some(answer::nothing(asked.form)),
             Ok(None) => return None,
-            Err(reply) => return Some(Outcome::Done(reply)),
+            Err(reply) => return Some(Outcome::Done(*reply)),
         };
         match poll.has(needed) {
             // It reads on where a log ended that was longer: what it waits for may be others' messages.
             Ok(false) if poll.is_beyond_end() && !poll.in_turn => return Some(poll.run()),
             Ok(false) => {}
             Ok(true) => return Some(poll.run()),
-            Err(error) => return Some(Outcome::Done(Reply::Error(error.code()))),
+            Err(error) => return Some(poll.failed(&error)),
         }
         // Partitions take turns until one has its second.
         if !poll.in_turn || !looked_at.insert(poll.partition_id) {
@@ -97,7 +131,7 @@ fn find(
 }
 
 /// Hangs up an alarm on all that may bring messages, or the end of the wait.
-fn hang(broker: &Broker, session: &Session, command: &PollWaiting) -> Hung {
+fn hang(broker: &Broker, session: &Session, command: &Ask) -> Hung {
     let mut hung = Hung::default();
     let alarm = Arc::clone(&hung.alarm);
     let Some(caller) = session.registration() else {
@@ -109,7 +143,7 @@ fn hang(broker: &Broker, session: &Session, command: &PollWaiting) -> Hung {
     let poll = &command.poll;
     let places = {
         let catalog = broker.catalog.read();
-        catalog.topic_of_right(session.caller().ok(), &command.right()).and_then(|found| {
+        catalog.topic_of_right(session.caller().ok(), &poll.right()).and_then(|found| {
             let (owner, ids) = match poll.consumer.kind {
                 ConsumerKind::Consumer => (
                     messages::consumer_owner(&poll.consumer.id),
@@ -138,7 +172,7 @@ fn hang(broker: &Broker, session: &Session, command: &PollWaiting) -> Hung {
 fn hang_on(
     hung: &mut Hung,
     (owner, partitions): (OffsetOwner, Vec<Arc<Partition>>),
-    command: &PollWaiting,
+    command: &Ask,
 ) {
     for partition in &partitions {
         partition.hang(&hung.alarm, (&command.poll.strategy, owner), needed(command));

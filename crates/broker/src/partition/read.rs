@@ -127,6 +127,11 @@ pub(super) struct Span {
 }
 
 impl ReadPlan {
+    /// Whether there are messages to be read in front of the damage that `error` tells of.
+    pub fn has_good(&self, error: &PollError) -> bool {
+        self.span.before(error).is_some()
+    }
+
     /// Whether it leaves out messages that are older than those it has room for.
     pub(super) fn is_cut(&self) -> bool {
         self.asked < self.span.from
@@ -134,6 +139,14 @@ impl ReadPlan {
 }
 
 impl Span {
+    /// The part of it before the damage that `error` tells of; `None` when there is nothing before it, or
+    /// the error is another one.
+    fn before(self, error: &PollError) -> Option<Self> {
+        let PollError::Read(ReadError::Damaged { from, .. }) = error else { return None };
+        let good = Self { end: self.end.min(*from), ..self };
+        (!good.is_empty()).then_some(good)
+    }
+
     /// Whether there is nothing in it.
     pub(super) fn is_empty(self) -> bool {
         self.from >= self.end
@@ -243,6 +256,13 @@ impl Partition {
         from.max(start)
     }
 
+    /// Where a poll begins, messages or none: with this offset, if it is there. A search by time that finds
+    /// nothing begins at the end.
+    #[must_use]
+    pub fn begins_at(&self, request: &ReadRequest) -> Offset {
+        self.position(&request.strategy, request.owner, request.count)
+    }
+
     /// Hangs up the alarm of a poll that waits for `messages` from where its strategy starts.
     pub(crate) fn hang(
         &self,
@@ -308,6 +328,17 @@ impl Partition {
     /// # Errors
     /// [`PollError`] when a checksum fails (the range is fenced then) or the disk does.
     pub(super) fn find(&self, span: Span, bytes_max: u64) -> Result<Found, PollError> {
+        match self.find_all(span, bytes_max) {
+            Err(error) => match span.before(&error) {
+                // What comes before damage that only the reading showed is good.
+                Some(good) => self.find_all(good, bytes_max),
+                None => Err(error),
+            },
+            found => found,
+        }
+    }
+
+    fn find_all(&self, span: Span, bytes_max: u64) -> Result<Found, PollError> {
         match self.find_cached(span, bytes_max)? {
             Some(found) => Ok(found),
             None => self.find_cold(span, bytes_max.min(COLD_PIECE_BYTES_MAX)),

@@ -27,6 +27,7 @@ use super::commit::Pending;
 use super::record::{OffsetOwner, ShardRecord, decode_bundle};
 use super::removal::Removals;
 use super::{Shard, ShardOptions};
+use crate::lives::Lives;
 use crate::partition::OffsetBook;
 use crate::stats::Counters;
 use crate::vault::Vault;
@@ -63,6 +64,8 @@ pub struct ShardRecovery {
     pub stats: Arc<Counters>,
     /// What seals and opens messages.
     pub(crate) vault: Option<Arc<Vault>>,
+    /// What clients call the lives of partitions.
+    pub(crate) lives: Lives,
 }
 
 /// A shard that is open, with the logs it found.
@@ -316,6 +319,7 @@ impl ShardRecovery {
             journal: self.journal,
             stats: self.stats,
             vault: self.vault,
+            lives: self.lives,
             pending: Mutex::new(Pending::default()),
             work_pending: Condvar::new(),
             syncs: Mutex::new(VecDeque::new()),

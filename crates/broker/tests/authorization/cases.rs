@@ -3,7 +3,9 @@
 use galgo_wire::batch::NewMessage;
 use galgo_wire::command::*;
 use galgo_wire::name::{GroupName, Name, Secret, TokenName, TokenText};
-use galgo_wire::{ClientId, ErrorCode, Offset, PartitionId, PartitioningRef, PollingStrategy};
+use galgo_wire::{
+    ClientId, ErrorCode, Life, Offset, PartitionId, PartitioningRef, PollingStrategy,
+};
 
 use crate::requests::{
     PASSWORD, consumer, create_stream, create_topic, create_topic_with, id, login, poll,
@@ -211,9 +213,14 @@ fn message_cases(missing: Missing) -> Vec<Case> {
     let code = CommandCode::SendMessages;
     let with = [&[0, 0], send.as_slice()].concat();
     let waiting = PollWaiting { poll: poll.clone(), wait: 0, count_min: 1 };
+    let life = Life::UNKNOWN;
+    let in_life = PollInLife { poll: poll.clone(), wait: 0, count_min: 1, life, reserved: 0 };
+    let store_in_life = StoreOffsetInLife { store: store.clone(), life };
     vec![
         case(poll, missing, found),
         case(waiting, missing, found),
+        case(in_life, missing, found),
+        case(store_in_life, missing, found),
         Case { code, payload: send, allowed: found, missing },
         Case { code: CommandCode::SendWith, payload: with, allowed: found, missing },
         case(flush, missing, found),

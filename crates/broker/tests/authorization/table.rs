@@ -141,6 +141,8 @@ pub(crate) const TABLE: &[(u32, Asks)] = &[
     (10_003, TargetFirst(GET_TOPIC)),
     (10_004, TargetFirst(GET_TOPIC)),
     (10_005, TargetFirst(POLL)),
+    (10_006, TargetFirst(POLL)),
+    (10_007, TargetFirst(POLL)),
     (10_012, FlagsFirst(MANAGE_USERS)),
     (10_013, TargetFirst(USE)),
     (10_100, TargetFirst(SEND)),

@@ -19,6 +19,7 @@ mod durability;
 mod encryption;
 mod fences;
 mod groups;
+mod lives;
 mod login;
 mod login_protection;
 mod logins_end;

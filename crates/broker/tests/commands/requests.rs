@@ -7,7 +7,7 @@ use galgo_wire::name::{
     GroupName, Name, Password, Secret, StreamName, TokenName, TokenText, TopicName, Username,
 };
 use galgo_wire::{
-    ClientId, Identifier, Offset, PartitionId, PartitioningRef, PollingStrategy, Timestamp,
+    ClientId, Identifier, Life, Offset, PartitionId, PartitioningRef, PollingStrategy, Timestamp,
 };
 
 /// What everybody's password is.
@@ -355,6 +355,13 @@ pub(crate) fn topic_requests(stream: &str) -> Vec<Request> {
     let create = CreateTopicWith { topic: topic_with, durability, deduplication };
     let topic_with = update_topic(stream, "none", "some");
     let update = UpdateTopicWith { topic: topic_with, durability, deduplication };
+    let store = StoreConsumerOffset {
+        consumer: consumer(),
+        stream: from(),
+        topic: topic(),
+        partition_id,
+        offset: Offset::ZERO,
+    };
     vec![
         get_topic(stream, "none").into(),
         get_topics(stream).into(),
@@ -370,18 +377,14 @@ pub(crate) fn topic_requests(stream: &str) -> Vec<Request> {
         create_partitions(stream, "none", 1).into(),
         delete_partitions(stream, "none", 1).into(),
         PollWaiting { poll: poll.clone(), wait: 0, count_min: 1 }.into(),
+        PollInLife { poll: poll.clone(), wait: 0, count_min: 1, life: Life::UNKNOWN, reserved: 0 }
+            .into(),
         poll.into(),
         flush.into(),
         GetConsumerOffset { consumer: consumer(), stream: from(), topic: topic(), partition_id }
             .into(),
-        StoreConsumerOffset {
-            consumer: consumer(),
-            stream: from(),
-            topic: topic(),
-            partition_id,
-            offset: Offset::ZERO,
-        }
-        .into(),
+        StoreOffsetInLife { store: store.clone(), life: Life::UNKNOWN }.into(),
+        store.into(),
         DeleteConsumerOffset { consumer: consumer(), stream: from(), topic: topic(), partition_id }
             .into(),
     ]

@@ -347,17 +347,23 @@ impl UserHeaders {
     /// # Errors
     /// [`HeaderError`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, HeaderError> {
+        Self::pairs(bytes).map(Self::from_iter)
+    }
+
+    /// Reads headers in the order they were sent in, with every value of a key that comes twice.
+    ///
+    /// # Errors
+    /// [`HeaderError`].
+    pub fn pairs(bytes: &[u8]) -> Result<Vec<(HeaderKey, HeaderValue)>, HeaderError> {
         if bytes.len() > USER_HEADERS_BYTES_MAX as usize {
             return Err(HeaderError::TooLarge);
         }
         let mut reader = Reader::new(bytes);
-        let mut headers = Self::new();
+        let mut pairs = Vec::new();
         while !reader.is_empty() {
-            let key = HeaderField::take(&mut reader)?;
-            let value = HeaderField::take(&mut reader)?;
-            headers.insert(key, value);
+            pairs.push((HeaderField::take(&mut reader)?, HeaderField::take(&mut reader)?));
         }
-        Ok(headers)
+        Ok(pairs)
     }
 }
 

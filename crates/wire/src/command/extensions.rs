@@ -129,6 +129,9 @@ impl FeatureFlags {
     /// topic: codes 10,012 and 10,013.
     pub const ACCESS: Self = Self(1024);
 
+    /// Polls and offsets say which life of a partition they are about: codes 10,006 and 10,007.
+    pub const LIVES: Self = Self(32);
+
     /// Everything this version of the protocol knows.
     pub const ALL: Self = Self(
         Self::TOPIC_DURABILITY.0
@@ -136,6 +139,7 @@ impl FeatureFlags {
             | Self::RETENTION_PLAN.0
             | Self::DEDUPLICATION.0
             | Self::WAITING_POLLS.0
+            | Self::LIVES.0
             | Self::SEND_WITH.0
             | Self::ACCESS.0,
     );

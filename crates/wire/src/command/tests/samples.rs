@@ -71,6 +71,30 @@ impl Sample for GroupMember {
     }
 }
 
+impl Sample for PollFlags {
+    fn sample(source: &mut Source) -> Self {
+        Self::new(source.next() as u32)
+    }
+}
+
+impl Sample for PolledInLife {
+    fn sample(source: &mut Source) -> Self {
+        let header = LifeHeader {
+            polled: Sample::sample(source),
+            life: Sample::sample(source),
+            start: Sample::sample(source),
+            end: Sample::sample(source),
+            next: Sample::sample(source),
+            damaged_from: Sample::sample(source),
+            damaged_to: Sample::sample(source),
+            flags: Sample::sample(source),
+        };
+        let messages = PolledMessages::sample(source);
+        let payload = [header.to_array().as_slice(), messages.bytes()].concat();
+        Self::from_payload(payload).unwrap()
+    }
+}
+
 impl Sample for PolledMessages {
     fn sample(source: &mut Source) -> Self {
         let mut payload = PolledHeader::sample(source).to_bytes();

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use galgo_broker::MessagesHead;
 use galgo_storage::disk::{Disk as _, OpenMode, RealDisk};
 
 use super::*;
@@ -35,7 +36,7 @@ async fn taken_by(
         }
     });
     let len = slices.iter().map(Slice::len).sum();
-    let messages = MessagesReply { header: [0; 16], slices, rest: None, len };
+    let messages = MessagesReply { header: MessagesHead::Plain([0; 16]), slices, rest: None, len };
     let written = Outbox::new(PATIENCE).messages(&messages, &mut ours).await;
     drop(ours);
     reading.await.unwrap();
