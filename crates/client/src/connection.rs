@@ -89,6 +89,11 @@ impl Connection {
         self.lanes.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// The largest reply it takes.
+    pub(crate) fn reply_bytes_max(&self) -> usize {
+        self.shared.settings.reply_bytes_max
+    }
+
     /// The number of the current connect; another number means another server process, perhaps.
     pub(crate) fn generation(&self) -> u64 {
         self.shared.connects.load(Ordering::Acquire)

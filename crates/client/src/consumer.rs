@@ -10,11 +10,13 @@ mod idle;
 mod merge;
 mod start;
 
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
+use crate::error::Span;
 use crate::message::ReceivedMessage;
 use crate::{CallError, InvalidRequest};
 
@@ -53,11 +55,43 @@ pub enum ConsumeError {
         /// The offset that was asked for.
         offset: u64,
     },
-    /// The partition ends before the place reached in it: it was purged or recreated. The next call
-    /// goes on with its first message.
+    /// The server found messages damaged and does not serve them; the next call asks for them again.
     #[error(
-        "partition {partition} ends before offset {expected}: it was purged or lost its end; \
-         going on with its first message"
+        "partition {partition} of topic {topic}: messages {} are damaged on the server's disk; restore them \
+         from a copy, or let the consumer skip what is damaged",
+        Span(offsets)
+    )]
+    Unreadable {
+        /// The topic and its stream.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The damaged offsets, the end not among them.
+        offsets: Range<u64>,
+    },
+    /// Damaged messages were left out, as [`ConsumerBuilder::skip_damaged`] asks. The next call goes on
+    /// behind them.
+    #[error(
+        "partition {partition} of topic {topic}: damaged messages {} are left out",
+        Span(offsets)
+    )]
+    Skipped {
+        /// The topic and its stream.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The offsets left out, the end not among them.
+        offsets: Range<u64>,
+    },
+    /// The partition begins anew: it was purged or made again, or it lost its end. The next call goes on
+    /// with its first message.
+    ///
+    /// A Galgo server tells the [life](ReceivedMessage::life) of the partition with every answer, so that
+    /// this is told however many messages the new life has, and none of them is skipped. A classic server
+    /// does not: there it is noticed only while the partition is shorter than it was.
+    #[error(
+        "partition {partition} begins anew, before offset {expected}: it was purged, made again or lost \
+         its end; going on with its first message"
     )]
     Rewound {
         /// The partition.
@@ -65,13 +99,28 @@ pub enum ConsumeError {
         /// The offset that was to come next.
         expected: u64,
     },
+    /// The offset of a message was not stored, because the partition was purged or made again since the
+    /// message was read: it would be that of another message.
+    #[error(
+        "offset {offset} of partition {partition} was not stored: the partition was purged or made again \
+         since the message was read"
+    )]
+    Outlived {
+        /// The partition.
+        partition: u32,
+        /// The offset.
+        offset: u64,
+    },
 }
 
 /// A stream of the messages of one topic.
 ///
 /// Implements [`Stream`]: use `futures_util::StreamExt` for `next`. Batches are fetched ahead of
 /// what the program has taken, by one or two per partition. Messages of a partition come in the
-/// order of their offsets, none is skipped. Partitions take turns.
+/// order of their offsets, none is skipped, but for those that retention took before their turn came and
+/// those that [`ConsumerBuilder::skip_damaged`] leaves out. A partition that is purged, or whose topic is
+/// deleted and made again, is told by [`ConsumeError::Rewound`] and read from its first message; offsets of
+/// messages from before are not stored any more. Partitions take turns.
 ///
 /// ```no_run
 /// # async fn run(client: galgo::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -102,7 +151,8 @@ impl Consumer {
     /// server has acknowledged it.
     ///
     /// # Errors
-    /// [`ConsumeError::Commit`].
+    /// [`ConsumeError::Commit`]; [`ConsumeError::Outlived`] when the partition was purged or made again
+    /// since the message was read.
     pub async fn commit(&self, message: &ReceivedMessage) -> Result<(), ConsumeError> {
         self.inner.commit(message).await
     }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -325,6 +326,18 @@ pub enum CallError {
     /// The request is not valid; nothing was sent.
     #[error(transparent)]
     Invalid(#[from] InvalidRequest),
+    /// The messages to be read fail their checksums on the server, which does not serve them.
+    #[error(
+        "could not poll {target}: its messages {} are damaged on the server's disk (error 4027), and the \
+         server's log names the file; restore them from a copy, or read on from offset {}",
+        Span(damaged), damaged.end
+    )]
+    Damaged {
+        /// What was polled.
+        target: String,
+        /// The damaged offsets, the end not among them.
+        damaged: Range<u64>,
+    },
 }
 
 impl CallError {
@@ -332,6 +345,7 @@ impl CallError {
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Server(error) => error.code(),
+            Self::Damaged { .. } => Some(ErrorCode::InvalidMessageChecksum),
             _ => None,
         }
     }
@@ -437,6 +451,19 @@ impl ConnectError {
             | Self::TlsSetup(_)
             | Self::Handshake { .. }
             | Self::NotGalgo { .. } => false,
+        }
+    }
+}
+
+/// Offsets in words.
+pub(crate) struct Span<'a>(pub(crate) &'a Range<u64>);
+
+impl fmt::Display for Span<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let last = self.0.end.saturating_sub(1);
+        match last <= self.0.start {
+            true => write!(f, "at offset {}", self.0.start),
+            false => write!(f, "at the offsets {} to {last}", self.0.start),
         }
     }
 }

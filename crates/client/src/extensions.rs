@@ -55,6 +55,12 @@ pub(crate) const SEND_WITH: Extension = Extension {
     },
 };
 
+/// Polls and offsets that say which life of a partition they are about.
+pub(crate) const LIVES: Extension = Extension {
+    flags: FeatureFlags::LIVES,
+    missing: Unsupported { what: "lives of partitions", instead: "read without them" },
+};
+
 /// Plans of retention.
 pub(crate) const RETENTION_PLAN: Extension = Extension {
     flags: FeatureFlags::RETENTION_PLAN,

@@ -113,6 +113,7 @@ pub use galgo_wire::command::system::{SnapshotCompression, SnapshotKind};
 pub use galgo_wire::command::users::UserStatus;
 pub use galgo_wire::consumer::{Consumer as ConsumerIdentity, Partitioning, PollingStrategy};
 pub use galgo_wire::error_code::ErrorCode;
+pub use galgo_wire::id::Life;
 pub use galgo_wire::identifier::Identifier;
 pub use galgo_wire::permission::Permissions;
 

@@ -1,10 +1,11 @@
 //! Messages: those to be sent and those that came back.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
 use galgo_wire::batch::{HeaderError, HeaderKey, HeaderValue, MessageHeader, UserHeaders};
-use galgo_wire::id::Timestamp;
+use galgo_wire::id::{Life, Timestamp};
 use galgo_wire::limits::{
     INDEX_ENTRY_BYTES, MESSAGE_HEADER_BYTES, MESSAGE_PAYLOAD_BYTES_MAX, USER_HEADERS_BYTES_MAX,
 };
@@ -27,13 +28,21 @@ pub struct Message {
     id: u128,
     payload: Bytes,
     headers: UserHeaders,
+    /// In place of the headers.
+    header_block: Option<Bytes>,
     origin_timestamp: Option<Timestamp>,
 }
 
 impl Message {
     /// A message with `payload`, whose id the server chooses.
     pub fn new(payload: impl Into<Bytes>) -> Self {
-        Self { id: 0, payload: payload.into(), headers: UserHeaders::new(), origin_timestamp: None }
+        Self {
+            id: 0,
+            payload: payload.into(),
+            headers: UserHeaders::new(),
+            header_block: None,
+            origin_timestamp: None,
+        }
     }
 
     /// Sets the id; 0: the server chooses one.
@@ -64,12 +73,20 @@ impl Message {
         self
     }
 
+    /// Sets the bytes behind the payload as they are, as those of
+    /// [`ReceivedMessage::user_headers`]: the server keeps them whatever they hold. Headers added one by one
+    /// are not sent then.
+    pub fn header_block(mut self, block: impl Into<Bytes>) -> Self {
+        self.header_block = Some(block.into());
+        self
+    }
+
     /// The payload.
     pub fn payload(&self) -> &Bytes {
         &self.payload
     }
 
-    /// The headers.
+    /// The headers that were added one by one.
     pub fn user_headers(&self) -> &UserHeaders {
         &self.headers
     }
@@ -80,9 +97,13 @@ impl Message {
         if self.payload.len() > max {
             return Err(InvalidRequest::TooLarge { what: "payload", len: self.payload.len(), max });
         }
-        let headers = match self.headers.is_empty() {
-            true => Vec::new(),
-            false => self.headers.to_bytes()?,
+        let headers = match &self.header_block {
+            Some(block) if block.len() > USER_HEADERS_BYTES_MAX as usize => {
+                return Err(HeaderError::TooLarge.into());
+            }
+            Some(block) => Cow::Borrowed(block.as_ref()),
+            None if self.headers.is_empty() => Cow::Borrowed([].as_slice()),
+            None => Cow::Owned(self.headers.to_bytes()?),
         };
         let (id, origin_timestamp) = (self.id, self.origin_timestamp);
         Ok(EncodedMessage { id, payload: &self.payload, headers, origin_timestamp })
@@ -93,7 +114,7 @@ impl Message {
 pub(crate) struct EncodedMessage<'a> {
     pub(crate) id: u128,
     pub(crate) payload: &'a [u8],
-    pub(crate) headers: Vec<u8>,
+    pub(crate) headers: Cow<'a, [u8]>,
     /// When it was made, if that is not now.
     pub(crate) origin_timestamp: Option<Timestamp>,
 }
@@ -125,6 +146,7 @@ impl From<HeaderError> for InvalidRequest {
 #[derive(Clone, PartialEq, Eq)]
 pub struct ReceivedMessage {
     partition: u32,
+    life: Life,
     header: MessageHeader,
     payload: Bytes,
     user_headers: Bytes,
@@ -132,17 +154,23 @@ pub struct ReceivedMessage {
 
 impl ReceivedMessage {
     pub(crate) fn new(
-        partition: u32,
+        (partition, life): (u32, Life),
         header: MessageHeader,
         payload: Bytes,
         user_headers: Bytes,
     ) -> Self {
-        Self { partition, header, payload, user_headers }
+        Self { partition, life, header, payload, user_headers }
     }
 
     /// The partition it is in.
     pub fn partition(&self) -> u32 {
         self.partition
+    }
+
+    /// The life of the partition it comes from, see [`PolledMessages::life`](crate::PolledMessages::life);
+    /// unknown when the server does not tell.
+    pub fn life(&self) -> Life {
+        self.life
     }
 
     /// Its place in the partition, counted from 0.

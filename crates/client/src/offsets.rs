@@ -2,12 +2,14 @@
 //!
 //! A stored offset is the one of the last message a consumer has processed, not of the next.
 
+use galgo_wire::command::lives::StoreOffsetInLife;
 use galgo_wire::command::offsets::{
     ConsumerOffset, DeleteConsumerOffset, GetConsumerOffset, StoreConsumerOffset,
 };
 use galgo_wire::consumer::ConsumerKind;
-use galgo_wire::id::{Offset, PartitionId};
+use galgo_wire::id::{Life, Offset, PartitionId};
 
+use crate::extensions::LIVES;
 use crate::topics::path;
 use crate::{CallError, Client, ConsumerIdentity, Identifier};
 
@@ -25,6 +27,16 @@ pub struct OffsetOf {
 }
 
 impl OffsetOf {
+    fn store(&self, offset: u64) -> StoreConsumerOffset {
+        StoreConsumerOffset {
+            consumer: self.consumer.clone(),
+            stream: self.stream.clone(),
+            topic: self.topic.clone(),
+            partition_id: Some(PartitionId::new(self.partition)),
+            offset: Offset::new(offset),
+        }
+    }
+
     fn target(&self) -> String {
         let kind = match self.consumer.kind {
             ConsumerKind::Consumer => "consumer",
@@ -59,14 +71,30 @@ impl Client {
     /// # Errors
     /// [`CallError`]; code `InvalidOffset` when the offset is beyond the end of the partition.
     pub async fn store_offset(&self, of: &OffsetOf, offset: u64) -> Result<(), CallError> {
-        let command = StoreConsumerOffset {
-            consumer: of.consumer.clone(),
-            stream: of.stream.clone(),
-            topic: of.topic.clone(),
-            partition_id: Some(PartitionId::new(of.partition)),
-            offset: Offset::new(offset),
-        };
-        self.call(&command, "store offset", || of.target()).await
+        self.call(&of.store(offset), "store offset", || of.target()).await
+    }
+
+    /// As [`Client::store_offset`], if the partition is still in `life`, that of the message with the offset
+    /// ([`ReceivedMessage::life`](crate::ReceivedMessage::life)); `false` when it is in another one, after a
+    /// purge or because the topic was made again: nothing is stored then.
+    ///
+    /// With an unknown life, or a server without the extension, it is stored in any case.
+    ///
+    /// # Errors
+    /// Those of [`Client::store_offset`].
+    pub async fn store_offset_in(
+        &self,
+        of: &OffsetOf,
+        offset: u64,
+        life: Life,
+    ) -> Result<bool, CallError> {
+        if !life.is_known() || !self.has(&LIVES).await? {
+            return self.store_offset(of, offset).await.map(|()| true);
+        }
+        let store = of.store(offset);
+        let command = StoreOffsetInLife { store, life };
+        let stored = self.call(&command, "store offset", || of.target()).await?;
+        Ok(stored.stored)
     }
 
     /// Forgets the offset a consumer has stored.

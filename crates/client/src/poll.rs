@@ -1,23 +1,16 @@
 //! Polls: reading a batch of messages from one partition.
 
+mod answer;
+mod exchange;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
-use bytes::Bytes;
-use galgo_wire::batch::{MESSAGE_HEADER_BYTES, MessageRef, MessagesView};
-use galgo_wire::command::extensions::PollWaiting;
-use galgo_wire::command::messages::{PollMessages, PolledHeader};
-use galgo_wire::id::PartitionId;
-use galgo_wire::limits::POLLED_HEADER_BYTES;
-use galgo_wire::permission::Action;
-use galgo_wire::primitive::Payload;
+use galgo_wire::id::Life;
 
-use crate::connection::Replay;
-use crate::extensions::WAITING_POLLS;
-use crate::message::ReceivedMessage;
-use crate::topics::path;
-use crate::{
-    CallError, Client, ConsumerIdentity, Identifier, InvalidRequest, PollingStrategy, Transport,
-};
+pub use crate::poll::answer::PolledMessages;
+use crate::{ConsumerIdentity, Identifier, PollingStrategy};
 
 /// What to read: a partition, a place in it and how much.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +34,10 @@ pub struct PollRequest {
     pub wait: Duration,
     /// How many messages end the wait.
     pub count_min: u32,
+    /// The life of the partition to read in; unknown: whichever it is.
+    pub life: Life,
+    /// Whether damaged messages are told by the answer instead of an error.
+    pub tells_damage: bool,
 }
 
 /// Messages returned by a poll when not told otherwise.
@@ -59,6 +56,8 @@ impl PollRequest {
             auto_commit: false,
             wait: Duration::ZERO,
             count_min: 1,
+            life: Life::UNKNOWN,
+            tells_damage: false,
         }
     }
 
@@ -128,6 +127,22 @@ impl PollRequest {
         self
     }
 
+    /// Sets the [life](PolledMessages::life) of the partition that the place was learned in. In another one
+    /// nothing is read and no offset stored, and the answer [says so](PolledMessages::is_of_other_life). Default:
+    /// whichever it is. A server without the extension does not look at it.
+    pub fn life(mut self, life: Life) -> Self {
+        self.life = life;
+        self
+    }
+
+    /// Lets the answer [tell](PolledMessages::damaged) where the server found messages damaged, in place of
+    /// [`CallError::Damaged`], so that the program can read on behind them. A server without the extension
+    /// answers with an error all the same, code `InvalidMessageChecksum`.
+    pub fn tell_damage(mut self) -> Self {
+        self.tells_damage = true;
+        self
+    }
+
     pub(crate) fn wait_if(self, wait: Option<Duration>) -> Self {
         match wait {
             Some(wait) => self.wait(wait),
@@ -135,174 +150,3 @@ impl PollRequest {
         }
     }
 }
-
-/// The answer to a poll: messages with consecutive, ascending offsets.
-///
-/// The messages share the memory of the reply; no payload is copied.
-#[derive(Debug, Clone, Default)]
-pub struct PolledMessages {
-    partition: u32,
-    current_offset: u64,
-    messages: Vec<ReceivedMessage>,
-    /// The messages as they came, back to back.
-    bytes: Bytes,
-}
-
-impl PolledMessages {
-    /// The partition they come from.
-    pub fn partition(&self) -> u32 {
-        self.partition
-    }
-
-    /// The last offset in the partition when the poll was answered; 0 also when it is empty.
-    pub fn current_offset(&self) -> u64 {
-        self.current_offset
-    }
-
-    /// The messages.
-    pub fn messages(&self) -> &[ReceivedMessage] {
-        &self.messages
-    }
-
-    /// The messages, taken out.
-    pub fn into_messages(self) -> Vec<ReceivedMessage> {
-        self.messages
-    }
-
-    /// Checks the checksum of every message; removes the first bad one and all after it, and returns
-    /// its place.
-    pub fn cut_damaged(&mut self) -> Option<u64> {
-        let is_good = |message: Result<MessageRef<'_>, _>| message.is_ok_and(|it| it.verify());
-        let bad = MessagesView::new(&self.bytes).position(|message| !is_good(message))?;
-        let offset = self.messages.get(bad).map(ReceivedMessage::offset);
-        self.messages.truncate(bad);
-        offset
-    }
-
-    /// How many messages there are.
-    pub fn len(&self) -> usize {
-        self.messages.len()
-    }
-
-    /// How many bytes the messages have, headers included.
-    pub(crate) fn bytes_len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Whether there is no message.
-    pub fn is_empty(&self) -> bool {
-        self.messages.is_empty()
-    }
-}
-
-impl IntoIterator for PolledMessages {
-    type Item = ReceivedMessage;
-    type IntoIter = std::vec::IntoIter<ReceivedMessage>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.messages.into_iter()
-    }
-}
-
-impl Client {
-    /// Reads messages from one partition; returns none when there are none, at once unless it is to
-    /// [wait](PollRequest::wait).
-    ///
-    /// # Errors
-    /// [`CallError`]; code `PartitionNotFound` when there is no such partition.
-    pub async fn poll(&self, mut request: PollRequest) -> Result<PolledMessages, CallError> {
-        if !request.wait.is_zero() && !self.has(&WAITING_POLLS).await? {
-            request.wait = Duration::ZERO;
-        }
-        // Nothing is heard from the server while it waits, and a silent connection counts as lost.
-        request.wait = request.wait.min(self.connection.silence_max() / 2);
-        let (frame, wait) = (frame(&request)?, request.wait);
-        let reply = self.connection.exchange_waiting(frame, replay(&request), wait).await;
-        let target = || target(&request);
-        let payload = reply.map_err(|failure| {
-            failure.into_call("poll", target).needing(Some(Action::PollMessages))
-        })?;
-        PolledMessages::decode(payload)
-            .map_err(|reason| CallError::Reply { operation: "poll", reason: reason.into() })
-    }
-}
-
-/// The longest wait a consumer asks for.
-const WAIT_MAX: Duration = Duration::from_secs(10);
-
-impl Client {
-    /// How long a consumer lets the server wait for messages; `None` when it is to poll.
-    pub(crate) async fn poll_wait(&self) -> Result<Option<Duration>, CallError> {
-        let wait = WAIT_MAX.min(self.connection.silence_max() / 2);
-        // What is asked over QUIC is asked one after the other: a wait would hold up commits.
-        let can_wait = !wait.is_zero() && self.connection.transport() != Transport::Quic;
-        Ok(if can_wait && self.has(&WAITING_POLLS).await? { Some(wait) } else { None })
-    }
-}
-
-fn target(request: &PollRequest) -> String {
-    let topic = path(&request.stream, &request.topic);
-    match request.partition {
-        Some(partition) => format!("partition {partition} of topic {topic}"),
-        None => format!("topic {topic} for group {}", request.consumer.id),
-    }
-}
-
-fn frame(request: &PollRequest) -> Result<Bytes, InvalidRequest> {
-    let poll = PollMessages {
-        consumer: request.consumer.clone(),
-        stream: request.stream.clone(),
-        topic: request.topic.clone(),
-        partition_id: request.partition.map(PartitionId::new),
-        strategy: request.strategy,
-        count: request.count,
-        auto_commit: request.auto_commit,
-    };
-    if request.wait.is_zero() {
-        return crate::call::frame(&poll);
-    }
-    let wait = u64::try_from(request.wait.as_micros()).unwrap_or(u64::MAX);
-    crate::call::frame(&PollWaiting { poll, wait, count_min: request.count_min })
-}
-
-/// A poll for what is next that was carried out has moved the stored offset: repeated, it would
-/// skip the messages whose answer got lost.
-fn replay(request: &PollRequest) -> Replay {
-    match (request.auto_commit, request.strategy) {
-        (true, PollingStrategy::Next) => Replay::Never,
-        _ => Replay::Safe,
-    }
-}
-
-impl PolledMessages {
-    #[cfg(test)]
-    pub(crate) fn for_test(current_offset: u64, messages: Vec<ReceivedMessage>) -> Self {
-        Self { partition: 0, current_offset, messages, bytes: Bytes::new() }
-    }
-
-    fn decode(payload: Bytes) -> Result<Self, &'static str> {
-        let Some((head, bytes)) = payload.split_first_chunk::<POLLED_HEADER_BYTES>() else {
-            return Err("it is cut off");
-        };
-        let head = PolledHeader::from_bytes(head).map_err(|_| "its first bytes are wrong")?;
-        let partition = head.partition_id.get();
-        // The count is a hint from outside: room is made for what the bytes can hold.
-        let room = (head.count as usize).min(bytes.len() / MESSAGE_HEADER_BYTES);
-        let mut messages = Vec::with_capacity(room);
-        for message in MessagesView::new(bytes) {
-            let message = message.map_err(|_| "a message in it is cut off or too large")?;
-            messages.push(ReceivedMessage::new(
-                partition,
-                message.header,
-                payload.slice_ref(message.payload),
-                payload.slice_ref(message.user_headers),
-            ));
-        }
-        let current_offset = head.current_offset.get();
-        let bytes = payload.slice_ref(bytes);
-        Ok(Self { partition, current_offset, messages, bytes })
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -37,6 +37,7 @@ pub(crate) fn replay(code: CommandCode) -> Replay {
         | C::GetSnapshot
         | C::GetConsumerOffset
         | C::StoreConsumerOffset
+        | C::StoreOffsetInLife
         | C::FlushUnsavedBuffer
         | C::LoginUser
         | C::LoginWithToken => Replay::Safe,

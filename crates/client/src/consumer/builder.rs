@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::consumer::{ConsumeError, Consumer};
-use crate::{Client, Identifier};
+use crate::{Client, Identifier, Life};
 
 /// Where a consumer begins in each partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub struct ConsumerBuilder {
     pub(crate) partitions_interval: Duration,
     pub(crate) until_end: bool,
     pub(crate) verify: bool,
+    pub(crate) skip_damaged: bool,
+    pub(crate) life: Life,
 }
 
 impl ConsumerBuilder {
@@ -75,6 +77,8 @@ impl ConsumerBuilder {
             partitions_interval: Duration::from_secs(10),
             until_end: false,
             verify: true,
+            skip_damaged: false,
+            life: Life::UNKNOWN,
         }
     }
 
@@ -152,8 +156,8 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Ends the stream at the messages that are the newest when the consumer is built. Default: waits
-    /// for more.
+    /// Ends the stream at the messages that are the newest when the consumer is built, or, in a partition
+    /// that [begins anew](ConsumeError::Rewound), when that is told. Default: waits for more.
     pub fn until_end(mut self) -> Self {
         self.until_end = true;
         self
@@ -162,6 +166,20 @@ impl ConsumerBuilder {
     /// Sets whether the checksum of every message is checked here too. Default: yes.
     pub fn verify_checksums(mut self, verify: bool) -> Self {
         self.verify = verify;
+        self
+    }
+
+    /// Leaves damaged messages out, each run of them told by [`ConsumeError::Skipped`]. Default: the consumer
+    /// stops in front of them and says so, [`ConsumeError::Unreadable`].
+    pub fn skip_damaged(mut self) -> Self {
+        self.skip_damaged = true;
+        self
+    }
+
+    /// Sets the life of the partitions in which the place to begin was learned; a partition in another one is
+    /// told as [`ConsumeError::Rewound`] and read from its first message. Default: whichever it is.
+    pub fn life(mut self, life: Life) -> Self {
+        self.life = life;
         self
     }
 

@@ -14,11 +14,26 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::consumer::group::is_no_member;
+use crate::message::ReceivedMessage;
 use crate::offsets::OffsetOf;
-use crate::{CallError, Client, ErrorCode};
+use crate::{CallError, Client, ErrorCode, Life};
 
 /// Failed stores that may wait to be told; older ones say the same.
 const FAILURES_KEPT: usize = 4;
+
+/// A place in a partition: an offset, and the life it is one of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) offset: u64,
+    pub(super) life: Life,
+}
+
+impl Position {
+    /// The place of a message.
+    pub(super) fn of(message: &ReceivedMessage) -> Self {
+        Self { offset: message.offset(), life: message.life() }
+    }
+}
 
 /// Whose offsets are stored, in every partition.
 #[derive(Debug, Clone)]
@@ -29,22 +44,31 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Stores `offset` in `partition` now.
-    pub(super) async fn store(&self, partition: u32, offset: u64) -> Result<(), CallError> {
+    /// Stores a position in `partition` now; `false` when it is one of another life, and not stored.
+    pub(super) async fn store(
+        &self,
+        partition: u32,
+        position: Position,
+    ) -> Result<bool, CallError> {
         let of = OffsetOf { partition, ..self.of.clone() };
-        self.client.store_offset(&of, offset).await
+        self.client.store_offset_in(&of, position.offset, position.life).await
     }
 
     /// As [`Identity::store`], but what a group has given to another member in the meantime is for
-    /// that one to store.
-    async fn store_if_owned(&self, partition: u32, offset: u64) -> Result<(), CallError> {
-        let stored = self.store(partition, offset).await;
-        match stored {
+    /// that one to store, and what belongs to a life that is over is nobody's.
+    async fn store_if_owned(&self, partition: u32, position: Position) -> Result<(), CallError> {
+        let offset = position.offset;
+        match self.store(partition, position).await {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                tracing::info!(partition, offset, "offset of a purged partition not stored");
+                Ok(())
+            }
             Err(error) if self.is_group() && is_not_owned(&error) => {
                 tracing::warn!(partition, offset, %error, "offset not stored, others will go on");
                 Ok(())
             }
-            stored => stored,
+            Err(error) => Err(error),
         }
     }
 
@@ -68,7 +92,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     /// The last processed offset, by partition.
-    due: BTreeMap<u32, u64>,
+    due: BTreeMap<u32, Position>,
     closed: bool,
 }
 
@@ -84,9 +108,9 @@ impl Committer {
         (Self { shared, task }, failures)
     }
 
-    /// Notes that the messages of `partition` up to `offset` are processed.
-    pub(super) fn note(&self, partition: u32, offset: u64) {
-        self.shared.state.lock().due.insert(partition, offset);
+    /// Notes that the messages of `partition` up to `position` are processed.
+    pub(super) fn note(&self, partition: u32, position: Position) {
+        self.shared.state.lock().due.insert(partition, position);
         self.shared.news.notify_one();
     }
 
@@ -148,8 +172,9 @@ async fn run(
             let mut state = shared.state.lock();
             (std::mem::take(&mut state.due), state.closed)
         };
+        let stores = due.into_iter();
         let stores =
-            due.into_iter().map(|(partition, offset)| identity.store_if_owned(partition, offset));
+            stores.map(|(partition, position)| identity.store_if_owned(partition, position));
         let stored = try_join_all(stores).await.map(drop);
         if closed {
             return stored;

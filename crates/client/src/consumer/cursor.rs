@@ -1,8 +1,9 @@
 //! A place in a partition, and how answers to polls move it. Pure.
 //!
 //! P-ORDER: the place moves only past messages that are handed out, so none is skipped.
+//! INV-LIFE: a place is one of a life; an answer of another one puts it at the first message there.
 
-use galgo_wire::id::{Offset, Timestamp};
+use galgo_wire::id::{Life, Offset, Timestamp};
 
 use crate::message::ReceivedMessage;
 use crate::{PolledMessages, PollingStrategy};
@@ -24,6 +25,10 @@ pub(super) struct Cursor {
     reached: bool,
     /// The last offset to hand out.
     end: Option<u64>,
+    /// The life the place is one of, once it is known.
+    life: Life,
+    /// Messages taken before this time are not handed out.
+    since: Option<Timestamp>,
 }
 
 /// What an answer to a poll means.
@@ -35,7 +40,7 @@ pub(super) enum Step {
     LastMessages(Vec<ReceivedMessage>),
     /// Nothing new yet.
     Nothing,
-    /// The partition ends before the place: it begins anew.
+    /// The partition begins anew, in another life or shorter than it was.
     Rewound {
         /// The offset that was to come next.
         expected: u64,
@@ -45,12 +50,22 @@ pub(super) enum Step {
 impl Cursor {
     /// A cursor at `place`. `reached`: the partition once held the message before it.
     pub(super) fn new(place: Place, reached: bool, end: Option<u64>) -> Self {
-        Self { place, reached, end }
+        Self { place, reached, end, life: Life::UNKNOWN, since: None }
     }
 
     /// A cursor with nothing to hand out.
     pub(super) fn at_end() -> Self {
         Self::new(Place::Offset(1), false, Some(0))
+    }
+
+    /// Sets the life the place was learned in.
+    pub(super) fn in_life(self, life: Life) -> Self {
+        Self { life, ..self }
+    }
+
+    /// The life the place is one of, as far as it is known.
+    pub(super) fn life(&self) -> Life {
+        self.life
     }
 
     /// The place, as a poll asks for it.
@@ -74,37 +89,82 @@ impl Cursor {
         self.end.is_some()
     }
 
+    /// Goes on with `offset`, because what is before it cannot be read.
+    pub(super) fn skip_to(&mut self, offset: u64) {
+        if let Place::Time(time) = self.place {
+            // Whether what is behind was taken at that time or later is still to be seen.
+            self.since = Some(time);
+        }
+        self.place = Place::Offset(offset);
+    }
+
     /// Moves past the messages of an answer.
     pub(super) fn advance(&mut self, polled: PolledMessages) -> Step {
-        let current_offset = polled.current_offset();
+        if self.life.differs_from(polled.life()) {
+            return self.begin_anew(&polled);
+        }
+        if polled.life().is_known() {
+            self.life = polled.life();
+        }
+        if polled.is_empty() {
+            return self.nothing(&polled);
+        }
         let mut messages = polled.into_messages();
+        let behind = messages.last().map(|last| last.offset().saturating_add(1));
         if let Some(end) = self.end {
             messages.retain(|message| message.offset() <= end);
         }
-        let Some(last) = messages.last() else {
-            return self.nothing(current_offset);
-        };
-        let next = last.offset().saturating_add(1);
-        (self.place, self.reached) = (Place::Offset(next), true);
+        if let Some(next) = behind {
+            (self.place, self.reached) = (Place::Offset(next), true);
+        }
+        if let Some(since) = self.since.map(Timestamp::get) {
+            messages.retain(|message| message.timestamp() >= since);
+            if !messages.is_empty() {
+                self.since = None;
+            }
+        }
         match self.is_done() {
             true => Step::LastMessages(messages),
             false => Step::Messages(messages),
         }
     }
 
-    fn nothing(&mut self, current_offset: u64) -> Step {
+    fn nothing(&mut self, polled: &PolledMessages) -> Step {
+        // A classic server does not tell an empty partition from one with a single message.
+        let end = polled.extent().map_or(polled.current_offset().saturating_add(1), |it| it.end);
         if let Place::Offset(expected) = self.place
             && self.reached
-            && current_offset.saturating_add(1) < expected
+            && end < expected
         {
-            *self = Self::new(Place::Offset(0), false, self.end);
-            return Step::Rewound { expected };
+            return self.begin_anew(polled);
         }
         match self.end {
             // What was there up to the end is gone by now, or older than asked for.
             Some(_) => Step::LastMessages(Vec::new()),
             None => Step::Nothing,
         }
+    }
+
+    /// Goes on with the first message there is now.
+    fn begin_anew(&mut self, polled: &PolledMessages) -> Step {
+        let expected = match self.place {
+            Place::Offset(expected) => expected,
+            Place::Time(_) => 0,
+        };
+        // Whoever reads up to an end reads what was there when it was told of the new beginning: where
+        // the old life ended means nothing any more.
+        let end = match (self.end, polled.extent()) {
+            (Some(_), Some(extent)) if extent.end == 0 => return self.end_anew(polled, expected),
+            (Some(_), Some(extent)) => Some(extent.end - 1),
+            (end, _) => end,
+        };
+        *self = Self::new(Place::Offset(0), false, end).in_life(polled.life());
+        Step::Rewound { expected }
+    }
+
+    fn end_anew(&mut self, polled: &PolledMessages, expected: u64) -> Step {
+        *self = Self::at_end().in_life(polled.life());
+        Step::Rewound { expected }
     }
 }
 

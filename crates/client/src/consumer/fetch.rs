@@ -2,6 +2,7 @@
 //!
 //! INV-BOUND: one batch waits in the channel and one at its door, no more.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::consumer::appetite::Appetite;
 use crate::consumer::cursor::{Cursor, Step};
 use crate::consumer::idle::Idle;
 use crate::message::ReceivedMessage;
+use crate::topics::path;
 use crate::{CallError, Client, PollRequest, PolledMessages};
 
 /// Messages fetched at once, or what went wrong.
@@ -35,6 +37,7 @@ pub(super) struct Fetch {
     /// each other's waits short.
     pub(super) alone: Arc<AtomicBool>,
     pub(super) verify: bool,
+    pub(super) skip_damaged: bool,
     pub(super) out: mpsc::Sender<Fetched>,
 }
 
@@ -52,8 +55,9 @@ impl Fetch {
         while !self.cursor.is_done() {
             let (strategy, count) = (self.cursor.strategy(), self.appetite.count());
             let request = self.request.clone().strategy(strategy).count(count);
+            let request = request.life(self.cursor.life());
             let begun = Instant::now();
-            match self.client.poll(request.wait_if(self.wait())).await {
+            match self.client.poll_once(request.wait_if(self.wait())).await {
                 Ok(polled) => match self.take(polled).await {
                     Taken::Some => self.idle.fed(),
                     Taken::Nothing => self.idle.rest(begun).await,
@@ -71,17 +75,8 @@ impl Fetch {
 
     async fn take(&mut self, mut polled: PolledMessages) -> Taken {
         self.appetite.fed(polled.len(), polled.bytes_len());
-        let damaged = match self.verify {
-            true => polled.cut_damaged(),
-            false => None,
-        };
-        if let Some(offset) = damaged
-            && polled.is_empty()
-        {
-            let partition = self.partition;
-            self.hand_out(Err(ConsumeError::Damaged { partition, offset })).await;
-            sleep(ERROR_PAUSE).await;
-            return Taken::Nothing;
+        if let Some(damage) = Damage::before(&mut polled, self.verify) {
+            return self.come_upon(damage).await;
         }
         match self.cursor.advance(polled) {
             Step::Messages(messages) => {
@@ -97,11 +92,23 @@ impl Fetch {
             Step::Nothing => Taken::Nothing,
             Step::Rewound { expected } => {
                 let partition = self.partition;
-                tracing::warn!(partition, expected, "partition ends before the consumer");
+                tracing::warn!(partition, expected, "partition begins anew");
                 self.hand_out(Err(ConsumeError::Rewound { partition, expected })).await;
                 Taken::Some
             }
         }
+    }
+
+    /// Leaves out what is damaged, or stops in front of it.
+    async fn come_upon(&mut self, damage: Damage) -> Taken {
+        let error = damage.error(&self.request, (self.partition, self.skip_damaged));
+        self.hand_out(Err(error)).await;
+        if self.skip_damaged {
+            self.cursor.skip_to(damage.offsets.end);
+            return Taken::Some;
+        }
+        sleep(ERROR_PAUSE).await;
+        Taken::Nothing
     }
 
     /// A lost connection is the client's to restore; only when it gave up, or the server refused,
@@ -122,6 +129,41 @@ impl Fetch {
     async fn hand_out(&self, fetched: Fetched) {
         // When nobody listens any longer, `run` ends.
         let _ = self.out.send(fetched).await;
+    }
+}
+
+/// Messages that are next and cannot be read.
+#[derive(Debug, Clone)]
+pub(super) struct Damage {
+    pub(super) offsets: Range<u64>,
+    /// Whether the server found it, not this client.
+    by_server: bool,
+}
+
+impl Damage {
+    /// What stands before the first message of `polled`, once those behind damage are taken off.
+    pub(super) fn before(polled: &mut PolledMessages, verify: bool) -> Option<Self> {
+        if let Some(offsets) = polled.damaged() {
+            return Some(Self { offsets, by_server: true });
+        }
+        let offset = if verify { polled.cut_damaged() } else { None };
+        let offset = offset.filter(|_| polled.is_empty())?;
+        Some(Self { offsets: offset..offset.saturating_add(1), by_server: false })
+    }
+
+    /// How the reader is told.
+    pub(super) fn error(
+        &self,
+        request: &PollRequest,
+        (partition, skipped): (u32, bool),
+    ) -> ConsumeError {
+        let topic = path(&request.stream, &request.topic);
+        let offsets = self.offsets.clone();
+        match (skipped, self.by_server) {
+            (true, _) => ConsumeError::Skipped { topic, partition, offsets },
+            (false, true) => ConsumeError::Unreadable { topic, partition, offsets },
+            (false, false) => ConsumeError::Damaged { partition, offset: offsets.start },
+        }
     }
 }
 

@@ -15,7 +15,8 @@ use tokio::time::{Duration, Instant, sleep};
 
 use crate::consumer::ConsumeError;
 use crate::consumer::appetite::Appetite;
-use crate::consumer::fetch::{ERROR_PAUSE, Fetched};
+use crate::consumer::commit::Position;
+use crate::consumer::fetch::{Damage, ERROR_PAUSE, Fetched};
 use crate::consumer::idle::Idle;
 use crate::{
     CallError, Client, ErrorCode, Identifier, PollRequest, PolledMessages, PollingStrategy,
@@ -99,9 +100,10 @@ pub(super) struct GroupFetch {
     pub(super) appetite: Appetite,
     pub(super) idle: Idle,
     pub(super) verify: bool,
+    pub(super) skip_damaged: bool,
     pub(super) out: mpsc::Sender<Fetched>,
-    /// The offset to be handed out next, by partition.
-    pub(super) next: BTreeMap<u32, u64>,
+    /// What is to be handed out next, by partition.
+    pub(super) next: BTreeMap<u32, Position>,
 }
 
 impl GroupFetch {
@@ -142,22 +144,24 @@ impl GroupFetch {
         // Where something was handed out, this only finds out which partition it is.
         let count = if self.next.is_empty() { self.appetite.count() } else { 1 };
         let request = self.request().count(count).wait_if(self.idle.wait());
-        let polled = self.membership.client.poll(request).await?;
-        let Some(first) = polled.messages().first().map(|message| message.offset()) else {
-            return Ok(false);
-        };
-        let partition = polled.partition();
-        let next = self.next.get(&partition).copied();
-        if let Some(expected) = next
-            && expected > polled.current_offset().saturating_add(1)
-        {
-            tracing::warn!(partition, expected, "partition ends before the consumer");
+        let polled = self.membership.client.poll_once(request).await?;
+        let (partition, life) = (polled.partition(), polled.life());
+        if let Some(expected) = self.begins_anew(&polled) {
+            tracing::warn!(partition, expected, "partition begins anew");
             self.next.remove(&partition);
             self.hand_out(Err(ConsumeError::Rewound { partition, expected })).await;
             return Ok(true);
         }
+        let next = self.next.get(&partition).map(|next| next.offset);
+        let first = match (polled.messages().first(), polled.damaged()) {
+            (Some(message), _) => message.offset(),
+            // What was left out stays the group's next until something behind it is committed.
+            (None, Some(damaged)) if next.is_some_and(|next| next >= damaged.end) => damaged.end,
+            (None, Some(_)) => return Ok(self.take(partition, polled).await),
+            (None, None) => return Ok(false),
+        };
         let from = next.map_or(first, |next| next.max(first));
-        if from == first && count > 1 {
+        if !polled.is_empty() && from == first && count > 1 {
             return Ok(self.take(partition, polled).await);
         }
         if from > polled.current_offset() {
@@ -167,10 +171,21 @@ impl GroupFetch {
             .request()
             .partition(partition)
             .strategy(PollingStrategy::Offset(Offset::new(from)))
-            .count(self.appetite.count());
-        let polled = self.membership.client.poll(request).await?;
-        // The partition may have gone to another member meanwhile; then there is nothing.
-        Ok(!polled.is_empty() && self.take(partition, polled).await)
+            .count(self.appetite.count())
+            .life(life);
+        let polled = self.membership.client.poll_once(request).await?;
+        // The partition may have gone to another member meanwhile, or have begun anew, which the next
+        // turn tells; then there is nothing.
+        Ok(!polled.is_of_other_life() && self.take(partition, polled).await)
+    }
+
+    /// The offset that was to come next in the partition of an answer, if it begins anew.
+    fn begins_anew(&self, polled: &PolledMessages) -> Option<u64> {
+        let next = self.next.get(&polled.partition())?;
+        let end = polled.extent().map_or(polled.current_offset().saturating_add(1), |it| it.end);
+        // Without messages and without a life nobody knows which partition it is.
+        let is_shorter = next.offset > end && (!polled.is_empty() || polled.life().is_known());
+        (next.life.differs_from(polled.life()) || is_shorter).then_some(next.offset)
     }
 
     fn request(&self) -> PollRequest {
@@ -180,19 +195,21 @@ impl GroupFetch {
 
     async fn take(&mut self, partition: u32, mut polled: PolledMessages) -> bool {
         self.appetite.fed(polled.len(), polled.bytes_len());
-        let damaged = match self.verify {
-            true => polled.cut_damaged(),
-            false => None,
-        };
-        let Some(last) = polled.messages().last().map(|message| message.offset()) else {
-            if let Some(offset) = damaged {
-                self.hand_out(Err(ConsumeError::Damaged { partition, offset })).await;
-                sleep(ERROR_PAUSE).await;
+        if let Some(damage) = Damage::before(&mut polled, self.verify) {
+            let told = damage.error(&self.request(), (partition, self.skip_damaged));
+            self.hand_out(Err(told)).await;
+            if self.skip_damaged {
+                let position = Position { offset: damage.offsets.end, life: polled.life() };
+                self.next.insert(partition, position);
+                return true;
             }
+            sleep(ERROR_PAUSE).await;
             return false;
-        };
+        }
+        let Some(last) = polled.messages().last() else { return false };
+        let Position { offset, life } = Position::of(last);
         self.hand_out(Ok(polled.into_messages())).await;
-        self.next.insert(partition, last.saturating_add(1));
+        self.next.insert(partition, Position { offset: offset.saturating_add(1), life });
         true
     }
 

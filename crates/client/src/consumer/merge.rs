@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use crate::CallError;
 use crate::consumer::ConsumeError;
 use crate::consumer::builder::Commit;
-use crate::consumer::commit::{Committer, Identity};
+use crate::consumer::commit::{Committer, Identity, Position};
 use crate::consumer::fetch::Fetched;
 use crate::consumer::group::Membership;
 use crate::message::ReceivedMessage;
@@ -23,7 +23,7 @@ pub(super) struct Source {
 /// The message handed out last.
 struct Taken {
     partition: u32,
-    offset: u64,
+    position: Position,
     ends_batch: bool,
 }
 
@@ -135,24 +135,28 @@ impl Merge {
             self.sources.get(turn).is_none_or(|source| source.batch.as_slice().is_empty());
         // A batch is handed out to its end, then the next partition has its turn.
         self.turn = if ends_batch { turn + 1 } else { turn };
-        let (partition, offset) = (message.partition(), message.offset());
-        self.taken = Some(Taken { partition, offset, ends_batch });
+        let (partition, position) = (message.partition(), Position::of(&message));
+        self.taken = Some(Taken { partition, position, ends_batch });
         message
     }
 
     /// The program asked for more, so it is done with the last one.
     fn processed(&mut self) {
-        let Some(Taken { partition, offset, ends_batch }) = self.taken.take() else { return };
+        let Some(Taken { partition, position, ends_batch }) = self.taken.take() else { return };
         if let Some((committer, _)) = &self.committer
             && (ends_batch || self.mode != Commit::PerBatch)
         {
-            committer.note(partition, offset);
+            committer.note(partition, position);
         }
     }
 
     pub(super) async fn commit(&self, message: &ReceivedMessage) -> Result<(), ConsumeError> {
-        let stored = self.identity.store(message.partition(), message.offset()).await;
-        stored.map_err(ConsumeError::Commit)
+        let (partition, offset) = (message.partition(), message.offset());
+        let stored = self.identity.store(partition, Position::of(message)).await;
+        match stored.map_err(ConsumeError::Commit)? {
+            true => Ok(()),
+            false => Err(ConsumeError::Outlived { partition, offset }),
+        }
     }
 
     pub(super) async fn close(mut self) -> Result<(), ConsumeError> {

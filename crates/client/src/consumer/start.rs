@@ -20,10 +20,11 @@ use crate::consumer::group::{GroupFetch, Membership};
 use crate::consumer::idle::Idle;
 use crate::consumer::merge::{Merge, Source};
 use crate::consumer::{ConsumeError, Consumer};
+use crate::extensions::LIVES;
 use crate::offsets::OffsetOf;
 use crate::topics::path;
 use crate::{
-    CallError, ConsumerIdentity, Identifier, InvalidRequest, PollRequest, PollingStrategy,
+    CallError, ConsumerIdentity, Identifier, InvalidRequest, Life, PollRequest, PollingStrategy,
 };
 
 /// With many partitions, each is asked less often: every partition adds this to the longest pause.
@@ -94,6 +95,7 @@ async fn start_in_group(
         appetite: Appetite::new(settings.batch_size, settings.batch_bytes),
         idle: Idle::new(settings.poll_interval, settings.client.poll_wait().await?),
         verify: settings.verify,
+        skip_damaged: settings.skip_damaged,
         out,
         next: BTreeMap::new(),
     };
@@ -163,10 +165,21 @@ impl Starter {
         let request = PollRequest::new(&settings.stream, &settings.topic, partition)
             .consumer(identity.of.consumer.id.clone());
         let (client, verify) = (settings.client.clone(), settings.verify);
+        let skip_damaged = settings.skip_damaged;
         let appetite = Appetite::new(settings.batch_size, settings.batch_bytes);
         let alone = Arc::clone(alone);
-        let fetch =
-            Fetch { client, partition, request, cursor, appetite, idle, alone, verify, out };
+        let fetch = Fetch {
+            client,
+            partition,
+            request,
+            cursor,
+            appetite,
+            idle,
+            alone,
+            verify,
+            skip_damaged,
+            out,
+        };
         tokio::spawn(fetch.run());
         Source { partition: Some(partition), fetched, batch: Vec::new().into_iter() }
     }
@@ -207,11 +220,8 @@ async fn cursor(
     identity: &Identity,
     partition: u32,
 ) -> Result<Cursor, CallError> {
-    let needs_last = settings.until_end || matches!(settings.start, Start::Last(_));
-    let last = match needs_last {
-        true => last_offset(settings, partition).await?,
-        false => None,
-    };
+    let whereabouts = whereabouts(settings, identity, partition).await?;
+    let last = whereabouts.last;
     let (place, reached) = match settings.start {
         Start::Offset(offset) => (Place::Offset(offset), false),
         Start::First => (Place::Offset(0), false),
@@ -224,27 +234,63 @@ async fn cursor(
             let end = last.map_or(0, |last| last.saturating_add(1));
             (Place::Offset(end.saturating_sub(u64::from(count))), last.is_some())
         }
-        Start::Next => {
-            let of = OffsetOf { partition, ..identity.of.clone() };
-            match identity.client.get_offset(&of).await? {
-                Some(found) => (Place::Offset(found.stored_offset.get().saturating_add(1)), true),
-                None => (Place::Offset(0), false),
-            }
-        }
+        Start::Next => match whereabouts.next {
+            Some(next) => (Place::Offset(next), true),
+            None => (Place::Offset(0), false),
+        },
     };
-    Ok(match (settings.until_end, last) {
+    let cursor = match (settings.until_end, last) {
         (false, _) => Cursor::new(place, reached, None),
         (true, Some(last)) => Cursor::new(place, reached, Some(last)),
         (true, None) => Cursor::at_end(),
-    })
+    };
+    // A life that the program names is that of the place it names.
+    let life = if settings.life.is_known() { settings.life } else { whereabouts.life };
+    Ok(cursor.in_life(life))
 }
 
-/// The offset of the newest message, or `None` when there is none. The partition's own count of
-/// offsets would not tell an empty partition from one with a single message.
-async fn last_offset(settings: &ConsumerBuilder, partition: u32) -> Result<Option<u64>, CallError> {
-    let request = PollRequest::new(&settings.stream, &settings.topic, partition)
-        .strategy(PollingStrategy::Last)
-        .count(1);
-    let polled = settings.client.poll(request).await?;
-    Ok(polled.messages().last().map(|message| message.offset()))
+/// What has to be known of a partition before it is read.
+#[derive(Debug, Default)]
+struct Whereabouts {
+    /// The offset of its newest message, if there is one.
+    last: Option<u64>,
+    /// The offset behind the stored one, if there is one.
+    next: Option<u64>,
+    /// The life both are of.
+    life: Life,
+}
+
+/// Asks for as much as the settings need. A server that knows of lives tells all of it at once, so that no
+/// purge comes between.
+async fn whereabouts(
+    settings: &ConsumerBuilder,
+    identity: &Identity,
+    partition: u32,
+) -> Result<Whereabouts, CallError> {
+    let needs_last = settings.until_end || matches!(settings.start, Start::Last(_));
+    let needs_next = settings.start == Start::Next;
+    if !needs_last && !needs_next {
+        return Ok(Whereabouts::default());
+    }
+    let request = PollRequest::new(&settings.stream, &settings.topic, partition);
+    if settings.client.has(&LIVES).await? {
+        let consumer = identity.of.consumer.id.clone();
+        let none = request.consumer(consumer).strategy(PollingStrategy::Next).count(0);
+        let told = settings.client.poll_once(none).await?;
+        let last = told.extent().and_then(|extent| extent.end.checked_sub(1));
+        return Ok(Whereabouts { last, next: told.next_offset(), life: told.life() });
+    }
+    let mut found = Whereabouts::default();
+    if needs_last {
+        // The partition's own count of offsets would not tell an empty one from one with one message.
+        let newest = request.strategy(PollingStrategy::Last).count(1);
+        let polled = settings.client.poll_once(newest).await?;
+        found.last = polled.messages().last().map(|message| message.offset());
+    }
+    if needs_next {
+        let of = OffsetOf { partition, ..identity.of.clone() };
+        let stored = identity.client.get_offset(&of).await?;
+        found.next = stored.map(|stored| stored.stored_offset.get().saturating_add(1));
+    }
+    Ok(found)
 }

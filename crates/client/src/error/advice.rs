@@ -68,6 +68,9 @@ pub(super) fn advice(number: u32) -> Option<&'static str> {
         4009 => "give at least one message",
         4017 => "the user headers of one message may have 100000 bytes",
         4022 => "one message may have 64000000 bytes",
+        4027 => {
+            "the server's log says which messages are damaged; restore them from a copy, or begin behind them"
+        }
         4100 => "the offset is beyond the end of the partition",
         5000 => "list the consumer groups of the topic to see what exists, or create it",
         5004 => "choose another name, or use the group there is",

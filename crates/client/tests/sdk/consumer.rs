@@ -375,7 +375,10 @@ async fn a_refused_poll_is_told_and_tried_again() {
     let error = consumer.next().await.unwrap().unwrap_err();
     assert!(matches!(error, ConsumeError::Poll(_)), "{error:?}");
     let text = error.to_string();
-    assert!(text.starts_with("could not poll partition 0 of topic t of stream s: "), "{text}");
+    assert!(
+        text.starts_with("could not poll partition 0 of topic t of stream s from offset 0: "),
+        "{text}"
+    );
     assert_eq!(next(&mut consumer).await.offset(), 0);
 }
 

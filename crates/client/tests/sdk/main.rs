@@ -5,6 +5,7 @@
 mod client;
 mod connection;
 mod consumer;
+mod lives;
 mod producer;
 mod refusals;
 mod support;

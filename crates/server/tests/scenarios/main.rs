@@ -5,6 +5,7 @@
 
 mod groups;
 mod life_cycle;
+mod lives;
 mod messages;
 mod place;
 mod reconnect;
@@ -35,6 +36,7 @@ macro_rules! suite {
                 life_cycle::streams_and_topics_come_change_and_go,
                 life_cycle::partitions_come_and_go,
                 life_cycle::a_purge_leaves_nothing_but_the_topic,
+                lives::readers_see_each_life_from_its_first_message,
                 messages::every_strategy_reads_what_it_says,
                 messages::the_largest_message_arrives_and_a_larger_one_is_refused,
                 messages::offsets_are_stored_by_consumer,

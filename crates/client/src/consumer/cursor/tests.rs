@@ -8,7 +8,7 @@ use super::*;
 fn polled(offsets: std::ops::Range<u64>, current_offset: u64) -> PolledMessages {
     let messages = offsets.map(|offset| {
         let header = MessageHeader { offset: Offset::new(offset), ..MessageHeader::default() };
-        ReceivedMessage::new(0, header, Bytes::new(), Bytes::new())
+        ReceivedMessage::new((0, Life::UNKNOWN), header, Bytes::new(), Bytes::new())
     });
     PolledMessages::for_test(current_offset, messages.collect())
 }
@@ -68,4 +68,48 @@ fn a_place_that_was_never_reached_is_waited_for() {
     let mut cursor = Cursor::new(Place::Offset(100), false, None);
     assert_eq!(cursor.advance(polled(0..0, 8)), Step::Nothing);
     assert_eq!(cursor.strategy(), PollingStrategy::Offset(Offset::new(100)));
+}
+
+fn told(life: u64, extent: std::ops::Range<u64>, polled: PolledMessages) -> PolledMessages {
+    let told = galgo_wire::command::lives::LifeHeader {
+        life: Life::new(life),
+        start: Offset::new(extent.start),
+        end: Offset::new(extent.end),
+        ..Default::default()
+    };
+    polled.with_told(told)
+}
+
+/// Only a log that was shorter gave a new beginning away; in one as long or longer, messages were skipped.
+#[test]
+fn another_life_means_a_new_beginning_however_long_it_is() {
+    let mut cursor = Cursor::new(Place::Offset(0), false, None);
+    cursor.advance(told(7, 0..10, polled(0..10, 9)));
+    assert_eq!(cursor.life(), Life::new(7));
+    let anew = cursor.advance(told(8, 0..50, polled(10..20, 49)));
+    assert_eq!(anew, Step::Rewound { expected: 10 });
+    assert_eq!(cursor.strategy(), PollingStrategy::Offset(Offset::ZERO));
+    assert_eq!(offsets(cursor.advance(told(8, 0..50, polled(0..3, 49)))), [0, 1, 2]);
+    assert_eq!(cursor.advance(told(8, 0..2, polled(0..0, 1))), Step::Rewound { expected: 3 });
+}
+
+#[test]
+fn a_reader_with_an_end_reads_another_life_to_where_it_ended_then() {
+    let mut cursor = Cursor::new(Place::Offset(5), true, Some(9)).in_life(Life::new(7));
+    assert_eq!(cursor.advance(told(8, 0..3, polled(0..0, 2))), Step::Rewound { expected: 5 });
+    assert!(!cursor.is_done());
+    let Step::LastMessages(last) = cursor.advance(told(8, 0..6, polled(0..6, 5))) else { panic!() };
+    assert_eq!(last.len(), 3);
+    let mut empty = Cursor::new(Place::Offset(5), true, Some(9)).in_life(Life::new(7));
+    empty.advance(told(8, 0..0, polled(0..0, 0)));
+    assert!(empty.is_done());
+}
+
+#[test]
+fn what_is_left_out_of_a_search_by_time_leaves_older_messages_out_too() {
+    let mut cursor = Cursor::new(Place::Time(Timestamp::new(5)), false, None);
+    cursor.skip_to(4);
+    assert_eq!(cursor.strategy(), PollingStrategy::Offset(Offset::new(4)));
+    assert_eq!(offsets(cursor.advance(polled(4..6, 9))), [0u64; 0], "taken at time 0");
+    assert_eq!(cursor.strategy(), PollingStrategy::Offset(Offset::new(6)));
 }

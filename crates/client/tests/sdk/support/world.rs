@@ -4,14 +4,14 @@ use std::collections::{HashMap, HashSet};
 
 use galgo::wire::batch::{MessagesView, StampOptions, stamp};
 use galgo::wire::command::{
-    CommandCode, Compression, ConsumerOffset, CreateTopic, FeatureFlags, Features, LoggedIn,
-    MaxTopicSize, MessageExpiry, Partition, PolledHeader, Request, SendHeader, SendOutcome,
-    SendReply, SendWithHeader, Stream, StreamDetails, Topic, TopicDetails, TopicOutline,
-    TopicSettings,
+    CommandCode, Compression, ConsumerOffset, CreateTopic, FeatureFlags, Features, LifeHeader,
+    LoggedIn, MaxTopicSize, MessageExpiry, Partition, PollFlags, PollMessages, PolledHeader,
+    Request, SendHeader, SendOutcome, SendReply, SendWithHeader, StoreConsumerOffset, StoredInLife,
+    Stream, StreamDetails, Topic, TopicDetails, TopicOutline, TopicSettings,
 };
 use galgo::wire::consumer::{PartitioningRef, PollingStrategy};
 use galgo::wire::error_code::ErrorCode;
-use galgo::wire::id::{Offset, PartitionId, StreamId, Timestamp, TopicId, UserId};
+use galgo::wire::id::{Life, Offset, PartitionId, StreamId, Timestamp, TopicId, UserId};
 use galgo::wire::identifier::Identifier;
 use galgo::wire::primitive::Payload;
 
@@ -32,6 +32,16 @@ pub(crate) struct Log {
     first: u64,
     /// The ids of all messages that were ever stored.
     ids: HashSet<u128>,
+    /// How often it was purged.
+    purges: u64,
+    /// What a server that checks what it reads finds damaged.
+    known_damage: Option<std::ops::Range<u64>>,
+}
+
+impl Log {
+    fn life(&self, partition: u32) -> Life {
+        Life::new(1_000 * (1 + u64::from(partition)) + self.purges)
+    }
 }
 
 pub(crate) struct World {
@@ -42,6 +52,10 @@ pub(crate) struct World {
     pub(crate) log: Vec<CommandCode>,
     /// Whether the extensions are known.
     pub(crate) is_classic: bool,
+    /// Whether lives are told, by one that knows the extensions.
+    pub(crate) tells_lives: bool,
+    /// Most messages of an answer that tells of lives.
+    pub(crate) answer_max: u32,
     pub(crate) polls: usize,
     balance: usize,
     created: Vec<String>,
@@ -58,6 +72,8 @@ impl World {
             offsets: HashMap::new(),
             log: Vec::new(),
             is_classic: false,
+            tells_lives: false,
+            answer_max: u32::MAX,
             polls: 0,
             balance: 0,
             created: Vec::new(),
@@ -82,7 +98,14 @@ impl World {
 
     /// Forgets everything; offsets begin anew.
     pub(crate) fn purge(&mut self, partition: u32) {
-        self.logs[partition as usize] = Log::default();
+        let log = &mut self.logs[partition as usize];
+        *log = Log { purges: log.purges + 1, ..Log::default() };
+        self.offsets.retain(|(_, of), _| *of != partition);
+    }
+
+    /// Lets the server find these messages damaged.
+    pub(crate) fn lose(&mut self, partition: u32, offsets: std::ops::Range<u64>) {
+        self.logs[partition as usize].known_damage = Some(offsets);
     }
 
     /// Turns a bit of a stored message.
@@ -127,7 +150,9 @@ impl World {
             }
             Request::GetFeatures(_) => Ok(Features {
                 flags: FeatureFlags::new(
-                    FeatureFlags::ALL.get() & !FeatureFlags::WAITING_POLLS.get(),
+                    FeatureFlags::ALL.get()
+                        & !FeatureFlags::WAITING_POLLS.get()
+                        & !(if self.tells_lives { 0 } else { FeatureFlags::LIVES.get() }),
                 ),
                 server_name: "small".into(),
                 server_version: "0".into(),
@@ -183,10 +208,18 @@ impl World {
                 }
                 Ok(payload)
             }
+            Request::PollInLife(poll) => self.poll_in_life(&poll.poll, poll.life),
+            Request::StoreOffsetInLife(command) => {
+                let partition = command.store.partition_id.unwrap_or_default().get();
+                let life = self.logs[partition as usize].life(partition);
+                let stored = !command.life.differs_from(life);
+                if stored {
+                    self.store(&command.store);
+                }
+                Ok(StoredInLife { life, stored }.to_bytes())
+            }
             Request::StoreConsumerOffset(store) => {
-                let partition = store.partition_id.unwrap_or_default();
-                let key = (store.consumer.id.to_string(), partition.get());
-                self.offsets.insert(key, store.offset.get());
+                self.store(&store);
                 Ok(Vec::new())
             }
             Request::GetConsumerOffset(get) => {
@@ -202,6 +235,61 @@ impl World {
             Request::GetStreams(_) | Request::DeleteStream(_) => Ok(Vec::new()),
             other => panic!("the small server does not know {other:?}"),
         }
+    }
+
+    fn store(&mut self, store: &StoreConsumerOffset) {
+        let partition = store.partition_id.unwrap_or_default();
+        let key = (store.consumer.id.to_string(), partition.get());
+        self.offsets.insert(key, store.offset.get());
+    }
+
+    fn poll_in_life(&mut self, poll: &PollMessages, life: Life) -> Result<Vec<u8>, ErrorCode> {
+        self.polls += 1;
+        let partition = poll.partition_id.unwrap_or_default();
+        let consumer = poll.consumer.id.to_string();
+        let log = &self.logs[partition.get() as usize];
+        let mut count = poll.count.min(self.answer_max);
+        let (payload, _) = self.poll(partition, poll.strategy, 1, &consumer)?;
+        let found = MessagesView::new(&payload[16..]).next();
+        let end = log.first + log.messages.len() as u64;
+        let next = match (poll.strategy, found) {
+            (PollingStrategy::Offset(offset), None) => offset.get(),
+            (_, Some(Ok(message))) => message.header.offset.get(),
+            _ => end,
+        };
+        let mut flags = PollFlags::default();
+        let damage = log.known_damage.clone().filter(|damage| next < damage.end);
+        if life.differs_from(log.life(partition.get())) {
+            (flags, count) = (PollFlags::OTHER_LIFE, 0);
+        } else if let Some(damage) = &damage {
+            count = count.min(u32::try_from(damage.start.saturating_sub(next)).unwrap());
+            flags = if count == 0 && poll.count > 0 { PollFlags::DAMAGED } else { flags };
+        }
+        let (payload, last) = match count {
+            0 => (payload[..16].to_vec(), None),
+            _ => self.poll(partition, poll.strategy, count, &consumer)?,
+        };
+        let log = &self.logs[partition.get() as usize];
+        let next = last.map_or(next, |last| last + 1);
+        let returned = MessagesView::new(&payload[16..]).count();
+        if returned > 0 && returned < poll.count as usize && next < end {
+            flags = PollFlags::CUT;
+        }
+        let damaged = damage.filter(|_| flags == PollFlags::DAMAGED).unwrap_or_default();
+        let header = LifeHeader {
+            polled: PolledHeader {
+                count: u32::try_from(returned).unwrap(),
+                ..PolledHeader::from_bytes(&payload).unwrap()
+            },
+            life: log.life(partition.get()),
+            start: Offset::new(log.first),
+            end: Offset::new(end),
+            next: Offset::new(next),
+            damaged_from: Offset::new(damaged.start),
+            damaged_to: Offset::new(damaged.end),
+            flags,
+        };
+        Ok([&header.to_array()[..], &payload[16..]].concat())
     }
 
     fn send_with(
