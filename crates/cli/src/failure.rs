@@ -45,6 +45,7 @@ pub(crate) struct Failure {
     facts: Map<String, Value>,
     quiet: bool,
     told: bool,
+    missing: bool,
 }
 
 /// What every command returns.
@@ -60,6 +61,7 @@ impl Failure {
             facts: Map::new(),
             quiet: false,
             told: false,
+            missing: false,
         }
     }
 
@@ -92,7 +94,8 @@ impl Failure {
 
     /// Something the command names does not exist on the server.
     pub(crate) fn missing(what: impl fmt::Display) -> Self {
-        Self::new(Kind::Refused, format!("{what} does not exist"))
+        let failure = Self::new(Kind::Refused, format!("{what} does not exist"));
+        Self { missing: true, ..failure }
     }
 
     /// The reader of our output went away: nothing is left to say, and nothing is wrong.
@@ -116,6 +119,12 @@ impl Failure {
         self
     }
 
+    /// Adds what to do next if nothing better is known.
+    pub(crate) fn or_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint.get_or_insert_with(|| hint.into());
+        self
+    }
+
     /// Puts what was being done in front of what happened.
     pub(crate) fn while_doing(mut self, doing: impl fmt::Display) -> Self {
         self.what = format!("{doing}: {}", self.what);
@@ -136,6 +145,13 @@ impl Failure {
     /// Whether no server answered or the connection broke.
     pub(crate) fn is_connection(&self) -> bool {
         self.kind == Kind::Connection
+    }
+
+    /// Whether stream, topic or partition is not there.
+    pub(crate) fn is_missing(&self) -> bool {
+        use ErrorCode::{PartitionNotFound, StreamIdNotFound, TopicIdNotFound};
+        let codes = [StreamIdNotFound, TopicIdNotFound, PartitionNotFound];
+        self.missing || codes.into_iter().any(|code| self.is_refusal(code))
     }
 
     /// What happened, without the next step.

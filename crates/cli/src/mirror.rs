@@ -1,9 +1,11 @@
 //! Copies a topic from one server to another, partition by partition.
 //!
 //! INV-ONE-TO-ONE: partition n of the target holds the messages of partition n of the source, in
-//! their order, each once, with the place it came from in its headers.
-//! INV-RESUME: where a copy goes on is read from the last message of the target, never from memory
-//! or a file, so that a copy that was cut short neither repeats nor skips.
+//! their order, each once, with the place it came from in its headers where these have room for it. What a
+//! purge of the source begins anew comes behind what was copied before.
+//! INV-RESUME: where a copy goes on is read from the last message of the target, by the place it tells or
+//! by what it holds, never from memory or a file, so that a copy that was cut short neither repeats nor
+//! skips.
 //! INV-BOUND: a few batches of each of a few partitions are in memory, whatever the topic's size.
 
 pub(crate) mod lane;
@@ -12,6 +14,7 @@ pub(crate) mod outage;
 pub(crate) mod place;
 pub(crate) mod report;
 pub(crate) mod target;
+mod trace;
 
 use std::cell::RefCell;
 
@@ -22,7 +25,7 @@ use crate::command::topic::{Extent, TopicPath};
 use crate::failure::{Failure, Outcome};
 use crate::mirror::lane::{Lane, Options};
 use crate::mirror::outage::{Outage, Waits};
-use crate::mirror::place::Place;
+use crate::mirror::place::{Known, Place};
 use crate::mirror::report::PartitionReport;
 use crate::output::Output;
 use crate::progress::Progress;
@@ -77,7 +80,8 @@ impl Mirror {
         let extents = source.extents().await?;
         let (mut lanes, mut total) = (Vec::new(), 0);
         for (partition, extent) in (0..).zip(extents) {
-            let place = Place::find(&source, &target, partition).await?;
+            let known = Known { begin_anew: options.begin_anew, ..Known::default() };
+            let place = Place::find(&source, &target, partition, known).await?;
             total += extent.end.saturating_sub(place.next.max(extent.start));
             lanes.push(RefCell::new(PartitionReport::new(partition, extent, &place)));
         }
@@ -114,7 +118,8 @@ impl Mirror {
     pub(crate) async fn verify(&self) -> Outcome {
         for report in &self.lanes {
             let report = report.borrow().clone();
-            let place = Place::find(&self.source, &self.target, report.partition).await?;
+            let known = Known { life: report.life, begin_anew: report.anew > 0 };
+            let place = Place::find(&self.source, &self.target, report.partition, known).await?;
             report.verify(&place, &self.target.path)?;
         }
         Ok(())

@@ -1,25 +1,28 @@
 //! Reads all partitions of a topic as one sequence.
 //!
 //! INV-MERGE: messages come in the order of their time; those of one partition in the order of
-//! their offsets, none left out. A replay ends at the messages that were the newest when it began,
-//! so that it ends on a busy topic too.
+//! their offsets, none left out but what is damaged, when that is asked for. A replay ends at the messages
+//! that were the newest when it began, so that it ends on a busy topic too. A partition that is purged or
+//! made again is told, and read from its first message.
 
 mod lane;
 pub(crate) mod link;
 pub(crate) mod member;
+pub(crate) mod whereabouts;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-use galgo::ReceivedMessage;
+use galgo::{Life, ReceivedMessage};
 
 use crate::command::topic::{Extent, TopicPath};
 use crate::failure::{Failure, Outcome};
 use crate::output::message::MessageWriter;
-use crate::tail::lane::{Lane, Start};
+use crate::tail::lane::{Ask, Lane, Start};
 use crate::tail::link::Link;
+use crate::tail::whereabouts::Whereabouts;
 use crate::value::time::From;
 
 /// Messages held ahead over all partitions, and the least that is asked of each.
@@ -53,13 +56,14 @@ pub(crate) enum Range {
 pub(crate) struct Reader<'a> {
     link: Link<'a>,
     path: TopicPath,
+    skip_damaged: bool,
     lanes: Vec<Lane>,
 }
 
 impl<'a> Reader<'a> {
-    /// A reader of a topic.
-    pub(crate) fn new(link: Link<'a>, path: TopicPath) -> Self {
-        Self { link, path, lanes: Vec::new() }
+    /// A reader of a topic; `skip_damaged`: whether it leaves out what is damaged.
+    pub(crate) fn new(link: Link<'a>, path: TopicPath, skip_damaged: bool) -> Self {
+        Self { link, path, skip_damaged, lanes: Vec::new() }
     }
 
     /// Writes the messages of `range`; returns whether that was all that was asked for.
@@ -68,8 +72,8 @@ impl<'a> Reader<'a> {
         range: Range,
         writer: &mut MessageWriter,
     ) -> Outcome<bool> {
-        let extents = self.extents().await?;
-        let Window { skip, count } = self.open_lanes(range, &extents);
+        let whereabouts = Whereabouts::of_all(self.link.client(), &self.path).await?;
+        let Window { skip, count } = self.open_lanes(range, &whereabouts);
         let mut heads = BinaryHeap::new();
         for index in 0..self.lanes.len() {
             self.push_head(&mut heads, index, writer).await?;
@@ -110,6 +114,7 @@ impl<'a> Reader<'a> {
                 self.link.again(failure, writer).await?;
                 refreshed = None;
             } else if fresh.is_empty() {
+                self.link.is_there();
                 if writer.reader_is_gone() {
                     return Err(Failure::closed_pipe());
                 }
@@ -135,37 +140,40 @@ impl<'a> Reader<'a> {
     async fn read_fresh(&mut self, fresh: &mut Vec<ReceivedMessage>) -> Outcome {
         let ask = self.ask();
         for lane in &mut self.lanes {
-            lane.fill(self.link.client(), &self.path, ask).await?;
+            if let Some(news) = lane.fill(self.link.client(), &self.path, ask).await? {
+                self.link.tell(&news);
+            }
             fresh.extend(std::iter::from_fn(|| lane.take()));
         }
         Ok(())
     }
 
-    /// Looks again which partitions there are, and where they end.
+    /// Looks again which partitions there are, and, where nothing else tells, whether they were emptied.
     async fn refresh(&mut self) -> Outcome {
-        let extents = self.extents().await?;
+        let partitions = self.path.partitions(self.link.client()).await?;
+        let extents: Vec<_> = partitions.iter().map(Extent::of).collect();
         self.lanes.truncate(extents.len());
         for (lane, extent) in self.lanes.iter_mut().zip(&extents) {
-            lane.rewind_if_emptied(*extent);
+            if let Some(news) = lane.rewind_if_emptied(*extent, &self.path) {
+                self.link.tell(&news);
+            }
         }
+        // All of a partition that was added is new.
         for (partition, extent) in (0..).zip(&extents).skip(self.lanes.len()) {
-            let mut lane = Lane::new(partition, Start::Offset(extent.start), extent.end);
+            let at = Whereabouts { extent: *extent, life: Life::UNKNOWN };
+            let mut lane = Lane::new(partition, Start::Offset(0), &at);
             lane.open_end();
             self.lanes.push(lane);
         }
         Ok(())
     }
 
-    async fn extents(&self) -> Outcome<Vec<Extent>> {
-        let partitions = self.path.partitions(self.link.client()).await?;
-        Ok(partitions.iter().map(Extent::of).collect())
-    }
-
-    fn open_lanes(&mut self, range: Range, extents: &[Extent]) -> Window {
-        let (plans, window) = plan(range, extents);
+    fn open_lanes(&mut self, range: Range, whereabouts: &[Whereabouts]) -> Window {
+        let extents: Vec<_> = whereabouts.iter().map(|at| at.extent).collect();
+        let (plans, window) = plan(range, &extents);
         self.lanes = (0..)
-            .zip(plans.iter().zip(extents))
-            .map(|(partition, (start, extent))| Lane::new(partition, *start, extent.end))
+            .zip(plans.iter().zip(whereabouts))
+            .map(|(partition, (start, at))| Lane::new(partition, *start, at))
             .collect();
         window
     }
@@ -179,8 +187,12 @@ impl<'a> Reader<'a> {
     ) -> Outcome {
         let ask = self.ask();
         let Some(lane) = self.lanes.get_mut(index) else { return Ok(()) };
-        while let Err(failure) = lane.fill(self.link.client(), &self.path, ask).await {
-            self.link.again(failure, writer).await?;
+        loop {
+            match lane.fill(self.link.client(), &self.path, ask).await {
+                Ok(None) => break,
+                Ok(Some(news)) => self.link.tell(&news),
+                Err(failure) => self.link.again(failure, writer).await?,
+            }
         }
         if let Some(time) = lane.next_time() {
             heads.push(Reverse((time, index)));
@@ -188,10 +200,11 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Messages to ask of one partition at once.
-    fn ask(&self) -> u32 {
+    /// How each partition is read, as many messages at once as its share is.
+    fn ask(&self) -> Ask {
         let share = READ_AHEAD / self.lanes.len().max(1);
-        u32::try_from(share.clamp(READ_MIN, READ_MAX)).unwrap_or(u32::MAX)
+        let count = u32::try_from(share.clamp(READ_MIN, READ_MAX)).unwrap_or(u32::MAX);
+        Ask { count, skip_damaged: self.skip_damaged }
     }
 }
 

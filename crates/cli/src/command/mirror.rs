@@ -18,12 +18,15 @@ use crate::output::{Output, measure, table};
 use crate::progress::Progress;
 
 const AFTER_HELP: &str = "\
-Partition n is copied to partition n, in order. Ids, headers and the sender's time stay; the offset and
-the time each message has in the source become its headers mirror.offset and mirror.timestamp. The
-target is made, with the source's settings, when it is not there.
+Partition n is copied to partition n, in order. Ids, headers and the sender's time stay, byte for byte;
+the offset and the time each message has in the source become its headers mirror.offset and
+mirror.timestamp, behind its own. Headers that leave no room for them, or are no pairs of key and value,
+are copied as they are. The target is made, with the source's settings, when it is not there.
 
 The same command, run again after an interruption, goes on where the target ends. Only one copy may
-write to a target at a time, and nothing else; the check at the end tells when something did.
+write to a target at a time, and nothing else; the check at the end tells when something did. When the
+source is purged or made again while it is copied, the copy says so and goes on with its first message;
+one that is started later refuses unless it is told to --begin-anew.
 
 Either server may be a classic one (iggy://USER:PASSWORD@HOST:PORT). Credentials that a URL leaves out
 are taken from GALGO_USERNAME and GALGO_PASSWORD. How to connect is part of a URL as well:
@@ -57,6 +60,12 @@ pub(crate) struct MirrorArgs {
     /// Do not check the checksums of what is read; needed for a classic server that encrypts
     #[arg(long)]
     skip_checksums: bool,
+    /// Leave out messages that are damaged in the source, and say which
+    #[arg(long)]
+    skip_damaged: bool,
+    /// Copy a source that was purged or made again since from its first message, behind what the target has
+    #[arg(long)]
+    begin_anew: bool,
 }
 
 /// What was done.
@@ -69,6 +78,7 @@ struct Summary {
     messages: u64,
     bytes: u64,
     gone_from_source: u64,
+    damaged: u64,
     seconds: f64,
     partitions: Vec<PartitionReport>,
 }
@@ -88,7 +98,12 @@ pub(crate) async fn run(global: &Global, args: MirrorArgs) -> Outcome {
     let to = side(output, &args.to, (args.to_stream, args.to_topic));
     let sink = to.await.map_err(|failure| failure.while_doing("the target"))?;
     let created = target::prepare(&source, &sink).await?;
-    let options = Options { follow: args.follow, verify_checksums: !args.skip_checksums };
+    let options = Options {
+        follow: args.follow,
+        verify_checksums: !args.skip_checksums,
+        skip_damaged: args.skip_damaged,
+        begin_anew: args.begin_anew,
+    };
     let mirror = Mirror::plan(source, sink, options, output).await?;
     if args.follow {
         output.remark("following; Ctrl-C ends it");
@@ -130,6 +145,7 @@ impl Summary {
             messages: sum(|report| report.copied),
             bytes: sum(|report| report.bytes),
             gone_from_source: sum(|report| report.gone_from_source),
+            damaged: sum(|report| report.damaged),
             seconds: begun.elapsed().as_secs_f64(),
             partitions,
         }
@@ -140,7 +156,7 @@ impl Summary {
         failure
             .and(format!("{} copied", measure::counted(self.messages, "message")))
             .fact("copied", self.messages)
-            .hint("the same command goes on where this one stopped")
+            .or_hint("the same command goes on where this one stopped")
     }
 
     fn text(&self) -> String {
@@ -171,6 +187,10 @@ impl Summary {
         if self.gone_from_source > 0 {
             let gone = measure::counted(self.gone_from_source, "message");
             text += &format!("; {gone} had gone from the source before");
+        }
+        if self.damaged > 0 {
+            let damaged = measure::counted(self.damaged, "damaged message");
+            text += &format!("; {damaged} left out");
         }
         text
     }

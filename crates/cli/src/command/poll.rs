@@ -85,6 +85,8 @@ struct Polled {
     partition: u32,
     last_offset: u64,
     count: usize,
+    /// Whether more was there than one command shows.
+    cut: bool,
     messages: Vec<MessageJson>,
 }
 
@@ -112,8 +114,17 @@ pub(crate) async fn run(target: &Target, args: PollArgs) -> Outcome {
         partition: polled.partition(),
         last_offset: polled.current_offset(),
         count: polled.len(),
+        cut: polled.is_cut(),
         messages: polled.messages().iter().map(MessageJson::of).collect(),
     };
+    if polled.is_cut() {
+        let next = polled.next_offset().unwrap_or_default();
+        target.output.notice(&format!(
+            "{} of {} shown, as many as fit one answer; --offset {next} shows what follows",
+            polled.len(),
+            args.count
+        ));
+    }
     target.output.show(&document, |_| messages_table(&polled))
 }
 

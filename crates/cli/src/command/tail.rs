@@ -26,7 +26,8 @@ With --group, the messages are those the group has not processed in the partitio
 is stored as processed once it was shown.
 
 -f goes on with messages as they come, until Ctrl-C or until the reader of a pipe goes away. When the
-connection breaks, it says so, tries again until the server is back, and goes on where it was.
+connection breaks, it says so, tries again until the server is back, and goes on where it was. When a
+partition is purged or its topic made again, it says so and goes on with the first message there.
 
 Times are written 2026-03-01T12:00:00Z, `10m ago`, -10m or as microseconds since 1970.";
 
@@ -48,6 +49,9 @@ pub(crate) struct TailArgs {
     /// Read as a member of this consumer group, and store what was shown as processed
     #[arg(long, value_name = "NAME", conflicts_with = "from")]
     group: Option<Identifier>,
+    /// Leave out messages that are damaged on the server, and say which
+    #[arg(long)]
+    skip_damaged: bool,
     /// The form of a message; json with --output json, else text
     #[arg(long, value_enum)]
     format: Option<MessageFormat>,
@@ -75,9 +79,12 @@ pub(crate) async fn run(target: &Target, args: TailArgs) -> Outcome {
     let work = async {
         if let Some(group) = &args.group {
             let mut member = Member::join(link.client(), &args.path, group).await?;
+            if args.skip_damaged {
+                member = member.skip_damaged();
+            }
             return member.consume(args.count, &mut link, &mut writer).await;
         }
-        let mut reader = Reader::new(link, args.path.clone());
+        let mut reader = Reader::new(link, args.path.clone(), args.skip_damaged);
         let enough = reader.replay(args.range(), &mut writer).await?;
         if args.follow && !enough {
             reader.follow(&mut writer).await?;

@@ -88,6 +88,13 @@ impl From<CallError> for Failure {
         match &error {
             CallError::Server(refusal) => Self::server(refusal),
             CallError::Invalid(_) => Self::usage(&error),
+            CallError::Damaged { .. } => {
+                let code = ErrorCode::InvalidMessageChecksum;
+                Self::refused(&error, code.as_u32(), code.name()).hint(
+                    "galgo tail and galgo mirror leave out what is damaged with --skip-damaged, galgo poll \
+                     begins behind it with --offset",
+                )
+            }
             CallError::Unsupported(_) => Self::new(Kind::Refused, error.to_string()),
             _ => Self::connection(&error),
         }

@@ -13,7 +13,7 @@ use crate::failure::{Failure, Outcome};
 use crate::mirror::Side;
 use crate::mirror::origin::copy;
 use crate::mirror::outage::{Outage, Waits};
-use crate::mirror::place::Place;
+use crate::mirror::place::{Known, Place};
 use crate::mirror::report::PartitionReport;
 use crate::progress::Progress;
 
@@ -34,6 +34,10 @@ pub(crate) struct Options {
     pub(crate) follow: bool,
     /// Check the checksums of what is read.
     pub(crate) verify_checksums: bool,
+    /// Leave out what is damaged in the source.
+    pub(crate) skip_damaged: bool,
+    /// Copy a source that began anew from its first message.
+    pub(crate) begin_anew: bool,
 }
 
 /// One partition being copied.
@@ -69,6 +73,10 @@ impl Lane<'_> {
         loop {
             let failure = match self.attempt().await {
                 Ok(()) => return Ok(()),
+                // What was deleted may be made again.
+                Err(Broken::Lasting(failure)) if self.options.follow && failure.is_missing() => {
+                    failure
+                }
                 Err(Broken::Lasting(failure)) => return Err(failure),
                 Err(Broken::Passing(failure)) => failure,
             };
@@ -84,9 +92,12 @@ impl Lane<'_> {
     }
 
     async fn attempt(&self) -> Result<(), Broken> {
-        let partition = self.report.borrow().partition;
-        let place = Place::find(self.source, self.target, partition).await?;
+        let (partition, known) = (self.report.borrow().partition, self.known());
+        let place = Place::find(self.source, self.target, partition, known).await?;
         self.outage.is_over(&self.waits, self.progress);
+        if place.anew {
+            self.begins_anew();
+        }
         self.report.borrow_mut().stands_at(&place);
         let path = &self.source.path;
         let mut builder = self
@@ -95,28 +106,55 @@ impl Lane<'_> {
             .consumer(&path.stream, &path.topic)
             .partition(partition)
             .start(Start::Offset(place.next))
+            .life(place.life)
             .batch_bytes(BATCH_BYTES)
             .verify_checksums(self.options.verify_checksums);
         if !self.options.follow {
             builder = builder.until_end();
         }
-        let mut consumer = builder.build().await.map_err(Broken::of)?;
-        while let Some(batch) = next_batch(&mut consumer).await? {
-            self.send(partition, batch).await?;
+        if self.options.skip_damaged {
+            builder = builder.skip_damaged();
+        }
+        let consumer = builder.build().await.map_err(Broken::of)?;
+        let mut batches = Batches { consumer, held: None };
+        while let Some(batch) = batches.next().await {
+            match batch {
+                Ok(batch) => self.send(partition, batch).await?,
+                Err(ConsumeError::Rewound { .. }) => self.begins_anew(),
+                Err(skipped @ ConsumeError::Skipped { .. }) => self.leaves_out(&skipped),
+                Err(error) => return Err(Broken::of(error)),
+            }
         }
         Ok(())
     }
 
+    fn known(&self) -> Known {
+        Known { life: self.report.borrow().life, begin_anew: self.options.begin_anew }
+    }
+
+    /// The source was purged or made again: its messages are copied behind those of before.
+    fn begins_anew(&self) {
+        let mut report = self.report.borrow_mut();
+        report.begins_anew();
+        let what = format!(
+            "partition {} of {} was purged or made again; going on with its first message, behind what the \
+             copy has",
+            report.partition,
+            self.source.path.phrase()
+        );
+        self.outage.tell(&what, self.progress);
+    }
+
+    fn leaves_out(&self, skipped: &ConsumeError) {
+        if let ConsumeError::Skipped { offsets, .. } = skipped
+            && self.report.borrow_mut().leaves_out(offsets)
+        {
+            self.outage.tell(&skipped.to_string(), self.progress);
+        }
+    }
+
     async fn send(&self, partition: u32, batch: Vec<ReceivedMessage>) -> Result<(), Broken> {
-        let copies = batch.iter().map(|message| {
-            copy(message).map_err(|error| {
-                Broken::Lasting(Failure::io(format!(
-                    "the headers of offset {} in partition {partition} cannot be copied: {error}",
-                    message.offset()
-                )))
-            })
-        });
-        let copies = copies.collect::<Result<Vec<Message>, Broken>>()?;
+        let copies: Vec<Message> = batch.iter().map(copy).collect();
         let path = &self.target.path;
         let to = Partitioning::PartitionId(PartitionId::new(partition));
         match self.target.client.send(&path.stream, &path.topic, to, &copies).await {
@@ -130,29 +168,48 @@ impl Lane<'_> {
         let bytes: u64 = batch.iter().map(|message| message.payload().len() as u64).sum();
         let mut report = self.report.borrow_mut();
         report.took(batch.iter().map(ReceivedMessage::offset), bytes);
+        if let Some(last) = batch.last() {
+            report.life = last.life();
+        }
         self.progress.advance(batch.len() as u64, String::new);
         Ok(())
     }
 }
 
-/// What is there to send, at least one message; `None` at the end.
-async fn next_batch(consumer: &mut Consumer) -> Result<Option<Vec<ReceivedMessage>>, Broken> {
-    let Some(first) = consumer.next().await else { return Ok(None) };
-    let first = first.map_err(Broken::of)?;
-    let mut bytes = size(&first);
-    let mut batch = vec![first];
-    while batch.len() < BATCH_MESSAGES && bytes < BATCH_BYTES {
-        match consumer.next().now_or_never() {
-            Some(Some(Ok(message))) => {
-                bytes += size(&message);
-                batch.push(message);
-            }
-            // What came before the error is not sent; the next attempt reads it again.
-            Some(Some(Err(error))) => return Err(Broken::of(error)),
-            Some(None) | None => break,
+/// What is there to send, as much as fits one request.
+struct Batches {
+    consumer: Consumer,
+    /// What came behind a batch that is not a message.
+    held: Option<ConsumeError>,
+}
+
+impl Batches {
+    /// At least one message, or what the consumer tells; `None` at the end.
+    async fn next(&mut self) -> Option<Result<Vec<ReceivedMessage>, ConsumeError>> {
+        if let Some(held) = self.held.take() {
+            return Some(Err(held));
         }
+        let first = match self.consumer.next().await? {
+            Ok(first) => first,
+            Err(error) => return Some(Err(error)),
+        };
+        let mut bytes = size(&first);
+        let mut batch = vec![first];
+        while batch.len() < BATCH_MESSAGES && bytes < BATCH_BYTES {
+            match self.consumer.next().now_or_never() {
+                Some(Some(Ok(message))) => {
+                    bytes += size(&message);
+                    batch.push(message);
+                }
+                Some(Some(Err(error))) => {
+                    self.held = Some(error);
+                    break;
+                }
+                Some(None) | None => break,
+            }
+        }
+        Some(Ok(batch))
     }
-    Ok(Some(batch))
 }
 
 fn size(message: &ReceivedMessage) -> usize {
@@ -166,6 +223,10 @@ impl Broken {
                 Self::Passing(error.into())
             }
             ConsumeError::Poll(error) => Self::from(Failure::from(error)),
+            error @ ConsumeError::Unreadable { .. } => {
+                let hint = "--skip-damaged leaves them out and says which they were";
+                Self::Lasting(Failure::io(error).hint(hint))
+            }
             error => Self::Lasting(Failure::io(error)),
         }
     }

@@ -36,6 +36,11 @@ impl Outage {
         }
     }
 
+    /// Says something while the progress is shown.
+    pub(super) fn tell(&self, what: &str, progress: &Progress) {
+        progress.make_way(|| self.output.notice(what));
+    }
+
     /// Both servers answered for a partition; said of the last.
     pub(super) fn is_over(&self, partition: &Waits, progress: &Progress) {
         if !partition.0.replace(false) {

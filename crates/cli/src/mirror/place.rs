@@ -1,12 +1,14 @@
 //! Finds where the copy of a partition goes on.
 
+use galgo::wire::command::FeatureFlags;
 use galgo::wire::id::Offset;
-use galgo::{PollRequest, PollingStrategy, ReceivedMessage};
+use galgo::{Life, PollRequest, PolledMessages, PollingStrategy, ReceivedMessage};
 
 use crate::command::topic::Extent;
 use crate::failure::{Failure, Outcome};
 use crate::mirror::Side;
-use crate::mirror::origin::Origin;
+use crate::mirror::origin::{Origin, can_tell};
+use crate::mirror::trace;
 
 /// Where the copy of a partition stands, as the target tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,70 +17,128 @@ pub(crate) struct Place {
     pub(crate) next: u64,
     /// What the target holds.
     pub(crate) held: Extent,
-    /// Where the oldest and the newest message of the target came from.
-    pub(crate) span: Option<(u64, u64)>,
+    /// The life of the source's partition, if its server tells.
+    pub(crate) life: Life,
+    /// Whether the source began anew since the newest message of the target was copied.
+    pub(crate) anew: bool,
+}
+
+/// What is known of a copy before its place is looked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Known {
+    /// The life of the source's partition the newest message of the target comes from.
+    pub(crate) life: Life,
+    /// Whether a source that began anew is copied from its first message.
+    pub(crate) begin_anew: bool,
+}
+
+/// The two partitions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends<'a> {
+    pub(super) source: &'a Side,
+    pub(super) target: &'a Side,
+    pub(super) partition: u32,
 }
 
 impl Place {
     /// Looks at the last message of the target, and whether the source still has it.
-    pub(crate) async fn find(source: &Side, target: &Side, partition: u32) -> Outcome<Self> {
+    pub(crate) async fn find(
+        source: &Side,
+        target: &Side,
+        partition: u32,
+        known: Known,
+    ) -> Outcome<Self> {
+        let ends = Ends { source, target, partition };
         let held = target.extent(partition).await?;
         let phrase = || format!("partition {partition} of {}", target.path.phrase());
-        let Some(newest) = one(target, partition, PollingStrategy::Last).await? else {
+        let newest = one(target, partition, PollingStrategy::Last).await?;
+        let Some(newest) = newest.into_messages().pop() else {
             if held.end > 0 {
                 return Err(foreign(format!("{} lost its last message", phrase()))
                     .hint("its retention took it, so nobody knows where the copy was"));
             }
-            return Ok(Self { next: 0, held, span: None });
+            return Ok(Self { next: 0, held, life: life(source, partition).await?, anew: false });
         };
         // Read after the extent, so that it is the end; a copy that still grows is not ours.
         let oldest = one(target, partition, PollingStrategy::First).await?;
-        let oldest = oldest.as_ref().and_then(Origin::of);
-        let (Some(last), Some(first)) = (Origin::of(&newest), oldest) else {
+        let is_copy =
+            |message: &ReceivedMessage| Origin::of(message).is_some() || !can_tell(message);
+        if !is_copy(&newest) || !oldest.messages().iter().all(is_copy) {
             return Err(foreign(format!("{} has messages that are no copies", phrase()))
                 .hint("copy to a topic that is empty, or that only galgo mirror writes to"));
+        }
+        let life = life(source, partition).await?;
+        let anew = Self { next: 0, held, life, anew: true };
+        // This very copy has read an earlier life of the source.
+        if known.life.differs_from(life) {
+            return Ok(anew);
+        }
+        let next = match Origin::of(&newest) {
+            Some(origin) => same(ends, &newest, origin).await?.then(|| origin.offset + 1),
+            None => trace::behind(ends, &newest).await?,
         };
-        same(source, partition, &newest, last).await?;
-        let next = last.offset.saturating_add(1);
-        Ok(Self { next, held, span: Some((first.offset, last.offset)) })
+        match next {
+            Some(next) => Ok(Self { next, held, life, anew: false }),
+            None if known.begin_anew => Ok(anew),
+            None => Err(other_topic(ends, &newest)),
+        }
     }
 }
 
-/// Refuses when the source has another message at the place the copy came from.
-async fn same(source: &Side, partition: u32, copy: &ReceivedMessage, origin: Origin) -> Outcome {
-    let at = PollingStrategy::Offset(Offset::new(origin.offset));
-    let found = one(source, partition, at).await?;
+fn other_topic(ends: Ends<'_>, newest: &ReceivedMessage) -> Failure {
+    let partition = ends.partition;
+    let of = match Origin::of(newest) {
+        Some(origin) => format!("offset {} of another topic", origin.offset),
+        None => "a message of another topic".to_owned(),
+    };
+    foreign(format!(
+        "the copy of partition {partition} ends with {of} than {}",
+        ends.source.path.phrase()
+    ))
+    .hint(
+        "the source was purged or made again since, or it is not the one that was copied; --begin-anew \
+         copies what it has now, behind what the target has",
+    )
+}
+
+/// Whether the source still has the message the copy came from, or has it no longer.
+async fn same(ends: Ends<'_>, copy: &ReceivedMessage, origin: Origin) -> Outcome<bool> {
+    let Ends { source, partition, .. } = ends;
+    let found = one(source, partition, PollingStrategy::Offset(Offset::new(origin.offset))).await?;
+    if found.damaged().is_some_and(|damaged| damaged.contains(&origin.offset)) {
+        // What cannot be read cannot be compared; it was read once.
+        return Ok(true);
+    }
     // Retention may have taken the original; then what follows it is the first there is.
-    let is_same = match &found {
+    match found.messages().first() {
         Some(found) if found.offset() == origin.offset => {
-            found.id() == copy.id() && found.timestamp() == origin.timestamp
+            Ok(found.id() == copy.id() && found.timestamp() == origin.timestamp)
         }
-        Some(found) => found.offset() > origin.offset,
+        Some(found) => Ok(found.offset() > origin.offset),
         None => {
             let extent = source.extent(partition).await?;
-            extent.last().is_none() && extent.end > origin.offset
+            Ok(extent.last().is_none() && extent.end > origin.offset)
         }
-    };
-    if is_same {
-        return Ok(());
     }
-    Err(foreign(format!(
-        "the copy of partition {partition} ends with offset {} of another topic than {}",
-        origin.offset,
-        source.path.phrase()
-    ))
-    .hint("the source was purged or made again since, or it is not the one that was copied"))
 }
 
-async fn one(
+/// The life a partition is in, if its server tells.
+async fn life(side: &Side, partition: u32) -> Outcome<Life> {
+    if !side.client.features().await?.contains(FeatureFlags::LIVES) {
+        return Ok(Life::UNKNOWN);
+    }
+    let none = PollRequest::new(&side.path.stream, &side.path.topic, partition).count(0);
+    Ok(side.client.poll(none).await?.life())
+}
+
+/// A poll for one message.
+pub(super) async fn one(
     side: &Side,
     partition: u32,
     strategy: PollingStrategy,
-) -> Outcome<Option<ReceivedMessage>> {
-    let request = PollRequest::new(&side.path.stream, &side.path.topic, partition)
-        .strategy(strategy)
-        .count(1);
-    Ok(side.client.poll(request).await?.into_messages().pop())
+) -> Outcome<PolledMessages> {
+    let request = PollRequest::new(&side.path.stream, &side.path.topic, partition);
+    Ok(side.client.poll(request.strategy(strategy).count(1).tell_damage()).await?)
 }
 
 fn foreign(what: String) -> Failure {

@@ -1,12 +1,13 @@
 //! Messages on standard output: as text, JSON lines or a hex dump.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write as _};
 
 use clap::ValueEnum;
-use galgo::ReceivedMessage;
 use galgo::wire::batch::{HeaderField, HeaderKind};
+use galgo::{ReceivedMessage, UserHeaders};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::failure::{Failure, Outcome};
 use crate::output::json;
@@ -32,8 +33,10 @@ pub(crate) struct MessageJson {
     timestamp: String,
     origin_timestamp: String,
     id: String,
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    headers: Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers_base64: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,26 +47,30 @@ impl MessageJson {
     /// The JSON form of `message`.
     pub(crate) fn of(message: &ReceivedMessage) -> Self {
         let text = std::str::from_utf8(message.payload()).ok();
+        let block = message.user_headers();
+        let headers = UserHeaders::pairs(block);
         Self {
             partition: message.partition(),
             offset: message.offset(),
             timestamp: show_time(message.timestamp()),
             origin_timestamp: show_time(message.origin_timestamp()),
             id: format!("{:032x}", message.id()),
-            headers: headers(message),
+            headers_base64: headers.is_err().then(|| base64(block)),
+            headers: headers.ok().filter(|pairs| !pairs.is_empty()).map(headers_json),
             payload: text.map(str::to_owned),
             payload_base64: text.is_none().then(|| base64(message.payload())),
         }
     }
 }
 
-/// Headers by the text of their keys; headers that cannot be read are shown as they are.
-fn headers(message: &ReceivedMessage) -> Map<String, Value> {
-    match message.headers() {
-        Ok(headers) => {
-            headers.iter().map(|(key, value)| (key.to_string(), header_value(value))).collect()
-        }
-        Err(_) => Map::from_iter([("unreadable".to_owned(), json!(true))]),
+/// Headers by the text of their keys; a list of pairs when a key comes twice, in which nothing is lost.
+fn headers_json(pairs: Vec<(HeaderField, HeaderField)>) -> Value {
+    let shown: Vec<(String, Value)> =
+        pairs.iter().map(|(key, value)| (key.to_string(), header_value(value))).collect();
+    let keys: BTreeSet<&String> = shown.iter().map(|(key, _)| key).collect();
+    match keys.len() == shown.len() {
+        true => Value::Object(shown.into_iter().collect()),
+        false => json!(shown),
     }
 }
 
@@ -144,6 +151,15 @@ fn hex_title(message: &ReceivedMessage) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_that_comes_twice_is_shown_twice() {
+        let pair = |key: &str, value: u8| (key.parse().unwrap(), value.into());
+        let once = headers_json(vec![pair("a", 1), pair("b", 2)]);
+        assert_eq!(once, json!({ "a": 1, "b": 2 }));
+        let twice = headers_json(vec![pair("b", 1), pair("a", 2), pair("b", 3)]);
+        assert_eq!(twice, json!([["b", 1], ["a", 2], ["b", 3]]));
+    }
 
     #[test]
     fn header_values_keep_their_kind() {

@@ -1,12 +1,14 @@
 //! One partition of a tail: where it is, and what has been read ahead.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use galgo::wire::id::{Offset, Timestamp};
-use galgo::{Client, PollRequest, PollingStrategy, ReceivedMessage};
+use galgo::{Client, Life, PollRequest, PolledMessages, PollingStrategy, ReceivedMessage};
 
 use crate::command::topic::{Extent, TopicPath};
 use crate::failure::Outcome;
+use crate::tail::whereabouts::Whereabouts;
 
 /// Where a partition begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,14 +24,26 @@ pub(super) enum Start {
 pub(super) struct Lane {
     partition: u32,
     next: Start,
+    /// The life the place is one of, once it is known.
+    life: Life,
     /// Offset at which it ends for now.
     end: u64,
     ready: VecDeque<ReceivedMessage>,
 }
 
+/// How a partition is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask {
+    /// Messages to ask for at once.
+    pub(super) count: u32,
+    /// Whether damaged messages are left out.
+    pub(super) skip_damaged: bool,
+}
+
 impl Lane {
-    pub(super) fn new(partition: u32, next: Start, end: u64) -> Self {
-        Self { partition, next, end, ready: VecDeque::new() }
+    pub(super) fn new(partition: u32, next: Start, at: &Whereabouts) -> Self {
+        let (life, end) = (at.life, at.extent.end);
+        Self { partition, next, life, end, ready: VecDeque::new() }
     }
 
     /// From now on it has no end; a time that has not come yet is where the partition ended.
@@ -40,18 +54,38 @@ impl Lane {
         self.end = u64::MAX;
     }
 
-    /// Reads on when nothing is left of what was read ahead.
-    pub(super) async fn fill(&mut self, client: &Client, path: &TopicPath, ask: u32) -> Outcome {
+    /// Reads on when nothing is left of what was read ahead; gives what is to be told, if anything.
+    pub(super) async fn fill(
+        &mut self,
+        client: &Client,
+        path: &TopicPath,
+        ask: Ask,
+    ) -> Outcome<Option<String>> {
         let strategy = match self.next {
-            _ if !self.ready.is_empty() => return Ok(()),
-            Start::Offset(offset) if offset >= self.end => return Ok(()),
+            _ if !self.ready.is_empty() => return Ok(None),
+            Start::Offset(offset) if offset >= self.end => return Ok(None),
             Start::Offset(offset) => PollingStrategy::Offset(Offset::new(offset)),
             Start::Time(time) => PollingStrategy::Timestamp(Timestamp::new(time)),
         };
-        let request = PollRequest::new(&path.stream, &path.topic, self.partition)
+        let mut request = PollRequest::new(&path.stream, &path.topic, self.partition)
             .strategy(strategy)
-            .count(ask);
-        let polled = client.poll(request).await?.into_messages();
+            .count(ask.count)
+            .life(self.life);
+        if ask.skip_damaged {
+            request = request.tell_damage();
+        }
+        let polled = client.poll(request).await?;
+        if polled.is_of_other_life() {
+            return Ok(Some(self.begin_anew(&polled, path)));
+        }
+        if polled.life().is_known() {
+            self.life = polled.life();
+        }
+        if let Some(damaged) = polled.damaged() {
+            self.next = Start::Offset(damaged.end.min(self.end));
+            return Ok(Some(left_out(self.partition, path, &damaged)));
+        }
+        let polled = polled.into_messages();
         match polled.last() {
             Some(last) => self.next = Start::Offset(last.offset() + 1),
             // Nothing there although it should be: the partition was emptied meanwhile.
@@ -63,7 +97,18 @@ impl Lane {
         if let Start::Offset(next) = self.next {
             self.next = Start::Offset(next.min(end));
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// The partition is in another life: what it has now is all new.
+    fn begin_anew(&mut self, polled: &PolledMessages, path: &TopicPath) -> String {
+        self.life = polled.life();
+        self.next = Start::Offset(0);
+        if self.end != u64::MAX {
+            // A replay ends with what was the newest when it was told of the new beginning.
+            self.end = polled.extent().map_or(0, |extent| extent.end);
+        }
+        begins_anew(self.partition, path)
     }
 
     /// The time of the next message, when it has been read.
@@ -76,12 +121,32 @@ impl Lane {
         self.ready.pop_front()
     }
 
-    /// Begins again when the partition ends before the place that was reached: it was purged.
-    pub(super) fn rewind_if_emptied(&mut self, extent: Extent) {
-        if let Start::Offset(next) = self.next
-            && next > extent.end
-        {
-            self.next = Start::Offset(extent.start);
+    /// Begins again when the partition ends before the place that was reached: it was purged, and its
+    /// server does not tell lives. Gives what is to be told.
+    pub(super) fn rewind_if_emptied(&mut self, extent: Extent, path: &TopicPath) -> Option<String> {
+        let Start::Offset(next) = self.next else { return None };
+        if self.life.is_known() || next <= extent.end {
+            return None;
         }
+        self.next = Start::Offset(extent.start);
+        Some(begins_anew(self.partition, path))
     }
+}
+
+/// What a reader is told of a partition that begins anew.
+pub(super) fn begins_anew(partition: u32, path: &TopicPath) -> String {
+    format!(
+        "partition {partition} of {} was purged or made again; going on with its first message",
+        path.phrase()
+    )
+}
+
+/// What a reader is told of messages that are left out.
+pub(super) fn left_out(partition: u32, path: &TopicPath, damaged: &Range<u64>) -> String {
+    let last = damaged.end.saturating_sub(1);
+    format!(
+        "partition {partition} of {}: the messages from offset {} to {last} are damaged, and left out",
+        path.phrase(),
+        damaged.start
+    )
 }

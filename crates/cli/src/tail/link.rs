@@ -1,7 +1,7 @@
 //! The connection of a reader. One that follows opens it again for as long as nobody stops it.
 //!
-//! INV-PATIENT: a follower ends with its connection only when the server refuses the login, or when there
-//! is nobody left to show messages to.
+//! INV-PATIENT: a follower ends with its connection, or with its topic, only when the server refuses the
+//! login, or when there is nobody left to show messages to.
 
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ pub(crate) struct Link<'a> {
     target: &'a Target,
     client: Client,
     follows: bool,
+    /// Whether it was told that what is followed is not there.
+    waits: bool,
 }
 
 impl<'a> Link<'a> {
@@ -31,7 +33,7 @@ impl<'a> Link<'a> {
             true => target.connect_once().await?,
             false => target.connect().await?,
         };
-        Ok(Self { target, client, follows })
+        Ok(Self { target, client, follows, waits: false })
     }
 
     /// The connection there is now.
@@ -44,16 +46,27 @@ impl<'a> Link<'a> {
         self.follows
     }
 
+    /// Says something on the side.
+    pub(crate) fn tell(&self, what: &str) {
+        self.target.output.notice(what);
+    }
+
     /// Connects again after `failure`, however long it takes.
     ///
+    /// A topic that is deleted may be made again, so a follower waits for it.
+    ///
     /// # Errors
-    /// `failure` itself when it is not the connection's, or when the reader does not follow.
+    /// `failure` itself when it is another one, or when the reader does not follow.
     pub(crate) async fn again(&mut self, failure: Failure, writer: &mut MessageWriter) -> Outcome {
+        if self.follows && failure.is_missing() {
+            return self.wait(&failure, writer).await;
+        }
         if !self.follows || !failure.is_connection() {
             return Err(failure);
         }
         // What has been read is shown before the silence.
         writer.flush()?;
+        self.waits = false;
         let output = self.target.output;
         output.notice(&format!("{}; trying again until Ctrl-C", failure.what()));
         let mut pause = PAUSE_MIN;
@@ -73,5 +86,23 @@ impl<'a> Link<'a> {
                 Err(failure) => return Err(failure),
             }
         }
+    }
+
+    /// Waits a little for what is not there.
+    async fn wait(&mut self, failure: &Failure, writer: &mut MessageWriter) -> Outcome {
+        writer.flush()?;
+        if !std::mem::replace(&mut self.waits, true) {
+            self.tell(&format!("{}; waiting for it until Ctrl-C", failure.what()));
+        }
+        if writer.reader_is_gone() {
+            return Err(Failure::closed_pipe());
+        }
+        tokio::time::sleep(PAUSE_MIN).await;
+        Ok(())
+    }
+
+    /// Notes that what is followed is there.
+    pub(crate) fn is_there(&mut self) {
+        self.waits = false;
     }
 }

@@ -3,17 +3,20 @@
 //! INV-SHOWN: an offset is stored only after its message was written out, so that what a member did
 //! not show is shown by the next one.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use galgo::wire::id::Offset;
 use galgo::{
-    CallError, Client, ConsumerIdentity, ErrorCode, Identifier, OffsetOf, PollRequest,
-    PolledMessages,
+    CallError, Client, ConsumerIdentity, ErrorCode, Identifier, Life, OffsetOf, PollRequest,
+    PolledMessages, PollingStrategy,
 };
 
 use crate::command::group;
 use crate::command::topic::TopicPath;
 use crate::failure::{Failure, Outcome};
 use crate::output::message::MessageWriter;
+use crate::tail::lane::{begins_anew, left_out};
 use crate::tail::link::Link;
 
 /// Messages asked for at once.
@@ -30,6 +33,10 @@ pub(crate) struct Member<'a> {
     group: &'a Identifier,
     /// Polls after which each partition had its turn.
     round: u32,
+    /// The life of each partition that was read from.
+    lives: BTreeMap<u32, Life>,
+    /// Where damaged messages end that are left out, by partition; `None`: nothing is left out.
+    skipped: Option<BTreeMap<u32, u64>>,
 }
 
 impl<'a> Member<'a> {
@@ -40,9 +47,16 @@ impl<'a> Member<'a> {
         group: &'a Identifier,
     ) -> Outcome<Self> {
         let round = path.outline(client).await?.partitions_count.max(1);
-        let member = Self { client: client.clone(), path, group, round };
+        let (client, lives) = (client.clone(), BTreeMap::new());
+        let member = Self { client, path, group, round, lives, skipped: None };
         member.enter().await?;
         Ok(member)
+    }
+
+    /// Leaves out what is damaged, from now on.
+    pub(crate) fn skip_damaged(mut self) -> Self {
+        self.skipped = Some(BTreeMap::new());
+        self
     }
 
     async fn enter(&self) -> Outcome {
@@ -80,15 +94,59 @@ impl<'a> Member<'a> {
         let mut polled = PolledMessages::default();
         for _ in 0..self.round {
             let request = PollRequest::group(&self.path.stream, &self.path.topic, self.group);
-            polled = match self.client.poll(request.count(count).auto_commit(auto_commit)).await {
-                Ok(polled) => polled,
+            let mut request = request.count(count).auto_commit(auto_commit);
+            if self.skipped.is_some() {
+                request = request.tell_damage();
+            }
+            polled = match self.client.poll(request.clone()).await {
+                Ok(polled) => self.behind_damage(request, polled).await?,
                 Err(error) => self.again(error).await?,
             };
-            if !polled.is_empty() {
+            if !polled.is_empty() || polled.damaged().is_some() {
                 break;
             }
         }
         Ok(polled)
+    }
+
+    /// What is behind damage that was told: the group's place is in front of it until something behind it is
+    /// committed.
+    async fn behind_damage(
+        &self,
+        request: PollRequest,
+        polled: PolledMessages,
+    ) -> Outcome<PolledMessages> {
+        let (partition, damaged) = (polled.partition(), polled.damaged());
+        let skipped = self.skipped.as_ref().and_then(|skipped| skipped.get(&partition));
+        match (skipped, damaged) {
+            (Some(end), Some(damaged)) if damaged.end <= *end => {
+                let next = PollingStrategy::Offset(Offset::new(*end));
+                let request = request.partition(partition).strategy(next).life(polled.life());
+                Ok(self.client.poll(request).await?)
+            }
+            _ => Ok(polled),
+        }
+    }
+
+    /// What is to be told of an answer, if anything: that its partition begins anew, or that messages are
+    /// left out.
+    fn news(&mut self, polled: &PolledMessages) -> Vec<String> {
+        let (partition, life) = (polled.partition(), polled.life());
+        let mut news = Vec::new();
+        if life.is_known()
+            && let Some(before) = self.lives.insert(partition, life)
+            && before.differs_from(life)
+        {
+            news.push(begins_anew(partition, self.path));
+            if let Some(skipped) = &mut self.skipped {
+                skipped.remove(&partition);
+            }
+        }
+        if let (Some(skipped), Some(damaged)) = (&mut self.skipped, polled.damaged()) {
+            skipped.insert(partition, damaged.end);
+            news.push(left_out(partition, self.path, &damaged));
+        }
+        news
     }
 
     /// A new connection is no member: joins again, and has nothing for now.
@@ -118,6 +176,12 @@ impl<'a> Member<'a> {
                     continue;
                 }
             };
+            for news in self.news(&polled) {
+                link.tell(&news);
+            }
+            if polled.is_empty() && polled.damaged().is_some() {
+                continue;
+            }
             let Some(last) = polled.messages().last().map(|message| message.offset()) else {
                 if !link.follows() {
                     break;
@@ -132,7 +196,7 @@ impl<'a> Member<'a> {
                 writer.write(message)?;
             }
             writer.flush()?;
-            while let Err(failure) = self.store(polled.partition(), last).await {
+            while let Err(failure) = self.store(polled.partition(), (last, polled.life())).await {
                 self.come_back(link, failure, writer).await?;
             }
             left = left.saturating_sub(polled.len() as u64);
@@ -157,15 +221,16 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// What another member took over meanwhile is its to store.
-    async fn store(&self, partition: u32, offset: u64) -> Outcome {
+    /// What another member took over meanwhile is its to store; what belongs to a life that is over is
+    /// nobody's.
+    async fn store(&self, partition: u32, (offset, life): (u64, Life)) -> Outcome {
         let of = OffsetOf {
             stream: self.path.stream.clone(),
             topic: self.path.topic.clone(),
             partition,
             consumer: ConsumerIdentity::group(self.group.clone()),
         };
-        match self.client.store_offset(&of, offset).await {
+        match self.client.store_offset_in(&of, offset, life).await.map(drop) {
             Err(error) if is_no_member(&error) => self.enter().await,
             Err(error) if error.code() == Some(ErrorCode::NotResolvedConsumer) => Ok(()),
             stored => Ok(stored?),

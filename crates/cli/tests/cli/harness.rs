@@ -126,6 +126,13 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// An orderly end.
+    pub(crate) fn stop(&mut self) {
+        let process = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+        assert!(self.child.wait().unwrap().success(), "an orderly stop ends with 0");
+    }
+
     /// The same server again, on the same port with the same data.
     pub(crate) fn restart(&mut self) {
         let (child, address) = start(self.dir.path(), &self.address, self.settings);

@@ -173,3 +173,99 @@ fn options_of_one_connection_are_refused() {
         assert!(said.contains(option[0]) && said.contains("tls=true"), "{said}");
     }
 }
+
+/// Sends one message with these bytes for headers.
+fn send_with_block(server: &Server, payload: &str, block: &[u8]) {
+    let url = format!("galgo://galgo:galgo@{}", server.address());
+    let message = galgo::Message::new(payload.to_owned()).header_block(block.to_vec());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let client = galgo::Client::connect(&url).await.unwrap();
+        let to = galgo::Partitioning::PartitionId(0.into());
+        let (stream, topic) = ("s".parse().unwrap(), "t".parse().unwrap());
+        client.send(&stream, &topic, to, &[message]).await.unwrap();
+    });
+}
+
+/// The payload and the bytes of the headers of each message.
+fn blocks(server: &Server) -> Vec<(String, Vec<u8>)> {
+    let url = format!("galgo://galgo:galgo@{}", server.address());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let client = galgo::Client::connect(&url).await.unwrap();
+        let (stream, topic) = ("s".parse().unwrap(), "t".parse().unwrap());
+        let polled = client.poll(galgo::PollRequest::new(&stream, &topic, 0)).await.unwrap();
+        let shown = polled.messages().iter().map(|message| {
+            let payload = String::from_utf8(message.payload().to_vec()).unwrap();
+            (payload, message.user_headers().to_vec())
+        });
+        shown.collect()
+    })
+}
+
+fn pair(kind: u8, key: &[u8], value: &[u8]) -> Vec<u8> {
+    let field = |kind: u8, bytes: &[u8]| {
+        let len = u32::try_from(bytes.len()).unwrap();
+        [&[kind][..], &len.to_le_bytes(), bytes].concat()
+    };
+    [field(2, key), field(kind, value)].concat()
+}
+
+/// One message whose headers left no room for those of the copy, were no pairs or no UTF-8 held up all behind
+/// it for good, and of two equal names one was lost.
+#[test]
+fn headers_of_every_kind_are_copied_byte_for_byte_and_gone_on_behind() {
+    let (from, to) = (Server::with_topic(1), Server::start());
+    // 399 pairs of 250 bytes and one of 243: no room for two more.
+    let full = (0..399).flat_map(|_| pair(2, b"k", &[b'v'; 239]));
+    let full: Vec<u8> = full.chain(pair(1, b"z", &[9; 232])).collect();
+    let all = [
+        pair(2, b"plain", b"text"),
+        [pair(2, b"b", b"1"), pair(2, b"a", b"2"), pair(2, b"b", b"3")].concat(),
+        pair(2, b"latin", b"caf\xe9"),
+        vec![0, 1, 2, 3],
+        full.clone(),
+        vec![255; 100_000],
+        Vec::new(),
+        vec![7; 9],
+        vec![7; 9],
+        vec![7; 9],
+    ];
+    // Any of them may be the last when a copy is cut short.
+    for (number, block) in all.iter().enumerate() {
+        send_with_block(&from, &number.to_string(), block);
+        assert_eq!(copy(&from, &to)["messages"], 1, "{number}");
+    }
+    assert_eq!(copy(&from, &to)["messages"], 0);
+    let (originals, copies) = (blocks(&from), blocks(&to));
+    assert_eq!(originals.len(), copies.len());
+    for (number, (original, copied)) in originals.iter().zip(&copies).enumerate() {
+        assert_eq!(original.0, copied.0);
+        assert!(copied.1.starts_with(&original.1), "{number}: its own headers come first");
+        let added = copied.1.len() - original.1.len();
+        assert!(if (3..6).contains(&number) || number > 6 { added == 0 } else { added > 0 });
+    }
+    // A copy of a copy, which has the places of the first one in it.
+    let third = Server::start();
+    assert_eq!(copy(&to, &third)["messages"], 10);
+    let lengths = |server: &Server| blocks(server).iter().map(|it| it.1.len()).collect::<Vec<_>>();
+    assert_eq!(lengths(&to), lengths(&third));
+    // What the source has instead after a purge is no original of these.
+    from.ok("topic purge s t --yes");
+    (0..20).for_each(|number| send_with_block(&from, &number.to_string(), &[7; 9]));
+    assert!(run(mirror(&from, &to, &[])).fails(2).err.contains("another topic"));
+    // Nor is what somebody wrote a copy.
+    to.send("", b"mine\n");
+    assert!(run(mirror(&from, &to, &[])).fails(2).err.contains("no copies"));
+}
+
+#[test]
+fn a_key_that_comes_twice_and_headers_that_are_none_are_shown() {
+    let server = Server::with_topic(1);
+    send_with_block(&server, "a", &[pair(2, b"k", b"1"), pair(2, b"k", b"2")].concat());
+    send_with_block(&server, "b", &[0, 1, 2, 3]);
+    let polled = server.json("poll s t --partition 0");
+    let messages = polled["messages"].as_array().unwrap();
+    assert_eq!(messages[0]["headers"], serde_json::json!([["k", "1"], ["k", "2"]]));
+    assert_eq!(messages[1]["headers_base64"], "AAECAw==");
+}
