@@ -1,6 +1,8 @@
 //! The command line: global options and one subcommand per noun.
 
-use clap::{Args, Parser, Subcommand};
+mod help;
+
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::address::Transport;
 use crate::command::{
@@ -129,11 +131,13 @@ pub(crate) enum Command {
     Ping(system::PingArgs),
     /// Show what the server holds and uses
     Stats,
-    /// Show this connection as the server sees it
+    /// Short for galgo client me
+    #[command(hide = true)]
     Me,
-    /// List the connected clients
+    /// Short for galgo client list
+    #[command(hide = true)]
     Clients,
-    /// List and show the connected clients
+    /// List the connected clients, show one, or this connection itself
     #[command(subcommand)]
     Client(system::ClientCommand),
     /// Write an archive of the server's state, to look into a problem
@@ -180,6 +184,20 @@ pub(crate) enum Command {
     Completions(complete::CompletionsArgs),
     /// Write manual pages
     Man(complete::ManArgs),
+}
+
+/// The command line as clap takes it, its help ready for any width.
+pub(crate) fn command() -> clap::Command {
+    help::unwrapped(Cli::command())
+}
+
+/// Parses the arguments of this process.
+///
+/// # Errors
+/// What clap says of them; a wish for help or the version is one, too.
+pub(crate) fn parse() -> Result<Cli, clap::Error> {
+    let mut matches = command().try_get_matches()?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command()))
 }
 
 /// Whether a command line that could not be parsed asks for JSON.

@@ -23,13 +23,11 @@ mod value;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 use crate::failure::Failure;
 use crate::output::{Format, Output};
 
 fn main() -> ExitCode {
-    let cli = match args::Cli::try_parse() {
+    let cli = match args::parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };

@@ -4,11 +4,11 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::Shell;
 use serde_json::json;
 
-use crate::args::Cli;
+use crate::args;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Output, measure};
 
@@ -37,7 +37,7 @@ pub(crate) struct ManArgs {
 /// Prints the completions.
 pub(crate) fn completions(args: CompletionsArgs) -> Outcome {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "galgo", &mut script);
+    clap_complete::generate(args.shell, &mut args::command(), "galgo", &mut script);
     let mut out = io::stdout().lock();
     out.write_all(&script).and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
 }
@@ -48,8 +48,38 @@ pub(crate) fn man(args: &ManArgs, output: Output) -> Outcome {
     let failed =
         |error: io::Error| Failure::io(format!("cannot write manual pages to {dir}: {error}"));
     fs::create_dir_all(&args.out).map_err(failed)?;
-    clap_mangen::generate_to(Cli::command(), &args.out).map_err(failed)?;
+    clap_mangen::generate_to(manual(), &args.out).map_err(failed)?;
     let pages = fs::read_dir(&args.out).map_err(failed)?.count() as u64;
     let sentence = format!("{} in {dir}", measure::counted(pages, "manual page"));
     output.done(&sentence, &json!({ "written": "man", "directory": args.out, "pages": pages }))
+}
+
+/// The command line with a synopsis for each page: the usage of its help, which names arguments and
+/// leaves the options, the same twenty on every page, to their own sections.
+fn manual() -> Command {
+    let mut command = args::command().disable_help_subcommand(true);
+    command.build();
+    with_synopsis(command)
+}
+
+fn with_synopsis(mut command: Command) -> Command {
+    let usage = command.render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage:").trim().to_owned();
+    command.override_usage(usage).mut_subcommands(with_synopsis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn synopsis_of_a_page_names_what_is_its_own() {
+        let manual = manual();
+        let send = manual.find_subcommand("send").expect("there is a command to send");
+        let mut page = Vec::new();
+        clap_mangen::Man::new(send.clone()).render_synopsis_section(&mut page).unwrap();
+        let page = String::from_utf8(page).unwrap();
+        assert!(page.contains("[OPTIONS] <STREAM> <TOPIC> [FILE]"), "{page}");
+        assert!(!page.contains("tls"), "{page}");
+    }
 }

@@ -31,8 +31,8 @@ pub(crate) struct LoginArgs {
     #[arg(long)]
     username: Option<String>,
     /// When the token expires, from now: 30d, 12h or never
-    #[arg(long, value_name = "D", default_value = "30d", value_parser = parse_life)]
-    expires: Life,
+    #[arg(long, alias = "expires", value_name = "D", default_value = "30d", value_parser = parse_life)]
+    expiry: Life,
     #[command(flatten)]
     secret: SecretFrom,
 }
@@ -62,8 +62,8 @@ pub(crate) async fn login(global: &Global, args: LoginArgs) -> Outcome {
     let (username, client) = open(&url, &args).await?;
     // Times differ between two logins, so the names of their tokens do.
     let token_name = format!("galgo-cli-{:x}", now_micros());
-    let token = client.create_token(&token_name, args.expires).await?;
-    let life = args.expires.map(|life| u64::try_from(life.as_micros()).unwrap_or(u64::MAX));
+    let token = client.create_token(&token_name, args.expiry).await?;
+    let life = args.expiry.map(|life| u64::try_from(life.as_micros()).unwrap_or(u64::MAX));
     let expires_at = life.map(|life| now_micros().saturating_add(life));
     let server = connect::without_credentials(&url);
     let profile = Profile { server, username, token_name, token, expires_at };

@@ -31,8 +31,8 @@ pub(crate) enum PartitionCommand {
 pub(crate) struct Partitions {
     #[command(flatten)]
     path: TopicPath,
-    /// How many partitions
-    #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// How many partitions; a count, so an option: behind a topic it would read like a number of a partition
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     count: u32,
 }
 

@@ -17,8 +17,8 @@ use crate::value::time::{parse_time, show_time};
 
 const AFTER_HELP: &str = "\
 Without a place to begin, the poll begins behind the stored offset of the consumer (--next), which is
-the oldest message when nothing is stored. Times are written 2026-03-01T12:00:00Z, `10m ago`, -10m or
-as microseconds since 1970.";
+the oldest message when nothing is stored. Times are written 2026-03-01T12:00:00Z, 2026-03-01
+or `2026-03-01 12:00` (UTC), `10m ago`, -10m, or as a number of seconds since 1970.";
 
 /// Arguments of `galgo poll`.
 #[derive(Args, Debug)]

@@ -25,14 +25,14 @@ pub(crate) struct PingArgs {
 /// Arguments of `galgo client`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClientCommand {
-    /// List the connected clients, like galgo clients
+    /// List the connected clients
     List,
     /// Show one client and the consumer groups it is in
     Get {
         /// Its number
         client: u32,
     },
-    /// Show this connection as the server sees it, like galgo me
+    /// Show this connection as the server sees it
     Me,
 }
 

@@ -29,7 +29,8 @@ is stored as processed once it was shown.
 connection breaks, it says so, tries again until the server is back, and goes on where it was. When a
 partition is purged or its topic made again, it says so and goes on with the first message there.
 
-Times are written 2026-03-01T12:00:00Z, `10m ago`, -10m or as microseconds since 1970.";
+Times are written 2026-03-01T12:00:00Z, 2026-03-01 or `2026-03-01 12:00` (UTC), `10m ago`, -10m, or as
+a number of seconds since 1970.";
 
 /// Arguments of `galgo tail`.
 #[derive(Args, Debug)]

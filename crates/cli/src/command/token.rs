@@ -35,8 +35,8 @@ pub(crate) struct CreateArgs {
     /// The name, 3 to 30 bytes
     name: String,
     /// When it expires, from now: 30d, 12h or never
-    #[arg(long, value_name = "D", default_value = "30d", value_parser = parse_life)]
-    expires: Life,
+    #[arg(long, alias = "expires", value_name = "D", default_value = "30d", value_parser = parse_life)]
+    expiry: Life,
 }
 
 /// How long a token is good; `None`: for ever.
@@ -60,7 +60,7 @@ pub(crate) async fn run(target: &Target, command: TokenCommand) -> Outcome {
         }
         TokenCommand::Create(args) => {
             let client = target.connect().await?;
-            let text = client.create_token(&args.name, args.expires).await?;
+            let text = client.create_token(&args.name, args.expiry).await?;
             if output.format == Format::Table {
                 output.remark(&format!(
                     "token {} created; this is its text, which is not shown again:",

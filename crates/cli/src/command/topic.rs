@@ -149,7 +149,7 @@ impl TopicPath {
 
     fn adding(&self) -> String {
         let (stream, topic) = (shown(&self.stream), shown(&self.topic));
-        format!("galgo partition create {stream} {topic} 1 adds one")
+        format!("galgo partition create {stream} {topic} --count 1 adds one")
     }
 }
 

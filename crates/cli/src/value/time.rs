@@ -1,8 +1,18 @@
-//! Points in time: RFC 3339, `10m ago`, `-10m`, or microseconds since 1970.
+//! Points in time: RFC 3339, plain dates, `10m ago`, `-10m`, or a number since 1970.
+//!
+//! A number has no unit, so its size tells it: seconds up to the year 5138, then milliseconds, then
+//! microseconds. All three meet without a hole, and no instant since 1973 is taken for another one.
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 
 use crate::value::duration::parse_duration;
+
+/// From here on a number since 1970 is milliseconds, not seconds: as seconds it is the year 5138.
+const SECONDS_END: u64 = 100_000_000_000;
+/// From here on a number since 1970 is microseconds, not milliseconds.
+const MILLISECONDS_END: u64 = 100_000_000_000_000;
 
 /// Where a tail starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +49,7 @@ pub(crate) fn now_micros() -> u64 {
 fn parse_time_at(text: &str, now: u64) -> Result<u64, String> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text.parse().map_err(|_| format!("`{text}` microseconds is out of range"));
+        return parse_number(text);
     }
     if text == "now" {
         return Ok(now);
@@ -49,13 +59,34 @@ fn parse_time_at(text: &str, now: u64) -> Result<u64, String> {
         let back = parse_duration(duration)?.as_micros();
         return Ok(u64::try_from(back).map_or(0, |back| now.saturating_sub(back)));
     }
-    let time: Timestamp = text.parse().map_err(|_| {
+    let time = parse_date(text).ok_or_else(|| {
         format!(
-            "`{text}` is not a time; write 2026-03-01T12:00:00Z, `10m ago`, `-10m` \
-             or microseconds since 1970"
+            "`{text}` is not a time; write 2026-03-01T12:00:00Z, 2026-03-01, `2026-03-01 12:00` \
+             (UTC), `10m ago`, `-10m` or seconds since 1970"
         )
     })?;
     u64::try_from(time.as_microsecond()).map_err(|_| format!("`{text}` is before 1970"))
+}
+
+/// A number since 1970 as microseconds, its unit told by its size.
+fn parse_number(text: &str) -> Result<u64, String> {
+    let out_of_range = || format!("`{text}` is out of range for a time since 1970");
+    let number: u64 = text.parse().map_err(|_| out_of_range())?;
+    let unit_us = match number {
+        0..SECONDS_END => 1_000_000,
+        SECONDS_END..MILLISECONDS_END => 1_000,
+        _ => 1,
+    };
+    number.checked_mul(unit_us).ok_or_else(out_of_range)
+}
+
+/// RFC 3339, or a date with or without a time of day, which is one of UTC as all times that are shown.
+fn parse_date(text: &str) -> Option<Timestamp> {
+    if let Ok(time) = text.parse() {
+        return Some(time);
+    }
+    let civil: DateTime = text.parse().ok()?;
+    civil.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
 }
 
 /// A time of the wire as RFC 3339 text in UTC, to the microsecond.
@@ -92,6 +123,13 @@ mod tests {
             ("1970-01-01T00:00:01Z", 1_000_000),
             ("1970-01-01T01:00:01.5+01:00", 1_500_000),
             ("200years ago", 0),
+            ("1772000000", NOW),
+            ("1772000000000", NOW),
+            ("99999999999", 99_999_999_999_000_000),
+            ("100000000000", 100_000_000_000_000),
+            ("1970-01-02", 86_400_000_000),
+            ("1970-01-02 15:00", 140_400_000_000),
+            ("1970-01-02T15:00:30", 140_430_000_000),
         ] {
             assert_eq!(parse_time_at(text, NOW), Ok(micros), "{text}");
         }
@@ -99,7 +137,15 @@ mod tests {
 
     #[test]
     fn bad_times() {
-        for text in ["", "yesterday", "2026-13-01T00:00:00Z", "-", "ago", "1960-01-01T00:00:00Z"] {
+        for text in [
+            "",
+            "yesterday",
+            "2026-13-01T00:00:00Z",
+            "-",
+            "ago",
+            "1960-01-01T00:00:00Z",
+            "2026-02-30",
+        ] {
             assert!(parse_time_at(text, NOW).is_err(), "{text}");
         }
     }
@@ -108,7 +154,7 @@ mod tests {
     fn from_words() {
         assert_eq!(parse_from("start"), Ok(From::Start));
         assert_eq!(parse_from("end"), Ok(From::End));
-        assert_eq!(parse_from("17"), Ok(From::Time(17)));
+        assert_eq!(parse_from("17"), Ok(From::Time(17_000_000)));
         assert!(parse_from("middle").unwrap_err().contains("`start`"));
     }
 

@@ -56,7 +56,7 @@ fn a_refusal_is_4_and_carries_the_code() {
         "topic create nowhere t",
         "poll nowhere t --partition 0",
         "tail nowhere t",
-        "partition create nowhere t 1",
+        "partition create nowhere t --count 1",
     ] {
         let refused = server.run(line).fails(4);
         assert!(refused.err.contains("nowhere"), "{line}: {}", refused.err);
@@ -112,12 +112,16 @@ fn a_user_without_a_password_is_taken_for_a_token_and_told_so() {
 #[test]
 fn a_topic_without_partitions_is_not_called_missing() {
     let server = Server::with_topic(1);
-    server.ok("partition delete s t 1 --yes");
+    server.ok("partition delete s t --count 1 --yes");
     for line in ["send s t", "send s t --partition 0", "send s t --key k", "send s t --whole"] {
         let refused = run_with_input(server.command(line), b"a\n");
         assert_ne!(refused.code, 0, "{line}");
         assert!(refused.err.contains("has no partitions"), "{line}: {}", refused.err);
-        assert!(refused.err.contains("galgo partition create s t 1"), "{line}: {}", refused.err);
+        assert!(
+            refused.err.contains("galgo partition create s t --count 1"),
+            "{line}: {}",
+            refused.err
+        );
         assert_eq!(refused.err.matches("topic t").count(), 1, "{line}: {}", refused.err);
     }
 }

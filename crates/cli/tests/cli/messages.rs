@@ -141,7 +141,7 @@ fn following_shows_what_comes_and_ends_cleanly_on_an_interrupt() {
         assert_eq!(shown.recv_timeout(patience).unwrap(), format!("after {number}"));
     }
     // Partitions that come later are followed too, from their first message.
-    server.ok("partition create s t 1");
+    server.ok("partition create s t --count 1");
     server.send("--partition 2", b"new partition\n");
     assert_eq!(shown.recv_timeout(patience).unwrap(), "new partition");
     server.ok("topic purge s t --yes");

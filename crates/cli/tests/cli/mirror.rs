@@ -145,7 +145,7 @@ fn what_is_no_copy_is_not_written_to() {
     from.send("", b"a\nb\nc\n");
     let refused = run(mirror(&from, &to, &[])).fails(2);
     assert!(refused.err.contains("another topic"), "{}", refused.err);
-    to.ok("partition create s t 1");
+    to.ok("partition create s t --count 1");
     let refused = run(mirror(&from, &to, &[])).fails(2);
     assert!(refused.err.contains("1 partition"), "{}", refused.err);
     let refused = run(mirror(&from, &from, &[])).fails(2);

@@ -50,9 +50,9 @@ fn an_update_changes_what_was_given_and_keeps_the_rest() {
 #[test]
 fn partitions_are_added_and_removed() {
     let server = Server::with_topic(1);
-    server.ok("partition create s t 3");
+    server.ok("partition create s t --count 3");
     assert_eq!(server.json("topic get s t")["partitions_count"], 4);
-    server.ok("partition delete s t 2 --yes");
+    server.ok("partition delete s t --count 2 --yes");
     assert_eq!(server.json("topic get s t")["partitions_count"], 2);
 }
 
@@ -91,7 +91,7 @@ fn deleting_wants_yes_without_a_terminal() {
         "stream purge s",
         "topic delete s t",
         "topic purge s t",
-        "partition delete s t 1",
+        "partition delete s t --count 1",
     ] {
         let refused = server.run(line).fails(2);
         assert!(refused.err.contains("--yes"), "{line}: {}", refused.err);

@@ -37,7 +37,7 @@ fn who_holds_a_segment_is_named() {
     server.ok("offset set s t --partition 0 --group slow 3");
     let said = server.ok("segment delete s t 0 --count 1 --yes").out;
     assert!(said.contains("group slow has processed messages up to offset 3 only"), "{said}");
-    server.ok("topic retention s t --expire-after 1s --max-size unlimited");
+    server.ok("topic retention s t --expiry 1s --max-size unlimited");
     crate::harness::eventually("the plan names the group", || {
         server.ok("topic retention s t --dry-run").out.contains("by group slow at offset 3")
     });
@@ -61,7 +61,7 @@ fn retention_is_shown_before_it_happens() {
     assert_eq!(preview["plan"]["max_topic_size"], 1_024);
     let before = server.json("topic get s t");
     assert_ne!(before["max_topic_size"], 1_024, "{before}");
-    server.ok("topic retention s t --expire-after 1s --max-size unlimited");
+    server.ok("topic retention s t --expiry 1s --max-size unlimited");
     assert_eq!(server.json("topic get s t")["message_expiry"], 1_000_000);
     let mut plan = server.json("topic retention s t --dry-run");
     crate::harness::eventually("the messages are old enough", || {

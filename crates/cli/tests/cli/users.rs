@@ -93,13 +93,13 @@ fn permissions_are_set_shown_by_name_and_taken_away() {
 #[test]
 fn a_token_is_printed_once_and_logs_in() {
     let server = Server::start();
-    let made = server.ok("token create deploy --expires 12h");
+    let made = server.ok("token create deploy --expiry 12h");
     let token = made.out.trim().to_owned();
     assert!(!token.contains(char::is_whitespace) && made.err.contains("not shown again"));
     let mut command = server.command("ping");
     command.env("GALGO_SERVER", format!("galgo://{token}@{}", server.address()));
     run(command).ok();
-    server.ok("token create ever --expires never");
+    server.ok("token create ever --expiry never");
     let list = server.ok("token list").out;
     assert!(list.contains("never") && !list.contains(&token), "{list}");
     assert_eq!(server.json("token list").as_array().map(Vec::len), Some(2));

@@ -28,12 +28,12 @@ and so does one that some consumer or group with a stored offset has not process
 pub(crate) struct RetentionArgs {
     #[command(flatten)]
     path: TopicPath,
-    /// Only show what would go, with --expire-after and --max-size if they are given; changes nothing
+    /// Only show what would go, with --expiry and --max-size if they are given; changes nothing
     #[arg(long)]
     dry_run: bool,
     /// From now on keep messages this long: 7days, 1h 30m, never or default
-    #[arg(long, value_name = "D", value_parser = parse_expiry)]
-    expire_after: Option<Expiry>,
+    #[arg(long, alias = "expire-after", value_name = "D", value_parser = parse_expiry)]
+    expiry: Option<Expiry>,
     /// From now on let the topic grow to this: 10GB, unlimited or default
     #[arg(long, value_name = "B", value_parser = parse_max_size)]
     max_size: Option<MaxSize>,
@@ -45,7 +45,7 @@ pub(super) async fn run(client: &Client, output: Output, args: RetentionArgs) ->
     let settings = Settings {
         durability: None,
         deduplication: None,
-        expiry: args.expire_after,
+        expiry: args.expiry,
         max_size: args.max_size,
     };
     let (stream, topic) = (&path.stream, &path.topic);
