@@ -1,7 +1,7 @@
 //! The shard: the unit between partition and durability. Its partitions share one journal, one
 //! group commit and one checkpoint.
 //!
-//! A node has one shard today; nothing here assumes so. The shard owns no thread: the shell (or a
+//! A node has one shard today; nothing in this module assumes so, but the broker, which opens it, holds one. The shard owns no thread: the shell (or a
 //! simulator) calls [`Shard::commit_round`], [`Shard::sync_round`] and [`Shard::checkpoint`].
 //!
 //! INV-JOURNAL: a bundle is acknowledged only after [`Journal::commit`] has returned for it.

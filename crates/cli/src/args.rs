@@ -35,7 +35,8 @@ Environment:
 const ABOUT: &str = "\
 Galgo, a message-streaming server that keeps its word: the server and every client command.
 
-Streams and topics are named by their name or their number: an argument of digits is a number.";
+Streams and topics are named by their name or their number: an argument of digits is a number,
+~7 is what is named 7.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]

@@ -403,8 +403,7 @@ pub enum ConnectError {
     },
     /// Connecting or logging in took longer than the connect timeout.
     #[error(
-        "{address} did not answer within {}; check the address, the network, that the port is that of \
-         the transport, and whether it wants TLS",
+        "{address} did not answer within {}; check the address, the network, {hint}",
         humantime::format_duration(*after)
     )]
     TimedOut {
@@ -412,6 +411,8 @@ pub enum ConnectError {
         address: String,
         /// The timeout.
         after: Duration,
+        /// What else there is to check, by the transport.
+        hint: &'static str,
     },
     /// The connection ended before the login was answered.
     #[error("{address} ended the connection during the login: {loss}; {}", port_advice(.loss))]

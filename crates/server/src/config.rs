@@ -21,8 +21,8 @@ pub(crate) use load::{Loaded, load, wants_json_log};
 pub(crate) use reference::{effective, reference};
 pub(crate) use root_user::{RootUser, RootUserSource, root_user};
 pub(crate) use value::{
-    ByteSize, ClientCertificates, Durability, JwtAlgorithm, LogFormat, OpenFiles, OptionalPath,
-    Secret, SizeLimit, Span, TextList, TimeLimit,
+    ByteSize, ClientCertificates, Durability, JwtAlgorithm, LogFilter, LogFormat, OpenFiles,
+    OptionalPath, Secret, SizeLimit, Span, TextList, TimeLimit,
 };
 
 use std::net::SocketAddr;
@@ -338,7 +338,7 @@ table::settings! {
     log: Log = "log" {
         /// Least severe level to log: "error", "warn", "info", "debug" or "trace", or a filter such as
         /// "info,galgo_storage=debug". RUST_LOG, when set, wins.
-        level: String = "info",
+        level: LogFilter = "info",
         /// "pretty" for people, "json" for machines, "auto": pretty on a terminal, plain lines elsewhere.
         format: LogFormat = "auto",
     }

@@ -15,6 +15,7 @@ mod lanes;
 mod process_limits;
 mod runtime_file;
 mod secret_file;
+mod service_manager;
 mod shutdown;
 mod snapshot;
 mod spin;
@@ -23,6 +24,8 @@ mod transport;
 mod wakeups;
 
 use std::path::PathBuf;
+
+use service_manager::ServiceManager;
 
 pub use bootstrap::Server;
 pub use config::{ConfigError, Environment, Origin, RootUserError};
@@ -101,7 +104,15 @@ fn serve(options: ServerOptions, environment: Environment) -> Result<(), ServerE
     let server = Server::start(options, environment)?;
     telemetry::streams::release_log();
     telemetry::streams::announce(&server.ready_line());
-    signals.wait(|| server.reload_certificates());
+    let manager = ServiceManager::of_process();
+    manager.ready(&server.ready_line());
+    signals.wait(|| {
+        server.reload_certificates();
+        tracing::info!(
+            "SIGHUP: certificates read again; all other settings are read at the start only"
+        );
+    });
+    manager.stopping();
     server.stop()
 }
 

@@ -168,7 +168,7 @@ pub trait Journal: Send + Sync {
     fn needs_checkpoint(&self) -> bool;
 
     /// Gets space ready for when the present file is full, so that no commit waits for it. For a
-    /// background thread, about once a second; cheap when there is nothing to do.
+    /// background thread, behind each checkpoint that was asked for; cheap when there is nothing to do.
     ///
     /// # Errors
     /// [`JournalError::Prepare`]: nothing is lost, commits try themselves.

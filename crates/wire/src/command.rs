@@ -1,7 +1,7 @@
 //! The commands: one row each in the table, one declaration each in the files beside.
 //!
 //! INV-ONCE: code, name, fields, reply and right of a command stand in one place each, and frames,
-//! JSON, access checks and the SDK all take them from there.
+//! access checks and the SDK all take them from there. JSON over HTTP has forms of its own.
 //!
 //! A new command is a declaration in the file of its noun and a row here.
 

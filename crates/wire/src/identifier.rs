@@ -41,13 +41,22 @@ impl Identifier {
 impl FromStr for Identifier {
     type Err = NameError;
 
-    /// A text that parses as `u32` is a number, any other a name.
+    /// A text that parses as `u32` is a number, any other a name. A name that is a number in digits is
+    /// written with a tilde in front, `~7`, and one that has tildes in front of digits with one more.
     fn from_str(text: &str) -> Result<Self, NameError> {
-        match text.parse() {
-            Ok(number) => Ok(Self::Numeric(number)),
-            Err(_) => Self::named(text),
+        if let Ok(number) = text.parse() {
+            return Ok(Self::Numeric(number));
+        }
+        match text.strip_prefix('~') {
+            Some(name) if looks_like_a_number(name) => Self::named(name),
+            _ => Self::named(text),
         }
     }
+}
+
+/// Whether `name`, less tildes in front of it, would be taken for a number.
+fn looks_like_a_number(name: &str) -> bool {
+    name.trim_start_matches('~').parse::<u32>().is_ok()
 }
 
 impl From<u32> for Identifier {
@@ -144,6 +153,7 @@ impl fmt::Display for IdentifierRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Numeric(number) => number.fmt(f),
+            Self::Named(name) if looks_like_a_number(name) => write!(f, "~{name}"),
             Self::Named(name) => f.pad(name),
         }
     }
@@ -171,6 +181,18 @@ mod tests {
         assert_eq!("s1".parse(), Identifier::named("s1"));
         assert_eq!("".parse::<Identifier>(), Err(NameError::Empty));
         assert_eq!("s1".parse::<Identifier>().unwrap().to_string(), "s1");
+    }
+
+    /// A stream could be made with the name `7` and then not be named: `7` is the stream with that number.
+    #[test]
+    fn a_name_of_digits_is_written_with_a_tilde() {
+        for (text, name) in [("~7", "7"), ("~~7", "~7"), ("~~~7", "~~7"), ("~", "~"), ("~x", "~x")]
+        {
+            let identifier: Identifier = text.parse().unwrap();
+            assert_eq!(Ok(&identifier), Identifier::named(name).as_ref(), "{text}");
+            assert_eq!(identifier.to_string(), text, "shown as it is typed");
+        }
+        assert_eq!("~4294967296".parse(), Identifier::named("~4294967296"));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub enum NameError {
     #[error("a name is not empty")]
     Empty,
     /// The text is shorter than names of its kind are.
-    #[error("{len} bytes are too few, at least {min} are needed")]
+    #[error("at least {min} bytes are needed, not {len}")]
     TooShort {
         /// Bytes of the text.
         len: usize,

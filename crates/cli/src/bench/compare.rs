@@ -61,6 +61,12 @@ pub(crate) fn run(options: &Options) -> Outcome<Report> {
     }
     let mut footprints = steady::measure(options, runner)?;
     footprints.extend(footprints::measure(options, runner)?);
+    if let (Some(part), true, true) = (&options.only, comparisons.is_empty(), footprints.is_empty())
+    {
+        return Err(Failure::usage(format!("no row has `{part}` in its name")).hint(
+            "the rows are listed in docs/cli.md, and galgo bench compare without --only runs all",
+        ));
+    }
     Ok(Report {
         conditions: Conditions {
             processors: std::thread::available_parallelism().map_or(1, usize::from),

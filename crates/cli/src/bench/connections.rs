@@ -71,9 +71,9 @@ impl Report {
     /// The report as a table and its conditions.
     pub(crate) fn render(&self) -> String {
         format!(
-            "{}\n\nMedians of {} runs of {} s each, {} messages of 100 bytes per second, fsync.",
+            "{}\n\nMedians of {} of {} s each, {} messages of 100 bytes per second, fsync.",
             render_footprints(&self.figures),
-            self.rounds,
+            measure::counted(u64::from(self.rounds), "run"),
             self.seconds,
             measure::count(u64::from(self.rate)),
         )

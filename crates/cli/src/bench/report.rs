@@ -119,12 +119,17 @@ impl Report {
     /// The report as two tables and the conditions.
     pub(crate) fn render(&self) -> String {
         let conditions = &self.conditions;
-        let mut text = self.render_comparisons();
-        text.push_str("\n\n");
-        text.push_str(&self.render_footprints());
+        let mut text = String::new();
+        if !self.comparisons.is_empty() {
+            text.push_str(&self.render_comparisons());
+        }
+        if !self.footprints.is_empty() {
+            text.push_str(if text.is_empty() { "" } else { "\n\n" });
+            text.push_str(&self.render_footprints());
+        }
         text.push_str(&format!(
-            "\n\nMedians of {} runs of {} s each, alternating, {}, data in {}.",
-            conditions.rounds,
+            "\n\nMedians of {} of {} s each, alternating, {}, data in {}.",
+            measure::counted(u64::from(conditions.rounds), "run"),
             conditions.seconds,
             measure::counted(conditions.processors as u64, "processor"),
             conditions.dir,

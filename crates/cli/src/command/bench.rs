@@ -62,7 +62,6 @@ pub(crate) enum BenchCommand {
     /// Run the bare source: answers requests for ranges of a file with sendfile
     SendfileSource(SourceArgs),
     /// Run the bare echo: sends each frame back as it came
-    #[command(hide = true)]
     Echo(EchoArgs),
 }
 

@@ -115,7 +115,7 @@ pub(crate) async fn run(target: &Target, command: GroupCommand) -> Outcome {
                 visible(&name),
                 path.phrase(),
                 created.group.id
-            ) + number_note(&name);
+            ) + &number_note(&name);
             output.done(&sentence, &json!({ "created": "group", "group": created.group }))
         }
         GroupCommand::Delete { group, confirm } => {

@@ -9,7 +9,7 @@ use crate::command::topic::TopicPath;
 use crate::connect::Target;
 use crate::failure::Outcome;
 use crate::output::message::MessageJson;
-use crate::output::text::visible_bytes;
+use crate::output::text::preview_bytes;
 use crate::output::{measure, table};
 use crate::tail::member::Member;
 use crate::value::partition::parse_partition;
@@ -142,7 +142,7 @@ fn messages_table(polled: &PolledMessages) -> String {
             message.offset().to_string(),
             show_time(message.timestamp()),
             measure::bytes(message.payload().len() as u64),
-            visible_bytes(message.payload()),
+            preview_bytes(message.payload()),
         ]
     });
     table::columns(&columns, rows, "no messages")

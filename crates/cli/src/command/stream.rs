@@ -50,11 +50,11 @@ pub(crate) enum StreamCommand {
     },
 }
 
-/// What to add to the report of a new name that an argument cannot mean, as digits mean a number.
-pub(crate) fn number_note(name: &str) -> &'static str {
-    match name.parse::<Identifier>() {
-        Ok(Identifier::Numeric(_)) => "; commands find it by this number only, not by its name",
-        _ => "",
+/// What to add to the report of a new name that is typed in another way, as digits alone mean a number.
+pub(crate) fn number_note(name: &str) -> String {
+    match Identifier::named(name) {
+        Ok(named) if named.to_string() != name => format!("; type its name as {named}"),
+        _ => String::new(),
     }
 }
 
@@ -67,7 +67,7 @@ pub(crate) async fn run(target: &Target, command: StreamCommand) -> Outcome {
             let created = target.connect().await?.create_stream(&name).await?;
             let sentence =
                 format!("stream {} created, number {}", visible(&name), created.stream.id)
-                    + number_note(&name);
+                    + &number_note(&name);
             output.done(&sentence, &json!({ "created": "stream", "stream": created.stream }))
         }
         StreamCommand::Get { stream } => get(&target.connect().await?, output, &stream).await,

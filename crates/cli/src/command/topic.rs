@@ -241,7 +241,7 @@ async fn create(client: &Client, output: Output, args: CreateArgs) -> Outcome {
         shown(&args.stream),
         created.topic.id,
         measure::counted(u64::from(created.topic.partitions_count), "partition"),
-    ) + number_note(&args.name);
+    ) + &number_note(&args.name);
     output.done(&sentence, &json!({ "created": "topic", "topic": created.topic }))?;
     if created.topic.partitions_count == 0 {
         let topic = Identifier::Numeric(created.topic.id.get());

@@ -226,7 +226,7 @@ async fn create(target: &Target, args: CreateArgs) -> Outcome {
     let password = args.secret.new_one(&format!("Password of {}: ", visible(&args.name)))?;
     let created = client.create_user(&args.name, &password, options).await?.user;
     let sentence = format!("user {} created, number {}", visible(&args.name), created.id)
-        + number_note(&args.name);
+        + &number_note(&args.name);
     target.output.done(&sentence, &json!({ "created": "user", "user": created }))
 }
 

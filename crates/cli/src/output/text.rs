@@ -45,6 +45,22 @@ pub(crate) fn visible_bytes(bytes: &[u8]) -> String {
     shown
 }
 
+/// How much of a payload a cell of a table shows, in characters.
+const PREVIEW_CHARACTERS_MAX: usize = 100;
+
+/// The beginning of a payload for a cell of a table, with `…` where it goes on; a payload may have 64 MB,
+/// and a table of it would be millions of lines.
+pub(crate) fn preview_bytes(bytes: &[u8]) -> String {
+    // No character has more than four bytes, so what is cut off here could not be shown anyway.
+    let head = bytes.get(..4 * (PREVIEW_CHARACTERS_MAX + 1)).unwrap_or(bytes);
+    let mut shown = visible_bytes(head);
+    if let Some((end, _)) = shown.char_indices().nth(PREVIEW_CHARACTERS_MAX) {
+        shown.truncate(end);
+        shown.push('…');
+    }
+    shown
+}
+
 /// Standard base64 with padding.
 pub(crate) fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -125,5 +141,13 @@ mod tests {
              00000010  00 7a                                             |.z|\n"
         );
         assert_eq!(hex_dump(b""), "");
+    }
+
+    #[test]
+    fn a_preview_is_short_whatever_the_payload() {
+        assert_eq!(preview_bytes(b"short\n"), "short\\n");
+        assert_eq!(preview_bytes(&[b'x'; 100]), "x".repeat(100));
+        assert_eq!(preview_bytes(&[b'x'; 64_000_000]), format!("{}…", "x".repeat(100)));
+        assert_eq!(preview_bytes("ö".repeat(1000).as_bytes()), format!("{}…", "ö".repeat(100)));
     }
 }

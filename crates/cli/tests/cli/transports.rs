@@ -67,3 +67,15 @@ fn a_quic_session_is_over_when_its_command_is() {
         server.json("clients").as_array().unwrap().len() == 1
     });
 }
+
+/// A closed port took the whole connect timeout over QUIC, and then the tool asked about TLS.
+#[test]
+fn a_port_nobody_listens_on_is_refused_over_quic_as_over_tcp() {
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = galgo();
+    // A minute: only the word of the system ends the attempt before the test's own patience does.
+    command.args(["ping", "--server", &format!("galgo+quic://{free}?connect_timeout=60s")]);
+    let refused = run(command);
+    assert_eq!(refused.code, 3, "{}", refused.err);
+    assert!(refused.err.contains("refused") && !refused.err.contains("TLS"), "{}", refused.err);
+}

@@ -15,7 +15,9 @@ use crate::connection::link::Link;
 use crate::connection::reader::ReplyHead;
 use crate::connection::{Shared, dial};
 use crate::error::Loss;
-use crate::error::advice::{CHECK_PORT, CONNECTIONS_LIMIT, SPEAKS_HTTP, SPEAKS_TLS};
+use crate::error::advice::{
+    CHECK_PORT, CONNECTIONS_LIMIT, SPEAKS_HTTP, SPEAKS_TLS, silence_advice,
+};
 use crate::login::{login_frame, who};
 use crate::{ConnectError, ErrorCode, ServerError};
 
@@ -27,8 +29,11 @@ impl Shared {
     pub(super) async fn establish(&self) -> Result<Link, ConnectError> {
         let after = self.settings.connect_timeout;
         let link = timeout(after, self.open_and_log_in()).await;
-        let address = || self.address.clone();
-        let link = link.map_err(|_| ConnectError::TimedOut { address: address(), after })??;
+        let link = link.map_err(|_| ConnectError::TimedOut {
+            address: self.address.clone(),
+            after,
+            hint: silence_advice(self.settings.transport, self.settings.tls.is_some()),
+        })??;
         self.connects.fetch_add(1, Ordering::Release);
         Ok(link)
     }

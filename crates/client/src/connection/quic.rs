@@ -20,6 +20,7 @@ use quinn::{
     VarInt, WriteError,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf, SimplexStream, simplex};
+use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use crate::QuicOptions;
@@ -93,8 +94,29 @@ async fn connect(
     };
     let endpoint = Endpoint::client(SocketAddr::new(local, 0))?;
     let connecting = endpoint.connect_with(config, address, server_name);
-    let connection = connecting.map_err(io::Error::other)?.await?;
+    let connecting = connecting.map_err(io::Error::other)?;
+    let connection = tokio::select! {
+        connection = connecting => connection?,
+        refusal = refused(address, local) => return Err(refusal),
+    };
     Ok((endpoint, connection))
+}
+
+/// Ends when the system tells that nobody listens at `address`, and never otherwise. It tells only a
+/// socket that has a single peer, which the one of an endpoint has not, so an empty place took the
+/// whole of the connect timeout.
+async fn refused(address: SocketAddr, local: IpAddr) -> io::Error {
+    let probe = async {
+        let socket = UdpSocket::bind((local, 0)).await?;
+        socket.connect(address).await?;
+        // No packet of QUIC, so a server passes over it.
+        socket.send(&[0]).await?;
+        socket.recv(&mut [0]).await
+    };
+    match probe.await {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => error,
+        _ => std::future::pending().await,
+    }
 }
 
 fn link(endpoint: Endpoint, connection: Connection) -> Link {

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::Transport;
 use crate::error::Loss;
 
 /// What to say of an answer that could be anything's.
@@ -76,6 +77,17 @@ pub(super) fn advice(number: u32) -> Option<&'static str> {
         5004 => "choose another name, or use the group there is",
         _ => return None,
     })
+}
+
+/// What to check beside the address and the network when nothing is answered at all.
+pub(crate) fn silence_advice(transport: Transport, with_tls: bool) -> &'static str {
+    match (transport, with_tls) {
+        (Transport::Quic, _) => {
+            "that the port is that of QUIC, and that packets of UDP get through"
+        }
+        (_, true) => "that the port is that of the transport, and that it speaks TLS",
+        (_, false) => "that the port is that of the transport, and whether it wants TLS",
+    }
 }
 
 /// What may be the matter when a connection ends before anything was said over it.

@@ -68,6 +68,18 @@ pub enum ConfigError {
         /// The known key most like it.
         nearest: Option<String>,
     },
+    /// The file has a section that does not exist.
+    #[error("{}, line {line}: unknown section [{section}]{}", path.display(), section_hint(nearest.as_deref()))]
+    UnknownSection {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The section as written.
+        section: String,
+        /// The known section most like it.
+        nearest: Option<String>,
+    },
     /// A value is not of its key's kind or out of its range.
     #[error("{key} = \"{value}\" ({origin}): expected {expected}")]
     BadValue {
@@ -120,8 +132,13 @@ pub enum RootUserError {
 }
 
 fn hint(nearest: Option<&str>) -> String {
-    nearest.map_or_else(
-        || "; `galgo server --print-config` lists all keys".to_owned(),
-        |key| format!("; did you mean \"{key}\"?"),
-    )
+    nearest.map_or_else(all_keys, |key| format!("; did you mean \"{key}\"?"))
+}
+
+fn section_hint(nearest: Option<&str>) -> String {
+    nearest.map_or_else(all_keys, |section| format!("; did you mean [{section}]?"))
+}
+
+fn all_keys() -> String {
+    "; `galgo server --print-config` lists all keys".to_owned()
 }

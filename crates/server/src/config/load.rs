@@ -167,8 +167,20 @@ impl Layers {
         for (name, value) in table {
             let path = format!("{prefix}{}", name.get_ref());
             match value.get_ref() {
-                DeValue::Table(inner) if prefix.is_empty() || is_section(&path) => {
+                DeValue::Table(inner) if is_section(&path) => {
                     self.file_table(file, &format!("{path}."), inner)?;
+                }
+                // Its keys are not looked at: what is like `storag.x` as a whole is some key of another section.
+                DeValue::Table(_) if keys().all(|key| key.path() != path) => {
+                    return Err(ConfigError::UnknownSection {
+                        path: file.path.to_owned(),
+                        line: line_of(file.text, name.span().start),
+                        nearest: nearest(
+                            &path,
+                            super::SECTIONS.iter().map(|one| one.name.to_owned()),
+                        ),
+                        section: path,
+                    });
                 }
                 _ => self.file_key(file, &path, name.span().start, value)?,
             }
@@ -192,14 +204,18 @@ impl Layers {
                 nearest: nearest(path, keys().map(Key::path)),
             });
         };
+        let origin = Origin::File { path: file.path.to_owned(), line };
         let text = match value.get_ref() {
             DeValue::String(text) => text.to_string(),
             DeValue::Integer(number) => number.as_str().to_owned(),
             DeValue::Boolean(flag) => flag.to_string(),
-            // No key takes these, so the text of the source makes the better message.
-            _ => file.text.get(value.span()).unwrap_or_default().to_owned(),
+            // No key takes a table, a list, a fraction or a date; as text it would pass for a path.
+            _ => {
+                let written = file.text.get(value.span()).unwrap_or("a table").to_owned();
+                return Err(bad_value(key, written, origin));
+            }
         };
-        self.set(key, &text, Origin::File { path: file.path.to_owned(), line })
+        self.set(key, &text, origin)
     }
 
     fn variables(&mut self, environment: &Environment) -> Result<(), ConfigError> {
@@ -251,18 +267,17 @@ impl Layers {
 
     fn set(&mut self, key: &Key, value: &str, origin: Origin) -> Result<(), ConfigError> {
         if !(key.set)(&mut self.config, value) {
-            return Err(ConfigError::BadValue {
-                key: key.path(),
-                value: value.to_owned(),
-                expected: key.expected.to_owned(),
-                origin,
-            });
+            return Err(bad_value(key, value.to_owned(), origin));
         }
         // For messages; a secret is not kept a second time.
         let shown = if key.secret { "<redacted>" } else { value };
         self.origins.0.insert(key.path(), (origin, shown.to_owned()));
         Ok(())
     }
+}
+
+fn bad_value(key: &Key, value: String, origin: Origin) -> ConfigError {
+    ConfigError::BadValue { key: key.path(), value, expected: key.expected.to_owned(), origin }
 }
 
 /// Whether keys are in the table `path`, or in one below it.

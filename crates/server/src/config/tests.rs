@@ -105,7 +105,7 @@ fn the_file_can_be_named_by_a_variable_and_an_empty_variable_is_not_set() {
     let loaded =
         from_variables([("GALGO_CONFIG", path.to_str().unwrap()), ("GALGO_LOG_LEVEL", "")])
             .unwrap();
-    assert_eq!(loaded.config.log.level, "debug");
+    assert_eq!(&*loaded.config.log.level, "debug");
     assert_eq!(loaded.file, Some(path));
 }
 
@@ -119,7 +119,31 @@ fn an_unknown_key_is_refused_with_file_line_and_the_nearest_key() {
     assert!(text.contains("did you mean \"data_dir\"?"), "{text}");
 
     let text = message(from_file("[zzzz]\nqqqq = 1\n"));
-    assert!(text.contains("unknown key \"zzzz.qqqq\"; `galgo server --print-config`"), "{text}");
+    assert!(text.contains("unknown section [zzzz]; `galgo server --print-config`"), "{text}");
+}
+
+/// `[storag]` with a key `x` in it was taken for `storage.index_interval`, a key of another name.
+#[test]
+fn an_unknown_section_is_refused_with_the_nearest_section() {
+    let text = message(from_file("\n[storag]\nx = 1\n"));
+    assert!(text.contains("line 2: unknown section [storag]; did you mean [storage]?"), "{text}");
+    let text = message(from_file("[tcp.tsl]\nenabled = true\n"));
+    assert!(text.contains("unknown section [tcp.tsl]; did you mean [tcp.tls]?"), "{text}");
+    let text = message(from_file("[data_dir]\nx = 1\n"));
+    assert!(text.contains("data_dir"), "{text}");
+}
+
+/// A level that is none was a warning, and the log went on at another level than was asked for.
+#[test]
+fn a_log_level_that_is_none_is_refused_like_any_bad_value() {
+    for level in ["loud", "warning", "galgo_storage=loud", "info,=="] {
+        let text = message(from_file(&format!("[log]\nlevel = \"{level}\"\n")));
+        assert!(text.contains("log.level") && text.contains("\"info\""), "{level}: {text}");
+    }
+    for level in ["info", "WARN", "off", "info,galgo_storage=debug", "galgo_broker=trace"] {
+        let loaded = from_file(&format!("[log]\nlevel = \"{level}\"\n")).unwrap();
+        assert_eq!(&*loaded.config.log.level, level);
+    }
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! The kinds of value a configuration key can have: how each is written and shown.
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
+use tracing_subscriber::EnvFilter;
+
+use crate::telemetry::log::is_mistyped_level;
 
 /// A type a configuration key may have.
 ///
@@ -47,7 +51,19 @@ pub(crate) struct OpenFiles(pub(crate) Option<u32>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TextList(pub(crate) String);
 
-impl std::ops::Deref for TextList {
+impl Deref for TextList {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Which log lines are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LogFilter(String);
+
+impl Deref for LogFilter {
     type Target = str;
 
     fn deref(&self) -> &str {
@@ -341,6 +357,19 @@ impl Value for Durability {
             Self::Fsync => "fsync",
             Self::Os => "os",
         })
+    }
+}
+
+impl Value for LogFilter {
+    const EXPECTED: &'static str = "\"error\", \"warn\", \"info\", \"debug\", \"trace\", \"off\", or a filter like \"info,galgo_storage=debug\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        let is_filter = EnvFilter::try_new(text).is_ok() && !is_mistyped_level(text);
+        is_filter.then(|| Self(text.to_owned()))
+    }
+
+    fn show(&self) -> String {
+        quoted(&self.0)
     }
 }
 

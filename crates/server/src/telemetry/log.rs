@@ -98,7 +98,7 @@ pub(crate) fn log_panics() {
 
 /// Whether `text` is one word that is neither a level nor one of Galgo's crates. As a filter it names a
 /// crate that does not exist, and would silence the log, errors included.
-fn is_mistyped_level(text: &str) -> bool {
+pub(crate) fn is_mistyped_level(text: &str) -> bool {
     let word = text.trim();
     let levels = ["error", "warn", "info", "debug", "trace", "off"];
     let is_word = word.bytes().all(|byte| byte.is_ascii_alphabetic());

@@ -7,7 +7,8 @@ use crate::bench::html::{COLORS, escape};
 
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 340.0;
-const LEFT: f64 = 86.0;
+/// Room for the axis title, turned on its side, and for the widest mark beside it, `200.0 MB/s`.
+const LEFT: f64 = 112.0;
 const RIGHT: f64 = 18.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 46.0;

@@ -1,10 +1,10 @@
 //! `galgo bench produce`, `consume`, `both`, `latency` and `report`.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use galgo::wire::limits::MESSAGE_PAYLOAD_BYTES_MAX;
 
 use crate::address::variable;
 use crate::args::Global;
@@ -359,11 +359,10 @@ fn write_page(path: &Path, runs: &[NamedRun]) -> Outcome {
 fn parse_sizes(text: &str) -> Result<Sizes, String> {
     let size = |text: &str| {
         let bytes = parse_size(text)?;
-        u32::try_from(bytes).ok().filter(|bytes| *bytes > 0).ok_or_else(|| {
-            let mut why = String::from("a message has from 1 byte to 64 MiB");
-            let _ = write!(why, ", not {text}");
-            why
-        })
+        u32::try_from(bytes)
+            .ok()
+            .filter(|bytes| (1..=MESSAGE_PAYLOAD_BYTES_MAX).contains(bytes))
+            .ok_or_else(|| format!("a message has from 1 to 64,000,000 bytes, not {text}"))
     };
     let (min, max) = match text.split_once("..") {
         Some((min, max)) => (size(min)?, size(max.trim_start_matches('='))?),
