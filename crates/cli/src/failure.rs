@@ -98,6 +98,13 @@ impl Failure {
         Self { missing: true, ..failure }
     }
 
+    /// Gives the failure the code with which the server refuses the same thing elsewhere. Where the protocol
+    /// answers with nothing in place of an error, only the tool knows that it is one.
+    pub(crate) fn as_if_refused(mut self, code: ErrorCode) -> Self {
+        self.server_code = Some((code.as_u32(), code.name().to_owned()));
+        self
+    }
+
     /// The reader of our output went away: nothing is left to say, and nothing is wrong.
     pub(crate) fn closed_pipe() -> Self {
         let mut failure = Self::new(Kind::Io, "the reader of the output went away".to_owned());

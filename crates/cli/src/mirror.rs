@@ -19,7 +19,7 @@ mod trace;
 use std::cell::RefCell;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use galgo::Client;
+use galgo::{Client, ErrorCode};
 
 use crate::command::topic::{Extent, TopicPath};
 use crate::failure::{Failure, Outcome};
@@ -54,6 +54,7 @@ impl Side {
         let extents = self.extents().await?;
         extents.get(partition as usize).copied().ok_or_else(|| {
             Failure::missing(format!("partition {partition} of {}", self.path.phrase()))
+                .as_if_refused(ErrorCode::PartitionNotFound)
         })
     }
 }

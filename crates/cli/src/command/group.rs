@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use clap::{Args, Subcommand};
 use galgo::wire::command::groups::{ConsumerGroup, ConsumerGroupDetails};
 use galgo::wire::id::PartitionId;
-use galgo::{Client, ConsumerIdentity, Identifier, OffsetOf};
+use galgo::{Client, ConsumerIdentity, ErrorCode, Identifier, OffsetOf};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -80,6 +80,7 @@ pub(crate) async fn find(
     path.outline(client).await?;
     let (stream, topic) = (shown(&path.stream), shown(&path.topic));
     Err(Failure::missing(phrase(group, path))
+        .as_if_refused(ErrorCode::ConsumerGroupIdNotFound)
         .hint(format!("galgo group list {stream} {topic} shows those there are")))
 }
 

@@ -90,9 +90,11 @@ impl Of {
             Ok(details) => details,
             // Whoever may read offsets may not be allowed to look at the topic.
             Err(failure) if failure.is_refusal(ErrorCode::Unauthorized) => {
-                return Failure::missing(format!("a stored offset of {}", self.phrase())).hint(
-                    "nothing was stored yet, or there is no such partition, topic or stream",
-                );
+                return Failure::missing(format!("a stored offset of {}", self.phrase()))
+                    .as_if_refused(ErrorCode::ConsumerOffsetNotFound)
+                    .hint(
+                        "nothing was stored yet, or there is no such partition, topic or stream",
+                    );
             }
             Err(failure) => return failure,
         };
@@ -104,10 +106,12 @@ impl Of {
         let partitions = u64::from(details.topic.partitions_count);
         if u64::from(self.partition) < partitions {
             return Failure::missing(format!("a stored offset of {}", self.phrase()))
+                .as_if_refused(ErrorCode::ConsumerOffsetNotFound)
                 .hint("none was stored in this partition");
         }
         let counted = measure::counted(partitions, "partition");
         Failure::missing(format!("partition {} of {}", self.partition, self.path.phrase()))
+            .as_if_refused(ErrorCode::PartitionNotFound)
             .hint(format!("the topic has {counted}, numbered from 0"))
     }
 

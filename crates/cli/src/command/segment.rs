@@ -1,7 +1,7 @@
 //! `galgo segment`: delete the oldest messages of a partition, segment by segment.
 
 use clap::{Subcommand, value_parser};
-use galgo::Client;
+use galgo::{Client, ErrorCode};
 use serde_json::json;
 
 use crate::command::group::holder;
@@ -43,7 +43,8 @@ pub(crate) async fn run(target: &Target, command: SegmentCommand) -> Outcome {
     let look = async || -> Outcome<(u32, Extent)> {
         let details = path.details(&client).await?;
         let found = details.partitions.iter().find(|one| one.id.get() == partition);
-        let found = found.ok_or_else(|| Failure::missing(&phrase))?;
+        let found = found
+            .ok_or_else(|| Failure::missing(&phrase).as_if_refused(ErrorCode::PartitionNotFound))?;
         Ok((found.segments_count, Extent::of(found)))
     };
     let before = look().await?;

@@ -1,7 +1,7 @@
 //! `galgo stream`: list, create, show, rename, delete and purge streams.
 
 use clap::Subcommand;
-use galgo::{Client, Identifier};
+use galgo::{Client, ErrorCode, Identifier};
 use serde_json::json;
 
 use crate::command::topic;
@@ -143,6 +143,7 @@ async fn get(client: &Client, output: Output, stream: &Identifier) -> Outcome {
 /// The failure when there is no such stream.
 pub(crate) fn missing(stream: &Identifier) -> Failure {
     Failure::missing(format!("stream {}", shown(stream)))
+        .as_if_refused(ErrorCode::StreamIdNotFound)
         .hint("galgo stream list shows those there are")
 }
 

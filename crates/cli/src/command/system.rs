@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
-use galgo::Identifier;
 use galgo::wire::command::system::{Client, ClientDetails, Stats};
+use galgo::{ErrorCode, Identifier};
 use serde::Serialize;
 
 use crate::connect::Target;
@@ -184,6 +184,7 @@ pub(crate) async fn client(target: &Target, command: ClientCommand) -> Outcome {
             let found = connection.client_info(client).await?;
             let found = found.ok_or_else(|| {
                 Failure::missing(format!("client {client}"))
+                    .as_if_refused(ErrorCode::ClientNotFound)
                     .hint("galgo client list shows those that are connected")
             })?;
             let username = name_of(&connection, &found.client).await;
