@@ -63,6 +63,13 @@ impl Deref for TextList {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogFilter(String);
 
+impl LogFilter {
+    /// The level that holds where nothing was chosen.
+    pub(crate) fn info() -> Self {
+        Self("info".to_owned())
+    }
+}
+
 impl Deref for LogFilter {
     type Target = str;
 

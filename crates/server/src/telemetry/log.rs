@@ -13,7 +13,7 @@ use tracing_subscriber::fmt::Subscriber;
 use super::recent::KeepingLog;
 use super::streams;
 use crate::ServerError;
-use crate::config::{Environment, Log, LogFormat};
+use crate::config::{Environment, Log, LogFilter, LogFormat};
 
 /// How long a process that ends waits for its last lines to be taken.
 pub(crate) const EXIT_PATIENCE: Duration = Duration::from_secs(2);
@@ -73,7 +73,7 @@ pub(crate) struct FatalForm {
 pub(crate) fn fatal(error: &ServerError, text: &str, form: FatalForm) {
     streams::drop_held_log();
     if form.wants_json && STARTED.get().is_none() {
-        let config = Log { level: "info".to_owned(), format: LogFormat::Json };
+        let config = Log { level: LogFilter::info(), format: LogFormat::Json };
         start(&config, &Environment::default());
     }
     if STARTED.get() == Some(&LogFormat::Json) && !form.only_text {
