@@ -100,7 +100,7 @@ impl Failure {
 
     /// Gives the failure the code with which the server refuses the same thing elsewhere. Where the protocol
     /// answers with nothing in place of an error, only the tool knows that it is one.
-    pub(crate) fn as_if_refused(mut self, code: ErrorCode) -> Self {
+    pub(crate) fn refused_with(mut self, code: ErrorCode) -> Self {
         self.server_code = Some((code.as_u32(), code.name().to_owned()));
         self
     }

@@ -54,7 +54,7 @@ impl Side {
         let extents = self.extents().await?;
         extents.get(partition as usize).copied().ok_or_else(|| {
             Failure::missing(format!("partition {partition} of {}", self.path.phrase()))
-                .as_if_refused(ErrorCode::PartitionNotFound)
+                .refused_with(ErrorCode::PartitionNotFound)
         })
     }
 }

@@ -80,7 +80,7 @@ pub(crate) async fn find(
     path.outline(client).await?;
     let (stream, topic) = (shown(&path.stream), shown(&path.topic));
     Err(Failure::missing(phrase(group, path))
-        .as_if_refused(ErrorCode::ConsumerGroupIdNotFound)
+        .refused_with(ErrorCode::ConsumerGroupIdNotFound)
         .hint(format!("galgo group list {stream} {topic} shows those there are")))
 }
 

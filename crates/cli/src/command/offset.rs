@@ -91,7 +91,7 @@ impl Of {
             // Whoever may read offsets may not be allowed to look at the topic.
             Err(failure) if failure.is_refusal(ErrorCode::Unauthorized) => {
                 return Failure::missing(format!("a stored offset of {}", self.phrase()))
-                    .as_if_refused(ErrorCode::ConsumerOffsetNotFound)
+                    .refused_with(ErrorCode::ConsumerOffsetNotFound)
                     .hint(
                         "nothing was stored yet, or there is no such partition, topic or stream",
                     );
@@ -106,12 +106,12 @@ impl Of {
         let partitions = u64::from(details.topic.partitions_count);
         if u64::from(self.partition) < partitions {
             return Failure::missing(format!("a stored offset of {}", self.phrase()))
-                .as_if_refused(ErrorCode::ConsumerOffsetNotFound)
+                .refused_with(ErrorCode::ConsumerOffsetNotFound)
                 .hint("none was stored in this partition");
         }
         let counted = measure::counted(partitions, "partition");
         Failure::missing(format!("partition {} of {}", self.partition, self.path.phrase()))
-            .as_if_refused(ErrorCode::PartitionNotFound)
+            .refused_with(ErrorCode::PartitionNotFound)
             .hint(format!("the topic has {counted}, numbered from 0"))
     }
 

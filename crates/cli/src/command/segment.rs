@@ -44,7 +44,7 @@ pub(crate) async fn run(target: &Target, command: SegmentCommand) -> Outcome {
         let details = path.details(&client).await?;
         let found = details.partitions.iter().find(|one| one.id.get() == partition);
         let found = found
-            .ok_or_else(|| Failure::missing(&phrase).as_if_refused(ErrorCode::PartitionNotFound))?;
+            .ok_or_else(|| Failure::missing(&phrase).refused_with(ErrorCode::PartitionNotFound))?;
         Ok((found.segments_count, Extent::of(found)))
     };
     let before = look().await?;

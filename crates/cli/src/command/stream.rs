@@ -143,7 +143,7 @@ async fn get(client: &Client, output: Output, stream: &Identifier) -> Outcome {
 /// The failure when there is no such stream.
 pub(crate) fn missing(stream: &Identifier) -> Failure {
     Failure::missing(format!("stream {}", shown(stream)))
-        .as_if_refused(ErrorCode::StreamIdNotFound)
+        .refused_with(ErrorCode::StreamIdNotFound)
         .hint("galgo stream list shows those there are")
 }
 

@@ -184,7 +184,7 @@ pub(crate) async fn client(target: &Target, command: ClientCommand) -> Outcome {
             let found = connection.client_info(client).await?;
             let found = found.ok_or_else(|| {
                 Failure::missing(format!("client {client}"))
-                    .as_if_refused(ErrorCode::ClientNotFound)
+                    .refused_with(ErrorCode::ClientNotFound)
                     .hint("galgo client list shows those that are connected")
             })?;
             let username = name_of(&connection, &found.client).await;

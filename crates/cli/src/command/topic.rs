@@ -108,7 +108,7 @@ impl TopicPath {
             return stream::missing(&self.stream);
         }
         Failure::missing(self.phrase())
-            .as_if_refused(ErrorCode::TopicIdNotFound)
+            .refused_with(ErrorCode::TopicIdNotFound)
             .hint(format!("galgo topic list {} shows those there are", shown(&self.stream)))
     }
 

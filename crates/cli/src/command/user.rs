@@ -166,7 +166,7 @@ fn fact(deed: &str, user: &Identifier) -> Value {
 pub(crate) async fn find(client: &Client, user: &Identifier) -> Outcome<UserDetails> {
     client.user(user).await?.ok_or_else(|| {
         Failure::missing(format!("user {}", shown(user)))
-            .as_if_refused(ErrorCode::ResourceNotFound)
+            .refused_with(ErrorCode::ResourceNotFound)
             .hint("galgo user list shows those there are")
     })
 }

@@ -41,7 +41,7 @@ async fn create(source: &Side, target: &Side, from: &Topic) -> Outcome {
     let (client, path) = (&target.client, &target.path);
     let Identifier::Named(name) = &path.topic else {
         return Err(Failure::missing(path.phrase())
-            .as_if_refused(ErrorCode::TopicIdNotFound)
+            .refused_with(ErrorCode::TopicIdNotFound)
             .hint(format!("galgo topic list {} shows those there are", shown(&path.stream))));
     };
     let name = name.to_string();
