@@ -8,6 +8,7 @@ pub(crate) mod measure;
 pub(crate) mod message;
 pub(crate) mod table;
 pub(crate) mod text;
+pub(crate) mod words;
 
 use std::io::{self, Write as _};
 
@@ -47,9 +48,22 @@ impl Output {
         }
     }
 
+    /// Prints `value`, which holds answers of a server, as JSON in the tool's [words], or as the text
+    /// `render` makes of it.
+    pub(crate) fn tell<T: Serialize>(
+        self,
+        value: &T,
+        render: impl FnOnce(&T) -> String,
+    ) -> Outcome {
+        match self.format {
+            Format::Json => write_line(&json::pretty(&words::tell(value)?)?),
+            Format::Table => write_line(render(value).trim_end()),
+        }
+    }
+
     /// Reports something done: a sentence, or a JSON object.
     pub(crate) fn done(self, sentence: &str, value: &Value) -> Outcome {
-        self.show(value, |_| sentence.to_owned())
+        self.tell(value, |_| sentence.to_owned())
     }
 
     /// Tells a person something that is no result; says nothing to a program.

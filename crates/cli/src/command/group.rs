@@ -145,7 +145,7 @@ async fn list(client: &Client, output: Output, path: &TopicPath) -> Outcome {
     if groups.is_empty() {
         path.details(client).await?;
     }
-    output.show(&groups, |groups| groups_table(groups))
+    output.tell(&groups, |groups| groups_table(groups))
 }
 
 fn groups_table(groups: &[ConsumerGroup]) -> String {
@@ -187,7 +187,7 @@ async fn get(client: &Client, output: Output, group: &GroupPath) -> Outcome {
         });
     }
     let lag = partitions.iter().map(|partition| partition.lag).sum();
-    output.show(&Shown { details: &details, partitions, lag }, Shown::text)
+    output.tell(&Shown { details: &details, partitions, lag }, Shown::text)
 }
 
 async fn stored_offset(client: &Client, group: &GroupPath, partition: u32) -> Outcome<Option<u64>> {

@@ -192,7 +192,7 @@ pub(crate) fn profile(output: Output, command: ProfileCommand) -> Outcome {
             })
         })
         .collect();
-    output.show(&list, |_| {
+    output.tell(&list, |_| {
         let columns = [
             table::text("PROFILE"),
             table::text("SERVER"),

@@ -150,7 +150,7 @@ pub(crate) async fn run(target: &Target, command: OffsetCommand) -> Outcome {
             let Some(info) = client.get_offset(&of.target()).await? else {
                 return Err(of.missing(&client).await);
             };
-            target.output.show(&info, |info| {
+            target.output.tell(&info, |info| {
                 let behind = info.current_offset.get().saturating_sub(info.stored_offset.get());
                 table::facts([
                     ("partition", info.partition_id.to_string()),

@@ -110,7 +110,7 @@ pub(crate) async fn run(target: &Target, command: PermissionCommand) -> Outcome 
             let mut document = listed.json();
             document["user"] = json!(details.user.username);
             document["user_id"] = json!(details.user.id);
-            output.show(&document, |_| listed.text())
+            output.tell(&document, |_| listed.text())
         }
         PermissionCommand::Set { user, grants } => {
             if grants.is_empty() {

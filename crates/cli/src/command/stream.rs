@@ -95,7 +95,7 @@ pub(crate) async fn run(target: &Target, command: StreamCommand) -> Outcome {
 
 async fn list(client: &Client, output: Output) -> Outcome {
     let streams = client.streams().await?;
-    output.show(&streams, |streams| {
+    output.tell(&streams, |streams| {
         let columns = [
             table::number("ID"),
             table::text("NAME"),
@@ -126,7 +126,7 @@ async fn get(client: &Client, output: Output, stream: &Identifier) -> Outcome {
     let Some(details) = client.stream(stream).await? else {
         return Err(missing(stream));
     };
-    output.show(&details, |details| {
+    output.tell(&details, |details| {
         let stream = &details.stream;
         let facts = table::facts([
             ("id", stream.id.to_string()),

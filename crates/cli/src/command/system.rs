@@ -61,7 +61,7 @@ pub(crate) async fn ping(target: &Target, args: PingArgs) -> Outcome {
         mean_us: times.iter().sum::<f64>() / f64::from(args.count.max(1)),
         slowest_us: times.iter().copied().fold(0.0, f64::max),
     };
-    target.output.show(&pong, |pong| {
+    target.output.tell(&pong, |pong| {
         let micros = |value: f64| measure::duration(Duration::from_secs_f64(value / 1e6));
         if pong.count == 1 {
             return format!("{} answered in {}", pong.server, micros(pong.mean_us));
@@ -93,7 +93,7 @@ pub(crate) async fn stats(target: &Target) -> Outcome {
     let stats = client.stats().await?;
     // A classic server is asked for nothing more; its own version is all there is.
     let server = client.server().await?.map(|server| format!("{} {}", server.name, server.version));
-    target.output.show(&ServerStats { server, stats }, stats_table)
+    target.output.tell(&ServerStats { server, stats }, stats_table)
 }
 
 #[derive(Serialize)]
@@ -137,7 +137,7 @@ pub(crate) async fn me(target: &Target) -> Outcome {
     let client = target.connect().await?;
     let me = client.me().await?;
     let named = Named { username: name_of(&client, &me.client).await, client: me };
-    target.output.show(&named, me_table)
+    target.output.tell(&named, me_table)
 }
 
 /// A connection, and what its user is called when the caller may know.
@@ -188,7 +188,7 @@ pub(crate) async fn client(target: &Target, command: ClientCommand) -> Outcome {
                     .hint("galgo client list shows those that are connected")
             })?;
             let username = name_of(&connection, &found.client).await;
-            target.output.show(&Named { username, client: found }, me_table)
+            target.output.tell(&Named { username, client: found }, me_table)
         }
     }
 }
@@ -205,7 +205,7 @@ pub(crate) async fn clients(target: &Target) -> Outcome {
     };
     let named = clients.into_iter().map(|client| Named { username: name(&client), client });
     let clients: Vec<_> = named.collect();
-    target.output.show(&clients, |clients| {
+    target.output.tell(&clients, |clients| {
         let columns = [
             table::number("CLIENT"),
             table::text("USER"),

@@ -48,7 +48,7 @@ pub(crate) async fn run(target: &Target, command: TokenCommand) -> Outcome {
     match command {
         TokenCommand::List => {
             let tokens = target.connect().await?.tokens().await?;
-            output.show(&tokens, |tokens| {
+            output.tell(&tokens, |tokens| {
                 let columns = [table::text("NAME"), table::text("EXPIRES")];
                 let rows = tokens.iter().map(|token| {
                     let expires = token.expiry_at.map(|at| show_time_short(at.get()));

@@ -230,7 +230,7 @@ async fn list(client: &Client, output: Output, stream: &Identifier) -> Outcome {
     if topics.is_empty() && client.stream(stream).await?.is_none() {
         return Err(stream::missing(stream));
     }
-    output.show(&topics, |topics| topics_table(topics))
+    output.tell(&topics, |topics| topics_table(topics))
 }
 
 async fn create(client: &Client, output: Output, args: CreateArgs) -> Outcome {
@@ -257,7 +257,7 @@ async fn get(client: &Client, output: Output, path: &TopicPath) -> Outcome {
     let settings = settings(client, path).await?;
     let durability = settings.map(|settings| settings.durability.to_string());
     let deduplication = settings.map(|settings| settings.deduplication.to_string());
-    output.show(&Shown { details: &details, durability, deduplication }, |shown| {
+    output.tell(&Shown { details: &details, durability, deduplication }, |shown| {
         let topic = &shown.details.topic;
         let facts = table::facts([
             ("id", topic.id.to_string()),

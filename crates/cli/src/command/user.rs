@@ -173,7 +173,7 @@ pub(crate) async fn find(client: &Client, user: &Identifier) -> Outcome<UserDeta
 
 async fn list(client: &Client, output: Output) -> Outcome {
     let users = client.users().await?;
-    output.show(&users, |users| {
+    output.tell(&users, |users| {
         let columns = [
             table::number("ID"),
             table::text("NAME"),
@@ -203,7 +203,7 @@ async fn get(client: &Client, output: Output, user: &Identifier) -> Outcome {
         "created_at": user.created_at,
         "permissions": listed.json(),
     });
-    output.show(&document, |_| format!("{}\n\n{}", facts(&user), listed.text()))
+    output.tell(&document, |_| format!("{}\n\n{}", facts(&user), listed.text()))
 }
 
 fn facts(user: &User) -> String {

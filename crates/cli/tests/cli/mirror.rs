@@ -78,7 +78,7 @@ fn a_copy_has_everything_and_a_second_one_has_nothing_to_do() {
     assert_eq!((&done["created"], &done["complete"]), (&true.into(), &true.into()));
     assert_same(&from, &to);
     let (original, made) = (from.json("topic get s t"), to.json("topic get s t"));
-    for field in ["partitions_count", "message_expiry", "max_topic_size", "durability"] {
+    for field in ["partitions_count", "expiry_us", "max_size_bytes", "durability"] {
         assert_eq!(original[field], made[field], "{field}");
     }
     let again = copy(&from, &to);

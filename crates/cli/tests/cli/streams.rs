@@ -40,8 +40,8 @@ fn an_update_changes_what_was_given_and_keeps_the_rest() {
     server.ok("topic update s t --name u");
     server.ok("topic update s u --expiry never");
     let topic = server.json("topic get s u");
-    assert!(topic["message_expiry"].is_null(), "{topic}");
-    assert_eq!(topic["max_topic_size"], 10u64 << 30);
+    assert!(topic["expiry_us"].is_null(), "{topic}");
+    assert_eq!(topic["max_size_bytes"], 10u64 << 30);
     assert_eq!(topic["durability"], "os");
     let refused = server.run("topic update s u").fails(2);
     assert!(refused.err.contains("nothing to change"), "{}", refused.err);
@@ -76,7 +76,7 @@ fn a_stored_offset_is_read_set_and_deleted() {
     assert!(missing.err.contains("does not exist"), "{}", missing.err);
     server.ok("offset set s t --partition 0 --consumer me 1");
     let stored = server.json("offset get s t --partition 0 --consumer me");
-    assert_eq!((&stored["stored_offset"], &stored["current_offset"]), (&1.into(), &2.into()));
+    assert_eq!((&stored["stored_offset"], &stored["last_offset"]), (&1.into(), &2.into()));
     let next = server.json("poll s t --partition 0 --consumer me --next");
     assert_eq!(next["messages"][0]["payload"], "c");
     server.ok("offset delete s t --partition 0 --consumer me --yes");

@@ -58,11 +58,11 @@ fn retention_is_shown_before_it_happens() {
     assert!(calm.contains("nothing would go now") && calm.contains("switched off"), "{calm}");
     let preview = server.json("topic retention s t --dry-run --max-size 1KiB");
     assert!(preview["going_messages"].as_u64().unwrap() > 0, "{preview}");
-    assert_eq!(preview["plan"]["max_topic_size"], 1_024);
+    assert_eq!(preview["plan"]["max_size_bytes"], 1_024);
     let before = server.json("topic get s t");
-    assert_ne!(before["max_topic_size"], 1_024, "{before}");
+    assert_ne!(before["max_size_bytes"], 1_024, "{before}");
     server.ok("topic retention s t --expiry 1s --max-size unlimited");
-    assert_eq!(server.json("topic get s t")["message_expiry"], 1_000_000);
+    assert_eq!(server.json("topic get s t")["expiry_us"], 1_000_000);
     let mut plan = server.json("topic retention s t --dry-run");
     crate::harness::eventually("the messages are old enough", || {
         plan = server.json("topic retention s t --dry-run");

@@ -79,7 +79,7 @@ pub(super) async fn run(client: &Client, output: Output, args: RetentionArgs) ->
         "plan": plan,
         "held_by": holders,
     });
-    output.show(&document, |_| text(&plan, &holders))
+    output.tell(&document, |_| text(&plan, &holders))
 }
 
 /// Messages and bytes of some segments.

@@ -48,12 +48,15 @@ pub(crate) fn admit(header: Result<RequestHeader, ErrorCode>, caller: Caller) ->
             Admission::Accept(payload)
         };
     }
+    let stranger_wants_much = !caller.authenticated && payload > ANONYMOUS_PAYLOAD_BYTES_MAX;
+    let unknown = CommandCode::from_u32(code).is_none();
     // Whatever sends this does not speak the protocol, so it is told at once rather than after as many
-    // bytes as its text happens to announce.
-    if payload > CONTROL_PAYLOAD_BYTES_MAX {
+    // bytes as its text happens to announce. A client of TLS is: its greeting, read as a header, announces
+    // 66 kB or more, and its answer to no answer would be to wait.
+    if payload > CONTROL_PAYLOAD_BYTES_MAX || (stranger_wants_much && unknown) {
         return Admission::AnswerAndDiscard(payload, ErrorCode::InvalidCommand);
     }
-    if !caller.authenticated && payload > ANONYMOUS_PAYLOAD_BYTES_MAX {
+    if stranger_wants_much {
         return Admission::Discard(payload, refusal_of_anonymous(code));
     }
     Admission::Accept(payload)
@@ -128,7 +131,23 @@ mod tests {
         }
         assert_eq!(decide(length, GET_STATS, false), refused(ErrorCode::Unauthenticated));
         assert_eq!(decide(length, LOGIN, false), refused(ErrorCode::InvalidCommand));
-        assert_eq!(decide(length, 9_999_999, false), refused(ErrorCode::InvalidCommand));
+        let told = Admission::AnswerAndDiscard(1 << 20, ErrorCode::InvalidCommand);
+        assert_eq!(decide(length, 9_999_999, false), told);
         assert_eq!(decide(100, LOGIN, false), Admission::Accept(96));
+    }
+
+    #[test]
+    fn a_client_of_tls_is_answered_at_once() {
+        for record in [200_u16, 300, 517, 1_500] {
+            let [high, low] = record.to_be_bytes();
+            // A handshake record of TLS with a ClientHello in it.
+            let hello = [0x16, 0x03, 0x01, high, low, 0x01, 0x00, high];
+            let caller = Caller { authenticated: false, send_bytes_max: SEND_MAX };
+            let admission = admit(RequestHeader::read(hello), caller);
+            assert!(
+                matches!(admission, Admission::AnswerAndDiscard(..)),
+                "{record}: {admission:?}"
+            );
+        }
     }
 }
