@@ -42,7 +42,8 @@ pub(crate) struct Failure {
     what: String,
     hint: Option<String>,
     server_code: Option<(u32, String)>,
-    facts: Map<String, Value>,
+    /// Boxed, since every result of every command has room for a failure.
+    facts: Box<Map<String, Value>>,
     quiet: bool,
     told: bool,
     missing: bool,
@@ -58,7 +59,7 @@ impl Failure {
             what,
             hint: None,
             server_code: None,
-            facts: Map::new(),
+            facts: Box::default(),
             quiet: false,
             told: false,
             missing: false,
@@ -207,7 +208,7 @@ impl Failure {
             error.insert("server_code".to_owned(), json!(code));
             error.insert("server_error".to_owned(), json!(name));
         }
-        error.extend(self.facts.clone());
+        error.extend(self.facts.as_ref().clone());
         json!({ "error": error })
     }
 }
