@@ -7,6 +7,7 @@
 //! INV-GROUP-OWNER: while a group has members, every partition is in the list of exactly one of them.
 //! INV-GROUP-ONE-READER: messages of a partition go to one member only, until it has committed what it
 //! got, is gone, or [`Moment::due_us`] of the hand-over has passed.
+//! INV-GROUP-EVEN: once nothing is on its way, no member has two partitions more than another.
 //! INV-GROUP-BOUND: a hand-over ends at its due time at the latest, whatever the members do.
 
 mod assignment;
@@ -132,7 +133,7 @@ impl Group {
         let member = Member { id, partitions: Vec::new(), cursor: 0, current: None };
         self.members.insert(key, member);
         self.shifts += 1;
-        self.share_out(at);
+        self.level(at);
         true
     }
 
@@ -161,7 +162,7 @@ impl Group {
         let behind = removed.map(|slot| slot.epoch + 1).max().unwrap_or_default();
         self.first_epoch = self.first_epoch.max(behind);
         let epoch = self.first_epoch;
-        self.slots.resize_with(partitions, || Slot { epoch, ..Slot::default() });
+        self.slots.resize_with(partitions, || Slot { epoch, hold: epoch, ..Slot::default() });
         self.rebalance(at);
     }
 

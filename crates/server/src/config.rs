@@ -265,7 +265,8 @@ table::settings! {
         /// Whether clients have to send pings. One that does not leaves its consumer groups and the list
         /// of clients; its connection stays open, but has to be made anew to be in a group again.
         enabled: bool = "false",
-        /// How often a client has to send a ping. One that is late by more than a fifth is dropped.
+        /// How often a client has to send a ping, and how often the server looks for those that did not. One
+        /// that is found late by more than a fifth is dropped.
         interval: Span = "5s",
     }
     /// Consumer groups.

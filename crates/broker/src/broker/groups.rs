@@ -18,8 +18,9 @@ pub struct GroupOptions {
     pub rebalancing_timeout_us: u64,
     /// Microseconds between two looks for members that took longer.
     pub rebalancing_check_interval_us: u64,
-    /// Microseconds in which every client has to send a ping, if it has to. One that is late by more
-    /// than a fifth leaves the table of clients and its groups.
+    /// Microseconds in which every client has to send a ping, if it has to; also those between two looks for
+    /// clients that did not. One that is found late by more than a fifth leaves the table of clients and its
+    /// groups, so 1.2 to 2.2 intervals after its last ping, as on the classic server.
     pub heartbeat_interval_us: Option<u64>,
 }
 
@@ -33,16 +34,34 @@ impl Default for GroupOptions {
     }
 }
 
-/// The options, and when the next look at the hand-overs is due.
+/// The options, and when the next looks are due.
 #[derive(Debug)]
 pub(crate) struct GroupTimes {
     options: GroupOptions,
-    due_us: AtomicU64,
+    /// The next look at the hand-overs.
+    handovers: Schedule,
+    /// The next look for silent clients.
+    silence: Schedule,
+}
+
+/// When something is due that comes at an interval.
+#[derive(Debug, Default)]
+struct Schedule(AtomicU64);
+
+impl Schedule {
+    /// Whether it is due now; if so, it is due again an interval later.
+    fn is_due(&self, now_us: u64, interval_us: u64) -> bool {
+        let is_due = now_us >= self.0.load(Ordering::Relaxed);
+        if is_due {
+            self.0.store(now_us.saturating_add(interval_us), Ordering::Relaxed);
+        }
+        is_due
+    }
 }
 
 impl GroupTimes {
     pub(super) fn new(options: GroupOptions) -> Self {
-        Self { options, due_us: AtomicU64::new(0) }
+        Self { options, handovers: Schedule::default(), silence: Schedule::default() }
     }
 }
 
@@ -52,15 +71,17 @@ impl Broker {
     pub fn tick_interval(&self) -> Duration {
         let GroupOptions { rebalancing_check_interval_us, heartbeat_interval_us, .. } =
             self.groups.options;
-        // Silence is noticed within the fifth of the interval it is measured by.
-        let heartbeat = heartbeat_interval_us.map_or(u64::MAX, |interval| interval / 5);
-        let shortest = rebalancing_check_interval_us.min(heartbeat);
+        let shortest = rebalancing_check_interval_us.min(heartbeat_interval_us.unwrap_or(u64::MAX));
         Duration::from_micros(shortest.clamp(TICK_US_MIN, TICK_US_MAX))
     }
 
     /// Drops clients that sent no ping for too long, and ends the hand-overs that are due.
     pub(super) fn keep_groups_going(&self) {
-        if let Some(interval) = self.groups.options.heartbeat_interval_us {
+        let GroupOptions { rebalancing_check_interval_us, heartbeat_interval_us, .. } =
+            self.groups.options;
+        let at = self.clients.moment();
+        let looks = |interval: &u64| self.groups.silence.is_due(at.now_us, *interval);
+        if let Some(interval) = heartbeat_interval_us.filter(looks) {
             let silent = self.clients.remove_silent(interval.saturating_add(interval / 5));
             for client in silent {
                 tracing::warn!(
@@ -69,12 +90,7 @@ impl Broker {
                 );
             }
         }
-        let at = self.clients.moment();
-        let due = at.now_us >= self.groups.due_us.load(Ordering::Relaxed);
-        if due {
-            let next = at.now_us.saturating_add(self.groups.options.rebalancing_check_interval_us);
-            self.groups.due_us.store(next, Ordering::Relaxed);
-        }
+        let due = self.groups.handovers.is_due(at.now_us, rebalancing_check_interval_us);
         for group in self.catalog.read().groups() {
             // Taken each time: it notes which commits have become durable, and a member may wait for the
             // partition whose hand-over that ends.

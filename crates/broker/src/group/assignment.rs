@@ -1,8 +1,11 @@
 //! Who gets which partition.
 //!
-//! After a join, a member without partitions gets one from the end of the longest list, and nothing else
-//! moves. After anything else the lists are made anew, even to one: partition i goes to member i mod n,
-//! but what a member has read and not committed stays with it as far as its share goes.
+//! INV-GROUP-EVEN: once nothing is on its way from one member to another, no member has two partitions more
+//! than another.
+//!
+//! After a join partitions move one by one, each from the end of the longest list to the shortest, and no
+//! more of them than that takes. After anything else the lists are made anew, even to one: partition i goes
+//! to member i mod n, but what a member has read and not committed stays with it as far as its share goes.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -12,10 +15,15 @@ use galgo_wire::id::PartitionId;
 use super::handover::{Handover, Slot};
 use super::{Group, MemberKey, Moment};
 
+/// What each member will have once all hand-overs are done; what it can do without most easily is last.
+type Shares = BTreeMap<MemberKey, Vec<PartitionId>>;
+
 impl Group {
-    /// Gives every member without partitions one that another can spare. Partitions nobody has go
-    /// first.
-    pub(super) fn share_out(&mut self, at: Moment) {
+    /// Moves partitions to members that have two fewer than another. Partitions nobody has go first.
+    ///
+    /// A member with nothing in its list gets one partition, and the others when it has that: so it is shown
+    /// with none while the one it waits for is being read, as programs for the classic server expect.
+    pub(super) fn level(&mut self, at: Moment) {
         let order = self.in_order();
         if order.is_empty() {
             return;
@@ -25,55 +33,46 @@ impl Group {
             self.rebalance(at);
             return;
         }
-        let mut counts = self.counts_to_be();
-        let share = Shares::new(self.slots.len(), order.len());
-        for key in &order {
-            if counts.get(key).is_some_and(|count| *count > 0) {
-                continue;
-            }
-            let Some((from, partition)) = self.spare(&order, &counts, share) else { break };
-            self.revoke(partition, *key, at);
-            *counts.entry(from).or_default() -= 1;
-            *counts.entry(*key).or_default() += 1;
+        let mut shares = self.shares_to_be();
+        while let Some((from, to)) = self.uneven(&order, &shares) {
+            let spare = shares.get_mut(&from).and_then(Vec::pop);
+            let Some(partition) = spare else { break };
+            self.redirect(partition, to, at);
+            shares.entry(to).or_default().push(partition);
         }
     }
 
-    /// How many partitions each member will have once all hand-overs are done.
-    fn counts_to_be(&self) -> BTreeMap<MemberKey, usize> {
-        let mut counts = BTreeMap::new();
-        for slot in &self.slots {
-            let owner = match slot.handover {
-                Some(Handover::Revoked { to, .. }) => Some(to),
-                _ => slot.owner,
-            };
-            if let Some(owner) = owner {
-                *counts.entry(owner).or_default() += 1;
+    fn shares_to_be(&self) -> Shares {
+        let mut shares = Shares::new();
+        let at_rest = |partition: &PartitionId| {
+            self.slot(*partition).is_some_and(|slot| slot.handover.is_none())
+        };
+        for (key, member) in &self.members {
+            let own = member.partitions.iter().copied().filter(at_rest);
+            shares.insert(*key, own.collect());
+        }
+        for (slot, number) in self.slots.iter().zip(0..) {
+            let owner = slot.handover.and(slot.owner_to_be());
+            if let Some(share) = owner.and_then(|owner| shares.get_mut(&owner)) {
+                share.push(PartitionId::new(number));
             }
         }
-        counts
+        shares
     }
 
-    /// The last partition of the member that has most above its share, and that member. No member
-    /// gives its only one.
-    fn spare(
-        &self,
-        order: &[MemberKey],
-        counts: &BTreeMap<MemberKey, usize>,
-        share: Shares,
-    ) -> Option<(MemberKey, PartitionId)> {
-        let with_more = order.iter().enumerate().filter_map(|(place, key)| {
-            let count = counts.get(key).copied().unwrap_or_default();
-            (count > share.of(place).max(1)).then_some((count, Reverse(place), *key))
-        });
-        let mut with_more: Vec<_> = with_more.collect();
-        with_more.sort_unstable();
-        with_more.into_iter().rev().find_map(|(_, _, key)| {
-            let listed = &self.members.get(&key)?.partitions;
-            let free = |partition: &&PartitionId| {
-                self.slot(**partition).is_some_and(|slot| slot.handover.is_none())
-            };
-            listed.iter().rev().find(free).map(|partition| (key, *partition))
-        })
+    /// The member that has most, and the one that has fewest of those that may be given more; `None` when
+    /// they are even.
+    fn uneven(&self, order: &[MemberKey], shares: &Shares) -> Option<(MemberKey, MemberKey)> {
+        let count = |key: &MemberKey| shares.get(key).map_or(0, Vec::len);
+        let places = || order.iter().enumerate();
+        let most = places().map(|(place, key)| (count(key), Reverse(place), *key)).max();
+        let waits_for_first = |key: &MemberKey| {
+            count(key) > 0 && self.members.get(key).is_none_or(|it| it.partitions.is_empty())
+        };
+        let free = places().filter(|(_, key)| !waits_for_first(key));
+        let fewest = free.map(|(place, key)| (count(key), place, *key)).min();
+        let ((most, _, from), (fewest, _, to)) = most.zip(fewest)?;
+        (most >= fewest + 2).then_some((from, to))
     }
 
     /// Makes all lists anew. Ends hand-overs that a join began; whatever moves with messages that its
@@ -150,23 +149,5 @@ impl Slot {
     fn unsettled_reader(&self, members: &BTreeMap<MemberKey, super::Member>) -> Option<MemberKey> {
         let reader = self.reader().filter(|reader| members.contains_key(reader));
         reader.filter(|_| !self.is_settled())
-    }
-}
-
-/// Fair shares: as even as can be, the first members have one more.
-#[derive(Clone, Copy)]
-struct Shares {
-    each: usize,
-    one_more: usize,
-}
-
-impl Shares {
-    fn new(partitions: usize, members: usize) -> Self {
-        let members = members.max(1);
-        Self { each: partitions / members, one_more: partitions % members }
-    }
-
-    fn of(self, place: usize) -> usize {
-        self.each + usize::from(place < self.one_more)
     }
 }

@@ -15,6 +15,8 @@ pub(super) struct Slot {
     pub(super) owner: Option<MemberKey>,
     /// Grows whenever turns given before must not deliver any more.
     pub(super) epoch: u64,
+    /// Grows whenever the reader is another one, or what it read is no longer there.
+    pub(super) hold: u64,
     /// The last offset delivered to the reader.
     pub(super) polled: Option<Offset>,
     /// The last offset stored by the reader.
@@ -48,6 +50,14 @@ impl Slot {
         }
     }
 
+    /// Who has it in its list once its hand-over, if there is one, is done.
+    pub(super) fn owner_to_be(&self) -> Option<MemberKey> {
+        match self.handover {
+            Some(Handover::Revoked { to, .. }) => Some(to),
+            _ => self.owner,
+        }
+    }
+
     /// Whether the reader has committed all it got.
     pub(super) fn is_settled(&self) -> bool {
         self.polled.is_none_or(|polled| self.committed.is_some_and(|stored| stored >= polled))
@@ -71,6 +81,7 @@ impl Slot {
     /// Forgets what was read; turns given before are void.
     pub(super) fn empty(&mut self) {
         self.epoch += 1;
+        self.hold += 1;
         self.polled = None;
         self.committed = None;
     }
@@ -96,37 +107,68 @@ impl Group {
             return;
         }
         self.next_due_us = u64::MAX;
-        for number in 0..self.slots.len() {
-            let slot = self.slots.get(number).and_then(|slot| slot.handover);
-            let Some(handover) = slot else { continue };
+        let mut any_over = false;
+        for number in (0..self.slots.len()).map_while(|number| u32::try_from(number).ok()) {
+            let partition = PartitionId::new(number);
+            let handover = self.slot(partition).and_then(|slot| slot.handover);
+            let Some(handover) = handover else { continue };
             if handover.due_us() > at.now_us {
                 self.next_due_us = self.next_due_us.min(handover.due_us());
-            } else if let Ok(number) = u32::try_from(number) {
-                self.hand_over(PartitionId::new(number), at);
+            } else {
+                any_over = true;
+                self.hand_over(partition);
             }
+        }
+        if any_over {
+            self.level(at);
         }
     }
 
     /// Ends the hand-over of a partition if its reader has committed all it got.
     pub(super) fn settle(&mut self, partition: PartitionId, at: Moment) {
+        if self.hand_over_settled(partition) {
+            self.level(at);
+        }
+    }
+
+    /// Has a partition go to another member than it would have gone to.
+    pub(super) fn redirect(&mut self, partition: PartitionId, to: MemberKey, at: Moment) {
+        self.shifts += 1;
+        let Some(slot) = self.slot_mut(partition) else { return };
+        match slot.handover {
+            None => {
+                slot.handover = Some(Handover::Revoked { to, due_us: at.due_us });
+                self.next_due_us = self.next_due_us.min(at.due_us);
+                self.hand_over_settled(partition);
+            }
+            Some(Handover::Revoked { .. }) if slot.owner == Some(to) => slot.handover = None,
+            Some(Handover::Revoked { due_us, .. }) => {
+                slot.handover = Some(Handover::Revoked { to, due_us });
+            }
+            Some(Handover::Held { from, .. }) => {
+                // Whose it was has not polled it yet.
+                slot.epoch += 1;
+                let before = slot.owner.replace(to);
+                if from == to {
+                    slot.handover = None;
+                }
+                self.relist(partition, before, to);
+            }
+        }
+    }
+
+    fn hand_over_settled(&mut self, partition: PartitionId) -> bool {
         let ends = |slot: &Slot| slot.handover.is_some() && slot.is_settled();
-        if self.slot(partition).is_some_and(ends) {
-            self.hand_over(partition, at);
+        let ends = self.slot(partition).is_some_and(ends);
+        if ends {
+            self.hand_over(partition);
         }
+        ends
     }
 
-    /// Begins the hand-over of a partition after a join.
-    pub(super) fn revoke(&mut self, partition: PartitionId, to: MemberKey, at: Moment) {
-        if let Some(slot) = self.slot_mut(partition) {
-            slot.handover = Some(Handover::Revoked { to, due_us: at.due_us });
-            self.next_due_us = self.next_due_us.min(at.due_us);
-            self.shifts += 1;
-            self.settle(partition, at);
-        }
-    }
-
-    /// Ends the hand-over of a partition, if there is one.
-    fn hand_over(&mut self, partition: PartitionId, at: Moment) {
+    /// Ends the hand-over of a partition, if there is one. What could not move while it was under way may
+    /// move now.
+    fn hand_over(&mut self, partition: PartitionId) {
         self.shifts += 1;
         let Some(slot) = self.slot_mut(partition) else { return };
         match slot.handover {
@@ -134,19 +176,21 @@ impl Group {
             Some(Handover::Revoked { to, .. }) => {
                 let from = slot.owner;
                 slot.give(Some(to));
-                if let Some(member) = from.and_then(|from| self.members.get_mut(&from)) {
-                    member.partitions.retain(|listed| *listed != partition);
-                }
-                if let Some(member) = self.members.get_mut(&to) {
-                    member.partitions.push(partition);
-                }
+                self.relist(partition, from, to);
             }
             Some(Handover::Held { .. }) => {
                 let owner = slot.owner;
                 slot.give(owner);
-                // While it was held, it could not go to a member that came and found nothing else.
-                self.share_out(at);
             }
+        }
+    }
+
+    fn relist(&mut self, partition: PartitionId, from: Option<MemberKey>, to: MemberKey) {
+        if let Some(member) = from.and_then(|from| self.members.get_mut(&from)) {
+            member.partitions.retain(|listed| *listed != partition);
+        }
+        if let Some(member) = self.members.get_mut(&to) {
+            member.partitions.push(partition);
         }
     }
 }

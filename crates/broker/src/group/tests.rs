@@ -51,16 +51,16 @@ fn commit(group: &mut Group, letter: char, number: u32, offset: u64) -> Result<(
 }
 
 #[test]
-fn first_member_gets_everything_and_later_ones_one_partition_each() {
+fn first_member_gets_everything_and_later_ones_an_even_share() {
     let mut group = group(6, "a");
     assert_eq!(lists(&group), [vec![0, 1, 2, 3, 4, 5]]);
     assert!(!group.join(key('a'), at(0)), "joining again changes nothing");
     group.join(key('b'), at(0));
-    assert_eq!(lists(&group), [vec![0, 1, 2, 3, 4], vec![5]]);
+    assert_eq!(lists(&group), [vec![0, 1, 2], vec![5, 4, 3]]);
     group.join(key('c'), at(0));
-    assert_eq!(lists(&group), [vec![0, 1, 2, 3], vec![5], vec![4]]);
+    assert_eq!(lists(&group), [vec![0, 1], vec![5, 4], vec![2, 3]]);
     ('d'..='f').for_each(|letter| assert!(group.join(key(letter), at(0))));
-    assert_eq!(lists(&group), [vec![0], vec![5], vec![4], vec![3], vec![2], vec![1]]);
+    assert_eq!(lists(&group), [vec![0], vec![5], vec![2], vec![1], vec![4], vec![3]]);
     group.join(key('g'), at(0));
     assert_eq!(lists(&group).last(), Some(&vec![]), "nobody gives its only partition");
 }
@@ -182,7 +182,7 @@ fn poll_under_way_delivers_nothing_once_the_partition_has_changed_hands() {
 #[test]
 fn uncommitted_messages_stay_with_their_reader_when_lists_are_made_anew() {
     let mut group = group(4, "abc");
-    assert_eq!(lists(&group), [vec![0, 1], vec![3], vec![2]]);
+    assert_eq!(lists(&group), [vec![0], vec![3, 2], vec![1]]);
     poll(&mut group, 'b', Some(3), 9);
     group.leave(key('c'), at(0));
     assert_eq!(lists(&group), [vec![0, 1], vec![2, 3]]);
@@ -223,12 +223,43 @@ fn held_partition_is_free_when_its_reader_leaves_or_the_time_is_over() {
 
 #[test]
 fn member_that_came_while_a_partition_was_held_gets_one_afterwards() {
-    let mut group = group(5, "ab");
-    assert_eq!(lists(&group), [vec![0, 1, 2, 3], vec![4]]);
+    let mut group = group(7, "ab");
+    assert_eq!(lists(&group), [vec![0, 1, 2, 3], vec![6, 5, 4]]);
     (0..4).for_each(|number| assert!(poll(&mut group, 'a', Some(number), 9).is_some()));
     group.resize(4, at(0));
     assert_eq!(lists(&group), [vec![0, 1], vec![2, 3]]);
     group.join(key('c'), at(0));
     (0..4).for_each(|number| assert_eq!(commit(&mut group, 'a', number, 9), Ok(())));
     assert!(lists(&group).iter().all(|list| !list.is_empty()), "{:?}", lists(&group));
+}
+
+/// A member that came later got one partition and kept it at that, however many the others had: of six
+/// partitions one had five, until somebody left.
+#[test]
+fn a_newcomer_that_waits_for_its_first_partition_gets_its_share_afterwards() {
+    let mut group = group(6, "a");
+    (0..6).for_each(|number| assert!(poll(&mut group, 'a', Some(number), 9).is_some()));
+    group.join(key('b'), at(0));
+    assert_eq!(lists(&group), [vec![0, 1, 2, 3, 4, 5], vec![]]);
+    assert_eq!(poll(&mut group, 'a', None, 9), Some(0), "others are not held up");
+    commit(&mut group, 'a', 4, 9).unwrap();
+    assert_eq!(lists(&group), [vec![0, 1, 2, 3, 4, 5], vec![]], "the last one is first");
+    commit(&mut group, 'a', 5, 9).unwrap();
+    assert_eq!(lists(&group), [vec![0, 1, 2, 3], vec![5, 4]]);
+    commit(&mut group, 'a', 3, 9).unwrap();
+    assert_eq!(lists(&group), [vec![0, 1, 2], vec![5, 4, 3]]);
+}
+
+#[test]
+fn what_is_on_its_way_goes_to_whom_it_makes_even() {
+    let mut group = group(8, "a");
+    (0..8).for_each(|number| assert!(poll(&mut group, 'a', Some(number), 9).is_some()));
+    group.join(key('b'), at(0));
+    commit(&mut group, 'a', 7, 9).unwrap();
+    assert_eq!(lists(&group).last(), Some(&vec![7]), "with 6, 5 and 4 on their way");
+    group.join(key('c'), at(0));
+    (0..8).for_each(|number| assert!(commit(&mut group, 'a', number, 9).is_ok() || number == 7));
+    let mut counts: Vec<_> = lists(&group).iter().map(Vec::len).collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [2, 3, 3], "{:?}", lists(&group));
 }
