@@ -8,8 +8,11 @@ pub(crate) mod change;
 #[cfg(test)]
 mod crash_tests;
 mod credentials;
+mod evidence;
 mod groups;
+mod offline;
 mod open;
+mod stored;
 mod worker;
 
 use std::path::PathBuf;
@@ -17,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use galgo_storage::data_dir::DataDir;
+use galgo_storage::data_dir::anchors::Anchors;
 use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
 use galgo_storage::log::IndexCache;
@@ -25,7 +29,9 @@ use galgo_wire::command::{CommandCode, PollMessages, Request};
 use galgo_wire::identifier::Identifier;
 use parking_lot::{Mutex, RwLock};
 
+pub use evidence::Incomplete;
 pub use groups::GroupOptions;
+pub use offline::{Acceptance, Offline, OfflineOptions, RepairReport, RepairedFile, RootReset};
 pub use open::{
     BrokerOptions, JournalBounds, LogBounds, OpenError, OpenReport, RecoveredLog, RootUser,
 };
@@ -88,6 +94,8 @@ pub struct Broker {
     /// Held while files of deleted partitions are removed.
     removing: Mutex<()>,
     disk: Arc<dyn Disk>,
+    /// The directories that must stay where they are.
+    anchors: Anchors,
     files: Arc<FileCache>,
     indexes: Arc<IndexCache>,
     bounds: LogBounds,
@@ -206,10 +214,15 @@ impl Broker {
         &self.shard
     }
 
-    /// Does what is due: removes the files of deleted partitions and of segments that were given up, and
-    /// tokens and message ids that expired, drops clients that fell silent, notes how far partitions came
-    /// for a recovery, and looks what retention gives up. To be called every [`Broker::tick_interval`], on a thread that may block.
+    /// Does what is due: looks whether the data directory is still there, removes the files of deleted
+    /// partitions and of segments that were given up, and tokens and message ids that expired, drops clients
+    /// that fell silent, notes how far partitions came for a recovery, and looks what retention gives up. To be
+    /// called every [`Broker::tick_interval`], on a thread that may block.
     pub fn tick(&self) {
+        // First of all: everything below goes by the names of files.
+        if !self.is_in_place() {
+            return;
+        }
         self.remove_files();
         self.trail.tell(false);
         self.forget_expired();
@@ -228,6 +241,9 @@ impl Broker {
     pub fn shutdown(&self) -> Result<(), CheckpointError> {
         self.trail.tell(true);
         self.drain();
+        if !self.is_in_place() {
+            return Err(CheckpointError::Gone);
+        }
         self.remove_files();
         self.shard.remove_dropped();
         self.shard.checkpoint()

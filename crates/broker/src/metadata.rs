@@ -204,6 +204,11 @@ impl State {
             Record::DeleteToken { user, name } => self.delete_token(*user, name),
             Record::CreateGroup { place, group } => self.create_group(*place, group),
             Record::DeleteGroup { place } => self.delete_group(*place),
+            Record::SkipGiven { next_uid, next_group_serial } => {
+                self.next_uid = self.next_uid.max(*next_uid);
+                self.next_group_serial = self.next_group_serial.max(*next_group_serial);
+                Ok(Vec::new())
+            }
             Record::RevokeJwt { serial, jti, expires_at } => {
                 self.revoked_jwts.insert((*serial, *jti), *expires_at);
                 Ok(Vec::new())
@@ -224,6 +229,22 @@ impl State {
     pub fn live_uids(&self) -> BTreeSet<PartitionUid> {
         let topics = self.streams.values().flat_map(|stream| stream.topics.values());
         topics.flat_map(|topic| &topic.partitions).map(|partition| partition.uid).collect()
+    }
+
+    /// The uids that applying `record` gives to new partitions.
+    #[must_use]
+    pub fn uids_given(&self, record: &Record) -> std::ops::Range<u64> {
+        let (first, count) = match record {
+            Record::CreateTopic(created) => (created.first_uid, u64::from(created.partitions)),
+            Record::AddPartitions { first_uid, count, .. } => (*first_uid, u64::from(*count)),
+            Record::PurgeTopics { stream, topics, first_uid } => {
+                let stored = self.streams.get(stream).map(|stream| &stream.topics);
+                let purged = topics.iter().filter_map(|id| stored.and_then(|all| all.get(id)));
+                (*first_uid, purged.map(|topic| topic.partitions.len() as u64).sum())
+            }
+            _ => (PartitionUid::new(0), 0),
+        };
+        first.get()..first.get().saturating_add(count)
     }
 
     fn take_uids(&mut self, first: PartitionUid, count: u64) {

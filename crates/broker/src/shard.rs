@@ -15,6 +15,7 @@ mod evidence;
 mod record;
 mod recovery;
 mod removal;
+mod stamps;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,8 +28,8 @@ use parking_lot::{Condvar, Mutex};
 pub use checkpoint::CheckpointError;
 pub use commit::Pending;
 pub use record::{OffsetOwner, ShardRecord, UnknownRecord, decode_bundle};
-pub(crate) use recovery::partition_dir;
-pub use recovery::{RecoverError, Recovered, RecoveredPartition, ShardRecovery};
+pub use recovery::{RecoverError, Recovered, RecoveredPartition, ShardRecovery, Spoken};
+pub(crate) use recovery::{partition_dir, spoken_of};
 
 use crate::lives::Lives;
 use crate::partition::{Dropped, Partition};
@@ -73,6 +74,7 @@ pub struct Shard {
     work_checkpoint: Condvar,
     fenced: AtomicBool,
     halted: AtomicBool,
+    abandoned: AtomicBool,
     stopping: AtomicBool,
 }
 
@@ -116,6 +118,19 @@ impl Shard {
         if !self.halted.swap(true, Ordering::AcqRel) {
             tracing::error!("no writes are taken until the server is started again");
         }
+    }
+
+    /// Refuses all later writes, and everything that is staged: the files they went to are gone. What was
+    /// lost is lost for good, so unlike a failed journal it is not written down anywhere any more.
+    pub(crate) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Release);
+        self.halted.store(true, Ordering::Release);
+        self.fenced.store(true, Ordering::Release);
+    }
+
+    /// Whether the files of the shard are gone.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
     }
 
     /// Whether all writes are refused.

@@ -15,15 +15,15 @@ mod message;
 pub(crate) mod record;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::aead::{LessSafeKey, NONCE_LEN, Nonce};
 use galgo_storage::disk::Disk;
+use galgo_storage::twin::{Kept, Twin, TwinError};
 use parking_lot::Mutex;
 
 pub use keys::{KeyError, Keys};
-pub use marker::MarkerError;
+pub(crate) use marker::NAME as MARKER_NAME;
 pub(crate) use message::{Unopened, Unsealed};
 
 use crate::environment::Random;
@@ -52,7 +52,15 @@ pub enum VaultError {
     },
     /// The file that names the keys cannot be read or written.
     #[error(transparent)]
-    Marker(#[from] MarkerError),
+    Marker(#[from] TwinError),
+}
+
+/// Whether the file that names the keys is to be restored from its copy.
+///
+/// # Errors
+/// [`VaultError::Marker`].
+pub(crate) fn marker_is_copy(disk: &dyn Disk, twin: &Twin) -> Result<bool, VaultError> {
+    Ok(Marker::read(disk, twin)?.is_some_and(|kept| kept.is_copy()))
 }
 
 /// The keys of a running broker.
@@ -60,6 +68,8 @@ pub(crate) struct Vault {
     keys: Keys,
     prefix: u32,
     next_nonce: AtomicU64,
+    /// Where the marker is kept.
+    twin: Twin,
     marker: Mutex<Marker>,
     /// Keys whose absence was told.
     told: Mutex<BTreeSet<u32>>,
@@ -73,11 +83,19 @@ impl Vault {
     /// [`VaultError`].
     pub(crate) fn open(
         disk: &dyn Disk,
-        data_dir: &Path,
+        twin: Twin,
         keys: Keys,
         random: &dyn Random,
     ) -> Result<Option<Self>, VaultError> {
-        let mut marker = Marker::read(disk, data_dir)?;
+        let kept = Marker::read(disk, &twin)?;
+        // Mended before anything is sealed, as anything that is written.
+        let mended = kept.as_ref().is_none_or(Kept::is_whole);
+        if kept.as_ref().is_some_and(Kept::is_copy) {
+            let path = twin.path.display();
+            tracing::warn!(%path, "damaged or missing file restored from its second copy");
+        }
+        let mut marker = kept.map(|kept| kept.value).unwrap_or_default();
+        marker.unwritten = !mended;
         if let Some(id) = marker.metadata.iter().find(|id| keys.get(**id).is_none()) {
             return Err(VaultError::Missing { id: *id });
         }
@@ -102,6 +120,7 @@ impl Vault {
             keys,
             prefix: (start >> 64) as u32,
             next_nonce: AtomicU64::new(start as u64),
+            twin,
             marker: Mutex::new(marker),
             told: Mutex::default(),
         }))
@@ -112,10 +131,10 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::Marker`].
-    pub(crate) fn note_active(&self, disk: &dyn Disk, data_dir: &Path) -> Result<(), VaultError> {
+    pub(crate) fn note_active(&self, disk: &dyn Disk) -> Result<(), VaultError> {
         let mut marker = self.marker.lock();
         if marker.unwritten {
-            marker.write(disk, data_dir)?;
+            marker.write(disk, &self.twin)?;
             marker.unwritten = false;
         }
         Ok(())
@@ -131,11 +150,11 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::Marker`].
-    pub(crate) fn rewritten(&self, disk: &dyn Disk, data_dir: &Path) -> Result<(), VaultError> {
+    pub(crate) fn rewritten(&self, disk: &dyn Disk) -> Result<(), VaultError> {
         let mut marker = self.marker.lock();
         marker.metadata = self.keys.active().into_iter().collect();
         marker.rewrite_metadata = false;
-        marker.write(disk, data_dir)?;
+        marker.write(disk, &self.twin)?;
         Ok(())
     }
 

@@ -6,8 +6,8 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::address::Transport;
 use crate::command::{
-    bench, complete, group, login, mirror, offset, partition, permission, poll, segment, send,
-    server, snapshot, stream, system, tail, token, topic, user,
+    bench, complete, group, login, mirror, offset, partition, permission, poll, repair, segment,
+    send, server, snapshot, stream, system, tail, token, topic, user,
 };
 use crate::failure::{Failure, Outcome};
 use crate::output::{Format, Output};
@@ -121,6 +121,8 @@ impl Global {
 pub(crate) enum Command {
     /// Run the server
     Server(server::ServerArgs),
+    /// Restore what a data directory has lost, while no server runs on it
+    Repair(repair::RepairArgs),
     /// Log in to a server and keep a token for it, not the password, in a profile
     Login(login::LoginArgs),
     /// Delete the token of a profile, and the profile

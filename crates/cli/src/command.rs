@@ -9,6 +9,7 @@ pub(crate) mod offset;
 pub(crate) mod partition;
 pub(crate) mod permission;
 pub(crate) mod poll;
+pub(crate) mod repair;
 pub(crate) mod segment;
 pub(crate) mod send;
 pub(crate) mod server;
@@ -35,6 +36,11 @@ pub(crate) fn run(cli: Cli) -> Outcome {
             let hint = "where it listens are --tcp, --quic, --websocket and --http; TLS is set in its file";
             global.refuse_connection_options("the server itself", hint)?;
             server::run(args, global.output())
+        }
+        Command::Repair(args) => {
+            let hint = "it works on the files of a server that does not run";
+            global.refuse_connection_options("a data directory", hint)?;
+            repair::run(args, global.output())
         }
         Command::Bench(command) => bench::run(command, &global),
         Command::Completions(args) => complete::completions(args),

@@ -1,7 +1,9 @@
 //! Brings a server up, in an order that makes a failed start leave nothing half done.
 //!
-//! The data directory comes before the listeners: two servers started by the same command differ in
-//! nothing, and the second is to be told who has the directory rather than that its port is taken.
+//! A data directory that is in use comes before the listeners: two servers started by the same command
+//! differ in nothing, and the second is to be told who has the directory rather than that its port is
+//! taken. A new one is made only when every address is bound, so that a first start that cannot listen
+//! makes nothing and tells no password. Nobody is listened to before everything is ready.
 
 mod addresses;
 mod keys;
@@ -20,7 +22,9 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use self::addresses::Addresses;
-use self::listeners::{Listeners, Reload};
+pub(crate) use self::keys::keys;
+use self::listeners::{Bound, Reload};
+pub(crate) use self::open::refusal;
 use crate::config::{self, Config, Environment, Loaded, RootUser, RootUserSource};
 use crate::lanes::{Lane, Lanes};
 use crate::snapshot::Machine;
@@ -80,8 +84,14 @@ impl Server {
         let file_limit = process_limits::raise_open_files();
         let door = Lane::start("galgo-accept", DOOR_HELPERS).map_err(ServerError::Threads)?;
 
-        let broker = open::open(&loaded.config, &root, file_limit)?;
-        Self::listen(door, Arc::clone(&broker), loaded.config, file_limit).inspect_err(|_| {
+        let opening = open::Opening::begin(&loaded.config, &root, file_limit)?;
+        let bound = {
+            let _on_runtime = door.handle().enter();
+            Bound::bind(&loaded.config)?
+        };
+        let broker = opening.finish()?;
+        let world = World { door, bound, file_limit };
+        Self::listen(world, Arc::clone(&broker), loaded.config).inspect_err(|_| {
             // The next start should find a directory that was closed in order.
             if let Err(error) = broker.shutdown() {
                 let error = galgo_broker::Causes(&error);
@@ -128,17 +138,12 @@ impl Server {
         format!("galgo {version} is ready: {}, data in {data}", self.addresses.line())
     }
 
-    fn listen(
-        door: Lane,
-        broker: Arc<Broker>,
-        config: Config,
-        file_limit: u64,
-    ) -> Result<Self, ServerError> {
+    fn listen(world: World, broker: Arc<Broker>, config: Config) -> Result<Self, ServerError> {
+        let World { door, bound, file_limit } = world;
         let data_dir = config.general.data_dir.clone();
-        runtime_file::remove(&data_dir)?;
         let mut listeners = {
             let _on_runtime = door.handle().enter();
-            Listeners::bind(&config)?
+            bound.listen(&data_dir)?
         };
         listeners.take_secrets(&data_dir)?;
         let addresses = listeners.addresses();
@@ -192,6 +197,13 @@ impl std::fmt::Debug for Server {
             .field("data_dir", &self.data_dir)
             .finish_non_exhaustive()
     }
+}
+
+/// What a server stands on besides its data.
+struct World {
+    door: Lane,
+    bound: Bound,
+    file_limit: u64,
 }
 
 /// Tells the operator of a generated password; it is in no log and can't be asked for again.

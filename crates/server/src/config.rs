@@ -19,7 +19,7 @@ pub use error::{ConfigError, Origin, RootUserError};
 pub use load::Environment;
 pub(crate) use load::{Loaded, load, wants_json_log};
 pub(crate) use reference::{effective, reference};
-pub(crate) use root_user::{RootUser, RootUserSource, root_user};
+pub(crate) use root_user::{RootUser, RootUserSource, generated_password, root_user};
 pub(crate) use value::{
     ByteSize, ClientCertificates, Durability, JwtAlgorithm, LogFilter, LogFormat, OpenFiles,
     OptionalPath, Secret, SizeLimit, Span, TextList, TimeLimit,
@@ -50,8 +50,8 @@ table::settings! {
     tcp_tls: TcpTls = "tcp.tls" {
         /// Whether the port speaks TLS.
         enabled: bool = "false",
-        /// Whether to make a certificate for localhost at the start when the certificate file does not
-        /// exist or none is named. It lives in memory: every start makes another one.
+        /// Whether to make a certificate for localhost at the start when no file is named. It lives in
+        /// memory: every start makes another one. A file that is named has to be there.
         self_signed: bool = "true",
         /// PEM file with the certificate and those it is signed with, the server's own first.
         cert_file: OptionalPath = "",
@@ -85,8 +85,8 @@ table::settings! {
     }
     /// The certificate of the QUIC listener, which always speaks TLS 1.3.
     quic_certificate: QuicCertificate = "quic.certificate" {
-        /// Whether to make a certificate for localhost at the start, whatever files are named. It lives
-        /// in memory: every start makes another one.
+        /// Whether to make a certificate for localhost at the start when no file is named. It lives in
+        /// memory: every start makes another one. A file that is named has to be there.
         self_signed: bool = "true",
         /// PEM file with the certificate and those it is signed with, the server's own first. Classic
         /// clients take ECDSA P-256 only, unless they check certificates.
@@ -111,8 +111,8 @@ table::settings! {
     websocket_tls: WebSocketTls = "websocket.tls" {
         /// Whether the port speaks TLS.
         enabled: bool = "false",
-        /// Whether to make a certificate for localhost at the start when the certificate file does not
-        /// exist or none is named. It lives in memory: every start makes another one.
+        /// Whether to make a certificate for localhost at the start when no file is named. It lives in
+        /// memory: every start makes another one. A file that is named has to be there.
         self_signed: bool = "true",
         /// PEM file with the certificate and those it is signed with, the server's own first.
         cert_file: OptionalPath = "",
@@ -176,8 +176,8 @@ table::settings! {
     http_tls: HttpTls = "http.tls" {
         /// Whether the port speaks TLS.
         enabled: bool = "false",
-        /// Whether to make a certificate for localhost at the start when the certificate file does not
-        /// exist or none is named. It lives in memory: every start makes another one.
+        /// Whether to make a certificate for localhost at the start when no file is named. It lives in
+        /// memory: every start makes another one. A file that is named has to be there.
         self_signed: bool = "true",
         /// PEM file with the certificate and those it is signed with, the server's own first.
         cert_file: OptionalPath = "",

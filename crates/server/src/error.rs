@@ -30,6 +30,9 @@ pub enum ServerError {
         /// Which key.
         reason: String,
     },
+    /// The new password has an impossible length.
+    #[error("the new password: {0}")]
+    Password(galgo_wire::NameError),
     /// Another program listens on the address.
     #[error(
         "cannot listen on {address}: the address is in use; stop the other program, choose another \
@@ -123,6 +126,19 @@ pub enum ServerError {
         /// What the system said.
         source: io::Error,
     },
+    /// Others than its owner may read or write the file of encryption keys.
+    #[error(
+        "the file {} that encryption.keys_file names is open to others than its owner (mode {mode:03o}): run \
+         chmod 600 {}",
+        path.display(),
+        path.display()
+    )]
+    KeysFileOpen {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
     /// The volume has no room for what a start has to write.
     #[error(
         "data directory {}: {reason}; make room on that volume and start again: nothing \
@@ -179,6 +195,8 @@ impl ServerError {
             Self::Config(_)
             | Self::Keys(_)
             | Self::KeyNeeded { .. }
+            | Self::KeysFileOpen { .. }
+            | Self::Password(_)
             | Self::TokenKey { .. }
             | Self::Tls { .. } => 2,
             Self::AddressInUse { .. } | Self::Listen { .. } => 3,

@@ -12,6 +12,7 @@ mod config;
 mod error;
 mod http;
 mod lanes;
+mod offline;
 mod process_limits;
 mod runtime_file;
 mod secret_file;
@@ -30,6 +31,10 @@ use service_manager::ServiceManager;
 pub use bootstrap::Server;
 pub use config::{ConfigError, Environment, Origin, RootUserError};
 pub use error::ServerError;
+pub use offline::{
+    NewPassword, RepairOptions, RepairReport, RepairedFile, RootReset, RootResetDone, repair,
+    reset_root,
+};
 pub use transport::tls::TlsError;
 
 /// How to start a server: the file to read and what the command line says.

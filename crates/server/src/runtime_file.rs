@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use galgo_storage::disk::RealDisk;
+use galgo_storage::disk::{Disk as _, RealDisk};
 use galgo_storage::replace_file::replace_file;
 
 use crate::ServerError;
@@ -29,7 +29,7 @@ pub(crate) fn remove(data_dir: &Path) -> Result<(), ServerError> {
 /// Writes the effective configuration, and returns where.
 pub(crate) fn write(data_dir: &Path, text: &str) -> Result<PathBuf, ServerError> {
     let directory = data_dir.join(DIRECTORY);
-    fs::create_dir_all(&directory).map_err(|error| ServerError::io(&directory, error))?;
+    RealDisk.create_dir_all(&directory).map_err(|error| ServerError::io(&directory, error))?;
     let path = directory.join(FILE);
     replace_file(&RealDisk, &path, text.as_bytes())
         .map_err(|error| ServerError::io(&path, error))?;

@@ -13,17 +13,22 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::disk::{Disk, DiskFile, OpenMode, create_dir_synced};
-use crate::replace_file::{read_file, replace_file};
+use crate::metadata_log::MetadataDirs;
+use crate::twin::{Kept, Twin, TwinError};
 
+pub mod anchors;
 pub mod format;
+pub mod owner;
 
-use format::{IDENTITY_BYTES_MAX, IdentityError};
+use format::IDENTITY_BYTES_MAX;
 
 /// Version of the layout of the directory that this program writes.
 pub const LAYOUT_VERSION: u32 = 1;
 
 const LOCK_NAME: &str = "galgo.lock";
 const IDENTITY_NAME: &str = "identity";
+const COPY_NAME: &str = "copy";
+const METADATA_NAME: &str = "metadata";
 
 /// Who a data directory belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +58,12 @@ pub enum DataDirError {
         /// Its layout version.
         found: u32,
     },
+    /// There is none.
+    #[error("{} is not there, or no server ever used it", path.display())]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// It holds something else.
     #[error("{} holds {name:?} and no Galgo identity; give an empty directory", path.display())]
     Foreign {
@@ -61,11 +72,30 @@ pub enum DataDirError {
         /// A name found in it.
         name: String,
     },
-    /// Its identity file cannot be read as one.
-    #[error("identity file {} is damaged", path.display())]
+    /// Neither its identity file nor the copy of it can be read as one.
+    #[error(
+        "{} is damaged, and no sound copy is in {}: restore one of the two from a backup of this directory",
+        path.display(),
+        copy.display()
+    )]
     Damaged {
         /// The identity file.
         path: PathBuf,
+        /// Its copy.
+        copy: PathBuf,
+    },
+    /// The identity and its copy are of two servers.
+    #[error(
+        "{} and {} are of two different servers: what was copied here from another directory has to go \
+         again",
+        path.display(),
+        copy.display()
+    )]
+    Mixed {
+        /// The identity file.
+        path: PathBuf,
+        /// Its copy.
+        copy: PathBuf,
     },
     /// It cannot be written.
     #[error("{} cannot be written: read-only or not permitted", path.display())]
@@ -110,12 +140,56 @@ impl DataDir {
         let lock = place.lock()?;
         // Read again: another server may have made it before this one got the lock.
         let identity = match place.read_identity()? {
-            Some(identity) => identity,
+            Some(kept) => {
+                place.twin().mend(disk, &kept).map_err(|error| place.twin_error(error))?;
+                kept.value
+            }
             None => place.write_identity(fresh)?,
         };
         // Its rename may not have reached the disk when the process that made it ended.
         disk.sync_dir(path).map_err(|error| place.write_error(error))?;
         Ok(Self { path: path.to_owned(), identity, _lock: lock })
+    }
+
+    /// Locks the directory `path`, which a server has used before, and leaves it as it is.
+    ///
+    /// # Errors
+    /// See [`DataDirError`].
+    pub fn examine(disk: &dyn Disk, path: &Path) -> Result<Self, DataDirError> {
+        let place = Place { disk, path };
+        let missing = || DataDirError::Missing { path: path.to_owned() };
+        place.read_identity()?.ok_or_else(missing)?;
+        let lock = place.lock()?;
+        let kept = place.read_identity()?.ok_or_else(missing)?;
+        Ok(Self { path: path.to_owned(), identity: kept.value, _lock: lock })
+    }
+
+    /// The identity file, if it is to be restored from its copy.
+    ///
+    /// # Errors
+    /// See [`DataDirError`].
+    pub fn identity_to_mend(&self, disk: &dyn Disk) -> Result<Option<PathBuf>, DataDirError> {
+        let place = Place { disk, path: &self.path };
+        let kept = place.read_identity()?;
+        Ok(kept.filter(Kept::is_copy).map(|_| place.twin().path))
+    }
+
+    /// Restores the identity from its copy, or the copy from it.
+    ///
+    /// # Errors
+    /// See [`DataDirError`].
+    pub fn mend(&self, disk: &dyn Disk) -> Result<(), DataDirError> {
+        let place = Place { disk, path: &self.path };
+        let Some(kept) = place.read_identity()? else { return Ok(()) };
+        place.twin().mend(disk, &kept).map_err(|error| place.twin_error(error))
+    }
+
+    /// Whether a first start would make the directory: nothing of a server is in it. Changes nothing.
+    ///
+    /// # Errors
+    /// See [`DataDirError`].
+    pub fn is_new(disk: &dyn Disk, path: &Path) -> Result<bool, DataDirError> {
+        Ok(Place { disk, path }.read_identity()?.is_none())
     }
 
     /// The directory.
@@ -128,9 +202,17 @@ impl DataDir {
         self.identity
     }
 
-    /// Where the metadata log is.
-    pub fn metadata_dir(&self) -> PathBuf {
-        self.path.join("metadata")
+    /// Where the metadata log and its copy are.
+    pub fn metadata_dirs(&self) -> MetadataDirs {
+        MetadataDirs {
+            first: self.path.join(METADATA_NAME),
+            copy: self.path.join(COPY_NAME).join(METADATA_NAME),
+        }
+    }
+
+    /// A small file of the directory and its second copy.
+    pub fn twin(&self, name: &str) -> Twin {
+        twin(&self.path, name)
     }
 
     /// Where a shard's journal is.
@@ -158,6 +240,16 @@ impl DataDir {
         self.path.join(format!("partitions/{:016x}", uid.get()))
     }
 
+    /// Where directories of partitions that the metadata does not know are put by a repair.
+    pub fn aside_dir(&self) -> PathBuf {
+        self.path.join("aside")
+    }
+
+    /// The file whose lock says that a server runs.
+    pub fn lock_path(&self) -> PathBuf {
+        self.path.join(LOCK_NAME)
+    }
+
     /// Where facts about the running server are written, for people and tools.
     pub fn runtime_dir(&self) -> PathBuf {
         self.path.join("runtime")
@@ -172,22 +264,31 @@ struct Place<'a> {
 
 impl Place<'_> {
     /// The identity; `None` when the directory is missing or empty.
-    fn read_identity(&self) -> Result<Option<Identity>, DataDirError> {
-        let path = self.path.join(IDENTITY_NAME);
-        let bytes = match read_file(self.disk, &path, IDENTITY_BYTES_MAX) {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return self.check_empty().map(|()| None),
-            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-                return Err(DataDirError::Damaged { path });
+    fn read_identity(&self) -> Result<Option<Kept<Identity>>, DataDirError> {
+        let twin = self.twin();
+        let decode = |bytes: &[u8]| Identity::decode(bytes);
+        let kept = twin.read(self.disk, IDENTITY_BYTES_MAX, decode);
+        match kept.map_err(|error| self.twin_error(error))? {
+            None => self.check_empty().map(|()| None),
+            // It never changes, so a sound copy that differs was never made from it.
+            Some(kept) if kept.differs() => {
+                Err(DataDirError::Mixed { path: twin.path, copy: twin.copy })
             }
-            Err(source) => return Err(DataDirError::Disk { path, source }),
-        };
-        match Identity::decode(&bytes) {
-            Ok(identity) => Ok(Some(identity)),
-            Err(IdentityError::Damaged) => Err(DataDirError::Damaged { path }),
-            Err(IdentityError::Newer(found)) => {
-                Err(DataDirError::Newer { path: self.path.to_owned(), found })
+            Some(kept) => Ok(Some(kept)),
+        }
+    }
+
+    fn twin(&self) -> Twin {
+        twin(self.path, IDENTITY_NAME)
+    }
+
+    fn twin_error(&self, error: TwinError) -> DataDirError {
+        match error {
+            TwinError::Damaged { path, copy } => DataDirError::Damaged { path, copy },
+            TwinError::Newer { found, .. } => {
+                DataDirError::Newer { path: self.path.to_owned(), found }
             }
+            TwinError::Disk { source, .. } => self.write_error(source),
         }
     }
 
@@ -231,8 +332,7 @@ impl Place<'_> {
     }
 
     fn write_identity(&self, fresh: Identity) -> Result<Identity, DataDirError> {
-        let path = self.path.join(IDENTITY_NAME);
-        replace_file(self.disk, &path, &fresh.encode()).map_err(|error| self.write_error(error))?;
+        self.twin().write(self.disk, &fresh.encode()).map_err(|error| self.twin_error(error))?;
         tracing::info!(path = %self.path.display(), "data directory made");
         Ok(fresh)
     }
@@ -246,6 +346,10 @@ impl Place<'_> {
             _ => DataDirError::Disk { path, source },
         }
     }
+}
+
+fn twin(data_dir: &Path, name: &str) -> Twin {
+    Twin { path: data_dir.join(name), copy: data_dir.join(COPY_NAME).join(name) }
 }
 
 fn read_pid(file: &dyn DiskFile) -> Option<u32> {

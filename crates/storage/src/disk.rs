@@ -47,15 +47,24 @@ pub struct DirEntry {
     pub is_dir: bool,
 }
 
+/// A file or directory, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inode {
+    /// The device it is on.
+    pub device: u64,
+    /// Its number there.
+    pub number: u64,
+}
+
 /// A file system, real or simulated.
 pub trait Disk: Send + Sync + 'static {
-    /// Opens a file.
+    /// Opens a file. One that is made is for its owner alone, whatever the umask.
     ///
     /// # Errors
     /// Those of the system: `NotFound`, `AlreadyExists`, `PermissionDenied`, `StorageFull`, ...
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// Makes a directory and its missing parents. Durable only when each parent is synced; see
+    /// Makes a directory and its missing parents, for their owner alone. Durable only when each parent is synced; see
     /// [`create_dir_synced`].
     ///
     /// # Errors
@@ -102,6 +111,16 @@ pub trait Disk: Send + Sync + 'static {
     /// is there, synced or not, unless a write-back failed. `None` when that is not known.
     fn boot(&self) -> Option<u128> {
         None
+    }
+
+    /// What tells the file or directory that has this name from any other that is there at the same time;
+    /// `None` when the disk cannot tell.
+    ///
+    /// # Errors
+    /// Those of the system: `NotFound`, ...
+    fn inode(&self, path: &Path) -> io::Result<Option<Inode>> {
+        let _ = path;
+        Ok(None)
     }
 }
 

@@ -13,6 +13,7 @@
 //! | [`file_cache`] | a bounded number of open files |
 //! | [`log`] | one partition's messages, in segments with a sparse index |
 //! | [`replace_file`] | replacing a small file as a whole |
+//! | [`twin`] | small files that are kept twice |
 //! | [`retention`] | which segments a topic gives up |
 //!
 //! `docs/format.md` describes every byte.
@@ -31,3 +32,4 @@ pub mod metadata_log;
 pub mod replace_file;
 pub mod retention;
 mod segment;
+pub mod twin;

@@ -1,6 +1,12 @@
-//! The log of metadata commands, with snapshots.
+//! The log of metadata commands, with snapshots, in two places.
 //!
-//! INV-META-ACK: a record is durable when [`MetadataLog::append`] returns.
+//! Everything is written twice, to the directory of the log and to its copy: metadata is small, rarely
+//! changed, and all else hangs on it. What one place loses is taken from the other when the log is
+//! opened, and written there anew.
+//!
+//! INV-META-ACK: a record is durable, in both places, when [`MetadataLog::append`] returns.
+//! INV-META-TWICE: a record is begun in the copy only when it is durable in the first place, so that
+//! what is unsound in one place is sound in the other, or was never acknowledged.
 //! INV-META-WHOLE: opening gives every acknowledged record, or an error that names the place; it
 //! never leaves one out in silence, and deletes nothing it cannot read.
 
@@ -8,17 +14,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Disk, DiskFile, OpenMode, create_dir_synced};
-use crate::replace_file::replace_file;
+use crate::disk::Disk;
 
 pub mod format;
+mod merge;
 mod recovery;
+mod side;
 
-use format::{
-    LOG_HEADER_BYTES, SNAPSHOT_HEADER_BYTES, encode_log_header, encode_record, encode_snapshot,
-    record_bytes,
-};
-use recovery::{Tail, disk_error};
+use format::{SNAPSHOT_HEADER_BYTES, encode_record, record_bytes};
+use merge::{Merged, Verdict, merge};
+use recovery::{Place, disk_error, log_files};
+use side::Side;
 
 /// Most bytes of one record.
 pub const RECORD_BYTES_MAX: u64 = 16 << 20;
@@ -43,13 +49,29 @@ pub enum MetadataLogError {
         /// Bytes a record may have.
         max: u64,
     },
-    /// A record or snapshot that had been durable cannot be read. Nothing was changed.
-    #[error("{} is damaged at byte {position}", path.display())]
+    /// A record or snapshot that had been durable cannot be read, here or in the other place. Nothing was
+    /// changed.
+    #[error("{} is damaged at byte {position}, and what is lost is in no second copy", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// Where in it.
         position: u64,
+    },
+    /// The two places hold different records of one number, so one of them is not of this log. Nothing
+    /// was changed.
+    #[error(
+        "{} and {} hold different records {sequence}: one of them belongs to another server or another time",
+        first.display(),
+        copy.display()
+    )]
+    Differ {
+        /// The directory of the log.
+        first: PathBuf,
+        /// That of its copy.
+        copy: PathBuf,
+        /// The number of the record.
+        sequence: u64,
     },
     /// Written by a newer program.
     #[error("{} has format version {found}, newer than this program", path.display())]
@@ -72,6 +94,15 @@ pub enum MetadataLogError {
     },
 }
 
+/// Where a metadata log is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetadataDirs {
+    /// The directory of the log.
+    pub first: PathBuf,
+    /// The directory of its copy.
+    pub copy: PathBuf,
+}
+
 /// What a metadata log held when it was opened.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
@@ -81,72 +112,145 @@ pub struct Recovered {
     pub records: Vec<Vec<u8>>,
     /// Bytes of an unfinished append that were cut off.
     pub cut_bytes: u64,
+    /// Damaged files that got back from the other place what they had lost. What was in them is kept
+    /// beside them, with `.damaged` behind the name.
+    pub repaired: Vec<PathBuf>,
+    /// With [`Doubt::GiveUp`], where records were given up that had been durable: the file, and the byte
+    /// from which on it is not used.
+    pub given_up: Vec<(PathBuf, u64)>,
+}
+
+/// What becomes of a log that has provably lost records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// It is refused.
+    Refuse,
+    /// It ends before the first lost record; for an operator who accepts that.
+    GiveUp,
+}
+
+/// A metadata log that was read, and not changed.
+pub struct FoundLog {
+    disk: Arc<dyn Disk>,
+    places: [Place; 2],
+    merged: Merged,
+    recovered: Recovered,
 }
 
 /// An append-only log of small records that replaces its past by snapshots.
 pub struct MetadataLog {
     disk: Arc<dyn Disk>,
-    dir: PathBuf,
-    path: PathBuf,
-    file: Arc<dyn DiskFile>,
-    /// Number of the first record of `file`.
-    first: u64,
+    /// The first place and the copy, always written in this order.
+    sides: [Side; 2],
     /// Number of the next record.
     next: u64,
-    /// Where the next record goes.
-    end: u64,
     bytes_since_snapshot: u64,
     fenced: bool,
     /// Whether files that a snapshot covers could not be removed.
     covered_remain: bool,
 }
 
-impl MetadataLog {
-    /// Opens the log in `dir`, made when missing. What was found is durable on return.
+impl FoundLog {
+    /// Reads both places; changes nothing.
     ///
     /// # Errors
-    /// See [`MetadataLogError`]; with `Damaged` and `Newer`, nothing was changed.
-    pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<(Self, Recovered), MetadataLogError> {
-        create_dir_synced(&*disk, dir).map_err(|error| disk_error(dir, error))?;
-        // A snapshot or log file whose name never reached the disk is visible all the same; what
-        // follows builds on it.
-        disk.sync_dir(dir).map_err(|error| disk_error(dir, error))?;
-        let found = recovery::find(&*disk, dir)?;
-        let next = found.last + 1;
-        let cut_bytes = found.tail.as_ref().map_or(0, |tail| tail.cut_bytes);
-        let (path, file, first, end) = match found.tail {
-            Some(tail) => {
-                let file = settle_tail(&*disk, &tail).map_err(|e| disk_error(&tail.path, e))?;
-                (tail.path, file, tail.first, tail.end.max(LOG_HEADER_BYTES as u64))
-            }
-            None => {
-                let path = log_path(dir, next);
-                let file = make_log(&*disk, dir, next).map_err(|e| disk_error(&path, e))?;
-                (path, file, next, LOG_HEADER_BYTES as u64)
-            }
+    /// See [`MetadataLogError`]; `Damaged` only when `doubt` refuses it.
+    pub fn read(
+        disk: Arc<dyn Disk>,
+        dirs: &MetadataDirs,
+        doubt: Doubt,
+    ) -> Result<Self, MetadataLogError> {
+        let places = [Place::read(&*disk, &dirs.first)?, Place::read(&*disk, &dirs.copy)?];
+        let [first, copy] = &places;
+        let mut merged = merge(first, copy, doubt)?;
+        let recovered = Recovered {
+            snapshot: merged.snapshot.as_ref().map(|(_, state)| state.clone()),
+            records: merged.records.clone(),
+            cut_bytes: merged.cut_bytes(),
+            repaired: merged.repaired(),
+            given_up: merged.given_up.clone(),
         };
-        if cut_bytes > 0 {
-            tracing::warn!(path = %path.display(), position = end, cut_bytes, "metadata log cut");
+        // What the first place has lost as a whole is no torn append.
+        if first.is_empty() && !copy.is_empty() {
+            merged.verdicts[0].whole = false;
         }
-        let bytes = found.records.iter().map(|record| record_bytes(record.len()) as u64);
-        let covered = recovery::log_files(&*disk, dir)?;
-        let covered_remain = covered.iter().any(|(first, _)| *first <= found.snapshot_sequence);
-        let log = Self {
-            disk,
-            dir: dir.to_owned(),
-            path,
-            file,
-            first,
-            next,
-            end,
+        Ok(Self { disk, places, merged, recovered })
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub fn recovered(&self) -> &Recovered {
+        &self.recovered
+    }
+
+    /// Whether there is nothing of a log in either place.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.places.iter().all(Place::is_empty)
+    }
+
+    /// Whether there is a copy and nothing of the log itself.
+    #[must_use]
+    pub fn is_copy_only(&self) -> bool {
+        let [first, copy] = &self.places;
+        first.is_empty() && !copy.is_empty()
+    }
+
+    /// Brings both places in line with what was read and gets them ready to be written. What was read is
+    /// durable on return.
+    ///
+    /// # Errors
+    /// `Disk`; nothing was lost then, and reading it again gives the same.
+    pub fn settle(self) -> Result<(MetadataLog, Recovered), MetadataLogError> {
+        let Self { disk, places, merged, recovered } = self;
+        let settle = |place: &Place, verdict: &Verdict| {
+            Side::settle(&*disk, place, &merged, verdict)
+                .map_err(|error| disk_error(&place.dir, error))
+        };
+        let ([first, copy], [first_verdict, copy_verdict]) = (&places, &merged.verdicts);
+        // One after the other: a stop in between leaves one of them as it was.
+        let sides = [settle(first, first_verdict)?, settle(copy, copy_verdict)?];
+        for path in &recovered.repaired {
+            tracing::warn!(
+                path = %path.display(),
+                "damaged metadata file restored from its second copy; what was in it is kept as .damaged"
+            );
+        }
+        if recovered.cut_bytes > 0 {
+            let (path, cut_bytes) = (sides[0].path.display(), recovered.cut_bytes);
+            tracing::warn!(%path, cut_bytes, "metadata log cut");
+        }
+        let mut covered_remain = false;
+        for place in &places {
+            let files = log_files(&*disk, &place.dir)?;
+            covered_remain |= files.iter().any(|(first, _)| *first <= merged.base());
+        }
+        let bytes = merged.records.iter().map(|record| record_bytes(record.len()) as u64);
+        let log = MetadataLog {
+            sides,
+            next: merged.last + 1,
             bytes_since_snapshot: bytes.sum(),
             fenced: false,
             covered_remain,
+            disk,
         };
-        Ok((log, Recovered { snapshot: found.snapshot, records: found.records, cut_bytes }))
+        Ok((log, recovered))
+    }
+}
+
+impl MetadataLog {
+    /// Opens the log in `dirs`, made when missing. What was found is durable on return.
+    ///
+    /// # Errors
+    /// See [`MetadataLogError`]; with `Damaged`, `Differ` and `Newer`, nothing was changed.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dirs: &MetadataDirs,
+    ) -> Result<(Self, Recovered), MetadataLogError> {
+        FoundLog::read(disk, dirs, Doubt::Refuse)?.settle()
     }
 
-    /// Writes a record after all earlier ones; durable on return.
+    /// Writes a record after all earlier ones; durable in both places on return.
     ///
     /// # Errors
     /// `TooLarge`: nothing was written. `Disk`: nothing was written, or what was written was taken back,
@@ -158,14 +262,19 @@ impl MetadataLog {
         }
         check_len(record.len(), RECORD_BYTES_MAX)?;
         let bytes = encode_record(self.next, record);
-        if let Err(error) = self.file.write_at(&bytes, self.end) {
-            return Err(self.take_back(error));
+        for (index, side) in self.sides.iter().enumerate() {
+            if let Err(error) = side.write(&bytes) {
+                return Err(self.take_back(index, error));
+            }
+            // INV-META-TWICE: durable here before it is begun in the copy.
+            if let Err(error) = side.sync() {
+                let path = side.path.clone();
+                return Err(self.fence(&path, error));
+            }
         }
-        if let Err(error) = self.file.sync_data() {
-            return Err(self.fence(error));
-        }
-        self.end += bytes.len() as u64;
-        self.bytes_since_snapshot += bytes.len() as u64;
+        let len = bytes.len() as u64;
+        self.sides.iter_mut().for_each(|side| side.advance(len));
+        self.bytes_since_snapshot += len;
         self.next += 1;
         Ok(())
     }
@@ -179,25 +288,17 @@ impl MetadataLog {
             return Err(MetadataLogError::Fenced);
         }
         check_len(state.len(), SNAPSHOT_BYTES_MAX - SNAPSHOT_HEADER_BYTES as u64)?;
-        let bytes = encode_snapshot(self.next - 1, state);
-        let path = self.dir.join(SNAPSHOT_NAME);
-        if let Err(error) = replace_file(&*self.disk, &path, &bytes) {
-            return Err(self.fence(error));
+        for side in &mut self.sides {
+            if let Err(error) = side.snapshot(&*self.disk, self.next, state) {
+                let path = side.path.clone();
+                return Err(self.fence(&path, error));
+            }
         }
         self.bytes_since_snapshot = 0;
-        if self.first == self.next {
-            // What an earlier snapshot could not remove any more.
-            self.remove_covered();
-            return Ok(());
-        }
-        match make_log(&*self.disk, &self.dir, self.next) {
-            Ok(file) => self.file = file,
-            Err(error) => return Err(self.fence(error)),
-        }
-        self.path = log_path(&self.dir, self.next);
-        self.first = self.next;
-        self.end = LOG_HEADER_BYTES as u64;
-        self.remove_covered();
+        // Only now: until then what one place lost may be in what the snapshot covers in the other.
+        self.covered_remain = true;
+        let removed = self.sides.each_ref().map(|side| side.remove_covered(&*self.disk));
+        self.covered_remain = removed.contains(&false);
         Ok(())
     }
 
@@ -219,71 +320,27 @@ impl MetadataLog {
         self.bytes_since_snapshot
     }
 
-    /// Removes log files that the snapshot covers. They are skipped when they stay.
-    fn remove_covered(&mut self) {
-        self.covered_remain = true;
-        let Ok(files) = recovery::log_files(&*self.disk, &self.dir) else { return };
-        let mut removed = Ok(());
-        for (_, path) in files.iter().filter(|(first, _)| *first < self.first) {
-            if let Err(error) = self.disk.remove_file(path) {
-                tracing::warn!(path = %path.display(), %error, "old metadata log not removed");
-                removed = Err(error);
-            }
-        }
-        self.covered_remain = removed.and_then(|()| self.disk.sync_dir(&self.dir)).is_err();
-    }
-
-    /// Cuts off a record that was not written whole, most often for want of space. It was never synced,
-    /// so once the cut is durable nothing of it can come back.
-    fn take_back(&mut self, error: io::Error) -> MetadataLogError {
-        let cut = self.file.set_len(self.end).and_then(|()| self.file.sync_data());
-        match cut {
-            Ok(()) => disk_error(&self.path, error),
-            Err(_) => self.fence(error),
+    /// Cuts off a record that was not written whole in place `index`, most often for want of space: there
+    /// and before. The copy goes first, so that the record stays known until nothing of it can come back.
+    fn take_back(&mut self, index: usize, error: io::Error) -> MetadataLogError {
+        let written = self.sides.iter().take(index + 1);
+        let path = written.clone().next_back().map(|side| side.path.clone()).unwrap_or_default();
+        match written.rev().try_for_each(Side::cut) {
+            Ok(()) => disk_error(&path, error),
+            Err(_) => self.fence(&path, error),
         }
     }
 
-    fn fence(&mut self, error: io::Error) -> MetadataLogError {
+    fn fence(&mut self, path: &Path, error: io::Error) -> MetadataLogError {
         self.fenced = true;
-        tracing::error!(path = %self.path.display(), %error, "metadata log fenced");
-        disk_error(&self.path, error)
+        tracing::error!(path = %path.display(), %error, "metadata log fenced");
+        disk_error(path, error)
     }
 }
 
 fn check_len(len: usize, max: u64) -> Result<(), MetadataLogError> {
     let len = len as u64;
     if len > max { Err(MetadataLogError::TooLarge { len, max }) } else { Ok(()) }
-}
-
-fn log_path(dir: &Path, first: u64) -> PathBuf {
-    dir.join(format!("{first:020}{LOG_SUFFIX}"))
-}
-
-fn make_log(disk: &dyn Disk, dir: &Path, first: u64) -> io::Result<Arc<dyn DiskFile>> {
-    let file = disk.open(&log_path(dir, first), OpenMode::CreateNew)?;
-    file.write_at(&encode_log_header(first), 0)?;
-    file.sync_data()?;
-    // A synced file whose name is not synced is gone after a power cut, and the records with it.
-    disk.sync_dir(dir)?;
-    Ok(file)
-}
-
-/// Cuts what is unfinished, and writes the end of the sound part once more.
-///
-/// The last record may come from an append whose sync failed: the page cache shows it, the platter may
-/// not have it, and a sync alone would not write it. Records are appended behind it, so it goes to
-/// disk for certain now.
-fn settle_tail(disk: &dyn Disk, tail: &Tail) -> io::Result<Arc<dyn DiskFile>> {
-    let file = disk.open(&tail.path, OpenMode::ReadWrite)?;
-    if tail.cut_bytes > 0 {
-        file.set_len(tail.end)?;
-    }
-    match &tail.last_record {
-        Some((position, record)) => file.write_at(record, *position)?,
-        None => file.write_at(&encode_log_header(tail.first), 0)?,
-    }
-    file.sync_data()?;
-    Ok(file)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! INV-ACTOR: what a session asked for is changed only while its login is good, also when the change had to
 //! wait for others.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use galgo_storage::log::{Log, LogOptions};
@@ -78,14 +78,20 @@ impl Broker {
         prepare: impl FnOnce(&State) -> Result<(T, Record), ErrorCode>,
     ) -> Result<T, ErrorCode> {
         let mut log = self.metadata_log.lock();
-        let (value, record, act) = {
+        // Changes are rare, so that none is lost in the time between two looks.
+        if !self.is_in_place() {
+            return Err(ErrorCode::CannotAppendToFile);
+        }
+        let (value, record, act, given) = {
             let catalog = self.catalog.read();
             let user = by.map(|session| catalog.user_of(session.caller()?)).transpose()?;
             let (value, record) = prepare(&catalog.state)?;
             // In words before it is done: what is deleted has its name until then.
             let act = user.map(|user| (user.name.clone(), Act::of(&record, &catalog.state)));
-            (value, record, act)
+            let given = catalog.state.uids_given(&record);
+            (value, record, act, given)
         };
+        self.check_untaken(given)?;
         let bytes = self.sealed(Kind::Record, record.to_bytes())?;
         log.append(&bytes).map_err(|error| {
             tracing::error!(error = %Causes(&error), "metadata record not written");
@@ -111,6 +117,46 @@ impl Broker {
             }
         }
         Ok(value)
+    }
+
+    /// Refuses to make partitions whose directories are there already: they are somebody else's, and their
+    /// messages would be shown as those of the new partitions (INV-META-UID).
+    fn check_untaken(&self, uids: Range<u64>) -> Result<(), ErrorCode> {
+        for uid in uids {
+            let dir = self.data_dir.partition_dir(PartitionUid::new(uid));
+            match self.disk.exists(&dir) {
+                Ok(false) => {}
+                Ok(true) => {
+                    tracing::error!(
+                        dir = %dir.display(),
+                        "nothing created: the directory that a new partition would get is there already; \
+                         stop the server and move it out of the data directory"
+                    );
+                    return Err(ErrorCode::CannotAppendToFile);
+                }
+                Err(error) => {
+                    tracing::error!(dir = %dir.display(), %error, "nothing created");
+                    return Err(ErrorCode::CannotAppendToFile);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the data directory is still the one that was opened. If not, what is written is lost with
+    /// the files that are still open, so from then on nothing is acknowledged and nothing is written: by
+    /// name it could go to another server's files.
+    pub(super) fn is_in_place(&self) -> bool {
+        let Some(path) = self.anchors.lost(&*self.disk) else { return true };
+        if !self.shard().is_abandoned() {
+            tracing::error!(
+                path = %path.display(),
+                "the data directory was removed or replaced under the running server: nothing is taken or \
+                 acknowledged any more; put it back and start the server again"
+            );
+            self.shard().abandon();
+        }
+        false
     }
 
     /// Metadata as it goes to the disk.

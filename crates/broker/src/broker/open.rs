@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use galgo_storage::checkpoint::CheckpointStore;
+use galgo_storage::data_dir::anchors::Anchors;
 use galgo_storage::data_dir::{DataDir, DataDirError, Identity};
 use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
 use galgo_storage::journal::{Journal, JournalOptions, LocalJournal, Lsn};
 use galgo_storage::log::{IndexCache, RecoveryReport};
-use galgo_storage::metadata_log::{MetadataLog, MetadataLogError, Recovered as FoundMetadata};
+use galgo_storage::metadata_log::{Doubt, MetadataLogError};
 use galgo_wire::command::{Durability, UserStatus};
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::error_code::ErrorCode;
@@ -20,7 +21,9 @@ use galgo_wire::name::{Password, StreamName, TopicName, Username};
 use galgo_wire::permission::Permissions;
 use parking_lot::{Mutex, RwLock};
 
+use super::evidence::Incomplete;
 use super::groups::{GroupOptions, GroupTimes};
+use super::stored::{ReadOptions, Stored, settle};
 use super::{Broker, Endpoints, StartTimes};
 use crate::access::guard::{AccessOptions, Guard};
 use crate::access::password::hash_password;
@@ -31,7 +34,6 @@ use crate::environment::{Clock, Random};
 use crate::group::Moment;
 use crate::lives::Lives;
 use crate::metadata::prepare::TopicDefaults;
-use crate::metadata::record::Record;
 use crate::metadata::users::NewUser;
 use crate::metadata::{Effect, State};
 use crate::partition::{DeduplicationBounds, Partition};
@@ -42,7 +44,6 @@ use crate::stats::Counters;
 use crate::stats::process::{ProcessReader, SystemNames};
 use crate::trail::Trail;
 use crate::upkeep::{Retention, RetentionOptions};
-use crate::vault::record::{self, Kind};
 use crate::vault::{Keys, Vault, VaultError};
 
 /// Sizes of logs.
@@ -138,6 +139,8 @@ pub struct OpenReport {
     pub created: bool,
     /// Bytes of an unfinished metadata record that were cut off.
     pub metadata_cut_bytes: u64,
+    /// Files of the metadata that were damaged and got back from their second copy what they had lost.
+    pub metadata_repaired: Vec<PathBuf>,
     /// Partitions whose logs needed more than opening.
     pub recovered: Vec<RecoveredLog>,
     /// Names in the directory of partitions that belong to nobody; left alone.
@@ -163,6 +166,25 @@ pub enum OpenError {
         /// What is wrong.
         why: String,
     },
+    /// A part of the data directory is missing or empty, and the rest of it is there.
+    #[error("{} is missing or empty, and the rest of the data directory is there", path.display())]
+    Gone {
+        /// The directory that is missing.
+        path: PathBuf,
+        /// Its second copy, if that is there.
+        copy: Option<PathBuf>,
+    },
+    /// A partition's directory was made for another partition or by another server.
+    #[error("{} belongs to {owner}: it was copied there", dir.display())]
+    NotOurs {
+        /// The directory.
+        dir: PathBuf,
+        /// To whom it belongs.
+        owner: String,
+    },
+    /// Records of the metadata are lost.
+    #[error("the metadata is incomplete: nothing in it created {0}")]
+    Incomplete(Incomplete),
     /// The keys do not fit the data directory.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -187,40 +209,37 @@ impl Broker {
     ///
     /// # Errors
     /// [`OpenError`]; nothing on disk was deleted then.
-    pub fn open(mut options: BrokerOptions) -> Result<(Arc<Self>, OpenReport), OpenError> {
+    pub fn open(options: BrokerOptions) -> Result<(Arc<Self>, OpenReport), OpenError> {
+        let data_dir = Self::claim(&options)?;
+        Self::open_claimed(data_dir, options)
+    }
+
+    /// Locks the data directory, made when missing.
+    ///
+    /// # Errors
+    /// [`OpenError::DataDir`].
+    pub fn claim(options: &BrokerOptions) -> Result<DataDir, OpenError> {
         let fresh = Identity {
             cluster_id: options.random.next_u128(),
             node_id: options.random.next_u128(),
         };
-        let data_dir = DataDir::open(&*options.disk, &options.data_dir, fresh)?;
+        Ok(DataDir::open(&*options.disk, &options.data_dir, fresh)?)
+    }
+
+    /// Opens the broker on a data directory that was claimed with the same options.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing on disk was deleted then.
+    pub fn open_claimed(
+        data_dir: DataDir,
+        mut options: BrokerOptions,
+    ) -> Result<(Arc<Self>, OpenReport), OpenError> {
         let disk = Arc::clone(&options.disk);
         let keys = std::mem::take(&mut options.encryption);
-        let vault = Vault::open(&*disk, data_dir.path(), keys, &*options.random)?.map(Arc::new);
-        let (mut log, found) = MetadataLog::open(disk, &data_dir.metadata_dir())?;
-        let mut report = OpenReport { metadata_cut_bytes: found.cut_bytes, ..Default::default() };
-        let state = restore(vault.as_deref(), &found)?;
-        if let Some(vault) = &vault {
-            vault.note_active(&*options.disk, data_dir.path())?;
-        }
-        // What the marker says is noted before the metadata is rewritten, so it is looked at as well.
-        let mut stored = found.snapshot.iter().chain(&found.records);
-        let remains = log.covered_remain() || stored.any(|bytes| record::is_plain(bytes));
-        if let Some(vault) = vault.as_deref().filter(|vault| vault.rewrite_due(remains)) {
-            if found.snapshot.is_some() || !found.records.is_empty() {
-                let sealed = record::seal(Some(vault), Kind::Snapshot, state.to_snapshot());
-                log.snapshot(&sealed.ok_or(OpenError::Root(ErrorCode::CannotEncryptData))?)?;
-            }
-            if log.covered_remain() {
-                // Not noted as done, so the next start rewrites it again and tries to remove them again.
-                tracing::error!(
-                    dir = %data_dir.metadata_dir().display(),
-                    "files of the metadata as it was before its encryption changed could not be removed; \
-                     the next start tries again"
-                );
-            } else {
-                vault.rewritten(&*options.disk, data_dir.path())?;
-            }
-        }
+        let random = &*options.random;
+        let reading = ReadOptions { keys, random, doubt: Doubt::Refuse };
+        let Stored { vault, log, state, dirs } =
+            Stored::read_for_server(&disk, &data_dir, reading)?;
         let files = FileCache::new(Arc::clone(&options.disk), options.bounds.open_files_max);
         let indexes = Arc::new(IndexCache::new(options.bounds.index_cache_bytes));
         let counters = Arc::new(Counters::default());
@@ -228,10 +247,21 @@ impl Broker {
             &options,
             &data_dir,
             (&files, &indexes),
-            (Arc::clone(&counters), vault),
+            (Arc::clone(&counters), vault.clone()),
         )?;
         recovery.synced = synced_uids(&state);
-        let Recovered { shard, partitions, unknown } = recovery.open(&state.live_uids())?;
+        let mut report = OpenReport::default();
+        let mut settled = None;
+        let partitions_dir = data_dir.partitions_dir();
+        let recovered = recovery.open(&state.live_uids(), |spoken| {
+            Incomplete::refuse(&state, (&dirs, &partitions_dir), spoken)?;
+            settled = Some(settle(&*disk, log, vault.as_deref(), &state)?);
+            Ok::<_, OpenError>(())
+        })?;
+        let Some((log, found)) = settled else { unreachable!("a shard opens once it was ready") };
+        (report.metadata_cut_bytes, report.metadata_repaired) = (found.cut_bytes, found.repaired);
+        let anchors = anchor(&*disk, &data_dir)?;
+        let Recovered { shard, partitions, unknown } = recovered;
         report.unknown = unknown;
         report.unknown.retain(|name| !is_being_removed(name, &state));
         let trail = Arc::new(Trail::new(Arc::clone(&options.clock)));
@@ -271,6 +301,7 @@ impl Broker {
             metadata_log: Mutex::new(log),
             removing: Mutex::new(()),
             disk: options.disk,
+            anchors,
             files,
             indexes,
             bounds: options.bounds,
@@ -298,21 +329,17 @@ impl Broker {
     }
 }
 
-fn restore(vault: Option<&Vault>, found: &FoundMetadata) -> Result<State, OpenError> {
-    let refuse = |index: usize, why: String| OpenError::Record { index, why };
-    let mut state = match &found.snapshot {
-        Some(stored) => {
-            let bytes = record::open(vault, Kind::Snapshot, stored)?;
-            State::from_snapshot(&bytes).map_err(|e| refuse(0, e.to_string()))?
-        }
-        None => State::default(),
-    };
-    for (index, stored) in found.records.iter().enumerate() {
-        let bytes = record::open(vault, Kind::Record, stored)?;
-        let record = Record::from_bytes(&bytes).map_err(|e| refuse(index, e.to_string()))?;
-        state.apply(&record).map_err(|e| refuse(index, e.to_string()))?;
-    }
-    Ok(state)
+/// What must stay where it is while the server runs.
+fn anchor(disk: &dyn Disk, data_dir: &DataDir) -> Result<Anchors, OpenError> {
+    let paths = [
+        data_dir.lock_path(),
+        data_dir.path().to_owned(),
+        data_dir.metadata_dirs().first,
+        data_dir.partitions_dir(),
+        data_dir.journal_dir(0),
+        data_dir.checkpoint_dir(0),
+    ];
+    Anchors::new(disk, &paths).map_err(|error| prepare("the data directory", error))
 }
 
 fn shard_recovery(
@@ -367,6 +394,7 @@ fn shard_recovery(
         stats,
         vault,
         lives: Lives::new(data_dir.identity().cluster_id),
+        cluster_id: data_dir.identity().cluster_id,
     })
 }
 
@@ -468,7 +496,7 @@ fn topics(state: &State) -> impl Iterator<Item = (StreamId, TopicId)> + '_ {
     state.streams.iter().flat_map(|(s, stream)| stream.topics.keys().map(|t| (*s, *t)))
 }
 
-fn prepare(
+pub(super) fn prepare(
     what: &'static str,
     source: impl std::error::Error + Send + Sync + 'static,
 ) -> OpenError {

@@ -198,6 +198,14 @@ pub enum Record {
         /// Its stream, topic and id.
         place: Membership,
     },
+    /// Uids and serials were given that no record here speaks of: those that did were lost, and that was
+    /// accepted.
+    SkipGiven {
+        /// The next uid to give to a partition, unless it is higher already.
+        next_uid: u64,
+        /// The next serial to give to a consumer group, likewise.
+        next_group_serial: u32,
+    },
 }
 
 /// A topic as it was created.
@@ -286,6 +294,7 @@ impl Record {
             Self::DeleteGroup { .. } => 21,
             Self::ReplacePassword { .. } => 31,
             Self::DeactivateUser { .. } => 32,
+            Self::SkipGiven { .. } => 30,
         }
     }
 
@@ -347,6 +356,9 @@ impl Record {
                 (*place, group.serial, group.name.clone()).put(out);
             }
             Self::DeleteGroup { place } => place.encode(out),
+            Self::SkipGiven { next_uid, next_group_serial } => {
+                (*next_uid, *next_group_serial).put(out);
+            }
         }
     }
 }
@@ -385,6 +397,7 @@ fn take_fields(kind: u8, from: &mut Reader<'_>) -> Result<Record, ErrorCode> {
             Record::CreateGroup { place, group: Group { serial, name } }
         }
         21 => Record::DeleteGroup { place: take(from)? },
+        30 => Record::SkipGiven { next_uid: take(from)?, next_group_serial: take(from)? },
         _ => return Err(ErrorCode::InvalidCommand),
     })
 }

@@ -9,6 +9,7 @@ use galgo_storage::journal::{JournalError, Lsn};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Offset, PartitionUid};
 
+use super::stamps::Stamps;
 use super::{OffsetOwner, Shard};
 use crate::causes::Causes;
 use crate::partition::{Partition, PartitionCheckpoint};
@@ -20,6 +21,7 @@ pub(super) struct Checkpointer {
     pub(super) last: ShardCheckpoint,
     /// Consumer offsets by partition; `last.offsets` is made from them when it is saved.
     pub(super) offsets: BTreeMap<PartitionUid, Vec<(OffsetOwner, Offset)>>,
+    pub(super) stamps: Stamps,
 }
 
 impl Checkpointer {
@@ -37,6 +39,7 @@ impl Checkpointer {
     }
 
     fn note(&mut self, uid: PartitionUid, noted: PartitionCheckpoint) {
+        self.stamps.stamp(uid, &noted.log);
         self.last.logs.insert(uid, noted.log);
         self.offsets.insert(uid, noted.offsets);
     }
@@ -57,6 +60,9 @@ pub enum CheckpointError {
     /// The journal has failed.
     #[error("the journal has failed")]
     Fenced,
+    /// The data directory was removed or replaced, so there is nowhere to write it.
+    #[error("the data directory was removed or replaced; nothing was written to what is there now")]
+    Gone,
 }
 
 impl Shard {
@@ -76,6 +82,9 @@ impl Shard {
     /// [`CheckpointError`]; nothing is given back then.
     pub fn checkpoint(&self) -> Result<(), CheckpointError> {
         let mut checkpointer = self.checkpointer.lock();
+        if self.is_abandoned() {
+            return Err(CheckpointError::Gone);
+        }
         if self.is_fenced() {
             return Err(CheckpointError::Fenced);
         }
@@ -116,6 +125,7 @@ impl Shard {
         for uid in uids {
             checkpointer.last.logs.remove(uid);
             checkpointer.offsets.remove(uid);
+            checkpointer.stamps.forget(*uid);
         }
         self.touched.lock().retain(|partition| !uids.contains(&partition.uid()));
         self.dropped.lock().retain(|dropped| !uids.contains(&dropped.uid()));

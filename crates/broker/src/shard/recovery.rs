@@ -26,6 +26,7 @@ use super::checkpoint::Checkpointer;
 use super::commit::Pending;
 use super::record::{OffsetOwner, ShardRecord, decode_bundle};
 use super::removal::Removals;
+use super::stamps::Stamps;
 use super::{Shard, ShardOptions};
 use crate::lives::Lives;
 use crate::partition::OffsetBook;
@@ -66,6 +67,18 @@ pub struct ShardRecovery {
     pub(crate) vault: Option<Arc<Vault>>,
     /// What clients call the lives of partitions.
     pub(crate) lives: Lives,
+    /// The cluster, for the directories of partitions.
+    pub cluster_id: u128,
+}
+
+/// What the checkpoint, the journal and the names of directories speak of, whether the metadata knows of
+/// it or not.
+#[derive(Debug, Default)]
+pub struct Spoken {
+    /// Partitions with messages, offsets or a start in the checkpoint or in the journal.
+    pub uids: BTreeSet<PartitionUid>,
+    /// Numbers under which offsets of consumer groups are stored there.
+    pub groups: BTreeSet<ConsumerId>,
 }
 
 /// A shard that is open, with the logs it found.
@@ -130,12 +143,17 @@ struct Journaled {
 }
 
 impl ShardRecovery {
-    /// Opens the shard for the partitions in `live`.
+    /// Opens the shard for the partitions in `live`. Before anything of a partition is changed, `ready` is
+    /// told what the files speak of, and may refuse.
     ///
     /// # Errors
     /// [`RecoverError`] when the journal, the checkpoint or a log cannot be read at all, or what was
-    /// recovered not be written. Damage that can be fenced is reported instead.
-    pub fn open(self, live: &BTreeSet<PartitionUid>) -> Result<Recovered, RecoverError> {
+    /// recovered not be written; what `ready` says. Damage that can be fenced is reported instead.
+    pub fn open<E: From<RecoverError>>(
+        self,
+        live: &BTreeSet<PartitionUid>,
+        ready: impl FnOnce(&Spoken) -> Result<(), E>,
+    ) -> Result<Recovered, E> {
         let rebuild = self.found.newest_damaged;
         if rebuild {
             tracing::error!(
@@ -146,6 +164,7 @@ impl ShardRecovery {
         let mut checkpoint = self.found.checkpoint.clone().unwrap_or_default();
         let journaled = self.read_journal(checkpoint.lsn)?;
         let (dirs, unknown) = self.list_partitions(live)?;
+        ready(&Spoken::of(&checkpoint, &journaled))?;
         let mut books = offset_books(&checkpoint);
         journaled.apply_offsets(&mut books);
         let recorded = boot::recorded(&*self.disk, &self.boot_path);
@@ -177,24 +196,7 @@ impl ShardRecovery {
     }
 
     fn read_journal(&self, checkpointed: Lsn) -> Result<Journaled, RecoverError> {
-        let mut journaled = Journaled::default();
-        let mut unknown = None;
-        let report = self.journal.read(checkpointed.next(), &mut |_, bundle| match decode_bundle(
-            bundle,
-            &mut |record| journaled.take(record),
-        ) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                unknown = Some(error);
-                ControlFlow::Break(())
-            }
-        });
-        let report = report.map_err(|e| read_error("the journal", e))?;
-        journaled.last = report.last;
-        for damage in &report.damaged {
-            tracing::error!(?damage, "journal damaged: acknowledged writes may be missing");
-        }
-        unknown.map_or(Ok(journaled), |error| Err(read_error("the journal", error)))
+        read_journal(&*self.journal, checkpointed)
     }
 
     fn list_partitions(
@@ -305,7 +307,12 @@ impl ShardRecovery {
             }
         }
         let lsn = last.max(checkpoint.lsn);
-        let mut checkpointer = Checkpointer { store: self.checkpoints, last: checkpoint, offsets };
+        let stamps = Stamps::new(Arc::clone(&self.disk), self.partitions_dir, self.cluster_id);
+        let mut checkpointer =
+            Checkpointer { store: self.checkpoints, last: checkpoint, offsets, stamps };
+        for (uid, known) in &checkpointer.last.logs {
+            checkpointer.stamps.stamp(*uid, known);
+        }
         checkpointer.save(lsn).map_err(|e| write_error("the checkpoint", e))?;
         self.journal.checkpoint(lsn).map_err(|e| write_error("the journal", e))?;
         // INV-BOOT: only now is nothing left that an earlier run of the system may have lost.
@@ -335,8 +342,28 @@ impl ShardRecovery {
             work_checkpoint: Condvar::new(),
             fenced: AtomicBool::new(false),
             halted: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         }))
+    }
+}
+
+impl Spoken {
+    fn of(checkpoint: &ShardCheckpoint, journaled: &Journaled) -> Self {
+        let mut spoken = Self::default();
+        spoken.uids.extend(checkpoint.logs.keys());
+        spoken.uids.extend(journaled.batches.keys());
+        spoken.uids.extend(journaled.starts.keys());
+        let group = ConsumerKind::Group.as_u8();
+        for (uid, kind, id, _) in &checkpoint.offsets {
+            spoken.uids.insert(*uid);
+            spoken.groups.extend((*kind == group).then_some(ConsumerId::new(*id)));
+        }
+        for (uid, owner, _) in &journaled.offsets {
+            spoken.uids.insert(*uid);
+            spoken.groups.extend((owner.kind == ConsumerKind::Group).then_some(owner.id));
+        }
+        spoken
     }
 }
 
@@ -386,6 +413,39 @@ impl Journaled {
             }
         }
     }
+}
+
+fn read_journal(journal: &dyn Journal, checkpointed: Lsn) -> Result<Journaled, RecoverError> {
+    let mut journaled = Journaled::default();
+    let mut unknown = None;
+    let report = journal.read(checkpointed.next(), &mut |_, bundle| match decode_bundle(
+        bundle,
+        &mut |record| journaled.take(record),
+    ) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => {
+            unknown = Some(error);
+            ControlFlow::Break(())
+        }
+    });
+    let report = report.map_err(|e| read_error("the journal", e))?;
+    journaled.last = report.last;
+    for damage in &report.damaged {
+        tracing::error!(?damage, "journal damaged: acknowledged writes may be missing");
+    }
+    unknown.map_or(Ok(journaled), |error| Err(read_error("the journal", error)))
+}
+
+/// What a checkpoint speaks of, and the journal behind it, if that is to be read.
+///
+/// # Errors
+/// [`RecoverError::Read`].
+pub(crate) fn spoken_of(
+    checkpoint: &ShardCheckpoint,
+    journal: Option<&dyn Journal>,
+) -> Result<Spoken, RecoverError> {
+    let journaled = journal.map(|journal| read_journal(journal, checkpoint.lsn)).transpose()?;
+    Ok(Spoken::of(checkpoint, &journaled.unwrap_or_default()))
 }
 
 /// Where the log of a partition lies.

@@ -7,20 +7,19 @@
 //! ```
 //! An entry is `key id u32 | uses u32 | check, 8 bytes`; uses are 1 for messages, 2 for metadata, 3 for
 //! both; the check is the beginning of an HMAC-SHA-256 with the key. There is no file while nothing was
-//! ever sealed.
-
-use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::path::{Path, PathBuf};
+//! ever sealed. It is kept twice (see [`galgo_storage::twin`]): without it nobody knows which keys are
+//! missing.
 
 use galgo_storage::disk::Disk;
-use galgo_storage::replace_file::{read_file, replace_file};
+use galgo_storage::twin::{Kept, Twin, TwinError, Unsound};
 use galgo_wire::primitive::Reader;
+use std::collections::{BTreeMap, BTreeSet};
 use twox_hash::XxHash3_64;
 
 use super::keys::{KeyCheck, Keys};
 
-const NAME: &str = "encryption";
+/// Name of the file in the data directory.
+pub(crate) const NAME: &str = "encryption";
 const MAGIC: &[u8; 8] = b"GALGOENC";
 const VERSION: u32 = 1;
 const USE_MESSAGES: u32 = 1;
@@ -28,27 +27,8 @@ const USE_METADATA: u32 = 2;
 /// Most bytes of the file.
 const BYTES_MAX: u64 = 1 << 20;
 
-/// Why the file cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum MarkerError {
-    /// It is not what a server wrote.
-    #[error("{} is damaged or newer than this program", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The disk's.
-    #[error("{}", path.display())]
-    Disk {
-        /// The file.
-        path: PathBuf,
-        /// What the disk said.
-        source: io::Error,
-    },
-}
-
 /// Which keys a data directory needs.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Marker {
     /// Keys that messages may be sealed with.
     pub(super) messages: BTreeSet<u32>,
@@ -63,13 +43,9 @@ pub(super) struct Marker {
 }
 
 impl Marker {
-    pub(super) fn read(disk: &dyn Disk, data_dir: &Path) -> Result<Self, MarkerError> {
-        let path = data_dir.join(NAME);
-        match read_file(disk, &path, BYTES_MAX) {
-            Ok(None) => Ok(Self::default()),
-            Ok(Some(bytes)) => Self::decode(&bytes).ok_or(MarkerError::Damaged { path }),
-            Err(source) => Err(MarkerError::Disk { path, source }),
-        }
+    /// What is kept in `twin`, if anything is.
+    pub(super) fn read(disk: &dyn Disk, twin: &Twin) -> Result<Option<Kept<Self>>, TwinError> {
+        twin.read(disk, BYTES_MAX, Self::decode)
     }
 
     /// The id of a key that is not the one it was.
@@ -84,13 +60,11 @@ impl Marker {
         let new = [self.messages.insert(id), self.metadata.insert(id)];
         self.checks.insert(id, check);
         self.rewrite_metadata = new[1] || self.metadata.len() > 1;
-        self.unwritten = new.contains(&true);
+        self.unwritten |= new.contains(&true);
     }
 
-    pub(super) fn write(&self, disk: &dyn Disk, data_dir: &Path) -> Result<(), MarkerError> {
-        let path = data_dir.join(NAME);
-        replace_file(disk, &path, &self.encode())
-            .map_err(|source| MarkerError::Disk { path, source })
+    pub(super) fn write(&self, disk: &dyn Disk, twin: &Twin) -> Result<(), TwinError> {
+        twin.write(disk, &self.encode())
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -110,15 +84,22 @@ impl Marker {
         out
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let (body, check) = bytes.split_last_chunk::<8>()?;
+    fn decode(bytes: &[u8]) -> Result<Self, Unsound> {
+        // In every version the checksum is at the end, so that damage is not taken for a newer one.
+        let (body, check) = bytes.split_last_chunk::<8>().ok_or(Unsound::Damaged)?;
         if XxHash3_64::oneshot(body).to_le_bytes() != *check {
-            return None;
+            return Err(Unsound::Damaged);
         }
-        let mut reader = Reader::new(body);
-        if reader.bytes(MAGIC.len()).ok()? != MAGIC || reader.u32().ok()? != VERSION {
-            return None;
+        let fields = body.strip_prefix(MAGIC).ok_or(Unsound::Damaged)?;
+        let mut reader = Reader::new(fields);
+        match reader.u32() {
+            Ok(VERSION) => Self::decode_entries(reader).ok_or(Unsound::Damaged),
+            Ok(newer) if newer > VERSION => Err(Unsound::Newer(newer)),
+            _ => Err(Unsound::Damaged),
         }
+    }
+
+    fn decode_entries(mut reader: Reader<'_>) -> Option<Self> {
         let mut marker = Self::default();
         for _ in 0..reader.u32().ok()? {
             let (id, uses) = (reader.u32().ok()?, reader.u32().ok()?);
@@ -144,12 +125,12 @@ mod tests {
         let checks = BTreeMap::from([(1, [3; 8]), (7, [4; 8])]);
         let marker = Marker { messages, metadata, checks, ..Marker::default() };
         let bytes = marker.encode();
-        assert_eq!(Marker::decode(&bytes), Some(marker));
+        assert_eq!(Marker::decode(&bytes), Ok(marker));
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;
-            assert_eq!(Marker::decode(&damaged), None, "byte {at}");
-            assert_eq!(Marker::decode(&bytes[..at]), None, "cut at {at}");
+            assert_eq!(Marker::decode(&damaged), Err(Unsound::Damaged), "byte {at}");
+            assert_eq!(Marker::decode(&bytes[..at]), Err(Unsound::Damaged), "cut at {at}");
         }
     }
 }

@@ -19,7 +19,8 @@ fn vault(keys: &str, active: Option<u32>, seed: u64) -> Vault {
     let keys = Keys::parse(keys, active).unwrap();
     let disk = SimDisk::new(1);
     disk.create_dir_all("/d".as_ref()).unwrap();
-    Vault::open(&disk, "/d".as_ref(), keys, &ManualEnvironment::new(1, seed)).unwrap().unwrap()
+    let twin = Twin { path: "/d/encryption".into(), copy: "/d/copy/encryption".into() };
+    Vault::open(&disk, twin, keys, &ManualEnvironment::new(1, seed)).unwrap().unwrap()
 }
 
 fn stamped() -> Vec<u8> {

@@ -1,5 +1,7 @@
 //! Encryption at rest: nothing readable in the data directory, rotation, wrong and missing keys.
 
+use std::path::PathBuf;
+
 use galgo_broker::vault::Keys;
 use galgo_storage::disk::sim::{FaultPlan, SimDisk};
 use galgo_storage::disk::{Disk as _, OpenMode};
@@ -144,19 +146,40 @@ fn another_key_of_a_used_id_is_refused_also_where_only_messages_need_it() {
     assert_eq!(read(&mut rig.root()), Ok(2));
 }
 
+/// Without the list of keys a start that misses one would begin a directory anew, in the clear.
+#[test]
+fn the_list_of_keys_comes_back_from_its_second_copy() {
+    let rig = open(&SimDisk::new(1), &[ONE], Some(1));
+    let mut root = create(&rig);
+    send(&mut root, 0);
+    for name in ["/data/encryption", "/data/copy/encryption"] {
+        let disk = rig.disk.kill_image();
+        disk.flip_bit(name.as_ref(), 13, 1).unwrap();
+        let again = open(&disk, &[ONE], Some(1));
+        assert_eq!(read(&mut again.root()), Ok(2), "{name}");
+        let contents = |name: &str| again.disk.contents(name.as_ref());
+        assert_eq!(contents("/data/encryption"), contents("/data/copy/encryption"), "{name}");
+        disk.remove_file(name.as_ref()).unwrap();
+        let other = Rig::open_sealed(disk, keys(&[OTHER_ONE], Some(1)));
+        let Err(error) = other.map(|_| ()) else { panic!("opened without {name}") };
+        assert!(error.to_string().starts_with("key 1 is not the one"), "{error}");
+    }
+}
+
 #[test]
 fn a_start_that_is_refused_notes_no_key() {
     let rig = open(&SimDisk::new(1), &[ONE], Some(1));
     create(&rig);
     let disk = rig.disk.kill_image();
-    let mut paths = disk.files().into_iter().map(|(path, _)| path);
-    let path = paths.find(|path| path.to_string_lossy().contains("metadata")).unwrap();
-    let file = disk.open(&path, OpenMode::ReadWrite).unwrap();
-    let mut head = [0; 1];
-    file.read_at(&mut head, 0).unwrap();
-    file.write_at(&[head[0] ^ 1], 0).unwrap();
+    // The same record in both places, as one alone is restored from the other.
+    let logs = disk.files().into_iter().map(|(path, _)| path);
+    let is_log = |path: &PathBuf| path.to_string_lossy().contains("metadata/0");
+    let logs: Vec<_> = logs.filter(is_log).collect();
+    assert_eq!(logs.len(), 2);
+    let flip = || logs.iter().for_each(|path| disk.flip_bit(path, 34, 0).unwrap());
+    flip();
     assert!(Rig::open_sealed(disk.clone(), keys(&[ONE, TWO], Some(2))).is_err());
-    file.write_at(&head, 0).unwrap();
+    flip();
     let rig = open(&disk, &[ONE], Some(1));
     assert_eq!(read(&mut rig.root()), Ok(0), "the second key is not needed");
 }
@@ -208,7 +231,7 @@ fn a_changed_byte_is_damage_even_under_a_right_checksum() {
 fn no_failure_while_encryption_is_turned_on_leaves_metadata_in_the_clear_for_good() {
     let plain = Rig::new();
     create(&plain);
-    for nth in 1..200 {
+    for nth in 1..400 {
         let disk = plain.disk.kill_image();
         disk.plan(FaultPlan { fail_operation: Some(nth), ..FaultPlan::default() });
         drop(Rig::open_sealed(disk.clone(), keys(&[ONE], Some(1))));

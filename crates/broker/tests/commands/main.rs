@@ -15,6 +15,7 @@ mod clients;
 mod clock;
 mod concurrent;
 mod deduplication;
+mod directory;
 mod durability;
 mod encryption;
 mod fences;

@@ -19,7 +19,7 @@ use galgo_broker::{
     Reply, RootUser, Session, Slice,
 };
 use galgo_storage::disk::sim::SimDisk;
-use galgo_storage::metadata_log::MetadataLog;
+use galgo_storage::metadata_log::{MetadataDirs, MetadataLog};
 use galgo_wire::batch::NewMessage;
 use galgo_wire::command::{
     Command, CommandCode, Deduplication, Durability, PollMessages, PolledHeader, Transport,
@@ -315,8 +315,8 @@ fn template() -> SimDisk {
     rig.broker.shutdown().unwrap();
     drop(rig);
     // Commands that manage users are still to come, so the others are put into the log.
-    let directory = "/data/metadata".as_ref();
-    let (mut log, found) = MetadataLog::open(Arc::new(disk.clone()), directory).unwrap();
+    let dirs = MetadataDirs { first: "/data/metadata".into(), copy: "/data/copy/metadata".into() };
+    let (mut log, found) = MetadataLog::open(Arc::new(disk.clone()), &dirs).unwrap();
     let Ok(Record::CreateUser { user: root, .. }) = Record::from_bytes(&found.records[0]) else {
         panic!("the root user comes first");
     };

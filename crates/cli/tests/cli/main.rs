@@ -13,6 +13,7 @@ mod least_rights;
 mod messages;
 mod mirror;
 mod profiles;
+mod repair;
 mod send;
 mod send_refused;
 mod server;

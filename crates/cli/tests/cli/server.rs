@@ -53,3 +53,26 @@ fn a_start_that_fails_is_one_json_object_for_a_program() {
     assert_eq!(refused.err.lines().count(), 1, "{}", refused.err);
     assert_eq!(refused.error()["exit_code"], 4, "{}", refused.err);
 }
+
+/// The advice was to set one variable; done literally it was refused for want of the other.
+#[test]
+fn the_advice_for_dev_on_another_address_works() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = |dev: bool| {
+        let mut command = galgo();
+        command.args(["server", "--tcp", "0.0.0.0:0", "--quic", "off", "--websocket", "off"]);
+        command.args(["--http", "off", "--data-dir"]).arg(dir.path().join("data"));
+        command.args(dev.then_some("--dev"));
+        command
+    };
+    let refused = run(start(true)).fails(2);
+    assert!(refused.err.contains("leave --dev out"), "{}", refused.err);
+    assert!(refused.err.contains("GALGO_ROOT_USERNAME and GALGO_ROOT_PASSWORD"), "{}", refused.err);
+    let mut command = start(false);
+    command.env("GALGO_ROOT_USERNAME", "admin").env("GALGO_ROOT_PASSWORD", "something long");
+    let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let ready = dir.path().join("data/runtime/current_config.toml");
+    crate::harness::eventually("ready", || ready.exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

@@ -11,14 +11,15 @@ use galgo_broker::vault::Keys;
 use crate::ServerError;
 use crate::config::Config;
 
-/// Others than the owner may read or write the file.
+/// What others than the owner may do with the file.
 const OTHERS: u32 = 0o077;
 
 /// Reads the keys; none when none are configured.
 ///
 /// # Errors
-/// [`ServerError::Keys`] when the keys cannot be used, [`ServerError::KeysFile`] when the file cannot be read.
-pub(super) fn keys(config: &Config) -> Result<Keys, ServerError> {
+/// [`ServerError::Keys`] when the keys cannot be used, [`ServerError::KeysFile`] when the file cannot be
+/// read, [`ServerError::KeysFileOpen`] when others than its owner may read or write it.
+pub(crate) fn keys(config: &Config) -> Result<Keys, ServerError> {
     let encryption = &config.encryption;
     let mut text = match &encryption.keys_file.0 {
         Some(path) => read(path)?,
@@ -34,7 +35,7 @@ fn read(path: &Path) -> Result<String, ServerError> {
     let failed = |source| ServerError::KeysFile { path: path.to_owned(), source };
     let mode = fs::metadata(path).map_err(failed)?.mode();
     if mode & OTHERS != 0 {
-        tracing::warn!(file = %path.display(), "the file of encryption keys is open to others than its owner");
+        return Err(ServerError::KeysFileOpen { path: path.to_owned(), mode: mode & 0o777 });
     }
     fs::read_to_string(path).map_err(failed)
 }

@@ -1,4 +1,7 @@
-//! The listeners of a server: bound together, then served together.
+//! The listeners of a server: bound together, then listening together, then served.
+//!
+//! Addresses are taken before the data directory is opened, and nobody gets a connection before that is
+//! done: until then clients are refused, as by a server that is not there.
 //!
 //! INV-ALL-BOUND: connections are taken only when every enabled listener is bound and has its certificate.
 
@@ -14,7 +17,7 @@ use crate::ServerError;
 use crate::config::Config;
 use crate::http;
 use crate::transport::carriage::Carriage;
-use crate::transport::listener::{Address, Listener};
+use crate::transport::listener::{self, Address, Listener};
 use crate::transport::pages::Pages;
 use crate::transport::tls::{Certificates, SelfSigned, TlsSettings};
 use crate::transport::{Hub, quic};
@@ -26,6 +29,16 @@ pub(super) struct Listeners {
     quic: Option<quic::Listener>,
     websocket: Option<(Listener, Carriage)>,
     http: Option<(Listener, http::Service)>,
+    certificates: Vec<Arc<Certificates>>,
+}
+
+/// Addresses that are taken and not listened on yet.
+#[derive(Debug)]
+pub(super) struct Bound {
+    tcp: Option<(listener::Bound, Carriage)>,
+    quic: Option<quic::Bound>,
+    websocket: Option<(listener::Bound, Carriage)>,
+    http: Option<(listener::Bound, http::Service)>,
     certificates: Vec<Arc<Certificates>>,
 }
 
@@ -48,7 +61,7 @@ impl Reload {
     }
 }
 
-impl Listeners {
+impl Bound {
     /// Binds what `config` enables. Must be called on the runtime.
     pub(super) fn bind(config: &Config) -> Result<Self, ServerError> {
         let mut keys = Keys { self_signed: Arc::default(), loaded: Vec::new() };
@@ -96,7 +109,7 @@ impl Listeners {
         };
         let quic = if config.quic.enabled {
             let certificates = keys.load(TlsSettings::from(&config.quic_certificate))?;
-            Some(quic::Listener::bind(&config.quic, certificates, &config.general.data_dir)?)
+            Some(quic::Bound::bind(&config.quic, certificates)?)
         } else {
             None
         };
@@ -106,6 +119,25 @@ impl Listeners {
         Ok(Self { tcp, quic, websocket, http, certificates: keys.loaded })
     }
 
+    /// Listens on all of them; the secret for resets of QUIC is kept in `data_dir`. Must be called on the
+    /// runtime.
+    pub(super) fn listen(self, data_dir: &Path) -> Result<Listeners, ServerError> {
+        let Self { tcp, quic, websocket, http, certificates } = self;
+        let carried = |(bound, carriage): (listener::Bound, Carriage)| {
+            bound.listen().map(|listener| (listener, carriage))
+        };
+        let tcp = tcp.map(carried).transpose()?;
+        let websocket = websocket.map(carried).transpose()?;
+        let http = match http {
+            Some((bound, service)) => Some((bound.listen()?, service)),
+            None => None,
+        };
+        let quic = quic.map(|bound| bound.listen(data_dir)).transpose()?;
+        Ok(Listeners { tcp, quic, websocket, http, certificates })
+    }
+}
+
+impl Listeners {
     /// Reads the secrets that are kept in the data directory; makes them when there are none.
     pub(super) fn take_secrets(&mut self, data_dir: &Path) -> Result<(), ServerError> {
         match &mut self.http {
@@ -154,7 +186,7 @@ impl Listeners {
 }
 
 /// A bound TCP port, and its certificate if it speaks TLS.
-type BoundPort = (Listener, Option<Arc<Certificates>>);
+type BoundPort = (listener::Bound, Option<Arc<Certificates>>);
 
 /// A TCP port to be bound, and what it needs for TLS.
 struct Port {
@@ -170,7 +202,7 @@ impl Port {
         }
         let certificates = self.tls.map(|tls| keys.load(tls)).transpose()?;
         keys.loaded.extend(certificates.clone());
-        Ok(Some((Listener::bind(self.at)?, certificates)))
+        Ok(Some((listener::Bound::bind(self.at)?, certificates)))
     }
 }
 

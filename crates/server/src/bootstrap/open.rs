@@ -1,7 +1,9 @@
 //! Opens the broker as the configuration says, and tells what it found.
 
 use std::error::Error;
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +18,13 @@ use galgo_broker::{
     AccessOptions, Broker, BrokerOptions, Causes, GroupOptions, LogBounds, OpenError, OpenReport,
     RecoveredLog, ThrottleOptions,
 };
-use galgo_storage::data_dir::DataDirError;
+use galgo_storage::data_dir::{DataDir, DataDirError};
 use galgo_storage::disk::RealDisk;
+use galgo_storage::metadata_log::MetadataLogError;
 
 use super::show_generated;
-use crate::ServerError;
 use crate::config::{self, Config, Durability, RootUser, RootUserSource};
+use crate::{ServerError, runtime_file};
 
 /// Memory for the indexes of segments that are read.
 const INDEX_CACHE_BYTES: usize = 16 << 20;
@@ -33,25 +36,79 @@ const BUNDLE_BYTES_MAX: usize = 8 << 20;
 /// to read again, about a second of it.
 const CHECKPOINT_BYTES: u64 = 1 << 30;
 
-/// Opens the broker, prints a generated password if it was used, and logs what recovery did.
-pub(super) fn open(
-    config: &Config,
-    root: &RootUser,
-    file_limit: u64,
-) -> Result<Arc<Broker>, ServerError> {
-    let data_dir = &config.general.data_dir;
-    let options = BrokerOptions {
-        encryption: super::keys::keys(config)?,
-        ..broker_options(config, root, file_limit)
-    };
-    let (broker, report) = Broker::open(options).map_err(|error| refusal(data_dir, error))?;
-    if report.created {
-        show_generated(root);
-    } else {
-        note_unused(root);
+/// A broker that is about to be opened.
+pub(super) struct Opening<'a> {
+    root: &'a RootUser,
+    options: BrokerOptions,
+    claimed: Option<DataDir>,
+}
+
+impl<'a> Opening<'a> {
+    /// Gets everything ready; a data directory that was used before is locked, a new one not made yet.
+    pub(super) fn begin(
+        config: &Config,
+        root: &'a RootUser,
+        file_limit: u64,
+    ) -> Result<Self, ServerError> {
+        let options = BrokerOptions {
+            encryption: super::keys::keys(config)?,
+            ..broker_options(config, root, file_limit)
+        };
+        let mut opening = Self { root, options, claimed: None };
+        let options = &opening.options;
+        let is_new = DataDir::is_new(&*options.disk, &options.data_dir)
+            .map_err(|error| opening.refusal(error.into()))?;
+        if !is_new {
+            opening.claim()?;
+        }
+        Ok(opening)
     }
-    log_report(&report);
-    Ok(broker)
+
+    fn claim(&mut self) -> Result<(), ServerError> {
+        let claimed = Broker::claim(&self.options).map_err(|error| self.refusal(error))?;
+        runtime_file::remove(claimed.path())?;
+        self.claimed = Some(claimed);
+        Ok(())
+    }
+
+    fn refusal(&self, error: OpenError) -> ServerError {
+        refusal(&self.options.data_dir, error)
+    }
+
+    /// Opens the broker, made anew if it has to be, prints a generated password if it was used, and logs
+    /// what recovery did.
+    pub(super) fn finish(mut self) -> Result<Arc<Broker>, ServerError> {
+        if self.claimed.is_none() {
+            self.claim()?;
+        }
+        let Self { root, options, claimed } = self;
+        let Some(claimed) = claimed else { unreachable!("it was claimed just now") };
+        let data_dir = options.data_dir.clone();
+        let (broker, report) =
+            Broker::open_claimed(claimed, options).map_err(|error| refusal(&data_dir, error))?;
+        if report.created {
+            show_generated(root);
+        } else {
+            note_unused(root);
+            note_open_to_others(&data_dir);
+        }
+        log_report(&report);
+        Ok(broker)
+    }
+}
+
+/// Says that others than the owner can read what is there, as it was made by an earlier version.
+fn note_open_to_others(data_dir: &Path) {
+    let mode = |path: &Path| fs::metadata(path).map(|metadata| metadata.mode() & 0o077);
+    let is_open = |path: &Path| mode(path).is_ok_and(|others| others != 0);
+    // A directory that is closed closes everything in it.
+    if is_open(data_dir) && is_open(&data_dir.join("identity")) {
+        let data_dir = data_dir.display();
+        tracing::warn!(
+            %data_dir,
+            "the data directory is open to others than its owner: run chmod -R go= on it"
+        );
+    }
 }
 
 /// Says that a given root user counted for nothing, so that nobody wonders why it cannot log in.
@@ -154,14 +211,43 @@ fn access_options(config: &Config) -> AccessOptions {
 }
 
 /// Says in the server's terms why the broker did not open.
-fn refusal(data_dir: &Path, error: OpenError) -> ServerError {
+pub(crate) fn refusal(data_dir: &Path, error: OpenError) -> ServerError {
     let path = data_dir.to_owned();
+    let shown = data_dir.display();
     match error {
+        OpenError::Gone { copy: Some(_), .. } => {
+            let next =
+                format!("restore it from its second copy with galgo repair --data-dir {shown}");
+            ServerError::DataDirRefused { path, reason: format!("{error}; {next}") }
+        }
+        OpenError::Gone { copy: None, .. } | OpenError::Incomplete(_) => {
+            let next = format!(
+                "restore it from a backup, or give up what is lost with galgo repair --accept-loss \
+                 --data-dir {shown}"
+            );
+            ServerError::DataDirRefused { path, reason: format!("{error}; {next}") }
+        }
+        OpenError::NotOurs { .. } => {
+            let next = "move it out of the data directory";
+            ServerError::DataDirRefused { path, reason: format!("{error}; {next}") }
+        }
+        OpenError::Metadata(
+            refused @ (MetadataLogError::Damaged { .. } | MetadataLogError::Differ { .. }),
+        ) => ServerError::Damaged {
+            path,
+            reason: format!(
+                "{refused}; nothing was changed: restore metadata/ and copy/metadata/ from a backup, or see \
+                 galgo repair --dry-run --data-dir {shown}"
+            ),
+        },
         OpenError::DataDir(DataDirError::Locked { path, pid }) => {
             ServerError::DataDirLocked { path, pid }
         }
         OpenError::DataDir(
-            refused @ (DataDirError::Newer { .. } | DataDirError::Foreign { .. }),
+            refused @ (DataDirError::Newer { .. }
+            | DataDirError::Foreign { .. }
+            | DataDirError::Mixed { .. }
+            | DataDirError::Missing { .. }),
         ) => ServerError::DataDirRefused { path, reason: refused.to_string() },
         OpenError::DataDir(
             DataDirError::ReadOnly { path, source } | DataDirError::Disk { path, source },
@@ -212,6 +298,11 @@ fn log_report(report: &OpenReport) {
     if report.metadata_cut_bytes > 0 {
         let bytes = report.metadata_cut_bytes;
         tracing::warn!(bytes, "unfinished metadata record cut off: it was never acknowledged");
+    }
+    if !report.metadata_repaired.is_empty() {
+        tracing::warn!(
+            "the disk or the file system damaged metadata; all of it was restored from its second copy"
+        );
     }
     report.recovered.iter().for_each(log_recovered);
     for name in &report.unknown {

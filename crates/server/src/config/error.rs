@@ -98,7 +98,8 @@ pub enum ConfigError {
     /// `--dev` would open well-known credentials to the network.
     #[error(
         "--dev uses a well-known password and listens on loopback only, but {key} is {address} \
-         ({origin}); use 127.0.0.1 or set GALGO_ROOT_PASSWORD and leave --dev out"
+         ({origin}); use 127.0.0.1, or leave --dev out: without it a password is generated and printed once, \
+         or set GALGO_ROOT_USERNAME and GALGO_ROOT_PASSWORD to choose both"
     )]
     DevNotLoopback {
         /// The key that holds the address.

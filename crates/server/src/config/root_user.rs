@@ -73,7 +73,8 @@ pub(crate) fn root_user(environment: &Environment, dev: bool) -> Result<RootUser
     })
 }
 
-fn generated_password() -> String {
+/// A password nobody guesses.
+pub(crate) fn generated_password() -> String {
     let mut random = rand::rng();
     (0..PASSWORD_GENERATED_BYTES)
         .map(|_| char::from(PASSWORD_ALPHABET[random.random_range(0..PASSWORD_ALPHABET.len())]))

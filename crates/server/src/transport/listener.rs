@@ -62,6 +62,14 @@ pub(crate) struct Address {
     pub(crate) variable: &'static str,
 }
 
+/// An address that is taken and not listened on yet: connections to it are refused.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    socket: Socket,
+    address: SocketAddr,
+    at: Address,
+}
+
 /// A bound listener.
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -82,17 +90,35 @@ impl Address {
     }
 }
 
-impl Listener {
-    /// Binds `at`. Must be called on the runtime.
+impl Bound {
+    /// Takes the address `at`.
     pub(crate) fn bind(at: Address) -> Result<Self, ServerError> {
-        let bound = listen(at.address, at.reuse_port).and_then(|socket| {
-            let listener = TcpListener::from_std(socket.into())?;
-            let address = listener.local_addr()?;
-            Ok(Self { listener, address, starved_told: Mutex::default() })
+        let bound = bind(at.address, at.reuse_port).and_then(|socket| {
+            let address = socket.local_addr()?.as_socket();
+            let address = address.ok_or(io::ErrorKind::AddrNotAvailable)?;
+            Ok(Self { socket, address, at })
         });
         bound.map_err(|source| at.refused(source))
     }
 
+    /// The address it is bound to, with the real port.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Lets the system take connections, which are served once they are accepted. Must be called on the
+    /// runtime.
+    pub(crate) fn listen(self) -> Result<Listener, ServerError> {
+        let Self { socket, address, at } = self;
+        // Before the reactor sees it: to the system a socket that does not listen is one that was hung
+        // up, and the reactor never takes that back.
+        let listening = socket.listen(BACKLOG).and_then(|()| TcpListener::from_std(socket.into()));
+        let listener = listening.map_err(|source| at.refused(source))?;
+        Ok(Listener { listener, address, starved_told: Mutex::default() })
+    }
+}
+
+impl Listener {
     /// The address it is bound to, with the real port.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
@@ -214,7 +240,7 @@ pub(crate) fn limit_frame() -> Vec<u8> {
     u64::from(ErrorCode::UsersLimitReached.as_u32()).to_le_bytes().to_vec()
 }
 
-fn listen(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
+fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Lets a restarted server have its port back while old connections fade out. Two listeners still
     // exclude each other: on Linux that takes SO_REUSEPORT on both.
@@ -224,7 +250,6 @@ fn listen(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
     Ok(socket)
 }
 

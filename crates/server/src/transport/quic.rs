@@ -59,6 +59,15 @@ struct Windows {
     streams: VarInt,
 }
 
+/// An address that is taken; what is sent there waits for the listener.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    socket: UdpSocket,
+    at: Address,
+    rules: Rules,
+    server_config: quinn::ServerConfig,
+}
+
 /// A bound listener.
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -139,14 +148,11 @@ impl Rules {
     }
 }
 
-impl Listener {
-    /// Binds the configured address. Must be called on the runtime.
-    ///
-    /// `data_dir` is where the secret for resets is kept.
+impl Bound {
+    /// Takes the configured address.
     pub(crate) fn bind(
         config: &Quic,
         certificates: Arc<Certificates>,
-        data_dir: &Path,
     ) -> Result<Self, ServerError> {
         let rules = Rules { config: config.clone(), certificates };
         let server_config = rules
@@ -157,16 +163,25 @@ impl Listener {
             reuse_port: config.reuse_port,
             variable: "--quic or GALGO_QUIC_ADDRESS",
         };
-        let settings = reset::endpoint_config(data_dir)?;
-        let bound = socket(at).and_then(|socket| {
-            let runtime = Arc::new(TokioRuntime);
-            let endpoint = Endpoint::new(settings, Some(server_config), socket, runtime)?;
-            let address = endpoint.local_addr()?;
-            Ok(Self { endpoint, address, rules })
-        });
-        bound.map_err(|source| at.refused(source))
+        let socket = socket(at).map_err(|source| at.refused(source))?;
+        Ok(Self { socket, at, rules, server_config })
     }
 
+    /// Answers whoever sends there. Must be called on the runtime.
+    ///
+    /// `data_dir` is where the secret for resets is kept.
+    pub(crate) fn listen(self, data_dir: &Path) -> Result<Listener, ServerError> {
+        let Self { socket, at, rules, server_config } = self;
+        let settings = reset::endpoint_config(data_dir)?;
+        let runtime = Arc::new(TokioRuntime);
+        let listening = Endpoint::new(settings, Some(server_config), socket, runtime)
+            .and_then(|endpoint| Ok((endpoint.local_addr()?, endpoint)));
+        let (address, endpoint) = listening.map_err(|source| at.refused(source))?;
+        Ok(Listener { endpoint, address, rules })
+    }
+}
+
+impl Listener {
     /// The address it is bound to, with the real port.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address

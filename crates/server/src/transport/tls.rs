@@ -33,11 +33,17 @@ pub enum TlsError {
     /// No files are named and none is to be made.
     #[error("name cert_file and key_file, or turn self_signed on")]
     NoFiles,
-    /// Only one of the two files is named or there.
-    #[error("{} is there, but key_file is not set: name both files", cert_file.display())]
+    /// Only the certificate is named.
+    #[error("cert_file is {}, but key_file is not set: name both files", cert_file.display())]
     NoKeyFile {
         /// The file with the certificate.
         cert_file: PathBuf,
+    },
+    /// Only the key is named.
+    #[error("key_file is {}, but cert_file is not set: name both files", key_file.display())]
+    NoCertFile {
+        /// The file with the key.
+        key_file: PathBuf,
     },
     /// A file can't be read, or is not PEM.
     #[error("{}: {reason}", path.display())]

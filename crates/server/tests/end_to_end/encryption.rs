@@ -58,6 +58,26 @@ fn messages_are_sealed_with_the_key_of_a_file_and_read_after_a_restart() {
     assert!(error.to_string().contains("key 1, which was not given"), "{error}");
 }
 
+/// It was read all the same, with a warning.
+#[test]
+fn a_file_of_keys_that_is_open_to_others_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = dir.path().join("keys");
+    fs::write(&keys, format!("1:{KEY}\n")).unwrap();
+    let settings = [
+        ("GALGO_ENCRYPTION_ENABLED", "true"),
+        ("GALGO_ENCRYPTION_KEYS_FILE", keys.to_str().unwrap()),
+    ];
+    for mode in [0o644, 0o640, 0o602] {
+        fs::set_permissions(&keys, fs::Permissions::from_mode(mode)).unwrap();
+        let error = start(&dir.path().join("data"), &settings).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        let advice = format!("run chmod 600 {}", keys.display());
+        assert!(error.to_string().ends_with(&advice), "{error}");
+        assert!(!dir.path().join("data").exists());
+    }
+}
+
 #[test]
 fn a_key_is_in_no_error_and_not_in_the_runtime_file() {
     let dir = tempfile::tempdir().unwrap();

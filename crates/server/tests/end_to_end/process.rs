@@ -327,7 +327,7 @@ fn a_limit_of_the_file_size_below_a_file_of_the_journal_refuses_the_start() {
 fn a_limit_of_open_files_is_no_end() {
     let dir = tempfile::tempdir().unwrap();
     let variables = [&CREDENTIALS[..], &[("GALGO_STORAGE_JOURNAL_FILE_BYTES", "1 MiB")]].concat();
-    let mut process = Process::start_under("ulimit -n 60", dir.path(), &variables);
+    let mut process = Process::start_under("ulimit -n 68", dir.path(), &variables);
     let ready = process.until_ready().pop().unwrap();
     let mut wire = connect(&ready);
     assert_eq!(wire.login("root", "root"), 0);

@@ -108,14 +108,25 @@ fn a_directory_of_a_newer_version_is_refused_and_left_as_it_is() {
     server.stop();
     let path = server.data_dir().join("identity");
     let mut identity = fs::read(&path).unwrap();
-    // The version follows the eight bytes that say what the file is.
+    // The version follows the eight bytes that say what the file is; a checksum is at the end.
     identity[8] = 99;
+    let end = identity.len() - 4;
+    let crc = crc32(&identity[..end]).to_le_bytes();
+    identity[end..].copy_from_slice(&crc);
     fs::write(&path, &identity).unwrap();
     let error = start(&server.data_dir(), &[]).unwrap_err();
     assert!(matches!(error, ServerError::DataDirRefused { .. }), "{error}");
     assert!(error.to_string().contains("99"), "{error}");
     assert_eq!(error.exit_code(), 4);
     assert_eq!(fs::read(&path).unwrap(), identity);
+}
+
+/// The checksum of zip files.
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+    !bytes
+        .iter()
+        .fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
 }
 
 #[test]

@@ -159,3 +159,31 @@ fn a_listener_without_a_certificate_is_a_clear_error() {
     assert_eq!(error.exit_code(), 2);
     assert!(error.to_string().starts_with("[tcp.tls]: name cert_file"), "{error}");
 }
+
+/// A typo in the name made a listener show a certificate of its own making; nobody was told.
+#[test]
+fn a_named_file_that_is_missing_is_an_error_for_every_listener() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = crate::certificates::Authority::new().issue(dir.path(), "server");
+    for (listener, section, shown) in [
+        ("TCP", "TCP_TLS", "[tcp.tls]"),
+        ("WEBSOCKET", "WEBSOCKET_TLS", "[websocket.tls]"),
+        ("HTTP", "HTTP_TLS", "[http.tls]"),
+        ("QUIC", "QUIC_CERTIFICATE", "[quic.certificate]"),
+    ] {
+        for (cert, key) in [("typo.pem", own.key()), (own.cert(), "typo.pem")] {
+            let variables = [
+                (format!("GALGO_{listener}_ENABLED"), "true"),
+                (format!("GALGO_{section}_ENABLED"), "true"),
+                (format!("GALGO_{section}_CERT_FILE"), cert),
+                (format!("GALGO_{section}_KEY_FILE"), key),
+            ];
+            let settings: Vec<_> =
+                variables.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+            let data_dir = dir.path().join("data");
+            let error = crate::server::start(&data_dir, &settings).unwrap_err().to_string();
+            assert!(error.starts_with(shown) && error.contains("typo.pem"), "{error}");
+            assert!(!data_dir.exists());
+        }
+    }
+}

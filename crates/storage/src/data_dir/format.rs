@@ -5,10 +5,11 @@
 //! | "GALGODIR" | layout version | cluster id | node id | crc32 |
 //!              | u32 | zeros    |
 //! ```
-//! `crc32` covers the 48 bytes before it. A later layout may make the file longer; its version stays
-//! in this place.
+//! `crc32` covers the 48 bytes before it, in every layout: a later one may make the file longer, but its
+//! version and this checksum stay in their places, so that damage is never taken for a newer layout.
 
 use super::{Identity, LAYOUT_VERSION};
+use crate::twin::Unsound;
 
 /// First bytes of the file.
 pub const MAGIC: [u8; 8] = *b"GALGODIR";
@@ -18,15 +19,6 @@ pub const IDENTITY_BYTES: usize = 52;
 pub(super) const IDENTITY_BYTES_MAX: u64 = 64 << 10;
 
 const CRC_AT: usize = 48;
-
-/// Why an identity file is not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IdentityError {
-    /// Not a sound identity.
-    Damaged,
-    /// Of a newer layout.
-    Newer(u32),
-}
 
 impl Identity {
     /// The whole identity file.
@@ -44,18 +36,20 @@ impl Identity {
     /// Reads a whole identity file.
     ///
     /// # Errors
-    /// See [`IdentityError`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, IdentityError> {
-        let rest = bytes.strip_prefix(&MAGIC).ok_or(IdentityError::Damaged)?;
-        let (version, rest) = rest.split_first_chunk().ok_or(IdentityError::Damaged)?;
+    /// See [`Unsound`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, Unsound> {
+        let rest = bytes.strip_prefix(&MAGIC).ok_or(Unsound::Damaged)?;
+        let (version, rest) = rest.split_first_chunk().ok_or(Unsound::Damaged)?;
         let version = u32::from_le_bytes(*version);
-        // Told before the checksum is looked at: what a newer layout sums up is not known here.
-        if version > LAYOUT_VERSION {
-            return Err(IdentityError::Newer(version));
+        let (fields, crc) = bytes.split_at_checked(CRC_AT).ok_or(Unsound::Damaged)?;
+        if !crc.starts_with(&crc32fast::hash(fields).to_le_bytes()) {
+            return Err(Unsound::Damaged);
         }
-        let (fields, crc) = bytes.split_at_checked(CRC_AT).ok_or(IdentityError::Damaged)?;
-        if crc != crc32fast::hash(fields).to_le_bytes() {
-            return Err(IdentityError::Damaged);
+        if version > LAYOUT_VERSION {
+            return Err(Unsound::Newer(version));
+        }
+        if bytes.len() != IDENTITY_BYTES {
+            return Err(Unsound::Damaged);
         }
         let identity = || {
             let (_, rest) = rest.split_at_checked(4)?;
@@ -66,6 +60,6 @@ impl Identity {
                 node_id: u128::from_le_bytes(*node_id),
             })
         };
-        identity().ok_or(IdentityError::Damaged)
+        identity().ok_or(Unsound::Damaged)
     }
 }

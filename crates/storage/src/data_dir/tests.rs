@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::disk::RealDisk;
 use crate::disk::sim::{FaultPlan, SimDisk};
+use crate::twin::Unsound;
 
 const FRESH: Identity = Identity { cluster_id: 0x11, node_id: 0x22 };
 const OTHER: Identity = Identity { cluster_id: 0x33, node_id: 0x44 };
@@ -37,7 +38,7 @@ proptest! {
         prop_assert_eq!(bytes.len(), format::IDENTITY_BYTES);
         prop_assert_eq!(Identity::decode(&bytes), Ok(identity));
         for len in 0..bytes.len() {
-            prop_assert_eq!(Identity::decode(&bytes[..len]), Err(IdentityError::Damaged));
+            prop_assert_eq!(Identity::decode(&bytes[..len]), Err(Unsound::Damaged));
         }
         let at = at % bytes.len();
         bytes[at] ^= 1 << bit;
@@ -67,7 +68,7 @@ fn first_identity_stays() {
 #[test]
 fn identity_once_told_survives_a_power_cut_at_every_operation() {
     for seed in 0..20 {
-        for stop_at in 1..20 {
+        for stop_at in 1..40 {
             let disk = SimDisk::new(seed);
             disk.plan(FaultPlan { stop_at: Some(stop_at), ..FaultPlan::default() });
             let told = DataDir::open(&disk, path(), FRESH).ok().map(|dir| dir.identity());
@@ -91,6 +92,11 @@ fn newer_layout_is_refused_untouched() {
     let disk = SimDisk::new(1);
     let mut bytes = FRESH.encode();
     bytes[8] = 2;
+    // A flipped bit of the version is damage, not a newer version.
+    write(&disk, "identity", &bytes);
+    assert!(matches!(refused(&disk), DataDirError::Damaged { .. }));
+    let crc = crc32fast::hash(&bytes[..48]).to_le_bytes();
+    bytes[48..].copy_from_slice(&crc);
     bytes.extend_from_slice(b"more");
     write(&disk, "identity", &bytes);
     let error = refused(&disk);
@@ -114,6 +120,30 @@ fn damaged_identity_is_refused_untouched() {
     let disk = SimDisk::new(1);
     write(&disk, "identity", &FRESH.encode()[..30]);
     assert!(matches!(refused(&disk), DataDirError::Damaged { .. }));
+}
+
+#[test]
+fn identity_that_is_damaged_or_gone_comes_back_from_its_copy() {
+    for name in ["identity", "copy/identity"] {
+        for bytes in [None, Some(&FRESH.encode()[..30]), Some(&[0; 52][..])] {
+            let disk = SimDisk::new(1);
+            drop(DataDir::open(&disk, path(), FRESH).unwrap());
+            disk.remove_file(&path().join(name)).unwrap();
+            if let Some(bytes) = bytes {
+                write(&disk, name, bytes);
+            }
+            assert_eq!(DataDir::open(&disk, path(), OTHER).unwrap().identity(), FRESH);
+            assert_eq!(disk.contents(&path().join(name)), Some(FRESH.encode()));
+        }
+    }
+}
+
+#[test]
+fn identity_with_the_copy_of_another_server_is_refused_untouched() {
+    let disk = SimDisk::new(1);
+    drop(DataDir::open(&disk, path(), FRESH).unwrap());
+    write(&disk, "copy/identity", &OTHER.encode());
+    assert!(matches!(refused(&disk), DataDirError::Mixed { .. }));
 }
 
 #[test]
@@ -153,7 +183,8 @@ fn second_server_is_refused_with_the_pid_of_the_first() {
 fn names_are_those_of_the_format() {
     let disk = SimDisk::new(1);
     let dir = DataDir::open(&disk, path(), FRESH).unwrap();
-    assert_eq!(dir.metadata_dir(), path().join("metadata"));
+    assert_eq!(dir.metadata_dirs().first, path().join("metadata"));
+    assert_eq!(dir.metadata_dirs().copy, path().join("copy/metadata"));
     assert_eq!(dir.journal_dir(0), path().join("shards/0000/journal"));
     assert_eq!(dir.checkpoint_dir(7), path().join("shards/0007/checkpoint"));
     let partition = dir.partition_dir(PartitionUid::new(0xab));

@@ -5,9 +5,10 @@
 
 #![expect(unsafe_code, reason = "cachestat(2) and sysconf(3) have no safe wrapper")]
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,12 @@ use rustix::io::Errno;
 #[cfg(target_os = "linux")]
 use rustix::io::ReadWriteFlags;
 
-use super::{DirEntry, Disk, DiskFile, OpenMode};
+use super::{DirEntry, Disk, DiskFile, Inode, OpenMode};
+
+/// Mode of new files: they hold messages, password hashes and secrets.
+const FILE_MODE: u32 = 0o600;
+/// Mode of new directories.
+const DIR_MODE: u32 = 0o700;
 
 /// Slices given to one `pwritev`; the kernel takes 1024, our callers have a handful.
 const SLICES_PER_WRITE_MAX: usize = 64;
@@ -57,7 +63,7 @@ fn open_patiently(path: &Path) -> io::Result<File> {
 impl Disk for RealDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = OpenOptions::new();
-        options.read(true);
+        options.read(true).mode(FILE_MODE);
         match mode {
             OpenMode::Read => &mut options,
             OpenMode::ReadWrite => options.write(true),
@@ -68,7 +74,7 @@ impl Disk for RealDisk {
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)
+        DirBuilder::new().recursive(true).mode(DIR_MODE).create(path)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
@@ -107,6 +113,11 @@ impl Disk for RealDisk {
     fn boot(&self) -> Option<u128> {
         let text = fs::read_to_string(BOOT_ID).ok()?;
         u128::from_str_radix(&text.trim().replace('-', ""), 16).ok()
+    }
+
+    fn inode(&self, path: &Path) -> io::Result<Option<Inode>> {
+        let metadata = fs::metadata(path)?;
+        Ok(Some(Inode { device: metadata.dev(), number: metadata.ino() }))
     }
 }
 

@@ -1,82 +1,198 @@
-//! Reads a metadata log back: snapshot, files, records; tells a torn tail from damage.
+//! Reads one place of a metadata log as it is: its snapshot, its files, sound or not.
 //!
-//! Only the last append may be unfinished, so only the end of the last file may be unsound, with no
-//! sound record behind it. Everything else is damage, and an error (INV-META-WHOLE).
+//! What the bytes mean, and what of them is damage, is decided when both places are known (see
+//! [`super::merge`]).
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::format::{
-    HeaderError, LOG_HEADER_BYTES, RECORD_ALIGN, decode_log_header, decode_record, decode_snapshot,
+    HeaderError, LOG_HEADER_BYTES, RECORD_ALIGN, Record, decode_log_header, decode_record,
+    decode_snapshot,
 };
 use super::{LOG_BYTES_MAX, LOG_SUFFIX, MetadataLogError, SNAPSHOT_BYTES_MAX, SNAPSHOT_NAME};
 use crate::disk::Disk;
 use crate::replace_file::read_file;
 
-/// What the files hold.
-pub(super) struct Found {
-    pub(super) snapshot: Option<Vec<u8>>,
-    /// Number of the last record the snapshot covers; 0 without one.
-    pub(super) snapshot_sequence: u64,
-    /// Records after the snapshot.
-    pub(super) records: Vec<Vec<u8>>,
-    /// Number of the last record there is.
-    pub(super) last: u64,
-    /// The file that takes the next record; `None` when there is no file yet.
-    pub(super) tail: Option<Tail>,
+/// What one directory holds.
+pub(super) struct Place {
+    pub(super) dir: PathBuf,
+    pub(super) snapshot: Stored,
+    /// The log files, in order.
+    pub(super) files: Vec<LogFile>,
 }
 
-/// The last log file.
-pub(super) struct Tail {
+/// A snapshot file.
+#[derive(PartialEq, Eq)]
+pub(super) enum Stored {
+    /// There is none.
+    None,
+    /// It is sound.
+    Sound {
+        /// The last record it covers.
+        sequence: u64,
+        /// The state after that record.
+        state: Vec<u8>,
+    },
+    /// Its checksum fails.
+    Damaged,
+}
+
+/// A log file.
+pub(super) struct LogFile {
     pub(super) path: PathBuf,
-    /// Number of its first record.
+    /// The number of its first record, by its name.
     pub(super) first: u64,
-    /// Number of the record after its last.
-    pub(super) next: u64,
-    /// Where its last sound record starts, and that record as it is in the file.
-    pub(super) last_record: Option<(u64, Vec<u8>)>,
-    /// Where its sound part ends; 0 when even the header is unfinished.
-    pub(super) end: u64,
-    /// Bytes behind the sound part.
-    pub(super) cut_bytes: u64,
+    pub(super) bytes: Vec<u8>,
+    /// Whether its header is sound and says the same number.
+    pub(super) header_sound: bool,
 }
 
-/// Reads everything in `dir`; changes nothing.
-pub(super) fn find(disk: &dyn Disk, dir: &Path) -> Result<Found, MetadataLogError> {
-    let (snapshot, snapshot_sequence) = read_snapshot(disk, dir)?;
-    let mut found = Found {
-        snapshot,
-        snapshot_sequence,
-        records: Vec::new(),
-        last: snapshot_sequence,
-        tail: None,
-    };
-    let mut files = log_files(disk, dir)?;
-    // Of several files that start within the snapshot, only the last has records behind it.
-    let within = files.iter().filter(|(first, _)| *first <= snapshot_sequence + 1).count();
-    files.drain(..within.saturating_sub(1));
-    let count = files.len();
-    for (index, (first, path)) in files.into_iter().enumerate() {
-        let starts_well =
-            if index == 0 { first <= found.last + 1 } else { first == found.last + 1 };
-        if !starts_well {
-            return Err(MetadataLogError::Damaged { path, position: 0 });
+impl Place {
+    /// Reads everything in `dir`, which may be missing; changes nothing.
+    pub(super) fn read(disk: &dyn Disk, dir: &Path) -> Result<Self, MetadataLogError> {
+        let mut place = Self { dir: dir.to_owned(), snapshot: Stored::None, files: Vec::new() };
+        if !disk.exists(dir).map_err(|error| disk_error(dir, error))? {
+            return Ok(place);
         }
-        let bytes = read(disk, &path, LOG_BYTES_MAX)?.unwrap_or_default();
-        found.tail = Some(read_log(&mut found, path, first, &bytes, index + 1 == count)?);
+        place.snapshot = read_snapshot(disk, dir)?;
+        for (first, path) in log_files(disk, dir)? {
+            let bytes = read(disk, &path, LOG_BYTES_MAX)?.unwrap_or_default();
+            let header_sound = match decode_log_header(&bytes) {
+                Ok(named) => named == first,
+                Err(HeaderError::Newer(found)) => {
+                    return Err(MetadataLogError::Newer { path, found });
+                }
+                Err(HeaderError::Damaged) => false,
+            };
+            place.files.push(LogFile { path, first, bytes, header_sound });
+        }
+        Ok(place)
     }
-    // A log that ends within the snapshot cannot go on without a hole; a new file does.
-    let next = found.last + 1;
-    found.tail = found.tail.filter(|tail| tail.next == next);
-    Ok(found)
+
+    /// Whether nothing of a log is in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.snapshot == Stored::None && self.files.is_empty()
+    }
+
+    /// The record its snapshot ends with, when that is sound.
+    pub(super) fn snapshot_sequence(&self) -> Option<u64> {
+        match self.snapshot {
+            Stored::Sound { sequence, .. } => Some(sequence),
+            Stored::None | Stored::Damaged => None,
+        }
+    }
 }
 
-fn read_snapshot(disk: &dyn Disk, dir: &Path) -> Result<(Option<Vec<u8>>, u64), MetadataLogError> {
+/// Walks over the records of one place, in step with the other.
+pub(super) struct Cursor<'a> {
+    pub(super) place: &'a Place,
+    /// The file being read, and the place in it of the next record.
+    at: Option<(usize, usize)>,
+    /// The last sound record of that file.
+    last_record: Option<(usize, &'a [u8])>,
+    /// Files that do not hold what they should.
+    pub(super) damaged: Vec<PathBuf>,
+    /// The first record that is unsound here and sound in the other place.
+    pub(super) unsound: Option<u64>,
+    /// Whether a record is missing at its end.
+    pub(super) lags: bool,
+}
+
+impl<'a> Cursor<'a> {
+    /// Starts in the last file that begins within the snapshot of record `base`, or right behind it.
+    pub(super) fn new(place: &'a Place, base: u64) -> Self {
+        let within = place.files.iter().rposition(|file| file.first <= base.saturating_add(1));
+        let at = within.map(|index| (index, LOG_HEADER_BYTES));
+        let mut cursor =
+            Self { place, at, last_record: None, damaged: Vec::new(), unsound: None, lags: false };
+        if place.snapshot == Stored::Damaged {
+            cursor.damaged.push(place.dir.join(SNAPSHOT_NAME));
+        }
+        cursor
+    }
+
+    /// The number of the first record of the file it starts in.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.file().map(|file| file.first)
+    }
+
+    /// The file being read.
+    pub(super) fn file(&self) -> Option<&'a LogFile> {
+        self.at.and_then(|(index, _)| self.place.files.get(index))
+    }
+
+    /// Where in it the next record is.
+    pub(super) fn position(&self) -> usize {
+        self.at.map_or(0, |(_, position)| position)
+    }
+
+    /// The last sound record of the file, as it is there, with its place.
+    pub(super) fn last_record(&self) -> Option<(usize, &'a [u8])> {
+        self.last_record
+    }
+
+    /// Bytes of the file from the next record on.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.file().and_then(|file| file.bytes.get(self.position()..)).unwrap_or_default()
+    }
+
+    /// The record `sequence`, if it is here and sound.
+    pub(super) fn record(&mut self, sequence: u64) -> Option<Record<'a>> {
+        let begins = self.place.files.iter().position(|file| file.first == sequence);
+        if let Some(index) = begins.filter(|index| self.at.is_none_or(|(at, _)| at < *index)) {
+            if !self.rest().is_empty() {
+                // The file before must have ended with the record before.
+                self.note_damaged();
+            }
+            (self.at, self.last_record) = (Some((index, LOG_HEADER_BYTES)), None);
+        }
+        if self.first()? > sequence {
+            return None;
+        }
+        decode_record(self.rest()).filter(|record| record.sequence == sequence)
+    }
+
+    /// Goes on behind a record of `bytes`, which was `sound` here or taken from the other place.
+    pub(super) fn pass(&mut self, sequence: u64, bytes: usize, sound: bool) {
+        let Some((index, position)) = self.at.filter(|_| self.first() <= Some(sequence)) else {
+            self.lags = true;
+            return;
+        };
+        if sound {
+            self.last_record = self.rest().get(..bytes).map(|whole| (position, whole));
+            if self.file().is_some_and(|file| !file.header_sound) {
+                self.note_damaged();
+            }
+        } else if self.rest().is_empty() {
+            self.lags = true;
+        } else {
+            self.unsound = self.unsound.or(Some(sequence));
+            self.note_damaged();
+        }
+        self.at = Some((index, position.saturating_add(bytes)));
+    }
+
+    /// Gives up on the file being read.
+    pub(super) fn leave(&mut self) {
+        (self.at, self.last_record) = (None, None);
+    }
+
+    fn note_damaged(&mut self) {
+        let Some(file) = self.file() else { return };
+        if !self.damaged.contains(&file.path) {
+            self.damaged.push(file.path.clone());
+        }
+    }
+}
+
+fn read_snapshot(disk: &dyn Disk, dir: &Path) -> Result<Stored, MetadataLogError> {
     let path = dir.join(SNAPSHOT_NAME);
-    let Some(bytes) = read(disk, &path, SNAPSHOT_BYTES_MAX)? else { return Ok((None, 0)) };
+    let Some(bytes) = read(disk, &path, SNAPSHOT_BYTES_MAX)? else { return Ok(Stored::None) };
     match decode_snapshot(&bytes) {
-        Ok((sequence, state)) => Ok((Some(state.to_vec()), sequence)),
-        Err(error) => Err(header_error(path, error)),
+        Ok((sequence, state)) => Ok(Stored::Sound { sequence, state: state.to_vec() }),
+        Err(HeaderError::Newer(found)) => Err(MetadataLogError::Newer { path, found }),
+        Err(HeaderError::Damaged) => Ok(Stored::Damaged),
     }
 }
 
@@ -97,58 +213,8 @@ pub(super) fn log_files(
     Ok(files)
 }
 
-fn read_log(
-    found: &mut Found,
-    path: PathBuf,
-    first: u64,
-    bytes: &[u8],
-    is_last: bool,
-) -> Result<Tail, MetadataLogError> {
-    let cut_bytes = bytes.len() as u64;
-    let mut tail = Tail { path, first, next: first, last_record: None, end: 0, cut_bytes };
-    match decode_log_header(bytes) {
-        Ok(named) if named == first => {}
-        Ok(_) => return Err(MetadataLogError::Damaged { path: tail.path, position: 0 }),
-        Err(HeaderError::Newer(found)) => {
-            return Err(MetadataLogError::Newer { path: tail.path, found });
-        }
-        // A file that was being made when the power went has no record yet.
-        Err(HeaderError::Damaged) if is_last && first == found.last + 1 => {
-            if has_record(bytes, 0, first) {
-                return Err(MetadataLogError::Damaged { path: tail.path, position: 0 });
-            }
-            return Ok(tail);
-        }
-        Err(HeaderError::Damaged) => {
-            return Err(MetadataLogError::Damaged { path: tail.path, position: 0 });
-        }
-    }
-    let mut at = LOG_HEADER_BYTES;
-    let mut sequence = first;
-    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-        let Some(record) = decode_record(rest).filter(|record| record.sequence == sequence) else {
-            if !is_last || has_record(bytes, at, sequence) {
-                return Err(MetadataLogError::Damaged { path: tail.path, position: at as u64 });
-            }
-            break;
-        };
-        if sequence > found.snapshot_sequence {
-            found.records.push(record.payload.to_vec());
-            found.last = sequence;
-        }
-        let whole = rest.get(..record.bytes()).unwrap_or(rest);
-        tail.last_record = Some((at as u64, whole.to_vec()));
-        at += record.bytes();
-        sequence += 1;
-    }
-    tail.next = sequence;
-    tail.end = at as u64;
-    tail.cut_bytes = (bytes.len() - at) as u64;
-    Ok(tail)
-}
-
 /// Whether a sound record with a number not below `sequence` is anywhere behind `at`.
-fn has_record(bytes: &[u8], at: usize, sequence: u64) -> bool {
+pub(super) fn has_record(bytes: &[u8], at: usize, sequence: u64) -> bool {
     let mut at = at.next_multiple_of(RECORD_ALIGN);
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
         if decode_record(rest).is_some_and(|record| record.sequence >= sequence) {
@@ -161,13 +227,6 @@ fn has_record(bytes: &[u8], at: usize, sequence: u64) -> bool {
 
 fn read(disk: &dyn Disk, path: &Path, max: u64) -> Result<Option<Vec<u8>>, MetadataLogError> {
     read_file(disk, path, max).map_err(|error| disk_error(path, error))
-}
-
-fn header_error(path: PathBuf, error: HeaderError) -> MetadataLogError {
-    match error {
-        HeaderError::Newer(found) => MetadataLogError::Newer { path, found },
-        HeaderError::Damaged => MetadataLogError::Damaged { path, position: 0 },
-    }
 }
 
 pub(super) fn disk_error(path: &Path, source: io::Error) -> MetadataLogError {

@@ -39,18 +39,14 @@ impl Identity {
         settings: &TlsSettings,
         self_signed: &SelfSigned,
     ) -> Result<Arc<Self>, TlsError> {
-        let files = settings.cert_file.as_deref();
-        let named = files.filter(|path| !settings.self_signed || path.exists());
-        match named {
-            Some(cert_file) if !(settings.self_signed && settings.made_first) => {
-                let key_file = settings
-                    .key_file
-                    .as_deref()
-                    .ok_or_else(|| TlsError::NoKeyFile { cert_file: cert_file.to_owned() })?;
-                Self::read(cert_file, key_file).map(Arc::new)
-            }
-            _ if settings.self_signed => self_signed.get(),
-            _ => Err(TlsError::NoFiles),
+        match (settings.cert_file.as_deref(), settings.key_file.as_deref()) {
+            // A file that was named and is not there is a mistake: another certificate in its place would
+            // be noticed by clients, or by nobody.
+            (Some(cert_file), Some(key_file)) => Self::read(cert_file, key_file).map(Arc::new),
+            (Some(cert_file), None) => Err(TlsError::NoKeyFile { cert_file: cert_file.to_owned() }),
+            (None, Some(key_file)) => Err(TlsError::NoCertFile { key_file: key_file.to_owned() }),
+            (None, None) if settings.self_signed => self_signed.get(),
+            (None, None) => Err(TlsError::NoFiles),
         }
     }
 

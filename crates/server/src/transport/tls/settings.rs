@@ -9,10 +9,8 @@ use crate::config::{ClientCertificates, HttpTls, QuicCertificate, TcpTls, WebSoc
 pub(crate) struct TlsSettings {
     /// The section of the configuration, for messages.
     pub(crate) section: &'static str,
-    /// Whether a certificate is made when there is no file.
+    /// Whether a certificate is made when no file is named.
     pub(crate) self_signed: bool,
-    /// Whether it is made even when there are files.
-    pub(crate) made_first: bool,
     /// Whether the listener speaks nothing older than TLS 1.3.
     pub(crate) tls13_only: bool,
     /// The certificate and those it is signed with.
@@ -32,7 +30,6 @@ macro_rules! settings_of {
                 Self {
                     section: $name,
                     self_signed: section.self_signed,
-                    made_first: $quic,
                     tls13_only: $quic,
                     cert_file: section.cert_file.0.clone(),
                     key_file: section.key_file.0.clone(),

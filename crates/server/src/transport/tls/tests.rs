@@ -8,7 +8,6 @@ fn settings() -> TlsSettings {
     TlsSettings {
         section: "tcp.tls",
         self_signed: true,
-        made_first: false,
         tls13_only: false,
         cert_file: None,
         key_file: None,
@@ -31,18 +30,34 @@ fn identity(settings: &TlsSettings, made: &SelfSigned) -> Arc<Identity> {
 }
 
 #[test]
-fn a_certificate_is_made_once_and_only_when_there_is_no_file() {
+fn a_certificate_is_made_once_and_only_when_no_file_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let made = SelfSigned::default();
-    let missing = TlsSettings { cert_file: Some(dir.path().join("none.pem")), ..settings() };
-    let (one, two) = (identity(&settings(), &made), identity(&missing, &made));
+    let (one, two) = (identity(&settings(), &made), identity(&settings(), &made));
     assert_eq!(one.fingerprint(), two.fingerprint());
     assert_eq!(one.fingerprint().len(), 32 * 3 - 1);
-
     let on_disk = files(dir.path(), "own");
     assert_ne!(identity(&on_disk, &made).fingerprint(), one.fingerprint());
-    let made_first = TlsSettings { made_first: true, ..on_disk };
-    assert_eq!(identity(&made_first, &made).fingerprint(), one.fingerprint());
+}
+
+/// A typo in `cert_file` made a listener show a certificate of its own making, and say so at info only.
+#[test]
+fn a_named_file_that_is_missing_is_an_error_although_one_could_be_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = SelfSigned::default();
+    let own = files(dir.path(), "own");
+    let gone = Some(dir.path().join("typo.pem"));
+    for missing in [
+        TlsSettings { cert_file: gone.clone(), ..own.clone() },
+        TlsSettings { key_file: gone.clone(), ..own.clone() },
+    ] {
+        let error = Identity::of(&missing, &made).unwrap_err().to_string();
+        assert!(error.contains("typo.pem"), "{error}");
+    }
+    let no_key = TlsSettings { key_file: None, ..own.clone() };
+    assert!(Identity::of(&no_key, &made).unwrap_err().to_string().contains("key_file"));
+    let no_cert = TlsSettings { cert_file: None, ..own };
+    assert!(Identity::of(&no_cert, &made).unwrap_err().to_string().contains("cert_file"));
 }
 
 #[test]

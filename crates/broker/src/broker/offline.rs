@@ -1,0 +1,329 @@
+//! Work on a data directory while no server runs on it: repairing it, and giving root a new password.
+//!
+//! INV-OFFLINE: the lock of the directory is held, so no server runs, and what is given up is given up only
+//! when that was accepted, and is moved aside or kept beside, never deleted.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use galgo_storage::checkpoint::{CheckpointStore, LogCheckpoint, ShardCheckpoint};
+use galgo_storage::data_dir::DataDir;
+use galgo_storage::disk::{Disk, create_dir_synced};
+use galgo_storage::journal::{JournalOptions, LocalJournal, Lsn};
+use galgo_storage::log::first_base;
+use galgo_storage::metadata_log::{Doubt, MetadataLog};
+use galgo_wire::command::UserStatus;
+use galgo_wire::error_code::ErrorCode;
+use galgo_wire::id::{Offset, PartitionUid, Timestamp, UserId};
+use galgo_wire::name::Password;
+
+use super::OpenError;
+use super::evidence::{Incomplete, uid_of};
+use super::open::{JournalBounds, prepare};
+use super::stored::{ReadOptions, Stored, settle};
+use crate::access::password::hash_password;
+use crate::environment::Random;
+use crate::metadata::State;
+use crate::metadata::record::Record;
+use crate::shard::{Spoken, spoken_of};
+use crate::vault::record::{self, Kind};
+use crate::vault::{Keys, MARKER_NAME, Vault, marker_is_copy};
+
+/// What is needed to work on a data directory.
+pub struct OfflineOptions {
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// Gives random numbers.
+    pub random: Arc<dyn Random>,
+    /// The data directory; must be there.
+    pub data_dir: PathBuf,
+    /// The keys for encryption at rest; the default has none.
+    pub encryption: Keys,
+    /// Sizes of the journal.
+    pub journal: JournalBounds,
+}
+
+/// What a repair may give up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acceptance {
+    /// Nothing: only what has a second copy is restored.
+    Nothing,
+    /// What the metadata has provably lost.
+    Loss,
+}
+
+/// A file or directory that was restored, or is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepairedFile {
+    /// Which.
+    pub path: PathBuf,
+    /// From what, for people.
+    pub from: &'static str,
+}
+
+/// What a repair found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RepairReport {
+    /// What had a second copy.
+    pub restored: Vec<RepairedFile>,
+    /// What is lost for good, one sentence each. Unless it was accepted, it stands in the way of a start.
+    pub lost: Vec<String>,
+    /// Directories of partitions nobody knows, and where they are now.
+    pub moved_aside: Vec<(PathBuf, PathBuf)>,
+    /// Whether the directory is ready for a server, as far as these things go.
+    pub is_whole: bool,
+}
+
+/// The root user after its password was reset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootReset {
+    /// Its name.
+    pub username: String,
+    /// Whether it had been deactivated.
+    pub was_inactive: bool,
+    /// Its personal access tokens, which stay valid.
+    pub tokens: usize,
+}
+
+/// A locked data directory without a server.
+pub struct Offline {
+    disk: Arc<dyn Disk>,
+    random: Arc<dyn Random>,
+    data_dir: DataDir,
+    keys: Keys,
+    journal: JournalBounds,
+}
+
+impl Offline {
+    /// Locks the directory.
+    ///
+    /// # Errors
+    /// [`OpenError::DataDir`] when it is in use, is not a data directory, or has lost its identity.
+    pub fn open(options: OfflineOptions) -> Result<Self, OpenError> {
+        let OfflineOptions { disk, random, data_dir, encryption, journal } = options;
+        let data_dir = DataDir::examine(&*disk, &data_dir)?;
+        Ok(Self { disk, random, data_dir, keys: encryption, journal })
+    }
+
+    /// Restores what has a second copy. What is lost for good is given up if `acceptance` says so; else it
+    /// is only told. With `dry_run` nothing is changed, and the journal is not looked into.
+    ///
+    /// # Errors
+    /// [`OpenError`]: what can be neither restored nor given up, as a wrong key or a failing disk.
+    pub fn repair(
+        mut self,
+        acceptance: Acceptance,
+        dry_run: bool,
+    ) -> Result<RepairReport, OpenError> {
+        let mut report = RepairReport::default();
+        let from = "its second copy";
+        let identity = self.data_dir.identity_to_mend(&*self.disk)?;
+        let marker = self.data_dir.twin(MARKER_NAME);
+        let marker = marker_is_copy(&*self.disk, &marker)?.then_some(marker.path);
+        report
+            .restored
+            .extend(identity.into_iter().chain(marker).map(|path| RepairedFile { path, from }));
+        let doubt = match acceptance {
+            Acceptance::Nothing => Doubt::Refuse,
+            Acceptance::Loss => Doubt::GiveUp,
+        };
+        let stored = self.read(doubt)?;
+        let dirs = self.data_dir.metadata_dirs();
+        if stored.log.is_copy_only() {
+            report.restored.push(RepairedFile { path: dirs.first.clone(), from });
+        }
+        let repaired = stored.log.recovered().repaired.iter().cloned();
+        report.restored.extend(repaired.map(|path| RepairedFile { path, from }));
+        for (path, position) in &stored.log.recovered().given_up {
+            let path = path.display();
+            report.lost.push(format!("changes of the metadata in {path} from byte {position} on"));
+        }
+        let no_metadata = stored.log.is_new();
+        let no_shards = !stored.has_shards(&*self.disk, &self.data_dir)?;
+        if no_metadata && (!stored.dirs.is_empty() || !no_shards) {
+            report.lost.push(
+                "all of the metadata: streams, topics, users, groups; the next start makes a new root user"
+                    .to_owned(),
+            );
+        } else if no_shards && !stored.state.users.is_empty() {
+            report.lost.push(
+                "the journal and the checkpoints: stored offsets, and messages that were in the journal only"
+                    .to_owned(),
+            );
+        }
+        super::evidence::check_owners(&*self.disk, &self.data_dir, &stored.dirs)?;
+        let spoken = if no_shards { Spoken::default() } else { self.spoken(dry_run)? };
+        let incomplete = self.incomplete(&stored, &spoken);
+        report.lost.extend(incomplete.iter().map(|found| format!("what created {found}")));
+        report.is_whole = report.lost.is_empty() || acceptance == Acceptance::Loss;
+        if dry_run || !report.is_whole {
+            return Ok(report);
+        }
+        self.carry_out(stored, incomplete, no_shards, &mut report)?;
+        Ok(report)
+    }
+
+    fn carry_out(
+        &self,
+        stored: Stored,
+        incomplete: Option<Incomplete>,
+        no_shards: bool,
+        report: &mut RepairReport,
+    ) -> Result<(), OpenError> {
+        let Stored { vault, log, mut state, dirs } = stored;
+        self.data_dir.mend(&*self.disk)?;
+        let (mut log, _) = settle(&*self.disk, log, vault.as_deref(), &state)?;
+        if let Some(incomplete) = incomplete {
+            // First: once a directory is moved, nothing else may say that its number was given.
+            let (next_uid, next_group_serial) = incomplete.next();
+            let record = Record::SkipGiven { next_uid, next_group_serial };
+            self.append(&mut log, vault.as_deref(), &mut state, &record)?;
+            for dir in &incomplete.dirs {
+                report.moved_aside.push((dir.clone(), self.move_aside(dir)?));
+            }
+        }
+        if no_shards && !state.users.is_empty() {
+            self.note_starts(&state, &dirs)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the root user a new password, makes it active again, and ends its logins over HTTP.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing was changed, or the change is known only after the next start.
+    pub fn reset_root(
+        mut self,
+        password: &Password,
+        now: Timestamp,
+    ) -> Result<RootReset, OpenError> {
+        let stored = self.read(Doubt::Refuse)?;
+        stored.check(&*self.disk, &self.data_dir)?;
+        let partitions_dir = self.data_dir.partitions_dir();
+        Incomplete::refuse(&stored.state, (&stored.dirs, &partitions_dir), &Spoken::default())?;
+        let Stored { vault, log, mut state, .. } = stored;
+        let root = state.users.get(&UserId::ROOT).cloned();
+        let root = root.ok_or(OpenError::Root(ErrorCode::ResourceNotFound))?;
+        let hash = hash_password(password.as_str(), self.random.next_u128())
+            .map_err(|_| OpenError::Root(ErrorCode::InvalidPassword))?;
+        self.data_dir.mend(&*self.disk)?;
+        let (mut log, _) = settle(&*self.disk, log, vault.as_deref(), &state)?;
+        let was_inactive = root.status != UserStatus::Active;
+        let id = UserId::ROOT;
+        // The logins end first: a stop in between must not leave a new password with old logins.
+        let mut records = vec![Record::VoidJwts { serial: root.serial, last: newest_login(now) }];
+        records.push(Record::SetPassword { id, hash });
+        if was_inactive {
+            let (name, status) = (root.name.clone(), UserStatus::Active);
+            records.push(Record::UpdateUser { id, name, status });
+        }
+        for record in &records {
+            self.append(&mut log, vault.as_deref(), &mut state, record)?;
+        }
+        let tokens = state.tokens_of(id).count();
+        Ok(RootReset { username: root.name.as_str().to_owned(), was_inactive, tokens })
+    }
+
+    fn read(&mut self, doubt: Doubt) -> Result<Stored, OpenError> {
+        let keys = std::mem::take(&mut self.keys);
+        let options = ReadOptions { keys, random: &*self.random, doubt };
+        Stored::read(&self.disk, &self.data_dir, options)
+    }
+
+    fn incomplete(&self, stored: &Stored, spoken: &Spoken) -> Option<Incomplete> {
+        let partitions_dir = self.data_dir.partitions_dir();
+        Incomplete::of(&stored.state, (&stored.dirs, &partitions_dir), spoken)
+    }
+
+    /// What the checkpoint and the journal speak of; with `dry_run` the checkpoint alone, as opening the
+    /// journal settles what an unclean stop left in it.
+    fn spoken(&self, dry_run: bool) -> Result<Spoken, OpenError> {
+        let disk = Arc::clone(&self.disk);
+        let (_, found) = CheckpointStore::open(disk, &self.data_dir.checkpoint_dir(0))
+            .map_err(|error| prepare("the checkpoint", error))?;
+        let checkpoint = found.checkpoint.unwrap_or_default();
+        if dry_run {
+            return Ok(spoken_of(&checkpoint, None)?);
+        }
+        let options = JournalOptions {
+            checkpoint: checkpoint.lsn,
+            file_bytes: self.journal.file_bytes,
+            files_max: self.journal.files_max,
+            salt: self.data_dir.identity().node_id as u64,
+        };
+        let disk = Arc::clone(&self.disk);
+        let journal = LocalJournal::open(disk, &self.data_dir.journal_dir(0), options)
+            .map_err(|error| prepare("the journal", error))?;
+        Ok(spoken_of(&checkpoint, Some(&journal))?)
+    }
+
+    fn append(
+        &self,
+        log: &mut MetadataLog,
+        vault: Option<&Vault>,
+        state: &mut State,
+        record: &Record,
+    ) -> Result<(), OpenError> {
+        let bytes = record::seal(vault, Kind::Record, record.to_bytes());
+        log.append(&bytes.ok_or(OpenError::Root(ErrorCode::CannotEncryptData))?)?;
+        let applied = state.apply(record);
+        applied.map(|_| ()).map_err(|error| OpenError::Record { index: 0, why: error.to_string() })
+    }
+
+    /// Moves the directory of a partition out of the way of all partitions.
+    fn move_aside(&self, dir: &Path) -> Result<PathBuf, OpenError> {
+        let failed = |error| prepare("a directory that is moved aside", error);
+        let aside = self.data_dir.aside_dir();
+        create_dir_synced(&*self.disk, &aside).map_err(failed)?;
+        let name = dir.file_name().unwrap_or_default();
+        let mut to = aside.join(name);
+        let mut again = 1;
+        while self.disk.exists(&to).map_err(failed)? {
+            again += 1;
+            let mut other = name.to_owned();
+            other.push(format!("-{again}"));
+            to = aside.join(other);
+        }
+        self.disk.rename(dir, &to).map_err(failed)?;
+        self.disk.sync_dir(&aside).map_err(failed)?;
+        self.disk.sync_dir(&self.data_dir.partitions_dir()).map_err(failed)?;
+        Ok(to)
+    }
+
+    /// Notes where the logs start, in the place of a checkpoint that is lost: retention may have removed
+    /// their oldest segments, and these must not be missed.
+    fn note_starts(&self, state: &State, dirs: &[String]) -> Result<(), OpenError> {
+        let live = state.live_uids();
+        let mut logs = BTreeMap::new();
+        let uids = dirs.iter().filter_map(|name| uid_of(name));
+        for uid in uids.filter(|uid| live.contains(uid)) {
+            let start = self.start_of(uid)?;
+            logs.insert(uid, LogCheckpoint { start, ..LogCheckpoint::default() });
+        }
+        let checkpoint = ShardCheckpoint { lsn: Lsn::ZERO, logs, offsets: Vec::new() };
+        let (disk, dir) = (Arc::clone(&self.disk), self.data_dir.checkpoint_dir(0));
+        let failed = |error| prepare("the checkpoint", error);
+        let (mut store, _) = CheckpointStore::open(disk, &dir).map_err(failed)?;
+        store.save(&checkpoint).map_err(failed)
+    }
+
+    fn start_of(&self, uid: PartitionUid) -> Result<Offset, OpenError> {
+        let base = first_base(&*self.disk, &self.data_dir.partition_dir(uid))
+            .map_err(|error| prepare("the directory of a partition", error))?;
+        Ok(base.unwrap_or_default())
+    }
+}
+
+/// An id above those of all HTTP logins so far: they are UUIDs of version 7, which begin with the time in
+/// milliseconds, 48 bits of it.
+fn newest_login(now: Timestamp) -> u128 {
+    let ms = u128::from(now.get() / 1000) + 1;
+    (ms << 80) | ((1 << 80) - 1)
+}
+
+impl std::fmt::Debug for Offline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Offline").field("data_dir", &self.data_dir.path()).finish_non_exhaustive()
+    }
+}

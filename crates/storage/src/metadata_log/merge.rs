@@ -1,0 +1,246 @@
+//! Puts a metadata log together from its two places, and tells a torn append from damage.
+//!
+//! An append is durable in the first place before it is begun in the copy. So only the very last record
+//! of one of them may be unfinished, and never of both: unsound bytes at the end of the first are a torn
+//! append if the copy has nothing there; what is unsound and in the copy is taken from the copy; and what
+//! is sound in the first only is given to the copy. Everything else is damage in two places, and an error
+//! (INV-META-WHOLE).
+
+use std::path::PathBuf;
+
+use super::format::Record;
+use super::recovery::{Cursor, Place, Stored, has_record};
+use super::{Doubt, MetadataLogError};
+
+/// What both places hold together.
+pub(super) struct Merged {
+    /// The latest snapshot, with the last record it covers.
+    pub(super) snapshot: Option<(u64, Vec<u8>)>,
+    /// Records after the snapshot.
+    pub(super) records: Vec<Vec<u8>>,
+    /// Number of the last record there is.
+    pub(super) last: u64,
+    /// Where records were given up, and from which byte on.
+    pub(super) given_up: Vec<(PathBuf, u64)>,
+    /// What is to be done with each place.
+    pub(super) verdicts: [Verdict; 2],
+}
+
+/// What a place is worth.
+pub(super) struct Verdict {
+    /// Whether all it should hold is in it, sound; at most bytes behind the end are to be cut off, or a
+    /// file for the next record to be made.
+    pub(super) whole: bool,
+    /// Files of it that are damaged.
+    pub(super) damaged: Vec<PathBuf>,
+    /// The file that takes the next record.
+    pub(super) tail: Option<Tail>,
+}
+
+/// The last log file of a place.
+pub(super) struct Tail {
+    pub(super) path: PathBuf,
+    /// Number of its first record.
+    pub(super) first: u64,
+    /// Where its last sound record starts, and that record as it is in the file.
+    pub(super) last_record: Option<(u64, Vec<u8>)>,
+    /// Where its sound part ends; 0 when even the header is unfinished.
+    pub(super) end: u64,
+    /// Bytes behind the sound part.
+    pub(super) cut_bytes: u64,
+}
+
+impl Merged {
+    /// Number of the last record the snapshot covers; 0 without one.
+    pub(super) fn base(&self) -> u64 {
+        self.snapshot.as_ref().map_or(0, |(sequence, _)| *sequence)
+    }
+
+    /// Bytes of an unfinished append that are to be cut off.
+    pub(super) fn cut_bytes(&self) -> u64 {
+        let tails = self.verdicts.iter().filter_map(|verdict| verdict.tail.as_ref());
+        tails.map(|tail| tail.cut_bytes).max().unwrap_or_default()
+    }
+
+    /// The damaged files of both places that get back all they lost.
+    pub(super) fn repaired(&self) -> Vec<PathBuf> {
+        let damaged = self.verdicts.iter().flat_map(|verdict| verdict.damaged.iter().cloned());
+        damaged.filter(|path| self.given_up.iter().all(|(given_up, _)| given_up != path)).collect()
+    }
+}
+
+/// Merges the first place and the copy.
+///
+/// # Errors
+/// `Damaged`, unless `doubt` gives up what is behind it, and `Differ`.
+pub(super) fn merge(first: &Place, copy: &Place, doubt: Doubt) -> Result<Merged, MetadataLogError> {
+    // The first is looked at first: where both snapshots are of one record, its one counts.
+    let newest = if copy.snapshot_sequence() > first.snapshot_sequence() { copy } else { first };
+    let snapshot = match &newest.snapshot {
+        Stored::Sound { sequence, state } => Some((*sequence, state.clone())),
+        Stored::None | Stored::Damaged => None,
+    };
+    let base = snapshot.as_ref().map_or(0, |(sequence, _)| *sequence);
+    let mut walk = Walk {
+        cursors: [Cursor::new(first, base), Cursor::new(copy, base)],
+        base,
+        records: Vec::new(),
+    };
+    let last = walk.collect_all(doubt)?;
+    let mut given_up = Vec::new();
+    if let Err(error) = walk.check_end(last) {
+        if doubt == Doubt::Refuse {
+            return Err(error);
+        }
+        given_up = walk.give_up(last);
+    }
+    let whole_snapshot = |place: &Place| match (&place.snapshot, &snapshot) {
+        (Stored::None, None) => true,
+        (Stored::Sound { sequence, state }, Some((newest, expected))) => {
+            sequence == newest && state == expected
+        }
+        _ => false,
+    };
+    let mut verdicts = walk.cursors.each_ref().map(|cursor| {
+        let whole = whole_snapshot(cursor.place) && cursor.damaged.is_empty() && !cursor.lags;
+        Verdict { whole, tail: tail_of(cursor, last), damaged: cursor.damaged.clone() }
+    });
+    let [first, copy] = &walk.cursors;
+    if first.lags && first.damaged.is_empty() && !first.place.is_empty() {
+        // The copy is never ahead, so the first place was cut.
+        let cut = first.place.files.last().map(|file| file.path.clone());
+        verdicts[0].damaged.push(cut.unwrap_or_else(|| first.place.dir.clone()));
+    }
+    if copy.unsound == Some(last) && copy.damaged.len() == 1 {
+        // An append that came to its end in the first place and not in the copy.
+        verdicts[1].damaged.clear();
+    }
+    Ok(Merged { snapshot, records: walk.records, last, given_up, verdicts })
+}
+
+/// Both places as they are read in step.
+struct Walk<'a> {
+    cursors: [Cursor<'a>; 2],
+    base: u64,
+    records: Vec<Vec<u8>>,
+}
+
+impl Walk<'_> {
+    /// Collects all records; returns the number of the last.
+    fn collect_all(&mut self, doubt: Doubt) -> Result<u64, MetadataLogError> {
+        let starts = self.cursors.iter().filter_map(Cursor::first);
+        let mut sequence = starts.min().unwrap_or(u64::MAX).min(self.base + 1);
+        loop {
+            let [first, copy] = &mut self.cursors;
+            let found = [first.record(sequence), copy.record(sequence)];
+            let Some(record) = self.agreed(sequence, found)? else {
+                if sequence > self.base {
+                    return Ok(sequence - 1);
+                }
+                self.skip_covered(sequence, doubt)?;
+                sequence = self.base + 1;
+                continue;
+            };
+            for (cursor, found) in self.cursors.iter_mut().zip(found) {
+                cursor.pass(sequence, record.bytes(), found.is_some());
+            }
+            if sequence > self.base {
+                self.records.push(record.payload.to_vec());
+            } else {
+                // What the snapshot covers is missed nowhere.
+                self.cursors.iter_mut().for_each(|cursor| cursor.lags = false);
+            }
+            sequence += 1;
+        }
+    }
+
+    fn agreed<'a>(
+        &self,
+        sequence: u64,
+        found: [Option<Record<'a>>; 2],
+    ) -> Result<Option<Record<'a>>, MetadataLogError> {
+        let [first, copy] = found;
+        if let (Some(one), Some(other)) = (first, copy)
+            && one.payload != other.payload
+        {
+            let dirs = self.cursors.each_ref().map(|cursor| cursor.place.dir.clone());
+            let [first, copy] = dirs;
+            return Err(MetadataLogError::Differ { first, copy, sequence });
+        }
+        Ok(first.or(copy))
+    }
+
+    /// Passes over what nobody can read and the snapshot covers.
+    fn skip_covered(&mut self, sequence: u64, doubt: Doubt) -> Result<(), MetadataLogError> {
+        for cursor in &mut self.cursors {
+            // Where a lost record ends is not known, so what is behind it cannot be told apart.
+            if doubt == Doubt::Refuse && has_record(cursor.rest(), 0, self.base + 1) {
+                return Err(damaged(cursor));
+            }
+            if cursor.first().is_some_and(|first| first <= sequence) {
+                cursor.leave();
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up what is behind the last record, in both places.
+    fn give_up(&mut self, last: u64) -> Vec<(PathBuf, u64)> {
+        let mut given_up = Vec::new();
+        for cursor in &mut self.cursors {
+            if let Some(file) = cursor.file().filter(|_| !cursor.rest().is_empty()) {
+                given_up.push((file.path.clone(), cursor.position() as u64));
+            }
+            let later = cursor.place.files.iter().filter(|file| file.first > last + 1);
+            given_up.extend(later.map(|file| (file.path.clone(), 0)));
+            for (path, _) in &given_up {
+                if path.starts_with(&cursor.place.dir) && !cursor.damaged.contains(path) {
+                    cursor.damaged.push(path.clone());
+                }
+            }
+        }
+        given_up
+    }
+
+    /// Whether what is behind the last record can be an append that was not finished.
+    fn check_end(&self, last: u64) -> Result<(), MetadataLogError> {
+        for cursor in &self.cursors {
+            if has_record(cursor.rest(), 0, last + 1) {
+                return Err(damaged(cursor));
+            }
+            if let Some(later) = cursor.place.files.iter().find(|file| file.first > last + 1) {
+                return Err(MetadataLogError::Damaged { path: later.path.clone(), position: 0 });
+            }
+        }
+        let [first, copy] = &self.cursors;
+        // Begun in the copy, it had been durable in the first.
+        if copy.rest().is_empty() { Ok(()) } else { Err(damaged(first)) }
+    }
+}
+
+fn damaged(cursor: &Cursor<'_>) -> MetadataLogError {
+    let (path, position) = match cursor.file() {
+        Some(file) => (file.path.clone(), cursor.position().min(file.bytes.len())),
+        None => (cursor.place.dir.clone(), 0),
+    };
+    MetadataLogError::Damaged { path, position: position as u64 }
+}
+
+/// The file in which the record after `last` belongs; a log that ends before cannot go on without a hole.
+fn tail_of(cursor: &Cursor<'_>, last: u64) -> Option<Tail> {
+    let file = cursor.file()?;
+    let position = cursor.position();
+    let (last_record, end) = match cursor.last_record() {
+        Some((at, record)) => {
+            let ends_with_last = at + record.len() == position;
+            if !ends_with_last {
+                return None;
+            }
+            (Some((at as u64, record.to_vec())), position as u64)
+        }
+        None if file.first != last + 1 => return None,
+        None => (None, if file.header_sound { position as u64 } else { 0 }),
+    };
+    let cut_bytes = (file.bytes.len() as u64).saturating_sub(end);
+    Some(Tail { path: file.path.clone(), first: file.first, last_record, end, cut_bytes })
+}

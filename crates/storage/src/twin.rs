@@ -1,0 +1,189 @@
+//! A small file that is kept twice, as everything hangs on it: the file and its copy.
+//!
+//! INV-TWIN: both are replaced as a whole, the file before its copy, so that after any stop one of them
+//! is sound, and where both are, the file is not the older one.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::disk::{Disk, create_dir_synced};
+use crate::replace_file::{read_file, replace_file};
+
+/// Where a file and its copy are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Twin {
+    /// The file.
+    pub path: PathBuf,
+    /// Its copy.
+    pub copy: PathBuf,
+}
+
+/// Why the bytes of a file are not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsound {
+    /// Their checksum fails.
+    Damaged,
+    /// They are sound, and of a newer version.
+    Newer(u32),
+}
+
+/// Why neither file can be used. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum TwinError {
+    /// Neither is sound, and one is there.
+    #[error("{} is damaged, and no sound copy is in {}", path.display(), copy.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Its copy.
+        copy: PathBuf,
+    },
+    /// One of them was written by a newer program.
+    #[error("{} has format version {found}, newer than this program", path.display())]
+    Newer {
+        /// Which.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// The disk's.
+    #[error("{}", path.display())]
+    Disk {
+        /// The file.
+        path: PathBuf,
+        /// What the disk said.
+        source: io::Error,
+    },
+}
+
+/// What was found in a file or its copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept<T> {
+    /// What it says.
+    pub value: T,
+    bytes: Vec<u8>,
+    /// What has to be written for both to be sound and the same.
+    mends: Mends,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mends {
+    Nothing,
+    /// The copy was missing or damaged.
+    Copy,
+    /// The copy is sound and says something else: it is behind.
+    OtherCopy,
+    /// The file was damaged or missing.
+    File,
+}
+
+impl<T> Kept<T> {
+    /// Whether the file is damaged or missing, so that its copy was taken.
+    #[must_use]
+    pub fn is_copy(&self) -> bool {
+        self.mends == Mends::File
+    }
+
+    /// Whether both are sound and the same.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.mends == Mends::Nothing
+    }
+
+    /// Whether both are sound and not the same.
+    #[must_use]
+    pub fn differs(&self) -> bool {
+        self.mends == Mends::OtherCopy
+    }
+}
+
+enum Found<T> {
+    Missing,
+    Damaged,
+    Sound(T, Vec<u8>),
+}
+
+impl Twin {
+    /// Reads the file, or else its copy; `None` when both are missing. Changes nothing.
+    ///
+    /// # Errors
+    /// See [`TwinError`].
+    pub fn read<T>(
+        &self,
+        disk: &dyn Disk,
+        bytes_max: u64,
+        decode: impl Fn(&[u8]) -> Result<T, Unsound>,
+    ) -> Result<Option<Kept<T>>, TwinError> {
+        let read = |path: &Path| match read_file(disk, path, bytes_max) {
+            Ok(None) => Ok(Found::Missing),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Ok(Found::Damaged),
+            Err(source) => Err(TwinError::Disk { path: path.to_owned(), source }),
+            Ok(Some(bytes)) => match decode(&bytes) {
+                Ok(value) => Ok(Found::Sound(value, bytes)),
+                Err(Unsound::Damaged) => Ok(Found::Damaged),
+                Err(Unsound::Newer(found)) => {
+                    Err(TwinError::Newer { path: path.to_owned(), found })
+                }
+            },
+        };
+        let (value, bytes, mends) = match (read(&self.path)?, read(&self.copy)?) {
+            (Found::Missing, Found::Missing) => return Ok(None),
+            (Found::Sound(value, bytes), Found::Sound(_, other)) if bytes == other => {
+                (value, bytes, Mends::Nothing)
+            }
+            (Found::Sound(value, bytes), Found::Sound(..)) => (value, bytes, Mends::OtherCopy),
+            (Found::Sound(value, bytes), _) => (value, bytes, Mends::Copy),
+            (_, Found::Sound(value, bytes)) => (value, bytes, Mends::File),
+            _ => {
+                let (path, copy) = (self.path.clone(), self.copy.clone());
+                return Err(TwinError::Damaged { path, copy });
+            }
+        };
+        Ok(Some(Kept { value, bytes, mends }))
+    }
+
+    /// Writes what is missing for both to be sound and the same.
+    ///
+    /// # Errors
+    /// `Disk`.
+    pub fn mend<T>(&self, disk: &dyn Disk, kept: &Kept<T>) -> Result<(), TwinError> {
+        match kept.mends {
+            Mends::Nothing => Ok(()),
+            Mends::Copy | Mends::OtherCopy => self.write_copy(disk, &kept.bytes),
+            Mends::File => {
+                replace(disk, &self.path, &kept.bytes)?;
+                tracing::warn!(
+                    path = %self.path.display(),
+                    copy = %self.copy.display(),
+                    "damaged or missing file restored from its second copy"
+                );
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes both; durable on return.
+    ///
+    /// # Errors
+    /// `Disk`; the file has its old or new content then, and so has the copy.
+    pub fn write(&self, disk: &dyn Disk, bytes: &[u8]) -> Result<(), TwinError> {
+        replace(disk, &self.path, bytes)?;
+        self.write_copy(disk, bytes)
+    }
+
+    fn write_copy(&self, disk: &dyn Disk, bytes: &[u8]) -> Result<(), TwinError> {
+        if let Some(dir) = self.copy.parent() {
+            create_dir_synced(disk, dir)
+                .map_err(|source| TwinError::Disk { path: dir.to_owned(), source })?;
+        }
+        replace(disk, &self.copy, bytes)
+    }
+}
+
+fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), TwinError> {
+    replace_file(disk, path, bytes)
+        .map_err(|source| TwinError::Disk { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests;
