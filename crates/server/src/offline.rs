@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use galgo_broker::broker::{Acceptance, JournalBounds, Offline, OfflineOptions};
-use galgo_broker::environment::{Clock as _, SystemClock, SystemRandom};
+use galgo_broker::environment::SystemRandom;
 use galgo_storage::disk::RealDisk;
 use galgo_wire::Password;
 
@@ -59,7 +59,7 @@ pub fn repair(
 }
 
 /// Gives the root user of the configured data directory a new password, makes it active again and ends its
-/// logins over HTTP.
+/// logins and its personal access tokens.
 ///
 /// # Errors
 /// [`ServerError`]: the directory is in use, is none, or has to be repaired first; the password has an
@@ -75,8 +75,7 @@ pub fn reset_root(
     };
     let password = Password::parse(&text).map_err(ServerError::Password)?;
     let (data_dir, offline) = open(options, environment)?;
-    let now = SystemClock::new().now();
-    let root = offline.reset_root(&password, now).map_err(|error| refusal(&data_dir, error))?;
+    let root = offline.reset_root(&password).map_err(|error| refusal(&data_dir, error))?;
     Ok(RootResetDone { root, generated: is_generated.then_some(text) })
 }
 

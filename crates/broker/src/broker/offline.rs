@@ -15,7 +15,7 @@ use galgo_storage::log::first_base;
 use galgo_storage::metadata_log::{Doubt, MetadataLog};
 use galgo_wire::command::UserStatus;
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{Offset, PartitionUid, Timestamp, UserId};
+use galgo_wire::id::{Offset, PartitionUid, UserId};
 use galgo_wire::name::Password;
 
 use super::OpenError;
@@ -82,7 +82,7 @@ pub struct RootReset {
     pub username: String,
     /// Whether it had been deactivated.
     pub was_inactive: bool,
-    /// Its personal access tokens, which stay valid.
+    /// How many personal access tokens it had, which are gone.
     pub tokens: usize,
 }
 
@@ -189,15 +189,12 @@ impl Offline {
         Ok(())
     }
 
-    /// Gives the root user a new password, makes it active again, and ends its logins over HTTP.
+    /// Gives the root user a new password and makes it active again. As with any reset, its logins and its
+    /// personal access tokens end.
     ///
     /// # Errors
     /// [`OpenError`]; nothing was changed, or the change is known only after the next start.
-    pub fn reset_root(
-        mut self,
-        password: &Password,
-        now: Timestamp,
-    ) -> Result<RootReset, OpenError> {
+    pub fn reset_root(mut self, password: &Password) -> Result<RootReset, OpenError> {
         let stored = self.read(Doubt::Refuse)?;
         stored.check(&*self.disk, &self.data_dir)?;
         let partitions_dir = self.data_dir.partitions_dir();
@@ -211,9 +208,9 @@ impl Offline {
         let (mut log, _) = settle(&*self.disk, log, vault.as_deref(), &state)?;
         let was_inactive = root.status != UserStatus::Active;
         let id = UserId::ROOT;
-        // The logins end first: a stop in between must not leave a new password with old logins.
-        let mut records = vec![Record::VoidJwts { serial: root.serial, last: newest_login(now) }];
-        records.push(Record::SetPassword { id, hash });
+        let tokens = state.tokens_of(id).count();
+        // One record: no stop may leave a new password with old logins.
+        let mut records = vec![state.prepare_password(id, hash, true).1];
         if was_inactive {
             let (name, status) = (root.name.clone(), UserStatus::Active);
             records.push(Record::UpdateUser { id, name, status });
@@ -221,7 +218,6 @@ impl Offline {
         for record in &records {
             self.append(&mut log, vault.as_deref(), &mut state, record)?;
         }
-        let tokens = state.tokens_of(id).count();
         Ok(RootReset { username: root.name.as_str().to_owned(), was_inactive, tokens })
     }
 
@@ -313,13 +309,6 @@ impl Offline {
             .map_err(|error| prepare("the directory of a partition", error))?;
         Ok(base.unwrap_or_default())
     }
-}
-
-/// An id above those of all HTTP logins so far: they are UUIDs of version 7, which begin with the time in
-/// milliseconds, 48 bits of it.
-fn newest_login(now: Timestamp) -> u128 {
-    let ms = u128::from(now.get() / 1000) + 1;
-    (ms << 80) | ((1 << 80) - 1)
 }
 
 impl std::fmt::Debug for Offline {

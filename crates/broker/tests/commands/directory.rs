@@ -11,9 +11,9 @@ use galgo_storage::disk::sim::{FaultPlan, SimDisk};
 use galgo_storage::disk::{Disk as _, OpenMode};
 use galgo_storage::metadata_log::MetadataLogError;
 use galgo_wire::batch::NewMessage;
-use galgo_wire::command::{CommandCode, Durability};
-use galgo_wire::id::{PartitionId, Timestamp};
-use galgo_wire::name::Password;
+use galgo_wire::command::{CommandCode, CreateToken, Durability, LoginWithToken};
+use galgo_wire::id::PartitionId;
+use galgo_wire::name::{Password, TokenName};
 use galgo_wire::{ErrorCode, PartitioningRef, PollingStrategy};
 
 use crate::requests::{create_stream, create_topic_with, poll};
@@ -319,13 +319,23 @@ fn a_first_start_that_ends_at_any_operation_is_begun_again() {
     }
 }
 
+/// Root's personal access tokens outlived it: whoever had taken over root's account kept a way in.
 #[test]
-fn root_gets_a_new_password_while_no_server_runs() {
-    let disk = closed();
+fn root_gets_a_new_password_while_no_server_runs_and_old_logins_and_tokens_end() {
+    let rig = Rig::open(closed());
+    let mut root = rig.root();
+    let create = CreateToken { name: TokenName::parse("laptop").unwrap(), expiry_us: 0 };
+    let token = root.call(&create).unwrap().token;
+    let (user, serial) = (root.session.user().unwrap(), root.session.user_serial().unwrap());
+    rig.broker.shutdown().unwrap();
+    let disk = rig.disk.kill_image();
     let password = Password::parse("quite another").unwrap();
-    let done = offline(&disk).reset_root(&password, Timestamp::new(5_000_000)).unwrap();
-    assert_eq!((done.username.as_str(), done.was_inactive), ("root", false));
+    let done = offline(&disk).reset_root(&password).unwrap();
+    assert_eq!((done.username.as_str(), done.was_inactive, done.tokens), ("root", false, 1));
     let rig = Rig::open(disk);
+    let by_token = rig.connect().call(&LoginWithToken { token });
+    assert_eq!(by_token.unwrap_err(), ErrorCode::ResourceNotFound);
+    assert!(!rig.broker.is_jwt_good(user, serial, 9), "a login over HTTP outlived it");
     let refused = rig.connect().call(&login("root", PASSWORD));
     assert_eq!(refused.map(|_| ()), Err(ErrorCode::InvalidCredentials));
     rig.connect().call(&login("root", "quite another")).unwrap();

@@ -25,8 +25,8 @@ once.";
 
 const RESET_HELP: &str = "\
 For when nobody can log in as root any more. No server may run on the directory. The root user is made
-active again and its logins over HTTP end; its personal access tokens stay. The password is asked for on
-the terminal unless an option says where it comes from.";
+active again, and as with any reset its logins and its personal access tokens end. The password is asked
+for on the terminal unless an option says where it comes from.";
 
 /// Arguments of `galgo server`.
 #[derive(Args, Debug)]
@@ -148,14 +148,13 @@ fn reset_root(args: ResetRootArgs, output: Output) -> Outcome {
         lines.push("it was deactivated and is active again".to_owned());
     }
     if root.tokens > 0 {
-        let tokens = root.tokens;
-        lines.push(format!("its {tokens} personal access tokens stay valid: see galgo token list"));
+        lines.push(format!("personal access tokens of it that ended: {}", root.tokens));
     }
     let document = json!({
         "username": root.username,
         "password": done.generated,
         "was_inactive": root.was_inactive,
-        "tokens": root.tokens,
+        "tokens_ended": root.tokens,
     });
     output.done(&lines.join("\n"), &document)
 }
