@@ -84,7 +84,7 @@ fn round(template: &SimDisk, seed: u64) -> (Damage, &'static str) {
         panic!("{story}: a start that was not refused is refused the second time")
     };
     check(&rig, &pristine, &model, &damage, &format!("{story}, opened again"));
-    goes_on(rig, &model, &damage, &story);
+    goes_on(rig, &model, &story);
     (damage, if lost > 0 { "fenced" } else { "whole" })
 }
 
@@ -150,7 +150,7 @@ fn hit(pristine: &SimDisk, path: &Path, bytes: &Range<u64>) -> Vec<u64> {
 fn check(rig: &Rig, pristine: &SimDisk, model: &Model, damage: &Damage, story: &str) -> u64 {
     let mut rig = Rig::reading(rig);
     let mut lost = 0;
-    for topic in topics(model, damage) {
+    for topic in model.usable() {
         assert!(rig.has_topic(&topic), "{story}: topic {topic} is lost");
         for number in 0..PARTITIONS {
             let place = format!("{story}: {topic}/{number}");
@@ -186,13 +186,6 @@ fn check(rig: &Rig, pristine: &SimDisk, model: &Model, damage: &Damage, story: &
     lost
 }
 
-/// The topics whose messages are looked at; none where the metadata is damaged, which says what belongs to
-/// which: what that promises is checked with the metadata log.
-fn topics(model: &Model, damage: &Damage) -> Vec<String> {
-    let metadata = damage.path.starts_with("/data/metadata");
-    if metadata { Vec::new() } else { model.usable() }
-}
-
 fn is_log(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "log")
 }
@@ -206,8 +199,8 @@ fn see(rig: &mut Rig, topic: &str, partition: u32, offset: u64) -> Seen {
 }
 
 /// New messages are taken behind everything, and read back.
-fn goes_on(mut rig: Rig, model: &Model, damage: &Damage, story: &str) {
-    for topic in topics(model, damage) {
+fn goes_on(mut rig: Rig, model: &Model, story: &str) {
+    for topic in model.usable() {
         for number in 0..PARTITIONS {
             let next = rig.partitions(&topic)[number as usize].high_watermark().get();
             let sent = rig.send(&topic, number, &[b"after".to_vec()]);
