@@ -9,7 +9,7 @@
 //! INV-STALE: what a file held before it was recycled, or beyond a torn frame, never reads as a frame
 //! of the present.
 //! INV-LOUD: a frame known to have been durable and no longer readable is reported, never skipped in
-//! silence.
+//! silence; so is a file that is gone.
 
 use std::fmt;
 use std::io;
@@ -66,6 +66,8 @@ pub struct ReadReport {
     pub frames: u64,
     /// Frames that had been durable and cannot be read anymore (INV-LOUD).
     pub damaged: Vec<RangeInclusive<u64>>,
+    /// Files that are on record and not there, with whatever was in them only (INV-LOUD).
+    pub missing: Vec<PathBuf>,
     /// Whether frames after the last one were left out because one before them is missing: the
     /// remains of writes that were never acknowledged as durable.
     pub torn_tail: bool,
@@ -185,6 +187,7 @@ pub trait Journal: Send + Sync {
 pub mod conformance;
 mod files;
 pub mod format;
+mod list;
 mod local;
 mod recovery;
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::format::{FileHeader, SECTOR_BYTES, VERSION, salt_check};
+use super::list::FileList;
 use super::{JournalError, OpenJournalError};
 use crate::disk::{Disk, DiskFile, OpenMode};
 
@@ -21,6 +22,8 @@ const ZEROS_BYTES: u64 = 1 << 20;
 /// One open journal file.
 #[derive(Clone)]
 pub(super) struct JournalFile {
+    /// The number in its name.
+    pub(super) number: u32,
     pub(super) path: PathBuf,
     pub(super) file: Arc<dyn DiskFile>,
     /// Its length; frames end before it.
@@ -60,13 +63,13 @@ impl Files {
             }
             number_next = number_next.max(number.saturating_add(1));
             if entry.name.ends_with(SUFFIX) {
-                files.push(self.open_one(path)?);
+                files.push(self.open_one(path, number)?);
             }
         }
         Ok((files, number_next))
     }
 
-    fn open_one(&self, path: PathBuf) -> Result<JournalFile, OpenJournalError> {
+    fn open_one(&self, path: PathBuf, number: u32) -> Result<JournalFile, OpenJournalError> {
         let disk_error = |error| self.error(&path, error);
         let file = self.disk.open(&path, OpenMode::ReadWrite).map_err(disk_error)?;
         let bytes = file.len().map_err(disk_error)?;
@@ -85,13 +88,13 @@ impl Files {
         if !sound {
             tracing::error!(path = %path.display(), "journal file has a damaged header or length");
         }
-        Ok(JournalFile { path, file, bytes, sound })
+        Ok(JournalFile { number, path, file, bytes, sound })
     }
 
     /// Makes a file: zeros in full length, synced, then named.
-    pub(super) fn make(&self, number: u32) -> Result<JournalFile, JournalError> {
+    pub(super) fn make(&self, list: &FileList, number: u32) -> Result<JournalFile, JournalError> {
         let unfinished = self.dir.join(format!("{number:04}{NEW_SUFFIX}"));
-        let path = self.dir.join(format!("{number:04}{SUFFIX}"));
+        let path = self.path_of(number);
         let file = match self.write_new(&unfinished, number) {
             Ok(file) => file,
             Err(source) => {
@@ -104,8 +107,12 @@ impl Files {
             .rename(&unfinished, &path)
             .and_then(|()| self.disk.sync_dir(&self.dir))
             .map_err(|source| JournalError::Prepare { path: path.clone(), source })?;
+        // What is written does not hang on the list, which is brought up to date with the next checkpoint.
+        if let Err(error) = list.add(&*self.disk, number) {
+            tracing::warn!(%error, "the list of journal files could not be written");
+        }
         tracing::debug!(path = %path.display(), bytes = self.file_bytes, "journal file made");
-        Ok(JournalFile { path, file, bytes: self.file_bytes, sound: true })
+        Ok(JournalFile { number, path, file, bytes: self.file_bytes, sound: true })
     }
 
     fn write_new(&self, path: &Path, number: u32) -> io::Result<Arc<dyn DiskFile>> {
@@ -137,15 +144,26 @@ impl Files {
         file.sound && file.bytes == self.file_bytes
     }
 
+    /// Where the file of this number is.
+    pub(super) fn path_of(&self, number: u32) -> PathBuf {
+        self.dir.join(format!("{number:04}{SUFFIX}"))
+    }
+
     /// Removes a file for good.
-    pub(super) fn remove(&self, file: &JournalFile) -> Result<(), JournalError> {
+    pub(super) fn remove(&self, list: &FileList, file: &JournalFile) -> Result<(), JournalError> {
+        list.strike(&*self.disk, file.number)?;
         gone_is_done(self.disk.remove_file(&file.path))
             .and_then(|()| self.disk.sync_dir(&self.dir))
             .map_err(|error| file.error(error))
     }
 
     /// Keeps a damaged file for people to look at, out of the journal's way.
-    pub(super) fn put_aside(&self, file: &JournalFile) -> Result<(), JournalError> {
+    pub(super) fn put_aside(
+        &self,
+        list: &FileList,
+        file: &JournalFile,
+    ) -> Result<(), JournalError> {
+        list.strike(&*self.disk, file.number)?;
         let aside = file.path.with_extension("jnl.damaged");
         tracing::warn!(path = %aside.display(), "damaged journal file put aside");
         gone_is_done(self.disk.rename(&file.path, &aside))

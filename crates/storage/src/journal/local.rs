@@ -15,11 +15,15 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::files::{Files, JournalFile};
 use super::format::{FRAME_HEADER_BYTES, FrameHeader, SECTOR_BYTES, frame_bytes, payload_crc};
-use super::recovery::{Recovery, Run, recover};
+use super::list::FileList;
+use super::recovery::{Run, recover};
 use super::{Bundle, Journal, JournalError, JournalUsage, Lsn, ReadReport};
 use crate::disk::{Disk, create_dir_synced};
 
+mod found;
 mod read;
+
+use found::{Found, disk_error_of, missing, next_generation, report};
 
 /// Bytes of a journal file unless told otherwise.
 pub const FILE_BYTES_DEFAULT: u64 = 16 << 20;
@@ -85,11 +89,13 @@ pub enum OpenJournalError {
 /// A [`Journal`] in preallocated files that are overwritten again and again.
 pub struct LocalJournal {
     files: Files,
+    list: FileList,
     files_max: u32,
     state: Mutex<State>,
     /// Told when [`State::making`] ends.
     made: Condvar,
     damaged: Vec<RangeInclusive<u64>>,
+    missing: Vec<PathBuf>,
     torn_tail: bool,
     /// The last frame found on opening.
     last_found: u64,
@@ -162,21 +168,20 @@ impl LocalJournal {
         let files = Files { disk, dir: dir.to_owned(), file_bytes, salt: options.salt };
         let (opened, number_next) = files.open_all()?;
         let checkpoint = options.checkpoint.get();
+        let there = opened.iter().map(|file| file.number).collect();
+        let list = FileList::read(&*files.disk, dir, there)?;
+        let missing = missing(&files, &list, opened.is_empty() && checkpoint > 0);
         let recovery = recover(&opened, options.salt, checkpoint)
             .map_err(|(index, error)| disk_error_of(&opened, index, dir, error))?;
         read::make_durable(&opened, &recovery, options.salt)
             .map_err(|(index, error)| disk_error_of(&opened, index, dir, error))?;
-        report(dir, &recovery);
-        Ok(Self::with(files, opened, recovery, number_next, options.files_max))
+        report(dir, &recovery, &missing);
+        let found = Found { opened, recovery, missing, number_next };
+        Ok(Self::with(files, list, found, options.files_max))
     }
 
-    fn with(
-        files: Files,
-        opened: Vec<JournalFile>,
-        recovery: Recovery,
-        number_next: u32,
-        files_max: u32,
-    ) -> Self {
+    fn with(files: Files, list: FileList, found: Found, files_max: u32) -> Self {
+        let Found { opened, recovery, missing, number_next } = found;
         let mut state = State {
             used: Vec::new(),
             active: None,
@@ -185,7 +190,7 @@ impl LocalJournal {
             number_next,
             lsn_next: recovery.last + 1,
             synced: recovery.last,
-            generation_next: recovery.generation_max + 1,
+            generation_next: next_generation(&recovery, &missing),
             fenced: false,
         };
         for (index, file) in opened.into_iter().enumerate() {
@@ -204,12 +209,14 @@ impl LocalJournal {
         state.used.sort_by_key(UsedFile::last);
         let journal = Self {
             files,
+            list,
             files_max: files_max.max(FILES_MIN),
             last: AtomicU64::new(recovery.last),
             files_in_use: AtomicU32::new(0),
             write_errors: AtomicU64::new(0),
             made: Condvar::new(),
             damaged: recovery.damaged,
+            missing,
             torn_tail: recovery.torn_tail,
             last_found: recovery.last,
             state: Mutex::new(state),
@@ -237,7 +244,7 @@ impl LocalJournal {
                 }
                 let number = state.number_next;
                 state.number_next += 1;
-                self.files.make(number)?
+                self.files.make(&self.list, number)?
             }
         };
         // Only the active file is synced from here on, so what is unsynced in the old one goes now.
@@ -344,9 +351,9 @@ impl LocalJournal {
                     continue;
                 }
                 if used.suspect {
-                    self.files.put_aside(&used.file)?;
+                    self.files.put_aside(&self.list, &used.file)?;
                 } else if used.stray || !self.files.is_reusable(&used.file) {
-                    self.files.remove(&used.file)?;
+                    self.files.remove(&self.list, &used.file)?;
                 }
                 let used = state.used.remove(index);
                 if !used.suspect && !used.stray && self.files.is_reusable(&used.file) {
@@ -415,6 +422,7 @@ impl Journal for LocalJournal {
         let known = self.damaged.iter().filter(|range| *range.end() >= from.get());
         report.damaged.extend(known.map(|range| from.get().max(*range.start())..=*range.end()));
         report.damaged.sort_by_key(|range| *range.start());
+        report.missing.clone_from(&self.missing);
         report.torn_tail = self.torn_tail;
         Ok(report)
     }
@@ -431,7 +439,9 @@ impl Journal for LocalJournal {
         }
         let result = self.recycle(&mut state, upto.get());
         self.count_used(&state);
-        result
+        drop(state);
+        // Only here: until what is left is durable elsewhere, every start tells what is missing.
+        result.and_then(|()| self.list.settle(&*self.files.disk))
     }
 
     fn last(&self) -> Lsn {
@@ -453,7 +463,7 @@ impl Journal for LocalJournal {
             state.number_next += 1;
             state.number_next - 1
         };
-        let made = self.files.make(number);
+        let made = self.files.make(&self.list, number);
         let mut state = self.state.lock();
         state.making = false;
         self.made.notify_all();
@@ -472,30 +482,6 @@ impl Journal for LocalJournal {
             files_max: self.files_max,
             write_errors: self.write_errors.load(Ordering::Relaxed),
         }
-    }
-}
-
-fn disk_error_of(
-    files: &[JournalFile],
-    index: usize,
-    dir: &Path,
-    source: io::Error,
-) -> OpenJournalError {
-    let path = files.get(index).map_or(dir, |file| &file.path).to_owned();
-    OpenJournalError::Disk(JournalError::Disk { path, source })
-}
-
-fn report(dir: &Path, recovery: &Recovery) {
-    for range in &recovery.damaged {
-        tracing::error!(
-            dir = %dir.display(),
-            from = range.start(),
-            to = range.end(),
-            "journal frames damaged"
-        );
-    }
-    if recovery.torn_tail {
-        tracing::warn!(dir = %dir.display(), last = recovery.last, "journal cut after last frame");
     }
 }
 

@@ -337,7 +337,11 @@ fn full_disk_refuses_a_new_file_and_the_journal_goes_on() {
         }
     };
     assert!(matches!(refused, JournalError::Prepare { .. }), "{refused:?}");
-    assert_eq!(disk.files().len(), 1, "a file that could not be made takes no space");
+    let count = |disk: &SimDisk| {
+        let names = disk.files().into_iter().map(|(path, _)| path);
+        names.filter(|path| path.to_string_lossy().contains(".jnl")).count()
+    };
+    assert_eq!(count(&disk), 1, "a file that could not be made takes no space");
     disk.plan(FaultPlan::default());
     assert_eq!(journal.commit(&Bundle { payload: b"x", sync: true }).unwrap().get(), taken + 1);
 }
@@ -393,4 +397,88 @@ fn a_bundle_that_no_file_takes_is_refused_and_the_journal_goes_on() {
     assert_eq!(commit(4).unwrap(), Lsn::new(3));
     let again = open(&disk.power_cut_image(2), 0).unwrap();
     assert_eq!(again.last(), Lsn::new(3));
+}
+
+fn fill(journal: &LocalJournal, frames: u64) {
+    for number in 1..=frames {
+        journal.commit(&Bundle { payload: &[number as u8; 3000], sync: true }).unwrap();
+    }
+}
+
+fn missing(journal: &LocalJournal) -> Vec<PathBuf> {
+    journal.read(Lsn::new(1), &mut |_, _| ControlFlow::Continue(())).unwrap().missing
+}
+
+/// The file with the last frames was removed, and nothing in the others shows that it had ever been there:
+/// the start went on as if they had not been acknowledged, without a word.
+#[test]
+fn a_file_that_is_gone_is_named_until_a_checkpoint_covers_what_is_left() {
+    for number in 1..=3 {
+        let disk = SimDisk::new(number);
+        let journal = open(&disk, 0).unwrap();
+        fill(&journal, 12);
+        drop(journal);
+        let path = Path::new(DIR).join(format!("{number:04}.jnl"));
+        let kept = disk.contents(&path).unwrap();
+        disk.remove_file(&path).unwrap();
+        for _ in 0..2 {
+            assert_eq!(missing(&open(&disk, 0).unwrap()), std::slice::from_ref(&path));
+        }
+        let journal = open(&disk, 0).unwrap();
+        let last = journal.last();
+        journal.checkpoint(last).unwrap();
+        fill(&journal, 2);
+        assert_eq!(missing(&open(&disk, last.get()).unwrap()), [] as [PathBuf; 0]);
+        // Put back too late, its frames do not take the place of the new ones.
+        disk.open(&path, OpenMode::Create).unwrap().write_at(&kept, 0).unwrap();
+        let mut found = Vec::new();
+        let again = open(&disk, last.get()).unwrap();
+        let read = again.read(last.next(), &mut |lsn, bytes| {
+            found.push((lsn.get() - last.get(), bytes.to_vec()));
+            ControlFlow::Continue(())
+        });
+        read.unwrap();
+        assert_eq!(found, [(1, vec![1; 3000]), (2, vec![2; 3000])], "{number}");
+    }
+}
+
+#[test]
+fn a_journal_that_is_gone_as_a_whole_is_named_and_an_older_one_without_a_list_is_not() {
+    let disk = SimDisk::new(1);
+    let journal = open(&disk, 0).unwrap();
+    fill(&journal, 12);
+    let last = journal.last();
+    journal.checkpoint(last).unwrap();
+    drop(journal);
+    let list = Path::new(DIR).join("files");
+    disk.remove_file(&list).unwrap();
+    let journal = open(&disk, last.get()).unwrap();
+    assert_eq!(missing(&journal), [] as [PathBuf; 0]);
+    journal.checkpoint(last).unwrap();
+    assert!(disk.exists(&list).unwrap());
+    drop(journal);
+    disk.remove_dir_all(Path::new(DIR)).unwrap();
+    assert_eq!(missing(&open(&disk, last.get()).unwrap()), [PathBuf::from(DIR)]);
+}
+
+#[test]
+fn no_stop_makes_a_file_look_missing() {
+    for stop_at in 1..400 {
+        let disk = SimDisk::new(stop_at);
+        disk.plan(FaultPlan { stop_at: Some(stop_at), ..FaultPlan::default() });
+        let mut checkpoint = 0;
+        for round in 0..3 {
+            let Ok(journal) = open(&disk, checkpoint) else { break };
+            for number in 0..6_u8 {
+                let _ = journal.commit(&Bundle { payload: &[number; 3000], sync: round != 1 });
+            }
+            let last = journal.last();
+            if journal.checkpoint(last).is_ok() {
+                checkpoint = last.get();
+            }
+        }
+        disk.crash(stop_at);
+        disk.plan(FaultPlan::default());
+        assert_eq!(missing(&open(&disk, checkpoint).unwrap()), [] as [PathBuf; 0], "{stop_at}");
+    }
 }
