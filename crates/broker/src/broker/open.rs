@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use galgo_storage::checkpoint::CheckpointStore;
-use galgo_storage::data_dir::anchors::Anchors;
 use galgo_storage::data_dir::{DataDir, DataDirError, Identity};
 use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
@@ -23,7 +22,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::evidence::Incomplete;
 use super::groups::{GroupOptions, GroupTimes};
-use super::stored::{ReadOptions, Stored, settle};
+use super::stored::{ReadOptions, Stored, anchor, has_logs, settle};
 use super::{Broker, Endpoints, StartTimes};
 use crate::access::guard::{AccessOptions, Guard};
 use crate::access::password::hash_password;
@@ -271,10 +270,7 @@ impl Broker {
             wall_us: options.clock.now().get(),
             monotonic_us: options.clock.monotonic_us(),
         };
-        let newest = catalog.partitions().map(|partition| partition.newest_time()).max();
-        let newest = newest.filter(|newest| *newest > Timestamp::ZERO);
-        let clocks = (Timestamp::new(started_us.wall_us), started_us.monotonic_us);
-        let retention = Retention::new(options.retention, clocks, newest);
+        let retention = retention(options.retention, &catalog, started_us);
         let handover_us = options.groups.rebalancing_timeout_us;
         let clients = Clients::new(Arc::clone(&options.clock), handover_us);
         let broker = Self {
@@ -329,17 +325,11 @@ impl Broker {
     }
 }
 
-/// What must stay where it is while the server runs.
-fn anchor(disk: &dyn Disk, data_dir: &DataDir) -> Result<Anchors, OpenError> {
-    let paths = [
-        data_dir.lock_path(),
-        data_dir.path().to_owned(),
-        data_dir.metadata_dirs().first,
-        data_dir.partitions_dir(),
-        data_dir.journal_dir(0),
-        data_dir.checkpoint_dir(0),
-    ];
-    Anchors::new(disk, &paths).map_err(|error| prepare("the data directory", error))
+fn retention(options: RetentionOptions, catalog: &Catalog, started_us: StartTimes) -> Retention {
+    let newest = catalog.partitions().map(|partition| partition.newest_time()).max();
+    let newest = newest.filter(|newest| *newest > Timestamp::ZERO);
+    let clocks = (Timestamp::new(started_us.wall_us), started_us.monotonic_us);
+    Retention::new(options, clocks, newest)
 }
 
 fn shard_recovery(
@@ -396,17 +386,6 @@ fn shard_recovery(
         lives: Lives::new(data_dir.identity().cluster_id),
         cluster_id: data_dir.identity().cluster_id,
     })
-}
-
-/// Whether any partition has a directory, as only the first append makes it.
-fn has_logs(disk: &dyn Disk, data_dir: &DataDir) -> Result<bool, OpenError> {
-    let dir = data_dir.partitions_dir();
-    let entries = if disk.exists(&dir).map_err(|e| prepare("the directory of partitions", e))? {
-        disk.read_dir(&dir).map_err(|e| prepare("the directory of partitions", e))?
-    } else {
-        Vec::new()
-    };
-    Ok(!entries.is_empty())
 }
 
 fn open_catalog(

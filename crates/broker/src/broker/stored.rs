@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use galgo_storage::data_dir::DataDir;
+use galgo_storage::data_dir::anchors::Anchors;
 use galgo_storage::disk::Disk;
 use galgo_storage::metadata_log::{Doubt, FoundLog, MetadataLog, Recovered as FoundMetadata};
 use galgo_wire::error_code::ErrorCode;
@@ -172,4 +173,28 @@ fn restore(vault: Option<&Vault>, found: &FoundMetadata) -> Result<State, OpenEr
         state.apply(&record).map_err(|e| refuse(index, e.to_string()))?;
     }
     Ok(state)
+}
+
+/// What must stay where it is while the server runs.
+pub(super) fn anchor(disk: &dyn Disk, data_dir: &DataDir) -> Result<Anchors, OpenError> {
+    let paths = [
+        data_dir.lock_path(),
+        data_dir.path().to_owned(),
+        data_dir.metadata_dirs().first,
+        data_dir.partitions_dir(),
+        data_dir.journal_dir(0),
+        data_dir.checkpoint_dir(0),
+    ];
+    Anchors::new(disk, &paths).map_err(|error| prepare("the data directory", error))
+}
+
+/// Whether any partition has a directory, as only the first append makes it.
+pub(super) fn has_logs(disk: &dyn Disk, data_dir: &DataDir) -> Result<bool, OpenError> {
+    let dir = data_dir.partitions_dir();
+    let entries = if disk.exists(&dir).map_err(|e| prepare("the directory of partitions", e))? {
+        disk.read_dir(&dir).map_err(|e| prepare("the directory of partitions", e))?
+    } else {
+        Vec::new()
+    };
+    Ok(!entries.is_empty())
 }
