@@ -1,0 +1,193 @@
+//! One round: a topic of its own, a writer, a reader, something that happens, and the comparison.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use galgo::{
+    Client, Deduplication, Durability, Identifier, Message, Partitioning, TopicOptions, UserOptions,
+};
+use rand::rngs::StdRng;
+use rand::RngExt as _;
+use tokio::runtime::Runtime;
+use tokio::time::sleep;
+
+use crate::consuming::{self, Reader};
+use crate::event::{Event, all_rights};
+use crate::model::{self, Stored, Told};
+use crate::producing::{self, Writer};
+use crate::server::Server;
+
+/// The topic of every round, each in a stream of its own.
+pub(crate) const TOPIC: &str = "t";
+/// How many partitions it has.
+pub(crate) const PARTITIONS: u32 = 3;
+/// How long anything may take that should come to an end.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is crossed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Course {
+    pub(crate) event: Event,
+    pub(crate) writer: Writer,
+    pub(crate) reader: Reader,
+    pub(crate) syncs: bool,
+    pub(crate) encrypted: bool,
+}
+
+impl fmt::Display for Course {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { event, writer, reader, syncs, encrypted } = self;
+        let durability = if *syncs { "fsync" } else { "os" };
+        let files = if *encrypted { "encrypted" } else { "clear" };
+        write!(f, "{event}, {writer}, {reader}, {durability}, {files}")
+    }
+}
+
+/// Orders what happens in different tasks: what has a smaller number was over before the other began.
+#[derive(Debug, Default)]
+pub(crate) struct Moments(AtomicU64);
+
+impl Moments {
+    /// The next moment.
+    pub(crate) fn now(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::SeqCst)
+    }
+}
+
+/// Where a round takes place.
+pub(crate) struct Place {
+    pub(crate) course: Course,
+    /// The root user's connection.
+    pub(crate) admin: Client,
+    /// The user whose rights come and go.
+    pub(crate) user: Identifier,
+    /// How that user connects.
+    pub(crate) url: String,
+    /// How the root user connects.
+    pub(crate) admin_url: String,
+    pub(crate) stream: Identifier,
+    pub(crate) stream_name: String,
+    pub(crate) moments: Moments,
+    /// Whether what happens is over, so that writers may come to their end.
+    pub(crate) is_over: AtomicBool,
+}
+
+/// A round to run.
+pub(crate) struct Round {
+    course: Course,
+    number: u64,
+    random: StdRng,
+}
+
+impl Round {
+    pub(crate) fn new(course: Course, number: u64, random: StdRng) -> Self {
+        Self { course, number, random }
+    }
+
+    /// Runs it on `server`.
+    ///
+    /// # Errors
+    ///
+    /// What broke which promise.
+    pub(crate) fn run(mut self, runtime: &Runtime, server: &mut Server) -> Result<(), String> {
+        if server.has_lost_log() {
+            server.stop_and_restart();
+        }
+        runtime.block_on(async {
+            let whole = self.tell(server);
+            tokio::time::timeout(PATIENCE * 3, whole).await.map_err(|_| "the round did not end".to_owned())?
+        })
+    }
+
+    async fn tell(&mut self, server: &mut Server) -> Result<(), String> {
+        let place = Arc::new(self.prepare(server).await?);
+        let writing = tokio::spawn(producing::write(Arc::clone(&place), self.random.random()));
+        let reading = tokio::spawn(consuming::read(Arc::clone(&place)));
+        sleep(Duration::from_millis(self.random.random_range(0..80))).await;
+        let begun = place.moments.now();
+        self.course.event.happen(server, &place, &mut self.random).await?;
+        let over = place.moments.now();
+        place.is_over.store(true, Ordering::SeqCst);
+        let sent = writing.await.map_err(|error| format!("the writer: {error}"))??;
+        for partition in 0..PARTITIONS {
+            send_end(&place, partition).await?;
+        }
+        let seen = reading.await.map_err(|error| format!("the reader: {error}"))??;
+        let stored = Stored::read(&place).await?;
+        let told = Told { sent, begun, over };
+        model::check(&place, &told, &stored, &seen)?;
+        persist("delete the stream", || place.admin.delete_stream(&place.stream)).await?;
+        persist("delete the user", || place.admin.delete_user(&place.user)).await
+    }
+
+    async fn prepare(&self, server: &Server) -> Result<Place, String> {
+        let admin_url = server.url("galgo");
+        let admin = connect(&admin_url).await?;
+        let (stream_name, user_name) = (format!("r{}", self.number), format!("user{}", self.number));
+        let stream = named(&stream_name);
+        persist("make a stream", || admin.create_stream(&stream_name)).await?;
+        let options = topic_options(self.course);
+        persist("make a topic", || admin.create_topic(&stream, TOPIC, options.clone())).await?;
+        let options = UserOptions::default().permissions(all_rights());
+        let password = format!("{user_name}{user_name}");
+        persist("make a user", || admin.create_user(&user_name, &password, options.clone())).await?;
+        Ok(Place {
+            course: self.course,
+            admin,
+            user: named(&user_name),
+            url: server.url(&user_name),
+            admin_url,
+            stream,
+            stream_name,
+            moments: Moments::default(),
+            is_over: AtomicBool::new(false),
+        })
+    }
+}
+
+/// The topic of a round.
+pub(crate) fn topic_options(course: Course) -> TopicOptions {
+    let durability = if course.syncs { Durability::Fsync } else { Durability::Os };
+    TopicOptions::default()
+        .partitions(PARTITIONS)
+        .durability(durability)
+        .deduplication(Deduplication::On)
+        .expiry(Duration::from_secs(24 * 3600))
+}
+
+/// A connection, as soon as there is a server.
+pub(crate) async fn connect(url: &str) -> Result<Client, String> {
+    persist("connect", || Client::connect(url)).await
+}
+
+/// Tries until it works: the server may be away, or its disk full.
+pub(crate) async fn persist<T, E, F>(what: &str, mut act: impl FnMut() -> F) -> Result<T, String>
+where
+    E: fmt::Display,
+    F: Future<Output = Result<T, E>>,
+{
+    let begun = Instant::now();
+    loop {
+        match act().await {
+            Ok(done) => return Ok(done),
+            Err(error) if begun.elapsed() > PATIENCE => return Err(format!("cannot {what}: {error}")),
+            Err(_) => sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+/// The name of a stream or topic.
+pub(crate) fn named(name: &str) -> Identifier {
+    Identifier::named(name).unwrap()
+}
+
+/// The last message of a partition, by which readers know that they have everything.
+async fn send_end(place: &Place, partition: u32) -> Result<(), String> {
+    // With an id, so that it is there once however often it is sent.
+    let end = [Message::new(producing::end_of(partition)).id(u128::MAX - u128::from(partition))];
+    let to = || Partitioning::PartitionId(partition.into());
+    persist("send the end", || place.admin.send(&place.stream, &named(TOPIC), to(), &end)).await
+}
