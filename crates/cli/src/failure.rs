@@ -162,6 +162,12 @@ impl Failure {
         self.missing || codes.into_iter().any(|code| self.is_refusal(code))
     }
 
+    /// Whether what was refused may be taken later, as the server stands: what is not there may be made, and
+    /// a full disk may be freed.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.is_missing() || self.is_refusal(ErrorCode::CannotSaveMessagesToSegment)
+    }
+
     /// What happened, without the next step.
     pub(crate) fn what(&self) -> &str {
         &self.what

@@ -73,8 +73,8 @@ impl Lane<'_> {
         loop {
             let failure = match self.attempt().await {
                 Ok(()) => return Ok(()),
-                // What was deleted may be made again.
-                Err(Broken::Lasting(failure)) if self.options.follow && failure.is_missing() => {
+                // What was deleted may be made again, and a full disk may be freed.
+                Err(Broken::Lasting(failure)) if self.options.follow && failure.may_pass() => {
                     failure
                 }
                 Err(Broken::Lasting(failure)) => return Err(failure),

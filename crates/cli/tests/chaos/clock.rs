@@ -52,7 +52,8 @@ pub(crate) fn library() -> &'static Path {
 /// Says by how many seconds the clock at `path` is ahead.
 pub(crate) fn set(path: &Path, seconds: i64) {
     use std::os::unix::fs::FileExt as _;
-    let file = std::fs::File::options().create(true).truncate(false).write(true).open(path).unwrap();
+    let file =
+        std::fs::File::options().create(true).truncate(false).write(true).open(path).unwrap();
     // In place: the server has mapped this very file.
     file.write_all_at(&seconds.to_ne_bytes(), 0).unwrap();
 }

@@ -6,10 +6,12 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use galgo::{ConsumerBuilder, PollRequest, PollingStrategy, ReceivedMessage, Start};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -129,6 +131,13 @@ pub(crate) async fn read(place: Arc<Place>) -> Result<Seen, String> {
     Err(format!("the readers saw {count} messages, the ends of {ended:?} alone; last: {trouble}"))
 }
 
+impl Place {
+    fn show(&self, seen: &Shared, shown: Shown) {
+        self.is_reading.store(true, Ordering::SeqCst);
+        seen.lock().unwrap().take(shown);
+    }
+}
+
 /// A consumer of the SDK, alone or as a member of a group.
 async fn consume(place: Arc<Place>, seen: Shared, reader: u32) -> Result<(), String> {
     let client = connect(&place.url).await?;
@@ -151,7 +160,7 @@ async fn consume(place: Arc<Place>, seen: Shared, reader: u32) -> Result<(), Str
             continue;
         };
         match timeout(Duration::from_millis(50), running.next()).await {
-            Ok(Some(Ok(message))) => seen.lock().unwrap().take(shown(reader, &message)),
+            Ok(Some(Ok(message))) => place.show(&seen, shown(reader, &message)),
             // The same consumer is asked again: it says that it goes on where it was.
             Ok(Some(Err(error))) => wait(&seen, error.to_string()).await,
             Ok(None) => return Err("the consumer came to an end".to_owned()),
@@ -191,10 +200,9 @@ async fn poll(place: Arc<Place>, seen: Shared, partition: u32) -> Result<(), Str
             Ok(polled) if polled.is_of_other_life() => (next, life) = (0, polled.life()),
             Ok(polled) => {
                 life = polled.life();
-                let mut seen = seen.lock().unwrap();
                 for message in polled.messages() {
                     next = message.offset() + 1;
-                    seen.take(shown(partition, message));
+                    place.show(&seen, shown(partition, message));
                 }
             }
             Err(error) => wait(&seen, error.to_string()).await,
@@ -205,18 +213,7 @@ async fn poll(place: Arc<Place>, seen: Shared, partition: u32) -> Result<(), Str
 
 /// The tool, following.
 async fn tail(place: Arc<Place>, seen: Shared) -> Result<(), String> {
-    let line = format!("tail {} {TOPIC} --from start --follow --format json", place.stream_name);
-    let mut child = tool(&place.url, &line, Stdio::piped());
-    let out = BufReader::new(child.0.stdout.take().unwrap());
-    let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel();
-    std::thread::spawn(move || {
-        for line in out.lines() {
-            let Ok(line) = line else { return };
-            if sender.send(line).is_err() {
-                return;
-            }
-        }
-    });
+    let (mut child, mut lines) = start_tail(&place);
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE && !seen.lock().unwrap().is_complete() {
         match timeout(Duration::from_millis(200), lines.recv()).await {
@@ -225,19 +222,42 @@ async fn tail(place: Arc<Place>, seen: Shared) -> Result<(), String> {
                     serde_json::from_str(&line).map_err(|error| format!("{error}: {line}"))?;
                 let number = |field: &str| message[field].as_u64().unwrap_or(u64::MAX);
                 let payload = message["payload"].as_str().unwrap_or_default();
-                seen.lock().unwrap().take(Shown {
+                let shown = Shown {
                     reader: 0,
                     partition: u32::try_from(number("partition")).unwrap(),
                     life: None,
                     offset: number("offset"),
                     text: text_of(payload.as_bytes()),
-                });
+                };
+                place.show(&seen, shown);
             }
-            Ok(None) => return Err(format!("tail -f came to an end: {}", child.complaint())),
+            Ok(None) => {
+                let end = child.complaint();
+                if !place.course.event.may_end_a_tool(&end) {
+                    return Err(format!("tail -f came to an end: {end}"));
+                }
+                (child, lines) = start_tail(&place);
+            }
             Err(_) => {}
         }
     }
     Ok(())
+}
+
+fn start_tail(place: &Place) -> (Tool, UnboundedReceiver<String>) {
+    let line = format!("tail {} {TOPIC} --from start --follow --format json", place.stream_name);
+    let mut child = tool(&place.url, &line, Stdio::piped());
+    let out = BufReader::new(child.0.stdout.take().unwrap());
+    let (sender, lines) = tokio::sync::mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for line in out.lines() {
+            let Ok(line) = line else { return };
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    (child, lines)
 }
 
 /// A running tool; killed when dropped.

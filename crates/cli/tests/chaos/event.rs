@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use galgo::wire::permission::{GlobalPermissions, Permissions};
-use rand::rngs::StdRng;
 use rand::RngExt as _;
+use rand::rngs::StdRng;
 use tokio::time::sleep;
 
 use crate::round::{Place, TOPIC, named, persist, topic_options};
@@ -70,8 +70,15 @@ impl Event {
             Self::Purge | Self::MadeAgain => Gone::Before,
             Self::Retention | Self::SegmentDelete => Gone::Oldest,
             Self::Partitions => Gone::Meanwhile,
-            Self::DiskFull | Self::Kill | Self::LogGone | Self::Clock | Self::Rights => Gone::Nothing,
+            Self::DiskFull | Self::Kill | Self::LogGone | Self::Clock | Self::Rights => {
+                Gone::Nothing
+            }
         }
+    }
+
+    /// Whether a tool may end with this: one that follows waits for all that passes by itself, not for rights.
+    pub(crate) fn may_end_a_tool(self, complaint: &str) -> bool {
+        self == Self::Rights && complaint.contains("permission denied (error 41)")
     }
 
     /// Lets it happen, and be over.
@@ -94,7 +101,8 @@ impl Event {
             }
             Self::Retention => {
                 let small = topic_options(place.course).max_size(SIZE_KEPT);
-                persist("update", || admin.update_topic(stream, topic, TOPIC, small.clone())).await?;
+                persist("update", || admin.update_topic(stream, topic, TOPIC, small.clone()))
+                    .await?;
                 // The upkeep comes by once a second.
                 sleep(Duration::from_millis(1_500)).await;
                 Ok(())

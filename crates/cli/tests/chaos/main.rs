@@ -47,7 +47,9 @@ fn courses(random: &mut StdRng) -> Vec<Course> {
     for event in Event::ALL {
         for writer in Writer::ALL {
             for reader in Reader::ALL {
-                for (syncs, encrypted) in [(true, false), (true, true), (false, false), (false, true)] {
+                for (syncs, encrypted) in
+                    [(true, false), (true, true), (false, false), (false, true)]
+                {
                     all.push(Course { event, writer, reader, syncs, encrypted });
                 }
             }
@@ -78,11 +80,8 @@ fn no_promise_breaks_where_two_things_meet() {
 }
 
 fn run_lane(courses: &[Course], next: &AtomicU64, (seed, rounds): (u64, u64)) -> Vec<String> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let mut servers = [false, true].map(Server::start);
     let mut violations = Vec::new();
     loop {

@@ -1,6 +1,7 @@
 //! A copy that follows, as a reader of a round: its target is what it was shown.
 
 use std::process::Stdio;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
@@ -25,13 +26,20 @@ pub(crate) async fn mirror(place: &Place) -> Result<(), String> {
     let mut copying = tool(to, &line, Stdio::null());
     loop {
         if let Some(end) = copying.end() {
-            return Err(format!("mirror --follow came to an end, {end}"));
+            if !place.course.event.may_end_a_tool(&end) {
+                return Err(format!("mirror --follow came to an end, {end}"));
+            }
+            copying = tool(to, &line, Stdio::null());
         }
         if begun.elapsed() > PATIENCE {
             return Err("mirror --follow does not come to the end of the topic".to_owned());
         }
-        sleep(Duration::from_millis(50)).await;
-        if place.is_over.load(std::sync::atomic::Ordering::SeqCst) {
+        sleep(Duration::from_millis(20)).await;
+        if !place.is_reading.load(Ordering::SeqCst) {
+            let copy = place.admin.topic(&place.stream, &named(COPY)).await;
+            let begun = copy.is_ok_and(|copy| copy.is_some_and(|it| it.topic.messages_count > 0));
+            place.is_reading.store(begun, Ordering::SeqCst);
+        } else if place.is_over.load(Ordering::SeqCst) {
             let copied = Stored::read_topic(place, &named(COPY), PARTITIONS).await;
             if copied.is_ok_and(|copied| has_ends(&copied)) {
                 break;
@@ -41,8 +49,9 @@ pub(crate) async fn mirror(place: &Place) -> Result<(), String> {
     drop(copying);
     let source = Stored::read(place).await?;
     let copied = Stored::read_topic(place, &named(COPY), PARTITIONS).await?;
-    Copied { source: &source, copied: &copied }.check()?;
-    persist("delete the copy", || place.admin.delete_topic(&place.stream, &named(COPY))).await
+    Copied { source: &source, copied: &copied, gone: place.course.event.takes() }.check()?;
+    let copy = named(COPY);
+    persist("delete the copy", || place.admin.delete_topic(&place.stream, &copy)).await
 }
 
 fn has_ends(stored: &Stored) -> bool {

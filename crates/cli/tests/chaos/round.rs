@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use galgo::{
     Client, Deduplication, Durability, Identifier, Message, Partitioning, TopicOptions, UserOptions,
 };
-use rand::rngs::StdRng;
 use rand::RngExt as _;
+use rand::rngs::StdRng;
 use tokio::runtime::Runtime;
 use tokio::time::sleep;
 
@@ -71,6 +71,8 @@ pub(crate) struct Place {
     pub(crate) stream: Identifier,
     pub(crate) stream_name: String,
     pub(crate) moments: Moments,
+    /// Whether the reader was shown something: it happens to one that is at work, not to one that is about to start.
+    pub(crate) is_reading: AtomicBool,
     /// Whether what happens is over, so that writers may come to their end.
     pub(crate) is_over: AtomicBool,
 }
@@ -98,7 +100,9 @@ impl Round {
         }
         runtime.block_on(async {
             let whole = self.tell(server);
-            tokio::time::timeout(PATIENCE * 3, whole).await.map_err(|_| "the round did not end".to_owned())?
+            tokio::time::timeout(PATIENCE * 3, whole)
+                .await
+                .map_err(|_| "the round did not end".to_owned())?
         })
     }
 
@@ -106,6 +110,10 @@ impl Round {
         let place = Arc::new(self.prepare(server).await?);
         let writing = tokio::spawn(producing::write(Arc::clone(&place), self.random.random()));
         let reading = tokio::spawn(consuming::read(Arc::clone(&place)));
+        let started = Instant::now();
+        while !place.is_reading.load(Ordering::SeqCst) && started.elapsed() < PATIENCE {
+            sleep(Duration::from_millis(2)).await;
+        }
         sleep(Duration::from_millis(self.random.random_range(0..80))).await;
         let begun = place.moments.now();
         self.course.event.happen(server, &place, &mut self.random).await?;
@@ -126,14 +134,16 @@ impl Round {
     async fn prepare(&self, server: &Server) -> Result<Place, String> {
         let admin_url = server.url("galgo");
         let admin = connect(&admin_url).await?;
-        let (stream_name, user_name) = (format!("r{}", self.number), format!("user{}", self.number));
+        let (stream_name, user_name) =
+            (format!("r{}", self.number), format!("user{}", self.number));
         let stream = named(&stream_name);
         persist("make a stream", || admin.create_stream(&stream_name)).await?;
         let options = topic_options(self.course);
         persist("make a topic", || admin.create_topic(&stream, TOPIC, options.clone())).await?;
         let options = UserOptions::default().permissions(all_rights());
         let password = format!("{user_name}{user_name}");
-        persist("make a user", || admin.create_user(&user_name, &password, options.clone())).await?;
+        persist("make a user", || admin.create_user(&user_name, &password, options.clone()))
+            .await?;
         Ok(Place {
             course: self.course,
             admin,
@@ -143,6 +153,7 @@ impl Round {
             stream,
             stream_name,
             moments: Moments::default(),
+            is_reading: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
         })
     }
@@ -173,7 +184,9 @@ where
     loop {
         match act().await {
             Ok(done) => return Ok(done),
-            Err(error) if begun.elapsed() > PATIENCE => return Err(format!("cannot {what}: {error}")),
+            Err(error) if begun.elapsed() > PATIENCE => {
+                return Err(format!("cannot {what}: {error}"));
+            }
             Err(_) => sleep(Duration::from_millis(20)).await,
         }
     }
@@ -188,6 +201,6 @@ pub(crate) fn named(name: &str) -> Identifier {
 async fn send_end(place: &Place, partition: u32) -> Result<(), String> {
     // With an id, so that it is there once however often it is sent.
     let end = [Message::new(producing::end_of(partition)).id(u128::MAX - u128::from(partition))];
-    let to = || Partitioning::PartitionId(partition.into());
-    persist("send the end", || place.admin.send(&place.stream, &named(TOPIC), to(), &end)).await
+    let (topic, to) = (named(TOPIC), || Partitioning::PartitionId(partition.into()));
+    persist("send the end", || place.admin.send(&place.stream, &topic, to(), &end)).await
 }
