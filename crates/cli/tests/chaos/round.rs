@@ -139,7 +139,7 @@ impl Round {
         let stream = named(&stream_name);
         persist("make a stream", || admin.create_stream(&stream_name)).await?;
         let options = topic_options(self.course);
-        persist("make a topic", || admin.create_topic(&stream, TOPIC, options.clone())).await?;
+        persist("make a topic", || admin.create_topic(&stream, TOPIC, options)).await?;
         let options = UserOptions::default().permissions(all_rights());
         let password = format!("{user_name}{user_name}");
         persist("make a user", || admin.create_user(&user_name, &password, options.clone()))
