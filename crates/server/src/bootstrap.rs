@@ -3,7 +3,7 @@
 //! A data directory that is in use comes before the listeners: two servers started by the same command
 //! differ in nothing, and the second is to be told who has the directory rather than that its port is
 //! taken. A new one is made only when every address is bound, so that a first start that cannot listen
-//! makes nothing and tells no password. Nobody is listened to before everything is ready.
+//! makes nothing and tells no password. Nobody but a probe is listened to before everything is ready.
 
 mod addresses;
 mod keys;

@@ -26,6 +26,7 @@ mod patience;
 mod polled;
 mod routes;
 mod service;
+mod starting;
 mod stranger;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use axum::Router;
 use bytes::Bytes;
 
 pub(crate) use service::Service;
+pub(crate) use starting::Starting;
 
 use crate::config::Config;
 use crate::transport::Hub;

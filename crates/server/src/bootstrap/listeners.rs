@@ -1,7 +1,7 @@
 //! The listeners of a server: bound together, then listening together, then served.
 //!
 //! Addresses are taken before the data directory is opened, and nobody gets a connection before that is
-//! done: until then clients are refused, as by a server that is not there.
+//! done: until then clients are refused, as by a server that is not there. Over HTTP probes are answered.
 //!
 //! INV-ALL-BOUND: connections are taken only when every enabled listener is bound and has its certificate.
 
@@ -32,13 +32,13 @@ pub(super) struct Listeners {
     certificates: Vec<Arc<Certificates>>,
 }
 
-/// Addresses that are taken and not listened on yet.
+/// Addresses that are taken; of them HTTP alone is listened on, for probes.
 #[derive(Debug)]
 pub(super) struct Bound {
     tcp: Option<(listener::Bound, Carriage)>,
     quic: Option<quic::Bound>,
     websocket: Option<(listener::Bound, Carriage)>,
-    http: Option<(listener::Bound, http::Service)>,
+    http: Option<(http::Starting, http::Service)>,
     certificates: Vec<Arc<Certificates>>,
 }
 
@@ -113,6 +113,11 @@ impl Bound {
         } else {
             None
         };
+        // INV-ALL-BOUND: the last of all.
+        let http = match http {
+            Some((bound, service)) => Some((service.answer_probes(bound.listen()?), service)),
+            None => None,
+        };
         if tcp.is_none() && websocket.is_none() && quic.is_none() && http.is_none() {
             tracing::warn!("no listener is enabled: nobody can reach this server");
         }
@@ -129,7 +134,7 @@ impl Bound {
         let tcp = tcp.map(carried).transpose()?;
         let websocket = websocket.map(carried).transpose()?;
         let http = match http {
-            Some((bound, service)) => Some((bound.listen()?, service)),
+            Some((starting, service)) => Some((starting.end()?, service)),
             None => None,
         };
         let quic = quic.map(|bound| bound.listen(data_dir)).transpose()?;

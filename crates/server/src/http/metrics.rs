@@ -100,6 +100,22 @@ pub(super) fn text(api: &Api) -> String {
     text
 }
 
+/// What is there to tell before the data directory is open, in the form of [`TEXT`].
+pub(super) fn while_starting() -> String {
+    let mut page = Page(Registry::default());
+    ready(&mut page, false);
+    let mut text = String::new();
+    if encode(&mut text, &page.0).is_err() {
+        tracing::error!("metrics could not be written");
+    }
+    as_text(&text)
+}
+
+fn ready(page: &mut Page, is_ready: bool) {
+    let help = "1 when the server takes requests, 0 while it starts or stops";
+    page.gauge("galgo_ready", help, u64::from(is_ready));
+}
+
 /// The names classic dashboards know.
 fn classic(page: &mut Page, api: &Api) {
     let totals = api.hub.broker.totals();
@@ -125,6 +141,7 @@ fn classic(page: &mut Page, api: &Api) {
 }
 
 fn own(page: &mut Page, api: &Api) {
+    ready(page, !*api.hub.stopping.borrow());
     let counters = api.hub.broker.counters();
     let (messages, bytes) = (counters.messages_appended, counters.bytes_appended);
     page.counter("galgo_messages_appended", "Messages taken since the start", messages);

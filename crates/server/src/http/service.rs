@@ -25,6 +25,7 @@ use tower::ServiceExt as _;
 use tower::util::Oneshot;
 
 use super::patience::Patient;
+use super::starting::{Probes, Starting};
 use super::stranger::{Known, Measured};
 use super::{Api, guard, jwt};
 use crate::ServerError;
@@ -77,6 +78,12 @@ impl Service {
         let keys = jwt::Keys::from_config(&config.http_jwt)
             .map_err(|error| ServerError::TokenKey { reason: error.to_string() })?;
         Ok(Self { config: config.clone(), keys, certificates, pages })
+    }
+
+    /// Answers probes on `listener` until the API is served there. Must be called on the runtime.
+    pub(crate) fn answer_probes(&self, listener: Listener) -> Starting {
+        let certificates = self.certificates.clone();
+        Starting::serve(listener, Probes { certificates, metrics: self.config.http.metrics })
     }
 
     /// Takes what is kept in the data directory.

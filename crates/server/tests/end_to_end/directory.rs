@@ -2,9 +2,11 @@
 //! it goes away.
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use galgo_server::ServerError;
@@ -135,4 +137,60 @@ fn a_part_that_is_missing_is_4_and_says_what_to_do() {
     assert!(text.contains("metadata is missing or empty"), "{text}");
     assert!(text.contains("galgo repair --data-dir"), "{text}");
     assert!(!data_dir.join("metadata").exists());
+}
+
+fn ask(address: SocketAddr, path: &str) -> Option<String> {
+    let mut socket = TcpStream::connect(address).ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+/// HTTP answered only after recovery, so a liveness probe that ran out of patience killed a long recovery, which
+/// then began again.
+#[test]
+fn probes_are_answered_while_it_recovers() {
+    let mut server = TestServer::start();
+    server.stop();
+    let data_dir = server.data_dir();
+    // Reading a pipe waits for whoever writes to it, as a slow disk would.
+    let slow = data_dir.join("shards/0000/boot");
+    fs::remove_file(&slow).unwrap();
+    assert!(Command::new("mkfifo").arg(&slow).status().unwrap().success());
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let starting = std::thread::spawn({
+        let (data_dir, at) = (data_dir.clone(), address.to_string());
+        move || start(&data_dir, &[("GALGO_HTTP_ENABLED", "true"), ("GALGO_HTTP_ADDRESS", &at)])
+    });
+    let begun = Instant::now();
+    let live = loop {
+        if let Some(answer) = ask(address, "/health/live").filter(|answer| !answer.is_empty()) {
+            break answer;
+        }
+        assert!(begun.elapsed() < PATIENCE && !starting.is_finished(), "nobody answers");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert!(live.starts_with("HTTP/1.1 200") && live.ends_with("live"), "{live}");
+    let ready = ask(address, "/health/ready").unwrap();
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.ends_with("starting"), "{ready}");
+    let metrics = ask(address, "/metrics").unwrap();
+    assert!(
+        metrics.starts_with("HTTP/1.1 200") && metrics.contains("\ngalgo_ready 0\n"),
+        "{metrics}"
+    );
+    let other = ask(address, "/streams").unwrap();
+    assert!(other.starts_with("HTTP/1.1 503") && other.contains("retry-after: 1"), "{other}");
+    assert!(!starting.is_finished(), "it was still recovering");
+
+    drop(fs::OpenOptions::new().write(true).open(&slow).unwrap());
+    let server = starting.join().unwrap().unwrap();
+    assert_eq!(server.http_address(), Some(address));
+    let ready = ask(address, "/health/ready").unwrap();
+    assert!(ready.starts_with("HTTP/1.1 200") && ready.ends_with("ready"), "{ready}");
+    assert!(ask(address, "/metrics").unwrap().contains("\ngalgo_ready 1\n"));
+    server.stop().unwrap();
 }
