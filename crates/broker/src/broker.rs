@@ -228,6 +228,7 @@ impl Broker {
         self.forget_expired();
         self.keep_groups_going();
         self.shard.remove_dropped();
+        self.shard.set_now(self.times().steady);
         self.shard.note_ends();
         self.retain();
         self.forget_message_ids();

@@ -6,6 +6,7 @@
 //! INV-CATALOG: the open partitions of a topic are those its metadata names, in the same order.
 
 pub(crate) mod groups;
+mod stored;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

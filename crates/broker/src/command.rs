@@ -61,6 +61,10 @@ pub(crate) fn run(broker: &Broker, session: &mut Session, request: Request) -> O
         Request::GetSnapshot(command) => system::snapshot(broker, session, command),
         Request::DeleteSegments(command) => segments::delete(broker, session, &command),
         Request::PlanRetention(command) => segments::plan_retention(broker, session, command),
+        Request::ConfigureTopic(command) => topics::configure(broker, session, command),
+        Request::GetTopicConfig(command) => topics::config(broker, session, &command),
+        Request::GetRetentionState(command) => segments::retention_state(broker, session, command),
+        Request::ListConsumerOffsets(command) => offsets::list(broker, session, command),
         Request::PollMessages(command) => {
             messages::poll(broker, session, (&command, Manner::CLASSIC))
         }

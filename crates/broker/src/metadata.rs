@@ -16,6 +16,7 @@
 pub(crate) mod act;
 pub mod groups;
 pub mod jwts;
+pub mod options;
 pub mod prepare;
 pub mod record;
 pub mod snapshot;
@@ -34,9 +35,10 @@ use galgo_wire::name::{StreamName, TokenName, TopicName, Username};
 use galgo_wire::permission::Permissions;
 
 pub use groups::{Group, GroupSerial};
+use options::TopicOptions;
 use record::Record;
 pub use tokens::{Token, TokenHash};
-pub use users::UserSerial;
+pub use users::{UserMark, UserSerial};
 
 /// Everything the server knows besides messages and consumer offsets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -108,6 +110,8 @@ pub struct TopicSettings {
     pub durability: Durability,
     /// Whether a message with an id that its partition stored lately is dropped.
     pub deduplication: Deduplication,
+    /// What else is set, by name.
+    pub options: TopicOptions,
 }
 
 /// A partition as the metadata knows it.

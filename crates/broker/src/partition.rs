@@ -33,7 +33,7 @@ use parking_lot::Mutex;
 pub use append::{AppendContext, Appended, Batch, Placed};
 pub use dedup::DeduplicationBounds;
 pub(crate) use offsets::OffsetMove;
-pub use offsets::{OFFSET_OWNERS_MAX, OffsetBook, OffsetError};
+pub use offsets::{Hold, OFFSET_OWNERS_MAX, OffsetBook, OffsetError, Position, StoredBy};
 pub(crate) use pieces::Gathering;
 pub use pieces::{Piece, Rest};
 pub use publish::Commits;
@@ -71,6 +71,8 @@ pub struct Partition {
     noted_end: AtomicU64,
     /// How far the log was ahead of the clock when its times last started over, until that is told.
     started_over_us: AtomicU64,
+    /// How many consumers found no place for their position, until that is told.
+    no_place: AtomicU64,
     /// Whether it was told that the newest message is ahead of the clock.
     told_ahead: AtomicBool,
 }
@@ -91,7 +93,7 @@ struct Writer {
 #[derive(Debug)]
 pub(crate) struct PartitionCheckpoint {
     pub(crate) log: LogCheckpoint,
-    pub(crate) offsets: Vec<(OffsetOwner, Offset)>,
+    pub(crate) offsets: Vec<(OffsetOwner, Position)>,
 }
 
 /// Counts of a partition, for topic details and stats.
@@ -120,6 +122,7 @@ impl Partition {
         let reader = log.reader();
         let end = log.end();
         offsets.set_start(reader.start());
+        offsets.begin(shard.now());
         Self {
             uid,
             life: shard.lives().of(uid),
@@ -142,6 +145,7 @@ impl Partition {
             touched: AtomicBool::new(false),
             noted_end: AtomicU64::new(end.get()),
             started_over_us: AtomicU64::new(0),
+            no_place: AtomicU64::new(0),
             told_ahead: AtomicBool::new(false),
         }
     }

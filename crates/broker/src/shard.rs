@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use galgo_storage::journal::{Journal, JournalUsage};
-use galgo_wire::id::Epoch;
+use galgo_wire::id::{Epoch, Timestamp};
 use parking_lot::{Condvar, Mutex};
 
 pub use checkpoint::CheckpointError;
@@ -69,6 +69,8 @@ pub struct Shard {
     unjournaled_bytes: AtomicU64,
     /// Whether evidence of a sync was written that is not synced itself.
     unsynced_ends: AtomicBool,
+    /// The time that ages are told by, as of the last tick, in microseconds.
+    now_us: AtomicU64,
     checkpointer: Mutex<Checkpointer>,
     checkpoint_asked: Mutex<bool>,
     work_checkpoint: Condvar,
@@ -105,6 +107,16 @@ impl Shard {
     #[must_use]
     pub fn journal_usage(&self) -> JournalUsage {
         self.journal.usage()
+    }
+
+    /// The time that positions are stored at, as of the last tick.
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::new(self.now_us.load(Ordering::Relaxed))
+    }
+
+    /// Tells the time.
+    pub(crate) fn set_now(&self, now: Timestamp) {
+        self.now_us.store(now.get(), Ordering::Relaxed);
     }
 
     /// Whether the journal has failed, so that nothing that needs it is acknowledged any more.

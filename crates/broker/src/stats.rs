@@ -21,6 +21,8 @@ pub struct Counters {
     partitions_fenced: AtomicU64,
     segments_removed: AtomicU64,
     bytes_removed: AtomicU64,
+    offsets_expired: AtomicU64,
+    offsets_refused: AtomicU64,
 }
 
 /// The values of [`Counters`] at one moment.
@@ -40,6 +42,10 @@ pub struct CounterValues {
     pub segments_removed: u64,
     /// Bytes of messages in those segments.
     pub bytes_removed: u64,
+    /// Stored offsets that were forgotten because their consumers were not seen any more.
+    pub offsets_expired: u64,
+    /// Offsets that were not stored, because the partition keeps as many as it may.
+    pub offsets_refused: u64,
 }
 
 /// Requests by the place of their command in [`CommandCode::ALL`].
@@ -88,6 +94,14 @@ impl Counters {
         self.bytes_removed.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    pub(crate) fn offsets_expired(&self, offsets: u64) {
+        self.offsets_expired.fetch_add(offsets, Ordering::Relaxed);
+    }
+
+    pub(crate) fn offsets_refused(&self, refused: u64) {
+        self.offsets_refused.fetch_add(refused, Ordering::Relaxed);
+    }
+
     /// Reads all counters.
     #[must_use]
     pub fn values(&self) -> CounterValues {
@@ -99,6 +113,8 @@ impl Counters {
             partitions_fenced: self.partitions_fenced.load(Ordering::Relaxed),
             segments_removed: self.segments_removed.load(Ordering::Relaxed),
             bytes_removed: self.bytes_removed.load(Ordering::Relaxed),
+            offsets_expired: self.offsets_expired.load(Ordering::Relaxed),
+            offsets_refused: self.offsets_refused.load(Ordering::Relaxed),
         }
     }
 }

@@ -12,6 +12,8 @@
 //! it is written; so the newest segment of a topic with little traffic stays, however old.
 
 mod clock;
+mod offsets;
+mod state;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,10 +27,13 @@ use galgo_wire::id::{Offset, PartitionId, StreamId, Timestamp, TopicId};
 use parking_lot::Mutex;
 
 use self::clock::{SteadyClock, Told};
+pub use self::state::HeldBack;
+use self::state::HeldNotes;
 use crate::broker::Broker;
 use crate::catalog::OpenTopic;
 use crate::metadata::TopicSettings;
-use crate::partition::{DropNote, DropReason, Droppable, Partition, Wanted};
+use crate::metadata::options::OptionDefaults;
+use crate::partition::{DropNote, DropReason, Droppable, Hold, Partition, Wanted};
 
 /// Most segments one plan tells of.
 pub const PLANNED_SEGMENTS_MAX: usize = 50_000;
@@ -47,6 +52,12 @@ pub struct RetentionOptions {
     /// Microseconds for which a clock that was set forward has to hold before anything goes because of
     /// its age by that; 0 to believe it at once.
     pub clock_wait_us: u64,
+    /// Microseconds for which a group holds messages after its last commit; 0 not at all, `u64::MAX` for
+    /// ever.
+    pub hold_for_us: u64,
+    /// Microseconds after which what a consumer that reads for itself has stored is forgotten, unless it
+    /// stores or polls; `u64::MAX` never.
+    pub offsets_expire_after_us: u64,
 }
 
 /// The options, the clock to go by, and when the next look is due.
@@ -54,22 +65,25 @@ pub struct RetentionOptions {
 pub(crate) struct Retention {
     pub(crate) options: RetentionOptions,
     clock: Mutex<SteadyClock>,
+    /// Who holds what back, as of the last look.
+    held: Mutex<Vec<HeldBack>>,
     due_us: AtomicU64,
 }
 
 /// What the clocks say.
 #[derive(Clone, Copy, Debug)]
-struct Times {
+pub(crate) struct Times {
     /// The wall clock: what is behind it is ahead of the clock.
-    wall: Timestamp,
+    pub(crate) wall: Timestamp,
     /// What ages are told by.
-    steady: Timestamp,
+    pub(crate) steady: Timestamp,
 }
 
 /// A topic with a limit.
 struct Limited {
     place: (StreamId, TopicId),
     rules: Rules,
+    hold: Hold,
     open: Arc<OpenTopic>,
 }
 
@@ -90,11 +104,11 @@ impl Retention {
                  nothing is removed because of its age before the clock has held"
             );
         }
-        Self { options, clock: Mutex::new(clock), due_us }
+        Self { options, clock: Mutex::new(clock), held: Mutex::default(), due_us }
     }
 
     fn is_due(&self, now_us: u64) -> bool {
-        self.options.enabled && now_us >= self.due_us.load(Ordering::Relaxed)
+        now_us >= self.due_us.load(Ordering::Relaxed)
     }
 
     fn done(&self, now_us: u64) {
@@ -103,11 +117,11 @@ impl Retention {
 }
 
 impl Broker {
-    /// The time that ages are told by.
-    pub(crate) fn retention_now(&self) -> Timestamp {
+    /// Looks at the clocks, and tells what has become of them.
+    pub(crate) fn times(&self) -> Times {
         let (wall, monotonic_us) = (self.clock.now(), self.clock.monotonic_us());
         let mut clock = self.retention.clock.lock();
-        let (now, told) = clock.look(wall, monotonic_us);
+        let (steady, told) = clock.look(wall, monotonic_us);
         let waits_s = clock.waits_us().unwrap_or(0) / SECOND_US;
         match told {
             None => {}
@@ -124,7 +138,17 @@ impl Broker {
                 tracing::info!("the clock has held; ages are told by it again");
             }
         }
-        now
+        Times { wall, steady }
+    }
+
+    /// Whose stored offsets hold messages of a topic, and how long.
+    pub(crate) fn hold_of(&self, settings: &TopicSettings) -> Hold {
+        settings.options.hold(&self.option_defaults())
+    }
+
+    /// What topics have that set no options.
+    pub(crate) fn option_defaults(&self) -> OptionDefaults {
+        OptionDefaults { hold_for_us: self.retention.options.hold_for_us }
     }
 
     /// Tells of partitions whose newest message is ahead of the clock, and of those that were and go on
@@ -162,11 +186,17 @@ impl Broker {
         }
     }
 
-    /// Stages what retention gives up, when it is time to look.
+    /// Looks at the clock and at stored offsets, and stages what retention gives up, when it is time to.
     pub(crate) fn retain(&self) {
         let now_us = self.clock.monotonic_us();
         if !self.retention.is_due(now_us) {
             return;
+        }
+        let now = self.times();
+        self.tell_ahead(now.wall);
+        self.expire_offsets(now.steady);
+        if !self.retention.options.enabled {
+            return self.retention.done(now_us);
         }
         let limited: Vec<Limited> = {
             let catalog = self.catalog.read();
@@ -174,18 +204,19 @@ impl Broker {
             let topics = streams.flat_map(|(s, st)| st.topics.iter().map(|(t, tp)| (*s, *t, tp)));
             let limited = topics.filter_map(|(stream, topic, stored)| {
                 let rules = rules_of(&stored.settings);
+                let hold = self.hold_of(&stored.settings);
                 let open = catalog.open_topic(stream, topic).filter(|_| rules != Rules::default());
-                open.map(|open| Limited { place: (stream, topic), rules, open: Arc::clone(open) })
+                let place = (stream, topic);
+                open.map(|open| Limited { place, rules, hold, open: Arc::clone(open) })
             });
             limited.collect()
         };
-        let wall = self.clock.now();
-        let now = Times { wall, steady: self.retention_now() };
-        self.tell_ahead(wall);
+        let mut notes = HeldNotes::new(self.held_back());
         let mut complete = true;
         for topic in limited.iter().filter(|topic| topic.has_due(now)) {
-            complete &= self.retain_topic(now, topic);
+            complete &= self.retain_topic(now, topic, &mut notes);
         }
+        *self.retention.held.lock() = notes.into_now();
         // What the journal had no room for is tried again at the next tick.
         if complete {
             self.retention.done(now_us);
@@ -202,12 +233,14 @@ impl Broker {
     }
 
     /// `false` when something was refused that may be taken a little later.
-    fn retain_topic(&self, now: Times, topic: &Limited) -> bool {
+    fn retain_topic(&self, now: Times, topic: &Limited, notes: &mut HeldNotes) -> bool {
         let partitions = topic.open.partitions.iter();
         let droppable: Vec<Droppable> =
-            partitions.map(|partition| partition.droppable(now.wall)).collect();
+            partitions.map(|partition| partition.droppable(now, topic.hold)).collect();
         let segments = segments_of(&droppable, Droppable::barrier);
         let plans = plan(now.steady, topic.rules, &segments);
+        let due = plan(now.steady, topic.rules, &segments_of(&droppable, |_| None));
+        self.tell_held(topic, (now, notes), plans.iter().zip(&due));
         let mut complete = true;
         for (number, (partition, (plan, segments))) in
             (0..).zip(topic.open.partitions.iter().zip(plans.iter().zip(&segments)))
@@ -216,7 +249,7 @@ impl Broker {
             let number = PartitionId::new(number);
             let Some(mut note) = self.drop_note(topic.place, number) else { break };
             (note.reason, note.expired) = (DropReason::Retention, plan.expired);
-            match partition.drop_oldest(Wanted::Below(last.segment.end), note) {
+            match partition.drop_oldest(Wanted::Below(last.segment.end), (topic.hold, note)) {
                 Ok(_) => {}
                 Err(ErrorCode::TaskTimeout) => complete = false,
                 Err(code) => {
@@ -251,13 +284,14 @@ impl Broker {
         settings: &TopicSettings,
         open: &OpenTopic,
     ) -> RetentionPlan {
-        let (wall, now) = (self.clock.now(), self.retention_now());
+        let (now, hold) = (self.times(), self.hold_of(settings));
         let rules = rules_of(settings);
+        let partitions = open.partitions.iter();
         let droppable: Vec<Droppable> =
-            open.partitions.iter().map(|partition| partition.droppable(wall)).collect();
+            partitions.map(|partition| partition.droppable(now, hold)).collect();
         let segments = segments_of(&droppable, Droppable::barrier);
-        let going = plan(now, rules, &segments);
-        let due = plan(now, rules, &segments_of(&droppable, |_| None));
+        let going = plan(now.steady, rules, &segments);
+        let due = plan(now.steady, rules, &segments_of(&droppable, |_| None));
         let planned = (0..).zip(droppable.iter().zip(going.iter().zip(&due)));
         let planned = planned.flat_map(|(number, (droppable, (going, due)))| {
             planned_segments(PartitionId::new(number), droppable, (*going, *due))

@@ -79,6 +79,24 @@ pub(crate) const ACCESS: Extension = Extension {
     },
 };
 
+/// The list of stored offsets, and what holds retention back.
+pub(crate) const STORED_OFFSETS: Extension = Extension {
+    flags: FeatureFlags::STORED_OFFSETS,
+    missing: Unsupported {
+        what: "listing stored offsets",
+        instead: "ask for those of the consumers and groups you know",
+    },
+};
+
+/// Options of a topic by name.
+pub(crate) const TOPIC_OPTIONS: Extension = Extension {
+    flags: FeatureFlags::TOPIC_OPTIONS,
+    missing: Unsupported {
+        what: "options of a topic by name",
+        instead: "leave them out to use the server's own",
+    },
+};
+
 impl Client {
     /// Carries out a command of `extension`, or says that the server does not have it.
     pub(crate) async fn call_extension<C: Command>(

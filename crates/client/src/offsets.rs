@@ -6,10 +6,11 @@ use galgo_wire::command::lives::StoreOffsetInLife;
 use galgo_wire::command::offsets::{
     ConsumerOffset, DeleteConsumerOffset, GetConsumerOffset, StoreConsumerOffset,
 };
+use galgo_wire::command::retention::{ListConsumerOffsets, OffsetCursor, StoredOffset};
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::id::{Life, Offset, PartitionId};
 
-use crate::extensions::LIVES;
+use crate::extensions::{LIVES, STORED_OFFSETS};
 use crate::topics::path;
 use crate::{CallError, Client, ConsumerIdentity, Identifier};
 
@@ -109,5 +110,35 @@ impl Client {
             partition_id: Some(PartitionId::new(of.partition)),
         };
         self.call(&command, "delete offset", || of.target()).await
+    }
+
+    /// Returns the offsets stored in a topic, or in one of its partitions, by whomever: by partition, those
+    /// of consumers before those of groups, each in the order of their numbers.
+    ///
+    /// # Errors
+    /// [`CallError`]; [`CallError::Unsupported`] when the server is a classic one.
+    pub async fn stored_offsets(
+        &self,
+        stream: &Identifier,
+        topic: &Identifier,
+        partition: Option<u32>,
+    ) -> Result<Vec<StoredOffset>, CallError> {
+        let mut command = ListConsumerOffsets {
+            stream: stream.clone(),
+            topic: topic.clone(),
+            partition_id: partition.map(PartitionId::new),
+            after: OffsetCursor::default(),
+        };
+        command.after.partition_id = command.partition_id.unwrap_or_default();
+        let mut stored: Vec<StoredOffset> = Vec::new();
+        loop {
+            let target = || format!("of topic {}", path(stream, topic));
+            let page =
+                self.call_extension(STORED_OFFSETS, &command, "list offsets", target).await?;
+            stored.extend(page.offsets);
+            let Some(last) = stored.last().filter(|_| page.more) else { return Ok(stored) };
+            let (kind, cursor_id) = (last.kind.as_u8(), last.cursor_id);
+            command.after = OffsetCursor { partition_id: last.partition_id, kind, cursor_id };
+        }
     }
 }

@@ -26,6 +26,10 @@ pub(crate) fn replay(code: CommandCode) -> Replay {
         | C::GetTopicSettings
         | C::PlanRetention
         | C::GetTopicOutline
+        | C::GetRetentionState
+        | C::ListConsumerOffsets
+        | C::ConfigureTopic
+        | C::GetTopicConfig
         | C::GetFeatures
         | C::GetUser
         | C::GetUsers

@@ -334,6 +334,12 @@ table::settings! {
         /// How long the clock has to hold after it was set forward, or is far ahead of the newest data at a
         /// start, before segments are removed because of their age by that.
         clock_wait: Span = "1h",
+        /// How long a consumer group holds messages it has not read after its last commit, so that retention
+        /// does not remove them; "never" ends only with the group.
+        hold_for: TimeLimit = "7days",
+        /// How long what a consumer that reads for itself has stored is kept while it neither stores nor
+        /// polls; "never" keeps it until it is deleted. Groups keep theirs as long as they exist.
+        offsets_expire_after: TimeLimit = "7days",
     }
     /// What the server says about itself, on standard error.
     log: Log = "log" {

@@ -24,9 +24,39 @@ pub struct ShardCheckpoint {
     pub lsn: Lsn,
     /// The logs of the shard's partitions.
     pub logs: BTreeMap<PartitionUid, LogCheckpoint>,
-    /// Stored consumer offsets: partition, kind of consumer (1 consumer, 2 group), consumer id,
-    /// offset.
-    pub offsets: Vec<(PartitionUid, u8, u32, Offset)>,
+    /// Stored consumer offsets.
+    pub offsets: Vec<StoredOffset>,
+}
+
+/// How far a consumer or group has come in a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredOffset {
+    /// The partition.
+    pub uid: PartitionUid,
+    /// 1 for a consumer, 2 for a group.
+    pub kind: u8,
+    /// Its number.
+    pub id: u32,
+    /// The last processed offset.
+    pub offset: Offset,
+    /// When and by whom it was stored; `None` when that was not written down, as before version 2.
+    pub note: Option<OffsetNote>,
+}
+
+/// When and by whom an offset was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OffsetNote {
+    /// When it was stored.
+    pub stored_at: Timestamp,
+    /// When its owner was last seen, storing or polling.
+    pub active_at: Timestamp,
+    /// The mark of the user that stored it; [`OffsetNote::NOBODY`] where that is not known.
+    pub user: u64,
+}
+
+impl OffsetNote {
+    /// Stands for a user that is not known.
+    pub const NOBODY: u64 = u64::MAX;
 }
 
 /// What is durable of one partition's log.

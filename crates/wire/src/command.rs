@@ -10,10 +10,12 @@ pub mod groups;
 pub mod lives;
 pub mod messages;
 pub mod offsets;
+pub mod retention;
 pub mod send_with;
 pub mod streams;
 pub mod system;
 pub mod tokens;
+pub mod topic_options;
 pub mod topics;
 pub mod users;
 
@@ -28,10 +30,12 @@ pub use groups::*;
 pub use lives::*;
 pub use messages::*;
 pub use offsets::*;
+pub use retention::*;
 pub use send_with::*;
 pub use streams::*;
 pub use system::*;
 pub use tokens::*;
+pub use topic_options::*;
 pub use topics::*;
 pub use users::*;
 
@@ -224,8 +228,12 @@ commands! {
     10005 PollWaiting "message.poll_waiting";
     10006 PollInLife "message.poll_in_life";
     10007 StoreOffsetInLife "consumer_offset.store_in_life";
+    10010 ListConsumerOffsets "consumer_offset.list";
+    10011 GetRetentionState "topic.retention_state";
     10012 ResetPassword "user.reset_password";
     10013 GetTopicOutline "topic.outline";
+    10110 ConfigureTopic "topic.configure";
+    10111 GetTopicConfig "topic.config";
     zero copy:
     101 SendMessages "message.send";
     10100 SendWith "message.send_with";

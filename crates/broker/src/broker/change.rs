@@ -177,7 +177,10 @@ impl Broker {
             for effect in &effects {
                 match effect {
                     // Nobody has the id again before this change is done, so these are its own.
-                    Effect::UserGone(user) => drop(self.clients.remove_user(*user)),
+                    Effect::UserGone(user) => {
+                        self.catalog.read().disown_offsets();
+                        drop(self.clients.remove_user(*user));
+                    }
                     Effect::LoginsEnded(user) => self.end_logins(*user, record, by),
                     Effect::TopicChanged(..) | Effect::TopicGone(..) => {}
                 }

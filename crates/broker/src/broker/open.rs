@@ -270,6 +270,7 @@ impl Broker {
             wall_us: options.clock.now().get(),
             monotonic_us: options.clock.monotonic_us(),
         };
+        catalog.disown_offsets();
         let retention = retention(options.retention, &catalog, started_us);
         let handover_us = options.groups.rebalancing_timeout_us;
         let clients = Clients::new(Arc::clone(&options.clock), handover_us);
@@ -327,7 +328,8 @@ impl Broker {
 
 fn retention(options: RetentionOptions, catalog: &Catalog, started_us: StartTimes) -> Retention {
     let newest = catalog.partitions().map(|partition| partition.newest_time()).max();
-    let newest = newest.filter(|newest| *newest > Timestamp::ZERO);
+    let active = catalog.partitions().filter_map(|partition| partition.last_activity()).max();
+    let newest = newest.max(active).filter(|newest| *newest > Timestamp::ZERO);
     let clocks = (Timestamp::new(started_us.wall_us), started_us.monotonic_us);
     Retention::new(options, clocks, newest)
 }
@@ -381,6 +383,7 @@ fn shard_recovery(
         synced: BTreeSet::new(),
         options: shard,
         epoch,
+        now: options.clock.now(),
         stats,
         vault,
         lives: Lives::new(data_dir.identity().cluster_id),

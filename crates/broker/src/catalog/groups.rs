@@ -21,7 +21,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::alarm::{Alarm, Bell, News};
 use crate::group::{Group, MemberKey, Moment, Turn};
 use crate::metadata::{GroupSerial, Topic};
-use crate::partition::{OffsetError, Partition};
+use crate::partition::{OffsetError, Partition, StoredBy};
 use crate::shard::OffsetOwner;
 use crate::ticket::{Ticket, Watch};
 
@@ -176,7 +176,7 @@ impl MemberTurn {
             state.group.delivered(self.turn, last);
             return Ok(None);
         }
-        let ticket = partition.store_offset(self.group.owner(), last)?;
+        let ticket = partition.store_offset(self.whose(), last)?;
         state.group.delivered(self.turn, last);
         state.committing(self, last, &ticket);
         Ok(Some(ticket))
@@ -189,7 +189,7 @@ impl MemberTurn {
         offset: Offset,
     ) -> Result<Ticket, Undone> {
         let mut state = self.good()?;
-        let ticket = partition.store_offset(self.group.owner(), offset)?;
+        let ticket = partition.store_offset(self.whose(), offset)?;
         state.committing(self, offset, &ticket);
         Ok(ticket)
     }
@@ -197,7 +197,11 @@ impl MemberTurn {
     /// Deletes the stored offset.
     pub(crate) fn delete(&self, partition: &Arc<Partition>) -> Result<Ticket, Undone> {
         let _state = self.good()?;
-        Ok(partition.delete_offset(self.group.owner())?)
+        Ok(partition.delete_offset(self.whose())?)
+    }
+
+    fn whose(&self) -> (OffsetOwner, StoredBy) {
+        (self.group.owner(), StoredBy { user: None, manages: true })
     }
 
     /// The group, if the turn is good.

@@ -13,6 +13,7 @@ use crate::catalog::groups::{MemberTurn, Undone};
 use crate::outcome::{Outcome, Reply};
 use crate::partition::{
     AnswerBounds, COLD_PIECE_BYTES_MAX, Gathering, Partition, PollError, PolledRange, ReadRequest,
+    StoredBy,
 };
 use crate::session::Session;
 use crate::shard::OffsetOwner;
@@ -29,6 +30,7 @@ pub(super) struct Poll {
     /// What its answer may hold.
     bounds: AnswerBounds,
     auto_commit: bool,
+    by: StoredBy,
     /// Whether the partition is one of several that take turns.
     pub(super) in_turn: bool,
     /// Of a poll as a member of a group.
@@ -55,7 +57,8 @@ pub(super) fn resolve_poll(
 ) -> Result<Option<Poll>, Box<Reply>> {
     let refused = |code| Box::new(Reply::Error(code));
     let catalog = broker.catalog.read();
-    let found = catalog.topic_of_right(session.caller().ok(), &command.right());
+    let caller = session.caller().map_err(refused)?;
+    let found = catalog.topic_of_right(Some(caller), &command.right());
     let found = found.map_err(refused)?;
     let (owner, partition_id, member) = match command.consumer.kind {
         ConsumerKind::Consumer => {
@@ -70,7 +73,12 @@ pub(super) fn resolve_poll(
             (member.group.owner(), member.turn.partition, Some(member))
         }
     };
+    let by = match command.auto_commit {
+        true => catalog.stored_by(caller, &found),
+        false => StoredBy { user: None, manages: false },
+    };
     let poll = Poll {
+        by,
         partition: Arc::clone(found.open.partition(partition_id).map_err(refused)?),
         partition_id,
         owner,
@@ -205,7 +213,9 @@ impl Poll {
     fn deliver(&self, last: Offset) -> Result<Option<Ticket>, Undone> {
         match &self.member {
             Some(member) => member.deliver(&self.partition, last, self.auto_commit),
-            None if self.auto_commit => Ok(Some(self.partition.store_offset(self.owner, last)?)),
+            None if self.auto_commit => {
+                Ok(Some(self.partition.store_offset((self.owner, self.by), last)?))
+            }
             None => Ok(None),
         }
     }

@@ -1,12 +1,12 @@
 //! Consumer offsets: get, store, delete.
 
 use galgo_wire::command::{
-    Command, ConsumerOffset, DeleteConsumerOffset, GetConsumerOffset, StoreConsumerOffset,
-    StoreOffsetInLife, StoredInLife,
+    Command, ConsumerOffset, DeleteConsumerOffset, GetConsumerOffset, ListConsumerOffsets,
+    StoreConsumerOffset, StoreOffsetInLife, StoredInLife, StoredOffsets,
 };
 use galgo_wire::consumer::{Consumer, ConsumerKind};
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{Offset, PartitionId};
+use galgo_wire::id::{ConsumerId, Offset, PartitionId};
 use std::sync::Arc;
 
 use super::messages::consumer_owner;
@@ -15,16 +15,20 @@ use crate::broker::Broker;
 use crate::catalog::FoundTopic;
 use crate::catalog::groups::{MemberTurn, Undone};
 use crate::outcome::{Outcome, Reply};
-use crate::partition::Partition;
+use crate::partition::{Partition, StoredBy};
 use crate::session::Session;
 use crate::shard::OffsetOwner;
 use crate::ticket::Ticket;
+
+/// Stored offsets in one answer.
+const OFFSETS_PER_PAGE: usize = 1_000;
 
 /// Whose offset of which partition a command is about.
 struct Target {
     partition: Arc<Partition>,
     partition_id: PartitionId,
     owner: OffsetOwner,
+    by: StoredBy,
     /// Where a member of a group stores or deletes.
     member: Option<MemberTurn>,
 }
@@ -91,7 +95,10 @@ impl Target {
     fn store(&self, offset: Offset) -> Result<Ticket, ErrorCode> {
         let stored = match &self.member {
             Some(member) => member.store(&self.partition, offset),
-            None => self.partition.store_offset(self.owner, offset).map_err(Undone::from),
+            None => {
+                let whose = (self.owner, self.by);
+                self.partition.store_offset(whose, offset).map_err(Undone::from)
+            }
         };
         stored.map_err(code)
     }
@@ -108,7 +115,7 @@ pub(super) fn delete(
         let target = find(broker, session, command, (asked, Access::Change))?;
         let deleted = match &target.member {
             Some(member) => member.delete(&target.partition),
-            None => target.partition.delete_offset(target.owner).map_err(Undone::from),
+            None => target.partition.delete_offset((target.owner, target.by)).map_err(Undone::from),
         };
         deleted.map_err(code)
     };
@@ -126,7 +133,8 @@ fn find<C: Command>(
     ((wanted, consumer), access): ((Option<PartitionId>, &Consumer), Access),
 ) -> Result<Target, ErrorCode> {
     let catalog = broker.catalog.read();
-    let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
+    let caller = session.caller()?;
+    let found = catalog.topic_of_right(Some(caller), &command.right())?;
     let (partition_id, owner, member) = match (consumer.kind, access) {
         (ConsumerKind::Group, Access::Change) => {
             let member = groups::target(broker, session, &found, (&consumer.id, wanted))?;
@@ -135,7 +143,46 @@ fn find<C: Command>(
         _ => (wanted.unwrap_or_default(), owner(&found, consumer)?, None),
     };
     let partition = Arc::clone(found.open.partition(partition_id)?);
-    Ok(Target { partition, partition_id, owner, member })
+    let by = catalog.stored_by(caller, &found);
+    Ok(Target { partition, partition_id, owner, by, member })
+}
+
+/// A page of the offsets stored in a topic.
+pub(super) fn list(broker: &Broker, session: &Session, command: ListConsumerOffsets) -> Outcome {
+    let answer = || {
+        let catalog = broker.catalog.read();
+        let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
+        let hold = broker.hold_of(&found.topic.settings);
+        let after = command.after;
+        let (first, last) = match command.partition_id {
+            Some(partition) => (partition.get(), partition.get()),
+            None => (after.partition_id.get(), u32::MAX),
+        };
+        command.partition_id.map(|id| found.open.partition(id)).transpose()?;
+        let mut page = StoredOffsets { more: false, offsets: Vec::new() };
+        for (number, partition) in (0_u32..).zip(&found.open.partitions) {
+            if number < first || number > last {
+                continue;
+            }
+            let behind =
+                ConsumerKind::from_u8(after.kind).filter(|_| number == after.partition_id.get());
+            let id = ConsumerId::new(after.cursor_id);
+            let behind = behind.map(|kind| OffsetOwner { kind, id });
+            let room = OFFSETS_PER_PAGE - page.offsets.len();
+            let mut stored = partition.offsets_behind(behind, room + 1);
+            page.more = stored.len() > room;
+            stored.truncate(room);
+            let number = PartitionId::new(number);
+            let told =
+                stored.iter().map(|stored| catalog.tell_offset(&found, (number, hold), stored));
+            page.offsets.extend(told);
+            if page.more {
+                break;
+            }
+        }
+        Ok(payload(&page))
+    };
+    answer().into()
 }
 
 fn owner(found: &FoundTopic<'_>, consumer: &Consumer) -> Result<OffsetOwner, ErrorCode> {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use galgo_wire::command::{Command as _, DeleteSegments, PlanRetention};
+use galgo_wire::command::{Command as _, DeleteSegments, GetRetentionState, PlanRetention};
 
 use super::{offload, payload};
 use crate::broker::Broker;
 use crate::outcome::{Outcome, Reply};
-use crate::partition::Wanted;
+use crate::partition::{Hold, Wanted};
 use crate::session::Session;
 
 /// Deletes the oldest sealed segments that every consumer and group with an offset is done with;
@@ -22,7 +22,8 @@ pub(super) fn delete(broker: &Broker, session: &Session, command: &DeleteSegment
         };
         let note = broker.drop_note(place, command.partition_id);
         let Some(note) = note.filter(|_| command.segments_count > 0) else { return Ok(None) };
-        partition.drop_oldest(Wanted::Oldest(command.segments_count), note)
+        // Whoever asks for it is held back by everybody with a stored offset, as classic servers have it.
+        partition.drop_oldest(Wanted::Oldest(command.segments_count), (Hold::ALL, note))
     };
     match staged() {
         Ok(Some(ticket)) => Outcome::Commit(ticket),
@@ -52,5 +53,22 @@ pub(super) fn plan_retention(
             None => settings,
         };
         Ok(payload(&broker.plan_retention(&settings, &open)))
+    })
+}
+
+/// What keeps retention from removing what is due in a topic.
+pub(super) fn retention_state(
+    broker: &Broker,
+    session: &Session,
+    command: GetRetentionState,
+) -> Outcome {
+    if let Err(code) = broker.authorize(session, &command) {
+        return Outcome::Done(Reply::Error(code));
+    }
+    // Off the thread, as the plan.
+    offload(move |broker, session| {
+        let catalog = broker.catalog.read();
+        let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
+        Ok(payload(&broker.retention_state(&catalog, &found)))
     })
 }

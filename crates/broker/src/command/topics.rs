@@ -1,9 +1,10 @@
 //! Topics and partitions: get, list, create, update, delete, purge, add and remove partitions.
 
 use galgo_wire::command::{
-    CreatePartitions, CreateTopic, CreateTopicWith, DeletePartitions, DeleteTopic, GetTopic,
-    GetTopicOutline, GetTopicSettings, GetTopics, MaxTopicSize, MessageExpiry, Partition,
-    PurgeTopic, Topic, TopicDetails, TopicOutline, TopicSettings, UpdateTopic, UpdateTopicWith,
+    Command as _, ConfigureTopic, CreatePartitions, CreateTopic, CreateTopicWith, DeletePartitions,
+    DeleteTopic, GetTopic, GetTopicConfig, GetTopicOutline, GetTopicSettings, GetTopics,
+    MaxTopicSize, MessageExpiry, Partition, PurgeTopic, Topic, TopicConfig, TopicDetails,
+    TopicOutline, TopicSettings, UpdateTopic, UpdateTopicWith,
 };
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{PartitionId, StreamId, TopicId};
@@ -104,6 +105,25 @@ pub(super) fn update(
 pub(super) fn update_with(broker: &Broker, session: &Session, command: UpdateTopicWith) -> Outcome {
     let UpdateTopicWith { topic, durability, deduplication } = command;
     update(broker, session, topic, Some(TopicSettings::asked(durability, deduplication)))
+}
+
+/// Sets options of a topic by name.
+pub(super) fn configure(broker: &Broker, session: &Session, command: ConfigureTopic) -> Outcome {
+    change(broker, session, command, |broker, command| {
+        broker.change(|state| Ok(((), state.prepare_configure_topic(command)?)))?;
+        Ok(Reply::Empty)
+    })
+}
+
+/// All options of a topic by name.
+pub(super) fn config(broker: &Broker, session: &Session, command: &GetTopicConfig) -> Outcome {
+    let answer = || {
+        let catalog = broker.catalog.read();
+        let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
+        let options = found.topic.settings.options.resolved(&broker.option_defaults());
+        Ok(payload(&TopicConfig { options }))
+    };
+    answer().into()
 }
 
 /// Settings the classic protocol has no field for; empty when the topic is missing.

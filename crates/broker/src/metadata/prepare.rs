@@ -7,13 +7,16 @@
 use std::collections::BTreeMap;
 
 use galgo_wire::command::TopicSettings as Asked;
-use galgo_wire::command::{CreateTopic, Deduplication, Durability, RetentionRules, UpdateTopic};
+use galgo_wire::command::{
+    ConfigureTopic, CreateTopic, Deduplication, Durability, RetentionRules, UpdateTopic,
+};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId};
 use galgo_wire::identifier::Identifier;
 use galgo_wire::limits::PARTITIONS_PER_COMMAND_MAX;
 use galgo_wire::name::StreamName;
 
+use super::options::TopicOptions;
 use super::record::{CreatedTopic, Record};
 use super::{State, Stream, Topic, TopicSettings};
 
@@ -109,6 +112,7 @@ impl State {
             replication_factor: command.replication_factor.max(1),
             durability: defaults.durability,
             deduplication: defaults.deduplication,
+            options: TopicOptions::default(),
         };
         let settings = match asked {
             Some(asked) => settings.with(asked, defaults),
@@ -147,11 +151,26 @@ impl State {
             replication_factor: command.replication_factor.max(1),
             durability: current.settings.durability,
             deduplication: current.settings.deduplication,
+            options: current.settings.options.clone(),
         };
         let settings = match asked {
             Some(asked) => settings.with(asked, defaults),
             None => settings,
         };
+        Ok(Record::UpdateTopic { stream, topic, settings })
+    }
+
+    /// # Errors
+    /// 1009, 2010; 4 for an option that nobody knows, or a value that is none of its kind.
+    pub(crate) fn prepare_configure_topic(
+        &self,
+        command: &ConfigureTopic,
+    ) -> Result<Record, ErrorCode> {
+        let (stream, topic) = self.existing_topic(&command.stream, &command.topic)?;
+        let stored = self.streams.get(&stream).and_then(|stored| stored.topics.get(&topic));
+        let current = &stored.ok_or(ErrorCode::TopicIdNotFound)?.settings;
+        let options = current.options.with(&command.options)?;
+        let settings = TopicSettings { options, ..current.clone() };
         Ok(Record::UpdateTopic { stream, topic, settings })
     }
 

@@ -4,17 +4,22 @@
 //! (little-endian integers, texts behind their length). Kinds and versions are never reused: a
 //! changed record gets a new version, and old versions stay readable.
 
-use galgo_wire::command::{Compression, Membership, UserStatus};
-use galgo_wire::command::{Deduplication, Durability};
+mod part;
+
+use galgo_wire::command::{Membership, UserStatus};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId, UserId};
-use galgo_wire::name::{StreamName, TokenName, TopicName, Username};
+use galgo_wire::name::{StreamName, TokenName, Username};
 use galgo_wire::permission::Permissions;
 use galgo_wire::primitive::{Payload, Reader, put_str32};
 
+pub(super) use self::part::Part;
+use super::options::TopicOptions;
 use super::{Group, Token, TopicSettings, User, UserSerial};
 
 const VERSION: u8 = 1;
+/// Of records with a topic that has options, which follow its settings.
+const VERSION_OPTIONS: u8 = 2;
 
 /// One change of the metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -242,7 +247,7 @@ impl Record {
     /// The record's bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = vec![self.kind(), VERSION];
+        let mut out = vec![self.kind(), self.version()];
         self.put_fields(&mut out);
         out
     }
@@ -254,10 +259,36 @@ impl Record {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ErrorCode> {
         let mut reader = Reader::new(bytes);
         let (kind, version) = (reader.u8()?, reader.u8()?);
-        if version != VERSION {
-            return Err(ErrorCode::InvalidVersion);
+        let mut record = match version {
+            VERSION | VERSION_OPTIONS => take_fields(kind, &mut reader)?,
+            _ => return Err(ErrorCode::InvalidVersion),
+        };
+        if version == VERSION_OPTIONS {
+            let options = record.options_mut().ok_or(ErrorCode::InvalidVersion)?;
+            *options = TopicOptions::take(&mut reader)?;
         }
-        take_fields(kind, &mut reader)
+        Ok(record)
+    }
+
+    /// The lowest version that says what there is to say.
+    fn version(&self) -> u8 {
+        match self {
+            Self::CreateTopic(CreatedTopic { settings, .. })
+            | Self::UpdateTopic { settings, .. }
+                if !settings.options.is_empty() =>
+            {
+                VERSION_OPTIONS
+            }
+            _ => VERSION,
+        }
+    }
+
+    fn options_mut(&mut self) -> Option<&mut TopicOptions> {
+        match self {
+            Self::CreateTopic(CreatedTopic { settings, .. })
+            | Self::UpdateTopic { settings, .. } => Some(&mut settings.options),
+            _ => None,
+        }
     }
 
     /// The user that may do something else than before, if it is still there.
@@ -309,10 +340,12 @@ impl Record {
                 (created.stream, created.id, created.created_at).put(out);
                 (created.partitions, created.first_uid).put(out);
                 created.settings.put(out);
+                created.settings.put_options(out);
             }
             Self::UpdateTopic { stream, topic, settings } => {
                 (*stream, *topic).put(out);
                 settings.put(out);
+                settings.put_options(out);
             }
             Self::DeleteTopic { stream, topic } => (*stream, *topic).put(out),
             Self::PurgeTopics { stream, topics, first_uid } => {
@@ -430,82 +463,11 @@ fn take<T: Payload>(from: &mut Reader<'_>) -> Result<T, ErrorCode> {
     T::decode(from)
 }
 
-/// A part of a record or snapshot that is more than one primitive.
-pub(super) trait Part: Sized {
-    fn put(&self, out: &mut Vec<u8>);
-    fn take(from: &mut Reader<'_>) -> Result<Self, ErrorCode>;
-}
-
-impl<A: Payload, B: Payload> Part for (A, B) {
-    fn put(&self, out: &mut Vec<u8>) {
-        self.0.encode(out);
-        self.1.encode(out);
-    }
-
-    fn take(from: &mut Reader<'_>) -> Result<Self, ErrorCode> {
-        Ok((take(from)?, take(from)?))
-    }
-}
-
-impl<A: Payload, B: Payload, C: Payload> Part for (A, B, C) {
-    fn put(&self, out: &mut Vec<u8>) {
-        self.0.encode(out);
-        self.1.encode(out);
-        self.2.encode(out);
-    }
-
-    fn take(from: &mut Reader<'_>) -> Result<Self, ErrorCode> {
-        Ok((take(from)?, take(from)?, take(from)?))
-    }
-}
-
-/// A counted list; unlike the protocol's, it may be followed by more.
-impl<T: Payload> Part for Vec<T> {
-    fn put(&self, out: &mut Vec<u8>) {
-        u32::try_from(self.len()).unwrap_or(u32::MAX).encode(out);
-        for item in self {
-            item.encode(out);
-        }
-    }
-
-    fn take(from: &mut Reader<'_>) -> Result<Self, ErrorCode> {
-        let count: u32 = take(from)?;
-        (0..count).map(|_| take(from)).collect()
-    }
-}
-
 impl CreatedTopic {
     fn take(from: &mut Reader<'_>) -> Result<Self, ErrorCode> {
         let (stream, id, created_at) = Part::take(from)?;
         let (partitions, first_uid) = Part::take(from)?;
         let settings = TopicSettings::take(from)?;
         Ok(Self { stream, id, settings, created_at, partitions, first_uid })
-    }
-}
-
-impl Part for TopicSettings {
-    fn put(&self, out: &mut Vec<u8>) {
-        (self.name.clone(), self.compression, self.message_expiry_us).put(out);
-        (self.size_bytes_max, self.replication_factor).put(out);
-        (self.durability.as_u8(), self.deduplication.as_u8()).put(out);
-    }
-
-    fn take(from: &mut Reader<'_>) -> Result<Self, ErrorCode> {
-        let (name, compression, message_expiry_us): (TopicName, Compression, u64) =
-            Part::take(from)?;
-        let (size_bytes_max, replication_factor): (u64, u8) = Part::take(from)?;
-        let (durability, deduplication): (u8, u8) = Part::take(from)?;
-        let durability = Durability::from_u8(durability).ok_or(ErrorCode::InvalidCommand)?;
-        let deduplication =
-            Deduplication::from_u8(deduplication).ok_or(ErrorCode::InvalidCommand)?;
-        Ok(Self {
-            name,
-            compression,
-            message_expiry_us,
-            size_bytes_max,
-            replication_factor,
-            durability,
-            deduplication,
-        })
     }
 }

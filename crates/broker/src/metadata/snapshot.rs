@@ -3,6 +3,9 @@
 //! ```text
 //! | next uid | removals | next group serial | streams with their topics and groups | next serial | users with their tokens | revoked JWTs | void JWTs |
 //! ```
+//! In version 2, which is written where a topic has options, they follow behind that:
+//! `count u32`, and for each such topic `| stream id u32 | topic id u32 | options |`.
+//!
 //! Lists are `count u32` and their entries in the order of their ids, so equal states have equal
 //! bytes.
 
@@ -12,16 +15,19 @@ use galgo_wire::name::{StreamName, TokenName};
 use galgo_wire::primitive::{Payload, Reader};
 use twox_hash::XxHash3_64;
 
+use super::options::TopicOptions;
 use super::record::Part;
 use super::{Group, Partition, State, Stream, Token, Topic, TopicSettings, User};
 
 const VERSION: u8 = 1;
+const VERSION_OPTIONS: u8 = 2;
 
 impl State {
     /// The state as bytes.
     #[must_use]
     pub fn to_snapshot(&self) -> Vec<u8> {
-        let mut out = vec![VERSION];
+        let optioned: Vec<_> = self.optioned().collect();
+        let mut out = vec![if optioned.is_empty() { VERSION } else { VERSION_OPTIONS }];
         self.next_uid.encode(&mut out);
         self.removals.iter().copied().collect::<Vec<PartitionUid>>().put(&mut out);
         self.next_group_serial.encode(&mut out);
@@ -48,7 +54,22 @@ impl State {
         for (serial, last) in &self.void_jwts {
             (*serial, *last).put(&mut out);
         }
+        if !optioned.is_empty() {
+            put_count(optioned.len(), &mut out);
+            for (stream, topic, options) in optioned {
+                (stream, topic).put(&mut out);
+                options.put(&mut out);
+            }
+        }
         out
+    }
+
+    /// The topics that have options.
+    fn optioned(&self) -> impl Iterator<Item = (StreamId, TopicId, &TopicOptions)> {
+        let topics = self.streams.iter().flat_map(|(stream, stored)| {
+            stored.topics.iter().map(|(topic, stored)| (*stream, *topic, &stored.settings.options))
+        });
+        topics.filter(|(.., options)| !options.is_empty())
     }
 
     /// The state from its bytes.
@@ -57,7 +78,8 @@ impl State {
     /// A code of the protocol's decoders when this version did not write the bytes.
     pub fn from_snapshot(bytes: &[u8]) -> Result<Self, ErrorCode> {
         let mut from = Reader::new(bytes);
-        if from.u8()? != VERSION {
+        let version = from.u8()?;
+        if ![VERSION, VERSION_OPTIONS].contains(&version) {
             return Err(ErrorCode::InvalidVersion);
         }
         let mut state = Self { next_uid: from.u64()?, ..Self::default() };
@@ -79,6 +101,15 @@ impl State {
         for _ in 0..from.u32()? {
             let (serial, last) = Part::take(&mut from)?;
             state.void_jwts.insert(serial, last);
+        }
+        if version == VERSION_OPTIONS {
+            for _ in 0..from.u32()? {
+                let (stream, topic): (StreamId, TopicId) = Part::take(&mut from)?;
+                let stored = state.streams.get_mut(&stream);
+                let stored = stored.and_then(|stream| stream.topics.get_mut(&topic));
+                let options = TopicOptions::take(&mut from)?;
+                stored.ok_or(ErrorCode::InvalidVersion)?.settings.options = options;
+            }
         }
         Ok(state)
     }

@@ -26,6 +26,40 @@ pub const USERS_MAX: usize = 10_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserSerial(u64);
 
+/// Tells an account from those that had its id before; unlike the serial it stays the same when its logins
+/// end. It is on what an account leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserMark(u64);
+
+impl UserMark {
+    /// Wraps the number.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Returns the number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The id of the user, if it is there still.
+    #[must_use]
+    pub(crate) fn id(self) -> UserId {
+        // The upper half: see [`User::mark`].
+        UserId::new((self.0 >> 32) as u32)
+    }
+}
+
+impl User {
+    /// The mark of this user, whose id is `id`: the id, and when it was given, as far as 32 bits tell.
+    #[must_use]
+    pub fn mark(&self, id: UserId) -> UserMark {
+        UserMark((u64::from(id.get()) << 32) | (self.created_at.get() & u64::from(u32::MAX)))
+    }
+}
+
 impl UserSerial {
     /// Wraps the number.
     #[must_use]

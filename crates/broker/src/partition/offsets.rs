@@ -6,39 +6,37 @@
 //! INV-SETTLED: a checkpoint holds no change that is still on its way, so that one which is refused
 //! does not take effect after a crash; and once all changes of a position have an outcome, what is
 //! served is the last one that is known to be durable.
+//!
+//! A position belongs to the user that stored it, as long as there is one: others need the right to manage
+//! the topic to change it. That a group's is changed by its members only, its state machine sees to.
 
-use std::collections::BTreeMap;
+mod book;
+
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use galgo_wire::command::Durability;
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::Offset;
+use galgo_wire::id::{Offset, Timestamp};
 
+pub use self::book::{Hold, OffsetBook, Position};
 use super::Partition;
 use crate::alarm::News;
+use crate::metadata::UserMark;
 use crate::shard::{OffsetOwner, ShardRecord};
 use crate::ticket::{Ticket, ticket};
 
-/// Most consumers whose positions one partition keeps.
+/// Most consumers that read for themselves whose positions one partition keeps. Groups have places of
+/// their own, one each.
 pub const OFFSET_OWNERS_MAX: usize = 100_000;
 
-/// Positions by owner.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OffsetBook {
-    stored: BTreeMap<OffsetOwner, Offset>,
-    /// Those with changes on their way to the journal.
-    unsettled: BTreeMap<OffsetOwner, Unsettled>,
-    /// Where the log starts once what is staged is durable.
-    start: Offset,
-}
-
-/// A position that may still turn out to be another.
+/// On whose behalf a position is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Unsettled {
-    /// What is known to be durable.
-    durable: Option<Offset>,
-    /// How many changes are on their way.
-    moves: u32,
+pub struct StoredBy {
+    /// The user; `None` for a group, whose members own its offsets together.
+    pub user: Option<UserMark>,
+    /// Whether it may change what others have stored.
+    pub manages: bool,
 }
 
 /// A change of a position that is on its way to the journal.
@@ -47,7 +45,7 @@ pub(crate) struct OffsetMove {
     partition: Arc<Partition>,
     owner: OffsetOwner,
     /// The position it makes; `None` when it deletes.
-    to: Option<Offset>,
+    to: Option<Position>,
 }
 
 /// Why an offset was not stored or deleted.
@@ -61,6 +59,9 @@ pub enum OffsetError {
         /// The partition's high-watermark.
         end: u64,
     },
+    /// Another user has stored it.
+    #[error("another user has stored the offset of this consumer")]
+    Foreign,
     /// Nothing is stored for this owner.
     #[error("no offset is stored for this consumer")]
     NotStored,
@@ -75,127 +76,18 @@ impl OffsetError {
     pub fn code(self) -> ErrorCode {
         match self {
             Self::Beyond { .. } => ErrorCode::InvalidOffset,
+            Self::Foreign => ErrorCode::Unauthorized,
             Self::NotStored => ErrorCode::ConsumerOffsetNotFound,
             Self::Refused(code) => code,
         }
     }
 }
 
-impl OffsetBook {
-    /// The stored offset of `owner`.
-    #[must_use]
-    pub fn get(&self, owner: OffsetOwner) -> Option<Offset> {
-        self.stored.get(&owner).copied()
-    }
-
-    /// Applies a stored or recovered position.
-    pub fn set(&mut self, owner: OffsetOwner, offset: Offset) {
-        self.stored.insert(owner, offset);
-    }
-
-    /// Forgets a position; tells whether there was one.
-    pub fn remove(&mut self, owner: OffsetOwner) -> bool {
-        self.unsettled.remove(&owner);
-        self.stored.remove(&owner).is_some()
-    }
-
-    /// Brings positions beyond the end of a recovered log back to its last offset; with an empty
-    /// log there is nothing a position could mean.
-    pub fn clamp(&mut self, end: Offset) {
-        let Some(last) = end.get().checked_sub(1) else {
-            self.stored.clear();
-            return;
-        };
-        for offset in self.stored.values_mut() {
-            *offset = (*offset).min(Offset::new(last));
-        }
-    }
-
-    /// The position that is farthest on.
-    #[must_use]
-    pub fn largest(&self) -> Option<Offset> {
-        self.stored.values().copied().max()
-    }
-
-    /// Forgets the positions of owners for which `keep` is false; tells whether there were any.
-    pub fn retain(&mut self, keep: impl Fn(OffsetOwner) -> bool) -> bool {
-        let before = self.stored.len();
-        self.stored.retain(|owner, _| keep(*owner));
-        self.stored.len() < before
-    }
-
-    /// Makes a change that is staged.
-    fn stage(&mut self, owner: OffsetOwner, to: Option<Offset>) {
-        let before = match to {
-            Some(offset) => self.stored.insert(owner, offset),
-            None => self.stored.remove(&owner),
-        };
-        let first = Unsettled { durable: before, moves: 0 };
-        self.unsettled.entry(owner).or_insert(first).moves += 1;
-    }
-
-    /// Takes note of the outcome of a staged change: the position it made durable, or that it did not.
-    /// With the last one on its way, what is served comes in line.
-    fn settle(&mut self, owner: OffsetOwner, made: Option<Option<Offset>>) {
-        // A consumer that is gone for good leaves no trace.
-        let Some(unsettled) = self.unsettled.get_mut(&owner) else { return };
-        if let Some(made) = made {
-            unsettled.durable = made;
-        }
-        unsettled.moves = unsettled.moves.saturating_sub(1);
-        if unsettled.moves > 0 {
-            return;
-        }
-        let durable = unsettled.durable;
-        self.unsettled.remove(&owner);
-        match durable {
-            Some(offset) => self.stored.insert(owner, offset),
-            None => self.stored.remove(&owner),
-        };
-    }
-
-    /// The smallest position of all, counting what an unsettled one may fall back to; `None` when
-    /// nobody has one.
-    #[must_use]
-    pub fn smallest(&self) -> Option<Offset> {
-        let durable = self.unsettled.values().filter_map(|known| known.durable);
-        self.stored.values().copied().chain(durable).min()
-    }
-
-    /// Where the log starts, counting a move that is staged.
-    #[must_use]
-    pub fn start(&self) -> Offset {
-        self.start
-    }
-
-    pub(super) fn set_start(&mut self, start: Offset) {
-        self.start = start;
-    }
-
-    /// All positions as far as they are known to be durable, ordered by owner.
-    #[must_use]
-    pub fn durable_entries(&self) -> Vec<(OffsetOwner, Offset)> {
-        let settled = self.stored.iter().filter(|(owner, _)| !self.unsettled.contains_key(owner));
-        let mut entries: Vec<_> = settled.map(|(owner, offset)| (*owner, *offset)).collect();
-        if !self.unsettled.is_empty() {
-            let durable =
-                |(owner, known): (&OffsetOwner, &Unsettled)| Some((*owner, known.durable?));
-            entries.extend(self.unsettled.iter().filter_map(durable));
-            entries.sort_unstable_by_key(|(owner, _)| *owner);
-        }
-        entries
-    }
-
-    /// How many positions are stored.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.stored.len()
-    }
-
-    /// Whether nothing is stored.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.stored.is_empty()
+impl StoredBy {
+    fn may_change(&self, position: Option<&Position>) -> Result<(), OffsetError> {
+        let other =
+            position.and_then(|position| position.user).filter(|user| Some(*user) != self.user);
+        if other.is_some() && !self.manages { Err(OffsetError::Foreign) } else { Ok(()) }
     }
 }
 
@@ -224,14 +116,95 @@ impl Partition {
         self.offsets.lock().get(owner)
     }
 
+    /// Where `owner` has come to, now that it polls: that keeps its position from expiring.
+    pub(crate) fn offset_of_poll(&self, owner: OffsetOwner) -> Option<Offset> {
+        self.offsets.lock().seen(owner, self.shard.now())
+    }
+
+    /// Forgets what consumers stored that were not seen for so long; returns it. There is no record of it:
+    /// what a crash brings back is as old as before, and expires again.
+    pub(crate) fn expire_offsets(
+        self: &Arc<Self>,
+        now: Timestamp,
+        expire_after_us: u64,
+    ) -> Vec<(OffsetOwner, Position)> {
+        let (expired, moved) = {
+            let mut offsets = self.offsets.lock();
+            (offsets.expire(now, expire_after_us), offsets.take_moved())
+        };
+        if moved || !expired.is_empty() {
+            // The next checkpoint is to write it down.
+            self.touch();
+        }
+        expired
+    }
+
+    /// The positions behind `after`, at most `most`, in the order of their owners.
+    pub(crate) fn offsets_behind(
+        &self,
+        after: Option<OffsetOwner>,
+        most: usize,
+    ) -> Vec<(OffsetOwner, Position)> {
+        let offsets = self.offsets.lock();
+        offsets.behind(after).take(most).map(|(owner, position)| (owner, *position)).collect()
+    }
+
+    /// The position furthest behind of those that hold messages.
+    pub(crate) fn furthest_behind(
+        &self,
+        hold: Hold,
+        now: Timestamp,
+    ) -> Option<(OffsetOwner, Position)> {
+        let offsets = self.offsets.lock();
+        let furthest = offsets.holding(hold, now).min_by_key(|(_, position)| position.offset);
+        furthest.map(|(owner, position)| (owner, *position))
+    }
+
+    /// The positions that hold messages below `end`, the one that is furthest behind first, at most `most`.
+    pub(crate) fn holders_below(
+        &self,
+        end: Offset,
+        (hold, now): (Hold, Timestamp),
+        most: usize,
+    ) -> Vec<(OffsetOwner, Position)> {
+        let offsets = self.offsets.lock();
+        let below = |position: &Position| position.offset.get().saturating_add(1) < end.get();
+        let holding = offsets.holding(hold, now).filter(|(_, position)| below(position));
+        let mut holding: Vec<_> = holding.map(|(owner, at)| (owner, *at)).collect();
+        drop(offsets);
+        holding.sort_by_key(|(_, position)| position.offset);
+        holding.truncate(most);
+        holding
+    }
+
+    /// When somebody who has stored a position was last seen, as far as known.
+    pub(crate) fn last_activity(&self) -> Option<Timestamp> {
+        self.offsets.lock().behind(None).map(|(_, position)| position.active_at).max()
+    }
+
+    /// Lets go of who stored what, where `exists` does not know the user.
+    pub(crate) fn disown_offsets(&self, exists: &dyn Fn(UserMark) -> bool) {
+        self.offsets.lock().disown(exists);
+    }
+
+    /// How many consumers found no place for their position since the last call.
+    pub(crate) fn take_no_place(&self) -> u64 {
+        match self.no_place.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => self.no_place.swap(0, Ordering::Relaxed),
+        }
+    }
+
     /// Stores the last processed offset; it may move back.
     ///
     /// # Errors
-    /// [`OffsetError::Beyond`] when no message has that offset yet; [`OffsetError::Refused`] when the
-    /// shard takes no writes or [`OFFSET_OWNERS_MAX`] others have positions already.
+    /// [`OffsetError::Beyond`] when no message has that offset yet; [`OffsetError::Foreign`] when somebody
+    /// else has stored it, who still exists, and `by` does not manage the topic;
+    /// [`OffsetError::Refused`] when the shard takes no writes or [`OFFSET_OWNERS_MAX`] other consumers
+    /// have positions already.
     pub fn store_offset(
         self: &Arc<Self>,
-        owner: OffsetOwner,
+        (owner, by): (OffsetOwner, StoredBy),
         offset: Offset,
     ) -> Result<Ticket, OffsetError> {
         let end = self.high_watermark();
@@ -240,14 +213,19 @@ impl Partition {
         }
         // Held over the staging, so that memory and journal see the changes in one order.
         let mut offsets = self.offsets.lock();
-        if offsets.len() >= OFFSET_OWNERS_MAX && offsets.get(owner).is_none() {
+        if offsets.is_full_for(owner) {
+            self.no_place.fetch_add(1, Ordering::Relaxed);
             return Err(OffsetError::Refused(ErrorCode::CannotOpenConsumerOffsetsFile));
         }
-        let record = ShardRecord::OffsetStored { uid: self.uid, owner, offset };
-        let moved = OffsetMove { partition: Arc::clone(self), owner, to: Some(offset) };
+        by.may_change(offsets.position(owner))?;
+        let now = self.shard.now();
+        let to = Position { offset, stored_at: now, active_at: now, user: by.user };
+        let note = to.note();
+        let record = ShardRecord::OffsetStored { uid: self.uid, owner, offset, note: Some(note) };
+        let moved = OffsetMove { partition: Arc::clone(self), owner, to: Some(to) };
         let staged = self.stage_record(&record, moved)?;
         let back = offsets.get(owner).is_some_and(|before| before > offset);
-        offsets.stage(owner, Some(offset));
+        offsets.stage(owner, Some(to));
         drop(offsets);
         if back {
             self.position_moved_back();
@@ -266,12 +244,14 @@ impl Partition {
     /// Deletes the stored offset of `owner`.
     ///
     /// # Errors
-    /// [`OffsetError::NotStored`]; [`OffsetError::Refused`].
-    pub fn delete_offset(self: &Arc<Self>, owner: OffsetOwner) -> Result<Ticket, OffsetError> {
+    /// [`OffsetError::NotStored`]; [`OffsetError::Foreign`]; [`OffsetError::Refused`].
+    pub fn delete_offset(
+        self: &Arc<Self>,
+        (owner, by): (OffsetOwner, StoredBy),
+    ) -> Result<Ticket, OffsetError> {
         let mut offsets = self.offsets.lock();
-        if offsets.get(owner).is_none() {
-            return Err(OffsetError::NotStored);
-        }
+        let position = offsets.position(owner).ok_or(OffsetError::NotStored)?;
+        by.may_change(Some(position))?;
         let record = ShardRecord::OffsetGone { uid: self.uid, owner };
         let moved = OffsetMove { partition: Arc::clone(self), owner, to: None };
         let staged = self.stage_record(&record, moved)?;
@@ -298,32 +278,5 @@ impl Partition {
         // The caller holds the offsets' lock, so the outcome cannot come before the change is noted.
         self.shard.stage_offset((record, sync), moved, resolver).map_err(OffsetError::Refused)?;
         Ok(waiting)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use galgo_wire::consumer::ConsumerKind;
-    use galgo_wire::id::ConsumerId;
-
-    use super::*;
-
-    #[test]
-    fn the_smallest_position_counts_what_a_refusal_would_bring_back() {
-        let owner = OffsetOwner { kind: ConsumerKind::Group, id: ConsumerId::new(1) };
-        let at = |offset| Some(Offset::new(offset));
-        let mut book = OffsetBook::default();
-        book.set(owner, Offset::new(3));
-        book.stage(owner, at(9));
-        assert_eq!((book.get(owner), book.smallest()), (at(9), at(3)));
-        book.settle(owner, None);
-        assert_eq!((book.get(owner), book.smallest()), (at(3), at(3)));
-        book.stage(owner, None);
-        assert_eq!(book.smallest(), at(3), "a deletion may be refused, too");
-        book.settle(owner, Some(None));
-        assert_eq!(book.smallest(), None);
-        book.stage(owner, at(2));
-        book.settle(owner, Some(at(2)));
-        assert_eq!(book.smallest(), at(2));
     }
 }

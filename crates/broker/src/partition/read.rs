@@ -248,7 +248,7 @@ impl Partition {
             PollingStrategy::Last => {
                 Offset::new(self.high_watermark().get().saturating_sub(u64::from(count)))
             }
-            PollingStrategy::Next => match self.stored_offset(owner) {
+            PollingStrategy::Next => match self.offset_of_poll(owner) {
                 Some(stored) => Offset::new(stored.get().saturating_add(1)),
                 None => start,
             },

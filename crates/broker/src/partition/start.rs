@@ -2,8 +2,8 @@
 //!
 //! INV-START: a start moves for readers only after its record is durable, and files are removed only
 //! after that; after a crash it is never below what was acknowledged.
-//! INV-BARRIER: no message goes that a consumer or group with a position has not committed, as of the
-//! moment the move is staged.
+//! INV-BARRIER: no message goes that a consumer or group that holds messages has not committed, as of the
+//! moment the move is staged. Whose position holds, and how long, [`Hold`] says.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,10 +13,11 @@ use galgo_storage::retention::KeptSegment;
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Offset, PartitionId, PartitionUid, Timestamp};
 
-use super::Partition;
+use super::{Hold, Partition};
 use crate::shard::ShardRecord;
 use crate::stats::Counters;
 use crate::ticket::{Ticket, ticket};
+use crate::upkeep::Times;
 
 /// Why segments go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,12 +114,12 @@ impl Partition {
     }
 
     /// What could go now.
-    pub(crate) fn droppable(&self, now: Timestamp) -> Droppable {
+    pub(crate) fn droppable(&self, now: Times, hold: Hold) -> Droppable {
         let (start, committed) = {
             let offsets = self.offsets.lock();
-            (offsets.start(), offsets.smallest())
+            (offsets.start(), offsets.smallest(hold, now.steady))
         };
-        let mut sealed = self.reader.droppable(self.high_watermark(), now);
+        let mut sealed = self.reader.droppable(self.high_watermark(), now.wall);
         let staged = sealed.iter().take_while(|kept| kept.segment.base < start);
         let staged: usize = staged.count();
         let gone: u64 = sealed.drain(..staged).map(|kept| kept.segment.bytes).sum();
@@ -135,7 +136,7 @@ impl Partition {
     pub(crate) fn drop_oldest(
         self: &Arc<Self>,
         wanted: Wanted,
-        note: DropNote,
+        (hold, note): (Hold, DropNote),
     ) -> Result<Option<Ticket>, ErrorCode> {
         if let Some(code) = self.fenced() {
             return Err(code);
@@ -145,7 +146,7 @@ impl Partition {
         // Held over the staging: nobody commits an offset in between.
         let mut offsets = self.offsets.lock();
         let before = offsets.start();
-        let committed = offsets.smallest();
+        let committed = offsets.smallest(hold, self.shard.now());
         let sealed: Vec<&SealedSegment> = sealed.iter().map(|kept| &kept.segment).collect();
         let goes = |known: &&SealedSegment| {
             committed.is_none_or(|committed| known.end.get() <= committed.get().saturating_add(1))

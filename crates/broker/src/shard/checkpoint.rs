@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use galgo_storage::checkpoint::{CheckpointStore, CheckpointStoreError, ShardCheckpoint};
+use galgo_storage::checkpoint::{
+    CheckpointStore, CheckpointStoreError, ShardCheckpoint, StoredOffset,
+};
 use galgo_storage::journal::{JournalError, Lsn};
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{Offset, PartitionUid};
+use galgo_wire::id::PartitionUid;
 
 use super::stamps::Stamps;
 use super::{OffsetOwner, Shard};
 use crate::causes::Causes;
-use crate::partition::{Partition, PartitionCheckpoint};
+use crate::partition::{Partition, PartitionCheckpoint, Position};
 
 /// The last saved checkpoint and where it is kept.
 #[derive(Debug)]
@@ -20,7 +22,7 @@ pub(super) struct Checkpointer {
     pub(super) store: CheckpointStore,
     pub(super) last: ShardCheckpoint,
     /// Consumer offsets by partition; `last.offsets` is made from them when it is saved.
-    pub(super) offsets: BTreeMap<PartitionUid, Vec<(OffsetOwner, Offset)>>,
+    pub(super) offsets: BTreeMap<PartitionUid, Vec<(OffsetOwner, Position)>>,
     pub(super) stamps: Stamps,
 }
 
@@ -29,8 +31,12 @@ impl Checkpointer {
     pub(super) fn save(&mut self, lsn: Lsn) -> Result<(), CheckpointStoreError> {
         self.last.lsn = lsn;
         let offsets = self.offsets.iter().flat_map(|(uid, entries)| {
-            let entry = |(owner, offset): &(OffsetOwner, Offset)| {
-                (*uid, owner.kind.as_u8(), owner.id.get(), *offset)
+            let entry = |(owner, position): &(OffsetOwner, Position)| StoredOffset {
+                uid: *uid,
+                kind: owner.kind.as_u8(),
+                id: owner.id.get(),
+                offset: position.offset,
+                note: Some(position.note()),
             };
             entries.iter().map(entry)
         });

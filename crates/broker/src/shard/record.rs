@@ -9,11 +9,15 @@
 //! ```text
 //! batch (kind 1):         | base offset u64 | high-watermark u64 | messages as in the segment ... |
 //! offset stored (kind 2): | consumer kind u8, 3 zero bytes | consumer id u32 | offset u64 |
+//!   in version 2 also     | stored at u64 | mark of the user u64 |
 //! offset gone (kind 3):   | consumer kind u8, 3 zero bytes | consumer id u32 |
 //! start moved (kind 4):   | start u64 |
 //! synced end (kind 7):    | end u64 |
 //! written end (kind 8):   | end u64 |
 //! ```
+//!
+//! The version is 1, for an offset stored 2; version 1 of it, without time and user (`u64::MAX` for none),
+//! is read as well.
 //!
 //! The high-watermark of a batch is the partition's when the batch was staged: all offsets below
 //! it had been acknowledged. Recovery uses it to tell lost messages from ones never promised.
@@ -24,14 +28,17 @@
 //! An end says that all messages below it had been published: synced with their segments (kind 7), or
 //! written to them and no more (kind 8), which the death of a process does not take back either.
 
+use galgo_storage::checkpoint::OffsetNote;
 use galgo_wire::consumer::ConsumerKind;
-use galgo_wire::id::{ConsumerId, Offset, PartitionUid};
+use galgo_wire::id::{ConsumerId, Offset, PartitionUid, Timestamp};
 use galgo_wire::primitive::Reader;
 
 /// Bytes of a batch body in front of the messages.
 const BATCH_HEADER_BYTES: usize = 16;
 
 const VERSION: u8 = 1;
+/// Of an offset that is stored: with when and by whom.
+const VERSION_NOTED: u8 = 2;
 const KIND_BATCH: u8 = 1;
 const KIND_OFFSET_STORED: u8 = 2;
 const KIND_OFFSET_GONE: u8 = 3;
@@ -70,6 +77,8 @@ pub enum ShardRecord<'a> {
         owner: OffsetOwner,
         /// The last processed offset.
         offset: Offset,
+        /// When and by whom; `None` where that was not written down.
+        note: Option<OffsetNote>,
     },
     /// A consumer's offset was deleted.
     OffsetGone {
@@ -109,26 +118,33 @@ impl ShardRecord<'_> {
     pub fn encode(&self, out: &mut Vec<u8>) {
         match *self {
             Self::Batch { uid, base_offset, high_watermark, messages } => {
-                put_header(out, KIND_BATCH, BATCH_HEADER_BYTES + messages.len(), uid);
+                put_header(out, (KIND_BATCH, VERSION), BATCH_HEADER_BYTES + messages.len(), uid);
                 out.extend_from_slice(&base_offset.get().to_le_bytes());
                 out.extend_from_slice(&high_watermark.get().to_le_bytes());
                 out.extend_from_slice(messages);
             }
-            Self::OffsetStored { uid, owner, offset } => {
-                put_header(out, KIND_OFFSET_STORED, 16, uid);
+            Self::OffsetStored { uid, owner, offset, note } => {
+                let (version, body_len) =
+                    if note.is_some() { (VERSION_NOTED, 32) } else { (VERSION, 16) };
+                put_header(out, (KIND_OFFSET_STORED, version), body_len, uid);
                 put_owner(out, owner);
                 out.extend_from_slice(&offset.get().to_le_bytes());
+                if let Some(note) = note {
+                    out.extend_from_slice(&note.stored_at.get().to_le_bytes());
+                    out.extend_from_slice(&note.user.to_le_bytes());
+                }
             }
             Self::OffsetGone { uid, owner } => {
-                put_header(out, KIND_OFFSET_GONE, 8, uid);
+                put_header(out, (KIND_OFFSET_GONE, VERSION), 8, uid);
                 put_owner(out, owner);
             }
             Self::StartMoved { uid, start } => {
-                put_header(out, KIND_START_MOVED, 8, uid);
+                put_header(out, (KIND_START_MOVED, VERSION), 8, uid);
                 out.extend_from_slice(&start.get().to_le_bytes());
             }
             Self::EndReached { uid, end, synced } => {
-                put_header(out, if synced { KIND_SYNCED_END } else { KIND_WRITTEN_END }, 8, uid);
+                let kind = if synced { KIND_SYNCED_END } else { KIND_WRITTEN_END };
+                put_header(out, (kind, VERSION), 8, uid);
                 out.extend_from_slice(&end.get().to_le_bytes());
             }
         }
@@ -166,10 +182,11 @@ fn decode_one<'a>(reader: &mut Reader<'a>) -> Result<ShardRecord<'a>, UnknownRec
                 high_watermark: Offset::new(body.u64().ok()?),
                 messages: body.rest(),
             }),
-            (KIND_OFFSET_STORED, VERSION) => Some(ShardRecord::OffsetStored {
+            (KIND_OFFSET_STORED, VERSION | VERSION_NOTED) => Some(ShardRecord::OffsetStored {
                 uid,
                 owner: read_owner(&mut body)?,
                 offset: Offset::new(body.u64().ok()?),
+                note: if version == VERSION_NOTED { Some(read_note(&mut body)?) } else { None },
             }),
             (KIND_OFFSET_GONE, VERSION) => {
                 Some(ShardRecord::OffsetGone { uid, owner: read_owner(&mut body)? })
@@ -188,10 +205,10 @@ fn decode_one<'a>(reader: &mut Reader<'a>) -> Result<ShardRecord<'a>, UnknownRec
     read().ok_or(UnknownRecord { kind, version })
 }
 
-fn put_header(out: &mut Vec<u8>, kind: u8, body_len: usize, uid: PartitionUid) {
+fn put_header(out: &mut Vec<u8>, (kind, version): (u8, u8), body_len: usize, uid: PartitionUid) {
     // A batch fits a frame, whose length fits 32 bits; the shard checks that before it stages.
     let len = u32::try_from(body_len).unwrap_or(u32::MAX);
-    out.extend_from_slice(&[kind, VERSION, 0, 0]);
+    out.extend_from_slice(&[kind, version, 0, 0]);
     out.extend_from_slice(&len.to_le_bytes());
     out.extend_from_slice(&uid.get().to_le_bytes());
 }
@@ -207,6 +224,12 @@ fn read_owner(reader: &mut Reader<'_>) -> Option<OffsetOwner> {
     Some(OffsetOwner { kind, id: ConsumerId::new(reader.u32().ok()?) })
 }
 
+/// The owner was seen when it stored.
+fn read_note(reader: &mut Reader<'_>) -> Option<OffsetNote> {
+    let stored_at = Timestamp::new(reader.u64().ok()?);
+    Some(OffsetNote { stored_at, active_at: stored_at, user: reader.u64().ok()? })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,6 +238,8 @@ mod tests {
     fn records_of_a_bundle_come_back_in_order() {
         let uid = PartitionUid::new(7);
         let owner = OffsetOwner { kind: ConsumerKind::Consumer, id: ConsumerId::new(9) };
+        let at = Timestamp::new(77);
+        let note = Some(OffsetNote { stored_at: at, active_at: at, user: 5 });
         let records = [
             ShardRecord::Batch {
                 uid,
@@ -222,7 +247,8 @@ mod tests {
                 high_watermark: Offset::new(4),
                 messages: b"not looked at here",
             },
-            ShardRecord::OffsetStored { uid, owner, offset: Offset::new(3) },
+            ShardRecord::OffsetStored { uid, owner, offset: Offset::new(3), note: None },
+            ShardRecord::OffsetStored { uid, owner, offset: Offset::new(4), note },
             ShardRecord::OffsetGone { uid, owner },
             ShardRecord::StartMoved { uid, start: Offset::new(2) },
             ShardRecord::EndReached { uid, end: Offset::new(9), synced: true },

@@ -19,7 +19,7 @@ use galgo_storage::log::{
     Evidence, IndexCache, JournaledBatch, Log, LogOptions, RecoveryReport, first_base,
 };
 use galgo_wire::consumer::ConsumerKind;
-use galgo_wire::id::{ConsumerId, Epoch, Offset, PartitionUid};
+use galgo_wire::id::{ConsumerId, Epoch, Offset, PartitionUid, Timestamp};
 use parking_lot::{Condvar, Mutex};
 
 use super::checkpoint::Checkpointer;
@@ -29,7 +29,7 @@ use super::removal::Removals;
 use super::stamps::Stamps;
 use super::{Shard, ShardOptions};
 use crate::lives::Lives;
-use crate::partition::OffsetBook;
+use crate::partition::{OffsetBook, Position};
 use crate::stats::Counters;
 use crate::vault::Vault;
 
@@ -61,6 +61,8 @@ pub struct ShardRecovery {
     pub synced: BTreeSet<PartitionUid>,
     /// The number of this start.
     pub epoch: Epoch,
+    /// When it is: stored offsets whose time was not written down count from now.
+    pub now: Timestamp,
     /// The server's counters.
     pub stats: Arc<Counters>,
     /// What seals and opens messages.
@@ -135,7 +137,7 @@ pub enum RecoverError {
 #[derive(Default)]
 struct Journaled {
     batches: BTreeMap<PartitionUid, Vec<(Offset, Offset, Vec<u8>)>>,
-    offsets: Vec<(PartitionUid, OffsetOwner, Option<Offset>)>,
+    offsets: Vec<(PartitionUid, OffsetOwner, Option<Position>)>,
     starts: BTreeMap<PartitionUid, Offset>,
     synced_ends: BTreeMap<PartitionUid, Offset>,
     written_ends: BTreeMap<PartitionUid, Offset>,
@@ -188,6 +190,7 @@ impl ShardRecovery {
                 (log, Some(report))
             };
             offsets.clamp(log.end());
+            offsets.begin(self.now);
             partitions.insert(*uid, RecoveredPartition { log, offsets, report });
         }
         checkpoint.logs.retain(|uid, _| live.contains(uid));
@@ -337,6 +340,7 @@ impl ShardRecovery {
             settled: AtomicU64::new(lsn.get()),
             unjournaled_bytes: AtomicU64::new(0),
             unsynced_ends: AtomicBool::new(false),
+            now_us: AtomicU64::new(self.now.get()),
             checkpointer: Mutex::new(checkpointer),
             checkpoint_asked: Mutex::new(false),
             work_checkpoint: Condvar::new(),
@@ -374,8 +378,8 @@ impl Journaled {
                 let batches = self.batches.entry(uid).or_default();
                 batches.push((base_offset, high_watermark, messages.to_vec()));
             }
-            ShardRecord::OffsetStored { uid, owner, offset } => {
-                self.offsets.push((uid, owner, Some(offset)));
+            ShardRecord::OffsetStored { uid, owner, offset, note } => {
+                self.offsets.push((uid, owner, Some(Position::noted(offset, note))));
             }
             ShardRecord::OffsetGone { uid, owner } => self.offsets.push((uid, owner, None)),
             ShardRecord::StartMoved { uid, start } => {
@@ -403,10 +407,10 @@ impl Journaled {
     }
 
     fn apply_offsets(&self, books: &mut BTreeMap<PartitionUid, OffsetBook>) {
-        for (uid, owner, offset) in &self.offsets {
+        for (uid, owner, position) in &self.offsets {
             let book = books.entry(*uid).or_default();
-            match offset {
-                Some(offset) => book.set(*owner, *offset),
+            match position {
+                Some(position) => book.set(*owner, *position),
                 None => {
                     book.remove(*owner);
                 }
@@ -455,11 +459,12 @@ pub(crate) fn partition_dir(partitions_dir: &Path, uid: PartitionUid) -> PathBuf
 
 fn offset_books(checkpoint: &ShardCheckpoint) -> BTreeMap<PartitionUid, OffsetBook> {
     let mut books: BTreeMap<PartitionUid, OffsetBook> = BTreeMap::new();
-    for (uid, kind, id, offset) in &checkpoint.offsets {
+    for stored in &checkpoint.offsets {
         // An unknown kind would be from a newer version, whose directory is refused.
-        let Some(kind) = ConsumerKind::from_u8(*kind) else { continue };
-        let owner = OffsetOwner { kind, id: ConsumerId::new(*id) };
-        books.entry(*uid).or_default().set(owner, *offset);
+        let Some(kind) = ConsumerKind::from_u8(stored.kind) else { continue };
+        let owner = OffsetOwner { kind, id: ConsumerId::new(stored.id) };
+        let position = Position::noted(stored.offset, stored.note);
+        books.entry(stored.uid).or_default().set(owner, position);
     }
     books
 }

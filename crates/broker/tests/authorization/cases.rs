@@ -180,6 +180,23 @@ fn topic_cases(missing: Missing) -> Vec<Case> {
         ),
         case(segments, missing, found),
         case(PlanRetention { stream: stream(), topic: topic(), rules: None }, missing, found),
+        case(GetRetentionState { stream: stream(), topic: topic() }, missing, found),
+        case(
+            ListConsumerOffsets {
+                stream: stream(),
+                topic: topic(),
+                partition_id: None,
+                after: OffsetCursor::default(),
+            },
+            missing,
+            found,
+        ),
+        case(
+            ConfigureTopic { stream: stream(), topic: topic(), options: Vec::new() },
+            missing,
+            found,
+        ),
+        case(GetTopicConfig { stream: stream(), topic: topic() }, missing, found),
         case(PurgeTopic { stream: stream(), topic: topic() }, missing, found),
         case(DeleteTopic { stream: stream(), topic: topic() }, missing, found),
     ]

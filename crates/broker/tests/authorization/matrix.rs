@@ -50,7 +50,11 @@ impl World {
             }
         }
         root.send("t", to(0), &["x"]).unwrap();
-        root.call(&store_offset("matrix", "t", (0, 0))).unwrap();
+        // What others have stored the caller could not change, whatever its flag.
+        let global = GlobalPermissions { poll_messages: true, ..GlobalPermissions::default() };
+        let permissions = Some(Permissions { global, ..Permissions::default() });
+        root.call(&UpdatePermissions { user: id("caller"), permissions }).unwrap();
+        caller.call(&store_offset("matrix", "t", (0, 0))).unwrap();
         root.call(&create_group("g")).unwrap();
         let _ = root.call(&DeleteUser { user: id("brand new") });
         if root.call(&GetUser { user: id("other") }).unwrap().is_none() {

@@ -143,9 +143,13 @@ pub(crate) const TABLE: &[(u32, Asks)] = &[
     (10_005, TargetFirst(POLL)),
     (10_006, TargetFirst(POLL)),
     (10_007, TargetFirst(POLL)),
+    (10_010, TargetFirst(GET_TOPIC)),
+    (10_011, TargetFirst(GET_TOPIC)),
     (10_012, FlagsFirst(MANAGE_USERS)),
     (10_013, TargetFirst(USE)),
     (10_100, TargetFirst(SEND)),
+    (10_110, TargetFirst(CHANGE_TOPIC)),
+    (10_111, TargetFirst(GET_TOPIC)),
 ];
 
 /// What a command asks for.

@@ -20,6 +20,7 @@ mod durability;
 mod encryption;
 mod fences;
 mod groups;
+mod holds;
 mod lives;
 mod login;
 mod login_protection;

@@ -372,6 +372,16 @@ pub(crate) fn topic_requests(stream: &str) -> Vec<Request> {
         topic_settings(stream, "none").into(),
         GetTopicOutline { stream: from(), topic: topic() }.into(),
         plan_retention(stream, "none").into(),
+        GetRetentionState { stream: from(), topic: topic() }.into(),
+        ListConsumerOffsets {
+            stream: from(),
+            topic: topic(),
+            partition_id,
+            after: OffsetCursor::default(),
+        }
+        .into(),
+        ConfigureTopic { stream: from(), topic: topic(), options: Vec::new() }.into(),
+        GetTopicConfig { stream: from(), topic: topic() }.into(),
         delete_topic(stream, "none").into(),
         purge_topic(stream, "none").into(),
         create_partitions(stream, "none", 1).into(),

@@ -63,6 +63,11 @@ pub(crate) struct Rig {
     spare: Pending,
 }
 
+/// How long groups hold messages.
+pub(crate) const HOLD_FOR_US: u64 = 7 * 86_400_000_000;
+/// How long what consumers store is kept without them.
+pub(crate) const OFFSETS_EXPIRE_AFTER_US: u64 = 7 * 86_400_000_000;
+
 /// How long a clock that was set forward has to hold.
 pub(crate) const CLOCK_WAIT_US: u64 = 3_600_000_000;
 
@@ -365,6 +370,8 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>, root: RootUser)
             enabled: true,
             interval_us: RETENTION_INTERVAL_US,
             clock_wait_us: CLOCK_WAIT_US,
+            hold_for_us: HOLD_FOR_US,
+            offsets_expire_after_us: OFFSETS_EXPIRE_AFTER_US,
         },
     }
 }

@@ -3,14 +3,14 @@
 
 use galgo_broker::{Outcome, Reply};
 use galgo_wire::command::{
-    CreateTopic, MaxTopicSize, MessageExpiry, Partition, PlanRetention, RetentionReason,
-    RetentionRules, UpdateTopic,
+    ConfigureTopic, CreateTopic, MaxTopicSize, MessageExpiry, Partition, PlanRetention,
+    RetentionReason, RetentionRules, TopicOption, UpdateTopic,
 };
 use galgo_wire::{ErrorCode, PollingStrategy};
 
 use crate::requests::{
     at, create_stream, create_topic, delete_offset, delete_segments, delete_topic, flush,
-    get_topic, plan_retention, poll, store_offset, to, update_topic,
+    get_topic, id, plan_retention, poll, store_offset, to, update_topic,
 };
 use crate::rig::{Connection, EXPIRY_DEFAULT_US, RETENTION_INTERVAL_US, Rig};
 
@@ -209,6 +209,10 @@ fn retention_cuts_a_full_topic_down_to_nine_tenths() {
     let (rig, mut root) = with_segments(|t| t.max_topic_size = MaxTopicSize::new(10_000));
     let full = partition(&mut root).size;
     assert!(full >= 9_000);
+    // Consumers on their own hold messages where the topic asks for it.
+    let option =
+        TopicOption { name: "retention.hold_consumers".to_owned(), value: "on".to_owned() };
+    root.call(&ConfigureTopic { stream: id("s"), topic: id("t"), options: vec![option] }).unwrap();
     root.call(&store_offset("slow", "t", (0, 2))).unwrap();
     let plan = root.call(&plan_retention("s", "t")).unwrap();
     assert_eq!(plan.size, full);

@@ -1,6 +1,8 @@
 //! `galgo offset`: read, set and delete the stored offset of a consumer.
 
 use clap::{Args, Subcommand};
+use galgo::wire::command::retention::StoredOffset;
+use galgo::wire::consumer::ConsumerKind;
 use galgo::{CallError, Client, ConsumerIdentity, ErrorCode, Identifier, OffsetOf};
 use serde_json::json;
 
@@ -10,8 +12,10 @@ use crate::command::topic::TopicPath;
 use crate::confirm::Confirm;
 use crate::connect::Target;
 use crate::failure::{Failure, Outcome};
+use crate::output::text::visible;
 use crate::output::{measure, table};
 use crate::value::partition::parse_partition;
+use crate::value::time::show_time_short;
 
 /// Arguments of `galgo offset`.
 #[derive(Debug, Subcommand)]
@@ -28,7 +32,16 @@ pub(crate) enum OffsetCommand {
         /// The offset
         offset: u64,
     },
-    /// Forget the offset a consumer has stored
+    /// List the offsets that consumers and groups have stored in a topic
+    List {
+        #[command(flatten)]
+        path: TopicPath,
+        /// Only those in this partition
+        #[arg(long, value_name = "N")]
+        #[arg(value_parser = parse_partition, allow_negative_numbers = true)]
+        partition: Option<u32>,
+    },
+    /// Forget the offset a consumer has stored; somebody else's takes the right to manage the topic
     Delete {
         #[command(flatten)]
         of: Of,
@@ -109,10 +122,7 @@ impl Of {
                 .refused_with(ErrorCode::ConsumerOffsetNotFound)
                 .hint("none was stored in this partition");
         }
-        let counted = measure::counted(partitions, "partition");
-        Failure::missing(format!("partition {} of {}", self.partition, self.path.phrase()))
-            .refused_with(ErrorCode::PartitionNotFound)
-            .hint(format!("the topic has {counted}, numbered from 0"))
+        no_partition(&self.path, self.partition, partitions)
     }
 
     fn phrase(&self) -> String {
@@ -132,6 +142,23 @@ impl Of {
 
     fn explained(&self, error: CallError) -> Failure {
         let failure = Failure::from(error);
+        if failure.is_refusal(ErrorCode::CannotOpenConsumerOffsetsFile) {
+            let (stream, topic) = (shown(&self.path.stream), shown(&self.path.topic));
+            return failure.instead(format!(
+                "partition {} of {} keeps as many consumers' offsets as it may",
+                self.partition,
+                self.path.phrase()
+            )).hint(format!(
+                "galgo offset list {stream} {topic} shows them, galgo offset delete makes room; a group has a \
+                 place of its own"
+            ));
+        }
+        if self.whose.group.is_none() && failure.is_refusal(ErrorCode::Unauthorized) {
+            return failure.hint(
+                "storing takes the right to poll, and the right to manage the topic where another user has \
+                 stored it",
+            );
+        }
         if self.whose.group.is_some() && failure.is_refusal(ErrorCode::NotResolvedConsumer) {
             return failure.hint("another member reads this partition; stop the members first");
         }
@@ -160,6 +187,21 @@ pub(crate) async fn run(target: &Target, command: OffsetCommand) -> Outcome {
                 ])
             })
         }
+        OffsetCommand::List { path, partition } => {
+            let stored = client.stored_offsets(&path.stream, &path.topic, partition).await;
+            let stored = match stored {
+                Ok(stored) => stored,
+                Err(error) => {
+                    // The code alone does not say what is missing.
+                    let there = u64::from(path.details(&client).await?.topic.partitions_count);
+                    return Err(match partition.filter(|wanted| u64::from(*wanted) >= there) {
+                        Some(wanted) => no_partition(&path, wanted, there),
+                        None => error.into(),
+                    });
+                }
+            };
+            target.output.tell(&stored, |stored| offsets_table(stored))
+        }
         OffsetCommand::Set { of, offset } => {
             of.join(&client).await?;
             let stored = client.store_offset(&of.target(), offset).await;
@@ -175,4 +217,56 @@ pub(crate) async fn run(target: &Target, command: OffsetCommand) -> Outcome {
             target.output.done(&sentence, &json!({ "deleted": "offset" }))
         }
     }
+}
+
+fn no_partition(path: &TopicPath, partition: u32, there: u64) -> Failure {
+    let counted = measure::counted(there, "partition");
+    Failure::missing(format!("partition {partition} of {}", path.phrase()))
+        .refused_with(ErrorCode::PartitionNotFound)
+        .hint(format!("the topic has {counted}, numbered from 0"))
+}
+
+/// Whose a stored offset is, as a phrase.
+pub(crate) fn whose(stored: &StoredOffset) -> String {
+    match stored.kind {
+        ConsumerKind::Group => format!("group {}", visible(&stored.name)),
+        ConsumerKind::Consumer => format!("consumer {}", stored.consumer_id),
+    }
+}
+
+/// Until when messages are kept for a stored offset.
+pub(crate) fn holds_until(stored: &StoredOffset) -> String {
+    match stored.holds_until.get() {
+        0 => "-".to_owned(),
+        u64::MAX => "for ever".to_owned(),
+        until => show_time_short(until),
+    }
+}
+
+fn offsets_table(stored: &[StoredOffset]) -> String {
+    let columns = [
+        table::number("PARTITION"),
+        table::text("WHOSE"),
+        table::number("OFFSET"),
+        table::text("STORED"),
+        table::text("LAST SEEN"),
+        table::text("HOLDS UNTIL"),
+        table::text("BY USER"),
+    ];
+    let rows = stored.iter().map(|stored| {
+        vec![
+            stored.partition_id.to_string(),
+            whose(stored),
+            measure::count(stored.offset.get()),
+            show_time_short(stored.stored_at.get()),
+            show_time_short(stored.active_at.get()),
+            holds_until(stored),
+            if stored.user.is_empty() {
+                "-".to_owned()
+            } else {
+                visible(&stored.user).into_owned()
+            },
+        ]
+    });
+    table::columns(&columns, rows, "no stored offsets")
 }

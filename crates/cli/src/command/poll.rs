@@ -2,12 +2,12 @@
 
 use clap::{Args, value_parser};
 use galgo::wire::id::{Offset, Timestamp};
-use galgo::{Identifier, PollRequest, PolledMessages, PollingStrategy};
+use galgo::{ErrorCode, Identifier, PollRequest, PolledMessages, PollingStrategy};
 use serde::Serialize;
 
 use crate::command::topic::TopicPath;
 use crate::connect::Target;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::output::message::MessageJson;
 use crate::output::text::preview_bytes;
 use crate::output::{measure, table};
@@ -107,7 +107,8 @@ pub(crate) async fn run(target: &Target, args: PollArgs) -> Outcome {
                 .count(args.count)
                 .consumer(args.consumer)
                 .auto_commit(args.auto_commit);
-            client.poll(request).await?
+            let polled = client.poll(request).await;
+            polled.map_err(|error| explained(Failure::from(error), args.auto_commit))?
         }
     };
     let document = Polled {
@@ -126,6 +127,21 @@ pub(crate) async fn run(target: &Target, args: PollArgs) -> Outcome {
         ));
     }
     target.output.show(&document, |_| messages_table(&polled))
+}
+
+fn explained(failure: Failure, commits: bool) -> Failure {
+    if commits && failure.is_refusal(ErrorCode::Unauthorized) {
+        return failure.hint(
+            "it takes the right to poll; and where another user has stored the offset of this consumer, a name \
+             of your own: --consumer NAME",
+        );
+    }
+    if commits && failure.is_refusal(ErrorCode::CannotOpenConsumerOffsetsFile) {
+        return failure
+            .instead("the partition keeps as many consumers' offsets as it may".to_owned())
+            .hint("galgo offset list shows them, galgo offset delete makes room; groups have places of their own");
+    }
+    failure
 }
 
 fn messages_table(polled: &PolledMessages) -> String {

@@ -1,5 +1,6 @@
 //! `galgo topic`: list, create, show, change, delete and purge topics.
 
+mod options;
 mod retention;
 mod settings;
 
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use galgo::wire::command::extensions::TopicOutline;
+use galgo::wire::command::topic_options::{ResolvedOption, TopicOption};
 use galgo::wire::command::topics::{MaxTopicSize, MessageExpiry, Partition, Topic, TopicDetails};
 use galgo::{Client, ErrorCode, Identifier, InvalidRequest, ProduceError, TopicOptions};
 use serde::Serialize;
@@ -46,6 +48,14 @@ pub(crate) enum TopicCommand {
         path: TopicPath,
         #[command(flatten)]
         confirm: Confirm,
+    },
+    /// Set options of a topic by name; an empty value takes one back to the server's default
+    Set {
+        #[command(flatten)]
+        path: TopicPath,
+        /// What to set: retention.hold_for=7days, retention.hold_consumers=on
+        #[arg(value_name = "NAME=VALUE", required = true, value_parser = options::parse)]
+        options: Vec<TopicOption>,
     },
     /// Show what retention would remove, or set how long and how much is kept
     Retention(retention::RetentionArgs),
@@ -188,6 +198,7 @@ struct Shown<'a> {
     details: &'a TopicDetails,
     durability: Option<String>,
     deduplication: Option<String>,
+    options: Option<Vec<ResolvedOption>>,
 }
 
 /// Runs the command.
@@ -198,6 +209,9 @@ pub(crate) async fn run(target: &Target, command: TopicCommand) -> Outcome {
         TopicCommand::Create(args) => create(&target.connect().await?, output, args).await,
         TopicCommand::Get { path } => get(&target.connect().await?, output, &path).await,
         TopicCommand::Update(args) => update(&target.connect().await?, output, args).await,
+        TopicCommand::Set { path, options } => {
+            options::set(&target.connect().await?, output, (&path, options)).await
+        }
         TopicCommand::Retention(args) => {
             retention::run(&target.connect().await?, output, args).await
         }
@@ -257,7 +271,8 @@ async fn get(client: &Client, output: Output, path: &TopicPath) -> Outcome {
     let settings = settings(client, path).await?;
     let durability = settings.map(|settings| settings.durability.to_string());
     let deduplication = settings.map(|settings| settings.deduplication.to_string());
-    output.tell(&Shown { details: &details, durability, deduplication }, |shown| {
+    let options = options::of(client, path).await?;
+    output.tell(&Shown { details: &details, durability, deduplication, options }, |shown| {
         let topic = &shown.details.topic;
         let facts = table::facts([
             ("id", topic.id.to_string()),
@@ -270,7 +285,14 @@ async fn get(client: &Client, output: Output, path: &TopicPath) -> Outcome {
             ("messages", measure::count(topic.messages_count)),
             ("size", measure::bytes(topic.size)),
         ]);
-        format!("{facts}\n\n{}", partitions_table(&shown.details.partitions))
+        let partitions = partitions_table(&shown.details.partitions);
+        match &shown.options {
+            Some(options) => {
+                let options = table::facts(options.iter().map(options::fact));
+                format!("{facts}\n\n{options}\n\n{partitions}")
+            }
+            None => format!("{facts}\n\n{partitions}"),
+        }
     })
 }
 

@@ -17,11 +17,17 @@ enum Kind {
     Plain,
     /// Microseconds since 1970, as an instant in UTC.
     Instant,
+    /// As an instant; 0 is none, and all ones are for ever.
+    Until,
 }
 
 /// Names of the protocol, those of the tool, and what becomes of the value.
 const WORDS: &[(&str, &str, Kind)] = &[
+    ("active_at", "last_seen_at", Kind::Instant),
+    ("ahead", "ahead_us", Kind::Plain),
     ("available_memory", "available_memory_bytes", Kind::Plain),
+    ("clock_lead", "clock_lead_us", Kind::Plain),
+    ("clock_waits", "clock_waits_us", Kind::Plain),
     ("compression_algorithm", "compression", Kind::Plain),
     ("cpu_usage", "cpu_percent", Kind::Plain),
     ("created_at", "created_at", Kind::Instant),
@@ -29,6 +35,7 @@ const WORDS: &[(&str, &str, Kind)] = &[
     ("expires_at", "expires_at", Kind::Instant),
     ("expiry_at", "expires_at", Kind::Instant),
     ("free_disk_space", "free_disk_bytes", Kind::Plain),
+    ("holds_until", "holds_until", Kind::Until),
     ("iggy_server_semver", "protocol_semver", Kind::Plain),
     ("iggy_server_version", "protocol_version", Kind::Plain),
     ("max_topic_size", "max_size_bytes", Kind::Plain),
@@ -38,6 +45,7 @@ const WORDS: &[(&str, &str, Kind)] = &[
     ("run_time", "running_us", Kind::Plain),
     ("size", "size_bytes", Kind::Plain),
     ("start_time", "started_at", Kind::Instant),
+    ("stored_at", "stored_at", Kind::Instant),
     ("total_cpu_usage", "total_cpu_percent", Kind::Plain),
     ("total_disk_space", "total_disk_bytes", Kind::Plain),
     ("total_memory", "total_memory_bytes", Kind::Plain),
@@ -67,7 +75,9 @@ fn field((name, value): (String, Value)) -> (String, Value) {
         return (name, reword(value));
     };
     let value = match (kind, value.as_u64()) {
-        (Kind::Instant, Some(micros)) => Value::String(show_time(micros)),
+        (Kind::Until, Some(0)) => Value::Null,
+        (Kind::Until, Some(u64::MAX)) => Value::String("for ever".to_owned()),
+        (Kind::Instant | Kind::Until, Some(micros)) => Value::String(show_time(micros)),
         _ => reword(value),
     };
     (word.to_owned(), value)
@@ -115,6 +125,11 @@ mod tests {
         });
         assert_eq!(reword(json!([topic])), json!([expected]));
         assert_eq!(reword(json!({ "expiry_at": null })), json!({ "expires_at": null }));
+        for (until, told) in
+            [(0, Value::Null), (u64::MAX, json!("for ever")), (5, json!(show_time(5)))]
+        {
+            assert_eq!(reword(json!({ "holds_until": until })), json!({ "holds_until": told }));
+        }
     }
 
     #[test]

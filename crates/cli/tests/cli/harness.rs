@@ -113,6 +113,14 @@ impl Server {
         Self { child, address, dir, settings }
     }
 
+    /// A server on a data directory that `fill` has made.
+    pub(crate) fn start_on(fill: impl FnOnce(&Path)) -> Self {
+        let (dir, settings) = (tempfile::tempdir().unwrap(), &[]);
+        fill(&dir.path().join("data"));
+        let (child, address) = start(dir.path(), "127.0.0.1:0", settings);
+        Self { child, address, dir, settings }
+    }
+
     /// Where it listens for another transport than TCP.
     pub(crate) fn listener(&self, section: &str) -> String {
         let ready = self.data_dir().join("runtime/current_config.toml");

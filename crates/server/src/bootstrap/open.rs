@@ -178,10 +178,19 @@ fn broker_options(config: &Config, root: &RootUser, file_limit: u64) -> BrokerOp
         retention: RetentionOptions {
             enabled: config.retention.enabled,
             interval_us: u64::try_from(config.retention.interval.0.as_micros()).unwrap_or(u64::MAX),
-            clock_wait_us: u64::try_from(config.retention.clock_wait.0.as_micros())
-                .unwrap_or(u64::MAX),
+            clock_wait_us: micros(config.retention.clock_wait.0),
+            hold_for_us: config.retention.hold_for.0.map_or(u64::MAX, micros),
+            offsets_expire_after_us: config
+                .retention
+                .offsets_expire_after
+                .0
+                .map_or(u64::MAX, micros),
         },
     }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn group_options(config: &Config) -> GroupOptions {

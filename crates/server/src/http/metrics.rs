@@ -152,6 +152,11 @@ fn own(page: &mut Page, api: &Api) {
     page.counter("galgo_segments_removed", removed, counters.segments_removed);
     let removed = "Bytes of the messages in those segments";
     page.counter("galgo_bytes_removed", removed, counters.bytes_removed);
+    let expired = "Stored offsets forgotten because their consumers were not seen any more";
+    page.counter("galgo_offsets_expired", expired, counters.offsets_expired);
+    let refused = "Offsets not stored because the partition keeps as many as it may";
+    page.counter("galgo_offsets_refused", refused, counters.offsets_refused);
+    held(page, api);
     let fenced = "Partitions that take no writes after a failure";
     page.gauge("galgo_partitions_fenced", fenced, counters.partitions_fenced);
     let lost = "Log lines lost since the start: standard error was closed, full or not read";
@@ -170,6 +175,21 @@ fn own(page: &mut Page, api: &Api) {
         requests.get_or_create(&labels("command", command.log_name())).inc_by(count);
     }
     page.0.register("galgo_requests", "Requests of each command, over all transports", requests);
+}
+
+/// Who holds back what retention would remove.
+fn held(page: &mut Page, api: &Api) {
+    let segments = Family::<Labels, Gauge>::default();
+    for held in api.hub.broker.held_back() {
+        let partition = held.partition.to_string();
+        let names =
+            [("stream", &*held.stream), ("topic", &*held.topic), ("partition", &*partition)];
+        let names = names.into_iter().chain([("holder", held.holder.as_str())]);
+        let labels = names.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        segments.get_or_create(&labels).set(signed(held.segments));
+    }
+    let help = "Segments that are due and stay, because the holder has not committed them";
+    page.0.register("galgo_retention_held_segments", help, segments);
 }
 
 struct Page(Registry);

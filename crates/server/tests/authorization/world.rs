@@ -4,6 +4,7 @@ use galgo_wire::ErrorCode;
 use galgo_wire::batch::NewMessage;
 use galgo_wire::command::*;
 use galgo_wire::name::TokenName;
+use galgo_wire::permission::{GlobalPermissions, Permissions};
 
 use crate::cases::create_user;
 use crate::client::Http;
@@ -121,7 +122,13 @@ impl World {
         let message = NewMessage { payload: b"x", ..NewMessage::default() };
         let send = send_payload_to(("s", "t"), to(0), &[message]);
         assert_eq!(self.root.status(CommandCode::SendMessages.as_u32(), &send), 0);
-        self.root(&store_offset("matrix", "t", (0, 0)));
+        // What others have stored the caller could not change, whatever its flag.
+        let global = GlobalPermissions { poll_messages: true, ..GlobalPermissions::default() };
+        let permissions = Some(Permissions { global, ..Permissions::default() });
+        self.root(&UpdatePermissions { user: id("caller"), permissions });
+        let mut caller = Wire::connect(self.server.tcp());
+        self.log_in(&mut caller);
+        call(&mut caller, &store_offset("matrix", "t", (0, 0)));
         self.root(&create_group("g"));
         if self.root(&GetUser { user: id("brand new") }).is_some() {
             self.root(&DeleteUser { user: id("brand new") });

@@ -4,7 +4,7 @@
 //! 0       8         12         16         24    32               40        44       48
 //! | magic | version | reserved | sequence | lsn | payload length | crc32 of payload | crc32 of 0..44 |
 //! ```
-//! Then the payload, counts as u32 and all other numbers as u64, little-endian:
+//! Then the payload, counts as u32 and all other numbers as u64, little-endian. In version 1:
 //!
 //! ```text
 //! logs:    count, then for each | uid | start | sealed count | sealed ... | has active u8 | active |
@@ -12,31 +12,71 @@
 //!   active: | base | durable bytes | durable end | last timestamp | has checksum u8 | checksum |
 //! offsets: count, then for each | uid | consumer kind u8 | consumer id u32 | offset |
 //! ```
+//! In version 2 it is sections, `| tag u16 | flags u16 | length u32 | bytes |`, in any order. A section
+//! that a program does not know it skips, unless flag 1 is set: then the checkpoint is not for it.
+//!
+//! ```text
+//! 1 logs:    count, then for each | uid | start | next generation u32 | sealed count | sealed ... |
+//!            | has active u8 | active, as in version 1 |
+//!   sealed:  | base | end | generation u32 | kind u8 | place u8 | flags u16 | file bytes | bytes of messages |
+//!            | messages | checksum | first timestamp | last timestamp |
+//! 2 offsets: as in version 1
+//! 9 notes:   count, then for each offset of section 2, in its order, | stored at | active at | mark of the user |
+//! ```
+//! Of what section 1 has room for this program writes: generations 0, kind 0 (a `.log`), place 1 (here),
+//! no flags, first timestamp 0 (not written down). Anything else is from a later one.
+//!
+//! The lowest version is written that says what there is to say: 1 without notes.
 
 use galgo_wire::id::{Offset, PartitionUid, Timestamp};
 use galgo_wire::primitive::{DecodeError, Reader};
 
-use super::{ActiveSegment, LogCheckpoint, SealedSegment, ShardCheckpoint};
+use super::{
+    ActiveSegment, LogCheckpoint, OffsetNote, SealedSegment, ShardCheckpoint, StoredOffset,
+};
 use crate::journal::Lsn;
 
 const MAGIC: [u8; 8] = *b"GALGOCKP";
-/// Version of the format this program writes.
-pub(super) const VERSION: u32 = 1;
+/// The version without sections.
+const PLAIN: u32 = 1;
+/// The version with sections.
+const SECTIONS: u32 = 2;
 const HEADER_BYTES: usize = 48;
+
+const LOGS: u16 = 1;
+const OFFSETS: u16 = 2;
+const NOTES: u16 = 9;
+/// Whoever does not know the section may not use the checkpoint.
+const NEEDED: u16 = 1;
+/// A sealed segment is a `.log` in its partition's directory, of the first generation, without flags.
+const LOG_HERE: (u32, u8, u8, u16) = (0, 0, 1, 0);
 
 /// Why bytes are no checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Invalid {
+    /// Of a version this program does not know.
     Newer(u32),
+    /// It has a section, or a segment, that this program does not know and may not skip.
+    Unknown,
     Damaged,
+}
+
+impl From<DecodeError> for Invalid {
+    fn from(_: DecodeError) -> Self {
+        Self::Damaged
+    }
 }
 
 /// Encodes a checkpoint file.
 pub(super) fn encode(sequence: u64, checkpoint: &ShardCheckpoint) -> Vec<u8> {
-    let payload = encode_payload(checkpoint);
+    let noted = checkpoint.offsets.iter().any(|stored| stored.note.is_some());
+    let (version, payload) = match noted {
+        true => (SECTIONS, encode_sections(checkpoint)),
+        false => (PLAIN, encode_plain(checkpoint)),
+    };
     let mut out = Vec::with_capacity(HEADER_BYTES + payload.len());
     out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&VERSION.to_le_bytes());
+    out.extend_from_slice(&version.to_le_bytes());
     out.extend_from_slice(&[0; 4]);
     put(&mut out, sequence);
     put(&mut out, checkpoint.lsn.get());
@@ -74,32 +114,101 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(u64, ShardCheckpoint), Invalid> {
     if magic != MAGIC || len != payload.len() as u64 {
         return Err(Invalid::Damaged);
     }
-    if version != VERSION {
+    if !(PLAIN..=SECTIONS).contains(&version) {
         return Err(Invalid::Newer(version));
     }
     if crc32fast::hash(payload) != crc {
         return Err(Invalid::Damaged);
     }
-    let mut checkpoint = decode_payload(payload).map_err(|_| Invalid::Damaged)?;
+    let mut checkpoint = match version {
+        PLAIN => decode_plain(payload)?,
+        _ => decode_sections(payload)?,
+    };
     checkpoint.lsn = Lsn::new(lsn);
     Ok((sequence, checkpoint))
 }
 
-fn encode_payload(checkpoint: &ShardCheckpoint) -> Vec<u8> {
+fn encode_plain(checkpoint: &ShardCheckpoint) -> Vec<u8> {
     let mut out = Vec::new();
     put_count(&mut out, checkpoint.logs.len());
     for (uid, log) in &checkpoint.logs {
         put(&mut out, uid.get());
         encode_log(&mut out, log);
     }
-    put_count(&mut out, checkpoint.offsets.len());
-    for (uid, kind, id, offset) in &checkpoint.offsets {
-        put(&mut out, uid.get());
+    encode_offsets(&mut out, &checkpoint.offsets);
+    out
+}
+
+fn encode_sections(checkpoint: &ShardCheckpoint) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_section(&mut out, (LOGS, NEEDED), |out| {
+        put_count(out, checkpoint.logs.len());
+        for (uid, log) in &checkpoint.logs {
+            put(out, uid.get());
+            encode_segments(out, log);
+        }
+    });
+    put_section(&mut out, (OFFSETS, NEEDED), |out| encode_offsets(out, &checkpoint.offsets));
+    put_section(&mut out, (NOTES, 0), |out| {
+        put_count(out, checkpoint.offsets.len());
+        for stored in &checkpoint.offsets {
+            let unknown = OffsetNote {
+                stored_at: Timestamp::ZERO,
+                active_at: Timestamp::ZERO,
+                user: OffsetNote::NOBODY,
+            };
+            let note = stored.note.unwrap_or(unknown);
+            put(out, note.stored_at.get());
+            put(out, note.active_at.get());
+            put(out, note.user);
+        }
+    });
+    out
+}
+
+fn put_section(out: &mut Vec<u8>, (tag, flags): (u16, u16), content: impl FnOnce(&mut Vec<u8>)) {
+    out.extend_from_slice(&tag.to_le_bytes());
+    out.extend_from_slice(&flags.to_le_bytes());
+    let length = out.len();
+    out.extend_from_slice(&[0; 4]);
+    content(out);
+    // The store refuses a checkpoint long before it is as large as a length can tell.
+    let bytes = u32::try_from(out.len() - length - 4).unwrap_or(u32::MAX).to_le_bytes();
+    if let Some(room) = out.get_mut(length..length + 4) {
+        room.copy_from_slice(&bytes);
+    }
+}
+
+fn encode_offsets(out: &mut Vec<u8>, offsets: &[StoredOffset]) {
+    put_count(out, offsets.len());
+    for StoredOffset { uid, kind, id, offset, .. } in offsets {
+        put(out, uid.get());
         out.push(*kind);
         out.extend_from_slice(&id.to_le_bytes());
-        put(&mut out, offset.get());
+        put(out, offset.get());
     }
-    out
+}
+
+/// A log as section 1 has it.
+fn encode_segments(out: &mut Vec<u8>, log: &LogCheckpoint) {
+    let (generation, kind, place, flags) = LOG_HERE;
+    put(out, log.start.get());
+    out.extend_from_slice(&generation.to_le_bytes());
+    put_count(out, log.sealed.len());
+    for segment in &log.sealed {
+        put(out, segment.base.get());
+        put(out, segment.end.get());
+        out.extend_from_slice(&generation.to_le_bytes());
+        out.extend_from_slice(&[kind, place]);
+        out.extend_from_slice(&flags.to_le_bytes());
+        put(out, segment.bytes);
+        put(out, segment.bytes);
+        put(out, segment.end.get().saturating_sub(segment.base.get()));
+        put(out, segment.checksum);
+        put(out, Timestamp::ZERO.get());
+        put(out, segment.last_timestamp.get());
+    }
+    encode_active(out, log.active.as_ref());
 }
 
 fn encode_log(out: &mut Vec<u8>, log: &LogCheckpoint) {
@@ -112,8 +221,12 @@ fn encode_log(out: &mut Vec<u8>, log: &LogCheckpoint) {
         put(out, segment.checksum);
         put(out, segment.last_timestamp.get());
     }
-    out.push(u8::from(log.active.is_some()));
-    if let Some(active) = &log.active {
+    encode_active(out, log.active.as_ref());
+}
+
+fn encode_active(out: &mut Vec<u8>, active: Option<&ActiveSegment>) {
+    out.push(u8::from(active.is_some()));
+    if let Some(active) = active {
         put(out, active.base.get());
         put(out, active.durable_bytes);
         put(out, active.durable_end.get());
@@ -123,19 +236,88 @@ fn encode_log(out: &mut Vec<u8>, log: &LogCheckpoint) {
     }
 }
 
-fn decode_payload(payload: &[u8]) -> Result<ShardCheckpoint, DecodeError> {
+fn decode_plain(payload: &[u8]) -> Result<ShardCheckpoint, Invalid> {
     let mut reader = Reader::new(payload);
     let mut checkpoint = ShardCheckpoint::default();
     for _ in 0..reader.u32()? {
         let uid = PartitionUid::new(reader.u64()?);
         checkpoint.logs.insert(uid, decode_log(&mut reader)?);
     }
-    for _ in 0..reader.u32()? {
-        let uid = PartitionUid::new(reader.u64()?);
-        let (kind, id) = (reader.u8()?, reader.u32()?);
-        checkpoint.offsets.push((uid, kind, id, Offset::new(reader.u64()?)));
+    checkpoint.offsets = decode_offsets(&mut reader)?;
+    Ok(checkpoint)
+}
+
+fn decode_sections(payload: &[u8]) -> Result<ShardCheckpoint, Invalid> {
+    let mut reader = Reader::new(payload);
+    let mut checkpoint = ShardCheckpoint::default();
+    let mut notes = Vec::new();
+    while !reader.is_empty() {
+        let (tag, flags) = (reader.u16()?, reader.u16()?);
+        let len = usize::try_from(reader.u32()?).map_err(|_| Invalid::Damaged)?;
+        let mut section = Reader::new(reader.bytes(len)?);
+        match tag {
+            LOGS => {
+                for _ in 0..section.u32()? {
+                    let uid = PartitionUid::new(section.u64()?);
+                    checkpoint.logs.insert(uid, decode_segments(&mut section)?);
+                }
+            }
+            OFFSETS => checkpoint.offsets = decode_offsets(&mut section)?,
+            NOTES => notes = decode_notes(&mut section)?,
+            _ if flags & NEEDED != 0 => return Err(Invalid::Unknown),
+            _ => {}
+        }
+    }
+    if !notes.is_empty() && notes.len() != checkpoint.offsets.len() {
+        return Err(Invalid::Damaged);
+    }
+    for (stored, note) in checkpoint.offsets.iter_mut().zip(notes) {
+        stored.note = Some(note).filter(|note| note.stored_at > Timestamp::ZERO);
     }
     Ok(checkpoint)
+}
+
+fn decode_offsets(reader: &mut Reader<'_>) -> Result<Vec<StoredOffset>, DecodeError> {
+    let mut offsets = Vec::new();
+    for _ in 0..reader.u32()? {
+        let uid = PartitionUid::new(reader.u64()?);
+        let (kind, id, offset) = (reader.u8()?, reader.u32()?, Offset::new(reader.u64()?));
+        offsets.push(StoredOffset { uid, kind, id, offset, note: None });
+    }
+    Ok(offsets)
+}
+
+fn decode_notes(reader: &mut Reader<'_>) -> Result<Vec<OffsetNote>, DecodeError> {
+    let mut notes = Vec::new();
+    for _ in 0..reader.u32()? {
+        notes.push(OffsetNote {
+            stored_at: Timestamp::new(reader.u64()?),
+            active_at: Timestamp::new(reader.u64()?),
+            user: reader.u64()?,
+        });
+    }
+    Ok(notes)
+}
+
+/// A log as section 1 has it.
+fn decode_segments(reader: &mut Reader<'_>) -> Result<LogCheckpoint, Invalid> {
+    let start = Offset::new(reader.u64()?);
+    // What numbers later files of the log; this program makes none.
+    reader.u32()?;
+    let mut sealed = Vec::new();
+    for _ in 0..reader.u32()? {
+        let (base, end) = (Offset::new(reader.u64()?), Offset::new(reader.u64()?));
+        let form = (reader.u32()?, reader.u8()?, reader.u8()?, reader.u16()?);
+        let (file_bytes, bytes, _messages) = (reader.u64()?, reader.u64()?, reader.u64()?);
+        let (checksum, _first_timestamp) = (reader.u64()?, reader.u64()?);
+        let last_timestamp = Timestamp::new(reader.u64()?);
+        if form != LOG_HERE || file_bytes != bytes {
+            return Err(Invalid::Unknown);
+        }
+        sealed.push(SealedSegment { base, end, bytes, checksum, last_timestamp });
+    }
+    let active = if reader.bool()? { Some(decode_active(reader)?) } else { None };
+    Ok(LogCheckpoint { start, sealed, active })
 }
 
 fn decode_log(reader: &mut Reader<'_>) -> Result<LogCheckpoint, DecodeError> {

@@ -43,6 +43,12 @@ pub enum CheckpointStoreError {
         /// Its version.
         found: u32,
     },
+    /// It holds what only a newer program knows.
+    #[error("{} holds what this program does not know and may not skip: a newer one is needed", path.display())]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+    },
     /// The disk's.
     #[error("checkpoint file {}", path.display())]
     Disk {
@@ -86,6 +92,7 @@ impl CheckpointStore {
                 Some(Err(Invalid::Newer(version))) => {
                     return Err(CheckpointStoreError::Newer { path, found: version });
                 }
+                Some(Err(Invalid::Unknown)) => return Err(CheckpointStoreError::Unknown { path }),
                 Some(Err(Invalid::Damaged)) => {
                     tracing::error!(path = %path.display(), "checkpoint file is damaged");
                     found.newest_damaged = true;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use galgo_wire::id::{Offset, PartitionUid, Timestamp};
 use proptest::prelude::*;
 
-use super::format::{decode, encode};
+use super::format::{Invalid, decode, encode};
 use super::*;
 use crate::disk::Disk;
 use crate::disk::sim::{FaultPlan, SimDisk};
@@ -34,9 +34,40 @@ fn sample(number: u64) -> ShardCheckpoint {
             active: (uid % 4 != 3).then_some(active),
         };
         checkpoint.logs.insert(PartitionUid::new(uid), log);
-        checkpoint.offsets.push((PartitionUid::new(uid), 1, 9, Offset::new(number)));
+        let (uid, offset) = (PartitionUid::new(uid), Offset::new(number));
+        checkpoint.offsets.push(StoredOffset { uid, kind: 1, id: 9, offset, note: None });
     }
     checkpoint
+}
+
+/// As [`sample`], with notes of its offsets but the first.
+fn noted(number: u64) -> ShardCheckpoint {
+    let mut checkpoint = sample(number);
+    for stored in checkpoint.offsets.iter_mut().skip(1) {
+        stored.note = Some(OffsetNote {
+            stored_at: Timestamp::new(number),
+            active_at: Timestamp::new(number + 5),
+            user: if number % 2 == 0 { 3 } else { OffsetNote::NOBODY },
+        });
+    }
+    checkpoint
+}
+
+/// A file of version 2 with one more section in front.
+fn with_section(file: &[u8], (tag, flags): (u16, u16)) -> Vec<u8> {
+    let mut payload = Vec::new();
+    payload.extend_from_slice(&tag.to_le_bytes());
+    payload.extend_from_slice(&flags.to_le_bytes());
+    payload.extend_from_slice(&3_u32.to_le_bytes());
+    payload.extend_from_slice(b"new");
+    payload.extend_from_slice(&file[48..]);
+    let mut out = file[..32].to_vec();
+    out.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+    out.extend_from_slice(&crc32fast::hash(&payload).to_le_bytes());
+    let crc = crc32fast::hash(&out).to_le_bytes();
+    out.extend_from_slice(&crc);
+    out.extend_from_slice(&payload);
+    out
 }
 
 proptest! {
@@ -44,11 +75,13 @@ proptest! {
     fn checkpoint_survives_its_bytes(sequence: u64, number in 0..1_000_000_u64) {
         let bytes = encode(sequence, &sample(number));
         prop_assert_eq!(decode(&bytes), Ok((sequence, sample(number))));
+        let bytes = encode(sequence, &noted(number));
+        prop_assert_eq!(decode(&bytes), Ok((sequence, noted(number))));
     }
 
     #[test]
     fn damaged_checkpoint_is_never_taken_for_one(number in 1..1000_u64, at: prop::sample::Index, bit in 0..8_u8) {
-        let mut bytes = encode(3, &sample(number));
+        let mut bytes = encode(3, &if number % 2 == 0 { sample(number) } else { noted(number) });
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;
         prop_assert!(decode(&bytes).is_err());
@@ -62,9 +95,10 @@ proptest! {
 
 #[test]
 fn truncated_checkpoint_is_refused() {
-    let bytes = encode(3, &sample(4));
-    for len in 0..bytes.len() {
-        assert!(decode(&bytes[..len]).is_err(), "{len} bytes");
+    for bytes in [encode(3, &sample(4)), encode(3, &noted(4))] {
+        for len in 0..bytes.len() {
+            assert!(decode(&bytes[..len]).is_err(), "{len} bytes");
+        }
     }
 }
 
@@ -125,6 +159,21 @@ fn checkpoint_once_loaded_survives_a_power_cut() {
 fn version_1_bytes_are_golden() {
     let hex: String = encode(2, &sample(4)).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, include_str!("../../fixtures/v1/checkpoint.hex").trim());
+}
+
+/// Written by version 2, when an offset has a note.
+#[test]
+fn version_2_bytes_are_golden() {
+    let hex: String = encode(2, &noted(4)).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, include_str!("../../fixtures/v2/checkpoint.hex").trim());
+}
+
+#[test]
+fn a_section_nobody_knows_is_skipped_unless_it_is_needed() {
+    let file = encode(5, &noted(4));
+    assert_eq!(decode(&with_section(&file, (77, 0))), Ok((5, noted(4))));
+    assert_eq!(decode(&with_section(&file, (77, 1))), Err(Invalid::Unknown));
+    assert_eq!(decode(&with_section(&file, (77, 3))), Err(Invalid::Unknown));
 }
 
 #[test]

@@ -128,6 +128,11 @@ impl FeatureFlags {
     /// Administrators may reset passwords, and senders and readers may ask what they need to know of a
     /// topic: codes 10,012 and 10,013.
     pub const ACCESS: Self = Self(1024);
+    /// Stored offsets can be listed, and what holds retention back be asked for: codes 10,010 and 10,011.
+    pub const STORED_OFFSETS: Self = Self(128);
+
+    /// Topics have options by name: codes 10,110 and 10,111.
+    pub const TOPIC_OPTIONS: Self = Self(512);
 
     /// Polls and offsets say which life of a partition they are about: codes 10,006 and 10,007.
     pub const LIVES: Self = Self(32);
@@ -141,6 +146,8 @@ impl FeatureFlags {
             | Self::WAITING_POLLS.0
             | Self::LIVES.0
             | Self::SEND_WITH.0
+            | Self::STORED_OFFSETS.0
+            | Self::TOPIC_OPTIONS.0
             | Self::ACCESS.0,
     );
 

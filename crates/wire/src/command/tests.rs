@@ -145,6 +145,8 @@ proptest! {
         check::<GetTokens>(&bytes);
         check::<GetTopicSettings>(&bytes);
         check::<PlanRetention>(&bytes);
+        check::<ListConsumerOffsets>(&bytes);
+        check::<ConfigureTopic>(&bytes);
     }
 
     #[test]

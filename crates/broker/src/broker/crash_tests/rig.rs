@@ -444,7 +444,13 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>) -> BrokerOption
         },
         access: AccessOptions::default(),
         groups: GroupOptions::default(),
-        retention: RetentionOptions { enabled: true, interval_us: 1, clock_wait_us: 0 },
+        retention: RetentionOptions {
+            enabled: true,
+            interval_us: 1,
+            clock_wait_us: 0,
+            hold_for_us: u64::MAX,
+            offsets_expire_after_us: u64::MAX,
+        },
     }
 }
 

@@ -11,7 +11,8 @@ use super::model::{Fate, Model};
 use super::rig::{JOURNAL_BATCH_BYTES_MAX, PARTITIONS, Rig};
 use crate::environment::Clock as _;
 use crate::outcome::{Outcome, Reply};
-use crate::partition::{Droppable, Partition};
+use crate::partition::{Droppable, Hold, Partition};
+use crate::upkeep::Times;
 
 const STEPS: u64 = 28;
 /// How long topics keep messages that do not keep all; a step takes half a millisecond on average.
@@ -139,7 +140,10 @@ fn checked(rig: &mut Rig, model: &Model, now: Option<Timestamp>, act: impl FnOnc
         before.extend(partitions.into_iter().map(|partition| Before {
             topic: topic.to_owned(),
             start: partition.staged_start(),
-            droppable: partition.droppable(rig.environment.now()),
+            droppable: partition.droppable(
+                Times { wall: rig.environment.now(), steady: rig.environment.now() },
+                Hold::ALL,
+            ),
             rules: rig.rules(topic),
             partition,
             topic_bytes,

@@ -1,5 +1,6 @@
 //! The rules of single commands: errors, ids, defaults.
 
+use crate::metadata::options::TopicOptions;
 use galgo_wire::command::{
     Compression, CreateTopic, Deduplication, Durability, MaxTopicSize, MessageExpiry,
     TopicSettings as Asked, UpdateTopic,
@@ -173,6 +174,7 @@ fn zeros_become_the_defaults_on_creation_and_on_update() {
         replication_factor: 1,
         durability: Durability::Fsync,
         deduplication: Deduplication::Off,
+        options: TopicOptions::default(),
     };
     assert_eq!(settings(&state), defaults);
 
@@ -193,6 +195,7 @@ fn zeros_become_the_defaults_on_creation_and_on_update() {
         replication_factor: 3,
         durability: Durability::Os,
         deduplication: Deduplication::On,
+        options: TopicOptions::default(),
     };
     assert_eq!(settings(&state), expected);
 

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
-use galgo::Client;
 use galgo::wire::command::extensions::RetentionPlan;
+use galgo::wire::command::retention::RetentionState;
+use galgo::{CallError, Client};
 use serde_json::json;
 
 use crate::command::group::holder;
+use crate::command::offset::{holds_until, whose};
 use crate::command::topic::settings::{Settings, show_expiry, show_max_size};
 use crate::command::topic::{TopicPath, change, options_of};
 use crate::failure::{Failure, Outcome};
@@ -17,10 +19,15 @@ use crate::value::duration::{Expiry, parse_expiry};
 use crate::value::size::{MaxSize, parse_max_size};
 use crate::value::time::show_time_short;
 
+/// Messages less than this ahead of the clock are nothing to tell, in microseconds.
+const AHEAD_SHOWN_US: u64 = 5_000_000;
+
 const AFTER_HELP: &str = "\
 Whole segments go, oldest first: those whose newest message is older than the topic keeps messages, and
 as many as it takes to get a topic that is too large below its size. The segment being written to stays,
-and so does one that some consumer or group with a stored offset has not processed yet (HELD).";
+and so does one that a group has not processed yet that has stored an offset in the time that
+retention.hold_for gives it (HELD). A topic can let consumers on their own hold segments, too, with
+retention.hold_consumers=on; see galgo topic set.";
 
 /// Arguments of `galgo topic retention`.
 #[derive(Args, Debug)]
@@ -67,7 +74,8 @@ pub(super) async fn run(client: &Client, output: Output, args: RetentionArgs) ->
             return Err(Failure::from(error));
         }
     };
-    let holders = holders(client, path, &plan).await;
+    let state = state(client, path).await?;
+    let holders = holders(client, path, (&plan, state.as_ref())).await;
     let (going, held) = sums(&plan);
     let document = json!({
         "stream": path.stream.to_string(),
@@ -77,9 +85,13 @@ pub(super) async fn run(client: &Client, output: Output, args: RetentionArgs) ->
         "going_messages": going.messages,
         "held_bytes": held.bytes,
         "plan": plan,
-        "held_by": holders,
+        "held_by": holders.iter().map(|(partition, it)| (partition, &it.who)).collect::<BTreeMap<_, _>>(),
+        "state": state,
     });
-    output.tell(&document, |_| text(&plan, &holders))
+    output.tell(&document, |_| {
+        let clock = state.as_ref().map(clock_notes).unwrap_or_default();
+        text(&plan, &holders) + &clock
+    })
 }
 
 /// Messages and bytes of some segments.
@@ -106,21 +118,79 @@ fn sums(plan: &RetentionPlan) -> (Sum, Sum) {
 }
 
 /// Who holds segments of a partition, by its number.
-type Holders = BTreeMap<u32, String>;
+type Holders = BTreeMap<u32, Holder>;
 
-/// The groups that are where the barrier of a partition is; what is not one of them is a consumer.
-async fn holders(client: &Client, path: &TopicPath, plan: &RetentionPlan) -> Holders {
+/// Who holds segments, and until when, where the server tells.
+#[derive(Debug)]
+struct Holder {
+    who: String,
+    until: Option<String>,
+}
+
+impl Holder {
+    fn phrase(&self, barrier: u64) -> String {
+        let until = self.until.as_ref().map(|until| format!(", until {until}"));
+        let (who, offset) = (&self.who, measure::count(barrier));
+        format!("by {who} at offset {offset}{}", until.unwrap_or_default())
+    }
+}
+
+/// What keeps segments, if the server tells.
+async fn state(client: &Client, path: &TopicPath) -> Outcome<Option<RetentionState>> {
+    match client.retention_state(&path.stream, &path.topic).await {
+        Ok(state) => Ok(Some(state)),
+        Err(CallError::Unsupported(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Who is furthest behind in each partition with segments that are held.
+async fn holders(
+    client: &Client,
+    path: &TopicPath,
+    (plan, state): (&RetentionPlan, Option<&RetentionState>),
+) -> Holders {
     let mut holders = Holders::new();
     for segment in plan.segments.iter().filter(|segment| segment.held) {
         let partition = segment.partition_id.get();
         if holders.contains_key(&partition) {
             continue;
         }
-        let slowest = holder::slowest_group(client, path, partition).await;
-        let name = slowest.filter(|(_, stored)| *stored == segment.barrier).map(|(name, _)| name);
-        holders.insert(partition, name.unwrap_or_else(|| "a consumer".to_owned()));
+        let told = state.and_then(|state| {
+            state.holders.iter().find(|stored| stored.partition_id.get() == partition)
+        });
+        let holder = match told {
+            Some(stored) => Holder { who: whose(stored), until: Some(holds_until(stored)) },
+            None => {
+                let slowest = holder::slowest_group(client, path, partition).await;
+                let slowest = slowest.filter(|(_, stored)| *stored == segment.barrier);
+                let who = slowest.map_or_else(|| "a consumer".to_owned(), |(name, _)| name);
+                Holder { who, until: None }
+            }
+        };
+        holders.insert(partition, holder);
     }
     holders
+}
+
+/// What the clock has to do with what stays.
+fn clock_notes(state: &RetentionState) -> String {
+    let span = |micros| measure::duration(Duration::from_micros(micros));
+    let mut notes = String::new();
+    if state.clock_lead > 0 {
+        notes += &format!(
+            "\nthe server's clock was set {} forward; by that nothing is older before it has held for {} more",
+            span(state.clock_lead),
+            span(state.clock_waits),
+        );
+    }
+    if state.ahead > AHEAD_SHOWN_US {
+        notes += &format!(
+            "\nthe newest messages are {} ahead of the server's clock; the next one starts a new segment",
+            span(state.ahead),
+        );
+    }
+    notes
 }
 
 fn text(plan: &RetentionPlan, holders: &Holders) -> String {
@@ -149,7 +219,7 @@ fn text(plan: &RetentionPlan, holders: &Holders) -> String {
     if held.segments > 0 {
         let segments = measure::counted(held.segments, "segment");
         let bytes = measure::bytes(held.bytes);
-        text += &format!("\n{segments} held for consumers that are behind, {bytes}");
+        text += &format!("\n{segments} held for those that are behind, {bytes}");
     }
     text
 }
@@ -170,8 +240,7 @@ fn segments_table(plan: &RetentionPlan, holders: &Holders) -> String {
             (false, _) => "-".to_owned(),
             (true, barrier) => {
                 let holder = holders.get(&segment.partition_id.get());
-                let holder = holder.map_or("a consumer", String::as_str);
-                format!("by {holder} at offset {}", measure::count(barrier))
+                holder.map_or_else(|| "-".to_owned(), |holder| holder.phrase(barrier))
             }
         };
         vec![

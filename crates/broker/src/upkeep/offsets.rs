@@ -1,0 +1,90 @@
+//! Stored offsets of consumers that never come back: they are forgotten in time, and where there is no place
+//! for more, that is told.
+
+use std::sync::Arc;
+
+use galgo_wire::id::{PartitionId, Timestamp};
+
+use super::SECOND_US;
+use crate::broker::Broker;
+use crate::partition::{DropNote, OFFSET_OWNERS_MAX, Position};
+use crate::shard::OffsetOwner;
+
+/// Consumers whose offsets expired that a line names.
+const NAMED_MAX: usize = 5;
+/// After a start nothing expires for this long, in microseconds: whoever is there polls in that time.
+const GRACE_US: u64 = 3_600_000_000;
+
+impl Broker {
+    /// Forgets what consumers that read for themselves have stored and that were not seen for too long,
+    /// and tells of partitions that keep no more.
+    pub(super) fn expire_offsets(&self, now: Timestamp) {
+        let expire_after_us = self.retention.options.offsets_expire_after_us;
+        let up_us = self.clock.monotonic_us().saturating_sub(self.started_us.monotonic_us);
+        let may_expire = up_us >= expire_after_us.min(GRACE_US);
+        let limit_us = if may_expire { expire_after_us } else { u64::MAX };
+        // Books can be large, and whoever changes the catalog is not to wait for them.
+        let topics: Vec<_> = {
+            let catalog = self.catalog.read();
+            let streams = catalog.state.streams.iter();
+            let places = streams.flat_map(|(id, stream)| stream.topics.keys().map(|t| (*id, *t)));
+            let open = |(stream, topic)| {
+                Some(((stream, topic), Arc::clone(catalog.open_topic(stream, topic)?)))
+            };
+            places.filter_map(open).collect()
+        };
+        for (place, open) in topics {
+            for (number, partition) in (0..).map(PartitionId::new).zip(&open.partitions) {
+                let expired = partition.expire_offsets(now, limit_us);
+                let refused = partition.take_no_place();
+                if expired.is_empty() && refused == 0 {
+                    continue;
+                }
+                self.shard().stats().offsets_expired(expired.len() as u64);
+                self.shard().stats().offsets_refused(refused);
+                let Some(note) = self.drop_note(place, number) else { break };
+                tell_expired(&note, &expired, expire_after_us);
+                tell_refused(&note, refused);
+            }
+        }
+    }
+}
+
+fn tell_expired(note: &DropNote, expired: &[(OffsetOwner, Position)], after_us: u64) {
+    if expired.is_empty() {
+        return;
+    }
+    tracing::info!(
+        stream = &*note.stream,
+        topic = &*note.topic,
+        partition = note.partition.get(),
+        offsets = expired.len(),
+        consumers = named(expired),
+        after_s = after_us / SECOND_US,
+        "stored offsets of consumers that were not seen any more are forgotten"
+    );
+}
+
+fn tell_refused(note: &DropNote, refused: u64) {
+    if refused == 0 {
+        return;
+    }
+    tracing::warn!(
+        stream = &*note.stream,
+        topic = &*note.topic,
+        partition = note.partition.get(),
+        refused,
+        kept = OFFSET_OWNERS_MAX,
+        "no more consumers can store an offset in this partition; galgo offset list shows those there are, \
+         galgo offset delete makes room, and so does a smaller retention.offsets_expire_after"
+    );
+}
+
+fn named(expired: &[(OffsetOwner, Position)]) -> String {
+    let first = expired.iter().take(NAMED_MAX);
+    let mut named: Vec<String> = first.map(|(owner, _)| owner.id.get().to_string()).collect();
+    if expired.len() > NAMED_MAX {
+        named.push("...".to_owned());
+    }
+    named.join(" ")
+}

@@ -1,0 +1,158 @@
+//! What keeps retention from removing what is due: who holds it, and the clock.
+
+use std::sync::Arc;
+
+use galgo_storage::retention::Surrender;
+use galgo_wire::command::{RetentionState, StoredOffset};
+use galgo_wire::consumer::ConsumerKind;
+use galgo_wire::id::PartitionId;
+
+use super::{Limited, SECOND_US, Times};
+use crate::broker::Broker;
+use crate::catalog::{Catalog, FoundTopic};
+use crate::partition::Position;
+use crate::shard::OffsetOwner;
+
+/// Most positions of one topic that an answer names.
+const HOLDERS_MAX: usize = 100;
+/// Most partitions with segments that are held back of which the metrics tell by name.
+const HELD_MAX: usize = 1_000;
+
+/// Segments that are due and stay, because somebody has not committed them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldBack {
+    /// The stream.
+    pub stream: Arc<str>,
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: u32,
+    /// Who holds them: the one that is furthest behind.
+    pub holder: String,
+    /// How many they are.
+    pub segments: u64,
+    owner: OffsetOwner,
+}
+
+/// What one look finds held back, and what the look before did.
+#[derive(Debug)]
+pub(super) struct HeldNotes {
+    before: Vec<HeldBack>,
+    now: Vec<HeldBack>,
+}
+
+impl HeldNotes {
+    pub(super) fn new(before: Vec<HeldBack>) -> Self {
+        Self { before, now: Vec::new() }
+    }
+
+    pub(super) fn into_now(self) -> Vec<HeldBack> {
+        self.now
+    }
+}
+
+impl Broker {
+    /// Segments that are due and stay, as of the last look.
+    #[must_use]
+    pub fn held_back(&self) -> Vec<HeldBack> {
+        self.retention.held.lock().clone()
+    }
+
+    /// Notes who holds what back in a topic, and tells it when it is somebody else than before.
+    pub(super) fn tell_held<'a>(
+        &self,
+        topic: &Limited,
+        (now, notes): (Times, &mut HeldNotes),
+        plans: impl Iterator<Item = (&'a Surrender, &'a Surrender)>,
+    ) {
+        for (number, (partition, (going, due))) in
+            (0..).zip(topic.open.partitions.iter().zip(plans))
+        {
+            let segments = due.segments().saturating_sub(going.segments());
+            if segments == 0 {
+                continue;
+            }
+            if let Some(holder) = partition.furthest_behind(topic.hold, now.steady) {
+                let number = PartitionId::new(number);
+                self.note_held((topic, number), (holder, segments as u64), notes);
+            }
+        }
+    }
+
+    fn note_held(
+        &self,
+        (topic, partition): (&Limited, PartitionId),
+        ((owner, position), segments): ((OffsetOwner, Position), u64),
+        notes: &mut HeldNotes,
+    ) {
+        let Some(note) = self.drop_note(topic.place, partition) else { return };
+        let before = notes.before.iter().find(|known| {
+            known.stream == note.stream
+                && known.topic == note.topic
+                && known.partition == partition.get()
+        });
+        let holder = self.holder_name(topic, owner);
+        if before.is_none_or(|before| before.owner != owner) {
+            let until = topic.hold.until(owner, &position);
+            tracing::info!(
+                stream = &*note.stream,
+                topic = &*note.topic,
+                partition = partition.get(),
+                holder,
+                offset = position.offset.get(),
+                segments,
+                since_s =
+                    self.shard().now().get().saturating_sub(position.stored_at.get()) / SECOND_US,
+                until_s = until.get() / SECOND_US,
+                "segments that are due are held back"
+            );
+        }
+        if notes.now.len() < HELD_MAX {
+            let (stream, topic, partition) = (note.stream, note.topic, partition.get());
+            notes.now.push(HeldBack { stream, topic, partition, holder, segments, owner });
+        }
+    }
+
+    fn holder_name(&self, topic: &Limited, owner: OffsetOwner) -> String {
+        let catalog = self.catalog.read();
+        let (stream_id, topic_id) = topic.place;
+        let stored = catalog.state.streams.get(&stream_id).and_then(|s| s.topics.get(&topic_id));
+        let found = stored.map(|topic_stored| FoundTopic {
+            stream_id,
+            topic_id,
+            topic: topic_stored,
+            open: &topic.open,
+        });
+        let (id, name) =
+            found.map_or((owner.id.get(), String::new()), |found| found.owner_name(owner));
+        match owner.kind {
+            ConsumerKind::Consumer => format!("consumer {id}"),
+            ConsumerKind::Group => format!("group {name}"),
+        }
+    }
+
+    /// What keeps retention from removing what is due in a topic.
+    pub(crate) fn retention_state(
+        &self,
+        catalog: &Catalog,
+        found: &FoundTopic<'_>,
+    ) -> RetentionState {
+        let (now, hold) = (self.times(), self.hold_of(&found.topic.settings));
+        let clock = self.retention.clock.lock();
+        let (clock_lead, clock_waits) = (clock.lead_us(), clock.waits_us().unwrap_or(0));
+        drop(clock);
+        let partitions = (0..).map(PartitionId::new).zip(&found.open.partitions);
+        let mut holders: Vec<StoredOffset> = Vec::new();
+        for (number, partition) in partitions {
+            let room = HOLDERS_MAX.saturating_sub(holders.len());
+            let droppable = partition.droppable(now, hold);
+            let Some(newest) = droppable.sealed.last().filter(|_| room > 0) else { continue };
+            let held = partition.holders_below(newest.segment.end, (hold, now.steady), room);
+            let told = held.iter().map(|held| catalog.tell_offset(found, (number, hold), held));
+            holders.extend(told);
+        }
+        let newest = found.open.partitions.iter().map(|partition| partition.newest_time());
+        let ahead = newest.map(|newest| newest.get().saturating_sub(now.wall.get()));
+        RetentionState { clock_lead, clock_waits, ahead: ahead.max().unwrap_or(0), holders }
+    }
+}

@@ -1,0 +1,69 @@
+//! `galgo topic set`: options of a topic by name.
+
+use galgo::wire::command::topic_options::{ResolvedOption, TopicOption};
+use galgo::{CallError, Client, ErrorCode};
+use serde_json::json;
+
+use crate::command::topic::TopicPath;
+use crate::failure::{Failure, Outcome};
+use crate::output::Output;
+
+/// Reads `name=value`.
+pub(super) fn parse(text: &str) -> Result<TopicOption, String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("an option is name=value; name= takes it back to the default")?;
+    Ok(TopicOption { name: name.trim().to_owned(), value: value.trim().to_owned() })
+}
+
+/// Sets options; says which are there when one is not.
+pub(super) async fn set(
+    client: &Client,
+    output: Output,
+    (path, options): (&TopicPath, Vec<TopicOption>),
+) -> Outcome {
+    let told: Vec<_> = options.iter().map(|it| format!("{}={}", it.name, it.value)).collect();
+    let names: Vec<String> = options.iter().map(|it| it.name.clone()).collect();
+    if let Err(error) = client.configure_topic(&path.stream, &path.topic, options).await {
+        let failure = Failure::from(error);
+        if !failure.is_refusal(ErrorCode::InvalidFormat) {
+            path.details(client).await?;
+            return Err(failure);
+        }
+        let known = client.topic_config(&path.stream, &path.topic).await?;
+        return Err(refused(failure, &names, &known));
+    }
+    let sentence = format!("{} of {} set", told.join(" "), path.phrase());
+    output.done(&sentence, &json!({ "set": told, "topic": path.topic.to_string() }))
+}
+
+fn refused(failure: Failure, names: &[String], known: &[ResolvedOption]) -> Failure {
+    let there = |name: &String| known.iter().any(|it| it.name == *name);
+    match names.iter().find(|name| !there(name)) {
+        Some(name) => {
+            let known: Vec<_> = known.iter().map(|it| it.name.as_str()).collect();
+            failure
+                .instead(format!("there is no option {name}"))
+                .hint(format!("those there are: {}", known.join(", ")))
+        }
+        None => failure
+            .instead("a value does not fit its option".to_owned())
+            .hint("times are such as 7days, 1h 30m, never or 0; switches are on or off"),
+    }
+}
+
+/// The options of a topic; none when the server has none, or does not tell.
+pub(super) async fn of(client: &Client, path: &TopicPath) -> Outcome<Option<Vec<ResolvedOption>>> {
+    match client.topic_config(&path.stream, &path.topic).await {
+        Ok(options) => Ok(Some(options)),
+        Err(CallError::Unsupported(_)) => Ok(None),
+        Err(error) if error.code() == Some(ErrorCode::Unauthorized) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// An option as a line of facts.
+pub(super) fn fact(option: &ResolvedOption) -> (&str, String) {
+    let default = if option.default { " (default)" } else { "" };
+    (&option.name, format!("{}{default}", option.value))
+}
