@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use galgo_storage::log::PartitionName;
 use galgo_wire::command::{Deduplication, Membership};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{GroupId, PartitionId, PartitionUid, StreamId, TopicId};
@@ -139,8 +140,11 @@ impl Catalog {
         open: &mut dyn FnMut(PartitionUid) -> Arc<Partition>,
         closed: &mut Closed,
     ) {
-        let stored = self.state.streams.get(&stream).and_then(|s| s.topics.get(&topic));
-        let Some(stored) = stored else { return };
+        let stored = self.state.streams.get(&stream);
+        let stored = stored.and_then(|found| Some((&found.name, found.topics.get(&topic)?)));
+        let Some((stream_name, stored)) = stored else {
+            return;
+        };
         let before = self.topics.get(&(stream, topic));
         let next = before.map_or(0, |topic| topic.next_balanced.load(Ordering::Relaxed));
         let mut kept: BTreeMap<PartitionUid, Arc<Partition>> = before
@@ -151,7 +155,12 @@ impl Catalog {
         let uids = stored.partitions.iter().map(|partition| partition.uid);
         let partitions: Vec<_> =
             uids.map(|uid| kept.remove(&uid).unwrap_or_else(|| open(uid))).collect();
-        for partition in &partitions {
+        for (number, partition) in (0..).zip(&partitions) {
+            partition.set_name(PartitionName {
+                stream: stream_name.to_string(),
+                topic: stored.settings.name.to_string(),
+                partition: number,
+            });
             partition.set_durability(stored.settings.durability);
             partition.set_deduplication(stored.settings.deduplication == Deduplication::On);
         }

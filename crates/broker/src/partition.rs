@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use galgo_storage::checkpoint::LogCheckpoint;
-use galgo_storage::log::{Log, LogReader};
+use galgo_storage::log::{Log, LogReader, PartitionName};
 use galgo_wire::command::Durability;
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Life, Offset, PartitionUid};
@@ -160,6 +160,16 @@ impl Partition {
     #[must_use]
     pub fn life(&self) -> Life {
         self.life
+    }
+
+    /// What it is called in the log.
+    pub(crate) fn name(&self) -> Arc<PartitionName> {
+        self.reader.name().get()
+    }
+
+    /// Gives it the name of its stream and topic.
+    pub(crate) fn set_name(&self, name: PartitionName) {
+        self.reader.name().set(name);
     }
 
     /// The offset after the last published message.

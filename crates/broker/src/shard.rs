@@ -29,7 +29,7 @@ pub use checkpoint::CheckpointError;
 pub use commit::Pending;
 pub use record::{OffsetOwner, ShardRecord, UnknownRecord, decode_bundle};
 pub use recovery::{RecoverError, Recovered, RecoveredPartition, ShardRecovery, Spoken};
-pub(crate) use recovery::{partition_dir, spoken_of};
+pub(crate) use recovery::spoken_of;
 
 use crate::lives::Lives;
 use crate::partition::{Dropped, Partition};

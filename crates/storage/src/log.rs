@@ -25,6 +25,7 @@ mod damage;
 mod drop;
 mod landing;
 mod locate;
+mod name;
 mod newest;
 mod reader;
 mod recover;
@@ -36,11 +37,13 @@ pub use crate::index::IndexCache;
 pub use append::{AHEAD_US_MAX, AppendBatch, AppendError, WalkedBatch};
 pub use drop::{OldestSealed, first_base};
 pub use locate::SeenMessage;
+pub use name::{LogName, PartitionName};
 pub use newest::NewestRequest;
 pub use reader::{LocateRequest, Located, LocatedSlice, LogReader, ReadError};
 pub use recover::{Evidence, FencedRange, JournaledBatch, RecoverError, RecoveryReport};
 pub use sync::DirtySet;
 
+use name::tell;
 use state::State;
 use sync::Unsynced;
 
@@ -58,6 +61,8 @@ pub struct LogOptions {
     pub index_interval_bytes: u32,
     /// Memory for the indexes of segments that are read, shared by all logs.
     pub indexes: Arc<IndexCache>,
+    /// What the log is called in lines for the operator.
+    pub name: Arc<LogName>,
 }
 
 /// What a log holds.
@@ -213,8 +218,14 @@ impl Log {
         };
         let path = self.reader.index_path(writer.base);
         if let Err(error) = tail.flush(&*disk, &path, span, &new) {
-            tracing::warn!(path = %path.display(), %error, "index entries not written");
+            tell!(warn, self.reader, path = %path.display(), %error, "index entries not written");
         }
+    }
+
+    /// What the log is called in lines for the operator.
+    #[must_use]
+    pub fn name(&self) -> &LogName {
+        &self.reader.options.name
     }
 
     fn disk(&self) -> Arc<dyn Disk> {

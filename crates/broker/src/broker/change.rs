@@ -226,6 +226,8 @@ impl Broker {
             segment_bytes: self.bounds.segment_bytes,
             index_interval_bytes: self.bounds.index_interval_bytes,
             indexes: Arc::clone(&self.indexes),
+            // The catalog gives it the name it goes by.
+            name: Arc::default(),
         };
         let log = Log::create(Arc::clone(&self.disk), Arc::clone(&self.files), options);
         let shard = Arc::clone(self.shard());

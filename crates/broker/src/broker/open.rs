@@ -10,7 +10,7 @@ use galgo_storage::data_dir::{DataDir, DataDirError, Identity};
 use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
 use galgo_storage::journal::{Journal, JournalOptions, LocalJournal, Lsn};
-use galgo_storage::log::{IndexCache, RecoveryReport};
+use galgo_storage::log::{IndexCache, LogName, PartitionName, RecoveryReport};
 use galgo_storage::metadata_log::{Doubt, MetadataLogError};
 use galgo_wire::command::{Durability, UserStatus};
 use galgo_wire::consumer::ConsumerKind;
@@ -249,6 +249,7 @@ impl Broker {
             (Arc::clone(&counters), vault.clone()),
         )?;
         recovery.synced = synced_uids(&state);
+        recovery.names = names(&state);
         let mut report = OpenReport::default();
         let mut settled = None;
         let partitions_dir = data_dir.partitions_dir();
@@ -381,6 +382,7 @@ fn shard_recovery(
         found,
         boot_path: data_dir.boot_path(0),
         synced: BTreeSet::new(),
+        names: BTreeMap::new(),
         options: shard,
         epoch,
         now: options.clock.now(),
@@ -467,6 +469,16 @@ fn places(state: &State) -> impl Iterator<Item = (PartitionUid, Belongs<'_>)> {
 fn synced_uids(state: &State) -> BTreeSet<PartitionUid> {
     let synced = places(state).filter(|(_, place)| place.durability == Durability::Fsync);
     synced.map(|(uid, _)| uid).collect()
+}
+
+/// What partitions are called in the log.
+fn names(state: &State) -> BTreeMap<PartitionUid, Arc<LogName>> {
+    let named = places(state).map(|(uid, place)| {
+        let (stream, topic) = (place.stream.to_string(), place.topic.to_string());
+        let partition = place.partition.get();
+        (uid, Arc::new(LogName::new(PartitionName { stream, topic, partition })))
+    });
+    named.collect()
 }
 
 /// Whether the removal of this directory is on record; the next tick goes on with it.

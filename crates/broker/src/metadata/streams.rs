@@ -49,7 +49,8 @@ impl State {
         self.stream_names.remove(stream.name.as_str());
         self.stream_names.insert(name.as_str().into(), id);
         stream.name = name.clone();
-        Ok(Vec::new())
+        // What is open goes by the new name.
+        Ok(stream.topics.keys().map(|topic| Effect::TopicChanged(id, *topic)).collect())
     }
 
     pub(super) fn delete_stream(&mut self, id: StreamId) -> Result<Vec<Effect>, ApplyError> {

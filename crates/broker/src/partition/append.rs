@@ -349,14 +349,15 @@ impl Writer {
         let batch = AppendBatch { base_offset, count, timestamp, bytes, walked };
         match self.log.append(batch) {
             Ok(()) => {
-                self.refusals.took(uid);
+                self.refusals.took(self.log.name());
                 self.remember(sifted, (base_offset, timestamp), &context.deduplication);
                 let end = self.log.end();
                 let placed = Placed { first: base_offset, stored: count, timestamp, end };
                 Ok(Written { messages, placed })
             }
             Err(error) => {
-                self.refusals.refused(uid, &error, context.clock.monotonic_us());
+                let now_us = context.clock.monotonic_us();
+                self.refusals.refused(self.log.name(), &error, now_us);
                 Err(ErrorCode::CannotSaveMessagesToSegment)
             }
         }

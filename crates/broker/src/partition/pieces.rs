@@ -59,8 +59,15 @@ impl Rest {
         let read = self.partition.find(self.span, self.piece_bytes_max);
         let piece = read.and_then(|found| self.piece(found));
         piece.inspect_err(|error| {
-            let (partition, offset) = (self.partition.uid().get(), self.span.from.get());
-            tracing::warn!(partition, offset, %error, "an answer was broken off: messages of it cannot be read any more");
+            let (name, offset) = (self.partition.name(), self.span.from.get());
+            tracing::warn!(
+                stream = name.stream.as_str(),
+                topic = name.topic.as_str(),
+                partition = name.partition,
+                offset,
+                %error,
+                "an answer was broken off: messages of it cannot be read any more"
+            );
         })
     }
 

@@ -176,10 +176,13 @@ impl Partition {
                 Ok(end)
             }
             Err(error) => {
+                let name = self.name();
                 tracing::error!(
-                    partition = self.uid.get(),
+                    stream = name.stream.as_str(),
+                    topic = name.topic.as_str(),
+                    partition = name.partition,
                     %error,
-                    "segment sync failed; the partition takes no writes until it is reopened"
+                    "segment sync failed; the partition takes no writes until the next start"
                 );
                 self.fence(ErrorCode::CannotSyncFile);
                 Err(ErrorCode::CannotSyncFile)

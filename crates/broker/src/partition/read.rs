@@ -413,8 +413,14 @@ impl Partition {
         vault.open_messages(self.uid, stored, first).map_err(|error| match error {
             Unopened::NoKey => PollError::NoKey,
             Unopened::Damaged(from) => {
-                let (partition, offset) = (self.uid.get(), from.get());
-                tracing::error!(partition, offset, "a sealed message does not open with its key");
+                let (name, offset) = (self.name(), from.get());
+                tracing::error!(
+                    stream = name.stream.as_str(),
+                    topic = name.topic.as_str(),
+                    partition = name.partition,
+                    offset,
+                    "a sealed message does not open with its key"
+                );
                 let to = Offset::new(from.get().saturating_add(1));
                 PollError::Read(ReadError::Damaged { from, to })
             }

@@ -2,14 +2,10 @@
 //!
 //! INV-QUIET: a partition writes at most one refusal and one line of relief in [`PERIOD_US`].
 
-use std::path::Path;
-
 use galgo_storage::disk::advice;
-use galgo_storage::log::AppendError;
-use galgo_wire::id::PartitionUid;
+use galgo_storage::log::{AppendError, LogName};
 
 use crate::causes::Causes;
-use crate::shard::partition_dir;
 
 /// Shortest time between two refusals of a partition in the log. A disk that is nearly full takes
 /// small batches and refuses large ones, so a success in between is no reason to speak again.
@@ -28,11 +24,13 @@ pub(super) struct Refusals {
 
 impl Refusals {
     /// Notes a refused batch.
-    pub(super) fn refused(&mut self, uid: PartitionUid, error: &AppendError, now_us: u64) {
+    pub(super) fn refused(&mut self, name: &LogName, error: &AppendError, now_us: u64) {
         let Some(refused) = self.count(now_us) else { return };
+        let name = name.get();
         tracing::error!(
-            partition = uid.get(),
-            dir = %partition_dir(Path::new("partitions"), uid).display(),
+            stream = name.stream.as_str(),
+            topic = name.topic.as_str(),
+            partition = name.partition,
             refused,
             error = %Causes(error),
             next = advice_on(error),
@@ -41,9 +39,16 @@ impl Refusals {
     }
 
     /// Notes that a batch was taken.
-    pub(super) fn took(&mut self, uid: PartitionUid) {
+    pub(super) fn took(&mut self, name: &LogName) {
         if std::mem::take(&mut self.relief_due) {
-            tracing::info!(partition = uid.get(), "the log takes messages again");
+            let name = name.get();
+            let (stream, topic) = (name.stream.as_str(), name.topic.as_str());
+            tracing::info!(
+                stream,
+                topic,
+                partition = name.partition,
+                "the log takes messages again"
+            );
         }
     }
 
@@ -83,10 +88,9 @@ mod tests {
     #[test]
     fn relief_is_told_once_for_each_refusal_told() {
         let mut refusals = Refusals::default();
-        let uid = PartitionUid::new(1);
         refusals.count(0);
         assert!(refusals.relief_due);
-        refusals.took(uid);
+        refusals.took(&LogName::default());
         refusals.count(1);
         assert!(!refusals.relief_due);
     }

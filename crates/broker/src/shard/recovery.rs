@@ -16,7 +16,7 @@ use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
 use galgo_storage::journal::{Journal, Lsn};
 use galgo_storage::log::{
-    Evidence, IndexCache, JournaledBatch, Log, LogOptions, RecoveryReport, first_base,
+    Evidence, IndexCache, JournaledBatch, Log, LogName, LogOptions, RecoveryReport, first_base,
 };
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::id::{ConsumerId, Epoch, Offset, PartitionUid, Timestamp};
@@ -59,6 +59,8 @@ pub struct ShardRecovery {
     pub boot_path: PathBuf,
     /// Partitions whose acknowledgements survive a power cut.
     pub synced: BTreeSet<PartitionUid>,
+    /// What partitions are called in the log.
+    pub names: BTreeMap<PartitionUid, Arc<LogName>>,
     /// The number of this start.
     pub epoch: Epoch,
     /// When it is: stored offsets whose time was not written down count from now.
@@ -264,6 +266,7 @@ impl ShardRecovery {
             segment_bytes: self.segment_bytes,
             index_interval_bytes: self.index_interval_bytes,
             indexes: Arc::clone(&self.indexes),
+            name: self.names.get(&uid).cloned().unwrap_or_default(),
         }
     }
 
@@ -453,7 +456,7 @@ pub(crate) fn spoken_of(
 }
 
 /// Where the log of a partition lies.
-pub(crate) fn partition_dir(partitions_dir: &Path, uid: PartitionUid) -> PathBuf {
+pub(super) fn partition_dir(partitions_dir: &Path, uid: PartitionUid) -> PathBuf {
     partitions_dir.join(format!("{:016x}", uid.get()))
 }
 

@@ -191,6 +191,7 @@ fn a_closed_partition_takes_no_batch() {
         segment_bytes: SEGMENT_BYTES,
         index_interval_bytes: 256,
         indexes: Arc::new(IndexCache::new(1 << 16)),
+        name: Arc::default(),
     };
     let log = Log::create(Arc::clone(&disk), FileCache::new(disk, 4), options);
     let (uid, shard) = (PartitionUid::new(99), Arc::clone(rig.broker.shard()));

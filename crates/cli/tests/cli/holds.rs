@@ -25,7 +25,7 @@ fn a_consumer_holds_nothing_a_group_does_and_a_topic_can_say_otherwise() {
     let server = with_old_messages();
     server.ok("offset set s t --partition 0 --consumer me 3");
     server.ok("offset set s t --partition 0 --group g 199");
-    server.ok("topic retention s t --expire-after 1s --max-size unlimited");
+    server.ok("topic retention s t --expiry 1s --max-size unlimited");
     eventually("what only a consumer has not read is gone", || messages(&server) < 300);
     eventually("the plan names the group, and until when", || {
         let plan = server.ok("topic retention s t --dry-run").out;

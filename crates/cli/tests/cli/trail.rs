@@ -1,6 +1,6 @@
 //! The log of the real binary tells who did what, and who was refused what, by name.
 
-use crate::harness::{Server, eventually, run};
+use crate::harness::{Server, eventually, run, run_with_input};
 
 /// Whether some line has all of these.
 fn has(log: &str, parts: &[&str]) -> bool {
@@ -126,4 +126,27 @@ fn a_ping_without_credentials_is_no_login() {
     let mut command = server.command("stream list");
     command.env("GALGO_USERNAME", "galgo").env("GALGO_PASSWORD", "another one");
     run(command).ok();
+}
+
+/// Lines about damage and recovery had the number of a directory, which is not that of a partition.
+#[test]
+fn damage_is_told_by_the_names_of_stream_and_topic() {
+    let mut server = Server::start();
+    for line in ["stream create before", "topic create before t --partitions 3"] {
+        server.ok(line);
+    }
+    let sent = run_with_input(server.command("send before t --partition 2"), b"one\ntwo\nthree\n");
+    sent.ok();
+    server.stop_and_start(&[]);
+    server.ok("stream update before after");
+    let partitions = std::fs::read_dir(server.data_dir().join("partitions")).unwrap();
+    let dir = partitions.map(|entry| entry.unwrap().path()).next().unwrap();
+    let segment = dir.join("00000000000000000000.log");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let payload = bytes.windows(3).position(|window| window == b"two").unwrap();
+    bytes[payload] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let _ = server.run("poll after t --partition 2 --first --count 3");
+    let fenced = ["damaged messages fenced", "stream=\"after\"", "topic=\"t\"", "partition=2"];
+    eventually("the line", || has(&server.log(), &fenced));
 }

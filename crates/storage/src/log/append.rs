@@ -1,5 +1,6 @@
 //! What an append takes and why it may be refused.
 
+use super::name::tell;
 use super::state::{Active, Sealed};
 use super::sync::Unsynced;
 use super::{INDEX_PENDING_MAX, Log};
@@ -299,6 +300,6 @@ impl Log {
             unsynced.sealed_at = Some(tip);
         }
         self.reader.keep_handle(base, writer.handle);
-        tracing::debug!(dir = %self.reader.options.dir.display(), base = base.get(), "segment sealed");
+        tell!(debug, self.reader, base = base.get(), "segment sealed");
     }
 }

@@ -4,6 +4,7 @@
 //! into the next place known from the index, or into the end of the segment.
 
 use super::landing::Target;
+use super::name::tell;
 use super::reader::{LogReader, ReadError};
 use super::state::{Fence, SegmentView};
 use crate::disk::DiskFile;
@@ -53,7 +54,7 @@ impl LogReader {
         let (bad, resume) = match found {
             Ok(found) => found,
             Err(error) => {
-                tracing::warn!(base = base.get(), %error, "segment not searched for good messages");
+                tell!(warn, self, base = base.get(), %error, "segment not searched for good messages");
                 (seen, None)
             }
         };
@@ -66,7 +67,9 @@ impl LogReader {
 
     /// Adds a fence, and tells.
     pub(super) fn fence(&self, fence: Fence) -> ReadError {
-        tracing::error!(
+        tell!(
+            error,
+            self,
             dir = %self.options.dir.display(),
             segment = fence.base.get(),
             from = fence.from.get(),

@@ -3,6 +3,7 @@
 //! INV-INDEX: an entry that came from a file is used only after the header it points to turned out
 //! to be the one it names; otherwise the index is made anew from the log.
 
+use super::name::tell;
 use super::reader::LogReader;
 use super::state::SegmentView;
 use crate::index::cache::{CachedIndex, Key};
@@ -144,7 +145,7 @@ impl LogReader {
             && self.is_sealed(base, end)
             && let Err(error) = rebuild::store(disk, &path, span, &index)
         {
-            tracing::warn!(path = %path.display(), %error, "index file not rewritten");
+            tell!(warn, self, path = %path.display(), %error, "index file not rewritten");
         }
         Ok(self.options.indexes.insert(key, CachedIndex { index, trusted }))
     }

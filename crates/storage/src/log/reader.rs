@@ -1,7 +1,7 @@
 //! Finding and reading messages while one writer appends.
 
 use super::state::State;
-use super::{FencedRange, LogOptions, LogStats};
+use super::{FencedRange, LogName, LogOptions, LogStats};
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::file_cache::{FileCache, FileHandle};
 use crate::segment::Place;
@@ -148,6 +148,12 @@ impl LogReader {
             bytes: sealed + active,
             messages: state.end.get().saturating_sub(state.start.get()),
         }
+    }
+
+    /// What the log is called in lines for the operator.
+    #[must_use]
+    pub fn name(&self) -> &LogName {
+        &self.options.name
     }
 
     /// How many damaged ranges were found since the log was opened.

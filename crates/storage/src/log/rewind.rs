@@ -5,6 +5,7 @@
 
 use super::Log;
 use super::landing::Target;
+use super::name::tell;
 use super::state::{Active, SegmentView};
 use super::sync::Unsynced;
 use crate::disk::OpenMode;
@@ -39,7 +40,14 @@ impl Log {
             };
         if let Err(error) = taken {
             let dir = self.reader.options.dir.display();
-            tracing::error!(%dir, to = to.get(), %error, "messages not taken back");
+            tell!(
+                error,
+                self.reader,
+                %dir,
+                to = to.get(),
+                %error,
+                "messages not taken back; the partition takes no writes until the next start"
+            );
             self.fenced.store(true, Ordering::Release);
         }
     }

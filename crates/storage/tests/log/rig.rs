@@ -35,6 +35,7 @@ impl Rig {
             segment_bytes: 4_000,
             index_interval_bytes: 400,
             indexes: Arc::new(IndexCache::new(1 << 16)),
+            name: Arc::default(),
         };
         let partitions = options.dir.parent().unwrap();
         create_dir_synced(&disk, partitions).unwrap();

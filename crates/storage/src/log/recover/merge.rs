@@ -12,6 +12,7 @@ use super::{Evidence, FencedRange, JournaledBatch, RecoverError, RecoveryReport}
 use crate::checkpoint::{LogCheckpoint, SealedSegment};
 use crate::disk::{OpenMode, create_dir_synced};
 use crate::index::IndexEntry;
+use crate::log::name::tell;
 use crate::segment::format::Frame;
 use crate::segment::reader::Walk;
 use crate::segment::recovery::accept;
@@ -163,7 +164,7 @@ impl<'a> Merge<'a> {
         let last_timestamp = if starts_over { Timestamp::ZERO } else { self.last_timestamp };
         let valid = first_invalid_after(batch.bytes, self.at, last_timestamp);
         if valid.stop != Stop::End || valid.count == 0 {
-            tracing::error!(offset = self.at.get(), "journaled batch is not valid");
+            tell!(error, self.reader, offset = self.at.get(), "journaled batch is not valid");
             return Ok(true);
         }
         match starts_over {

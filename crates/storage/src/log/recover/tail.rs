@@ -6,6 +6,7 @@
 use super::RecoverError;
 use super::merge::Merge;
 use crate::disk::{DiskFile, OpenMode};
+use crate::log::name::tell;
 use crate::segment::format::log_name;
 use crate::segment::recovery::next_valid;
 use galgo_wire::id::Offset;
@@ -71,7 +72,7 @@ impl Merge<'_> {
         }
         self.report.cut_bytes = len - bytes;
         let file = path.display();
-        tracing::warn!(%file, position = bytes, bytes = len - bytes, "tail cut off");
+        tell!(warn, self.reader, %file, position = bytes, bytes = len - bytes, "tail cut off");
         Ok(())
     }
 
@@ -110,13 +111,13 @@ impl Merge<'_> {
         let disk = &self.reader.disk;
         let done = if base < self.start || len == 0 {
             // Dropped by retention, or empty: there is nothing to keep.
-            tracing::info!(file = %path.display(), "segment file removed");
+            tell!(info, self.reader, file = %path.display(), "segment file removed");
             disk.remove_file(&path)
         } else {
-            let mut name = path.clone().into_os_string();
-            name.push(".cut");
-            let kept = self.free_name(Path::new(&name))?;
-            tracing::warn!(file = %path.display(), kept = %kept.display(), "segment set aside");
+            let mut aside = path.clone().into_os_string();
+            aside.push(".cut");
+            let kept = self.free_name(Path::new(&aside))?;
+            tell!(warn, self.reader, file = %path.display(), kept = %kept.display(), "segment set aside");
             let renamed = disk.rename(&path, &kept);
             self.report.kept_aside.push(kept);
             renamed
