@@ -28,8 +28,8 @@ use parking_lot::{Condvar, Mutex};
 pub use checkpoint::CheckpointError;
 pub use commit::Pending;
 pub use record::{OffsetOwner, ShardRecord, UnknownRecord, decode_bundle};
-pub use recovery::{RecoverError, Recovered, RecoveredPartition, ShardRecovery, Spoken};
 pub(crate) use recovery::spoken_of;
+pub use recovery::{RecoverError, Recovered, RecoveredPartition, ShardRecovery, Spoken};
 
 use crate::lives::Lives;
 use crate::partition::{Dropped, Partition};

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use galgo_storage::boot;
-use galgo_storage::checkpoint::{CheckpointStore, FoundCheckpoint, LogCheckpoint, ShardCheckpoint};
+use galgo_storage::checkpoint::{
+    CheckpointStore, FoundCheckpoint, LogCheckpoint, ShardCheckpoint, StoredOffset,
+};
 use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
 use galgo_storage::journal::{Journal, Lsn};
@@ -362,7 +364,7 @@ impl Spoken {
         spoken.uids.extend(journaled.batches.keys());
         spoken.uids.extend(journaled.starts.keys());
         let group = ConsumerKind::Group.as_u8();
-        for (uid, kind, id, _) in &checkpoint.offsets {
+        for StoredOffset { uid, kind, id, .. } in &checkpoint.offsets {
             spoken.uids.insert(*uid);
             spoken.groups.extend((*kind == group).then_some(ConsumerId::new(*id)));
         }

@@ -47,7 +47,7 @@ fn noted(number: u64) -> ShardCheckpoint {
         stored.note = Some(OffsetNote {
             stored_at: Timestamp::new(number),
             active_at: Timestamp::new(number + 5),
-            user: if number % 2 == 0 { 3 } else { OffsetNote::NOBODY },
+            user: if number.is_multiple_of(2) { 3 } else { OffsetNote::NOBODY },
         });
     }
     checkpoint
@@ -81,7 +81,7 @@ proptest! {
 
     #[test]
     fn damaged_checkpoint_is_never_taken_for_one(number in 1..1000_u64, at: prop::sample::Index, bit in 0..8_u8) {
-        let mut bytes = encode(3, &if number % 2 == 0 { sample(number) } else { noted(number) });
+        let mut bytes = encode(3, &if number.is_multiple_of(2) { sample(number) } else { noted(number) });
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;
         prop_assert!(decode(&bytes).is_err());

@@ -131,9 +131,11 @@ struct Before {
 }
 
 /// Lets `act` remove segments and checks each that goes: sealed and published, committed by everybody
-/// with an offset, and, when retention does it at `now`, too old or of a topic that is too large.
+/// who holds messages, and, when retention does it at `now`, too old or of a topic that is too large.
 fn checked(rig: &mut Rig, model: &Model, now: Option<Timestamp>, act: impl FnOnce(&mut Rig)) {
     let mut before = Vec::new();
+    // Whose stored offset it is, is a consumer's: it holds back who asks, and not retention.
+    let hold = Hold { consumers: now.is_none(), ..Hold::ALL };
     for topic in model.topics() {
         let partitions = rig.partitions(topic);
         let topic_bytes = partitions.iter().map(|partition| partition.stats().bytes).sum();
@@ -142,7 +144,7 @@ fn checked(rig: &mut Rig, model: &Model, now: Option<Timestamp>, act: impl FnOnc
             start: partition.staged_start(),
             droppable: partition.droppable(
                 Times { wall: rig.environment.now(), steady: rig.environment.now() },
-                Hold::ALL,
+                hold,
             ),
             rules: rig.rules(topic),
             partition,

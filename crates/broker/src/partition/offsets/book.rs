@@ -231,7 +231,10 @@ impl OffsetBook {
         for (owner, _) in &expired {
             self.put(*owner, None);
         }
-        self.quiet_until = Timestamp::new(next_us);
+        // After a look at which nothing may expire, one at which it may is not to wait.
+        if expire_after_us != u64::MAX {
+            self.quiet_until = Timestamp::new(next_us);
+        }
         expired
     }
 
