@@ -8,9 +8,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use galgo_wire::command::{Membership, Transport};
+use galgo_wire::command::{GroupHolds, Membership, Transport};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{ClientId, UserId};
 use parking_lot::Mutex;
@@ -48,6 +48,8 @@ pub struct Clients {
     clock: Arc<dyn Clock>,
     /// How long a hand-over of a partition may take.
     handover_us: u64,
+    /// Numbers given to memberships.
+    memberships: AtomicU64,
     table: Mutex<Table>,
 }
 
@@ -93,7 +95,7 @@ pub(crate) struct HungAlarm {
 
 impl Clients {
     pub(crate) fn new(clock: Arc<dyn Clock>, handover_us: u64) -> Self {
-        Self { clock, handover_us, table: Mutex::default() }
+        Self { clock, handover_us, memberships: AtomicU64::new(1), table: Mutex::default() }
     }
 
     /// Now, and when a hand-over that begins now is over.
@@ -176,6 +178,27 @@ impl Clients {
         // One that waits for messages has no turn to send a ping.
         let is_silent = |row: &Row| now_us.saturating_sub(row.pinged_us) > silence_us;
         self.remove_where(|row| row.bell.is_empty() && is_silent(row))
+    }
+
+    /// Ends the memberships of those that gave no sign of life for as long as they said; tells which they
+    /// were. Who waits for messages is alive.
+    pub(crate) fn remove_hung(&self) -> Vec<(ClientId, Membership)> {
+        let mut table = self.table.lock();
+        let at = self.moment();
+        let mut ended = Vec::new();
+        for (id, row) in table.rows.iter_mut().filter(|(_, row)| row.bell.is_empty()) {
+            let (key, pinged_us) = (MemberKey::new(row.number), row.pinged_us);
+            row.groups.retain(|place, group| {
+                let mut group = group.lock(at);
+                let is_hung = group.is_hung(key, pinged_us, at);
+                if is_hung {
+                    group.leave(key, at);
+                    ended.push((*id, *place));
+                }
+                !is_hung
+            });
+        }
+        ended
     }
 
     /// Tells the waiting polls of a user that its rights are others now.
@@ -305,6 +328,27 @@ impl Registration {
             row.groups.insert(group.place, Arc::clone(group));
         });
         joined.ok_or(ErrorCode::StaleClient)
+    }
+
+    /// As [`Registration::join`], with a time of silence in microseconds after which the membership ends, 0
+    /// for none; tells what it holds.
+    ///
+    /// # Errors
+    /// 30 when it was taken out of the table.
+    pub(crate) fn join_with(
+        &self,
+        group: &Arc<OpenGroup>,
+        session_us: u64,
+    ) -> Result<GroupHolds, ErrorCode> {
+        let at = self.clients.moment();
+        let number = self.clients.memberships.fetch_add(1, Ordering::Relaxed);
+        let joined = self.with_row(|row| {
+            row.groups.insert(group.place, Arc::clone(group));
+            let mut group = group.lock(at);
+            group.join(self.key(), at);
+            group.renew(self.key(), (number, session_us), at)
+        });
+        joined.flatten().ok_or(ErrorCode::StaleClient)
     }
 
     /// Ends its membership of a group.

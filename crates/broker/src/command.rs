@@ -91,6 +91,7 @@ pub(crate) fn run(broker: &Broker, session: &mut Session, request: Request) -> O
         Request::GetConsumerGroups(command) => groups::list(broker, session, &command),
         Request::CreateConsumerGroup(command) => groups::create(broker, session, command),
         Request::DeleteConsumerGroup(command) => groups::delete(broker, session, command),
+        Request::JoinGroupWith(command) => groups::join_with(broker, session, &command),
         Request::JoinConsumerGroup(command) => groups::join(broker, session, &command),
         Request::LeaveConsumerGroup(command) => groups::leave(broker, session, &command),
     }

@@ -12,6 +12,7 @@
 
 mod assignment;
 mod handover;
+mod session;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use galgo_wire::command::GroupMember;
 use galgo_wire::id::{Offset, PartitionId};
 
 use handover::Slot;
+use session::Session;
 
 /// A connection that is or was a member; never used for another connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,6 +68,7 @@ struct Member {
     cursor: usize,
     /// The partition of its last poll without one.
     current: Option<PartitionId>,
+    session: Session,
 }
 
 /// The right to poll a partition once, good while the partition does not change hands.
@@ -130,7 +133,8 @@ impl Group {
         }
         let highest = self.members.values().map(|member| member.id).max();
         let id = highest.map_or(0, |id| id.saturating_add(1));
-        let member = Member { id, partitions: Vec::new(), cursor: 0, current: None };
+        let session = Session::default();
+        let member = Member { id, partitions: Vec::new(), cursor: 0, current: None, session };
         self.members.insert(key, member);
         self.shifts += 1;
         self.level(at);
@@ -191,6 +195,7 @@ impl Group {
     ) -> Result<Option<Turn>, Refusal> {
         self.expire(at);
         let member = self.members.get_mut(&key).ok_or(Refusal::NotMember)?;
+        member.session.heard_us = at.now_us;
         let slots = &self.slots;
         let slot = |partition: PartitionId| slots.get(partition.get() as usize);
         if let Some(partition) = wanted {
@@ -233,7 +238,8 @@ impl Group {
         at: Moment,
     ) -> Result<Turn, Refusal> {
         self.expire(at);
-        let member = self.members.get(&key).ok_or(Refusal::NotMember)?;
+        let member = self.members.get_mut(&key).ok_or(Refusal::NotMember)?;
+        member.session.heard_us = at.now_us;
         let chosen = wanted.or(member.current).or_else(|| member.partitions.first().copied());
         let chosen = chosen.ok_or(Refusal::NotOwner)?;
         let own = self.slot(chosen).filter(|slot| slot.may_commit(key));

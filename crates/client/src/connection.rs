@@ -94,6 +94,11 @@ impl Connection {
         self.shared.settings.reply_bytes_max
     }
 
+    /// The time between two pings.
+    pub(crate) fn heartbeat_interval(&self) -> Duration {
+        self.shared.settings.heartbeat_interval
+    }
+
     /// The number of the current connect; another number means another server process, perhaps.
     pub(crate) fn generation(&self) -> u64 {
         self.shared.connects.load(Ordering::Acquire)

@@ -6,6 +6,7 @@ mod commit;
 mod cursor;
 mod fetch;
 mod group;
+mod holdings;
 mod idle;
 mod merge;
 mod start;

@@ -61,6 +61,12 @@ pub(crate) const LIVES: Extension = Extension {
     missing: Unsupported { what: "lives of partitions", instead: "read without them" },
 };
 
+/// Memberships of groups that end when a member falls silent, and that tell what it holds.
+pub(crate) const GROUP_SESSIONS: Extension = Extension {
+    flags: FeatureFlags::GROUP_SESSIONS,
+    missing: Unsupported { what: "memberships with a session", instead: "join without one" },
+};
+
 /// Plans of retention.
 pub(crate) const RETENTION_PLAN: Extension = Extension {
     flags: FeatureFlags::RETENTION_PLAN,

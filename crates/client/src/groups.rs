@@ -2,14 +2,22 @@
 //!
 //! A [`Consumer`](crate::Consumer) built with a group does all of this by itself.
 
+use std::time::Duration;
+
 use galgo_wire::command::groups::{
     ConsumerGroup, ConsumerGroupDetails, CreateConsumerGroup, DeleteConsumerGroup,
     GetConsumerGroup, GetConsumerGroups, JoinConsumerGroup, LeaveConsumerGroup,
 };
 
+use galgo_wire::command::{GroupHolds, JoinGroupWith};
+
 use crate::call::name;
+use crate::extensions::GROUP_SESSIONS;
 use crate::topics::path;
 use crate::{CallError, Client, Identifier};
+
+/// After how long a silence a member loses its partitions, if nothing else is asked for.
+pub(crate) const SESSION: Duration = Duration::from_secs(30);
 
 impl Client {
     /// Lists the consumer groups of a topic, by id.
@@ -77,7 +85,9 @@ impl Client {
 
     /// Makes this connection a member of a group, until it leaves or is lost.
     ///
-    /// All clones of a client are one member. A member that joins again stays the same one.
+    /// All clones of a client are one member. A member that joins again stays the same one. On a Galgo server
+    /// the membership ends, too, when nothing is heard of this client for 30 s, or three times the interval
+    /// of its pings if that is longer.
     ///
     /// # Errors
     /// [`CallError`]; code `ConsumerGroupIdNotFound` when there is none.
@@ -87,9 +97,27 @@ impl Client {
         topic: &Identifier,
         group: &Identifier,
     ) -> Result<(), CallError> {
+        if self.has(&GROUP_SESSIONS).await? {
+            let pings = self.connection.heartbeat_interval();
+            let session = SESSION.max(pings.saturating_mul(3));
+            return self.join_group_with((stream, topic, group), session).await.map(drop);
+        }
         let (stream, topic, group) = (stream.clone(), topic.clone(), group.clone());
         let target = group_path(&stream, &topic, &group);
         let command = JoinConsumerGroup { stream, topic, group };
+        self.call(&command, "join consumer group", || target.clone()).await
+    }
+
+    /// Joins a group, or renews the membership, which ends after a silence of `session`, zero for never.
+    pub(crate) async fn join_group_with(
+        &self,
+        (stream, topic, group): (&Identifier, &Identifier, &Identifier),
+        session: Duration,
+    ) -> Result<GroupHolds, CallError> {
+        let (stream, topic, group) = (stream.clone(), topic.clone(), group.clone());
+        let target = group_path(&stream, &topic, &group);
+        let session = u64::try_from(session.as_micros()).unwrap_or(u64::MAX);
+        let command = JoinGroupWith { stream, topic, group, session, reserved: 0 };
         self.call(&command, "join consumer group", || target.clone()).await
     }
 

@@ -37,6 +37,7 @@ pub(crate) fn replay(code: CommandCode) -> Replay {
         | C::GetConsumerGroup
         | C::GetConsumerGroups
         | C::JoinConsumerGroup
+        | C::JoinGroupWith
         | C::UpdatePermissions
         | C::GetSnapshot
         | C::GetConsumerOffset

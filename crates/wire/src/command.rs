@@ -8,6 +8,7 @@
 pub mod extensions;
 pub mod groups;
 pub mod lives;
+pub mod memberships;
 pub mod messages;
 pub mod offsets;
 pub mod retention;
@@ -28,6 +29,7 @@ pub use crate::primitive::Payload;
 pub use extensions::*;
 pub use groups::*;
 pub use lives::*;
+pub use memberships::*;
 pub use messages::*;
 pub use offsets::*;
 pub use retention::*;
@@ -228,6 +230,7 @@ commands! {
     10005 PollWaiting "message.poll_waiting";
     10006 PollInLife "message.poll_in_life";
     10007 StoreOffsetInLife "consumer_offset.store_in_life";
+    10009 JoinGroupWith "consumer_group.join_with";
     10010 ListConsumerOffsets "consumer_offset.list";
     10011 GetRetentionState "topic.retention_state";
     10012 ResetPassword "user.reset_password";

@@ -310,6 +310,25 @@ fn a_retention_plan() {
 }
 
 #[test]
+fn memberships_with_a_session() {
+    assert_request(
+        JoinGroupWith {
+            stream: Identifier::Numeric(1),
+            topic: Identifier::Numeric(2),
+            group: Identifier::Numeric(3),
+            session: 258,
+            reserved: 0,
+        },
+        "26 00 00 00 19 27 00 00 01 04 01 00 00 00 01 04 02 00 00 00 01 04 03 00 00 00 02 01 00*6 00*8",
+    );
+    let hold = GroupHold { partition_id: PartitionId::new(4), hold: 5, safe: 6 };
+    assert_reply(
+        GroupHolds { membership: 7, session: 8, holds: vec![hold] },
+        "07 00*7 08 00*7 04 00 00 00 05 00*7 06 00*7",
+    );
+}
+
+#[test]
 fn polls_in_a_life() {
     let poll = PollMessages {
         consumer: Consumer::new(Identifier::Numeric(1)),

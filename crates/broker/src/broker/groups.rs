@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use galgo_wire::identifier::Identifier;
+
 use super::Broker;
 
 /// The longest time between two ticks.
@@ -75,6 +77,32 @@ impl Broker {
         Duration::from_micros(shortest.clamp(TICK_US_MIN, TICK_US_MAX))
     }
 
+    /// Ends memberships whose members fell silent for as long as they said when they joined.
+    fn end_hung_memberships(&self) {
+        let ended = self.clients.remove_hung();
+        if ended.is_empty() {
+            return;
+        }
+        let catalog = self.catalog.read();
+        for (client, place) in ended {
+            let stream = Identifier::Numeric(place.stream_id.get());
+            let topic = Identifier::Numeric(place.topic_id.get());
+            // What was deleted meanwhile is nobody's loss.
+            let Ok(found) = catalog.find_topic(stream.borrowed(), topic.borrowed()) else {
+                continue;
+            };
+            let names = catalog.find_stream(stream.borrowed()).ok();
+            let group = found.topic.groups.get(&place.group_id);
+            tracing::warn!(
+                client = client.get(),
+                stream = names.map(|(_, stream)| stream.name.as_str()),
+                topic = found.topic.settings.name.as_str(),
+                group = group.map(|group| group.name.as_str()),
+                "member of a group gives no sign of life; its partitions go to others"
+            );
+        }
+    }
+
     /// Drops clients that sent no ping for too long, and ends the hand-overs that are due.
     pub(super) fn keep_groups_going(&self) {
         let GroupOptions { rebalancing_check_interval_us, heartbeat_interval_us, .. } =
@@ -90,6 +118,7 @@ impl Broker {
                 );
             }
         }
+        self.end_hung_memberships();
         let due = self.groups.handovers.is_due(at.now_us, rebalancing_check_interval_us);
         for group in self.catalog.read().groups() {
             // Taken each time: it notes which commits have become durable, and a member may wait for the

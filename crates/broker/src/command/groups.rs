@@ -5,7 +5,7 @@ use std::sync::Arc;
 use galgo_wire::command::Command;
 use galgo_wire::command::{
     ConsumerGroup, ConsumerGroupDetails, CreateConsumerGroup, DeleteConsumerGroup,
-    GetConsumerGroup, GetConsumerGroups, JoinConsumerGroup, LeaveConsumerGroup,
+    GetConsumerGroup, GetConsumerGroups, JoinConsumerGroup, JoinGroupWith, LeaveConsumerGroup,
 };
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{GroupId, PartitionId};
@@ -96,19 +96,30 @@ pub(super) fn delete(broker: &Broker, session: &Session, command: DeleteConsumer
 
 /// Makes the caller a member; nothing changes when it is one.
 pub(super) fn join(broker: &Broker, session: &Session, command: &JoinConsumerGroup) -> Outcome {
-    membership(broker, session, (command, &command.group), |caller, group| caller.join(group))
+    membership(broker, session, (command, &command.group), |caller, group| {
+        caller.join(group).map(|()| Reply::Empty)
+    })
+}
+
+/// Makes the caller a member that is one no longer when it falls silent, and tells what it holds.
+pub(super) fn join_with(broker: &Broker, session: &Session, command: &JoinGroupWith) -> Outcome {
+    membership(broker, session, (command, &command.group), |caller, group| {
+        caller.join_with(group, command.session).map(|holds| payload(&holds))
+    })
 }
 
 /// Ends the caller's membership.
 pub(super) fn leave(broker: &Broker, session: &Session, command: &LeaveConsumerGroup) -> Outcome {
-    membership(broker, session, (command, &command.group), |caller, group| caller.leave(group))
+    membership(broker, session, (command, &command.group), |caller, group| {
+        caller.leave(group).map(|()| Reply::Empty)
+    })
 }
 
 fn membership<C: Command>(
     broker: &Broker,
     session: &Session,
     (command, group): (&C, &Identifier),
-    work: impl FnOnce(&Registration, &Arc<OpenGroup>) -> Result<(), ErrorCode>,
+    work: impl FnOnce(&Registration, &Arc<OpenGroup>) -> Result<Reply, ErrorCode>,
 ) -> Outcome {
     let done = || {
         // Held to the end: whoever deletes the group then finds the member.
@@ -117,7 +128,7 @@ fn membership<C: Command>(
         let group = found.group(group.borrowed())?;
         work(session.registration().ok_or(ErrorCode::StaleClient)?, group)
     };
-    Outcome::Done(done().map_or_else(refusal, |()| Reply::Empty))
+    Outcome::Done(done().unwrap_or_else(refusal))
 }
 
 /// The turn of the caller's poll; `None` when there is nothing it may poll.

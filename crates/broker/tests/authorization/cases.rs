@@ -267,11 +267,15 @@ fn one_group_cases(missing: Missing) -> Vec<Case> {
     let left = found.and(Err(ErrorCode::ConsumerGroupMemberNotFound));
     let get = GetConsumerGroup { stream: stream(), topic: topic(), group: group() };
     let join = JoinConsumerGroup { stream: stream(), topic: topic(), group: group() };
+    let (session, reserved) = (0, 0);
+    let join_with =
+        JoinGroupWith { stream: stream(), topic: topic(), group: group(), session, reserved };
     let leave = LeaveConsumerGroup { stream: stream(), topic: topic(), group: group() };
     let delete = DeleteConsumerGroup { stream: stream(), topic: topic(), group: group() };
     vec![
         case(get, missing, Ok(())),
         case(join, missing, found),
+        case(join_with, missing, found),
         case(leave, missing, left),
         case(delete, missing, found),
     ]

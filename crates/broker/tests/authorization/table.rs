@@ -143,6 +143,7 @@ pub(crate) const TABLE: &[(u32, Asks)] = &[
     (10_005, TargetFirst(POLL)),
     (10_006, TargetFirst(POLL)),
     (10_007, TargetFirst(POLL)),
+    (10_009, TargetFirst(POLL)),
     (10_010, TargetFirst(GET_TOPIC)),
     (10_011, TargetFirst(GET_TOPIC)),
     (10_012, FlagsFirst(MANAGE_USERS)),

@@ -5,6 +5,7 @@ mod durability;
 mod heartbeat;
 mod membership;
 mod polling;
+mod sessions;
 
 use galgo_wire::command::*;
 use galgo_wire::consumer::Consumer;

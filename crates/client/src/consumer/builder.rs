@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::consumer::{ConsumeError, Consumer};
+use crate::groups::SESSION;
 use crate::{Client, Identifier, Life};
 
 /// Where a consumer begins in each partition.
@@ -54,6 +55,7 @@ pub struct ConsumerBuilder {
     pub(crate) batch_bytes: usize,
     pub(crate) poll_interval: Duration,
     pub(crate) partitions_interval: Duration,
+    pub(crate) session_timeout: Duration,
     pub(crate) until_end: bool,
     pub(crate) verify: bool,
     pub(crate) skip_damaged: bool,
@@ -75,6 +77,7 @@ impl ConsumerBuilder {
             batch_bytes: 4 << 20,
             poll_interval: Duration::from_millis(100),
             partitions_interval: Duration::from_secs(10),
+            session_timeout: SESSION,
             until_end: false,
             verify: true,
             skip_damaged: false,
@@ -153,6 +156,17 @@ impl ConsumerBuilder {
     /// Sets how often to look for partitions that were added to the topic. Default: 10 s.
     pub fn partitions_interval(mut self, interval: Duration) -> Self {
         self.partitions_interval = interval.max(Duration::from_millis(1));
+        self
+    }
+
+    /// Sets after how long a silence a member of a group loses its partitions to the others, zero for never.
+    /// Default: 30 s. Heeded by Galgo servers, which take 1 s to 1 h.
+    ///
+    /// The consumer gives signs of life by itself while its runtime runs, however long the program takes for
+    /// a message. One that was stopped, or cut off from the network, drops what it had fetched of the
+    /// partitions it lost.
+    pub fn session_timeout(mut self, timeout: Duration) -> Self {
+        self.session_timeout = timeout;
         self
     }
 

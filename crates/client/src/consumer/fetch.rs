@@ -13,13 +13,28 @@ use tokio::time::{Instant, sleep};
 use crate::consumer::ConsumeError;
 use crate::consumer::appetite::Appetite;
 use crate::consumer::cursor::{Cursor, Step};
+use crate::consumer::holdings::Tag;
 use crate::consumer::idle::Idle;
 use crate::message::ReceivedMessage;
 use crate::topics::path;
 use crate::{CallError, Client, PollRequest, PolledMessages};
 
 /// Messages fetched at once, or what went wrong.
-pub(super) type Fetched = Result<Vec<ReceivedMessage>, ConsumeError>;
+pub(super) type Fetched = Result<Batch, ConsumeError>;
+
+/// Messages of one partition.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) messages: Vec<ReceivedMessage>,
+    /// Of a member of a group that knows what it holds.
+    pub(super) tag: Option<Tag>,
+}
+
+impl From<Vec<ReceivedMessage>> for Batch {
+    fn from(messages: Vec<ReceivedMessage>) -> Self {
+        Self { messages, tag: None }
+    }
+}
 
 /// Pause after an error was handed out.
 pub(super) const ERROR_PAUSE: Duration = Duration::from_millis(100);
@@ -80,12 +95,12 @@ impl Fetch {
         }
         match self.cursor.advance(polled) {
             Step::Messages(messages) => {
-                self.hand_out(Ok(messages)).await;
+                self.hand_out(Ok(messages.into())).await;
                 Taken::Some
             }
             Step::LastMessages(messages) => {
                 if !messages.is_empty() {
-                    self.hand_out(Ok(messages)).await;
+                    self.hand_out(Ok(messages.into())).await;
                 }
                 Taken::Last
             }

@@ -4,10 +4,13 @@
 //! in each. What was handed out and is not committed yet it would hand out again, so the place
 //! reached here is kept too, and the rest of a partition is asked for from there.
 //!
+//! INV-HOLD: what is handed out is tagged with the hold it was asked for under; a place reached under another
+//! one is not gone on from.
 //! P-ORDER: the place in a partition moves only past messages that are handed out.
 //! INV-BOUND: one batch waits in the channel and one at its door, no more.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use galgo_wire::id::Offset;
 use tokio::sync::mpsc;
@@ -16,7 +19,8 @@ use tokio::time::{Duration, Instant, sleep};
 use crate::consumer::ConsumeError;
 use crate::consumer::appetite::Appetite;
 use crate::consumer::commit::Position;
-use crate::consumer::fetch::{Damage, ERROR_PAUSE, Fetched};
+use crate::consumer::fetch::{Batch, Damage, ERROR_PAUSE, Fetched};
+use crate::consumer::holdings::{Holdings, Tag};
 use crate::consumer::idle::Idle;
 use crate::{
     CallError, Client, ErrorCode, Identifier, PollRequest, PolledMessages, PollingStrategy,
@@ -34,6 +38,19 @@ pub(super) struct Membership {
     pub(super) stream: Identifier,
     pub(super) topic: Identifier,
     pub(super) group: Identifier,
+    /// What it holds, if the server tells.
+    pub(super) session: Option<Session>,
+}
+
+/// A membership that ends when the member falls silent.
+#[derive(Debug, Clone)]
+pub(super) struct Session {
+    /// After how long.
+    pub(super) timeout: Duration,
+    pub(super) holdings: Arc<Holdings>,
+    /// Held while joining or leaving; whether it has left. A request to join that is still under way is waited
+    /// for before leaving, or it would make a member of nobody.
+    pub(super) has_left: Arc<tokio::sync::Mutex<bool>>,
 }
 
 impl Membership {
@@ -52,8 +69,7 @@ impl Membership {
 
     async fn try_join(&self, name: &str) -> Result<u64, CallError> {
         let generation = self.client.connection.generation();
-        let joined = self.client.join_consumer_group(&self.stream, &self.topic, &self.group).await;
-        match joined {
+        match self.enter().await {
             Ok(()) => return Ok(generation),
             Err(error) if is_no_group(&error) => {}
             Err(error) => return Err(error),
@@ -65,12 +81,61 @@ impl Membership {
             Err(error) if error.code() == Some(ErrorCode::ConsumerGroupNameAlreadyExists) => {}
             Err(error) => return Err(error),
         }
-        self.client.join_consumer_group(&self.stream, &self.topic, &self.group).await?;
+        self.enter().await?;
         Ok(generation)
+    }
+
+    /// Becomes a member of a group that is there, or goes on being one; learns what it holds.
+    pub(super) async fn enter(&self) -> Result<(), CallError> {
+        let Self { client, stream, topic, group, session } = self.clone();
+        let Some(Session { timeout, holdings, has_left }) = session else {
+            return client.join_consumer_group(&stream, &topic, &group).await;
+        };
+        // To its end even if nobody waits for it any longer: leaving waits for it.
+        let entering = tokio::spawn(async move {
+            let has_left = has_left.lock().await;
+            if *has_left {
+                return Ok(());
+            }
+            let (generation, asked_at) = (client.connection.generation(), Instant::now());
+            let told = client.join_group_with((&stream, &topic, &group), timeout).await?;
+            holdings.take(generation, &told, asked_at);
+            Ok(())
+        });
+        // A task that is gone took the runtime with it.
+        entering.await.unwrap_or(Ok(()))
+    }
+
+    /// Renews the membership now and then, and when somebody asks what is held, until nobody listens.
+    pub(super) async fn keep(self, listened: mpsc::Sender<Fetched>) {
+        let Some(session) = &self.session else { return };
+        loop {
+            tokio::select! {
+                () = session.holdings.due() => {}
+                () = listened.closed() => return,
+            }
+            if let Err(error) = self.enter().await {
+                // What the server refuses, it refuses to whoever fetches, too, who then tells of it or mends
+                // it; that one may be waiting for what is fetched to be taken.
+                if error.code().is_some() {
+                    session.holdings.forget();
+                }
+                tracing::debug!(%error, "membership not renewed");
+                sleep(JOIN_PAUSE).await;
+            }
+        }
     }
 
     /// Leaves; that it was no member is as good.
     pub(super) async fn leave(&self) -> Result<(), CallError> {
+        let has_left = self.session.as_ref().map(|session| Arc::clone(&session.has_left));
+        let mut has_left = match &has_left {
+            Some(has_left) => Some(has_left.lock().await),
+            None => None,
+        };
+        if let Some(has_left) = &mut has_left {
+            **has_left = true;
+        }
         let left = self.client.leave_consumer_group(&self.stream, &self.topic, &self.group).await;
         match left {
             Err(error) if is_no_member(&error) || is_no_group(&error) => Ok(()),
@@ -103,7 +168,15 @@ pub(super) struct GroupFetch {
     pub(super) skip_damaged: bool,
     pub(super) out: mpsc::Sender<Fetched>,
     /// What is to be handed out next, by partition.
-    pub(super) next: BTreeMap<u32, Position>,
+    pub(super) next: BTreeMap<u32, Next>,
+}
+
+/// What is to be handed out next of a partition.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Next {
+    position: Position,
+    /// Under what it was reached.
+    tag: Option<Tag>,
 }
 
 impl GroupFetch {
@@ -144,6 +217,7 @@ impl GroupFetch {
         // Where something was handed out, this only finds out which partition it is.
         let count = if self.next.is_empty() { self.appetite.count() } else { 1 };
         let request = self.request().count(count).wait_if(self.idle.wait());
+        let version = self.holdings().map(Holdings::version);
         let polled = self.membership.client.poll_once(request).await?;
         let (partition, life) = (polled.partition(), polled.life());
         if let Some(expected) = self.begins_anew(&polled) {
@@ -152,17 +226,25 @@ impl GroupFetch {
             self.hand_out(Err(ConsumeError::Rewound { partition, expected })).await;
             return Ok(true);
         }
-        let next = self.next.get(&partition).map(|next| next.offset);
+        let has_any = !polled.is_empty() || polled.damaged().is_some();
+        let tag = version.and_then(|version| self.holdings()?.tag(partition, version));
+        if has_any && version.is_some() && tag.is_none() {
+            // It came to this member since it was told what it holds.
+            self.membership.enter().await?;
+            return Ok(self.holdings().is_some_and(|it| it.tag(partition, it.version()).is_some()));
+        }
+        let next = self.next.get(&partition).filter(|next| next.tag == tag);
+        let next = next.map(|next| next.position.offset);
         let first = match (polled.messages().first(), polled.damaged()) {
             (Some(message), _) => message.offset(),
             // What was left out stays the group's next until something behind it is committed.
             (None, Some(damaged)) if next.is_some_and(|next| next >= damaged.end) => damaged.end,
-            (None, Some(_)) => return Ok(self.take(partition, polled).await),
+            (None, Some(_)) => return Ok(self.take((partition, tag), polled).await),
             (None, None) => return Ok(false),
         };
         let from = next.map_or(first, |next| next.max(first));
         if !polled.is_empty() && from == first && count > 1 {
-            return Ok(self.take(partition, polled).await);
+            return Ok(self.take((partition, tag), polled).await);
         }
         if from > polled.current_offset() {
             return Ok(false);
@@ -176,12 +258,16 @@ impl GroupFetch {
         let polled = self.membership.client.poll_once(request).await?;
         // The partition may have gone to another member meanwhile, or have begun anew, which the next
         // turn tells; then there is nothing.
-        Ok(!polled.is_of_other_life() && self.take(partition, polled).await)
+        Ok(!polled.is_of_other_life() && self.take((partition, tag), polled).await)
+    }
+
+    fn holdings(&self) -> Option<&Holdings> {
+        self.membership.session.as_ref().map(|session| &*session.holdings)
     }
 
     /// The offset that was to come next in the partition of an answer, if it begins anew.
     fn begins_anew(&self, polled: &PolledMessages) -> Option<u64> {
-        let next = self.next.get(&polled.partition())?;
+        let next = self.next.get(&polled.partition())?.position;
         let end = polled.extent().map_or(polled.current_offset().saturating_add(1), |it| it.end);
         // Without messages and without a life nobody knows which partition it is.
         let is_shorter = next.offset > end && (!polled.is_empty() || polled.life().is_known());
@@ -193,14 +279,18 @@ impl GroupFetch {
         PollRequest::group(stream, topic, group)
     }
 
-    async fn take(&mut self, partition: u32, mut polled: PolledMessages) -> bool {
+    async fn take(
+        &mut self,
+        (partition, tag): (u32, Option<Tag>),
+        mut polled: PolledMessages,
+    ) -> bool {
         self.appetite.fed(polled.len(), polled.bytes_len());
         if let Some(damage) = Damage::before(&mut polled, self.verify) {
             let told = damage.error(&self.request(), (partition, self.skip_damaged));
             self.hand_out(Err(told)).await;
             if self.skip_damaged {
                 let position = Position { offset: damage.offsets.end, life: polled.life() };
-                self.next.insert(partition, position);
+                self.next.insert(partition, Next { position, tag });
                 return true;
             }
             sleep(ERROR_PAUSE).await;
@@ -208,8 +298,9 @@ impl GroupFetch {
         }
         let Some(last) = polled.messages().last() else { return false };
         let Position { offset, life } = Position::of(last);
-        self.hand_out(Ok(polled.into_messages())).await;
-        self.next.insert(partition, Position { offset: offset.saturating_add(1), life });
+        self.hand_out(Ok(Batch { messages: polled.into_messages(), tag })).await;
+        let position = Position { offset: offset.saturating_add(1), life };
+        self.next.insert(partition, Next { position, tag });
         true
     }
 

@@ -1,5 +1,6 @@
 //! Brings the partitions of a consumer together, and keeps account of what was processed.
 
+use std::collections::BTreeMap;
 use std::task::{Context, Poll};
 
 use tokio::sync::mpsc;
@@ -8,16 +9,25 @@ use crate::CallError;
 use crate::consumer::ConsumeError;
 use crate::consumer::builder::Commit;
 use crate::consumer::commit::{Committer, Identity, Position};
-use crate::consumer::fetch::Fetched;
+use crate::consumer::fetch::{Batch, Fetched};
 use crate::consumer::group::Membership;
+use crate::consumer::holdings::{Standing, Tag};
 use crate::message::ReceivedMessage;
 
 /// One partition that is being fetched.
 pub(super) struct Source {
     /// `None`: whatever a group gives out.
     pub(super) partition: Option<u32>,
-    pub(super) fetched: mpsc::Receiver<Fetched>,
-    pub(super) batch: std::vec::IntoIter<ReceivedMessage>,
+    fetched: mpsc::Receiver<Fetched>,
+    batch: std::vec::IntoIter<ReceivedMessage>,
+    /// Under what the batch was asked for, in a group whose server tells.
+    tag: Option<Tag>,
+}
+
+impl Source {
+    pub(super) fn new(partition: Option<u32>, fetched: mpsc::Receiver<Fetched>) -> Self {
+        Self { partition, fetched, batch: Vec::new().into_iter(), tag: None }
+    }
 }
 
 /// The message handed out last.
@@ -34,6 +44,9 @@ pub(super) struct Merge {
     /// The source whose turn it is.
     turn: usize,
     taken: Option<Taken>,
+    /// The last message handed out of each partition, in a group whose server tells what it holds: what comes
+    /// again because the partition was away for a while is left out.
+    reached: BTreeMap<u32, Position>,
     identity: Identity,
     mode: Commit,
     committer: Option<(Committer, mpsc::Receiver<CallError>)>,
@@ -57,6 +70,7 @@ impl Merge {
             sources,
             turn: 0,
             taken: None,
+            reached: BTreeMap::new(),
             identity,
             mode,
             committer,
@@ -103,6 +117,11 @@ impl Merge {
         while left > 0 {
             left -= 1;
             let turn = self.turn % self.sources.len();
+            match self.standing(turn, context) {
+                Standing::Held => {}
+                Standing::Lost => self.drop_batch(turn),
+                Standing::Unsure => return Poll::Pending,
+            }
             let Some(source) = self.sources.get_mut(turn) else { break };
             if let Some(message) = source.batch.next() {
                 return Poll::Ready(Some(Ok(self.hand_out(turn, message))));
@@ -111,10 +130,9 @@ impl Merge {
             match source.fetched.poll_recv(context) {
                 Poll::Pending => {}
                 Poll::Ready(Some(Ok(batch))) => {
-                    source.batch = batch.into_iter();
-                    if let Some(message) = source.batch.next() {
-                        return Poll::Ready(Some(Ok(self.hand_out(turn, message))));
-                    }
+                    self.begin(turn, batch);
+                    // Its turn is still to come.
+                    self.turn = turn;
                     left += 1;
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
@@ -130,12 +148,62 @@ impl Merge {
         }
     }
 
+    /// Whether the next message of a source may be handed out.
+    fn standing(&self, turn: usize, context: &Context<'_>) -> Standing {
+        let asked = || {
+            let source = self.sources.get(turn)?;
+            let (tag, message) = (source.tag?, source.batch.as_slice().first()?);
+            let session = self.membership.as_ref()?.session.as_ref()?;
+            let generation = self.identity.client.connection.generation();
+            Some(session.holdings.standing((message.partition(), tag), generation, context))
+        };
+        asked().unwrap_or(Standing::Held)
+    }
+
+    /// Somebody else may have got what is left of a batch.
+    fn drop_batch(&mut self, turn: usize) {
+        let Some(source) = self.sources.get_mut(turn) else { return };
+        let (partition, left) =
+            (source.batch.as_slice().first().map(ReceivedMessage::partition), source.batch.len());
+        tracing::info!(
+            partition,
+            left,
+            "partition went to another member, what was fetched is dropped"
+        );
+        source.batch = Vec::new().into_iter();
+    }
+
+    /// Begins a batch behind what was handed out before.
+    fn begin(&mut self, turn: usize, Batch { mut messages, tag }: Batch) {
+        let partition = messages.first().map(ReceivedMessage::partition);
+        let reached =
+            partition.filter(|_| tag.is_some()).and_then(|it| Some((it, *self.reached.get(&it)?)));
+        if let Some((partition, reached)) = reached {
+            let was_out = |message: &ReceivedMessage| {
+                message.offset() <= reached.offset && !message.life().differs_from(reached.life)
+            };
+            let again = messages.iter().take_while(|message| was_out(message)).count();
+            messages.drain(..again);
+            if messages.is_empty()
+                && let Some((committer, _)) = &self.committer
+            {
+                committer.note(partition, reached);
+            }
+        }
+        if let Some(source) = self.sources.get_mut(turn) {
+            (source.batch, source.tag) = (messages.into_iter(), tag);
+        }
+    }
+
     fn hand_out(&mut self, turn: usize, message: ReceivedMessage) -> ReceivedMessage {
         let ends_batch =
             self.sources.get(turn).is_none_or(|source| source.batch.as_slice().is_empty());
         // A batch is handed out to its end, then the next partition has its turn.
         self.turn = if ends_batch { turn + 1 } else { turn };
         let (partition, position) = (message.partition(), Position::of(&message));
+        if self.sources.get(turn).is_some_and(|source| source.tag.is_some()) {
+            self.reached.insert(partition, position);
+        }
         self.taken = Some(Taken { partition, position, ends_batch });
         message
     }

@@ -16,11 +16,11 @@ use crate::consumer::builder::{ConsumerBuilder, Start};
 use crate::consumer::commit::Identity;
 use crate::consumer::cursor::{Cursor, Place};
 use crate::consumer::fetch::Fetch;
-use crate::consumer::group::{GroupFetch, Membership};
+use crate::consumer::group::{GroupFetch, Membership, Session};
 use crate::consumer::idle::Idle;
 use crate::consumer::merge::{Merge, Source};
 use crate::consumer::{ConsumeError, Consumer};
-use crate::extensions::LIVES;
+use crate::extensions::{GROUP_SESSIONS, LIVES};
 use crate::offsets::OffsetOf;
 use crate::topics::path;
 use crate::{
@@ -85,9 +85,11 @@ async fn start_in_group(
         stream: settings.stream.clone(),
         topic: settings.topic.clone(),
         group: group.clone(),
+        session: session(&settings).await?,
     };
     let generation = membership.join(&group_name).await?;
     let (out, fetched) = mpsc::channel(1);
+    tokio::spawn(membership.clone().keep(out.clone()));
     let fetch = GroupFetch {
         membership: membership.clone(),
         name: group_name,
@@ -101,9 +103,19 @@ async fn start_in_group(
     };
     tokio::spawn(fetch.run());
     let identity = identity(&settings, ConsumerIdentity::group(group));
-    let source = Source { partition: None, fetched, batch: Vec::new().into_iter() };
+    let source = Source::new(None, fetched);
     let merge = Merge::new(vec![source], identity, settings.commit_mode());
     Ok(Consumer { inner: merge.and_membership(membership) })
+}
+
+/// The session to ask for, if the server knows of them.
+async fn session(settings: &ConsumerBuilder) -> Result<Option<Session>, CallError> {
+    let knows = settings.client.has(&GROUP_SESSIONS).await?;
+    Ok(knows.then(|| Session {
+        timeout: settings.session_timeout,
+        holdings: Arc::default(),
+        has_left: Arc::default(),
+    }))
 }
 
 fn identity(settings: &ConsumerBuilder, consumer: ConsumerIdentity) -> Identity {
@@ -181,7 +193,7 @@ impl Starter {
             out,
         };
         tokio::spawn(fetch.run());
-        Source { partition: Some(partition), fetched, batch: Vec::new().into_iter() }
+        Source::new(Some(partition), fetched)
     }
 
     /// Where to begin in a partition.

@@ -119,8 +119,48 @@ async fn next_in_spite(consumer: &mut Consumer) -> u32 {
     }
 }
 
+/// A program that was stopped for a while kept its partitions from the others, or, when they had been given
+/// away, went on with what it had fetched of them: messages that others had processed meanwhile.
+#[test]
+fn a_member_that_was_stopped_loses_its_partitions_and_what_it_had_fetched() {
+    run_with(Carrier::Tcp, &[], async |place| {
+        let client = place.with_topic(1).await;
+        fill(&client, 0, 0..10).await;
+        let builder = place.builder().credentials(Credentials::password(USERNAME, PASSWORD));
+        let (go_on, stopped) = std::sync::mpsc::channel();
+        let (shown, mut seen) = tokio::sync::mpsc::unbounded_channel();
+        let program = std::thread::spawn(move || {
+            // Nothing of it runs, pings included, while nothing is waited for on it.
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let mut consumer = runtime.block_on(async {
+                let client = builder.connect().await.unwrap();
+                let consumer = client.consumer(&s(), &t()).group("g");
+                consumer.session_timeout(Duration::from_secs(1)).build().await.unwrap()
+            });
+            for _ in 0..2 {
+                shown.send(runtime.block_on(next_in_spite(&mut consumer))).unwrap();
+                stopped.recv().unwrap();
+            }
+            runtime.block_on(consumer.close()).unwrap();
+        });
+        assert_eq!(soon(seen.recv()).await, Some(0));
+        let mut other = member(&client).await;
+        for expected in 0..10 {
+            assert_eq!(next_in_spite(&mut other).await, expected, "nothing of it is committed");
+        }
+        other.close().await.unwrap();
+        fill(&client, 0, 100..101).await;
+        go_on.send(()).unwrap();
+        assert_eq!(soon(seen.recv()).await, Some(100));
+        go_on.send(()).unwrap();
+        program.join().unwrap();
+        assert_eq!(members_count(&client).await, 0, "nothing joins behind the end");
+    });
+}
+
 const HEARTBEATS: &[(&str, &str)] =
-    &[("GALGO_HEARTBEAT_ENABLED", "true"), ("GALGO_HEARTBEAT_INTERVAL", "200ms")];
+    &[("GALGO_HEARTBEAT_ENABLED", "true"), ("GALGO_HEARTBEAT_INTERVAL", "1s")];
 
 #[test]
 fn members_that_ping_stay_and_those_that_do_not_come_back() {

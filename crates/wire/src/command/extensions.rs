@@ -137,6 +137,9 @@ impl FeatureFlags {
     /// Polls and offsets say which life of a partition they are about: codes 10,006 and 10,007.
     pub const LIVES: Self = Self(32);
 
+    /// Memberships of groups end with the silence of a member, and tell what it holds: code 10,009.
+    pub const GROUP_SESSIONS: Self = Self(64);
+
     /// Everything this version of the protocol knows.
     pub const ALL: Self = Self(
         Self::TOPIC_DURABILITY.0
@@ -145,6 +148,7 @@ impl FeatureFlags {
             | Self::DEDUPLICATION.0
             | Self::WAITING_POLLS.0
             | Self::LIVES.0
+            | Self::GROUP_SESSIONS.0
             | Self::SEND_WITH.0
             | Self::STORED_OFFSETS.0
             | Self::TOPIC_OPTIONS.0

@@ -1,0 +1,213 @@
+//! What a member of a group holds, and until when nobody else gets it.
+//!
+//! INV-HOLD: a message is handed out only while its partition is held as it was when the message was asked
+//! for; what is fetched of a partition that was lost is dropped.
+//!
+//! What the server tells is good for a while from when it was asked, so a program that was stopped finds out
+//! by the clock that it has to ask again.
+
+use std::collections::BTreeMap;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use galgo_wire::command::GroupHolds;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// The longest time between two renewals; the usual one is a third of what the server says is safe.
+const RENEWAL_MAX: Duration = Duration::from_secs(10);
+/// The shortest.
+const RENEWAL_MIN: Duration = Duration::from_millis(100);
+
+/// Under what a batch was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tag {
+    /// The connection, whose end is that of the membership.
+    generation: u64,
+    membership: u64,
+    hold: u64,
+}
+
+/// Whether a message may be handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nobody else got the partition.
+    Held,
+    /// Somebody else may have got it.
+    Lost,
+    /// The server has to be asked.
+    Unsure,
+}
+
+/// What this member holds, as far as it knows.
+#[derive(Debug, Default)]
+pub(super) struct Holdings {
+    known: Mutex<Known>,
+    asked: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// How often the server has told.
+    version: u64,
+    generation: u64,
+    membership: u64,
+    holds: BTreeMap<u32, Hold>,
+    /// The least time that was said to be safe.
+    safe: Option<Duration>,
+    /// Who waits to be told.
+    waker: Option<Waker>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Hold {
+    number: u64,
+    until: Instant,
+    /// The version that told of it first.
+    since: u64,
+}
+
+impl Holdings {
+    /// Takes in what the server told when it was asked over the connection `generation`.
+    pub(super) fn take(&self, generation: u64, told: &GroupHolds, asked_at: Instant) {
+        let mut known = self.known.lock();
+        known.version += 1;
+        if (known.generation, known.membership) != (generation, told.membership) {
+            known.holds.clear();
+        }
+        (known.generation, known.membership) = (generation, told.membership);
+        let (version, before) = (known.version, std::mem::take(&mut known.holds));
+        let holds = told.holds.iter().map(|hold| {
+            let partition = hold.partition_id.get();
+            let same = before.get(&partition).filter(|before| before.number == hold.hold);
+            let since = same.map_or(version, |same| same.since);
+            let until = asked_at + Duration::from_micros(hold.safe);
+            (partition, Hold { number: hold.hold, until, since })
+        });
+        known.holds = holds.collect();
+        known.safe = told.holds.iter().map(|hold| Duration::from_micros(hold.safe)).min();
+        if let Some(waker) = known.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Takes in that the membership is over.
+    pub(super) fn forget(&self) {
+        let mut known = self.known.lock();
+        known.version += 1;
+        known.holds.clear();
+        if let Some(waker) = known.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// How often the server has told what is held.
+    pub(super) fn version(&self) -> u64 {
+        self.known.lock().version
+    }
+
+    /// Under what messages of a partition are asked for that were asked for at `version`; `None` when nothing
+    /// of that was known then.
+    pub(super) fn tag(&self, partition: u32, version: u64) -> Option<Tag> {
+        let known = self.known.lock();
+        let hold = known.holds.get(&partition).filter(|hold| hold.since <= version)?;
+        let (generation, membership) = (known.generation, known.membership);
+        Some(Tag { generation, membership, hold: hold.number })
+    }
+
+    /// Whether messages of a partition that were asked for under `tag` may be handed out on the connection
+    /// `generation`; when that is not known, asks, and wakes who looked.
+    pub(super) fn standing(
+        &self,
+        (partition, tag): (u32, Tag),
+        generation: u64,
+        context: &Context<'_>,
+    ) -> Standing {
+        let mut known = self.known.lock();
+        let standing = known.standing((partition, tag), generation, Instant::now());
+        if standing == Standing::Unsure {
+            known.waker = Some(context.waker().clone());
+            self.asked.notify_one();
+        }
+        standing
+    }
+
+    /// Returns when it is time to ask the server again.
+    pub(super) async fn due(&self) {
+        let third = self.known.lock().safe.map_or(RENEWAL_MAX, |safe| safe / 3);
+        tokio::select! {
+            () = tokio::time::sleep(third.clamp(RENEWAL_MIN, RENEWAL_MAX)) => {}
+            () = self.asked.notified() => {}
+        }
+    }
+}
+
+impl Known {
+    fn standing(&self, (partition, tag): (u32, Tag), generation: u64, now: Instant) -> Standing {
+        let here = Tag { hold: tag.hold, generation: self.generation, membership: self.membership };
+        match self.holds.get(&partition) {
+            _ if here != tag => Standing::Lost,
+            None => Standing::Lost,
+            Some(hold) if hold.number != tag.hold => Standing::Lost,
+            // A connection that is lost has lost the membership, unless nothing came between.
+            Some(_) if generation != self.generation => Standing::Unsure,
+            Some(hold) if now >= hold.until => Standing::Unsure,
+            Some(_) => Standing::Held,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use galgo_wire::command::GroupHold;
+    use galgo_wire::id::PartitionId;
+
+    use super::*;
+
+    fn told(membership: u64, holds: &[(u32, u64, u64)]) -> GroupHolds {
+        let holds = holds.iter().map(|(partition, hold, safe)| {
+            let partition_id = PartitionId::new(*partition);
+            GroupHold { partition_id, hold: *hold, safe: *safe }
+        });
+        GroupHolds { membership, session: 0, holds: holds.collect() }
+    }
+
+    /// How a batch of partition 1 stands at `now` on connection 0.
+    fn standing(holdings: &Holdings, tag: Tag, now: Instant) -> Standing {
+        holdings.known.lock().standing((1, tag), 0, now)
+    }
+
+    #[test]
+    fn what_is_fetched_is_good_while_the_partition_is_held_and_no_longer_than_that_is_known() {
+        let (holdings, at) = (Holdings::default(), Instant::now());
+        assert_eq!(holdings.tag(1, 0), None);
+        holdings.take(0, &told(7, &[(1, 3, 1_000)]), at);
+        let tag = holdings.tag(1, holdings.version()).unwrap();
+        assert_eq!(standing(&holdings, tag, at), Standing::Held);
+        let later = at + Duration::from_millis(1);
+        assert_eq!(standing(&holdings, tag, later), Standing::Unsure, "it may have been stopped");
+        holdings.take(0, &told(7, &[(1, 3, 1_000)]), later);
+        assert_eq!(standing(&holdings, tag, later), Standing::Held);
+        assert_eq!(holdings.known.lock().standing((1, tag), 1, later), Standing::Unsure);
+        for lost in [told(7, &[]), told(7, &[(1, 4, 1_000)]), told(8, &[(1, 3, 1_000)])] {
+            let holdings = Holdings::default();
+            holdings.take(0, &told(7, &[(1, 3, 1_000)]), at);
+            holdings.take(0, &lost, at);
+            assert_eq!(standing(&holdings, tag, at), Standing::Lost, "{lost:?}");
+        }
+        holdings.take(1, &told(7, &[(1, 3, 1_000)]), at);
+        assert_eq!(standing(&holdings, tag, at), Standing::Lost, "another connection");
+    }
+
+    #[test]
+    fn what_was_asked_for_before_a_hold_was_known_is_not_of_it() {
+        let (holdings, at) = (Holdings::default(), Instant::now());
+        holdings.take(0, &told(7, &[(1, 3, 1_000)]), at);
+        let before = holdings.version();
+        holdings.take(0, &told(7, &[(1, 3, 1_000), (2, 5, 1_000)]), at);
+        assert!(holdings.tag(1, before).is_some());
+        assert_eq!(holdings.tag(2, before), None);
+        assert!(holdings.tag(2, holdings.version()).is_some());
+    }
+}
