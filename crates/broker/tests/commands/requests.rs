@@ -325,6 +325,14 @@ pub(crate) fn every_request() -> Vec<Request> {
         CreateConsumerGroup { stream: stream(), topic: topic(), name: group() }.into(),
         DeleteConsumerGroup { stream: stream(), topic: topic(), group: id("none") }.into(),
         JoinConsumerGroup { stream: stream(), topic: topic(), group: id("none") }.into(),
+        JoinGroupWith {
+            stream: stream(),
+            topic: topic(),
+            group: id("none"),
+            session: 0,
+            reserved: 0,
+        }
+        .into(),
         LeaveConsumerGroup { stream: stream(), topic: topic(), group: id("none") }.into(),
     ];
     requests.extend(stream_requests());
