@@ -134,6 +134,11 @@ impl Model {
         }
     }
 
+    /// Where a partition was seen to start: what is below was removed on purpose.
+    pub(super) fn start_seen(&self, name: &str, partition: u32) -> u64 {
+        self.topics.get(name).map_or(0, |topic| topic.partitions[partition as usize].start_seen)
+    }
+
     /// How many partitions were seen to start behind 0.
     pub(super) fn starts_moved(&self) -> u64 {
         let partitions = self.topics.values().flat_map(|topic| &topic.partitions);
