@@ -159,7 +159,7 @@ pub(super) fn list(broker: &Broker, session: &Session, command: ListConsumerOffs
             None => (after.partition_id.get(), u32::MAX),
         };
         command.partition_id.map(|id| found.open.partition(id)).transpose()?;
-        let mut page = StoredOffsets { more: false, offsets: Vec::new() };
+        let mut page = StoredOffsets { more: false, reserved: 0, offsets: Vec::new() };
         for (number, partition) in (0_u32..).zip(&found.open.partitions) {
             if number < first || number > last {
                 continue;

@@ -52,6 +52,8 @@ layout! {
     pub struct StoredOffsets {
         /// Whether there are more behind the last one.
         more: bool,
+        /// Zero; the answer is told from an empty one by its length.
+        reserved: u8,
         /// The offsets.
         offsets: Vec<StoredOffset>,
     }
