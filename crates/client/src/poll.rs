@@ -136,8 +136,8 @@ impl PollRequest {
     }
 
     /// Lets the answer [tell](PolledMessages::damaged) where the server found messages damaged, in place of
-    /// [`CallError::Damaged`], so that the program can read on behind them. A server without the extension
-    /// answers with an error all the same, code `InvalidMessageChecksum`.
+    /// [`CallError::Damaged`](crate::CallError::Damaged), so that the program can read on behind them. A
+    /// server without the extension answers with an error all the same, code `InvalidMessageChecksum`.
     pub fn tell_damage(mut self) -> Self {
         self.tells_damage = true;
         self

@@ -1,7 +1,7 @@
 //! Reads one place of a metadata log as it is: its snapshot, its files, sound or not.
 //!
 //! What the bytes mean, and what of them is damage, is decided when both places are known (see
-//! [`super::merge`]).
+//! [`super::merge()`]).
 
 use std::io;
 use std::path::{Path, PathBuf};
