@@ -27,6 +27,9 @@ pub(super) struct Tag {
     generation: u64,
     membership: u64,
     hold: u64,
+    /// Since when the hold is known: one that was forgotten and is told of again is another one here, since what
+    /// was fetched under it before may have been dropped, and has to be fetched again.
+    since: u64,
 }
 
 /// Whether a message may be handed out.
@@ -113,7 +116,7 @@ impl Holdings {
         let known = self.known.lock();
         let hold = known.holds.get(&partition).filter(|hold| hold.since <= version)?;
         let (generation, membership) = (known.generation, known.membership);
-        Some(Tag { generation, membership, hold: hold.number })
+        Some(Tag { generation, membership, hold: hold.number, since: hold.since })
     }
 
     /// Whether messages of a partition that were asked for under `tag` may be handed out on the connection
@@ -145,11 +148,11 @@ impl Holdings {
 
 impl Known {
     fn standing(&self, (partition, tag): (u32, Tag), generation: u64, now: Instant) -> Standing {
-        let here = Tag { hold: tag.hold, generation: self.generation, membership: self.membership };
+        let here = (self.generation, self.membership) == (tag.generation, tag.membership);
         match self.holds.get(&partition) {
-            _ if here != tag => Standing::Lost,
+            _ if !here => Standing::Lost,
             None => Standing::Lost,
-            Some(hold) if hold.number != tag.hold => Standing::Lost,
+            Some(hold) if (hold.number, hold.since) != (tag.hold, tag.since) => Standing::Lost,
             // A connection that is lost has lost the membership, unless nothing came between.
             Some(_) if generation != self.generation => Standing::Unsure,
             Some(hold) if now >= hold.until => Standing::Unsure,
@@ -198,6 +201,21 @@ mod tests {
         }
         holdings.take(1, &told(7, &[(1, 3, 1_000)]), at);
         assert_eq!(standing(&holdings, tag, at), Standing::Lost, "another connection");
+    }
+
+    /// A renewal that was refused for a moment, of a right that came back, let a batch be dropped; the fetch went on
+    /// behind it under the same hold, and the group committed past messages nobody had seen.
+    #[test]
+    fn a_hold_that_was_forgotten_is_another_one_when_it_is_told_of_again() {
+        let (holdings, at) = (Holdings::default(), Instant::now());
+        let same = told(7, &[(1, 3, 1_000)]);
+        holdings.take(0, &same, at);
+        let tag = holdings.tag(1, holdings.version()).unwrap();
+        holdings.forget();
+        assert_eq!(standing(&holdings, tag, at), Standing::Lost);
+        holdings.take(0, &same, at);
+        assert_ne!(holdings.tag(1, holdings.version()), Some(tag));
+        assert_eq!(standing(&holdings, tag, at), Standing::Lost);
     }
 
     #[test]
