@@ -228,7 +228,9 @@ impl Broker {
         self.forget_expired();
         self.keep_groups_going();
         self.shard.remove_dropped();
-        self.shard.set_now(self.times().steady);
+        let now = self.times().steady;
+        self.follow_leap();
+        self.shard.set_now(now);
         self.shard.note_ends();
         self.retain();
         self.forget_message_ids();

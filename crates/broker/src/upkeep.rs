@@ -107,6 +107,10 @@ impl Retention {
         Self { options, clock: Mutex::new(clock), held: Mutex::default(), due_us }
     }
 
+    fn take_leap(&self) -> u64 {
+        self.clock.lock().take_leap()
+    }
+
     fn is_due(&self, now_us: u64) -> bool {
         now_us >= self.due_us.load(Ordering::Relaxed)
     }
@@ -193,6 +197,7 @@ impl Broker {
             return;
         }
         let now = self.times();
+        self.follow_leap();
         self.tell_ahead(now.wall);
         self.expire_offsets(now.steady);
         if !self.retention.options.enabled {

@@ -177,9 +177,14 @@ impl Partition {
         holding
     }
 
-    /// When somebody who has stored a position was last seen, as far as known.
+    /// When somebody who has stored a position was last seen before this start, as far as known.
     pub(crate) fn last_activity(&self) -> Option<Timestamp> {
-        self.offsets.lock().behind(None).map(|(_, position)| position.active_at).max()
+        Some(self.offsets.lock().seen_before()).filter(|seen| *seen > Timestamp::ZERO)
+    }
+
+    /// Positions are as old after a leap of the time they are noted by as before it.
+    pub(crate) fn leap_offsets(&self, by_us: u64) {
+        self.offsets.lock().leap(by_us);
     }
 
     /// Lets go of who stored what, where `exists` does not know the user.

@@ -27,6 +27,8 @@ pub(super) struct SteadyClock {
     forward_us: u64,
     /// How long it has to hold.
     wait_us: u64,
+    /// By how much the time to go by has leapt since [`SteadyClock::take_leap`].
+    leapt_us: u64,
 }
 
 /// What is to be told of the clock.
@@ -51,7 +53,7 @@ impl SteadyClock {
         let away_us = newest.map_or(0, |newest| wall.get().saturating_sub(newest.get()));
         let lead_us = if away_us > AWAY_US_MAX && wait_us > 0 { away_us } else { 0 };
         let (wall_us, forward_us) = (wall.get(), monotonic_us);
-        Self { wall_us, monotonic_us, lead_us, forward_us, wait_us }
+        Self { wall_us, monotonic_us, lead_us, forward_us, wait_us, leapt_us: 0 }
     }
 
     /// Looks at both clocks; returns the time to go by.
@@ -71,10 +73,16 @@ impl SteadyClock {
             told = Some(Told::Back(back_us));
         }
         if self.lead_us > 0 && self.waits_us() == Some(0) {
-            self.lead_us = 0;
+            self.leapt_us = self.leapt_us.saturating_add(std::mem::take(&mut self.lead_us));
             told = told.or(Some(Told::Held));
         }
         (Timestamp::new(wall.get().saturating_sub(self.lead_us)), told)
+    }
+
+    /// By how much the time to go by has leapt since the last call, in microseconds: the clock had held, so
+    /// whatever was noted while it had to is older at once.
+    pub(super) fn take_leap(&mut self) -> u64 {
+        std::mem::take(&mut self.leapt_us)
     }
 
     /// How far the wall clock is ahead of what is believed, in microseconds.
@@ -112,6 +120,7 @@ mod tests {
         let held = clock.look(at(NOON + day + HOUR), 12 + HOUR);
         assert_eq!(held, (at(NOON + day + HOUR), Some(Told::Held)));
         assert_eq!(clock.waits_us(), None);
+        assert_eq!((clock.take_leap(), clock.take_leap()), (day - 5, 0));
     }
 
     #[test]

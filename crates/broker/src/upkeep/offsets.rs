@@ -16,6 +16,17 @@ const NAMED_MAX: usize = 5;
 const GRACE_US: u64 = 3_600_000_000;
 
 impl Broker {
+    /// Lets stored offsets follow where the time they are noted by has leapt: nobody was silent for that long,
+    /// and what was committed a minute ago holds as if it were. To be called before anything goes by a time that may
+    /// have.
+    pub(crate) fn follow_leap(&self) {
+        let leapt_us = self.retention.take_leap();
+        if leapt_us > 0 {
+            let partitions: Vec<_> = self.catalog.read().partitions().cloned().collect();
+            partitions.iter().for_each(|partition| partition.leap_offsets(leapt_us));
+        }
+    }
+
     /// Forgets what consumers that read for themselves have stored and that were not seen for too long,
     /// and tells of partitions that keep no more.
     pub(super) fn expire_offsets(&self, now: Timestamp) {

@@ -45,6 +45,8 @@ pub struct OffsetBook {
     moved: bool,
     /// Nothing expires before this.
     quiet_until: Timestamp,
+    /// When somebody was last seen before this start, as far as known.
+    seen_before: Timestamp,
 }
 
 /// A position that may still turn out to be another.
@@ -168,11 +170,32 @@ impl OffsetBook {
 
     /// Begins to count the time of positions whose time was not written down.
     pub fn begin(&mut self, now: Timestamp) {
+        let seen = self.stored.values().map(|position| position.active_at).max();
+        self.seen_before = seen.unwrap_or(Timestamp::ZERO);
         for position in self.stored.values_mut() {
             if position.stored_at == Timestamp::ZERO {
                 (position.stored_at, position.active_at) = (now, now);
             }
         }
+    }
+
+    /// When somebody was last seen before this start; zero where no time was noted. What [`OffsetBook::begin`]
+    /// fills in is the time of the start, and says nothing about whether the clock is right.
+    pub(super) fn seen_before(&self) -> Timestamp {
+        self.seen_before
+    }
+
+    /// Takes note that the time positions are stored at has leapt by so many microseconds: they were stored
+    /// and seen that much later than it was said then.
+    pub(super) fn leap(&mut self, by_us: u64) {
+        let durable =
+            self.unsettled.values_mut().filter_map(|unsettled| unsettled.durable.as_mut());
+        for position in self.stored.values_mut().chain(durable) {
+            for time in [&mut position.stored_at, &mut position.active_at] {
+                *time = Timestamp::new(time.get().saturating_add(by_us));
+            }
+        }
+        self.moved = true;
     }
 
     /// Lets go of users that do not exist any more.
@@ -368,6 +391,35 @@ mod tests {
 
     fn smallest(book: &OffsetBook) -> Option<u64> {
         book.smallest(Hold::ALL, Timestamp::new(50)).map(Offset::get)
+    }
+
+    /// While a clock that was set forward had to hold, positions were stored at the time before; when it was
+    /// believed, those of a moment ago were a week old, expired, and held nothing.
+    #[test]
+    fn positions_are_as_old_after_a_leap_of_the_time_as_before() {
+        let (alone, group) = (owner(ConsumerKind::Consumer, 1), owner(ConsumerKind::Group, 1));
+        let mut book = OffsetBook::default();
+        book.set(alone, at(3, 100));
+        book.set(group, at(4, 100));
+        book.stage(group, Some(at(5, 101)));
+        book.leap(1_000);
+        assert!(book.expire(Timestamp::new(1_110), 50).is_empty());
+        book.settle(group, None);
+        let hold = Hold { hold_for_us: 50, consumers: false };
+        assert_eq!(book.smallest(hold, Timestamp::new(1_110)).map(Offset::get), Some(4));
+        assert_eq!(book.expire(Timestamp::new(1_200), 50).len(), 1);
+    }
+
+    /// What a start fills in is its own time: it made a clock that was wrong look right.
+    #[test]
+    fn a_start_was_not_seen_before_it_began() {
+        let mut book = OffsetBook::default();
+        book.set(owner(ConsumerKind::Group, 1), at(3, 0));
+        book.begin(Timestamp::new(500));
+        assert_eq!(book.seen_before(), Timestamp::ZERO);
+        book.set(owner(ConsumerKind::Group, 2), at(3, 70));
+        book.begin(Timestamp::new(900));
+        assert_eq!(book.seen_before(), Timestamp::new(500));
     }
 
     #[test]
