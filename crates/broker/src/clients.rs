@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use twox_hash::XxHash32;
 
 use crate::alarm::{Alarm, Bell, News};
+use crate::broker::GroupOptions;
 use crate::catalog::groups::OpenGroup;
 use crate::environment::Clock;
 use crate::group::{MemberKey, Moment};
@@ -46,8 +47,8 @@ pub struct ClientEntry {
 /// All connections.
 pub struct Clients {
     clock: Arc<dyn Clock>,
-    /// How long a hand-over of a partition may take.
-    handover_us: u64,
+    /// How long a hand-over of a partition may take, and a client be silent.
+    times: GroupOptions,
     /// Numbers given to memberships.
     memberships: AtomicU64,
     table: Mutex<Table>,
@@ -94,14 +95,14 @@ pub(crate) struct HungAlarm {
 }
 
 impl Clients {
-    pub(crate) fn new(clock: Arc<dyn Clock>, handover_us: u64) -> Self {
-        Self { clock, handover_us, memberships: AtomicU64::new(1), table: Mutex::default() }
+    pub(crate) fn new(clock: Arc<dyn Clock>, times: GroupOptions) -> Self {
+        Self { clock, times, memberships: AtomicU64::new(1), table: Mutex::default() }
     }
 
     /// Now, and when a hand-over that begins now is over.
     pub(crate) fn moment(&self) -> Moment {
         let now_us = self.clock.monotonic_us();
-        Moment { now_us, due_us: now_us.saturating_add(self.handover_us) }
+        Moment { now_us, due_us: now_us.saturating_add(self.times.rebalancing_timeout_us) }
     }
 
     /// Adds a connection, anonymous at first.
@@ -171,10 +172,10 @@ impl Clients {
         }
     }
 
-    /// Takes the connections out of the table that have sent no ping for so long, and tells which they
+    /// Takes the connections out of the table that have sent no ping for too long, and tells which they
     /// were. They stay open.
-    pub(crate) fn remove_silent(&self, silence_us: u64) -> Vec<ClientId> {
-        let now_us = self.clock.monotonic_us();
+    pub(crate) fn remove_silent(&self) -> Vec<ClientId> {
+        let (now_us, silence_us) = (self.clock.monotonic_us(), self.times.silence_us());
         // One that waits for messages has no turn to send a ping.
         let is_silent = |row: &Row| now_us.saturating_sub(row.pinged_us) > silence_us;
         self.remove_where(|row| row.bell.is_empty() && is_silent(row))
@@ -342,11 +343,14 @@ impl Registration {
     ) -> Result<GroupHolds, ErrorCode> {
         let at = self.clients.moment();
         let number = self.clients.memberships.fetch_add(1, Ordering::Relaxed);
+        let times = (number, session_us, self.clients.times.silence_us());
         let joined = self.with_row(|row| {
+            // It is there: what it is told to hold is not to go for want of a ping before that is over.
+            row.pinged_us = at.now_us;
             row.groups.insert(group.place, Arc::clone(group));
             let mut group = group.lock(at);
             group.join(self.key(), at);
-            group.renew(self.key(), (number, session_us), at)
+            group.renew(self.key(), times, at)
         });
         joined.flatten().ok_or(ErrorCode::StaleClient)
     }
@@ -408,7 +412,8 @@ mod tests {
     use crate::environment::ManualEnvironment;
 
     fn clients() -> Arc<Clients> {
-        Arc::new(Clients::new(Arc::new(ManualEnvironment::new(0, 1)), 0))
+        let times = GroupOptions { rebalancing_timeout_us: 0, ..GroupOptions::default() };
+        Arc::new(Clients::new(Arc::new(ManualEnvironment::new(0, 1)), times))
     }
 
     fn peer(port: u16) -> Peer {

@@ -26,6 +26,13 @@ pub struct GroupOptions {
     pub heartbeat_interval_us: Option<u64>,
 }
 
+impl GroupOptions {
+    /// How long a client may go without a ping before it leaves its groups, in microseconds.
+    pub(crate) fn silence_us(&self) -> u64 {
+        self.heartbeat_interval_us.map_or(u64::MAX, |us| us.saturating_add(us / 5))
+    }
+}
+
 impl Default for GroupOptions {
     fn default() -> Self {
         Self {
@@ -109,9 +116,8 @@ impl Broker {
             self.groups.options;
         let at = self.clients.moment();
         let looks = |interval: &u64| self.groups.silence.is_due(at.now_us, *interval);
-        if let Some(interval) = heartbeat_interval_us.filter(looks) {
-            let silent = self.clients.remove_silent(interval.saturating_add(interval / 5));
-            for client in silent {
+        if heartbeat_interval_us.is_some_and(|interval| looks(&interval)) {
+            for client in self.clients.remove_silent() {
                 tracing::warn!(
                     client = client.get(),
                     "client sends no pings; it leaves its groups"

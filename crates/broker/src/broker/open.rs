@@ -273,8 +273,7 @@ impl Broker {
         };
         catalog.disown_offsets();
         let retention = retention(options.retention, &catalog, started_us);
-        let handover_us = options.groups.rebalancing_timeout_us;
-        let clients = Clients::new(Arc::clone(&options.clock), handover_us);
+        let clients = Clients::new(Arc::clone(&options.clock), options.groups);
         let broker = Self {
             clock: options.clock,
             random: options.random,

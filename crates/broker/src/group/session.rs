@@ -24,15 +24,18 @@ pub(super) struct Session {
     silence_us: Option<u64>,
     /// When the member was last heard of in the group.
     pub(super) heard_us: u64,
+    /// Until when what it holds was said to be safe: no later silence ends the membership before.
+    promised_us: u64,
 }
 
 impl Group {
     /// Takes in that a member is there and wants its membership to end after so long a silence, 0 for never;
-    /// tells what it holds. `number` becomes that of the membership if it has none yet.
+    /// tells what it holds. `number` becomes that of the membership if it has none yet; whatever else
+    /// may end it does so no sooner than `pings_us` from now.
     pub fn renew(
         &mut self,
         key: MemberKey,
-        (number, session_us): (u64, u64),
+        (number, session_us, pings_us): (u64, u64, u64),
         at: Moment,
     ) -> Option<GroupHolds> {
         self.expire(at);
@@ -45,12 +48,19 @@ impl Group {
         session.heard_us = at.now_us;
         let Session { number, silence_us, .. } = *session;
         let held = self.slots.iter().zip(0..).filter(|(slot, _)| slot.reader() == Some(key));
+        let silence_max_us = silence_us.unwrap_or(u64::MAX).min(pings_us);
         let holds = held.map(|(slot, partition)| {
             let due_us = slot.handover.map_or(at.due_us, Handover::due_us);
-            let safe = due_us.saturating_sub(at.now_us).min(silence_us.unwrap_or(u64::MAX));
+            let safe = due_us.saturating_sub(at.now_us).min(silence_max_us);
             GroupHold { partition_id: PartitionId::new(partition), hold: slot.hold, safe }
         });
-        let holds = holds.collect();
+        let holds: Vec<_> = holds.collect();
+        let safe = holds.iter().map(|hold| hold.safe).max().unwrap_or(0);
+        if let Some(member) = self.members.get_mut(&key) {
+            // Another program on the same connection may have asked for longer.
+            let promised_us = at.now_us.saturating_add(safe);
+            member.session.promised_us = member.session.promised_us.max(promised_us);
+        }
         Some(GroupHolds { membership: number, session: silence_us.unwrap_or(0), holds })
     }
 
@@ -59,6 +69,7 @@ impl Group {
     pub fn is_hung(&self, key: MemberKey, pinged_us: u64, at: Moment) -> bool {
         let Some(member) = self.members.get(&key) else { return false };
         let silent_us = at.now_us.saturating_sub(member.session.heard_us.max(pinged_us));
-        member.session.silence_us.is_some_and(|silence_us| silent_us > silence_us)
+        at.now_us > member.session.promised_us
+            && member.session.silence_us.is_some_and(|silence_us| silent_us > silence_us)
     }
 }

@@ -8,10 +8,10 @@ use super::{create, join, leave, lists, member, memberships, next, store};
 use crate::requests::{create_stream, create_topic, to};
 use crate::rig::{Connection, Rig};
 
-const INTERVAL_US: u64 = 2_000_000;
+pub(super) const INTERVAL_US: u64 = 2_000_000;
 
 /// A server that wants pings, with a group `g`; the caller is not to be silent.
-fn with_heartbeat() -> (Rig, Connection) {
+pub(super) fn with_heartbeat() -> (Rig, Connection) {
     let rig = Rig::with_groups(GroupOptions {
         heartbeat_interval_us: Some(INTERVAL_US),
         ..GroupOptions::default()
@@ -25,7 +25,7 @@ fn with_heartbeat() -> (Rig, Connection) {
 }
 
 /// Lets as much time pass as a silent client has; `active` sends a ping.
-fn fall_silent(rig: &Rig, active: &mut Connection) {
+pub(super) fn fall_silent(rig: &Rig, active: &mut Connection) {
     rig.environment.advance_us(INTERVAL_US * 6 / 5);
     active.call(&Ping {}).unwrap();
     rig.broker.tick();

@@ -3,6 +3,7 @@
 use galgo_wire::ErrorCode;
 use galgo_wire::command::*;
 
+use super::heartbeat::{INTERVAL_US, fall_silent, with_heartbeat};
 use super::{leave, lists, member, next, stored, with_group};
 use crate::requests::{id, purge_topic};
 use crate::rig::{Connection, Rig};
@@ -113,6 +114,40 @@ fn a_hold_tells_how_long_it_is_safe_and_another_one_has_another_number() {
     root.call(&purge_topic("s", "t")).unwrap();
     let purged = first.call(&join_with(0)).unwrap();
     assert_ne!(purged.holds[0].hold, after.holds[0].hold, "what it had is gone");
+}
+
+/// A member that was stopped for longer than pings may be late, and for less than a hand-over takes, went on with
+/// what it had fetched, which another member had by then.
+#[test]
+fn what_is_held_is_safe_for_no_longer_than_a_client_may_be_without_a_ping() {
+    let (rig, mut root) = with_heartbeat();
+    let (mut member, holds) = held(&rig);
+    assert!(holds.holds.iter().all(|hold| hold.safe == INTERVAL_US * 6 / 5), "{holds:?}");
+    // Renewals are signs of life like pings, or the promise would not hold.
+    for _ in 0..5 {
+        rig.environment.advance_us(INTERVAL_US);
+        root.call(&Ping {}).unwrap();
+        member.call(&join_with(SESSION_US)).unwrap();
+        fall_silent(&rig, &mut root);
+        assert_eq!(lists(&mut root), [vec![0, 1]]);
+        member.call(&join_with(SESSION_US)).unwrap();
+    }
+    fall_silent(&rig, &mut root);
+    fall_silent(&rig, &mut root);
+    assert_eq!(lists(&mut root), [] as [Vec<u32>; 0]);
+}
+
+/// Two programs on one connection are one member: the second took from the first what it had been promised.
+#[test]
+fn a_shorter_session_ends_nothing_that_was_said_to_be_safe() {
+    let (rig, mut root) = with_group(1);
+    let (mut member, holds) = held(&rig);
+    assert_eq!(holds.holds[0].safe, SESSION_US);
+    member.call(&join_with(SESSION_US / 5)).unwrap();
+    wait(&rig, SESSION_US);
+    assert_eq!(lists(&mut root), [vec![0]]);
+    wait(&rig, 1);
+    assert_eq!(lists(&mut root), [] as [Vec<u32>; 0]);
 }
 
 /// Lists that are made anew name the new owner at once, while the old one may still commit.
