@@ -188,9 +188,7 @@ impl OffsetBook {
     /// Takes note that the time positions are stored at has leapt by so many microseconds: they were stored
     /// and seen that much later than it was said then.
     pub(super) fn leap(&mut self, by_us: u64) {
-        let durable =
-            self.unsettled.values_mut().filter_map(|unsettled| unsettled.durable.as_mut());
-        for position in self.stored.values_mut().chain(durable) {
+        for position in self.all_mut() {
             for time in [&mut position.stored_at, &mut position.active_at] {
                 *time = Timestamp::new(time.get().saturating_add(by_us));
             }
@@ -200,9 +198,16 @@ impl OffsetBook {
 
     /// Lets go of users that do not exist any more.
     pub(super) fn disown(&mut self, exists: &dyn Fn(UserMark) -> bool) {
-        for position in self.stored.values_mut() {
+        for position in self.all_mut() {
             position.user = position.user.filter(|user| exists(*user));
         }
+    }
+
+    /// Every position, also those that a refusal would bring back.
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Position> {
+        let durable =
+            self.unsettled.values_mut().filter_map(|unsettled| unsettled.durable.as_mut());
+        self.stored.values_mut().chain(durable)
     }
 
     /// Forgets the positions of owners for which `keep` is false; tells whether there were any.
@@ -287,7 +292,11 @@ impl OffsetBook {
         }
         let durable = unsettled.durable;
         self.unsettled.remove(&owner);
-        self.put(owner, durable);
+        // What was made last is served already, with all that was learned of it while it was on its way: that its
+        // owner was seen, its user deleted, or the clock believed.
+        if made.is_none() {
+            self.put(owner, durable);
+        }
     }
 
     /// The positions that hold messages at `now`, in the order of their owners.
@@ -408,6 +417,24 @@ mod tests {
         let hold = Hold { hold_for_us: 50, consumers: false };
         assert_eq!(book.smallest(hold, Timestamp::new(1_110)).map(Offset::get), Some(4));
         assert_eq!(book.expire(Timestamp::new(1_200), 50).len(), 1);
+    }
+
+    /// A commit on its way brought back the user it belonged to, who had been deleted: whoever read on under that
+    /// name was refused to store anything. And it brought back the time before the clock was believed.
+    #[test]
+    fn what_is_learned_of_a_position_on_its_way_stays() {
+        let (group, user) = (owner(ConsumerKind::Group, 1), UserMark::new(7));
+        let mut book = OffsetBook::default();
+        book.set(group, Position { user: Some(user), ..at(3, 100) });
+        book.stage(group, Some(Position { user: Some(user), ..at(5, 101) }));
+        book.disown(&|_| false);
+        book.leap(1_000);
+        book.settle(group, Some(Some(Position { user: Some(user), ..at(5, 101) })));
+        assert_eq!(book.position(group), Some(&at(5, 1_101)));
+        book.stage(group, Some(Position { user: Some(user), ..at(9, 102) }));
+        book.disown(&|_| false);
+        book.settle(group, None);
+        assert_eq!(book.position(group), Some(&at(5, 1_101)));
     }
 
     /// What a start fills in is its own time: it made a clock that was wrong look right.
