@@ -67,8 +67,17 @@ pub(super) fn retention_state(
     }
     // Off the thread, as the plan.
     offload(move |broker, session| {
+        let (hold, open) = {
+            let catalog = broker.catalog.read();
+            let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
+            (broker.hold_of(&found.topic.settings), Arc::clone(found.open))
+        };
+        let (mut state, positions) = broker.retention_state(hold, &open);
         let catalog = broker.catalog.read();
         let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
-        Ok(payload(&broker.retention_state(&catalog, &found)))
+        let told = positions.iter();
+        let told = told.map(|(number, held)| catalog.tell_offset(&found, (*number, hold), held));
+        state.holders = told.collect();
+        Ok(payload(&state))
     })
 }

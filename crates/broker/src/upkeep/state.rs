@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use galgo_storage::retention::Surrender;
-use galgo_wire::command::{RetentionState, StoredOffset};
+use galgo_wire::command::RetentionState;
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::id::PartitionId;
 
 use super::{Limited, SECOND_US, Times};
 use crate::broker::Broker;
-use crate::catalog::{Catalog, FoundTopic};
-use crate::partition::Position;
+use crate::catalog::{FoundTopic, OpenTopic};
+use crate::partition::{Hold, Position};
 use crate::shard::OffsetOwner;
 
 /// Most positions of one topic that an answer names.
@@ -131,28 +131,32 @@ impl Broker {
         }
     }
 
-    /// What keeps retention from removing what is due in a topic.
+    /// What keeps retention from removing what is due in a topic, and the positions among it, at most
+    /// [`HOLDERS_MAX`]: their owners have names in the catalog alone, which is not to wait for a look at all
+    /// segments and positions.
     pub(crate) fn retention_state(
         &self,
-        catalog: &Catalog,
-        found: &FoundTopic<'_>,
-    ) -> RetentionState {
-        let (now, hold) = (self.times(), self.hold_of(&found.topic.settings));
+        hold: Hold,
+        open: &OpenTopic,
+    ) -> (RetentionState, Vec<(PartitionId, (OffsetOwner, Position))>) {
+        let now = self.times();
         let clock = self.retention.clock.lock();
         let (clock_lead, clock_waits) = (clock.lead_us(), clock.waits_us().unwrap_or(0));
         drop(clock);
-        let partitions = (0..).map(PartitionId::new).zip(&found.open.partitions);
-        let mut holders: Vec<StoredOffset> = Vec::new();
-        for (number, partition) in partitions {
-            let room = HOLDERS_MAX.saturating_sub(holders.len());
+        let mut positions = Vec::new();
+        for (number, partition) in (0..).map(PartitionId::new).zip(&open.partitions) {
+            let room = HOLDERS_MAX.saturating_sub(positions.len());
+            if room == 0 {
+                break;
+            }
             let droppable = partition.droppable(now, hold);
-            let Some(newest) = droppable.sealed.last().filter(|_| room > 0) else { continue };
+            let Some(newest) = droppable.sealed.last() else { continue };
             let held = partition.holders_below(newest.segment.end, (hold, now.steady), room);
-            let told = held.iter().map(|held| catalog.tell_offset(found, (number, hold), held));
-            holders.extend(told);
+            positions.extend(held.into_iter().map(|held| (number, held)));
         }
-        let newest = found.open.partitions.iter().map(|partition| partition.newest_time());
+        let newest = open.partitions.iter().map(|partition| partition.newest_time());
         let ahead = newest.map(|newest| newest.get().saturating_sub(now.wall.get()));
-        RetentionState { clock_lead, clock_waits, ahead: ahead.max().unwrap_or(0), holders }
+        let (ahead, holders) = (ahead.max().unwrap_or(0), Vec::new());
+        (RetentionState { clock_lead, clock_waits, ahead, holders }, positions)
     }
 }
