@@ -228,11 +228,11 @@ impl Broker {
         self.forget_expired();
         self.keep_groups_going();
         self.shard.remove_dropped();
-        let now = self.times().steady;
+        let now = self.times();
         self.follow_leap();
-        self.shard.set_now(now);
+        self.shard.set_now(now.steady);
         self.shard.note_ends();
-        self.retain();
+        self.retain(now);
         self.forget_message_ids();
     }
 

@@ -49,7 +49,7 @@ pub struct Clients {
     clock: Arc<dyn Clock>,
     /// How long a hand-over of a partition may take, and a client be silent.
     times: GroupOptions,
-    /// Numbers given to memberships.
+    /// How many numbers memberships were given.
     memberships: AtomicU64,
     table: Mutex<Table>,
 }
@@ -96,7 +96,7 @@ pub(crate) struct HungAlarm {
 
 impl Clients {
     pub(crate) fn new(clock: Arc<dyn Clock>, times: GroupOptions) -> Self {
-        Self { clock, times, memberships: AtomicU64::new(1), table: Mutex::default() }
+        Self { clock, times, memberships: AtomicU64::new(0), table: Mutex::default() }
     }
 
     /// Now, and when a hand-over that begins now is over.
@@ -184,6 +184,10 @@ impl Clients {
     /// Ends the memberships of those that gave no sign of life for as long as they said; tells which they
     /// were. Who waits for messages is alive.
     pub(crate) fn remove_hung(&self) -> Vec<(ClientId, Membership)> {
+        // Nobody has asked for a session.
+        if self.memberships.load(Ordering::Relaxed) == 0 {
+            return Vec::new();
+        }
         let mut table = self.table.lock();
         let at = self.moment();
         let mut ended = Vec::new();
@@ -342,7 +346,7 @@ impl Registration {
         session_us: u64,
     ) -> Result<GroupHolds, ErrorCode> {
         let at = self.clients.moment();
-        let number = self.clients.memberships.fetch_add(1, Ordering::Relaxed);
+        let number = self.clients.memberships.fetch_add(1, Ordering::Relaxed) + 1;
         let times = (number, session_us, self.clients.times.silence_us());
         let joined = self.with_row(|row| {
             // It is there: what it is told to hold is not to go for want of a ping before that is over.

@@ -122,7 +122,6 @@ impl Partition {
         let reader = log.reader();
         let end = log.end();
         offsets.set_start(reader.start());
-        offsets.begin(shard.now());
         Self {
             uid,
             life: shard.lives().of(uid),

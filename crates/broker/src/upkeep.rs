@@ -190,14 +190,12 @@ impl Broker {
         }
     }
 
-    /// Looks at the clock and at stored offsets, and stages what retention gives up, when it is time to.
-    pub(crate) fn retain(&self) {
+    /// Looks at stored offsets, and stages what retention gives up, when it is time to.
+    pub(crate) fn retain(&self, now: Times) {
         let now_us = self.clock.monotonic_us();
         if !self.retention.is_due(now_us) {
             return;
         }
-        let now = self.times();
-        self.follow_leap();
         self.tell_ahead(now.wall);
         self.expire_offsets(now.steady);
         if !self.retention.options.enabled {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use galgo_storage::checkpoint::{CheckpointStore, LogCheckpoint, ShardCheckpoint};
 use galgo_storage::data_dir::DataDir;
 use galgo_storage::disk::{Disk, create_dir_synced};
-use galgo_storage::journal::{JournalOptions, LocalJournal, Lsn};
+use galgo_storage::journal::{LocalJournal, Lsn};
 use galgo_storage::log::first_base;
 use galgo_storage::metadata_log::{Doubt, MetadataLog};
 use galgo_wire::command::UserStatus;
@@ -242,12 +242,7 @@ impl Offline {
         if dry_run {
             return Ok(spoken_of(&checkpoint, None)?);
         }
-        let options = JournalOptions {
-            checkpoint: checkpoint.lsn,
-            file_bytes: self.journal.file_bytes,
-            files_max: self.journal.files_max,
-            salt: self.data_dir.identity().node_id as u64,
-        };
+        let options = self.journal.options(&self.data_dir, checkpoint.lsn);
         let disk = Arc::clone(&self.disk);
         let journal = LocalJournal::open(disk, &self.data_dir.journal_dir(0), options)
             .map_err(|error| prepare("the journal", error))?;

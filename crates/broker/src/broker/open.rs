@@ -31,7 +31,6 @@ use crate::catalog::groups::offset_owner;
 use crate::clients::Clients;
 use crate::environment::{Clock, Random};
 use crate::group::Moment;
-use crate::lives::Lives;
 use crate::metadata::prepare::TopicDefaults;
 use crate::metadata::users::NewUser;
 use crate::metadata::{Effect, State};
@@ -65,6 +64,16 @@ pub struct JournalBounds {
     pub file_bytes: u64,
     /// Files there may be; at least 2.
     pub files_max: u32,
+}
+
+impl JournalBounds {
+    /// Those of the journal in `data_dir`, of which everything up to `checkpoint` is in a checkpoint.
+    pub(super) fn options(&self, data_dir: &DataDir, checkpoint: Lsn) -> JournalOptions {
+        let Self { file_bytes, files_max } = *self;
+        // Frames of another server's journal do not fit.
+        let salt = data_dir.identity().node_id as u64;
+        JournalOptions { checkpoint, file_bytes, files_max, salt }
+    }
 }
 
 /// The first user, made when there is none.
@@ -352,12 +361,8 @@ fn shard_recovery(
         );
         found.newest_damaged = true;
     }
-    let journal_options = JournalOptions {
-        checkpoint: found.checkpoint.as_ref().map_or(Lsn::ZERO, |checkpoint| checkpoint.lsn),
-        file_bytes: options.journal.file_bytes,
-        files_max: options.journal.files_max,
-        salt: data_dir.identity().node_id as u64,
-    };
+    let checkpointed = found.checkpoint.as_ref().map_or(Lsn::ZERO, |checkpoint| checkpoint.lsn);
+    let journal_options = options.journal.options(data_dir, checkpointed);
     let journal = LocalJournal::open(Arc::clone(&disk), &data_dir.journal_dir(0), journal_options)
         .map_err(|e| prepare("the journal", e))?;
     disk.create_dir_all(&data_dir.partitions_dir())
@@ -387,7 +392,6 @@ fn shard_recovery(
         now: options.clock.now(),
         stats,
         vault,
-        lives: Lives::new(data_dir.identity().cluster_id),
         cluster_id: data_dir.identity().cluster_id,
     })
 }

@@ -83,7 +83,8 @@ impl Poll {
         // Asked after the messages were found, so that none of them is at the end or behind it.
         let end = self.partition.high_watermark();
         let behind = range.last().and_then(|last| last.plus(1));
-        let next = behind.unwrap_or_else(|| self.partition.begins_at(&self.request()));
+        // Where nothing was found, that was looked for: what came since is not to be passed over.
+        let next = behind.unwrap_or(range.first);
         let is_cut = behind.is_some() && range.count < self.count && next < end;
         LifeHeader {
             polled,
@@ -98,17 +99,14 @@ impl Poll {
 
     /// The answer to a reader who is in another life than the partition.
     pub(super) fn other_life(&self) -> Reply {
-        let start = self.partition.start();
-        self.without_messages(|header| LifeHeader {
-            next: start,
-            flags: PollFlags::OTHER_LIFE,
-            ..header
-        })
+        let flags = PollFlags::OTHER_LIFE;
+        self.without_messages(self.partition.start(), |header| LifeHeader { flags, ..header })
     }
 
     /// The answer to a reader who comes upon damage.
     pub(super) fn damaged(&self, damage: Damage) -> Reply {
-        self.without_messages(|header| LifeHeader {
+        let next = self.partition.begins_at(&self.request());
+        self.without_messages(next, |header| LifeHeader {
             damaged_from: damage.from,
             damaged_to: damage.to,
             flags: PollFlags::DAMAGED,
@@ -116,13 +114,18 @@ impl Poll {
         })
     }
 
-    fn without_messages(&self, change: impl FnOnce(LifeHeader) -> LifeHeader) -> Reply {
+    fn without_messages(
+        &self,
+        next: Offset,
+        change: impl FnOnce(LifeHeader) -> LifeHeader,
+    ) -> Reply {
         let polled = PolledHeader {
             partition_id: self.partition_id,
             current_offset: self.partition.current_offset(),
             count: 0,
         };
-        let head = change(self.head(polled, &PolledRange::default()));
+        let none = PolledRange { first: next, ..PolledRange::default() };
+        let head = change(self.head(polled, &none));
         Reply::Messages(MessagesReply {
             header: MessagesHead::InLife(head.to_array()),
             slices: Vec::new(),

@@ -73,9 +73,10 @@ pub(super) fn resolve_poll(
             (member.group.owner(), member.turn.partition, Some(member))
         }
     };
-    let by = match command.auto_commit {
-        true => catalog.stored_by(caller, &found),
-        false => StoredBy { user: None, manages: false },
+    // Offsets of a group belong to the group, whoever reads for it.
+    let by = match (command.auto_commit, &member) {
+        (true, None) => catalog.stored_by(caller, &found),
+        _ => StoredBy { user: None, manages: false },
     };
     let poll = Poll {
         by,

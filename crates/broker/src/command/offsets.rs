@@ -143,7 +143,11 @@ fn find<C: Command>(
         _ => (wanted.unwrap_or_default(), owner(&found, consumer)?, None),
     };
     let partition = Arc::clone(found.open.partition(partition_id)?);
-    let by = catalog.stored_by(caller, &found);
+    // Asked only where the offset is the caller's own to change.
+    let by = match (access, &member) {
+        (Access::Change, None) => catalog.stored_by(caller, &found),
+        _ => StoredBy { user: None, manages: false },
+    };
     Ok(Target { partition, partition_id, owner, by, member })
 }
 

@@ -109,7 +109,8 @@ pub(crate) struct Gathering {
 impl Gathering {
     /// An answer of which nothing is known yet.
     pub(crate) fn begin(partition: Arc<Partition>, plan: ReadPlan) -> Self {
-        let range = PolledRange { cut: plan.is_cut(), ..PolledRange::default() };
+        let (first, cut) = (plan.asked, plan.is_cut());
+        let range = PolledRange { first, cut, ..PolledRange::default() };
         let (next, forgotten) = (plan.span.from, None);
         Self { partition, plan, range, next, parted: false, forgotten, kept_bytes: 0 }
     }

@@ -73,7 +73,7 @@ impl AnswerBounds {
 /// Messages that were found, ready to be sent.
 #[derive(Debug, Default)]
 pub struct PolledRange {
-    /// Offset of the first.
+    /// Offset of the first; where there is none, the one that was asked for.
     pub first: Offset,
     /// How many.
     pub count: u32,
@@ -113,7 +113,7 @@ pub struct ReadRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadPlan {
     /// The first message asked for.
-    asked: Offset,
+    pub(super) asked: Offset,
     /// What is read of them; behind `asked` where the newest have no room for more.
     pub(super) span: Span,
     pub(super) bounds: AnswerBounds,
@@ -256,8 +256,7 @@ impl Partition {
         from.max(start)
     }
 
-    /// Where a poll begins, messages or none: with this offset, if it is there. A search by time that finds
-    /// nothing begins at the end.
+    /// Where a poll begins that nothing is read for: with this offset, if it is there, and one by time at the end.
     #[must_use]
     pub fn begins_at(&self, request: &ReadRequest) -> Offset {
         self.position(&request.strategy, request.owner, request.count)
@@ -295,7 +294,7 @@ impl Partition {
     /// [`PollError`] when the range is damaged or its segment cannot be opened.
     pub fn read_cached(&self, plan: ReadPlan) -> Result<Option<PolledRange>, PollError> {
         if plan.span.is_empty() {
-            return Ok(Some(PolledRange::default()));
+            return Ok(Some(PolledRange { first: plan.asked, ..PolledRange::default() }));
         }
         let bytes_max = plan.bounds.bytes_max.min(plan.bounds.piece_bytes_max);
         let found = self.find_cached(plan.span, bytes_max)?.filter(|found| !found.cut);

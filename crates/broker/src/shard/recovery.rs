@@ -71,8 +71,6 @@ pub struct ShardRecovery {
     pub stats: Arc<Counters>,
     /// What seals and opens messages.
     pub(crate) vault: Option<Arc<Vault>>,
-    /// What clients call the lives of partitions.
-    pub(crate) lives: Lives,
     /// The cluster, for the directories of partitions.
     pub cluster_id: u128,
 }
@@ -168,7 +166,7 @@ impl ShardRecovery {
             );
         }
         let mut checkpoint = self.found.checkpoint.clone().unwrap_or_default();
-        let journaled = self.read_journal(checkpoint.lsn)?;
+        let journaled = read_journal(&*self.journal, checkpoint.lsn)?;
         let (dirs, unknown) = self.list_partitions(live)?;
         ready(&Spoken::of(&checkpoint, &journaled))?;
         let mut books = offset_books(&checkpoint);
@@ -200,10 +198,6 @@ impl ShardRecovery {
         checkpoint.logs.retain(|uid, _| live.contains(uid));
         let shard = self.build(checkpoint, &partitions, journaled.last, recorded)?;
         Ok(Recovered { shard, partitions, unknown })
-    }
-
-    fn read_journal(&self, checkpointed: Lsn) -> Result<Journaled, RecoverError> {
-        read_journal(&*self.journal, checkpointed)
     }
 
     fn list_partitions(
@@ -334,7 +328,7 @@ impl ShardRecovery {
             journal: self.journal,
             stats: self.stats,
             vault: self.vault,
-            lives: self.lives,
+            lives: Lives::new(self.cluster_id),
             pending: Mutex::new(Pending::default()),
             work_pending: Condvar::new(),
             syncs: Mutex::new(VecDeque::new()),

@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use super::{JournalError, OpenJournalError};
 use crate::disk::Disk;
 use crate::replace_file::{read_file, replace_file};
+use crate::twin::Unsound;
 
 /// Name of the file.
 const NAME: &str = "files";
@@ -45,13 +46,6 @@ struct Listed {
     there: BTreeSet<u32>,
     /// What is on record; `None` when there is no sound record.
     noted: Option<BTreeSet<u32>>,
-}
-
-/// Why a record is not taken.
-#[derive(Debug, PartialEq, Eq)]
-enum Unsound {
-    Damaged,
-    Newer(u32),
 }
 
 impl FileList {
