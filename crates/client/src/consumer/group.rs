@@ -128,13 +128,8 @@ impl Membership {
 
     /// Leaves; that it was no member is as good.
     pub(super) async fn leave(&self) -> Result<(), CallError> {
-        let has_left = self.session.as_ref().map(|session| Arc::clone(&session.has_left));
-        let mut has_left = match &has_left {
-            Some(has_left) => Some(has_left.lock().await),
-            None => None,
-        };
-        if let Some(has_left) = &mut has_left {
-            **has_left = true;
+        if let Some(session) = &self.session {
+            *session.has_left.lock().await = true;
         }
         let left = self.client.leave_consumer_group(&self.stream, &self.topic, &self.group).await;
         match left {

@@ -20,17 +20,11 @@ const RENEWAL_MAX: Duration = Duration::from_secs(10);
 /// The shortest.
 const RENEWAL_MIN: Duration = Duration::from_millis(100);
 
-/// Under what a batch was asked for.
+/// Under what hold of its partition a batch was asked for: that which is known since this version. A hold that was
+/// forgotten and is told of again is another one here, since what was fetched under it before may have been
+/// dropped, and has to be fetched again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tag {
-    /// The connection, whose end is that of the membership.
-    generation: u64,
-    membership: u64,
-    hold: u64,
-    /// Since when the hold is known: one that was forgotten and is told of again is another one here, since what
-    /// was fetched under it before may have been dropped, and has to be fetched again.
-    since: u64,
-}
+pub(super) struct Tag(u64);
 
 /// Whether a message may be handed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,8 +109,7 @@ impl Holdings {
     pub(super) fn tag(&self, partition: u32, version: u64) -> Option<Tag> {
         let known = self.known.lock();
         let hold = known.holds.get(&partition).filter(|hold| hold.since <= version)?;
-        let (generation, membership) = (known.generation, known.membership);
-        Some(Tag { generation, membership, hold: hold.number, since: hold.since })
+        Some(Tag(hold.since))
     }
 
     /// Whether messages of a partition that were asked for under `tag` may be handed out on the connection
@@ -148,11 +141,9 @@ impl Holdings {
 
 impl Known {
     fn standing(&self, (partition, tag): (u32, Tag), generation: u64, now: Instant) -> Standing {
-        let here = (self.generation, self.membership) == (tag.generation, tag.membership);
         match self.holds.get(&partition) {
-            _ if !here => Standing::Lost,
             None => Standing::Lost,
-            Some(hold) if (hold.number, hold.since) != (tag.hold, tag.since) => Standing::Lost,
+            Some(hold) if hold.since != tag.0 => Standing::Lost,
             // A connection that is lost has lost the membership, unless nothing came between.
             Some(_) if generation != self.generation => Standing::Unsure,
             Some(hold) if now >= hold.until => Standing::Unsure,
