@@ -46,7 +46,6 @@ pub(crate) struct Failure {
     facts: Box<Map<String, Value>>,
     quiet: bool,
     told: bool,
-    missing: bool,
 }
 
 /// What every command returns.
@@ -62,7 +61,6 @@ impl Failure {
             facts: Box::default(),
             quiet: false,
             told: false,
-            missing: false,
         }
     }
 
@@ -93,17 +91,10 @@ impl Failure {
         Self::new(Kind::Refused, what.to_string())
     }
 
-    /// Something the command names does not exist on the server.
-    pub(crate) fn missing(what: impl fmt::Display) -> Self {
-        let failure = Self::new(Kind::Refused, format!("{what} does not exist"));
-        Self { missing: true, ..failure }
-    }
-
-    /// Gives the failure the code with which the server refuses the same thing elsewhere. Where the protocol
-    /// answers with nothing in place of an error, only the tool knows that it is one.
-    pub(crate) fn refused_with(mut self, code: ErrorCode) -> Self {
-        self.server_code = Some((code.as_u32(), code.name().to_owned()));
-        self
+    /// Something the command names does not exist on the server, which refuses it elsewhere with this code.
+    /// Where the protocol answers with nothing in place of an error, only the tool knows that it is one.
+    pub(crate) fn missing(what: impl fmt::Display, code: ErrorCode) -> Self {
+        Self::refused(format!("{what} does not exist"), code.as_u32(), code.name())
     }
 
     /// The reader of our output went away: nothing is left to say, and nothing is wrong.
@@ -159,13 +150,18 @@ impl Failure {
     pub(crate) fn is_missing(&self) -> bool {
         use ErrorCode::{PartitionNotFound, StreamIdNotFound, TopicIdNotFound};
         let codes = [StreamIdNotFound, TopicIdNotFound, PartitionNotFound];
-        self.missing || codes.into_iter().any(|code| self.is_refusal(code))
+        codes.into_iter().any(|code| self.is_refusal(code))
     }
 
     /// Whether what was refused may be taken later, as the server stands: what is not there may be made, and
     /// a full disk may be freed.
     pub(crate) fn may_pass(&self) -> bool {
-        self.is_missing() || self.is_refusal(ErrorCode::CannotSaveMessagesToSegment)
+        self.is_missing() || self.has_no_room()
+    }
+
+    /// Whether the server could not write messages down.
+    pub(crate) fn has_no_room(&self) -> bool {
+        self.is_refusal(ErrorCode::CannotSaveMessagesToSegment)
     }
 
     /// What happened, without the next step.

@@ -53,8 +53,10 @@ impl Side {
     pub(crate) async fn extent(&self, partition: u32) -> Outcome<Extent> {
         let extents = self.extents().await?;
         extents.get(partition as usize).copied().ok_or_else(|| {
-            Failure::missing(format!("partition {partition} of {}", self.path.phrase()))
-                .refused_with(ErrorCode::PartitionNotFound)
+            Failure::missing(
+                format!("partition {partition} of {}", self.path.phrase()),
+                ErrorCode::PartitionNotFound,
+            )
         })
     }
 }

@@ -79,8 +79,7 @@ pub(crate) async fn find(
     }
     path.outline(client).await?;
     let (stream, topic) = (shown(&path.stream), shown(&path.topic));
-    Err(Failure::missing(phrase(group, path))
-        .refused_with(ErrorCode::ConsumerGroupIdNotFound)
+    Err(Failure::missing(phrase(group, path), ErrorCode::ConsumerGroupIdNotFound)
         .hint(format!("galgo group list {stream} {topic} shows those there are")))
 }
 

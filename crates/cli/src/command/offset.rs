@@ -103,11 +103,11 @@ impl Of {
             Ok(details) => details,
             // Whoever may read offsets may not be allowed to look at the topic.
             Err(failure) if failure.is_refusal(ErrorCode::Unauthorized) => {
-                return Failure::missing(format!("a stored offset of {}", self.phrase()))
-                    .refused_with(ErrorCode::ConsumerOffsetNotFound)
-                    .hint(
-                        "nothing was stored yet, or there is no such partition, topic or stream",
-                    );
+                return Failure::missing(
+                    format!("a stored offset of {}", self.phrase()),
+                    ErrorCode::ConsumerOffsetNotFound,
+                )
+                .hint("nothing was stored yet, or there is no such partition, topic or stream");
             }
             Err(failure) => return failure,
         };
@@ -118,9 +118,11 @@ impl Of {
         }
         let partitions = u64::from(details.topic.partitions_count);
         if u64::from(self.partition) < partitions {
-            return Failure::missing(format!("a stored offset of {}", self.phrase()))
-                .refused_with(ErrorCode::ConsumerOffsetNotFound)
-                .hint("none was stored in this partition");
+            return Failure::missing(
+                format!("a stored offset of {}", self.phrase()),
+                ErrorCode::ConsumerOffsetNotFound,
+            )
+            .hint("none was stored in this partition");
         }
         no_partition(&self.path, self.partition, partitions)
     }
@@ -221,9 +223,11 @@ pub(crate) async fn run(target: &Target, command: OffsetCommand) -> Outcome {
 
 fn no_partition(path: &TopicPath, partition: u32, there: u64) -> Failure {
     let counted = measure::counted(there, "partition");
-    Failure::missing(format!("partition {partition} of {}", path.phrase()))
-        .refused_with(ErrorCode::PartitionNotFound)
-        .hint(format!("the topic has {counted}, numbered from 0"))
+    Failure::missing(
+        format!("partition {partition} of {}", path.phrase()),
+        ErrorCode::PartitionNotFound,
+    )
+    .hint(format!("the topic has {counted}, numbered from 0"))
 }
 
 /// Whose a stored offset is, as a phrase.

@@ -43,8 +43,7 @@ pub(crate) async fn run(target: &Target, command: SegmentCommand) -> Outcome {
     let look = async || -> Outcome<(u32, Extent)> {
         let details = path.details(&client).await?;
         let found = details.partitions.iter().find(|one| one.id.get() == partition);
-        let found = found
-            .ok_or_else(|| Failure::missing(&phrase).refused_with(ErrorCode::PartitionNotFound))?;
+        let found = found.ok_or_else(|| Failure::missing(&phrase, ErrorCode::PartitionNotFound))?;
         Ok((found.segments_count, Extent::of(found)))
     };
     let before = look().await?;

@@ -142,8 +142,7 @@ async fn get(client: &Client, output: Output, stream: &Identifier) -> Outcome {
 
 /// The failure when there is no such stream.
 pub(crate) fn missing(stream: &Identifier) -> Failure {
-    Failure::missing(format!("stream {}", shown(stream)))
-        .refused_with(ErrorCode::StreamIdNotFound)
+    Failure::missing(format!("stream {}", shown(stream)), ErrorCode::StreamIdNotFound)
         .hint("galgo stream list shows those there are")
 }
 

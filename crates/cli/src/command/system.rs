@@ -183,8 +183,7 @@ pub(crate) async fn client(target: &Target, command: ClientCommand) -> Outcome {
             let connection = target.connect().await?;
             let found = connection.client_info(client).await?;
             let found = found.ok_or_else(|| {
-                Failure::missing(format!("client {client}"))
-                    .refused_with(ErrorCode::ClientNotFound)
+                Failure::missing(format!("client {client}"), ErrorCode::ClientNotFound)
                     .hint("galgo client list shows those that are connected")
             })?;
             let username = name_of(&connection, &found.client).await;

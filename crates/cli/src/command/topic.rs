@@ -117,8 +117,7 @@ impl TopicPath {
         if let Ok(None) = client.stream(&self.stream).await {
             return stream::missing(&self.stream);
         }
-        Failure::missing(self.phrase())
-            .refused_with(ErrorCode::TopicIdNotFound)
+        Failure::missing(self.phrase(), ErrorCode::TopicIdNotFound)
             .hint(format!("galgo topic list {} shows those there are", shown(&self.stream)))
     }
 

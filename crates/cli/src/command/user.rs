@@ -165,8 +165,7 @@ fn fact(deed: &str, user: &Identifier) -> Value {
 /// The user, or the failure that says there is none.
 pub(crate) async fn find(client: &Client, user: &Identifier) -> Outcome<UserDetails> {
     client.user(user).await?.ok_or_else(|| {
-        Failure::missing(format!("user {}", shown(user)))
-            .refused_with(ErrorCode::ResourceNotFound)
+        Failure::missing(format!("user {}", shown(user)), ErrorCode::ResourceNotFound)
             .hint("galgo user list shows those there are")
     })
 }

@@ -94,7 +94,7 @@ impl Lane<'_> {
     async fn attempt(&self) -> Result<(), Broken> {
         let (partition, known) = (self.report.borrow().partition, self.known());
         let place = Place::find(self.source, self.target, partition, known).await?;
-        self.outage.is_over(&self.waits, self.progress);
+        self.outage.answered(&self.waits, self.progress);
         if place.anew {
             self.begins_anew();
         }
@@ -158,7 +158,7 @@ impl Lane<'_> {
         let path = &self.target.path;
         let to = Partitioning::PartitionId(PartitionId::new(partition));
         match self.target.client.send(&path.stream, &path.topic, to, &copies).await {
-            Ok(()) => {}
+            Ok(()) => self.outage.taken(&self.waits, self.progress),
             // Never sent again unseen: the next attempt looks what the target has.
             Err(error @ (SendError::Unknown { .. } | SendError::NotSent { .. })) => {
                 return Err(Broken::Passing(Failure::send(&error)));

@@ -14,9 +14,18 @@ pub(crate) struct Outage {
     waiting: Cell<usize>,
 }
 
-/// Whether one partition cannot go on.
+/// Whether one partition cannot go on, and why.
 #[derive(Debug, Default)]
-pub(super) struct Waits(Cell<bool>);
+pub(super) struct Waits(Cell<Option<Why>>);
+
+/// What a partition waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// A server that answers, with what it is asked for.
+    Away,
+    /// A target that takes messages: it answers all the while.
+    NoRoom,
+}
 
 impl Outage {
     /// No server is away.
@@ -26,7 +35,8 @@ impl Outage {
 
     /// Copying a partition broke; said of the first.
     pub(super) fn holds_up(&self, partition: &Waits, failure: &Failure, progress: &Progress) {
-        if partition.0.replace(true) {
+        let why = if failure.has_no_room() { Why::NoRoom } else { Why::Away };
+        if partition.0.replace(Some(why)).is_some() {
             return;
         }
         if self.waiting.replace(self.waiting.get() + 1) == 0 {
@@ -42,13 +52,24 @@ impl Outage {
     }
 
     /// Both servers answered for a partition; said of the last.
-    pub(super) fn is_over(&self, partition: &Waits, progress: &Progress) {
-        if !partition.0.replace(false) {
-            return;
+    pub(super) fn answered(&self, partition: &Waits, progress: &Progress) {
+        if partition.0.get() == Some(Why::Away) {
+            self.is_over(partition, "both servers answer again", progress);
         }
+    }
+
+    /// The target took messages of a partition; said of the last.
+    pub(super) fn taken(&self, partition: &Waits, progress: &Progress) {
+        if partition.0.get().is_some() {
+            self.is_over(partition, "the target takes messages again", progress);
+        }
+    }
+
+    fn is_over(&self, partition: &Waits, what: &str, progress: &Progress) {
+        partition.0.set(None);
         self.waiting.set(self.waiting.get() - 1);
         if self.waiting.get() == 0 {
-            progress.make_way(|| self.output.notice("both servers answer again; going on"));
+            progress.make_way(|| self.output.notice(&format!("{what}; going on")));
         }
     }
 }

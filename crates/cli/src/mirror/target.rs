@@ -40,8 +40,7 @@ pub(crate) async fn prepare(source: &Side, target: &Side) -> Outcome<bool> {
 async fn create(source: &Side, target: &Side, from: &Topic) -> Outcome {
     let (client, path) = (&target.client, &target.path);
     let Identifier::Named(name) = &path.topic else {
-        return Err(Failure::missing(path.phrase())
-            .refused_with(ErrorCode::TopicIdNotFound)
+        return Err(Failure::missing(path.phrase(), ErrorCode::TopicIdNotFound)
             .hint(format!("galgo topic list {} shows those there are", shown(&path.stream))));
     };
     let name = name.to_string();
