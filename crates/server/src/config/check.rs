@@ -181,6 +181,8 @@ impl Checker<'_> {
             ("limits.handshake_timeout", limits.handshake_timeout),
             ("limits.frame_timeout", limits.frame_timeout),
             ("limits.write_timeout", limits.write_timeout),
+            // No member could say within less that it is there.
+            ("consumer_group.rebalancing_timeout", group.rebalancing_timeout),
         ] {
             self.span(key, value, (PATIENCE_MIN, TIME_MAX))?;
         }
