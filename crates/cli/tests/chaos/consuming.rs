@@ -233,7 +233,7 @@ async fn tail(place: Arc<Place>, seen: Shared) -> Result<(), String> {
             }
             Ok(None) => {
                 let end = child.complaint();
-                if !place.course.event.may_end_a_tool(&end) {
+                if !place.course.may_end_a_tool(&end) {
                     return Err(format!("tail -f came to an end: {end}"));
                 }
                 (child, lines) = start_tail(&place);

@@ -1,14 +1,17 @@
 //! What happens in a round, and what may be missing afterwards.
 
 use std::fmt;
+use std::future::Future;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use galgo::wire::permission::{GlobalPermissions, Permissions};
+use galgo::{CallError, ErrorCode};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tokio::time::sleep;
 
-use crate::round::{Place, TOPIC, named, persist, topic_options};
+use crate::round::{PARTITIONS, Place, TOPIC, named, persist, topic_options};
 use crate::server::{LogFate, Server};
 
 /// Something that happens while messages are written and read.
@@ -76,15 +79,10 @@ impl Event {
         }
     }
 
-    /// Whether a tool may end with this: one that follows waits for all that passes by itself, not for rights.
-    pub(crate) fn may_end_a_tool(self, complaint: &str) -> bool {
-        self == Self::Rights && complaint.contains("permission denied (error 41)")
-    }
-
     /// Lets it happen, and be over.
     pub(crate) async fn happen(
         self,
-        server: &mut Server,
+        server: &Mutex<Server>,
         place: &Place,
         random: &mut StdRng,
     ) -> Result<(), String> {
@@ -94,10 +92,11 @@ impl Event {
         match self {
             Self::Purge => persist("purge", || admin.purge_topic(stream, topic)).await,
             Self::MadeAgain => {
-                persist("delete", || admin.delete_topic(stream, topic)).await?;
+                let delete = || admin.delete_topic(stream, topic);
+                persist("delete", || unless(delete(), ErrorCode::TopicIdNotFound)).await?;
                 sleep(pause).await;
                 let again = || admin.create_topic(stream, TOPIC, topic_options(place.course));
-                persist("make again", again).await.map(drop)
+                persist("make again", || unless(again(), ErrorCode::TopicNameAlreadyExists)).await
             }
             Self::Retention => {
                 let small = topic_options(place.course).max_size(SIZE_KEPT);
@@ -107,7 +106,7 @@ impl Event {
                 Ok(())
             }
             Self::SegmentDelete => {
-                for partition in 0..crate::round::PARTITIONS {
+                for partition in 0..PARTITIONS {
                     persist("delete segments", || {
                         admin.delete_segments(stream, topic, partition, 2)
                     })
@@ -116,30 +115,34 @@ impl Event {
                 Ok(())
             }
             Self::Partitions => {
-                persist("add", || admin.create_partitions(stream, topic, 1)).await?;
+                persist("add", || have_partitions(place, PARTITIONS + 1)).await?;
                 sleep(pause).await;
-                persist("remove", || admin.delete_partitions(stream, topic, 1)).await
+                persist("remove", || have_partitions(place, PARTITIONS)).await
             }
             Self::DiskFull => {
-                server.limit_files(Some(random.random_range(1..64 << 10)));
+                server.lock().unwrap().limit_files(Some(random.random_range(1..64 << 10)));
                 sleep(pause * 4).await;
-                server.limit_files(None);
+                server.lock().unwrap().limit_files(None);
                 Ok(())
             }
             Self::Kill => {
-                server.kill_and_restart();
+                server.lock().unwrap().kill_and_restart();
                 Ok(())
             }
             Self::LogGone => {
                 let stuck: bool = random.random();
-                server.lose_log(if stuck { LogFate::Stuck } else { LogFate::Closed });
+                server.lock().unwrap().lose_log(if stuck {
+                    LogFate::Stuck
+                } else {
+                    LogFate::Closed
+                });
                 sleep(pause).await;
                 Ok(())
             }
             Self::Clock => {
-                server.set_clock(40 * 24 * 3600);
+                server.lock().unwrap().set_clock(40 * 24 * 3600);
                 sleep(pause * 8).await;
-                server.set_clock(0);
+                server.lock().unwrap().set_clock(0);
                 Ok(())
             }
             Self::Rights => {
@@ -149,6 +152,29 @@ impl Event {
                 persist("give rights", || admin.update_permissions(user, Some(all_rights()))).await
             }
         }
+    }
+}
+
+/// Does what `act` does, unless it is done: the answer to it may have been lost.
+async fn unless<T>(
+    act: impl Future<Output = Result<T, CallError>>,
+    done: ErrorCode,
+) -> Result<(), CallError> {
+    match act.await {
+        Err(error) if error.code() == Some(done) => Ok(()),
+        result => result.map(drop),
+    }
+}
+
+/// Lets the topic have so many partitions, however many it has.
+async fn have_partitions(place: &Place, wanted: u32) -> Result<(), CallError> {
+    let (admin, stream, topic) = (&place.admin, &place.stream, &named(TOPIC));
+    let found = admin.topic(stream, topic).await?;
+    let count = found.map_or(wanted, |found| found.topic.partitions_count);
+    match wanted.checked_sub(count) {
+        Some(0) => Ok(()),
+        Some(missing) => admin.create_partitions(stream, topic, missing).await,
+        None => admin.delete_partitions(stream, topic, count - wanted).await,
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Promises break where two things meet that are right alone: a purge under a consumer, a full disk under a
 //! pipelining producer, a clock that jumps under retention. A round takes one of each: something that happens,
-//! a way to produce, a way to consume, a durability, clear or encrypted files. It runs them at once and compares
-//! what was acknowledged, what is stored and what was shown.
+//! a way to produce, a way to consume, a durability, clear or encrypted files, and in half of them kills the server
+//! meanwhile. It runs them at once and compares what was acknowledged, what is stored and what was shown.
 //!
 //! `GALGO_CHAOS_ROUNDS` sets the number of rounds, `GALGO_CHAOS_SEED` their order and moments,
 //! `GALGO_CHAOS_ONLY` the rounds whose story has all of these words, for example `purge,tail`.
@@ -19,8 +19,8 @@ mod producing;
 mod round;
 mod server;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use event::Event;
 use rand::rngs::StdRng;
@@ -47,10 +47,12 @@ fn courses(random: &mut StdRng) -> Vec<Course> {
     for event in Event::ALL {
         for writer in Writer::ALL {
             for reader in Reader::ALL {
-                for (syncs, encrypted) in
-                    [(true, false), (true, true), (false, false), (false, true)]
-                {
-                    all.push(Course { event, writer, reader, syncs, encrypted });
+                for flags in 0..8 {
+                    let [syncs, encrypted, killed] = [1, 2, 4].map(|flag| flags & flag != 0);
+                    // That is what happens there already.
+                    if !killed || event != Event::Kill {
+                        all.push(Course { event, writer, reader, syncs, encrypted, killed });
+                    }
                 }
             }
         }
@@ -82,7 +84,7 @@ fn no_promise_breaks_where_two_things_meet() {
 fn run_lane(courses: &[Course], next: &AtomicU64, (seed, rounds): (u64, u64)) -> Vec<String> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let mut servers = [false, true].map(Server::start);
+    let servers = [false, true].map(|encrypted| Mutex::new(Server::start(encrypted)));
     let mut violations = Vec::new();
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
@@ -90,10 +92,11 @@ fn run_lane(courses: &[Course], next: &AtomicU64, (seed, rounds): (u64, u64)) ->
             return violations;
         }
         let course = courses[number as usize % courses.len()];
-        let server = &mut servers[usize::from(course.encrypted)];
+        let server = &servers[usize::from(course.encrypted)];
         let random = StdRng::seed_from_u64(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let result = Round::new(course, number, random).run(&runtime, server);
         if let Err(what) = result {
+            let mut server = server.lock().unwrap();
             let kept = server.keep_evidence(number);
             println!("round {number} ({course}): {what}\n  server log: {}", kept.display());
             violations.push(what);

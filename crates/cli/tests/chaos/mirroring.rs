@@ -26,7 +26,7 @@ pub(crate) async fn mirror(place: &Place) -> Result<(), String> {
     let mut copying = tool(to, &line, Stdio::null());
     loop {
         if let Some(end) = copying.end() {
-            if !place.course.event.may_end_a_tool(&end) {
+            if !place.course.may_end_a_tool(&end) {
                 return Err(format!("mirror --follow came to an end, {end}"));
             }
             copying = tool(to, &line, Stdio::null());
@@ -49,7 +49,7 @@ pub(crate) async fn mirror(place: &Place) -> Result<(), String> {
     drop(copying);
     let source = Stored::read(place).await?;
     let copied = Stored::read_topic(place, &named(COPY), PARTITIONS).await?;
-    Copied { source: &source, copied: &copied, gone: place.course.event.takes() }.check()?;
+    Copied { source: &source, copied: &copied, course: place.course }.check()?;
     let copy = named(COPY);
     persist("delete the copy", || place.admin.delete_topic(&place.stream, &copy)).await
 }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use galgo::{
@@ -35,14 +35,28 @@ pub(crate) struct Course {
     pub(crate) reader: Reader,
     pub(crate) syncs: bool,
     pub(crate) encrypted: bool,
+    /// Whether the server is killed and started again while it happens.
+    pub(crate) killed: bool,
+}
+
+impl Course {
+    /// Whether a tool may end with this: one that follows waits for all that passes by itself, not for rights; and
+    /// one that is started again then may find no server.
+    pub(crate) fn may_end_a_tool(self, complaint: &str) -> bool {
+        let finds_none =
+            ["cannot reach", "during the login"].iter().any(|it| complaint.contains(it));
+        let is_refused = complaint.contains("permission denied (error 41)");
+        self.event == Event::Rights && (is_refused || (self.killed && finds_none))
+    }
 }
 
 impl fmt::Display for Course {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { event, writer, reader, syncs, encrypted } = self;
+        let Self { event, writer, reader, syncs, encrypted, killed } = self;
         let durability = if *syncs { "fsync" } else { "os" };
         let files = if *encrypted { "encrypted" } else { "clear" };
-        write!(f, "{event}, {writer}, {reader}, {durability}, {files}")
+        let killed = if *killed { " under a kill -9" } else { "" };
+        write!(f, "{event}{killed}, {writer}, {reader}, {durability}, {files}")
     }
 }
 
@@ -94,9 +108,9 @@ impl Round {
     /// # Errors
     ///
     /// What broke which promise.
-    pub(crate) fn run(mut self, runtime: &Runtime, server: &mut Server) -> Result<(), String> {
-        if server.has_lost_log() {
-            server.stop_and_restart();
+    pub(crate) fn run(mut self, runtime: &Runtime, server: &Mutex<Server>) -> Result<(), String> {
+        if server.lock().unwrap().has_lost_log() {
+            server.lock().unwrap().stop_and_restart();
         }
         runtime.block_on(async {
             let whole = self.tell(server);
@@ -106,7 +120,7 @@ impl Round {
         })
     }
 
-    async fn tell(&mut self, server: &mut Server) -> Result<(), String> {
+    async fn tell(&mut self, server: &Mutex<Server>) -> Result<(), String> {
         let place = Arc::new(self.prepare(server).await?);
         let writing = tokio::spawn(producing::write(Arc::clone(&place), self.random.random()));
         let reading = tokio::spawn(consuming::read(Arc::clone(&place)));
@@ -116,7 +130,16 @@ impl Round {
         }
         sleep(Duration::from_millis(self.random.random_range(0..80))).await;
         let begun = place.moments.now();
-        self.course.event.happen(server, &place, &mut self.random).await?;
+        let delay = Duration::from_micros(self.random.random_range(0..20_000));
+        let killing = async {
+            if self.course.killed {
+                sleep(delay).await;
+                server.lock().unwrap().kill_and_restart();
+            }
+        };
+        let happening = self.course.event.happen(server, &place, &mut self.random);
+        let (happened, ()) = tokio::join!(happening, killing);
+        happened?;
         let over = place.moments.now();
         place.is_over.store(true, Ordering::SeqCst);
         let sent = writing.await.map_err(|error| format!("the writer: {error}"))??;
@@ -131,11 +154,14 @@ impl Round {
         persist("delete the user", || place.admin.delete_user(&place.user)).await
     }
 
-    async fn prepare(&self, server: &Server) -> Result<Place, String> {
-        let admin_url = server.url("galgo");
-        let admin = connect(&admin_url).await?;
+    async fn prepare(&self, server: &Mutex<Server>) -> Result<Place, String> {
         let (stream_name, user_name) =
             (format!("r{}", self.number), format!("user{}", self.number));
+        let (admin_url, url) = {
+            let server = server.lock().unwrap();
+            (server.url("galgo"), server.url(&user_name))
+        };
+        let admin = connect(&admin_url).await?;
         let stream = named(&stream_name);
         persist("make a stream", || admin.create_stream(&stream_name)).await?;
         let options = topic_options(self.course);
@@ -148,7 +174,7 @@ impl Round {
             course: self.course,
             admin,
             user: named(&user_name),
-            url: server.url(&user_name),
+            url,
             admin_url,
             stream,
             stream_name,
