@@ -51,6 +51,9 @@ impl HeldNotes {
     }
 }
 
+/// A stored offset that holds messages of a partition.
+pub(crate) type Holder = (PartitionId, (OffsetOwner, Position));
+
 impl Broker {
     /// Segments that are due and stay, as of the last look.
     #[must_use]
@@ -138,7 +141,7 @@ impl Broker {
         &self,
         hold: Hold,
         open: &OpenTopic,
-    ) -> (RetentionState, Vec<(PartitionId, (OffsetOwner, Position))>) {
+    ) -> (RetentionState, Vec<Holder>) {
         let now = self.times();
         let clock = self.retention.clock.lock();
         let (clock_lead, clock_waits) = (clock.lead_us(), clock.waits_us().unwrap_or(0));

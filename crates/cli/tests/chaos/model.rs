@@ -245,7 +245,12 @@ fn check_seen(place: &Place, stored: &Stored, seen: &Seen) -> Result<(), String>
         let missing =
             messages.texts.iter().find(|text| !covered.contains(&(partition as u32, *text)));
         if let Some(text) = missing {
-            return Err(format!("a reader skipped {text:?} of partition {partition}"));
+            let offsets = seen.shown.iter().filter(|shown| shown.partition == partition as u32);
+            let offsets: Vec<u64> = offsets.map(|shown| shown.offset).collect();
+            return Err(format!(
+                "a reader skipped {text:?} of partition {partition}, which begins at {}; it was shown {offsets:?}",
+                messages.first
+            ));
         }
     }
     Ok(())
