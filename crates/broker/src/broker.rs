@@ -93,7 +93,7 @@ pub struct Broker {
     metadata_log: Mutex<MetadataLog>,
     /// Held while files of deleted partitions are removed.
     removing: Mutex<()>,
-    disk: Arc<dyn Disk>,
+    pub(crate) disk: Arc<dyn Disk>,
     /// The directories that must stay where they are.
     anchors: Anchors,
     files: Arc<FileCache>,
@@ -216,7 +216,8 @@ impl Broker {
 
     /// Does what is due: looks whether the data directory is still there, removes the files of deleted
     /// partitions and of segments that were given up, and tokens and message ids that expired, drops clients
-    /// that fell silent, notes how far partitions came for a recovery, and looks what retention gives up. To be
+    /// that fell silent, notes how far partitions came and what the clocks say for a recovery, and looks what
+    /// retention gives up. To be
     /// called every [`Broker::tick_interval`], on a thread that may block.
     pub fn tick(&self) {
         // First of all: everything below goes by the names of files.
@@ -230,6 +231,7 @@ impl Broker {
         self.shard.remove_dropped();
         let now = self.times();
         self.follow_leap();
+        self.record_clocks();
         self.shard.set_now(now.steady);
         self.shard.note_ends();
         self.retain(now);

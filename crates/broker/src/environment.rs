@@ -1,10 +1,11 @@
 //! Time and randomness, handed in so that the core can run in a simulator.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use galgo_wire::id::Timestamp;
 use rand::Rng;
+use rustix::time::{ClockId, clock_gettime};
 
 /// What tells the time.
 pub trait Clock: Send + Sync + 'static {
@@ -13,6 +14,10 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Microseconds since some fixed moment; never goes back.
     fn monotonic_us(&self) -> u64;
+
+    /// For how many microseconds the system has been running, suspended or not: the same for all processes,
+    /// until it is started again.
+    fn running_us(&self) -> u64;
 }
 
 /// What gives random numbers.
@@ -51,6 +56,17 @@ impl Clock for SystemClock {
 
     fn monotonic_us(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn running_us(&self) -> u64 {
+        // Elsewhere this clock of that name is the one that goes on while the system is suspended, or there is
+        // no other.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        const RUNNING: ClockId = ClockId::Boottime;
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        const RUNNING: ClockId = ClockId::Monotonic;
+        let since = Duration::try_from(clock_gettime(RUNNING)).unwrap_or_default();
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
     }
 }
 
@@ -112,6 +128,10 @@ impl Clock for ManualEnvironment {
     }
 
     fn monotonic_us(&self) -> u64 {
+        self.now_us.load(Ordering::Relaxed)
+    }
+
+    fn running_us(&self) -> u64 {
         self.now_us.load(Ordering::Relaxed)
     }
 }

@@ -16,8 +16,11 @@ mod offsets;
 mod state;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use galgo_storage::clock as clock_record;
+use galgo_storage::data_dir::DataDir;
+use galgo_storage::disk::Disk;
 use galgo_storage::retention::{KeptSegment, PartitionSegments, Rules, Surrender, plan};
 use galgo_wire::command::{
     MaxTopicSize, MessageExpiry, PlannedSegment, RetentionPlan, RetentionReason,
@@ -26,11 +29,12 @@ use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Offset, PartitionId, StreamId, Timestamp, TopicId};
 use parking_lot::Mutex;
 
-use self::clock::{SteadyClock, Told};
+use self::clock::{Reading, SteadyClock, Told};
 pub use self::state::HeldBack;
 use self::state::HeldNotes;
 use crate::broker::Broker;
 use crate::catalog::OpenTopic;
+use crate::environment::Clock;
 use crate::metadata::TopicSettings;
 use crate::metadata::options::OptionDefaults;
 use crate::partition::{DropNote, DropReason, Droppable, Hold, Partition, Wanted};
@@ -65,6 +69,8 @@ pub struct RetentionOptions {
 pub(crate) struct Retention {
     pub(crate) options: RetentionOptions,
     clock: Mutex<SteadyClock>,
+    /// Whether stored offsets have followed a leap and are not saved like that.
+    leap_unsaved: AtomicBool,
     /// Who holds what back, as of the last look.
     held: Mutex<Vec<HeldBack>>,
     due_us: AtomicU64,
@@ -88,23 +94,36 @@ struct Limited {
 }
 
 impl Retention {
-    /// Begins with what the clocks say; `newest` is when the data was last written, as far as known.
+    /// Begins at `now_us` of the monotonic clock with what `clocks` of the machine say, what is on record of
+    /// them on `disk`, and `newest`, when the data was last written, as far as known.
     pub(crate) fn new(
         options: RetentionOptions,
-        clocks: (Timestamp, u64),
+        (clocks, now_us): (&dyn Clock, u64),
+        (disk, data_dir): (&dyn Disk, &DataDir),
         newest: Option<Timestamp>,
     ) -> Self {
-        let due_us = AtomicU64::new(clocks.1.saturating_add(options.interval_us));
-        let clock = SteadyClock::new(clocks, newest, options.clock_wait_us);
+        let due_us = AtomicU64::new(now_us.saturating_add(options.interval_us));
+        let record = clock_record::recorded(disk, &data_dir.clock_path()).unwrap_or_else(|error| {
+            tracing::warn!(%error, "record of the clocks not read");
+            None
+        });
+        let now = (disk.boot(), Reading::of(clocks));
+        let clock = SteadyClock::new(now, (record, newest), options.clock_wait_us);
         if let Some(waits_us) = clock.waits_us() {
             tracing::warn!(
                 ahead_s = clock.lead_us() / SECOND_US,
                 waits_s = waits_us / SECOND_US,
-                "the clock is far ahead of the newest data: the server was off, or the clock is wrong; \
-                 nothing is removed because of its age before the clock has held"
+                "the clock is ahead of what it should say: it was set forward, or the machine was off for more \
+                 than a day; nothing is removed because of its age by that before the clock has held"
             );
         }
-        Self { options, clock: Mutex::new(clock), held: Mutex::default(), due_us }
+        let (clock, leap_unsaved) = (Mutex::new(clock), AtomicBool::new(false));
+        Self { options, clock, leap_unsaved, held: Mutex::default(), due_us }
+    }
+
+    /// The time to go by before the first look.
+    pub(crate) fn steady(&self) -> Timestamp {
+        self.clock.lock().steady()
     }
 
     fn take_leap(&self) -> u64 {
@@ -120,12 +139,19 @@ impl Retention {
     }
 }
 
+impl Reading {
+    fn of(clocks: &dyn Clock) -> Self {
+        Self { wall: clocks.now(), running_us: clocks.running_us() }
+    }
+}
+
 impl Broker {
     /// Looks at the clocks, and tells what has become of them.
     pub(crate) fn times(&self) -> Times {
-        let (wall, monotonic_us) = (self.clock.now(), self.clock.monotonic_us());
         let mut clock = self.retention.clock.lock();
-        let (steady, told) = clock.look(wall, monotonic_us);
+        // Read under the lock: a look with older readings behind a later one would find a clock that was set.
+        let now = Reading::of(&*self.clock);
+        let (steady, told) = clock.look(now);
         let waits_s = clock.waits_us().unwrap_or(0) / SECOND_US;
         match told {
             None => {}
@@ -142,7 +168,21 @@ impl Broker {
                 tracing::info!("the clock has held; ages are told by it again");
             }
         }
-        Times { wall, steady }
+        Times { wall: now.wall, steady }
+    }
+
+    /// Puts on record what the clocks say, when that is due.
+    pub(crate) fn record_clocks(&self) {
+        // A start that finds a leap behind it lets no stored offset follow it any more.
+        if self.retention.leap_unsaved.load(Ordering::Relaxed) {
+            return;
+        }
+        let Some(record) = self.retention.clock.lock().to_record() else { return };
+        match clock_record::record(&*self.disk, &self.data_dir.clock_path(), &record) {
+            Ok(()) => self.retention.clock.lock().recorded(&record),
+            // Without it the next start knows less of the clock, and waits rather.
+            Err(error) => tracing::debug!(%error, "clocks not put on record"),
+        }
     }
 
     /// Whose stored offsets hold messages of a topic, and how long.
@@ -228,10 +268,10 @@ impl Broker {
 
     /// Lets go of the message ids that partitions need not know any more.
     pub(crate) fn forget_message_ids(&self) {
-        let now = self.clock.now();
+        let running_us = self.clock.running_us();
         let topics: Vec<Arc<OpenTopic>> = self.catalog.read().open_topics().cloned().collect();
         for partition in topics.iter().flat_map(|topic| &topic.partitions) {
-            partition.expire_window(now, &self.deduplication);
+            partition.expire_window(running_us, &self.deduplication);
         }
     }
 

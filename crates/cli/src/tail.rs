@@ -1,7 +1,7 @@
 //! Reads all partitions of a topic as one sequence.
 //!
-//! INV-MERGE: messages come in the order of their time; those of one partition in the order of
-//! their offsets, none left out but what is damaged, when that is asked for. A replay ends at the messages
+//! INV-MERGE: those of one partition come in the order of their offsets, none left out but what is damaged, when
+//! that is asked for; of several partitions, the one whose next message is older comes first. A replay ends at the messages
 //! that were the newest when it began, so that it ends on a busy topic too. A partition that is purged or
 //! made again is told, and read from its first message.
 
@@ -15,7 +15,7 @@ use std::collections::BinaryHeap;
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-use galgo::{Life, ReceivedMessage};
+use galgo::Life;
 
 use crate::command::topic::{Extent, TopicPath};
 use crate::failure::{Failure, Outcome};
@@ -103,17 +103,12 @@ impl<'a> Reader<'a> {
             lane.open_end();
         }
         loop {
-            let mut fresh = Vec::new();
-            let read = self.read_fresh(&mut fresh).await;
-            // Sorting keeps the order of equal times, so each partition stays in its order.
-            fresh.sort_by_key(|message| message.timestamp());
-            for message in &fresh {
-                writer.write(message)?;
-            }
+            let read = self.read_ahead().await;
+            let written = self.write_ready(writer)?;
             if let Err(failure) = read {
                 self.link.again(failure, writer).await?;
                 refreshed = None;
-            } else if fresh.is_empty() {
+            } else if written == 0 {
                 self.link.is_there();
                 if writer.reader_is_gone() {
                     return Err(Failure::closed_pipe());
@@ -136,16 +131,28 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Takes what each partition has; what was taken before a failure stays in `fresh`.
-    async fn read_fresh(&mut self, fresh: &mut Vec<ReceivedMessage>) -> Outcome {
+    /// Reads what each partition has; what was read before a failure stays ready.
+    async fn read_ahead(&mut self) -> Outcome {
         let ask = self.ask();
         for lane in &mut self.lanes {
             if let Some(news) = lane.fill(self.link.client(), &self.path, ask).await? {
                 self.link.tell(&news);
             }
-            fresh.extend(std::iter::from_fn(|| lane.take()));
         }
         Ok(())
+    }
+
+    /// Writes all that is ready; returns how many messages that were.
+    fn write_ready(&mut self, writer: &mut MessageWriter) -> Outcome<u64> {
+        let mut written = 0;
+        take_merged(&mut self.lanes, Lane::next_time, |lane| {
+            if let Some(message) = lane.take() {
+                writer.write(&message)?;
+                written += 1;
+            }
+            Ok(())
+        })?;
+        Ok(written)
     }
 
     /// Looks again which partitions there are, and, where nothing else tells, whether they were emptied.
@@ -211,6 +218,24 @@ impl<'a> Reader<'a> {
 /// The partitions' next messages: the oldest first, the lower partition first among equals.
 type Heads = BinaryHeap<Reverse<(u64, usize)>>;
 
+/// Takes one after the other from the queue whose next is the oldest, until all are empty. Where a clock was set
+/// back, times decrease within a queue, so sorting what they hold would not do.
+fn take_merged<Q>(
+    queues: &mut [Q],
+    next_time: impl Fn(&Q) -> Option<u64>,
+    mut take: impl FnMut(&mut Q) -> Outcome,
+) -> Outcome {
+    let times = queues.iter().enumerate();
+    let mut heads: Heads =
+        times.filter_map(|(at, queue)| Some(Reverse((next_time(queue)?, at)))).collect();
+    while let Some(Reverse((_, at))) = heads.pop() {
+        let Some(queue) = queues.get_mut(at) else { break };
+        take(queue)?;
+        heads.extend(next_time(queue).map(|time| Reverse((time, at))));
+    }
+    Ok(())
+}
+
 /// Which part of the merged sequence is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Window {
@@ -242,7 +267,26 @@ fn plan(range: Range, extents: &[Extent]) -> (Vec<Start>, Window) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
+
+    #[test]
+    fn the_oldest_comes_first_and_each_partition_in_its_own_order() {
+        // The clock of the first was 90 ahead for two messages.
+        let mut queues = [VecDeque::from([1, 92, 93, 4, 7]), VecDeque::from([2, 3, 5, 6])];
+        let mut taken = Vec::new();
+        take_merged(
+            &mut queues,
+            |queue| queue.front().copied(),
+            |queue| {
+                taken.extend(queue.pop_front());
+                Ok(())
+            },
+        )
+        .unwrap();
+        assert_eq!(taken, [1, 2, 3, 5, 6, 92, 93, 4, 7]);
+    }
 
     #[test]
     fn the_newest_are_taken_from_each_partition_and_the_surplus_is_skipped() {

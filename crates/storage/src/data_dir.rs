@@ -230,6 +230,11 @@ impl DataDir {
         self.path.join(format!("shards/{shard:04}/boot"))
     }
 
+    /// Where it is on record what the clocks said.
+    pub fn clock_path(&self) -> PathBuf {
+        self.path.join("clock")
+    }
+
     /// Where the partitions' directories are.
     pub fn partitions_dir(&self) -> PathBuf {
         self.path.join("partitions")

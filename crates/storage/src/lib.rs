@@ -6,6 +6,7 @@
 //! | module | what it keeps |
 //! |---|---|
 //! | [`boot`] | in which run of the system a shard was last opened |
+//! | [`clock`] | what the clocks said when a server last looked at them |
 //! | [`data_dir`] | the lock, the identity and the names of everything in the data directory |
 //! | [`metadata_log`] | metadata commands, with snapshots |
 //! | [`journal`] | small writes of many partitions, made durable by one sync |
@@ -22,6 +23,7 @@
 
 pub mod boot;
 pub mod checkpoint;
+pub mod clock;
 pub mod data_dir;
 pub mod disk;
 pub mod file_cache;

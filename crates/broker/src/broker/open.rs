@@ -281,7 +281,13 @@ impl Broker {
             monotonic_us: options.clock.monotonic_us(),
         };
         catalog.disown_offsets();
-        let retention = retention(options.retention, &catalog, started_us);
+        let retention = Retention::new(
+            options.retention,
+            (&*options.clock, started_us.monotonic_us),
+            (&*disk, &data_dir),
+            newest(&catalog),
+        );
+        shard.set_now(retention.steady());
         let clients = Clients::new(Arc::clone(&options.clock), options.groups);
         let broker = Self {
             clock: options.clock,
@@ -335,12 +341,11 @@ impl Broker {
     }
 }
 
-fn retention(options: RetentionOptions, catalog: &Catalog, started_us: StartTimes) -> Retention {
+/// When data was last written, or read by a consumer that stores its place, as far as known.
+fn newest(catalog: &Catalog) -> Option<Timestamp> {
     let newest = catalog.partitions().map(|partition| partition.newest_time()).max();
     let active = catalog.partitions().filter_map(|partition| partition.last_activity()).max();
-    let newest = newest.max(active).filter(|newest| *newest > Timestamp::ZERO);
-    let clocks = (Timestamp::new(started_us.wall_us), started_us.monotonic_us);
-    Retention::new(options, clocks, newest)
+    newest.max(active).filter(|newest| *newest > Timestamp::ZERO)
 }
 
 fn shard_recovery(

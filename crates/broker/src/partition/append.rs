@@ -4,13 +4,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use galgo_storage::log::{AppendBatch, SeenMessage, WalkedBatch};
+use galgo_storage::log::{AppendBatch, WalkedBatch};
 use galgo_wire::batch::{StampOptions, stamp};
 use galgo_wire::command::Durability;
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Offset, PartitionUid, Timestamp};
 
-use super::dedup::{DeduplicationBounds, Sifted, Window};
+use super::dedup::{DeduplicationBounds, Remembered, Sifted, Window};
 use super::publish::{Need, Staged};
 use super::{Partition, PollError, Writer};
 use crate::alarm::{News, Rung};
@@ -190,14 +190,14 @@ impl Partition {
         let _alone = self.loading.lock();
         // While the window is missing nothing is appended, unless deduplication is turned off and on.
         for _ in 0..LOADS_MAX {
-            let (end, now) = {
+            let end = {
                 let writer = self.writer.lock();
                 if writer.window.is_some() {
                     return Ok(());
                 }
-                (writer.log.end(), context.clock.now())
+                writer.log.end()
             };
-            let window = self.read_window(end, now, &context.deduplication)?;
+            let window = self.read_window(end, context)?;
             let mut writer = self.writer.lock();
             if writer.log.end() == end {
                 writer.window = Some(window);
@@ -209,13 +209,13 @@ impl Partition {
 
     /// Forgets the ids that are too old, so that a partition nobody sends to any more keeps no memory of
     /// them. Does nothing while an append is under way, which does the same.
-    pub(crate) fn expire_window(&self, now: Timestamp, bounds: &DeduplicationBounds) {
+    pub(crate) fn expire_window(&self, running_us: u64, bounds: &DeduplicationBounds) {
         let Some(mut writer) = self.writer.try_lock() else { return };
         if !self.deduplication.load(Ordering::Relaxed) {
             writer.window = None;
         }
         if let Some(window) = &mut writer.window {
-            window.expire(bounds, now);
+            window.expire(bounds, running_us);
         }
     }
 
@@ -225,22 +225,24 @@ impl Partition {
         self.writer.lock().window.as_ref().map_or(0, Window::len)
     }
 
-    fn read_window(
-        &self,
-        end: Offset,
-        now: Timestamp,
-        bounds: &DeduplicationBounds,
-    ) -> Result<Window, PollError> {
+    fn read_window(&self, end: Offset, context: AppendContext<'_>) -> Result<Window, PollError> {
+        let bounds = &context.deduplication;
         let mut window = Window::default();
+        // Messages have the time of the wall clock. What it is ahead of the time to go by makes none of them older;
+        // those that are ahead of that themselves may have been stored just now.
+        let (now, running_us) = (self.shard.now(), context.clock.running_us());
         let oldest = Timestamp::new(now.get().saturating_sub(bounds.expiry_us));
         // Damage in the way of the search by time only makes the window read more than it needs.
         let in_time = self.reader.offset_at(oldest, end).unwrap_or(Some(Offset::ZERO));
         let Some(in_time) = in_time else { return Ok(window) };
         let most = u64::try_from(bounds.entries_max).unwrap_or(u64::MAX);
         let from = in_time.max(Offset::new(end.get().saturating_sub(most)));
-        self.reader.visit((from, end), &mut |message| window.remember(message))?;
-        window.set_back(now);
-        window.expire(bounds, now);
+        self.reader.visit((from, end), &mut |message| {
+            let age_us = now.get().saturating_sub(message.timestamp.get());
+            let stored_us = running_us.saturating_sub(age_us);
+            window.remember(Remembered { id: message.id, offset: message.offset, stored_us });
+        })?;
+        window.expire(bounds, running_us);
         Ok(window)
     }
 
@@ -296,9 +298,6 @@ impl Writer {
     fn batch_time(&mut self, now: Timestamp) -> Timestamp {
         if let Some(ahead_us) = self.log.start_over_if_ahead(now) {
             self.started_over_us = ahead_us;
-            if let Some(window) = &mut self.window {
-                window.set_back(now);
-            }
         }
         now.max(self.log.last_timestamp())
     }
@@ -319,7 +318,7 @@ impl Writer {
             stamp(indexes, messages, count, options)
         };
         let sifted = self.window.as_mut().map(|window| {
-            window.expire(&context.deduplication, timestamp);
+            window.expire(&context.deduplication, context.clock.running_us());
             window.sift(batch.messages, batch.count)
         });
         let Batch { mut count, indexes, mut messages } = batch;
@@ -350,7 +349,7 @@ impl Writer {
         match self.log.append(batch) {
             Ok(()) => {
                 self.refusals.took(self.log.name());
-                self.remember(sifted, (base_offset, timestamp), &context.deduplication);
+                self.remember(sifted, base_offset, context);
                 let end = self.log.end();
                 let placed = Placed { first: base_offset, stored: count, timestamp, end };
                 Ok(Written { messages, placed })
@@ -364,16 +363,12 @@ impl Writer {
     }
 
     /// Notes the ids of what was just written.
-    fn remember(
-        &mut self,
-        sifted: Option<Sifted>,
-        (base, timestamp): (Offset, Timestamp),
-        bounds: &DeduplicationBounds,
-    ) {
+    fn remember(&mut self, sifted: Option<Sifted>, base: Offset, context: AppendContext<'_>) {
         let (Some(window), Some(sifted)) = (&mut self.window, sifted) else { return };
+        let stored_us = context.clock.running_us();
         for (id, offset) in sifted.given.into_iter().zip(base.get()..) {
-            window.remember(SeenMessage { id, offset: Offset::new(offset), timestamp });
+            window.remember(Remembered { id, offset: Offset::new(offset), stored_us });
         }
-        window.expire(bounds, timestamp);
+        window.expire(&context.deduplication, stored_us);
     }
 }

@@ -3,13 +3,14 @@
 //! INV-WINDOW: every id in the window is that of a message in the log; what is taken back from the log
 //! is taken out of the window.
 //! INV-NO-HOLE: duplicates are dropped before offsets are given.
+//!
+//! Ages are told by how long the system was running: a wall clock that is set makes no sender try again sooner.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use galgo_storage::log::SeenMessage;
 use galgo_wire::batch::MessageHeader;
 use galgo_wire::command::DeduplicationWindow;
-use galgo_wire::id::{Offset, Timestamp};
+use galgo_wire::id::Offset;
 use galgo_wire::limits::INDEX_ENTRY_BYTES;
 
 /// How much of the past a topic with deduplication knows.
@@ -32,22 +33,32 @@ impl DeduplicationBounds {
     }
 }
 
+/// A message of the log that is known by its id.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Remembered {
+    /// Its id; 0 for none.
+    pub(super) id: u128,
+    pub(super) offset: Offset,
+    /// For how many microseconds the system had been running when it was stored.
+    pub(super) stored_us: u64,
+}
+
 /// The ids stored lately, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Window {
     ids: HashMap<u128, Offset>,
-    order: VecDeque<SeenMessage>,
+    order: VecDeque<Remembered>,
 }
 
 impl Window {
-    /// Forgets what is too old or too much.
-    pub(super) fn expire(&mut self, bounds: &DeduplicationBounds, now: Timestamp) {
+    /// Forgets what is too old or too much, now that the system has been running for `running_us`.
+    pub(super) fn expire(&mut self, bounds: &DeduplicationBounds, running_us: u64) {
         while let Some(oldest) = self.order.front() {
-            let age_us = now.get().saturating_sub(oldest.timestamp.get());
+            let age_us = running_us.saturating_sub(oldest.stored_us);
             if self.order.len() <= bounds.entries_max && age_us < bounds.expiry_us {
                 break;
             }
-            let SeenMessage { id, offset, .. } = *oldest;
+            let Remembered { id, offset, .. } = *oldest;
             self.order.pop_front();
             if self.ids.get(&id) == Some(&offset) {
                 self.ids.remove(&id);
@@ -59,14 +70,6 @@ impl Window {
         }
     }
 
-    /// Takes messages that are ahead of the clock for stored now, so that they are not remembered until
-    /// it has caught up with them.
-    pub(super) fn set_back(&mut self, now: Timestamp) {
-        for message in &mut self.order {
-            message.timestamp = message.timestamp.min(now);
-        }
-    }
-
     /// How many ids are remembered.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
@@ -74,7 +77,7 @@ impl Window {
     }
 
     /// Remembers a message of the log; later ones have higher offsets.
-    pub(super) fn remember(&mut self, message: SeenMessage) {
+    pub(super) fn remember(&mut self, message: Remembered) {
         if message.id != 0 {
             self.ids.insert(message.id, message.offset);
             self.order.push_back(message);
@@ -150,11 +153,11 @@ mod tests {
 
     const BOUNDS: DeduplicationBounds = DeduplicationBounds { entries_max: 3, expiry_us: 100 };
 
-    fn seen(id: u128, offset: u64, at: u64) -> SeenMessage {
-        SeenMessage { id, offset: Offset::new(offset), timestamp: Timestamp::new(at) }
+    fn seen(id: u128, offset: u64, stored_us: u64) -> Remembered {
+        Remembered { id, offset: Offset::new(offset), stored_us }
     }
 
-    fn window(messages: &[SeenMessage]) -> Window {
+    fn window(messages: &[Remembered]) -> Window {
         let mut window = Window::default();
         messages.iter().for_each(|message| window.remember(*message));
         window
@@ -169,21 +172,21 @@ mod tests {
     #[test]
     fn what_is_too_old_or_too_much_is_forgotten() {
         let mut window = window(&[seen(1, 0, 0), seen(2, 1, 5), seen(0, 2, 6), seen(3, 3, 50)]);
-        window.expire(&BOUNDS, Timestamp::new(60));
+        window.expire(&BOUNDS, 60);
         assert_eq!(ids(&window), [1, 2, 3], "a message without an id takes no place");
         window.remember(seen(4, 4, 60));
-        window.expire(&BOUNDS, Timestamp::new(60));
+        window.expire(&BOUNDS, 60);
         assert_eq!(ids(&window), [2, 3, 4]);
-        window.expire(&BOUNDS, Timestamp::new(105));
+        window.expire(&BOUNDS, 105);
         assert_eq!(ids(&window), [3, 4]);
-        window.expire(&BOUNDS, Timestamp::new(1_000));
+        window.expire(&BOUNDS, 1_000);
         assert!(window.order.is_empty() && window.ids.is_empty());
     }
 
     #[test]
     fn an_id_that_came_again_later_is_known_until_the_later_one_is_too_old() {
         let mut window = window(&[seen(1, 0, 0), seen(1, 1, 90)]);
-        window.expire(&BOUNDS, Timestamp::new(120));
+        window.expire(&BOUNDS, 120);
         assert_eq!(ids(&window), [1]);
     }
 

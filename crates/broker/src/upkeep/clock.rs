@@ -4,31 +4,52 @@
 //! now, nobody can tell; so what it was set forward by does not count until it has held for a while.
 //! A clock that is set back is believed at once: it only makes things younger.
 //!
-//! INV-NO-LEAP: between two looks, the time retention goes by moves at most [`STEP_US_MAX`] more than the
-//! monotonic clock, unless the wall clock has held for the time it is given.
+//! What the wall clock should say is known from how long the system has been running, over a start of the server
+//! too: what both said is on record (`galgo_storage::clock`). Where the system itself was started again, the
+//! time is known to a day.
+//!
+//! INV-NO-LEAP: between two looks, whatever became of the server between them, the time retention goes by moves
+//! at most [`STEP_US_MAX`] more than the system was running, or [`AWAY_US_MAX`] where it was started again,
+//! unless the wall clock has held for the time it is given.
 
+use galgo_storage::clock::ClockRecord;
 use galgo_wire::id::Timestamp;
 
-/// What the wall clock may differ from the monotonic one between two looks, in microseconds: less is how
+/// What the wall clock may differ from the running system between two looks, in microseconds: less is how
 /// clocks are kept right.
 const STEP_US_MAX: u64 = 60_000_000;
-/// A server that was off for longer than this cannot tell that from a clock that is ahead, in microseconds.
+/// A system that was off for longer than this cannot tell that from a clock that is ahead, in microseconds.
 const AWAY_US_MAX: u64 = 24 * 60 * 60 * 1_000_000;
+/// After so long the clocks are put on record anew, in microseconds: meanwhile they drift apart by less than a
+/// step.
+const RECORD_US: u64 = 60 * 60 * 1_000_000;
+
+/// What the clocks say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// The wall clock.
+    pub(super) wall: Timestamp,
+    /// For how long the system has been running, in microseconds.
+    pub(super) running_us: u64,
+}
 
 /// Follows both clocks.
 #[derive(Debug)]
 pub(super) struct SteadyClock {
+    /// The run of the system, 0 when it is not known.
+    boot: u128,
     /// What both said at the last look.
-    wall_us: u64,
-    monotonic_us: u64,
+    last: Reading,
     /// What the wall clock was set forward by and is not believed yet.
     lead_us: u64,
-    /// When it was, by the monotonic clock.
-    forward_us: u64,
+    /// When it was, as [`Reading::running_us`].
+    since_us: u64,
     /// How long it has to hold.
     wait_us: u64,
     /// By how much the time to go by has leapt since [`SteadyClock::take_leap`].
     leapt_us: u64,
+    /// When the clocks are to be put on record, as [`Reading::running_us`].
+    record_due_us: u64,
 }
 
 /// What is to be told of the clock.
@@ -43,30 +64,59 @@ pub(super) enum Told {
 }
 
 impl SteadyClock {
-    /// Begins with what both clocks say. `newest` is when the data was last written, if that is known; a
-    /// clock that is more than a day ahead of it has to hold first.
+    /// Begins with what both clocks say in the run `boot` of the system; `None` when it is not known.
+    ///
+    /// Where nothing is on record, `newest` is when the data was last written, if that is known.
     pub(super) fn new(
-        (wall, monotonic_us): (Timestamp, u64),
-        newest: Option<Timestamp>,
+        (boot, now): (Option<u128>, Reading),
+        (record, newest): (Option<ClockRecord>, Option<Timestamp>),
         wait_us: u64,
     ) -> Self {
-        let away_us = newest.map_or(0, |newest| wall.get().saturating_sub(newest.get()));
-        let lead_us = if away_us > AWAY_US_MAX && wait_us > 0 { away_us } else { 0 };
-        let (wall_us, forward_us) = (wall.get(), monotonic_us);
-        Self { wall_us, monotonic_us, lead_us, forward_us, wait_us, leapt_us: 0 }
+        let boot = boot.unwrap_or(0);
+        let mut clock = Self {
+            boot,
+            last: now,
+            lead_us: 0,
+            since_us: now.running_us,
+            wait_us,
+            leapt_us: 0,
+            record_due_us: 0,
+        };
+        if wait_us == 0 {
+            return clock;
+        }
+        let away_us = |believed: u64| now.wall.get().saturating_sub(believed);
+        match record {
+            Some(record) if boot != 0 && record.boot == boot => {
+                clock.last = Reading { wall: record.wall, running_us: record.running_us };
+                (clock.lead_us, clock.since_us) = (record.lead_us, record.since_us);
+                clock.look(now);
+            }
+            Some(record) => {
+                let back_us = record.wall.get().saturating_sub(now.wall.get());
+                let away_us = away_us(record.wall.get().saturating_sub(record.lead_us));
+                let kept_us = record.lead_us.saturating_sub(back_us);
+                clock.lead_us = if away_us > AWAY_US_MAX { away_us } else { kept_us };
+            }
+            None => {
+                let away_us = newest.map_or(0, |newest| away_us(newest.get()));
+                clock.lead_us = if away_us > AWAY_US_MAX { away_us } else { 0 };
+            }
+        }
+        clock
     }
 
     /// Looks at both clocks; returns the time to go by.
-    pub(super) fn look(&mut self, wall: Timestamp, monotonic_us: u64) -> (Timestamp, Option<Told>) {
-        let passed_us = monotonic_us.saturating_sub(self.monotonic_us);
-        let expected_us = self.wall_us.saturating_add(passed_us);
-        let forward_us = wall.get().saturating_sub(expected_us);
-        let back_us = expected_us.saturating_sub(wall.get());
-        (self.wall_us, self.monotonic_us) = (wall.get(), monotonic_us);
+    pub(super) fn look(&mut self, now: Reading) -> (Timestamp, Option<Told>) {
+        let passed_us = now.running_us.saturating_sub(self.last.running_us);
+        let expected_us = self.last.wall.get().saturating_add(passed_us);
+        let forward_us = now.wall.get().saturating_sub(expected_us);
+        let back_us = expected_us.saturating_sub(now.wall.get());
+        self.last = now;
         let mut told = None;
         if forward_us > STEP_US_MAX && self.wait_us > 0 {
             self.lead_us = self.lead_us.saturating_add(forward_us);
-            self.forward_us = monotonic_us;
+            self.since_us = now.running_us;
             told = Some(Told::Forward(forward_us));
         } else if back_us > STEP_US_MAX {
             self.lead_us = self.lead_us.saturating_sub(back_us);
@@ -76,7 +126,15 @@ impl SteadyClock {
             self.leapt_us = self.leapt_us.saturating_add(std::mem::take(&mut self.lead_us));
             told = told.or(Some(Told::Held));
         }
-        (Timestamp::new(wall.get().saturating_sub(self.lead_us)), told)
+        if told.is_some() {
+            self.record_due_us = 0;
+        }
+        (self.steady(), told)
+    }
+
+    /// The time to go by at the last look.
+    pub(super) fn steady(&self) -> Timestamp {
+        Timestamp::new(self.last.wall.get().saturating_sub(self.lead_us))
     }
 
     /// By how much the time to go by has leapt since the last call, in microseconds: the clock had held, so
@@ -92,8 +150,29 @@ impl SteadyClock {
 
     /// How long it still has to hold, in microseconds; `None` when it is believed.
     pub(super) fn waits_us(&self) -> Option<u64> {
-        let held_us = self.monotonic_us.saturating_sub(self.forward_us);
+        let held_us = self.last.running_us.saturating_sub(self.since_us);
         (self.lead_us > 0).then(|| self.wait_us.saturating_sub(held_us))
+    }
+
+    /// What is to be put on record, when that is due.
+    pub(super) fn to_record(&self) -> Option<ClockRecord> {
+        let Reading { wall, running_us } = self.last;
+        let Self { boot, lead_us, since_us, .. } = *self;
+        (running_us >= self.record_due_us).then_some(ClockRecord {
+            boot,
+            running_us,
+            wall,
+            lead_us,
+            since_us,
+        })
+    }
+
+    /// Notes that `record` is on record.
+    pub(super) fn recorded(&mut self, record: &ClockRecord) {
+        // A look that came between may have found more.
+        if record.lead_us == self.lead_us {
+            self.record_due_us = record.running_us.saturating_add(RECORD_US);
+        }
     }
 }
 
@@ -102,53 +181,152 @@ mod tests {
     use super::*;
 
     const HOUR: u64 = 3_600_000_000;
-    const NOON: u64 = 100 * 24 * HOUR;
+    const DAY: u64 = 24 * HOUR;
+    const NOON: u64 = 100 * DAY;
+    const BOOT: Option<u128> = Some(7);
 
     fn at(wall_us: u64) -> Timestamp {
         Timestamp::new(wall_us)
     }
 
+    fn reading(wall_us: u64, running_us: u64) -> Reading {
+        Reading { wall: at(wall_us), running_us }
+    }
+
+    fn begun(wall_us: u64, running_us: u64) -> SteadyClock {
+        SteadyClock::new((BOOT, reading(wall_us, running_us)), (None, None), HOUR)
+    }
+
     #[test]
     fn a_clock_set_forward_counts_once_it_has_held() {
-        let mut clock = SteadyClock::new((at(NOON), 7), None, HOUR);
-        assert_eq!(clock.look(at(NOON + 5), 12), (at(NOON + 5), None));
-        let day = 24 * HOUR;
-        assert_eq!(clock.look(at(NOON + day), 12), (at(NOON + 5), Some(Told::Forward(day - 5))));
+        let mut clock = begun(NOON, 7);
+        assert_eq!(clock.look(reading(NOON + 5, 12)), (at(NOON + 5), None));
+        let forward = Some(Told::Forward(DAY - 5));
+        assert_eq!(clock.look(reading(NOON + DAY, 12)), (at(NOON + 5), forward));
         let later = HOUR - 1;
-        assert_eq!(clock.look(at(NOON + day + later), 12 + later), (at(NOON + 5 + later), None));
+        let look = clock.look(reading(NOON + DAY + later, 12 + later));
+        assert_eq!(look, (at(NOON + 5 + later), None));
         assert_eq!(clock.waits_us(), Some(1));
-        let held = clock.look(at(NOON + day + HOUR), 12 + HOUR);
-        assert_eq!(held, (at(NOON + day + HOUR), Some(Told::Held)));
+        let held = clock.look(reading(NOON + DAY + HOUR, 12 + HOUR));
+        assert_eq!(held, (at(NOON + DAY + HOUR), Some(Told::Held)));
         assert_eq!(clock.waits_us(), None);
-        assert_eq!((clock.take_leap(), clock.take_leap()), (day - 5, 0));
+        assert_eq!((clock.take_leap(), clock.take_leap()), (DAY - 5, 0));
     }
 
     #[test]
     fn a_clock_set_forward_and_back_again_was_never_believed() {
-        let mut clock = SteadyClock::new((at(NOON), 0), None, HOUR);
-        let _ = clock.look(at(NOON + 50 * HOUR), 0);
-        let (now, told) = clock.look(at(NOON + 10), 10);
-        assert_eq!((now, told), (at(NOON + 10), Some(Told::Back(50 * HOUR))));
-        assert_eq!(clock.look(at(NOON + 3 * HOUR), 3 * HOUR), (at(NOON + 3 * HOUR), None));
+        let mut clock = begun(NOON, 0);
+        let _ = clock.look(reading(NOON + 50 * HOUR, 0));
+        let look = clock.look(reading(NOON + 10, 10));
+        assert_eq!(look, (at(NOON + 10), Some(Told::Back(50 * HOUR))));
+        let look = clock.look(reading(NOON + 3 * HOUR, 3 * HOUR));
+        assert_eq!(look, (at(NOON + 3 * HOUR), None));
     }
 
     #[test]
     fn a_clock_set_back_is_believed_at_once_and_small_steps_always() {
-        let mut clock = SteadyClock::new((at(NOON), 0), None, HOUR);
-        assert_eq!(clock.look(at(NOON - HOUR), 0), (at(NOON - HOUR), Some(Told::Back(HOUR))));
+        let mut clock = begun(NOON, 0);
+        let look = clock.look(reading(NOON - HOUR, 0));
+        assert_eq!(look, (at(NOON - HOUR), Some(Told::Back(HOUR))));
         let minute = STEP_US_MAX;
-        assert_eq!(clock.look(at(NOON - HOUR + minute), 0), (at(NOON - HOUR + minute), None));
+        let look = clock.look(reading(NOON - HOUR + minute, 0));
+        assert_eq!(look, (at(NOON - HOUR + minute), None));
     }
 
     #[test]
-    fn a_start_long_after_the_newest_data_waits_too() {
-        let week = 7 * 24 * HOUR;
-        let mut clock = SteadyClock::new((at(NOON), 0), Some(at(NOON - week)), HOUR);
-        assert_eq!(clock.look(at(NOON), 0), (at(NOON - week), None));
-        assert_eq!(clock.look(at(NOON + HOUR), HOUR), (at(NOON + HOUR), Some(Told::Held)));
-        let mut clock = SteadyClock::new((at(NOON), 0), Some(at(NOON - 23 * HOUR)), HOUR);
-        assert_eq!(clock.look(at(NOON), 0), (at(NOON), None));
-        let mut clock = SteadyClock::new((at(NOON), 0), Some(at(NOON - week)), 0);
-        assert_eq!(clock.look(at(NOON), 0), (at(NOON), None), "told to believe it at once");
+    fn without_a_record_a_start_long_after_the_newest_data_waits_too() {
+        let week = 7 * DAY;
+        let begin = |newest, wait_us| {
+            SteadyClock::new((BOOT, reading(NOON, 0)), (None, Some(at(newest))), wait_us)
+        };
+        let mut clock = begin(NOON - week, HOUR);
+        assert_eq!(clock.look(reading(NOON, 0)), (at(NOON - week), None));
+        assert_eq!(clock.look(reading(NOON + HOUR, HOUR)), (at(NOON + HOUR), Some(Told::Held)));
+        let mut clock = begin(NOON - 23 * HOUR, HOUR);
+        assert_eq!(clock.look(reading(NOON, 0)), (at(NOON), None));
+        let mut clock = begin(NOON - week, 0);
+        assert_eq!(clock.look(reading(NOON, 0)), (at(NOON), None), "told to believe it at once");
+    }
+
+    /// What is on record of a server whose clock was set forward by `lead_us` half an hour ago.
+    fn on_record(lead_us: u64) -> ClockRecord {
+        let mut clock = begun(NOON, 5 * HOUR);
+        let _ = clock.look(reading(NOON + lead_us, 5 * HOUR));
+        let half = HOUR / 2;
+        let _ = clock.look(reading(NOON + lead_us + half, 5 * HOUR + half));
+        clock.to_record().unwrap()
+    }
+
+    #[test]
+    fn a_start_goes_on_waiting_for_a_clock_that_is_ahead() {
+        let record = on_record(2 * HOUR);
+        // Its messages are from the wrong time, so the newest of them says nothing.
+        let newest = Some(at(NOON + 2 * HOUR));
+        let half = HOUR / 2;
+        let now = reading(NOON + 2 * HOUR + half, 5 * HOUR + half);
+        let mut clock = SteadyClock::new((BOOT, now), (Some(record), newest), HOUR);
+        assert_eq!((clock.lead_us(), clock.waits_us()), (2 * HOUR, Some(half)), "where it was");
+        assert_eq!(clock.look(now), (at(NOON + half), None));
+        // Another run of the system cannot tell how long the clock has held.
+        for boot in [Some(8), None] {
+            let now = reading(NOON + 2 * HOUR + half, 3);
+            let mut clock = SteadyClock::new((boot, now), (Some(record), newest), HOUR);
+            assert_eq!((clock.lead_us(), clock.waits_us()), (2 * HOUR, Some(HOUR)));
+            assert_eq!(clock.look(now), (at(NOON + half), None));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_while_no_server_ran_is_noticed() {
+        let mut clock = begun(NOON, 5 * HOUR);
+        let record = clock.to_record().unwrap();
+        clock.recorded(&record);
+        assert_eq!(clock.to_record(), None);
+        // Two days are no leap where two days have passed.
+        let later = SteadyClock::new(
+            (BOOT, reading(NOON + 2 * DAY, 5 * HOUR + 2 * DAY)),
+            (Some(record), None),
+            HOUR,
+        );
+        assert_eq!(later.lead_us(), 0);
+        let ahead = reading(NOON + 2 * DAY, 5 * HOUR + 1);
+        let clock = SteadyClock::new((BOOT, ahead), (Some(record), Some(ahead.wall)), HOUR);
+        assert_eq!(clock.lead_us(), 2 * DAY - 1);
+        // After a start of the system, up to a day may have passed.
+        for (away, lead) in [(2 * DAY, 2 * DAY), (DAY, 0)] {
+            let now = (Some(8), reading(NOON + away, 0));
+            let clock = SteadyClock::new(now, (Some(record), Some(at(NOON + away))), HOUR);
+            assert_eq!(clock.lead_us(), lead);
+        }
+    }
+
+    #[test]
+    fn a_clock_set_right_while_no_server_ran_is_believed() {
+        let record = on_record(2 * DAY);
+        for (boot, running_us) in [(BOOT, 6 * HOUR), (Some(8), 0)] {
+            let now = reading(NOON + HOUR, running_us);
+            let clock = SteadyClock::new((boot, now), (Some(record), None), HOUR);
+            // Another run of the system does not know the half an hour that has passed.
+            let unknown_us = if boot == BOOT { 0 } else { HOUR / 2 };
+            assert_eq!(clock.lead_us(), unknown_us);
+        }
+    }
+
+    #[test]
+    fn what_changes_is_put_on_record_at_once_and_the_rest_every_hour() {
+        let mut clock = begun(NOON, 0);
+        let record = clock.to_record().unwrap();
+        clock.recorded(&record);
+        let _ = clock.look(reading(NOON + HOUR - 1, HOUR - 1));
+        assert_eq!(clock.to_record(), None);
+        let _ = clock.look(reading(NOON + HOUR, HOUR));
+        let record = clock.to_record().unwrap();
+        assert_eq!((record.wall, record.running_us), (at(NOON + HOUR), HOUR));
+        clock.recorded(&record);
+        let _ = clock.look(reading(NOON + DAY, HOUR + 1));
+        assert_eq!(clock.to_record().unwrap().lead_us, DAY - HOUR - 1);
+        // What is noted late does not pass for what was found meanwhile.
+        clock.recorded(&record);
+        assert!(clock.to_record().is_some());
     }
 }

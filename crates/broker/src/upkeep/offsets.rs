@@ -2,6 +2,7 @@
 //! for more, that is told.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use galgo_wire::id::{PartitionId, Timestamp};
 
@@ -24,6 +25,12 @@ impl Broker {
         if leapt_us > 0 {
             let partitions: Vec<_> = self.catalog.read().partitions().cloned().collect();
             partitions.iter().for_each(|partition| partition.leap_offsets(leapt_us));
+            self.retention.leap_unsaved.store(true, Ordering::Relaxed);
+        }
+        // Only once they are saved like that may the next start believe the clock.
+        if self.retention.leap_unsaved.load(Ordering::Relaxed) && self.shard().checkpoint().is_ok()
+        {
+            self.retention.leap_unsaved.store(false, Ordering::Relaxed);
         }
     }
 

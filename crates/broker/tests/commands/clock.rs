@@ -1,4 +1,4 @@
-//! A clock that is set back or forward. One message stored while the clock was a day ahead gave every
+//! A clock that is set back or forward, while the server runs and while it does not. One message stored while the clock was a day ahead gave every
 //! later one its time, over restarts: nothing expired for a day, and polls by time began at the first
 //! message. A clock set forward by the same day emptied every topic with an expiry at once.
 
@@ -110,4 +110,55 @@ fn a_clock_set_forward_is_believed_once_it_has_held() {
     assert_eq!(messages(&mut root), 10);
     retain(&rig, 2 * RETENTION_INTERVAL_US);
     assert_eq!(messages(&mut root), 2);
+}
+
+/// Kills the server after a look at clocks that are right, and starts it beside one that is ahead, before
+/// or after it wrote messages with the wrong time.
+fn start_ahead(writes: bool, looks: bool) -> (Rig, Connection) {
+    let (rig, mut root) = with_topic(20 * CLOCK_WAIT_US);
+    send(&mut root, 10);
+    retain(&rig, RETENTION_INTERVAL_US);
+    rig.environment.step_wall_us(DAY_US);
+    if looks {
+        rig.broker.tick();
+    }
+    if writes {
+        send(&mut root, 4);
+    }
+    let rig = rig.kill_alone();
+    let root = rig.root();
+    (rig, root)
+}
+
+#[test]
+fn a_start_beside_a_clock_that_is_ahead_empties_nothing_before_it_has_held() {
+    for (writes, looks) in [(false, false), (true, false), (false, true), (true, true)] {
+        let (mut rig, mut root) = start_ahead(writes, looks);
+        let count = if writes { 14 } else { 10 };
+        for _ in 0..3 {
+            retain(&rig, RETENTION_INTERVAL_US);
+            assert_eq!(messages(&mut root), count, "writes: {writes}, looks: {looks}");
+            rig = rig.kill_alone();
+            root = rig.root();
+        }
+        // It holds over starts: the hour counts from when it was set.
+        retain(&rig, CLOCK_WAIT_US - 4 * RETENTION_INTERVAL_US);
+        assert_eq!(messages(&mut root), count, "writes: {writes}, looks: {looks}");
+        retain(&rig, 2 * RETENTION_INTERVAL_US);
+        retain(&rig, RETENTION_INTERVAL_US);
+        let left = messages(&mut root);
+        assert!(left <= count - 8, "{left} messages are left; writes: {writes}, looks: {looks}");
+    }
+}
+
+#[test]
+fn a_clock_that_was_ahead_over_a_start_and_is_set_right_was_never_believed() {
+    let (rig, mut root) = start_ahead(true, false);
+    retain(&rig, RETENTION_INTERVAL_US);
+    rig.environment.step_wall_us(-DAY_US);
+    let rig = rig.kill_alone();
+    drop(root);
+    root = rig.root();
+    retain(&rig, 2 * CLOCK_WAIT_US);
+    assert_eq!(messages(&mut root), 14);
 }

@@ -161,6 +161,36 @@ fn only_the_last_ids_are_remembered_and_only_for_a_while() {
     assert_eq!(stored(&mut root).len(), 103);
 }
 
+/// Ids of the last moments were forgotten when the clock was set forward, and a send that was tried again
+/// stored its messages twice.
+#[test]
+fn a_clock_that_is_set_makes_no_id_older() {
+    const DAY_US: i64 = 86_400_000_000;
+    for by_us in [DAY_US, -DAY_US] {
+        for (killed, looks) in [(false, true), (true, false), (true, true)] {
+            let (mut rig, mut root) = rig(Durability::Fsync);
+            rig.broker.tick();
+            send(&mut root, &[1]).unwrap();
+            rig.environment.step_wall_us(by_us);
+            send(&mut root, &[2]).unwrap();
+            if looks {
+                rig.broker.tick();
+            }
+            if killed {
+                rig = rig.kill_alone();
+                root = rig.root();
+            }
+            rig.environment.advance_us(30_000_000);
+            send(&mut root, &[1, 2, 3]).unwrap();
+            let at = format!("by {by_us}, killed: {killed}, looks: {looks}");
+            assert_eq!(stored(&mut root), [1, 2, 3], "{at}");
+            rig.environment.advance_us(60_000_000);
+            send(&mut root, &[1, 2, 3]).unwrap();
+            assert_eq!(stored(&mut root), [1, 2, 3, 1, 2, 3], "{at}");
+        }
+    }
+}
+
 #[test]
 fn deduplication_can_be_turned_on_and_off() {
     let (_rig, mut root) = rig(Durability::Fsync);

@@ -102,12 +102,26 @@ impl Rig {
         Self::open_as(disk, PASSWORD, |options| BrokerOptions { encryption: keys, ..options })
     }
 
+    /// Opens what a killed process would leave, in the same run of the system: its clocks go on.
+    pub(crate) fn kill_alone(self) -> Self {
+        let disk = self.disk.kill_image();
+        Self::open_in(self.environment, disk, PASSWORD, |options| options).unwrap()
+    }
+
     fn open_as(
         disk: SimDisk,
         root_password: &str,
         change: impl FnOnce(BrokerOptions) -> BrokerOptions,
     ) -> Result<Self, OpenError> {
-        let environment = Arc::new(ManualEnvironment::new(START_US, 7));
+        Self::open_in(Arc::new(ManualEnvironment::new(START_US, 7)), disk, root_password, change)
+    }
+
+    fn open_in(
+        environment: Arc<ManualEnvironment>,
+        disk: SimDisk,
+        root_password: &str,
+        change: impl FnOnce(BrokerOptions) -> BrokerOptions,
+    ) -> Result<Self, OpenError> {
         let root = RootUser {
             username: Username::parse("root").unwrap(),
             password: Password::parse(root_password).unwrap(),

@@ -85,11 +85,19 @@ impl Lane {
             self.next = Start::Offset(damaged.end.min(self.end));
             return Ok(Some(left_out(self.partition, path, &damaged)));
         }
+        let told_end = polled.extent().map_or(u64::MAX, |extent| extent.end);
         let polled = polled.into_messages();
         match polled.last() {
             Some(last) => self.next = Start::Offset(last.offset() + 1),
-            // Nothing there although it should be: the partition was emptied meanwhile.
-            None if self.end != u64::MAX => self.next = Start::Offset(self.end),
+            // Nothing there although it should be: the partition was emptied, or the machine went down before it
+            // had synced what was shown of the end. What comes gets the offsets from here on.
+            None if self.end != u64::MAX => {
+                self.end = match self.next {
+                    Start::Offset(offset) => offset,
+                    Start::Time(_) => told_end.min(self.end),
+                };
+                self.next = Start::Offset(self.end);
+            }
             None => {}
         }
         let end = self.end;

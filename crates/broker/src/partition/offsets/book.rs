@@ -186,14 +186,17 @@ impl OffsetBook {
     }
 
     /// Takes note that the time positions are stored at has leapt by so many microseconds: they were stored
-    /// and seen that much later than it was said then.
-    pub(super) fn leap(&mut self, by_us: u64) {
+    /// and seen that much later than it was said then. Tells whether there are any.
+    pub(super) fn leap(&mut self, by_us: u64) -> bool {
+        let mut any = false;
         for position in self.all_mut() {
+            any = true;
             for time in [&mut position.stored_at, &mut position.active_at] {
                 *time = Timestamp::new(time.get().saturating_add(by_us));
             }
         }
-        self.moved = true;
+        self.moved |= any;
+        any
     }
 
     /// Lets go of users that do not exist any more.
