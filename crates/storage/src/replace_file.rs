@@ -51,6 +51,22 @@ pub fn read_file(disk: &dyn Disk, path: &Path, bytes_max: u64) -> io::Result<Opt
     Ok(Some(bytes))
 }
 
+/// `path`, or where that is taken, the first of `path-2`, `path-3`, ... that is not.
+///
+/// # Errors
+/// Those of the disk.
+pub fn free_path(disk: &dyn Disk, path: &Path) -> io::Result<PathBuf> {
+    let mut free = path.to_owned();
+    let mut again = 1_u32;
+    while disk.exists(&free)? {
+        again += 1;
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!("-{again}"));
+        free = PathBuf::from(name);
+    }
+    Ok(free)
+}
+
 fn temporary_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(TEMPORARY_SUFFIX);

@@ -13,6 +13,7 @@ use galgo_storage::disk::{Disk, create_dir_synced};
 use galgo_storage::journal::{LocalJournal, Lsn};
 use galgo_storage::log::first_base;
 use galgo_storage::metadata_log::{Doubt, MetadataLog};
+use galgo_storage::replace_file::free_path;
 use galgo_wire::command::UserStatus;
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Offset, PartitionUid, UserId};
@@ -267,15 +268,8 @@ impl Offline {
         let failed = |error| prepare("a directory that is moved aside", error);
         let aside = self.data_dir.aside_dir();
         create_dir_synced(&*self.disk, &aside).map_err(failed)?;
-        let name = dir.file_name().unwrap_or_default();
-        let mut to = aside.join(name);
-        let mut again = 1;
-        while self.disk.exists(&to).map_err(failed)? {
-            again += 1;
-            let mut other = name.to_owned();
-            other.push(format!("-{again}"));
-            to = aside.join(other);
-        }
+        let to = aside.join(dir.file_name().unwrap_or_default());
+        let to = free_path(&*self.disk, &to).map_err(failed)?;
         self.disk.rename(dir, &to).map_err(failed)?;
         self.disk.sync_dir(&aside).map_err(failed)?;
         self.disk.sync_dir(&self.data_dir.partitions_dir()).map_err(failed)?;

@@ -181,6 +181,7 @@ pub(super) fn anchor(disk: &dyn Disk, data_dir: &DataDir) -> Result<Anchors, Ope
         data_dir.lock_path(),
         data_dir.path().to_owned(),
         data_dir.metadata_dirs().first,
+        data_dir.metadata_dirs().copy,
         data_dir.partitions_dir(),
         data_dir.journal_dir(0),
         data_dir.checkpoint_dir(0),

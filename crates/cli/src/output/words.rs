@@ -19,6 +19,10 @@ enum Kind {
     Instant,
     /// As an instant; 0 is none, and all ones are for ever.
     Until,
+    /// As it is; all ones are none.
+    Limit,
+    /// As it is; an empty text is none.
+    Name,
 }
 
 /// Names of the protocol, those of the tool, and what becomes of the value.
@@ -26,6 +30,7 @@ const WORDS: &[(&str, &str, Kind)] = &[
     ("active_at", "last_seen_at", Kind::Instant),
     ("ahead", "ahead_us", Kind::Plain),
     ("available_memory", "available_memory_bytes", Kind::Plain),
+    ("barrier", "barrier", Kind::Limit),
     ("clock_lead", "clock_lead_us", Kind::Plain),
     ("clock_waits", "clock_waits_us", Kind::Plain),
     ("compression_algorithm", "compression", Kind::Plain),
@@ -38,9 +43,12 @@ const WORDS: &[(&str, &str, Kind)] = &[
     ("holds_until", "holds_until", Kind::Until),
     ("iggy_server_semver", "protocol_semver", Kind::Plain),
     ("iggy_server_version", "protocol_version", Kind::Plain),
+    ("interval", "interval_us", Kind::Plain),
     ("max_topic_size", "max_size_bytes", Kind::Plain),
     ("memory_usage", "memory_bytes", Kind::Plain),
     ("message_expiry", "expiry_us", Kind::Plain),
+    ("name", "name", Kind::Name),
+    ("newest_timestamp", "newest_at", Kind::Instant),
     ("partition_id", "partition", Kind::Plain),
     ("run_time", "running_us", Kind::Plain),
     ("size", "size_bytes", Kind::Plain),
@@ -49,6 +57,7 @@ const WORDS: &[(&str, &str, Kind)] = &[
     ("total_cpu_usage", "total_cpu_percent", Kind::Plain),
     ("total_disk_space", "total_disk_bytes", Kind::Plain),
     ("total_memory", "total_memory_bytes", Kind::Plain),
+    ("user", "user", Kind::Name),
 ];
 
 /// The document of `value`, an answer of a server, in the tool's words.
@@ -75,7 +84,8 @@ fn field((name, value): (String, Value)) -> (String, Value) {
         return (name, reword(value));
     };
     let value = match (kind, value.as_u64()) {
-        (Kind::Until, Some(0)) => Value::Null,
+        (Kind::Until, Some(0)) | (Kind::Limit, Some(u64::MAX)) => Value::Null,
+        (Kind::Name, _) if value.as_str() == Some("") => Value::Null,
         (Kind::Until, Some(u64::MAX)) => Value::String("for ever".to_owned()),
         (Kind::Instant | Kind::Until, Some(micros)) => Value::String(show_time(micros)),
         _ => reword(value),
@@ -130,6 +140,13 @@ mod tests {
         {
             assert_eq!(reword(json!({ "holds_until": until })), json!({ "holds_until": told }));
         }
+        for (barrier, told) in [(u64::MAX, Value::Null), (5, json!(5))] {
+            assert_eq!(reword(json!({ "barrier": barrier })), json!({ "barrier": told }));
+        }
+        assert_eq!(
+            reword(json!({ "user": "", "name": "n" })),
+            json!({ "user": null, "name": "n" })
+        );
     }
 
     #[test]

@@ -155,13 +155,10 @@ fn broker_options(config: &Config, root: &RootUser, file_limit: u64) -> BrokerOp
         encryption: galgo_broker::vault::Keys::default(),
         deduplication: DeduplicationBounds {
             entries_max: config.deduplication.max_entries as usize,
-            expiry_us: u64::try_from(config.deduplication.expiry.0.as_micros()).unwrap_or(u64::MAX),
+            expiry_us: micros(config.deduplication.expiry.0),
         },
         defaults: TopicDefaults {
-            message_expiry_us: topic
-                .message_expiry
-                .0
-                .map_or(u64::MAX, |age| u64::try_from(age.as_micros()).unwrap_or(u64::MAX)),
+            message_expiry_us: topic.message_expiry.0.map_or(u64::MAX, micros),
             size_bytes_max: topic.max_size.0.unwrap_or(u64::MAX),
             durability: match storage.durability {
                 Durability::Fsync => galgo_wire::command::Durability::Fsync,
@@ -177,7 +174,7 @@ fn broker_options(config: &Config, root: &RootUser, file_limit: u64) -> BrokerOp
         groups: group_options(config),
         retention: RetentionOptions {
             enabled: config.retention.enabled,
-            interval_us: u64::try_from(config.retention.interval.0.as_micros()).unwrap_or(u64::MAX),
+            interval_us: micros(config.retention.interval.0),
             clock_wait_us: micros(config.retention.clock_wait.0),
             hold_for_us: config.retention.hold_for.0.map_or(u64::MAX, micros),
             offsets_expire_after_us: config
@@ -189,12 +186,12 @@ fn broker_options(config: &Config, root: &RootUser, file_limit: u64) -> BrokerOp
     }
 }
 
+/// Microseconds, of which a part counts as one: 0 has a meaning of its own.
 fn micros(span: Duration) -> u64 {
-    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+    u64::try_from(span.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX)
 }
 
 fn group_options(config: &Config) -> GroupOptions {
-    let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
     let (heartbeat, group) = (&config.heartbeat, &config.consumer_group);
     GroupOptions {
         rebalancing_timeout_us: micros(group.rebalancing_timeout.0),
@@ -204,7 +201,6 @@ fn group_options(config: &Config) -> GroupOptions {
 }
 
 fn access_options(config: &Config) -> AccessOptions {
-    let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
     let (login, token) = (&config.login, &config.token);
     AccessOptions {
         tokens_per_user_max: token.per_user_max,

@@ -85,14 +85,14 @@ pub(super) fn merge(first: &Place, copy: &Place, doubt: Doubt) -> Result<Merged,
         cursors: [Cursor::new(first, base), Cursor::new(copy, base)],
         base,
         records: Vec::new(),
+        given_up: Vec::new(),
     };
     let last = walk.collect_all(doubt)?;
-    let mut given_up = Vec::new();
     if let Err(error) = walk.check_end(last) {
         if doubt == Doubt::Refuse {
             return Err(error);
         }
-        given_up = walk.give_up(last);
+        walk.give_up(last);
     }
     let whole_snapshot = |place: &Place| match (&place.snapshot, &snapshot) {
         (Stored::None, None) => true,
@@ -115,7 +115,8 @@ pub(super) fn merge(first: &Place, copy: &Place, doubt: Doubt) -> Result<Merged,
         // An append that came to its end in the first place and not in the copy.
         verdicts[1].damaged.clear();
     }
-    Ok(Merged { snapshot, records: walk.records, last, given_up, verdicts })
+    let Walk { records, given_up, .. } = walk;
+    Ok(Merged { snapshot, records, last, given_up, verdicts })
 }
 
 /// Both places as they are read in step.
@@ -123,6 +124,8 @@ struct Walk<'a> {
     cursors: [Cursor<'a>; 2],
     base: u64,
     records: Vec<Vec<u8>>,
+    /// Where records were given up, and from which byte on.
+    given_up: Vec<(PathBuf, u64)>,
 }
 
 impl Walk<'_> {
@@ -172,34 +175,45 @@ impl Walk<'_> {
 
     /// Passes over what nobody can read and the snapshot covers.
     fn skip_covered(&mut self, sequence: u64, doubt: Doubt) -> Result<(), MetadataLogError> {
-        for cursor in &mut self.cursors {
+        let next = self.base + 1;
+        let mut lost = [None, None];
+        for (cursor, lost) in self.cursors.iter_mut().zip(&mut lost) {
+            if cursor.first().is_none_or(|first| first > sequence) {
+                continue;
+            }
             // Where a lost record ends is not known, so what is behind it cannot be told apart.
-            if doubt == Doubt::Refuse && has_record(cursor.rest(), 0, self.base + 1) {
-                return Err(damaged(cursor));
+            if has_record(cursor.rest(), 0, next) {
+                *lost = Some((damaged(cursor), cursor.file(), cursor.position()));
             }
-            if cursor.first().is_some_and(|first| first <= sequence) {
-                cursor.leave();
+            cursor.leave();
+        }
+        let [first, copy] = &mut self.cursors;
+        // What one place goes on with is all that was acknowledged.
+        let others = [copy.record(next).is_some(), first.record(next).is_some()];
+        for (lost, elsewhere) in lost.into_iter().zip(others) {
+            let Some((error, file, position)) = lost.filter(|_| !elsewhere) else { continue };
+            if doubt == Doubt::Refuse {
+                return Err(error);
             }
+            self.given_up.extend(file.map(|file| (file.path.clone(), position as u64)));
         }
         Ok(())
     }
 
     /// Gives up what is behind the last record, in both places.
-    fn give_up(&mut self, last: u64) -> Vec<(PathBuf, u64)> {
-        let mut given_up = Vec::new();
+    fn give_up(&mut self, last: u64) {
         for cursor in &mut self.cursors {
             if let Some(file) = cursor.file().filter(|_| !cursor.rest().is_empty()) {
-                given_up.push((file.path.clone(), cursor.position() as u64));
+                self.given_up.push((file.path.clone(), cursor.position() as u64));
             }
             let later = cursor.place.files.iter().filter(|file| file.first > last + 1);
-            given_up.extend(later.map(|file| (file.path.clone(), 0)));
-            for (path, _) in &given_up {
+            self.given_up.extend(later.map(|file| (file.path.clone(), 0)));
+            for (path, _) in &self.given_up {
                 if path.starts_with(&cursor.place.dir) && !cursor.damaged.contains(path) {
                     cursor.damaged.push(path.clone());
                 }
             }
         }
-        given_up
     }
 
     /// Whether what is behind the last record can be an append that was not finished.

@@ -175,6 +175,9 @@ impl<'a> Cursor<'a> {
 
     /// Gives up on the file being read.
     pub(super) fn leave(&mut self) {
+        if !self.rest().is_empty() {
+            self.note_damaged();
+        }
         (self.at, self.last_record) = (None, None);
     }
 

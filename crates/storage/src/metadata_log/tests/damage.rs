@@ -1,6 +1,7 @@
 //! What damage does to a metadata log: in one place it is repaired from the other, in both it is told.
 
 use super::*;
+use crate::replace_file::replace_file;
 
 /// Without padding, which no checksum covers.
 const RECORDS: [&[u8]; 3] = [b"record 1", b"record 2", b"the third record is the last one"];
@@ -134,6 +135,48 @@ fn what_is_lost_in_both_places_is_given_up_only_when_that_is_accepted() {
     for dir in [DIR, COPY] {
         let aside = Path::new(dir).join(format!("{tail}.damaged"));
         assert!(disk.contents(&aside).unwrap().ends_with(b"last one"));
+    }
+}
+
+/// A place whose old file a stop left there is damaged in what the snapshot covers: what is behind it in that
+/// file is in the other place, too, unless that is lost as well.
+#[test]
+fn damage_in_what_the_snapshot_covers_is_repaired_from_the_other_place() {
+    let tail = "00000000000000000002.log";
+    for dir in [DIR, COPY] {
+        let disk = disk_with_log();
+        let (old, new) = (Path::new(dir).join(FIRST), Path::new(dir).join(tail));
+        disk.remove_file(&new).unwrap();
+        let records = [b"before", RECORDS[0], RECORDS[1], RECORDS[2]];
+        let mut bytes = encode_log_header(1).to_vec();
+        for (sequence, record) in (1..).zip(records) {
+            bytes.extend_from_slice(&encode_record(sequence, record));
+        }
+        replace_file(&disk, &old, &bytes).unwrap();
+        let (_, recovered) = open(&SimDisk::clone(&disk.kill_image())).unwrap();
+        assert_whole(&recovered, "undamaged");
+        // In the record that the snapshot covers, behind the header of the file.
+        disk.flip_bit(&old, 32 + 4, 2).unwrap();
+        let one_alone = disk.kill_image();
+        let (_, recovered) = open(&disk).unwrap();
+        assert_whole(&recovered, dir);
+        assert_eq!(recovered.repaired, std::slice::from_ref(&old));
+        let aside = old.with_extension("log.damaged");
+        assert!(disk.contents(&aside).unwrap().ends_with(b"last one"));
+        // Another time: the first damaged file is kept as well.
+        replace_file(&disk, &old, &one_alone.contents(&old).unwrap()).unwrap();
+        disk.remove_file(&new).unwrap();
+        disk.flip_bit(&old, 32 + 4, 3).unwrap();
+        assert_whole(&open(&disk).unwrap().1, dir);
+        assert!(disk.exists(&old.with_extension("log.damaged-2")).unwrap());
+
+        let other = Path::new(if dir == DIR { COPY } else { DIR }).join(tail);
+        one_alone.remove_file(&other).unwrap();
+        let read = |doubt| FoundLog::read(Arc::new(one_alone.clone()), &dirs(), doubt);
+        assert!(matches!(read(Doubt::Refuse), Err(MetadataLogError::Damaged { .. })), "{dir}");
+        let (_, recovered) = read(Doubt::GiveUp).unwrap().settle().unwrap();
+        assert_eq!(recovered.records, Vec::<Vec<u8>>::new());
+        assert_eq!(recovered.given_up, [(old, 32)], "{dir}");
     }
 }
 
