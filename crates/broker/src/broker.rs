@@ -229,10 +229,11 @@ impl Broker {
         self.forget_expired();
         self.keep_groups_going();
         self.shard.remove_dropped();
-        let now = self.times();
-        self.follow_leap();
-        self.record_clocks();
+        let now = self.look_at_clocks();
+        // First: what is stored from here on must not be left behind by a leap.
         self.shard.set_now(now.steady);
+        self.follow_leap(now.steady);
+        self.record_clocks();
         self.shard.note_ends();
         self.retain(now);
         self.forget_message_ids();

@@ -16,7 +16,7 @@ mod offsets;
 mod state;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use galgo_storage::clock as clock_record;
 use galgo_storage::data_dir::DataDir;
@@ -69,8 +69,9 @@ pub struct RetentionOptions {
 pub(crate) struct Retention {
     pub(crate) options: RetentionOptions,
     clock: Mutex<SteadyClock>,
-    /// Whether stored offsets have followed a leap and are not saved like that.
-    leap_unsaved: AtomicBool,
+    /// When stored offsets that have followed a leap are to be saved like that, by the monotonic clock; all
+    /// ones when they are.
+    leap_saved_us: AtomicU64,
     /// Who holds what back, as of the last look.
     held: Mutex<Vec<HeldBack>>,
     due_us: AtomicU64,
@@ -117,11 +118,11 @@ impl Retention {
                  than a day; nothing is removed because of its age by that before the clock has held"
             );
         }
-        let (clock, leap_unsaved) = (Mutex::new(clock), AtomicBool::new(false));
-        Self { options, clock, leap_unsaved, held: Mutex::default(), due_us }
+        let (clock, leap_saved_us) = (Mutex::new(clock), AtomicU64::new(u64::MAX));
+        Self { options, clock, leap_saved_us, held: Mutex::default(), due_us }
     }
 
-    /// The time to go by before the first look.
+    /// The time to go by as of the last look.
     pub(crate) fn steady(&self) -> Timestamp {
         self.clock.lock().steady()
     }
@@ -146,10 +147,15 @@ impl Reading {
 }
 
 impl Broker {
-    /// Looks at the clocks, and tells what has become of them.
+    /// What the clocks say, and what was made of them at the last look.
     pub(crate) fn times(&self) -> Times {
+        Times { wall: self.clock.now(), steady: self.retention.steady() }
+    }
+
+    /// Looks at the clocks, and tells what has become of them. For the tick alone, which lets stored offsets
+    /// follow what a look finds before anything goes by it.
+    pub(crate) fn look_at_clocks(&self) -> Times {
         let mut clock = self.retention.clock.lock();
-        // Read under the lock: a look with older readings behind a later one would find a clock that was set.
         let now = Reading::of(&*self.clock);
         let (steady, told) = clock.look(now);
         let waits_s = clock.waits_us().unwrap_or(0) / SECOND_US;
@@ -174,7 +180,7 @@ impl Broker {
     /// Puts on record what the clocks say, when that is due.
     pub(crate) fn record_clocks(&self) {
         // A start that finds a leap behind it lets no stored offset follow it any more.
-        if self.retention.leap_unsaved.load(Ordering::Relaxed) {
+        if self.retention.leap_saved_us.load(Ordering::Relaxed) != u64::MAX {
             return;
         }
         let Some(record) = self.retention.clock.lock().to_record() else { return };

@@ -56,15 +56,39 @@ pub fn read_file(disk: &dyn Disk, path: &Path, bytes_max: u64) -> io::Result<Opt
 /// # Errors
 /// Those of the disk.
 pub fn free_path(disk: &dyn Disk, path: &Path) -> io::Result<PathBuf> {
-    let mut free = path.to_owned();
-    let mut again = 1_u32;
-    while disk.exists(&free)? {
-        again += 1;
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!("-{again}"));
-        free = PathBuf::from(name);
+    let mut numbered = numbered(path);
+    loop {
+        match numbered.next() {
+            Some(free) if !disk.exists(&free)? => return Ok(free),
+            Some(_) => {}
+            None => return Err(io::ErrorKind::AlreadyExists.into()),
+        }
     }
-    Ok(free)
+}
+
+/// Keeps `bytes` under a free name of [`free_path`], unless they are kept under one of its names already.
+///
+/// # Errors
+/// Those of the disk.
+pub fn keep_beside(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    for kept in numbered(path) {
+        match read_file(disk, &kept, bytes.len() as u64) {
+            Ok(None) => return replace_file(disk, &kept, bytes),
+            Ok(Some(same)) if same == bytes => return Ok(()),
+            // Another one, be it that it is larger.
+            Ok(Some(_)) | Err(_) => {}
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+fn numbered(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let others = (2_u32..10_000).map(|number| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!("-{number}"));
+        PathBuf::from(name)
+    });
+    std::iter::once(path.to_owned()).chain(others)
 }
 
 fn temporary_path(path: &Path) -> PathBuf {

@@ -183,8 +183,8 @@ impl Partition {
     }
 
     /// Positions are as old after a leap of the time they are noted by as before it.
-    pub(crate) fn leap_offsets(self: &Arc<Self>, by_us: u64) {
-        if self.offsets.lock().leap(by_us) {
+    pub(crate) fn leap_offsets(self: &Arc<Self>, by_us: u64, now: Timestamp) {
+        if self.offsets.lock().leap(by_us, now) {
             self.touch();
         }
     }

@@ -66,7 +66,8 @@ pub(super) enum Told {
 impl SteadyClock {
     /// Begins with what both clocks say in the run `boot` of the system; `None` when it is not known.
     ///
-    /// Where nothing is on record, `newest` is when the data was last written, if that is known.
+    /// Where nothing is on record, `newest` is when the data was last written, if that is known. With a `wait_us`
+    /// of 0 the clock is believed at the first look.
     pub(super) fn new(
         (boot, now): (Option<u128>, Reading),
         (record, newest): (Option<ClockRecord>, Option<Timestamp>),
@@ -82,9 +83,6 @@ impl SteadyClock {
             leapt_us: 0,
             record_due_us: 0,
         };
-        if wait_us == 0 {
-            return clock;
-        }
         let away_us = |believed: u64| now.wall.get().saturating_sub(believed);
         match record {
             Some(record) if boot != 0 && record.boot == boot => {
@@ -114,7 +112,7 @@ impl SteadyClock {
         let back_us = expected_us.saturating_sub(now.wall.get());
         self.last = now;
         let mut told = None;
-        if forward_us > STEP_US_MAX && self.wait_us > 0 {
+        if forward_us > STEP_US_MAX {
             self.lead_us = self.lead_us.saturating_add(forward_us);
             self.since_us = now.running_us;
             told = Some(Told::Forward(forward_us));
@@ -245,7 +243,9 @@ mod tests {
         let mut clock = begin(NOON - 23 * HOUR, HOUR);
         assert_eq!(clock.look(reading(NOON, 0)), (at(NOON), None));
         let mut clock = begin(NOON - week, 0);
-        assert_eq!(clock.look(reading(NOON, 0)), (at(NOON), None), "told to believe it at once");
+        let look = clock.look(reading(NOON, 0));
+        assert_eq!(look, (at(NOON), Some(Told::Held)), "told to believe it at once");
+        assert_eq!(clock.take_leap(), week, "what was noted before follows");
     }
 
     /// What is on record of a server whose clock was set forward by `lead_us` half an hour ago.

@@ -8,29 +8,41 @@ use galgo_wire::id::{PartitionId, Timestamp};
 
 use super::SECOND_US;
 use crate::broker::Broker;
+use crate::causes::Causes;
 use crate::partition::{DropNote, OFFSET_OWNERS_MAX, Position};
 use crate::shard::OffsetOwner;
 
 /// Consumers whose offsets expired that a line names.
 const NAMED_MAX: usize = 5;
+/// After this a checkpoint that failed is tried again, in microseconds.
+const SAVE_AGAIN_US: u64 = 60 * SECOND_US;
 /// After a start nothing expires for this long, in microseconds: whoever is there polls in that time.
 const GRACE_US: u64 = 3_600_000_000;
 
 impl Broker {
     /// Lets stored offsets follow where the time they are noted by has leapt: nobody was silent for that long,
-    /// and what was committed a minute ago holds as if it were. To be called before anything goes by a time that may
-    /// have.
-    pub(crate) fn follow_leap(&self) {
+    /// and what was committed a minute ago holds as if it were. To be called behind [`Broker::look_at_clocks`],
+    /// and before anything goes by what it found.
+    pub(crate) fn follow_leap(&self, now: Timestamp) {
         let leapt_us = self.retention.take_leap();
+        let (now_us, saved_us) = (self.clock.monotonic_us(), &self.retention.leap_saved_us);
         if leapt_us > 0 {
             let partitions: Vec<_> = self.catalog.read().partitions().cloned().collect();
-            partitions.iter().for_each(|partition| partition.leap_offsets(leapt_us));
-            self.retention.leap_unsaved.store(true, Ordering::Relaxed);
+            partitions.iter().for_each(|partition| partition.leap_offsets(leapt_us, now));
+            // Not at once: what is staged was noted before, and is in a checkpoint only when it has settled.
+            saved_us.store(now_us.saturating_add(SECOND_US), Ordering::Relaxed);
+            return;
         }
         // Only once they are saved like that may the next start believe the clock.
-        if self.retention.leap_unsaved.load(Ordering::Relaxed) && self.shard().checkpoint().is_ok()
-        {
-            self.retention.leap_unsaved.store(false, Ordering::Relaxed);
+        if now_us >= saved_us.load(Ordering::Relaxed) {
+            let next_us = match self.shard().checkpoint() {
+                Ok(()) => u64::MAX,
+                Err(error) => {
+                    tracing::warn!(error = %Causes(&error), "stored offsets not saved after the clock has held");
+                    now_us.saturating_add(SAVE_AGAIN_US)
+                }
+            };
+            saved_us.store(next_us, Ordering::Relaxed);
         }
     }
 

@@ -14,7 +14,8 @@ use crate::requests::{
     plan_retention, poll, store_offset, to,
 };
 use crate::rig::{
-    Connection, HOLD_FOR_US, OFFSETS_EXPIRE_AFTER_US, PASSWORD, RETENTION_INTERVAL_US, Rig,
+    CLOCK_WAIT_US, Connection, HOLD_FOR_US, OFFSETS_EXPIRE_AFTER_US, PASSWORD,
+    RETENTION_INTERVAL_US, Rig,
 };
 
 const HOUR_US: u64 = 3_600_000_000;
@@ -121,6 +122,37 @@ fn a_group_holds_messages_for_a_time_after_its_last_commit_and_is_named() {
     assert_eq!(messages(&mut root), 2);
     assert!(rig.broker.held_back().is_empty());
     assert_eq!(list(&mut root).len(), 1, "the group still knows where it is");
+}
+
+/// A clock that was set forward by more than the group holds for was believed, and what the group had committed an
+/// hour ago was forty days old, before or after the server was killed.
+#[test]
+fn a_group_holds_on_when_a_clock_that_was_set_forward_is_believed() {
+    const FORTY_DAYS_US: i64 = 40 * 24 * HOUR_US.cast_signed();
+    for ticks in 0..5 {
+        let (rig, mut root) = with_topic();
+        root.call(&create_group("g")).unwrap();
+        rig.broker.tick();
+        commit(&mut root, "g", 1).unwrap();
+        after(&rig, RETENTION_INTERVAL_US);
+        rig.environment.step_wall_us(FORTY_DAYS_US);
+        rig.broker.tick();
+        after(&rig, CLOCK_WAIT_US - 1);
+        commit(&mut root, "g", 1).unwrap();
+        rig.environment.advance_us(1);
+        for _ in 0..ticks {
+            after(&rig, 700_000);
+            assert_eq!(messages(&mut root), 10, "tick {ticks}");
+        }
+        let rig = rig.kill_alone();
+        let mut root = rig.root();
+        for _ in 0..4 {
+            after(&rig, RETENTION_INTERVAL_US);
+            assert_eq!(messages(&mut root), 10, "after a kill behind tick {ticks}");
+        }
+        after(&rig, HOLD_FOR_US);
+        assert_eq!(messages(&mut root), 2, "after a kill behind tick {ticks}");
+    }
 }
 
 #[test]

@@ -98,7 +98,14 @@ impl Lane {
                 };
                 self.next = Start::Offset(self.end);
             }
-            None => {}
+            None => {
+                if let Start::Offset(next) = self.next
+                    && told_end < next
+                {
+                    self.next = Start::Offset(told_end);
+                    return Ok(Some(taken_back(self.partition, path, told_end..next)));
+                }
+            }
         }
         let end = self.end;
         self.ready.extend(polled.into_iter().filter(|message| message.offset() < end));
@@ -146,6 +153,17 @@ pub(super) fn begins_anew(partition: u32, path: &TopicPath) -> String {
     format!(
         "partition {partition} of {} was purged or made again; going on with its first message",
         path.phrase()
+    )
+}
+
+/// What a follower is told of messages that were shown and are not there any more.
+fn taken_back(partition: u32, path: &TopicPath, gone: Range<u64>) -> String {
+    format!(
+        "partition {partition} of {}: the messages from offset {} to {} were not synced when their machine went \
+         down, and are gone; going on with what came after",
+        path.phrase(),
+        gone.start,
+        gone.end.saturating_sub(1),
     )
 }
 

@@ -9,7 +9,7 @@
 use std::path::PathBuf;
 
 use super::format::Record;
-use super::recovery::{Cursor, Place, Stored, has_record};
+use super::recovery::{Cursor, LogFile, Place, Stored, has_record};
 use super::{Doubt, MetadataLogError};
 
 /// What both places hold together.
@@ -86,6 +86,7 @@ pub(super) fn merge(first: &Place, copy: &Place, doubt: Doubt) -> Result<Merged,
         base,
         records: Vec::new(),
         given_up: Vec::new(),
+        left: [None, None],
     };
     let last = walk.collect_all(doubt)?;
     if let Err(error) = walk.check_end(last) {
@@ -126,9 +127,34 @@ struct Walk<'a> {
     records: Vec<Vec<u8>>,
     /// Where records were given up, and from which byte on.
     given_up: Vec<(PathBuf, u64)>,
+    /// What was left of files that were given up in what the snapshot covers.
+    left: [Option<Left<'a>>; 2],
 }
 
-impl Walk<'_> {
+/// The rest of a file that was given up in what the snapshot covers.
+#[derive(Clone, Copy)]
+struct Left<'a> {
+    file: &'a LogFile,
+    position: usize,
+    rest: &'a [u8],
+}
+
+impl Left<'_> {
+    fn has_record(&self, sequence: u64) -> bool {
+        has_record(self.rest, 0, sequence)
+    }
+
+    fn place(&self) -> (PathBuf, u64) {
+        (self.file.path.clone(), self.position as u64)
+    }
+
+    fn damaged(&self) -> MetadataLogError {
+        let (path, position) = self.place();
+        MetadataLogError::Damaged { path, position }
+    }
+}
+
+impl<'a> Walk<'a> {
     /// Collects all records; returns the number of the last.
     fn collect_all(&mut self, doubt: Doubt) -> Result<u64, MetadataLogError> {
         let starts = self.cursors.iter().filter_map(Cursor::first);
@@ -140,8 +166,7 @@ impl Walk<'_> {
                 if sequence > self.base {
                     return Ok(sequence - 1);
                 }
-                self.skip_covered(sequence, doubt)?;
-                sequence = self.base + 1;
+                sequence = self.skip_covered(sequence, doubt)?;
                 continue;
             };
             for (cursor, found) in self.cursors.iter_mut().zip(found) {
@@ -157,7 +182,7 @@ impl Walk<'_> {
         }
     }
 
-    fn agreed<'a>(
+    fn agreed(
         &self,
         sequence: u64,
         found: [Option<Record<'a>>; 2],
@@ -173,35 +198,41 @@ impl Walk<'_> {
         Ok(first.or(copy))
     }
 
-    /// Passes over what nobody can read and the snapshot covers.
-    fn skip_covered(&mut self, sequence: u64, doubt: Doubt) -> Result<(), MetadataLogError> {
+    /// Passes over what nobody can read and the snapshot covers; returns where to go on.
+    fn skip_covered(&mut self, sequence: u64, doubt: Doubt) -> Result<u64, MetadataLogError> {
         let next = self.base + 1;
-        let mut lost = [None, None];
-        for (cursor, lost) in self.cursors.iter_mut().zip(&mut lost) {
-            if cursor.first().is_none_or(|first| first > sequence) {
-                continue;
-            }
-            // Where a lost record ends is not known, so what is behind it cannot be told apart.
-            if has_record(cursor.rest(), 0, next) {
-                *lost = Some((damaged(cursor), cursor.file(), cursor.position()));
-            }
+        let mut left = [None, None];
+        for (cursor, left) in self.cursors.iter_mut().zip(&mut left) {
+            let Some(file) = cursor.file().filter(|file| file.first <= sequence) else { continue };
+            *left = Some(Left { file, position: cursor.position(), rest: cursor.rest() });
             cursor.leave();
         }
+        let covered = self.cursors.iter().filter_map(Cursor::first).min();
         let [first, copy] = &mut self.cursors;
         // What one place goes on with is all that was acknowledged.
         let others = [copy.record(next).is_some(), first.record(next).is_some()];
-        for (lost, elsewhere) in lost.into_iter().zip(others) {
-            let Some((error, file, position)) = lost.filter(|_| !elsewhere) else { continue };
-            if doubt == Doubt::Refuse {
-                return Err(error);
+        for (place, (left, elsewhere)) in self.left.iter_mut().zip(left.into_iter().zip(others)) {
+            let Some(left) = left else { continue };
+            *place = Some(left);
+            // Where a lost record ends is not known, so what is behind it cannot be told apart.
+            if elsewhere || !left.has_record(next) {
+                continue;
             }
-            self.given_up.extend(file.map(|file| (file.path.clone(), position as u64)));
+            if doubt == Doubt::Refuse {
+                return Err(left.damaged());
+            }
+            self.given_up.push(left.place());
         }
-        Ok(())
+        Ok(covered.unwrap_or(next).min(next))
     }
 
     /// Gives up what is behind the last record, in both places.
     fn give_up(&mut self, last: u64) {
+        for left in self.left.iter().flatten().filter(|left| left.has_record(last + 1)) {
+            if !self.given_up.contains(&left.place()) {
+                self.given_up.push(left.place());
+            }
+        }
         for cursor in &mut self.cursors {
             if let Some(file) = cursor.file().filter(|_| !cursor.rest().is_empty()) {
                 self.given_up.push((file.path.clone(), cursor.position() as u64));
@@ -227,6 +258,13 @@ impl Walk<'_> {
             }
         }
         let [first, copy] = &self.cursors;
+        // The copy is never ahead, and the first by one record that was not acknowledged: what is further in a file
+        // that was left is lost where it should have been.
+        let [left_first, left_copy] = self.left;
+        let left_copy = left_copy.filter(|left| left.has_record(last + 1));
+        if let Some(left) = left_copy.or(left_first.filter(|left| left.has_record(last + 2))) {
+            return Err(left.damaged());
+        }
         // Begun in the copy, it had been durable in the first.
         if copy.rest().is_empty() { Ok(()) } else { Err(damaged(first)) }
     }

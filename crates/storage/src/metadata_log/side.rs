@@ -9,7 +9,7 @@ use super::merge::{Merged, Tail, Verdict};
 use super::recovery::{Place, log_files};
 use super::{LOG_SUFFIX, SNAPSHOT_BYTES_MAX, SNAPSHOT_NAME};
 use crate::disk::{Disk, DiskFile, OpenMode, create_dir_synced};
-use crate::replace_file::{free_path, read_file, replace_file};
+use crate::replace_file::{keep_beside, read_file, replace_file};
 
 /// What a damaged file is kept as when its name gets sound content.
 const DAMAGED_SUFFIX: &str = ".damaged";
@@ -136,7 +136,7 @@ impl Side {
     }
 }
 
-fn log_path(dir: &Path, first: u64) -> PathBuf {
+pub(super) fn log_path(dir: &Path, first: u64) -> PathBuf {
     dir.join(format!("{first:020}{LOG_SUFFIX}"))
 }
 
@@ -176,10 +176,6 @@ fn keep_aside(disk: &dyn Disk, place: &Place, path: &Path) -> io::Result<()> {
     };
     let mut aside = path.as_os_str().to_owned();
     aside.push(DAMAGED_SUFFIX);
-    let aside = PathBuf::from(aside);
     // A start that was stopped before it had mended the file kept it already.
-    if read_file(disk, &aside, SNAPSHOT_BYTES_MAX).is_ok_and(|kept| kept.as_ref() == Some(&bytes)) {
-        return Ok(());
-    }
-    replace_file(disk, &free_path(disk, &aside)?, &bytes)
+    keep_beside(disk, Path::new(&aside), &bytes)
 }

@@ -185,14 +185,14 @@ impl OffsetBook {
         self.seen_before
     }
 
-    /// Takes note that the time positions are stored at has leapt by so many microseconds: they were stored
+    /// Takes note that the time positions are stored at has leapt by so many microseconds, to `now`: they were stored
     /// and seen that much later than it was said then. Tells whether there are any.
-    pub(super) fn leap(&mut self, by_us: u64) -> bool {
+    pub(super) fn leap(&mut self, by_us: u64, now: Timestamp) -> bool {
         let mut any = false;
         for position in self.all_mut() {
             any = true;
             for time in [&mut position.stored_at, &mut position.active_at] {
-                *time = Timestamp::new(time.get().saturating_add(by_us));
+                *time = Timestamp::new(time.get().saturating_add(by_us)).min(now);
             }
         }
         self.moved |= any;
@@ -414,7 +414,7 @@ mod tests {
         book.set(alone, at(3, 100));
         book.set(group, at(4, 100));
         book.stage(group, Some(at(5, 101)));
-        book.leap(1_000);
+        book.leap(1_000, Timestamp::new(u64::MAX));
         assert!(book.expire(Timestamp::new(1_110), 50).is_empty());
         book.settle(group, None);
         let hold = Hold { hold_for_us: 50, consumers: false };
@@ -431,7 +431,7 @@ mod tests {
         book.set(group, Position { user: Some(user), ..at(3, 100) });
         book.stage(group, Some(Position { user: Some(user), ..at(5, 101) }));
         book.disown(&|_| false);
-        book.leap(1_000);
+        book.leap(1_000, Timestamp::new(u64::MAX));
         book.settle(group, Some(Some(Position { user: Some(user), ..at(5, 101) })));
         assert_eq!(book.position(group), Some(&at(5, 1_101)));
         book.stage(group, Some(Position { user: Some(user), ..at(9, 102) }));

@@ -1,6 +1,8 @@
 //! What damage does to a metadata log: in one place it is repaired from the other, in both it is told.
 
 use super::*;
+use crate::metadata_log::format::encode_snapshot;
+use crate::metadata_log::side::log_path;
 use crate::replace_file::replace_file;
 
 /// Without padding, which no checksum covers.
@@ -147,12 +149,7 @@ fn damage_in_what_the_snapshot_covers_is_repaired_from_the_other_place() {
         let disk = disk_with_log();
         let (old, new) = (Path::new(dir).join(FIRST), Path::new(dir).join(tail));
         disk.remove_file(&new).unwrap();
-        let records = [b"before", RECORDS[0], RECORDS[1], RECORDS[2]];
-        let mut bytes = encode_log_header(1).to_vec();
-        for (sequence, record) in (1..).zip(records) {
-            bytes.extend_from_slice(&encode_record(sequence, record));
-        }
-        replace_file(&disk, &old, &bytes).unwrap();
+        put_log(&disk, dir, 1, &[b"before", RECORDS[0], RECORDS[1], RECORDS[2]]);
         let (_, recovered) = open(&SimDisk::clone(&disk.kill_image())).unwrap();
         assert_whole(&recovered, "undamaged");
         // In the record that the snapshot covers, behind the header of the file.
@@ -178,6 +175,65 @@ fn damage_in_what_the_snapshot_covers_is_repaired_from_the_other_place() {
         assert_eq!(recovered.records, Vec::<Vec<u8>>::new());
         assert_eq!(recovered.given_up, [(old, 32)], "{dir}");
     }
+}
+
+/// The log file of a place, with these records from `first` on.
+fn put_log(disk: &SimDisk, dir: &str, first: u64, records: &[&[u8]]) -> PathBuf {
+    let mut bytes = encode_log_header(first).to_vec();
+    for (sequence, record) in (first..).zip(records) {
+        bytes.extend_from_slice(&encode_record(sequence, record));
+    }
+    let path = log_path(Path::new(dir), first);
+    replace_file(disk, &path, &bytes).unwrap();
+    path
+}
+
+/// What was acknowledged last is sound in a file that is given up for an older record, and lost in the place
+/// that goes on: not an append that was not finished.
+#[test]
+fn the_last_record_that_only_a_file_given_up_holds_refuses() {
+    for (dir, lost) in [(COPY, DIR), (DIR, COPY)] {
+        let disk = disk_with_log();
+        disk.remove_file(&log_path(Path::new(dir), 2)).unwrap();
+        let records = [b"before", RECORDS[0], RECORDS[1], RECORDS[2], b"one more"];
+        let old = put_log(&disk, dir, 1, &records);
+        put_log(&disk, lost, 2, &RECORDS);
+        disk.flip_bit(&old, 32 + 4, 2).unwrap();
+        let found = open(&disk).map(|(_, recovered)| recovered);
+        if dir == COPY {
+            assert!(matches!(found, Err(MetadataLogError::Damaged { .. })), "in the copy");
+            let found = FoundLog::read(Arc::new(disk), &dirs(), Doubt::GiveUp).unwrap();
+            assert_eq!(found.recovered().given_up, [(old, 32)]);
+        } else {
+            // The first place may be ahead by one that was not acknowledged.
+            assert_whole(&found.unwrap(), "in the first");
+        }
+    }
+}
+
+/// The place that is whole goes on in the middle of what the snapshot covers.
+#[test]
+fn covered_damage_is_passed_over_to_where_the_other_place_goes_on() {
+    let disk = disk_with_log();
+    for (dir, first) in [(DIR, 1), (COPY, 2)] {
+        replace_file(
+            &disk,
+            &Path::new(dir).join("snapshot"),
+            &encode_snapshot(if dir == DIR { 4 } else { 1 }, b"state"),
+        )
+        .unwrap();
+        disk.remove_file(&log_path(Path::new(dir), 2)).unwrap();
+        let records = [b"before", RECORDS[0], RECORDS[1], RECORDS[2]];
+        let path = put_log(&disk, dir, first, &records[first as usize - 1..]);
+        if dir == DIR {
+            disk.flip_bit(&path, 32 + 4, 2).unwrap();
+        }
+    }
+    let (mut log, recovered) = open(&disk).unwrap();
+    assert_eq!((recovered.snapshot.as_deref(), recovered.records.len()), (Some(&b"state"[..]), 0));
+    log.append(b"next").unwrap();
+    drop(log);
+    assert_eq!(open(&disk).unwrap().1.records, [b"next"]);
 }
 
 /// An append is durable in the first place before it is begun in the copy, so bytes in the copy alone are
