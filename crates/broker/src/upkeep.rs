@@ -122,9 +122,9 @@ impl Retention {
         Self { options, clock, leap_saved_us, held: Mutex::default(), due_us }
     }
 
-    /// The time to go by as of the last look.
-    pub(crate) fn steady(&self) -> Timestamp {
-        self.clock.lock().steady()
+    /// The time to go by, as of the last look.
+    pub(crate) fn steady(&self, clocks: &dyn Clock) -> Timestamp {
+        self.clock.lock().steady_at(clocks.running_us())
     }
 
     fn take_leap(&self) -> u64 {
@@ -149,7 +149,7 @@ impl Reading {
 impl Broker {
     /// What the clocks say, and what was made of them at the last look.
     pub(crate) fn times(&self) -> Times {
-        Times { wall: self.clock.now(), steady: self.retention.steady() }
+        Times { wall: self.clock.now(), steady: self.retention.steady(&*self.clock) }
     }
 
     /// Looks at the clocks, and tells what has become of them. For the tick alone, which lets stored offsets

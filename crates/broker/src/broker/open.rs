@@ -287,7 +287,7 @@ impl Broker {
             (&*disk, &data_dir),
             newest(&catalog),
         );
-        shard.set_now(retention.steady());
+        shard.set_now(retention.steady(&*options.clock));
         let clients = Clients::new(Arc::clone(&options.clock), options.groups);
         let broker = Self {
             clock: options.clock,

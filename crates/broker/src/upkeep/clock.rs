@@ -130,8 +130,14 @@ impl SteadyClock {
         (self.steady(), told)
     }
 
+    /// The time to go by when the system has been running for `running_us`, as of the last look.
+    pub(super) fn steady_at(&self, running_us: u64) -> Timestamp {
+        let passed_us = running_us.saturating_sub(self.last.running_us);
+        Timestamp::new(self.steady().get().saturating_add(passed_us))
+    }
+
     /// The time to go by at the last look.
-    pub(super) fn steady(&self) -> Timestamp {
+    fn steady(&self) -> Timestamp {
         Timestamp::new(self.last.wall.get().saturating_sub(self.lead_us))
     }
 
