@@ -44,7 +44,7 @@ use crate::command;
 use crate::environment::{Clock, Random};
 use crate::metadata::prepare::TopicDefaults;
 use crate::outcome::{Outcome, Reply};
-use crate::partition::{AnswerBounds, DeduplicationBounds};
+use crate::partition::{AnswerBounds, DeduplicationBounds, IdKey};
 use crate::session::Session;
 use crate::shard::{CheckpointError, Shard};
 use crate::snapshot::SnapshotSources;
@@ -85,6 +85,7 @@ pub struct Broker {
     pub(crate) started_us: StartTimes,
     pub(crate) data_dir: DataDir,
     pub(crate) retention: Retention,
+    pub(crate) id_key: IdKey,
     pub(crate) snapshot_sources: RwLock<Option<Arc<dyn SnapshotSources>>>,
     groups: groups::GroupTimes,
     shard: Arc<Shard>,

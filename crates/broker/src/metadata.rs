@@ -34,6 +34,7 @@ use galgo_wire::id::{GroupId, PartitionUid, StreamId, Timestamp, TopicId, UserId
 use galgo_wire::name::{StreamName, TokenName, TopicName, Username};
 use galgo_wire::permission::Permissions;
 
+use crate::partition::IdKey;
 pub use groups::{Group, GroupSerial};
 use options::TopicOptions;
 use record::Record;
@@ -55,6 +56,8 @@ pub struct State {
     pub next_group_serial: u32,
     /// The next serial to give to a user.
     pub next_user_serial: u64,
+    /// The key that ids of messages are derived with; `None` until the first start that knows of it.
+    pub id_key: Option<IdKey>,
     /// HTTP logins that were ended before their time, by account, and when they would have ended by
     /// themselves.
     pub revoked_jwts: BTreeMap<(UserSerial, u128), Timestamp>,
@@ -211,6 +214,15 @@ impl State {
             Record::SkipGiven { next_uid, next_group_serial } => {
                 self.next_uid = self.next_uid.max(*next_uid);
                 self.next_group_serial = self.next_group_serial.max(*next_group_serial);
+                Ok(Vec::new())
+            }
+            Record::SetIdKey { key } => {
+                // Given once: ids that were derived have to come out the same again.
+                let other = self.id_key.is_some_and(|known| known != *key);
+                if other {
+                    return Err(ApplyError { what: "the key of ids", id: 0 });
+                }
+                self.id_key = Some(*key);
                 Ok(Vec::new())
             }
             Record::RevokeJwt { serial, jti, expires_at } => {

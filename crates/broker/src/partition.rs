@@ -13,6 +13,7 @@
 
 mod append;
 mod dedup;
+mod ids;
 mod offsets;
 mod pieces;
 mod publish;
@@ -32,6 +33,7 @@ use parking_lot::Mutex;
 
 pub use append::{AppendContext, Appended, Batch, Placed};
 pub use dedup::DeduplicationBounds;
+pub use ids::IdKey;
 pub(crate) use offsets::OffsetMove;
 pub use offsets::{Hold, OFFSET_OWNERS_MAX, OffsetBook, OffsetError, Position, StoredBy};
 pub(crate) use pieces::Gathering;

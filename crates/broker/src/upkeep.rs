@@ -9,7 +9,8 @@
 //! clock, because the clock was, is as old as those after it.
 //!
 //! INV-UNEXPIRED: a segment goes by its age only when its newest message is old enough, and never while
-//! it is written; so the newest segment of a topic with little traffic stays, however old.
+//! it is written. One that is written gets as old as its topic says; then another is begun, so that all of a topic
+//! with little traffic goes in the end.
 
 mod clock;
 mod offsets;
@@ -42,6 +43,8 @@ use crate::partition::{DropNote, DropReason, Droppable, Hold, Partition, Wanted}
 /// Most segments one plan tells of.
 pub const PLANNED_SEGMENTS_MAX: usize = 50_000;
 
+/// Most segments one look begins because of the age of those before: each is a file to make and to sync.
+const ROLLS_MAX: u32 = 64;
 /// Partitions whose messages are ahead of the clock that one look tells of by name.
 const AHEAD_LINES_MAX: u32 = 10;
 const SECOND_US: u64 = 1_000_000;
@@ -91,6 +94,8 @@ struct Limited {
     place: (StreamId, TopicId),
     rules: Rules,
     hold: Hold,
+    /// How old a segment gets that is written, in microseconds.
+    segment_age_us: u64,
     open: Arc<OpenTopic>,
 }
 
@@ -193,12 +198,16 @@ impl Broker {
 
     /// Whose stored offsets hold messages of a topic, and how long.
     pub(crate) fn hold_of(&self, settings: &TopicSettings) -> Hold {
-        settings.options.hold(&self.option_defaults())
+        settings.options.hold(&self.option_defaults(settings))
     }
 
-    /// What topics have that set no options.
-    pub(crate) fn option_defaults(&self) -> OptionDefaults {
-        OptionDefaults { hold_for_us: self.retention.options.hold_for_us }
+    /// What a topic has that sets no options.
+    pub(crate) fn option_defaults(&self, settings: &TopicSettings) -> OptionDefaults {
+        let expiry_us = rules_of(settings).expiry_micros;
+        OptionDefaults {
+            hold_for_us: self.retention.options.hold_for_us,
+            message_expiry_us: expiry_us.unwrap_or(u64::MAX),
+        }
     }
 
     /// Tells of partitions whose newest message is ahead of the clock, and of those that were and go on
@@ -254,19 +263,26 @@ impl Broker {
             let limited = topics.filter_map(|(stream, topic, stored)| {
                 let rules = rules_of(&stored.settings);
                 let hold = self.hold_of(&stored.settings);
+                let defaults = self.option_defaults(&stored.settings);
+                let segment_age_us = stored.settings.options.segment_age_us(&defaults);
                 let open = catalog.open_topic(stream, topic).filter(|_| rules != Rules::default());
                 let place = (stream, topic);
-                open.map(|open| Limited { place, rules, hold, open: Arc::clone(open) })
+                let open = open.map(Arc::clone);
+                open.map(|open| Limited { place, rules, hold, segment_age_us, open })
             });
             limited.collect()
         };
         let mut notes = HeldNotes::new(self.held_back());
-        let mut complete = true;
+        let mut rolls_left = ROLLS_MAX;
+        for topic in &limited {
+            topic.roll_old(now, &mut rolls_left);
+        }
+        let mut complete = rolls_left > 0;
         for topic in limited.iter().filter(|topic| topic.has_due(now)) {
             complete &= self.retain_topic(now, topic, &mut notes);
         }
         *self.retention.held.lock() = notes.into_now();
-        // What the journal had no room for is tried again at the next tick.
+        // What the journal had no room for, and what was too much for one look, is tried again at the next tick.
         if complete {
             self.retention.done(now_us);
         }
@@ -357,6 +373,21 @@ impl Broker {
 }
 
 impl Limited {
+    /// Begins another segment where one has been written for too long, or is ahead of the clock.
+    fn roll_old(&self, now: Times, rolls_left: &mut u32) {
+        if self.segment_age_us == u64::MAX {
+            return;
+        }
+        for partition in &self.open.partitions {
+            if *rolls_left == 0 {
+                return;
+            }
+            if partition.roll_if_old(now, self.segment_age_us) {
+                *rolls_left -= 1;
+            }
+        }
+    }
+
     /// Whether a closer look may find something.
     fn has_due(&self, now: Times) -> bool {
         let old = |partition: &Arc<Partition>| {

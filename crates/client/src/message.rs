@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
-use galgo_wire::batch::{HeaderError, HeaderKey, HeaderValue, MessageHeader, UserHeaders};
+use galgo_wire::batch::{
+    HeaderError, HeaderKey, HeaderValue, MessageHeader, UserHeaders, reserved_headers,
+};
 use galgo_wire::id::{Life, Timestamp};
 use galgo_wire::limits::{
     INDEX_ENTRY_BYTES, MESSAGE_HEADER_BYTES, MESSAGE_PAYLOAD_BYTES_MAX, USER_HEADERS_BYTES_MAX,
@@ -60,8 +62,16 @@ impl Message {
     /// Adds a header with a text key and a text value.
     ///
     /// # Errors
-    /// [`InvalidRequest::Header`]: key or value does not have 1 to 255 bytes.
+    /// [`InvalidRequest::Header`]: key or value does not have 1 to 255 bytes, or the key begins with `galgo.`
+    /// and is none of the names that have a meaning.
     pub fn header(self, key: &str, value: &str) -> Result<Self, InvalidRequest> {
+        if reserved_headers::is_unknown(key) {
+            let reason = format!(
+                "names that begin with {} are reserved, and {key} has no meaning yet",
+                reserved_headers::PREFIX
+            );
+            return Err(InvalidRequest::Header { reason });
+        }
         let field = |text: &str| text.parse::<HeaderValue>().map_err(InvalidRequest::from);
         let (key, value) = (field(key)?, field(value)?);
         Ok(self.typed_header(key, value))
@@ -234,5 +244,19 @@ impl fmt::Debug for ReceivedMessage {
             .field("timestamp", &self.timestamp())
             .field("payload", &self.payload)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reserved_names_are_for_what_they_mean() {
+        for name in ["galgo.key", "galgo.ttl", "galgo.dead.offset", "galgolike", "key"] {
+            Message::new("x").header(name, "value").unwrap();
+        }
+        let refused = Message::new("x").header("galgo.keys", "value").unwrap_err();
+        assert!(refused.to_string().contains("galgo.keys has no meaning yet"), "{refused}");
     }
 }

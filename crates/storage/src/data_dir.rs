@@ -1,8 +1,8 @@
 //! The data directory: its lock, its identity, the names in it.
 //!
 //! INV-ONE-SERVER: while a [`DataDir`] lives, no other process opens the same directory.
-//! INV-UNTOUCHED: a directory that is foreign or of a newer layout is refused before a byte of it is
-//! changed.
+//! INV-UNTOUCHED: a directory that is foreign, of a newer layout, or uses formats this program does not know, is
+//! refused before a byte of it is changed.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::disk::{Disk, DiskFile, OpenMode, create_dir_synced};
+use crate::features::{FEATURES_NAME, Features, FeaturesError};
 use crate::metadata_log::MetadataDirs;
 use crate::twin::{Kept, Twin, TwinError};
 
@@ -58,6 +59,14 @@ pub enum DataDirError {
         /// Its layout version.
         found: u32,
     },
+    /// It uses a format this program does not know.
+    #[error("{} names the format {name:?}, which this program does not know: start the version that wrote it, or a newer one", path.display())]
+    Unknown {
+        /// The file that names it.
+        path: PathBuf,
+        /// The name.
+        name: String,
+    },
     /// There is none.
     #[error("{} is not there, or no server ever used it", path.display())]
     Missing {
@@ -72,14 +81,14 @@ pub enum DataDirError {
         /// A name found in it.
         name: String,
     },
-    /// Neither its identity file nor the copy of it can be read as one.
+    /// A file that is kept twice cannot be read, nor the copy of it.
     #[error(
         "{} is damaged, and no sound copy is in {}: restore one of the two from a backup of this directory",
         path.display(),
         copy.display()
     )]
     Damaged {
-        /// The identity file.
+        /// The file.
         path: PathBuf,
         /// Its copy.
         copy: PathBuf,
@@ -123,6 +132,7 @@ fn pid_text(pid: Option<u32>) -> String {
 pub struct DataDir {
     path: PathBuf,
     identity: Identity,
+    features: Arc<Features>,
     /// Holds the lock as long as it is open.
     _lock: Arc<dyn DiskFile>,
 }
@@ -136,9 +146,11 @@ impl DataDir {
         let place = Place { disk, path };
         // INV-UNTOUCHED: not even the lock file is made before it is clear whose directory this is.
         place.read_identity()?;
+        place.read_features()?;
         create_dir_synced(disk, path).map_err(|error| place.write_error(error))?;
         let lock = place.lock()?;
         // Read again: another server may have made it before this one got the lock.
+        let features = place.read_features()?;
         let identity = match place.read_identity()? {
             Some(kept) => {
                 place.twin().mend(disk, &kept).map_err(|error| place.twin_error(error))?;
@@ -146,9 +158,10 @@ impl DataDir {
             }
             None => place.write_identity(fresh)?,
         };
+        features.mend(disk).map_err(|error| place.features_error(error))?;
         // Its rename may not have reached the disk when the process that made it ended.
         disk.sync_dir(path).map_err(|error| place.write_error(error))?;
-        Ok(Self { path: path.to_owned(), identity, _lock: lock })
+        Ok(Self { path: path.to_owned(), identity, features: Arc::new(features), _lock: lock })
     }
 
     /// Locks the directory `path`, which a server has used before, and leaves it as it is.
@@ -159,27 +172,33 @@ impl DataDir {
         let place = Place { disk, path };
         let missing = || DataDirError::Missing { path: path.to_owned() };
         place.read_identity()?.ok_or_else(missing)?;
+        place.read_features()?;
         let lock = place.lock()?;
         let kept = place.read_identity()?.ok_or_else(missing)?;
-        Ok(Self { path: path.to_owned(), identity: kept.value, _lock: lock })
+        let features = Arc::new(place.read_features()?);
+        Ok(Self { path: path.to_owned(), identity: kept.value, features, _lock: lock })
     }
 
-    /// The identity file, if it is to be restored from its copy.
+    /// The identity and the names of features, where they are to be restored from their copies.
     ///
     /// # Errors
     /// See [`DataDirError`].
-    pub fn identity_to_mend(&self, disk: &dyn Disk) -> Result<Option<PathBuf>, DataDirError> {
+    pub fn to_mend(&self, disk: &dyn Disk) -> Result<Vec<PathBuf>, DataDirError> {
         let place = Place { disk, path: &self.path };
-        let kept = place.read_identity()?;
-        Ok(kept.filter(Kept::is_copy).map(|_| place.twin().path))
+        let identity = place.read_identity()?.is_some_and(|kept| kept.is_copy());
+        let features = self.features.is_copy(disk).map_err(|error| place.features_error(error))?;
+        let names = [(identity, IDENTITY_NAME), (features, FEATURES_NAME)];
+        let lost = names.into_iter().filter(|(lost, _)| *lost);
+        Ok(lost.map(|(_, name)| self.path.join(name)).collect())
     }
 
-    /// Restores the identity from its copy, or the copy from it.
+    /// Restores the identity and the names of features from their copies, or these from them.
     ///
     /// # Errors
     /// See [`DataDirError`].
     pub fn mend(&self, disk: &dyn Disk) -> Result<(), DataDirError> {
         let place = Place { disk, path: &self.path };
+        self.features.mend(disk).map_err(|error| place.features_error(error))?;
         let Some(kept) = place.read_identity()? else { return Ok(()) };
         place.twin().mend(disk, &kept).map_err(|error| place.twin_error(error))
     }
@@ -200,6 +219,11 @@ impl DataDir {
     /// Who it belongs to.
     pub fn identity(&self) -> Identity {
         self.identity
+    }
+
+    /// Which formats it uses that not every program knows.
+    pub fn features(&self) -> &Arc<Features> {
+        &self.features
     }
 
     /// Where the metadata log and its copy are.
@@ -285,6 +309,21 @@ impl Place<'_> {
 
     fn twin(&self) -> Twin {
         twin(self.path, IDENTITY_NAME)
+    }
+
+    fn read_features(&self) -> Result<Features, DataDirError> {
+        let features = Features::read(self.disk, twin(self.path, FEATURES_NAME));
+        features.map_err(|error| self.features_error(error))
+    }
+
+    fn features_error(&self, error: FeaturesError) -> DataDirError {
+        match error {
+            FeaturesError::Unknown { path, name } => DataDirError::Unknown { path, name },
+            FeaturesError::Twin(TwinError::Newer { path, found }) => {
+                DataDirError::Unknown { path, name: format!("{FEATURES_NAME} version {found}") }
+            }
+            FeaturesError::Twin(error) => self.twin_error(error),
+        }
     }
 
     fn twin_error(&self, error: TwinError) -> DataDirError {

@@ -8,6 +8,7 @@
 //! | [`boot`] | in which run of the system a shard was last opened |
 //! | [`clock`] | what the clocks said when a server last looked at them |
 //! | [`data_dir`] | the lock, the identity and the names of everything in the data directory |
+//! | [`features`] | which formats are in use that older programs do not know |
 //! | [`metadata_log`] | metadata commands, with snapshots |
 //! | [`journal`] | small writes of many partitions, made durable by one sync |
 //! | [`checkpoint`] | what is durable in a shard's logs, so that its journal may forget it |
@@ -26,6 +27,7 @@ pub mod checkpoint;
 pub mod clock;
 pub mod data_dir;
 pub mod disk;
+pub mod features;
 pub mod file_cache;
 mod index;
 pub mod journal;

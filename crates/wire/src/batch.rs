@@ -10,6 +10,7 @@
 
 mod builder;
 mod header;
+pub mod reserved_headers;
 mod stamp;
 mod user_headers;
 mod view;

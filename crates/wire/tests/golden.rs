@@ -242,7 +242,7 @@ fn send_at_the_server_and_poll() {
     assert_eq!(parts.partitioning, PartitioningRef::PartitionId(PartitionId::new(0)));
     assert_eq!((parts.count, parts.indexes.len(), parts.messages.len()), (2, 32, 138));
 
-    let mut new_id = || 77;
+    let mut new_id = |_| 77;
     let options = StampOptions {
         first_offset: Offset::ZERO,
         timestamp: Timestamp::new(1_795_341_431_706_558),

@@ -12,7 +12,7 @@ use galgo_storage::data_dir::DataDir;
 use galgo_storage::disk::{Disk, create_dir_synced};
 use galgo_storage::journal::{LocalJournal, Lsn};
 use galgo_storage::log::first_base;
-use galgo_storage::metadata_log::{Doubt, MetadataLog};
+use galgo_storage::metadata_log::Doubt;
 use galgo_storage::replace_file::free_path;
 use galgo_wire::command::UserStatus;
 use galgo_wire::error_code::ErrorCode;
@@ -22,14 +22,13 @@ use galgo_wire::name::Password;
 use super::OpenError;
 use super::evidence::{Incomplete, uid_of};
 use super::open::{JournalBounds, prepare};
-use super::stored::{ReadOptions, Stored, settle};
+use super::stored::{ReadOptions, Stored, append, settle};
 use crate::access::password::hash_password;
 use crate::environment::Random;
 use crate::metadata::State;
 use crate::metadata::record::Record;
 use crate::shard::{Spoken, spoken_of};
-use crate::vault::record::{self, Kind};
-use crate::vault::{Keys, MARKER_NAME, Vault, marker_is_copy};
+use crate::vault::{Keys, MARKER_NAME, marker_is_copy};
 
 /// What is needed to work on a data directory.
 pub struct OfflineOptions {
@@ -119,12 +118,12 @@ impl Offline {
     ) -> Result<RepairReport, OpenError> {
         let mut report = RepairReport::default();
         let from = "its second copy";
-        let identity = self.data_dir.identity_to_mend(&*self.disk)?;
+        let files = self.data_dir.to_mend(&*self.disk)?;
         let marker = self.data_dir.twin(MARKER_NAME);
         let marker = marker_is_copy(&*self.disk, &marker)?.then_some(marker.path);
         report
             .restored
-            .extend(identity.into_iter().chain(marker).map(|path| RepairedFile { path, from }));
+            .extend(files.into_iter().chain(marker).map(|path| RepairedFile { path, from }));
         let doubt = match acceptance {
             Acceptance::Nothing => Doubt::Refuse,
             Acceptance::Loss => Doubt::GiveUp,
@@ -179,7 +178,7 @@ impl Offline {
             // First: once a directory is moved, nothing else may say that its number was given.
             let (next_uid, next_group_serial) = incomplete.next();
             let record = Record::SkipGiven { next_uid, next_group_serial };
-            self.append(&mut log, vault.as_deref(), &mut state, &record)?;
+            append(&mut log, vault.as_deref(), &mut state, &record)?;
             for dir in &incomplete.dirs {
                 report.moved_aside.push((dir.clone(), self.move_aside(dir)?));
             }
@@ -217,7 +216,7 @@ impl Offline {
             records.push(Record::UpdateUser { id, name, status });
         }
         for record in &records {
-            self.append(&mut log, vault.as_deref(), &mut state, record)?;
+            append(&mut log, vault.as_deref(), &mut state, record)?;
         }
         Ok(RootReset { username: root.name.as_str().to_owned(), was_inactive, tokens })
     }
@@ -237,8 +236,9 @@ impl Offline {
     /// journal settles what an unclean stop left in it.
     fn spoken(&self, dry_run: bool) -> Result<Spoken, OpenError> {
         let disk = Arc::clone(&self.disk);
-        let (_, found) = CheckpointStore::open(disk, &self.data_dir.checkpoint_dir(0))
-            .map_err(|error| prepare("the checkpoint", error))?;
+        let (_, found) =
+            CheckpointStore::open(disk, &self.data_dir.checkpoint_dir(0), self.data_dir.features())
+                .map_err(|error| prepare("the checkpoint", error))?;
         let checkpoint = found.checkpoint.unwrap_or_default();
         if dry_run {
             return Ok(spoken_of(&checkpoint, None)?);
@@ -248,19 +248,6 @@ impl Offline {
         let journal = LocalJournal::open(disk, &self.data_dir.journal_dir(0), options)
             .map_err(|error| prepare("the journal", error))?;
         Ok(spoken_of(&checkpoint, Some(&journal))?)
-    }
-
-    fn append(
-        &self,
-        log: &mut MetadataLog,
-        vault: Option<&Vault>,
-        state: &mut State,
-        record: &Record,
-    ) -> Result<(), OpenError> {
-        let bytes = record::seal(vault, Kind::Record, record.to_bytes());
-        log.append(&bytes.ok_or(OpenError::Root(ErrorCode::CannotEncryptData))?)?;
-        let applied = state.apply(record);
-        applied.map(|_| ()).map_err(|error| OpenError::Record { index: 0, why: error.to_string() })
     }
 
     /// Moves the directory of a partition out of the way of all partitions.
@@ -289,7 +276,8 @@ impl Offline {
         let checkpoint = ShardCheckpoint { lsn: Lsn::ZERO, logs, offsets: Vec::new() };
         let (disk, dir) = (Arc::clone(&self.disk), self.data_dir.checkpoint_dir(0));
         let failed = |error| prepare("the checkpoint", error);
-        let (mut store, _) = CheckpointStore::open(disk, &dir).map_err(failed)?;
+        let (mut store, _) =
+            CheckpointStore::open(disk, &dir, self.data_dir.features()).map_err(failed)?;
         store.save(&checkpoint).map_err(failed)
     }
 

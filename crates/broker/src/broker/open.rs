@@ -11,7 +11,7 @@ use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
 use galgo_storage::journal::{Journal, JournalOptions, LocalJournal, Lsn};
 use galgo_storage::log::{IndexCache, LogName, PartitionName, RecoveryReport};
-use galgo_storage::metadata_log::{Doubt, MetadataLogError};
+use galgo_storage::metadata_log::{Doubt, MetadataLog, MetadataLogError};
 use galgo_wire::command::{Durability, UserStatus};
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::error_code::ErrorCode;
@@ -22,7 +22,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::evidence::Incomplete;
 use super::groups::{GroupOptions, GroupTimes};
-use super::stored::{ReadOptions, Stored, anchor, has_logs, settle};
+use super::stored::{ReadOptions, Stored, anchor, append, has_logs, settle};
 use super::{Broker, Endpoints, StartTimes};
 use crate::access::guard::{AccessOptions, Guard};
 use crate::access::password::hash_password;
@@ -32,9 +32,10 @@ use crate::clients::Clients;
 use crate::environment::{Clock, Random};
 use crate::group::Moment;
 use crate::metadata::prepare::TopicDefaults;
+use crate::metadata::record::Record;
 use crate::metadata::users::NewUser;
 use crate::metadata::{Effect, State};
-use crate::partition::{DeduplicationBounds, Partition};
+use crate::partition::{DeduplicationBounds, IdKey, Partition};
 use crate::shard::{
     OffsetOwner, RecoverError, Recovered, RecoveredPartition, ShardOptions, ShardRecovery,
 };
@@ -246,7 +247,7 @@ impl Broker {
         let keys = std::mem::take(&mut options.encryption);
         let random = &*options.random;
         let reading = ReadOptions { keys, random, doubt: Doubt::Refuse };
-        let Stored { vault, log, state, dirs } =
+        let Stored { vault, log, mut state, dirs } =
             Stored::read_for_server(&disk, &data_dir, reading)?;
         let files = FileCache::new(Arc::clone(&options.disk), options.bounds.open_files_max);
         let indexes = Arc::new(IndexCache::new(options.bounds.index_cache_bytes));
@@ -267,8 +268,11 @@ impl Broker {
             settled = Some(settle(&*disk, log, vault.as_deref(), &state)?);
             Ok::<_, OpenError>(())
         })?;
-        let Some((log, found)) = settled else { unreachable!("a shard opens once it was ready") };
+        let Some((mut log, found)) = settled else {
+            unreachable!("a shard opens once it was ready")
+        };
         (report.metadata_cut_bytes, report.metadata_repaired) = (found.cut_bytes, found.repaired);
+        let id_key = id_key((&mut log, vault.as_deref()), &mut state, &*options.random)?;
         let anchors = anchor(&*disk, &data_dir)?;
         let Recovered { shard, partitions, unknown } = recovered;
         report.unknown = unknown;
@@ -306,6 +310,7 @@ impl Broker {
             names: SystemNames::read(),
             snapshot_sources: RwLock::new(None),
             retention,
+            id_key,
             started_us,
             data_dir,
             shard,
@@ -341,6 +346,20 @@ impl Broker {
     }
 }
 
+/// The key of ids; made where there is none, and durable before an id is derived with it.
+fn id_key(
+    (log, vault): (&mut MetadataLog, Option<&Vault>),
+    state: &mut State,
+    random: &dyn Random,
+) -> Result<IdKey, OpenError> {
+    if let Some(key) = state.id_key {
+        return Ok(key);
+    }
+    let key = IdKey::new(random.next_u128());
+    append(log, vault, state, &Record::SetIdKey { key })?;
+    Ok(key)
+}
+
 /// When data was last written, or read by a consumer that stores its place, as far as known.
 fn newest(catalog: &Catalog) -> Option<Timestamp> {
     let newest = catalog.partitions().map(|partition| partition.newest_time()).max();
@@ -356,7 +375,7 @@ fn shard_recovery(
 ) -> Result<ShardRecovery, OpenError> {
     let disk = Arc::clone(&options.disk);
     let (checkpoints, mut found) =
-        CheckpointStore::open(Arc::clone(&disk), &data_dir.checkpoint_dir(0))
+        CheckpointStore::open(Arc::clone(&disk), &data_dir.checkpoint_dir(0), data_dir.features())
             .map_err(|e| prepare("the checkpoint", e))?;
     // The first start saves one before anything is written.
     if found.checkpoint.is_none() && has_logs(&*disk, data_dir)? {

@@ -145,6 +145,22 @@ pub(super) fn settle(
     Ok((log, found))
 }
 
+/// Makes a record durable, and applies it. For when no broker runs.
+///
+/// # Errors
+/// [`OpenError`]; the change is made by the next start, or not at all.
+pub(super) fn append(
+    log: &mut MetadataLog,
+    vault: Option<&Vault>,
+    state: &mut State,
+    record: &Record,
+) -> Result<(), OpenError> {
+    let bytes = record::seal(vault, Kind::Record, record.to_bytes());
+    log.append(&bytes.ok_or(OpenError::Root(ErrorCode::CannotEncryptData))?)?;
+    let applied = state.apply(record);
+    applied.map(|_| ()).map_err(|error| OpenError::Record { index: 0, why: error.to_string() })
+}
+
 pub(super) fn shards_dir(data_dir: &DataDir) -> PathBuf {
     data_dir.path().join("shards")
 }

@@ -195,7 +195,7 @@ fn told(partition_id: PartitionId, placed: Placed) -> SendReply {
 impl Broker {
     fn append_context(&self) -> AppendContext<'_> {
         let deduplication = self.deduplication;
-        AppendContext { clock: &*self.clock, random: &*self.random, deduplication }
+        AppendContext { clock: &*self.clock, id_key: self.id_key, deduplication }
     }
 }
 

@@ -120,7 +120,8 @@ pub(super) fn config(broker: &Broker, session: &Session, command: &GetTopicConfi
     let answer = || {
         let catalog = broker.catalog.read();
         let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
-        let options = found.topic.settings.options.resolved(&broker.option_defaults());
+        let settings = &found.topic.settings;
+        let options = settings.options.resolved(&broker.option_defaults(settings));
         Ok(payload(&TopicConfig { options }))
     };
     answer().into()

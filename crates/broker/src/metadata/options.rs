@@ -15,6 +15,10 @@ use crate::partition::Hold;
 
 const HOLD_FOR: &str = "retention.hold_for";
 const HOLD_CONSUMERS: &str = "retention.hold_consumers";
+const SEGMENT_MAX_AGE: &str = "segment.max_age";
+
+/// No segment is begun sooner after another because of its age, in microseconds, unless that is asked for.
+const SEGMENT_AGE_US_MIN: u64 = 60_000_000;
 
 /// Most bytes of a value.
 const VALUE_BYTES_MAX: usize = 1_024;
@@ -55,6 +59,12 @@ pub const OPTIONS: &[OptionRow] = &[
         default: |_| "off".to_owned(),
         meaning: "whether consumers that read for themselves hold messages, too",
     },
+    OptionRow {
+        name: SEGMENT_MAX_AGE,
+        kind: OptionKind::Time,
+        default: |defaults| show_time(defaults.segment_age_us()),
+        meaning: "how old a segment gets before the next is begun, so that retention by age can remove it",
+    },
 ];
 
 /// What the server has for topics that set nothing.
@@ -62,6 +72,18 @@ pub const OPTIONS: &[OptionRow] = &[
 pub struct OptionDefaults {
     /// How long groups hold messages, in microseconds; `u64::MAX` for ever.
     pub hold_for_us: u64,
+    /// After how long messages of the topic may go, in microseconds; `u64::MAX` never.
+    pub message_expiry_us: u64,
+}
+
+impl OptionDefaults {
+    /// A quarter of the expiry.
+    fn segment_age_us(&self) -> u64 {
+        match self.message_expiry_us {
+            u64::MAX => u64::MAX,
+            expiry_us => (expiry_us / 4).max(SEGMENT_AGE_US_MIN),
+        }
+    }
 }
 
 /// What a topic has set, by name.
@@ -118,6 +140,12 @@ impl TopicOptions {
         resolved.collect()
     }
 
+    /// How old a segment gets that is written, in microseconds; `u64::MAX` for as old as it likes.
+    pub(crate) fn segment_age_us(&self, defaults: &OptionDefaults) -> u64 {
+        let set = self.0.get(SEGMENT_MAX_AGE).and_then(|value| parse_time(value));
+        set.unwrap_or_else(|| defaults.segment_age_us())
+    }
+
     /// Whose stored offsets hold messages, and how long.
     pub(crate) fn hold(&self, defaults: &OptionDefaults) -> Hold {
         let hold_for_us = self.0.get(HOLD_FOR).and_then(|value| parse_time(value));
@@ -170,7 +198,8 @@ fn show_time(time_us: u64) -> String {
 mod tests {
     use super::*;
 
-    const DEFAULTS: OptionDefaults = OptionDefaults { hold_for_us: 1_000_000 };
+    const DEFAULTS: OptionDefaults =
+        OptionDefaults { hold_for_us: 1_000_000, message_expiry_us: 400_000_000 };
 
     fn set(name: &str, value: &str) -> [TopicOption; 1] {
         [TopicOption { name: name.to_owned(), value: value.to_owned() }]
@@ -192,8 +221,22 @@ mod tests {
         let shown = held.resolved(&DEFAULTS);
         let shown: Vec<_> =
             shown.iter().map(|it| (it.name.as_str(), it.value.as_str(), it.default)).collect();
-        assert_eq!(shown, [(HOLD_FOR, "1h 30m", false), (HOLD_CONSUMERS, "on", false)]);
+        let age = (SEGMENT_MAX_AGE, "1m 40s", true);
+        assert_eq!(shown, [(HOLD_FOR, "1h 30m", false), (HOLD_CONSUMERS, "on", false), age]);
         assert_eq!(none.resolved(&DEFAULTS)[0].value, "1s");
+    }
+
+    #[test]
+    fn segments_get_as_old_as_a_quarter_of_the_expiry() {
+        let age = |message_expiry_us, set: &[TopicOption]| {
+            let defaults = OptionDefaults { message_expiry_us, ..DEFAULTS };
+            TopicOptions::default().with(set).unwrap().segment_age_us(&defaults)
+        };
+        assert_eq!(age(400_000_000, &[]), 100_000_000);
+        assert_eq!(age(1_000_000, &[]), SEGMENT_AGE_US_MIN);
+        assert_eq!(age(u64::MAX, &[]), u64::MAX);
+        assert_eq!(age(u64::MAX, &set(SEGMENT_MAX_AGE, "1s")), 1_000_000);
+        assert_eq!(age(400_000_000, &set(SEGMENT_MAX_AGE, "never")), u64::MAX);
     }
 
     #[test]

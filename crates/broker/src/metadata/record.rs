@@ -16,6 +16,7 @@ use galgo_wire::primitive::{Payload, Reader, put_str32};
 pub(super) use self::part::Part;
 use super::options::TopicOptions;
 use super::{Group, Token, TopicSettings, User, UserSerial};
+use crate::partition::IdKey;
 
 const VERSION: u8 = 1;
 /// Of records with a topic that has options, which follow its settings.
@@ -211,6 +212,11 @@ pub enum Record {
         /// The next serial to give to a consumer group, likewise.
         next_group_serial: u32,
     },
+    /// The cluster got the key that ids of messages are derived with. It never changes.
+    SetIdKey {
+        /// The key.
+        key: IdKey,
+    },
 }
 
 /// A topic as it was created.
@@ -326,6 +332,7 @@ impl Record {
             Self::ReplacePassword { .. } => 31,
             Self::DeactivateUser { .. } => 32,
             Self::SkipGiven { .. } => 30,
+            Self::SetIdKey { .. } => 46,
         }
     }
 
@@ -392,6 +399,7 @@ impl Record {
             Self::SkipGiven { next_uid, next_group_serial } => {
                 (*next_uid, *next_group_serial).put(out);
             }
+            Self::SetIdKey { key } => key.get().encode(out),
         }
     }
 }
@@ -430,6 +438,7 @@ fn take_fields(kind: u8, from: &mut Reader<'_>) -> Result<Record, ErrorCode> {
             Record::CreateGroup { place, group: Group { serial, name } }
         }
         21 => Record::DeleteGroup { place: take(from)? },
+        46 => Record::SetIdKey { key: IdKey::new(take(from)?) },
         30 => Record::SkipGiven { next_uid: take(from)?, next_group_serial: take(from)? },
         _ => return Err(ErrorCode::InvalidCommand),
     })

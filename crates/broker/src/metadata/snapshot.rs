@@ -4,7 +4,13 @@
 //! | next uid | removals | next group serial | streams with their topics and groups | next serial | users with their tokens | revoked JWTs | void JWTs |
 //! ```
 //! In version 2, which is written where a topic has options, they follow behind that:
-//! `count u32`, and for each such topic `| stream id u32 | topic id u32 | options |`.
+//! `count u32`, and for each such topic `| stream id u32 | topic id u32 | options |`. In version 3, which is
+//! written where there is more to say, parts follow behind that: `count u32`, and for each
+//! `| kind u16 | length u32 | bytes |`, in the order of their kinds. One that is not known refuses the snapshot.
+//!
+//! | kind | part |
+//! |---|---|
+//! | 46 | the key of ids, `u128` |
 //!
 //! Lists are `count u32` and their entries in the order of their ids, so equal states have equal
 //! bytes.
@@ -18,16 +24,25 @@ use twox_hash::XxHash3_64;
 use super::options::TopicOptions;
 use super::record::Part;
 use super::{Group, Partition, State, Stream, Token, Topic, TopicSettings, User};
+use crate::partition::IdKey;
 
 const VERSION: u8 = 1;
 const VERSION_OPTIONS: u8 = 2;
+const VERSION_PARTS: u8 = 3;
+const PART_ID_KEY: u16 = 46;
 
 impl State {
     /// The state as bytes.
     #[must_use]
     pub fn to_snapshot(&self) -> Vec<u8> {
         let optioned: Vec<_> = self.optioned().collect();
-        let mut out = vec![if optioned.is_empty() { VERSION } else { VERSION_OPTIONS }];
+        let parts = self.parts();
+        let version = match (optioned.is_empty(), parts.is_empty()) {
+            (true, true) => VERSION,
+            (false, true) => VERSION_OPTIONS,
+            (_, false) => VERSION_PARTS,
+        };
+        let mut out = vec![version];
         self.next_uid.encode(&mut out);
         self.removals.iter().copied().collect::<Vec<PartitionUid>>().put(&mut out);
         self.next_group_serial.encode(&mut out);
@@ -54,14 +69,39 @@ impl State {
         for (serial, last) in &self.void_jwts {
             (*serial, *last).put(&mut out);
         }
-        if !optioned.is_empty() {
+        if version >= VERSION_OPTIONS {
             put_count(optioned.len(), &mut out);
             for (stream, topic, options) in optioned {
                 (stream, topic).put(&mut out);
                 options.put(&mut out);
             }
         }
+        if version >= VERSION_PARTS {
+            put_count(parts.len(), &mut out);
+            for (kind, bytes) in parts {
+                kind.encode(&mut out);
+                put_count(bytes.len(), &mut out);
+                out.extend_from_slice(&bytes);
+            }
+        }
         out
+    }
+
+    /// What there is to say besides: its kind, and its bytes.
+    fn parts(&self) -> Vec<(u16, Vec<u8>)> {
+        let key = self.id_key.map(|key| (PART_ID_KEY, key.get().to_le_bytes().to_vec()));
+        key.into_iter().collect()
+    }
+
+    fn take_part(&mut self, kind: u16, bytes: &[u8]) -> Result<(), ErrorCode> {
+        match kind {
+            PART_ID_KEY => {
+                let bits = bytes.try_into().map_err(|_| ErrorCode::InvalidVersion)?;
+                self.id_key = Some(IdKey::new(u128::from_le_bytes(bits)));
+                Ok(())
+            }
+            _ => Err(ErrorCode::InvalidVersion),
+        }
     }
 
     /// The topics that have options.
@@ -79,7 +119,7 @@ impl State {
     pub fn from_snapshot(bytes: &[u8]) -> Result<Self, ErrorCode> {
         let mut from = Reader::new(bytes);
         let version = from.u8()?;
-        if ![VERSION, VERSION_OPTIONS].contains(&version) {
+        if !(VERSION..=VERSION_PARTS).contains(&version) {
             return Err(ErrorCode::InvalidVersion);
         }
         let mut state = Self { next_uid: from.u64()?, ..Self::default() };
@@ -102,13 +142,20 @@ impl State {
             let (serial, last) = Part::take(&mut from)?;
             state.void_jwts.insert(serial, last);
         }
-        if version == VERSION_OPTIONS {
+        if version >= VERSION_OPTIONS {
             for _ in 0..from.u32()? {
                 let (stream, topic): (StreamId, TopicId) = Part::take(&mut from)?;
                 let stored = state.streams.get_mut(&stream);
                 let stored = stored.and_then(|stream| stream.topics.get_mut(&topic));
                 let options = TopicOptions::take(&mut from)?;
                 stored.ok_or(ErrorCode::InvalidVersion)?.settings.options = options;
+            }
+        }
+        if version >= VERSION_PARTS {
+            for _ in 0..from.u32()? {
+                let (kind, length) = (from.u16()?, from.u32()?);
+                let length = usize::try_from(length).map_err(|_| ErrorCode::InvalidVersion)?;
+                state.take_part(kind, from.bytes(length)?)?;
             }
         }
         Ok(state)

@@ -11,10 +11,11 @@ use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Offset, PartitionUid, Timestamp};
 
 use super::dedup::{DeduplicationBounds, Remembered, Sifted, Window};
+use super::ids::IdKey;
 use super::publish::{Need, Staged};
 use super::{Partition, PollError, Writer};
 use crate::alarm::{News, Rung};
-use crate::environment::{Clock, Random};
+use crate::environment::Clock;
 use crate::shard::ShardRecord;
 use crate::ticket::{Ticket, ticket};
 use crate::vault::{Unsealed, Vault};
@@ -28,7 +29,7 @@ pub struct AppendContext<'a> {
     /// Gives the timestamp.
     pub clock: &'a dyn Clock,
     /// Gives ids to messages that came without.
-    pub random: &'a dyn Random,
+    pub id_key: IdKey,
     /// How much of the past topics with deduplication know.
     pub deduplication: DeduplicationBounds,
 }
@@ -311,7 +312,7 @@ impl Writer {
     ) -> Result<Written<'a>, ErrorCode> {
         let base_offset = self.log.end();
         let timestamp = self.batch_time(context.clock.now());
-        let mut new_id = || context.random.next_u128();
+        let mut new_id = |offset| context.id_key.id_of(uid, offset, timestamp);
         let mut stamp = |indexes: &[u8], messages: &mut [u8], count| {
             let new_id = &mut new_id;
             let options = StampOptions { first_offset: base_offset, timestamp, new_id };

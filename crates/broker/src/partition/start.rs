@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use galgo_storage::checkpoint::SealedSegment;
+use galgo_storage::log::AHEAD_US_MAX;
 use galgo_storage::retention::KeptSegment;
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Offset, PartitionId, PartitionUid, Timestamp};
@@ -106,6 +107,45 @@ impl Partition {
     #[cfg(test)]
     pub(crate) fn staged_start(&self) -> Offset {
         self.offsets.lock().start()
+    }
+
+    /// Begins another segment when the one that is written has been for `age_us`, or is ahead of the clock; tells
+    /// whether it did. What cannot be done now is tried at the next look. May block on the disk.
+    pub(crate) fn roll_if_old(self: &Arc<Self>, now: Times, age_us: u64) -> bool {
+        let since = match self.reader.written_since() {
+            Ok(Some(since)) => since,
+            Ok(None) => return false,
+            Err(error) => {
+                tracing::debug!(partition = self.uid.get(), %error, "age of a segment not read");
+                return false;
+            }
+        };
+        if since.get().saturating_add(age_us) > now.steady.get()
+            && since.get() <= now.wall.get().saturating_add(AHEAD_US_MAX)
+        {
+            return false;
+        }
+        self.reader.make_room();
+        let rolled = {
+            let mut writer = self.writer.lock();
+            if writer.closed || self.fenced().is_some() {
+                return false;
+            }
+            writer.log.roll()
+        };
+        match rolled {
+            Ok(false) => return false,
+            Ok(true) => {}
+            Err(error) => {
+                tracing::debug!(partition = self.uid.get(), %error, "no other segment begun");
+            }
+        }
+        // Sealed it is in any case, and neither its end nor the name of the next is durable yet.
+        let schedule = self.commits.lock().schedule_sync();
+        if schedule {
+            self.shard.queue_sync(Arc::clone(self));
+        }
+        true
     }
 
     /// Bytes of all segments.

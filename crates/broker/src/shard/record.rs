@@ -2,8 +2,11 @@
 //!
 //! ```text
 //! 0      1         2          4             8               16
-//! | kind | version | reserved | body length | partition uid | body ...
+//! | kind | version | flags | body length | partition uid | body ...
 //! ```
+//! Flag 1: whoever does not know the kind or its version may go on without the record. Any other flag
+//! belongs to a later version.
+//!
 //! All integers are little-endian. Bodies:
 //!
 //! ```text
@@ -35,6 +38,9 @@ use galgo_wire::primitive::Reader;
 
 /// Bytes of a batch body in front of the messages.
 const BATCH_HEADER_BYTES: usize = 16;
+
+/// Whoever does not know the record may go on without it.
+const SKIPPABLE: u16 = 1;
 
 const VERSION: u8 = 1;
 /// Of an offset that is stored: with when and by whom.
@@ -114,6 +120,18 @@ pub struct UnknownRecord {
 }
 
 impl ShardRecord<'_> {
+    /// The partition it is about.
+    #[must_use]
+    pub fn uid(&self) -> PartitionUid {
+        match *self {
+            Self::Batch { uid, .. }
+            | Self::OffsetStored { uid, .. }
+            | Self::OffsetGone { uid, .. }
+            | Self::StartMoved { uid, .. }
+            | Self::EndReached { uid, .. } => uid,
+        }
+    }
+
     /// Appends the record to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match *self {
@@ -151,30 +169,37 @@ impl ShardRecord<'_> {
     }
 }
 
-/// Reads all records of a bundle, in order.
+/// Reads all records of a bundle, in order, but for those this version does not know and may skip.
 ///
 /// # Errors
-/// [`UnknownRecord`] for a record this version does not know, or one that does not hold together.
+/// [`UnknownRecord`] for a record this version does not know and may not skip, or one that does not hold
+/// together.
 pub fn decode_bundle<'a>(
     bundle: &'a [u8],
     visit: &mut dyn FnMut(ShardRecord<'a>),
 ) -> Result<(), UnknownRecord> {
     let mut reader = Reader::new(bundle);
     while !reader.is_empty() {
-        visit(decode_one(&mut reader)?);
+        if let Some(record) = decode_one(&mut reader)? {
+            visit(record);
+        }
     }
     Ok(())
 }
 
-fn decode_one<'a>(reader: &mut Reader<'a>) -> Result<ShardRecord<'a>, UnknownRecord> {
-    let (mut kind, mut version) = (0, 0);
+fn decode_one<'a>(reader: &mut Reader<'a>) -> Result<Option<ShardRecord<'a>>, UnknownRecord> {
+    let (mut kind, mut version, mut skippable) = (0, 0, false);
     let mut read = || {
         kind = reader.u8().ok()?;
         version = reader.u8().ok()?;
-        reader.u16().ok()?;
+        let flags = reader.u16().ok()?;
         let len = reader.u32().ok()? as usize;
         let uid = PartitionUid::new(reader.u64().ok()?);
         let mut body = Reader::new(reader.bytes(len).ok()?);
+        skippable = flags & SKIPPABLE != 0;
+        if flags & !SKIPPABLE != 0 {
+            return None;
+        }
         match (kind, version) {
             (KIND_BATCH, VERSION) => Some(ShardRecord::Batch {
                 uid,
@@ -202,7 +227,10 @@ fn decode_one<'a>(reader: &mut Reader<'a>) -> Result<ShardRecord<'a>, UnknownRec
             _ => None,
         }
     };
-    read().ok_or(UnknownRecord { kind, version })
+    match read() {
+        None if !skippable => Err(UnknownRecord { kind, version }),
+        record => Ok(record),
+    }
 }
 
 fn put_header(out: &mut Vec<u8>, (kind, version): (u8, u8), body_len: usize, uid: PartitionUid) {
@@ -265,5 +293,36 @@ mod tests {
             // A cut bundle never panics; whole records in front of the cut may still be seen.
             let _ = decode_bundle(&bundle[..cut], &mut |_| {});
         }
+    }
+
+    #[test]
+    fn records_of_later_versions_are_skipped_where_they_say_so_and_refused_otherwise() {
+        let known = ShardRecord::StartMoved { uid: PartitionUid::new(7), start: Offset::new(2) };
+        let bundle = |kind: u8, version: u8, flags: u16| {
+            let mut bundle = Vec::new();
+            known.encode(&mut bundle);
+            bundle.extend_from_slice(&[kind, version]);
+            bundle.extend_from_slice(&flags.to_le_bytes());
+            bundle.extend_from_slice(&3_u32.to_le_bytes());
+            bundle.extend_from_slice(&[7; 8]);
+            bundle.extend_from_slice(b"new");
+            known.encode(&mut bundle);
+            bundle
+        };
+        for (kind, version) in [(200, 1), (KIND_START_MOVED, 9)] {
+            let skippable = bundle(kind, version, 1);
+            let mut seen = Vec::new();
+            decode_bundle(&skippable, &mut |record| seen.push(record)).unwrap();
+            assert_eq!(seen, [known, known]);
+            for flags in [0, 2] {
+                let refused = decode_bundle(&bundle(kind, version, flags), &mut |_| {});
+                assert_eq!(refused, Err(UnknownRecord { kind, version }));
+            }
+        }
+        // A record that is known with a flag that is not says something else than is known.
+        let mut flagged = Vec::new();
+        known.encode(&mut flagged);
+        flagged[2] = 2;
+        assert!(decode_bundle(&flagged, &mut |_| {}).is_err());
     }
 }

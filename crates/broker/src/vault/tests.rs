@@ -31,7 +31,7 @@ fn stamped() -> Vec<u8> {
     let (indexes, messages) = batch.parts();
     let mut messages = messages.to_vec();
     let (first_offset, timestamp) = (Offset::new(9), Timestamp::new(3));
-    let options = StampOptions { first_offset, timestamp, new_id: &mut || 7 };
+    let options = StampOptions { first_offset, timestamp, new_id: &mut |_| 7 };
     stamp(indexes, &mut messages, 3, options).unwrap();
     messages
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use galgo_broker::partition::{
-    AppendContext, Appended, Batch, DeduplicationBounds, OffsetBook, Partition,
+    AppendContext, Appended, Batch, DeduplicationBounds, IdKey, OffsetBook, Partition,
 };
 use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
@@ -205,7 +205,7 @@ fn a_closed_partition_takes_no_batch() {
         let batch = Batch { count: 1, indexes, messages: &mut messages };
         let context = AppendContext {
             clock: &*rig.environment,
-            random: &*rig.environment,
+            id_key: IdKey::new(7),
             deduplication: DeduplicationBounds { entries_max: 100, expiry_us: 60_000_000 },
         };
         partition.append(batch, context).unwrap()

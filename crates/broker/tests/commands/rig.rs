@@ -336,9 +336,12 @@ fn template() -> SimDisk {
     // Commands that manage users are still to come, so the others are put into the log.
     let dirs = MetadataDirs { first: "/data/metadata".into(), copy: "/data/copy/metadata".into() };
     let (mut log, found) = MetadataLog::open(Arc::new(disk.clone()), &dirs).unwrap();
-    let Ok(Record::CreateUser { user: root, .. }) = Record::from_bytes(&found.records[0]) else {
-        panic!("the root user comes first");
-    };
+    let records = found.records.iter().map(|record| Record::from_bytes(record).unwrap());
+    let root = records.into_iter().find_map(|record| match record {
+        Record::CreateUser { user, .. } => Some(user),
+        _ => None,
+    });
+    let root = root.expect("a new data directory has a root user");
     for (number, name, status) in
         [(1_u32, "nobody", UserStatus::Active), (2, "sleeper", UserStatus::Inactive)]
     {

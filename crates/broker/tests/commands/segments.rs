@@ -1,6 +1,8 @@
 //! Deleting segments and retention: only whole sealed segments go, never past what somebody still has
 //! to read, and what went stays gone.
 
+use std::path::Path;
+
 use galgo_broker::{Outcome, Reply};
 use galgo_wire::command::{
     ConfigureTopic, CreateTopic, MaxTopicSize, MessageExpiry, Partition, PlanRetention,
@@ -51,7 +53,9 @@ fn partition(root: &mut Connection) -> Partition {
 fn shape(root: &mut Connection) -> (u32, u64, u64) {
     let partition = partition(root);
     let first = root.poll(&poll("t", 0, PollingStrategy::First)).unwrap();
-    (partition.segments_count, partition.messages_count, first.messages[0].offset)
+    let next = partition.current_offset.get() + 1;
+    let first = first.messages.first().map_or(next, |message| message.offset);
+    (partition.segments_count, partition.messages_count, first)
 }
 
 #[test]
@@ -192,16 +196,87 @@ fn retention_removes_what_is_old_enough_and_nothing_else() {
     assert_eq!(root.call(&plan_retention("s", "t")).unwrap(), plan, "nothing was changed");
     // The segments ended three, two and one second ago.
     retain(&rig);
-    assert_eq!(shape(&mut root), (2, 6, 8));
+    // What is written is older than a segment gets, so another was begun.
+    assert_eq!(shape(&mut root), (3, 6, 8));
     rig.environment.advance_us(100 * expiry);
     let plan = root.call(&plan_retention("s", "t")).unwrap();
-    let [due] = &plan.segments[..] else { panic!("one is due") };
+    let [due, last] = &plan.segments[..] else { panic!("two are due") };
     assert_eq!((due.base_offset.get(), due.end_offset.get(), due.messages), (8, 11, 4));
     assert_eq!((due.reason, due.held, due.barrier), (RetentionReason::Expired, false, u64::MAX));
+    assert_eq!((last.base_offset.get(), last.end_offset.get(), last.messages), (12, 13, 2));
     retain(&rig);
-    assert_eq!(shape(&mut root), (1, 2, 12), "the segment that is written never expires");
+    assert_eq!(shape(&mut root), (1, 0, 14), "all of it has expired");
     let rig = rig.cut_power(3);
-    assert_eq!(shape(&mut rig.root()), (1, 2, 12));
+    let mut root = rig.root();
+    assert_eq!(shape(&mut root), (1, 0, 14));
+    root.send("t", to(0), &["next"]).unwrap();
+    assert_eq!(shape(&mut root), (1, 1, 14), "offsets go on where they were");
+}
+
+/// A segment is not begun because of age before it is old, and never behind an empty one.
+#[test]
+fn a_segment_gets_as_old_as_its_topic_says() {
+    const HOUR_US: u64 = 3_600_000_000;
+    let (rig, mut root) = with_segments(|t| t.message_expiry = MessageExpiry::new(80 * HOUR_US));
+    let set = |root: &mut Connection, value: &str| {
+        let option = TopicOption { name: "segment.max_age".to_owned(), value: value.to_owned() };
+        root.call(&ConfigureTopic { stream: id("s"), topic: id("t"), options: vec![option] })
+    };
+    rig.environment.advance_us(20 * HOUR_US - 2 * RETENTION_INTERVAL_US);
+    retain(&rig);
+    assert_eq!(shape(&mut root).0, 4);
+    set(&mut root, "1h").unwrap();
+    retain(&rig);
+    assert_eq!(shape(&mut root).0, 5, "it was older than that already");
+    for _ in 0..3 {
+        rig.environment.advance_us(HOUR_US);
+        retain(&rig);
+    }
+    assert_eq!(shape(&mut root).0, 5, "an empty one stays");
+    root.send("t", to(0), &["one"]).unwrap();
+    // What was written before a start has its age all the same.
+    let rig = rig.kill_alone();
+    let mut root = rig.root();
+    set(&mut root, "").unwrap();
+    rig.environment.advance_us(20 * HOUR_US - 2 * RETENTION_INTERVAL_US);
+    retain(&rig);
+    assert_eq!(shape(&mut root).0, 5, "a quarter of the expiry again");
+    retain(&rig);
+    retain(&rig);
+    assert_eq!(shape(&mut root).0, 6);
+    set(&mut root, "never").unwrap();
+    root.send("t", to(0), &["two"]).unwrap();
+    rig.environment.advance_us(24 * HOUR_US);
+    retain(&rig);
+    assert_eq!(shape(&mut root).0, 6);
+}
+
+/// All segments went, and the newest checkpoint is damaged: the file that is left says where offsets go on.
+#[test]
+fn offsets_go_on_behind_messages_that_all_expired_whatever_is_damaged() {
+    let expiry = RETENTION_INTERVAL_US + 2_000_000;
+    for cut in 0..8 {
+        let (rig, mut root) = with_segments(|t| t.message_expiry = MessageExpiry::new(expiry));
+        rig.environment.advance_us(expiry);
+        for _ in 0..3 {
+            retain(&rig);
+        }
+        assert_eq!(shape(&mut root), (1, 0, 14));
+        if cut % 2 == 0 {
+            rig.broker.shutdown().unwrap();
+        }
+        let disk = rig.disk.power_cut_image(cut);
+        for name in ["a.ckpt", "b.ckpt"].into_iter().take(1 + (cut as usize / 2) % 2) {
+            let path = Path::new("/data/shards/0000/checkpoint").join(name);
+            // The second is made by the second checkpoint.
+            let _ = disk.flip_bit(&path, 60, 1);
+        }
+        let rig = Rig::open(disk);
+        let mut root = rig.root();
+        root.send("t", to(0), &["next"]).unwrap();
+        let polled = root.poll(&poll("t", 0, PollingStrategy::Last)).unwrap();
+        assert_eq!(polled.messages[0].offset, 14, "cut {cut}");
+    }
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub(crate) enum TopicCommand {
     Set {
         #[command(flatten)]
         path: TopicPath,
-        /// What to set: retention.hold_for=7days, retention.hold_consumers=on
+        /// What to set: retention.hold_for=7days, segment.max_age=1h
         #[arg(value_name = "NAME=VALUE", required = true, value_parser = options::parse)]
         options: Vec<TopicOption>,
     },

@@ -156,7 +156,7 @@ impl Event {
 }
 
 /// Does what `act` does, unless it is done: the answer to it may have been lost.
-async fn unless<T>(
+pub(crate) async fn unless<T>(
     act: impl Future<Output = Result<T, CallError>>,
     done: ErrorCode,
 ) -> Result<(), CallError> {

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use galgo::{
-    Client, Deduplication, Durability, Identifier, Message, Partitioning, TopicOptions, UserOptions,
+    Client, Deduplication, Durability, ErrorCode, Identifier, Message, Partitioning, TopicOptions,
+    UserOptions,
 };
 use rand::RngExt as _;
 use rand::rngs::StdRng;
@@ -15,7 +16,7 @@ use tokio::runtime::Runtime;
 use tokio::time::sleep;
 
 use crate::consuming::{self, Reader};
-use crate::event::{Event, all_rights};
+use crate::event::{Event, all_rights, unless};
 use crate::model::{self, Stored, Told};
 use crate::producing::{self, Writer};
 use crate::server::Server;
@@ -150,8 +151,10 @@ impl Round {
         let stored = Stored::read(&place).await?;
         let told = Told { sent, begun, over };
         model::check(&place, &told, &stored, &seen)?;
-        persist("delete the stream", || place.admin.delete_stream(&place.stream)).await?;
-        persist("delete the user", || place.admin.delete_user(&place.user)).await
+        let (admin, gone) = (&place.admin, ErrorCode::StreamIdNotFound);
+        persist("delete the stream", || unless(admin.delete_stream(&place.stream), gone)).await?;
+        let gone = ErrorCode::ResourceNotFound;
+        persist("delete the user", || unless(admin.delete_user(&place.user), gone)).await
     }
 
     async fn prepare(&self, server: &Mutex<Server>) -> Result<Place, String> {
@@ -163,13 +166,18 @@ impl Round {
         };
         let admin = connect(&admin_url).await?;
         let stream = named(&stream_name);
-        persist("make a stream", || admin.create_stream(&stream_name)).await?;
+        // The answer may be lost, and it is done.
+        let taken = ErrorCode::StreamNameAlreadyExists;
+        persist("make a stream", || unless(admin.create_stream(&stream_name), taken)).await?;
         let options = topic_options(self.course);
-        persist("make a topic", || admin.create_topic(&stream, TOPIC, options)).await?;
+        let taken = ErrorCode::TopicNameAlreadyExists;
+        persist("make a topic", || unless(admin.create_topic(&stream, TOPIC, options), taken))
+            .await?;
         let options = UserOptions::default().permissions(all_rights());
         let password = format!("{user_name}{user_name}");
-        persist("make a user", || admin.create_user(&user_name, &password, options.clone()))
-            .await?;
+        let make = || admin.create_user(&user_name, &password, options.clone());
+        let taken = ErrorCode::UserAlreadyExists;
+        persist("make a user", || unless(make(), taken)).await?;
         Ok(Place {
             course: self.course,
             admin,

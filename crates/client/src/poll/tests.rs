@@ -21,7 +21,7 @@ fn reply() -> Vec<u8> {
     let options = StampOptions {
         first_offset: Offset::new(5),
         timestamp: Timestamp::new(1),
-        new_id: &mut || 9,
+        new_id: &mut |_| 9,
     };
     stamp(indexes, &mut messages, 3, options).unwrap();
     let partition_id = PartitionId::new(2);

@@ -250,6 +250,7 @@ pub(crate) fn refusal(data_dir: &Path, error: OpenError) -> ServerError {
         }
         OpenError::DataDir(
             refused @ (DataDirError::Newer { .. }
+            | DataDirError::Unknown { .. }
             | DataDirError::Foreign { .. }
             | DataDirError::Mixed { .. }
             | DataDirError::Missing { .. }),

@@ -34,6 +34,7 @@ use galgo_wire::primitive::{DecodeError, Reader};
 use super::{
     ActiveSegment, LogCheckpoint, OffsetNote, SealedSegment, ShardCheckpoint, StoredOffset,
 };
+use crate::features::Feature;
 use crate::journal::Lsn;
 
 const MAGIC: [u8; 8] = *b"GALGOCKP";
@@ -67,12 +68,17 @@ impl From<DecodeError> for Invalid {
     }
 }
 
+/// What a program has to know to read the file [`encode`] makes.
+pub(super) fn needs(checkpoint: &ShardCheckpoint) -> Option<Feature> {
+    let noted = checkpoint.offsets.iter().any(|stored| stored.note.is_some());
+    noted.then_some(Feature::Checkpoint2)
+}
+
 /// Encodes a checkpoint file.
 pub(super) fn encode(sequence: u64, checkpoint: &ShardCheckpoint) -> Vec<u8> {
-    let noted = checkpoint.offsets.iter().any(|stored| stored.note.is_some());
-    let (version, payload) = match noted {
-        true => (SECTIONS, encode_sections(checkpoint)),
-        false => (PLAIN, encode_plain(checkpoint)),
+    let (version, payload) = match needs(checkpoint) {
+        Some(Feature::Checkpoint2) => (SECTIONS, encode_sections(checkpoint)),
+        None => (PLAIN, encode_plain(checkpoint)),
     };
     let mut out = Vec::with_capacity(HEADER_BYTES + payload.len());
     out.extend_from_slice(&MAGIC);

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::ShardCheckpoint;
-use super::format::{Invalid, decode, encode};
+use super::format::{Invalid, decode, encode, needs};
 use crate::disk::{Disk, create_dir_synced};
+use crate::features::Features;
 use crate::replace_file::{read_file, replace_file};
+use crate::twin::TwinError;
 
 const NAMES: [&str; 2] = ["a.ckpt", "b.ckpt"];
 /// Largest checkpoint file that is read: some ten million segments.
@@ -17,6 +19,7 @@ const FILE_BYTES_MAX: u64 = 512 << 20;
 pub struct CheckpointStore {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
+    features: Arc<Features>,
     sequence_next: u64,
     /// Which of the two names the next checkpoint gets.
     next: usize,
@@ -57,16 +60,21 @@ pub enum CheckpointStoreError {
         /// What the disk said.
         source: io::Error,
     },
+    /// The names of the formats in use could not be written.
+    #[error("the names of the formats in use were not written")]
+    Features(#[from] TwinError),
 }
 
 impl CheckpointStore {
-    /// Opens the store in `dir`, made when missing, and loads the newest checkpoint.
+    /// Opens the store in `dir`, made when missing, and loads the newest checkpoint. `features` are those of the
+    /// data directory.
     ///
     /// # Errors
     /// See [`CheckpointStoreError`]; nothing was changed.
     pub fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
+        features: &Arc<Features>,
     ) -> Result<(Self, FoundCheckpoint), CheckpointStoreError> {
         let disk_error =
             |path: &Path, source| CheckpointStoreError::Disk { path: path.into(), source };
@@ -75,10 +83,11 @@ impl CheckpointStore {
         // recycled up to it, so it must not vanish in a later power cut.
         disk.sync_dir(dir).map_err(|error| disk_error(dir, error))?;
         let mut found = FoundCheckpoint::default();
-        let mut store = Self { disk, dir: dir.to_owned(), sequence_next: 1, next: 0 };
+        let (dir, features) = (dir.to_owned(), Arc::clone(features));
+        let mut store = Self { disk, dir, features, sequence_next: 1, next: 0 };
         let mut missing = None;
         for (slot, name) in NAMES.iter().enumerate() {
-            let path = dir.join(name);
+            let path = store.dir.join(name);
             let bytes = read_file(&*store.disk, &path, FILE_BYTES_MAX)
                 .map_err(|error| disk_error(&path, error))?;
             match bytes.as_deref().map(decode) {
@@ -111,7 +120,7 @@ impl CheckpointStore {
     /// Saves a checkpoint, durable on return; the one before stays.
     ///
     /// # Errors
-    /// [`CheckpointStoreError::Disk`]: the last saved checkpoint stays valid.
+    /// [`CheckpointStoreError`]: the last saved checkpoint stays valid.
     pub fn save(&mut self, checkpoint: &ShardCheckpoint) -> Result<(), CheckpointStoreError> {
         let name = if self.next == 0 { NAMES[0] } else { NAMES[1] };
         let path = self.dir.join(name);
@@ -120,6 +129,10 @@ impl CheckpointStore {
         if bytes.len() as u64 > FILE_BYTES_MAX {
             let source = io::ErrorKind::FileTooLarge.into();
             return Err(CheckpointStoreError::Disk { path, source });
+        }
+        // INV-FEATURE-FIRST.
+        if let Some(feature) = needs(checkpoint) {
+            self.features.begin(&*self.disk, feature)?;
         }
         replace_file(&*self.disk, &path, &bytes)
             .map_err(|source| CheckpointStoreError::Disk { path, source })?;

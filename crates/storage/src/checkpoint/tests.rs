@@ -10,6 +10,8 @@ use super::format::{Invalid, decode, encode};
 use super::*;
 use crate::disk::Disk;
 use crate::disk::sim::{FaultPlan, SimDisk};
+use crate::features::{Feature, Features};
+use crate::twin::Twin;
 
 fn sample(number: u64) -> ShardCheckpoint {
     let mut checkpoint = ShardCheckpoint { lsn: Lsn::new(number), ..Default::default() };
@@ -102,8 +104,31 @@ fn truncated_checkpoint_is_refused() {
     }
 }
 
+fn features(disk: &SimDisk) -> Arc<Features> {
+    let twin = Twin { path: "/c/features".into(), copy: "/c/copy/features".into() };
+    Arc::new(Features::read(disk, twin).unwrap())
+}
+
+/// An older program that meets such a checkpoint has to refuse the directory before it opens anything.
+#[test]
+fn a_checkpoint_in_sections_is_named_before_it_is_saved() {
+    for stop_at in 1..40 {
+        let disk = SimDisk::new(stop_at);
+        let (mut store, _) = open(&disk);
+        store.save(&sample(3)).unwrap();
+        assert!(!features(&disk).has(Feature::Checkpoint2), "version 1 needs nothing");
+        disk.plan(FaultPlan { stop_at: Some(stop_at), ..FaultPlan::default() });
+        let saved = store.save(&noted(4)).is_ok();
+        disk.crash(stop_at);
+        let named = features(&disk).has(Feature::Checkpoint2);
+        let found = open(&disk).1.checkpoint.unwrap();
+        assert!(named || found == sample(3), "INV-FEATURE-FIRST, stopped at {stop_at}");
+        assert!(!saved || (named && found == noted(4)));
+    }
+}
+
 fn open(disk: &SimDisk) -> (CheckpointStore, FoundCheckpoint) {
-    CheckpointStore::open(Arc::new(disk.clone()), Path::new("/c")).unwrap()
+    CheckpointStore::open(Arc::new(disk.clone()), Path::new("/c"), &features(disk)).unwrap()
 }
 
 #[test]
@@ -111,9 +136,11 @@ fn saved_checkpoint_survives_a_stop_at_any_operation() {
     for stop_at in 1..200 {
         let disk = SimDisk::new(stop_at);
         disk.create_dir_all(Path::new("/")).ok();
+        let features = features(&disk);
         disk.plan(FaultPlan { stop_at: Some(stop_at), ..FaultPlan::default() });
         let mut saved = 0;
-        if let Ok((mut store, _)) = CheckpointStore::open(Arc::new(disk.clone()), Path::new("/c")) {
+        let opened = CheckpointStore::open(Arc::new(disk.clone()), Path::new("/c"), &features);
+        if let Ok((mut store, _)) = opened {
             for number in 1..10 {
                 if store.save(&sample(number)).is_err() {
                     break;

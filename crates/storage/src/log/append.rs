@@ -175,6 +175,24 @@ impl Log {
         Some(ahead_us)
     }
 
+    /// Seals the segment being written, if there is anything in it, and begins the next, so that retention can
+    /// give it up. The name of the new one is durable with the next sync, like that of any segment.
+    ///
+    /// The directory of a log is never without a file that says where it ends: whoever drops all that is sealed
+    /// leaves the segment begun here.
+    ///
+    /// # Errors
+    /// Those of the disk: the segment is sealed then, and the next append begins one.
+    pub fn roll(&mut self) -> io::Result<bool> {
+        let has_some = self.writer.as_ref().is_some_and(|writer| writer.tip.bytes > 0);
+        if !has_some || self.is_fenced() {
+            return Ok(false);
+        }
+        self.seal();
+        self.begin_segment()?;
+        Ok(true)
+    }
+
     fn admit(&self, batch: &AppendBatch<'_>) -> Result<(), AppendError> {
         if self.is_fenced() {
             return Err(AppendError::Fenced);
@@ -230,6 +248,7 @@ impl Log {
         let tip = Tip::empty(base, self.last_timestamp);
         self.reader.state.write().active = Some(Active {
             base,
+            since: None,
             handle: handle.clone(),
             end: tip.place(),
             last_timestamp: self.last_timestamp,
@@ -261,6 +280,10 @@ impl Log {
             let mut state = self.reader.state.write();
             state.end = tip.end;
             if let Some(active) = &mut state.active {
+                if before.bytes == 0 {
+                    // All messages of a batch have one time.
+                    active.since = Some(tip.last_timestamp);
+                }
                 active.end = tip.place();
                 active.last_timestamp = tip.last_timestamp;
                 active.verified.insert(before.bytes..tip.bytes);

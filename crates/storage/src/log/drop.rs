@@ -13,7 +13,9 @@ use crate::checkpoint::SealedSegment;
 use crate::disk::Disk;
 use crate::retention::KeptSegment;
 use crate::segment::format::parse_log_name;
+use galgo_wire::batch::MessageHeader;
 use galgo_wire::id::{Offset, Timestamp};
+use galgo_wire::limits::MESSAGE_HEADER_BYTES;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -67,6 +69,34 @@ impl LogReader {
         let later = if ahead { later() } else { now };
         let stored_by = oldest.stored_by(now, later);
         Some(OldestSealed { end: oldest.known.end, stored_by })
+    }
+
+    /// The time of the first message in the segment being written; `None` when that is empty. May read from
+    /// the disk, once.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn written_since(&self) -> io::Result<Option<Timestamp>> {
+        let (base, handle, last) = {
+            let state = self.state.read();
+            match &state.active {
+                Some(active) if active.end.position > 0 => match active.since {
+                    Some(since) => return Ok(Some(since)),
+                    None => (active.base, active.handle.clone(), active.last_timestamp),
+                },
+                _ => return Ok(None),
+            }
+        };
+        let mut bytes = [0; MESSAGE_HEADER_BYTES];
+        handle.get()?.read_exact_at(&mut bytes, 0)?;
+        // A damaged header may say anything; the segment is as old as its last message at least.
+        let since = MessageHeader::from_bytes(&bytes).timestamp.min(last);
+        if let Some(active) = &mut self.state.write().active
+            && active.base == base
+        {
+            active.since = Some(since);
+        }
+        Ok(Some(since))
     }
 
     /// The time of the last message; zero without one.

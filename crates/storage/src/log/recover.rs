@@ -159,6 +159,7 @@ impl Log {
     fn open_for_writing(&mut self, current: Current, state: &mut State) {
         state.active = Some(Active {
             base: current.base,
+            since: None,
             handle: current.handle.clone(),
             end: current.tip.place(),
             last_timestamp: current.tip.last_timestamp,

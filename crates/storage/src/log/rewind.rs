@@ -150,6 +150,7 @@ impl Log {
         };
         state.active = Some(Active {
             base: known.base,
+            since: None,
             handle: handle.clone(),
             end: tip.place(),
             last_timestamp: tip.last_timestamp,

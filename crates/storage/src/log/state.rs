@@ -43,6 +43,10 @@ pub(super) struct Sealed {
 /// The segment being written, as readers see it.
 pub(super) struct Active {
     pub(super) base: Offset,
+    /// The time of its first message, when it is known; see [`LogReader::written_since`].
+    ///
+    /// [`LogReader::written_since`]: super::LogReader::written_since
+    pub(super) since: Option<Timestamp>,
     pub(super) handle: FileHandle,
     /// The place after the last message written.
     pub(super) end: Place,

@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (Vec<u8>, Vec<u8>, u32)| {
     let (indexes, mut messages, count) = input;
-    let mut new_id = || 1;
+    let mut new_id = |_| 1;
     let first_offset = Offset::new(9);
     let options = StampOptions { first_offset, timestamp: Timestamp::new(5), new_id: &mut new_id };
     if let Ok(stamped) = stamp(&indexes, &mut messages, count, options) {

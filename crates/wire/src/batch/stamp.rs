@@ -17,7 +17,7 @@ pub struct StampOptions<'a> {
     /// The time of the whole batch.
     pub timestamp: Timestamp,
     /// Makes an id for a message without one.
-    pub new_id: &'a mut dyn FnMut() -> u128,
+    pub new_id: &'a mut dyn FnMut(Offset) -> u128,
 }
 
 /// What a stamped batch holds.
@@ -78,7 +78,7 @@ pub fn stamp(
         let Some((message, tail)) = rest.split_at_mut_checked(size as usize) else {
             return Err(ErrorCode::InvalidMessagesSize);
         };
-        let id = if header.id == 0 { (options.new_id)() } else { header.id };
+        let id = if header.id == 0 { (options.new_id)(offset) } else { header.id };
         let stamped = MessageHeader { id, offset, timestamp: options.timestamp, ..header };
         checksums = checksums.wrapping_add(seal(message, stamped));
 

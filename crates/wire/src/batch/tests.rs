@@ -35,7 +35,7 @@ impl Batch {
 
     fn stamp(&mut self, first_offset: u64) -> Result<Stamped, ErrorCode> {
         let mut next_id = 100;
-        let mut new_id = || {
+        let mut new_id = |_: Offset| {
             next_id += 1;
             next_id
         };
@@ -67,7 +67,7 @@ fn stamping_fills_in_what_is_the_servers() {
     let mut batch = Batch::of(&[b"one", b"", b"two"]);
     batch.messages[8] = 7;
     batch.messages[RESERVED] = 9;
-    let mut new_id = || 55;
+    let mut new_id = |_: Offset| 55;
     let options =
         StampOptions { first_offset: Offset::new(40), timestamp: TIME, new_id: &mut new_id };
     let stamped = stamp(&batch.indexes, &mut batch.messages, 3, options).unwrap();
@@ -257,7 +257,7 @@ proptest! {
         prop_assert_eq!((parts.stream, parts.topic), (stream, topic));
         prop_assert_eq!(parts.partitioning, PartitioningRef::Key(b"user-42"));
 
-        let mut new_id = || 99;
+        let mut new_id = |_: Offset| 99;
         let options = StampOptions {
             first_offset: Offset::new(first_offset), timestamp: TIME, new_id: &mut new_id,
         };

@@ -8,9 +8,9 @@ use galgo_storage::disk::sim::SimDisk;
 use galgo_storage::retention::Rules;
 use galgo_wire::batch::{BatchBuilder, MessagesView, NewMessage};
 use galgo_wire::command::{
-    Command, CommandCode, Compression, CreateStream, CreateTopic, CreateTopicWith, Deduplication,
-    DeleteSegments, DeleteTopic, Durability, MaxTopicSize, MessageExpiry, Payload, PollMessages,
-    PurgeTopic, StoreConsumerOffset, Transport,
+    Command, CommandCode, Compression, ConfigureTopic, CreateStream, CreateTopic, CreateTopicWith,
+    Deduplication, DeleteSegments, DeleteTopic, Durability, MaxTopicSize, MessageExpiry, Payload,
+    PollMessages, PurgeTopic, StoreConsumerOffset, TopicOption, Transport,
 };
 use galgo_wire::consumer::{Consumer, PartitioningRef, PollingStrategy};
 use galgo_wire::error_code::ErrorCode;
@@ -230,6 +230,18 @@ impl Rig {
             name: TopicName::parse(name).unwrap(),
         };
         self.call(&CreateTopicWith { topic, durability, deduplication }).map(|_| ())
+    }
+
+    /// Sets an option of a topic by name.
+    pub(super) fn configure(
+        &mut self,
+        name: &str,
+        option: &str,
+        value: &str,
+    ) -> Result<(), ErrorCode> {
+        let (stream, topic) = (Identifier::named("s").unwrap(), Identifier::named(name).unwrap());
+        let options = vec![TopicOption { name: option.to_owned(), value: value.to_owned() }];
+        self.call(&ConfigureTopic { stream, topic, options }).map(|_| ())
     }
 
     pub(super) fn delete_topic(&mut self, name: &str) -> Result<(), ErrorCode> {

@@ -25,7 +25,7 @@ const AHEAD_SHOWN_US: u64 = 5_000_000;
 const AFTER_HELP: &str = "\
 Whole segments go, oldest first: those whose newest message is older than the topic keeps messages, and
 as many as it takes to get a topic that is too large below its size. The segment being written to stays,
-and so does one that a group has not processed yet that has stored an offset in the time that
+until it is as old as segment.max_age says, and so does one that a group has not processed yet that has stored an offset in the time that
 retention.hold_for gives it (HELD). A topic can let consumers on their own hold segments, too, with
 retention.hold_consumers=on; see galgo topic set.";
 

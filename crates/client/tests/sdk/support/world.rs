@@ -324,7 +324,7 @@ impl World {
         let first_offset = Offset::new(log.first + log.messages.len() as u64);
         // A clock that ticks once per message.
         let timestamp = Timestamp::new(1_000 + first_offset.get());
-        let options = StampOptions { first_offset, timestamp, new_id: &mut || 7 };
+        let options = StampOptions { first_offset, timestamp, new_id: &mut |_| 7 };
         stamp(parts.indexes, parts.messages, parts.count, options)?;
         let ids = MessagesView::new(parts.messages).map(|message| message.unwrap().header.id);
         let news = ids.filter(|id| log.ids.insert(*id)).count();

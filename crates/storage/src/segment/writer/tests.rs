@@ -23,7 +23,7 @@ fn append(batches: &[Vec<usize>], interval: u32, by_block: bool) -> Outcome {
         let (indexes, messages) = builder.parts();
         let (mut messages, count, timestamp) = (messages.to_vec(), builder.len(), time);
         let timestamp = Timestamp::new(timestamp);
-        let options = StampOptions { first_offset: tip.end, timestamp, new_id: &mut || 9 };
+        let options = StampOptions { first_offset: tip.end, timestamp, new_id: &mut |_| 9 };
         let stamped = stamp(indexes, &mut messages, count, options).unwrap();
         tip = if by_block {
             let walked = WalkedBatch { indexes, checksums: stamped.checksums };
