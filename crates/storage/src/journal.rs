@@ -123,6 +123,12 @@ pub enum JournalError {
         /// What the disk said.
         source: io::Error,
     },
+    /// Frames that had been committed cannot be read any more.
+    #[error("frame {first} of the journal cannot be read any more")]
+    Lost {
+        /// The first of them.
+        first: u64,
+    },
     /// The disk's: the journal takes no writes anymore when it happened in a commit.
     #[error("journal file {}", path.display())]
     Disk {
@@ -147,7 +153,8 @@ pub trait Journal: Send + Sync {
 
     /// Visits all frames from `from` on, in order, until `visit` breaks.
     ///
-    /// Meant for start-up, before frames from `from` on are checkpointed.
+    /// Before frames from `from` on are checkpointed: at a start, or by whoever takes checkpoints. Commits may
+    /// go on meanwhile; what they add is visited or not.
     ///
     /// # Errors
     /// [`JournalError::Disk`] when a file cannot be read at all.

@@ -182,6 +182,11 @@ impl Partition {
         Some(self.offsets.lock().seen_before()).filter(|seen| *seen > Timestamp::ZERO)
     }
 
+    /// The positions that are in the journal or in a checkpoint.
+    pub(crate) fn durable_offsets(&self) -> Vec<(OffsetOwner, Position)> {
+        self.offsets.lock().durable_entries()
+    }
+
     /// Positions are as old after a leap of the time they are noted by as before it.
     pub(crate) fn leap_offsets(self: &Arc<Self>, by_us: u64, now: Timestamp) {
         if self.offsets.lock().leap(by_us, now) {

@@ -256,7 +256,7 @@ impl Partition {
         }
         self.sync_segments()?;
         let log = self.writer.lock().log.checkpoint();
-        let offsets = self.offsets.lock().durable_entries();
+        let offsets = self.durable_offsets();
         Ok(super::PartitionCheckpoint { log, offsets })
     }
 }

@@ -1,16 +1,22 @@
 //! Checkpoints: make everything the journal holds durable elsewhere, note how far, recycle files.
+//!
+//! INV-CARRY: a partition that takes no writes stops no checkpoint. It stays noted as of its last good one, and
+//! what the journal holds of it since is committed once more, durable before the checkpoint is saved, so that
+//! whatever is recycled is still there behind the checkpoint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use galgo_storage::checkpoint::{
     CheckpointStore, CheckpointStoreError, ShardCheckpoint, StoredOffset,
 };
-use galgo_storage::journal::{JournalError, Lsn};
+use galgo_storage::journal::{Bundle, JournalError, Lsn};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::PartitionUid;
 
+use super::record::{ShardRecord, decode_bundle};
 use super::stamps::Stamps;
 use super::{OffsetOwner, Shard};
 use crate::causes::Causes;
@@ -21,6 +27,8 @@ use crate::partition::{Partition, PartitionCheckpoint, Position};
 pub(super) struct Checkpointer {
     pub(super) store: CheckpointStore,
     pub(super) last: ShardCheckpoint,
+    /// Where the journal goes on behind the last one that was saved.
+    pub(super) saved: Lsn,
     /// Consumer offsets by partition; `last.offsets` is made from them when it is saved.
     pub(super) offsets: BTreeMap<PartitionUid, Vec<(OffsetOwner, Position)>>,
     pub(super) stamps: Stamps,
@@ -41,7 +49,9 @@ impl Checkpointer {
             entries.iter().map(entry)
         });
         self.last.offsets = offsets.collect();
-        self.store.save(&self.last)
+        self.store.save(&self.last)?;
+        self.saved = lsn;
+        Ok(())
     }
 
     fn note(&mut self, uid: PartitionUid, noted: PartitionCheckpoint) {
@@ -54,9 +64,16 @@ impl Checkpointer {
 /// Why a checkpoint was not taken; the journal keeps its files then.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    /// A partition could not be synced; it is fenced.
-    #[error("{0} partitions could not be synced")]
-    Partitions(usize),
+    /// Partitions could not be synced, and what the journal holds of them could not be kept otherwise.
+    #[error(
+        "{count} partitions could not be synced, and their part of the journal not be carried forward"
+    )]
+    Partitions {
+        /// How many.
+        count: usize,
+        /// Why it could not.
+        source: JournalError,
+    },
     /// The checkpoint file could not be written.
     #[error("the checkpoint was not written")]
     Store(#[from] CheckpointStoreError),
@@ -109,7 +126,7 @@ impl Shard {
             }
         }
         if !failed.is_empty() {
-            return Err(self.postpone(failed));
+            self.keep_failed(&failed, &mut checkpointer, upto)?;
         }
         checkpointer.save(upto)?;
         self.journal.checkpoint(upto)?;
@@ -117,12 +134,75 @@ impl Shard {
         Ok(())
     }
 
-    /// Partitions that could not be synced stay on the list, so the journal keeps their records.
-    fn postpone(&self, failed: Vec<Arc<Partition>>) -> CheckpointError {
-        let count = failed.len();
-        // Not simply put back: a write or a stored offset may have put it on the list meanwhile.
+    /// Partitions that could not be synced stay on the list, as what is carried forward now has to be again by
+    /// the next checkpoint; what is stored of their consumers is noted.
+    fn keep_failed(
+        &self,
+        failed: &[Arc<Partition>],
+        checkpointer: &mut Checkpointer,
+        upto: Lsn,
+    ) -> Result<(), CheckpointError> {
+        // Not simply put back: a stored offset may have put it on the list meanwhile.
         failed.iter().for_each(Partition::touch);
-        CheckpointError::Partitions(count)
+        let uids: BTreeSet<_> = failed.iter().map(|partition| partition.uid()).collect();
+        let from = checkpointer.saved.next();
+        self.carry_forward(&uids, from..=upto)
+            .map_err(|source| CheckpointError::Partitions { count: failed.len(), source })?;
+        for partition in failed {
+            checkpointer.offsets.insert(partition.uid(), partition.durable_offsets());
+        }
+        Ok(())
+    }
+
+    /// Commits once more what the journal holds of these partitions in `range`, but for stored offsets: of
+    /// those a later one may have come in between. Batches have none later, as nothing more is taken, and a
+    /// start or an end that is told again says no more than before.
+    fn carry_forward(
+        &self,
+        uids: &BTreeSet<PartitionUid>,
+        range: RangeInclusive<Lsn>,
+    ) -> Result<(), JournalError> {
+        let bytes_max = usize::try_from(self.journal.payload_bytes_max()).unwrap_or(usize::MAX);
+        let (mut kept, mut failed, mut unknown) = (Vec::new(), None, false);
+        let report = self.journal.read(*range.start(), &mut |lsn, bundle| {
+            if lsn > *range.end() {
+                return ControlFlow::Break(());
+            }
+            let decoded = decode_bundle(bundle, &mut |record| {
+                let is_kept = uids.contains(&record.uid())
+                    && !matches!(
+                        record,
+                        ShardRecord::OffsetStored { .. } | ShardRecord::OffsetGone { .. }
+                    );
+                if !is_kept || failed.is_some() {
+                    return;
+                }
+                let end = kept.len();
+                record.encode(&mut kept);
+                if kept.len() > bytes_max && end > 0 {
+                    let rest = kept.split_off(end);
+                    failed = self.commit_kept(&kept).err();
+                    kept = rest;
+                }
+            });
+            unknown |= decoded.is_err();
+            match failed {
+                Some(_) => ControlFlow::Break(()),
+                None => ControlFlow::Continue(()),
+            }
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        assert!(!unknown, "INV-CARRY: this process wrote records it cannot read");
+        if let Some(lost) = report.damaged.first() {
+            return Err(JournalError::Lost { first: *lost.start() });
+        }
+        if kept.is_empty() { Ok(()) } else { self.commit_kept(&kept) }
+    }
+
+    fn commit_kept(&self, payload: &[u8]) -> Result<(), JournalError> {
+        self.journal.commit(&Bundle { payload, sync: true }).map(drop)
     }
 
     /// Forgets deleted and purged partitions; their files are removed next.

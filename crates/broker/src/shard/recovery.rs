@@ -311,7 +311,7 @@ impl ShardRecovery {
         let lsn = last.max(checkpoint.lsn);
         let stamps = Stamps::new(Arc::clone(&self.disk), self.partitions_dir, self.cluster_id);
         let mut checkpointer =
-            Checkpointer { store: self.checkpoints, last: checkpoint, offsets, stamps };
+            Checkpointer { store: self.checkpoints, last: checkpoint, saved: lsn, offsets, stamps };
         for (uid, known) in &checkpointer.last.logs {
             checkpointer.stamps.stamp(*uid, known);
         }

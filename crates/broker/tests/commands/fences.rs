@@ -6,7 +6,7 @@ use galgo_wire::command::{Durability, PollMessages};
 use galgo_wire::{ErrorCode, PollingStrategy};
 
 use crate::requests::{
-    create_stream, create_topic, create_topic_with, flush, get_stream, get_topic, poll,
+    create_stream, create_topic, create_topic_with, flush, get_offset, get_stream, get_topic, poll,
     store_offset, to,
 };
 use crate::rig::{Connection, JOURNAL_BATCH_BYTES_MAX, Rig};
@@ -101,9 +101,54 @@ fn a_failed_sync_is_not_tried_again() {
     rig.disk.plan(FaultPlan::default());
     assert!(!rig.sync_round());
     assert_eq!(root.call(&flush("t", 0, true)), FAILED);
-    assert!(rig.broker.shutdown().is_err(), "the checkpoint must not call it durable");
+    rig.broker.shutdown().unwrap();
     assert_eq!(waiting.outcome(), Some(FAILED));
     assert_eq!(texts(&mut root, "t", 0), ["a"]);
+    for seed in 0..20 {
+        let rig = Rig::open(rig.disk.power_cut_image(seed));
+        let found = texts(&mut rig.root(), "t", 0);
+        assert_eq!(found[0], "a", "INV-CARRY: no checkpoint called it durable");
+    }
+}
+
+/// One partition whose sync had failed kept every checkpoint from being taken until a restart: the journal filled, and
+/// then no offset could be stored and each small batch had a sync of its own.
+#[test]
+fn checkpoints_go_on_past_a_partition_that_takes_no_writes() {
+    for (seed, reopened) in [(1, false), (2, true), (3, false), (4, true)] {
+        let (mut rig, mut root) = with_messages();
+        root.send("t", to(0), &["b", "c"]).unwrap();
+        root.call(&store_offset("c", "t", (0, 0))).unwrap();
+        rig.broker.shard().checkpoint().unwrap();
+        root.send("t", to(0), &["d"]).unwrap();
+        let _lost = root.submit_send("t", to(0), &[large().as_str()]);
+        fail_next_sync(&rig);
+        rig.sync_round();
+        rig.disk.plan(FaultPlan::default());
+        let mut sent = vec!["a".to_owned()];
+        for round in 0..200_u64 {
+            let text = format!("{round} {}", "x".repeat(500));
+            root.send("t", to(1), &[&text]).unwrap();
+            sent.push(text);
+            if round % 10 == 0 {
+                root.call(&store_offset("c", "t", (0, round / 100))).unwrap();
+                rig.broker.shard().checkpoint().unwrap();
+                assert!(rig.broker.shard().journal_usage().files_in_use <= 2, "round {round}");
+            }
+        }
+        if reopened {
+            rig = rig.kill();
+            rig.broker.shard().checkpoint().unwrap();
+        }
+        let rig = Rig::open(rig.disk.power_cut_image(seed));
+        let mut root = rig.root();
+        assert_eq!(texts(&mut root, "t", 0)[..4], ["a", "b", "c", "d"], "INV-CARRY");
+        let polled = PollMessages { count: 1_000, ..poll("t", 1, PollingStrategy::First) };
+        assert_eq!(root.poll(&polled).unwrap().texts(), sent);
+        let stored = root.call(&get_offset("c", "t", 0)).unwrap().unwrap();
+        assert_eq!(stored.stored_offset.get(), 1, "the last that was stored");
+        root.send("t", to(0), &["e"]).unwrap();
+    }
 }
 
 #[test]
