@@ -238,6 +238,24 @@ impl Broker {
         self.shard.note_ends();
         self.retain(now);
         self.forget_message_ids();
+        self.look_after_fenced();
+    }
+
+    /// Has partitions tried again that take no writes since a sync failed.
+    fn look_after_fenced(&self) {
+        if !self.shard.take_has_fenced() {
+            return;
+        }
+        let now_us = self.clock.monotonic_us();
+        let mut due: Vec<_> = self.catalog.read().partitions().cloned().collect();
+        due.retain(|partition| partition.fenced().is_some() && !partition.is_closed());
+        if !due.is_empty() {
+            self.shard.has_fenced();
+        }
+        due.retain(|partition| partition.rescue_is_due(now_us));
+        if !due.is_empty() {
+            self.shard.ask_rescue(due);
+        }
     }
 
     /// Makes everything durable and notes it, so that the next start has nothing to recover. To be

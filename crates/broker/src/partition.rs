@@ -19,6 +19,7 @@ mod pieces;
 mod publish;
 mod read;
 mod refusal;
+mod rescue;
 mod start;
 
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub(crate) use start::{DropNote, DropReason, Droppable, Dropped, StartMove, Want
 
 use self::dedup::Window;
 use self::refusal::Refusals;
+use self::rescue::RescueState;
 use crate::alarm::News;
 use crate::shard::{OffsetOwner, Shard};
 
@@ -77,6 +79,10 @@ pub struct Partition {
     no_place: AtomicU64,
     /// Whether it was told that the newest message is ahead of the clock.
     told_ahead: AtomicBool,
+    /// How it comes to take writes again after a sync that failed.
+    rescue: Mutex<RescueState>,
+    /// Whether all of the log was written anew, and is durable, although it takes no writes yet.
+    is_written_anew: AtomicBool,
 }
 
 /// The appending side; one at a time.
@@ -148,6 +154,8 @@ impl Partition {
             started_over_us: AtomicU64::new(0),
             no_place: AtomicU64::new(0),
             told_ahead: AtomicBool::new(false),
+            rescue: Mutex::default(),
+            is_written_anew: AtomicBool::new(false),
         }
     }
 

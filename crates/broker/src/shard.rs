@@ -15,6 +15,7 @@ mod evidence;
 mod record;
 mod recovery;
 mod removal;
+mod rescue;
 mod stamps;
 
 use std::collections::VecDeque;
@@ -73,6 +74,10 @@ pub struct Shard {
     now_us: AtomicU64,
     checkpointer: Mutex<Checkpointer>,
     checkpoint_asked: Mutex<bool>,
+    /// Partitions that took no writes and are to be tried, by the checkpoint worker.
+    rescues: Mutex<Vec<Arc<Partition>>>,
+    /// Whether any partition ever took no writes.
+    has_fenced: AtomicBool,
     work_checkpoint: Condvar,
     fenced: AtomicBool,
     halted: AtomicBool,

@@ -29,6 +29,7 @@ mod name;
 mod newest;
 mod reader;
 mod recover;
+mod rescue;
 mod rewind;
 mod state;
 mod sync;
@@ -41,6 +42,7 @@ pub use name::{LogName, PartitionName};
 pub use newest::NewestRequest;
 pub use reader::{LocateRequest, Located, LocatedSlice, LogReader, ReadError};
 pub use recover::{Evidence, FencedRange, JournaledBatch, RecoverError, RecoveryReport};
+pub use rescue::Rescue;
 pub use sync::DirtySet;
 
 use name::tell;

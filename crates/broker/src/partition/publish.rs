@@ -103,6 +103,13 @@ impl Commits {
         }
     }
 
+    /// Takes writes again: all of the log, up to `end`, is durable.
+    pub(super) fn reopen(&mut self, end: Offset) {
+        assert!(self.is_empty(), "INV-VOID: nothing is staged in a partition that takes no writes");
+        let bell = std::mem::take(&mut self.bell);
+        *self = Self { bell, ..Self::new(end) };
+    }
+
     /// Takes the oldest staged batch if it is durable by now.
     fn pop_durable(&mut self) -> Option<Staged> {
         let front = self.queue.front()?;
@@ -182,7 +189,8 @@ impl Partition {
                     topic = name.topic.as_str(),
                     partition = name.partition,
                     %error,
-                    "segment sync failed; the partition takes no writes until the next start"
+                    "segment sync failed; the partition takes no writes until its messages were written anew, \
+                     which is tried from now on"
                 );
                 self.fence(ErrorCode::CannotSyncFile);
                 Err(ErrorCode::CannotSyncFile)
@@ -226,6 +234,7 @@ impl Partition {
             staged.resolver.resolve(Err(code));
         }
         self.shard.stats().fenced();
+        self.shard.has_fenced();
     }
 
     /// Waking those who wait takes system calls, for which nobody should wait at the lock: so they are
@@ -251,10 +260,12 @@ impl Partition {
     pub(crate) fn checkpoint(self: &Arc<Self>) -> Result<super::PartitionCheckpoint, ErrorCode> {
         // Cleared first: a write that comes later puts the partition on the next list.
         self.touched.store(false, Ordering::Release);
-        if let Some(code) = self.fenced() {
-            return Err(code);
+        match self.fenced() {
+            Some(code) if !self.is_written_anew.load(Ordering::Acquire) => return Err(code),
+            // INV-RESCUE: there is nothing to sync, and nothing is written.
+            Some(_) => {}
+            None => drop(self.sync_segments()?),
         }
-        self.sync_segments()?;
         let log = self.writer.lock().log.checkpoint();
         let offsets = self.durable_offsets();
         Ok(super::PartitionCheckpoint { log, offsets })

@@ -4,7 +4,7 @@
 //! what the journal holds of it since is committed once more, durable before the checkpoint is saved, so that
 //! whatever is recycled is still there behind the checkpoint.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,7 +14,7 @@ use galgo_storage::checkpoint::{
 };
 use galgo_storage::journal::{Bundle, JournalError, Lsn};
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::PartitionUid;
+use galgo_wire::id::{Offset, PartitionUid};
 
 use super::record::{ShardRecord, decode_bundle};
 use super::stamps::Stamps;
@@ -144,9 +144,10 @@ impl Shard {
     ) -> Result<(), CheckpointError> {
         // Not simply put back: a stored offset may have put it on the list meanwhile.
         failed.iter().for_each(Partition::touch);
-        let uids: BTreeSet<_> = failed.iter().map(|partition| partition.uid()).collect();
+        let ends = failed.iter().map(|partition| (partition.uid(), partition.high_watermark()));
+        let ends: BTreeMap<_, _> = ends.collect();
         let from = checkpointer.saved.next();
-        self.carry_forward(&uids, from..=upto)
+        self.carry_forward(&ends, from..=upto)
             .map_err(|source| CheckpointError::Partitions { count: failed.len(), source })?;
         for partition in failed {
             checkpointer.offsets.insert(partition.uid(), partition.durable_offsets());
@@ -154,12 +155,13 @@ impl Shard {
         Ok(())
     }
 
-    /// Commits once more what the journal holds of these partitions in `range`, but for stored offsets: of
-    /// those a later one may have come in between. Batches have none later, as nothing more is taken, and a
-    /// start or an end that is told again says no more than before.
+    /// Commits once more what the journal holds in `range` of these partitions, which end where it says. Left out
+    /// are stored offsets, of which a later one may have come in between, and batches that were refused
+    /// (INV-VOID): those at the end or behind it, as batches are published as a whole. Of the others none is later,
+    /// as nothing more is taken, and a start or an end that is told again says no more than before.
     fn carry_forward(
         &self,
-        uids: &BTreeSet<PartitionUid>,
+        ends: &BTreeMap<PartitionUid, Offset>,
         range: RangeInclusive<Lsn>,
     ) -> Result<(), JournalError> {
         let bytes_max = usize::try_from(self.journal.payload_bytes_max()).unwrap_or(usize::MAX);
@@ -169,11 +171,11 @@ impl Shard {
                 return ControlFlow::Break(());
             }
             let decoded = decode_bundle(bundle, &mut |record| {
-                let is_kept = uids.contains(&record.uid())
-                    && !matches!(
-                        record,
-                        ShardRecord::OffsetStored { .. } | ShardRecord::OffsetGone { .. }
-                    );
+                let is_kept = ends.get(&record.uid()).is_some_and(|end| match record {
+                    ShardRecord::Batch { base_offset, .. } => base_offset < *end,
+                    ShardRecord::StartMoved { .. } | ShardRecord::EndReached { .. } => true,
+                    ShardRecord::OffsetStored { .. } | ShardRecord::OffsetGone { .. } => false,
+                });
                 if !is_kept || failed.is_some() {
                     return;
                 }
@@ -230,6 +232,7 @@ impl Shard {
                 }
                 *asked = false;
             }
+            self.rescue_round();
             if let Err(error) = self.checkpoint() {
                 let error = Causes(&error);
                 tracing::error!(%error, "checkpoint not taken; the journal keeps its files");

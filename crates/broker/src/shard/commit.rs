@@ -124,6 +124,22 @@ impl Shard {
         })
     }
 
+    /// Stages a record that nothing follows from: who waits for it knows that whatever was staged before is
+    /// settled.
+    ///
+    /// # Errors
+    /// Those of [`Shard::stage_offset`].
+    pub(crate) fn stage_marker(
+        &self,
+        record: &ShardRecord<'_>,
+        resolver: Resolver,
+    ) -> Result<(), ErrorCode> {
+        if self.is_fenced() || self.is_halted() {
+            return Err(ErrorCode::CannotSyncFile);
+        }
+        self.stage_small(record, true, |pending| pending.resolvers.push(resolver))
+    }
+
     fn stage_small(
         &self,
         record: &ShardRecord<'_>,

@@ -342,6 +342,8 @@ impl ShardRecovery {
             now_us: AtomicU64::new(self.now.get()),
             checkpointer: Mutex::new(checkpointer),
             checkpoint_asked: Mutex::new(false),
+            rescues: Mutex::default(),
+            has_fenced: AtomicBool::new(false),
             work_checkpoint: Condvar::new(),
             fenced: AtomicBool::new(false),
             halted: AtomicBool::new(false),

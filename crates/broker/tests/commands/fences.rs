@@ -206,6 +206,91 @@ fn a_restart_after_a_fence_has_all_that_was_acknowledged_and_takes_writes() {
     }
 }
 
+/// Lets the server look after partitions that take no writes, with or without checkpoints in between.
+fn look_after(rig: &mut Rig, checkpoints: bool) {
+    for _ in 0..2 {
+        rig.environment.advance_us(2_000_000);
+        rig.broker.tick();
+        rig.commit_round();
+        if checkpoints {
+            let _ = rig.broker.shard().checkpoint();
+        }
+        rig.broker.shard().rescue_round();
+    }
+}
+
+/// A partition whose sync had failed took no writes until the server was started again.
+#[test]
+fn a_partition_takes_writes_again_without_a_restart() {
+    for durability in [Durability::Fsync, Durability::Os] {
+        for seed in 0..20 {
+            let (mut rig, mut root) = with_messages();
+            root.call(&create_topic_with("r", 1, durability)).unwrap();
+            root.send("r", to(0), &["a", "b"]).unwrap();
+            root.call(&flush("r", 0, true)).unwrap();
+            root.send("r", to(0), &["c"]).unwrap();
+            // What is refused lies in the journal, and must not come back in the place of what is taken later.
+            let refused = root.submit_send("r", to(0), &["refused", "refused too", "and this"]);
+            let waiting = root.submit_send("r", to(0), &[large().as_str()]);
+            fail_next_sync(&rig);
+            if durability == Durability::Fsync {
+                rig.sync_round();
+                assert_eq!(ticket(refused).outcome(), Some(FAILED));
+                assert_eq!(ticket(waiting).outcome(), Some(FAILED));
+            } else {
+                assert_eq!(root.call(&flush("r", 0, true)), FAILED);
+            }
+            rig.disk.plan(FaultPlan::default());
+            let before = texts(&mut root, "r", 0);
+            assert_eq!(root.send("r", to(0), &["d"]), FAILED);
+            // What the journal holds is carried forward, but for what was refused.
+            look_after(&mut rig, seed % 3 > 0);
+            let mut expected = before;
+            // Nothing, one that goes through the journal, or one that does not.
+            if seed >= 4 {
+                let next = if seed % 2 == 0 { "d".to_owned() } else { large() };
+                root.send("r", to(0), &[&next]).unwrap();
+                expected.push(next);
+                assert_eq!(root.call(&flush("r", 0, true)), Ok(()));
+            }
+            assert_eq!(texts(&mut root, "r", 0), expected);
+            let rig = match seed {
+                0 | 1 | 2 | 5 => rig.kill(),
+                seed => Rig::open(rig.disk.power_cut_image(seed)),
+            };
+            assert_eq!(texts(&mut rig.root(), "r", 0), expected, "INV-VOID, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_rescue_that_fails_is_tried_again_and_changes_nothing() {
+    let mut rescued = 0;
+    for stop in 1..30 {
+        let (mut rig, mut root) = with_messages();
+        root.send("t", to(0), &["b"]).unwrap();
+        let _lost = root.submit_send("t", to(0), &[large().as_str()]);
+        fail_next_sync(&rig);
+        rig.sync_round();
+        rig.disk.plan(FaultPlan { fail_sync: Some(stop), ..FaultPlan::default() });
+        look_after(&mut rig, stop % 2 == 0);
+        rig.disk.plan(FaultPlan::default());
+        assert_eq!(texts(&mut root, "t", 0), ["a", "b"]);
+        for _ in 0..4 {
+            look_after(&mut rig, stop % 2 == 0);
+        }
+        let sent = root.send("t", to(0), &["c"]);
+        // Where it was a sync of the journal that failed, only a restart helps.
+        assert!(sent.is_ok() || rig.broker.shard().is_fenced(), "stop {stop}: {sent:?}");
+        rescued += u32::from(sent.is_ok());
+        let rig = Rig::open(rig.disk.power_cut_image(stop));
+        let found = texts(&mut rig.root(), "t", 0);
+        assert_eq!(found[..2], ["a", "b"], "stop {stop}");
+        assert!(sent.is_err() || found == ["a", "b", "c"], "stop {stop}: {found:?}");
+    }
+    assert!(rescued > 15, "{rescued} of 29");
+}
+
 #[test]
 fn a_full_disk_refuses_the_batch_and_later_takes_it() {
     let (rig, mut root) = with_messages();

@@ -63,6 +63,7 @@ pub(super) fn run_workload(disk: &SimDisk, model: &mut Model, seed: u64) -> Opti
             _ => {
                 let now = rig.environment.now();
                 checked(&mut rig, model, Some(now), |rig| rig.broker.tick());
+                rig.broker.shard().rescue_round();
             }
         }
         model.note_starts(&rig);

@@ -1,0 +1,43 @@
+//! Partitions that took no writes since a sync failed, and take them again; see `partition::rescue`.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Shard;
+use crate::causes::Causes;
+use crate::partition::Partition;
+
+impl Shard {
+    /// Notes that a partition takes no writes any more.
+    pub(crate) fn has_fenced(&self) {
+        self.has_fenced.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether there may be partitions to look after; forgets it, so that whoever finds some says so again.
+    pub(crate) fn take_has_fenced(&self) -> bool {
+        !self.is_fenced() && !self.is_abandoned() && self.has_fenced.swap(false, Ordering::Relaxed)
+    }
+
+    /// Has the checkpoint worker try and take writes again in these partitions.
+    pub(crate) fn ask_rescue(&self, due: Vec<Arc<Partition>>) {
+        *self.rescues.lock() = due;
+        self.ask_checkpoint();
+    }
+
+    /// Tries it in all that were asked for; tells whether there were any. Blocks on the disk.
+    pub fn rescue_round(&self) -> bool {
+        let due = std::mem::take(&mut *self.rescues.lock());
+        let any = !due.is_empty();
+        let written: Vec<_> = due.into_iter().filter(Partition::write_anew).collect();
+        if written.is_empty() {
+            return any;
+        }
+        match self.checkpoint() {
+            Ok(()) => written.iter().for_each(|partition| partition.unfence()),
+            Err(error) => {
+                tracing::warn!(error = %Causes(&error), "partitions still take no writes: no checkpoint");
+            }
+        }
+        any
+    }
+}
