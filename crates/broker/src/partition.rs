@@ -81,8 +81,6 @@ pub struct Partition {
     told_ahead: AtomicBool,
     /// How it comes to take writes again after a sync that failed.
     rescue: Mutex<RescueState>,
-    /// Whether all of the log was written anew, and is durable, although it takes no writes yet.
-    is_written_anew: AtomicBool,
 }
 
 /// The appending side; one at a time.
@@ -155,7 +153,6 @@ impl Partition {
             no_place: AtomicU64::new(0),
             told_ahead: AtomicBool::new(false),
             rescue: Mutex::default(),
-            is_written_anew: AtomicBool::new(false),
         }
     }
 

@@ -76,7 +76,9 @@ pub struct Shard {
     checkpoint_asked: Mutex<bool>,
     /// Partitions that took no writes and are to be tried, by the checkpoint worker.
     rescues: Mutex<Vec<Arc<Partition>>>,
-    /// Whether any partition ever took no writes.
+    /// The last frame that was carried forward.
+    carried_upto: AtomicU64,
+    /// Whether any partition takes no writes, as far as was noted since the last look.
     has_fenced: AtomicBool,
     work_checkpoint: Condvar,
     fenced: AtomicBool,
@@ -176,8 +178,9 @@ impl Shard {
         let syncs = std::mem::take(&mut *self.syncs.lock());
         let touched = std::mem::take(&mut *self.touched.lock());
         let dropped = std::mem::take(&mut *self.dropped.lock());
+        let rescues = std::mem::take(&mut *self.rescues.lock());
         // Outside of the locks: the last owner of a partition resolves its tickets.
-        drop((staged, syncs, touched, dropped));
+        drop((staged, syncs, touched, dropped, rescues));
     }
 
     fn is_stopping(&self) -> bool {

@@ -83,8 +83,17 @@ impl Features {
     /// See [`FeaturesError`].
     pub fn read(disk: &dyn Disk, twin: Twin) -> Result<Self, FeaturesError> {
         let kept = twin.read(disk, FILE_BYTES_MAX, decode)?;
+        let mut names = Vec::new();
+        if let Some(kept) = kept {
+            // A file that was put back from somewhere else may lack a name that is in use.
+            if kept.differs() {
+                let copy = Twin { path: twin.copy.clone(), copy: twin.copy.clone() };
+                names.extend(copy.read(disk, FILE_BYTES_MAX, decode)?.map(|copy| copy.value));
+            }
+            names.push(kept.value);
+        }
         let mut used = BTreeSet::new();
-        for name in kept.map(|kept| kept.value).unwrap_or_default() {
+        for name in names.into_iter().flatten() {
             let feature = Feature::named(&name);
             let path = || twin.path.clone();
             used.insert(feature.ok_or_else(|| FeaturesError::Unknown { path: path(), name })?);
@@ -97,8 +106,12 @@ impl Features {
     /// # Errors
     /// Those of the disk.
     pub fn mend(&self, disk: &dyn Disk) -> Result<(), FeaturesError> {
-        if let Some(kept) = self.twin.read(disk, FILE_BYTES_MAX, decode)? {
-            self.twin.mend(disk, &kept)?;
+        match self.twin.read(disk, FILE_BYTES_MAX, decode)? {
+            Some(kept) if kept.differs() => {
+                self.twin.write(disk, &encode(&self.used.lock()))?;
+            }
+            Some(kept) => self.twin.mend(disk, &kept)?,
+            None => {}
         }
         Ok(())
     }
@@ -238,6 +251,12 @@ mod tests {
             let error = Features::read(&disk, twin()).unwrap_err();
             assert!(matches!(error, FeaturesError::Twin(TwinError::Damaged { .. })), "{bit}");
         }
+        // One that was put back from before.
+        replace_file(&disk, &twin().path, &encode(&BTreeSet::new())).unwrap();
+        let features = Features::read(&disk, twin()).unwrap();
+        assert!(features.has(Feature::Checkpoint2));
+        features.mend(&disk).unwrap();
+        assert_eq!(disk.contents(&twin().path).unwrap(), known);
         replace_file(&disk, &twin().path, b"").unwrap();
         let features = Features::read(&disk, twin()).unwrap();
         features.mend(&disk).unwrap();

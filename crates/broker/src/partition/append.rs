@@ -142,7 +142,18 @@ impl Partition {
         if writer.started_over_us > 0 {
             self.started_over(std::mem::take(&mut writer.started_over_us));
         }
-        let Written { messages, placed } = written?;
+        let Written { messages, placed } = match written {
+            Ok(written) => written,
+            Err(code) => {
+                let is_lost = writer.log.is_fenced();
+                drop(writer);
+                if is_lost {
+                    // What the file holds is not known: the whole partition stops, and is looked after.
+                    self.fence(ErrorCode::CannotSyncFile);
+                }
+                return Err(code);
+            }
+        };
         if placed.stored == 0 {
             return Ok(self.commit_again(base, placed));
         }

@@ -33,6 +33,9 @@ impl DeduplicationBounds {
     }
 }
 
+/// Where the id is in the header of a message.
+const ID_AT: usize = 8;
+
 /// A message of the log that is known by its id.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Remembered {
@@ -132,10 +135,17 @@ impl Sifted {
     /// Moves the messages that are kept to the front; returns their bytes and an index block for them.
     pub(super) fn compact(&self, messages: &mut [u8]) -> (usize, Vec<u8>) {
         let (mut from, mut to) = (0, 0);
+        let mut given = self.given.iter();
         let mut indexes = Vec::with_capacity(self.given.len() * INDEX_ENTRY_BYTES);
         for (kept, len) in &self.kept {
             if *kept {
                 messages.copy_within(from..from + len, to);
+                // One that was made follows from the offset, which is another one now.
+                if given.next() == Some(&0)
+                    && let Some(id) = messages.get_mut(to + ID_AT..to + ID_AT + 16)
+                {
+                    id.fill(0);
+                }
                 to += len;
                 indexes.extend_from_slice(&[0; 4]);
                 indexes.extend_from_slice(&u32::try_from(to).unwrap_or(u32::MAX).to_le_bytes());

@@ -39,6 +39,8 @@ pub struct Commits {
     /// The end of what was published from the page cache alone, while the topic was `os`.
     cached: Offset,
     fenced: Option<ErrorCode>,
+    /// Whether all of the log was written anew, and is durable, although it takes no writes yet.
+    is_written_anew: bool,
     sync_scheduled: bool,
     /// Polls that wait for the high-watermark.
     pub(super) bell: Bell,
@@ -52,6 +54,7 @@ impl Commits {
             synced: end,
             cached: end,
             fenced: None,
+            is_written_anew: false,
             sync_scheduled: false,
             bell: Bell::default(),
         }
@@ -101,6 +104,15 @@ impl Commits {
         for staged in self.queue.iter_mut().take_while(|staged| staged.end <= end) {
             staged.need = Need::Segment;
         }
+    }
+
+    pub(super) fn is_written_anew(&self) -> bool {
+        self.is_written_anew
+    }
+
+    /// Notes that all of the log is durable, although it takes no writes yet.
+    pub(super) fn written_anew(&mut self) {
+        self.is_written_anew = true;
     }
 
     /// Takes writes again: all of the log, up to `end`, is durable.
@@ -260,8 +272,12 @@ impl Partition {
     pub(crate) fn checkpoint(self: &Arc<Self>) -> Result<super::PartitionCheckpoint, ErrorCode> {
         // Cleared first: a write that comes later puts the partition on the next list.
         self.touched.store(false, Ordering::Release);
-        match self.fenced() {
-            Some(code) if !self.is_written_anew.load(Ordering::Acquire) => return Err(code),
+        let (fenced, is_written_anew) = {
+            let commits = self.commits.lock();
+            (commits.fenced, commits.is_written_anew)
+        };
+        match fenced {
+            Some(code) if !is_written_anew => return Err(code),
             // INV-RESCUE: there is nothing to sync, and nothing is written.
             Some(_) => {}
             None => drop(self.sync_segments()?),

@@ -5,8 +5,8 @@
 //! covers all of them: a marker that is staged when writes have stopped is in the journal behind the last
 //! one, and the checkpoint is taken when the marker is settled.
 
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::Partition;
 use crate::shard::ShardRecord;
@@ -15,7 +15,7 @@ use crate::ticket::{Ticket, ticket};
 /// The pause between two tries, in microseconds, and what it becomes after so many of them.
 const PAUSE_US: u64 = 1_000_000;
 const LONG_PAUSE_US: u64 = 10_000_000;
-const SHORT_PAUSES: u32 = 60;
+const SHORT_PAUSES: u32 = 10;
 
 /// How far a rescue has come.
 #[derive(Debug, Default)]
@@ -26,80 +26,101 @@ pub(super) struct RescueState {
     due_us: u64,
     /// How often it was.
     tries: u32,
+    /// Nothing more is tried: what is there cannot be read, or is more than was published.
+    is_hopeless: bool,
 }
 
 impl Partition {
     /// Whether it is time to try and take writes again; stages the marker where that is to be done.
     pub(crate) fn rescue_is_due(self: &Arc<Self>, now_us: u64) -> bool {
-        if self.fenced().is_none() || self.is_closed() {
+        let mut rescue = self.rescue.lock();
+        if rescue.is_hopeless {
             return false;
         }
-        let mut rescue = self.rescue.lock();
-        match rescue.marker.as_ref().map(Ticket::outcome) {
-            Some(Some(Ok(()))) if now_us >= rescue.due_us => {
-                rescue.tries = rescue.tries.saturating_add(1);
-                let pause_us = if rescue.tries <= SHORT_PAUSES { PAUSE_US } else { LONG_PAUSE_US };
-                rescue.due_us = now_us.saturating_add(pause_us);
-                true
-            }
-            Some(Some(Ok(()))) => false,
-            Some(None) => false,
-            // Not staged yet, or refused.
-            Some(Some(Err(_))) | None => {
-                let end = self.high_watermark();
-                let record = ShardRecord::EndReached { uid: self.uid, end, synced: false };
-                let (waiting, resolver) = ticket();
-                rescue.marker =
-                    self.shard.stage_marker(&record, resolver).is_ok().then_some(waiting);
-                false
-            }
+        // Not staged yet, or refused, as by a journal that is full.
+        if rescue.marker.as_ref().is_none_or(|marker| matches!(marker.outcome(), Some(Err(_)))) {
+            let end = self.high_watermark();
+            let record = ShardRecord::EndReached { uid: self.uid, end, synced: false };
+            let (waiting, resolver) = ticket();
+            rescue.marker = self.shard.stage_marker(&record, resolver).is_ok().then_some(waiting);
         }
+        let is_due = now_us >= rescue.due_us;
+        if is_due {
+            rescue.tries = rescue.tries.saturating_add(1);
+            let pause_us = if rescue.tries <= SHORT_PAUSES { PAUSE_US } else { LONG_PAUSE_US };
+            rescue.due_us = now_us.saturating_add(pause_us);
+        }
+        is_due
     }
 
-    /// Writes anew what no sync covered; true when only a checkpoint is missing. Blocks on the disk.
+    /// Writes anew what no sync covered; true when all of the log is durable. Blocks on the disk.
     pub(crate) fn write_anew(self: &Arc<Self>) -> bool {
         let _alone = self.syncing.lock();
         if self.is_closed() || self.fenced().is_none() {
             return false;
         }
-        if !self.is_written_anew.load(Ordering::Acquire) {
+        if !self.commits.lock().is_written_anew() {
             let planned = self.writer.lock().log.rescue(self.high_watermark());
-            let Some(planned) = planned else { return false };
+            let Some(planned) = planned else {
+                self.give_up("it holds messages that could not be taken back");
+                return false;
+            };
             if let Err(error) = planned.write() {
+                if error.kind() == io::ErrorKind::InvalidData {
+                    self.give_up("what no sync had covered cannot be read any more");
+                    return false;
+                }
                 let name = self.name();
-                tracing::debug!(
-                    stream = name.stream.as_str(),
-                    topic = name.topic.as_str(),
-                    partition = name.partition,
-                    %error,
-                    "partition still takes no writes: its messages could not be written anew; \
-                     that is tried again"
-                );
+                let tries = self.rescue.lock().tries;
+                // Once at first, then every ten minutes.
+                if tries % SHORT_PAUSES.saturating_mul(6) == 1 {
+                    tracing::warn!(
+                        stream = name.stream.as_str(),
+                        topic = name.topic.as_str(),
+                        partition = name.partition,
+                        %error,
+                        "partition still takes no writes: its messages could not be written anew; \
+                         that is tried again"
+                    );
+                }
                 return false;
             }
             self.writer.lock().log.rescued(&planned);
-            self.is_written_anew.store(true, Ordering::Release);
+            self.commits.lock().written_anew();
         }
         self.touch();
         true
     }
 
+    fn give_up(&self, why: &str) {
+        self.rescue.lock().is_hopeless = true;
+        let name = self.name();
+        tracing::error!(
+            stream = name.stream.as_str(),
+            topic = name.topic.as_str(),
+            partition = name.partition,
+            why,
+            "partition takes no writes until the server is started again: look at the disk, then restart"
+        );
+    }
+
+    /// Whether all that was staged before writes stopped is settled, so that a checkpoint from now on covers
+    /// it.
+    pub(crate) fn is_marked(&self) -> bool {
+        let rescue = self.rescue.lock();
+        rescue.marker.as_ref().is_some_and(|marker| marker.outcome() == Some(Ok(())))
+    }
+
     /// Takes writes again: a checkpoint covers everything that was staged before.
     pub(crate) fn unfence(&self) {
         let mut writer = self.writer.lock();
-        let mut commits = self.commits.lock();
-        assert!(
-            commits.is_empty(),
-            "INV-VOID: nothing is staged in a partition that takes no writes"
-        );
+        // Before writes go on: another failure needs another marker.
+        *self.rescue.lock() = RescueState::default();
         let end = self.high_watermark();
         assert_eq!(writer.log.end(), end, "INV-RESCUE: the log ends with what is published");
-        commits.reopen(end);
         writer.window = None;
-        drop(commits);
+        self.commits.lock().reopen(end);
         drop(writer);
-        self.is_written_anew.store(false, Ordering::Release);
-        *self.rescue.lock() = RescueState::default();
         let name = self.name();
         tracing::info!(
             stream = name.stream.as_str(),

@@ -4,10 +4,11 @@
 //! what the journal holds of it since is committed once more, durable before the checkpoint is saved, so that
 //! whatever is recycled is still there behind the checkpoint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use galgo_storage::checkpoint::{
     CheckpointStore, CheckpointStoreError, ShardCheckpoint, StoredOffset,
@@ -21,6 +22,9 @@ use super::stamps::Stamps;
 use super::{OffsetOwner, Shard};
 use crate::causes::Causes;
 use crate::partition::{Partition, PartitionCheckpoint, Position};
+
+/// The pause behind a checkpoint that carried records forward.
+const CARRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// The last saved checkpoint and where it is kept.
 #[derive(Debug)]
@@ -126,7 +130,7 @@ impl Shard {
             }
         }
         if !failed.is_empty() {
-            self.keep_failed(&failed, &mut checkpointer, upto)?;
+            self.keep_failed(&failed, &mut checkpointer)?;
         }
         checkpointer.save(upto)?;
         self.journal.checkpoint(upto)?;
@@ -140,14 +144,15 @@ impl Shard {
         &self,
         failed: &[Arc<Partition>],
         checkpointer: &mut Checkpointer,
-        upto: Lsn,
     ) -> Result<(), CheckpointError> {
         // Not simply put back: a stored offset may have put it on the list meanwhile.
         failed.iter().for_each(Partition::touch);
         let ends = failed.iter().map(|partition| (partition.uid(), partition.high_watermark()));
         let ends: BTreeMap<_, _> = ends.collect();
-        let from = checkpointer.saved.next();
-        self.carry_forward(&ends, from..=upto)
+        // Not up to where the checkpoint covers the others: what was acknowledged after that, and before writes
+        // stopped, has to come behind what was before it.
+        let range = checkpointer.saved.next()..=self.journal.last();
+        self.carry_forward(&ends, range)
             .map_err(|source| CheckpointError::Partitions { count: failed.len(), source })?;
         for partition in failed {
             checkpointer.offsets.insert(partition.uid(), partition.durable_offsets());
@@ -166,13 +171,17 @@ impl Shard {
     ) -> Result<(), JournalError> {
         let bytes_max = usize::try_from(self.journal.payload_bytes_max()).unwrap_or(usize::MAX);
         let (mut kept, mut failed, mut unknown) = (Vec::new(), None, false);
+        // What an earlier checkpoint carried forward that was not saved is there twice.
+        let mut carried = BTreeSet::new();
         let report = self.journal.read(*range.start(), &mut |lsn, bundle| {
             if lsn > *range.end() {
                 return ControlFlow::Break(());
             }
             let decoded = decode_bundle(bundle, &mut |record| {
                 let is_kept = ends.get(&record.uid()).is_some_and(|end| match record {
-                    ShardRecord::Batch { base_offset, .. } => base_offset < *end,
+                    ShardRecord::Batch { uid, base_offset, .. } => {
+                        base_offset < *end && carried.insert((uid, base_offset))
+                    }
                     ShardRecord::StartMoved { .. } | ShardRecord::EndReached { .. } => true,
                     ShardRecord::OffsetStored { .. } | ShardRecord::OffsetGone { .. } => false,
                 });
@@ -204,7 +213,9 @@ impl Shard {
     }
 
     fn commit_kept(&self, payload: &[u8]) -> Result<(), JournalError> {
-        self.journal.commit(&Bundle { payload, sync: true }).map(drop)
+        let lsn = self.journal.commit(&Bundle { payload, sync: true })?;
+        self.carried_upto.store(lsn.get(), Ordering::Relaxed);
+        Ok(())
     }
 
     /// Forgets deleted and purged partitions; their files are removed next.
@@ -233,12 +244,20 @@ impl Shard {
                 *asked = false;
             }
             self.rescue_round();
+            let before = self.journal.last();
             if let Err(error) = self.checkpoint() {
                 let error = Causes(&error);
                 tracing::error!(%error, "checkpoint not taken; the journal keeps its files");
             }
             if let Err(error) = self.journal.prepare_next() {
                 tracing::warn!(error = %Causes(&error), "no journal file prepared ahead");
+            }
+            // What was carried forward may fill files by itself, for which another checkpoint would be asked at once.
+            if self.carried_upto.load(Ordering::Relaxed) > before.get() {
+                let mut asked = self.checkpoint_asked.lock();
+                if !self.is_stopping() {
+                    self.work_checkpoint.wait_for(&mut asked, CARRY_PAUSE);
+                }
             }
         }
     }

@@ -343,6 +343,7 @@ impl ShardRecovery {
             checkpointer: Mutex::new(checkpointer),
             checkpoint_asked: Mutex::new(false),
             rescues: Mutex::default(),
+            carried_upto: AtomicU64::new(0),
             has_fenced: AtomicBool::new(false),
             work_checkpoint: Condvar::new(),
             fenced: AtomicBool::new(false),

@@ -28,10 +28,12 @@ impl Shard {
     pub fn rescue_round(&self) -> bool {
         let due = std::mem::take(&mut *self.rescues.lock());
         let any = !due.is_empty();
-        let written: Vec<_> = due.into_iter().filter(Partition::write_anew).collect();
+        let mut written: Vec<_> = due.into_iter().filter(Partition::write_anew).collect();
         if written.is_empty() {
             return any;
         }
+        // INV-VOID: looked at before the checkpoint is taken. Without their markers, they stop no checkpoint now.
+        written.retain(|partition| partition.is_marked());
         match self.checkpoint() {
             Ok(()) => written.iter().for_each(|partition| partition.unfence()),
             Err(error) => {

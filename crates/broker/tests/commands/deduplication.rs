@@ -72,6 +72,22 @@ fn duplicates_leave_no_holes_within_a_batch_and_across_batches() {
     }
 }
 
+/// The id of a message that came without one follows from its offset, which is another one when messages before it
+/// are dropped.
+#[test]
+fn ids_that_are_made_behind_dropped_messages_are_made_once() {
+    let (_rig, mut root) = rig(Durability::Os);
+    send(&mut root, &[1]).unwrap();
+    for _ in 0..3 {
+        send(&mut root, &[1, 0, 1, 0, 0]).unwrap();
+        send(&mut root, &[0]).unwrap();
+    }
+    let ids = stored(&mut root);
+    let different: std::collections::BTreeSet<_> = ids.iter().collect();
+    assert_eq!((ids.len(), different.len()), (13, 13), "no time has passed");
+    assert!(!different.contains(&0));
+}
+
 #[test]
 fn messages_without_an_id_are_never_duplicates() {
     let (_rig, mut root) = rig(Durability::Fsync);

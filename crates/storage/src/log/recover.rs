@@ -19,6 +19,7 @@ use super::{Log, LogOptions, LogReader};
 use crate::checkpoint::LogCheckpoint;
 use crate::disk::Disk;
 use crate::file_cache::FileCache;
+use crate::replace_file::TEMPORARY_SUFFIX;
 use crate::segment::format::{parse_index_name, parse_log_name};
 use crate::segment::writer::Writer;
 use galgo_wire::id::Offset;
@@ -203,7 +204,8 @@ fn remove_dropped_indexes(disk: &dyn Disk, dir: &Path, start: Offset) {
     }
 }
 
-/// The segment files in a directory, by base, with their lengths; `None` without the directory.
+/// The segment files in a directory, by base, with their lengths; `None` without the directory. What a rescue
+/// was writing when the process ended is removed: it holds nothing.
 fn list_segments(
     disk: &dyn Disk,
     dir: &Path,
@@ -213,6 +215,13 @@ fn list_segments(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(RecoverError::at(dir)(source)),
     };
-    let segments = entries.into_iter().filter(|entry| !entry.is_dir);
-    Ok(Some(segments.filter_map(|entry| Some((parse_log_name(&entry.name)?, entry.len))).collect()))
+    let mut segments = BTreeMap::new();
+    for entry in entries.into_iter().filter(|entry| !entry.is_dir) {
+        let unfinished = entry.name.strip_suffix(TEMPORARY_SUFFIX).and_then(parse_log_name);
+        if unfinished.is_some() {
+            let _ = disk.remove_file(&dir.join(&entry.name));
+        }
+        segments.extend(parse_log_name(&entry.name).map(|base| (base, entry.len)));
+    }
+    Ok(Some(segments))
 }

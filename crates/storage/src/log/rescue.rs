@@ -59,13 +59,20 @@ impl Rescue {
             disk.remove_file(&temporary)?;
         }
         let source = self.reader.open(base)?;
+        let check = |file: &dyn DiskFile| {
+            let whole = (Place { offset: base, position: 0 }, tip.bytes);
+            let end = accept(file, whole, None, Timestamp::ZERO, |_, _| {})?;
+            if end == tip.place() {
+                Ok(())
+            } else {
+                Err(io::Error::from(io::ErrorKind::InvalidData))
+            }
+        };
+        // Before anything takes room that may be needed elsewhere.
+        check(&*source)?;
         let file = disk.open(&temporary, OpenMode::CreateNew)?;
         let written = copy(&*source, &*file, tip.bytes).and_then(|()| {
-            let whole = (Place { offset: base, position: 0 }, tip.bytes);
-            let end = accept(&*file, whole, None, Timestamp::ZERO, |_, _| {})?;
-            if end != tip.place() {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
+            check(&*file)?;
             // Before it is named: a name may reach the disk before the bytes it stands for.
             file.sync_data()
         });
@@ -119,13 +126,16 @@ impl Log {
         let written = self.writer.as_ref().map(|writer| writer.tip);
         let files =
             kept.filter_map(|unsynced| Some((unsynced.base, unsynced.sealed_at.or(written)?)));
+        let mut files: Vec<_> = files.collect();
+        // Of a write that failed half-way the segment may hold a part behind its end, synced or not.
+        if let Some(writer) = &self.writer
+            && files.iter().all(|(base, _)| *base != writer.base)
+        {
+            files.push((writer.base, writer.tip));
+        }
+        drop(state);
         let (generation, reader) = (self.generation, Arc::clone(&self.reader));
-        Some(Rescue {
-            generation,
-            files: files.collect(),
-            dirs: self.unsynced_dirs.clone(),
-            reader,
-        })
+        Some(Rescue { generation, files, dirs: self.unsynced_dirs.clone(), reader })
     }
 
     /// Takes what `rescue` has written in place of the old files, all of it durable, and takes writes again.

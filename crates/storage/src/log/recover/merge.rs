@@ -344,10 +344,15 @@ impl<'a> Merge<'a> {
 }
 
 /// The batches that count, by offset: one staged at an offset again takes the place of what was
-/// there and after it.
+/// there and after it. The very same one is no other: it was carried forward, perhaps without those behind it.
 fn newest<'a>(journaled: &[JournaledBatch<'a>]) -> VecDeque<JournaledBatch<'a>> {
     let mut newest: VecDeque<JournaledBatch<'a>> = VecDeque::with_capacity(journaled.len());
     for batch in journaled {
+        let held = newest.binary_search_by_key(&batch.base_offset, |held| held.base_offset);
+        let held = held.ok().and_then(|at| newest.get(at));
+        if held.is_some_and(|held| held.bytes == batch.bytes) {
+            continue;
+        }
         while newest.back().is_some_and(|last| last.base_offset >= batch.base_offset) {
             newest.pop_back();
         }
