@@ -58,6 +58,10 @@ impl Stored {
                 if polled.is_empty() {
                     break;
                 }
+                // Retention may have come by between two polls: what was read before is not stored any more.
+                if polled.extent().is_some_and(|extent| extent.start > next) {
+                    messages.texts.clear();
+                }
                 for message in polled.messages() {
                     if messages.texts.is_empty() {
                         messages.first = message.offset();
