@@ -11,6 +11,15 @@
 //!
 //! Lock order: loading, syncing, writer, commits, offsets, then the shard's own locks.
 
+/// Writes a line about a partition to the log, by its name: `tell!(warn, name, other = fields, "the phrase")`.
+macro_rules! tell {
+    ($level:ident, $name:expr, $($rest:tt)+) => {{
+        let name = $name;
+        let (stream, topic) = (name.stream.as_str(), name.topic.as_str());
+        tracing::$level!(stream, topic, partition = name.partition, $($rest)+);
+    }};
+}
+
 mod append;
 mod dedup;
 mod ids;

@@ -195,11 +195,9 @@ impl Partition {
                 Ok(end)
             }
             Err(error) => {
-                let name = self.name();
-                tracing::error!(
-                    stream = name.stream.as_str(),
-                    topic = name.topic.as_str(),
-                    partition = name.partition,
+                tell!(
+                    error,
+                    self.name(),
                     %error,
                     "segment sync failed; the partition takes no writes until its messages were written anew, \
                      which is tried from now on"

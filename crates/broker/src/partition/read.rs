@@ -412,14 +412,8 @@ impl Partition {
         vault.open_messages(self.uid, stored, first).map_err(|error| match error {
             Unopened::NoKey => PollError::NoKey,
             Unopened::Damaged(from) => {
-                let (name, offset) = (self.name(), from.get());
-                tracing::error!(
-                    stream = name.stream.as_str(),
-                    topic = name.topic.as_str(),
-                    partition = name.partition,
-                    offset,
-                    "a sealed message does not open with its key"
-                );
+                let offset = from.get();
+                tell!(error, self.name(), offset, "a sealed message does not open with its key");
                 let to = Offset::new(from.get().saturating_add(1));
                 PollError::Read(ReadError::Damaged { from, to })
             }

@@ -26,11 +26,9 @@ impl Refusals {
     /// Notes a refused batch.
     pub(super) fn refused(&mut self, name: &LogName, error: &AppendError, now_us: u64) {
         let Some(refused) = self.count(now_us) else { return };
-        let name = name.get();
-        tracing::error!(
-            stream = name.stream.as_str(),
-            topic = name.topic.as_str(),
-            partition = name.partition,
+        tell!(
+            error,
+            name.get(),
             refused,
             error = %Causes(error),
             next = advice_on(error),

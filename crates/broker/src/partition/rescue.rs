@@ -70,14 +70,12 @@ impl Partition {
                     self.give_up("what no sync had covered cannot be read any more");
                     return false;
                 }
-                let name = self.name();
                 let tries = self.rescue.lock().tries;
                 // Once at first, then every ten minutes.
                 if tries % SHORT_PAUSES.saturating_mul(6) == 1 {
-                    tracing::warn!(
-                        stream = name.stream.as_str(),
-                        topic = name.topic.as_str(),
-                        partition = name.partition,
+                    tell!(
+                        warn,
+                        self.name(),
                         %error,
                         "partition still takes no writes: its messages could not be written anew; \
                          that is tried again"
@@ -94,11 +92,9 @@ impl Partition {
 
     fn give_up(&self, why: &str) {
         self.rescue.lock().is_hopeless = true;
-        let name = self.name();
-        tracing::error!(
-            stream = name.stream.as_str(),
-            topic = name.topic.as_str(),
-            partition = name.partition,
+        tell!(
+            error,
+            self.name(),
             why,
             "partition takes no writes until the server is started again: look at the disk, then restart"
         );
@@ -121,11 +117,9 @@ impl Partition {
         writer.window = None;
         self.commits.lock().reopen(end);
         drop(writer);
-        let name = self.name();
-        tracing::info!(
-            stream = name.stream.as_str(),
-            topic = name.topic.as_str(),
-            partition = name.partition,
+        tell!(
+            info,
+            self.name(),
             end = end.get(),
             "partition takes writes again: what a failed sync had left was written anew"
         );

@@ -72,6 +72,38 @@ fn duplicates_leave_no_holes_within_a_batch_and_across_batches() {
     }
 }
 
+/// What was refused when a sync failed is no duplicate when it is sent again to a partition that takes writes again,
+/// and what was stored is.
+#[test]
+fn what_a_failed_sync_refused_is_stored_once_when_it_comes_again() {
+    let (mut rig, mut root) = rig(Durability::Fsync);
+    send(&mut root, &[1, 2]).unwrap();
+    let large = payload(&[3, 4], JOURNAL_BATCH_BYTES_MAX as usize);
+    let journaled = submit(&mut root, &[5]);
+    let refused = root.submit_bytes(CommandCode::SendMessages, &large);
+    rig.disk.plan(FaultPlan { fail_sync: Some(1), ..FaultPlan::default() });
+    rig.sync_round();
+    rig.disk.plan(FaultPlan::default());
+    for outcome in [journaled, refused] {
+        let Outcome::Commit(ticket) = outcome else { panic!("not waiting") };
+        assert_eq!(ticket.outcome(), Some(Err(ErrorCode::CannotSyncFile)));
+    }
+    for _ in 0..2 {
+        rig.environment.advance_us(2_000_000);
+        rig.broker.tick();
+        rig.commit_round();
+        rig.broker.shard().rescue_round();
+    }
+    for _ in 0..2 {
+        send(&mut root, &[1, 2, 3, 4, 5, 6]).unwrap();
+        assert_eq!(stored(&mut root), [1, 2, 3, 4, 5, 6]);
+    }
+    let rig = rig.kill();
+    let mut root = rig.root();
+    send(&mut root, &[6, 5, 7]).unwrap();
+    assert_eq!(stored(&mut root), [1, 2, 3, 4, 5, 6, 7]);
+}
+
 /// The id of a message that came without one follows from its offset, which is another one when messages before it
 /// are dropped.
 #[test]

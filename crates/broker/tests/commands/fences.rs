@@ -6,8 +6,8 @@ use galgo_wire::command::{Durability, PollMessages};
 use galgo_wire::{ErrorCode, PollingStrategy};
 
 use crate::requests::{
-    create_stream, create_topic, create_topic_with, flush, get_offset, get_stream, get_topic, poll,
-    store_offset, to,
+    create_stream, create_topic, create_topic_with, delete_topic, flush, get_offset, get_stream,
+    get_topic, poll, purge_topic, store_offset, to,
 };
 use crate::rig::{Connection, JOURNAL_BATCH_BYTES_MAX, Rig};
 
@@ -259,6 +259,42 @@ fn a_partition_takes_writes_again_without_a_restart() {
                 seed => Rig::open(rig.disk.power_cut_image(seed)),
             };
             assert_eq!(texts(&mut rig.root(), "r", 0), expected, "INV-VOID, seed {seed}");
+        }
+    }
+}
+
+/// A purge and a deletion in the middle of a rescue: what is written anew is nobody's any more.
+#[test]
+fn a_partition_that_is_purged_or_deleted_while_it_is_rescued_is_let_go() {
+    for steps in 0..4 {
+        for purged in [true, false] {
+            let (mut rig, mut root) = with_messages();
+            let _lost = root.submit_send("t", to(0), &[large().as_str()]);
+            fail_next_sync(&rig);
+            rig.sync_round();
+            rig.disk.plan(FaultPlan::default());
+            for _ in 0..steps / 2 {
+                rig.environment.advance_us(2_000_000);
+                rig.broker.tick();
+                rig.commit_round();
+            }
+            if steps % 2 == 1 {
+                // Asked for, and not begun.
+                rig.environment.advance_us(2_000_000);
+                rig.broker.tick();
+            }
+            if purged {
+                root.call(&purge_topic("s", "t")).unwrap();
+            } else {
+                root.call(&delete_topic("s", "t")).unwrap();
+                root.call(&create_topic("s", "t", 2)).unwrap();
+            }
+            rig.broker.shard().rescue_round();
+            look_after(&mut rig, steps % 2 == 0);
+            root.send("t", to(0), &["new"]).unwrap();
+            assert_eq!(texts(&mut root, "t", 0), ["new"]);
+            let rig = Rig::open(rig.disk.power_cut_image(steps));
+            assert_eq!(texts(&mut rig.root(), "t", 0), ["new"], "steps {steps}, purged {purged}");
         }
     }
 }
