@@ -15,7 +15,7 @@
 //! durable; a record that is missing or damaged stands for no boot.
 
 use crate::disk::Disk;
-use crate::replace_file::{read_file, replace_file};
+use crate::replace_file::{read_hint, replace_file};
 use std::io;
 use std::path::Path;
 
@@ -32,18 +32,7 @@ const FILE_BYTES: usize = CRC_AT + 4;
 /// # Errors
 /// Those of the disk.
 pub fn recorded(disk: &dyn Disk, path: &Path) -> io::Result<Option<u128>> {
-    match read_file(disk, path, FILE_BYTES as u64) {
-        Ok(None) => Ok(None),
-        Ok(Some(bytes)) => {
-            let boot = decode(&bytes);
-            if boot.is_none() {
-                tracing::warn!(path = %path.display(), "record of the last boot not read");
-            }
-            Ok(boot)
-        }
-        Err(error) if is_not_ours(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
+    read_hint(disk, (path, FILE_BYTES as u64), "the last boot", decode)
 }
 
 /// Puts `boot` on record, durable on return.
@@ -69,11 +58,6 @@ fn decode(bytes: &[u8]) -> Option<u128> {
     let boot = u128::from_le_bytes(*covered.get(BOOT_AT..)?.first_chunk()?);
     // The whole file is known from its one number.
     (covered.starts_with(&MAGIC) && encode(boot) == bytes && crc.len() == 4).then_some(boot)
-}
-
-/// Longer than any record: nothing this program wrote.
-fn is_not_ours(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::FileTooLarge | io::ErrorKind::UnexpectedEof)
 }
 
 #[cfg(test)]

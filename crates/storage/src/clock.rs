@@ -17,7 +17,7 @@ use std::path::Path;
 use galgo_wire::id::Timestamp;
 
 use crate::disk::Disk;
-use crate::replace_file::{read_file, replace_file};
+use crate::replace_file::{read_hint, replace_file};
 
 const MAGIC: [u8; 8] = *b"GALGOCLK";
 /// Version of the format this program writes.
@@ -47,25 +47,7 @@ pub struct ClockRecord {
 /// # Errors
 /// Those of the disk.
 pub fn recorded(disk: &dyn Disk, path: &Path) -> io::Result<Option<ClockRecord>> {
-    let bytes = match read_file(disk, path, FILE_BYTES as u64) {
-        Ok(None) => return Ok(None),
-        Ok(Some(bytes)) => bytes,
-        // Longer or shorter than any record: nothing this program wrote.
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::FileTooLarge | io::ErrorKind::UnexpectedEof
-            ) =>
-        {
-            Vec::new()
-        }
-        Err(error) => return Err(error),
-    };
-    let record = decode(&bytes);
-    if record.is_none() {
-        tracing::warn!(path = %path.display(), "record of the clocks not read");
-    }
-    Ok(record)
+    read_hint(disk, (path, FILE_BYTES as u64), "what the clocks said", decode)
 }
 
 /// Puts `now` on record, durable on return.

@@ -4,8 +4,9 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::disk::{Disk, OpenMode};
+use crate::disk::{Disk, DiskFile, OpenMode};
 
 /// Ending of the file the new bytes are written to first.
 pub const TEMPORARY_SUFFIX: &str = ".tmp";
@@ -16,6 +17,20 @@ pub const TEMPORARY_SUFFIX: &str = ".tmp";
 /// Those of the disk; the file then has its old content or, when only the last step failed, the new
 /// one, which a power loss may take back.
 pub fn replace_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (temporary, file) = begin_temporary(disk, path)?;
+    file.write_at(bytes, 0)?;
+    // Synced before the rename: a name may reach the disk before the bytes it stands for.
+    file.sync_data()?;
+    drop(file);
+    disk.rename(&temporary, path)?;
+    disk.sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Begins the file that is to take the place of `path`, under the name that stands for nothing.
+pub(crate) fn begin_temporary(
+    disk: &dyn Disk,
+    path: &Path,
+) -> io::Result<(PathBuf, Arc<dyn DiskFile>)> {
     let temporary = temporary_path(path);
     // A new inode each time: pages of an earlier try whose sync failed would count as clean, and a
     // sync would not write them.
@@ -23,12 +38,32 @@ pub fn replace_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()
         disk.remove_file(&temporary)?;
     }
     let file = disk.open(&temporary, OpenMode::CreateNew)?;
-    file.write_at(bytes, 0)?;
-    // Synced before the rename: a name may reach the disk before the bytes it stands for.
-    file.sync_data()?;
-    drop(file);
-    disk.rename(&temporary, path)?;
-    disk.sync_dir(path.parent().unwrap_or(Path::new(".")))
+    Ok((temporary, file))
+}
+
+/// Reads a file that is a hint, of at most `bytes_max` bytes; `None` when there is none that `decode` can read: the
+/// caller does without, so neither damage nor a newer version refuses anything. It is told, as `what`.
+///
+/// # Errors
+/// Those of the disk.
+pub(crate) fn read_hint<T>(
+    disk: &dyn Disk,
+    (path, bytes_max): (&Path, u64),
+    what: &'static str,
+    decode: impl Fn(&[u8]) -> Option<T>,
+) -> io::Result<Option<T>> {
+    let hint = match read_file(disk, path, bytes_max) {
+        Ok(None) => return Ok(None),
+        Ok(Some(bytes)) => decode(&bytes),
+        // Longer than any, or cut while it was read: nothing this program wrote.
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => None,
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+        Err(error) => return Err(error),
+    };
+    if hint.is_none() {
+        tracing::warn!(path = %path.display(), what, "hint not read; going on without it");
+    }
+    Ok(hint)
 }
 
 /// Reads a whole file; `None` when there is none.

@@ -11,7 +11,7 @@
 use super::Log;
 use super::reader::LogReader;
 use crate::disk::{DiskFile, OpenMode};
-use crate::replace_file::TEMPORARY_SUFFIX;
+use crate::replace_file::begin_temporary;
 use crate::segment::Place;
 use crate::segment::recovery::accept;
 use crate::segment::writer::Tip;
@@ -52,12 +52,6 @@ impl Rescue {
     fn write_file(&self, base: Offset, tip: Tip) -> io::Result<()> {
         let disk = &*self.reader.disk;
         let path = self.reader.log_path(base);
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(TEMPORARY_SUFFIX);
-        let temporary = PathBuf::from(temporary);
-        if disk.exists(&temporary)? {
-            disk.remove_file(&temporary)?;
-        }
         let source = self.reader.open(base)?;
         let check = |file: &dyn DiskFile| {
             let whole = (Place { offset: base, position: 0 }, tip.bytes);
@@ -70,7 +64,7 @@ impl Rescue {
         };
         // Before anything takes room that may be needed elsewhere.
         check(&*source)?;
-        let file = disk.open(&temporary, OpenMode::CreateNew)?;
+        let (temporary, file) = begin_temporary(disk, &path)?;
         let written = copy(&*source, &*file, tip.bytes).and_then(|()| {
             check(&*file)?;
             // Before it is named: a name may reach the disk before the bytes it stands for.
