@@ -335,5 +335,6 @@ fn places(config: &Config, file_limit: u64) -> Places {
             "the process's file limit allows fewer connections than configured"
         );
     }
-    Places::new(connections_max, config.limits.connections_per_address)
+    let refusals_max = config::refusals_for(file_limit);
+    Places::new(connections_max, config.limits.connections_per_address, refusals_max)
 }

@@ -14,7 +14,7 @@ mod root_user;
 mod table;
 mod value;
 
-pub(crate) use check::{connections_for, open_files_for};
+pub(crate) use check::{connections_for, open_files_for, refusals_for};
 pub use error::{ConfigError, Origin, RootUserError};
 pub use load::Environment;
 pub(crate) use load::{Loaded, load, wants_json_log};

@@ -63,6 +63,7 @@ impl FileCache {
                 file: RwLock::new(None),
                 used: AtomicBool::new(false),
                 dirty: AtomicBool::new(false),
+                synced: AtomicBool::new(false),
                 failed: Mutex::new(None),
             }),
         }
@@ -139,6 +140,8 @@ struct Slot {
     /// Set by every use, taken off by the passing clock hand.
     used: AtomicBool,
     dirty: AtomicBool,
+    /// Whether a sync through this handle succeeded: what is not dirty since is durable.
+    synced: AtomicBool,
     failed: Mutex<Option<SyncFailure>>,
 }
 
@@ -180,6 +183,13 @@ impl Slot {
         Ok(opened)
     }
 
+    /// Whether the file was closed with everything in it durable.
+    fn is_closed_synced(&self) -> bool {
+        // Held meanwhile: whoever writes has opened the file before (INV-WRITER).
+        let file = self.file.read();
+        file.is_none() && self.synced.load(Ordering::Acquire) && !self.dirty.load(Ordering::Acquire)
+    }
+
     /// Closes the file unless it was used lately, is held by somebody, or is dirty and may not be
     /// synced now. Answers whether the slot needs no place in the ring anymore.
     fn close_if_idle(&self, sync_dirty: bool) -> bool {
@@ -198,9 +208,12 @@ impl Slot {
             }
             // INV-UNSYNCED: the kernel reports a failed writeback once, to a descriptor that is
             // still open; closed unsynced, the next sync would be told that all is well.
-            if let Err(error) = open.sync_data() {
-                tracing::error!(path = %self.path.display(), %error, "file not synced");
-                self.failed.lock().get_or_insert(SyncFailure::of(&error));
+            match open.sync_data() {
+                Ok(()) => self.synced.store(true, Ordering::Release),
+                Err(error) => {
+                    tracing::error!(path = %self.path.display(), %error, "file not synced");
+                    self.failed.lock().get_or_insert(SyncFailure::of(&error));
+                }
             }
             self.dirty.store(false, Ordering::Release);
         }
@@ -281,6 +294,10 @@ impl FileHandle {
     /// file, every later one (INV-UNSYNCED).
     pub fn sync(&self) -> io::Result<()> {
         self.refuse_after_failure()?;
+        if self.slot.is_closed_synced() {
+            // Not opened for nothing: where no more files may be opened, that would count as a failed sync.
+            return self.refuse_after_failure();
+        }
         let file = self.get()?;
         // Taken off first: a write during the sync marks the file dirty again.
         self.slot.dirty.store(false, Ordering::Release);
@@ -288,6 +305,7 @@ impl FileHandle {
             self.slot.failed.lock().get_or_insert(SyncFailure::of(&error));
             return Err(error);
         }
+        self.slot.synced.store(true, Ordering::Release);
         // Another thread's sync, or the cache's, may have been the one to be told of a failure.
         self.refuse_after_failure()
     }

@@ -33,6 +33,17 @@ const FILES_RESERVED: u64 = 128;
 /// Fewest segment files kept open: below it, a handful of partitions already fight for them.
 const OPEN_FILES_MIN: u64 = 16;
 
+/// Segment files kept open where the process may not even open what is reserved. Small, as both this and
+/// [`CONNECTIONS_LEAST`] come out of the reserve: with nothing left of it, no directory could be opened to be
+/// synced, and partitions would stop.
+const FILES_LEAST: u64 = 8;
+
+/// Connections held where the process may not even open what is reserved.
+const CONNECTIONS_LEAST: u64 = 4;
+
+/// Refused connections being told so at once; their descriptors come out of the reserve.
+const REFUSALS_MAX: u64 = 64;
+
 /// Most segment files kept open when nobody chose: each costs kernel memory.
 const OPEN_FILES_AUTO_MAX: u64 = 65_536;
 
@@ -136,7 +147,7 @@ pub(crate) fn loopback_only(config: &Config, origins: &Origins) -> Result<(), Co
 /// than connections nobody makes, as each write to a partition whose file is closed pays for an opening, and
 /// for a sync of the one that makes room.
 pub(crate) fn open_files_for(config: &Config, process_limit: u64) -> u64 {
-    let available = process_limit.saturating_sub(FILES_RESERVED).max(OPEN_FILES_MIN);
+    let available = process_limit.saturating_sub(FILES_RESERVED).max(FILES_LEAST);
     match config.limits.open_files.0 {
         Some(files) => u64::from(files).min(available),
         None => {
@@ -144,7 +155,7 @@ pub(crate) fn open_files_for(config: &Config, process_limit: u64) -> u64 {
             let is_short = limit == CONNECTIONS_DEFAULT && available < FILES_SHORT_BELOW;
             let wanted = if is_short { CONNECTIONS_SHARE_MAX } else { limit.into() };
             let connections = (available / 2).min(wanted);
-            (available - connections).clamp(OPEN_FILES_MIN, OPEN_FILES_AUTO_MAX)
+            (available - connections).clamp(FILES_LEAST, OPEN_FILES_AUTO_MAX)
         }
     }
 }
@@ -154,8 +165,15 @@ pub(crate) fn connections_for(config: &Config, process_limit: u64) -> u32 {
     let left = process_limit
         .saturating_sub(FILES_RESERVED)
         .saturating_sub(open_files_for(config, process_limit))
-        .max(OPEN_FILES_MIN);
+        .max(CONNECTIONS_LEAST);
     config.limits.connections.min(u32::try_from(left).unwrap_or(u32::MAX))
+}
+
+/// How many refused connections a process that may open `process_limit` files tells so at once: no more than half
+/// of the reserve, for the other half is in use or may be at any time.
+pub(crate) fn refusals_for(process_limit: u64) -> usize {
+    let beside_reserve = process_limit.saturating_sub(FILES_RESERVED / 2) / 2;
+    usize::try_from(REFUSALS_MAX.min(beside_reserve)).unwrap_or(usize::MAX)
 }
 
 /// Shortest time a client gets for anything: below it, none that is not on this machine is served.

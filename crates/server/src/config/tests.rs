@@ -289,6 +289,9 @@ fn connections_and_segment_files_share_a_small_file_limit() {
     assert_eq!(connections_for(&config, 65_536), 10_000);
     assert_eq!(open_files_for(&config, 1 << 20), 65_536);
     assert_eq!(connections_for(&config, 1 << 20), 10_000);
+    let (files, connections) = (open_files_for(&config, 68), connections_for(&config, 68));
+    assert_eq!((files, connections), (8, 4), "most of the reserve stays one");
+    assert_eq!((refusals_for(68), refusals_for(160), refusals_for(1024)), (2, 48, 64));
     let mut chosen = Config::default();
     chosen.limits.connections = 20_000;
     assert_eq!(connections_for(&chosen, 65_536), 20_000, "a chosen limit is honored");

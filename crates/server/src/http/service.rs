@@ -16,11 +16,9 @@ use axum::http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 use tower::ServiceExt as _;
 use tower::util::Oneshot;
 
@@ -30,7 +28,7 @@ use super::stranger::{Known, Measured};
 use super::{Api, guard, jwt};
 use crate::ServerError;
 use crate::config::Config;
-use crate::transport::listener::{Listener, wait_for};
+use crate::transport::listener::{Listener, tell_refused, wait_for};
 use crate::transport::pages::Pages;
 use crate::transport::tls::Certificates;
 use crate::transport::{Hub, stopped};
@@ -40,12 +38,6 @@ pub(super) const BUFFER_BYTES_MAX: usize = 64 << 10;
 
 /// Most header lines of one request.
 const HEADERS_MAX: usize = 100;
-
-/// Refused connections being told so at once; beyond it they are closed without a word.
-const REFUSALS_MAX: usize = 64;
-
-/// How long a refused connection may take to be told.
-const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The answer to one connection too many. Clients try again after a while.
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
@@ -104,14 +96,8 @@ impl Service {
     ) -> usize {
         let (api, router) = Api::new(Arc::clone(&hub), &self.config, (self.keys, self.pages));
         let mut stopping = hub.stopping.clone();
-        let mut door = Door {
-            hub,
-            api,
-            router,
-            certificates: self.certificates,
-            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
-            tasks: JoinSet::new(),
-        };
+        let mut door =
+            Door { hub, api, router, certificates: self.certificates, tasks: JoinSet::new() };
         loop {
             tokio::select! {
                 biased;
@@ -131,7 +117,6 @@ struct Door {
     api: Arc<Api>,
     router: Router,
     certificates: Option<Arc<Certificates>>,
-    refusals: Arc<Semaphore>,
     tasks: JoinSet<()>,
 }
 
@@ -159,24 +144,14 @@ impl Door {
         self.tasks.spawn_on(task, lane);
     }
 
-    fn refuse(&mut self, mut stream: TcpStream) {
+    fn refuse(&mut self, stream: TcpStream) {
         // A handshake costs more than a refusal may.
         if self.certificates.is_some() {
             return;
         }
-        let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() else { return };
-        self.tasks.spawn(async move {
-            let _ = timeout(REFUSAL_PATIENCE, async {
-                stream.write_all(REFUSAL).await?;
-                stream.shutdown().await?;
-                // The answer must be read before the connection goes, or a reset overtakes it.
-                let mut scratch = [0; 1024];
-                while stream.read(&mut scratch).await? > 0 {}
-                std::io::Result::Ok(())
-            })
-            .await;
-            drop(place);
-        });
+        if let Some(told) = tell_refused(stream, REFUSAL.into(), &self.hub.places) {
+            self.tasks.spawn(told);
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! INV-TCP-BOUND: connections being served, and refused ones being closed, are each counted against a
 //! limit before a task exists for them.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,19 +20,15 @@ use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::ServerError;
 use crate::transport::carriage::Carriage;
-use crate::transport::{Hub, stopped};
+use crate::transport::{Hub, Places, stopped};
 
 /// Connections the system keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
-
-/// Refused connections being told so at once; beyond it they are closed without a word.
-const REFUSALS_MAX: usize = 64;
 
 /// How long a refused connection may take to read its error.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
@@ -163,12 +160,7 @@ impl Listener {
         patience: Duration,
     ) -> usize {
         let mut stopping = hub.stopping.clone();
-        let mut door = Door {
-            hub,
-            carriage,
-            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
-            tasks: JoinSet::new(),
-        };
+        let mut door = Door { hub, carriage, tasks: JoinSet::new() };
         loop {
             tokio::select! {
                 biased;
@@ -197,7 +189,6 @@ pub(crate) async fn wait_for(mut tasks: JoinSet<()>, patience: Duration) -> usiz
 struct Door {
     hub: Arc<Hub>,
     carriage: Carriage,
-    refusals: Arc<Semaphore>,
     tasks: JoinSet<()>,
 }
 
@@ -217,22 +208,34 @@ impl Door {
         self.tasks.spawn_on(task, lane);
     }
 
-    fn refuse(&mut self, mut stream: TcpStream) {
-        let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() else { return };
+    fn refuse(&mut self, stream: TcpStream) {
         let Some(answer) = self.carriage.refusal() else { return };
-        self.tasks.spawn(async move {
-            let _ = timeout(REFUSAL_PATIENCE, async {
-                stream.write_all(&answer).await?;
-                stream.shutdown().await?;
-                // The answer must be read before the connection goes, or a reset overtakes it.
-                let mut scratch = [0; 1024];
-                while stream.read(&mut scratch).await? > 0 {}
-                io::Result::Ok(())
-            })
-            .await;
-            drop(place);
-        });
+        if let Some(told) = tell_refused(stream, answer.into(), &self.hub.places) {
+            self.tasks.spawn(told);
+        }
     }
+}
+
+/// Gives a refused connection its `answer`, and time to read it; `None` when so many are being told that this
+/// one is closed without a word.
+pub(crate) fn tell_refused(
+    mut stream: TcpStream,
+    answer: Cow<'static, [u8]>,
+    places: &Places,
+) -> Option<impl Future<Output = ()> + Send + use<>> {
+    let place = places.refusal()?;
+    Some(async move {
+        let _ = timeout(REFUSAL_PATIENCE, async {
+            stream.write_all(&answer).await?;
+            stream.shutdown().await?;
+            // The answer must be read before the connection goes, or a reset overtakes it.
+            let mut scratch = [0; 1024];
+            while stream.read(&mut scratch).await? > 0 {}
+            io::Result::Ok(())
+        })
+        .await;
+        drop(place);
+    })
 }
 
 /// The frame that tells a client of a limit.

@@ -23,6 +23,9 @@ pub(crate) struct Places {
     taken: Arc<Taken>,
     /// Whether the last connection found no place, so that the log tells it once.
     full: AtomicBool,
+    /// Refused connections that may be told so at once, over all listeners; beyond it they are closed without a
+    /// word. Each has a descriptor as long as it takes.
+    refusals: Arc<Semaphore>,
 }
 
 /// The place of one connection, given back when dropped.
@@ -38,14 +41,16 @@ pub(crate) struct Place {
 struct Taken(Mutex<HashMap<IpAddr, u32>>);
 
 impl Places {
-    /// Places for `connections_max` connections, `per_address_max` of them from one address.
-    pub(crate) fn new(connections_max: u32, per_address_max: u32) -> Self {
+    /// Places for `connections_max` connections, `per_address_max` of them from one address, and for telling
+    /// `refusals_max` others at once that they are refused.
+    pub(crate) fn new(connections_max: u32, per_address_max: u32, refusals_max: usize) -> Self {
         Self {
             free: Arc::new(Semaphore::new(connections_max as usize)),
             connections_max,
             per_address_max,
             taken: Arc::default(),
             full: AtomicBool::new(false),
+            refusals: Arc::new(Semaphore::new(refusals_max)),
         }
     }
 
@@ -67,6 +72,11 @@ impl Places {
         *count += 1;
         drop(taken);
         Some(Place { _permit: permit, from, taken: Arc::clone(&self.taken) })
+    }
+
+    /// A place for telling a connection that it is refused, if there is one.
+    pub(super) fn refusal(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.refusals).try_acquire_owned().ok()
     }
 
     /// Connections there are.
@@ -120,7 +130,7 @@ mod tests {
 
     #[test]
     fn one_address_gets_its_share_and_no_more() {
-        let places = Places::new(3, 2);
+        let places = Places::new(3, 2, 1);
         let first = places.take(address("10.0.0.1")).unwrap();
         let _second = places.take(address("::ffff:10.0.0.1")).unwrap();
         assert!(places.take(address("10.0.0.1")).is_none());
@@ -133,7 +143,7 @@ mod tests {
 
     #[test]
     fn the_total_holds_for_all_addresses_together() {
-        let places = Places::new(1, 5);
+        let places = Places::new(1, 5, 1);
         let only = places.take(address("10.0.0.1")).unwrap();
         assert!(places.take(address("10.0.0.2")).is_none());
         drop(only);
@@ -142,7 +152,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_network_counts_as_one_address() {
-        let places = Places::new(9, 1);
+        let places = Places::new(9, 1, 1);
         let _one = places.take(address("2001:db8:0:1::1")).unwrap();
         assert!(places.take(address("2001:db8:0:1::2")).is_none());
         assert!(places.take(address("2001:db8:0:2::1")).is_some());

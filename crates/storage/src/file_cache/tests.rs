@@ -81,6 +81,20 @@ fn dirty_file_is_synced_before_it_is_closed() {
     }
 }
 
+/// Opening it to sync it once more counted as a failed sync where the process could open no more files.
+#[test]
+fn a_file_that_was_closed_synced_is_not_opened_to_be_synced() {
+    let disk = SimDisk::new(1);
+    let cache = cache(&disk, 1);
+    let (first, second) = (handle(&cache, 1), handle(&cache, 2));
+    write(&first, b"first");
+    write(&second, b"second");
+    let before = disk.operations();
+    first.sync().unwrap();
+    assert_eq!((disk.operations(), cache.open_files()), (before, 1));
+    assert!(second.is_dirty(), "nothing made room");
+}
+
 /// The kernel tells of a failed writeback once. Had the cache closed the file and forgotten, the next
 /// sync would have opened it anew, succeeded, and acknowledged what was lost.
 #[test]
