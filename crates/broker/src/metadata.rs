@@ -32,11 +32,11 @@ use galgo_wire::command::UserStatus;
 use galgo_wire::command::{Deduplication, Durability};
 use galgo_wire::id::{GroupId, PartitionUid, StreamId, Timestamp, TopicId, UserId};
 use galgo_wire::name::{StreamName, TokenName, TopicName, Username};
+use galgo_wire::options::OptionChoices;
 use galgo_wire::permission::Permissions;
 
 use crate::partition::IdKey;
 pub use groups::{Group, GroupSerial};
-use options::TopicOptions;
 use record::Record;
 pub use tokens::{Token, TokenHash};
 pub use users::{UserMark, UserSerial};
@@ -114,7 +114,7 @@ pub struct TopicSettings {
     /// Whether a message with an id that its partition stored lately is dropped.
     pub deduplication: Deduplication,
     /// What else is set, by name.
-    pub options: TopicOptions,
+    pub options: OptionChoices,
 }
 
 /// A partition as the metadata knows it.

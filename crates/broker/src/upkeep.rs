@@ -28,6 +28,7 @@ use galgo_wire::command::{
 };
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Offset, PartitionId, StreamId, Timestamp, TopicId};
+use galgo_wire::options::EffectiveOptions;
 use parking_lot::Mutex;
 
 use self::clock::{Reading, SteadyClock, Told};
@@ -37,7 +38,6 @@ use crate::broker::Broker;
 use crate::catalog::OpenTopic;
 use crate::environment::Clock;
 use crate::metadata::TopicSettings;
-use crate::metadata::options::OptionDefaults;
 use crate::partition::{DropNote, DropReason, Droppable, Hold, Partition, Wanted};
 
 /// Most segments one plan tells of.
@@ -59,9 +59,6 @@ pub struct RetentionOptions {
     /// Microseconds for which a clock that was set forward has to hold before anything goes because of
     /// its age by that; 0 to believe it at once.
     pub clock_wait_us: u64,
-    /// Microseconds for which a group holds messages after its last commit; 0 not at all, `u64::MAX` for
-    /// ever.
-    pub hold_for_us: u64,
     /// Microseconds after which what a consumer that reads for itself has stored is forgotten, unless it
     /// stores or polls; `u64::MAX` never.
     pub offsets_expire_after_us: u64,
@@ -198,16 +195,7 @@ impl Broker {
 
     /// Whose stored offsets hold messages of a topic, and how long.
     pub(crate) fn hold_of(&self, settings: &TopicSettings) -> Hold {
-        settings.options.hold(&self.option_defaults(settings))
-    }
-
-    /// What a topic has that sets no options.
-    pub(crate) fn option_defaults(&self, settings: &TopicSettings) -> OptionDefaults {
-        let expiry_us = rules_of(settings).expiry_micros;
-        OptionDefaults {
-            hold_for_us: self.retention.options.hold_for_us,
-            message_expiry_us: expiry_us.unwrap_or(u64::MAX),
-        }
+        hold_of(&settings.effective(&self.defaults.options))
     }
 
     /// Tells of partitions whose newest message is ahead of the clock, and of those that were and go on
@@ -262,9 +250,9 @@ impl Broker {
             let topics = streams.flat_map(|(s, st)| st.topics.iter().map(|(t, tp)| (*s, *t, tp)));
             let limited = topics.filter_map(|(stream, topic, stored)| {
                 let rules = rules_of(&stored.settings);
-                let hold = self.hold_of(&stored.settings);
-                let defaults = self.option_defaults(&stored.settings);
-                let segment_age_us = stored.settings.options.segment_age_us(&defaults);
+                let options = stored.settings.effective(&self.defaults.options);
+                let hold = hold_of(&options);
+                let segment_age_us = options.segment_max_age.us();
                 let open = catalog.open_topic(stream, topic).filter(|_| rules != Rules::default());
                 let place = (stream, topic);
                 let open = open.map(Arc::clone);
@@ -446,4 +434,9 @@ fn planned_segments(
         }
     };
     droppable.sealed.iter().take(shown).enumerate().map(planned).collect()
+}
+
+fn hold_of(options: &EffectiveOptions) -> Hold {
+    let hold_for_us = options.retention_hold_for.us();
+    Hold { hold_for_us, consumers: options.retention_hold_consumers }
 }

@@ -1,7 +1,8 @@
 //! The producer: batches messages and keeps several batches in flight.
 //!
 //! INV-LANE: messages of one partition are stored in the order they were accepted, and none behind one that was
-//! refused, before the refusal was reported.
+//! refused, before the refusal was reported. A purge and a lost connection at once can break the first: see
+//! [`Producer`].
 //! INV-BOUND: what was accepted and is not acknowledged is bounded by bytes; `send` waits for room.
 
 mod batcher;
@@ -38,6 +39,10 @@ use crate::producer::send::Shared;
 /// warning when its window is too small for the settings. A user who may not read the topic is not told; then a
 /// balanced batch may be stored twice. There, a balanced message with an id of its own goes to a partition
 /// that follows from the id, so that it is found again by whoever sends it again.
+///
+/// A purge takes that memory along with the messages. When the connection is lost in the same moment, a batch that
+/// was stored before the purge is sent again, too, and stored behind it: maybe behind later batches of the same
+/// producer that were stored in between.
 ///
 /// ```no_run
 /// # async fn run(client: galgo::Client) -> Result<(), Box<dyn std::error::Error>> {

@@ -3,21 +3,26 @@
 use std::time::Duration;
 
 use galgo_wire::command::extensions::{
-    CreateTopicWith, GetTopicOutline, GetTopicSettings, RetentionRules, TopicOutline,
+    AskedOptions, CreateTopicWith, GetTopicOutline, GetTopicSettings, RetentionRules, TopicOutline,
     TopicSettings, UpdateTopicWith,
 };
 pub use galgo_wire::command::extensions::{Deduplication, Durability};
+use galgo_wire::command::topic_options::TopicOption;
 pub use galgo_wire::command::topics::Compression;
 use galgo_wire::command::topics::{
     CreateTopic, DeleteTopic, GetTopic, GetTopics, MaxTopicSize, MessageExpiry, PurgeTopic, Topic,
     TopicDetails, UpdateTopic,
 };
+use galgo_wire::options::OptionChoices;
 
 use crate::call::name;
-use crate::extensions::{ACCESS, DEDUPLICATION, TOPIC_SETTINGS};
+use crate::extensions::{ACCESS, DEDUPLICATION, TOPIC_OPTIONS, TOPIC_SETTINGS};
 use crate::{CallError, Client, Identifier};
 
 /// Settings of a topic.
+///
+/// What is not chosen is as the server is configured. Whatever only Galgo knows (anything but partitions,
+/// compression, expiry and size) needs a Galgo server.
 ///
 /// ```
 /// use galgo::{Durability, TopicOptions};
@@ -26,39 +31,52 @@ use crate::{CallError, Client, Identifier};
 /// let options = TopicOptions::default()
 ///     .partitions(4)
 ///     .expiry(Duration::from_secs(7 * 24 * 3600))
-///     .durability(Durability::Fsync);
+///     .durability(Durability::Fsync)
+///     .segment_max_age(Duration::from_secs(3600));
 /// # assert_eq!(options.partitions, 4);
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TopicOptions {
     /// Number of partitions; used by create only. Default: 1.
     pub partitions: u32,
-    /// Age at which messages may be removed; `None`: the server's default.
-    pub expiry: Option<Duration>,
-    /// Size at which the oldest messages are removed; `None`: the server's default.
-    pub max_size: Option<u64>,
     /// Informational: how payloads are compressed by the clients.
     pub compression: Compression,
-    /// What an acknowledgement means; `None`: the server's default. Needs a Galgo server.
-    pub durability: Option<Durability>,
-    /// Whether a message whose id its partition stored lately is dropped; `None`: the server's
-    /// default. Needs a Galgo server.
-    pub deduplication: Option<Deduplication>,
+    /// The options that were chosen.
+    pub choices: OptionChoices,
+    named: Vec<TopicOption>,
 }
 
 impl Default for TopicOptions {
     fn default() -> Self {
         Self {
             partitions: 1,
-            expiry: None,
-            max_size: None,
             compression: Compression::None,
-            durability: None,
-            deduplication: None,
+            choices: OptionChoices::default(),
+            named: Vec::new(),
         }
     }
 }
+
+/// A setter for each row of the table.
+macro_rules! setters {
+    ($(
+        $(#[doc = $doc:literal])+
+        $field:ident: $kind:ty = $name:literal, $flag:literal, $how:ident $default:expr;
+    )+) => {
+        impl TopicOptions {
+            $(
+                $(#[doc = $doc])+
+                pub fn $field(mut self, value: impl Into<$kind>) -> Self {
+                    self.choices.$field = Some(value.into());
+                    self
+                }
+            )+
+        }
+    };
+}
+
+galgo_wire::topic_option_rows!(setters);
 
 impl TopicOptions {
     /// Sets the number of partitions.
@@ -67,16 +85,10 @@ impl TopicOptions {
         self
     }
 
-    /// Sets the age at which messages may be removed; [`Duration::MAX`]: never.
-    pub fn expiry(mut self, expiry: Duration) -> Self {
-        self.expiry = Some(expiry);
-        self
-    }
-
-    /// Sets the size in bytes at which the oldest messages are removed; [`u64::MAX`]: unlimited.
-    pub fn max_size(mut self, bytes: u64) -> Self {
-        self.max_size = Some(bytes);
-        self
+    /// Sets the age at which messages may be removed, as [`TopicOptions::message_expiry`]; [`Duration::MAX`]:
+    /// never.
+    pub fn expiry(self, expiry: Duration) -> Self {
+        self.message_expiry(expiry)
     }
 
     /// Notes how payloads are compressed; neither server nor SDK compresses anything.
@@ -85,38 +97,57 @@ impl TopicOptions {
         self
     }
 
-    /// Sets what an acknowledgement means.
-    pub fn durability(mut self, durability: Durability) -> Self {
-        self.durability = Some(durability);
-        self
-    }
-
-    /// Sets whether a message whose id its partition stored lately is dropped.
-    pub fn deduplication(mut self, deduplication: Deduplication) -> Self {
-        self.deduplication = Some(deduplication);
+    /// Sets an option by its name, which this version of the SDK need not know. An empty value takes it back to
+    /// the server's default.
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.named.retain(|option| option.name != name);
+        // What is no value of an option that is known goes to the server as it is, which tells what is wrong.
+        if self.choices.set(name, value).is_err() || value.is_empty() {
+            self.named.push(TopicOption { name: name.to_owned(), value: value.to_owned() });
+        }
         self
     }
 
     /// For how long and how much a topic with these settings is kept.
     pub(crate) fn retention(&self) -> RetentionRules {
         RetentionRules {
-            message_expiry: self.message_expiry(),
-            max_topic_size: self.max_topic_size(),
+            message_expiry: self.classic_expiry(),
+            max_topic_size: self.classic_max_size(),
         }
     }
 
-    fn message_expiry(&self) -> MessageExpiry {
-        self.expiry.map_or(MessageExpiry::SERVER_DEFAULT, |expiry| {
-            // 0 would mean the default, and what does not fit is longer than anybody waits.
-            let us = u64::try_from(expiry.as_micros()).unwrap_or(MessageExpiry::NEVER.get());
-            MessageExpiry::new(us.max(1))
-        })
+    fn classic_expiry(&self) -> MessageExpiry {
+        let chosen = self.choices.message_expiry;
+        chosen.map_or(MessageExpiry::SERVER_DEFAULT, |expiry| MessageExpiry::new(expiry.us()))
     }
 
-    fn max_topic_size(&self) -> MaxTopicSize {
-        self.max_size.map_or(MaxTopicSize::SERVER_DEFAULT, MaxTopicSize::new)
+    fn classic_max_size(&self) -> MaxTopicSize {
+        let chosen = self.choices.max_size;
+        chosen.map_or(MaxTopicSize::SERVER_DEFAULT, |size| MaxTopicSize::new(size.bytes()))
+    }
+
+    /// What no other field of a request has a place for.
+    fn by_name(&self) -> Vec<TopicOption> {
+        let (_, rest) = self.choices.clone().split();
+        let pairs = rest.pairs().into_iter();
+        let pairs = pairs.map(|(name, value)| TopicOption { name: name.to_owned(), value });
+        // A field that is not set says as much to every server.
+        let has_field = |option: &&TopicOption| {
+            option.value.is_empty() && CLASSIC_OPTIONS.contains(&option.name.as_str())
+        };
+        pairs.chain(self.named.iter().filter(|it| !has_field(it)).cloned()).collect()
+    }
+
+    /// As [`TopicOptions::by_name`], for a topic that has nothing to take back.
+    fn by_name_anew(&self) -> Vec<TopicOption> {
+        let mut options = self.by_name();
+        options.retain(|option| !option.value.is_empty());
+        options
     }
 }
+
+/// Options that classic requests have a field for.
+const CLASSIC_OPTIONS: [&str; 2] = ["message_expiry", "max_size"];
 
 impl Client {
     /// Lists the topics of a stream, by id; none when there is no such stream.
@@ -160,7 +191,7 @@ impl Client {
         let details = self.topic(stream, topic).await?;
         Ok(details.map(|TopicDetails { topic, partitions }| TopicOutline {
             partitions_count: topic.partitions_count,
-            settings: TopicSettings::asked(Durability::ServerDefault, Deduplication::ServerDefault),
+            settings: TopicSettings::default(),
             partitions,
         }))
     }
@@ -181,31 +212,28 @@ impl Client {
             stream: stream.clone(),
             partitions_count: options.partitions,
             compression: options.compression,
-            message_expiry: options.message_expiry(),
-            max_topic_size: options.max_topic_size(),
+            message_expiry: options.classic_expiry(),
+            max_topic_size: options.classic_max_size(),
             replication_factor: 0,
             name: self::name("topic name", name)?,
         };
         let target = || format!("{name} in stream {stream}");
-        let TopicOptions { durability, deduplication, .. } = options;
-        if durability.is_none() && deduplication.is_none() {
+        let OptionChoices { durability, deduplication, .. } = options.choices;
+        let by_name = options.by_name_anew();
+        if durability.is_none() && deduplication.is_none() && by_name.is_empty() {
             return self.call(&create, "create topic", target).await;
         }
-        if deduplication.is_some() {
-            self.require(DEDUPLICATION).await?;
-        }
-        let command = CreateTopicWith {
-            topic: create,
-            durability: durability.unwrap_or(Durability::ServerDefault),
-            deduplication: deduplication.unwrap_or(Deduplication::ServerDefault),
-        };
+        self.require_for(deduplication, &by_name).await?;
+        let asked = AskedOptions { durability, deduplication, options: by_name };
+        let command = CreateTopicWith { topic: create, asked };
         self.call_extension(TOPIC_SETTINGS, &command, "create topic", target).await
     }
 
     /// Replaces name and settings of a topic; its partitions stay as they are.
     ///
-    /// All settings are replaced: what `options` leave out becomes the server's default, except the
-    /// durability and the deduplication, which then stay as they are.
+    /// Name, compression, expiry and size are replaced: what `options` leave out of them becomes the server's
+    /// default. All other options that are left out stay as they are; [`Client::configure_topic`] changes single
+    /// options.
     ///
     /// # Errors
     /// [`CallError`], as [`Client::create_topic`].
@@ -220,33 +248,43 @@ impl Client {
             stream: stream.clone(),
             topic: topic.clone(),
             compression: options.compression,
-            message_expiry: options.message_expiry(),
-            max_topic_size: options.max_topic_size(),
+            message_expiry: options.classic_expiry(),
+            max_topic_size: options.classic_max_size(),
             replication_factor: 0,
             name: self::name("topic name", name)?,
         };
         let target = || path(stream, topic);
-        let TopicOptions { durability, deduplication, .. } = options;
-        if durability.is_none() && deduplication.is_none() {
+        let OptionChoices { durability, deduplication, .. } = options.choices;
+        let by_name = options.by_name();
+        if durability.is_none() && deduplication.is_none() && by_name.is_empty() {
             return self.call(&update, "update topic", target).await;
         }
+        self.require_for(deduplication, &by_name).await?;
+        let (durability, deduplication) = match (durability, deduplication) {
+            (Some(_), Some(_)) => (durability, deduplication),
+            // The command replaces both, so what is to stay is looked up.
+            (durability, deduplication) => {
+                let now = self.topic_settings(stream, topic).await?.unwrap_or_default();
+                (durability.or(now.durability), deduplication.or(now.deduplication))
+            }
+        };
+        let asked = AskedOptions { durability, deduplication, options: by_name };
+        let command = UpdateTopicWith { topic: update, asked };
+        self.call_extension(TOPIC_SETTINGS, &command, "update topic", target).await
+    }
+
+    async fn require_for(
+        &self,
+        deduplication: Option<Deduplication>,
+        by_name: &[TopicOption],
+    ) -> Result<(), CallError> {
         if deduplication.is_some() {
             self.require(DEDUPLICATION).await?;
         }
-        let (durability, deduplication) = match (durability, deduplication) {
-            (Some(durability), Some(deduplication)) => (durability, deduplication),
-            // The command replaces both, so what is to stay is looked up.
-            (durability, deduplication) => {
-                let now = self.topic_settings(stream, topic).await?;
-                let (had, did) = now
-                    .map_or((Durability::ServerDefault, Deduplication::ServerDefault), |now| {
-                        (now.durability, now.deduplication)
-                    });
-                (durability.unwrap_or(had), deduplication.unwrap_or(did))
-            }
-        };
-        let command = UpdateTopicWith { topic: update, durability, deduplication };
-        self.call_extension(TOPIC_SETTINGS, &command, "update topic", target).await
+        if !by_name.is_empty() {
+            self.require(TOPIC_OPTIONS).await?;
+        }
+        Ok(())
     }
 
     /// Deletes a topic with its messages and consumer offsets.

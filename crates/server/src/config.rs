@@ -21,12 +21,14 @@ pub(crate) use load::{Loaded, load, wants_json_log};
 pub(crate) use reference::{effective, reference};
 pub(crate) use root_user::{RootUser, RootUserSource, generated_password, root_user};
 pub(crate) use value::{
-    ByteSize, ClientCertificates, Durability, JwtAlgorithm, LogFilter, LogFormat, OpenFiles,
-    OptionalPath, Secret, SizeLimit, Span, TextList, TimeLimit,
+    ByteSize, ClientCertificates, JwtAlgorithm, LogFilter, LogFormat, OpenFiles, OptionalPath,
+    Secret, Span, TextList, TimeLimit,
 };
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
+use galgo_wire::options::{OptionChoices, OptionValue};
 
 table::settings! {
     /// Keys at the top of the file.
@@ -168,7 +170,7 @@ table::settings! {
         /// --dev.
         allowed_origins: TextList = "",
         /// Methods they may use, separated by commas.
-        allowed_methods: String = "GET, POST, PUT, DELETE",
+        allowed_methods: String = "GET, POST, PUT, PATCH, DELETE",
         /// Headers they may send, separated by commas.
         allowed_headers: String = "content-type, authorization",
     }
@@ -238,9 +240,6 @@ table::settings! {
     }
     /// How messages are kept on disk.
     storage: Storage = "storage" {
-        /// Durability of topics that do not choose their own. "fsync": an acknowledged message survives
-        /// power loss. "os": it survives the death of the process. Flag: --durability.
-        durability: Durability = "fsync",
         /// Size at which a segment file is sealed and the next one begun.
         segment_bytes: ByteSize = "1 GiB",
         /// Bytes of log between two entries of the sparse index.
@@ -252,13 +251,6 @@ table::settings! {
         journal_files: u32 = "16",
         /// Batches above this size skip the journal; their segment is synced instead.
         journal_batch_bytes: ByteSize = "128 KiB",
-    }
-    /// What topics get that do not choose for themselves.
-    topic: Topic = "topic" {
-        /// Age at which messages may be removed, or "never".
-        message_expiry: TimeLimit = "never",
-        /// Size at which the oldest segments of a topic may be removed, or "unlimited".
-        max_size: SizeLimit = "unlimited",
     }
     /// Pings of clients. They tell that the program behind a connection is alive.
     heartbeat: Heartbeat = "heartbeat" {
@@ -317,8 +309,6 @@ table::settings! {
     /// Dropping messages whose id a partition stored lately, so that a send that is tried again stores
     /// nothing twice.
     deduplication: Deduplication = "deduplication" {
-        /// Whether new topics that do not choose for themselves do it. Existing ones stay as they are.
-        enabled: bool = "false",
         /// Most ids a partition remembers. Each takes about 100 bytes of memory.
         max_entries: u32 = "100000",
         /// How long an id is remembered; longer than producers try to have a message acknowledged.
@@ -334,9 +324,6 @@ table::settings! {
         /// How long the clock has to hold after it was set forward, or is far ahead of the newest data at a
         /// start, before segments are removed because of their age by that.
         clock_wait: Span = "1h",
-        /// How long a consumer group holds messages it has not read after its last commit, so that retention
-        /// does not remove them; "never" ends only with the group.
-        hold_for: TimeLimit = "7days",
         /// How long what a consumer that reads for itself has stored is kept while it neither stores nor
         /// polls; "never" keeps it until it is deleted. Groups keep theirs as long as they exist.
         offsets_expire_after: TimeLimit = "7days",
@@ -349,7 +336,34 @@ table::settings! {
         /// "pretty" for people, "json" for machines, "auto": pretty on a terminal, plain lines elsewhere.
         format: LogFormat = "auto",
     }
+    ;
+    /// What topics get that do not choose for themselves. What a topic is made with it keeps when durability,
+    /// deduplication, message_expiry or max_size changes here; the rest follows.
+    topic = "topic" TOPIC_KEYS
 }
+
+/// A key for each option of topics.
+macro_rules! topic_keys {
+    ($(
+        $(#[doc = $doc:literal])+
+        $field:ident: $kind:ty = $name:literal, $flag:literal, $how:ident $default:expr;
+    )+) => {
+        /// The keys of the section `topic`.
+        static TOPIC_KEYS: &[table::Key] = &[
+            $( table::Key {
+                section: "topic",
+                name: stringify!($field),
+                docs: &[$($doc),+],
+                secret: false,
+                expected: <$kind as OptionValue>::EXPECTED,
+                set: |config, text| value::choose(&mut config.topic, $name, text),
+                show: |config| value::show_choice(&config.topic, $name),
+            }, )+
+        ];
+    };
+}
+
+galgo_wire::topic_option_rows!(topic_keys);
 
 #[cfg(test)]
 mod tests;

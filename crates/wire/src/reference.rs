@@ -1,7 +1,8 @@
-//! The tables of commands and errors as Markdown, for the documentation.
+//! The tables of commands, errors and options as Markdown, for the documentation.
 
 use crate::command::CommandCode;
 use crate::error_code::ErrorCode;
+use crate::options::{OptionChoices, OptionRow, TOPIC_OPTIONS};
 use std::fmt::Write as _;
 
 /// Every command as a Markdown table.
@@ -24,6 +25,26 @@ pub fn error_table() -> String {
         let (number, name) = (code.as_u32(), code.name());
         let (origin, status, text) = (code.origin(), code.http_status(), code.text());
         let _ = writeln!(table, "| {number} | {name} | {origin} | {status} | {text} |");
+    }
+    table
+}
+
+/// The options of topics as a Markdown table.
+#[must_use]
+pub fn option_table() -> String {
+    let server = OptionChoices::of_servers();
+    let defaults = OptionChoices::default().resolved(&server);
+    let mut table = String::from(
+        "| option | key of the server | flag | values | default | what it does |\n|---|---|---|---|---|---|\n",
+    );
+    for (row, default) in TOPIC_OPTIONS.iter().zip(defaults) {
+        let default = if row.derived { "see there" } else { default.value.as_str() };
+        let meaning = row.meaning().replace('"', "`");
+        let expected = row.expected.replace('"', "`");
+        let OptionRow { name, key, flag, .. } = row;
+        table += &format!(
+            "| `{name}` | `topic.{key}` | `--{flag}` | {expected} | {default} | {meaning} |\n"
+        );
     }
     table
 }

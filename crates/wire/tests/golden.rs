@@ -273,7 +273,8 @@ fn fixed_sizes_are_those_of_the_protocol() {
         stored_offset: Offset::ZERO,
     };
     assert_eq!(offset.to_bytes().len(), 20);
-    let settings = TopicSettings::asked(Durability::Fsync, Deduplication::On);
+    let (durability, deduplication) = (Some(Durability::Fsync), Some(Deduplication::On));
+    let settings = TopicSettings { durability, deduplication, ..TopicSettings::default() };
     assert_eq!(settings.to_bytes(), hex("02 02 00*6"));
     let window = DeduplicationWindow { entries: 100_000, seconds: 300 };
     let told = TopicSettings { window, ..settings };

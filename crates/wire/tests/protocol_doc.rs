@@ -1,4 +1,5 @@
-//! The tables of commands and errors in `docs/protocol.md` are those of the code.
+//! The tables of commands and errors in `docs/protocol.md`, and of options in `docs/operations.md`, are those of the
+//! code.
 //!
 //! `UPDATE_DOCS=1 cargo test -p galgo-wire --test protocol_doc` writes them anew.
 
@@ -6,15 +7,24 @@
 
 use std::path::Path;
 
-use galgo_wire::reference::{command_table, error_table};
+use galgo_wire::reference::{command_table, error_table, option_table};
 
 #[test]
 fn the_tables_of_the_protocol_page_are_those_of_the_code() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/protocol.md");
-    let page = std::fs::read_to_string(&path).unwrap();
-    let fresh = with_table(&page, "commands", &command_table());
-    let fresh = with_table(&fresh, "errors", &error_table());
-    if page == fresh {
+    check("protocol.md", &[("commands", command_table()), ("errors", error_table())]);
+}
+
+#[test]
+fn the_table_of_options_is_that_of_the_code() {
+    check("operations.md", &[("options", option_table())]);
+}
+
+fn check(page: &str, tables: &[(&str, String)]) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(page);
+    let stands = std::fs::read_to_string(&path).unwrap();
+    let fresh =
+        tables.iter().fold(stands.clone(), |page, (name, table)| with_table(&page, name, table));
+    if stands == fresh {
         return;
     }
     if std::env::var_os("UPDATE_DOCS").is_some() {
@@ -22,7 +32,7 @@ fn the_tables_of_the_protocol_page_are_those_of_the_code() {
         return;
     }
     panic!(
-        "docs/protocol.md is not true any more; write its tables with: \
+        "docs/{page} is not true any more; write its tables with: \
          UPDATE_DOCS=1 cargo test -p galgo-wire --test protocol_doc"
     );
 }

@@ -1,10 +1,10 @@
 //! Topics and partitions: get, list, create, update, delete, purge, add and remove partitions.
 
 use galgo_wire::command::{
-    Command as _, ConfigureTopic, CreatePartitions, CreateTopic, CreateTopicWith, DeletePartitions,
-    DeleteTopic, GetTopic, GetTopicConfig, GetTopicOutline, GetTopicSettings, GetTopics,
-    MaxTopicSize, MessageExpiry, Partition, PurgeTopic, Topic, TopicConfig, TopicDetails,
-    TopicOutline, TopicSettings, UpdateTopic, UpdateTopicWith,
+    AskedOptions, Command as _, ConfigureTopic, CreatePartitions, CreateTopic, CreateTopicWith,
+    DeletePartitions, DeleteTopic, GetTopic, GetTopicConfig, GetTopicOutline, GetTopicSettings,
+    GetTopics, MaxTopicSize, MessageExpiry, Partition, PurgeTopic, Topic, TopicConfig,
+    TopicDetails, TopicOutline, TopicSettings, UpdateTopic, UpdateTopicWith,
 };
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{PartitionId, StreamId, TopicId};
@@ -56,7 +56,7 @@ pub(super) fn create(
     broker: &Broker,
     session: &Session,
     command: CreateTopic,
-    asked: Option<TopicSettings>,
+    asked: Option<AskedOptions>,
 ) -> Outcome {
     change(broker, session, command, move |broker, command| {
         let now = broker.clock.now();
@@ -64,7 +64,7 @@ pub(super) fn create(
             let stream = state.existing_stream(&command.stream)?;
             let stored = state.streams.get(&stream).ok_or(ErrorCode::StreamIdNotFound)?;
             let defaults = &broker.defaults;
-            let request = NewTopic { command, asked, now, defaults };
+            let request = NewTopic { command, asked: asked.clone(), now, defaults };
             let (topic, record) = state.prepare_create_topic(stream, stored, request)?;
             Ok(((stream, topic), record))
         })?;
@@ -76,8 +76,7 @@ pub(super) fn create(
 
 /// Creates a topic with settings classic clients do not know.
 pub(super) fn create_with(broker: &Broker, session: &Session, command: CreateTopicWith) -> Outcome {
-    let CreateTopicWith { topic, durability, deduplication } = command;
-    create(broker, session, topic, Some(TopicSettings::asked(durability, deduplication)))
+    create(broker, session, command.topic, Some(command.asked))
 }
 
 /// Replaces all settings of a topic.
@@ -85,7 +84,7 @@ pub(super) fn update(
     broker: &Broker,
     session: &Session,
     command: UpdateTopic,
-    asked: Option<TopicSettings>,
+    asked: Option<AskedOptions>,
 ) -> Outcome {
     change(broker, session, command, move |broker, command| {
         broker.change(|state| {
@@ -93,7 +92,7 @@ pub(super) fn update(
             let stored = state.streams.get(&stream).ok_or(ErrorCode::StreamIdNotFound)?;
             let current = stored.topics.get(&topic).ok_or(ErrorCode::TopicIdNotFound)?;
             let defaults = &broker.defaults;
-            let request = ChangedTopic { command, asked, defaults };
+            let request = ChangedTopic { command, asked: asked.clone(), defaults };
             let record = state.prepare_update_topic((stream, stored), (topic, current), request)?;
             Ok(((), record))
         })?;
@@ -103,14 +102,14 @@ pub(super) fn update(
 
 /// Replaces all settings of a topic, those classic clients do not know included.
 pub(super) fn update_with(broker: &Broker, session: &Session, command: UpdateTopicWith) -> Outcome {
-    let UpdateTopicWith { topic, durability, deduplication } = command;
-    update(broker, session, topic, Some(TopicSettings::asked(durability, deduplication)))
+    update(broker, session, command.topic, Some(command.asked))
 }
 
 /// Sets options of a topic by name.
 pub(super) fn configure(broker: &Broker, session: &Session, command: ConfigureTopic) -> Outcome {
     change(broker, session, command, |broker, command| {
-        broker.change(|state| Ok(((), state.prepare_configure_topic(command)?)))?;
+        broker
+            .change(|state| Ok(((), state.prepare_configure_topic(command, &broker.defaults)?)))?;
         Ok(Reply::Empty)
     })
 }
@@ -120,9 +119,8 @@ pub(super) fn config(broker: &Broker, session: &Session, command: &GetTopicConfi
     let answer = || {
         let catalog = broker.catalog.read();
         let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
-        let settings = &found.topic.settings;
-        let options = settings.options.resolved(&broker.option_defaults(settings));
-        Ok(payload(&TopicConfig { options }))
+        let chosen = found.topic.settings.choices();
+        Ok(payload(&TopicConfig { options: chosen.resolved(&broker.defaults.options) }))
     };
     answer().into()
 }
@@ -135,14 +133,17 @@ pub(super) fn settings(broker: &Broker, session: &Session, command: &GetTopicSet
         }
         let catalog = broker.catalog.read();
         let found = catalog.find_topic(command.stream.borrowed(), command.topic.borrowed()).ok();
-        let reply = found.map(|found| TopicSettings {
-            durability: found.topic.settings.durability,
-            deduplication: found.topic.settings.deduplication,
-            window: broker.deduplication.told(),
-        });
-        Ok(payload(&reply))
+        Ok(payload(&found.map(|found| told(broker, found.topic))))
     };
     answer().into()
+}
+
+fn told(broker: &Broker, topic: &metadata::Topic) -> TopicSettings {
+    TopicSettings {
+        durability: Some(topic.settings.durability),
+        deduplication: Some(topic.settings.deduplication),
+        window: broker.deduplication.told(),
+    }
 }
 
 /// What a sender or a reader has to know of a topic; empty when it is missing.
@@ -158,11 +159,7 @@ pub(super) fn outline(broker: &Broker, session: &Session, command: &GetTopicOutl
             let TopicDetails { topic, partitions } = topic_details(&catalog, place, found.topic);
             // How much is in it, and how fast that grows, is the business of those who may read it.
             let polls = catalog.may(session, Action::PollMessages, Place::Topic(place.0, place.1));
-            let settings = TopicSettings {
-                durability: found.topic.settings.durability,
-                deduplication: found.topic.settings.deduplication,
-                window: broker.deduplication.told(),
-            };
+            let settings = told(broker, found.topic);
             let partitions = if polls { partitions } else { Vec::new() };
             TopicOutline { partitions_count: topic.partitions_count, settings, partitions }
         });

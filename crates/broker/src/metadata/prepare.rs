@@ -6,31 +6,25 @@
 
 use std::collections::BTreeMap;
 
-use galgo_wire::command::TopicSettings as Asked;
 use galgo_wire::command::{
-    ConfigureTopic, CreateTopic, Deduplication, Durability, RetentionRules, UpdateTopic,
+    AskedOptions, Compression, ConfigureTopic, CreateTopic, RetentionRules, TopicOption,
+    UpdateTopic,
 };
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId};
 use galgo_wire::identifier::Identifier;
 use galgo_wire::limits::PARTITIONS_PER_COMMAND_MAX;
-use galgo_wire::name::StreamName;
+use galgo_wire::name::{StreamName, TopicName};
+use galgo_wire::options::{EffectiveOptions, Expiry, OptionChoices, SizeLimit};
 
-use super::options::TopicOptions;
 use super::record::{CreatedTopic, Record};
 use super::{State, Stream, Topic, TopicSettings};
 
 /// What a topic gets where the command leaves the choice to the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicDefaults {
-    /// Microseconds; `u64::MAX` never.
-    pub message_expiry_us: u64,
-    /// Bytes; `u64::MAX` unlimited.
-    pub size_bytes_max: u64,
-    /// What acknowledgements survive.
-    pub durability: Durability,
-    /// Whether a message id is stored once.
-    pub deduplication: Deduplication,
+    /// What the configuration says.
+    pub options: OptionChoices,
     /// The smallest explicit size limit: one segment.
     pub segment_bytes: u64,
 }
@@ -85,7 +79,8 @@ impl State {
     /// `asked` comes from the extension command; the classic one leaves it open.
     ///
     /// # Errors
-    /// 1019 size limit below one segment, 2013 name taken, 2015 too many partitions.
+    /// 1019 size limit below one segment, 2013 name taken, 2015 too many partitions, 4 for an option that nobody
+    /// knows, or a value that is none of its kind.
     pub(crate) fn prepare_create_topic(
         &self,
         stream: StreamId,
@@ -93,8 +88,10 @@ impl State {
         request: NewTopic<'_>,
     ) -> Result<(TopicId, Record), ErrorCode> {
         let NewTopic { command, asked, now, defaults } = request;
-        let size_bytes_max = or_default(command.max_topic_size.get(), defaults.size_bytes_max);
-        if command.max_topic_size.get() != 0 && size_bytes_max < defaults.segment_bytes {
+        let AskedOptions { durability, deduplication, options } = asked.unwrap_or_default();
+        let rules = rules_of(command.message_expiry.get(), command.max_topic_size.get());
+        let chosen = with(&OptionChoices { durability, deduplication, ..rules }, &options)?;
+        if chosen.max_size.is_some_and(|size| size.bytes() < defaults.segment_bytes) {
             return Err(ErrorCode::InvalidTopicSize);
         }
         if stored.topic_name_taken(&command.name, None) {
@@ -104,20 +101,11 @@ impl State {
             return Err(ErrorCode::TooManyPartitions);
         }
         let id = TopicId::new(lowest_free(&stored.topics, TopicId::get));
-        let settings = TopicSettings {
-            name: command.name.clone(),
-            compression: command.compression,
-            message_expiry_us: or_default(command.message_expiry.get(), defaults.message_expiry_us),
-            size_bytes_max,
-            replication_factor: command.replication_factor.max(1),
-            durability: defaults.durability,
-            deduplication: defaults.deduplication,
-            options: TopicOptions::default(),
-        };
-        let settings = match asked {
-            Some(asked) => settings.with(asked, defaults),
-            None => settings,
-        };
+        let settings = TopicSettings::new(
+            (&command.name, command.compression),
+            command.replication_factor,
+            (chosen, &defaults.options),
+        );
         let created = CreatedTopic {
             stream,
             id,
@@ -132,7 +120,7 @@ impl State {
     /// All fields are replaced, but those classic clients do not know only when `asked` names them.
     ///
     /// # Errors
-    /// 2013 when another topic has the name.
+    /// 2013 when another topic has the name; for options by name those of [`State::prepare_configure_topic`].
     pub(crate) fn prepare_update_topic(
         &self,
         (stream, stored): (StreamId, &Stream),
@@ -143,34 +131,34 @@ impl State {
         if stored.topic_name_taken(&command.name, Some(topic)) {
             return Err(ErrorCode::TopicNameAlreadyExists);
         }
-        let settings = TopicSettings {
-            name: command.name.clone(),
-            compression: command.compression,
-            message_expiry_us: or_default(command.message_expiry.get(), defaults.message_expiry_us),
-            size_bytes_max: or_default(command.max_topic_size.get(), defaults.size_bytes_max),
-            replication_factor: command.replication_factor.max(1),
-            durability: current.settings.durability,
-            deduplication: current.settings.deduplication,
-            options: current.settings.options.clone(),
-        };
-        let settings = match asked {
-            Some(asked) => settings.with(asked, defaults),
-            None => settings,
-        };
+        let rules = rules_of(command.message_expiry.get(), command.max_topic_size.get());
+        let (message_expiry, max_size) = (rules.message_expiry, rules.max_size);
+        let mut chosen = OptionChoices { message_expiry, max_size, ..current.settings.choices() };
+        if let Some(AskedOptions { durability, deduplication, options }) = asked {
+            let asked = OptionChoices { durability, deduplication, ..chosen };
+            chosen = with(&asked, &options)?;
+        }
+        let settings = TopicSettings::new(
+            (&command.name, command.compression),
+            command.replication_factor,
+            (chosen, &defaults.options),
+        );
         Ok(Record::UpdateTopic { stream, topic, settings })
     }
 
     /// # Errors
-    /// 1009, 2010; 4 for an option that nobody knows, or a value that is none of its kind.
+    /// 1009, 2010; 4 for an option that nobody knows, or a value that is none of its kind. A size limit below one
+    /// segment is taken, as in every update.
     pub(crate) fn prepare_configure_topic(
         &self,
         command: &ConfigureTopic,
+        defaults: &TopicDefaults,
     ) -> Result<Record, ErrorCode> {
         let (stream, topic) = self.existing_topic(&command.stream, &command.topic)?;
         let stored = self.streams.get(&stream).and_then(|stored| stored.topics.get(&topic));
         let current = &stored.ok_or(ErrorCode::TopicIdNotFound)?.settings;
-        let options = current.options.with(&command.options)?;
-        let settings = TopicSettings { options, ..current.clone() };
+        let chosen = with(&current.choices(), &command.options)?;
+        let settings = current.clone().choose(chosen, &defaults.options);
         Ok(Record::UpdateTopic { stream, topic, settings })
     }
 
@@ -216,50 +204,64 @@ impl State {
 }
 
 /// A topic to be made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct NewTopic<'a> {
     pub(crate) command: &'a CreateTopic,
-    pub(crate) asked: Option<Asked>,
+    pub(crate) asked: Option<AskedOptions>,
     pub(crate) now: Timestamp,
     pub(crate) defaults: &'a TopicDefaults,
 }
 
 /// A topic to be changed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ChangedTopic<'a> {
     pub(crate) command: &'a UpdateTopic,
-    pub(crate) asked: Option<Asked>,
+    pub(crate) asked: Option<AskedOptions>,
     pub(crate) defaults: &'a TopicDefaults,
 }
 
 impl TopicSettings {
-    /// These settings with what the extension command asks for.
-    fn with(self, asked: Asked, defaults: &TopicDefaults) -> Self {
-        let durability = match asked.durability {
-            Durability::ServerDefault => defaults.durability,
-            named => named,
-        };
-        let deduplication = match asked.deduplication {
-            Deduplication::ServerDefault => defaults.deduplication,
-            named => named,
-        };
-        Self { durability, deduplication, ..self }
+    pub(super) fn new(
+        (name, compression): (&TopicName, Compression),
+        replication_factor: u8,
+        (chosen, server): (OptionChoices, &OptionChoices),
+    ) -> Self {
+        let EffectiveOptions { durability, deduplication, message_expiry, max_size, .. } =
+            chosen.effective(server);
+        let (_, options) = chosen.split();
+        Self {
+            name: name.clone(),
+            compression,
+            message_expiry_us: message_expiry.us(),
+            size_bytes_max: max_size.bytes(),
+            replication_factor: replication_factor.max(1),
+            durability,
+            deduplication,
+            options,
+        }
     }
 
     /// These settings with other rules of retention.
     pub(crate) fn kept_by(self, rules: RetentionRules, defaults: &TopicDefaults) -> Self {
-        let (expiry, size) = (rules.message_expiry.get(), rules.max_topic_size.get());
-        Self {
-            message_expiry_us: or_default(expiry, defaults.message_expiry_us),
-            size_bytes_max: or_default(size, defaults.size_bytes_max),
-            ..self
-        }
+        let rules = rules_of(rules.message_expiry.get(), rules.max_topic_size.get());
+        let (message_expiry, max_size) = (rules.message_expiry, rules.max_size);
+        let chosen = OptionChoices { message_expiry, max_size, ..self.choices() };
+        self.choose(chosen, &defaults.options)
     }
 }
 
-/// Zero on the wire means "as the server thinks best".
-fn or_default(value: u64, default: u64) -> u64 {
-    if value == 0 { default } else { value }
+/// `choices` with what a command sets by name.
+fn with(choices: &OptionChoices, set: &[TopicOption]) -> Result<OptionChoices, ErrorCode> {
+    choices.with(set).map_err(|_| ErrorCode::InvalidFormat)
+}
+
+/// The choices in a classic command, where zero means "as the server thinks best".
+fn rules_of(expiry_us: u64, size_bytes: u64) -> OptionChoices {
+    OptionChoices {
+        message_expiry: (expiry_us > 0).then(|| Expiry::from_us(expiry_us)),
+        max_size: (size_bytes > 0).then(|| SizeLimit::from_bytes(size_bytes)),
+        ..OptionChoices::default()
+    }
 }
 
 /// The lowest id that no entry has; ids are dense, so this is near the number of entries.

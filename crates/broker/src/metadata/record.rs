@@ -10,11 +10,11 @@ use galgo_wire::command::{Membership, UserStatus};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId, UserId};
 use galgo_wire::name::{StreamName, TokenName, Username};
+use galgo_wire::options::OptionChoices;
 use galgo_wire::permission::Permissions;
 use galgo_wire::primitive::{Payload, Reader, put_str32};
 
 pub(super) use self::part::Part;
-use super::options::TopicOptions;
 use super::{Group, Token, TopicSettings, User, UserSerial};
 use crate::partition::IdKey;
 
@@ -271,7 +271,7 @@ impl Record {
         };
         if version == VERSION_OPTIONS {
             let options = record.options_mut().ok_or(ErrorCode::InvalidVersion)?;
-            *options = TopicOptions::take(&mut reader)?;
+            *options = OptionChoices::take(&mut reader)?;
         }
         Ok(record)
     }
@@ -289,7 +289,7 @@ impl Record {
         }
     }
 
-    fn options_mut(&mut self) -> Option<&mut TopicOptions> {
+    fn options_mut(&mut self) -> Option<&mut OptionChoices> {
         match self {
             Self::CreateTopic(CreatedTopic { settings, .. })
             | Self::UpdateTopic { settings, .. } => Some(&mut settings.options),

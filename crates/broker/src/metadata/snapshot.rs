@@ -18,10 +18,10 @@
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{GroupId, PartitionUid, StreamId, Timestamp, TopicId, UserId};
 use galgo_wire::name::{StreamName, TokenName};
+use galgo_wire::options::OptionChoices;
 use galgo_wire::primitive::{Payload, Reader};
 use twox_hash::XxHash3_64;
 
-use super::options::TopicOptions;
 use super::record::Part;
 use super::{Group, Partition, State, Stream, Token, Topic, TopicSettings, User};
 use crate::partition::IdKey;
@@ -105,7 +105,7 @@ impl State {
     }
 
     /// The topics that have options.
-    fn optioned(&self) -> impl Iterator<Item = (StreamId, TopicId, &TopicOptions)> {
+    fn optioned(&self) -> impl Iterator<Item = (StreamId, TopicId, &OptionChoices)> {
         let topics = self.streams.iter().flat_map(|(stream, stored)| {
             stored.topics.iter().map(|(topic, stored)| (*stream, *topic, &stored.settings.options))
         });
@@ -147,7 +147,7 @@ impl State {
                 let (stream, topic): (StreamId, TopicId) = Part::take(&mut from)?;
                 let stored = state.streams.get_mut(&stream);
                 let stored = stored.and_then(|stream| stream.topics.get_mut(&topic));
-                let options = TopicOptions::take(&mut from)?;
+                let options = OptionChoices::take(&mut from)?;
                 stored.ok_or(ErrorCode::InvalidVersion)?.settings.options = options;
             }
         }

@@ -8,7 +8,7 @@ use galgo_wire::{
 };
 
 use crate::requests::{
-    PASSWORD, consumer, create_stream, create_topic, create_topic_with, id, login, poll,
+    PASSWORD, consumer, create_stream, create_topic, create_topic_with, id, login, poll, rechosen,
     send_payload_to, update_stream, update_topic,
 };
 
@@ -154,11 +154,7 @@ fn place(missing: Missing) -> (&'static str, &'static str, Result<(), ErrorCode>
 fn topic_cases(missing: Missing) -> Vec<Case> {
     let (s, t, found) = place(missing);
     let (stream, topic) = (|| id(s), || id(t));
-    let with = UpdateTopicWith {
-        topic: update_topic(s, t, t),
-        durability: Durability::Os,
-        deduplication: Deduplication::Off,
-    };
+    let with = rechosen(update_topic(s, t, t), Durability::Os, Deduplication::Off);
     let (partition_id, partitions_count) = (PartitionId::new(0), 1);
     let segments =
         DeleteSegments { stream: stream(), topic: topic(), partition_id, segments_count: 0 };

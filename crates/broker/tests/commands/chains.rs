@@ -8,13 +8,15 @@ use galgo_broker::{Outcome, Reply};
 use galgo_storage::disk::sim::{FaultPlan, Random};
 use galgo_wire::batch::NewMessage;
 use galgo_wire::command::{
-    ChainLink, CommandCode, CreateTopicWith, Deduplication, DeleteTopic, Durability, Payload as _,
-    SendOutcome, SendReply, SendWithHeader, UpdatePermissions,
+    ChainLink, CommandCode, Deduplication, DeleteTopic, Durability, Payload as _, SendOutcome,
+    SendReply, SendWithHeader, UpdatePermissions,
 };
 use galgo_wire::permission::{GlobalPermissions, Permissions};
 use galgo_wire::{ErrorCode, Offset, PartitionId, PartitioningRef, PollingStrategy, Timestamp};
 
-use crate::requests::{create_stream, create_topic, create_topic_with, id, poll, purge_topic, to};
+use crate::requests::{
+    chosen, create_stream, create_topic, create_topic_with, id, poll, purge_topic, to,
+};
 use crate::rig::{
     Connection, JOURNAL_BATCH_BYTES_MAX, PASSWORD, Rig, START_US, login, send_payload,
 };
@@ -104,7 +106,7 @@ fn a_send_is_told_how_many_had_been_stored_before() {
     let (rig, mut root) = rig(Durability::Fsync);
     let topic = create_topic("s", "u", 1);
     let (durability, deduplication) = (Durability::Fsync, Deduplication::On);
-    root.call(&CreateTopicWith { topic, durability, deduplication }).unwrap();
+    root.call(&chosen(topic, durability, deduplication)).unwrap();
     let mut ids = |ids: &[u128]| {
         let messages: Vec<_> = ids
             .iter()
@@ -246,7 +248,7 @@ fn the_first_send_after_a_start_keeps_the_chain() {
     root.call(&create_stream("s")).unwrap();
     let (durability, deduplication) = (Durability::Fsync, Deduplication::On);
     let topic = create_topic("s", "t", 1);
-    root.call(&CreateTopicWith { topic, durability, deduplication }).unwrap();
+    root.call(&chosen(topic, durability, deduplication)).unwrap();
     assert_eq!(send(&mut root, beginning(0), "a"), STORED);
     drop(root);
     let rig = rig.restart();

@@ -8,14 +8,12 @@ use std::sync::Barrier;
 use galgo_broker::Outcome;
 use galgo_storage::disk::sim::FaultPlan;
 use galgo_wire::batch::NewMessage;
-use galgo_wire::command::{
-    CommandCode, CreateTopicWith, Deduplication, Durability, UpdateTopicWith,
-};
+use galgo_wire::command::{CommandCode, Deduplication, Durability};
 use galgo_wire::{ErrorCode, PartitioningRef, PollingStrategy, id::PartitionId};
 
 use crate::requests::{
-    Polled, create_partitions, create_stream, create_topic, poll, purge_topic, topic_settings,
-    update_topic,
+    Polled, chosen, create_partitions, create_stream, create_topic, poll, purge_topic, rechosen,
+    topic_settings, update_topic,
 };
 use crate::rig::{Connection, JOURNAL_BATCH_BYTES_MAX, Rig, send_payload};
 
@@ -27,7 +25,7 @@ fn rig(durability: Durability) -> (Rig, Connection) {
     root.call(&create_stream("s")).unwrap();
     let deduplication = Deduplication::On;
     let topic = create_topic("s", "t", 1);
-    root.call(&CreateTopicWith { topic, durability, deduplication }).unwrap();
+    root.call(&chosen(topic, durability, deduplication)).unwrap();
     (rig, root)
 }
 
@@ -55,9 +53,9 @@ fn stored(connection: &mut Connection) -> Vec<u128> {
 
 fn switch(connection: &mut Connection, durability: Durability, deduplication: Deduplication) {
     let topic = update_topic("s", "t", "t");
-    connection.call(&UpdateTopicWith { topic, durability, deduplication }).unwrap();
+    connection.call(&rechosen(topic, durability, deduplication)).unwrap();
     let settings = connection.call(&topic_settings("s", "t")).unwrap().unwrap();
-    assert_eq!(settings.deduplication, deduplication);
+    assert_eq!(settings.deduplication, Some(deduplication));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use galgo_broker::{Outcome, Reply, Ticket};
-use galgo_wire::command::{Deduplication, Durability, PollMessages, UpdateTopicWith};
+use galgo_wire::command::{AskedOptions, Durability, PollMessages, UpdateTopicWith};
 use galgo_wire::{ErrorCode, PollingStrategy};
 
 use crate::requests::{
@@ -263,8 +263,7 @@ fn a_flush_with_fsync_makes_os_messages_durable() {
 fn set_durability(root: &mut Connection, topic: &str, asked: Durability) {
     let command = UpdateTopicWith {
         topic: update_topic("s", topic, topic),
-        durability: asked,
-        deduplication: Deduplication::ServerDefault,
+        asked: AskedOptions { durability: Some(asked), ..AskedOptions::default() },
     };
     root.call(&command).unwrap();
 }

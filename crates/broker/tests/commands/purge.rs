@@ -99,7 +99,7 @@ fn a_purge_keeps_settings_and_the_turn_of_balanced_sends() {
     root.send("t", PartitioningRef::Balanced, &["to 0"]).unwrap();
     root.call(&purge_topic("s", "t")).unwrap();
     let settings = root.call(&topic_settings("s", "t")).unwrap().unwrap();
-    assert_eq!(settings.durability, Durability::Os);
+    assert_eq!(settings.durability, Some(Durability::Os));
     root.send("t", PartitioningRef::Balanced, &["to 1"]).unwrap();
     assert_eq!(root.poll(&poll("t", 1, PollingStrategy::First)).unwrap().texts(), ["to 1"]);
 }

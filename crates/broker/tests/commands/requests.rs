@@ -44,9 +44,40 @@ pub(crate) fn create_topic(stream: &str, name: &str, partitions_count: u32) -> C
     }
 }
 
-pub(crate) fn create_topic_with(name: &str, partitions: u32, asked: Durability) -> CreateTopicWith {
+/// Creates a topic with both settings chosen.
+pub(crate) fn chosen(
+    topic: CreateTopic,
+    durability: Durability,
+    deduplication: Deduplication,
+) -> CreateTopicWith {
+    let (durability, deduplication) = (Some(durability), Some(deduplication));
+    CreateTopicWith {
+        topic,
+        asked: AskedOptions { durability, deduplication, options: Vec::new() },
+    }
+}
+
+/// Updates a topic with both settings chosen.
+pub(crate) fn rechosen(
+    topic: UpdateTopic,
+    durability: Durability,
+    deduplication: Deduplication,
+) -> UpdateTopicWith {
+    let (durability, deduplication) = (Some(durability), Some(deduplication));
+    UpdateTopicWith {
+        topic,
+        asked: AskedOptions { durability, deduplication, options: Vec::new() },
+    }
+}
+
+pub(crate) fn create_topic_with(
+    name: &str,
+    partitions: u32,
+    asked: impl Into<Option<Durability>>,
+) -> CreateTopicWith {
     let topic = create_topic("s", name, partitions);
-    CreateTopicWith { topic, durability: asked, deduplication: Deduplication::ServerDefault }
+    let durability = asked.into();
+    CreateTopicWith { topic, asked: AskedOptions { durability, ..AskedOptions::default() } }
 }
 
 pub(crate) fn update_topic(stream: &str, topic: &str, name: &str) -> UpdateTopic {
@@ -359,10 +390,8 @@ pub(crate) fn topic_requests(stream: &str) -> Vec<Request> {
     let poll = PollMessages { stream: from(), ..poll("none", 0, PollingStrategy::First) };
     let flush = FlushUnsavedBuffer { stream: from(), ..flush("none", 0, true) };
     let (durability, deduplication) = (Durability::Os, Deduplication::On);
-    let topic_with = create_topic(stream, "some", 1);
-    let create = CreateTopicWith { topic: topic_with, durability, deduplication };
-    let topic_with = update_topic(stream, "none", "some");
-    let update = UpdateTopicWith { topic: topic_with, durability, deduplication };
+    let create = chosen(create_topic(stream, "some", 1), durability, deduplication);
+    let update = rechosen(update_topic(stream, "none", "some"), durability, deduplication);
     let store = StoreConsumerOffset {
         consumer: consumer(),
         stream: from(),

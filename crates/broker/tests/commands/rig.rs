@@ -22,11 +22,11 @@ use galgo_storage::disk::sim::SimDisk;
 use galgo_storage::metadata_log::{MetadataDirs, MetadataLog};
 use galgo_wire::batch::NewMessage;
 use galgo_wire::command::{
-    Command, CommandCode, Deduplication, Durability, PollMessages, PolledHeader, Transport,
-    UserStatus,
+    Command, CommandCode, PollMessages, PolledHeader, Transport, UserStatus,
 };
 use galgo_wire::id::{Timestamp, UserId};
 use galgo_wire::name::{Password, Username};
+use galgo_wire::options::{Age, Expiry, OptionChoices, SizeLimit};
 use galgo_wire::{ErrorCode, PartitioningRef, Payload};
 
 use crate::requests::Polled;
@@ -40,19 +40,23 @@ pub(crate) const JOURNAL_BATCH_BYTES_MAX: u32 = 1_000;
 pub(crate) const SEGMENT_BYTES: u64 = 4_000;
 /// How long a topic keeps messages that does not say.
 pub(crate) const EXPIRY_DEFAULT_US: u64 = 3_600_000_000;
+/// How large a topic may grow that does not say.
+pub(crate) const SIZE_DEFAULT_BYTES: u64 = 1 << 40;
 
 /// How often retention looks.
 pub(crate) const RETENTION_INTERVAL_US: u64 = 60_000_000;
 pub(crate) const DATA_DIR: &str = "/data";
 
 /// What topics get where a command leaves the choice.
-pub(crate) const DEFAULTS: TopicDefaults = TopicDefaults {
-    message_expiry_us: EXPIRY_DEFAULT_US,
-    size_bytes_max: 1 << 40,
-    durability: Durability::Fsync,
-    deduplication: Deduplication::Off,
-    segment_bytes: SEGMENT_BYTES,
-};
+pub(crate) fn defaults() -> TopicDefaults {
+    let options = OptionChoices {
+        message_expiry: Some(Expiry::from_us(EXPIRY_DEFAULT_US)),
+        max_size: Some(SizeLimit::from_bytes(SIZE_DEFAULT_BYTES)),
+        retention_hold_for: Some(Age::from_us(HOLD_FOR_US)),
+        ..OptionChoices::of_servers()
+    };
+    TopicDefaults { options, segment_bytes: SEGMENT_BYTES }
+}
 
 /// A broker, its disk and its clock.
 pub(crate) struct Rig {
@@ -106,6 +110,11 @@ impl Rig {
     pub(crate) fn kill_alone(self) -> Self {
         let disk = self.disk.kill_image();
         Self::open_in(self.environment, disk, PASSWORD, |options| options).unwrap()
+    }
+
+    /// Opens on a disk that may fail.
+    pub(crate) fn try_open(disk: SimDisk) -> Result<Self, OpenError> {
+        Self::open_as(disk, PASSWORD, |options| options)
     }
 
     fn open_as(
@@ -380,14 +389,13 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>, root: RootUser)
         },
         encryption: Keys::default(),
         deduplication: DeduplicationBounds { entries_max: 100, expiry_us: 60_000_000 },
-        defaults: DEFAULTS,
+        defaults: defaults(),
         access: AccessOptions::default(),
         groups: GroupOptions::default(),
         retention: RetentionOptions {
             enabled: true,
             interval_us: RETENTION_INTERVAL_US,
             clock_wait_us: CLOCK_WAIT_US,
-            hold_for_us: HOLD_FOR_US,
             offsets_expire_after_us: OFFSETS_EXPIRE_AFTER_US,
         },
     }

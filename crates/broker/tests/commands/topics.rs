@@ -1,6 +1,7 @@
 //! Topics: get, list, create, update, delete, and the settings only Galgo knows.
 
 use galgo_wire::ErrorCode;
+use galgo_wire::command::AskedOptions;
 use galgo_wire::command::{
     CommandCode, Compression, CreateTopic, Deduplication, Durability, FeatureFlags, GetFeatures,
     GetStreams, MaxTopicSize, MessageExpiry, Partition, Payload, Topic, UpdateTopic,
@@ -10,10 +11,10 @@ use galgo_wire::id::{Offset, PartitionId, Timestamp, TopicId};
 use galgo_wire::name::TopicName;
 
 use crate::requests::{
-    create_stream, create_topic, create_topic_with, delete_topic, get_stream, get_topic,
-    get_topics, purge_topic, to, topic_settings, update_topic,
+    chosen, create_stream, create_topic, create_topic_with, delete_topic, get_stream, get_topic,
+    get_topics, purge_topic, rechosen, to, topic_settings, update_topic,
 };
-use crate::rig::{Connection, DEFAULTS, Rig, SEGMENT_BYTES, START_US};
+use crate::rig::{Connection, EXPIRY_DEFAULT_US, Rig, SEGMENT_BYTES, SIZE_DEFAULT_BYTES, START_US};
 
 /// A broker with the stream `s`, and root.
 fn with_stream() -> (Rig, Connection) {
@@ -33,9 +34,9 @@ fn a_created_topic_is_the_reply_with_the_defaults_filled_in() {
         id: TopicId::new(0),
         created_at,
         partitions_count: 2,
-        message_expiry: MessageExpiry::new(DEFAULTS.message_expiry_us),
+        message_expiry: MessageExpiry::new(EXPIRY_DEFAULT_US),
         compression: Compression::None,
-        max_topic_size: MaxTopicSize::new(DEFAULTS.size_bytes_max),
+        max_topic_size: MaxTopicSize::new(SIZE_DEFAULT_BYTES),
         replication_factor: 1,
         size: 0,
         messages_count: 0,
@@ -160,8 +161,8 @@ fn an_update_replaces_every_setting_and_touches_no_message() {
     // Zeros are resolved here too, and an explicit size is not checked, as classic servers do.
     root.call(&update_topic("s", "0", "renamed")).unwrap();
     let topic = root.call(&get_topic("s", "0")).unwrap().unwrap().topic;
-    assert_eq!(topic.message_expiry.get(), DEFAULTS.message_expiry_us);
-    assert_eq!(topic.max_topic_size.get(), DEFAULTS.size_bytes_max);
+    assert_eq!(topic.message_expiry.get(), EXPIRY_DEFAULT_US);
+    assert_eq!(topic.max_topic_size.get(), SIZE_DEFAULT_BYTES);
     assert_eq!((topic.replication_factor, topic.compression), (1, Compression::None));
     let small = UpdateTopic { max_topic_size: MaxTopicSize::new(1), ..command };
     assert_eq!(root.call(&UpdateTopic { topic: 0.into(), ..small }), Ok(()));
@@ -187,17 +188,17 @@ fn an_update_may_not_take_the_name_of_another_topic_of_the_stream() {
 fn a_topic_keeps_its_durability_until_it_is_told_another() {
     let (_rig, mut root) = with_stream();
     let durability = |root: &mut Connection, topic: &str| {
-        root.call(&topic_settings("s", topic)).unwrap().unwrap().durability
+        root.call(&topic_settings("s", topic)).unwrap().unwrap().durability.unwrap()
     };
     root.call(&create_topic("s", "classic", 1)).unwrap();
-    assert_eq!(durability(&mut root, "classic"), DEFAULTS.durability);
+    assert_eq!(durability(&mut root, "classic"), Durability::Fsync);
     for asked in [Durability::Os, Durability::Fsync] {
         root.call(&create_topic_with(asked.word(), 1, asked)).unwrap();
         assert_eq!(durability(&mut root, asked.word()), asked);
     }
-    let created = root.call(&create_topic_with("unsaid", 1, Durability::ServerDefault)).unwrap();
+    let created = root.call(&create_topic_with("unsaid", 1, None)).unwrap();
     assert_eq!(created.topic.name.as_str(), "unsaid");
-    assert_eq!(durability(&mut root, "unsaid"), DEFAULTS.durability);
+    assert_eq!(durability(&mut root, "unsaid"), Durability::Fsync);
 
     root.call(&update_topic("s", "os", "renamed")).unwrap();
     assert_eq!(durability(&mut root, "renamed"), Durability::Os, "not a classic setting");
@@ -205,15 +206,14 @@ fn a_topic_keeps_its_durability_until_it_is_told_another() {
         let topic = update_topic("s", "renamed", "renamed");
         root.call(&UpdateTopicWith {
             topic,
-            durability: asked,
-            deduplication: Deduplication::ServerDefault,
+            asked: AskedOptions { durability: asked, ..AskedOptions::default() },
         })
         .unwrap();
         durability(&mut root, "renamed")
     };
-    assert_eq!(update(Durability::Fsync), Durability::Fsync);
-    assert_eq!(update(Durability::Os), Durability::Os);
-    assert_eq!(update(Durability::ServerDefault), DEFAULTS.durability);
+    assert_eq!(update(Some(Durability::Fsync)), Durability::Fsync);
+    assert_eq!(update(Some(Durability::Os)), Durability::Os);
+    assert_eq!(update(None), Durability::Fsync);
 }
 
 #[test]
@@ -221,16 +221,8 @@ fn commands_with_a_durability_fail_like_the_classic_ones() {
     let (_rig, mut root) = with_stream();
     root.call(&create_topic("s", "t", 1)).unwrap();
     root.call(&create_topic("s", "u", 1)).unwrap();
-    let create = |topic| galgo_wire::command::CreateTopicWith {
-        topic,
-        durability: Durability::Os,
-        deduplication: Deduplication::On,
-    };
-    let update = |topic| UpdateTopicWith {
-        topic,
-        durability: Durability::Os,
-        deduplication: Deduplication::On,
-    };
+    let create = |topic| chosen(topic, Durability::Os, Deduplication::On);
+    let update = |topic| rechosen(topic, Durability::Os, Deduplication::On);
     let error = root.call(&create(create_topic("s", "t", 1))).unwrap_err();
     assert_eq!(error, ErrorCode::TopicNameAlreadyExists);
     let error = root.call(&create(create_topic("none", "t", 1))).unwrap_err();

@@ -22,6 +22,8 @@ use crate::output::text::visible;
 use crate::output::{Output, measure, table};
 use crate::value::time::show_time_short;
 
+use options::NotSet;
+pub(crate) use options::of as options;
 pub(crate) use settings::{Durability, settings};
 use settings::{Settings, show_expiry, show_max_size};
 
@@ -53,7 +55,7 @@ pub(crate) enum TopicCommand {
     Set {
         #[command(flatten)]
         path: TopicPath,
-        /// What to set: retention.hold_for=7days, segment.max_age=1h
+        /// What to set: durability=os, retention.hold_for=7days, segment.max_age=1h
         #[arg(value_name = "NAME=VALUE", required = true, value_parser = options::parse)]
         options: Vec<TopicOption>,
     },
@@ -268,8 +270,8 @@ async fn create(client: &Client, output: Output, args: CreateArgs) -> Outcome {
 async fn get(client: &Client, output: Output, path: &TopicPath) -> Outcome {
     let details = path.details(client).await?;
     let settings = settings(client, path).await?;
-    let durability = settings.map(|settings| settings.durability.to_string());
-    let deduplication = settings.map(|settings| settings.deduplication.to_string());
+    let durability = settings.and_then(|settings| Some(settings.durability?.to_string()));
+    let deduplication = settings.and_then(|settings| Some(settings.deduplication?.to_string()));
     let options = options::of(client, path).await?;
     output.tell(&Shown { details: &details, durability, deduplication, options }, |shown| {
         let topic = &shown.details.topic;
@@ -277,43 +279,49 @@ async fn get(client: &Client, output: Output, path: &TopicPath) -> Outcome {
             ("id", topic.id.to_string()),
             ("name", topic.name.to_string()),
             ("created", show_time_short(topic.created_at.get())),
-            ("durability", shown.durability.clone().unwrap_or_else(|| "unknown".to_owned())),
-            ("deduplication", shown.deduplication.clone().unwrap_or_else(|| "unknown".to_owned())),
-            ("expiry", show_expiry(topic.message_expiry)),
-            ("max size", show_max_size(topic.max_topic_size)),
             ("messages", measure::count(topic.messages_count)),
             ("size", measure::bytes(topic.size)),
         ]);
+        let unknown = || "unknown".to_owned();
+        let options = match &shown.options {
+            Some(options) => table::facts(options.iter().map(options::fact)),
+            None => table::facts([
+                ("durability", shown.durability.clone().unwrap_or_else(unknown)),
+                ("deduplication", shown.deduplication.clone().unwrap_or_else(unknown)),
+                ("expiry", show_expiry(topic.message_expiry)),
+                ("max size", show_max_size(topic.max_topic_size)),
+            ]),
+        };
         let partitions = partitions_table(&shown.details.partitions);
-        match &shown.options {
-            Some(options) => {
-                let options = table::facts(options.iter().map(options::fact));
-                format!("{facts}\n\n{options}\n\n{partitions}")
-            }
-            None => format!("{facts}\n\n{partitions}"),
-        }
+        format!("{facts}\n\n{options}\n\n{partitions}")
     })
 }
 
 async fn update(client: &Client, output: Output, args: UpdateArgs) -> Outcome {
     let path = &args.path;
-    let settings = args.settings;
-    if args.name.is_none() && settings.is_empty() {
-        return Err(Failure::usage("nothing to change").hint(
-            "give at least one of --name, --expiry, --max-size, --durability, --deduplication",
-        ));
+    if args.name.is_none() && args.settings.is_empty() {
+        let hint = format!("give at least one of --name, {}, --set", Settings::flags());
+        return Err(Failure::usage("nothing to change").hint(hint));
     }
-    change(client, path, args.name, settings).await?;
+    change(client, path, args.name, args.settings).await?;
     output.done(&format!("{} updated", path.phrase()), &fact("updated", path))
 }
 
-/// The protocol replaces all settings, so those that were not given are read first.
+/// Changes what is given. A new name, and a classic server, take a command that replaces all settings, so those that
+/// were not given are read first.
 async fn change(
     client: &Client,
     path: &TopicPath,
     name: Option<String>,
     settings: Settings,
 ) -> Outcome {
+    if name.is_none() {
+        match options::configure(client, path, settings.clone().into_options()).await {
+            Ok(()) => return Ok(()),
+            Err(NotSet::Unsupported(_)) => {}
+            Err(NotSet::Failed(failure)) => return Err(failure),
+        }
+    }
     let before = path.details(client).await?.topic;
     let name = name.unwrap_or_else(|| before.name.to_string());
     let options = settings.apply(options_of(&before));

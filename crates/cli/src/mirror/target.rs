@@ -1,7 +1,7 @@
 //! Makes the topic that is copied to, like the one that is copied from.
 
 use galgo::wire::command::topics::Topic;
-use galgo::{CallError, Deduplication, ErrorCode, Identifier};
+use galgo::{CallError, Deduplication, ErrorCode, Identifier, TopicOptions};
 
 use crate::command::stream::{self, shown};
 use crate::command::topic;
@@ -37,6 +37,27 @@ pub(crate) async fn prepare(source: &Side, target: &Side) -> Outcome<bool> {
     .hint("galgo partition create and delete change the number, or name a new topic"))
 }
 
+/// What the copy gets of the topic's options beyond `plain`, all that a classic server knows: those it has set, but
+/// for the deduplication. Ids that come again are months apart in the source and seconds apart in its copy.
+async fn carried(source: &Side, plain: &TopicOptions) -> Outcome<Vec<TopicOptions>> {
+    let (client, path) = (&source.client, &source.path);
+    let mut durable = plain.clone();
+    if let Some(settings) = topic::settings(client, path).await? {
+        durable = durable.deduplication(Deduplication::Off);
+        if let Some(durability) = settings.durability {
+            durable = durable.durability(durability);
+        }
+    }
+    let mut all = durable.clone();
+    for option in topic::options(client, path).await?.unwrap_or_default() {
+        let is_there = ["durability", "deduplication", "message_expiry", "max_size"];
+        if !option.default && !is_there.contains(&option.name.as_str()) {
+            all = all.set(&option.name, &option.value);
+        }
+    }
+    Ok(vec![all, durable, plain.clone()])
+}
+
 async fn create(source: &Side, target: &Side, from: &Topic) -> Outcome {
     let (client, path) = (&target.client, &target.path);
     let Identifier::Named(name) = &path.topic else {
@@ -45,19 +66,23 @@ async fn create(source: &Side, target: &Side, from: &Topic) -> Outcome {
     };
     let name = name.to_string();
     let plain = topic::options_of(from);
-    let settings = topic::settings(&source.client, &source.path).await?;
-    let options = match settings {
-        // Ids that come again are months apart in the source and seconds apart in its copy.
-        Some(settings) => plain.durability(settings.durability).deduplication(Deduplication::Off),
-        None => plain,
-    };
-    match client.create_topic(&path.stream, &name, options).await {
-        Ok(_) => Ok(()),
-        // A classic server has no such settings.
-        Err(CallError::Unsupported(_)) => {
-            client.create_topic(&path.stream, &name, plain).await?;
-            Ok(())
+    let mut candidates = carried(source, &plain).await?;
+    candidates.dedup();
+    let mut candidates = candidates.into_iter().peekable();
+    let mut created = Ok(());
+    while let Some(options) = candidates.next() {
+        created = client.create_topic(&path.stream, &name, options).await.map(drop);
+        // A classic server has none of it, and an older one does not know each option.
+        let knows_less = created.as_ref().is_err_and(|error| {
+            matches!(error, CallError::Unsupported(_))
+                || error.code() == Some(ErrorCode::InvalidFormat)
+        });
+        if !knows_less || candidates.peek().is_none() {
+            break;
         }
+    }
+    match created {
+        Ok(()) => Ok(()),
         Err(error) if error.code() == Some(ErrorCode::InvalidTopicSize) => {
             Err(Failure::from(error).hint("create the topic by hand with a larger --max-size"))
         }

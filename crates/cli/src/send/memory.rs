@@ -17,8 +17,8 @@ impl Memory {
     pub(crate) fn of(settings: &TopicSettings, topic: &str) -> Result<Self, String> {
         match settings.deduplication {
             // What a classic server does is not known; of it there is no window either.
-            Deduplication::On | Deduplication::ServerDefault => Ok(Self(settings.window)),
-            Deduplication::Off => Err(format!(
+            Some(Deduplication::On) | None => Ok(Self(settings.window)),
+            Some(Deduplication::Off) => Err(format!(
                 "{topic} does not deduplicate, so it stores a line again that is sent again with the same id; \
                  galgo topic update --deduplication on changes that"
             )),
@@ -52,7 +52,8 @@ mod tests {
 
     fn settings(deduplication: Deduplication) -> TopicSettings {
         let window = DeduplicationWindow { entries: 100, seconds: 60 };
-        TopicSettings { window, ..TopicSettings::asked(Durability::Os, deduplication) }
+        let (durability, deduplication) = (Some(Durability::Os), Some(deduplication));
+        TopicSettings { durability, deduplication, window }
     }
 
     #[test]

@@ -1,38 +1,6 @@
-//! Durations: `30s`, `7days`, `1h 30m`, and the words `never` and `default`.
+//! Durations: `30s`, `7days`, `1h 30m`, and the word `never`.
 
 use std::time::Duration;
-
-/// Longest duration a topic may be given; more is a typing mistake, and `never` says it better.
-const EXPIRY_MAX: Duration = Duration::from_secs(1000 * 365 * 24 * 3600);
-
-/// How long the messages of a topic are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Expiry {
-    /// What the server's configuration says.
-    ServerDefault,
-    /// For ever.
-    Never,
-    /// This long.
-    After(Duration),
-}
-
-/// Parses `30s`, `7days`, `never` or `default`.
-pub(crate) fn parse_expiry(text: &str) -> Result<Expiry, String> {
-    match text.trim() {
-        "never" => return Ok(Expiry::Never),
-        "default" => return Ok(Expiry::ServerDefault),
-        _ => {}
-    }
-    let duration = parse_duration(text)
-        .map_err(|why| format!("{why}; or `never`, or `default` for the server's default"))?;
-    if duration.is_zero() {
-        return Err("an expiry of zero keeps nothing; write `never` or `default`".to_owned());
-    }
-    if duration > EXPIRY_MAX {
-        return Err("over 1,000 years; write `never`".to_owned());
-    }
-    Ok(Expiry::After(duration))
-}
 
 /// Parses how long a token is good: `30d` or `never`.
 pub(crate) fn parse_life(text: &str) -> Result<Option<Duration>, String> {
@@ -78,14 +46,5 @@ mod tests {
         assert_eq!(parse_life("never"), Ok(None));
         assert!(parse_life("0s").is_err());
         assert!(parse_life("soon").unwrap_err().contains("`never`"));
-    }
-
-    #[test]
-    fn expiry_words() {
-        assert_eq!(parse_expiry("never"), Ok(Expiry::Never));
-        assert_eq!(parse_expiry("default"), Ok(Expiry::ServerDefault));
-        assert_eq!(parse_expiry("1s"), Ok(Expiry::After(Duration::from_secs(1))));
-        assert!(parse_expiry("0s").is_err());
-        assert!(parse_expiry("2000years").is_err());
     }
 }

@@ -100,7 +100,8 @@ impl Event {
             }
             Self::Retention => {
                 let small = topic_options(place.course).max_size(SIZE_KEPT);
-                persist("update", || admin.update_topic(stream, topic, TOPIC, small)).await?;
+                persist("update", || admin.update_topic(stream, topic, TOPIC, small.clone()))
+                    .await?;
                 // The upkeep comes by once a second.
                 sleep(Duration::from_millis(1_500)).await;
                 Ok(())

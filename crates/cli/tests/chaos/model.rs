@@ -125,7 +125,7 @@ pub(crate) fn check(
         ));
     }
     check_acknowledged(place, told, &places)?;
-    check_order(stored)?;
+    check_order(place, told, stored)?;
     check_refused(place, told, &places)?;
     if place.course.reader != Reader::Mirror {
         check_seen(place, stored, seen)?;
@@ -198,14 +198,28 @@ fn is_pinned(place: &Place) -> bool {
 }
 
 /// P-ORDER: one producer's messages stand in a partition as it took them.
-fn check_order(stored: &Stored) -> Result<(), String> {
+fn check_order(place: &Place, told: &Told, stored: &Stored) -> Result<(), String> {
+    let again = stored_again(place, told);
     for (partition, messages) in stored.partitions.iter().enumerate() {
-        let numbers: Vec<u32> = messages.texts.iter().filter_map(|text| number_of(text)).collect();
+        let numbers = messages.texts.iter().filter_map(|text| number_of(text));
+        let numbers: Vec<u32> = numbers.filter(|number| !again.contains(number)).collect();
         if let Some(pair) = numbers.windows(2).find(|pair| pair[0] >= pair[1]) {
             return Err(format!("P-ORDER: {partition}: {} stands before {}", pair[0], pair[1]));
         }
     }
     Ok(())
+}
+
+/// What may have been stored before a purge, lost its acknowledgement in the kill, and so is stored once more: behind
+/// what was sent after it and stored between purge and kill. A purge takes the memory of ids along.
+fn stored_again(place: &Place, told: &Told) -> HashSet<u32> {
+    if !place.course.killed || place.course.event.takes() != Gone::Before {
+        return HashSet::new();
+    }
+    let was_under_way = |sent: &&Sent| {
+        sent.accepted < told.over && sent.acknowledged.is_none_or(|at| at > told.begun)
+    };
+    told.sent.iter().filter(was_under_way).map(|sent| sent.number).collect()
 }
 
 /// P-ORDER: until a failure was told, nothing is stored behind what was not.

@@ -171,8 +171,10 @@ impl Round {
         persist("make a stream", || unless(admin.create_stream(&stream_name), taken)).await?;
         let options = topic_options(self.course);
         let taken = ErrorCode::TopicNameAlreadyExists;
-        persist("make a topic", || unless(admin.create_topic(&stream, TOPIC, options), taken))
-            .await?;
+        persist("make a topic", || {
+            unless(admin.create_topic(&stream, TOPIC, options.clone()), taken)
+        })
+        .await?;
         let options = UserOptions::default().permissions(all_rights());
         let password = format!("{user_name}{user_name}");
         let make = || admin.create_user(&user_name, &password, options.clone());

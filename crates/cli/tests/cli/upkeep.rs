@@ -83,7 +83,40 @@ fn deduplication_is_set_and_shown() {
     server.ok("topic create s t --deduplication on");
     assert_eq!(server.json("topic get s t")["deduplication"], "on");
     server.ok("topic update s t --deduplication off");
-    assert!(server.ok("topic get s t").out.contains("deduplication  off"));
+    let option = |name: &str| {
+        let shown = server.ok("topic get s t").out;
+        let line = shown.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned));
+        line.map(|value| value.trim().to_owned())
+    };
+    assert_eq!(option("deduplication").as_deref(), Some("off"));
+    server.ok("topic set s t deduplication=on");
+    assert_eq!(server.json("topic get s t")["deduplication"], "on");
+    server.ok("topic update s t --deduplication default --segment-max-age 90m --set max_size=1GiB");
+    assert_eq!(option("deduplication").as_deref(), Some("off"));
+    assert_eq!(option("segment.max_age").as_deref(), Some("1h 30m"));
+    assert_eq!(option("max_size").as_deref(), Some("1 GiB"));
+    assert_eq!(option("retention.hold_for").as_deref(), Some("7days (default)"));
+    server.ok("topic update s t --name u");
+    server.ok(
+        "topic update s u --name t --hold-for never --segment-max-age default --deduplication on",
+    );
+    assert_eq!(option("segment.max_age").as_deref(), Some("never (default)"));
+    server.ok("topic update s t --name t --deduplication default --segment-max-age 90m");
+    assert_eq!(option("deduplication").as_deref(), Some("off"));
+    assert_eq!(
+        option("segment.max_age").as_deref(),
+        Some("1h 30m"),
+        "a new name changes nothing else"
+    );
+    assert_eq!(option("retention.hold_for").as_deref(), Some("never"));
+    server.ok("topic create s made --durability os --hold-consumers on");
+    assert!(server.ok("topic get s made").out.contains("retention.hold_consumers  on\n"));
+    let refused = server.run("topic set s t durability=raid").fails(4);
+    assert!(refused.err.contains("\"fsync\" or \"os\""), "{}", refused.err);
+    server.run("topic create s no --set nonsense=1").fails(4);
+    server.run("topic create s no --durability raid").fails(2);
+    server.run("topic update s t --expiry=").fails(2);
+    server.run("topic update s t").fails(2);
 }
 
 #[test]

@@ -88,7 +88,7 @@ impl Shared {
         let client = &self.settings.client;
         let chained = client.has(&SEND_WITH).await.map_err(ProduceError::Lookup)?;
         let settings = self.ask_for_settings().await?;
-        let deduplicates = settings.is_some_and(|it| it.deduplication == Deduplication::On);
+        let deduplicates = settings.is_some_and(|it| it.deduplication == Some(Deduplication::On));
         if let (true, Some(settings)) = (deduplicates, settings) {
             self.check_window(settings.window);
         }

@@ -125,9 +125,9 @@ async fn durability_needs_a_server_that_knows_it_and_says_so() {
     let server = Server::start(1).await;
     let client = server.client().await;
     let options = TopicOptions::default().durability(Durability::Os);
-    client.create_topic(&stream(), "t", options).await.unwrap();
+    client.create_topic(&stream(), "t", options.clone()).await.unwrap();
     let settings = client.topic_settings(&stream(), &topic()).await.unwrap().unwrap();
-    assert_eq!(settings.durability, Durability::Os);
+    assert_eq!(settings.durability, Some(Durability::Os));
     let asked = |server: &Server| {
         server.log().iter().filter(|code| **code == CommandCode::GetFeatures).count()
     };

@@ -23,7 +23,7 @@ use galgo_storage::disk::RealDisk;
 use galgo_storage::metadata_log::MetadataLogError;
 
 use super::show_generated;
-use crate::config::{self, Config, Durability, RootUser, RootUserSource};
+use crate::config::{self, Config, RootUser, RootUserSource};
 use crate::{ServerError, runtime_file};
 
 /// Memory for the indexes of segments that are read.
@@ -125,7 +125,7 @@ fn note_unused(root: &RootUser) {
 }
 
 fn broker_options(config: &Config, root: &RootUser, file_limit: u64) -> BrokerOptions {
-    let (storage, topic) = (&config.storage, &config.topic);
+    let storage = &config.storage;
     let small = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
     let open_files = config::open_files_for(config, file_limit);
     BrokerOptions {
@@ -158,16 +158,7 @@ fn broker_options(config: &Config, root: &RootUser, file_limit: u64) -> BrokerOp
             expiry_us: micros(config.deduplication.expiry.0),
         },
         defaults: TopicDefaults {
-            message_expiry_us: topic.message_expiry.0.map_or(u64::MAX, micros),
-            size_bytes_max: topic.max_size.0.unwrap_or(u64::MAX),
-            durability: match storage.durability {
-                Durability::Fsync => galgo_wire::command::Durability::Fsync,
-                Durability::Os => galgo_wire::command::Durability::Os,
-            },
-            deduplication: match config.deduplication.enabled {
-                true => galgo_wire::command::Deduplication::On,
-                false => galgo_wire::command::Deduplication::Off,
-            },
+            options: config.topic.clone(),
             segment_bytes: storage.segment_bytes.0,
         },
         access: access_options(config),
@@ -176,7 +167,6 @@ fn broker_options(config: &Config, root: &RootUser, file_limit: u64) -> BrokerOp
             enabled: config.retention.enabled,
             interval_us: micros(config.retention.interval.0),
             clock_wait_us: micros(config.retention.clock_wait.0),
-            hold_for_us: config.retention.hold_for.0.map_or(u64::MAX, micros),
             offsets_expire_after_us: config
                 .retention
                 .offsets_expire_after

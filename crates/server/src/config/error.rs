@@ -140,6 +140,16 @@ fn section_hint(nearest: Option<&str>) -> String {
     nearest.map_or_else(all_keys, |section| format!("; did you mean [{section}]?"))
 }
 
+impl ConfigError {
+    /// The error with the key as it was written, which may be an older name.
+    pub(super) fn of_key(mut self, written: &str) -> Self {
+        if let Self::BadValue { key, .. } = &mut self {
+            written.clone_into(key);
+        }
+        self
+    }
+}
+
 fn all_keys() -> String {
     "; `galgo server --print-config` lists all keys".to_owned()
 }

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use galgo_wire::options::TOPIC_OPTIONS;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Origin};
-use super::table::{Key, keys};
+use super::table::{Key, keys, variable_of};
 use super::{Config, check};
 use crate::ServerOptions;
 
@@ -24,6 +25,13 @@ const OTHER_VARIABLES: [&str; 9] = [
     "GALGO_TOKEN",
     "GALGO_OUTPUT",
     "GALGO_PROFILE",
+];
+
+/// Keys that have another place by now, with it; the old names still work, and the new ones win.
+const MOVED: [(&str, &str); 3] = [
+    ("storage.durability", "topic.durability"),
+    ("deduplication.enabled", "topic.deduplication"),
+    ("retention.hold_for", "topic.retention_hold_for"),
 ];
 
 /// How alike two names must be for one to be offered in place of the other (Jaro-Winkler).
@@ -196,7 +204,12 @@ impl Layers {
         value: &Spanned<DeValue<'_>>,
     ) -> Result<(), ConfigError> {
         let line = line_of(file.text, position);
-        let Some(key) = keys().find(|key| key.path() == path) else {
+        let moved = MOVED.iter().find(|(old, _)| *old == path).map(|(_, new)| *new);
+        if moved.is_some_and(|new| matches!(self.origins.of(new), Some((Origin::File { .. }, _)))) {
+            return Ok(());
+        }
+        let place = moved.unwrap_or(path);
+        let Some(key) = keys().find(|key| key.path() == place) else {
             return Err(ConfigError::UnknownKey {
                 path: file.path.to_owned(),
                 line,
@@ -215,14 +228,17 @@ impl Layers {
                 return Err(bad_value(key, written, origin));
             }
         };
-        self.set(key, &text, origin)
+        self.set(key, &text, origin).map_err(|error| error.of_key(path))
     }
 
     fn variables(&mut self, environment: &Environment) -> Result<(), ConfigError> {
         for key in keys() {
-            let name = key.variable();
-            if let Some(value) = environment.get(&name) {
-                self.set(key, value, Origin::Variable(name))?;
+            let moved = MOVED.iter().filter(|(_, new)| *new == key.path());
+            let old = moved.map(|(old, _)| variable_of(old));
+            for name in old.chain([key.variable()]) {
+                if let Some(value) = environment.get(&name) {
+                    self.set(key, value, Origin::Variable(name))?;
+                }
             }
         }
         Ok(())
@@ -232,7 +248,7 @@ impl Layers {
         let overrides = &options.overrides;
         let flags = [
             ("data_dir", "--data-dir", overrides.data_dir.as_deref().and_then(Path::to_str)),
-            ("storage.durability", "--durability", overrides.durability.as_deref()),
+            ("topic.durability", "--durability", overrides.durability.as_deref()),
         ];
         for (path, flag, value) in flags {
             let key = keys().find(|key| key.path() == path);
@@ -277,7 +293,11 @@ impl Layers {
 }
 
 fn bad_value(key: &Key, value: String, origin: Origin) -> ConfigError {
-    ConfigError::BadValue { key: key.path(), value, expected: key.expected.to_owned(), origin }
+    let is_derived = key.section == "topic"
+        && TOPIC_OPTIONS.iter().any(|row| row.derived && row.key == key.name);
+    let or_auto = if is_derived { ", or \"auto\"" } else { "" };
+    let expected = format!("{}{or_auto}", key.expected);
+    ConfigError::BadValue { key: key.path(), value, expected, origin }
 }
 
 /// Whether keys are in the table `path`, or in one below it.
@@ -297,10 +317,12 @@ struct File<'a> {
 fn unknown_variables(environment: &Environment) -> Vec<(String, Option<String>)> {
     let known: Vec<String> =
         keys().map(Key::variable).chain(OTHER_VARIABLES.map(str::to_owned)).collect();
+    let moved = MOVED.map(|(old, _)| variable_of(old));
+    let is_known = |name: &String| known.contains(name) || moved.contains(name);
     let mut unknown: Vec<_> = environment
         .variables
         .keys()
-        .filter(|name| name.starts_with("GALGO_") && !known.contains(name))
+        .filter(|name| name.starts_with("GALGO_") && !is_known(name))
         .map(|name| (name.clone(), nearest_variable(name, &known)))
         .collect();
     unknown.sort();

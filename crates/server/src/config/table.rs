@@ -32,8 +32,13 @@ impl Key {
 
     /// The environment variable that sets the key: `GALGO_TCP_ADDRESS`.
     pub(crate) fn variable(&self) -> String {
-        format!("GALGO_{}", self.path().replace('.', "_").to_uppercase())
+        variable_of(&self.path())
     }
+}
+
+/// The environment variable of the key `path`.
+pub(crate) fn variable_of(path: &str) -> String {
+    format!("GALGO_{}", path.replace('.', "_").to_uppercase())
 }
 
 /// One section and its documentation.
@@ -46,18 +51,25 @@ pub(crate) struct Section {
     pub(crate) keys: &'static [Key],
 }
 
-/// Defines the configuration: a struct per section, `Config` with all of them, and the table `SECTIONS`.
+/// Defines the configuration: a struct per section, `Config` with all of them, and the table `SECTIONS`. The last
+/// section is that of the options of topics, which have a table of their own.
 macro_rules! settings {
     ($(
         $(#[doc = $section_doc:literal])+
         $field:ident: $Section:ident = $section:literal {
             $( $(#[doc = $doc:literal])+ $key:ident: $kind:ty = $default:literal, )+
         }
-    )+) => {
+    )+
+        ;
+        $(#[doc = $options_doc:literal])+
+        $options:ident = $options_section:literal $options_keys:ident
+    ) => {
         /// Every setting of the server, checked.
         #[derive(Debug, Clone, PartialEq)]
         pub(crate) struct Config {
             $( $(#[doc = $section_doc])+ pub(crate) $field: $Section, )+
+            $(#[doc = $options_doc])+
+            pub(crate) $options: OptionChoices,
         }
 
         $(
@@ -88,6 +100,11 @@ macro_rules! settings {
                     show: |config| $crate::config::value::Value::show(&config.$field.$key),
                 }, )+ ],
             }, )+
+            $crate::config::table::Section {
+                name: $options_section,
+                docs: &[$($options_doc),+],
+                keys: $options_keys,
+            },
         ];
 
         impl Default for Config {
@@ -97,6 +114,7 @@ macro_rules! settings {
                         $( $key: <$kind as $crate::config::value::Value>::parse($default)
                             .expect(concat!("the default of ", stringify!($key), " is valid")), )+
                     }, )+
+                    $options: OptionChoices::of_servers(),
                 }
             }
         }

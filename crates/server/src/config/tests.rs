@@ -9,6 +9,7 @@ use super::table::{Key, keys};
 use super::value::Value;
 use super::*;
 use crate::{Overrides, ServerOptions};
+use galgo_wire::command::Durability;
 
 fn from_file(text: &str) -> Result<Loaded, ConfigError> {
     let dir = tempfile::tempdir().unwrap();
@@ -92,7 +93,7 @@ fn a_flag_wins_over_a_variable_over_the_file_over_the_default() {
     let loaded = read(&options);
     assert_eq!(loaded.config.tcp.address.port(), 3);
     assert_eq!(loaded.config.general.data_dir, PathBuf::from("c"));
-    assert_eq!(loaded.config.storage.durability, Durability::Os);
+    assert_eq!(loaded.config.topic.durability, Some(Durability::Os));
     assert_eq!(loaded.origins.origin("tcp.address"), Origin::Flag("--tcp"));
     assert!(loaded.config.tcp.enabled && !loaded.config.quic.enabled);
 }
@@ -266,16 +267,51 @@ fn sizes_and_times_are_read_in_every_common_form() {
     ] {
         assert_eq!(ByteSize::parse(text), Some(ByteSize(bytes)), "{text}");
     }
-    for text in ["", "GiB", "-1", "1.5 GiB", "1 XiB", "99999999999 TiB"] {
+    for text in ["", "GiB", "-1", "1.5.0 GiB", "1 XiB", "99999999999 TiB"] {
         assert_eq!(ByteSize::parse(text), None, "{text}");
     }
     assert_eq!(Span::parse("1m 30s"), Some(Span(Duration::from_secs(90))));
     assert_eq!(Span::parse("0s"), None);
     assert_eq!(TimeLimit::parse("never"), Some(TimeLimit(None)));
     assert_eq!(TimeLimit::parse("7days"), Some(TimeLimit(Some(Duration::from_secs(604_800)))));
-    assert_eq!(SizeLimit::parse("unlimited"), Some(SizeLimit(None)));
     assert_eq!(ByteSize(100_000).show(), "\"100 KB\"");
     assert_eq!(ByteSize(3 << 20).show(), "\"3 MiB\"");
+}
+
+#[test]
+fn what_topics_get_is_a_section_and_is_found_under_its_old_names_too() {
+    let config = Config::default();
+    assert!(reference().contains("durability = \"fsync\"\n"));
+    assert!(reference().contains("segment_max_age = \"auto\"\n"));
+    assert_eq!(config.topic, OptionChoices::of_servers());
+    let topic = |variables: &[(&str, &str)]| {
+        let environment = variables.iter().copied().collect();
+        let loaded = load(&ServerOptions::default(), &environment).unwrap();
+        assert_eq!(loaded.unknown_variables, []);
+        loaded.config.topic
+    };
+    let old = topic(&[
+        ("GALGO_STORAGE_DURABILITY", "os"),
+        ("GALGO_DEDUPLICATION_ENABLED", "true"),
+        ("GALGO_RETENTION_HOLD_FOR", "1h"),
+    ]);
+    let new = topic(&[
+        ("GALGO_TOPIC_DURABILITY", "os"),
+        ("GALGO_TOPIC_DEDUPLICATION", "on"),
+        ("GALGO_TOPIC_RETENTION_HOLD_FOR", "60m"),
+        ("GALGO_STORAGE_DURABILITY", "fsync"),
+        ("GALGO_TOPIC_SEGMENT_MAX_AGE", "auto"),
+    ]);
+    assert_eq!(old, new);
+    assert_eq!(old.durability, Some(Durability::Os));
+    let file = "[storage]\ndurability = \"os\"\n[topic]\ndurability = \"fsync\"\n";
+    assert_eq!(from_file(file).unwrap().config.topic.durability, Some(Durability::Fsync));
+    let refused = message(from_file("[storage]\ndurability = \"raid\"\n"));
+    assert!(refused.contains("storage.durability"), "{refused}");
+    let refused = message(from_variables([("GALGO_TOPIC_SEGMENT_MAX_AGE", "old")]));
+    assert!(refused.contains("or \"auto\""), "{refused}");
+    let refused = from_variables([("GALGO_TOPIC_DURABILITY", "auto")]).unwrap_err();
+    assert!(refused.to_string().contains("\"fsync\" or \"os\""), "{refused}");
 }
 
 #[test]

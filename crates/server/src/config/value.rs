@@ -5,6 +5,8 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use galgo_wire::measure::{parse_bytes, show_bytes};
+use galgo_wire::options::{OptionChoices, OptionRow};
 use jsonwebtoken::Algorithm;
 use tracing_subscriber::EnvFilter;
 
@@ -38,10 +40,6 @@ pub(crate) struct Span(pub(crate) Duration);
 /// A length of time, or none: `never`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TimeLimit(pub(crate) Option<Duration>);
-
-/// A number of bytes, or none: `unlimited`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SizeLimit(pub(crate) Option<u64>);
 
 /// A number of files, or none: `auto`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,15 +87,6 @@ pub(crate) enum ClientCertificates {
     Required,
     /// It may; one that is shown must be good.
     Optional,
-}
-
-/// What an acknowledgement survives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Durability {
-    /// Power loss.
-    Fsync,
-    /// The death of the process.
-    Os,
 }
 
 /// How log lines look.
@@ -280,7 +269,7 @@ impl Value for ByteSize {
     const EXPECTED: &'static str = "a size, such as \"64 KiB\", \"1 GiB\" or a number of bytes";
 
     fn parse(text: &str) -> Option<Self> {
-        parse_bytes(text).map(Self)
+        parse_bytes(text).ok().map(Self)
     }
 
     fn show(&self) -> String {
@@ -318,21 +307,6 @@ impl Value for TimeLimit {
     }
 }
 
-impl Value for SizeLimit {
-    const EXPECTED: &'static str = "\"unlimited\" or a size, such as \"10 GiB\"";
-
-    fn parse(text: &str) -> Option<Self> {
-        match text {
-            "unlimited" => Some(Self(None)),
-            _ => parse_bytes(text).filter(|bytes| *bytes > 0).map(|bytes| Self(Some(bytes))),
-        }
-    }
-
-    fn show(&self) -> String {
-        self.0.map_or_else(|| quoted("unlimited"), |bytes| quoted(&show_bytes(bytes)))
-    }
-}
-
 impl Value for OpenFiles {
     const EXPECTED: &'static str = "\"auto\" or a whole number";
 
@@ -345,25 +319,6 @@ impl Value for OpenFiles {
 
     fn show(&self) -> String {
         self.0.map_or_else(|| quoted("auto"), |files| files.to_string())
-    }
-}
-
-impl Value for Durability {
-    const EXPECTED: &'static str = "\"fsync\" or \"os\"";
-
-    fn parse(text: &str) -> Option<Self> {
-        match text {
-            "fsync" => Some(Self::Fsync),
-            "os" => Some(Self::Os),
-            _ => None,
-        }
-    }
-
-    fn show(&self) -> String {
-        quoted(match self {
-            Self::Fsync => "fsync",
-            Self::Os => "os",
-        })
     }
 }
 
@@ -401,36 +356,20 @@ impl Value for LogFormat {
     }
 }
 
-/// Units of size, the binary ones first and each ladder from large to small, so that the first that
-/// divides a number is the one to show it in.
-const UNITS: [(&str, u64); 9] = [
-    ("TiB", 1 << 40),
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("TB", 1_000_000_000_000),
-    ("GB", 1_000_000_000),
-    ("MB", 1_000_000),
-    ("KB", 1_000),
-    ("B", 1),
-];
+/// How an option that is derived from others is written while nobody chose.
+const DERIVED: &str = "auto";
 
-fn parse_bytes(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let digits_end = text.find(|c: char| !(c.is_ascii_digit() || c == '_')).unwrap_or(text.len());
-    let (digits, unit) = text.split_at(digits_end);
-    let number: u64 = digits.replace('_', "").parse().ok()?;
-    let unit = unit.trim();
-    let factor = match unit {
-        "" => 1,
-        _ => UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?.1,
-    };
-    number.checked_mul(factor)
+/// Sets the option `name` of topics that do not choose it; tells whether the text is a value of it.
+pub(super) fn choose(choices: &mut OptionChoices, name: &str, text: &str) -> bool {
+    let Some(row) = OptionRow::of(name) else { return false };
+    let chosen = (!row.derived || text != DERIVED).then_some(text);
+    row.choose(choices, chosen)
 }
 
-fn show_bytes(bytes: u64) -> String {
-    let unit = UNITS.iter().find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor));
-    unit.map_or_else(|| format!("{bytes} B"), |(name, factor)| format!("{} {name}", bytes / factor))
+/// The option `name` as it is written.
+pub(super) fn show_choice(choices: &OptionChoices, name: &str) -> String {
+    let chosen = OptionRow::of(name).and_then(|row| row.chosen(choices));
+    quoted(chosen.as_deref().unwrap_or(DERIVED))
 }
 
 fn parse_span(text: &str) -> Option<Duration> {

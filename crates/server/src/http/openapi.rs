@@ -47,8 +47,8 @@ pub(super) fn finish(mut document: OpenApi) -> Bytes {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    let PathItem { get, post, put, delete, .. } = item;
-    [get, post, put, delete].into_iter().flatten()
+    let PathItem { get, post, put, patch, delete, .. } = item;
+    [get, post, put, patch, delete].into_iter().flatten()
 }
 
 fn complete(operation: &mut Operation) {

@@ -53,6 +53,7 @@ pub(super) fn all() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(streams::purge_stream))
         .routes(routes!(topics::get_topics, topics::create_topic))
         .routes(routes!(topics::get_topic, topics::update_topic, topics::delete_topic))
+        .routes(routes!(topics::get_options, topics::set_options))
         .routes(routes!(topics::purge_topic))
         .routes(routes!(topics::create_partitions, topics::delete_partitions))
         .routes(routes!(topics::delete_segments))

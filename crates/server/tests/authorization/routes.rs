@@ -32,6 +32,10 @@ fn put(path: &str, body: Value) -> Option<Route> {
     Some(Route { method: "PUT", body: Some(body), success: 204, ..get(path)? })
 }
 
+fn patch(path: &str, body: Value) -> Option<Route> {
+    Some(Route { method: "PATCH", ..put(path, body)? })
+}
+
 fn post(success: u16, path: &str, body: Value) -> Option<Route> {
     Some(Route { method: "POST", body: Some(body), success, ..get(path)? })
 }
@@ -98,6 +102,8 @@ fn route_of_topic(code: CommandCode) -> Option<Route> {
         C::UpdateTopic => put(TOPIC, topic("t", 1)),
         C::DeleteTopic => delete(TOPIC),
         C::PurgeTopic => delete(&at("/purge")),
+        C::GetTopicConfig => get(&at("/options")),
+        C::ConfigureTopic => patch(&at("/options"), json!({})),
         C::CreatePartitions => post(201, &at("/partitions"), json!({"partitions_count": 1})),
         C::DeletePartitions => with("?partitions_count=1", delete(&at("/partitions"))),
         C::DeleteSegments => with("?segments_count=0", delete(&at("/partitions/{partition_id}"))),

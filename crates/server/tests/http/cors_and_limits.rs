@@ -40,7 +40,7 @@ fn pages_of_other_origins_may_ask_only_where_they_are_configured() {
     assert_eq!(asked.status, 200);
     assert_eq!(asked.header("access-control-allow-origin").as_deref(), Some("http://page"));
     let methods = asked.header("access-control-allow-methods");
-    assert_eq!(methods.as_deref(), Some("GET,POST,PUT,DELETE"));
+    assert_eq!(methods.as_deref(), Some("GET,POST,PUT,PATCH,DELETE"));
     let headers = asked.header("access-control-allow-headers");
     assert_eq!(headers.as_deref(), Some("content-type,authorization"));
     assert_eq!(asked_by(&server, "http://b"), (200, Some("http://b".to_owned())));

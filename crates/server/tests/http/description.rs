@@ -40,6 +40,8 @@ const ROUTES: &[(&str, &str)] = &[
     ("get", "/streams/{stream}/topics/{topic}"),
     ("put", "/streams/{stream}/topics/{topic}"),
     ("delete", "/streams/{stream}/topics/{topic}"),
+    ("get", "/streams/{stream}/topics/{topic}/options"),
+    ("patch", "/streams/{stream}/topics/{topic}/options"),
     ("delete", "/streams/{stream}/topics/{topic}/purge"),
     ("post", "/streams/{stream}/topics/{topic}/partitions"),
     ("delete", "/streams/{stream}/topics/{topic}/partitions"),

@@ -39,6 +39,8 @@ fn a_user_without_permissions_is_refused_on_every_route_that_asks_for_one() {
         ("PUT", t.to_owned(), Some(topic("u", 1))),
         ("DELETE", t.to_owned(), None),
         ("DELETE", format!("{t}/purge"), None),
+        ("GET", format!("{t}/options"), None),
+        ("PATCH", format!("{t}/options"), Some(json!({"durability": "os"}))),
         ("POST", format!("{t}/partitions"), Some(json!({"partitions_count": 1}))),
         ("DELETE", format!("{t}/partitions?partitions_count=1"), None),
         ("GET", format!("{t}/messages"), None),

@@ -113,6 +113,44 @@ fn a_topic_lives_from_creation_to_deletion() {
 }
 
 #[test]
+fn options_of_a_topic_are_set_and_shown_by_name() {
+    let server = TestServer::start();
+    let root = server.root();
+    root.post("/streams", &json!({"name": "s"}));
+    let mut new = topic("t", 1);
+    new["options"] = json!({"durability": "os", "segment.max_age": "90m"});
+    assert_eq!(root.post("/streams/s/topics", &new).status, 200);
+    let option = |name: &str| {
+        let options = root.get("/streams/s/topics/t/options").json();
+        let found = options.as_array().unwrap().iter().find(|it| it["name"] == name).cloned();
+        found.map(|it| (it["value"].clone(), it["default"].clone()))
+    };
+    assert_eq!(option("durability"), Some((json!("os"), json!(false))));
+    assert_eq!(option("segment.max_age"), Some((json!("1h 30m"), json!(false))));
+    assert_eq!(option("retention.hold_for"), Some((json!("7days"), json!(true))));
+
+    let path = "/streams/s/topics/t/options";
+    let set = |values| root.request("PATCH", path, Some(&values));
+    let values = json!({"durability": "", "retention.hold_for": "never", "max_size": "1 GiB"});
+    assert_eq!(set(values).status, 204);
+    assert_eq!(option("durability").unwrap().0, json!("fsync"));
+    assert_eq!(option("segment.max_age").unwrap().0, json!("1h 30m"));
+    assert_eq!(option("retention.hold_for"), Some((json!("never"), json!(false))));
+    assert_eq!(root.get("/streams/s/topics/t").json()["max_topic_size"], 1_u64 << 30);
+
+    assert_eq!(set(json!({"compression": "zstd"})).error(), (400, 4));
+    assert_eq!(set(json!({"durability": "raid"})).error(), (400, 4));
+    assert_eq!(set(json!({"max_size": "1 KiB"})).status, 204, "as every update takes it");
+    assert_eq!(set(json!({"durability": 1})).status, 422);
+    new["name"] = json!("u");
+    new["options"] = json!({"max_size": "1 KiB"});
+    assert_eq!(root.post("/streams/s/topics", &new).error(), (400, 1019));
+    new["options"] = json!({"compression": "zstd"});
+    assert_eq!(root.post("/streams/s/topics", &new).error(), (400, 4));
+    assert_eq!(root.get("/streams/s/topics/x/options").status, 404);
+}
+
+#[test]
 fn lists_tell_what_is_missing_from_what_is_empty() {
     let server = TestServer::start();
     let root = server.root();

@@ -102,7 +102,7 @@ pub(crate) async fn a_message_sent_again_is_stored_once_where_the_topic_asks_for
     let options = TopicOptions::default().deduplication(Deduplication::On);
     client.create_topic(&s(), "t", options).await.unwrap();
     let settings = client.topic_settings(&s(), &t()).await.unwrap().unwrap();
-    assert_eq!(settings.deduplication, Deduplication::On);
+    assert_eq!(settings.deduplication, Some(Deduplication::On));
     for ids in [1..4, 2..6, 1..6] {
         let messages: Vec<Message> = ids.map(|id| Message::new(id.to_string()).id(id)).collect();
         client.send(&s(), &t(), Partitioning::Balanced, &messages).await.unwrap();

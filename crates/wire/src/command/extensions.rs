@@ -10,6 +10,7 @@ use crate::primitive::{Payload, Reader};
 use serde::Serialize;
 
 use super::messages::{PollMessages, PolledMessages};
+use super::topic_options::{Counted, TopicOption};
 use super::topics::{
     CreateTopic, MaxTopicSize, MessageExpiry, Partition, TopicDetails, UpdateTopic,
 };
@@ -25,10 +26,8 @@ command! {
     pub struct CreateTopicWith -> TopicDetails {
         /// What every client can ask for.
         topic: CreateTopic,
-        /// When a send is acknowledged.
-        durability: Durability,
-        /// Whether a message whose id was sent before is stored again.
-        deduplication: Deduplication,
+        /// What is asked for that they cannot.
+        asked: AskedOptions,
     }
     right: |this| Right::stream(Action::CreateTopic, &this.topic.stream);
 }
@@ -38,10 +37,8 @@ command! {
     pub struct UpdateTopicWith -> () {
         /// What every client can ask for.
         topic: UpdateTopic,
-        /// When a send is acknowledged.
-        durability: Durability,
-        /// Whether a message whose id was sent before is stored again.
-        deduplication: Deduplication,
+        /// What is asked for that they cannot.
+        asked: AskedOptions,
     }
     right: |this| Right::topic(Action::ManageTopic, &this.topic.stream, &this.topic.topic);
 }
@@ -187,8 +184,6 @@ impl Payload for FeatureFlags {
 byte_enum! {
     /// What an acknowledged message survives.
     pub enum Durability {
-        /// As the server is configured; only in requests.
-        ServerDefault = 0 "default",
         /// The death of the process.
         Os = 1 "os",
         /// The loss of power.
@@ -199,8 +194,6 @@ byte_enum! {
 byte_enum! {
     /// Whether a topic stores a message whose id it stored lately once more.
     pub enum Deduplication {
-        /// As the server is configured; only in requests.
-        ServerDefault = 0 "default",
         /// Every message is stored.
         Off = 1 "off",
         /// A message with an id that its partition stored lately is dropped; the send succeeds.
@@ -209,13 +202,13 @@ byte_enum! {
 }
 
 /// Settings of a topic that classic clients do not know; eight bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TopicSettings {
-    /// When a send is acknowledged.
-    pub durability: Durability,
-    /// Whether a message whose id was sent before is stored again.
-    pub deduplication: Deduplication,
-    /// How much of the past its deduplication knows; only in replies.
+    /// When a send is acknowledged; `None` when the server does not tell.
+    pub durability: Option<Durability>,
+    /// Whether a message whose id was sent before is stored again; `None` when the server does not tell.
+    pub deduplication: Option<Deduplication>,
+    /// How much of the past its deduplication knows.
     pub window: DeduplicationWindow,
 }
 
@@ -229,25 +222,17 @@ pub struct DeduplicationWindow {
     pub seconds: u16,
 }
 
-impl TopicSettings {
-    /// What a client asks for.
-    #[must_use]
-    pub fn asked(durability: Durability, deduplication: Deduplication) -> Self {
-        Self { durability, deduplication, window: DeduplicationWindow::default() }
-    }
-}
-
 impl Payload for TopicSettings {
     fn encode(&self, out: &mut Vec<u8>) {
-        self.durability.encode(out);
-        self.deduplication.encode(out);
+        OrDefault::encode(&self.durability, out);
+        OrDefault::encode(&self.deduplication, out);
         self.window.entries.encode(out);
         out.extend_from_slice(&self.window.seconds.to_le_bytes());
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, ErrorCode> {
-        let durability = Durability::decode(reader)?;
-        let deduplication = Deduplication::decode(reader)?;
+        let durability = OrDefault::decode(reader)?;
+        let deduplication = OrDefault::decode(reader)?;
         let entries = reader.u32()?;
         let seconds = u16::from_le_bytes(reader.array()?);
         let window = DeduplicationWindow { entries, seconds };
@@ -287,6 +272,61 @@ layout! {
         message_expiry: MessageExpiry,
         /// How large it may grow.
         max_topic_size: MaxTopicSize,
+    }
+}
+
+/// What is asked of a topic that classic clients do not know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AskedOptions {
+    /// When a send is acknowledged; `None` as the server is configured.
+    pub durability: Option<Durability>,
+    /// Whether a message whose id was sent before is stored again; `None` as the server is configured.
+    pub deduplication: Option<Deduplication>,
+    /// Options by name; those that are not named are as the server is configured, or stay as they are.
+    pub options: Vec<TopicOption>,
+}
+
+/// Two bytes, 0 for `None`; where options follow, the second has its highest bit set.
+impl Payload for AskedOptions {
+    fn encode(&self, out: &mut Vec<u8>) {
+        OrDefault::encode(&self.durability, out);
+        let follow = if self.options.is_empty() { 0 } else { OPTIONS_FOLLOW };
+        out.push(self.deduplication.map_or(0, Deduplication::as_u8) | follow);
+        if follow != 0 {
+            Counted::encode(&self.options, out);
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, ErrorCode> {
+        let durability = OrDefault::decode(reader)?;
+        let byte = reader.u8()?;
+        let deduplication = OrDefault::decode(&mut Reader::new(&[byte & !OPTIONS_FOLLOW]))?;
+        let follow = byte & OPTIONS_FOLLOW != 0;
+        let options = if follow { Counted::decode(reader)? } else { Vec::new() };
+        Ok(Self { durability, deduplication, options })
+    }
+}
+
+/// Options follow by name.
+const OPTIONS_FOLLOW: u8 = 0x80;
+
+/// One byte; 0 is `None`.
+struct OrDefault;
+
+impl OrDefault {
+    fn encode<T: Payload>(value: &Option<T>, out: &mut Vec<u8>) {
+        match value {
+            Some(value) => value.encode(out),
+            None => out.push(0),
+        }
+    }
+
+    fn decode<T: Payload>(reader: &mut Reader<'_>) -> Result<Option<T>, ErrorCode> {
+        let byte = reader.u8()?;
+        if byte == 0 {
+            return Ok(None);
+        }
+        T::decode(&mut Reader::new(&[byte])).map(Some)
     }
 }
 

@@ -50,7 +50,8 @@ layout! {
         name: String as Text8,
         /// Its value.
         value: String as Text16,
-        /// Whether that is the default, because nothing was set.
+        /// Whether nothing is set, so that it is the server's default and changes with it. The four options that are as
+        /// old as topics count as set: what holds when a topic is made is written down.
         default: bool,
     }
 }
@@ -65,16 +66,16 @@ layout! {
 }
 
 /// A list behind its count in two bytes.
-struct Counted;
+pub(super) struct Counted;
 
 impl Counted {
-    fn encode<T: Payload>(list: &[T], out: &mut Vec<u8>) {
+    pub(super) fn encode<T: Payload>(list: &[T], out: &mut Vec<u8>) {
         let count = u16::try_from(list.len()).unwrap_or(u16::MAX);
         count.encode(out);
         list.iter().take(usize::from(count)).for_each(|item| item.encode(out));
     }
 
-    fn decode<T: Payload>(reader: &mut Reader<'_>) -> Result<Vec<T>, ErrorCode> {
+    pub(super) fn decode<T: Payload>(reader: &mut Reader<'_>) -> Result<Vec<T>, ErrorCode> {
         // Nothing is set aside for a count: each entry has to be there.
         (0..u16::decode(reader)?).map(|_| T::decode(reader)).collect()
     }

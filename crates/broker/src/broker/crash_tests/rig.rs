@@ -8,15 +8,16 @@ use galgo_storage::disk::sim::SimDisk;
 use galgo_storage::retention::Rules;
 use galgo_wire::batch::{BatchBuilder, MessagesView, NewMessage};
 use galgo_wire::command::{
-    Command, CommandCode, Compression, ConfigureTopic, CreateStream, CreateTopic, CreateTopicWith,
-    Deduplication, DeleteSegments, DeleteTopic, Durability, MaxTopicSize, MessageExpiry, Payload,
-    PollMessages, PurgeTopic, StoreConsumerOffset, TopicOption, Transport,
+    AskedOptions, Command, CommandCode, Compression, ConfigureTopic, CreateStream, CreateTopic,
+    CreateTopicWith, Deduplication, DeleteSegments, DeleteTopic, Durability, MaxTopicSize,
+    MessageExpiry, Payload, PollMessages, PurgeTopic, StoreConsumerOffset, TopicOption, Transport,
 };
 use galgo_wire::consumer::{Consumer, PartitioningRef, PollingStrategy};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Offset, PartitionId, UserId};
 use galgo_wire::identifier::{Identifier, IdentifierRef};
 use galgo_wire::name::{Password, StreamName, TopicName, Username};
+use galgo_wire::options::{Age, OptionChoices};
 use galgo_wire::primitive::Reader;
 
 use super::model::Model;
@@ -191,7 +192,7 @@ impl Rig {
         durability: Durability,
     ) -> Result<(), ErrorCode> {
         let kept = (u64::MAX, u64::MAX);
-        self.create_configured(name, durability, Deduplication::ServerDefault, kept)
+        self.create_configured(name, durability, None, kept)
     }
 
     pub(super) fn create_topic_with(
@@ -200,7 +201,7 @@ impl Rig {
         durability: Durability,
         deduplication: Deduplication,
     ) -> Result<(), ErrorCode> {
-        self.create_configured(name, durability, deduplication, (u64::MAX, u64::MAX))
+        self.create_configured(name, durability, Some(deduplication), (u64::MAX, u64::MAX))
     }
 
     /// Creates a topic with an expiry and a largest size.
@@ -210,14 +211,14 @@ impl Rig {
         durability: Durability,
         limits: (u64, u64),
     ) -> Result<(), ErrorCode> {
-        self.create_configured(name, durability, Deduplication::ServerDefault, limits)
+        self.create_configured(name, durability, None, limits)
     }
 
     fn create_configured(
         &mut self,
         name: &str,
         durability: Durability,
-        deduplication: Deduplication,
+        deduplication: Option<Deduplication>,
         limits: (u64, u64),
     ) -> Result<(), ErrorCode> {
         let topic = CreateTopic {
@@ -229,7 +230,9 @@ impl Rig {
             replication_factor: 1,
             name: TopicName::parse(name).unwrap(),
         };
-        self.call(&CreateTopicWith { topic, durability, deduplication }).map(|_| ())
+        let durability = Some(durability);
+        let asked = AskedOptions { durability, deduplication, options: Vec::new() };
+        self.call(&CreateTopicWith { topic, asked }).map(|_| ())
     }
 
     /// Sets an option of a topic by name.
@@ -448,10 +451,10 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>) -> BrokerOption
         encryption: Keys::default(),
         deduplication: DeduplicationBounds { entries_max: 100, expiry_us: 60_000_000 },
         defaults: TopicDefaults {
-            message_expiry_us: u64::MAX,
-            size_bytes_max: u64::MAX,
-            durability: Durability::Fsync,
-            deduplication: Deduplication::Off,
+            options: OptionChoices {
+                retention_hold_for: Some(Age::NEVER),
+                ..OptionChoices::of_servers()
+            },
             segment_bytes: SEGMENT_BYTES,
         },
         access: AccessOptions::default(),
@@ -460,7 +463,6 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>) -> BrokerOption
             enabled: true,
             interval_us: 1,
             clock_wait_us: 0,
-            hold_for_us: u64::MAX,
             offsets_expire_after_us: u64::MAX,
         },
     }

@@ -3,10 +3,10 @@
 use galgo_wire::command::{Compression, Deduplication, Durability};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::name::TopicName;
+use galgo_wire::options::OptionChoices;
 use galgo_wire::primitive::{Payload, Reader};
 
 use super::super::TopicSettings;
-use super::super::options::TopicOptions;
 use super::take;
 
 /// A part of a record or snapshot that is more than one primitive.
@@ -86,7 +86,7 @@ impl Part for TopicSettings {
             replication_factor,
             durability,
             deduplication,
-            options: TopicOptions::default(),
+            options: OptionChoices::default(),
         })
     }
 }

@@ -1,13 +1,13 @@
 //! The rules of single commands: errors, ids, defaults.
 
-use crate::metadata::options::TopicOptions;
 use galgo_wire::command::{
-    Compression, CreateTopic, Deduplication, Durability, MaxTopicSize, MessageExpiry,
-    TopicSettings as Asked, UpdateTopic,
+    AskedOptions, Compression, CreateTopic, Deduplication, Durability, MaxTopicSize, MessageExpiry,
+    UpdateTopic,
 };
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{StreamId, Timestamp, TopicId};
 use galgo_wire::identifier::Identifier;
+use galgo_wire::options::OptionChoices;
 
 use super::world::{DEFAULTS, number, stream_name, topic_name};
 use crate::metadata::prepare::{ChangedTopic, NewTopic};
@@ -37,18 +37,15 @@ fn new_topic(name: u8, partitions_count: u32) -> CreateTopic {
 }
 
 /// What the extension commands of these tests ask for; the server's default is neither.
-fn asked(durability: Durability) -> Asked {
-    let deduplication = match durability {
-        Durability::ServerDefault => Deduplication::ServerDefault,
-        _ => Deduplication::On,
-    };
-    Asked::asked(durability, deduplication)
+fn asked(durability: Option<Durability>) -> AskedOptions {
+    let deduplication = durability.map(|_| Deduplication::On);
+    AskedOptions { durability, deduplication, options: Vec::new() }
 }
 
 fn prepare_topic(
     state: &State,
     command: &CreateTopic,
-    durability: Option<Durability>,
+    durability: Option<Option<Durability>>,
 ) -> Result<(TopicId, Record), ErrorCode> {
     let request = NewTopic { command, asked: durability.map(asked), now: NOW, defaults: &DEFAULTS };
     state.prepare_create_topic(STREAM, &state.streams[&STREAM], request)
@@ -75,7 +72,7 @@ fn update(command: &CreateTopic) -> UpdateTopic {
 fn prepare_update(
     state: &State,
     command: &UpdateTopic,
-    durability: Option<Durability>,
+    durability: Option<Option<Durability>>,
 ) -> Result<Record, ErrorCode> {
     let stream = &state.streams[&STREAM];
     let request = ChangedTopic { command, asked: durability.map(asked), defaults: &DEFAULTS };
@@ -169,12 +166,12 @@ fn zeros_become_the_defaults_on_creation_and_on_update() {
     let defaults = TopicSettings {
         name: topic_name(0),
         compression: Compression::None,
-        message_expiry_us: DEFAULTS.message_expiry_us,
-        size_bytes_max: DEFAULTS.size_bytes_max,
+        message_expiry_us: 7_000_000,
+        size_bytes_max: 1 << 40,
         replication_factor: 1,
         durability: Durability::Fsync,
         deduplication: Deduplication::Off,
-        options: TopicOptions::default(),
+        options: OptionChoices::default(),
     };
     assert_eq!(settings(&state), defaults);
 
@@ -185,7 +182,7 @@ fn zeros_become_the_defaults_on_creation_and_on_update() {
         replication_factor: 3,
         ..new_topic(5, 0)
     };
-    let record = prepare_update(&state, &update(&explicit), Some(Durability::Os)).unwrap();
+    let record = prepare_update(&state, &update(&explicit), Some(Some(Durability::Os))).unwrap();
     state.apply(&record).unwrap();
     let expected = TopicSettings {
         name: topic_name(5),
@@ -195,12 +192,12 @@ fn zeros_become_the_defaults_on_creation_and_on_update() {
         replication_factor: 3,
         durability: Durability::Os,
         deduplication: Deduplication::On,
-        options: TopicOptions::default(),
+        options: OptionChoices::default(),
     };
     assert_eq!(settings(&state), expected);
 
     let zeros = update(&new_topic(0, 0));
-    let record = prepare_update(&state, &zeros, Some(Durability::ServerDefault)).unwrap();
+    let record = prepare_update(&state, &zeros, Some(None)).unwrap();
     state.apply(&record).unwrap();
     assert_eq!(settings(&state), defaults);
 }
@@ -209,7 +206,7 @@ fn zeros_become_the_defaults_on_creation_and_on_update() {
 fn a_classic_update_keeps_durability_and_deduplication() {
     let mut state = State::default();
     create_stream(&mut state, 0);
-    let (_, record) = prepare_topic(&state, &new_topic(0, 1), Some(Durability::Os)).unwrap();
+    let (_, record) = prepare_topic(&state, &new_topic(0, 1), Some(Some(Durability::Os))).unwrap();
     state.apply(&record).unwrap();
     let record = prepare_update(&state, &update(&new_topic(1, 1)), None).unwrap();
     state.apply(&record).unwrap();

@@ -1,15 +1,17 @@
 //! A metadata state under random commands, watched by a model that knows only names and uids.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use galgo_wire::command::{
-    Compression, CreateTopic, Deduplication, Durability, MaxTopicSize, MessageExpiry,
-    TopicSettings as Asked, UpdateTopic, UserStatus,
+    AskedOptions, Compression, CreateTopic, Deduplication, Durability, MaxTopicSize, MessageExpiry,
+    UpdateTopic, UserStatus,
 };
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId};
 use galgo_wire::identifier::{Identifier, IdentifierRef};
 use galgo_wire::name::{StreamName, TopicName, Username};
+use galgo_wire::options::{Expiry, OptionChoices, SizeLimit};
 use galgo_wire::permission::Permissions;
 use proptest::prelude::*;
 
@@ -20,13 +22,14 @@ use crate::metadata::users::NewUser;
 use crate::metadata::{GroupSerial, State, UserSerial};
 
 /// What topics get in these tests where a command leaves the choice; none of it is a sentinel.
-pub(super) const DEFAULTS: TopicDefaults = TopicDefaults {
-    message_expiry_us: 7_000_000,
-    size_bytes_max: 1 << 40,
-    durability: Durability::Fsync,
-    deduplication: Deduplication::Off,
+pub(super) static DEFAULTS: LazyLock<TopicDefaults> = LazyLock::new(|| TopicDefaults {
+    options: OptionChoices {
+        message_expiry: Some(Expiry::from_us(7_000_000)),
+        max_size: Some(SizeLimit::from_bytes(1 << 40)),
+        ..OptionChoices::of_servers()
+    },
     segment_bytes: 1 << 20,
-};
+});
 
 /// A command with small numbers in the place of ids and names, so that they often meet.
 #[derive(Clone, Debug)]
@@ -63,22 +66,26 @@ pub(super) struct TopicStep {
     size: u64,
     replication: u8,
     gzip: bool,
-    durability: Option<Durability>,
+    /// `Some` with the command that can say, and then what it says.
+    durability: Option<Option<Durability>>,
 }
 
 impl TopicStep {
-    fn asked(&self) -> Option<Asked> {
-        let deduplication = [Deduplication::ServerDefault, Deduplication::On];
-        let deduplication = deduplication[usize::from(self.gzip)];
-        self.durability.map(|durability| Asked::asked(durability, deduplication))
+    fn asked(&self) -> Option<AskedOptions> {
+        let deduplication = self.gzip.then_some(Deduplication::On);
+        self.durability.map(|durability| AskedOptions {
+            durability,
+            deduplication,
+            ..AskedOptions::default()
+        })
     }
 }
 
 fn topic_step() -> impl Strategy<Value = TopicStep> {
     let durability = prop::option::of(prop::sample::select(vec![
-        Durability::ServerDefault,
-        Durability::Os,
-        Durability::Fsync,
+        None,
+        Some(Durability::Os),
+        Some(Durability::Fsync),
     ]));
     let expiry = prop::sample::select(vec![0, 1, 5_000_000, u64::MAX]);
     let size = prop::sample::select(vec![0, 1, 1 << 20, 1 << 30, u64::MAX]);
@@ -362,8 +369,6 @@ fn check_settings(state: &State) {
         assert_ne!(topic.settings.message_expiry_us, 0);
         assert_ne!(topic.settings.size_bytes_max, 0);
         assert_ne!(topic.settings.replication_factor, 0);
-        assert_ne!(topic.settings.durability, Durability::ServerDefault);
-        assert_ne!(topic.settings.deduplication, Deduplication::ServerDefault);
     }
 }
 

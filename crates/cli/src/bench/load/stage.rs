@@ -103,7 +103,7 @@ impl Stage {
         let stream = identifier(stream)?;
         let mut options = TopicOptions::default().partitions(run.plan.partitions);
         if let Some(durability) = run.durability {
-            options = options.durability(durability.into());
+            options = options.durability(durability);
         }
         self.runtime.block_on(async {
             self.client.create_topic(&stream, topic, options).await?;

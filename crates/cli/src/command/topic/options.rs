@@ -1,6 +1,7 @@
 //! `galgo topic set`: options of a topic by name.
 
 use galgo::wire::command::topic_options::{ResolvedOption, TopicOption};
+use galgo::wire::options::OptionRow;
 use galgo::{CallError, Client, ErrorCode};
 use serde_json::json;
 
@@ -23,18 +24,56 @@ pub(super) async fn set(
     (path, options): (&TopicPath, Vec<TopicOption>),
 ) -> Outcome {
     let told: Vec<_> = options.iter().map(|it| format!("{}={}", it.name, it.value)).collect();
-    let names: Vec<String> = options.iter().map(|it| it.name.clone()).collect();
-    if let Err(error) = client.configure_topic(&path.stream, &path.topic, options).await {
-        let failure = Failure::from(error);
-        if !failure.is_refusal(ErrorCode::InvalidFormat) {
-            path.details(client).await?;
-            return Err(failure);
-        }
-        let known = client.topic_config(&path.stream, &path.topic).await?;
-        return Err(refused(failure, &names, &known));
+    if let Err(error) = configure(client, path, options).await {
+        return Err(error.into_failure());
     }
     let sentence = format!("{} of {} set", told.join(" "), path.phrase());
     output.done(&sentence, &json!({ "set": told, "topic": path.topic.to_string() }))
+}
+
+/// Why options are not set.
+pub(super) enum NotSet {
+    /// The server knows no options by name.
+    Unsupported(Failure),
+    /// Anything else.
+    Failed(Failure),
+}
+
+impl NotSet {
+    fn into_failure(self) -> Failure {
+        match self {
+            Self::Unsupported(failure) | Self::Failed(failure) => failure,
+        }
+    }
+}
+
+impl From<Failure> for NotSet {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Sets options, and leaves all others as they are.
+pub(super) async fn configure(
+    client: &Client,
+    path: &TopicPath,
+    options: Vec<TopicOption>,
+) -> Result<(), NotSet> {
+    let names: Vec<String> = options.iter().map(|it| it.name.clone()).collect();
+    match client.configure_topic(&path.stream, &path.topic, options).await {
+        Ok(()) => Ok(()),
+        Err(error @ CallError::Unsupported(_)) => Err(NotSet::Unsupported(error.into())),
+        Err(error) => {
+            let failure = Failure::from(error);
+            if !failure.is_refusal(ErrorCode::InvalidFormat) {
+                path.details(client).await?;
+                return Err(failure.into());
+            }
+            let known = client.topic_config(&path.stream, &path.topic).await;
+            let known = known.map_err(Failure::from)?;
+            Err(refused(failure, &names, &known).into())
+        }
+    }
 }
 
 fn refused(failure: Failure, names: &[String], known: &[ResolvedOption]) -> Failure {
@@ -46,14 +85,25 @@ fn refused(failure: Failure, names: &[String], known: &[ResolvedOption]) -> Fail
                 .instead(format!("there is no option {name}"))
                 .hint(format!("those there are: {}", known.join(", ")))
         }
-        None => failure
-            .instead("a value does not fit its option".to_owned())
-            .hint("times are such as 7days, 1h 30m, never or 0; switches are on or off"),
+        None => {
+            let failure = failure.instead("a value does not fit its option".to_owned());
+            match expected(names) {
+                text if text.is_empty() => failure,
+                text => failure.hint(format!("what they take: {text}")),
+            }
+        }
     }
 }
 
+/// What the options take, as far as this tool knows.
+fn expected(names: &[String]) -> String {
+    let rows = names.iter().filter_map(|name| OptionRow::of(name));
+    let expected: Vec<_> = rows.map(|row| format!("{} {}", row.name, row.expected)).collect();
+    expected.join("; ")
+}
+
 /// The options of a topic; none when the server has none, or does not tell.
-pub(super) async fn of(client: &Client, path: &TopicPath) -> Outcome<Option<Vec<ResolvedOption>>> {
+pub(crate) async fn of(client: &Client, path: &TopicPath) -> Outcome<Option<Vec<ResolvedOption>>> {
     match client.topic_config(&path.stream, &path.topic).await {
         Ok(options) => Ok(Some(options)),
         Err(CallError::Unsupported(_)) => Ok(None),

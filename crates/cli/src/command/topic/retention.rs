@@ -6,17 +6,18 @@ use std::time::Duration;
 use clap::Args;
 use galgo::wire::command::extensions::RetentionPlan;
 use galgo::wire::command::retention::RetentionState;
+use galgo::wire::command::topic_options::TopicOption;
 use galgo::{CallError, Client};
 use serde_json::json;
 
 use crate::command::group::holder;
 use crate::command::offset::{holds_until, whose};
-use crate::command::topic::settings::{Settings, show_expiry, show_max_size};
+use crate::command::topic::settings::{
+    Settings, parse_expiry, parse_max_size, show_expiry, show_max_size,
+};
 use crate::command::topic::{TopicPath, change, options_of};
 use crate::failure::{Failure, Outcome};
 use crate::output::{Output, measure, table};
-use crate::value::duration::{Expiry, parse_expiry};
-use crate::value::size::{MaxSize, parse_max_size};
 use crate::value::time::show_time_short;
 
 /// Messages less than this ahead of the clock are nothing to tell, in microseconds.
@@ -40,21 +41,17 @@ pub(crate) struct RetentionArgs {
     dry_run: bool,
     /// From now on keep messages this long: 7days, 1h 30m, never or default
     #[arg(long, alias = "expire-after", value_name = "D", value_parser = parse_expiry)]
-    expiry: Option<Expiry>,
+    expiry: Option<TopicOption>,
     /// From now on let the topic grow to this: 10GB, unlimited or default
     #[arg(long, value_name = "B", value_parser = parse_max_size)]
-    max_size: Option<MaxSize>,
+    max_size: Option<TopicOption>,
 }
 
 /// Runs the command.
 pub(super) async fn run(client: &Client, output: Output, args: RetentionArgs) -> Outcome {
     let path = &args.path;
-    let settings = Settings {
-        durability: None,
-        deduplication: None,
-        expiry: args.expiry,
-        max_size: args.max_size,
-    };
+    let given: Vec<_> = args.expiry.iter().chain(&args.max_size).cloned().collect();
+    let settings = Settings::from(given);
     let (stream, topic) = (&path.stream, &path.topic);
     let plan = if settings.is_empty() {
         client.plan_retention(stream, topic).await

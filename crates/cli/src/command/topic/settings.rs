@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueEnum};
 use galgo::wire::command::extensions::TopicSettings;
+use galgo::wire::command::topic_options::TopicOption;
 use galgo::wire::command::topics::{MaxTopicSize, MessageExpiry};
+use galgo::wire::measure::parse_time;
+use galgo::wire::options::{OptionRow, TOPIC_OPTIONS};
 use galgo::{CallError, Client, ErrorCode, TopicOptions};
 
 use crate::command::topic::TopicPath;
 use crate::failure::Outcome;
 use crate::output::measure;
-use crate::value::duration::{Expiry, parse_expiry};
-use crate::value::size::{MaxSize, parse_max_size};
 
 /// What an acknowledgement of the topic means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -41,72 +43,117 @@ impl From<Durability> for galgo::Durability {
     }
 }
 
-/// Whether a topic stores each message id once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Deduplication {
-    /// Once.
-    On,
-    /// As often as it is sent.
-    Off,
-}
+/// The word that takes an option back to what the server is configured to.
+const DEFAULT: &str = "default";
 
-impl From<Deduplication> for galgo::Deduplication {
-    fn from(deduplication: Deduplication) -> Self {
-        match deduplication {
-            Deduplication::On => Self::On,
-            Deduplication::Off => Self::Off,
-        }
-    }
-}
-
-/// Settings of a topic.
-#[derive(Args, Clone, Copy, Debug)]
-pub(crate) struct Settings {
-    /// What an acknowledgement promises; the server's default is fsync unless it was told otherwise
-    #[arg(long, value_enum)]
-    pub(super) durability: Option<Durability>,
-    /// Store a message once when its id comes again within the server's window
-    #[arg(long, value_enum)]
-    pub(super) deduplication: Option<Deduplication>,
-    /// How long messages are kept: 7days, 1h 30m, never or default
-    #[arg(long, value_name = "D", value_parser = parse_expiry)]
-    pub(super) expiry: Option<Expiry>,
-    /// How large the topic may grow: 10GiB, unlimited or default
-    #[arg(long, value_name = "B", value_parser = parse_max_size)]
-    pub(super) max_size: Option<MaxSize>,
-}
+/// Options of a topic as they were given, by name; an empty value is the server's default.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings(Vec<TopicOption>);
 
 impl Settings {
     /// Whether nothing is set.
-    pub(super) fn is_empty(self) -> bool {
-        self.durability.is_none()
-            && self.deduplication.is_none()
-            && self.expiry.is_none()
-            && self.max_size.is_none()
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// `options` with what is set.
-    pub(super) fn apply(self, mut options: TopicOptions) -> TopicOptions {
-        match self.expiry {
-            None => {}
-            Some(Expiry::ServerDefault) => options.expiry = None,
-            Some(Expiry::Never) => options = options.expiry(Duration::MAX),
-            Some(Expiry::After(duration)) => options = options.expiry(duration),
-        }
-        match self.max_size {
-            None => {}
-            Some(MaxSize::ServerDefault) => options.max_size = None,
-            Some(MaxSize::Unlimited) => options = options.max_size(u64::MAX),
-            Some(MaxSize::Bytes(bytes)) => options = options.max_size(bytes),
-        }
-        if let Some(deduplication) = self.deduplication {
-            options = options.deduplication(deduplication.into());
-        }
-        match self.durability {
-            None => options,
-            Some(durability) => options.durability(durability.into()),
-        }
+    pub(super) fn apply(&self, options: TopicOptions) -> TopicOptions {
+        self.0.iter().fold(options, |options, it| options.set(&it.name, &it.value))
     }
+
+    /// What is set.
+    pub(super) fn into_options(self) -> Vec<TopicOption> {
+        self.0
+    }
+
+    /// The flags of all options, as they are named when none is given.
+    pub(super) fn flags() -> String {
+        let flags: Vec<_> = TOPIC_OPTIONS.iter().map(|row| format!("--{}", row.flag)).collect();
+        flags.join(", ")
+    }
+}
+
+impl From<Vec<TopicOption>> for Settings {
+    fn from(options: Vec<TopicOption>) -> Self {
+        Self(options)
+    }
+}
+
+/// A flag for each row of the table, and `--set` for options this tool does not know.
+impl clap::Args for Settings {
+    fn augment_args(command: Command) -> Command {
+        let set = Arg::new("set")
+            .long("set")
+            .value_name("NAME=VALUE")
+            .help("Set an option by name, as galgo topic set does; may be given several times")
+            .action(ArgAction::Append)
+            .value_parser(super::options::parse);
+        command.args(TOPIC_OPTIONS.iter().map(flag)).arg(set)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for Settings {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let flags = TOPIC_OPTIONS.iter().filter_map(|row| matches.get_one::<TopicOption>(row.name));
+        let set = matches.get_many::<TopicOption>("set").into_iter().flatten();
+        Ok(Self(flags.chain(set).cloned().collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn flag(row: &'static OptionRow) -> Arg {
+    let meaning = row.meaning();
+    let (first, _) = meaning.split_once(". ").unwrap_or((meaning.trim_end_matches('.'), ""));
+    let arg = Arg::new(row.name).long(row.flag).value_name("VALUE").help(first.to_owned());
+    if row.values.is_empty() {
+        let long = format!("{meaning}\n\nValues: {}, or {DEFAULT}", row.expected);
+        return arg.long_help(long).value_parser(move |text: &str| value_of(row, text));
+    }
+    // A list, so that help and completions show it.
+    let values = row.values.iter().copied().chain([DEFAULT]);
+    let values = PossibleValuesParser::new(values);
+    arg.long_help(meaning).value_parser(values.try_map(move |text| value_of(row, &text)))
+}
+
+/// A longer time is a typing mistake, and `never` says it better: 1,000 years, in microseconds.
+const TIME_US_MAX: u64 = 1_000 * 365 * 24 * 60 * 60 * 1_000_000;
+
+/// The value of a flag, or [`DEFAULT`].
+fn value_of(row: &OptionRow, text: &str) -> Result<TopicOption, String> {
+    let value = match text.trim() {
+        // As from a variable that is not set: nothing was meant to be taken back.
+        "" => return Err(format!("expected {}; or {DEFAULT}", row.expected)),
+        DEFAULT => "",
+        value => value,
+    };
+    if parse_time(value).is_some_and(|us| us > TIME_US_MAX) {
+        return Err("over 1,000 years; write `never`".to_owned());
+    }
+    row.check(value).map_err(|error| format!("{error}; or {DEFAULT}"))?;
+    Ok(TopicOption { name: row.name.to_owned(), value: value.to_owned() })
+}
+
+/// Reads how long messages are kept.
+pub(super) fn parse_expiry(text: &str) -> Result<TopicOption, String> {
+    named("message_expiry", text)
+}
+
+/// Reads how large a topic may grow.
+pub(super) fn parse_max_size(text: &str) -> Result<TopicOption, String> {
+    named("max_size", text)
+}
+
+fn named(name: &str, text: &str) -> Result<TopicOption, String> {
+    let row = OptionRow::of(name).ok_or_else(|| format!("there is no option {name}"))?;
+    value_of(row, text)
 }
 
 /// The settings of Galgo alone, or `None` when the server is a classic one or does not tell.
@@ -135,6 +182,18 @@ pub(super) fn show_max_size(size: MaxTopicSize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn flags_take_values_of_their_option_and_the_default() {
+        assert_eq!(parse_expiry(" 7days ").unwrap().value, "7days");
+        assert_eq!(parse_expiry("default").unwrap().value, "");
+        assert_eq!(parse_max_size("unlimited").unwrap().name, "max_size");
+        for refused in [parse_expiry("0s"), parse_expiry(" "), parse_max_size("0")] {
+            let why = refused.unwrap_err();
+            assert!(why.contains("expected") && why.ends_with("; or default"), "{why}");
+        }
+        assert!(parse_expiry("2000years").unwrap_err().contains("never"));
+    }
 
     #[test]
     fn settings_are_shown_as_they_are_typed() {

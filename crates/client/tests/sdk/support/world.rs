@@ -186,7 +186,7 @@ impl World {
             },
             Request::CreateTopic(CreateTopic { .. }) => Ok(self.topic().to_bytes()),
             Request::CreateTopicWith(create) => {
-                self.durability = Some(create.durability);
+                self.durability = create.asked.durability;
                 Ok(self.topic().to_bytes())
             }
             Request::GetTopicSettings(_) => Ok(Some(self.settings()).to_bytes()),
@@ -389,7 +389,8 @@ impl World {
             false => galgo::Deduplication::Off,
         };
         let durability = self.durability.unwrap_or(galgo::Durability::Os);
-        TopicSettings::asked(durability, deduplication)
+        let (durability, deduplication) = (Some(durability), Some(deduplication));
+        TopicSettings { durability, deduplication, ..TopicSettings::default() }
     }
 
     fn topic(&self) -> TopicDetails {

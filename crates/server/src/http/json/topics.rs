@@ -1,5 +1,7 @@
 //! Topics and partitions.
 
+use std::collections::BTreeMap;
+
 use galgo_wire::command;
 use galgo_wire::command::Compression;
 use serde::{Deserialize, Serialize};
@@ -44,6 +46,27 @@ pub(in super::super) struct CreateTopic {
     pub(in super::super) partitions_count: u32,
     #[serde(flatten)]
     pub(in super::super) settings: TopicSettings,
+    /// Options by name, such as `"durability": "os"`.
+    #[serde(default)]
+    #[schema(example = json!({}))]
+    pub(in super::super) options: BTreeMap<String, String>,
+}
+
+/// Values of options by name; an empty one is the server's default.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"segment.max_age": "1h"}))]
+pub(in super::super) struct OptionValues(pub(in super::super) BTreeMap<String, String>);
+
+/// An option of a topic as it stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in super::super) struct TopicOption {
+    /// Its name.
+    name: String,
+    /// Its value.
+    value: String,
+    /// Whether nothing is set, so that it is the server's default and changes with it. Durability, deduplication, expiry
+    /// and size count as set: what holds when a topic is made is written down.
+    default: bool,
 }
 
 /// How many partitions.
@@ -131,6 +154,13 @@ impl From<Compression> for CompressionAlgorithm {
             Compression::None => Self::None,
             Compression::Gzip => Self::Gzip,
         }
+    }
+}
+
+impl From<command::ResolvedOption> for TopicOption {
+    fn from(option: command::ResolvedOption) -> Self {
+        let command::ResolvedOption { name, value, default } = option;
+        Self { name, value, default }
     }
 }
 

@@ -1,10 +1,13 @@
 //! Topics, partitions and segments.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::http::StatusCode;
 use galgo_wire::command::{
-    CreatePartitions, CreateTopic, DeletePartitions, DeleteSegments, DeleteTopic, GetTopic,
-    GetTopics, MaxTopicSize, MessageExpiry, PurgeTopic, UpdateTopic,
+    AskedOptions, ConfigureTopic, CreatePartitions, CreateTopic, CreateTopicWith, DeletePartitions,
+    DeleteSegments, DeleteTopic, GetTopic, GetTopicConfig, GetTopics, MaxTopicSize, MessageExpiry,
+    PurgeTopic, TopicOption, UpdateTopic,
 };
 use galgo_wire::{ErrorCode, TopicName};
 
@@ -66,7 +69,7 @@ pub(super) async fn create_topic(
     JsonOf(body): JsonOf<json::CreateTopic>,
 ) -> Result<Json<json::TopicDetails>, Failure> {
     let settings = Settings::of(&body.settings)?;
-    let command = CreateTopic {
+    let topic = CreateTopic {
         stream: identifier(&stream)?,
         partitions_count: body.partitions_count,
         compression: body.settings.compression_algorithm.into(),
@@ -75,7 +78,14 @@ pub(super) async fn create_topic(
         replication_factor: settings.replication_factor,
         name: settings.name,
     };
-    Ok(Json(call.run(command).await.map_err(missing_as_generic)?.into()))
+    let options = by_name(body.options);
+    let created = if options.is_empty() {
+        call.run(topic).await
+    } else {
+        let asked = AskedOptions { options, ..AskedOptions::default() };
+        call.run(CreateTopicWith { topic, asked }).await
+    };
+    Ok(Json(created.map_err(missing_as_generic)?.into()))
 }
 
 /// Shows one topic.
@@ -115,6 +125,40 @@ pub(super) async fn update_topic(
     };
     call.run(command).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Tells all options of a topic.
+#[utoipa::path(get, path = "/streams/{stream}/topics/{topic}/options", tag = "topics",
+    params(("stream" = String, Path, description = "Id or name of the stream."),
+        ("topic" = String, Path, description = "Id or name of the topic.")),
+    responses((status = 200, body = Vec<json::TopicOption>)))]
+pub(super) async fn get_options(
+    call: Call,
+    PathOf(path): PathOf<(String, String)>,
+) -> Result<Json<Vec<json::TopicOption>>, Failure> {
+    let (stream, topic) = place(&path)?;
+    let config = call.run(GetTopicConfig { stream, topic }).await?;
+    Ok(Json(config.options.into_iter().map(json::TopicOption::from).collect()))
+}
+
+/// Sets options of a topic; those that are not named stay as they are, an empty value is the server's default.
+#[utoipa::path(patch, path = "/streams/{stream}/topics/{topic}/options", tag = "topics",
+    request_body = json::OptionValues,
+    params(("stream" = String, Path, description = "Id or name of the stream."),
+        ("topic" = String, Path, description = "Id or name of the topic.")),
+    responses((status = 204)))]
+pub(super) async fn set_options(
+    call: Call,
+    PathOf(path): PathOf<(String, String)>,
+    JsonOf(json::OptionValues(values)): JsonOf<json::OptionValues>,
+) -> Result<StatusCode, Failure> {
+    let (stream, topic) = place(&path)?;
+    call.run(ConfigureTopic { stream, topic, options: by_name(values) }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn by_name(values: BTreeMap<String, String>) -> Vec<TopicOption> {
+    values.into_iter().map(|(name, value)| TopicOption { name, value }).collect()
 }
 
 /// Deletes a topic with all that is in it.

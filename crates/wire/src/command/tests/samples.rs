@@ -22,13 +22,21 @@ impl Sample for FeatureFlags {
     }
 }
 
+impl Sample for AskedOptions {
+    fn sample(source: &mut Source) -> Self {
+        let (durability, deduplication) = (Sample::sample(source), Sample::sample(source));
+        Self { durability, deduplication, options: Vec::sample(source) }
+    }
+}
+
 impl Sample for TopicSettings {
     fn sample(source: &mut Source) -> Self {
         let window = DeduplicationWindow {
             entries: Sample::sample(source),
             seconds: u16::try_from(source.below(1 << 16)).unwrap_or_default(),
         };
-        Self { window, ..Self::asked(Sample::sample(source), Sample::sample(source)) }
+        let (durability, deduplication) = (Sample::sample(source), Sample::sample(source));
+        Self { durability, deduplication, window }
     }
 }
 
