@@ -2,6 +2,7 @@
 
 use galgo_broker::{Outcome, Ticket};
 use galgo_storage::disk::sim::FaultPlan;
+use galgo_storage::disk::{Disk as _, OpenMode};
 use galgo_wire::command::{Durability, PollMessages};
 use galgo_wire::{ErrorCode, PollingStrategy};
 
@@ -41,6 +42,9 @@ fn ticket(outcome: Outcome) -> Ticket {
 fn texts(root: &mut Connection, topic: &str, partition: u32) -> Vec<String> {
     root.poll(&poll(topic, partition, PollingStrategy::First)).unwrap().texts()
 }
+
+/// The file of a partition's first segment.
+const FIRST_LOG: &str = "00000000000000000000.log";
 
 const FAILED: Result<(), ErrorCode> = Err(ErrorCode::CannotSyncFile);
 
@@ -261,6 +265,33 @@ fn a_partition_takes_writes_again_without_a_restart() {
             assert_eq!(texts(&mut rig.root(), "r", 0), expected, "INV-VOID, seed {seed}");
         }
     }
+}
+
+/// What a page holds that has left the cache after a failed sync may be older, and right by itself: a message that was
+/// taken back before another of the same length came in its place.
+#[test]
+fn a_rescue_takes_no_other_messages_for_those_that_were_written() {
+    let (mut rig, mut root) = with_messages();
+    for (topic, text) in [("r", "right"), ("stale", "wrong")] {
+        root.call(&create_topic_with(topic, 1, Durability::Os)).unwrap();
+        root.send(topic, to(0), &[text]).unwrap();
+    }
+    let file_with = |text: &[u8]| {
+        let files = rig.disk.files().into_iter().filter(|(path, _)| path.ends_with(FIRST_LOG));
+        let mut found = files.filter_map(|(path, _)| Some((rig.disk.contents(&path)?, path)));
+        found.find(|(bytes, _)| bytes.windows(text.len()).any(|part| part == text)).unwrap()
+    };
+    let ((_, path), (stale, _)) = (file_with(b"right"), file_with(b"wrong"));
+    rig.disk.open(&path, OpenMode::ReadWrite).unwrap().write_at(&stale, 0).unwrap();
+    fail_next_sync(&rig);
+    assert_eq!(root.call(&flush("r", 0, true)), FAILED);
+    rig.disk.plan(FaultPlan::default());
+    for _ in 0..3 {
+        look_after(&mut rig, true);
+    }
+    assert_eq!(root.send("r", to(0), &["more"]), FAILED, "it was written anew from something else");
+    let other = root.poll(&poll("r", 0, PollingStrategy::First)).map(|polled| polled.texts());
+    assert_eq!(other, Err(ErrorCode::InvalidMessageChecksum), "P-TRUTH");
 }
 
 /// A purge and a deletion in the middle of a rescue: what is written anew is nobody's any more.

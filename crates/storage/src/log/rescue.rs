@@ -6,10 +6,11 @@
 //! only then put in the place of the old one.
 //!
 //! INV-RESCUE: a file that takes the place of another holds the same messages, every one of them checked in
-//! the new file, and is durable before it does. Until all of them are, the log takes no writes.
+//! the new file and all of them against the sum of what was written, and is durable before it does. Until all of them are, the log takes no writes.
 
 use super::Log;
 use super::reader::LogReader;
+use super::state::Fence;
 use crate::disk::{DiskFile, OpenMode};
 use crate::replace_file::begin_temporary;
 use crate::segment::Place;
@@ -27,9 +28,18 @@ const COPY_BYTES: usize = 1 << 20;
 /// What has to be written anew for a log to take writes again.
 pub struct Rescue {
     generation: u64,
-    files: Vec<(Offset, Tip)>,
+    files: Vec<Unsure>,
     dirs: Vec<PathBuf>,
     reader: Arc<LogReader>,
+}
+
+/// A file with bytes that no sync covered.
+#[derive(Clone, Copy, Debug)]
+struct Unsure {
+    base: Offset,
+    tip: Tip,
+    /// Up to where one did.
+    sure: Offset,
 }
 
 impl Rescue {
@@ -39,8 +49,8 @@ impl Rescue {
     /// Those of the disk; `InvalidData` when what was written cannot be read any more. The old files are in
     /// their places then.
     pub fn write(&self) -> io::Result<()> {
-        for (base, tip) in &self.files {
-            self.write_file(*base, *tip)?;
+        for file in &self.files {
+            self.write_file(*file)?;
         }
         // The names of directories: a file system that could not write these has stopped taking any.
         for dir in self.dirs.iter().chain([&self.reader.options.dir]) {
@@ -49,24 +59,25 @@ impl Rescue {
         Ok(())
     }
 
-    fn write_file(&self, base: Offset, tip: Tip) -> io::Result<()> {
+    fn write_file(&self, Unsure { base, tip, sure }: Unsure) -> io::Result<()> {
         let disk = &*self.reader.disk;
         let path = self.reader.log_path(base);
         let source = self.reader.open(base)?;
-        let check = |file: &dyn DiskFile| {
-            let whole = (Place { offset: base, position: 0 }, tip.bytes);
-            let end = accept(file, whole, None, Timestamp::ZERO, |_, _| {})?;
-            if end == tip.place() {
-                Ok(())
-            } else {
-                Err(io::Error::from(io::ErrorKind::InvalidData))
-            }
-        };
         // Before anything takes room that may be needed elsewhere.
-        check(&*source)?;
+        match compare(&*source, base, tip)? {
+            Found::Same => {}
+            Found::Damaged => return Err(io::ErrorKind::InvalidData.into()),
+            Found::Other => {
+                // P-TRUTH: each of them passes its own check, so that no reader would know.
+                self.reader.fence(Fence { base, from: sure, to: tip.end, resume: None });
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+        }
         let (temporary, file) = begin_temporary(disk, &path)?;
         let written = copy(&*source, &*file, tip.bytes).and_then(|()| {
-            check(&*file)?;
+            if compare(&*file, base, tip)? != Found::Same {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
             // Before it is named: a name may reach the disk before the bytes it stands for.
             file.sync_data()
         });
@@ -94,6 +105,30 @@ impl std::fmt::Debug for Rescue {
     }
 }
 
+/// What is read of a file, against what was written to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Same,
+    /// A message fails its check.
+    Damaged,
+    /// Each passes it, and they are others: of a page that has left the cache, what is read may be older, with messages
+    /// that were taken back, of the same length as those in their place.
+    Other,
+}
+
+fn compare(file: &dyn DiskFile, base: Offset, tip: Tip) -> io::Result<Found> {
+    let mut checksum = 0_u64;
+    let whole = (Place { offset: base, position: 0 }, tip.bytes);
+    let end = accept(file, whole, None, Timestamp::ZERO, |_, frame| {
+        checksum = checksum.wrapping_add(frame.checksum);
+    })?;
+    Ok(match tip.checksum {
+        _ if end != tip.place() => Found::Damaged,
+        Some(known) if known != checksum => Found::Other,
+        _ => Found::Same,
+    })
+}
+
 fn copy(from: &dyn DiskFile, to: &dyn DiskFile, bytes: u64) -> io::Result<()> {
     let mut buffer = vec![0; COPY_BYTES];
     let mut position = 0;
@@ -118,14 +153,17 @@ impl Log {
         let state = self.reader.state.read();
         let kept = self.unsynced.iter().filter(|unsynced| state.has_segment(unsynced.base));
         let written = self.writer.as_ref().map(|writer| writer.tip);
-        let files =
-            kept.filter_map(|unsynced| Some((unsynced.base, unsynced.sealed_at.or(written)?)));
+        let files = kept.filter_map(|unsynced| {
+            let base = unsynced.base;
+            let sure = unsynced.durable.map_or(base, |durable| durable.end);
+            Some(Unsure { base, tip: unsynced.sealed_at.or(written)?, sure })
+        });
         let mut files: Vec<_> = files.collect();
         // Of a write that failed half-way the segment may hold a part behind its end, synced or not.
         if let Some(writer) = &self.writer
-            && files.iter().all(|(base, _)| *base != writer.base)
+            && files.iter().all(|file| file.base != writer.base)
         {
-            files.push((writer.base, writer.tip));
+            files.push(Unsure { base: writer.base, tip: writer.tip, sure: writer.tip.end });
         }
         drop(state);
         let (generation, reader) = (self.generation, Arc::clone(&self.reader));
@@ -138,7 +176,7 @@ impl Log {
     /// When the log has changed since, which one that takes no writes does not.
     pub fn rescued(&mut self, rescue: &Rescue) {
         assert_eq!(rescue.generation, self.generation, "INV-RESCUE: the log was changed meanwhile");
-        for (base, _) in &rescue.files {
+        for Unsure { base, .. } in &rescue.files {
             self.reader.forget(*base);
             if let Some(writer) = self.writer.as_mut().filter(|writer| writer.base == *base) {
                 let path = self.reader.log_path(*base);
