@@ -90,6 +90,8 @@ pub struct Partition {
     told_ahead: AtomicBool,
     /// How it comes to take writes again after a sync that failed.
     rescue: Mutex<RescueState>,
+    /// Whether its log could not be opened.
+    is_offline: bool,
 }
 
 /// The appending side; one at a time.
@@ -125,7 +127,8 @@ pub struct PartitionStats {
 }
 
 impl Partition {
-    /// Opens a partition over a log whose whole content counts as published.
+    /// Opens a partition over a log whose whole content counts as published. One whose log could not be opened takes
+    /// no writes.
     #[must_use]
     pub fn new(
         uid: PartitionUid,
@@ -135,8 +138,12 @@ impl Partition {
         durability: Durability,
     ) -> Self {
         let reader = log.reader();
-        let end = log.end();
+        let (end, is_offline) = (log.end(), log.is_offline());
         offsets.set_start(reader.start());
+        let fenced = is_offline.then_some(ErrorCode::CannotSyncFile);
+        if is_offline {
+            shard.stats().fenced();
+        }
         Self {
             uid,
             life: shard.lives().of(uid),
@@ -148,7 +155,7 @@ impl Partition {
                 window: None,
                 started_over_us: 0,
             }),
-            commits: Mutex::new(Commits::new(end)),
+            commits: Mutex::new(Commits::new(end, fenced)),
             syncing: Mutex::new(()),
             offsets: Mutex::new(offsets),
             reader,
@@ -162,6 +169,7 @@ impl Partition {
             no_place: AtomicU64::new(0),
             told_ahead: AtomicBool::new(false),
             rescue: Mutex::default(),
+            is_offline,
         }
     }
 
@@ -264,6 +272,13 @@ impl Partition {
     #[must_use]
     pub fn fenced(&self) -> Option<ErrorCode> {
         self.commits.lock().fenced()
+    }
+
+    /// Whether its log could not be opened: nothing of it can be read, and what the journal and the last checkpoint
+    /// know of it has to stay.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.is_offline
     }
 
     /// Puts the partition on the list of the shard's next checkpoint.

@@ -9,9 +9,11 @@
 //! batches in synced segments, its offsets in a saved checkpoint.
 //! INV-SHARD-FENCE: after the journal failed once, the shard acknowledges nothing that needs it.
 
+mod carry;
 mod checkpoint;
 mod commit;
 mod evidence;
+mod journaled;
 mod record;
 mod recovery;
 mod removal;
@@ -78,6 +80,8 @@ pub struct Shard {
     rescues: Mutex<Vec<Arc<Partition>>>,
     /// The last frame that was carried forward.
     carried_upto: AtomicU64,
+    /// How much was carried forward last.
+    carried_bytes: AtomicU64,
     /// Whether any partition takes no writes, as far as was noted since the last look.
     has_fenced: AtomicBool,
     work_checkpoint: Condvar,

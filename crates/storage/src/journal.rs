@@ -57,6 +57,24 @@ pub struct Bundle<'a> {
     pub sync: bool,
 }
 
+/// A frame that a [`Journal::read`] visits.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame<'a> {
+    /// Its number.
+    pub lsn: Lsn,
+    /// Its payload.
+    pub payload: &'a [u8],
+    /// Where it is, for [`Journal::read_part`].
+    pub place: FramePlace,
+}
+
+/// Where a frame is; means something to the journal that gave it only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FramePlace {
+    pub(crate) file: u32,
+    pub(crate) sector: u32,
+}
+
 /// What a [`Journal::read`] saw.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadReport {
@@ -151,6 +169,13 @@ pub trait Journal: Send + Sync {
     /// bundle is durable is known only after reopening; no later commit succeeds.
     fn commit(&self, bundle: &Bundle<'_>) -> Result<Lsn, JournalError>;
 
+    /// As [`Journal::commit`] with a sync, of what is in the journal already and gives its place back once it is
+    /// durable again: it may take files beyond those there may be.
+    ///
+    /// # Errors
+    /// As [`Journal::commit`], but for [`JournalError::Full`].
+    fn commit_reserved(&self, payload: &[u8]) -> Result<Lsn, JournalError>;
+
     /// Visits all frames from `from` on, in order, until `visit` breaks.
     ///
     /// Before frames from `from` on are checkpointed: at a start, or by whoever takes checkpoints. Commits may
@@ -161,8 +186,22 @@ pub trait Journal: Send + Sync {
     fn read(
         &self,
         from: Lsn,
-        visit: &mut dyn FnMut(Lsn, &[u8]) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(&Frame<'_>) -> ControlFlow<()>,
     ) -> Result<ReadReport, JournalError>;
+
+    /// Reads a part of the payload of a frame that was visited, from byte `at` on, into `buffer`; returns how many
+    /// bytes there were. They are not checked once more, and may be followed by others than the payload's.
+    ///
+    /// Before the frame is checkpointed.
+    ///
+    /// # Errors
+    /// [`JournalError::Disk`] when the file cannot be read, or is not there any more.
+    fn read_part(
+        &self,
+        place: FramePlace,
+        at: u64,
+        buffer: &mut [u8],
+    ) -> Result<usize, JournalError>;
 
     /// Tells that frames up to `upto` are not needed anymore, so that their space is used again.
     ///

@@ -27,6 +27,7 @@ mod landing;
 mod locate;
 mod name;
 mod newest;
+mod offline;
 mod reader;
 mod recover;
 mod rescue;
@@ -41,9 +42,11 @@ pub use locate::SeenMessage;
 pub use name::{LogName, PartitionName};
 pub use newest::NewestRequest;
 pub use reader::{LocateRequest, Located, LocatedSlice, LogReader, ReadError};
-pub use recover::{Evidence, FencedRange, JournaledBatch, RecoverError, RecoveryReport};
+pub use recover::{
+    BatchSource, Evidence, FencedRange, JournaledBatch, JournaledLog, RecoverError, RecoveryReport,
+};
 pub use rescue::Rescue;
-pub use sync::DirtySet;
+pub use sync::{DirtySet, durable_end};
 
 use name::tell;
 use state::State;
@@ -97,6 +100,8 @@ pub struct Log {
     checkpointed: AtomicU64,
     /// Whether the directory is known to exist.
     dir_exists: bool,
+    /// Whether it stands in for a log that could not be opened.
+    is_offline: bool,
     /// Index entries of the batch being appended; kept for its memory.
     entries: Vec<IndexEntry>,
 }
@@ -120,6 +125,7 @@ impl Log {
             generation: 0,
             checkpointed: AtomicU64::new(0),
             dir_exists: false,
+            is_offline: false,
             entries: Vec::new(),
         }
     }

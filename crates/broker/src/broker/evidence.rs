@@ -4,8 +4,9 @@
 //! (INV-META-UID, INV-META-GROUP). So what is stored under a number that is still to be given was made by
 //! a record that is gone; going on would give the number, and with it the messages, to somebody else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use galgo_storage::data_dir::owner::Owner;
@@ -101,7 +102,11 @@ pub(super) fn uid_of(name: &str) -> Option<PartitionUid> {
     uid.map(PartitionUid::new)
 }
 
-/// Refuses directories of partitions that were made for another partition or by another server.
+/// Directories of partitions of which it could not be read whose they are.
+pub(super) type Unreadable = BTreeMap<PartitionUid, io::Error>;
+
+/// Refuses directories of partitions that were made for another partition or by another server; tells those of which
+/// that could not be read, and nothing may be changed.
 ///
 /// # Errors
 /// [`OpenError::NotOurs`].
@@ -109,18 +114,24 @@ pub(super) fn check_owners(
     disk: &dyn Disk,
     data_dir: &DataDir,
     dirs: &[String],
-) -> Result<(), OpenError> {
+) -> Result<Unreadable, OpenError> {
+    let mut unreadable = Unreadable::new();
     let Identity { cluster_id, .. } = data_dir.identity();
     for (name, uid) in dirs.iter().filter_map(|name| Some((name, uid_of(name)?))) {
         let dir = data_dir.partitions_dir().join(name);
-        let stamp = Owner::read(disk, &dir)
-            .map_err(|source| super::open::prepare("the directory of a partition", source))?;
-        let owner = match stamp {
+        let owner = match Owner::read(disk, &dir) {
+            Err(error) => {
+                unreadable.insert(uid, error);
+                continue;
+            }
+            Ok(stamp) => stamp,
+        };
+        let owner = match owner {
             Some(owner) if owner.cluster_id != cluster_id => "another server".to_owned(),
             Some(owner) if owner.uid != uid => format!("the partition {:016x}", owner.uid.get()),
             _ => continue,
         };
         return Err(OpenError::NotOurs { dir, owner });
     }
-    Ok(())
+    Ok(unreadable)
 }

@@ -20,7 +20,7 @@ use galgo_wire::id::{Offset, PartitionUid, UserId};
 use galgo_wire::name::Password;
 
 use super::OpenError;
-use super::evidence::{Incomplete, uid_of};
+use super::evidence::{Incomplete, check_owners, uid_of};
 use super::open::{JournalBounds, prepare};
 use super::stored::{ReadOptions, Stored, append, settle};
 use crate::access::password::hash_password;
@@ -152,7 +152,10 @@ impl Offline {
                     .to_owned(),
             );
         }
-        super::evidence::check_owners(&*self.disk, &self.data_dir, &stored.dirs)?;
+        let unreadable = check_owners(&*self.disk, &self.data_dir, &stored.dirs)?;
+        if let Some((_, error)) = unreadable.into_iter().next() {
+            return Err(prepare("the directory of a partition", error));
+        }
         let spoken = if no_shards { Spoken::default() } else { self.spoken(dry_run)? };
         let incomplete = self.incomplete(&stored, &spoken);
         report.lost.extend(incomplete.iter().map(|found| format!("what created {found}")));
@@ -171,7 +174,7 @@ impl Offline {
         no_shards: bool,
         report: &mut RepairReport,
     ) -> Result<(), OpenError> {
-        let Stored { vault, log, mut state, dirs } = stored;
+        let Stored { vault, log, mut state, dirs, .. } = stored;
         self.data_dir.mend(&*self.disk)?;
         let (mut log, _) = settle(&*self.disk, log, vault.as_deref(), &state)?;
         if let Some(incomplete) = incomplete {

@@ -133,6 +133,21 @@ pub struct RecoveredLog {
     pub report: RecoveryReport,
 }
 
+/// A partition whose log could not be opened.
+#[derive(Debug)]
+pub struct OfflineLog {
+    /// The stream it is in.
+    pub stream: StreamName,
+    /// The topic it is in.
+    pub topic: TopicName,
+    /// Its number in the topic.
+    pub partition: PartitionId,
+    /// The name of its directory.
+    pub uid: PartitionUid,
+    /// Why.
+    pub error: galgo_storage::log::RecoverError,
+}
+
 /// Where a partition belongs.
 struct Belongs<'a> {
     stream: &'a StreamName,
@@ -152,6 +167,8 @@ pub struct OpenReport {
     pub metadata_repaired: Vec<PathBuf>,
     /// Partitions whose logs needed more than opening.
     pub recovered: Vec<RecoveredLog>,
+    /// Partitions whose logs could not be opened; all others can be used.
+    pub offline: Vec<OfflineLog>,
     /// Names in the directory of partitions that belong to nobody; left alone.
     pub unknown: Vec<String>,
     /// Partitions that are open.
@@ -247,7 +264,7 @@ impl Broker {
         let keys = std::mem::take(&mut options.encryption);
         let random = &*options.random;
         let reading = ReadOptions { keys, random, doubt: Doubt::Refuse };
-        let Stored { vault, log, mut state, dirs } =
+        let Stored { vault, log, mut state, dirs, unreadable } =
             Stored::read_for_server(&disk, &data_dir, reading)?;
         let files = FileCache::new(Arc::clone(&options.disk), options.bounds.open_files_max);
         let indexes = Arc::new(IndexCache::new(options.bounds.index_cache_bytes));
@@ -258,6 +275,7 @@ impl Broker {
             (&files, &indexes),
             (Arc::clone(&counters), vault.clone()),
         )?;
+        recovery.unreadable = unreadable;
         recovery.synced = synced_uids(&state);
         recovery.names = names(&state);
         let mut report = OpenReport::default();
@@ -410,6 +428,7 @@ fn shard_recovery(
         found,
         boot_path: data_dir.boot_path(0),
         synced: BTreeSet::new(),
+        unreadable: BTreeMap::new(),
         names: BTreeMap::new(),
         options: shard,
         epoch,
@@ -430,6 +449,14 @@ fn open_catalog(
     let durability: BTreeMap<PartitionUid, _> =
         places(&state).map(|(uid, place)| (uid, place.durability)).collect();
     for (uid, place) in places(&state) {
+        let why = recovered.get_mut(&uid).and_then(|found| found.offline.take());
+        report.offline.extend(why.map(|error| OfflineLog {
+            stream: place.stream.clone(),
+            topic: place.topic.clone(),
+            partition: place.partition,
+            uid,
+            error,
+        }));
         let done = recovered.get_mut(&uid).and_then(|found| found.report.take());
         report.recovered.extend(done.filter(|done| *done != RecoveryReport::default()).map(
             |report| RecoveredLog {
@@ -457,12 +484,16 @@ fn open_catalog(
         let Some(found) = recovered.remove(&uid) else {
             unreachable!("INV-CATALOG: every live partition was recovered")
         };
-        let RecoveredPartition { log, mut offsets, report: _ } = found;
+        let RecoveredPartition { log, mut offsets, .. } = found;
         let known =
             |owner: OffsetOwner| owner.kind != ConsumerKind::Group || groups.contains(&owner);
         let forgot = offsets.retain(known);
         let partition = Partition::new(uid, Arc::clone(shard), log, offsets, durability);
         let partition = Arc::new(partition);
+        if partition.is_offline() {
+            // INV-CARRY: every checkpoint has to keep what the journal holds of it.
+            partition.touch();
+        }
         if forgot {
             // The next checkpoint is to forget the offsets of deleted groups, too.
             partition.touch();

@@ -11,7 +11,7 @@ use galgo_storage::metadata_log::{Doubt, FoundLog, MetadataLog, Recovered as Fou
 use galgo_wire::error_code::ErrorCode;
 
 use super::OpenError;
-use super::evidence::check_owners;
+use super::evidence::{Unreadable, check_owners};
 use super::open::prepare;
 use crate::environment::Random;
 use crate::metadata::State;
@@ -26,6 +26,8 @@ pub(super) struct Stored {
     pub(super) state: State,
     /// The names in the directory of partitions.
     pub(super) dirs: Vec<String>,
+    /// Those of them of which it could not be read whose they are; known once they were checked.
+    pub(super) unreadable: Unreadable,
 }
 
 /// What becomes of the keys and of doubtful metadata.
@@ -51,7 +53,8 @@ impl Stored {
         let state = restore(vault.as_deref(), log.recovered())?;
         let dirs = names_in(&**disk, &data_dir.partitions_dir())
             .map_err(|source| prepare("the directory of partitions", source))?;
-        Ok(Self { vault, log, state, dirs })
+        let unreadable = Unreadable::new();
+        Ok(Self { vault, log, state, dirs, unreadable })
     }
 
     /// Reads it, refuses what does not fit together, and makes the files of a directory that is new.
@@ -64,7 +67,7 @@ impl Stored {
         options: ReadOptions<'_>,
     ) -> Result<Self, OpenError> {
         let mut stored = Self::read(disk, data_dir, options)?;
-        stored.check(&**disk, data_dir)?;
+        stored.unreadable = stored.check(&**disk, data_dir)?;
         if stored.log.is_new() {
             // Before anything else is made: what has shards and no metadata has lost it.
             drop(stored.log.settle()?);
@@ -78,7 +81,11 @@ impl Stored {
     ///
     /// # Errors
     /// [`OpenError::Gone`], [`OpenError::NotOurs`]; nothing was changed.
-    pub(super) fn check(&self, disk: &dyn Disk, data_dir: &DataDir) -> Result<(), OpenError> {
+    pub(super) fn check(
+        &self,
+        disk: &dyn Disk,
+        data_dir: &DataDir,
+    ) -> Result<Unreadable, OpenError> {
         let dirs = data_dir.metadata_dirs();
         if self.log.is_copy_only() {
             return Err(OpenError::Gone { path: dirs.first, copy: Some(dirs.copy) });

@@ -128,6 +128,10 @@ impl Partition {
         now: Timestamp,
         expire_after_us: u64,
     ) -> Vec<(OffsetOwner, Position)> {
+        if self.is_offline {
+            // Whoever would be seen polling is refused.
+            return Vec::new();
+        }
         let (expired, moved) = {
             let mut offsets = self.offsets.lock();
             (offsets.expire(now, expire_after_us), offsets.take_moved())
@@ -220,6 +224,10 @@ impl Partition {
         offset: Offset,
     ) -> Result<Ticket, OffsetError> {
         let end = self.high_watermark();
+        if offset >= end && self.is_offline {
+            // Where it ends is not known better.
+            return Err(OffsetError::Refused(ErrorCode::CannotSyncFile));
+        }
         if offset >= end {
             return Err(OffsetError::Beyond { offset: offset.get(), end: end.get() });
         }

@@ -47,13 +47,13 @@ pub struct Commits {
 }
 
 impl Commits {
-    pub(super) fn new(end: Offset) -> Self {
+    pub(super) fn new(end: Offset, fenced: Option<ErrorCode>) -> Self {
         Self {
             queue: VecDeque::new(),
             journaled: end,
             synced: end,
             cached: end,
-            fenced: None,
+            fenced,
             is_written_anew: false,
             sync_scheduled: false,
             bell: Bell::default(),
@@ -119,7 +119,7 @@ impl Commits {
     pub(super) fn reopen(&mut self, end: Offset) {
         assert!(self.is_empty(), "INV-VOID: nothing is staged in a partition that takes no writes");
         let bell = std::mem::take(&mut self.bell);
-        *self = Self { bell, ..Self::new(end) };
+        *self = Self { bell, ..Self::new(end, None) };
     }
 
     /// Takes the oldest staged batch if it is durable by now.
@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_later_journal_bundle_does_not_stand_for_one_the_journal_refused() {
-        let mut commits = Commits::new(Offset::ZERO);
+        let mut commits = Commits::new(Offset::ZERO, None);
         for end in [1, 2] {
             let (end, resolver) = (Offset::new(end), ticket().1);
             commits.push(Staged { end, need: Need::Journal, resolver });

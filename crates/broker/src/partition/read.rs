@@ -35,6 +35,9 @@ pub enum PollError {
     /// Messages are sealed with a key that was not given.
     #[error("the messages are sealed with a key that was not given")]
     NoKey,
+    /// The log could not be opened.
+    #[error("the partition is offline: its log could not be opened")]
+    Offline,
     /// What an answer that has begun still lacks was removed, or is not what it was.
     #[error("messages of an answer that has begun are gone")]
     Gone,
@@ -47,7 +50,8 @@ impl PollError {
         match self {
             Self::NoKey => ErrorCode::CannotDecryptData,
             Self::Read(ReadError::Damaged { .. }) => ErrorCode::InvalidMessageChecksum,
-            Self::Read(_) | Self::Gone => ErrorCode::CannotReadMessage,
+            // No damage, which a consumer may choose to step over.
+            Self::Read(_) | Self::Offline | Self::Gone => ErrorCode::CannotReadMessage,
         }
     }
 }
@@ -183,6 +187,7 @@ impl Partition {
     /// [`PollError`] when a search by time, or for the newest that fit, meets a damaged or unreadable
     /// index or message.
     pub fn plan_read(&self, request: &ReadRequest) -> Result<ReadPlan, PollError> {
+        self.check_open()?;
         let upto = self.high_watermark();
         let mut plan = self.plan_from(self.asked(request, upto)?, upto, request);
         if let Some(newest) = newest_of(&plan, request) {
@@ -197,6 +202,7 @@ impl Partition {
     /// # Errors
     /// As [`Partition::plan_read`].
     pub fn plan_cached(&self, request: &ReadRequest) -> Result<Option<ReadPlan>, PollError> {
+        self.check_open()?;
         let upto = self.high_watermark();
         let asked = match request.strategy {
             PollingStrategy::Timestamp(time) => match self.reader.offset_at_cached(time, upto)? {
@@ -213,6 +219,11 @@ impl Partition {
         Ok(Some(plan))
     }
 
+    /// INV-OFFLINE: not even an empty answer is given.
+    fn check_open(&self) -> Result<(), PollError> {
+        if self.is_offline { Err(PollError::Offline) } else { Ok(()) }
+    }
+
     fn plan_from(&self, asked: Offset, upto: Offset, request: &ReadRequest) -> ReadPlan {
         let asked = asked.max(self.start());
         let end = asked.plus(request.count).map_or(upto, |end| end.min(upto));
@@ -226,6 +237,7 @@ impl Partition {
     /// # Errors
     /// Those of [`Partition::plan_read`].
     pub fn available(&self, request: &ReadRequest) -> Result<u64, PollError> {
+        self.check_open()?;
         let upto = self.high_watermark();
         let asked = self.asked(request, upto)?.max(self.start());
         Ok(upto.get().saturating_sub(asked.get()))

@@ -34,7 +34,7 @@ impl Partition {
     /// Whether it is time to try and take writes again; stages the marker where that is to be done.
     pub(crate) fn rescue_is_due(self: &Arc<Self>, now_us: u64) -> bool {
         let mut rescue = self.rescue.lock();
-        if rescue.is_hopeless {
+        if rescue.is_hopeless || self.is_offline {
             return false;
         }
         // Not staged yet, or refused, as by a journal that is full.

@@ -4,8 +4,7 @@
 //! what the journal holds of it since is committed once more, durable before the checkpoint is saved, so that
 //! whatever is recycled is still there behind the checkpoint.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::{ControlFlow, RangeInclusive};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,11 +12,11 @@ use std::time::Duration;
 use galgo_storage::checkpoint::{
     CheckpointStore, CheckpointStoreError, ShardCheckpoint, StoredOffset,
 };
-use galgo_storage::journal::{Bundle, JournalError, Lsn};
+use galgo_storage::journal::{JournalError, Lsn};
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{Offset, PartitionUid};
+use galgo_wire::id::PartitionUid;
 
-use super::record::{ShardRecord, decode_bundle};
+use super::carry::{Carried, Damage, carry_forward};
 use super::stamps::Stamps;
 use super::{OffsetOwner, Shard};
 use crate::causes::Causes;
@@ -25,6 +24,12 @@ use crate::partition::{Partition, PartitionCheckpoint, Position};
 
 /// The pause behind a checkpoint that carried records forward.
 const CARRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// One more pause for so many bytes of it: it is read, written and synced again by each checkpoint.
+const CARRY_BYTES: u64 = 4 << 20;
+
+/// The longest pause: the journal may fill meanwhile.
+const CARRY_PAUSE_MAX: Duration = Duration::from_secs(15);
 
 /// The last saved checkpoint and where it is kept.
 #[derive(Debug)]
@@ -147,75 +152,26 @@ impl Shard {
     ) -> Result<(), CheckpointError> {
         // Not simply put back: a stored offset may have put it on the list meanwhile.
         failed.iter().for_each(Partition::touch);
-        let ends = failed.iter().map(|partition| (partition.uid(), partition.high_watermark()));
+        let ends = failed.iter().map(|partition| {
+            let end = (!partition.is_offline()).then(|| partition.high_watermark());
+            (partition.uid(), end)
+        });
         let ends: BTreeMap<_, _> = ends.collect();
         // Not up to where the checkpoint covers the others: what was acknowledged after that, and before writes
         // stopped, has to come behind what was before it.
         let range = checkpointer.saved.next()..=self.journal.last();
-        self.carry_forward(&ends, range)
+        let carried = carry_forward(&*self.journal, range, (&ends, Damage::Refused))
             .map_err(|source| CheckpointError::Partitions { count: failed.len(), source })?;
+        self.note_carried(carried);
         for partition in failed {
             checkpointer.offsets.insert(partition.uid(), partition.durable_offsets());
         }
         Ok(())
     }
 
-    /// Commits once more what the journal holds in `range` of these partitions, which end where it says. Left out
-    /// are stored offsets, of which a later one may have come in between, and batches that were refused
-    /// (INV-VOID): those at the end or behind it, as batches are published as a whole. Of the others none is later,
-    /// as nothing more is taken, and a start or an end that is told again says no more than before.
-    fn carry_forward(
-        &self,
-        ends: &BTreeMap<PartitionUid, Offset>,
-        range: RangeInclusive<Lsn>,
-    ) -> Result<(), JournalError> {
-        let bytes_max = usize::try_from(self.journal.payload_bytes_max()).unwrap_or(usize::MAX);
-        let (mut kept, mut failed, mut unknown) = (Vec::new(), None, false);
-        // What an earlier checkpoint carried forward that was not saved is there twice.
-        let mut carried = BTreeSet::new();
-        let report = self.journal.read(*range.start(), &mut |lsn, bundle| {
-            if lsn > *range.end() {
-                return ControlFlow::Break(());
-            }
-            let decoded = decode_bundle(bundle, &mut |record| {
-                let is_kept = ends.get(&record.uid()).is_some_and(|end| match record {
-                    ShardRecord::Batch { uid, base_offset, .. } => {
-                        base_offset < *end && carried.insert((uid, base_offset))
-                    }
-                    ShardRecord::StartMoved { .. } | ShardRecord::EndReached { .. } => true,
-                    ShardRecord::OffsetStored { .. } | ShardRecord::OffsetGone { .. } => false,
-                });
-                if !is_kept || failed.is_some() {
-                    return;
-                }
-                let end = kept.len();
-                record.encode(&mut kept);
-                if kept.len() > bytes_max && end > 0 {
-                    let rest = kept.split_off(end);
-                    failed = self.commit_kept(&kept).err();
-                    kept = rest;
-                }
-            });
-            unknown |= decoded.is_err();
-            match failed {
-                Some(_) => ControlFlow::Break(()),
-                None => ControlFlow::Continue(()),
-            }
-        })?;
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        assert!(!unknown, "INV-CARRY: this process wrote records it cannot read");
-        if let Some(lost) = report.damaged.first() {
-            return Err(JournalError::Lost { first: *lost.start() });
-        }
-        if kept.is_empty() { Ok(()) } else { self.commit_kept(&kept) }
-    }
-
-    fn commit_kept(&self, payload: &[u8]) -> Result<(), JournalError> {
-        let lsn = self.journal.commit(&Bundle { payload, sync: true })?;
-        self.carried_upto.store(lsn.get(), Ordering::Relaxed);
-        Ok(())
+    fn note_carried(&self, carried: Carried) {
+        self.carried_upto.fetch_max(carried.last.get(), Ordering::Relaxed);
+        self.carried_bytes.store(carried.bytes, Ordering::Relaxed);
     }
 
     /// Forgets deleted and purged partitions; their files are removed next.
@@ -256,7 +212,10 @@ impl Shard {
             if self.carried_upto.load(Ordering::Relaxed) > before.get() {
                 let mut asked = self.checkpoint_asked.lock();
                 if !self.is_stopping() {
-                    self.work_checkpoint.wait_for(&mut asked, CARRY_PAUSE);
+                    let bytes = self.carried_bytes.load(Ordering::Relaxed);
+                    let pauses = u32::try_from(1 + bytes / CARRY_BYTES).unwrap_or(u32::MAX);
+                    let pause = CARRY_PAUSE.saturating_mul(pauses).min(CARRY_PAUSE_MAX);
+                    self.work_checkpoint.wait_for(&mut asked, pause);
                 }
             }
         }

@@ -326,7 +326,7 @@ impl Shard {
 }
 
 /// Whether the bundle does not count and the journal goes on.
-fn wrote_nothing(error: &JournalError) -> bool {
+pub(super) fn wrote_nothing(error: &JournalError) -> bool {
     matches!(
         error,
         JournalError::Full { .. }

@@ -132,7 +132,7 @@ mod tests {
         let mut bundle = Vec::new();
         pending.encode(&mut bundle, 1 << 20);
         let mut seen = Vec::new();
-        decode_bundle(&bundle, &mut |record| seen.push(record)).unwrap();
+        decode_bundle(&bundle, &mut |_, record| seen.push(record)).unwrap();
         let end = |uid, end, synced| {
             let (uid, end) = (PartitionUid::new(uid), Offset::new(end));
             ShardRecord::EndReached { uid, end, synced }

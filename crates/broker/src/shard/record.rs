@@ -31,13 +31,21 @@
 //! An end says that all messages below it had been published: synced with their segments (kind 7), or
 //! written to them and no more (kind 8), which the death of a process does not take back either.
 
+use std::ops::Range;
+
 use galgo_storage::checkpoint::OffsetNote;
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::id::{ConsumerId, Offset, PartitionUid, Timestamp};
 use galgo_wire::primitive::Reader;
 
+/// Bytes of a record in front of its body.
+const RECORD_HEADER_BYTES: usize = 16;
+
 /// Bytes of a batch body in front of the messages.
 const BATCH_HEADER_BYTES: usize = 16;
+
+/// Bytes of a batch in front of the messages.
+pub(super) const BATCH_HEAD_BYTES: usize = RECORD_HEADER_BYTES + BATCH_HEADER_BYTES;
 
 /// Whoever does not know the record may go on without it.
 const SKIPPABLE: u16 = 1;
@@ -169,22 +177,37 @@ impl ShardRecord<'_> {
     }
 }
 
-/// Reads all records of a bundle, in order, but for those this version does not know and may skip.
+/// Reads all records of a bundle, in order and with the byte each begins at, but for those this version does not know
+/// and may skip.
 ///
 /// # Errors
 /// [`UnknownRecord`] for a record this version does not know and may not skip, or one that does not hold
 /// together.
 pub fn decode_bundle<'a>(
     bundle: &'a [u8],
-    visit: &mut dyn FnMut(ShardRecord<'a>),
+    visit: &mut dyn FnMut(usize, ShardRecord<'a>),
 ) -> Result<(), UnknownRecord> {
     let mut reader = Reader::new(bundle);
     while !reader.is_empty() {
+        let at = bundle.len() - reader.len();
         if let Some(record) = decode_one(&mut reader)? {
-            visit(record);
+            visit(at, record);
         }
     }
     Ok(())
+}
+
+/// The base offset and the bytes of the messages of the batch whose record begins with `head`; `None` when that is
+/// the beginning of no batch, or too little of it.
+pub(super) fn batch_of(head: &[u8]) -> Option<(Offset, Range<usize>)> {
+    let mut reader = Reader::new(head);
+    let [kind, version, 0, 0] = reader.array().ok()? else { return None };
+    let body = usize::try_from(reader.u32().ok()?).ok()?;
+    let (_uid, base) = (reader.u64().ok()?, reader.u64().ok()?);
+    let end = RECORD_HEADER_BYTES + body;
+    let messages = BATCH_HEAD_BYTES..end;
+    let is_batch = (kind, version) == (KIND_BATCH, VERSION) && messages.start <= messages.end;
+    is_batch.then(|| (Offset::new(base), messages))
 }
 
 fn decode_one<'a>(reader: &mut Reader<'a>) -> Result<Option<ShardRecord<'a>>, UnknownRecord> {
@@ -287,11 +310,16 @@ mod tests {
             record.encode(&mut bundle);
         }
         let mut seen = Vec::new();
-        decode_bundle(&bundle, &mut |record| seen.push(record)).unwrap();
+        decode_bundle(&bundle, &mut |_, record| seen.push(record)).unwrap();
         assert_eq!(seen, records);
+        let (base, messages) = batch_of(&bundle).unwrap();
+        assert_eq!((base.get(), &bundle[messages]), (5, &b"not looked at here"[..]));
+        let mut begins = Vec::new();
+        decode_bundle(&bundle, &mut |at, _| begins.push(at)).unwrap();
+        assert!(begins.iter().skip(1).all(|at| batch_of(&bundle[*at..]).is_none()));
         for cut in 1..bundle.len() {
             // A cut bundle never panics; whole records in front of the cut may still be seen.
-            let _ = decode_bundle(&bundle[..cut], &mut |_| {});
+            let _ = decode_bundle(&bundle[..cut], &mut |_, _| {});
         }
     }
 
@@ -312,10 +340,10 @@ mod tests {
         for (kind, version) in [(200, 1), (KIND_START_MOVED, 9)] {
             let skippable = bundle(kind, version, 1);
             let mut seen = Vec::new();
-            decode_bundle(&skippable, &mut |record| seen.push(record)).unwrap();
+            decode_bundle(&skippable, &mut |_, record| seen.push(record)).unwrap();
             assert_eq!(seen, [known, known]);
             for flags in [0, 2] {
-                let refused = decode_bundle(&bundle(kind, version, flags), &mut |_| {});
+                let refused = decode_bundle(&bundle(kind, version, flags), &mut |_, _| {});
                 assert_eq!(refused, Err(UnknownRecord { kind, version }));
             }
         }
@@ -323,6 +351,6 @@ mod tests {
         let mut flagged = Vec::new();
         known.encode(&mut flagged);
         flagged[2] = 2;
-        assert!(decode_bundle(&flagged, &mut |_| {}).is_err());
+        assert!(decode_bundle(&flagged, &mut |_, _| {}).is_err());
     }
 }

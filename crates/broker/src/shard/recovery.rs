@@ -5,7 +5,7 @@
 //! INV-REPEAT: a recovery that is cut short, or done twice, ends in the same state.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::ControlFlow;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -18,18 +18,21 @@ use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
 use galgo_storage::journal::{Journal, Lsn};
 use galgo_storage::log::{
-    Evidence, IndexCache, JournaledBatch, Log, LogName, LogOptions, RecoveryReport, first_base,
+    self, Evidence, IndexCache, Log, LogName, LogOptions, RecoveryReport, durable_end, first_base,
 };
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::id::{ConsumerId, Epoch, Offset, PartitionUid, Timestamp};
 use parking_lot::{Condvar, Mutex};
 
+use super::carry::{Carried, Damage, Uncovered, carry_forward};
 use super::checkpoint::Checkpointer;
-use super::commit::Pending;
-use super::record::{OffsetOwner, ShardRecord, decode_bundle};
+use super::commit::{Pending, wrote_nothing};
+use super::journaled::{JournalSource, Journaled};
+use super::record::OffsetOwner;
 use super::removal::Removals;
 use super::stamps::Stamps;
 use super::{Shard, ShardOptions};
+use crate::causes::Causes;
 use crate::lives::Lives;
 use crate::partition::{OffsetBook, Position};
 use crate::stats::Counters;
@@ -61,6 +64,8 @@ pub struct ShardRecovery {
     pub boot_path: PathBuf,
     /// Partitions whose acknowledgements survive a power cut.
     pub synced: BTreeSet<PartitionUid>,
+    /// Partitions whose directories cannot be read, and why: they are offline.
+    pub unreadable: BTreeMap<PartitionUid, io::Error>,
     /// What partitions are called in the log.
     pub names: BTreeMap<PartitionUid, Arc<LogName>>,
     /// The number of this start.
@@ -103,6 +108,8 @@ pub struct RecoveredPartition {
     pub offsets: OffsetBook,
     /// What recovery found, when the log had any files.
     pub report: Option<RecoveryReport>,
+    /// Why the log could not be opened, where it could not: it only stands in for what is there.
+    pub offline: Option<log::RecoverError>,
 }
 
 /// Why a shard did not open. Nothing on disk was deleted.
@@ -116,6 +123,14 @@ pub enum RecoverError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A log can't be opened, and what is on record of it is damaged as well.
+    #[error("the newest checkpoint is damaged, and the log of partition {} cannot be opened", uid.get())]
+    Log {
+        /// Which partition.
+        uid: PartitionUid,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// What was recovered could not be written down, as when the disk is full. The journal still has
     /// all of it.
     #[error("{what} could not be written")]
@@ -125,25 +140,6 @@ pub enum RecoverError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A partition's log could not be opened.
-    #[error("the log of partition {} cannot be opened", uid.get())]
-    Log {
-        /// Which partition.
-        uid: PartitionUid,
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-}
-
-/// What the journal holds behind the checkpoint.
-#[derive(Default)]
-struct Journaled {
-    batches: BTreeMap<PartitionUid, Vec<(Offset, Offset, Vec<u8>)>>,
-    offsets: Vec<(PartitionUid, OffsetOwner, Option<Position>)>,
-    starts: BTreeMap<PartitionUid, Offset>,
-    synced_ends: BTreeMap<PartitionUid, Offset>,
-    written_ends: BTreeMap<PartitionUid, Offset>,
-    last: Lsn,
 }
 
 impl ShardRecovery {
@@ -154,7 +150,7 @@ impl ShardRecovery {
     /// [`RecoverError`] when the journal, the checkpoint or a log cannot be read at all, or what was
     /// recovered not be written; what `ready` says. Damage that can be fenced is reported instead.
     pub fn open<E: From<RecoverError>>(
-        self,
+        mut self,
         live: &BTreeSet<PartitionUid>,
         ready: impl FnOnce(&Spoken) -> Result<(), E>,
     ) -> Result<Recovered, E> {
@@ -166,7 +162,7 @@ impl ShardRecovery {
             );
         }
         let mut checkpoint = self.found.checkpoint.clone().unwrap_or_default();
-        let journaled = read_journal(&*self.journal, checkpoint.lsn)?;
+        let mut journaled = Journaled::read(&*self.journal, checkpoint.lsn)?;
         let (dirs, unknown) = self.list_partitions(live)?;
         ready(&Spoken::of(&checkpoint, &journaled))?;
         let mut books = offset_books(&checkpoint);
@@ -174,30 +170,82 @@ impl ShardRecovery {
         let recorded = boot::recorded(&*self.disk, &self.boot_path);
         let recorded = recorded.map_err(|e| read_error("the record of the last boot", e))?;
         let cache_survived = recorded.is_some() && recorded == self.disk.boot();
+        let mut unreadable = std::mem::take(&mut self.unreadable);
+        let source = journaled.source(&*self.journal);
         let mut partitions = BTreeMap::new();
         for uid in live {
-            let known = checkpoint.logs.get(uid).cloned();
-            let known = if rebuild { self.bare_start(*uid, known)? } else { known };
-            let known = journaled.apply_start(*uid, known);
-            let empty = Vec::new();
-            let batches = journaled.batches.get(uid).unwrap_or(&empty);
-            let mut offsets = books.remove(uid).unwrap_or_default();
+            let offsets = books.remove(uid).unwrap_or_default();
             let evidence = self.evidence(*uid, &journaled, &offsets, cache_survived);
-            let untouched = batches.is_empty() && !dirs.contains(uid) && known.is_none();
-            // Nothing known, nothing there: a partition that was never written costs no disk access.
-            let (log, report) = if untouched && evidence.end == Offset::ZERO {
-                (self.empty_log(*uid), None)
-            } else {
-                let (log, report) = self.open_log(*uid, known, batches, evidence)?;
-                (log, Some(report))
+            let known = checkpoint.logs.get(uid).cloned();
+            let may_be_there = dirs.contains(uid);
+            let opened = self.open_partition(
+                (*uid, offsets),
+                (known, rebuild, unreadable.remove(uid)),
+                (&mut journaled, &source),
+                (evidence, may_be_there),
+            );
+            let partition = opened?;
+            match partition.offline {
+                // What the older checkpoint knows of its start and its segments may be true no more, and this start
+                // would be the last to know that.
+                Some(why) if rebuild => {
+                    return Err(RecoverError::Log { uid: *uid, source: Box::new(why) }.into());
+                }
+                _ => partitions.insert(*uid, partition),
             };
-            offsets.clamp(log.end());
-            offsets.begin(self.now);
-            partitions.insert(*uid, RecoveredPartition { log, offsets, report });
         }
+        drop(source);
         checkpoint.logs.retain(|uid, _| live.contains(uid));
         let shard = self.build(checkpoint, &partitions, journaled.last, recorded)?;
         Ok(Recovered { shard, partitions, unknown })
+    }
+
+    /// Opens the log of one partition, and gives it the offsets. One that cannot be opened is offline: all others
+    /// can be.
+    fn open_partition(
+        &self,
+        (uid, mut offsets): (PartitionUid, OffsetBook),
+        (known, rebuild, unreadable): (Option<LogCheckpoint>, bool, Option<io::Error>),
+        (journaled, source): (&mut Journaled, &JournalSource<'_>),
+        (evidence, may_be_there): (Evidence, bool),
+    ) -> Result<RecoveredPartition, RecoverError> {
+        offsets.begin(self.now);
+        let start = journaled.apply_start(uid, known.clone()).map_or(Offset::ZERO, |it| it.start);
+        let end = known.as_ref().map_or(start, durable_end).max(evidence.end);
+        let end = end.max(journaled.end(uid));
+        let opened = match unreadable {
+            Some(source) => {
+                let path = partition_dir(&self.partitions_dir, uid);
+                Err(log::RecoverError::Disk { path, source })
+            }
+            None if rebuild => self.bare_start(uid, known),
+            None => Ok(known),
+        };
+        let opened = opened.and_then(|known| {
+            let known = journaled.apply_start(uid, known);
+            let untouched = !journaled.has_batches(uid) && !may_be_there && known.is_none();
+            // Nothing known, nothing there: a partition that was never written costs no disk access.
+            if untouched && evidence.end == Offset::ZERO {
+                return Ok((self.empty_log(uid), None));
+            }
+            let batches = journaled.log(uid, source);
+            let (disk, files) = (Arc::clone(&self.disk), Arc::clone(&self.files));
+            let (options, known) = (self.log_options(uid), known.unwrap_or_default());
+            let (log, report) = Log::recover(disk, files, options, known, batches, evidence)?;
+            Ok((log, Some(report)))
+        });
+        match opened {
+            Ok((log, report)) => {
+                offsets.clamp(log.end());
+                Ok(RecoveredPartition { log, offsets, report, offline: None })
+            }
+            Err(log::RecoverError::Journal { source }) => Err(read_error("the journal", source)),
+            Err(why) => {
+                let (disk, files) = (Arc::clone(&self.disk), Arc::clone(&self.files));
+                let log = Log::offline(disk, files, self.log_options(uid), (start, end));
+                Ok(RecoveredPartition { log, offsets, report: None, offline: Some(why) })
+            }
+        }
     }
 
     fn list_partitions(
@@ -224,10 +272,10 @@ impl ShardRecovery {
         &self,
         uid: PartitionUid,
         known: Option<LogCheckpoint>,
-    ) -> Result<Option<LogCheckpoint>, RecoverError> {
-        let dir = partition_dir(&self.partitions_dir, uid);
-        let oldest = first_base(&*self.disk, &dir)
-            .map_err(|e| read_error("the directory of a partition", e))?;
+    ) -> Result<Option<LogCheckpoint>, log::RecoverError> {
+        let path = partition_dir(&self.partitions_dir, uid);
+        let oldest = first_base(&*self.disk, &path)
+            .map_err(|source| log::RecoverError::Disk { path, source })?;
         let known = known.map(|known| known.start);
         let start = oldest.max(known).filter(|start| *start > Offset::ZERO);
         Ok(start.map(|start| LogCheckpoint { start, ..LogCheckpoint::default() }))
@@ -241,10 +289,9 @@ impl ShardRecovery {
         offsets: &OffsetBook,
         cache_survived: bool,
     ) -> Evidence {
-        let of = |ends: &BTreeMap<PartitionUid, Offset>| ends.get(&uid).copied();
-        let mut end = of(&journaled.synced_ends).unwrap_or_default();
+        let mut end = journaled.synced_end(uid).unwrap_or_default();
         if cache_survived {
-            end = of(&journaled.written_ends).map_or(end, |written| written.max(end));
+            end = journaled.written_end(uid).map_or(end, |written| written.max(end));
         }
         // A consumer's position is taken only of messages that are published. A power cut may take
         // those of a topic that rests in the page cache, and not the position.
@@ -270,25 +317,32 @@ impl ShardRecovery {
         Log::create(Arc::clone(&self.disk), Arc::clone(&self.files), self.log_options(uid))
     }
 
-    fn open_log(
+    /// INV-CARRY: keeps what the journal holds of partitions that are offline, which the checkpoint of the start does
+    /// not cover; tells up to where the journal may be given back. Damage was told when it was read.
+    fn carry_offline(
         &self,
-        uid: PartitionUid,
-        known: Option<LogCheckpoint>,
-        batches: &[(Offset, Offset, Vec<u8>)],
-        evidence: Evidence,
-    ) -> Result<(Log, RecoveryReport), RecoverError> {
-        let (disk, files) = (Arc::clone(&self.disk), Arc::clone(&self.files));
-        let batches: Vec<_> = batches
-            .iter()
-            .map(|(base_offset, high_watermark, bytes)| JournaledBatch {
-                base_offset: *base_offset,
-                high_watermark: *high_watermark,
-                bytes,
-            })
-            .collect();
-        let (options, known) = (self.log_options(uid), known.unwrap_or_default());
-        Log::recover(disk, files, options, known, &batches, evidence)
-            .map_err(|source| RecoverError::Log { uid, source: Box::new(source) })
+        partitions: &BTreeMap<PartitionUid, RecoveredPartition>,
+        (before, last): (Lsn, Lsn),
+    ) -> Result<(Carried, Lsn), RecoverError> {
+        let offline = partitions.iter().filter(|(_, partition)| partition.offline.is_some());
+        let uncovered: Uncovered = offline.map(|(uid, _)| (*uid, None)).collect();
+        if uncovered.is_empty() {
+            return Ok((Carried::default(), last));
+        }
+        let carried =
+            carry_forward(&*self.journal, before.next()..=last, (&uncovered, Damage::Told));
+        match carried {
+            Ok(carried) => Ok((carried, last)),
+            Err(error) if wrote_nothing(&error) => {
+                let error = Causes(&error);
+                tracing::warn!(
+                    %error,
+                    "the journal is kept as it is: what it holds of partitions that are offline found no other place"
+                );
+                Ok((Carried::default(), before))
+            }
+            Err(error) => Err(write_error("the journal", error)),
+        }
     }
 
     /// Saves what was recovered as a checkpoint, so that the journal starts over.
@@ -300,6 +354,7 @@ impl ShardRecovery {
         recorded: Option<u128>,
     ) -> Result<Arc<Shard>, RecoverError> {
         let mut offsets = BTreeMap::new();
+        let before = checkpoint.lsn;
         for (uid, partition) in partitions {
             if partition.report.is_some() {
                 checkpoint.logs.insert(*uid, partition.log.checkpoint());
@@ -308,17 +363,23 @@ impl ShardRecovery {
                 offsets.insert(*uid, partition.offsets.durable_entries());
             }
         }
-        let lsn = last.max(checkpoint.lsn);
+        let settled = last.max(checkpoint.lsn);
+        let (carried, lsn) = self.carry_offline(partitions, (before, settled))?;
+        let is_offline =
+            |uid: &PartitionUid| partitions.get(uid).is_some_and(|it| it.offline.is_some());
         let stamps = Stamps::new(Arc::clone(&self.disk), self.partitions_dir, self.cluster_id);
         let mut checkpointer =
             Checkpointer { store: self.checkpoints, last: checkpoint, saved: lsn, offsets, stamps };
-        for (uid, known) in &checkpointer.last.logs {
+        // INV-OFFLINE: nothing is written to the directory of one that could not be opened.
+        for (uid, known) in checkpointer.last.logs.iter().filter(|(uid, _)| !is_offline(uid)) {
             checkpointer.stamps.stamp(*uid, known);
         }
         checkpointer.save(lsn).map_err(|e| write_error("the checkpoint", e))?;
         self.journal.checkpoint(lsn).map_err(|e| write_error("the journal", e))?;
-        // INV-BOOT: only now is nothing left that an earlier run of the system may have lost.
-        if let Some(boot) = self.disk.boot().filter(|boot| recorded != Some(*boot)) {
+        // INV-BOOT: only now is nothing left that an earlier run of the system may have lost; what is offline was not
+        // looked at.
+        let is_whole = !partitions.keys().any(is_offline);
+        if let Some(boot) = self.disk.boot().filter(|boot| is_whole && recorded != Some(*boot)) {
             boot::record(&*self.disk, &self.boot_path, boot)
                 .map_err(|e| write_error("the record of the last boot", e))?;
         }
@@ -336,14 +397,15 @@ impl ShardRecovery {
             touched: Mutex::new(Vec::new()),
             dropped: Mutex::new(Vec::new()),
             removals: Removals::default(),
-            settled: AtomicU64::new(lsn.get()),
+            settled: AtomicU64::new(settled.get()),
             unjournaled_bytes: AtomicU64::new(0),
             unsynced_ends: AtomicBool::new(false),
             now_us: AtomicU64::new(self.now.get()),
             checkpointer: Mutex::new(checkpointer),
             checkpoint_asked: Mutex::new(false),
             rescues: Mutex::default(),
-            carried_upto: AtomicU64::new(0),
+            carried_upto: AtomicU64::new(carried.last.get()),
+            carried_bytes: AtomicU64::new(carried.bytes),
             has_fenced: AtomicBool::new(false),
             work_checkpoint: Condvar::new(),
             fenced: AtomicBool::new(false),
@@ -358,88 +420,18 @@ impl Spoken {
     fn of(checkpoint: &ShardCheckpoint, journaled: &Journaled) -> Self {
         let mut spoken = Self::default();
         spoken.uids.extend(checkpoint.logs.keys());
-        spoken.uids.extend(journaled.batches.keys());
-        spoken.uids.extend(journaled.starts.keys());
+        spoken.uids.extend(journaled.uids());
         let group = ConsumerKind::Group.as_u8();
         for StoredOffset { uid, kind, id, .. } in &checkpoint.offsets {
             spoken.uids.insert(*uid);
             spoken.groups.extend((*kind == group).then_some(ConsumerId::new(*id)));
         }
-        for (uid, owner, _) in &journaled.offsets {
-            spoken.uids.insert(*uid);
+        for (uid, owner) in journaled.owners() {
+            spoken.uids.insert(uid);
             spoken.groups.extend((owner.kind == ConsumerKind::Group).then_some(owner.id));
         }
         spoken
     }
-}
-
-impl Journaled {
-    fn take(&mut self, record: ShardRecord<'_>) {
-        match record {
-            ShardRecord::Batch { uid, base_offset, high_watermark, messages } => {
-                let batches = self.batches.entry(uid).or_default();
-                batches.push((base_offset, high_watermark, messages.to_vec()));
-            }
-            ShardRecord::OffsetStored { uid, owner, offset, note } => {
-                self.offsets.push((uid, owner, Some(Position::noted(offset, note))));
-            }
-            ShardRecord::OffsetGone { uid, owner } => self.offsets.push((uid, owner, None)),
-            ShardRecord::StartMoved { uid, start } => {
-                let known = self.starts.entry(uid).or_default();
-                *known = start.max(*known);
-            }
-            ShardRecord::EndReached { uid, end, synced } => {
-                let ends = if synced { &mut self.synced_ends } else { &mut self.written_ends };
-                let known = ends.entry(uid).or_default();
-                *known = end.max(*known);
-            }
-        }
-    }
-
-    /// What the checkpoint knows, with the start moved as the journal says.
-    fn apply_start(
-        &self,
-        uid: PartitionUid,
-        known: Option<LogCheckpoint>,
-    ) -> Option<LogCheckpoint> {
-        let Some(start) = self.starts.get(&uid) else { return known };
-        let mut known = known.unwrap_or_default();
-        known.start = known.start.max(*start);
-        Some(known)
-    }
-
-    fn apply_offsets(&self, books: &mut BTreeMap<PartitionUid, OffsetBook>) {
-        for (uid, owner, position) in &self.offsets {
-            let book = books.entry(*uid).or_default();
-            match position {
-                Some(position) => book.set(*owner, *position),
-                None => {
-                    book.remove(*owner);
-                }
-            }
-        }
-    }
-}
-
-fn read_journal(journal: &dyn Journal, checkpointed: Lsn) -> Result<Journaled, RecoverError> {
-    let mut journaled = Journaled::default();
-    let mut unknown = None;
-    let report = journal.read(checkpointed.next(), &mut |_, bundle| match decode_bundle(
-        bundle,
-        &mut |record| journaled.take(record),
-    ) {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(error) => {
-            unknown = Some(error);
-            ControlFlow::Break(())
-        }
-    });
-    let report = report.map_err(|e| read_error("the journal", e))?;
-    journaled.last = report.last;
-    for damage in &report.damaged {
-        tracing::error!(?damage, "journal damaged: acknowledged writes may be missing");
-    }
-    unknown.map_or(Ok(journaled), |error| Err(read_error("the journal", error)))
 }
 
 /// What a checkpoint speaks of, and the journal behind it, if that is to be read.
@@ -450,7 +442,7 @@ pub(crate) fn spoken_of(
     checkpoint: &ShardCheckpoint,
     journal: Option<&dyn Journal>,
 ) -> Result<Spoken, RecoverError> {
-    let journaled = journal.map(|journal| read_journal(journal, checkpoint.lsn)).transpose()?;
+    let journaled = journal.map(|journal| Journaled::read(journal, checkpoint.lsn)).transpose()?;
     Ok(Spoken::of(checkpoint, &journaled.unwrap_or_default()))
 }
 
@@ -471,7 +463,7 @@ fn offset_books(checkpoint: &ShardCheckpoint) -> BTreeMap<PartitionUid, OffsetBo
     books
 }
 
-fn read_error(
+pub(super) fn read_error(
     what: &'static str,
     source: impl std::error::Error + Send + Sync + 'static,
 ) -> RecoverError {

@@ -26,6 +26,7 @@ mod login;
 mod login_protection;
 mod logins_end;
 mod no_sync;
+mod offline;
 mod offsets;
 mod partitions;
 mod poll;

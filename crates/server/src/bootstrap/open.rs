@@ -301,6 +301,17 @@ fn log_report(report: &OpenReport) {
         );
     }
     report.recovered.iter().for_each(log_recovered);
+    for offline in &report.offline {
+        let (stream, topic) = (offline.stream.as_str(), offline.topic.as_str());
+        tracing::error!(
+            stream,
+            topic,
+            partition = offline.partition.get(),
+            error = %Causes(&offline.error),
+            "partition is offline: its log could not be opened. All others serve; what is acknowledged of it is \
+             kept. Mend the disk or its files, then restart; or purge the topic to give it up"
+        );
+    }
     for name in &report.unknown {
         tracing::warn!(name, "directory of no known partition left alone");
     }

@@ -6,7 +6,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{Bundle, Journal, JournalError, Lsn};
+use super::{Bundle, Frame, Journal, JournalError, Lsn};
 
 /// Opens, again and again, the journal of one place; given is the last checkpointed frame.
 pub type Place = Box<dyn Fn(Lsn) -> Box<dyn Journal>>;
@@ -16,12 +16,14 @@ const COMMITS_MAX: u64 = 10_000;
 
 /// Runs the suite; `make` gives a new, empty place each time.
 pub fn run(make: impl Fn() -> Place) {
-    let tests: [fn(&Place); 8] = [
+    let tests: [fn(&Place); 10] = [
         frames_are_numbered_from_one_and_read_in_order,
         reopening_keeps_every_frame_and_goes_on,
         a_break_ends_the_reading,
+        parts_of_frames_are_read_by_their_place,
         any_length_up_to_the_limit_is_kept,
         a_full_journal_goes_on_after_a_checkpoint,
+        what_is_carried_finds_room_in_a_full_journal,
         checkpoints_keep_the_journal_from_filling,
         a_checkpoint_ahead_of_the_journal_moves_its_numbers,
         concurrent_commits_get_numbers_of_their_own,
@@ -64,12 +66,35 @@ fn a_break_ends_the_reading(place: &Place) {
         commit(&*journal, &payload(number), true);
     }
     let mut seen = 0;
-    let report = journal.read(Lsn::new(1), &mut |lsn, _| {
+    let report = journal.read(Lsn::new(1), &mut |&Frame { lsn, .. }| {
         seen += 1;
         if lsn.get() == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     let report = report.expect("a journal just written can be read");
     assert_eq!((seen, report.frames, report.last), (3, 3, Lsn::new(3)));
+}
+
+fn parts_of_frames_are_read_by_their_place(place: &Place) {
+    let journal = place(Lsn::ZERO);
+    for number in 1..=20 {
+        commit(&*journal, &payload(number), number % 2 == 0);
+    }
+    let mut found = Vec::new();
+    let visited = journal.read(Lsn::new(1), &mut |frame| {
+        found.push((frame.place, frame.payload.to_vec()));
+        ControlFlow::Continue(())
+    });
+    visited.expect("a journal just written can be read");
+    // In any order, and while commits go on.
+    for (place, payload) in found.iter().rev() {
+        commit(&*journal, payload, false);
+        for at in [0, payload.len() / 2, payload.len()] {
+            let mut buffer = vec![0; payload.len() - at];
+            let read = journal.read_part(*place, at as u64, &mut buffer);
+            assert_eq!(read.expect("a frame that was visited"), buffer.len());
+            assert_eq!(Some(buffer.as_slice()), payload.get(at..));
+        }
+    }
 }
 
 fn any_length_up_to_the_limit_is_kept(place: &Place) {
@@ -113,6 +138,27 @@ fn a_full_journal_goes_on_after_a_checkpoint(place: &Place) {
     assert_frames(&*journal, taken + 1, taken + 1);
     drop(journal);
     assert_frames(&*place(Lsn::new(taken)), taken + 1, taken + 1);
+}
+
+fn what_is_carried_finds_room_in_a_full_journal(place: &Place) {
+    let journal = place(Lsn::ZERO);
+    let bytes = vec![7; 1_000];
+    let mut last = 0;
+    for _ in 0..COMMITS_MAX {
+        match journal.commit(&Bundle { payload: &bytes, sync: true }) {
+            Ok(lsn) => last = lsn.get(),
+            Err(JournalError::Full { .. }) => break,
+            Err(error) => panic!("not full, but {error}"),
+        }
+    }
+    for number in 1..=20 {
+        let carried = journal.commit_reserved(&payload(number)).expect("there is always room");
+        assert_eq!(carried.get(), last + number);
+    }
+    journal.checkpoint(Lsn::new(last)).expect("a checkpoint gives the old files back");
+    commit(&*journal, &bytes, true);
+    let frames = frames(&*place(Lsn::new(last)), last + 1);
+    assert_eq!(frames.len(), 21);
 }
 
 fn checkpoints_keep_the_journal_from_filling(place: &Place) {
@@ -179,7 +225,7 @@ fn commit(journal: &dyn Journal, payload: &[u8], sync: bool) -> u64 {
 
 fn frames(journal: &dyn Journal, from: u64) -> Vec<(u64, Vec<u8>)> {
     let mut frames = Vec::new();
-    let report = journal.read(Lsn::new(from), &mut |lsn, bytes| {
+    let report = journal.read(Lsn::new(from), &mut |&Frame { lsn, payload: bytes, .. }| {
         frames.push((lsn.get(), bytes.to_vec()));
         ControlFlow::Continue(())
     });

@@ -17,7 +17,7 @@ use super::files::{Files, JournalFile};
 use super::format::{FRAME_HEADER_BYTES, FrameHeader, SECTOR_BYTES, frame_bytes, payload_crc};
 use super::list::FileList;
 use super::recovery::{Run, recover};
-use super::{Bundle, Journal, JournalError, JournalUsage, Lsn, ReadReport};
+use super::{Bundle, Frame, FramePlace, Journal, JournalError, JournalUsage, Lsn, ReadReport};
 use crate::disk::{Disk, create_dir_synced};
 
 mod found;
@@ -231,7 +231,11 @@ impl LocalJournal {
     }
 
     /// Takes a free file into use, or makes one.
-    fn switch_file(&self, state: &mut MutexGuard<'_, State>) -> Result<(), JournalError> {
+    fn switch_file(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        files_max: u32,
+    ) -> Result<(), JournalError> {
         while state.free.is_empty() && state.making {
             self.made.wait(state);
         }
@@ -239,7 +243,7 @@ impl LocalJournal {
             Some(file) => file,
             None => {
                 let files = u32::try_from(state.used.len()).unwrap_or(u32::MAX);
-                if files >= self.files_max {
+                if files >= files_max {
                     return Err(JournalError::Full { files });
                 }
                 let number = state.number_next;
@@ -365,8 +369,9 @@ impl LocalJournal {
     }
 }
 
-impl Journal for LocalJournal {
-    fn commit(&self, bundle: &Bundle<'_>) -> Result<Lsn, JournalError> {
+impl LocalJournal {
+    /// Commits with at most `files_max` files in use.
+    fn commit_within(&self, bundle: &Bundle<'_>, files_max: u32) -> Result<Lsn, JournalError> {
         let len = bundle.payload.len() as u64;
         let max = self.payload_bytes_max();
         if len > max {
@@ -378,7 +383,7 @@ impl Journal for LocalJournal {
         }
         let end = state.active.as_ref().map(|active| active.position + frame_bytes(len));
         if end.is_none_or(|end| end > self.files.file_bytes) {
-            self.switch_file(&mut state)?;
+            self.switch_file(&mut state, files_max)?;
         }
         for attempt in 1..=WRITE_ATTEMPTS {
             match self.write_frame(&mut state, bundle) {
@@ -391,7 +396,7 @@ impl Journal for LocalJournal {
                     if attempt == WRITE_ATTEMPTS {
                         return Err(JournalError::NotWritten { path, source });
                     }
-                    self.switch_file(&mut state)?;
+                    self.switch_file(&mut state, files_max)?;
                 }
                 Err(FrameError::NotSynced(source)) => {
                     // INV-FENCE: a sync that is tried again succeeds without having written it.
@@ -405,11 +410,21 @@ impl Journal for LocalJournal {
         }
         unreachable!("INV-FENCE: the last attempt returns")
     }
+}
+
+impl Journal for LocalJournal {
+    fn commit(&self, bundle: &Bundle<'_>) -> Result<Lsn, JournalError> {
+        self.commit_within(bundle, self.files_max)
+    }
+
+    fn commit_reserved(&self, payload: &[u8]) -> Result<Lsn, JournalError> {
+        self.commit_within(&Bundle { payload, sync: true }, u32::MAX)
+    }
 
     fn read(
         &self,
         from: Lsn,
-        visit: &mut dyn FnMut(Lsn, &[u8]) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(&Frame<'_>) -> ControlFlow<()>,
     ) -> Result<ReadReport, JournalError> {
         let runs: Vec<(JournalFile, Run)> = {
             let state = self.state.lock();
@@ -425,6 +440,26 @@ impl Journal for LocalJournal {
         report.missing.clone_from(&self.missing);
         report.torn_tail = self.torn_tail;
         Ok(report)
+    }
+
+    fn read_part(
+        &self,
+        place: FramePlace,
+        at: u64,
+        buffer: &mut [u8],
+    ) -> Result<usize, JournalError> {
+        let file = {
+            let state = self.state.lock();
+            let found = state.used.iter().find(|used| used.file.number == place.file);
+            found.map(|used| used.file.clone())
+        };
+        let gone = || JournalError::Disk {
+            path: self.files.dir.clone(),
+            source: io::ErrorKind::NotFound.into(),
+        };
+        let file = file.ok_or_else(gone)?;
+        let payload = u64::from(place.sector) * SECTOR_BYTES + FRAME_HEADER_BYTES as u64;
+        file.file.read_at(buffer, payload + at).map_err(|error| file.error(error))
     }
 
     fn checkpoint(&self, upto: Lsn) -> Result<(), JournalError> {

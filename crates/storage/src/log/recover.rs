@@ -8,6 +8,7 @@
 //! INV-AGAIN: recovering what was recovered changes nothing on disk.
 //! INV-DURABLE: when recovery returns, everything it accepted is durable.
 
+mod batches;
 mod merge;
 mod missing;
 mod segment;
@@ -22,10 +23,12 @@ use crate::file_cache::FileCache;
 use crate::replace_file::TEMPORARY_SUFFIX;
 use crate::segment::format::{parse_index_name, parse_log_name};
 use crate::segment::writer::Writer;
+use batches::Batches;
 use galgo_wire::id::Offset;
 use merge::Merge;
 use parking_lot::Mutex;
 use segment::Current;
+pub(super) use segment::unverified;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,14 +36,31 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 /// A batch found in the journal.
-#[derive(Debug, Clone, Copy)]
-pub struct JournaledBatch<'a> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JournaledBatch {
     /// Offset of its first message.
     pub base_offset: Offset,
-    /// The high watermark when it was staged.
+    /// Where its messages are; means something to the [`BatchSource`] only.
+    pub place: u64,
+}
+
+/// Where the messages of journaled batches come from: a journal is larger than the memory a start may take.
+pub trait BatchSource {
+    /// The messages of a batch, as appended.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    fn messages(&self, batch: JournaledBatch) -> io::Result<Vec<u8>>;
+}
+
+/// What the journal holds of a log.
+pub struct JournaledLog<'a> {
+    /// The batches, in the order of the journal.
+    pub batches: Vec<JournaledBatch>,
+    /// The highest high watermark with which one was staged.
     pub high_watermark: Offset,
-    /// Its messages, as appended.
-    pub bytes: &'a [u8],
+    /// Where their messages come from.
+    pub source: &'a dyn BatchSource,
 }
 
 /// What others than the log's own files prove about its end.
@@ -100,6 +120,12 @@ pub enum RecoverError {
         /// What the system said.
         source: io::Error,
     },
+    /// A batch cannot be read from the journal.
+    #[error("cannot read a batch of the log from the journal")]
+    Journal {
+        /// What the system said.
+        source: io::Error,
+    },
     /// The checkpoint contradicts itself.
     #[error("the checkpoint of the log does not fit together at offset {at}")]
     Checkpoint {
@@ -126,7 +152,7 @@ impl Log {
         files: Arc<FileCache>,
         options: LogOptions,
         known: LogCheckpoint,
-        journaled: &[JournaledBatch<'_>],
+        journaled: JournaledLog<'_>,
         evidence: Evidence,
     ) -> Result<(Self, RecoveryReport), RecoverError> {
         check(&known)?;
@@ -135,7 +161,8 @@ impl Log {
         let dir_exists = found.is_some();
         let reader = LogReader::new(disk, files, options, State::default());
         let found = found.unwrap_or_default();
-        let mut merge = Merge::new(&reader, &known, found, journaled, evidence);
+        let journal = Batches::newest(journaled)?;
+        let mut merge = Merge::new(&reader, &known, found, journal, evidence);
         merge.run()?;
         merge.finish()?;
         let Merge { sealed, current, short, fences, at, last_timestamp, mut report, .. } = merge;

@@ -155,7 +155,11 @@ impl Log {
     }
 
     /// What is durable, for the checkpoint. Entries of the index that wait are written on the way.
+    ///
+    /// # Panics
+    /// For a log that could not be opened, of which nothing is known.
     pub fn checkpoint(&self) -> LogCheckpoint {
+        assert!(!self.is_offline, "INV-OFFLINE: no checkpoint is made of a log that is not open");
         self.flush_index();
         let state = self.reader.state.read();
         let frontier = self.unsynced.iter().find(|unsynced| state.has_segment(unsynced.base));
@@ -176,7 +180,8 @@ impl Log {
 }
 
 /// The offset behind everything a checkpoint tells durable.
-pub(super) fn durable_end(checkpoint: &LogCheckpoint) -> Offset {
+#[must_use]
+pub fn durable_end(checkpoint: &LogCheckpoint) -> Offset {
     let sealed = checkpoint.sealed.last().map(|sealed| sealed.end);
     let active = checkpoint.active.as_ref().map(|active| active.durable_end);
     active.or(sealed).unwrap_or(checkpoint.start).max(checkpoint.start)

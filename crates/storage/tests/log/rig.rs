@@ -5,11 +5,12 @@ use galgo_storage::disk::create_dir_synced;
 use galgo_storage::disk::sim::{Random, SimDisk};
 use galgo_storage::file_cache::FileCache;
 use galgo_storage::log::{
-    AppendBatch, AppendError, Evidence, IndexCache, JournaledBatch, LocateRequest, Log, LogOptions,
-    LogReader, ReadError, RecoveryReport,
+    AppendBatch, AppendError, BatchSource, Evidence, IndexCache, JournaledBatch, JournaledLog,
+    LocateRequest, Log, LogOptions, LogReader, ReadError, RecoveryReport,
 };
 use galgo_wire::batch::{MessageHeader, MessagesView, checksum};
 use galgo_wire::id::{Offset, Timestamp};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -68,10 +69,20 @@ impl Rig {
         journal: &[Journaled],
     ) -> Result<(Log, RecoveryReport), galgo_storage::log::RecoverError> {
         self.restart();
-        let batches: Vec<JournaledBatch<'_>> = journal.iter().map(Journaled::as_batch).collect();
+        let batches = (0..).zip(journal);
+        let batches = batches.map(|(place, journaled)| JournaledBatch {
+            base_offset: Offset::new(journaled.base),
+            place,
+        });
+        let high_watermark = journal.iter().map(|it| it.high_watermark).max().unwrap_or_default();
+        let journal = JournaledLog {
+            batches: batches.collect(),
+            high_watermark: Offset::new(high_watermark),
+            source: &InMemory(journal),
+        };
         let disk = Arc::new(self.disk.clone());
         let files = Arc::clone(&self.files);
-        Log::recover(disk, files, self.options.clone(), known.clone(), &batches, self.evidence)
+        Log::recover(disk, files, self.options.clone(), known.clone(), journal, self.evidence)
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -87,13 +98,11 @@ pub(crate) struct Journaled {
     pub(crate) bytes: Vec<u8>,
 }
 
-impl Journaled {
-    fn as_batch(&self) -> JournaledBatch<'_> {
-        JournaledBatch {
-            base_offset: Offset::new(self.base),
-            high_watermark: Offset::new(self.high_watermark),
-            bytes: &self.bytes,
-        }
+struct InMemory<'a>(&'a [Journaled]);
+
+impl BatchSource for InMemory<'_> {
+    fn messages(&self, batch: JournaledBatch) -> io::Result<Vec<u8>> {
+        Ok(self.0[usize::try_from(batch.place).unwrap()].bytes.clone())
     }
 }
 

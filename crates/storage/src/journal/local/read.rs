@@ -4,9 +4,9 @@ use std::io;
 use std::ops::ControlFlow;
 
 use super::super::files::JournalFile;
-use super::super::format::{FRAME_HEADER_BYTES, FrameHeader, payload_crc};
+use super::super::format::{FRAME_HEADER_BYTES, FrameHeader, SECTOR_BYTES, payload_crc};
 use super::super::recovery::{Recovery, Run, Window};
-use super::super::{JournalError, Lsn, ReadReport};
+use super::super::{Frame, FramePlace, JournalError, Lsn, ReadReport};
 
 /// Walks along the frames of one run.
 struct Walk<'a> {
@@ -50,7 +50,7 @@ pub(super) fn visit_runs(
     runs: Vec<(JournalFile, Run)>,
     salt: u64,
     from: u64,
-    visit: &mut dyn FnMut(Lsn, &[u8]) -> ControlFlow<()>,
+    visit: &mut dyn FnMut(&Frame<'_>) -> ControlFlow<()>,
 ) -> Result<ReadReport, JournalError> {
     let mut report = ReadReport { last: Lsn::new(from.saturating_sub(1)), ..Default::default() };
     for (file, run) in runs.iter().filter(|(_, run)| run.last >= from) {
@@ -66,7 +66,9 @@ pub(super) fn visit_runs(
                 Some(payload) => {
                     report.last = lsn;
                     report.frames += 1;
-                    if visit(lsn, payload).is_break() {
+                    let sector = u32::try_from(position / SECTOR_BYTES).unwrap_or(u32::MAX);
+                    let place = FramePlace { file: file.number, sector };
+                    if visit(&Frame { lsn, payload, place }).is_break() {
                         return Ok(report);
                     }
                 }

@@ -118,7 +118,7 @@ impl Model {
     fn check(&self, journal: &LocalJournal, promised: u64) -> u64 {
         let mut last = self.checkpoint;
         let from = Lsn::new(self.checkpoint + 1);
-        let report = journal.read(from, &mut |lsn, bytes| {
+        let report = journal.read(from, &mut |&Frame { lsn, payload: bytes, .. }| {
             last += 1;
             assert_eq!(lsn.get(), last, "a number is missing");
             assert_eq!(self.payloads.get(&last).map(Vec::as_slice), Some(bytes), "lsn {last}");
@@ -229,7 +229,7 @@ fn flipped_bit_is_reported_or_at_the_tail_and_never_served() {
         let journal = open(&disk, model.checkpoint).unwrap();
         let mut seen = Vec::new();
         let from = Lsn::new(model.checkpoint + 1);
-        let report = journal.read(from, &mut |lsn, bytes| {
+        let report = journal.read(from, &mut |&Frame { lsn, payload: bytes, .. }| {
             assert_eq!(model.payloads[&lsn.get()], bytes);
             seen.push(lsn.get());
             ControlFlow::Continue(())
@@ -274,7 +274,7 @@ fn void_frames_do_not_come_back_when_what_outdates_them_is_overwritten() {
         let _ = journal.commit(&Bundle { payload: &[7; 1500], sync: seed % 3 == 0 });
         disk.crash(seed);
         let journal = open(&disk, 6).unwrap();
-        let report = journal.read(Lsn::new(7), &mut |_, bytes| {
+        let report = journal.read(Lsn::new(7), &mut |&Frame { payload: bytes, .. }| {
             assert_eq!(bytes, [7; 1500], "seed {seed}");
             ControlFlow::Continue(())
         });
@@ -294,7 +294,7 @@ fn damaged_file_is_put_aside_and_not_overwritten() {
     disk.flip_bit(&path, 512 * 5 + 100, 3).unwrap();
     let before = disk.contents(&path).unwrap();
     let journal = open(&disk, 0).unwrap();
-    let report = journal.read(Lsn::new(1), &mut |_, _| ControlFlow::Continue(())).unwrap();
+    let report = journal.read(Lsn::new(1), &mut |_| ControlFlow::Continue(())).unwrap();
     assert_eq!((report.damaged, report.frames), (vec![5..=5], 19));
     for number in 0..40_u8 {
         journal.commit(&Bundle { payload: &[number; 900], sync: true }).ok();
@@ -371,7 +371,7 @@ fn a_failed_write_is_made_in_another_file_and_everything_committed_is_kept() {
         for image in [disk.kill_image(), disk.power_cut_image(seed)] {
             let again = open(&image, 0).unwrap();
             let mut found = Vec::new();
-            let report = again.read(Lsn::new(1), &mut |_, bytes| {
+            let report = again.read(Lsn::new(1), &mut |&Frame { payload: bytes, .. }| {
                 found.push(bytes.to_vec());
                 ControlFlow::Continue(())
             });
@@ -406,7 +406,7 @@ fn fill(journal: &LocalJournal, frames: u64) {
 }
 
 fn missing(journal: &LocalJournal) -> Vec<PathBuf> {
-    journal.read(Lsn::new(1), &mut |_, _| ControlFlow::Continue(())).unwrap().missing
+    journal.read(Lsn::new(1), &mut |_| ControlFlow::Continue(())).unwrap().missing
 }
 
 /// The file with the last frames was removed, and nothing in the others shows that it had ever been there:
@@ -433,7 +433,7 @@ fn a_file_that_is_gone_is_named_until_a_checkpoint_covers_what_is_left() {
         disk.open(&path, OpenMode::Create).unwrap().write_at(&kept, 0).unwrap();
         let mut found = Vec::new();
         let again = open(&disk, last.get()).unwrap();
-        let read = again.read(last.next(), &mut |lsn, bytes| {
+        let read = again.read(last.next(), &mut |&Frame { lsn, payload: bytes, .. }| {
             found.push((lsn.get() - last.get(), bytes.to_vec()));
             ControlFlow::Continue(())
         });

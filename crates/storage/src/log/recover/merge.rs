@@ -7,8 +7,9 @@
 
 use super::super::reader::LogReader;
 use super::super::state::{Fence, Sealed};
+use super::batches::Batches;
 use super::segment::{Current, unverified};
-use super::{Evidence, FencedRange, JournaledBatch, RecoverError, RecoveryReport};
+use super::{Evidence, FencedRange, RecoverError, RecoveryReport};
 use crate::checkpoint::{LogCheckpoint, SealedSegment};
 use crate::disk::{OpenMode, create_dir_synced};
 use crate::index::IndexEntry;
@@ -20,7 +21,7 @@ use crate::segment::writer::{Tip, check_batch};
 use crate::segment::{CHECKSUM_UNKNOWN, Place};
 use galgo_wire::batch::{Stop, first_invalid_after};
 use galgo_wire::id::{Offset, Timestamp};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 /// A log while it is put together.
 pub(super) struct Merge<'a> {
@@ -28,8 +29,7 @@ pub(super) struct Merge<'a> {
     pub(super) start: Offset,
     /// Segment files not yet part of the log, with their lengths.
     pub(super) found: BTreeMap<Offset, u64>,
-    /// Batches not yet written again, by offset.
-    pub(super) journal: VecDeque<JournaledBatch<'a>>,
+    pub(super) journal: Batches<'a>,
     pub(super) sealed: Vec<Sealed>,
     pub(super) current: Option<Current>,
     /// Sealed segments whose file is shorter than it should be, with the length.
@@ -50,14 +50,14 @@ impl<'a> Merge<'a> {
         reader: &'a LogReader,
         known: &LogCheckpoint,
         found: BTreeMap<Offset, u64>,
-        journaled: &[JournaledBatch<'a>],
+        journal: Batches<'a>,
         evidence: Evidence,
     ) -> Self {
         let mut merge = Self {
             reader,
             start: known.start,
             found,
-            journal: newest(journaled),
+            journal,
             sealed: Vec::new(),
             current: None,
             short: Vec::new(),
@@ -140,9 +140,7 @@ impl<'a> Merge<'a> {
     /// Goes on until neither source has the next message.
     pub(super) fn run(&mut self) -> Result<(), RecoverError> {
         loop {
-            while self.journal.front().is_some_and(|batch| batch.base_offset < self.at) {
-                self.journal.pop_front();
-            }
+            self.journal.skip_below(self.at);
             let on = self.replay()?
                 || self.accept()?
                 || self.enter_next()?
@@ -156,24 +154,26 @@ impl<'a> Merge<'a> {
 
     /// Writes the journal's batch for this offset.
     fn replay(&mut self) -> Result<bool, RecoverError> {
-        let next = self.journal.front().filter(|batch| batch.base_offset == self.at).copied();
-        let Some(batch) = next else { return Ok(false) };
-        self.journal.pop_front();
+        if self.journal.next_offset() != Some(self.at) {
+            return Ok(false);
+        }
+        let Some(batch) = self.journal.messages()? else { return Ok(false) };
+        self.journal.skip();
         // Only a new segment begins with an earlier time than that of the message before.
         let starts_over = self.starts_over(&batch);
         let last_timestamp = if starts_over { Timestamp::ZERO } else { self.last_timestamp };
-        let valid = first_invalid_after(batch.bytes, self.at, last_timestamp);
+        let valid = first_invalid_after(&batch, self.at, last_timestamp);
         if valid.stop != Stop::End || valid.count == 0 {
             tell!(error, self.reader, offset = self.at.get(), "journaled batch is not valid");
             return Ok(true);
         }
         match starts_over {
             true => self.begin_segment()?,
-            false => self.choose_segment((batch.bytes.len() as u64, valid.count))?,
+            false => self.choose_segment((batch.len() as u64, valid.count))?,
         }
         let Some(current) = &mut self.current else { return Ok(false) };
         let written = current.handle.get().and_then(|file| {
-            let written = file.write_at(batch.bytes, current.tip.bytes);
+            let written = file.write_at(&batch, current.tip.bytes);
             current.handle.mark_dirty();
             written
         });
@@ -181,7 +181,7 @@ impl<'a> Merge<'a> {
         let mut entries = Vec::new();
         let last_timestamp = current.earliest_next();
         let place = (current.base, Tip { last_timestamp, ..current.tip });
-        let messages = (batch.bytes, valid.count);
+        let messages = (batch.as_slice(), valid.count);
         let Ok(tip) = check_batch(place, messages, &mut current.marker, &mut entries) else {
             return Ok(false);
         };
@@ -213,8 +213,8 @@ impl<'a> Merge<'a> {
     }
 
     /// Whether a batch is earlier than the message before it: the clock was set back.
-    fn starts_over(&self, batch: &JournaledBatch<'_>) -> bool {
-        Frame::parse(batch.bytes).is_some_and(|frame| frame.timestamp < self.last_timestamp)
+    fn starts_over(&self, batch: &[u8]) -> bool {
+        Frame::parse(batch).is_some_and(|frame| frame.timestamp < self.last_timestamp)
     }
 
     /// Makes current a segment without messages: the one that has none yet, one that was found here, or
@@ -229,7 +229,7 @@ impl<'a> Merge<'a> {
 
     /// Takes whole messages that are in the current segment already.
     fn accept(&mut self) -> Result<bool, RecoverError> {
-        let upto = self.journal.front().map(|batch| batch.base_offset);
+        let upto = self.journal.next_offset();
         let Some(current) = &mut self.current else { return Ok(false) };
         if current.file_len <= current.tip.bytes {
             return Ok(false);
@@ -341,22 +341,4 @@ impl<'a> Merge<'a> {
         self.report.missing.push(FencedRange { from: fence.from, to: fence.to });
         self.fences.push(fence);
     }
-}
-
-/// The batches that count, by offset: one staged at an offset again takes the place of what was
-/// there and after it. The very same one is no other: it was carried forward, perhaps without those behind it.
-fn newest<'a>(journaled: &[JournaledBatch<'a>]) -> VecDeque<JournaledBatch<'a>> {
-    let mut newest: VecDeque<JournaledBatch<'a>> = VecDeque::with_capacity(journaled.len());
-    for batch in journaled {
-        let held = newest.binary_search_by_key(&batch.base_offset, |held| held.base_offset);
-        let held = held.ok().and_then(|at| newest.get(at));
-        if held.is_some_and(|held| held.bytes == batch.bytes) {
-            continue;
-        }
-        while newest.back().is_some_and(|last| last.base_offset >= batch.base_offset) {
-            newest.pop_back();
-        }
-        newest.push_back(*batch);
-    }
-    newest
 }

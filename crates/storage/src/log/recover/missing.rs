@@ -103,7 +103,7 @@ impl Merge<'_> {
 
     /// The offset below which messages were there for good.
     fn proven_end(&self) -> Offset {
-        let acknowledged = self.journal.iter().map(|batch| batch.high_watermark).max();
+        let acknowledged = self.journal.acknowledged();
         acknowledged.map_or(self.evidence.end, |acknowledged| acknowledged.max(self.evidence.end))
     }
 
@@ -170,8 +170,8 @@ impl Merge<'_> {
         bad: Option<Bad>,
         proven: Offset,
     ) -> Result<Option<Resume>, RecoverError> {
-        let journaled = self.journal.front().copied();
-        let mut nearest = journaled.map(|batch| Resume::Elsewhere(batch.base_offset));
+        let journaled = self.journal.next_offset();
+        let mut nearest = journaled.map(Resume::Elsewhere);
         for (base, len) in self.found.range(self.at..).filter(|(base, _)| **base > self.at) {
             let nearer = nearest.is_none_or(|nearest| *base < nearest.offset());
             // A segment that was begun before this was lost begins where it says, readable or not.
@@ -186,11 +186,12 @@ impl Merge<'_> {
             return Ok(Some(Resume::Here(found)));
         }
         // When the journal's batch belongs right before what was found, it is put back there.
-        let fits = journaled.and_then(|batch| {
-            let position = found.position.checked_sub(batch.bytes.len() as u64)?;
-            let count = u32::try_from(found.offset.get() - batch.base_offset.get()).ok()?;
-            let place = Place { offset: batch.base_offset, position };
-            let whole = check_messages(batch.bytes, batch.base_offset, count).is_ok();
+        let batch = journaled.zip(self.journal.messages()?);
+        let fits = batch.and_then(|(base, messages)| {
+            let position = found.position.checked_sub(messages.len() as u64)?;
+            let count = u32::try_from(found.offset.get() - base.get()).ok()?;
+            let whole = check_messages(&messages, base, count).is_ok();
+            let place = Place { offset: base, position };
             (whole && position >= from).then_some(Resume::Here(place))
         });
         Ok(fits.or(nearest))

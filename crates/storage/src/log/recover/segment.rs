@@ -88,6 +88,6 @@ impl Current {
 }
 
 /// A sealed segment that the checkpoint knows.
-pub(super) fn unverified(known: SealedSegment) -> Sealed {
+pub(in crate::log) fn unverified(known: SealedSegment) -> Sealed {
     Sealed { known, seen_ahead: None, verified: VerifiedRanges::default() }
 }

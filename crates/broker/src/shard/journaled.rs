@@ -1,0 +1,231 @@
+//! What the journal holds behind the last checkpoint, as a start needs it.
+//!
+//! A journal is larger than the memory a start may take. So one pass over it, a frame at a time, notes where each batch
+//! is, 16 bytes for it, and what became of everything else; the batches of a log are read when that log is put
+//! together.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::ControlFlow;
+
+use galgo_storage::checkpoint::LogCheckpoint;
+use galgo_storage::journal::{FramePlace, Journal, Lsn};
+use galgo_storage::log::{BatchSource, JournaledBatch, JournaledLog};
+use galgo_wire::id::{Offset, PartitionUid};
+
+use super::record::{BATCH_HEAD_BYTES, OffsetOwner, ShardRecord, batch_of, decode_bundle};
+use super::recovery::{RecoverError, read_error};
+use crate::partition::{OffsetBook, Position};
+
+/// Bytes read at once: most batches are smaller, and the next of the same log is often near.
+const WINDOW_BYTES: usize = 16 << 10;
+
+/// What the journal holds behind the checkpoint.
+#[derive(Default)]
+pub(super) struct Journaled {
+    frames: Vec<FramePlace>,
+    batches: BTreeMap<PartitionUid, JournaledBatches>,
+    /// What became of each offset in the end; `None` where it was deleted.
+    offsets: BTreeMap<(PartitionUid, OffsetOwner), Option<Position>>,
+    starts: BTreeMap<PartitionUid, Offset>,
+    synced_ends: BTreeMap<PartitionUid, Offset>,
+    written_ends: BTreeMap<PartitionUid, Offset>,
+    /// The last frame.
+    pub(super) last: Lsn,
+}
+
+#[derive(Default)]
+struct JournaledBatches {
+    batches: Vec<JournaledBatch>,
+    high_watermark: Offset,
+}
+
+impl Journaled {
+    /// Reads all frames behind `checkpointed`.
+    ///
+    /// # Errors
+    /// [`RecoverError::Read`] when it cannot be read, or holds records of a later version.
+    pub(super) fn read(journal: &dyn Journal, checkpointed: Lsn) -> Result<Self, RecoverError> {
+        let mut journaled = Self::default();
+        let mut unknown = None;
+        let report = journal.read(checkpointed.next(), &mut |frame| {
+            let number = u32::try_from(journaled.frames.len()).unwrap_or(u32::MAX);
+            assert!(number < u32::MAX, "INV-STREAM: a journal has fewer than 2^32 frames");
+            journaled.frames.push(frame.place);
+            let decoded = decode_bundle(frame.payload, &mut |at, record| {
+                journaled.take((number, at), record)
+            });
+            match decoded {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    unknown = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        });
+        let report = report.map_err(|e| read_error("the journal", e))?;
+        journaled.last = report.last;
+        for damage in &report.damaged {
+            tracing::error!(?damage, "journal damaged: acknowledged writes may be missing");
+        }
+        unknown.map_or(Ok(journaled), |error| Err(read_error("the journal", error)))
+    }
+
+    fn take(&mut self, (frame, at): (u32, usize), record: ShardRecord<'_>) {
+        match record {
+            ShardRecord::Batch { uid, base_offset, high_watermark, .. } => {
+                let known = self.batches.entry(uid).or_default();
+                let place = u64::from(frame) << 32 | at as u64;
+                known.batches.push(JournaledBatch { base_offset, place });
+                known.high_watermark = known.high_watermark.max(high_watermark);
+            }
+            ShardRecord::OffsetStored { uid, owner, offset, note } => {
+                self.offsets.insert((uid, owner), Some(Position::noted(offset, note)));
+            }
+            ShardRecord::OffsetGone { uid, owner } => {
+                self.offsets.insert((uid, owner), None);
+            }
+            ShardRecord::StartMoved { uid, start } => {
+                let known = self.starts.entry(uid).or_default();
+                *known = start.max(*known);
+            }
+            ShardRecord::EndReached { uid, end, synced } => {
+                let ends = if synced { &mut self.synced_ends } else { &mut self.written_ends };
+                let known = ends.entry(uid).or_default();
+                *known = end.max(*known);
+            }
+        }
+    }
+
+    /// Partitions with messages, or a start.
+    pub(super) fn uids(&self) -> impl Iterator<Item = PartitionUid> {
+        self.batches.keys().chain(self.starts.keys()).copied()
+    }
+
+    /// Whose offsets were stored or deleted.
+    pub(super) fn owners(&self) -> impl Iterator<Item = (PartitionUid, OffsetOwner)> {
+        self.offsets.keys().copied()
+    }
+
+    /// Whether there is a batch of a partition.
+    pub(super) fn has_batches(&self, uid: PartitionUid) -> bool {
+        self.batches.contains_key(&uid)
+    }
+
+    /// Where the log of a partition ends at least.
+    pub(super) fn end(&self, uid: PartitionUid) -> Offset {
+        let known = self.batches.get(&uid);
+        let last = known.and_then(|known| known.batches.iter().map(|it| it.base_offset).max());
+        let behind = last.map_or(Offset::ZERO, |last| Offset::new(last.get().saturating_add(1)));
+        known.map_or(behind, |known| known.high_watermark.max(behind))
+    }
+
+    /// What there is of the log of a partition, which is given once.
+    pub(super) fn log<'a>(
+        &mut self,
+        uid: PartitionUid,
+        source: &'a JournalSource<'_>,
+    ) -> JournaledLog<'a> {
+        let JournaledBatches { batches, high_watermark } =
+            self.batches.remove(&uid).unwrap_or_default();
+        JournaledLog { batches, high_watermark, source }
+    }
+
+    /// Where the messages come from.
+    pub(super) fn source<'a>(&mut self, journal: &'a dyn Journal) -> JournalSource<'a> {
+        let frames = std::mem::take(&mut self.frames);
+        JournalSource { journal, frames, window: RefCell::default() }
+    }
+
+    /// Below which offset a sync covered the messages of a partition; `None` when that was not noted.
+    pub(super) fn synced_end(&self, uid: PartitionUid) -> Option<Offset> {
+        self.synced_ends.get(&uid).copied()
+    }
+
+    /// Below which offset they had been written; `None` when that was not noted.
+    pub(super) fn written_end(&self, uid: PartitionUid) -> Option<Offset> {
+        self.written_ends.get(&uid).copied()
+    }
+
+    /// What the checkpoint knows, with the start moved as the journal says.
+    pub(super) fn apply_start(
+        &self,
+        uid: PartitionUid,
+        known: Option<LogCheckpoint>,
+    ) -> Option<LogCheckpoint> {
+        let Some(start) = self.starts.get(&uid) else { return known };
+        let mut known = known.unwrap_or_default();
+        known.start = known.start.max(*start);
+        Some(known)
+    }
+
+    /// Moves the offsets as the journal says.
+    pub(super) fn apply_offsets(&self, books: &mut BTreeMap<PartitionUid, OffsetBook>) {
+        for ((uid, owner), position) in &self.offsets {
+            let book = books.entry(*uid).or_default();
+            match position {
+                Some(position) => book.set(*owner, *position),
+                None => {
+                    book.remove(*owner);
+                }
+            }
+        }
+    }
+}
+
+/// Reads batches out of the journal; one is looked for where the last one was at first.
+pub(super) struct JournalSource<'a> {
+    journal: &'a dyn Journal,
+    frames: Vec<FramePlace>,
+    window: RefCell<Window>,
+}
+
+/// Bytes of a frame.
+#[derive(Default)]
+struct Window {
+    frame: Option<u32>,
+    from: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    fn get(&self, frame: u32, at: u64, len: usize) -> Option<&[u8]> {
+        if self.frame != Some(frame) {
+            return None;
+        }
+        let from = usize::try_from(at.checked_sub(self.from)?).ok()?;
+        self.bytes.get(from..from.checked_add(len)?)
+    }
+}
+
+impl JournalSource<'_> {
+    fn read(&self, frame: u32, at: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut window = self.window.borrow_mut();
+        if let Some(bytes) = window.get(frame, at, len) {
+            return Ok(bytes.to_vec());
+        }
+        let place = self.frames.get(frame as usize).copied();
+        let place = place.ok_or(io::ErrorKind::InvalidInput)?;
+        window.bytes.resize(len.max(WINDOW_BYTES), 0);
+        window.frame = None;
+        let read =
+            self.journal.read_part(place, at, &mut window.bytes).map_err(io::Error::other)?;
+        window.bytes.truncate(read);
+        window.frame = Some(frame);
+        window.from = at;
+        let bytes = window.get(frame, at, len).ok_or(io::ErrorKind::UnexpectedEof)?;
+        Ok(bytes.to_vec())
+    }
+}
+
+impl BatchSource for JournalSource<'_> {
+    fn messages(&self, batch: JournaledBatch) -> io::Result<Vec<u8>> {
+        let (frame, at) = ((batch.place >> 32) as u32, batch.place & u64::from(u32::MAX));
+        let head = self.read(frame, at, BATCH_HEAD_BYTES)?;
+        // It was read before, and its checksum was right then.
+        let found = batch_of(&head).filter(|(base, _)| *base == batch.base_offset);
+        let (_, messages) = found.ok_or(io::ErrorKind::InvalidData)?;
+        self.read(frame, at + messages.start as u64, messages.len())
+    }
+}
