@@ -77,6 +77,14 @@ impl Process {
         }
     }
 
+    /// The most memory it has taken so far.
+    #[cfg(target_os = "linux")]
+    fn peak_memory_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
@@ -343,4 +351,75 @@ fn a_limit_of_open_files_is_no_end() {
     let (status, log) = process.exit();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.matches("no connection could be accepted").count() <= 2, "{log}");
+}
+
+/// A start held the whole journal in memory.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_start_with_a_full_journal_takes_little_memory() {
+    const KIB: usize = 1 << 10;
+    let dir = tempfile::tempdir().unwrap();
+    let journal = ("GALGO_STORAGE_JOURNAL_FILE_BYTES", "256 MiB");
+    let variables = [&CREDENTIALS[..], &[journal]].concat();
+    let mut process = Process::start(dir.path(), &variables);
+    let mut wire = connect(process.until_ready().last().unwrap());
+    assert_eq!(wire.login("root", "root"), 0);
+    create_topic(&mut wire, 4);
+    let payload = vec![7; 100 * KIB];
+    for number in 0..1_500 {
+        assert_eq!(wire.status(SEND, &send_payload_to(number % 4, &[&payload])), 0);
+    }
+    process.signal(Signal::KILL);
+    let _ = process.exit();
+
+    let mut process = Process::start(dir.path(), &variables);
+    let mut wire = connect(process.until_ready().last().unwrap());
+    assert_eq!(wire.login("root", "root"), 0);
+    let memory = process.peak_memory_bytes();
+    assert!(memory < 64 << 20, "{} MiB for a journal of 146", memory >> 20);
+    process.signal(Signal::TERM);
+    let (_, log) = process.exit();
+    assert_eq!(log.matches("partition recovered").count(), 4, "{log}");
+}
+
+/// One log that could not be opened refused the start of the server.
+#[test]
+fn a_log_that_cannot_be_opened_is_told_and_takes_nobody_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut process = Process::start(dir.path(), &CREDENTIALS);
+    let mut wire = connect(process.until_ready().last().unwrap());
+    assert_eq!(wire.login("root", "root"), 0);
+    create_topic(&mut wire, 2);
+    for partition in [0, 1] {
+        assert_eq!(wire.status(SEND, &send_payload_to(partition, &[b"x"])), 0);
+    }
+    process.signal(Signal::TERM);
+    let _ = process.exit();
+    let mut partitions: Vec<_> =
+        std::fs::read_dir(dir.path().join("partitions")).unwrap().collect();
+    partitions.sort_by_key(|entry| entry.as_ref().unwrap().file_name());
+    let log = partitions.pop().unwrap().unwrap().path().join("00000000000000000000.log");
+    let aside = dir.path().join("aside");
+    std::fs::rename(&log, &aside).unwrap();
+    std::fs::create_dir(&log).unwrap();
+
+    let mut process = Process::start(dir.path(), &CREDENTIALS);
+    let mut wire = connect(process.until_ready().last().unwrap());
+    assert_eq!(wire.login("root", "root"), 0);
+    assert_eq!(wire.status(SEND, &send_payload_to(0, &[b"y"])), 0);
+    assert_eq!(wire.status(SEND, &send_payload_to(1, &[b"y"])), 10009);
+    process.signal(Signal::TERM);
+    let (status, text) = process.exit();
+    assert_eq!(status.code(), Some(0), "{text}");
+    assert!(text.contains("partition is offline") && text.contains("partition=1"), "{text}");
+
+    std::fs::remove_dir(&log).unwrap();
+    std::fs::rename(&aside, &log).unwrap();
+    let mut process = Process::start(dir.path(), &CREDENTIALS);
+    let mut wire = connect(process.until_ready().last().unwrap());
+    assert_eq!(wire.login("root", "root"), 0);
+    assert_eq!(wire.status(SEND, &send_payload_to(1, &[b"y"])), 0);
+    process.signal(Signal::TERM);
+    let (_, text) = process.exit();
+    assert!(!text.contains("offline"), "{text}");
 }
