@@ -91,7 +91,7 @@ pub struct Partition {
     /// How it comes to take writes again after a sync that failed.
     rescue: Mutex<RescueState>,
     /// Whether its log could not be opened.
-    is_offline: bool,
+    is_offline: AtomicBool,
 }
 
 /// The appending side; one at a time.
@@ -143,6 +143,7 @@ impl Partition {
         let fenced = is_offline.then_some(ErrorCode::CannotSyncFile);
         if is_offline {
             shard.stats().fenced();
+            shard.has_fenced();
         }
         Self {
             uid,
@@ -169,7 +170,7 @@ impl Partition {
             no_place: AtomicU64::new(0),
             told_ahead: AtomicBool::new(false),
             rescue: Mutex::default(),
-            is_offline,
+            is_offline: AtomicBool::new(is_offline),
         }
     }
 
@@ -278,7 +279,12 @@ impl Partition {
     /// know of it has to stay.
     #[must_use]
     pub fn is_offline(&self) -> bool {
-        self.is_offline
+        self.is_offline.load(Ordering::Acquire)
+    }
+
+    /// The reading half of its log.
+    pub(crate) fn log_reader(&self) -> &LogReader {
+        &self.reader
     }
 
     /// Puts the partition on the list of the shard's next checkpoint.

@@ -17,6 +17,7 @@ mod journaled;
 mod record;
 mod recovery;
 mod removal;
+mod reopen;
 mod rescue;
 mod stamps;
 
@@ -82,6 +83,8 @@ pub struct Shard {
     carried_upto: AtomicU64,
     /// How much was carried forward last.
     carried_bytes: AtomicU64,
+    /// Whether the system has run on since before the start.
+    cache_survived: bool,
     /// Whether any partition takes no writes, as far as was noted since the last look.
     has_fenced: AtomicBool,
     work_checkpoint: Condvar,

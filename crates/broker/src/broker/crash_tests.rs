@@ -10,6 +10,8 @@ mod retry;
 mod rig;
 mod workload;
 
+use std::path::Path;
+
 use galgo_storage::disk::sim::{FaultPlan, SimDisk};
 use galgo_wire::command::Durability;
 use galgo_wire::error_code::ErrorCode;
@@ -49,8 +51,9 @@ impl End {
     }
 }
 
-/// Stops the workload of `seed` at operation `stop_at` and checks what comes back.
-fn run_one(template: &SimDisk, seed: u64, stop_at: u64, end: End) {
+/// Stops the workload of `seed` at operation `stop_at` and checks what comes back; tells how many logs were offline on
+/// the way.
+fn run_one(template: &SimDisk, seed: u64, stop_at: u64, end: End) -> u64 {
     let disk = template.kill_image();
     let mut model = Model::default();
     disk.plan(FaultPlan { stop_at: Some(stop_at), ..FaultPlan::default() });
@@ -68,9 +71,45 @@ fn run_one(template: &SimDisk, seed: u64, stop_at: u64, end: End) {
     let story = format!("{story}, recovery stopped at operation {recovery_stop}");
     let again = end.image(&during, seed.rotate_left(7) ^ stop_at);
     let second = check_twice(&again, &model, end, &story);
+    // And with a log in between that cannot be read for a while.
+    let mut were_offline = 0;
+    if (seed + stop_at).is_multiple_of(3)
+        && let Some((left, offline)) = after_an_offline_start(&survived, (seed ^ stop_at, end))
+    {
+        were_offline = offline;
+        let story = format!("{story}, offline in between");
+        let third = check_twice(&left, &model, end, &story);
+        if end == End::Kill {
+            assert_eq!(first, third, "{story}: a log that was offline came back as another");
+        }
+    }
     if end == End::Kill {
         assert_eq!(first, second, "{story}: a recovery that is cut short changed the outcome");
     }
+    were_offline
+}
+
+/// What is left by a start that could not read a log, with checkpoints behind it, when it ends the same way; `None` where
+/// there is no log yet.
+fn after_an_offline_start(survived: &SimDisk, (seed, end): (u64, End)) -> Option<(SimDisk, u64)> {
+    let is_log = |path: &Path| path.extension().is_some_and(|extension| extension == "log");
+    let files = survived.files().into_iter().map(|(path, _)| path);
+    let logs = files.filter(|path| path.starts_with("/data/partitions") && is_log(path));
+    let logs: Vec<_> = logs.collect();
+    let chosen = logs.get(usize::try_from(seed).ok()? % logs.len().max(1))?;
+    let disk = survived.kill_image();
+    let fail_reads_of = Some(chosen.parent()?.to_str()?.to_owned());
+    disk.plan(FaultPlan { fail_reads_of, ..FaultPlan::default() });
+    let mut offline = 0;
+    if let Some(rig) = Rig::try_open(&disk, seed) {
+        offline = rig.broker.totals().offline_partitions;
+        for _ in 0..seed % 4 {
+            let _ = rig.broker.shard().checkpoint();
+        }
+    }
+    let left = end.image(&disk, seed);
+    left.plan(FaultPlan::default());
+    Some((left, offline))
 }
 
 /// Opens, checks, opens again: the second recovery must find what the first one left.
@@ -90,7 +129,7 @@ fn run_part(part: u64) {
     let template = Rig::template();
     let seeds = number_from_env("GALGO_CRASH_SEEDS", 4 * SEEDS_PER_PART) / 4;
     let first = number_from_env("GALGO_CRASH_FIRST_SEED", 1) + part * seeds;
-    let (mut stops, mut moves) = (0, 0);
+    let (mut stops, mut moves, mut offline) = (0, 0, 0);
     for seed in first..first + seeds {
         let disk = template.kill_image();
         disk.plan(FaultPlan::default());
@@ -100,10 +139,11 @@ fn run_part(part: u64) {
         moves += model.starts_moved();
         let end = if seed % 4 == 0 { End::Kill } else { End::PowerCut };
         for stop_at in 1..=operations {
-            run_one(&template, seed, stop_at, end);
+            offline += run_one(&template, seed, stop_at, end);
         }
         stops += operations;
     }
+    assert!(offline > seeds, "logs are hardly ever offline: {offline} times");
     assert!(stops > seeds * 20, "the workload hardly touches the disk: {stops} operations");
     assert!(moves > seeds / 10, "the workload hardly ever removes segments: {moves} times");
 }

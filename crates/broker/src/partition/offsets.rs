@@ -128,7 +128,7 @@ impl Partition {
         now: Timestamp,
         expire_after_us: u64,
     ) -> Vec<(OffsetOwner, Position)> {
-        if self.is_offline {
+        if self.is_offline() {
             // Whoever would be seen polling is refused.
             return Vec::new();
         }
@@ -224,7 +224,7 @@ impl Partition {
         offset: Offset,
     ) -> Result<Ticket, OffsetError> {
         let end = self.high_watermark();
-        if offset >= end && self.is_offline {
+        if offset >= end && self.is_offline() {
             // Where it ends is not known better.
             return Err(OffsetError::Refused(ErrorCode::CannotSyncFile));
         }

@@ -221,7 +221,7 @@ impl Partition {
 
     /// INV-OFFLINE: not even an empty answer is given.
     fn check_open(&self) -> Result<(), PollError> {
-        if self.is_offline { Err(PollError::Offline) } else { Ok(()) }
+        if self.is_offline() { Err(PollError::Offline) } else { Ok(()) }
     }
 
     fn plan_from(&self, asked: Offset, upto: Offset, request: &ReadRequest) -> ReadPlan {

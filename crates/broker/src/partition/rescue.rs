@@ -8,7 +8,12 @@
 use std::io;
 use std::sync::Arc;
 
+use std::sync::atomic::Ordering;
+
+use galgo_storage::log::{Log, RecoveryReport};
+
 use super::Partition;
+use crate::causes::Causes;
 use crate::shard::ShardRecord;
 use crate::ticket::{Ticket, ticket};
 
@@ -34,11 +39,13 @@ impl Partition {
     /// Whether it is time to try and take writes again; stages the marker where that is to be done.
     pub(crate) fn rescue_is_due(self: &Arc<Self>, now_us: u64) -> bool {
         let mut rescue = self.rescue.lock();
-        if rescue.is_hopeless || self.is_offline {
+        if rescue.is_hopeless {
             return false;
         }
-        // Not staged yet, or refused, as by a journal that is full.
-        if rescue.marker.as_ref().is_none_or(|marker| matches!(marker.outcome(), Some(Err(_)))) {
+        // Not staged yet, or refused, as by a journal that is full. In one that is offline nothing was staged.
+        if !self.is_offline()
+            && rescue.marker.as_ref().is_none_or(|marker| matches!(marker.outcome(), Some(Err(_))))
+        {
             let end = self.high_watermark();
             let record = ShardRecord::EndReached { uid: self.uid, end, synced: false };
             let (waiting, resolver) = ticket();
@@ -70,9 +77,7 @@ impl Partition {
                     self.give_up("what no sync had covered cannot be read any more");
                     return false;
                 }
-                let tries = self.rescue.lock().tries;
-                // Once at first, then every ten minutes.
-                if tries % SHORT_PAUSES.saturating_mul(6) == 1 {
+                if self.is_to_be_told() {
                     tell!(
                         warn,
                         self.name(),
@@ -88,6 +93,55 @@ impl Partition {
         }
         self.touch();
         true
+    }
+
+    /// Whether a try that failed is told: once at first, then every ten minutes.
+    fn is_to_be_told(&self) -> bool {
+        self.rescue.lock().tries % SHORT_PAUSES.saturating_mul(6) == 1
+    }
+
+    /// Takes the log, all of it durable, that could be opened after all; false when the partition is gone.
+    pub(crate) fn come_online(self: &Arc<Self>, log: Log, report: &RecoveryReport) -> bool {
+        let end = log.end();
+        self.offsets.lock().clamp(end);
+        let mut writer = self.writer.lock();
+        if writer.closed {
+            return false;
+        }
+        writer.log.come_online(log);
+        writer.window = None;
+        self.high_watermark.store(end.get(), Ordering::Release);
+        self.noted_end.store(end.get(), Ordering::Relaxed);
+        *self.rescue.lock() = RescueState::default();
+        self.commits.lock().reopen(end);
+        // Last: until then nobody reads, nor writes.
+        self.is_offline.store(false, Ordering::Release);
+        drop(writer);
+        self.offsets.lock().set_start(self.reader.start());
+        // The next checkpoint covers it, and then nothing of it has to be carried forward any more.
+        self.touch();
+        tell!(
+            info,
+            self.name(),
+            end = end.get(),
+            replayed_messages = report.replayed_messages,
+            accepted_messages = report.accepted_messages,
+            damaged_ranges = report.fenced.len(),
+            "partition is online again: its log could be opened"
+        );
+        true
+    }
+
+    /// Says that the log still could not be opened, and why.
+    pub(crate) fn tell_still_offline(&self, error: &Causes<'_>) {
+        if self.is_to_be_told() {
+            tell!(
+                warn,
+                self.name(),
+                %error,
+                "partition is still offline: its log could not be opened; that is tried again"
+            );
+        }
     }
 
     fn give_up(&self, why: &str) {

@@ -406,6 +406,7 @@ impl ShardRecovery {
             rescues: Mutex::default(),
             carried_upto: AtomicU64::new(carried.last.get()),
             carried_bytes: AtomicU64::new(carried.bytes),
+            cache_survived: recorded.is_some() && recorded == self.disk.boot(),
             has_fenced: AtomicBool::new(false),
             work_checkpoint: Condvar::new(),
             fenced: AtomicBool::new(false),

@@ -1,4 +1,5 @@
-//! Partitions that took no writes since a sync failed, and take them again; see `partition::rescue`.
+//! Partitions that took no writes since a sync failed, or could not be opened, and take them again; see
+//! `partition::rescue` and `reopen`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,7 +29,9 @@ impl Shard {
     pub fn rescue_round(&self) -> bool {
         let due = std::mem::take(&mut *self.rescues.lock());
         let any = !due.is_empty();
-        let mut written: Vec<_> = due.into_iter().filter(Partition::write_anew).collect();
+        let (offline, fenced): (Vec<_>, Vec<_>) = due.into_iter().partition(|it| it.is_offline());
+        offline.iter().for_each(|partition| self.reopen(partition));
+        let mut written: Vec<_> = fenced.into_iter().filter(Partition::write_anew).collect();
         if written.is_empty() {
             return any;
         }

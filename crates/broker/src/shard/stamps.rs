@@ -4,6 +4,7 @@
 //! directory was made. A directory without a stamp is taken as it is.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -42,6 +43,23 @@ impl Stamps {
             Err(error) => {
                 tracing::debug!(dir = %dir.display(), %error, "directory of a partition not stamped");
             }
+        }
+    }
+
+    /// Whether the directory of a partition is that partition's, or nobody's.
+    ///
+    /// # Errors
+    /// Those of the disk; `InvalidData` when it is another's.
+    pub(super) fn check(&self, uid: PartitionUid) -> io::Result<()> {
+        let dir = partition_dir(&self.partitions_dir, uid);
+        let owner = Owner::read(&*self.disk, &dir)?;
+        let ours = Owner { cluster_id: self.cluster_id, uid };
+        match owner {
+            Some(owner) if owner != ours => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the directory is another partition's",
+            )),
+            _ => Ok(()),
         }
     }
 

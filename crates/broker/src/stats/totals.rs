@@ -24,6 +24,10 @@ pub struct Totals {
     pub bytes: u64,
     /// Ranges of messages that are damaged, as far as is known.
     pub damaged_ranges: u64,
+    /// Partitions that take no writes.
+    pub fenced_partitions: u64,
+    /// Those of them whose logs could not be opened.
+    pub offline_partitions: u64,
     /// Users.
     pub users: u64,
     /// Consumer groups.
@@ -49,6 +53,8 @@ impl Totals {
             totals.messages += counts.messages;
             totals.bytes += counts.bytes;
             totals.damaged_ranges += partition.damaged_ranges();
+            totals.fenced_partitions += u64::from(partition.fenced().is_some());
+            totals.offline_partitions += u64::from(partition.is_offline());
         }
         for (_, client) in clients.list() {
             *totals.connections.entry(client.peer.transport).or_default() += 1;

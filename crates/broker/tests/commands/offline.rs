@@ -226,3 +226,54 @@ fn a_damaged_journal_keeps_nothing_else_from_being_carried() {
     }
     assert!(offline > 0);
 }
+
+/// What was mended came back with a restart only.
+#[test]
+fn a_log_that_can_be_opened_after_all_is_online_again_without_a_restart() {
+    for seed in 0..12 {
+        let (rig, root, mut sent) = with_messages();
+        drop(root);
+        let directory = directory(&rig);
+        let disk = match seed % 2 {
+            0 => rig.disk.kill_image(),
+            _ => rig.disk.power_cut_image(seed),
+        };
+        unreadable(&disk, &directory);
+        let mut rig = Rig::open(disk);
+        let mut root = rig.root();
+        let look_after = |rig: &mut Rig| {
+            rig.environment.advance_us(11_000_000);
+            rig.broker.tick();
+            rig.commit_round();
+            rig.broker.shard().rescue_round();
+        };
+        for _ in 0..seed {
+            root.send("t", to(0), &["more"]).unwrap();
+            look_after(&mut rig);
+            let _ = rig.broker.shard().checkpoint();
+        }
+        assert_eq!(rig.broker.totals().offline_partitions, 1);
+        rig.disk.plan(FaultPlan::default());
+        look_after(&mut rig);
+        assert_eq!(rig.broker.totals().offline_partitions, 0);
+        assert_eq!(rig.broker.totals().fenced_partitions, 0);
+        assert_eq!(texts(&mut root, 1), sent, "seed {seed}");
+        let stored = root.call(&get_offset("c", "t", 1)).unwrap().unwrap();
+        assert_eq!((stored.stored_offset.get(), stored.current_offset.get()), (1, 4));
+        // Through the journal and past it, with and without a checkpoint behind it.
+        for text in ["f".to_owned(), large("g"), "h".to_owned()] {
+            root.send("t", to(1), &[&text]).unwrap();
+            sent.push(text);
+        }
+        if seed % 3 == 0 {
+            rig.broker.shard().checkpoint().unwrap();
+        }
+        assert_eq!(texts(&mut root, 1), sent);
+        drop(root);
+        for image in [rig.disk.kill_image(), rig.disk.power_cut_image(seed)] {
+            let rig = Rig::open(image);
+            assert!(rig.report.offline.is_empty());
+            assert_eq!(texts(&mut rig.root(), 1), sent, "seed {seed}");
+        }
+    }
+}

@@ -309,7 +309,7 @@ fn log_report(report: &OpenReport) {
             partition = offline.partition.get(),
             error = %Causes(&offline.error),
             "partition is offline: its log could not be opened. All others serve; what is acknowledged of it is \
-             kept. Mend the disk or its files, then restart; or purge the topic to give it up"
+             kept. Mend the disk or its files: it is tried again every few seconds. Or purge the topic to give it up"
         );
     }
     for name in &report.unknown {

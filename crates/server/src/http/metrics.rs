@@ -131,6 +131,10 @@ fn classic(page: &mut Page, api: &Api) {
     page.gauge("galgo_message_bytes", "Bytes of the messages as stored", totals.bytes);
     let damaged = "Ranges of messages that are damaged, as far as is known";
     page.gauge("galgo_damaged_ranges", damaged, totals.damaged_ranges);
+    let fenced = "Partitions that take no writes after a failure";
+    page.gauge("galgo_partitions_fenced", fenced, totals.fenced_partitions);
+    let offline = "Those of them that cannot be read either, as their logs could not be opened";
+    page.gauge("galgo_partitions_offline", offline, totals.offline_partitions);
     let connections = Family::<Labels, Gauge>::default();
     let http = ("http", api.traffic.connections());
     let others = totals.connections.iter().map(|(transport, count)| (transport.word(), *count));
@@ -157,8 +161,6 @@ fn own(page: &mut Page, api: &Api) {
     let refused = "Offsets not stored because the partition keeps as many as it may";
     page.counter("galgo_offsets_refused", refused, counters.offsets_refused);
     held(page, api);
-    let fenced = "Partitions that take no writes after a failure";
-    page.gauge("galgo_partitions_fenced", fenced, counters.partitions_fenced);
     let lost = "Log lines lost since the start: standard error was closed, full or not read";
     page.counter("galgo_log_lines_lost", lost, streams::lost_log_lines());
     let shard = api.hub.broker.shard();

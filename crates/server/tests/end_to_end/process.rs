@@ -408,13 +408,19 @@ fn a_log_that_cannot_be_opened_is_told_and_takes_nobody_along() {
     assert_eq!(wire.login("root", "root"), 0);
     assert_eq!(wire.status(SEND, &send_payload_to(0, &[b"y"])), 0);
     assert_eq!(wire.status(SEND, &send_payload_to(1, &[b"y"])), 10009);
+    std::fs::remove_dir(&log).unwrap();
+    std::fs::rename(&aside, &log).unwrap();
+    let begun = Instant::now();
+    while wire.status(SEND, &send_payload_to(1, &[b"y"])) == 10009 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it is not tried again");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     process.signal(Signal::TERM);
     let (status, text) = process.exit();
     assert_eq!(status.code(), Some(0), "{text}");
     assert!(text.contains("partition is offline") && text.contains("partition=1"), "{text}");
+    assert!(text.contains("partition is online again"), "{text}");
 
-    std::fs::remove_dir(&log).unwrap();
-    std::fs::rename(&aside, &log).unwrap();
     let mut process = Process::start(dir.path(), &CREDENTIALS);
     let mut wire = connect(process.until_ready().last().unwrap());
     assert_eq!(wire.login("root", "root"), 0);

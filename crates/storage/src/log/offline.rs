@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use galgo_wire::id::{Offset, Timestamp};
 
-use super::recover::unverified;
+use super::recover::{Evidence, JournaledLog, RecoverError, RecoveryReport, unverified};
 use super::state::{Fence, State};
 use super::{Log, LogOptions, LogReader};
-use crate::checkpoint::SealedSegment;
+use crate::checkpoint::{LogCheckpoint, SealedSegment};
 use crate::disk::Disk;
 use crate::file_cache::FileCache;
 use crate::segment::CHECKSUM_UNKNOWN;
@@ -43,6 +43,36 @@ impl Log {
         log.is_offline = true;
         log.fenced.store(true, Ordering::Release);
         log
+    }
+
+    /// Tries to open what this one stands in for, as [`Log::recover`] does at a start.
+    ///
+    /// # Errors
+    /// Those of [`Log::recover`]; this one stays as it is.
+    pub fn recover_offline(
+        reader: &LogReader,
+        known: LogCheckpoint,
+        journaled: JournaledLog<'_>,
+        evidence: Evidence,
+    ) -> Result<(Self, RecoveryReport), RecoverError> {
+        let (disk, files) = (Arc::clone(&reader.disk), Arc::clone(&reader.files));
+        Self::recover(disk, files, reader.options.clone(), known, journaled, evidence)
+    }
+
+    /// Takes the log that could be opened after all; whoever has the reader of this one reads it.
+    ///
+    /// # Panics
+    /// When this one is open, or `recovered` is not.
+    pub fn come_online(&mut self, recovered: Self) {
+        assert!(self.is_offline && !recovered.is_offline, "INV-OFFLINE: a log is opened once");
+        let mut state = std::mem::take(&mut *recovered.reader.state.write());
+        {
+            let mut own = self.reader.state.write();
+            state.retired = own.retired;
+            *own = state;
+        }
+        let (reader, generation) = (Arc::clone(&self.reader), self.generation + 1);
+        *self = Self { reader, generation, ..recovered };
     }
 
     /// Whether it only stands in for one that could not be opened.
