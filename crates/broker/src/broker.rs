@@ -33,7 +33,8 @@ pub use evidence::Incomplete;
 pub use groups::GroupOptions;
 pub use offline::{Acceptance, Offline, OfflineOptions, RepairReport, RepairedFile, RootReset};
 pub use open::{
-    BrokerOptions, JournalBounds, LogBounds, OpenError, OpenReport, RecoveredLog, RootUser,
+    BrokerOptions, JournalBounds, LogBounds, OfflineLog, OpenError, OpenReport, RecoveredLog,
+    RootUser,
 };
 pub use worker::Worker;
 

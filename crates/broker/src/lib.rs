@@ -37,8 +37,8 @@ pub use access::guard::AccessOptions;
 pub use access::password::HASHES_AT_ONCE_MAX;
 pub use access::throttle::ThrottleOptions;
 pub use broker::{
-    Broker, BrokerOptions, Endpoints, GroupOptions, LogBounds, OpenError, OpenReport, RecoveredLog,
-    RootUser, Worker,
+    Broker, BrokerOptions, Endpoints, GroupOptions, LogBounds, OfflineLog, OpenError, OpenReport,
+    RecoveredLog, RootUser, Worker,
 };
 pub use causes::Causes;
 pub use clients::Peer;

@@ -1,17 +1,20 @@
 //! Opens a broker: the data directory, the metadata, the shard, the partitions.
 
+mod report;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use galgo_storage::checkpoint::CheckpointStore;
-use galgo_storage::data_dir::{DataDir, DataDirError, Identity};
+use galgo_storage::data_dir::anchors::Anchors;
+use galgo_storage::data_dir::{DataDir, Identity};
 use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
 use galgo_storage::journal::{Journal, JournalOptions, LocalJournal, Lsn};
 use galgo_storage::log::{IndexCache, LogName, PartitionName, RecoveryReport};
-use galgo_storage::metadata_log::{Doubt, MetadataLog, MetadataLogError};
+use galgo_storage::metadata_log::{Doubt, MetadataLog};
 use galgo_wire::command::{Durability, UserStatus};
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::error_code::ErrorCode;
@@ -36,14 +39,12 @@ use crate::metadata::record::Record;
 use crate::metadata::users::NewUser;
 use crate::metadata::{Effect, State};
 use crate::partition::{DeduplicationBounds, IdKey, Partition};
-use crate::shard::{
-    OffsetOwner, RecoverError, Recovered, RecoveredPartition, ShardOptions, ShardRecovery,
-};
+use crate::shard::{OffsetOwner, Recovered, RecoveredPartition, ShardOptions, ShardRecovery};
 use crate::stats::Counters;
 use crate::stats::process::{ProcessReader, SystemNames};
 use crate::trail::Trail;
 use crate::upkeep::{Retention, RetentionOptions};
-use crate::vault::{Keys, Vault, VaultError};
+use crate::vault::{Keys, Vault};
 
 /// Sizes of logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,34 +119,17 @@ pub struct BrokerOptions {
     pub encryption: Keys,
 }
 
-/// What recovery found and did in one partition.
-#[derive(Debug)]
-pub struct RecoveredLog {
-    /// The stream it is in.
-    pub stream: StreamName,
-    /// The topic it is in.
-    pub topic: TopicName,
-    /// Its number in the topic.
-    pub partition: PartitionId,
-    /// The name of its directory.
-    pub uid: PartitionUid,
-    /// What was found and done.
-    pub report: RecoveryReport,
-}
-
-/// A partition whose log could not be opened.
-#[derive(Debug)]
-pub struct OfflineLog {
-    /// The stream it is in.
-    pub stream: StreamName,
-    /// The topic it is in.
-    pub topic: TopicName,
-    /// Its number in the topic.
-    pub partition: PartitionId,
-    /// The name of its directory.
-    pub uid: PartitionUid,
-    /// Why.
-    pub error: galgo_storage::log::RecoverError,
+/// What a broker is put together from, all of it open.
+struct Opened {
+    data_dir: DataDir,
+    shard: Arc<crate::shard::Shard>,
+    catalog: Catalog,
+    log: MetadataLog,
+    files: Arc<FileCache>,
+    indexes: Arc<IndexCache>,
+    counters: Arc<Counters>,
+    id_key: IdKey,
+    anchors: Anchors,
 }
 
 /// Where a partition belongs.
@@ -156,79 +140,7 @@ struct Belongs<'a> {
     durability: Durability,
 }
 
-/// What opening found and did.
-#[derive(Debug, Default)]
-pub struct OpenReport {
-    /// Whether the data directory was new, so that the root user was made.
-    pub created: bool,
-    /// Bytes of an unfinished metadata record that were cut off.
-    pub metadata_cut_bytes: u64,
-    /// Files of the metadata that were damaged and got back from their second copy what they had lost.
-    pub metadata_repaired: Vec<PathBuf>,
-    /// Partitions whose logs needed more than opening.
-    pub recovered: Vec<RecoveredLog>,
-    /// Partitions whose logs could not be opened; all others can be used.
-    pub offline: Vec<OfflineLog>,
-    /// Names in the directory of partitions that belong to nobody; left alone.
-    pub unknown: Vec<String>,
-    /// Partitions that are open.
-    pub partitions: usize,
-}
-
-/// Why a broker did not open. Nothing was deleted.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The directory is locked, foreign, newer or not accessible.
-    #[error(transparent)]
-    DataDir(#[from] DataDirError),
-    /// The metadata log cannot be read.
-    #[error("the metadata cannot be read")]
-    Metadata(#[from] MetadataLogError),
-    /// A metadata record is not known or does not fit.
-    #[error("metadata record {index} does not fit: {why}")]
-    Record {
-        /// Which, counted from the snapshot.
-        index: usize,
-        /// What is wrong.
-        why: String,
-    },
-    /// A part of the data directory is missing or empty, and the rest of it is there.
-    #[error("{} is missing or empty, and the rest of the data directory is there", path.display())]
-    Gone {
-        /// The directory that is missing.
-        path: PathBuf,
-        /// Its second copy, if that is there.
-        copy: Option<PathBuf>,
-    },
-    /// A partition's directory was made for another partition or by another server.
-    #[error("{} belongs to {owner}: it was copied there", dir.display())]
-    NotOurs {
-        /// The directory.
-        dir: PathBuf,
-        /// To whom it belongs.
-        owner: String,
-    },
-    /// Records of the metadata are lost.
-    #[error("the metadata is incomplete: nothing in it created {0}")]
-    Incomplete(Incomplete),
-    /// The keys do not fit the data directory.
-    #[error(transparent)]
-    Vault(#[from] VaultError),
-    /// The shard did not open.
-    #[error(transparent)]
-    Shard(#[from] RecoverError),
-    /// A directory or file could not be prepared.
-    #[error("{what} could not be prepared")]
-    Prepare {
-        /// Which.
-        what: &'static str,
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The root user could not be made.
-    #[error("the root user could not be created: {0}")]
-    Root(ErrorCode),
-}
+pub use report::{OfflineLog, OpenError, OpenReport, RecoveredLog};
 
 impl Broker {
     /// Opens the broker on its data directory, recovering what an unclean stop left.
@@ -295,8 +207,20 @@ impl Broker {
         let Recovered { shard, partitions, unknown } = recovered;
         report.unknown = unknown;
         report.unknown.retain(|name| !is_being_removed(name, &state));
+        let catalog = open_catalog(state, &shard, partitions, &mut report);
+        let root = options.root.clone();
+        let opened =
+            Opened { data_dir, shard, catalog, log, files, indexes, counters, id_key, anchors };
+        let broker = Self::assemble(opened, options);
+        report.created = broker.create_root(&root)?;
+        Ok((Arc::new(broker), report))
+    }
+
+    /// Puts together what was opened.
+    fn assemble(opened: Opened, options: BrokerOptions) -> Self {
+        let Opened { data_dir, shard, mut catalog, log, files, indexes, counters, id_key, anchors } =
+            opened;
         let trail = Arc::new(Trail::new(Arc::clone(&options.clock)));
-        let mut catalog = open_catalog(state, &shard, partitions, &mut report);
         catalog.trail = Some(Arc::clone(&trail));
         let started_us = StartTimes {
             wall_us: options.clock.now().get(),
@@ -306,12 +230,12 @@ impl Broker {
         let retention = Retention::new(
             options.retention,
             (&*options.clock, started_us.monotonic_us),
-            (&*disk, &data_dir),
+            (&*options.disk, &data_dir),
             newest(&catalog),
         );
         shard.set_now(retention.steady(&*options.clock));
         let clients = Clients::new(Arc::clone(&options.clock), options.groups);
-        let broker = Self {
+        Self {
             clock: options.clock,
             random: options.random,
             catalog: RwLock::new(catalog),
@@ -340,9 +264,7 @@ impl Broker {
             files,
             indexes,
             bounds: options.bounds,
-        };
-        report.created = broker.create_root(&options.root)?;
-        Ok((Arc::new(broker), report))
+        }
     }
 
     /// Makes the root user of a new data directory; tells whether it did.

@@ -1,0 +1,181 @@
+//! Writing frames: into the file that is written, the next one, or another when that fails.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use parking_lot::MutexGuard;
+
+use super::super::format::{
+    FRAME_HEADER_BYTES, FrameHeader, SECTOR_BYTES, frame_bytes, payload_crc,
+};
+use super::super::recovery::Run;
+use super::super::{Bundle, Journal as _, JournalError, Lsn};
+use super::{Active, LocalJournal, State, UsedFile};
+
+/// Files a bundle is tried in before it is refused.
+const WRITE_ATTEMPTS: u32 = 2;
+
+/// Why a frame was not committed.
+enum FrameError {
+    /// It was not written, or in part: it does not count.
+    NotWritten(io::Error),
+    /// It was written, and whether it is durable is not known.
+    NotSynced(io::Error),
+}
+
+impl LocalJournal {
+    /// Commits with at most `files_max` files in use.
+    pub(super) fn commit_within(
+        &self,
+        bundle: &Bundle<'_>,
+        files_max: u32,
+    ) -> Result<Lsn, JournalError> {
+        let len = bundle.payload.len() as u64;
+        let max = self.payload_bytes_max();
+        if len > max {
+            return Err(JournalError::TooLarge { len, max });
+        }
+        let mut state = self.state.lock();
+        if state.fenced {
+            return Err(JournalError::Fenced);
+        }
+        let end = state.active.as_ref().map(|active| active.position + frame_bytes(len));
+        if end.is_none_or(|end| end > self.files.file_bytes) {
+            self.switch_file(&mut state, files_max)?;
+        }
+        for attempt in 1..=WRITE_ATTEMPTS {
+            match self.write_frame(&mut state, bundle) {
+                Ok(lsn) => {
+                    self.last.store(lsn, Ordering::Release);
+                    return Ok(Lsn::new(lsn));
+                }
+                Err(FrameError::NotWritten(source)) => {
+                    let path = self.leave_file(&mut state, &source);
+                    if attempt == WRITE_ATTEMPTS {
+                        return Err(JournalError::NotWritten { path, source });
+                    }
+                    self.switch_file(&mut state, files_max)?;
+                }
+                Err(FrameError::NotSynced(source)) => {
+                    // INV-FENCE: a sync that is tried again succeeds without having written it.
+                    state.fenced = true;
+                    let path = state.used.last().map_or(&self.files.dir, |used| &used.file.path);
+                    let path = path.clone();
+                    tracing::error!(path = %path.display(), error = %source, "journal fenced");
+                    return Err(JournalError::Disk { path, source });
+                }
+            }
+        }
+        unreachable!("INV-FENCE: the last attempt returns")
+    }
+
+    /// Takes a free file into use, or makes one.
+    fn switch_file(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        files_max: u32,
+    ) -> Result<(), JournalError> {
+        while state.free.is_empty() && state.making {
+            self.made.wait(state);
+        }
+        let file = match state.free.pop() {
+            Some(file) => file,
+            None => {
+                let files = u32::try_from(state.used.len()).unwrap_or(u32::MAX);
+                if files >= files_max {
+                    return Err(JournalError::Full { files });
+                }
+                let number = state.number_next;
+                state.number_next += 1;
+                self.files.make(&self.list, number)?
+            }
+        };
+        // Only the active file is synced from here on, so what is unsynced in the old one goes now.
+        if state.synced + 1 < state.lsn_next
+            && let Some(used) = state.used.last()
+            && let Err(error) = used.file.file.sync_data()
+        {
+            let error = used.file.error(error);
+            state.fenced = true;
+            return Err(error);
+        }
+        state.synced = state.lsn_next - 1;
+        let generation = state.generation_next;
+        state.generation_next += 1;
+        state.active =
+            Some(Active { generation, first_lsn: state.lsn_next, position: SECTOR_BYTES });
+        state.used.push(UsedFile { file, runs: Vec::new(), stray: false, suspect: false });
+        self.count_used(state);
+        Ok(())
+    }
+
+    /// Writes one frame at the end of the active file, which has room for it.
+    fn write_frame(&self, state: &mut State, bundle: &Bundle<'_>) -> Result<u64, FrameError> {
+        let (Some(active), Some(used)) = (state.active.as_mut(), state.used.last_mut()) else {
+            return Err(FrameError::NotWritten(io::ErrorKind::NotFound.into()));
+        };
+        let salt = self.files.salt;
+        let header = FrameHeader {
+            generation: active.generation,
+            lsn: state.lsn_next,
+            first_lsn: active.first_lsn,
+            synced_lsn: state.synced,
+            payload_len: u32::try_from(bundle.payload.len())
+                .map_err(|_| FrameError::NotWritten(io::ErrorKind::FileTooLarge.into()))?,
+            payload_crc: payload_crc(salt, active.generation, bundle.payload),
+        };
+        let end = active.position + header.frame_bytes();
+        let written = FRAME_HEADER_BYTES as u64 + u64::from(header.payload_len);
+        let zeros = [0; SECTOR_BYTES as usize];
+        let padding = usize::try_from(header.frame_bytes() - written).unwrap_or(0);
+        let padding = zeros.get(..padding).unwrap_or_default();
+        assert!(end <= used.file.bytes, "INV-WHOLE-FILE: a commit never grows a file");
+        let slices: [&[u8]; 3] = [&header.encode(salt), bundle.payload, padding];
+        let written = used.file.file.write_vectored_at(&slices, active.position);
+        written.map_err(FrameError::NotWritten)?;
+        match used.runs.last_mut() {
+            Some(run) => {
+                run.last = header.lsn;
+                run.end = end;
+            }
+            None => used.runs.push(Run {
+                generation: header.generation,
+                first: header.lsn,
+                last: header.lsn,
+                position: active.position,
+                end,
+                synced: header.synced_lsn,
+                file: 0,
+            }),
+        }
+        active.position = end;
+        state.lsn_next += 1;
+        if bundle.sync {
+            used.file.file.sync_data().map_err(FrameError::NotSynced)?;
+            state.synced = header.lsn;
+        }
+        Ok(header.lsn)
+    }
+
+    /// Gives up the active file after a write that failed; the frames before it stay.
+    ///
+    /// A part of the frame may be in it, even all of it. The next file is a later generation that
+    /// begins with the same number, so it is void once a frame is there (INV-STALE).
+    fn leave_file(&self, state: &mut State, error: &io::Error) -> PathBuf {
+        self.write_errors.fetch_add(1, Ordering::Relaxed);
+        state.active = None;
+        let Some(used) = state.used.last_mut() else { return self.files.dir.clone() };
+        // For want of room the file is as good as any; after anything else it is not used again.
+        used.suspect |= !matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+        );
+        let path = used.file.path.clone();
+        tracing::error!(
+            path = %path.display(), %error,
+            "a journal file did not take a write; another one is tried, nothing is lost"
+        );
+        path
+    }
+}
