@@ -15,6 +15,9 @@ usage: cargo xtask <task>
 
   tidy    check crate arrows, module headers and the packages in Cargo.lock;
           print the longest files and functions
+  tidy --figures
+          print those and other rulers: tuples as parameters, assertions, comments, answers with
+          nothing, names of types; check nothing
   fuzz-tcp [--frames N] [--seed S]
           send structured and random frames to a server's TCP port; 1,000,000 by default
 ";
@@ -35,7 +38,11 @@ fn run() -> anyhow::Result<ExitCode> {
     if task.as_deref() == Some("fuzz-tcp") {
         return fuzz_tcp::run(arguments);
     }
-    if let Some(extra) = arguments.next() {
+    let option = arguments.next();
+    if (task.as_deref(), option.as_deref()) == (Some("tidy"), Some("--figures")) {
+        return tidy::figures(&repository_root()?);
+    }
+    if let Some(extra) = option.or_else(|| arguments.next()) {
         bail!("unexpected argument `{extra}`\n\n{USAGE}");
     }
     match task.as_deref() {

@@ -2,7 +2,7 @@
 //!
 //! It fails on a crate arrow that points the wrong way, on a module without its `//!` header, and on
 //! packages of others that are too many or that `deny.toml` does not let in. The longest files and
-//! functions are printed and fail nothing.
+//! functions are printed and fail nothing, and so are other rulers when they are asked for.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,11 +10,20 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 mod arrows;
+mod figures;
 mod headers;
 mod longest;
 mod mask;
 mod packages;
 mod source;
+
+/// Prints the rulers of the repository at `root`.
+pub(crate) fn figures(root: &Path) -> anyhow::Result<ExitCode> {
+    let sources = source::collect(root).context("reading the Rust sources")?;
+    longest::report(&sources);
+    figures::report(&sources);
+    Ok(ExitCode::SUCCESS)
+}
 
 /// Runs every check on the repository at `root` and prints what it found.
 pub(crate) fn run(root: &Path) -> anyhow::Result<ExitCode> {

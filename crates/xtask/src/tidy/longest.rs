@@ -55,7 +55,7 @@ struct Function {
 }
 
 /// Cuts `#[cfg(test)] mod … { … }` out of masked code.
-fn without_test_blocks(code: &str) -> String {
+pub(super) fn without_test_blocks(code: &str) -> String {
     let mut kept = String::with_capacity(code.len());
     let mut rest = code;
     while let Some(at) = rest.find("#[cfg(test)]") {
