@@ -29,6 +29,7 @@ mod service;
 mod starting;
 mod stranger;
 
+use galgo_wire::index::to_usize;
 use std::sync::Arc;
 
 use axum::Router;
@@ -72,7 +73,7 @@ impl Api {
         (keys, pages): (jwt::Keys, Pages),
     ) -> (Arc<Self>, Router) {
         let (router, document) = routes::all().split_for_parts();
-        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let size = |bytes: u64| to_usize(bytes);
         let api = Arc::new(Self {
             hub,
             keys,

@@ -16,6 +16,7 @@ pub mod error_code;
 pub mod frame;
 pub mod id;
 pub mod identifier;
+pub mod index;
 mod layout;
 pub mod limits;
 pub mod measure;

@@ -4,6 +4,7 @@
 //! [`ErrorCode::InvalidCommand`]; a value that breaks a rule is [`ErrorCode::InvalidFormat`].
 
 use crate::error_code::ErrorCode;
+use crate::index::to_usize;
 use crate::limits::TEXT_BYTES_MAX;
 
 /// A value with one form on the wire, read in order from the front of what is left.
@@ -197,7 +198,7 @@ impl<'a> Reader<'a> {
     #[must_use]
     pub fn capacity(&self, announced: u32, entry_bytes: usize) -> usize {
         let fits = self.rest.len() / entry_bytes.max(1);
-        usize::try_from(announced).unwrap_or(usize::MAX).min(fits)
+        to_usize(announced).min(fits)
     }
 
     fn text(&mut self, len: usize) -> Result<&'a str, DecodeError> {

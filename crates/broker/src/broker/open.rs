@@ -2,6 +2,7 @@
 
 mod report;
 
+use galgo_wire::index::to_usize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -333,7 +334,7 @@ fn shard_recovery(
         .map_err(|e| prepare("the directory of partitions", e))?;
     disk.sync_dir(data_dir.path()).map_err(|e| prepare("the data directory", e))?;
     let epoch = Epoch::new(options.clock.now().get());
-    let half = usize::try_from(journal.payload_bytes_max() / 4).unwrap_or(usize::MAX);
+    let half = to_usize(journal.payload_bytes_max() / 4);
     let shard = ShardOptions {
         bundle_bytes_max: options.shard.bundle_bytes_max.min(half),
         ..options.shard

@@ -4,6 +4,7 @@
 //! process and are still in the page cache. Everything else is read and verified first, on a
 //! thread that may block.
 
+use galgo_wire::index::to_usize;
 use std::sync::Arc;
 
 use galgo_storage::log::{LocateRequest, Located, LocatedSlice, NewestRequest, ReadError};
@@ -408,7 +409,7 @@ impl Partition {
             if !slice.verified || !slice.file.cached(slice.position, slice.len) {
                 return Ok(None);
             }
-            let mut bytes = vec![0; usize::try_from(slice.len).unwrap_or(usize::MAX)];
+            let mut bytes = vec![0; to_usize(slice.len)];
             match slice.file.read_at(&mut bytes, slice.position) {
                 Ok(read) if read == bytes.len() => {}
                 // The reading that checks everything says what is wrong.

@@ -3,6 +3,7 @@
 //! A request is a frame (a `u32` length of 16, then position and length as `u64`); the answer is
 //! an eight-byte header (status 0, length) and that range of the one file it serves.
 
+use galgo::wire::index::to_usize;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -48,7 +49,7 @@ fn give(mut socket: TcpStream, file: &File) -> io::Result<()> {
         header[4..].copy_from_slice(&length.to_le_bytes());
         socket.write_all(&header)?;
         while left > 0 {
-            let ask = usize::try_from(left).unwrap_or(usize::MAX);
+            let ask = to_usize(left);
             let sent = rustix::fs::sendfile(&socket, file, Some(&mut position), ask)?;
             if sent == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof));

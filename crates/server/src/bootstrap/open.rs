@@ -1,5 +1,6 @@
 //! Opens the broker as the configuration says, and tells what it found.
 
+use galgo_wire::index::to_usize;
 use std::error::Error;
 use std::fs;
 use std::io;
@@ -141,7 +142,7 @@ fn broker_options(config: &Config, root: &RootUser, file_limit: u64) -> BrokerOp
             segment_bytes: storage.segment_bytes.0,
             index_interval_bytes: small(storage.index_interval.0),
             index_cache_bytes: INDEX_CACHE_BYTES,
-            open_files_max: usize::try_from(open_files).unwrap_or(usize::MAX),
+            open_files_max: to_usize(open_files),
         },
         journal: galgo_broker::broker::JournalBounds {
             file_bytes: storage.journal_file_bytes.0,

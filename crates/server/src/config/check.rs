@@ -1,5 +1,6 @@
 //! Checks the configuration as a whole: ranges, and keys against each other.
 
+use galgo_wire::index::to_usize;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -173,7 +174,7 @@ pub(crate) fn connections_for(config: &Config, process_limit: u64) -> u32 {
 /// of the reserve, for the other half is in use or may be at any time.
 pub(crate) fn refusals_for(process_limit: u64) -> usize {
     let beside_reserve = process_limit.saturating_sub(FILES_RESERVED / 2) / 2;
-    usize::try_from(REFUSALS_MAX.min(beside_reserve)).unwrap_or(usize::MAX)
+    to_usize(REFUSALS_MAX.min(beside_reserve))
 }
 
 /// Shortest time a client gets for anything: below it, none that is not on this machine is served.

@@ -4,6 +4,7 @@
 //! comes too slowly ends its request.
 //! INV-ANONYMOUS: who is not logged in gets no more memory over HTTP than over other transports.
 
+use galgo_wire::index::to_usize;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -148,7 +149,7 @@ async fn read(request: Request, api: &Api) -> Result<JsonBytes, Failure> {
     let from = From::of(request.extensions()).address;
     let mut body = request.into_body();
     let announced = body.size_hint();
-    let lower = usize::try_from(announced.lower()).unwrap_or(usize::MAX);
+    let lower = to_usize(announced.lower());
     if lower > max {
         return Err(too_large(max));
     }

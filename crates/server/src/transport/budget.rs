@@ -10,6 +10,7 @@
 //! has that of a user waits for others only. So there is always a request that can be received whole.
 //! INV-FAIR: a user's requests never cover more than the user's share, the last resort aside.
 
+use galgo_wire::index::to_usize;
 use std::collections::HashMap;
 use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -201,7 +202,7 @@ impl Pool {
     fn new(bytes: u64, kept_back: u64) -> Self {
         let units = bytes.saturating_sub(kept_back) / UNIT_BYTES;
         let shared_units = u32::try_from(units).unwrap_or(u32::MAX);
-        let permits = usize::try_from(shared_units).unwrap_or(usize::MAX);
+        let permits = to_usize(shared_units);
         Self {
             shared: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
             shared_units,

@@ -13,6 +13,7 @@ use crate::segment::format::Frame;
 use crate::segment::reader::{Walk, WalkError, after};
 use crate::segment::recovery::look_behind;
 use galgo_wire::id::{Offset, Timestamp};
+use galgo_wire::index::to_usize;
 use std::io;
 use std::path::Path;
 
@@ -90,7 +91,7 @@ fn fill(log: &dyn DiskFile, span: Span, to: Place, index: &mut Index) -> io::Res
     let last = index.entries().last().map(|entry| entry.place(span.base));
     let mut marker = Marker::new(span.interval_bytes, last.map(|last| last.position));
     let mut from = last.unwrap_or(Place { offset: span.base, position: 0 });
-    let chunk_bytes = usize::try_from(span.interval_bytes).unwrap_or(usize::MAX);
+    let chunk_bytes = to_usize(span.interval_bytes);
     let mut walk = Walk::new(log, span.end.position, chunk_bytes);
     loop {
         let walked = walk.find(from, to.offset, |frame, place| {

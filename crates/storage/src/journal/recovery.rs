@@ -6,6 +6,7 @@
 //! (INV-STALE), and where a number is missing, either a later frame proves that it had been durable,
 //! which is damage (INV-LOUD), or the journal ends there.
 
+use galgo_wire::index::to_usize;
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::RangeInclusive;
@@ -163,8 +164,8 @@ impl Window {
             self.start = position;
             self.bytes = bytes;
         }
-        let from = usize::try_from(position - self.start).unwrap_or(usize::MAX);
-        let to = from.saturating_add(usize::try_from(len).unwrap_or(usize::MAX));
+        let from = to_usize(position - self.start);
+        let to = from.saturating_add(to_usize(len));
         let to = to.min(self.bytes.len());
         Ok(self.bytes.get(from..to).unwrap_or_default())
     }

@@ -9,6 +9,7 @@ use super::state::SegmentView;
 use crate::segment::Place;
 use crate::segment::reader::{Effort, Walk, WalkError};
 use galgo_wire::id::{Offset, Timestamp};
+use galgo_wire::index::to_usize;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
@@ -356,6 +357,6 @@ impl LogReader {
     }
 
     pub(super) fn chunk_bytes(&self) -> usize {
-        usize::try_from(self.options.index_interval_bytes).unwrap_or(usize::MAX)
+        to_usize(self.options.index_interval_bytes)
     }
 }

@@ -8,6 +8,7 @@ use crate::segment::Place;
 use crate::segment::format::{index_name, log_name};
 use crate::segment::reader::check_messages;
 use galgo_wire::id::Offset;
+use galgo_wire::index::to_usize;
 use parking_lot::{Mutex, RwLock};
 use std::io;
 use std::path::PathBuf;
@@ -179,7 +180,7 @@ impl LogReader {
     /// [`ReadError::Damaged`]: the bad range is fenced now; locate again for what comes before it.
     pub fn read_verified(&self, slice: &LocatedSlice) -> Result<Vec<u8>, ReadError> {
         let base = slice.base;
-        let mut bytes = vec![0; usize::try_from(slice.len).unwrap_or(usize::MAX)];
+        let mut bytes = vec![0; to_usize(slice.len)];
         let read = slice.file.read_at(&mut bytes, slice.position);
         let read = read.map_err(|source| ReadError::Disk { base, source })?;
         bytes.truncate(read);

@@ -7,6 +7,7 @@ use super::Place;
 use super::format::Frame;
 use crate::disk::DiskFile;
 use galgo_wire::id::Offset;
+use galgo_wire::index::to_usize;
 use galgo_wire::limits::MESSAGE_HEADER_BYTES;
 use std::io;
 
@@ -126,7 +127,7 @@ impl<'a> Walk<'a> {
 
     fn fill(&mut self, position: u64) -> io::Result<()> {
         let left = self.limit.saturating_sub(position);
-        let len = usize::try_from(left).unwrap_or(usize::MAX).min(self.chunk_bytes);
+        let len = to_usize(left).min(self.chunk_bytes);
         self.buffer.resize(len, 0);
         self.buffer_at = position;
         let read = match self.effort {

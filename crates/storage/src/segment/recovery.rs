@@ -7,6 +7,7 @@ use super::format::Frame;
 use super::reader::after;
 use crate::disk::DiskFile;
 use galgo_wire::id::{Offset, Timestamp};
+use galgo_wire::index::to_usize;
 use galgo_wire::limits::MESSAGE_HEADER_BYTES;
 use std::io;
 
@@ -192,13 +193,13 @@ impl<'a> Window<'a> {
             return Ok(None);
         }
         if position < self.at || end > self.at + self.buffer.len() as u64 {
-            let most = usize::try_from(self.limit - position).unwrap_or(usize::MAX);
+            let most = to_usize(self.limit - position);
             self.buffer.resize(WINDOW_BYTES.max(len).min(most), 0);
             self.at = position;
             let read = self.file.read_at(&mut self.buffer, position)?;
             self.buffer.truncate(read);
         }
-        let start = usize::try_from(position - self.at).unwrap_or(usize::MAX);
+        let start = to_usize(position - self.at);
         Ok(self.buffer.get(start..).and_then(|rest| rest.get(..len)))
     }
 
@@ -206,7 +207,7 @@ impl<'a> Window<'a> {
     fn message(&mut self, position: u64) -> io::Result<Option<Frame>> {
         let header = self.bytes(position, MESSAGE_HEADER_BYTES)?;
         let Some(frame) = header.and_then(Frame::parse) else { return Ok(None) };
-        let len = usize::try_from(frame.len).unwrap_or(usize::MAX);
+        let len = to_usize(frame.len);
         Ok(self.bytes(position, len)?.and_then(Frame::parse_verified))
     }
 
@@ -218,7 +219,7 @@ impl<'a> Window<'a> {
     ) -> io::Result<Option<u64>> {
         let mut position = from;
         while let Some(_header) = self.bytes(position, MESSAGE_HEADER_BYTES)? {
-            let start = usize::try_from(position - self.at).unwrap_or(usize::MAX);
+            let start = to_usize(position - self.at);
             let rest = self.buffer.get(start..).unwrap_or_default();
             for (ahead, header) in rest.windows(MESSAGE_HEADER_BYTES).enumerate() {
                 let looks_right = Frame::parse(header).is_some_and(|frame| {

@@ -9,6 +9,7 @@
 //! INV-NO-MEMORY: a request for which the system has no memory is refused, and nothing else.
 //! INV-IN-STEP: whatever arrives, the next header is looked for exactly where the request before it ends.
 
+use galgo_wire::index::to_usize;
 use std::ops::Range;
 
 use bytes::BufMut as _;
@@ -239,7 +240,7 @@ impl Inbox {
     /// Throws away what is here of a refused payload; true when none of it is left to come.
     fn discarded(&mut self) -> bool {
         let here = self.buffer.len() - self.start;
-        let gone = usize::try_from(self.discard).unwrap_or(usize::MAX).min(here);
+        let gone = to_usize(self.discard).min(here);
         self.discard -= gone as u64;
         self.front_bytes = gone;
         self.consume();

@@ -10,6 +10,7 @@
 //! written.
 //! INV-ONE-JOB: while a job of the connection runs on another thread, nothing else of it is submitted.
 
+use galgo_wire::index::to_usize;
 use std::io;
 use std::sync::Arc;
 
@@ -74,7 +75,7 @@ pub(crate) async fn run(
         // A single message may be larger than answers are otherwise.
         bytes if !cover(&hub, user, bytes, held).await => return Ok(None),
         bytes => {
-            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            let bytes = to_usize(bytes);
             hub.answers.allowance(user).shrink(held, bytes);
         }
     }
@@ -87,7 +88,7 @@ pub(crate) async fn cover(hub: &Hub, user: Option<UserId>, bytes: u64, held: &mu
     if bytes == 0 {
         return true;
     }
-    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    let bytes = to_usize(bytes);
     let (allowance, mut stopping) = (hub.answers.allowance(user), hub.stopping.clone());
     tokio::select! {
         biased;

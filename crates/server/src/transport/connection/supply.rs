@@ -3,6 +3,7 @@
 //! INV-ANSWER-MEMORY: a piece is read into memory only under a grant, which is held until it is written.
 //! INV-ONE-PIECE: the next piece is asked for when the one before it is written.
 
+use galgo_wire::index::to_usize;
 use std::io;
 use std::sync::Arc;
 
@@ -76,7 +77,7 @@ impl Supply {
 
     /// Gives back what is covered beyond so much.
     pub(crate) fn shrink(&mut self, bytes: u64) {
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let bytes = to_usize(bytes);
         self.hub.answers.allowance(self.user).shrink(&mut self.held, bytes);
     }
 }

@@ -4,6 +4,7 @@
 //! INV-WS-BOUND: of a frame only its header, or a control frame, is ever held; payloads go straight to
 //! where the caller wants them.
 
+use galgo_wire::index::to_usize;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -174,7 +175,7 @@ impl Reader {
         if self.here().is_empty() && ready!(self.read_ahead(stream, cx))? == 0 {
             return Poll::Ready(Ok(0));
         }
-        let taken = usize::try_from(left).unwrap_or(usize::MAX).min(self.here().len());
+        let taken = to_usize(left).min(self.here().len());
         self.from += taken;
         self.at += taken as u64;
         Poll::Ready(Ok(taken))
@@ -188,7 +189,7 @@ impl Reader {
         (header, left): (Header, u64),
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<usize>> {
-        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        let left = to_usize(left);
         // A small rest is worth reading together with the header of the next frame.
         if self.here().is_empty()
             && left < AHEAD_BYTES / 2

@@ -7,6 +7,7 @@
 //! follows in the next.
 //! INV-STAGED: what is staged is bounded, whatever is written and however slowly it is taken.
 
+use galgo_wire::index::to_usize;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -69,7 +70,7 @@ impl Writer {
             if self.frame_left == 0 && !self.begin_frame(rest) {
                 break;
             }
-            let frame_left = usize::try_from(self.frame_left).unwrap_or(usize::MAX);
+            let frame_left = to_usize(self.frame_left);
             let piece = rest.get(..frame_left).unwrap_or(rest);
             if piece.len() >= DIRECT_BYTES {
                 if taken > 0 {

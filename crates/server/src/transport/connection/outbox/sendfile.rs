@@ -1,5 +1,6 @@
 //! Sends a range of a file over a TCP socket without bringing it into this process.
 
+use galgo_wire::index::to_usize;
 use std::io;
 use std::os::fd::BorrowedFd;
 
@@ -46,7 +47,7 @@ pub(super) async fn send(
     }
     let (mut position, mut left) = (range.position, range.len);
     while left > 0 {
-        let wanted = usize::try_from(left.min(CALL_BYTES_MAX)).unwrap_or(usize::MAX);
+        let wanted = to_usize(left.min(CALL_BYTES_MAX));
         let write = socket.async_io(Interest::WRITABLE, || {
             let mut from = position;
             let sent = sendfile(socket, range.fd, Some(&mut from), wanted)?;
