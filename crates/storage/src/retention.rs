@@ -5,6 +5,7 @@
 
 use crate::checkpoint::SealedSegment;
 use galgo_wire::id::{Offset, Timestamp};
+use galgo_wire::index::part;
 
 /// A topic is cut down when it reaches this many percent of its largest size.
 const FULL_PERCENT: u64 = 90;
@@ -59,7 +60,7 @@ impl Surrender {
     /// The segments that go, of those it was made from.
     #[must_use]
     pub fn of<'a>(&self, partition: &PartitionSegments<'a>) -> &'a [KeptSegment] {
-        partition.sealed.get(..self.segments()).unwrap_or_default()
+        part(partition.sealed, ..self.segments(), "INV-BARRIER: what goes is of the partition")
     }
 }
 
@@ -112,7 +113,7 @@ fn expire<'a>(
     let may_go =
         |kept: &&KeptSegment| rules.is_expired(now, kept.stored_by) && !is_wanted(partition, kept);
     let gone = partition.sealed.iter().take_while(may_go).count();
-    partition.sealed.get(gone..).unwrap_or_default()
+    part(partition.sealed, gone.., "INV-BARRIER: what is expired is of the partition")
 }
 
 /// Drops the segment that was stored by the earliest time; returns its size.

@@ -1,4 +1,9 @@
-//! Numbers of files and frames as indexes into memory.
+//! Numbers of files and frames as indexes into memory, and parts of memory that are there for sure.
+//!
+//! INV-NOT-EMPTY: what our own code says is there is never answered with nothing where it is not: that would go on as
+//! wrong data. Only bytes from outside are looked up with `get`.
+
+use std::slice::SliceIndex;
 
 const _: () = assert!(
     usize::BITS >= u64::BITS,
@@ -14,4 +19,54 @@ const _: () = assert!(
 )]
 pub fn to_usize(number: impl Into<u64>) -> usize {
     number.into() as usize
+}
+
+/// The part of `all` that is there by `invariant`.
+///
+/// # Panics
+/// With the invariant's sentence when it is not.
+#[inline]
+#[must_use]
+#[track_caller]
+pub fn part<'a, T, R: SliceIndex<[T], Output = [T]>>(
+    all: &'a [T],
+    range: R,
+    invariant: &'static str,
+) -> &'a [T] {
+    let found = all.get(range);
+    assert!(found.is_some(), "{invariant}");
+    found.unwrap_or_default()
+}
+
+/// As [`part`], to be changed.
+///
+/// # Panics
+/// With the invariant's sentence when it is not there.
+#[inline]
+#[must_use]
+#[track_caller]
+pub fn part_mut<'a, T, R: SliceIndex<[T], Output = [T]>>(
+    all: &'a mut [T],
+    range: R,
+    invariant: &'static str,
+) -> &'a mut [T] {
+    let found = all.get_mut(range);
+    assert!(found.is_some(), "{invariant}");
+    found.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_there_or_the_invariant_is_told() {
+        let mut all = [1, 2, 3];
+        assert_eq!(part(&all, 1.., "INV"), [2, 3]);
+        part_mut(&mut all, ..1, "INV")[0] = 9;
+        assert_eq!((all[0], to_usize(u64::MAX)), (9, usize::MAX));
+        let told = std::panic::catch_unwind(|| part(&[1], 2.., "INV-X: it is there").len());
+        let told = told.unwrap_err().downcast::<String>().unwrap();
+        assert_eq!(*told, "INV-X: it is there");
+    }
 }

@@ -1,5 +1,6 @@
 //! Stage: stamps a batch in its receive buffer and writes it above the high-watermark.
 
+use galgo_wire::index::part_mut;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -339,7 +340,8 @@ impl Writer {
         if let Some(sifted) = sifted.as_ref().filter(|sifted| sifted.duplicates > 0) {
             // The stamp has found the batch well-formed as a whole; what is left gets its offsets anew.
             let (len, left) = sifted.compact(messages);
-            messages = messages.get_mut(..len).unwrap_or_default();
+            messages =
+                part_mut(messages, ..len, "INV-WIRE: what is left of a batch is a part of it");
             count -= sifted.duplicates;
             if count == 0 {
                 let first = sifted.first_known.unwrap_or(base_offset);

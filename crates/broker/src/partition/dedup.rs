@@ -6,6 +6,7 @@
 //!
 //! Ages are told by how long the system was running: a wall clock that is set makes no sender try again sooner.
 
+use galgo_wire::index::part;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use galgo_wire::batch::MessageHeader;
@@ -112,7 +113,7 @@ impl Window {
                 sifted.given.push(header.id);
             }
             sifted.kept.push((!duplicate, len));
-            rest = rest.get(len..).unwrap_or_default();
+            rest = part(rest, len.., "INV-BOUND: a message that was read is there");
         }
         sifted
     }

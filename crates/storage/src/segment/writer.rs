@@ -11,6 +11,7 @@ use crate::index::{IndexEntry, Marker};
 use crate::log::{AppendBatch, WalkedBatch};
 use galgo_wire::batch::{BatchIndexEntry, index_end};
 use galgo_wire::id::{Offset, Timestamp};
+use galgo_wire::index::part;
 use parking_lot::Mutex;
 use std::io;
 
@@ -159,7 +160,11 @@ pub(crate) fn mark_batch(
             let offset = Offset::new(tip.end.get() + at as u64);
             entries.extend(IndexEntry::of(base, Place { offset, position }, batch.timestamp));
         }
-        at += 1 + skipped(ends.get(at..).unwrap_or_default(), tip.bytes, marker);
+        at += 1 + skipped(
+            part(ends, at.., "INV-CHAIN: a walk ends with the batch"),
+            tip.bytes,
+            marker,
+        );
     }
     let checksum = tip.checksum.map(|sum| sum.wrapping_add(walked.checksums));
     let bytes = tip.bytes + u64::from(bytes);

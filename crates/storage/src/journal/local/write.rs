@@ -1,5 +1,6 @@
 //! Writing frames: into the file that is written, the next one, or another when that fails.
 
+use galgo_wire::index::{part, to_usize};
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -128,8 +129,8 @@ impl LocalJournal {
         let end = active.position + header.frame_bytes();
         let written = FRAME_HEADER_BYTES as u64 + u64::from(header.payload_len);
         let zeros = [0; SECTOR_BYTES as usize];
-        let padding = usize::try_from(header.frame_bytes() - written).unwrap_or(0);
-        let padding = zeros.get(..padding).unwrap_or_default();
+        let padding = to_usize(header.frame_bytes() - written);
+        let padding = part(&zeros, ..padding, "INV-WHOLE-FILE: a frame ends with its last sector");
         assert!(end <= used.file.bytes, "INV-WHOLE-FILE: a commit never grows a file");
         let slices: [&[u8]; 3] = [&header.encode(salt), bundle.payload, padding];
         let written = used.file.file.write_vectored_at(&slices, active.position);

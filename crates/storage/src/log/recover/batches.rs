@@ -2,6 +2,7 @@
 //!
 //! INV-STREAM: the messages of one batch are in memory, or of two while they are compared.
 
+use galgo_wire::index::part;
 use std::io;
 
 use galgo_wire::id::Offset;
@@ -27,7 +28,7 @@ impl<'a> Batches<'a> {
         let mut kept = 0;
         for at in 0..batches.len() {
             let Some(batch) = batches.get(at).copied() else { break };
-            let before = batches.get(..kept).unwrap_or_default();
+            let before = part(&batches, ..kept, "INV-STREAM: no more is kept than was looked at");
             let from = before.partition_point(|held| held.base_offset < batch.base_offset);
             if let Some(held) = before.get(from).filter(|it| it.base_offset == batch.base_offset)
                 && is_same(source, *held, batch)

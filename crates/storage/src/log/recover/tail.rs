@@ -10,6 +10,7 @@ use crate::log::name::tell;
 use crate::segment::format::log_name;
 use crate::segment::recovery::next_valid;
 use galgo_wire::id::Offset;
+use galgo_wire::index::{part, part_mut};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -90,12 +91,14 @@ impl Merge<'_> {
             let mut at = from;
             while at < end {
                 let wanted = usize::try_from(end - at).unwrap_or(COPY_BYTES).min(COPY_BYTES);
-                let part = buffer.get_mut(..wanted).unwrap_or_default();
-                let read = file.read_at(part, at)?;
+                let piece = part_mut(&mut buffer, ..wanted, "INV-KEEP: a piece fits its buffer");
+                let read = file.read_at(piece, at)?;
                 if read == 0 {
                     break;
                 }
-                copy.write_at(part.get(..read).unwrap_or_default(), at - from)?;
+                let read_bytes =
+                    part(piece, ..read, "INV-KEEP: no more is read than was asked for");
+                copy.write_at(read_bytes, at - from)?;
                 at += read as u64;
             }
             copy.sync_data()
