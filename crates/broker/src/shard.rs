@@ -88,6 +88,8 @@ pub struct Shard {
     /// Whether any partition takes no writes, as far as was noted since the last look.
     has_fenced: AtomicBool,
     work_checkpoint: Condvar,
+    /// Ends the pause behind what was carried forward.
+    carry_pause_over: Condvar,
     fenced: AtomicBool,
     halted: AtomicBool,
     abandoned: AtomicBool,
@@ -176,6 +178,7 @@ impl Shard {
         self.work_sync.notify_all();
         drop(self.checkpoint_asked.lock());
         self.work_checkpoint.notify_all();
+        self.carry_pause_over.notify_all();
         self.removals.stop();
     }
 

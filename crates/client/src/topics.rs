@@ -69,6 +69,8 @@ macro_rules! setters {
                 $(#[doc = $doc])+
                 pub fn $field(mut self, value: impl Into<$kind>) -> Self {
                     self.choices.$field = Some(value.into());
+                    // What was said of it by name before counts no more.
+                    self.named.retain(|option| option.name != $name);
                     self
                 }
             )+

@@ -14,6 +14,7 @@ use galgo_storage::data_dir::{DataDir, Identity};
 use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
 use galgo_storage::journal::{Journal, JournalOptions, LocalJournal, Lsn};
+use galgo_storage::log::RecoverError as LogError;
 use galgo_storage::log::{IndexCache, LogName, PartitionName, RecoveryReport};
 use galgo_storage::metadata_log::{Doubt, MetadataLog};
 use galgo_wire::command::{Durability, UserStatus};
@@ -371,8 +372,12 @@ fn open_catalog(
     let effects: Vec<_> = topics(&state).map(|(s, t)| Effect::TopicChanged(s, t)).collect();
     let durability: BTreeMap<PartitionUid, _> =
         places(&state).map(|(uid, place)| (uid, place.durability)).collect();
+    let mut not_synced = BTreeSet::new();
     for (uid, place) in places(&state) {
         let why = recovered.get_mut(&uid).and_then(|found| found.offline.take());
+        if matches!(why, Some(LogError::Sync { .. })) {
+            not_synced.insert(uid);
+        }
         report.offline.extend(why.map(|error| OfflineLog {
             stream: place.stream.clone(),
             topic: place.topic.clone(),
@@ -413,6 +418,9 @@ fn open_catalog(
         let forgot = offsets.retain(known);
         let partition = Partition::new(uid, Arc::clone(shard), log, offsets, durability);
         let partition = Arc::new(partition);
+        if not_synced.contains(&uid) {
+            partition.stays_offline();
+        }
         if partition.is_offline() {
             // INV-CARRY: every checkpoint has to keep what the journal holds of it.
             partition.touch();

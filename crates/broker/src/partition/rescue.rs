@@ -117,7 +117,6 @@ impl Partition {
         // Last: until then nobody reads, nor writes.
         self.is_offline.store(false, Ordering::Release);
         drop(writer);
-        self.offsets.lock().set_start(self.reader.start());
         // The next checkpoint covers it, and then nothing of it has to be carried forward any more.
         self.touch();
         tell!(
@@ -126,10 +125,24 @@ impl Partition {
             end = end.get(),
             replayed_messages = report.replayed_messages,
             accepted_messages = report.accepted_messages,
-            damaged_ranges = report.fenced.len(),
             "partition is online again: its log could be opened"
         );
+        for range in &report.fenced {
+            let (from, to) = (range.from.get(), range.to.get().saturating_sub(1));
+            tell!(
+                error,
+                self.name(),
+                from,
+                to,
+                "damaged messages: they cannot be read, all others can"
+            );
+        }
         true
+    }
+
+    /// Is not tried again: a sync had failed, and another one may succeed without having written anything.
+    pub(crate) fn stays_offline(&self) {
+        self.rescue.lock().is_hopeless = true;
     }
 
     /// Says that the log still could not be opened, and why.

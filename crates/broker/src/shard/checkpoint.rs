@@ -28,8 +28,8 @@ const CARRY_PAUSE: Duration = Duration::from_secs(1);
 /// One more pause for so many bytes of it: it is read, written and synced again by each checkpoint.
 const CARRY_BYTES: u64 = 4 << 20;
 
-/// The longest pause: the journal may fill meanwhile.
-const CARRY_PAUSE_MAX: Duration = Duration::from_secs(15);
+/// Most pauses: the journal may fill meanwhile.
+const CARRY_PAUSES_MAX: u64 = 15;
 
 /// The last saved checkpoint and where it is kept.
 #[derive(Debug)]
@@ -135,7 +135,9 @@ impl Shard {
             }
         }
         if !failed.is_empty() {
-            self.keep_failed(&failed, &mut checkpointer)?;
+            // Where nothing was settled since, this checkpoint gives nothing back.
+            let gives_back = upto > checkpointer.saved;
+            self.keep_failed((&failed, gives_back), &mut checkpointer)?;
         }
         checkpointer.save(upto)?;
         self.journal.checkpoint(upto)?;
@@ -147,7 +149,7 @@ impl Shard {
     /// the next checkpoint; what is stored of their consumers is noted.
     fn keep_failed(
         &self,
-        failed: &[Arc<Partition>],
+        (failed, gives_back): (&[Arc<Partition>], bool),
         checkpointer: &mut Checkpointer,
     ) -> Result<(), CheckpointError> {
         // Not simply put back: a stored offset may have put it on the list meanwhile.
@@ -160,9 +162,11 @@ impl Shard {
         // Not up to where the checkpoint covers the others: what was acknowledged after that, and before writes
         // stopped, has to come behind what was before it.
         let range = checkpointer.saved.next()..=self.journal.last();
-        let carried = carry_forward(&*self.journal, range, (&ends, Damage::Refused))
-            .map_err(|source| CheckpointError::Partitions { count: failed.len(), source })?;
-        self.note_carried(carried);
+        if gives_back {
+            let carried = carry_forward(&*self.journal, range, (&ends, Damage::Refused))
+                .map_err(|source| CheckpointError::Partitions { count: failed.len(), source })?;
+            self.note_carried(carried);
+        }
         for partition in failed {
             checkpointer.offsets.insert(partition.uid(), partition.durable_offsets());
         }
@@ -210,12 +214,18 @@ impl Shard {
             }
             // What was carried forward may fill files by itself, for which another checkpoint would be asked at once.
             if self.carried_upto.load(Ordering::Relaxed) > before.get() {
-                let mut asked = self.checkpoint_asked.lock();
-                if !self.is_stopping() {
-                    let bytes = self.carried_bytes.load(Ordering::Relaxed);
-                    let pauses = u32::try_from(1 + bytes / CARRY_BYTES).unwrap_or(u32::MAX);
-                    let pause = CARRY_PAUSE.saturating_mul(pauses).min(CARRY_PAUSE_MAX);
-                    self.work_checkpoint.wait_for(&mut asked, pause);
+                let bytes = self.carried_bytes.load(Ordering::Relaxed);
+                let pauses = 1 + bytes / CARRY_BYTES;
+                for _ in 0..pauses.min(CARRY_PAUSES_MAX) {
+                    let mut asked = self.checkpoint_asked.lock();
+                    if self.is_stopping() {
+                        return;
+                    }
+                    // Whoever asks meanwhile is heard when it is over; only a stop ends it.
+                    self.carry_pause_over.wait_for(&mut asked, CARRY_PAUSE);
+                    drop(asked);
+                    // These do not wait for it.
+                    self.rescue_round();
                 }
             }
         }

@@ -326,7 +326,7 @@ impl Shard {
 }
 
 /// Whether the bundle does not count and the journal goes on.
-pub(super) fn wrote_nothing(error: &JournalError) -> bool {
+fn wrote_nothing(error: &JournalError) -> bool {
     matches!(
         error,
         JournalError::Full { .. }

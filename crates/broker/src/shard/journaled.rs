@@ -113,12 +113,9 @@ impl Journaled {
         self.batches.contains_key(&uid)
     }
 
-    /// Where the log of a partition ends at least.
-    pub(super) fn end(&self, uid: PartitionUid) -> Offset {
-        let known = self.batches.get(&uid);
-        let last = known.and_then(|known| known.batches.iter().map(|it| it.base_offset).max());
-        let behind = last.map_or(Offset::ZERO, |last| Offset::new(last.get().saturating_add(1)));
-        known.map_or(behind, |known| known.high_watermark.max(behind))
+    /// Below which offset all messages of a partition had been acknowledged when one was staged.
+    pub(super) fn acknowledged(&self, uid: PartitionUid) -> Offset {
+        self.batches.get(&uid).map_or(Offset::ZERO, |known| known.high_watermark)
     }
 
     /// What there is of the log of a partition, which is given once.

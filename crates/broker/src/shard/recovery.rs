@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -26,13 +27,12 @@ use parking_lot::{Condvar, Mutex};
 
 use super::carry::{Carried, Damage, Uncovered, carry_forward};
 use super::checkpoint::Checkpointer;
-use super::commit::{Pending, wrote_nothing};
+use super::commit::Pending;
 use super::journaled::{JournalSource, Journaled};
 use super::record::OffsetOwner;
 use super::removal::Removals;
 use super::stamps::Stamps;
 use super::{Shard, ShardOptions};
-use crate::causes::Causes;
 use crate::lives::Lives;
 use crate::partition::{OffsetBook, Position};
 use crate::stats::Counters;
@@ -212,7 +212,7 @@ impl ShardRecovery {
         offsets.begin(self.now);
         let start = journaled.apply_start(uid, known.clone()).map_or(Offset::ZERO, |it| it.start);
         let end = known.as_ref().map_or(start, durable_end).max(evidence.end);
-        let end = end.max(journaled.end(uid));
+        let end = end.max(journaled.acknowledged(uid));
         let opened = match unreadable {
             Some(source) => {
                 let path = partition_dir(&self.partitions_dir, uid);
@@ -318,31 +318,21 @@ impl ShardRecovery {
     }
 
     /// INV-CARRY: keeps what the journal holds of partitions that are offline, which the checkpoint of the start does
-    /// not cover; tells up to where the journal may be given back. Damage was told when it was read.
+    /// not cover. Damage was told when it was read.
     fn carry_offline(
         &self,
         partitions: &BTreeMap<PartitionUid, RecoveredPartition>,
-        (before, last): (Lsn, Lsn),
-    ) -> Result<(Carried, Lsn), RecoverError> {
+        range: RangeInclusive<Lsn>,
+    ) -> Result<Carried, RecoverError> {
         let offline = partitions.iter().filter(|(_, partition)| partition.offline.is_some());
         let uncovered: Uncovered = offline.map(|(uid, _)| (*uid, None)).collect();
         if uncovered.is_empty() {
-            return Ok((Carried::default(), last));
+            return Ok(Carried::default());
         }
-        let carried =
-            carry_forward(&*self.journal, before.next()..=last, (&uncovered, Damage::Told));
-        match carried {
-            Ok(carried) => Ok((carried, last)),
-            Err(error) if wrote_nothing(&error) => {
-                let error = Causes(&error);
-                tracing::warn!(
-                    %error,
-                    "the journal is kept as it is: what it holds of partitions that are offline found no other place"
-                );
-                Ok((Carried::default(), before))
-            }
-            Err(error) => Err(write_error("the journal", error)),
-        }
+        // Without room for it the start is refused. The journal as it is would bring back batches of other
+        // partitions that were never acknowledged, behind those that are taken from now on.
+        let carried = carry_forward(&*self.journal, range, (&uncovered, Damage::Told));
+        carried.map_err(|error| write_error("what the journal holds of partitions offline", error))
     }
 
     /// Saves what was recovered as a checkpoint, so that the journal starts over.
@@ -363,8 +353,8 @@ impl ShardRecovery {
                 offsets.insert(*uid, partition.offsets.durable_entries());
             }
         }
-        let settled = last.max(checkpoint.lsn);
-        let (carried, lsn) = self.carry_offline(partitions, (before, settled))?;
+        let lsn = last.max(checkpoint.lsn);
+        let carried = self.carry_offline(partitions, before.next()..=lsn)?;
         let is_offline =
             |uid: &PartitionUid| partitions.get(uid).is_some_and(|it| it.offline.is_some());
         let stamps = Stamps::new(Arc::clone(&self.disk), self.partitions_dir, self.cluster_id);
@@ -397,7 +387,7 @@ impl ShardRecovery {
             touched: Mutex::new(Vec::new()),
             dropped: Mutex::new(Vec::new()),
             removals: Removals::default(),
-            settled: AtomicU64::new(settled.get()),
+            settled: AtomicU64::new(lsn.get()),
             unjournaled_bytes: AtomicU64::new(0),
             unsynced_ends: AtomicBool::new(false),
             now_us: AtomicU64::new(self.now.get()),
@@ -409,6 +399,7 @@ impl ShardRecovery {
             cache_survived: recorded.is_some() && recorded == self.disk.boot(),
             has_fenced: AtomicBool::new(false),
             work_checkpoint: Condvar::new(),
+            carry_pause_over: Condvar::new(),
             fenced: AtomicBool::new(false),
             halted: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),

@@ -1,48 +1,94 @@
 //! Opening logs after all that could not be opened at the start.
 //!
 //! It is what a start does for one log: from what the last checkpoint knows, what the journal holds and the files. The
-//! checkpoints since have kept both as they were (INV-CARRY), and nothing was written to it (INV-OFFLINE).
+//! checkpoints since have kept both as they were (INV-CARRY), and nothing was written to it (INV-OFFLINE). As at a
+//! start, what was recovered is in a checkpoint before anything is taken on top of it.
 
 use std::sync::Arc;
 
-use galgo_storage::log::{Evidence, Log, RecoveryReport};
+use galgo_storage::checkpoint::LogCheckpoint;
+use galgo_storage::log::{Evidence, Log, RecoverError as LogError, RecoveryReport};
 
 use super::Shard;
 use super::checkpoint::Checkpointer;
-use super::journaled::Journaled;
+use super::journaled::{JournalSource, Journaled};
 use crate::causes::Causes;
 use crate::partition::Partition;
 
+/// Most logs that are opened in one round: no checkpoint is taken meanwhile.
+const ROUND_MAX: usize = 16;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
 impl Shard {
-    /// Tries to open the log of a partition that is offline. Blocks on the disk.
-    pub(super) fn reopen(&self, partition: &Arc<Partition>) {
-        // Held over it: no checkpoint gives back what is read here, nor says anything of this log.
-        let checkpointer = self.checkpointer.lock();
-        if partition.is_closed() || !partition.is_offline() {
+    /// Tries to open the logs of partitions that are offline, as many as there is time for. Blocks on the disk.
+    pub(super) fn reopen(&self, offline: &[Arc<Partition>]) {
+        // Held over it: no checkpoint gives back what is read here, nor says anything of these logs.
+        let mut checkpointer = self.checkpointer.lock();
+        let mut ready = Vec::new();
+        for partition in offline.iter().filter(|it| !it.is_closed() && it.is_offline()) {
+            match self.look_at(partition, &checkpointer) {
+                Ok(known) => ready.push((partition, known)),
+                Err(error) => partition.tell_still_offline(&Causes(&*error)),
+            }
+        }
+        if ready.is_empty() {
             return;
         }
-        match self.recover_one(partition, &checkpointer) {
-            Ok((log, report)) => {
-                partition.come_online(log, &report);
+        let mut journaled = match Journaled::read(&*self.journal, checkpointer.saved) {
+            Ok(journaled) => journaled,
+            Err(error) => return tracing::warn!(error = %Causes(&error), "journal not read"),
+        };
+        let source = journaled.source(&*self.journal);
+        for (partition, known) in ready.into_iter().take(ROUND_MAX) {
+            if self.is_stopping() || self.is_abandoned() {
+                return;
             }
-            Err(error) => partition.tell_still_offline(&Causes(&*error)),
+            let from = (known, &mut journaled, &source);
+            let recovered = self.recover_one(partition, from, &mut checkpointer);
+            match recovered {
+                Ok((log, report)) => {
+                    partition.come_online(log, &report);
+                }
+                Err(error) => {
+                    if matches!(error.downcast_ref(), Some(LogError::Sync { .. })) {
+                        partition.stays_offline();
+                    }
+                    partition.tell_still_offline(&Causes(&*error));
+                }
+            }
         }
+    }
+
+    /// What the checkpoint knows of a log, when all of that is there.
+    fn look_at(
+        &self,
+        partition: &Partition,
+        checkpointer: &Checkpointer,
+    ) -> Result<LogCheckpoint, Failure> {
+        let uid = partition.uid();
+        checkpointer.stamps.check(uid)?;
+        let known = checkpointer.last.logs.get(&uid).cloned().unwrap_or_default();
+        Log::check_files(partition.log_reader(), &known)?;
+        Ok(known)
     }
 
     fn recover_one(
         &self,
-        partition: &Arc<Partition>,
-        checkpointer: &Checkpointer,
-    ) -> Result<(Log, RecoveryReport), Box<dyn std::error::Error + Send + Sync>> {
+        partition: &Partition,
+        (known, journaled, source): (LogCheckpoint, &mut Journaled, &JournalSource<'_>),
+        checkpointer: &mut Checkpointer,
+    ) -> Result<(Log, RecoveryReport), Failure> {
         let uid = partition.uid();
-        checkpointer.stamps.check(uid)?;
-        let known = checkpointer.last.logs.get(&uid).cloned();
-        let mut journaled = Journaled::read(&*self.journal, checkpointer.saved)?;
-        let source = journaled.source(&*self.journal);
-        let known = journaled.apply_start(uid, known).unwrap_or_default();
-        let batches = journaled.log(uid, &source);
-        let end = partition.high_watermark();
-        let evidence = Evidence { end, cache_survived: self.cache_survived };
-        Ok(Log::recover_offline(partition.log_reader(), known, batches, evidence)?)
+        let known = journaled.apply_start(uid, Some(known)).unwrap_or_default();
+        let batches = journaled.log(uid, source);
+        let evidence =
+            Evidence { end: partition.high_watermark(), cache_survived: self.cache_survived };
+        let recovered = Log::recover_offline(partition.log_reader(), known, batches, evidence);
+        let (log, report) = recovered?;
+        checkpointer.last.logs.insert(uid, log.checkpoint());
+        let saved = checkpointer.saved;
+        checkpointer.save(saved)?;
+        Ok((log, report))
     }
 }

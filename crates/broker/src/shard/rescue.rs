@@ -30,7 +30,9 @@ impl Shard {
         let due = std::mem::take(&mut *self.rescues.lock());
         let any = !due.is_empty();
         let (offline, fenced): (Vec<_>, Vec<_>) = due.into_iter().partition(|it| it.is_offline());
-        offline.iter().for_each(|partition| self.reopen(partition));
+        if !offline.is_empty() {
+            self.reopen(&offline);
+        }
         let mut written: Vec<_> = fenced.into_iter().filter(Partition::write_anew).collect();
         if written.is_empty() {
             return any;

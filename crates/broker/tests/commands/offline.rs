@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use galgo_storage::disk::Disk as _;
 use galgo_storage::disk::sim::{FaultPlan, SimDisk};
 use galgo_wire::{ErrorCode, PollingStrategy};
 
@@ -81,10 +82,12 @@ fn a_log_that_cannot_be_opened_takes_nobody_along() {
         let damaged = root.poll(&poll("t", 1, PollingStrategy::First)).unwrap_err();
         assert_eq!(damaged, ErrorCode::CannotReadMessage, "nothing is answered with empty");
         let details = root.call(&get_topic("s", "t")).unwrap().unwrap();
-        assert_eq!(details.partitions[1].current_offset.get(), 4);
+        // As far as is known: the last was acknowledged, and nothing behind it was staged.
+        assert_eq!(details.partitions[1].current_offset.get(), 3);
         let stored = root.call(&get_offset("c", "t", 1)).unwrap().unwrap();
-        assert_eq!((stored.stored_offset.get(), stored.current_offset.get()), (1, 4));
+        assert_eq!((stored.stored_offset.get(), stored.current_offset.get()), (1, 3));
         root.call(&store_offset("c", "t", (1, 2))).unwrap();
+        assert_eq!(root.call(&store_offset("c", "t", (1, 4))), REFUSED, "nobody knows here");
 
         // What the journal holds of it has to outlive the files it is in, however often these are given back.
         for round in 0..seed {
@@ -276,4 +279,68 @@ fn a_log_that_can_be_opened_after_all_is_online_again_without_a_restart() {
             assert_eq!(texts(&mut rig.root(), 1), sent, "seed {seed}");
         }
     }
+}
+
+/// Carrying gave nothing back where nothing was committed in between, and took more room each time.
+#[test]
+fn checkpoints_of_an_idle_server_carry_nothing() {
+    let (rig, root, sent) = with_messages();
+    drop(root);
+    let directory = directory(&rig);
+    let disk = rig.disk.kill_image();
+    unreadable(&disk, &directory);
+    let rig = Rig::open(disk);
+    rig.broker.shard().checkpoint().unwrap();
+    let bytes = |rig: &Rig| {
+        let files = rig.disk.files().into_iter();
+        let journal = files.filter(|(path, _)| path.starts_with("/data/shards/0000/journal"));
+        let journal = journal.filter_map(|(path, _)| rig.disk.contents(&path));
+        journal.map(|bytes| bytes.iter().filter(|byte| **byte != 0).count()).sum::<usize>()
+    };
+    let before = bytes(&rig);
+    for _ in 0..20 {
+        rig.broker.shard().checkpoint().unwrap();
+    }
+    assert_eq!(bytes(&rig), before);
+    let disk = rig.disk.kill_image();
+    disk.plan(FaultPlan::default());
+    assert_eq!(texts(&mut Rig::open(disk).root(), 1), sent);
+}
+
+/// While files are put back one after the other, a log would be opened without those to come.
+#[test]
+fn a_log_is_not_opened_again_before_all_its_files_are_there() {
+    let (rig, mut root, mut sent) = with_messages();
+    for _ in 0..12 {
+        sent.push(large("m"));
+        root.send("t", to(1), &[&large("m")]).unwrap();
+    }
+    drop(root);
+    rig.broker.shard().checkpoint().unwrap();
+    let directory = directory(&rig);
+    let disk = rig.disk.kill_image();
+    unreadable(&disk, &directory);
+    let mut rig = Rig::open(disk);
+    let logs = rig.disk.files().into_iter().map(|(path, _)| path);
+    let is_log = |path: &PathBuf| path.extension().is_some_and(|it| it == "log");
+    let logs: Vec<_> = logs.filter(|path| path.starts_with(&directory) && is_log(path)).collect();
+    assert!(logs.len() > 1);
+    let moved: Vec<_> = logs.iter().map(|log| (log, log.with_extension("away"))).collect();
+    for (log, away) in &moved {
+        rig.disk.rename(log, away).unwrap();
+    }
+    rig.disk.plan(FaultPlan::default());
+    for (log, away) in moved {
+        rig.environment.advance_us(11_000_000);
+        rig.broker.tick();
+        rig.broker.shard().rescue_round();
+        assert_eq!(rig.broker.totals().offline_partitions, 1);
+        rig.disk.rename(&away, log).unwrap();
+    }
+    rig.environment.advance_us(11_000_000);
+    rig.broker.tick();
+    rig.commit_round();
+    rig.broker.shard().rescue_round();
+    assert_eq!(rig.broker.totals().offline_partitions, 0);
+    assert_eq!(texts(&mut rig.root(), 1), sent);
 }

@@ -42,20 +42,21 @@ pub(crate) async fn prepare(source: &Side, target: &Side) -> Outcome<bool> {
 async fn carried(source: &Side, plain: &TopicOptions) -> Outcome<Vec<TopicOptions>> {
     let (client, path) = (&source.client, &source.path);
     let mut durable = plain.clone();
+    let mut all = plain.clone();
     if let Some(settings) = topic::settings(client, path).await? {
-        durable = durable.deduplication(Deduplication::Off);
         if let Some(durability) = settings.durability {
             durable = durable.durability(durability);
         }
+        all = durable.clone().deduplication(Deduplication::Off);
     }
-    let mut all = durable.clone();
+    let known = all.clone();
     for option in topic::options(client, path).await?.unwrap_or_default() {
         let is_there = ["durability", "deduplication", "message_expiry", "max_size"];
         if !option.default && !is_there.contains(&option.name.as_str()) {
             all = all.set(&option.name, &option.value);
         }
     }
-    Ok(vec![all, durable, plain.clone()])
+    Ok(vec![all, known, durable, plain.clone()])
 }
 
 async fn create(source: &Side, target: &Side, from: &Topic) -> Outcome {

@@ -159,6 +159,8 @@ fn what_is_carried_finds_room_in_a_full_journal(place: &Place) {
     commit(&*journal, &bytes, true);
     let frames = frames(&*place(Lsn::new(last)), last + 1);
     assert_eq!(frames.len(), 21);
+    let usage = place(Lsn::new(last)).usage();
+    assert!(usage.files_in_use <= usage.files_max, "what was taken beyond that is given back");
 }
 
 fn checkpoints_keep_the_journal_from_filling(place: &Place) {

@@ -235,13 +235,19 @@ impl LocalJournal {
                     index += 1;
                     continue;
                 }
+                // What was carried may have taken more files than there may be.
+                let is_surplus = state.used.len() + state.free.len() > self.files_max as usize;
+                let is_kept = !used.suspect
+                    && !used.stray
+                    && !is_surplus
+                    && self.files.is_reusable(&used.file);
                 if used.suspect {
                     self.files.put_aside(&self.list, &used.file)?;
-                } else if used.stray || !self.files.is_reusable(&used.file) {
+                } else if !is_kept {
                     self.files.remove(&self.list, &used.file)?;
                 }
                 let used = state.used.remove(index);
-                if !used.suspect && !used.stray && self.files.is_reusable(&used.file) {
+                if is_kept {
                     state.free.push(used.file);
                 }
             }

@@ -3,6 +3,7 @@
 //! INV-OFFLINE: it stands in for what is on the disk and on record, and changes neither: it takes no writes, gives no
 //! message, and no checkpoint is made of it.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,6 +16,7 @@ use crate::checkpoint::{LogCheckpoint, SealedSegment};
 use crate::disk::Disk;
 use crate::file_cache::FileCache;
 use crate::segment::CHECKSUM_UNKNOWN;
+use crate::segment::format::log_name;
 
 impl Log {
     /// A log of which is known that it has the offsets from `start` to `end`, and nothing else: whoever reads it is
@@ -43,6 +45,28 @@ impl Log {
         log.is_offline = true;
         log.fenced.store(true, Ordering::Release);
         log
+    }
+
+    /// Whether all that the checkpoint knows is there, as far as names and lengths tell: while somebody puts files
+    /// back, a log would be opened without those that are still to come.
+    ///
+    /// # Errors
+    /// Those of the disk; `NotFound` and `UnexpectedEof` name what is missing.
+    pub fn check_files(reader: &LogReader, known: &LogCheckpoint) -> io::Result<()> {
+        let entries = reader.disk.read_dir(&reader.options.dir)?;
+        let sealed = known.sealed.iter().filter(|sealed| sealed.end > known.start);
+        let sealed = sealed.map(|sealed| (sealed.base, sealed.bytes));
+        let active = known.active.iter().map(|active| (active.base, active.durable_bytes));
+        for (base, bytes) in sealed.chain(active).filter(|(_, bytes)| *bytes > 0) {
+            let name = log_name(base);
+            let kind = match entries.iter().find(|entry| entry.name == name && !entry.is_dir) {
+                None => io::ErrorKind::NotFound,
+                Some(entry) if entry.len < bytes => io::ErrorKind::UnexpectedEof,
+                Some(_) => continue,
+            };
+            return Err(io::Error::new(kind, format!("{name} is missing or too short")));
+        }
+        Ok(())
     }
 
     /// Tries to open what this one stands in for, as [`Log::recover`] does at a start.

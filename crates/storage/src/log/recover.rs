@@ -120,6 +120,15 @@ pub enum RecoverError {
         /// What the system said.
         source: io::Error,
     },
+    /// What was recovered could not be made durable. A sync that is tried again may succeed without having
+    /// written it, so that only another process may try.
+    #[error("cannot sync {path:?}")]
+    Sync {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A batch cannot be read from the journal.
     #[error("cannot read a batch of the log from the journal")]
     Journal {

@@ -80,13 +80,13 @@ impl LocalJournal {
         while state.free.is_empty() && state.making {
             self.made.wait(state);
         }
+        let files = u32::try_from(state.used.len()).unwrap_or(u32::MAX);
+        if files >= files_max {
+            return Err(JournalError::Full { files });
+        }
         let file = match state.free.pop() {
             Some(file) => file,
             None => {
-                let files = u32::try_from(state.used.len()).unwrap_or(u32::MAX);
-                if files >= files_max {
-                    return Err(JournalError::Full { files });
-                }
                 let number = state.number_next;
                 state.number_next += 1;
                 self.files.make(&self.list, number)?

@@ -69,7 +69,10 @@ impl Current {
     /// Makes what was accepted durable.
     pub(super) fn sync(&mut self) -> Result<(), RecoverError> {
         if std::mem::take(&mut self.unsynced) {
-            self.handle.sync().map_err(RecoverError::at(self.handle.path()))?;
+            self.handle.sync().map_err(|source| {
+                let path = self.handle.path().to_path_buf();
+                RecoverError::Sync { path, source }
+            })?;
         }
         Ok(())
     }

@@ -103,7 +103,11 @@ impl Merge<'_> {
             }
             copy.sync_data()
         };
-        copied().map_err(RecoverError::at(&path))?;
+        copied().map_err(|error| {
+            // Of no use to anybody, and each try would leave another.
+            let _ = self.reader.disk.remove_file(&path);
+            RecoverError::at(&path)(error)
+        })?;
         Ok(path)
     }
 
@@ -151,6 +155,7 @@ impl Merge<'_> {
     }
 
     fn sync_dir(&self, dir: &Path) -> Result<(), RecoverError> {
-        self.reader.disk.sync_dir(dir).map_err(RecoverError::at(dir))
+        let synced = self.reader.disk.sync_dir(dir);
+        synced.map_err(|source| RecoverError::Sync { path: dir.to_path_buf(), source })
     }
 }
