@@ -15,7 +15,8 @@ use super::OFFSET_OWNERS_MAX;
 use crate::metadata::UserMark;
 use crate::shard::OffsetOwner;
 
-/// Polls move the time of a position no more often than this, in microseconds.
+/// Times that polls have moved are written down no more often than this, in microseconds, or than a quarter of the time
+/// after which a position expires.
 const ACTIVITY_US: u64 = 3_600_000_000;
 
 /// How far somebody has come.
@@ -43,6 +44,10 @@ pub struct OffsetBook {
     start: Offset,
     /// Whether polls have moved times since the last look.
     moved: bool,
+    /// When times that polls moved were last to be written down.
+    noted_us: u64,
+    /// After how long positions expire, once somebody looked.
+    expire_after_us: Option<u64>,
     /// Nothing expires before this.
     quiet_until: Timestamp,
     /// When somebody was last seen before this start, as far as known.
@@ -130,12 +135,20 @@ impl OffsetBook {
 
     /// Where `owner` has come to, now that it polls.
     pub(super) fn seen(&mut self, owner: OffsetOwner, now: Timestamp) -> Option<Offset> {
+        let due_us = self.noted_us.saturating_add(self.activity_us());
         let position = self.stored.get_mut(&owner)?;
-        if now.get() > position.active_at.get().saturating_add(ACTIVITY_US) {
+        if now > position.active_at {
             position.active_at = now;
-            self.moved = true;
+            if now.get() >= due_us {
+                self.noted_us = now.get();
+                self.moved = true;
+            }
         }
         Some(position.offset)
+    }
+
+    fn activity_us(&self) -> u64 {
+        ACTIVITY_US.min(self.expire_after_us.map_or(u64::MAX, |after_us| after_us / 4))
     }
 
     /// Applies a stored or recovered position.
@@ -236,6 +249,7 @@ impl OffsetBook {
         now: Timestamp,
         expire_after_us: u64,
     ) -> Vec<(OffsetOwner, Position)> {
+        self.expire_after_us = Some(expire_after_us);
         // However far ahead the clock was at the last look, the next is no further off than this.
         let off_us = self.quiet_until.get().saturating_sub(now.get());
         if off_us > 0 && off_us <= ACTIVITY_US {
@@ -508,6 +522,23 @@ mod tests {
         let much_later = Timestamp::new(later.get() + ACTIVITY_US);
         assert_eq!(book.expire(much_later, ACTIVITY_US).len(), 1);
         assert_eq!((book.len(), book.consumers), (1, 0));
+    }
+
+    /// The time of a poll was kept to the hour, and with less than that to expire a consumer that polled all the time lost
+    /// its place.
+    #[test]
+    fn whoever_polls_keeps_its_place_however_short_the_time_is() {
+        let (mut book, short_us) = (OffsetBook::default(), 100);
+        let polls = owner(ConsumerKind::Consumer, 1);
+        book.set(polls, at(4, 1_000));
+        let mut written_down = 0;
+        for now in (1_000..5_000).step_by(10) {
+            assert_eq!(book.seen(polls, Timestamp::new(now)), Some(Offset::new(4)));
+            assert!(book.expire(Timestamp::new(now + 5), short_us).is_empty());
+            written_down += u32::from(book.take_moved());
+        }
+        assert!((100..=200).contains(&written_down), "{written_down} times: a quarter of the time");
+        assert_eq!(book.expire(Timestamp::new(6_000), short_us).len(), 1);
     }
 
     #[test]
