@@ -250,6 +250,8 @@ impl OffsetBook {
         expire_after_us: u64,
     ) -> Vec<(OffsetOwner, Position)> {
         self.expire_after_us = Some(expire_after_us);
+        // A clock that was ahead would keep polls from being written down until it has come there again.
+        self.noted_us = self.noted_us.min(now.get());
         // However far ahead the clock was at the last look, the next is no further off than this.
         let off_us = self.quiet_until.get().saturating_sub(now.get());
         if off_us > 0 && off_us <= ACTIVITY_US {
@@ -539,6 +541,26 @@ mod tests {
         }
         assert!((100..=200).contains(&written_down), "{written_down} times: a quarter of the time");
         assert_eq!(book.expire(Timestamp::new(6_000), short_us).len(), 1);
+    }
+
+    /// What is written down is what a start knows: a consumer that polls all the time expires right after one if that
+    /// stopped.
+    #[test]
+    fn polls_are_written_down_again_when_the_clock_is_set_back() {
+        let (mut book, expire_us) = (OffsetBook::default(), 8_000_000_000);
+        let polls = owner(ConsumerKind::Consumer, 1);
+        let (ahead, right) = (90_000_000_000_000, 80_000_000_000_000);
+        book.set(polls, at(4, ahead));
+        book.seen(polls, Timestamp::new(ahead + 1));
+        assert!(book.take_moved());
+        let mut written_down = 0;
+        for minutes in 0..240 {
+            let now = Timestamp::new(right + minutes * 60_000_000);
+            book.expire(now, expire_us);
+            book.seen(polls, now);
+            written_down += u32::from(book.take_moved());
+        }
+        assert!((7..=9).contains(&written_down), "{written_down} times in four hours");
     }
 
     #[test]
