@@ -29,8 +29,9 @@ mod service;
 mod starting;
 mod stranger;
 
-use galgo_wire::index::to_usize;
 use std::sync::Arc;
+
+use galgo_wire::index::to_usize;
 
 use axum::Router;
 use bytes::Bytes;
@@ -73,14 +74,13 @@ impl Api {
         (keys, pages): (jwt::Keys, Pages),
     ) -> (Arc<Self>, Router) {
         let (router, document) = routes::all().split_for_parts();
-        let size = |bytes: u64| to_usize(bytes);
         let api = Arc::new(Self {
             hub,
             keys,
             pages,
             traffic: metrics::Traffic::default(),
             limits: Limits {
-                body_bytes_max: size(config.http.max_request_size.0),
+                body_bytes_max: to_usize(config.http.max_request_size.0),
                 poll_bytes_max: config.http.max_poll_size.0,
             },
             description: openapi::finish(document),

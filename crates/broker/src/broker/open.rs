@@ -2,7 +2,6 @@
 
 mod report;
 
-use galgo_wire::index::to_usize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +20,7 @@ use galgo_wire::command::{Durability, UserStatus};
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Epoch, PartitionId, PartitionUid, StreamId, Timestamp, TopicId, UserId};
+use galgo_wire::index::to_usize;
 use galgo_wire::name::{Password, StreamName, TopicName, Username};
 use galgo_wire::permission::Permissions;
 use parking_lot::{Mutex, RwLock};

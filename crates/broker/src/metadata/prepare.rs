@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use galgo_wire::command::{
-    AskedOptions, Compression, ConfigureTopic, CreateTopic, RetentionRules, TopicOption,
-    UpdateTopic,
+    AskedOptions, Compression, ConfigureTopic, CreateTopic, MaxTopicSize, MessageExpiry,
+    RetentionRules, TopicOption, UpdateTopic,
 };
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId};
@@ -89,8 +89,9 @@ impl State {
     ) -> Result<(TopicId, Record), ErrorCode> {
         let NewTopic { command, asked, now, defaults } = request;
         let AskedOptions { durability, deduplication, options } = asked.unwrap_or_default();
-        let rules = rules_of(command.message_expiry.get(), command.max_topic_size.get());
-        let chosen = with(&OptionChoices { durability, deduplication, ..rules }, &options)?;
+        let asked = OptionChoices { durability, deduplication, ..OptionChoices::default() };
+        let rules = (command.message_expiry, command.max_topic_size);
+        let chosen = with(&kept_by(asked, rules), &options)?;
         if chosen.max_size.is_some_and(|size| size.bytes() < defaults.segment_bytes) {
             return Err(ErrorCode::InvalidTopicSize);
         }
@@ -131,9 +132,8 @@ impl State {
         if stored.topic_name_taken(&command.name, Some(topic)) {
             return Err(ErrorCode::TopicNameAlreadyExists);
         }
-        let rules = rules_of(command.message_expiry.get(), command.max_topic_size.get());
-        let (message_expiry, max_size) = (rules.message_expiry, rules.max_size);
-        let mut chosen = OptionChoices { message_expiry, max_size, ..current.settings.choices() };
+        let rules = (command.message_expiry, command.max_topic_size);
+        let mut chosen = kept_by(current.settings.choices(), rules);
         if let Some(AskedOptions { durability, deduplication, options }) = asked {
             let asked = OptionChoices { durability, deduplication, ..chosen };
             chosen = with(&asked, &options)?;
@@ -243,9 +243,7 @@ impl TopicSettings {
 
     /// These settings with other rules of retention.
     pub(crate) fn kept_by(self, rules: RetentionRules, defaults: &TopicDefaults) -> Self {
-        let rules = rules_of(rules.message_expiry.get(), rules.max_topic_size.get());
-        let (message_expiry, max_size) = (rules.message_expiry, rules.max_size);
-        let chosen = OptionChoices { message_expiry, max_size, ..self.choices() };
+        let chosen = kept_by(self.choices(), (rules.message_expiry, rules.max_topic_size));
         self.choose(chosen, &defaults.options)
     }
 }
@@ -255,12 +253,13 @@ fn with(choices: &OptionChoices, set: &[TopicOption]) -> Result<OptionChoices, E
     choices.with(set).map_err(|_| ErrorCode::InvalidFormat)
 }
 
-/// The choices in a classic command, where zero means "as the server thinks best".
-fn rules_of(expiry_us: u64, size_bytes: u64) -> OptionChoices {
+/// `choices` with the rules of retention of a classic command, where zero means "as the server thinks best".
+fn kept_by(choices: OptionChoices, (expiry, size): (MessageExpiry, MaxTopicSize)) -> OptionChoices {
+    let (expiry_us, bytes) = (expiry.get(), size.get());
     OptionChoices {
         message_expiry: (expiry_us > 0).then(|| Expiry::from_us(expiry_us)),
-        max_size: (size_bytes > 0).then(|| SizeLimit::from_bytes(size_bytes)),
-        ..OptionChoices::default()
+        max_size: (bytes > 0).then(|| SizeLimit::from_bytes(bytes)),
+        ..choices
     }
 }
 

@@ -1,6 +1,5 @@
 //! Stage: stamps a batch in its receive buffer and writes it above the high-watermark.
 
-use galgo_wire::index::part_mut;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,6 +9,7 @@ use galgo_wire::batch::{StampOptions, stamp};
 use galgo_wire::command::Durability;
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Offset, PartitionUid, Timestamp};
+use galgo_wire::index::part_mut;
 
 use super::dedup::{DeduplicationBounds, Remembered, Sifted, Window};
 use super::ids::IdKey;

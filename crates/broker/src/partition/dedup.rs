@@ -6,12 +6,12 @@
 //!
 //! Ages are told by how long the system was running: a wall clock that is set makes no sender try again sooner.
 
-use galgo_wire::index::part;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use galgo_wire::batch::MessageHeader;
 use galgo_wire::command::DeduplicationWindow;
 use galgo_wire::id::Offset;
+use galgo_wire::index::part;
 use galgo_wire::limits::INDEX_ENTRY_BYTES;
 
 /// How much of the past a topic with deduplication knows.

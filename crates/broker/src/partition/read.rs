@@ -4,13 +4,13 @@
 //! process and are still in the page cache. Everything else is read and verified first, on a
 //! thread that may block.
 
-use galgo_wire::index::to_usize;
 use std::sync::Arc;
 
 use galgo_storage::log::{LocateRequest, Located, LocatedSlice, NewestRequest, ReadError};
 use galgo_wire::consumer::PollingStrategy;
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::Offset;
+use galgo_wire::index::to_usize;
 use galgo_wire::limits::POLL_BYTES_MAX;
 
 use super::{Partition, Rest};

@@ -7,7 +7,6 @@
 
 use std::io;
 use std::sync::Arc;
-
 use std::sync::atomic::Ordering;
 
 use galgo_storage::log::{Log, RecoveryReport};
@@ -100,13 +99,13 @@ impl Partition {
         self.rescue.lock().tries % SHORT_PAUSES.saturating_mul(6) == 1
     }
 
-    /// Takes the log, all of it durable, that could be opened after all; false when the partition is gone.
-    pub(crate) fn come_online(self: &Arc<Self>, log: Log, report: &RecoveryReport) -> bool {
+    /// Takes the log, all of it durable, that could be opened after all, unless the partition is gone.
+    pub(crate) fn come_online(self: &Arc<Self>, log: Log, report: &RecoveryReport) {
         let end = log.end();
         self.offsets.lock().clamp(end);
         let mut writer = self.writer.lock();
         if writer.closed {
-            return false;
+            return;
         }
         writer.log.come_online(log);
         writer.window = None;
@@ -137,7 +136,6 @@ impl Partition {
                 "damaged messages: they cannot be read, all others can"
             );
         }
-        true
     }
 
     /// Is not tried again: a sync had failed, and another one may succeed without having written anything.

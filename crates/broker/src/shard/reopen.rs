@@ -40,23 +40,37 @@ impl Shard {
             Err(error) => return tracing::warn!(error = %Causes(&error), "journal not read"),
         };
         let source = journaled.source(&*self.journal);
+        let mut recovered = Vec::new();
         for (partition, known) in ready.into_iter().take(ROUND_MAX) {
             if self.is_stopping() || self.is_abandoned() {
                 return;
             }
-            let from = (known, &mut journaled, &source);
-            let recovered = self.recover_one(partition, from, &mut checkpointer);
-            match recovered {
-                Ok((log, report)) => {
-                    partition.come_online(log, &report);
-                }
+            match self.recover_one(partition, known, (&mut journaled, &source)) {
+                Ok(opened) => recovered.push((partition, opened)),
                 Err(error) => {
-                    if matches!(error.downcast_ref(), Some(LogError::Sync { .. })) {
+                    if matches!(error, LogError::Sync { .. }) {
                         partition.stays_offline();
                     }
-                    partition.tell_still_offline(&Causes(&*error));
+                    partition.tell_still_offline(&Causes(&error));
                 }
             }
+        }
+        drop(source);
+        if recovered.is_empty() {
+            return;
+        }
+        for (partition, (log, _)) in &recovered {
+            checkpointer.last.logs.insert(partition.uid(), log.checkpoint());
+        }
+        let saved = checkpointer.saved;
+        if let Err(error) = checkpointer.save(saved) {
+            let error = Causes(&error);
+            return recovered
+                .iter()
+                .for_each(|(partition, _)| partition.tell_still_offline(&error));
+        }
+        for (partition, (log, report)) in recovered {
+            partition.come_online(log, &report);
         }
     }
 
@@ -76,19 +90,14 @@ impl Shard {
     fn recover_one(
         &self,
         partition: &Partition,
-        (known, journaled, source): (LogCheckpoint, &mut Journaled, &JournalSource<'_>),
-        checkpointer: &mut Checkpointer,
-    ) -> Result<(Log, RecoveryReport), Failure> {
+        known: LogCheckpoint,
+        (journaled, source): (&mut Journaled, &JournalSource<'_>),
+    ) -> Result<(Log, RecoveryReport), LogError> {
         let uid = partition.uid();
         let known = journaled.apply_start(uid, Some(known)).unwrap_or_default();
         let batches = journaled.log(uid, source);
         let evidence =
             Evidence { end: partition.high_watermark(), cache_survived: self.cache_survived };
-        let recovered = Log::recover_offline(partition.log_reader(), known, batches, evidence);
-        let (log, report) = recovered?;
-        checkpointer.last.logs.insert(uid, log.checkpoint());
-        let saved = checkpointer.saved;
-        checkpointer.save(saved)?;
-        Ok((log, report))
+        Log::recover_offline(partition.log_reader(), known, batches, evidence)
     }
 }

@@ -50,6 +50,14 @@ fn directory(rig: &Rig) -> PathBuf {
     directories[1].clone()
 }
 
+/// What a server leaves that is killed, or loses power.
+fn ended(rig: &Rig, seed: u64) -> SimDisk {
+    match seed % 2 {
+        0 => rig.disk.kill_image(),
+        _ => rig.disk.power_cut_image(seed),
+    }
+}
+
 fn unreadable(disk: &SimDisk, directory: &Path) {
     let fail_reads_of = Some(directory.to_str().unwrap().to_owned());
     disk.plan(FaultPlan { fail_reads_of, ..FaultPlan::default() });
@@ -62,11 +70,7 @@ fn a_log_that_cannot_be_opened_takes_nobody_along() {
         let (rig, root, mut sent) = with_messages();
         drop(root);
         let directory = directory(&rig);
-        let image = |rig: &Rig| match seed % 2 {
-            0 => rig.disk.kill_image(),
-            _ => rig.disk.power_cut_image(seed),
-        };
-        let disk = image(&rig);
+        let disk = ended(&rig, seed);
         unreadable(&disk, &directory);
         let mut rig = Rig::open(disk);
         let offline: Vec<_> = rig.report.offline.iter().map(|it| it.partition.get()).collect();
@@ -99,14 +103,14 @@ fn a_log_that_cannot_be_opened_takes_nobody_along() {
             if round == 2 {
                 // Still unreadable at the next start.
                 drop(root);
-                let disk = image(&rig);
+                let disk = ended(&rig, seed);
                 unreadable(&disk, &directory);
                 rig = Rig::open(disk);
                 root = rig.root();
             }
         }
         drop(root);
-        let rig = Rig::open(image(&rig));
+        let rig = Rig::open(ended(&rig, seed));
         assert!(rig.report.offline.is_empty());
         let mut root = rig.root();
         assert_eq!(texts(&mut root, 1), sent, "seed {seed}");
@@ -237,10 +241,7 @@ fn a_log_that_can_be_opened_after_all_is_online_again_without_a_restart() {
         let (rig, root, mut sent) = with_messages();
         drop(root);
         let directory = directory(&rig);
-        let disk = match seed % 2 {
-            0 => rig.disk.kill_image(),
-            _ => rig.disk.power_cut_image(seed),
-        };
+        let disk = ended(&rig, seed);
         unreadable(&disk, &directory);
         let mut rig = Rig::open(disk);
         let mut root = rig.root();

@@ -50,11 +50,7 @@ pub(crate) fn chosen(
     durability: Durability,
     deduplication: Deduplication,
 ) -> CreateTopicWith {
-    let (durability, deduplication) = (Some(durability), Some(deduplication));
-    CreateTopicWith {
-        topic,
-        asked: AskedOptions { durability, deduplication, options: Vec::new() },
-    }
+    CreateTopicWith { topic, asked: both(durability, deduplication) }
 }
 
 /// Updates a topic with both settings chosen.
@@ -63,11 +59,12 @@ pub(crate) fn rechosen(
     durability: Durability,
     deduplication: Deduplication,
 ) -> UpdateTopicWith {
+    UpdateTopicWith { topic, asked: both(durability, deduplication) }
+}
+
+fn both(durability: Durability, deduplication: Deduplication) -> AskedOptions {
     let (durability, deduplication) = (Some(durability), Some(deduplication));
-    UpdateTopicWith {
-        topic,
-        asked: AskedOptions { durability, deduplication, options: Vec::new() },
-    }
+    AskedOptions { durability, deduplication, options: Vec::new() }
 }
 
 pub(crate) fn create_topic_with(

@@ -3,11 +3,12 @@
 //! A request is a frame (a `u32` length of 16, then position and length as `u64`); the answer is
 //! an eight-byte header (status 0, length) and that range of the one file it serves.
 
-use galgo::wire::index::to_usize;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+
+use galgo::wire::index::to_usize;
 
 use crate::failure::{Failure, Outcome};
 

@@ -51,8 +51,7 @@ async fn carried(source: &Side, plain: &TopicOptions) -> Outcome<Vec<TopicOption
     }
     let known = all.clone();
     for option in topic::options(client, path).await?.unwrap_or_default() {
-        let is_there = ["durability", "deduplication", "message_expiry", "max_size"];
-        if !option.default && !is_there.contains(&option.name.as_str()) {
+        if !option.default && option.name != "deduplication" {
             all = all.set(&option.name, &option.value);
         }
     }

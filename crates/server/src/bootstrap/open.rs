@@ -1,6 +1,5 @@
 //! Opens the broker as the configuration says, and tells what it found.
 
-use galgo_wire::index::to_usize;
 use std::error::Error;
 use std::fs;
 use std::io;
@@ -22,6 +21,7 @@ use galgo_broker::{
 use galgo_storage::data_dir::{DataDir, DataDirError};
 use galgo_storage::disk::RealDisk;
 use galgo_storage::metadata_log::MetadataLogError;
+use galgo_wire::index::to_usize;
 
 use super::show_generated;
 use crate::config::{self, Config, RootUser, RootUserSource};

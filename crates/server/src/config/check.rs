@@ -1,9 +1,9 @@
 //! Checks the configuration as a whole: ranges, and keys against each other.
 
-use galgo_wire::index::to_usize;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use galgo_wire::index::to_usize;
 use galgo_wire::limits::CONTROL_PAYLOAD_BYTES_MAX;
 
 use super::error::ConfigError;

@@ -4,7 +4,6 @@
 //! comes too slowly ends its request.
 //! INV-ANONYMOUS: who is not logged in gets no more memory over HTTP than over other transports.
 
-use galgo_wire::index::to_usize;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,6 +17,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::poll_fn;
 use galgo_broker::Peer;
 use galgo_wire::id::UserId;
+use galgo_wire::index::to_usize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use tokio::time::{Instant, timeout, timeout_at};

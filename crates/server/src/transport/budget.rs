@@ -10,12 +10,12 @@
 //! has that of a user waits for others only. So there is always a request that can be received whole.
 //! INV-FAIR: a user's requests never cover more than the user's share, the last resort aside.
 
-use galgo_wire::index::to_usize;
 use std::collections::HashMap;
 use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use galgo_wire::id::UserId;
+use galgo_wire::index::to_usize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bytes of one unit of the budget; semaphores count in 32 bits at a time.

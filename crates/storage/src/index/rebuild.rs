@@ -13,9 +13,10 @@ use crate::segment::format::Frame;
 use crate::segment::reader::{Walk, WalkError, after};
 use crate::segment::recovery::look_behind;
 use galgo_wire::id::{Offset, Timestamp};
-use galgo_wire::index::to_usize;
 use std::io;
 use std::path::Path;
+
+use galgo_wire::index::to_usize;
 
 /// The part of a segment that an index describes.
 #[derive(Debug, Clone, Copy)]

@@ -6,10 +6,11 @@
 //! (INV-STALE), and where a number is missing, either a later frame proves that it had been durable,
 //! which is damage (INV-LOUD), or the journal ends there.
 
-use galgo_wire::index::to_usize;
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::RangeInclusive;
+
+use galgo_wire::index::to_usize;
 
 use super::files::JournalFile;
 use super::format::{FRAME_HEADER_BYTES, FrameHeader, SECTOR_BYTES, payload_crc};

@@ -9,9 +9,10 @@ use super::state::SegmentView;
 use crate::segment::Place;
 use crate::segment::reader::{Effort, Walk, WalkError};
 use galgo_wire::id::{Offset, Timestamp};
-use galgo_wire::index::to_usize;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
+
+use galgo_wire::index::to_usize;
 
 /// Most segments one answer spans; each holds a file open.
 const SLICES_MAX: usize = 32;

@@ -6,7 +6,8 @@
 //! only then put in the place of the old one.
 //!
 //! INV-RESCUE: a file that takes the place of another holds the same messages, every one of them checked in
-//! the new file and all of them against the sum of what was written, and is durable before it does. Until all of them are, the log takes no writes.
+//! the new file and all of them against the sum of what was written, and is durable before it does. Until all
+//! of them are, the log takes no writes.
 
 use super::Log;
 use super::reader::LogReader;

@@ -9,12 +9,12 @@
 //! INV-NO-MEMORY: a request for which the system has no memory is refused, and nothing else.
 //! INV-IN-STEP: whatever arrives, the next header is looked for exactly where the request before it ends.
 
-use galgo_wire::index::to_usize;
 use std::ops::Range;
 
 use bytes::BufMut as _;
 use galgo_wire::ErrorCode;
 use galgo_wire::frame::RequestHeader;
+use galgo_wire::index::to_usize;
 use galgo_wire::limits::REQUEST_HEADER_BYTES;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 

@@ -10,13 +10,13 @@
 //! written.
 //! INV-ONE-JOB: while a job of the connection runs on another thread, nothing else of it is submitted.
 
-use galgo_wire::index::to_usize;
 use std::io;
 use std::sync::Arc;
 
 use galgo_broker::{Outcome, Reply, Session};
 use galgo_wire::ErrorCode;
 use galgo_wire::id::UserId;
+use galgo_wire::index::to_usize;
 use tokio::time::sleep;
 
 use crate::transport::logins::Full;

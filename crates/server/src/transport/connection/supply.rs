@@ -3,12 +3,12 @@
 //! INV-ANSWER-MEMORY: a piece is read into memory only under a grant, which is held until it is written.
 //! INV-ONE-PIECE: the next piece is asked for when the one before it is written.
 
-use galgo_wire::index::to_usize;
 use std::io;
 use std::sync::Arc;
 
 use galgo_broker::{Piece, Rest, memory_bytes};
 use galgo_wire::id::UserId;
+use galgo_wire::index::to_usize;
 
 use super::outbox::Outbox;
 use super::{Carrier, job};

@@ -4,10 +4,11 @@
 //! INV-WS-BOUND: of a frame only its header, or a control frame, is ever held; payloads go straight to
 //! where the caller wants them.
 
-use galgo_wire::index::to_usize;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+
+use galgo_wire::index::to_usize;
 
 use tokio::io::{AsyncRead, ReadBuf};
 

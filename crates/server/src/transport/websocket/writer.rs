@@ -7,10 +7,11 @@
 //! follows in the next.
 //! INV-STAGED: what is staged is bounded, whatever is written and however slowly it is taken.
 
-use galgo_wire::index::to_usize;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+
+use galgo_wire::index::to_usize;
 
 use tokio::io::AsyncWrite;
 

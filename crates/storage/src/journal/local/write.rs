@@ -1,9 +1,10 @@
 //! Writing frames: into the file that is written, the next one, or another when that fails.
 
-use galgo_wire::index::{part, to_usize};
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
+
+use galgo_wire::index::{part, to_usize};
 
 use parking_lot::MutexGuard;
 

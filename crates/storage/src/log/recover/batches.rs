@@ -2,10 +2,10 @@
 //!
 //! INV-STREAM: the messages of one batch are in memory, or of two while they are compared.
 
-use galgo_wire::index::part;
 use std::io;
 
 use galgo_wire::id::Offset;
+use galgo_wire::index::part;
 
 use super::{BatchSource, JournaledBatch, JournaledLog, RecoverError};
 

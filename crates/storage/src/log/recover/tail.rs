@@ -10,10 +10,11 @@ use crate::log::name::tell;
 use crate::segment::format::log_name;
 use crate::segment::recovery::next_valid;
 use galgo_wire::id::Offset;
-use galgo_wire::index::{part, part_mut};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use galgo_wire::index::{part, part_mut};
 
 /// Bytes copied at a time.
 const COPY_BYTES: usize = 1 << 20;

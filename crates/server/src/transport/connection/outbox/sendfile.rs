@@ -1,8 +1,9 @@
 //! Sends a range of a file over a TCP socket without bringing it into this process.
 
-use galgo_wire::index::to_usize;
 use std::io;
 use std::os::fd::BorrowedFd;
+
+use galgo_wire::index::to_usize;
 
 use rustix::fs::sendfile;
 use rustix::net::{SendFlags, send as send_bytes};
