@@ -1,22 +1,14 @@
-//! The command line: global options and one subcommand per noun.
+//! The command line: the options of every command and one subcommand per noun.
 
 mod help;
 
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::address::Transport;
 use crate::command::{
     bench, complete, group, login, mirror, offset, partition, permission, poll, repair, segment,
     send, server, snapshot, stream, system, tail, token, topic, user,
 };
-use crate::failure::{Failure, Outcome};
-use crate::output::{Format, Output};
-
-/// Where a server listens unless told otherwise.
-pub(crate) const SERVER_DEFAULT: &str = "galgo://127.0.0.1";
-
-/// The heading of the options that say which server is meant, below those of a command itself.
-const CONNECTION: &str = "Connection";
+use crate::global::Global;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -49,71 +41,6 @@ pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// Options of every command.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct Global {
-    /// Where the server is: `galgo://[USER:PASSWORD@]HOST[:PORT]`; 127.0.0.1 unless told otherwise
-    #[arg(long, global = true, value_name = "URL", help_heading = CONNECTION)]
-    pub(crate) server: Option<String>,
-
-    /// Talk to the server of this profile, made by galgo login
-    #[arg(long, global = true, value_name = "NAME", help_heading = CONNECTION)]
-    pub(crate) profile: Option<String>,
-
-    /// What carries the connection, whatever the URL says
-    #[arg(long, global = true, value_enum, value_name = "TRANSPORT", help_heading = CONNECTION)]
-    pub(crate) transport: Option<Transport>,
-
-    /// Encrypt the connection and check the server's certificate
-    #[arg(long, global = true, help_heading = CONNECTION)]
-    pub(crate) tls: bool,
-
-    /// PEM file with the authorities to trust, in place of the well-known ones; implies --tls
-    #[arg(long, global = true, value_name = "FILE", value_parser = parse_path, help_heading = CONNECTION)]
-    pub(crate) tls_ca: Option<String>,
-
-    /// The name the server's certificate must be for, if not the host; implies --tls
-    #[arg(long, global = true, value_name = "NAME", help_heading = CONNECTION)]
-    pub(crate) tls_domain: Option<String>,
-
-    /// The form of results and errors
-    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
-    #[arg(help_heading = "Output")]
-    pub(crate) output: Format,
-}
-
-/// A path that stays right in another directory: a profile keeps it.
-fn parse_path(text: &str) -> Result<String, String> {
-    let path = std::path::absolute(text).map_err(|error| error.to_string())?;
-    path.into_os_string().into_string().map_err(|_| "the path is not UTF-8".to_owned())
-}
-
-impl Global {
-    /// Refuses when an option is given that says which server is meant, because `why`; `hint` says what to
-    /// do instead. An option that is ignored could leave a connection plain that somebody asked to encrypt.
-    pub(crate) fn refuse_connection_options(&self, why: &str, hint: &str) -> Outcome {
-        let given = [
-            ("--server", self.server.is_some()),
-            ("--profile", self.profile.is_some()),
-            ("--transport", self.transport.is_some()),
-            ("--tls", self.tls),
-            ("--tls-ca", self.tls_ca.is_some()),
-            ("--tls-domain", self.tls_domain.is_some()),
-        ];
-        match given.iter().find(|(_, is_given)| *is_given) {
-            Some((name, _)) => {
-                Err(Failure::usage(format!("{name} has no meaning for {why}")).hint(hint))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// The printer for results.
-    pub(crate) fn output(&self) -> Output {
-        Output { format: self.output }
-    }
 }
 
 /// One subcommand per noun, as in `docs` and as users of other tools expect.

@@ -23,7 +23,7 @@ pub(crate) mod user;
 
 use std::future::Future;
 
-use crate::args::{Cli, Command};
+use crate::args::{self, Cli, Command};
 use crate::connect::wait_until_closed;
 use crate::failure::{Failure, Outcome};
 
@@ -43,8 +43,8 @@ pub(crate) fn run(cli: Cli) -> Outcome {
             repair::run(args, global.output())
         }
         Command::Bench(command) => bench::run(command, &global),
-        Command::Completions(args) => complete::completions(args),
-        Command::Man(args) => complete::man(&args, global.output()),
+        Command::Completions(args) => complete::completions(args, args::command()),
+        Command::Man(args) => complete::man(&args, args::command(), global.output()),
         Command::Login(args) => block_on(login::login(&global, args)),
         Command::Logout(args) => block_on(login::logout(&global, args)),
         Command::Profile(command) => login::profile(global.output(), command),

@@ -13,53 +13,25 @@ pub(crate) mod origin;
 pub(crate) mod outage;
 pub(crate) mod place;
 pub(crate) mod report;
+pub(crate) mod side;
 pub(crate) mod target;
 mod trace;
 
 use std::cell::RefCell;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use galgo::{Client, ErrorCode};
 
-use crate::command::topic::{Extent, TopicPath};
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::mirror::lane::{Lane, Options};
 use crate::mirror::outage::{Outage, Waits};
 use crate::mirror::place::{Known, Place};
 use crate::mirror::report::PartitionReport;
+use crate::mirror::side::Side;
 use crate::output::Output;
 use crate::progress::Progress;
 
 /// Partitions copied at the same time, unless the copy follows: then all are.
 const LANES_MAX: usize = 8;
-
-/// One end of the copy.
-#[derive(Debug)]
-pub(crate) struct Side {
-    /// The connection.
-    pub(crate) client: Client,
-    /// The topic.
-    pub(crate) path: TopicPath,
-}
-
-impl Side {
-    /// The offsets of all partitions.
-    pub(crate) async fn extents(&self) -> Outcome<Vec<Extent>> {
-        let details = self.path.details(&self.client).await?;
-        Ok(details.partitions.iter().map(Extent::of).collect())
-    }
-
-    /// The offsets of one partition.
-    pub(crate) async fn extent(&self, partition: u32) -> Outcome<Extent> {
-        let extents = self.extents().await?;
-        extents.get(partition as usize).copied().ok_or_else(|| {
-            Failure::missing(
-                format!("partition {partition} of {}", self.path.phrase()),
-                ErrorCode::PartitionNotFound,
-            )
-        })
-    }
-}
 
 /// A copy under way.
 #[derive(Debug)]

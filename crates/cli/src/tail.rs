@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 
 use galgo::Life;
 
-use crate::command::topic::{Extent, TopicPath};
 use crate::failure::{Failure, Outcome};
+use crate::noun::extent::Extent;
+use crate::noun::topic::TopicPath;
 use crate::output::message::MessageWriter;
 use crate::tail::lane::{Ask, Lane, Start};
 use crate::tail::link::Link;

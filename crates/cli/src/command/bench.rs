@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use crate::args::Global;
 use crate::bench::load::plan::Kind;
 use crate::bench::{compare, connections, echo, scratch, sink, source};
 use crate::failure::{Failure, Outcome};
+use crate::global::Global;
 use crate::output::Output;
 
 /// Arguments of `galgo bench`.

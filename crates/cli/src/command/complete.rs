@@ -8,7 +8,6 @@ use clap::{Args, Command};
 use clap_complete::Shell;
 use serde_json::json;
 
-use crate::args;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Output, measure};
 
@@ -34,21 +33,21 @@ pub(crate) struct ManArgs {
     out: PathBuf,
 }
 
-/// Prints the completions.
-pub(crate) fn completions(args: CompletionsArgs) -> Outcome {
+/// Prints the completions of `command`, the whole command line.
+pub(crate) fn completions(args: CompletionsArgs, mut command: Command) -> Outcome {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut args::command(), "galgo", &mut script);
+    clap_complete::generate(args.shell, &mut command, "galgo", &mut script);
     let mut out = io::stdout().lock();
     out.write_all(&script).and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
 }
 
-/// Writes one page for each command.
-pub(crate) fn man(args: &ManArgs, output: Output) -> Outcome {
+/// Writes one page for each subcommand of `command`.
+pub(crate) fn man(args: &ManArgs, command: Command, output: Output) -> Outcome {
     let dir = args.out.display();
     let failed =
         |error: io::Error| Failure::io(format!("cannot write manual pages to {dir}: {error}"));
     fs::create_dir_all(&args.out).map_err(failed)?;
-    clap_mangen::generate_to(manual(), &args.out).map_err(failed)?;
+    clap_mangen::generate_to(manual(command), &args.out).map_err(failed)?;
     let pages = fs::read_dir(&args.out).map_err(failed)?.count() as u64;
     let sentence = format!("{} in {dir}", measure::counted(pages, "manual page"));
     output.done(&sentence, &json!({ "written": "man", "directory": args.out, "pages": pages }))
@@ -56,8 +55,8 @@ pub(crate) fn man(args: &ManArgs, output: Output) -> Outcome {
 
 /// The command line with a synopsis for each page: the usage of its help, which names arguments and
 /// leaves the options, the same twenty on every page, to their own sections.
-fn manual() -> Command {
-    let mut command = args::command().disable_help_subcommand(true);
+fn manual(command: Command) -> Command {
+    let mut command = command.disable_help_subcommand(true);
     command.build();
     with_synopsis(command)
 }
@@ -74,7 +73,7 @@ mod tests {
 
     #[test]
     fn synopsis_of_a_page_names_what_is_its_own() {
-        let manual = manual();
+        let manual = manual(crate::args::command());
         let send = manual.find_subcommand("send").expect("there is a command to send");
         let mut page = Vec::new();
         clap_mangen::Man::new(send.clone()).render_synopsis_section(&mut page).unwrap();

@@ -1,21 +1,21 @@
 //! `galgo group`: list, show, create and delete consumer groups.
 
-pub(crate) mod holder;
-
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
 use galgo::wire::command::groups::{ConsumerGroup, ConsumerGroupDetails};
 use galgo::wire::id::PartitionId;
-use galgo::{Client, ConsumerIdentity, ErrorCode, Identifier, OffsetOf};
+use galgo::{Client, ConsumerIdentity, Identifier, OffsetOf};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::command::stream::{number_note, shown};
-use crate::command::topic::{Extent, TopicPath};
 use crate::confirm::Confirm;
 use crate::connect::Target;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
+use crate::noun::extent::Extent;
+use crate::noun::group::{find, phrase};
+use crate::noun::stream::number_note;
+use crate::noun::topic::TopicPath;
 use crate::output::text::visible;
 use crate::output::{Output, measure, table};
 
@@ -61,26 +61,6 @@ impl GroupPath {
     fn phrase(&self) -> String {
         phrase(&self.group, &self.path)
     }
-}
-
-/// A group as a phrase of a sentence.
-pub(crate) fn phrase(group: &Identifier, path: &TopicPath) -> String {
-    format!("group {} of {}", shown(group), path.phrase())
-}
-
-/// The group, or the failure that says what is missing.
-pub(crate) async fn find(
-    client: &Client,
-    path: &TopicPath,
-    group: &Identifier,
-) -> Outcome<ConsumerGroupDetails> {
-    if let Some(details) = client.consumer_group(&path.stream, &path.topic, group).await? {
-        return Ok(details);
-    }
-    path.outline(client).await?;
-    let (stream, topic) = (shown(&path.stream), shown(&path.topic));
-    Err(Failure::missing(phrase(group, path), ErrorCode::ConsumerGroupIdNotFound)
-        .hint(format!("galgo group list {stream} {topic} shows those there are")))
 }
 
 #[derive(Serialize)]

@@ -7,10 +7,10 @@ use galgo::{Client, ConnectError, ConnectionString, Credentials, ErrorCode, Reco
 use serde_json::{Value, json};
 
 use crate::address::variable;
-use crate::args::Global;
 use crate::command::token::Life;
 use crate::connect;
 use crate::failure::{Failure, Outcome};
+use crate::global::Global;
 use crate::output::text::visible;
 use crate::output::{Output, table};
 use crate::profile::{DEFAULT, Profile, Profiles};

@@ -6,14 +6,15 @@ use clap::Args;
 use galgo::Identifier;
 use serde::Serialize;
 
-use crate::args::Global;
-use crate::command::topic::TopicPath;
 use crate::connect::Target;
 use crate::failure::{Failure, Outcome};
+use crate::global::Global;
 use crate::interrupt::Interrupt;
 use crate::mirror::lane::Options;
 use crate::mirror::report::PartitionReport;
-use crate::mirror::{Mirror, Side, target};
+use crate::mirror::side::Side;
+use crate::mirror::{Mirror, target};
+use crate::noun::topic::TopicPath;
 use crate::output::{Output, measure, table};
 use crate::progress::Progress;
 

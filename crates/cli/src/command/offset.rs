@@ -6,12 +6,12 @@ use galgo::wire::consumer::ConsumerKind;
 use galgo::{CallError, Client, ConsumerIdentity, ErrorCode, Identifier, OffsetOf};
 use serde_json::json;
 
-use crate::command::group;
-use crate::command::stream::shown;
-use crate::command::topic::TopicPath;
 use crate::confirm::Confirm;
 use crate::connect::Target;
 use crate::failure::{Failure, Outcome};
+use crate::noun::group;
+use crate::noun::stream::shown;
+use crate::noun::topic::TopicPath;
 use crate::output::text::visible;
 use crate::output::{measure, table};
 use crate::value::partition::parse_partition;

@@ -3,10 +3,10 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::command::topic::TopicPath;
 use crate::confirm::Confirm;
 use crate::connect::Target;
 use crate::failure::Outcome;
+use crate::noun::topic::TopicPath;
 use crate::output::measure;
 
 /// Arguments of `galgo partition`.

@@ -8,11 +8,11 @@ use galgo::wire::permission::GlobalPermissions;
 use galgo::{Client, Identifier, Permissions};
 use serde_json::{Value, json};
 
-use crate::command::topic::TopicPath;
-use crate::command::{stream, user};
 use crate::confirm::Confirm;
 use crate::connect::Target;
 use crate::failure::{Failure, Outcome};
+use crate::noun::topic::TopicPath;
+use crate::noun::{stream, user};
 use crate::output::table;
 use crate::value::permission::{
     StreamGrant, TopicGrant, names, parse_global, parse_stream, parse_topic, show,

@@ -5,9 +5,9 @@ use galgo::wire::id::{Offset, Timestamp};
 use galgo::{ErrorCode, Identifier, PollRequest, PolledMessages, PollingStrategy};
 use serde::Serialize;
 
-use crate::command::topic::TopicPath;
 use crate::connect::Target;
 use crate::failure::{Failure, Outcome};
+use crate::noun::topic::TopicPath;
 use crate::output::message::MessageJson;
 use crate::output::text::preview_bytes;
 use crate::output::{measure, table};

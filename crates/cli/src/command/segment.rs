@@ -4,11 +4,12 @@ use clap::{Subcommand, value_parser};
 use galgo::{Client, ErrorCode};
 use serde_json::json;
 
-use crate::command::group::holder;
-use crate::command::topic::{Extent, TopicPath};
 use crate::confirm::Confirm;
 use crate::connect::Target;
 use crate::failure::{Failure, Outcome};
+use crate::noun::extent::Extent;
+use crate::noun::holder;
+use crate::noun::topic::TopicPath;
 use crate::output::measure;
 
 const AFTER_HELP: &str = "\

@@ -8,9 +8,9 @@ use clap::Args;
 use galgo::wire::limits::MESSAGE_PAYLOAD_BYTES_MAX;
 use galgo::{CallError, Client, PartitionBy, Producer};
 
-use crate::command::topic::TopicPath;
 use crate::connect::Target;
 use crate::failure::{Failure, Outcome};
+use crate::noun::topic::TopicPath;
 use crate::progress::Progress;
 use crate::send::feed::{self, Destination, Plan};
 use crate::send::headers::Headers;

@@ -8,8 +8,8 @@ use clap::{Args, Subcommand};
 use galgo_server::{Environment, NewPassword, Overrides, ServerError, ServerOptions};
 use serde_json::json;
 
-use crate::command::topic::Durability;
 use crate::failure::{Failure, Outcome};
+use crate::noun::settings::Durability;
 use crate::output::{Format, Output};
 use crate::secret::SecretFrom;
 

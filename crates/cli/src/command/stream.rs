@@ -1,13 +1,14 @@
 //! `galgo stream`: list, create, show, rename, delete and purge streams.
 
 use clap::Subcommand;
-use galgo::{Client, ErrorCode, Identifier};
+use galgo::{Client, Identifier};
 use serde_json::json;
 
 use crate::command::topic;
 use crate::confirm::Confirm;
 use crate::connect::Target;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
+use crate::noun::stream::{missing, number_note, shown};
 use crate::output::text::visible;
 use crate::output::{Output, measure, table};
 use crate::value::time::show_time_short;
@@ -48,14 +49,6 @@ pub(crate) enum StreamCommand {
         #[command(flatten)]
         confirm: Confirm,
     },
-}
-
-/// What to add to the report of a new name that is typed in another way, as digits alone mean a number.
-pub(crate) fn number_note(name: &str) -> String {
-    match Identifier::named(name) {
-        Ok(named) if named.to_string() != name => format!("; type its name as {named}"),
-        _ => String::new(),
-    }
 }
 
 /// Runs the command.
@@ -138,15 +131,4 @@ async fn get(client: &Client, output: Output, stream: &Identifier) -> Outcome {
         ]);
         format!("{facts}\n\n{}", topic::topics_table(&details.topics))
     })
-}
-
-/// The failure when there is no such stream.
-pub(crate) fn missing(stream: &Identifier) -> Failure {
-    Failure::missing(format!("stream {}", shown(stream)), ErrorCode::StreamIdNotFound)
-        .hint("galgo stream list shows those there are")
-}
-
-/// A name or number, safe for a sentence.
-pub(crate) fn shown(identifier: &Identifier) -> String {
-    visible(&identifier.to_string()).into_owned()
 }

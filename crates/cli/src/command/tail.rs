@@ -5,10 +5,10 @@ use std::num::NonZeroU64;
 use clap::Args;
 use galgo::Identifier;
 
-use crate::command::topic::TopicPath;
 use crate::connect::Target;
 use crate::failure::Outcome;
 use crate::interrupt::Interrupt;
+use crate::noun::topic::TopicPath;
 use crate::output::Format;
 use crate::output::message::{MessageFormat, MessageWriter};
 use crate::tail::link::Link;

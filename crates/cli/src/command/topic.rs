@@ -1,30 +1,29 @@
 //! `galgo topic`: list, create, show, change, delete and purge topics.
 
+mod change;
 mod options;
 mod retention;
 mod settings;
 
-use std::time::Duration;
-
 use clap::{Args, Subcommand};
-use galgo::wire::command::extensions::TopicOutline;
 use galgo::wire::command::topic_options::{ResolvedOption, TopicOption};
-use galgo::wire::command::topics::{MaxTopicSize, MessageExpiry, Partition, Topic, TopicDetails};
-use galgo::{Client, ErrorCode, Identifier, InvalidRequest, ProduceError, TopicOptions};
+use galgo::wire::command::topics::{Partition, Topic, TopicDetails};
+use galgo::{Client, Identifier, TopicOptions};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::command::stream::{self, number_note, shown};
 use crate::confirm::Confirm;
 use crate::connect::Target;
 use crate::failure::{Failure, Outcome};
+use crate::noun;
+use crate::noun::extent::Extent;
+use crate::noun::stream::{self, number_note, shown};
+use crate::noun::topic::TopicPath;
 use crate::output::text::visible;
 use crate::output::{Output, measure, table};
 use crate::value::time::show_time_short;
 
-use options::NotSet;
-pub(crate) use options::of as options;
-pub(crate) use settings::{Durability, settings};
+use change::change;
 use settings::{Settings, show_expiry, show_max_size};
 
 /// Arguments of `galgo topic`.
@@ -68,101 +67,6 @@ pub(crate) enum TopicCommand {
         #[command(flatten)]
         confirm: Confirm,
     },
-}
-
-/// Which topic is meant.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct TopicPath {
-    /// Name or number of the stream
-    pub(crate) stream: Identifier,
-    /// Name or number of the topic
-    pub(crate) topic: Identifier,
-}
-
-impl TopicPath {
-    /// The topic as a phrase of a sentence.
-    pub(crate) fn phrase(&self) -> String {
-        format!("topic {} of stream {}", shown(&self.topic), shown(&self.stream))
-    }
-
-    /// The topic with its partitions, or the failure that says what is missing.
-    pub(crate) async fn details(&self, client: &Client) -> Outcome<TopicDetails> {
-        if let Some(details) = client.topic(&self.stream, &self.topic).await? {
-            return Ok(details);
-        }
-        Err(self.missing(client).await)
-    }
-
-    /// What a sender or a reader has to know of the topic, or the failure that says what is missing.
-    pub(crate) async fn outline(&self, client: &Client) -> Outcome<TopicOutline> {
-        match client.topic_outline(&self.stream, &self.topic).await? {
-            Some(outline) => Ok(outline),
-            None => Err(self.missing(client).await),
-        }
-    }
-
-    /// The partitions and how far they go, for whoever may poll.
-    pub(crate) async fn partitions(&self, client: &Client) -> Outcome<Vec<Partition>> {
-        let outline = self.outline(client).await?;
-        // Whoever may only send is told how many there are, and no more.
-        if outline.partitions.len() as u64 != u64::from(outline.partitions_count) {
-            let code = ErrorCode::Unauthorized;
-            let what = format!("could not read {}: permission denied", self.phrase());
-            let failure = Failure::refused(what, code.as_u32(), code.name());
-            return Err(failure.hint("it takes the flag poll-messages of galgo permission set"));
-        }
-        Ok(outline.partitions)
-    }
-
-    /// Says what is missing: the topic, or its stream, as far as whoever asks may know.
-    async fn missing(&self, client: &Client) -> Failure {
-        if let Ok(None) = client.stream(&self.stream).await {
-            return stream::missing(&self.stream);
-        }
-        Failure::missing(self.phrase(), ErrorCode::TopicIdNotFound)
-            .hint(format!("galgo topic list {} shows those there are", shown(&self.stream)))
-    }
-
-    /// `failure` of a send, or a better one when the server's code hides that the topic is there and
-    /// only has no partitions.
-    pub(crate) async fn explained(&self, client: &Client, failure: Failure) -> Failure {
-        let may_hide_it =
-            [ErrorCode::TopicIdNotFound, ErrorCode::PartitionNotFound, ErrorCode::NoPartitions];
-        if !may_hide_it.iter().any(|code| failure.is_refusal(*code)) {
-            return failure;
-        }
-        match client.topic_outline(&self.stream, &self.topic).await {
-            Ok(Some(found)) if found.partitions_count == 0 => {
-                failure.instead(format!("{} has no partitions", self.phrase())).hint(self.adding())
-            }
-            _ => failure,
-        }
-    }
-
-    /// The failure when the topic is not there, as far as the caller may know: for a command that had nothing to
-    /// ask of it.
-    pub(crate) async fn checked(&self, client: &Client) -> Outcome {
-        match self.outline(client).await {
-            Err(failure) if failure.is_refusal(ErrorCode::Unauthorized) => Ok(()),
-            found => found.map(drop),
-        }
-    }
-
-    /// Why a producer does not take messages for this topic, or could not be made.
-    pub(crate) fn produce(&self, error: &ProduceError) -> Failure {
-        let failure = Failure::produce(error);
-        match error {
-            ProduceError::Invalid(InvalidRequest::NoPartitions { .. }) => {
-                failure.hint(self.adding())
-            }
-            _ => failure,
-        }
-    }
-
-    fn adding(&self) -> String {
-        let (stream, topic) = (shown(&self.stream), shown(&self.topic));
-        format!("galgo partition create {stream} {topic} --count 1 adds one")
-    }
 }
 
 /// Arguments of `galgo topic create`.
@@ -269,10 +173,10 @@ async fn create(client: &Client, output: Output, args: CreateArgs) -> Outcome {
 
 async fn get(client: &Client, output: Output, path: &TopicPath) -> Outcome {
     let details = path.details(client).await?;
-    let settings = settings(client, path).await?;
+    let settings = noun::settings::settings(client, path).await?;
     let durability = settings.and_then(|settings| Some(settings.durability?.to_string()));
     let deduplication = settings.and_then(|settings| Some(settings.deduplication?.to_string()));
-    let options = options::of(client, path).await?;
+    let options = noun::settings::options(client, path).await?;
     output.tell(&Shown { details: &details, durability, deduplication, options }, |shown| {
         let topic = &shown.details.topic;
         let facts = table::facts([
@@ -305,42 +209,6 @@ async fn update(client: &Client, output: Output, args: UpdateArgs) -> Outcome {
     }
     change(client, path, args.name, args.settings).await?;
     output.done(&format!("{} updated", path.phrase()), &fact("updated", path))
-}
-
-/// Changes what is given. A new name, and a classic server, take a command that replaces all settings, so those that
-/// were not given are read first.
-async fn change(
-    client: &Client,
-    path: &TopicPath,
-    name: Option<String>,
-    settings: Settings,
-) -> Outcome {
-    if name.is_none() {
-        match options::configure(client, path, settings.clone().into_options()).await {
-            Ok(()) => return Ok(()),
-            Err(NotSet::Unsupported(_)) => {}
-            Err(NotSet::Failed(failure)) => return Err(failure),
-        }
-    }
-    let before = path.details(client).await?.topic;
-    let name = name.unwrap_or_else(|| before.name.to_string());
-    let options = settings.apply(options_of(&before));
-    client.update_topic(&path.stream, &path.topic, &name, options).await?;
-    Ok(())
-}
-
-/// The settings of a topic that every server knows, as they are.
-pub(crate) fn options_of(topic: &Topic) -> TopicOptions {
-    let mut options =
-        TopicOptions::default().partitions(topic.partitions_count).compression(topic.compression);
-    if topic.max_topic_size != MaxTopicSize::SERVER_DEFAULT {
-        options = options.max_size(topic.max_topic_size.get());
-    }
-    match topic.message_expiry {
-        MessageExpiry::SERVER_DEFAULT => options,
-        MessageExpiry::NEVER => options.expiry(Duration::MAX),
-        expiry => options.expiry(Duration::from_micros(expiry.get())),
-    }
 }
 
 /// The topics of a stream.
@@ -395,61 +263,4 @@ fn partitions_table(partitions: &[Partition]) -> String {
         ]
     });
     table::columns(&columns, rows, "no partitions")
-}
-
-/// The offsets of a partition: `start..end`, empty when they are equal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Extent {
-    /// Offset of the oldest message.
-    pub(crate) start: u64,
-    /// Offset after the newest message.
-    pub(crate) end: u64,
-}
-
-impl Extent {
-    /// Offsets are gapless, so count and last offset give the first one.
-    pub(crate) fn of(partition: &Partition) -> Self {
-        let count = partition.messages_count;
-        // An empty partition says 0 for its last offset, like one with a single message.
-        let end = match (count, partition.current_offset.get()) {
-            (0, 0) => 0,
-            (_, last) => last.saturating_add(1),
-        };
-        Self { start: end.saturating_sub(count), end }
-    }
-
-    /// The offset of the newest message.
-    pub(crate) fn last(self) -> Option<u64> {
-        if self.start < self.end { Some(self.end - 1) } else { None }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_extent_of_a_partition_follows_from_count_and_last_offset() {
-        let extent = |messages_count, current_offset: u64| {
-            Extent::of(&Partition {
-                id: 0.into(),
-                created_at: 0.into(),
-                segments_count: 1,
-                current_offset: current_offset.into(),
-                size: 0,
-                messages_count,
-            })
-        };
-        for (count, last, expected) in [
-            (0, 0, Extent { start: 0, end: 0 }),
-            (1, 0, Extent { start: 0, end: 1 }),
-            (10, 9, Extent { start: 0, end: 10 }),
-            // Retention took the first messages, or all of them.
-            (4, 9, Extent { start: 6, end: 10 }),
-            (0, 9, Extent { start: 10, end: 10 }),
-        ] {
-            assert_eq!(extent(count, last), expected);
-            assert_eq!(expected.last().is_some(), count > 0);
-        }
-    }
 }

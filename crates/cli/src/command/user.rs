@@ -6,10 +6,11 @@ use galgo::{Client, ErrorCode, Identifier, UserOptions, UserStatus, UserUpdate};
 use serde_json::{Value, json};
 
 use crate::command::permission::{Grants, Listed};
-use crate::command::stream::{number_note, shown};
 use crate::confirm::Confirm;
 use crate::connect::Target;
 use crate::failure::{Failure, Outcome};
+use crate::noun::stream::{number_note, shown};
+use crate::noun::user::find;
 use crate::output::text::visible;
 use crate::output::{Output, table};
 use crate::secret::SecretFrom;
@@ -160,14 +161,6 @@ pub(crate) async fn run(target: &Target, command: UserCommand) -> Outcome {
 
 fn fact(deed: &str, user: &Identifier) -> Value {
     json!({ deed: "user", "user": user.to_string() })
-}
-
-/// The user, or the failure that says there is none.
-pub(crate) async fn find(client: &Client, user: &Identifier) -> Outcome<UserDetails> {
-    client.user(user).await?.ok_or_else(|| {
-        Failure::missing(format!("user {}", shown(user)), ErrorCode::ResourceNotFound)
-            .hint("galgo user list shows those there are")
-    })
 }
 
 async fn list(client: &Client, output: Output) -> Outcome {

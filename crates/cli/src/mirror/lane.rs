@@ -10,11 +10,11 @@ use galgo::{
 };
 
 use crate::failure::{Failure, Outcome};
-use crate::mirror::Side;
 use crate::mirror::origin::copy;
 use crate::mirror::outage::{Outage, Waits};
 use crate::mirror::place::{Known, Place};
 use crate::mirror::report::PartitionReport;
+use crate::mirror::side::Side;
 use crate::progress::Progress;
 
 /// Most messages of one request to the target.

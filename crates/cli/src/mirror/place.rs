@@ -2,13 +2,13 @@
 
 use galgo::wire::command::FeatureFlags;
 use galgo::wire::id::Offset;
-use galgo::{Life, PollRequest, PolledMessages, PollingStrategy, ReceivedMessage};
+use galgo::{Life, PollRequest, PollingStrategy, ReceivedMessage};
 
-use crate::command::topic::Extent;
 use crate::failure::{Failure, Outcome};
-use crate::mirror::Side;
 use crate::mirror::origin::{Origin, can_tell};
+use crate::mirror::side::{Ends, Side, one};
 use crate::mirror::trace;
+use crate::noun::extent::Extent;
 
 /// Where the copy of a partition stands, as the target tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,14 +30,6 @@ pub(crate) struct Known {
     pub(crate) life: Life,
     /// Whether a source that began anew is copied from its first message.
     pub(crate) begin_anew: bool,
-}
-
-/// The two partitions.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ends<'a> {
-    pub(super) source: &'a Side,
-    pub(super) target: &'a Side,
-    pub(super) partition: u32,
 }
 
 impl Place {
@@ -129,16 +121,6 @@ async fn life(side: &Side, partition: u32) -> Outcome<Life> {
     }
     let none = PollRequest::new(&side.path.stream, &side.path.topic, partition).count(0);
     Ok(side.client.poll(none).await?.life())
-}
-
-/// A poll for one message.
-pub(super) async fn one(
-    side: &Side,
-    partition: u32,
-    strategy: PollingStrategy,
-) -> Outcome<PolledMessages> {
-    let request = PollRequest::new(&side.path.stream, &side.path.topic, partition);
-    Ok(side.client.poll(request.strategy(strategy).count(1).tell_damage()).await?)
 }
 
 fn foreign(what: String) -> Failure {

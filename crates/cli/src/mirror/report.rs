@@ -5,9 +5,10 @@ use std::ops::Range;
 use galgo::Life;
 use serde::Serialize;
 
-use crate::command::topic::{Extent, TopicPath};
 use crate::failure::{Failure, Outcome};
 use crate::mirror::place::Place;
+use crate::noun::extent::Extent;
+use crate::noun::topic::TopicPath;
 
 /// The copy of one partition.
 #[derive(Clone, Debug, Serialize)]

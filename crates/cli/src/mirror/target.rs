@@ -3,10 +3,10 @@
 use galgo::wire::command::topics::Topic;
 use galgo::{CallError, Deduplication, ErrorCode, Identifier, TopicOptions};
 
-use crate::command::stream::{self, shown};
-use crate::command::topic;
 use crate::failure::{Failure, Outcome};
-use crate::mirror::Side;
+use crate::mirror::side::Side;
+use crate::noun::settings;
+use crate::noun::stream::{self, shown};
 use crate::output::measure;
 
 /// Sees to it that the target exists and has the partitions of the source; tells whether it was made.
@@ -43,14 +43,14 @@ async fn carried(source: &Side, plain: &TopicOptions) -> Outcome<Vec<TopicOption
     let (client, path) = (&source.client, &source.path);
     let mut durable = plain.clone();
     let mut all = plain.clone();
-    if let Some(settings) = topic::settings(client, path).await? {
+    if let Some(settings) = settings::settings(client, path).await? {
         if let Some(durability) = settings.durability {
             durable = durable.durability(durability);
         }
         all = durable.clone().deduplication(Deduplication::Off);
     }
     let known = all.clone();
-    for option in topic::options(client, path).await?.unwrap_or_default() {
+    for option in settings::options(client, path).await?.unwrap_or_default() {
         if !option.default && option.name != "deduplication" {
             all = all.set(&option.name, &option.value);
         }
@@ -65,7 +65,7 @@ async fn create(source: &Side, target: &Side, from: &Topic) -> Outcome {
             .hint(format!("galgo topic list {} shows those there are", shown(&path.stream))));
     };
     let name = name.to_string();
-    let plain = topic::options_of(from);
+    let plain = settings::options_of(from);
     let mut candidates = carried(source, &plain).await?;
     candidates.dedup();
     let mut candidates = candidates.into_iter().peekable();

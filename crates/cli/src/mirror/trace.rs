@@ -13,7 +13,7 @@ use galgo::{ConsumeError, PollRequest, PollingStrategy, ReceivedMessage, Start};
 
 use crate::failure::{Failure, Outcome};
 use crate::mirror::origin::{Origin, can_tell};
-use crate::mirror::place::{Ends, one};
+use crate::mirror::side::{Ends, one};
 
 /// Copies before the last that have to be found before the last one's original, so that one of several
 /// messages that hold the same is not taken for another.

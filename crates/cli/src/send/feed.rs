@@ -8,9 +8,9 @@ use std::io::Read;
 use galgo::{Client, Message, ProduceError, Producer};
 use tokio::sync::mpsc;
 
-use crate::command::topic::TopicPath;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
+use crate::noun::topic::TopicPath;
 use crate::output::{Output, measure};
 use crate::progress::Progress;
 use crate::send::headers::Headers;

@@ -6,8 +6,9 @@ use std::ops::Range;
 use galgo::wire::id::{Offset, Timestamp};
 use galgo::{Client, Life, PollRequest, PolledMessages, PollingStrategy, ReceivedMessage};
 
-use crate::command::topic::{Extent, TopicPath};
 use crate::failure::Outcome;
+use crate::noun::extent::Extent;
+use crate::noun::topic::TopicPath;
 use crate::tail::whereabouts::Whereabouts;
 
 /// Where a partition begins.

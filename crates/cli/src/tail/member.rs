@@ -12,9 +12,9 @@ use galgo::{
     PolledMessages, PollingStrategy,
 };
 
-use crate::command::group;
-use crate::command::topic::TopicPath;
 use crate::failure::{Failure, Outcome};
+use crate::noun::group;
+use crate::noun::topic::TopicPath;
 use crate::output::message::MessageWriter;
 use crate::tail::lane::{begins_anew, left_out};
 use crate::tail::link::Link;

@@ -4,8 +4,9 @@ use futures_util::future::try_join_all;
 use galgo::wire::command::FeatureFlags;
 use galgo::{Client, Life, PollRequest};
 
-use crate::command::topic::{Extent, TopicPath};
 use crate::failure::Outcome;
+use crate::noun::extent::Extent;
+use crate::noun::topic::TopicPath;
 
 /// What is known of a partition before it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,10 +19,10 @@ use crate::bench::load::stage::{Names, Stage};
 use crate::bench::load::summary::{FORMAT, LatencyFacts, PlanFacts, ServerFacts, Summary, Work};
 use crate::bench::load::usage::Watch;
 use crate::bench::scratch;
-use crate::command::topic::Durability;
 use crate::connect::without_credentials;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::StopFlag;
+use crate::noun::settings::Durability;
 use crate::output::{Output, measure};
 use crate::progress::Progress;
 

@@ -5,8 +5,8 @@ use galgo::wire::options::OptionRow;
 use galgo::{CallError, Client, ErrorCode};
 use serde_json::json;
 
-use crate::command::topic::TopicPath;
 use crate::failure::{Failure, Outcome};
+use crate::noun::topic::TopicPath;
 use crate::output::Output;
 
 /// Reads `name=value`.
@@ -100,16 +100,6 @@ fn expected(names: &[String]) -> String {
     let rows = names.iter().filter_map(|name| OptionRow::of(name));
     let expected: Vec<_> = rows.map(|row| format!("{} {}", row.name, row.expected)).collect();
     expected.join("; ")
-}
-
-/// The options of a topic; none when the server has none, or does not tell.
-pub(crate) async fn of(client: &Client, path: &TopicPath) -> Outcome<Option<Vec<ResolvedOption>>> {
-    match client.topic_config(&path.stream, &path.topic).await {
-        Ok(options) => Ok(Some(options)),
-        Err(CallError::Unsupported(_)) => Ok(None),
-        Err(error) if error.code() == Some(ErrorCode::Unauthorized) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// An option as a line of facts.

@@ -10,13 +10,15 @@ use galgo::wire::command::topic_options::TopicOption;
 use galgo::{CallError, Client};
 use serde_json::json;
 
-use crate::command::group::holder;
 use crate::command::offset::{holds_until, whose};
+use crate::command::topic::change::change;
 use crate::command::topic::settings::{
     Settings, parse_expiry, parse_max_size, show_expiry, show_max_size,
 };
-use crate::command::topic::{TopicPath, change, options_of};
 use crate::failure::{Failure, Outcome};
+use crate::noun::holder;
+use crate::noun::settings::options_of;
+use crate::noun::topic::TopicPath;
 use crate::output::{Output, measure, table};
 use crate::value::time::show_time_short;
 

@@ -3,45 +3,14 @@
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
-use clap::{Arg, ArgAction, ArgMatches, Command, ValueEnum};
-use galgo::wire::command::extensions::TopicSettings;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use galgo::TopicOptions;
 use galgo::wire::command::topic_options::TopicOption;
 use galgo::wire::command::topics::{MaxTopicSize, MessageExpiry};
 use galgo::wire::measure::parse_time;
 use galgo::wire::options::{OptionRow, TOPIC_OPTIONS};
-use galgo::{CallError, Client, ErrorCode, TopicOptions};
 
-use crate::command::topic::TopicPath;
-use crate::failure::Outcome;
 use crate::output::measure;
-
-/// What an acknowledgement of the topic means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Durability {
-    /// Acknowledged messages survive a power loss.
-    Fsync,
-    /// Acknowledged messages survive the death of the server process.
-    Os,
-}
-
-impl Durability {
-    /// As it is written in a configuration.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Fsync => "fsync",
-            Self::Os => "os",
-        }
-    }
-}
-
-impl From<Durability> for galgo::Durability {
-    fn from(durability: Durability) -> Self {
-        match durability {
-            Durability::Fsync => Self::Fsync,
-            Durability::Os => Self::Os,
-        }
-    }
-}
 
 /// The word that takes an option back to what the server is configured to.
 const DEFAULT: &str = "default";
@@ -154,16 +123,6 @@ pub(super) fn parse_max_size(text: &str) -> Result<TopicOption, String> {
 fn named(name: &str, text: &str) -> Result<TopicOption, String> {
     let row = OptionRow::of(name).ok_or_else(|| format!("there is no option {name}"))?;
     value_of(row, text)
-}
-
-/// The settings of Galgo alone, or `None` when the server is a classic one or does not tell.
-pub(crate) async fn settings(client: &Client, path: &TopicPath) -> Outcome<Option<TopicSettings>> {
-    match client.topic_settings(&path.stream, &path.topic).await {
-        Ok(settings) => Ok(settings),
-        Err(CallError::Unsupported(_)) => Ok(None),
-        Err(error) if error.code() == Some(ErrorCode::Unauthorized) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// How long messages are kept, as it is typed.

@@ -5,7 +5,7 @@
 
 use galgo::{Client, ConsumerIdentity, Identifier, OffsetOf};
 
-use crate::command::topic::TopicPath;
+use crate::noun::topic::TopicPath;
 use crate::output::text::visible;
 
 /// The group that is furthest behind in a partition, as a phrase, and the offset it has stored there.
