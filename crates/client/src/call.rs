@@ -10,7 +10,6 @@ use galgo_wire::primitive::Payload;
 
 use crate::connection::Failure;
 use crate::error::advice::REQUEST_TOO_LARGE;
-use crate::retry;
 use crate::{CallError, Client, InvalidRequest, SendError, ServerError};
 
 impl Client {
@@ -22,7 +21,7 @@ impl Client {
         target: impl Fn() -> String,
     ) -> Result<C::Reply, CallError> {
         let frame = frame(command)?;
-        let answer = self.connection.exchange(frame, retry::replay(C::CODE)).await;
+        let answer = self.connection.exchange(frame, C::CODE.repeat().into()).await;
         let payload = answer.map_err(|failure| {
             failure.into_call(operation, target).needing(command.right().action())
         })?;

@@ -1,10 +1,12 @@
 //! The commands: one row each in the table, one declaration each in the files beside.
 //!
-//! INV-ONCE: code, name, fields, reply and right of a command stand in one place each, and frames,
-//! access checks and the SDK all take them from there. JSON over HTTP has forms of its own.
+//! INV-ONCE: code, name, fields, reply and right of a command stand in one place each, and so does what is to be
+//! known of it without looking inside (see [`column`]). Frames, access checks, transports, HTTP and the SDK all
+//! take them from there.
 //!
 //! A new command is a declaration in the file of its noun and a row here.
 
+pub mod column;
 pub mod extensions;
 pub mod groups;
 pub mod lives;
@@ -26,6 +28,7 @@ use crate::primitive::Reader;
 use std::fmt;
 
 pub use crate::primitive::Payload;
+pub use column::{Cost, HttpMethod, HttpRoute, Order, Repeat};
 pub use extensions::*;
 pub use groups::*;
 pub use lives::*;
@@ -52,11 +55,41 @@ pub trait Command: Payload {
     fn right(&self) -> Right<'_>;
 }
 
-/// Makes the table: codes, names, and the request that is any command.
+/// The column of who may send it.
+macro_rules! needs_login {
+    (Anyone) => {
+        false
+    };
+    (User) => {
+        true
+    };
+}
+
+/// The column of its place in HTTP.
+macro_rules! route {
+    (with $other:ident) => {
+        HttpRoute::With(CommandCode::$other)
+    };
+    (none $reason:literal) => {
+        HttpRoute::Nowhere($reason)
+    };
+    ($method:ident $path:literal) => {
+        HttpRoute::At(HttpMethod::$method, $path)
+    };
+}
+
+/// Makes the table: codes, names, columns, and the request that is any command.
 macro_rules! commands {
     (
-        $($code:literal $name:ident $log_name:literal;)*
-        zero copy: $($raw_code:literal $raw_name:ident $raw_log_name:literal;)*
+        $(
+            $code:literal $name:ident $log_name:literal:
+            $repeat:ident $order:ident $cost:ident $login:ident [$($route:tt)+];
+        )*
+        zero copy:
+        $(
+            $raw_code:literal $raw_name:ident $raw_log_name:literal:
+            $raw_repeat:ident $raw_order:ident $raw_cost:ident $raw_login:ident [$($raw_route:tt)+];
+        )*
     ) => {
         /// The code of a command.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,12 +134,62 @@ macro_rules! commands {
                 }
             }
 
+            /// Whether it is read in place, because it carries messages.
+            fn is_zero_copy(self) -> bool {
+                matches!(self, $(Self::$raw_name)|*)
+            }
+
             /// The name in logs and metrics.
             #[must_use]
             pub fn log_name(self) -> &'static str {
                 match self {
                     $(Self::$name => $log_name,)*
                     $(Self::$raw_name => $raw_log_name,)*
+                }
+            }
+
+            /// Whether it may be sent again when nobody knows whether it was carried out.
+            #[must_use]
+            pub const fn repeat(self) -> Repeat {
+                match self {
+                    $(Self::$name => Repeat::$repeat,)*
+                    $(Self::$raw_name => Repeat::$raw_repeat,)*
+                }
+            }
+
+            /// Whether it may be begun while requests before it wait for their commit.
+            #[must_use]
+            pub const fn order(self) -> Order {
+                match self {
+                    $(Self::$name => Order::$order,)*
+                    $(Self::$raw_name => Order::$raw_order,)*
+                }
+            }
+
+            /// The dearest thing it may need before it is answered.
+            #[must_use]
+            pub const fn cost(self) -> Cost {
+                match self {
+                    $(Self::$name => Cost::$cost,)*
+                    $(Self::$raw_name => Cost::$raw_cost,)*
+                }
+            }
+
+            /// Whether only somebody who is logged in is answered.
+            #[must_use]
+            pub const fn needs_login(self) -> bool {
+                match self {
+                    $(Self::$name => needs_login!($login),)*
+                    $(Self::$raw_name => needs_login!($raw_login),)*
+                }
+            }
+
+            /// How it is reached over HTTP.
+            #[must_use]
+            pub const fn route(self) -> HttpRoute {
+                match self {
+                    $(Self::$name => route!($($route)+),)*
+                    $(Self::$raw_name => route!($($raw_route)+),)*
                 }
             }
         }
@@ -176,70 +259,109 @@ macro_rules! commands {
 }
 
 commands! {
-    1 Ping "ping";
-    10 GetStats "stats";
-    11 GetSnapshot "snapshot";
-    12 GetClusterMetadata "cluster.metadata";
-    20 GetMe "me";
-    21 GetClient "client.get";
-    22 GetClients "client.list";
-    31 GetUser "user.get";
-    32 GetUsers "user.list";
-    33 CreateUser "user.create";
-    34 DeleteUser "user.delete";
-    35 UpdateUser "user.update";
-    36 UpdatePermissions "user.permissions";
-    37 ChangePassword "user.password";
-    38 LoginUser "user.login";
-    39 LogoutUser "user.logout";
-    41 GetTokens "personal_access_token.list";
-    42 CreateToken "personal_access_token.create";
-    43 DeleteToken "personal_access_token.delete";
-    44 LoginWithToken "personal_access_token.login";
-    100 PollMessages "message.poll";
-    102 FlushUnsavedBuffer "message.flush_unsaved_buffer";
-    120 GetConsumerOffset "consumer_offset.get";
-    121 StoreConsumerOffset "consumer_offset.store";
-    122 DeleteConsumerOffset "consumer_offset.delete";
-    200 GetStream "stream.get";
-    201 GetStreams "stream.list";
-    202 CreateStream "stream.create";
-    203 DeleteStream "stream.delete";
-    204 UpdateStream "stream.update";
-    205 PurgeStream "stream.purge";
-    300 GetTopic "topic.get";
-    301 GetTopics "topic.list";
-    302 CreateTopic "topic.create";
-    303 DeleteTopic "topic.delete";
-    304 UpdateTopic "topic.update";
-    305 PurgeTopic "topic.purge";
-    402 CreatePartitions "partition.create";
-    403 DeletePartitions "partition.delete";
-    503 DeleteSegments "segment.delete";
-    600 GetConsumerGroup "consumer_group.get";
-    601 GetConsumerGroups "consumer_group.list";
-    602 CreateConsumerGroup "consumer_group.create";
-    603 DeleteConsumerGroup "consumer_group.delete";
-    604 JoinConsumerGroup "consumer_group.join";
-    605 LeaveConsumerGroup "consumer_group.leave";
-    10000 GetFeatures "features";
-    10001 CreateTopicWith "topic.create_with";
-    10002 UpdateTopicWith "topic.update_with";
-    10003 GetTopicSettings "topic.settings";
-    10004 PlanRetention "topic.plan_retention";
-    10005 PollWaiting "message.poll_waiting";
-    10006 PollInLife "message.poll_in_life";
-    10007 StoreOffsetInLife "consumer_offset.store_in_life";
-    10009 JoinGroupWith "consumer_group.join_with";
-    10010 ListConsumerOffsets "consumer_offset.list";
-    10011 GetRetentionState "topic.retention_state";
-    10012 ResetPassword "user.reset_password";
-    10013 GetTopicOutline "topic.outline";
-    10110 ConfigureTopic "topic.configure";
-    10111 GetTopicConfig "topic.config";
+    // code, name, name in logs: whether it may be sent again, whether it may be begun behind requests that wait for their
+    // commit, what it costs, who may send it, and how it is reached over HTTP; see `column`.
+    1 Ping "ping": Safe Waits Memory Anyone [Get "/ping"];
+    10 GetStats "stats": Safe Waits Memory User [Get "/stats"];
+    11 GetSnapshot "snapshot": Safe Waits Disk User [Post "/snapshot"];
+    12 GetClusterMetadata "cluster.metadata": Safe Waits Memory User [Get "/cluster/metadata"];
+    20 GetMe "me": Safe Waits Memory User [none "a request over HTTP is no connection"];
+    21 GetClient "client.get": Safe Waits Memory User [Get "/clients/{client_id}"];
+    22 GetClients "client.list": Safe Waits Memory User [Get "/clients"];
+    31 GetUser "user.get": Safe Waits Memory User [Get "/users/{user}"];
+    32 GetUsers "user.list": Safe Waits Memory User [Get "/users"];
+    33 CreateUser "user.create": Never Waits Hash User [Post "/users"];
+    34 DeleteUser "user.delete": Never Waits Change User [Delete "/users/{user}"];
+    35 UpdateUser "user.update": Never Waits Change User [Put "/users/{user}"];
+    36 UpdatePermissions "user.permissions": Safe Waits Change User
+        [Put "/users/{user}/permissions"];
+    37 ChangePassword "user.password": Never Waits Hash User [Put "/users/{user}/password"];
+    38 LoginUser "user.login": Safe Waits Hash Anyone [Post "/users/login"];
+    39 LogoutUser "user.logout": Never Waits Memory User [Delete "/users/logout"];
+    41 GetTokens "personal_access_token.list": Safe Waits Memory User
+        [Get "/personal-access-tokens"];
+    42 CreateToken "personal_access_token.create": Never Waits Change User
+        [Post "/personal-access-tokens"];
+    43 DeleteToken "personal_access_token.delete": Never Waits Change User
+        [Delete "/personal-access-tokens/{name}"];
+    44 LoginWithToken "personal_access_token.login": Safe Waits Memory Anyone
+        [Post "/personal-access-tokens/login"];
+    100 PollMessages "message.poll": Depends Waits Disk User
+        [Get "/streams/{stream}/topics/{topic}/messages"];
+    102 FlushUnsavedBuffer "message.flush_unsaved_buffer": Safe Waits Disk User
+        [Get "/streams/{stream}/topics/{topic}/messages/flush/{partition_id}/{fsync}"];
+    120 GetConsumerOffset "consumer_offset.get": Safe Waits Memory User
+        [Get "/streams/{stream}/topics/{topic}/consumer-offsets"];
+    121 StoreConsumerOffset "consumer_offset.store": Safe Follows Commit User
+        [Put "/streams/{stream}/topics/{topic}/consumer-offsets"];
+    122 DeleteConsumerOffset "consumer_offset.delete": Never Waits Commit User
+        [Delete "/streams/{stream}/topics/{topic}/consumer-offsets/{consumer_id}"];
+    200 GetStream "stream.get": Safe Waits Memory User [Get "/streams/{stream}"];
+    201 GetStreams "stream.list": Safe Waits Memory User [Get "/streams"];
+    202 CreateStream "stream.create": Never Waits Change User [Post "/streams"];
+    203 DeleteStream "stream.delete": Never Waits Change User [Delete "/streams/{stream}"];
+    204 UpdateStream "stream.update": Never Waits Change User [Put "/streams/{stream}"];
+    205 PurgeStream "stream.purge": Never Waits Change User [Delete "/streams/{stream}/purge"];
+    300 GetTopic "topic.get": Safe Waits Memory User [Get "/streams/{stream}/topics/{topic}"];
+    301 GetTopics "topic.list": Safe Waits Memory User [Get "/streams/{stream}/topics"];
+    302 CreateTopic "topic.create": Never Waits Change User [Post "/streams/{stream}/topics"];
+    303 DeleteTopic "topic.delete": Never Waits Change User
+        [Delete "/streams/{stream}/topics/{topic}"];
+    304 UpdateTopic "topic.update": Never Waits Change User
+        [Put "/streams/{stream}/topics/{topic}"];
+    305 PurgeTopic "topic.purge": Never Waits Change User
+        [Delete "/streams/{stream}/topics/{topic}/purge"];
+    402 CreatePartitions "partition.create": Never Waits Change User
+        [Post "/streams/{stream}/topics/{topic}/partitions"];
+    403 DeletePartitions "partition.delete": Never Waits Change User
+        [Delete "/streams/{stream}/topics/{topic}/partitions"];
+    503 DeleteSegments "segment.delete": Never Waits Commit User
+        [Delete "/streams/{stream}/topics/{topic}/partitions/{partition_id}"];
+    600 GetConsumerGroup "consumer_group.get": Safe Waits Memory User
+        [Get "/streams/{stream}/topics/{topic}/consumer-groups/{group}"];
+    601 GetConsumerGroups "consumer_group.list": Safe Waits Memory User
+        [Get "/streams/{stream}/topics/{topic}/consumer-groups"];
+    602 CreateConsumerGroup "consumer_group.create": Never Waits Change User
+        [Post "/streams/{stream}/topics/{topic}/consumer-groups"];
+    603 DeleteConsumerGroup "consumer_group.delete": Never Waits Change User
+        [Delete "/streams/{stream}/topics/{topic}/consumer-groups/{group}"];
+    604 JoinConsumerGroup "consumer_group.join": Safe Waits Memory User
+        [none "members of a group are connections"];
+    605 LeaveConsumerGroup "consumer_group.leave": Never Waits Memory User
+        [none "members of a group are connections"];
+    10000 GetFeatures "features": Safe Waits Memory User [none "only over connections so far"];
+    10001 CreateTopicWith "topic.create_with": Never Waits Change User [with CreateTopic];
+    10002 UpdateTopicWith "topic.update_with": Never Waits Change User
+        [none "only over connections so far"];
+    10003 GetTopicSettings "topic.settings": Safe Waits Memory User
+        [none "only over connections so far"];
+    10004 PlanRetention "topic.plan_retention": Safe Waits Disk User
+        [none "only over connections so far"];
+    10005 PollWaiting "message.poll_waiting": Depends Waits Wait User
+        [none "only over connections so far"];
+    10006 PollInLife "message.poll_in_life": Depends Waits Wait User
+        [none "only over connections so far"];
+    10007 StoreOffsetInLife "consumer_offset.store_in_life": Safe Waits Commit User
+        [none "only over connections so far"];
+    10009 JoinGroupWith "consumer_group.join_with": Safe Waits Memory User
+        [none "members of a group are connections"];
+    10010 ListConsumerOffsets "consumer_offset.list": Safe Waits Disk User
+        [none "only over connections so far"];
+    10011 GetRetentionState "topic.retention_state": Safe Waits Disk User
+        [none "only over connections so far"];
+    10012 ResetPassword "user.reset_password": Never Waits Hash User
+        [Put "/users/{user}/password/reset"];
+    10013 GetTopicOutline "topic.outline": Safe Waits Memory User
+        [none "only over connections so far"];
+    10110 ConfigureTopic "topic.configure": Safe Waits Change User
+        [Patch "/streams/{stream}/topics/{topic}/options"];
+    10111 GetTopicConfig "topic.config": Safe Waits Memory User
+        [Get "/streams/{stream}/topics/{topic}/options"];
     zero copy:
-    101 SendMessages "message.send";
-    10100 SendWith "message.send_with";
+    101 SendMessages "message.send": Depends Follows Commit User
+        [Post "/streams/{stream}/topics/{topic}/messages"];
+    10100 SendWith "message.send_with": Depends Follows Commit User
+        [none "only over connections so far"];
 }
 
 impl CommandCode {
@@ -253,10 +375,16 @@ impl CommandCode {
     }
 
     /// Whether requests with this code carry messages to be stored, so that they may be large and are read in
-    /// place.
+    /// place: the part of the table without decoding.
     #[must_use]
     pub fn carries_messages(code: u32) -> bool {
-        code == Self::SendMessages.as_u32() || code == Self::SendWith.as_u32()
+        Self::from_u32(code).is_some_and(Self::is_zero_copy)
+    }
+
+    /// Whether a request with this code may be begun while those before it wait for their commit.
+    #[must_use]
+    pub fn follows_on(code: u32) -> bool {
+        Self::from_u32(code).is_some_and(|code| code.order() == Order::Follows)
     }
 
     /// Whether a classic client never sends it.

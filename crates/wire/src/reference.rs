@@ -1,6 +1,6 @@
 //! The tables of commands, errors and options as Markdown, for the documentation.
 
-use crate::command::CommandCode;
+use crate::command::{CommandCode, Repeat};
 use crate::error_code::ErrorCode;
 use crate::options::{OptionChoices, OptionRow, TOPIC_OPTIONS};
 use std::fmt::Write as _;
@@ -8,10 +8,17 @@ use std::fmt::Write as _;
 /// Every command as a Markdown table.
 #[must_use]
 pub fn command_table() -> String {
-    let mut table = String::from("| code | command | log name |\n|---|---|---|\n");
+    let mut table =
+        String::from("| code | command | log name | again | HTTP |\n|---|---|---|---|---|\n");
     for code in CommandCode::ALL {
+        let again = match code.repeat() {
+            Repeat::Safe => "yes",
+            Repeat::Never => "no",
+            Repeat::Depends => "depends",
+        };
+        let (number, name, route) = (code.as_u32(), code.log_name(), code.route());
         // Writing to a text cannot fail.
-        let _ = writeln!(table, "| {} | {code:?} | {} |", code.as_u32(), code.log_name());
+        let _ = writeln!(table, "| {number} | {code:?} | {name} | {again} | {route} |");
     }
     table
 }

@@ -10,6 +10,7 @@
 )]
 
 mod cases;
+mod costs;
 mod held;
 mod matrix;
 #[path = "../commands/requests.rs"]

@@ -16,15 +16,15 @@ use crate::rig::{Connection, Rig};
 use crate::table::{Asks, TABLE, asks};
 
 /// A broker with streams `s` (0: topics `t`, with group `g`, and `u`) and `o` (1: topic `t`), root, and a caller.
-struct World {
-    rig: Rig,
-    root: Connection,
+pub(crate) struct World {
+    pub(crate) rig: Rig,
+    pub(crate) root: Connection,
     caller: Connection,
     identity: (UserId, UserSerial),
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let rig = Rig::new();
         let mut root = rig.root();
         let mut caller = rig.connect();
@@ -37,7 +37,7 @@ impl World {
     }
 
     /// Makes everything as it was, whatever the last command did, and gives the caller one flag.
-    fn restore(&mut self, held: Held) {
+    pub(crate) fn restore(&mut self, held: Held) {
         let Self { rig, root, caller, identity } = self;
         rig.broker.authenticate_as(&mut caller.session, identity.0, identity.1).unwrap();
         for stream in root.call(&GetStreams {}).unwrap() {

@@ -107,11 +107,6 @@ pub(crate) async fn serve<S: Carrier>(stream: S, session: Session, hub: Arc<Hub>
     end
 }
 
-/// Whether a request may be submitted while those before it wait for their commit.
-pub(super) fn follows_on(code: u32) -> bool {
-    CommandCode::carries_messages(code) || code == CommandCode::StoreConsumerOffset.as_u32()
-}
-
 /// An answer that is ready, or due when its ticket resolves.
 struct Pending {
     ticket: Option<Ticket>,
@@ -303,7 +298,7 @@ impl<S: Carrier> Connection<S> {
     }
 
     fn may_submit(&self, code: u32) -> bool {
-        self.pending.is_empty() || follows_on(code)
+        self.pending.is_empty() || CommandCode::follows_on(code)
     }
 
     /// Looks after the poll that waits; false when it does so no more.

@@ -1,5 +1,6 @@
 //! Every command and reply: round trips, truncations, and any bytes at all.
 
+mod columns;
 mod samples;
 
 use super::*;
@@ -184,15 +185,6 @@ fn there_are_47_classic_commands() {
     for code in CommandCode::ALL {
         assert_eq!(CommandCode::from_u32(code.as_u32()), Some(*code));
     }
-}
-
-#[test]
-fn only_ping_and_logins_are_public() {
-    fn check<C: Command + Sample>() {
-        let public = C::sample(&mut Source::new(1)).right() == Right::Public;
-        assert_eq!(public, [1, 38, 44].contains(&C::CODE.as_u32()), "{}", C::CODE);
-    }
-    for_each_command!(check);
 }
 
 fn refused<C: Command + Debug>(bytes: &[u8]) -> ErrorCode {

@@ -64,10 +64,8 @@ pub(crate) fn admit(header: Result<RequestHeader, ErrorCode>, caller: Caller) ->
 
 fn refusal_of_anonymous(code: u32) -> ErrorCode {
     match CommandCode::from_u32(code) {
-        None | Some(CommandCode::Ping | CommandCode::LoginUser | CommandCode::LoginWithToken) => {
-            ErrorCode::InvalidCommand
-        }
-        Some(_) => ErrorCode::Unauthenticated,
+        Some(code) if code.needs_login() => ErrorCode::Unauthenticated,
+        _ => ErrorCode::InvalidCommand,
     }
 }
 

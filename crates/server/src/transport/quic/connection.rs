@@ -18,6 +18,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use galgo_broker::{Outcome, Reply, Session, Waiting};
 use galgo_wire::ErrorCode;
+use galgo_wire::command::CommandCode;
 use quinn::VarInt;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -25,7 +26,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::Windows;
 use super::stream::{Answered, CurrentUser, Received, Request, Stream, answer, receive};
 use crate::transport::connection::supply::Supply;
-use crate::transport::connection::{End, follows_on, job};
+use crate::transport::connection::{End, job};
 use crate::transport::{Grant, Hub, stopped};
 
 /// How long a closing connection waits for its last answers to arrive.
@@ -144,7 +145,7 @@ impl Connection {
             }
             Request::Submit { code, payload } => (code, payload),
         };
-        if !follows_on(code)
+        if !CommandCode::follows_on(code)
             && let Some(error) = self.finish_answers().await?
         {
             return Ok(Some(End::Refused(error)));
