@@ -1,4 +1,4 @@
-//! Frames: the headers of requests and responses.
+//! Frames: where they lie in a stream of bytes, both ways, and how they are written.
 //!
 //! ```text
 //! request:  0        4      8            response: 0        4        8
@@ -6,7 +6,19 @@
 //! ```
 //! The length of a request counts its code, that of a response only its payload.
 //!
+//! Whoever receives frames owns the buffer they arrive in and shows it to a cutter, which says where the
+//! frame at the front lies and, while that is not all here, how many bytes it will have. A server refuses
+//! requests and goes on behind them ([`RequestCutter`]); a client that gets what is no reply has lost its
+//! connection ([`ReplyCutter`]).
+//!
 //! INV-HEADER: a header is eight bytes, whatever they say; one that makes no sense is spent all the same.
+//! INV-IN-STEP: in whatever pieces a stream arrives, the next header is looked for exactly where the frame
+//! before it ends.
+//! INV-ROOM: nobody is asked to make room for a payload that was not accepted.
+
+mod cutter;
+
+pub use cutter::{Admission, Cut, Garbled, ReplyCutter, RequestCut, RequestCutter};
 
 use crate::error_code::ErrorCode;
 use crate::limits::{REQUEST_HEADER_BYTES, RESPONSE_HEADER_BYTES};
@@ -44,7 +56,7 @@ impl RequestHeader {
     }
 }
 
-/// The first eight bytes of a response.
+/// The first eight bytes of a response, and all of one that tells of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ResponseHeader {
     /// 0 for success, else the number of an [`ErrorCode`].
@@ -54,7 +66,7 @@ pub struct ResponseHeader {
 }
 
 impl ResponseHeader {
-    /// The header of a successful response.
+    /// The header of a successful response; its payload is to follow.
     #[must_use]
     pub fn ok(payload_len: u32) -> Self {
         Self { status: 0, payload_len }
@@ -78,6 +90,11 @@ impl ResponseHeader {
     #[must_use]
     pub fn to_bytes(self) -> [u8; RESPONSE_HEADER_BYTES] {
         pair(self.status, self.payload_len)
+    }
+
+    /// Appends the header to `out`. Every reply of a server begins so.
+    pub fn put(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_bytes());
     }
 }
 

@@ -9,7 +9,7 @@ use galgo_wire::batch::{
     BatchBuilder, MessageRef, MessagesView, NewMessage, StampOptions, checksum, stamp,
 };
 use galgo_wire::command::*;
-use galgo_wire::frame::{RequestHeader, ResponseHeader, put_request};
+use galgo_wire::frame::{Cut, ReplyCutter, RequestHeader, ResponseHeader, put_request};
 use galgo_wire::{
     ClientId, Consumer, ErrorCode, Identifier, IdentifierRef, Life, Name, Offset, PartitionId,
     PartitioningRef, Permissions, PollingStrategy, Timestamp, UserId,
@@ -54,16 +54,48 @@ fn assert_reply<T: Payload + PartialEq + Debug>(reply: T, expected: &str) {
     assert_eq!(T::from_bytes(&expected), Ok(reply));
 }
 
+/// Whole replies, which a running server is held to as well (`end_to_end` of the server's tests).
 #[test]
-fn ping() {
-    assert_request(Ping, "04 00 00 00 01 00 00 00");
-    assert_eq!(ResponseHeader::ok(0).to_bytes().to_vec(), hex("00 00 00 00 00 00 00 00"));
+fn replies() {
+    let failure = |code| {
+        let mut frame = Vec::new();
+        ResponseHeader::error(code).put(&mut frame);
+        frame
+    };
+    let success = |payload: Vec<u8>| {
+        let mut frame = Vec::new();
+        ResponseHeader::ok(u32::try_from(payload.len()).unwrap()).put(&mut frame);
+        frame.extend(payload);
+        frame
+    };
+    let nothing =
+        PolledHeader { partition_id: PartitionId::new(0), current_offset: Offset::ZERO, count: 0 };
+    let sent = [
+        ("empty", success(Vec::new())),
+        ("not_a_request", failure(ErrorCode::InvalidCommand)),
+        ("disconnected", failure(ErrorCode::Disconnected)),
+        ("unauthenticated", failure(ErrorCode::Unauthenticated)),
+        ("limit_reached", failure(ErrorCode::UsersLimitReached)),
+        ("logged_in", success(LoggedIn { user_id: UserId::ROOT }.to_bytes())),
+        ("nothing_polled", success(nothing.to_bytes())),
+    ];
+    let vectors = include_str!("../fixtures/replies.txt").lines();
+    let vectors: Vec<_> = vectors
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split_once(' ').map(|(name, bytes)| (name, hex(bytes))).unwrap())
+        .collect();
+    assert_eq!(sent.to_vec(), vectors);
+    for (name, frame) in sent {
+        let Ok(Cut::Frame { header, payload }) = ReplyCutter::new(16).cut(&frame) else {
+            panic!("{name} is no reply");
+        };
+        assert_eq!((header.status, payload.end), (frame[0].into(), frame.len()), "{name}");
+    }
 }
 
 #[test]
-fn unauthenticated() {
-    let response = ResponseHeader::error(ErrorCode::Unauthenticated);
-    assert_eq!(response.to_bytes().to_vec(), hex("28 00 00 00 00 00 00 00"));
+fn ping() {
+    assert_request(Ping, "04 00 00 00 01 00 00 00");
 }
 
 #[test]
@@ -78,10 +110,6 @@ fn login() {
         "1c 00 00 00 26 00 00 00 04 69 67 67 79 04 69 67 67 79 \
          06 00 00 00 30 2e 31 30 2e 30 00 00 00 00",
     );
-    let reply = LoggedIn { user_id: UserId::ROOT }.to_bytes();
-    let mut response = ResponseHeader::ok(u32::try_from(reply.len()).unwrap()).to_bytes().to_vec();
-    response.extend(reply);
-    assert_eq!(response, hex("00 00 00 00 04 00 00 00 00 00 00 00"));
 }
 
 #[test]

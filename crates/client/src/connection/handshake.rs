@@ -5,14 +5,14 @@ use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use galgo_wire::command::system::Ping;
-use galgo_wire::limits::RESPONSE_HEADER_BYTES;
+use galgo_wire::frame::{Cut, ReplyCutter};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::call::frame;
 use crate::connection::exchange::Failure;
 use crate::connection::link::Link;
-use crate::connection::reader::ReplyHead;
+use crate::connection::reader::{answer, take};
 use crate::connection::{Shared, dial};
 use crate::error::Loss;
 use crate::error::advice::{
@@ -52,12 +52,12 @@ impl Shared {
     async fn log_in(&self, link: &mut Link) -> Result<(), ConnectError> {
         let Some(credentials) = self.credentials.lock().clone() else { return Ok(()) };
         let request = login_frame(&credentials)?;
-        let answer = exchange(link, &request).await.map_err(|loss| match loss {
+        let answered = exchange(link, &request).await.map_err(|loss| match loss {
             Loss::Garbled(hint @ (SPEAKS_TLS | SPEAKS_HTTP)) => self.not_galgo(hint),
             Loss::Garbled(_) | Loss::ReplyTooLarge { .. } => self.not_galgo(CHECK_PORT),
             loss => ConnectError::Lost { address: self.address.clone(), loss },
         })?;
-        match answer {
+        match answered {
             Err(Failure::Refused(number)) => {
                 let target = format!("{} at {}", who(&credentials), self.address);
                 let refusal = ServerError::new(number, "log in as", target);
@@ -84,25 +84,22 @@ async fn exchange(link: &mut Link, request: &[u8]) -> Result<Result<Bytes, Failu
     };
     link.writer.write_all(request).await.map_err(lost)?;
     link.writer.flush().await.map_err(lost)?;
-    let mut head = [0; RESPONSE_HEADER_BYTES];
-    let mut seen = 0;
-    while let Some(room) = head.get_mut(seen..).filter(|room| !room.is_empty()) {
-        seen += match link.reader.read(room).await.map_err(lost)? {
-            0 => break,
-            count => count,
+    let cutter = ReplyCutter::new(LOGIN_REPLY_BYTES_MAX);
+    let mut buffer = BytesMut::new();
+    loop {
+        if let Some(other) = other_protocol(&buffer) {
+            return Err(Loss::Garbled(other));
+        }
+        let missing = match cutter.cut(&buffer)? {
+            Cut::Frame { header, payload } => return answer(header, take(&mut buffer, payload)),
+            Cut::Partial { whole } => whole - buffer.len(),
         };
+        // Not a byte more: what follows is for the reader of the link.
+        let mut reading = (&mut link.reader).take(missing as u64);
+        if reading.read_buf(&mut buffer).await.map_err(lost)? == 0 {
+            return Err(Loss::Closed);
+        }
     }
-    let answer = head.get(..seen).unwrap_or_default();
-    if let Some(other) = other_protocol(answer) {
-        return Err(Loss::Garbled(other));
-    }
-    if seen < head.len() {
-        return Err(Loss::Closed);
-    }
-    let head = ReplyHead::parse(head, LOGIN_REPLY_BYTES_MAX)?;
-    let mut payload = BytesMut::zeroed(head.len);
-    link.reader.read_exact(&mut payload).await.map_err(lost)?;
-    head.answer(payload.freeze())
 }
 
 /// What the first bytes of an answer are when they are no reply: no status is as large.

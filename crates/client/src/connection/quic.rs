@@ -12,8 +12,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use galgo_wire::frame::ResponseHeader;
-use galgo_wire::limits::RESPONSE_HEADER_BYTES;
+use galgo_wire::frame::{ReplyCutter, RequestHeader};
+use galgo_wire::index::to_usize;
+use galgo_wire::limits::{REQUEST_HEADER_BYTES, RESPONSE_HEADER_BYTES};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{
     ClientConfig, Connection, Endpoint, IdleTimeout, RecvStream, SendStream, TransportConfig,
@@ -34,8 +35,6 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// Pause between two looks whether the last packet was written, and the longest time for it.
 const GOODBYE_LOOK: Duration = Duration::from_millis(1);
 const GOODBYE_MAX: Duration = Duration::from_millis(500);
-/// Bytes that hold the length of a request.
-const LENGTH_BYTES: usize = 4;
 
 /// The configuration of connections with `options`, over `tls`.
 pub(super) fn config(
@@ -170,10 +169,10 @@ async fn carry(
     out: &mpsc::Sender<io::Result<Bytes>>,
 ) -> io::Result<()> {
     loop {
-        let mut length = [0; LENGTH_BYTES];
-        requests.read_exact(&mut length).await?;
+        let mut header = [0; REQUEST_HEADER_BYTES];
+        requests.read_exact(&mut header).await?;
         let (mut to, mut from) = connection.open_bi().await?;
-        ask(&mut requests, length, &mut to).await?;
+        ask(&mut requests, header, &mut to).await?;
         answer(&mut from, out).await?;
     }
 }
@@ -181,11 +180,12 @@ async fn carry(
 /// Writes one request.
 async fn ask(
     requests: &mut tokio::io::ReadHalf<SimplexStream>,
-    length: [u8; LENGTH_BYTES],
+    header: [u8; REQUEST_HEADER_BYTES],
     to: &mut SendStream,
 ) -> io::Result<()> {
-    let mut is_heard = write(to, &length).await?;
-    let mut left = u32::from_le_bytes(length) as usize;
+    let mut is_heard = write(to, &header).await?;
+    // What is no header is all there is of its request; the server says what it thinks of it.
+    let mut left = RequestHeader::read(header).map_or(0, |header| to_usize(header.payload_len));
     let mut buffer = BytesMut::with_capacity(left.min(CHUNK_BYTES));
     while left > 0 {
         buffer.reserve(left.min(CHUNK_BYTES));
@@ -245,8 +245,10 @@ impl Meter {
     }
 
     fn is_whole(&self) -> bool {
-        let payload_len = ResponseHeader::read(self.head).payload_len as usize;
-        self.seen == RESPONSE_HEADER_BYTES + payload_len
+        let head = self.head.get(..self.seen).unwrap_or(&self.head);
+        // Whoever takes the reply apart has a limit for it.
+        let cut = ReplyCutter::new(usize::MAX).cut(head);
+        cut.is_ok_and(|cut| cut.whole() == self.seen)
     }
 }
 

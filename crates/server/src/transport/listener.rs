@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use galgo_storage::disk::advice;
 use galgo_wire::ErrorCode;
+use galgo_wire::frame::ResponseHeader;
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -240,7 +241,7 @@ pub(crate) fn tell_refused(
 
 /// The frame that tells a client of a limit.
 pub(crate) fn limit_frame() -> Vec<u8> {
-    u64::from(ErrorCode::UsersLimitReached.as_u32()).to_le_bytes().to_vec()
+    ResponseHeader::error(ErrorCode::UsersLimitReached).to_bytes().to_vec()
 }
 
 fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {

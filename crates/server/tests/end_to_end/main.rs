@@ -6,6 +6,7 @@
 mod bad_input;
 mod directory;
 mod encryption;
+mod golden;
 mod large_answers;
 mod messages;
 mod process;

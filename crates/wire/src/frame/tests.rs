@@ -30,3 +30,11 @@ fn a_request_carries_its_length_and_its_code() {
     put_request(&mut out, 202, |out| out.extend_from_slice(b"abc")).unwrap();
     assert_eq!(out, [9, 7, 0, 0, 0, 202, 0, 0, 0, b'a', b'b', b'c']);
 }
+
+#[test]
+fn a_reply_begins_with_its_status_and_the_length_of_its_payload() {
+    let mut out = vec![9];
+    ResponseHeader::ok(258).put(&mut out);
+    ResponseHeader::error(ErrorCode::Unauthorized).put(&mut out);
+    assert_eq!(out, [9, 0, 0, 0, 0, 2, 1, 0, 0, 41, 0, 0, 0, 0, 0, 0, 0]);
+}

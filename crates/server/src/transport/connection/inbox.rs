@@ -1,4 +1,5 @@
-//! The receive buffer of a connection: bytes in, requests out, in place.
+//! The receive buffer of a connection: bytes in, requests out, in place. Where they lie is the business of
+//! [`galgo_wire::frame`]; here it is how much memory they get.
 //!
 //! A request is stamped and written to its log from the very bytes it was received into. The buffer is
 //! small on an idle connection, grows once a client keeps it busy, and takes a large request whole under
@@ -7,18 +8,18 @@
 //!
 //! INV-STRANGER: a peer that is not logged in has [`BUFFER_BYTES_IDLE`] without a grant, and no byte more.
 //! INV-NO-MEMORY: a request for which the system has no memory is refused, and nothing else.
-//! INV-IN-STEP: whatever arrives, the next header is looked for exactly where the request before it ends.
+//! INV-HERE: what is told of the buffer is in it: a payload that was found is there until its request is consumed.
 
 use std::ops::Range;
 
 use bytes::BufMut as _;
 use galgo_wire::ErrorCode;
-use galgo_wire::frame::RequestHeader;
-use galgo_wire::index::to_usize;
+use galgo_wire::frame::{Admission, Cut, RequestCut, RequestCutter, RequestHeader};
+use galgo_wire::index::{part, part_mut};
 use galgo_wire::limits::REQUEST_HEADER_BYTES;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use super::admission::{Admission, Caller, admit};
+use super::admission::{Caller, admit};
 use crate::transport::budget::{Allowance, Grant};
 
 /// Buffer of a connection that is idle.
@@ -58,11 +59,11 @@ pub(crate) struct Inbox {
     peak_bytes: usize,
     /// Covers the buffer while it is larger than a busy one.
     grant: Grant,
-    /// Payload bytes still to be thrown away.
-    discard: u64,
-    /// The error to answer once `discard` is zero.
-    refusal: Option<ErrorCode>,
+    cutter: RequestCutter,
 }
+
+/// What the assertions about the buffer say.
+const HERE: &str = "INV-HERE: what is told of the buffer is in it";
 
 impl Inbox {
     /// An empty buffer of the idle size.
@@ -73,76 +74,64 @@ impl Inbox {
             front_bytes: REQUEST_HEADER_BYTES,
             peak_bytes: 0,
             grant: Grant::default(),
-            discard: 0,
-            refusal: None,
+            cutter: RequestCutter::default(),
         }
     }
 
     /// Looks at the front of the buffer. A request stays there until [`Inbox::consume`].
     pub(crate) fn front(&mut self, caller: Caller) -> Front {
-        if self.discard > 0 && !self.discarded() {
-            return Front::Partial;
-        }
-        if let Some(error) = self.refusal.take() {
-            return Front::Refused(error);
-        }
-        self.front_bytes = REQUEST_HEADER_BYTES;
-        let Some(header) = self.header() else { return Front::Partial };
-        let code = header.map_or(0, |header| header.code);
-        match admit(header, caller) {
-            Admission::Accept(payload) => {
-                self.front_bytes = REQUEST_HEADER_BYTES + payload as usize;
+        let mut judged = None;
+        let base = self.start;
+        let here = part(&self.buffer, base.., HERE);
+        let RequestCut { spent, front } = self.cutter.cut(here, |header| {
+            let admission = admit(header, caller);
+            judged = Some((admission, header.payload_len));
+            admission
+        });
+        self.spend(spent);
+        self.front_bytes = front.as_ref().map_or(REQUEST_HEADER_BYTES, Cut::whole);
+        match judged {
+            Some((Admission::Accept, _)) => {
                 self.peak_bytes = self.peak_bytes.max(self.front_bytes);
-                let end = self.start + self.front_bytes;
-                if self.buffer.len() < end {
-                    return Front::Partial;
-                }
-                Front::Request { code, payload: self.start + REQUEST_HEADER_BYTES..end }
             }
-            Admission::NotAHeader(error) => {
-                self.consume();
-                Front::Refused(error)
+            Some((_, payload_len)) => self.note_refused(payload_len, caller),
+            None => {}
+        }
+        match front {
+            Ok(Cut::Frame { header, payload }) => {
+                let payload = base + payload.start..base + payload.end;
+                Front::Request { code: header.code, payload }
             }
-            Admission::AnswerAndDiscard(payload, error) => {
-                self.begin_discard(payload, caller);
-                Front::Refused(error)
-            }
-            Admission::Discard(payload, error) => {
-                self.begin_discard(payload, caller);
-                self.refusal = Some(error);
-                self.front(caller)
-            }
+            Ok(Cut::Partial { .. }) => Front::Partial,
+            Err(error) => Front::Refused(error),
         }
     }
 
     /// The payload of the request at the front.
     pub(crate) fn payload(&mut self, range: Range<usize>) -> &mut [u8] {
-        self.buffer.get_mut(range).unwrap_or_default()
+        part_mut(&mut self.buffer, range, HERE)
     }
 
     /// Moves on to what follows the front request.
     pub(crate) fn consume(&mut self) {
-        self.start += self.front_bytes;
+        self.spend(self.front_bytes);
         self.front_bytes = REQUEST_HEADER_BYTES;
-        if self.start >= self.buffer.len() {
-            self.start = 0;
-            self.buffer.clear();
-        }
     }
 
     /// Whether a request is partly here, or partly thrown away.
     pub(crate) fn is_mid_request(&self) -> bool {
-        self.buffer.len() > self.start || self.discard > 0
+        self.buffer.len() > self.start || self.is_discarding()
     }
 
     /// Whether the rest of a refused request is being thrown away.
     pub(crate) fn is_discarding(&self) -> bool {
-        self.discard > 0
+        self.cutter.is_discarding()
     }
 
     /// Whether what stands at the front is a header, once eight bytes are here.
     pub(crate) fn begins_with_header(&self) -> Option<bool> {
-        self.header().map(|header| header.is_ok())
+        let header = part(&self.buffer, self.start.., HERE).first_chunk();
+        header.map(|header| RequestHeader::read(*header).is_ok())
     }
 
     /// Makes room for more of the front request, if that needs no grant or one is free now.
@@ -221,30 +210,22 @@ impl Inbox {
         here.max(self.front_bytes) <= bytes
     }
 
-    fn header(&self) -> Option<Result<RequestHeader, ErrorCode>> {
-        let bytes = self.buffer.get(self.start..)?.first_chunk()?;
-        Some(RequestHeader::read(*bytes))
-    }
-
-    /// Consumes the header of a refused request; its payload is thrown away as it comes.
-    fn begin_discard(&mut self, payload: u32, caller: Caller) {
-        self.consume();
-        self.discard = payload.into();
-        self.peak_bytes = self.peak_bytes.max(REQUEST_HEADER_BYTES);
-        let may_grow = caller.authenticated && self.grant.is_empty();
-        if payload as usize > self.buffer.capacity() && may_grow {
-            self.resize(BUFFER_BYTES_BUSY);
+    /// Drops bytes at the front that are done with.
+    fn spend(&mut self, bytes: usize) {
+        self.start += bytes;
+        if self.start >= self.buffer.len() {
+            self.start = 0;
+            self.buffer.clear();
         }
     }
 
-    /// Throws away what is here of a refused payload; true when none of it is left to come.
-    fn discarded(&mut self) -> bool {
-        let here = self.buffer.len() - self.start;
-        let gone = to_usize(self.discard).min(here);
-        self.discard -= gone as u64;
-        self.front_bytes = gone;
-        self.consume();
-        self.discard == 0
+    /// Takes note of a payload that is thrown away as it comes: a large one goes faster through a larger buffer.
+    fn note_refused(&mut self, payload_len: u32, caller: Caller) {
+        self.peak_bytes = self.peak_bytes.max(REQUEST_HEADER_BYTES);
+        let may_grow = caller.authenticated && self.grant.is_empty();
+        if payload_len as usize > self.buffer.capacity() && may_grow {
+            self.resize(BUFFER_BYTES_BUSY);
+        }
     }
 
     /// Whether there is room, or can be in a buffer of `free` bytes.
@@ -296,8 +277,8 @@ impl Inbox {
     /// Refuses the front request, of which a part is here; the rest is thrown away as it comes.
     fn give_up(&mut self) {
         let here = self.buffer.len() - self.start;
-        self.discard = self.front_bytes.saturating_sub(here) as u64;
-        self.refusal = Some(ErrorCode::CannotSaveMessagesToSegment);
+        let still_to_come = self.front_bytes.saturating_sub(here) as u64;
+        self.cutter.give_up(still_to_come, ErrorCode::CannotSaveMessagesToSegment);
         self.front_bytes = here;
         self.consume();
     }
@@ -312,7 +293,7 @@ impl Inbox {
 
     /// Replaces the buffer by one of `bytes`, or of what it holds if that is more.
     fn resize(&mut self, bytes: usize) {
-        let here = self.buffer.get(self.start..).unwrap_or_default();
+        let here = part(&self.buffer, self.start.., HERE);
         let mut buffer = Vec::with_capacity(bytes.max(here.len()));
         buffer.extend_from_slice(here);
         self.buffer = buffer;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use galgo_broker::{MessagesReply, Slice, memory_bytes};
 use galgo_wire::ErrorCode;
+use galgo_wire::frame::ResponseHeader;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -45,7 +46,7 @@ impl Outbox {
 
     /// Adds an answer without payload: zero for success, else the number of an error.
     pub(crate) fn status(&mut self, error: Option<ErrorCode>) {
-        self.header(error.map_or(0, ErrorCode::as_u32), 0);
+        error.map_or(ResponseHeader::ok(0), ResponseHeader::error).put(&mut self.bytes);
     }
 
     /// Adds or writes an answer with a payload.
@@ -54,7 +55,7 @@ impl Outbox {
         payload: &[u8],
         stream: &mut S,
     ) -> io::Result<()> {
-        self.header(0, length(payload.len() as u64)?);
+        self.begin(payload.len() as u64)?;
         if payload.len() <= GATHER_BYTES_MAX {
             self.bytes.extend_from_slice(payload);
             return self.flush_if_full(stream).await;
@@ -69,7 +70,7 @@ impl Outbox {
         messages: &MessagesReply,
         stream: &mut S,
     ) -> io::Result<()> {
-        self.header(0, length(messages.header.len() as u64 + messages.len)?);
+        self.begin(messages.header.len() as u64 + messages.len)?;
         self.bytes.extend_from_slice(&messages.header);
         if messages.len <= GATHER_BYTES_MAX as u64 && messages.rest.is_none() {
             for slice in &messages.slices {
@@ -122,9 +123,11 @@ impl Outbox {
         Ok(())
     }
 
-    fn header(&mut self, status: u32, length: u32) {
-        self.bytes.extend_from_slice(&status.to_le_bytes());
-        self.bytes.extend_from_slice(&length.to_le_bytes());
+    /// Adds the header of an answer whose payload of so many bytes follows.
+    fn begin(&mut self, payload_len: u64) -> io::Result<()> {
+        let payload_len = u32::try_from(payload_len).map_err(|_| io::ErrorKind::InvalidData)?;
+        ResponseHeader::ok(payload_len).put(&mut self.bytes);
+        Ok(())
     }
 
     /// Writes what has been gathered once it is enough for a write.
@@ -270,11 +273,6 @@ pub(crate) async fn patiently(
         Ok(result) => result,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
-}
-
-/// The length word of an answer.
-fn length(bytes: u64) -> io::Result<u32> {
-    u32::try_from(bytes).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
 mod sendfile;
