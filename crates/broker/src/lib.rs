@@ -18,6 +18,9 @@ mod chain;
 pub mod clients;
 mod command;
 pub mod environment;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod group;
 pub mod lives;
 pub mod metadata;

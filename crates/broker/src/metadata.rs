@@ -273,4 +273,4 @@ fn missing<T>(what: &'static str, id: u32) -> Result<T, ApplyError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

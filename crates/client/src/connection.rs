@@ -10,6 +10,8 @@
 mod dial;
 mod driver;
 mod exchange;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod handshake;
 mod link;
 mod queue;

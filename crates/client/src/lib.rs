@@ -87,6 +87,9 @@ mod consumer;
 mod credentials;
 mod error;
 mod extensions;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod groups;
 mod login;
 mod message;

@@ -3,7 +3,7 @@
 mod answer;
 mod exchange;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::time::Duration;
 

@@ -10,6 +10,9 @@
 mod bootstrap;
 mod config;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod lanes;
 mod offline;

@@ -12,7 +12,7 @@ pub(crate) mod pages;
 mod places;
 pub(crate) mod quic;
 pub(crate) mod tls;
-mod websocket;
+pub(crate) mod websocket;
 
 use crate::lanes::Turns;
 use crate::spin::Spin;

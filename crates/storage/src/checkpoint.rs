@@ -4,7 +4,7 @@
 //! before the checkpoint is saved; the journal recycles nothing above the last saved checkpoint.
 //! INV-TWO: the checkpoint before the last stays on disk until the next one is durable.
 
-mod format;
+pub(crate) mod format;
 mod store;
 #[cfg(test)]
 mod tests;

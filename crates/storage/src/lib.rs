@@ -22,6 +22,10 @@
 
 #![deny(clippy::indexing_slicing)]
 
+/// No number of a frame, record, generation or checkpoint is higher: one would have to count a million times a second for
+/// a hundred thousand years. A header that says so is damaged, whatever its checksum, so every number has a next one.
+pub const COUNTER_MAX: u64 = 1 << 62;
+
 pub mod boot;
 pub mod checkpoint;
 pub mod clock;
@@ -29,6 +33,9 @@ pub mod data_dir;
 pub mod disk;
 pub mod features;
 pub mod file_cache;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 pub mod journal;
 pub mod log;

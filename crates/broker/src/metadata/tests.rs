@@ -4,6 +4,7 @@
 mod groups;
 mod jwts;
 mod properties;
+pub(crate) mod records;
 mod rules;
 mod users;
 mod world;

@@ -131,7 +131,7 @@ impl PolledMessages {
     }
 
     /// Reads the answer to a poll as every client knows it.
-    pub(super) fn decode(payload: &Bytes) -> Result<Self, &'static str> {
+    pub(crate) fn decode(payload: &Bytes) -> Result<Self, &'static str> {
         let Some((head, _)) = payload.split_first_chunk::<POLLED_HEADER_BYTES>() else {
             return Err("it is cut off");
         };
@@ -140,7 +140,7 @@ impl PolledMessages {
     }
 
     /// Reads the answer to a poll that tells the life.
-    pub(super) fn decode_in_life(payload: &Bytes) -> Result<Self, &'static str> {
+    pub(crate) fn decode_in_life(payload: &Bytes) -> Result<Self, &'static str> {
         let Some((head, _)) = payload.split_first_chunk::<LIFE_HEADER_BYTES>() else {
             return Err("it is cut off");
         };

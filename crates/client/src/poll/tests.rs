@@ -11,7 +11,7 @@ use galgo_wire::primitive::Payload;
 use super::*;
 
 /// The reply to a poll that found three messages at offset 5.
-fn reply() -> Vec<u8> {
+pub(crate) fn reply() -> Vec<u8> {
     let mut batch = BatchBuilder::new();
     for payload in [&b"one"[..], b"", b"three"] {
         batch.push(&NewMessage { payload, ..NewMessage::default() }).unwrap();

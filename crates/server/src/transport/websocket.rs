@@ -6,6 +6,8 @@
 //! INV-ANSWERED: a ping is answered and a close frame returned while nothing else is being written.
 
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod reader;
 mod writer;
 

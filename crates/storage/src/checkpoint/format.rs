@@ -34,6 +34,7 @@ use galgo_wire::primitive::{DecodeError, Reader};
 use super::{
     ActiveSegment, LogCheckpoint, OffsetNote, SealedSegment, ShardCheckpoint, StoredOffset,
 };
+use crate::COUNTER_MAX;
 use crate::features::Feature;
 use crate::journal::Lsn;
 
@@ -54,7 +55,7 @@ const LOG_HERE: (u32, u8, u8, u16) = (0, 0, 1, 0);
 
 /// Why bytes are no checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Invalid {
+pub(crate) enum Invalid {
     /// Of a version this program does not know.
     Newer(u32),
     /// It has a section, or a segment, that this program does not know and may not skip.
@@ -75,7 +76,7 @@ pub(super) fn needs(checkpoint: &ShardCheckpoint) -> Option<Feature> {
 }
 
 /// Encodes a checkpoint file.
-pub(super) fn encode(sequence: u64, checkpoint: &ShardCheckpoint) -> Vec<u8> {
+pub(crate) fn encode(sequence: u64, checkpoint: &ShardCheckpoint) -> Vec<u8> {
     let (version, payload) = match needs(checkpoint) {
         Some(Feature::Checkpoint2) => (SECTIONS, encode_sections(checkpoint)),
         None => (PLAIN, encode_plain(checkpoint)),
@@ -95,7 +96,7 @@ pub(super) fn encode(sequence: u64, checkpoint: &ShardCheckpoint) -> Vec<u8> {
 }
 
 /// Decodes a checkpoint file into its sequence number and content.
-pub(super) fn decode(bytes: &[u8]) -> Result<(u64, ShardCheckpoint), Invalid> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<(u64, ShardCheckpoint), Invalid> {
     let (header, payload) = bytes.split_at_checked(HEADER_BYTES).ok_or(Invalid::Damaged)?;
     let (covered, header_crc) =
         header.split_at_checked(HEADER_BYTES - 4).ok_or(Invalid::Damaged)?;
@@ -117,7 +118,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(u64, ShardCheckpoint), Invalid> {
         ))
     };
     let (magic, version, sequence, lsn, len, crc) = read().map_err(|_| Invalid::Damaged)?;
-    if magic != MAGIC || len != payload.len() as u64 {
+    let counts = sequence <= COUNTER_MAX && lsn <= COUNTER_MAX;
+    if magic != MAGIC || len != payload.len() as u64 || !counts {
         return Err(Invalid::Damaged);
     }
     if !(PLAIN..=SECTIONS).contains(&version) {

@@ -74,7 +74,7 @@ fn with_section(file: &[u8], (tag, flags): (u16, u16)) -> Vec<u8> {
 
 proptest! {
     #[test]
-    fn checkpoint_survives_its_bytes(sequence: u64, number in 0..1_000_000_u64) {
+    fn checkpoint_survives_its_bytes(sequence in 0..=crate::COUNTER_MAX, number in 0..1_000_000_u64) {
         let bytes = encode(sequence, &sample(number));
         prop_assert_eq!(decode(&bytes), Ok((sequence, sample(number))));
         let bytes = encode(sequence, &noted(number));
@@ -92,6 +92,17 @@ proptest! {
     #[test]
     fn any_bytes_are_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         prop_assert!(decode(&bytes).is_err());
+    }
+}
+
+/// A journal that was to go on behind the highest number there is stopped a start.
+#[test]
+fn a_checkpoint_with_a_number_that_nothing_can_follow_is_damaged() {
+    let of = |sequence, lsn| encode(sequence, &ShardCheckpoint { lsn: Lsn::new(lsn), ..sample(3) });
+    let max = crate::COUNTER_MAX;
+    assert!(decode(&of(max, max)).is_ok());
+    for (sequence, lsn) in [(max + 1, 1), (1, max + 1), (u64::MAX, u64::MAX)] {
+        assert_eq!(decode(&of(sequence, lsn)), Err(Invalid::Damaged), "{sequence} {lsn}");
     }
 }
 

@@ -23,6 +23,8 @@
 //! was written. Both CRCs start with the salt and the generation; the header's covers the 60 bytes
 //! before it.
 
+use crate::COUNTER_MAX;
+
 /// First bytes of a file.
 pub const FILE_MAGIC: [u8; 8] = *b"GALGOJNL";
 /// First bytes of a frame.
@@ -135,6 +137,8 @@ impl FrameHeader {
             payload_crc: u32_at(fields, 44)?,
         };
         let sound = u32_at(rest, 0)? == salted_crc(salt, header.generation, fields)
+            && header.generation <= COUNTER_MAX
+            && header.lsn <= COUNTER_MAX
             && (1..=header.lsn).contains(&header.first_lsn)
             && header.synced_lsn < header.lsn;
         sound.then_some(header)

@@ -270,13 +270,15 @@ impl Journal for LocalJournal {
         from: Lsn,
         visit: &mut dyn FnMut(&Frame<'_>) -> ControlFlow<()>,
     ) -> Result<ReadReport, JournalError> {
-        let runs: Vec<(JournalFile, Run)> = {
+        let mut runs: Vec<(JournalFile, Run)> = {
             let state = self.state.lock();
             let runs = |used: &UsedFile| -> Vec<(JournalFile, Run)> {
                 used.runs.iter().map(|run| (used.file.clone(), *run)).collect()
             };
             state.used.iter().flat_map(runs).collect()
         };
+        // Of frames that are there twice some may be read from a file that begins before the one between them.
+        runs.sort_by_key(|(_, run)| run.first);
         let mut report = read::visit_runs(runs, self.files.salt, from.get(), visit)?;
         let known = self.damaged.iter().filter(|range| *range.end() >= from.get());
         report.damaged.extend(known.map(|range| from.get().max(*range.start())..=*range.end()));

@@ -181,7 +181,7 @@ fn select(found: Found, checkpoint: u64) -> Recovery {
     };
     let runs = without_void(found, &mut recovery.stray);
     let synced = runs.iter().map(|run| run.synced).max().unwrap_or(0);
-    for run in runs {
+    for mut run in runs {
         let expected = recovery.last + 1;
         if recovery.torn_tail || run.last < expected {
             recovery.stray.push(run.file);
@@ -192,6 +192,8 @@ fn select(found: Found, checkpoint: u64) -> Recovery {
             recovery.stray.push(run.file);
             continue;
         }
+        // A file that was copied has frames once more; each number is read from one place.
+        run.first = run.first.max(recovery.last + 1);
         recovery.last = run.last;
         recovery.runs.push(run);
     }

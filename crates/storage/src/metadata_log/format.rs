@@ -18,6 +18,8 @@
 //! | "GALGOMTS" | version | zeros | sequence | len | payload crc32 | header crc32 | payload |
 //! ```
 
+use crate::COUNTER_MAX;
+
 /// First bytes of a log file.
 pub const LOG_MAGIC: [u8; 8] = *b"GALGOMTL";
 /// First bytes of a snapshot.
@@ -66,7 +68,7 @@ pub fn encode_log_header(first: u64) -> [u8; LOG_HEADER_BYTES] {
 pub fn decode_log_header(bytes: &[u8]) -> Result<u64, HeaderError> {
     let bytes = bytes.get(..LOG_HEADER_BYTES).ok_or(HeaderError::Damaged)?;
     let fields = checked_fields(bytes, LOG_MAGIC, LOG_CRC_AT)?;
-    u64_at(fields, 16).ok_or(HeaderError::Damaged)
+    u64_at(fields, 16).filter(|first| *first <= COUNTER_MAX).ok_or(HeaderError::Damaged)
 }
 
 /// A record with its header and padding.
@@ -109,7 +111,8 @@ pub fn decode_record(bytes: &[u8]) -> Option<Record<'_>> {
     let len = usize::try_from(u32_at(fields, 4)?).ok()?;
     let payload = bytes.get(RECORD_HEADER_BYTES..)?.get(..len)?;
     let whole = bytes.len() >= record_bytes(len) && u32_at(fields, 16)? == crc32fast::hash(payload);
-    whole.then_some(Record { sequence: u64_at(fields, 8)?, payload })
+    let sequence = u64_at(fields, 8)?;
+    (whole && sequence <= COUNTER_MAX).then_some(Record { sequence, payload })
 }
 
 /// Bytes a record with such a payload takes in its file.
@@ -141,7 +144,7 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<(u64, &[u8]), HeaderError> {
     let sound = u64_at(fields, 24) == Some(payload.len() as u64)
         && u32_at(fields, 32) == Some(crc32fast::hash(payload));
     match u64_at(fields, 16) {
-        Some(sequence) if sound => Ok((sequence, payload)),
+        Some(sequence) if sound && sequence <= COUNTER_MAX => Ok((sequence, payload)),
         _ => Err(HeaderError::Damaged),
     }
 }

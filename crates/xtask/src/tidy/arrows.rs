@@ -26,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("connect", &["wire", "client"]),
     ("cli", &["wire", "client", "connect", "server"]),
     ("sim", &["wire", "storage", "broker", "server", "client", "kafka", "replica"]),
+    ("testkit", &["wire", "storage", "broker", "server", "client"]),
     ("xtask", &["wire"]),
 ];
 

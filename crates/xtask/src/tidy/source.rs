@@ -14,10 +14,11 @@ pub(super) struct Source {
     pub(super) test_only: bool,
 }
 
-/// Reads every `.rs` file under `crates/`, in the order of their paths.
+/// Reads every `.rs` file under `crates/` and `fuzz/`, in the order of their paths.
 pub(super) fn collect(root: &Path) -> io::Result<Vec<Source>> {
     let mut found = Vec::new();
     walk(root, &root.join("crates"), &mut found)?;
+    walk(root, &root.join("fuzz"), &mut found)?;
     found.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
 }
@@ -41,5 +42,6 @@ fn walk(root: &Path, folder: &Path, found: &mut Vec<Source>) -> io::Result<()> {
 }
 
 fn is_test(path: &str) -> bool {
-    path.split('/').any(|part| matches!(part, "tests" | "tests.rs" | "benches" | "fuzz"))
+    let for_tests = ["tests", "tests.rs", "benches", "fuzz", "fuzzing", "fuzzing.rs", "testkit"];
+    path.split('/').any(|part| for_tests.contains(&part))
 }

@@ -5,16 +5,15 @@ use proptest::prelude::*;
 use super::*;
 
 fn header() -> impl Strategy<Value = FrameHeader> {
-    (any::<u64>(), 1..u64::MAX, any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>()).prop_map(
-        |(generation, lsn, first, synced, payload_len, payload_crc)| FrameHeader {
+    (0..=COUNTER_MAX, 1..=COUNTER_MAX, any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>())
+        .prop_map(|(generation, lsn, first, synced, payload_len, payload_crc)| FrameHeader {
             generation,
             lsn,
             first_lsn: 1 + first % lsn,
             synced_lsn: synced % lsn,
             payload_len,
             payload_crc,
-        },
-    )
+        })
 }
 
 proptest! {
@@ -53,6 +52,29 @@ proptest! {
     fn any_bytes_are_survived(bytes: Vec<u8>) {
         let _ = FileHeader::decode(&bytes);
         let _ = FrameHeader::decode(&bytes, 0);
+    }
+}
+
+/// A frame of the highest generation there is, with a right checksum, stopped a start: it looked for what came after it.
+#[test]
+fn a_frame_with_a_number_that_nothing_can_follow_is_none() {
+    let header = |generation, lsn| FrameHeader {
+        generation,
+        lsn,
+        first_lsn: 1,
+        synced_lsn: 0,
+        payload_len: 0,
+        payload_crc: 0,
+    };
+    for (generation, lsn, sound) in [
+        (COUNTER_MAX, COUNTER_MAX, true),
+        (COUNTER_MAX + 1, 5, false),
+        (u64::MAX, 5, false),
+        (5, COUNTER_MAX + 1, false),
+        (5, u64::MAX, false),
+    ] {
+        let read = FrameHeader::decode(&header(generation, lsn).encode(7), 7);
+        assert_eq!(read.is_some(), sound, "{generation} {lsn}");
     }
 }
 

@@ -57,10 +57,10 @@ pub(super) fn visit_runs(
         let mut walk = Walk::new(file, *run, salt);
         let mut expected = run.first;
         while let Some((header, position)) = walk.next_frame().map_err(|e| file.error(e))? {
-            expected = header.lsn + 1;
-            if header.lsn < from {
+            if header.lsn < from.max(run.first) {
                 continue;
             }
+            expected = header.lsn + 1;
             let lsn = Lsn::new(header.lsn);
             match walk.payload(&header, position).map_err(|error| file.error(error))? {
                 Some(payload) => {

@@ -67,6 +67,14 @@ fn frames_whose_numbers_a_later_generation_took_are_void() {
     assert_eq!((recovery.last, recovery.stray), (6, vec![0]));
 }
 
+/// Frames that are there twice, as in a copy of a file, were given to the reader twice, and in no order.
+#[test]
+fn frames_that_are_there_twice_are_read_from_one_place() {
+    let recovery = chosen(&[run(1, 1..=5, 4, 0), run(1, 3..=8, 7, 1), run(1, 2..=4, 3, 2)], 0);
+    assert_eq!(numbers(&recovery), [1..=5, 6..=8]);
+    assert_eq!((recovery.last, recovery.stray), (8, vec![2]));
+}
+
 #[test]
 fn checkpoint_past_everything_leaves_nothing() {
     let recovery = chosen(&[], 40);

@@ -1,0 +1,71 @@
+//! An entry for fuzzers: any bytes of a server.
+//!
+//! Only there with the feature `fuzzing` and in the tests of this crate.
+
+use bytes::Bytes;
+use galgo_wire::command as wire;
+use galgo_wire::command::{Command, Payload};
+
+use crate::connection::fuzzing::replies;
+use crate::poll::PolledMessages;
+
+#[cfg(test)]
+mod tests;
+
+/// `| bytes that come at once u8 | what a server sends ... |`: the same replies however the bytes are cut, each of
+/// which is read as the answer to every command, or refused.
+///
+/// INV-PIPELINE: as many requests are answered as there are replies, in their order.
+pub fn reply(input: &[u8]) {
+    let Some((piece, bytes)) = input.split_first() else { return };
+    let bytes = Bytes::copy_from_slice(bytes);
+    let whole = replies(&bytes, bytes.len().max(1));
+    let cut = replies(&bytes, usize::from(*piece).max(1));
+    assert_eq!(cut, whole, "INV-PIPELINE: it depends on where the bytes are cut");
+    let (answers, _) = whole;
+    for payload in answers.iter().flatten() {
+        decode(payload);
+    }
+}
+
+fn decode(payload: &Bytes) {
+    for polled in [PolledMessages::decode(payload), PolledMessages::decode_in_life(payload)] {
+        let Ok(mut polled) = polled else { continue };
+        assert!(polled.bytes_len() <= payload.len());
+        let count = polled.len();
+        assert_eq!(polled.cut_damaged().is_none(), polled.len() == count);
+        for message in polled.messages() {
+            let _ = message.headers();
+        }
+    }
+    for read in REPLIES {
+        read(payload);
+    }
+}
+
+/// A reply that is read encodes to what is read as the same.
+fn encodes_to_itself<C: Command>(payload: &[u8]) {
+    if let Ok(reply) = C::Reply::from_bytes(payload) {
+        let bytes = reply.to_bytes();
+        let again = C::Reply::from_bytes(&bytes).map(|reply| reply.to_bytes());
+        assert_eq!(again, Ok(bytes), "{}", C::CODE);
+    }
+}
+
+macro_rules! replies {
+    ($($command:ident)*) => {
+        const REPLIES: &[fn(&[u8])] = &[$(encodes_to_itself::<wire::$command>,)*];
+    };
+}
+
+replies! {
+    Ping GetStats GetSnapshot GetClusterMetadata GetMe GetClient GetClients GetUser GetUsers CreateUser
+    DeleteUser UpdateUser UpdatePermissions ChangePassword LoginUser LogoutUser GetTokens CreateToken
+    DeleteToken LoginWithToken PollMessages FlushUnsavedBuffer GetConsumerOffset StoreConsumerOffset
+    DeleteConsumerOffset GetStream GetStreams CreateStream DeleteStream UpdateStream PurgeStream GetTopic
+    GetTopics CreateTopic DeleteTopic UpdateTopic PurgeTopic CreatePartitions DeletePartitions
+    DeleteSegments GetConsumerGroup GetConsumerGroups CreateConsumerGroup DeleteConsumerGroup
+    JoinConsumerGroup LeaveConsumerGroup GetFeatures CreateTopicWith UpdateTopicWith GetTopicSettings
+    PlanRetention PollWaiting PollInLife StoreOffsetInLife JoinGroupWith ListConsumerOffsets
+    GetRetentionState ResetPassword GetTopicOutline ConfigureTopic GetTopicConfig
+}
