@@ -1,6 +1,6 @@
 //! Tells an error with everything that led to it, in one line.
 //!
-//! INV-ONCE: an error that has a source does not repeat it in its own message, so that the line says
+//! An error that has a source does not repeat it in its own message, so that the line says
 //! each thing once.
 
 use std::error::Error;

@@ -1,6 +1,6 @@
 //! The snapshot archive: a ZIP of what helps to find out how a server is doing.
 //!
-//! INV-SNAPSHOT-BOUND: no entry is longer than [`ENTRY_BYTES_MAX`].
+//! No entry is longer than [`ENTRY_BYTES_MAX`].
 
 use std::io::{self, Cursor, Write};
 

@@ -114,6 +114,7 @@ impl Drop for Resolver {
 mod tests {
     use super::*;
 
+    /// INV-TICKET.
     #[test]
     fn resolves_once_and_keeps_the_first_outcome() {
         let (waiting, resolver) = ticket();
@@ -122,6 +123,7 @@ mod tests {
         assert_eq!(waiting.outcome(), Some(Ok(())));
     }
 
+    /// INV-TICKET.
     #[test]
     fn dropped_resolver_is_an_error_never_a_success() {
         let (waiting, resolver) = ticket();

@@ -193,6 +193,7 @@ mod tests {
         assert!(table.note(&refusal(1, "root"), 3 * INTERVAL_US), "after a minute without");
     }
 
+    /// INV-TRAIL-BOUND.
     #[test]
     fn more_addresses_than_are_told_apart_are_counted() {
         let mut table = Table::default();

@@ -7,7 +7,7 @@
 //! INV-NONCE: no nonce is used twice with a key. The 96 bits count up from a random number drawn at each
 //! start, one for each sealing; nothing about the place of a message enters, so what is written again
 //! at an offset that was taken back gets a nonce of its own.
-//! INV-SECRET: no key is in an error, a log line or a `Debug` text.
+//! Part of INV-SECRET: no key is in an error, a log line or a `Debug` text.
 
 mod keys;
 mod marker;

@@ -28,7 +28,7 @@ impl Transport {
 
 /// The carrier and the rest of a URL whose transport becomes `to`.
 ///
-/// INV-ADDRESS-TLS: what was encrypted stays so, and checks the certificate as before: the options
+/// What was encrypted stays so, and checks the certificate as before: the options
 /// that say so have other names or other defaults there.
 pub(crate) fn moved(
     (family, from, rest): (&str, &str, &str),

@@ -1,6 +1,6 @@
 //! Measures the server against what the machine itself can do.
 //!
-//! INV-SAME-LOAD: the server and the bare program it is compared with get the same bytes from the
+//! The server and the bare program it is compared with get the same bytes from the
 //! same load generator, in alternating runs of one session. The generator is blocking threads
 //! with frames built in advance, so that it costs little next to what it measures.
 

@@ -3,10 +3,10 @@
 //! INV-ONE-TO-ONE: partition n of the target holds the messages of partition n of the source, in
 //! their order, each once, with the place it came from in its headers where these have room for it. What a
 //! purge of the source begins anew comes behind what was copied before.
-//! INV-RESUME: where a copy goes on is read from the last message of the target, by the place it tells or
+//! Where a copy goes on is read from the last message of the target, by the place it tells or
 //! by what it holds, never from memory or a file, so that a copy that was cut short neither repeats nor
 //! skips.
-//! INV-BOUND: a few batches of each of a few partitions are in memory, whatever the topic's size.
+//! A few batches of each of a few partitions are in memory, whatever the topic's size.
 
 pub(crate) mod lane;
 pub(crate) mod origin;

@@ -1,10 +1,10 @@
 //! Profiles: servers one has logged in to, by name, in the user's configuration directory.
 //!
-//! INV-OWNER: the file holds tokens; it is made readable by its owner alone, and one that others can
+//! The file holds tokens; it is made readable by its owner alone, and one that others can
 //! read is not used.
-//! INV-TURNS: a change is made to what the file holds at that moment, under a lock, so that two logins at
+//! A change is made to what the file holds at that moment, under a lock, so that two logins at
 //! the same time both stay.
-//! INV-WHOLE: the file is replaced as a whole, so that an interruption leaves the old one or the new.
+//! The file is replaced as a whole, so that an interruption leaves the old one or the new.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};

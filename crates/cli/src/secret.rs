@@ -1,6 +1,6 @@
 //! Passwords from the terminal, standard input or the environment, never from an argument.
 //!
-//! INV-SECRET: a password is no argument, where `ps` and the shell's history would show it, and it
+//! Part of INV-SECRET: a password is no argument, where `ps` and the shell's history would show it, and it
 //! is never printed.
 
 use std::io::{self, BufRead as _, IsTerminal as _};

@@ -1,6 +1,6 @@
 //! Reads all partitions of a topic as one sequence.
 //!
-//! INV-MERGE: those of one partition come in the order of their offsets, none left out but what is damaged, when
+//! Those of one partition come in the order of their offsets, none left out but what is damaged, when
 //! that is asked for; of several partitions, the one whose next message is older comes first. A replay ends at the messages
 //! that were the newest when it began, so that it ends on a busy topic too. A partition that is purged or
 //! made again is told, and read from its first message.

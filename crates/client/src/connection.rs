@@ -4,7 +4,7 @@
 //! reader, which takes replies in order. When the connection ends, the driver task opens the next
 //! one and the queue decides which requests are written again.
 //!
-//! INV-PIPELINE: a request is among those in flight before its first byte is written, and leaves
+//! Part of INV-PIPELINE: a request is among those in flight before its first byte is written, and leaves
 //! them only with its reply or with the connection.
 
 mod dial;

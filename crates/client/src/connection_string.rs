@@ -6,7 +6,7 @@
 //! Everything but the host may be left out. The host is a name, an IPv4 address, or an IPv6 address
 //! in brackets. In user, password and token `%40` stands for `@` and so on; the strings of classic
 //! clients (`iggy://`, `iggy+tcp://` and so on) know no such escapes, there `%` is just a character.
-//! INV-SECRET: neither `Debug` nor `Display` nor an error shows a password or a token.
+//! Part of INV-SECRET: neither `Debug` nor `Display` nor an error shows a password or a token.
 
 use std::fmt;
 use std::str::FromStr;

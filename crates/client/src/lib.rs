@@ -76,7 +76,7 @@
 //!   batches in flight, retries and reconnects, and none behind one that was refused before that was told.
 //! - INV-PINNED: a producer gives a message its id, and a batch its partition, once, so that a topic
 //!   with deduplication stores what is sent again only once.
-//! - INV-BOUND: what waits in a client, a producer or a consumer is bounded by count and by bytes.
+//! - INV-CLIENT-BOUND: what waits in a client, a producer or a consumer is bounded by count and by bytes.
 
 mod builder;
 mod call;

@@ -1,9 +1,9 @@
 //! The producer: batches messages and keeps several batches in flight.
 //!
-//! INV-LANE: messages of one partition are stored in the order they were accepted, and none behind one that was
+//! Part of INV-LANE: messages of one partition are stored in the order they were accepted, and none behind one that was
 //! refused, before the refusal was reported. A purge and a lost connection at once can break the first: see
 //! [`Producer`].
-//! INV-BOUND: what was accepted and is not acknowledged is bounded by bytes; `send` waits for room.
+//! What was accepted and is not acknowledged is bounded by bytes; `send` waits for room.
 
 mod batcher;
 mod builder;

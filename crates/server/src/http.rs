@@ -8,9 +8,9 @@
 //! share the processors in the same way, and work that blocks has the same bounded helpers.
 //!
 //! INV-ORIGIN, INV-HOST: what the page of a stranger asks gets no further than [`guard::admit`].
-//! INV-SAME-CHECKS: no route decides on a right, or on whether something exists, before the broker has.
-//! INV-TOKEN-USER: a token acts for the one account it was given to, never for a later one of that id.
-//! INV-HTTP-BOUND: bodies, answers to polls, headers and waiting each have a limit, and what a request
+//! No route decides on a right, or on whether something exists, before the broker has.
+//! Part of INV-TOKEN-USER: a token acts for the one account it was given to, never for a later one of that id.
+//! Bodies, answers to polls, headers and waiting each have a limit, and what a request
 //! keeps in memory is taken from the budget of all connections.
 
 mod call;

@@ -4,8 +4,8 @@
 //! goes to its client stay on one processor. With a work-stealing runtime any idle thread may take the
 //! next step of a connection, and each such step pays for a wake-up of the other processor.
 //!
-//! INV-THREAD: a connection's task runs on one thread from its first byte to its last.
-//! INV-HELPERS: each thread has a helper for work that blocks from the start to the end. When the system gives
+//! A connection's task runs on one thread from its first byte to its last.
+//! Each thread has a helper for work that blocks from the start to the end. When the system gives
 //! no more of them, work waits for those there are; without any, handing it over would end the thread.
 
 use std::io;

@@ -4,8 +4,8 @@
 //! another program, which starts it, learns its addresses and stops it. What commands do is the business
 //! of `galgo-broker`; this crate moves frames between sockets and the broker and owns the process.
 //!
-//! INV-READY: the ready line and `runtime/current_config.toml` appear only when every listener is bound.
-//! INV-STOP: an orderly stop answers what was submitted, then syncs, then exits.
+//! Part of INV-READY: the ready line and `runtime/current_config.toml` appear only when every listener is bound.
+//! Part of INV-STOP: an orderly stop answers what was submitted, then syncs, then exits.
 
 mod bootstrap;
 mod config;

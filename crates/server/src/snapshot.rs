@@ -1,6 +1,6 @@
 //! What a snapshot archive tells of this process and its machine.
 //!
-//! INV-NO-SECRET: of other processes only names and numbers are told, never arguments or environment;
+//! Of other processes only names and numbers are told, never arguments or environment;
 //! the configuration is told as the runtime file has it, with secrets left out.
 
 use std::fmt::Write as _;

@@ -66,6 +66,7 @@ mod tests {
     use crate::disk::SimDisk;
     use crate::disk::{OpenMode, create_dir_synced};
 
+    /// INV-BOOT.
     #[test]
     fn a_record_survives_a_power_cut_and_no_damaged_one_is_believed() {
         let disk = SimDisk::new(1);

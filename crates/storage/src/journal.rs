@@ -4,7 +4,7 @@
 //! everything staged since the last round into one bundle, commits it, and publishes.
 //!
 //! INV-LSN: frames have consecutive numbers from 1; a number that was durable is never given twice.
-//! INV-FENCE: after a failed sync nothing is committed anymore; the journal is reopened. A failed write is
+//! INV-JOURNAL-FENCE: after a failed sync nothing is committed anymore; the journal is reopened. A failed write is
 //! no failed sync: the frame is given up with its file, and its number given again in another.
 //! INV-STALE: what a file held before it was recycled, or beyond a torn frame, never reads as a frame
 //! of the present.
@@ -120,7 +120,7 @@ pub enum JournalError {
         /// Files in use.
         files: u32,
     },
-    /// INV-FENCE: an earlier sync failed.
+    /// INV-JOURNAL-FENCE: an earlier sync failed.
     #[error("the journal takes no writes since a sync failed; reopen it to learn what is durable")]
     Fenced,
     /// No file took the bundle, as when the disk is full or has bad places. It does not count, and the

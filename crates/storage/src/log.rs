@@ -5,7 +5,7 @@
 //!
 //! INV-CONTIGUOUS: each segment starts where the one before ends; offsets have no gaps.
 //! INV-END: the end moves only after the bytes were written.
-//! INV-FENCED: after a failed sync, or a failed write that could not be taken back, nothing is
+//! INV-LOG-FENCE: after a failed sync, or a failed write that could not be taken back, nothing is
 //! written until the log is recovered anew.
 
 use crate::checkpoint::SealedSegment;
@@ -142,7 +142,7 @@ impl Log {
         self.last_timestamp
     }
 
-    /// Whether the log takes no more writes (INV-FENCED).
+    /// Whether the log takes no more writes (INV-LOG-FENCE).
     #[must_use]
     pub fn is_fenced(&self) -> bool {
         self.fenced.load(Ordering::Acquire)

@@ -1,6 +1,6 @@
 //! Which sealed segments a topic gives up: sizes and ages in, new starts out. Pure.
 //!
-//! INV-PREFIX: a partition gives up its oldest segments first and never the one being written.
+//! A partition gives up its oldest segments first and never the one being written.
 //! INV-BARRIER: a segment with a message at or above the partition's barrier stays.
 
 use crate::checkpoint::SealedSegment;

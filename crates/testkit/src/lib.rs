@@ -2,4 +2,5 @@
 //!
 //! A helper whose crate would have to be built for everybody is behind a feature of that crate's name.
 
+pub mod docs;
 pub mod fuzz;

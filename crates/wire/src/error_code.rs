@@ -1,6 +1,6 @@
 //! The codes a server answers with, and what each means to whom.
 //!
-//! INV-STATUS: a response carries the number alone, so a code must say everything by itself.
+//! A response carries the number alone, so a code must say everything by itself.
 
 mod table;
 

@@ -11,7 +11,7 @@
 //! requests and goes on behind them ([`RequestCutter`]); a client that gets what is no reply has lost its
 //! connection ([`ReplyCutter`]).
 //!
-//! INV-HEADER: a header is eight bytes, whatever they say; one that makes no sense is spent all the same.
+//! A header is eight bytes, whatever they say; one that makes no sense is spent all the same.
 //! INV-IN-STEP: in whatever pieces a stream arrives, the next header is looked for exactly where the frame
 //! before it ends.
 //! INV-ROOM: nobody is asked to make room for a payload that was not accepted.

@@ -59,14 +59,15 @@ pub fn part_mut<'a, T, R: SliceIndex<[T], Output = [T]>>(
 mod tests {
     use super::*;
 
+    /// INV-NOT-EMPTY.
     #[test]
     fn a_part_is_there_or_the_invariant_is_told() {
         let mut all = [1, 2, 3];
         assert_eq!(part(&all, 1.., "INV"), [2, 3]);
         part_mut(&mut all, ..1, "INV")[0] = 9;
         assert_eq!((all[0], to_usize(u64::MAX)), (9, usize::MAX));
-        let told = std::panic::catch_unwind(|| part(&[1], 2.., "INV-X: it is there").len());
+        let told = std::panic::catch_unwind(|| part(&[1], 2.., "INV-NOT-EMPTY: it is there").len());
         let told = told.unwrap_err().downcast::<String>().unwrap();
-        assert_eq!(*told, "INV-X: it is there");
+        assert_eq!(*told, "INV-NOT-EMPTY: it is there");
     }
 }

@@ -1,6 +1,6 @@
 //! How a struct's fields lie on the wire: one after the other, in the order of the declaration.
 //!
-//! INV-ONCE: [`layout!`] and [`command!`] take the one field list and make the struct, its encoder,
+//! Part of INV-ONCE: [`layout!`] and [`command!`] take the one field list and make the struct, its encoder,
 //! its decoder and, in tests, its random values from it.
 //!
 //! A field that has another form than its type's own says so: `field: Type as codec`, where `codec`

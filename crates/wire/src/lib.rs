@@ -6,7 +6,7 @@
 //! the bytes that are really there before anything is allocated for it.
 //! INV-EXACT: any bytes from outside give a value or the one [`ErrorCode`] the protocol asks for,
 //! never a panic.
-//! INV-ONCE: a command, its fields, its code and its right are written down in one place.
+//! Part of INV-ONCE: a command, its fields, its code and its right are written down in one place.
 #![deny(clippy::indexing_slicing)]
 
 pub mod batch;

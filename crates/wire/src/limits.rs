@@ -1,6 +1,6 @@
 //! Every bound of the protocol, by name.
 //!
-//! INV-BOUND: a decoder compares a length with one of these before it allocates.
+//! Part of INV-BOUND: a decoder compares a length with one of these before it allocates.
 
 /// Bytes of a request header: length and command code.
 pub const REQUEST_HEADER_BYTES: usize = 8;

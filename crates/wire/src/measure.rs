@@ -1,6 +1,6 @@
 //! Times and sizes as texts: how options, configuration files and command lines write them.
 //!
-//! INV-MEASURE-BACK: what [`show_time`] and [`show_bytes`] write reads back as the same number.
+//! What [`show_time`] and [`show_bytes`] write reads back as the same number.
 
 use std::time::Duration;
 

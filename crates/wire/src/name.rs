@@ -223,6 +223,7 @@ mod tests {
         assert_eq!(code::<TokenName>("ab"), ErrorCode::InvalidPersonalAccessTokenName);
     }
 
+    /// INV-SECRET.
     #[test]
     fn a_secret_is_not_shown() {
         let shown = format!("{:?}", Password::parse("hunter2").unwrap());

@@ -1,6 +1,6 @@
 //! What a caller may do, and how rights combine.
 //!
-//! INV-ANY: one matching flag, global, of the stream or of the topic, is enough.
+//! One matching flag, global, of the stream or of the topic, is enough.
 
 mod codec;
 mod right;

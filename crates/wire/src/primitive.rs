@@ -1,6 +1,6 @@
 //! Integers, texts and flags: one encoder and one decoder each, little-endian.
 //!
-//! INV-EXACT: reading past the end, a text that is not UTF-8 and an unknown value are
+//! Part of INV-EXACT: reading past the end, a text that is not UTF-8 and an unknown value are
 //! [`ErrorCode::InvalidCommand`]; a value that breaks a rule is [`ErrorCode::InvalidFormat`].
 
 use crate::error_code::ErrorCode;
@@ -321,6 +321,7 @@ mod tests {
         assert_eq!(Reader::new(&out).str8().unwrap(), "é".repeat(127));
     }
 
+    /// INV-BOUND.
     #[test]
     fn a_length_beyond_the_bytes_allocates_nothing() {
         assert_eq!(Reader::new(&[255, 255, 255, 255, 1]).str32(), Err(DecodeError::Truncated));

@@ -55,6 +55,8 @@ fn assert_reply<T: Payload + PartialEq + Debug>(reply: T, expected: &str) {
 }
 
 /// Whole replies, which a running server is held to as well (`end_to_end` of the server's tests).
+///
+/// P-SAME.
 #[test]
 fn replies() {
     let failure = |code| {
@@ -283,6 +285,7 @@ fn send_at_the_server_and_poll() {
     assert_eq!(stored[1].bytes, hex(STORED_WORLD));
 }
 
+/// INV-CHECKSUM.
 #[test]
 fn a_stored_message_has_the_checksum_of_the_classic_server() {
     let stored = hex(STORED_WORLD);

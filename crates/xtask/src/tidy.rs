@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: fails on what a reader cannot see in a diff, reports what only a reader can judge.
 //!
-//! It fails on a crate arrow that points the wrong way, on a module without its `//!` header, and on
+//! It fails on a crate arrow that points the wrong way, on a module without its `//!` header, on an invariant without its
+//! row in the register or without a test, and on
 //! packages of others that are too many or that `deny.toml` does not let in. The longest files and
 //! functions are printed and fail nothing, and so are other rulers when they are asked for.
 
@@ -12,7 +13,9 @@ use anyhow::Context;
 mod arrows;
 mod figures;
 mod headers;
+mod invariants;
 mod longest;
+mod map;
 mod mask;
 mod packages;
 mod source;
@@ -31,11 +34,13 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<ExitCode> {
     let mut faults = Vec::new();
     let crates = arrows::check(root, &mut faults).context("reading the crates' manifests")?;
     headers::check(&sources, &mut faults);
+    let names = invariants::check(root, &sources, &mut faults).context("reading the invariants")?;
+    map::check(root, &sources, &mut faults).context("comparing the map")?;
     let packages = packages::check(root, &mut faults).context("reading the packages")?;
 
     longest::report(&sources);
     println!(
-        "tidy: {crates} crates, {} Rust files, {packages} packages in Cargo.lock (limit {})",
+        "tidy: {crates} crates, {} Rust files, {names} promises and invariants, {packages} packages in Cargo.lock (limit {})",
         sources.len(),
         packages::PACKAGES_MAX,
     );

@@ -2,7 +2,7 @@
 //!
 //! INV-GUARD-LAST: the throttle is asked again right before a password is verified, so that attempts made
 //! at the same time do not slip through together; at most as many as passwords are verified at once.
-//! INV-GUARD-FREE: an attempt that has to wait holds no thread and no turn.
+//! An attempt that has to wait holds no thread and no turn.
 
 use std::net::IpAddr;
 use std::time::Duration;

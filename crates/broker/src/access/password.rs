@@ -1,6 +1,6 @@
 //! Passwords: hashed with argon2id before they reach the metadata log, verified at login.
 //!
-//! INV-HASH-BOUND: however many clients log in at once, the memory of [`HASHES_AT_ONCE_MAX`] hashes is
+//! However many clients log in at once, the memory of [`HASHES_AT_ONCE_MAX`] hashes is
 //! in use at most, and none of it once they are done. Work that hashes says so ([`Job::hashing`]), and whoever runs
 //! jobs keeps to the number.
 //!

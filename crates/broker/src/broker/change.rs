@@ -1,6 +1,6 @@
 //! Changes of the metadata: prepare, make durable, apply, bring the open partitions in line.
 //!
-//! INV-ACTOR: what a session asked for is changed only while its login is good, also when the change had to
+//! What a session asked for is changed only while its login is good, also when the change had to
 //! wait for others.
 
 use std::ops::{Deref, Range};

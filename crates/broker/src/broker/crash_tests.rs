@@ -148,16 +148,19 @@ fn run_part(part: u64) {
     assert!(moves > seeds / 10, "the workload hardly ever removes segments: {moves} times");
 }
 
+/// P-ACK.
 #[test]
 fn nothing_acknowledged_is_lost_whatever_operation_is_the_last_part_1() {
     run_part(0);
 }
 
+/// INV-RECYCLE.
 #[test]
 fn nothing_acknowledged_is_lost_whatever_operation_is_the_last_part_2() {
     run_part(1);
 }
 
+/// INV-REPEAT.
 #[test]
 fn nothing_acknowledged_is_lost_whatever_operation_is_the_last_part_3() {
     run_part(2);
@@ -199,6 +202,8 @@ fn failed_sync_is_never_acknowledged_and_the_rest_survives() {
 
 /// The record of a deletion may be durable although its sync failed; the next start then deletes the
 /// topic. Whatever the topic acknowledged after that error would be lost without a word.
+///
+/// INV-META-ORDER.
 #[test]
 fn nothing_is_acknowledged_once_the_fate_of_a_metadata_record_is_unknown() {
     for durability in [Durability::Fsync, Durability::Os] {
@@ -252,6 +257,7 @@ fn full_disk_refuses_and_loses_nothing() {
     }
 }
 
+/// P-TRUTH.
 #[test]
 fn flipped_bit_is_never_served() {
     let template = Rig::template();

@@ -1,6 +1,6 @@
 //! Work on a data directory while no server runs on it: repairing it, and giving root a new password.
 //!
-//! INV-OFFLINE: the lock of the directory is held, so no server runs, and what is given up is given up only
+//! INV-REPAIR: the lock of the directory is held, so no server runs, and what is given up is given up only
 //! when that was accepted, and is moved aside or kept beside, never deleted.
 
 use std::collections::BTreeMap;

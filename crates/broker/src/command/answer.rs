@@ -1,6 +1,6 @@
 //! The answers to polls, in the two forms there are.
 //!
-//! INV-LIFE: an answer in a life tells which one the messages come from, taken from the same partition they
+//! Part of INV-LIFE: an answer in a life tells which one the messages come from, taken from the same partition they
 //! were read from.
 
 use galgo_storage::log::ReadError;

@@ -1,6 +1,6 @@
 //! Polls that wait for messages.
 //!
-//! INV-WAIT-LOOK: an alarm is hung up before the last look that found nothing; see [`crate::waiting`].
+//! Part of INV-WAIT-LOOK: an alarm is hung up before the last look that found nothing; see [`crate::waiting`].
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Who gets which partition.
 //!
-//! INV-GROUP-EVEN: once nothing is on its way from one member to another, no member has two partitions more
+//! Part of INV-GROUP-EVEN: once nothing is on its way from one member to another, no member has two partitions more
 //! than another.
 //!
 //! After a join partitions move one by one, each from the end of the longest list to the shortest, and no

@@ -113,7 +113,7 @@ impl Window {
                 sifted.given.push(header.id);
             }
             sifted.kept.push((!duplicate, len));
-            rest = part(rest, len.., "INV-BOUND: a message that was read is there");
+            rest = part(rest, len.., "INV-WINDOW: a message that was read is there");
         }
         sifted
     }
@@ -201,6 +201,7 @@ mod tests {
         assert_eq!(ids(&window), [1]);
     }
 
+    /// INV-WINDOW.
     #[test]
     fn what_the_log_takes_back_is_forgotten() {
         let mut window = window(&[seen(1, 0, 0), seen(2, 1, 0), seen(3, 2, 0)]);

@@ -1,6 +1,6 @@
 //! Tells the operator that a log does not take batches, without a line for each of them.
 //!
-//! INV-QUIET: a partition writes at most one refusal and one line of relief in [`PERIOD_US`].
+//! A partition writes at most one refusal and one line of relief in [`PERIOD_US`].
 
 use galgo_storage::disk::advice;
 use galgo_storage::log::{AppendError, LogName};

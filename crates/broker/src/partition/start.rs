@@ -2,7 +2,7 @@
 //!
 //! INV-START: a start moves for readers only after its record is durable, and files are removed only
 //! after that; after a crash it is never below what was acknowledged.
-//! INV-BARRIER: no message goes that a consumer or group that holds messages has not committed, as of the
+//! Part of INV-BARRIER: no message goes that a consumer or group that holds messages has not committed, as of the
 //! moment the move is staged. Whose position holds, and how long, [`Hold`] says.
 
 use std::sync::Arc;

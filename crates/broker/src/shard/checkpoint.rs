@@ -1,6 +1,6 @@
 //! Checkpoints: make everything the journal holds durable elsewhere, note how far, recycle files.
 //!
-//! INV-CARRY: a partition that takes no writes stops no checkpoint. It stays noted as of its last good one, and
+//! Part of INV-CARRY: a partition that takes no writes stops no checkpoint. It stays noted as of its last good one, and
 //! what the journal holds of it since is committed once more, durable before the checkpoint is saved, so that
 //! whatever is recycled is still there behind the checkpoint.
 

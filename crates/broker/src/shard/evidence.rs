@@ -140,6 +140,7 @@ mod tests {
         assert_eq!(seen, [end(4, 40, true), end(5, 51, false)]);
     }
 
+    /// INV-EVIDENCE.
     #[test]
     fn an_end_that_was_only_written_does_not_pass_for_a_synced_one() {
         let uid = PartitionUid::new(1);

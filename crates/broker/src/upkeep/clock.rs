@@ -201,6 +201,7 @@ mod tests {
         SteadyClock::new((BOOT, reading(wall_us, running_us)), (None, None), HOUR)
     }
 
+    /// INV-NO-LEAP.
     #[test]
     fn a_clock_set_forward_counts_once_it_has_held() {
         let mut clock = begun(NOON, 7);

@@ -115,6 +115,7 @@ impl std::fmt::Debug for Keys {
 mod tests {
     use super::*;
 
+    /// INV-SECRET.
     #[test]
     fn keys_are_read_from_lines_and_lists_and_never_shown() {
         let (one, two) = (STANDARD.encode([1; 32]), STANDARD.encode([2; 32]));

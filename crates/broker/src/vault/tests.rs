@@ -87,6 +87,7 @@ fn a_key_that_is_missing_or_another_does_not_open() {
     assert!(matches!(open(None, Kind::Record, &record), Err(VaultError::Missing { id: 1 })));
 }
 
+/// INV-NONCE.
 #[test]
 fn the_same_messages_are_never_sealed_the_same_way() {
     let vault = vault(&format!("1:{}", key(1)), Some(1), 1);

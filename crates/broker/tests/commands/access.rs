@@ -105,6 +105,7 @@ fn without_permissions_a_user_gets_what_everybody_gets() {
     assert!(root.poll(&poll("t", 0, PollingStrategy::First)).unwrap().messages.is_empty());
 }
 
+/// INV-EXISTS-FIRST.
 #[test]
 fn what_is_missing_is_missing_whatever_the_permissions() {
     let rig = Rig::new();

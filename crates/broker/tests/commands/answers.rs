@@ -115,6 +115,7 @@ fn reply(root: &mut Connection, rig: &Rig, command: &PollMessages) -> (MessagesR
     }
 }
 
+/// INV-PIECE.
 #[test]
 fn of_a_large_answer_one_piece_is_in_memory() {
     let keys = || Keys::parse(KEY, Some(1)).unwrap();
@@ -156,6 +157,8 @@ fn a_poll_by_time_of_what_was_just_written_is_answered_at_once() {
 }
 
 /// An answer that began with a length it could not keep would cost the client its connection.
+///
+/// INV-WHOLE.
 #[test]
 fn damage_in_a_later_piece_ends_the_answer_before_it() {
     const BAD: u64 = 70;
@@ -200,6 +203,7 @@ fn last_gives_what_lies_behind_damage() {
     }
 }
 
+/// INV-WHOLE.
 #[test]
 fn an_answer_whose_messages_are_removed_while_it_is_sent_is_broken_off() {
     let rig =

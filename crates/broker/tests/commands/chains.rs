@@ -262,6 +262,8 @@ fn the_first_send_after_a_start_keeps_the_chain() {
 
 /// A client that keeps batches on their way, and a disk that is full now and then: what is stored is the beginning of
 /// what was sent, and grows only at its end.
+///
+/// P-ORDER.
 #[test]
 fn whatever_is_refused_what_is_stored_has_no_hole() {
     for seed in 0..200 {

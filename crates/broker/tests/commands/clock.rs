@@ -76,6 +76,7 @@ fn after_a_clock_that_was_ahead_messages_expire_and_are_found_by_time() {
     }
 }
 
+/// INV-NO-LEAP.
 #[test]
 fn a_clock_set_forward_empties_nothing_before_it_has_held() {
     let expiry = 10 * RETENTION_INTERVAL_US;

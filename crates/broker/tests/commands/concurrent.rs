@@ -96,6 +96,7 @@ fn numbers_by_sender(root: &mut Connection, topic: &str, senders: usize) -> Vec<
     numbers
 }
 
+/// P-ORDER.
 #[test]
 fn senders_of_one_partition_keep_their_order_and_lose_nothing() {
     const SENDERS: usize = 4;

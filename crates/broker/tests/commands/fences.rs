@@ -48,6 +48,7 @@ const FIRST_LOG: &str = "00000000000000000000.log";
 
 const FAILED: Result<(), ErrorCode> = Err(ErrorCode::CannotSyncFile);
 
+/// INV-JOURNAL, INV-SHARD-FENCE.
 #[test]
 fn a_failed_journal_commit_fails_its_tickets_and_takes_the_messages_back() {
     let (mut rig, mut root) = with_messages();
@@ -96,6 +97,7 @@ fn a_failed_segment_sync_fences_its_partition_and_no_other() {
     assert_eq!(rig.broker.counters().partitions_fenced, 1);
 }
 
+/// INV-SYNC.
 #[test]
 fn a_failed_sync_is_not_tried_again() {
     let (rig, mut root) = with_messages();
@@ -269,6 +271,8 @@ fn a_partition_takes_writes_again_without_a_restart() {
 
 /// What a page holds that has left the cache after a failed sync may be older, and right by itself: a message that was
 /// taken back before another of the same length came in its place.
+///
+/// INV-RESCUE.
 #[test]
 fn a_rescue_takes_no_other_messages_for_those_that_were_written() {
     let (mut rig, mut root) = with_messages();
@@ -371,6 +375,7 @@ fn a_full_disk_refuses_the_batch_and_later_takes_it() {
     assert_eq!(texts(&mut root, "t", 0), ["a", "b"]);
 }
 
+/// INV-META-ORDER.
 #[test]
 fn a_metadata_write_that_fails_changes_nothing() {
     let (rig, mut root) = with_messages();

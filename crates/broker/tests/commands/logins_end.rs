@@ -89,6 +89,7 @@ fn listed(root: &mut Connection) -> usize {
     clients.iter().filter(|client| client.user_id.is_some()).count()
 }
 
+/// INV-LOGIN-ENDED.
 #[test]
 fn a_new_password_ends_every_login_but_that_of_the_connection_that_changed_it() {
     let rig = Rig::new();

@@ -64,6 +64,8 @@ fn unreadable(disk: &SimDisk, directory: &Path) {
 }
 
 /// One log that could not be read refused the start of the whole server.
+///
+/// INV-OFFLINE.
 #[test]
 fn a_log_that_cannot_be_opened_takes_nobody_along() {
     for seed in 0..8 {

@@ -43,6 +43,7 @@ fn partitions_are_added_behind_the_highest_id() {
     assert_eq!(texts(&mut root, 2), ["new"]);
 }
 
+/// INV-CATALOG.
 #[test]
 fn the_highest_partitions_are_removed_with_their_messages_and_offsets() {
     let (_rig, mut root) = with_topic(3);

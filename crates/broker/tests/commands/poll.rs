@@ -172,6 +172,7 @@ fn large_answers_from_the_disk_wait_in_the_page_cache() {
     assert_eq!(root.poll(&poll("t", 1, PollingStrategy::First)).unwrap().texts()[0].len(), 100_000);
 }
 
+/// INV-VERIFIED.
 #[test]
 fn a_damaged_message_is_never_served() {
     let (rig, root) = with_batches();

@@ -128,6 +128,7 @@ fn a_log_without_its_newest_checkpoint_is_rebuilt_from_where_it_starts() {
     assert_eq!(shape(&mut rig.root()), (2, 6, 8));
 }
 
+/// INV-BARRIER.
 #[test]
 fn a_segment_somebody_has_not_committed_stays() {
     let (_rig, mut root) = with_segments(|_| {});
@@ -175,6 +176,7 @@ fn retain(rig: &Rig) {
     }
 }
 
+/// INV-UNEXPIRED.
 #[test]
 fn retention_removes_what_is_old_enough_and_nothing_else() {
     let expiry = RETENTION_INTERVAL_US + 2_000_000;

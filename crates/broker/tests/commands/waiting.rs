@@ -298,6 +298,7 @@ fn a_member_without_a_partition_waits_for_one() {
     assert_eq!(woken(&rig, &mut third, held).unwrap().texts(), ["a"]);
 }
 
+/// INV-WAIT-OFF.
 #[test]
 fn a_membership_that_ends_ends_the_wait() {
     let (rig, mut root) = with_topics();
@@ -388,6 +389,7 @@ fn tail(rig: &Rig, topic: &str, count: u64) {
     }
 }
 
+/// INV-ALARM, INV-WAIT-LOOK.
 #[test]
 fn no_wake_up_is_lost_between_those_who_send_and_those_who_wait() {
     const COUNT: u64 = 1_500;

@@ -1,7 +1,7 @@
 //! Help as one text for every width: the notes below the options are written here in lines of some
 //! hundred characters, and a terminal may be narrower, so that a line broken twice leaves words alone.
 //!
-//! INV-HELP: what reaches clap has one line for each paragraph, and clap alone breaks it. A line that
+//! What reaches clap has one line for each paragraph, and clap alone breaks it. A line that
 //! begins with a space is an example or a table and stays as it is.
 
 use clap::Command;

@@ -1,6 +1,6 @@
 //! Runs as a page that stands alone: tables and charts, nothing fetched from anywhere.
 //!
-//! INV-ESCAPED: whatever comes out of a file or from the command line is text on the page, never markup.
+//! Whatever comes out of a file or from the command line is text on the page, never markup.
 
 pub(crate) mod axis;
 pub(crate) mod chart;

@@ -1,9 +1,9 @@
 //! The load tool: any number of producers and consumers against any server of the protocol.
 //!
-//! INV-LIGHT: the load costs little next to what it measures. Requests are built in advance; over plain
+//! The load costs little next to what it measures. Requests are built in advance; over plain
 //! TCP a worker is one blocking thread, and what a consumer receives is thrown away without a copy.
-//! INV-INTENDED: on a schedule, a request counts from when it was due, whatever kept it.
-//! INV-TIDY: what a run made on a server is gone after it, however it ended, unless it was to be kept.
+//! On a schedule, a request counts from when it was due, whatever kept it.
+//! What a run made on a server is gone after it, however it ended, unless it was to be kept.
 
 pub(crate) mod channel;
 pub(crate) mod consumer;

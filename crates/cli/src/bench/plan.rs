@@ -1,6 +1,6 @@
 //! What is compared with what, and how well the server is meant to do.
 //!
-//! INV-ONE-RUN: rows of a group that ask for the same run share it, so that all ratios of a group come
+//! Rows of a group that ask for the same run share it, so that all ratios of a group come
 //! from the same rounds.
 
 use serde::Serialize;

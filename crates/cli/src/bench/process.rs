@@ -1,6 +1,6 @@
 //! The measured processes: a server or a bare program of their own, on a port of their own.
 //!
-//! INV-CHILD: a started process is ended when its handle is dropped, and its data goes with it.
+//! A started process is ended when its handle is dropped, and its data goes with it.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};

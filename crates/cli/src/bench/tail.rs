@@ -1,6 +1,6 @@
 //! Messages sent at a fixed rate, and how long each takes until its reader has it.
 //!
-//! INV-WAKE: a message counts from when the generator woke to send it, or from when it was due if the
+//! A message counts from when the generator woke to send it, or from when it was due if the
 //! answer before came too late for that. So a slow server pays for what had to wait behind it, and
 //! the timer of the generator, which is no part of what is compared, is left out on both sides.
 
@@ -40,7 +40,7 @@ impl Schedule {
         }
     }
 
-    /// Waits until a message is due, and returns from when it counts: INV-WAKE.
+    /// Waits until a message is due, and returns from when it counts.
     fn wait(&self, number: u32) -> Instant {
         let due = self.begun + self.interval * number;
         let early = due.saturating_duration_since(Instant::now());

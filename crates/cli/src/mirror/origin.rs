@@ -1,6 +1,6 @@
 //! Where a copied message came from, as headers of the copy.
 //!
-//! INV-VERBATIM: the headers of a copy are those of the original, byte for byte, with the two of the copy
+//! The headers of a copy are those of the original, byte for byte, with the two of the copy
 //! behind them. A block that has no room for these, or is not made of pairs, so that nobody would find
 //! them, is copied as it is; such a copy is recognized by what it holds.
 

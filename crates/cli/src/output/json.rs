@@ -1,6 +1,6 @@
 //! JSON for programs.
 //!
-//! INV-NO-SENTINEL: the largest number of 64 bits stands for "none" or "without end" in the protocol;
+//! The largest number of 64 bits stands for "none" or "without end" in the protocol;
 //! a document says `null` instead, because most readers of JSON would round the number.
 
 use std::borrow::Cow;

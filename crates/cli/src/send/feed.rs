@@ -1,6 +1,6 @@
 //! Moves lines from the input to the producer, and learns what became of them.
 //!
-//! INV-BOUND: a few blocks wait between the reading thread and the producer, and the producer's
+//! A few blocks wait between the reading thread and the producer, and the producer's
 //! buffer bounds what waits behind it; the file is never in memory as a whole.
 
 use std::io::Read;

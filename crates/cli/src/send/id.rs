@@ -1,6 +1,6 @@
 //! The ids of messages: what a topic with deduplication knows them by.
 //!
-//! INV-SAME-ID: the id of a line depends on the first id and the number of the line alone, so that a line that
+//! The id of a line depends on the first id and the number of the line alone, so that a line that
 //! is sent again has the id it had before, whatever was sent with it.
 
 /// Room behind the first id for every line an input can have.

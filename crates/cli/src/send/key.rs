@@ -1,11 +1,11 @@
 //! The key of a line: what decides its partition, so that lines of one key keep their order.
 //!
-//! INV-KEY: equal keys give equal partitions. A line without the field counts as having the key
+//! Equal keys give equal partitions. A line without the field counts as having the key
 //! `-`, so such lines keep their order among each other as well.
 
 use std::num::NonZeroUsize;
 
-/// Longest key of the protocol; a longer one counts by its beginning, which keeps INV-KEY.
+/// Longest key of the protocol; a longer one counts by its beginning, so equal keys still give equal partitions.
 const KEY_BYTES_MAX: usize = 255;
 
 /// Key of lines that lack the field.

@@ -1,6 +1,6 @@
 //! Divides a file or a stream into lines, a block at a time.
 //!
-//! INV-LINE: the bytes of a line are sent as they are, without the line feed and a carriage return
+//! The bytes of a line are sent as they are, without the line feed and a carriage return
 //! before it; no encoding is assumed. A last line without a line feed is a line. Memory is bounded
 //! by one block plus one line, whatever the length of the input.
 

@@ -1,6 +1,6 @@
 //! The connection of a reader. One that follows opens it again for as long as nobody stops it.
 //!
-//! INV-PATIENT: a follower ends with its connection, or with its topic, only when the server refuses the
+//! A follower ends with its connection, or with its topic, only when the server refuses the
 //! login, or when there is nobody left to show messages to.
 
 use std::time::Duration;

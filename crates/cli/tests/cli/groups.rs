@@ -66,6 +66,7 @@ fn the_offset_of_a_group_is_read_set_and_deleted() {
     assert!(missing.err.contains("group nobody"), "{}", missing.err);
 }
 
+/// INV-SHOWN.
 #[test]
 fn a_following_member_is_shown_and_survives_a_restart() {
     let mut server = with_group();

@@ -90,6 +90,7 @@ fn a_copy_has_everything_and_a_second_one_has_nothing_to_do() {
     assert!(text.contains("0 messages copied") && text.contains("the target agrees"), "{text}");
 }
 
+/// INV-ONE-TO-ONE.
 #[test]
 fn a_killed_copy_goes_on_with_nothing_twice_and_nothing_missing() {
     let (from, to) = (Server::with_topic(3), Server::start());

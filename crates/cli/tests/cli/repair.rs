@@ -39,6 +39,7 @@ fn metadata_comes_back_from_its_copy_and_the_topic_is_there() {
     assert!(server.ok("tail s t --from start").out.contains("a line"));
 }
 
+/// INV-REPAIR.
 #[test]
 fn what_is_lost_is_given_up_only_when_that_is_accepted() {
     let mut server = Server::with_topic(1);

@@ -107,6 +107,7 @@ fn a_missing_topic_is_named_before_anything_is_read() {
     assert!(refused.err.contains("0 lines acknowledged, line 1 is the first"), "{}", refused.err);
 }
 
+/// INV-ACK.
 #[test]
 fn a_killed_server_ends_the_send_and_the_rest_goes_on_from_the_log() {
     let mut server = Server::with_topic(4);

@@ -2,6 +2,7 @@
 
 use crate::harness::{Server, galgo, run};
 
+/// P-ONE.
 #[test]
 fn the_printed_configuration_is_one_the_server_takes() {
     let mut command = galgo();

@@ -26,6 +26,7 @@ fn number_from_env(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
+/// P-ACK.
 #[test]
 fn nothing_acknowledged_is_lost_in_fifty_rounds_of_kill_nine() {
     let seed = number_from_env("GALGO_KILL_SEED", rand::rng().next_u64());

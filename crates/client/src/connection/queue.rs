@@ -1,10 +1,10 @@
 //! The requests of a connection: those that wait to be written and those that wait for a reply.
 //!
-//! INV-PIPELINE: `in_flight` holds, in the order of writing, exactly the requests that were handed
+//! Part of INV-PIPELINE: `in_flight` holds, in the order of writing, exactly the requests that were handed
 //! to the writer and have no reply yet.
-//! INV-FATE: of those, the first `written - answered` may have reached the server completely; the
+//! Part of INV-FATE: of those, the first `written - answered` may have reached the server completely; the
 //! others certainly have not, so writing them again repeats nothing.
-//! INV-BOUND: no more requests and bytes are in flight than allowed; what waits is one request for
+//! No more requests and bytes are in flight than allowed; what waits is one request for
 //! each caller who waits, and goes when the caller goes.
 
 use std::collections::VecDeque;

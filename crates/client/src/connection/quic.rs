@@ -1,8 +1,8 @@
 //! Links over QUIC: every request has a stream of its own, one after the other.
 //!
-//! INV-LANE: streams of a connection may arrive in any order, so the next request is written only
+//! Streams of a connection may arrive in any order, so the next request is written only
 //! when the one before it is answered.
-//! INV-PIPELINE: a reply that is cut short ends the link, so that none is taken for another.
+//! Part of INV-PIPELINE: a reply that is cut short ends the link, so that none is taken for another.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

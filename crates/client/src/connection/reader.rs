@@ -1,6 +1,6 @@
 //! The one reader of a connection: cuts the bytes that come into replies.
 //!
-//! INV-BOUND: the length of a reply is checked before room is made for it.
+//! The length of a reply is checked before room is made for it.
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;

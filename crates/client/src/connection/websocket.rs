@@ -1,6 +1,6 @@
 //! Links over WebSocket: the binary messages of a socket, taken for a stream of bytes.
 //!
-//! INV-BOUND: no message is larger than the client's limit for replies, none of ours larger than
+//! No message is larger than the client's limit for replies, none of ours larger than
 //! what every server takes.
 
 use std::io;

@@ -2,7 +2,7 @@
 //!
 //! The protocol bounds a poll by count alone, but messages may have a hundred bytes or sixty
 //! million. So the count follows the sizes seen: it starts small, grows while replies are small, and
-//! shrinks when they are not. INV-BOUND: a reply is not much over the bytes asked for, as long as
+//! shrinks when they are not. A reply is not much over the bytes asked for, as long as
 //! messages do not grow a lot from one batch to the next.
 
 /// What the first poll asks for.

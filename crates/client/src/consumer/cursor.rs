@@ -1,7 +1,7 @@
 //! A place in a partition, and how answers to polls move it. Pure.
 //!
 //! P-ORDER: the place moves only past messages that are handed out, so none is skipped.
-//! INV-LIFE: a place is one of a life; an answer of another one puts it at the first message there.
+//! Part of INV-LIFE: a place is one of a life; an answer of another one puts it at the first message there.
 
 use galgo_wire::id::{Life, Offset, Timestamp};
 

@@ -1,6 +1,6 @@
 //! Fetches one partition ahead of its reader.
 //!
-//! INV-BOUND: one batch waits in the channel and one at its door, no more.
+//! One batch waits in the channel and one at its door, no more.
 
 use std::ops::Range;
 use std::sync::Arc;

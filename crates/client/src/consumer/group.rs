@@ -4,10 +4,10 @@
 //! in each. What was handed out and is not committed yet it would hand out again, so the place
 //! reached here is kept too, and the rest of a partition is asked for from there.
 //!
-//! INV-HOLD: what is handed out is tagged with the hold it was asked for under; a place reached under another
+//! Part of INV-HOLD: what is handed out is tagged with the hold it was asked for under; a place reached under another
 //! one is not gone on from.
 //! P-ORDER: the place in a partition moves only past messages that are handed out.
-//! INV-BOUND: one batch waits in the channel and one at its door, no more.
+//! One batch waits in the channel and one at its door, no more.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

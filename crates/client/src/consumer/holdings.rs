@@ -1,6 +1,6 @@
 //! What a member of a group holds, and until when nobody else gets it.
 //!
-//! INV-HOLD: a message is handed out only while its partition is held as it was when the message was asked
+//! Part of INV-HOLD: a message is handed out only while its partition is held as it was when the message was asked
 //! for; what is fetched of a partition that was lost is dropped.
 //!
 //! What the server tells is good for a while from when it was asked, so a program that was stopped finds out

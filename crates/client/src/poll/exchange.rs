@@ -1,6 +1,6 @@
 //! Asking: one poll is one request, or as many as its answer takes.
 //!
-//! INV-BOUND: what is gathered of several answers is bounded like one reply.
+//! What is gathered of several answers is bounded like one reply.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Collects messages into batches, one open batch per lane. Pure: time is handed in.
 //!
-//! INV-LANE: batches of a lane are taken in the order in which they were opened.
+//! Part of INV-LANE: batches of a lane are taken in the order in which they were opened.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! The task of a producer: takes batches, keeps several in flight, retries, settles.
 //!
-//! INV-LANE: batches are chained, so that the server takes none whose predecessor it did not take, and answers so.
+//! Part of INV-LANE: batches are chained, so that the server takes none whose predecessor it did not take, and answers so.
 //! After a refusal that may pass, and after a lost connection, they go again in their order, from the first that was
 //! not taken. After one that lasts, everything behind it fails with it. A server that knows no chains gets
 //! the next batch of a partition when the one before it is answered.

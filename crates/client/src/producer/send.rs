@@ -1,9 +1,9 @@
 //! What all clones of a producer share: accepting messages, flushing, closing.
 //!
-//! INV-PINNED: a message has its id, and a batch its partition, before it is sent for the first time.
+//! Part of INV-PINNED: a message has its id, and a batch its partition, before it is sent for the first time.
 //! INV-TOLD: after a failure nothing is accepted until a flush has reported it, and a flush that does so leaves
 //! nothing in flight.
-//! INV-BOUND: a message takes its room in the buffer before it is accepted, and gives it back when
+//! A message takes its room in the buffer before it is accepted, and gives it back when
 //! it is settled.
 
 use std::sync::Arc;

@@ -209,6 +209,7 @@ async fn a_batch_refused_for_the_moment_is_not_overtaken_by_those_on_their_way()
     assert_eq!(server.stored(0), ["0", "1", "2"]);
 }
 
+/// INV-TOLD.
 #[tokio::test]
 async fn a_lasting_refusal_stops_the_producer_until_flush_has_told_it() {
     let server = Server::start(1).await;

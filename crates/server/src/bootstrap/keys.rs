@@ -1,6 +1,6 @@
 //! The keys for encryption at rest, from the file and the environment.
 //!
-//! INV-SECRET: no error and no log line has a key, or a part of one.
+//! Part of INV-SECRET: no error and no log line has a key, or a part of one.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;

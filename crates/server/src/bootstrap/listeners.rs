@@ -3,7 +3,7 @@
 //! Addresses are taken before the data directory is opened, and nobody gets a connection before that is
 //! done: until then clients are refused, as by a server that is not there. Over HTTP probes are answered.
 //!
-//! INV-ALL-BOUND: connections are taken only when every enabled listener is bound and has its certificate.
+//! Connections are taken only when every enabled listener is bound and has its certificate.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -113,7 +113,7 @@ impl Bound {
         } else {
             None
         };
-        // INV-ALL-BOUND: the last of all.
+        // The last of all: connections are taken only when everything is bound.
         let http = match http {
             Some((bound, service)) => Some((service.answer_probes(bound.listen()?), service)),
             None => None,

@@ -32,6 +32,7 @@ fn the_printed_reference_loads_to_exactly_the_defaults() {
     assert_eq!(from_file("").unwrap().config, Config::default());
 }
 
+/// INV-ONE-KEY.
 #[test]
 fn the_reference_documents_every_key_with_its_variable() {
     let text = reference();

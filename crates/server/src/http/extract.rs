@@ -1,8 +1,8 @@
 //! Reads the parts of a request: path, query and JSON body, each within its limits.
 //!
-//! INV-BODY: no more of a body is kept than its limit, all of it covered by the budget, and a body that
+//! No more of a body is kept than its limit, all of it covered by the budget, and a body that
 //! comes too slowly ends its request.
-//! INV-ANONYMOUS: who is not logged in gets no more memory over HTTP than over other transports.
+//! Who is not logged in gets no more memory over HTTP than over other transports.
 
 use std::convert::Infallible;
 use std::pin::Pin;

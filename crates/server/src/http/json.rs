@@ -1,6 +1,6 @@
 //! The JSON of requests and answers, and how it maps to commands and replies.
 //!
-//! INV-SIZES: sizes in answers are texts with a unit, `"<n> B"`; everything else is a plain number.
+//! Sizes in answers are texts with a unit, `"<n> B"`; everything else is a plain number.
 
 pub(super) mod groups;
 pub(super) mod headers;

@@ -1,6 +1,6 @@
 //! `/metrics`: every number read from what it counts, at the moment it is asked for.
 //!
-//! INV-EXACT: no gauge is kept up to date beside the state it tells of, so none can drift.
+//! No gauge is kept up to date beside the state it tells of, so none can drift.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

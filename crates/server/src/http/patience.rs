@@ -1,7 +1,7 @@
 //! A stream whose peer must not leave a waiting answer untouched for too long, nor take all day over it:
 //! what an answer keeps in memory is kept from everybody else.
 //!
-//! INV-TAKER: an answer that waits for its peer loses its connection when the peer takes nothing of it for
+//! Part of INV-TAKER: an answer that waits for its peer loses its connection when the peer takes nothing of it for
 //! the write timeout, and however it trickles out.
 
 use std::future::Future as _;

@@ -1,8 +1,8 @@
 //! Polled messages as JSON: as a whole when they are few, else in chunks, written as the client takes them.
 //!
-//! INV-ANSWER-MEMORY: a piece is read and written as text only under a grant, which is held until nobody
+//! Part of INV-ANSWER-MEMORY: a piece is read and written as text only under a grant, which is held until nobody
 //! holds the text any more.
-//! INV-BROKEN-OFF: an answer that cannot be ended as it was begun ends its connection, so that no client
+//! An answer that cannot be ended as it was begun ends its connection, so that no client
 //! takes its beginning for all of it.
 
 use std::io;

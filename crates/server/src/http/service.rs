@@ -1,8 +1,8 @@
 //! Serves HTTP connections, plain or over TLS, each on one of the lanes.
 //!
-//! INV-HTTP-DOOR: connections being served, and refused ones being closed, are each counted against a
+//! Connections being served, and refused ones being closed, are each counted against a
 //! limit before a task exists for them.
-//! INV-HTTP-SLOW: headers, bodies and answers that do not move for too long end their connection.
+//! Headers, bodies and answers that do not move for too long end their connection.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -3,7 +3,7 @@
 //! A start after a crash takes as long as there is to recover. A probe that got no answer meanwhile would have
 //! the process killed, and the recovery begun again.
 //!
-//! INV-STARTING: nothing of the data directory is behind these answers; each connection gets one, and a bounded
+//! Nothing of the data directory is behind these answers; each connection gets one, and a bounded
 //! number of them is open.
 
 use std::convert::Infallible;

@@ -3,7 +3,7 @@
 //! A container's limit is often far below what the machine has. Whoever takes more is killed, with everything
 //! that is in progress; so budgets that nobody chose are made to fit.
 //!
-//! INV-FIT: what nobody chose fits together: a request in the share of its user, that in the share of all.
+//! What nobody chose fits together: a request in the share of its user, that in the share of all.
 
 use std::path::{Path, PathBuf};
 

@@ -5,7 +5,7 @@
 //! thread of its own writes them.
 //!
 //! INV-OUTLET: saying a line never waits for its reader, never fails and never panics.
-//! INV-OUTLET-BOUND: no more than [`WAITING_BYTES_MAX`] wait; what finds no room is lost.
+//! No more than [`WAITING_BYTES_MAX`] wait; what finds no room is lost.
 //! INV-OUTLET-TOLD: a lost line is counted, and the number is told once lines get through again.
 
 use std::collections::VecDeque;

@@ -1,6 +1,6 @@
 //! The newest log lines, kept in memory for the snapshot archive.
 //!
-//! INV-RECENT: never more than [`RECENT_BYTES_MAX`] bytes.
+//! Never more than [`RECENT_BYTES_MAX`] bytes.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};

@@ -1,7 +1,7 @@
 //! Standard error, which has the log, and standard output, which has what is said once: the ready line and a
 //! generated password.
 //!
-//! INV-STREAMS: nothing else in the server writes to either; see [`super::outlet`] for why.
+//! Nothing else in the server writes to either; see [`super::outlet`] for why.
 
 use std::io;
 use std::time::Duration;

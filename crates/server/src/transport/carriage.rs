@@ -1,6 +1,6 @@
 //! What becomes of an accepted socket: plain frames, or frames in TLS, in WebSocket messages, or in both.
 //!
-//! INV-HANDSHAKE: handshakes have a deadline, and go on off the thread that accepts connections. What they keep
+//! Handshakes have a deadline, and go on off the thread that accepts connections. What they keep
 //! in memory is taken from the budget of strangers.
 
 use std::io;

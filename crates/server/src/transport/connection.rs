@@ -9,7 +9,7 @@
 //! INV-ONE-JOB: while a job of the connection runs on another thread, nothing else of it is submitted.
 //! INV-WAIT-ALONE: while a poll waits, no other answer does, and the peer is listened to: it ends the wait
 //! by closing.
-//! INV-CONN-BOUND: receive buffer, waiting answers and gathered answers each have a limit; at a limit the
+//! Receive buffer, waiting answers and gathered answers each have a limit; at a limit the
 //! connection stops reading, so that the client's own send buffer fills and the client waits.
 
 pub(super) mod admission;

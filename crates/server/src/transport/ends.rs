@@ -1,6 +1,6 @@
 //! Why connections ended, in the log: what anybody can bring about without a login is told once, then summed up.
 //!
-//! INV-ENDS-QUIET: for each such reason there is at most one line in [`PERIOD`], however many connections end.
+//! For each such reason there is at most one line in [`PERIOD`], however many connections end.
 
 use std::io;
 use std::net::SocketAddr;

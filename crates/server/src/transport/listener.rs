@@ -5,7 +5,7 @@
 //! classic clients into a reconnect loop, the one that speaks of a limit. A WebSocket client is told
 //! with HTTP status 503. Over TLS it is closed without a word: a handshake costs more than a refusal may.
 //!
-//! INV-TCP-BOUND: connections being served, and refused ones being closed, are each counted against a
+//! Connections being served, and refused ones being closed, are each counted against a
 //! limit before a task exists for them.
 
 use std::borrow::Cow;

@@ -170,6 +170,8 @@ mod tests {
     }
 
     /// A page of a stranger has its own name point at 127.0.0.1 and is of the same origin then.
+    ///
+    /// INV-HOST.
     #[test]
     fn a_name_that_points_at_loopback_is_not_taken_for_it() {
         let local = pages("", "galgo.internal", "127.0.0.1");
@@ -193,6 +195,7 @@ mod tests {
         assert!(check(&open, &[("host", "evil.example")]).is_err(), "names were given");
     }
 
+    /// INV-ORIGIN.
     #[test]
     fn pages_of_others_are_refused_unless_they_are_configured() {
         let none = pages("", "", "0.0.0.0");

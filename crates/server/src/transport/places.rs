@@ -128,6 +128,7 @@ mod tests {
         text.parse().unwrap()
     }
 
+    /// INV-PLACE.
     #[test]
     fn one_address_gets_its_share_and_no_more() {
         let places = Places::new(3, 2, 1);

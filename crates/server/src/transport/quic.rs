@@ -1,8 +1,8 @@
 //! QUIC: listening, accepting, and the limits every connection gets. TLS 1.3, no ALPN.
 //!
-//! INV-QUIC-STRANGER: what a connection may make the server keep is taken from the budget of strangers before its
+//! What a connection may make the server keep is taken from the budget of strangers before its
 //! handshake, and given back when somebody logs in.
-//! INV-QUIC-CHEAP: a connection over the limit is refused before its handshake; when places are getting
+//! A connection over the limit is refused before its handshake; when places are getting
 //! few, a client first proves that its address is its own, which costs one packet and no memory.
 
 mod connection;

@@ -1,8 +1,8 @@
 //! TLS for whatever listens: certificates from files or made at the start, and replaced while running.
 //!
-//! INV-CERT: a listener has a certificate that works from its start to its end; files that do not make
+//! A listener has a certificate that works from its start to its end; files that do not make
 //! one are told of, and what was in force stays.
-//! INV-HANDSHAKE: a handshake has a deadline, and goes on off the thread that accepts connections.
+//! A handshake has a deadline, and goes on off the thread that accepts connections.
 
 mod identity;
 mod settings;

@@ -3,7 +3,7 @@
 //! The handshake is the library's; frames are taken apart here, so that the payload of a large message
 //! goes straight to the buffer it is handled in, however large its frames are.
 //!
-//! INV-ANSWERED: a ping is answered and a close frame returned while nothing else is being written.
+//! A ping is answered and a close frame returned while nothing else is being written.
 
 mod frame;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -75,6 +75,8 @@ fn until_refused(wire: &mut Wire) {
 }
 
 /// Files that are open can be written for ever after their directory is gone, and all of it is lost.
+///
+/// INV-ANCHOR.
 #[test]
 fn a_directory_that_is_replaced_stops_acknowledging_and_is_not_written_to() {
     for durability in ["fsync", "os"] {

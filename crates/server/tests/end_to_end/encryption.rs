@@ -78,6 +78,7 @@ fn a_file_of_keys_that_is_open_to_others_is_refused() {
     }
 }
 
+/// INV-SECRET.
 #[test]
 fn a_key_is_in_no_error_and_not_in_the_runtime_file() {
     let dir = tempfile::tempdir().unwrap();

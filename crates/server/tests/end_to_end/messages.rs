@@ -34,6 +34,7 @@ fn read_all(wire: &mut Wire, count: u32) -> Vec<Vec<u8>> {
     }
 }
 
+/// INV-REPLY-ORDER, INV-ONE-JOB.
 #[test]
 fn a_client_that_sends_without_waiting_gets_every_answer_in_order() {
     for durability in ["fsync", "os"] {

@@ -193,6 +193,8 @@ fn a_second_signal_ends_it_at_once() {
 
 /// `timeout` signals the process and its group, a Ctrl-C the tool and who started it: the second of the two
 /// came a millisecond after the first and ended the server before it had stopped in order.
+///
+/// INV-STOP-ONCE.
 #[test]
 fn two_signals_at_once_stop_it_in_order() {
     for second in [Signal::TERM, Signal::INT] {
@@ -331,6 +333,8 @@ fn a_limit_of_the_file_size_below_a_file_of_the_journal_refuses_the_start() {
 
 /// Connections beyond the limit of open files wait until there are some again, which is told once; a segment that
 /// can't be opened refuses its send.
+///
+/// P-START.
 #[test]
 fn a_limit_of_open_files_is_no_end() {
     let dir = tempfile::tempdir().unwrap();
@@ -355,6 +359,7 @@ fn a_limit_of_open_files_is_no_end() {
 
 /// A start held the whole journal in memory.
 #[cfg(target_os = "linux")]
+/// INV-STREAM.
 #[test]
 fn a_start_with_a_full_journal_takes_little_memory() {
     const KIB: usize = 1 << 10;

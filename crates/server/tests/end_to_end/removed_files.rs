@@ -71,6 +71,8 @@ fn fill(wire: &mut Wire) {
 
 /// Segments of a topic with durability `os` that retention or a command removed stayed open, as nothing had
 /// synced them: the disk was full until the next start.
+///
+/// INV-SPACE.
 #[test]
 fn removed_segments_and_partitions_are_not_open_any_more() {
     for durability in DURABILITIES {

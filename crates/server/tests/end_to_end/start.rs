@@ -143,6 +143,7 @@ fn a_directory_that_can_not_be_written_is_refused() {
     assert!(matches!(error, ServerError::Permission { .. }), "{error}");
 }
 
+/// INV-READY.
 #[test]
 fn the_runtime_file_holds_the_effective_configuration_with_the_bound_address() {
     let mut server = TestServer::with(&[("GALGO_LIMITS_PIPELINE", "77")]);

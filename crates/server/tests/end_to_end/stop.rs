@@ -34,6 +34,7 @@ fn a_half_sent_request_does_not_hold_up_the_stop() {
     assert_eq!(wire.answer(), (DISCONNECTED, vec![]));
 }
 
+/// INV-STOP.
 #[test]
 fn what_was_acknowledged_before_the_stop_is_there_after_it() {
     let mut server = TestServer::start();

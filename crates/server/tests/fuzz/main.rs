@@ -3,9 +3,9 @@
 //! A short run is part of the tests. For a long one:
 //! `cargo xtask fuzz-tcp --frames 10000000 --seed 7`
 //!
-//! INV-ANSWERED: every request has one answer, whatever it says, unless the connection is closed by one
+//! Every request has one answer, whatever it says, unless the connection is closed by one
 //! that says so; after each round a PING is answered in its turn.
-//! INV-FLAT: memory does not grow with the number of frames.
+//! Memory does not grow with the number of frames.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod frames;
@@ -76,6 +76,7 @@ fn run(address: SocketAddr, frames: u64, seed: u64) -> u64 {
     })
 }
 
+/// P-BOUND.
 #[test]
 fn no_frame_brings_it_out_of_step() {
     let frames = number("FUZZ_FRAMES", FRAMES);

@@ -112,6 +112,7 @@ fn a_body_of_unknown_length_stops_at_the_limit() {
     assert_eq!(answer(&mut stream).status, 413);
 }
 
+/// INV-HTTP-STRANGER.
 #[test]
 fn nobody_gets_memory_for_a_large_body_before_a_login() {
     let server = TestServer::start();

@@ -60,6 +60,7 @@ fn a_wrong_login_is_400_and_never_says_what_was_wrong() {
     assert_eq!(bad.status, 422);
 }
 
+/// INV-GUARD.
 #[test]
 fn only_public_paths_answer_without_a_token() {
     let server = TestServer::start();
@@ -222,6 +223,8 @@ fn a_token_made_over_tcp_logs_in_over_http() {
 
 /// A stolen login over HTTP outlived the new password: its token was exchanged for another without end,
 /// and so did a deactivated user, who could even make a personal access token.
+///
+/// INV-LOGIN-ENDED.
 #[test]
 fn a_new_password_a_reset_and_a_deactivation_end_every_token() {
     let server = TestServer::start();

@@ -97,6 +97,8 @@ fn a_user_lives_from_creation_to_deletion() {
 
 /// Ids of users are given out again. A token names the account by a serial number as well, so the token
 /// of a deleted user may do nothing, whoever has the id now.
+///
+/// INV-TOKEN-USER.
 #[test]
 fn the_token_of_a_deleted_user_never_acts_for_the_next_one() {
     let server = TestServer::start();

@@ -30,6 +30,7 @@ fn open_files_max() -> u64 {
     limit.maximum.unwrap_or(u64::MAX)
 }
 
+/// P-BOUND.
 #[test]
 fn an_idle_connection_costs_little() {
     let connections = CONNECTIONS.min(open_files_max() / 4);

@@ -1,6 +1,6 @@
 //! One suite of scenarios, by the SDK, over every transport with and without TLS.
 //!
-//! INV-SAME-EVERYWHERE: what a client sees does not depend on what carries it.
+//! What a client sees does not depend on what carries it.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod groups;

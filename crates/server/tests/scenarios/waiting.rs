@@ -31,6 +31,7 @@ pub(crate) async fn a_poll_that_waits_is_woken_by_what_is_sent(place: &Place) {
     assert!(soon(reader.poll(short)).await.unwrap().is_empty(), "the time is over");
 }
 
+/// INV-WAIT-ALONE.
 pub(crate) async fn a_wait_ends_with_whatever_is_asked_next(place: &Place) {
     let client = place.with_topic(1).await;
     if place.carrier == Carrier::Quic {

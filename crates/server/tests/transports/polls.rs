@@ -1,6 +1,6 @@
 //! Polls of more than the server has in memory of an answer, over every carrier of frames.
 //!
-//! INV-SAME-EVERYWHERE: what a client gets does not depend on what carries it, nor on where it is read from.
+//! What a client gets does not depend on what carries it, nor on where it is read from.
 
 use rustls::SignatureScheme;
 use rustls::version::TLS13;

@@ -214,6 +214,7 @@ fn a_section_nobody_knows_is_skipped_unless_it_is_needed() {
     assert_eq!(decode(&with_section(&file, (77, 3))), Err(Invalid::Unknown));
 }
 
+/// INV-TWO.
 #[test]
 fn one_before_is_used_when_the_last_is_damaged() {
     let disk = SimDisk::new(1);
@@ -226,4 +227,42 @@ fn one_before_is_used_when_the_last_is_damaged() {
     let (_, found) = open(&disk);
     assert!(found.newest_damaged);
     assert_eq!(found.checkpoint, Some(sample(3)));
+}
+
+/// `UPDATE_DOCS=1 cargo test -p galgo-storage --lib checkpoint` writes it anew.
+#[test]
+fn the_table_of_sections_is_that_of_the_code() {
+    let sealed = "base `u64`, end `u64`, generation `u32`, kind `u8`, place `u8`, flags `u16`, file bytes `u64`, \
+                  bytes of messages `u64`, messages `u64`, checksum `u64`, first timestamp `u64`, last timestamp `u64`";
+    let active = "base `u64`, durable bytes `u64`, durable end `u64`, last timestamp `u64`, has running checksum `u8`, \
+                  running checksum `u64`";
+    let logs = format!(
+        "count `u32`; of each log uid `u64`, start `u64`, next generation `u32`, count of sealed segments `u32`; of each of \
+         these {sealed}; then has active `u8`, and if it is 1 {active}"
+    );
+    let offsets =
+        "count `u32`; of each uid `u64`, consumer kind `u8`, consumer id `u32`, offset `u64`";
+    let notes = "count `u32`; of each offset of section 2, in its order, stored at `u64`, last seen `u64`, mark of the user `u64`";
+    // One of everything.
+    let mut checkpoint = noted(6);
+    checkpoint.logs.values_mut().for_each(|log| log.sealed.clear());
+    let (uid, mut log) = checkpoint.logs.pop_first().unwrap();
+    log.sealed = sample(4).logs.remove(&PartitionUid::new(1)).unwrap().sealed;
+    checkpoint.logs = [(uid, log)].into();
+    checkpoint.offsets[0].note =
+        Some(OffsetNote { stored_at: Timestamp::new(1), active_at: Timestamp::new(1), user: 1 });
+    checkpoint.offsets.truncate(1);
+    let file = encode(1, &checkpoint);
+    let mut table = "| section | flags | | bytes |\n|---|---|---|---|\n".to_owned();
+    let mut rest = &file[48..];
+    for (title, fields) in [("logs", logs.as_str()), ("offsets", offsets), ("notes", notes)] {
+        let (head, behind) = rest.split_first_chunk::<8>().unwrap();
+        let len = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
+        assert_eq!(len, galgo_testkit::docs::bytes_of(fields), "{title}: {fields}");
+        table += &format!("| {} | {} | {title} | {fields} |\n", head[0], head[2]);
+        rest = &behind[len..];
+    }
+    assert!(rest.is_empty());
+    let test = "cargo test -p galgo-storage --lib checkpoint";
+    galgo_testkit::docs::check("format.md", test, &[("checkpoint sections", table)]);
 }

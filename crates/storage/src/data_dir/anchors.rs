@@ -65,6 +65,7 @@ mod tests {
     use super::*;
     use crate::disk::RealDisk;
 
+    /// INV-ANCHOR.
     #[test]
     fn names_that_lead_elsewhere_are_told() {
         let root = tempfile::tempdir().unwrap();

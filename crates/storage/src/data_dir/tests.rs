@@ -162,6 +162,7 @@ fn read_only_directory_is_told() {
     assert!(matches!(refused(&disk), DataDirError::ReadOnly { .. }));
 }
 
+/// INV-ONE-SERVER.
 #[test]
 fn second_server_is_refused_with_the_pid_of_the_first() {
     let root = tempfile::tempdir().unwrap();

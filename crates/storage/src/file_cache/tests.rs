@@ -38,6 +38,7 @@ fn no_more_than_the_capacity_stays_open_and_every_file_is_reachable() {
     }
 }
 
+/// INV-WRITER.
 #[test]
 fn file_in_use_is_not_closed_and_comes_on_top() {
     let disk = SimDisk::new(1);
@@ -97,6 +98,8 @@ fn a_file_that_was_closed_synced_is_not_opened_to_be_synced() {
 
 /// The kernel tells of a failed writeback once. Had the cache closed the file and forgotten, the next
 /// sync would have opened it anew, succeeded, and acknowledged what was lost.
+///
+/// INV-UNSYNCED.
 #[test]
 fn failed_sync_on_closing_fails_every_later_sync_of_the_handle() {
     let disk = SimDisk::new(1);

@@ -1,6 +1,6 @@
 //! Bounded memory for the indexes of segments that are read.
 //!
-//! INV-BUDGET: the entries kept take at most the bytes allowed, or are those of a single index.
+//! The entries kept take at most the bytes allowed, or are those of a single index.
 
 use super::{Index, IndexEntry};
 use galgo_wire::id::Offset;

@@ -44,6 +44,7 @@ mod tests {
         assert_eq!(Index::default().at_offset(0), None);
     }
 
+    /// INV-SORTED.
     #[test]
     fn an_entry_out_of_order_is_left_out_and_a_cut_takes_the_end() {
         let mut index = index();

@@ -1,6 +1,6 @@
 //! Giving up the oldest segments, and the log as a whole.
 //!
-//! INV-DROP: whoever drops segments has made the move of the start durable before; their files may then
+//! Whoever drops segments has made the move of the start durable before; their files may then
 //! go at any later time, and a recovery removes those that are left, which it knows by the start.
 //! INV-SPACE: of a file that was removed, nothing is kept open, reads that are under way aside.
 //! INV-BOUNDARY: a start that moves is the end of a sealed segment, so a file that begins below it holds

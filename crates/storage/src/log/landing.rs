@@ -1,6 +1,6 @@
 //! From an offset, a byte or a time to a place: the index, then a short walk over headers.
 //!
-//! INV-INDEX: an entry that came from a file is used only after the header it points to turned out
+//! Part of INV-INDEX: an entry that came from a file is used only after the header it points to turned out
 //! to be the one it names; otherwise the index is made anew from the log.
 
 use super::name::tell;

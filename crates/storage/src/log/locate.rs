@@ -1,7 +1,7 @@
 //! Finding the byte ranges of messages.
 //!
-//! INV-WATERMARK: no byte of a message at or above the caller's `upto` is ever located.
-//! INV-FENCE: no byte of a fenced message is ever located.
+//! No byte of a message at or above the caller's `upto` is ever located.
+//! INV-DAMAGED: no byte of a fenced message is ever located.
 
 use super::landing::Target;
 use super::reader::{LocateRequest, Located, LocatedSlice, LogReader, ReadError};

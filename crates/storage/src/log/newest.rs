@@ -1,6 +1,6 @@
 //! Where the newest messages begin that fit into an answer.
 //!
-//! INV-NEWEST: whatever is left out is older than what is not.
+//! Whatever is left out is older than what is not.
 
 use super::landing::Target;
 use super::locate::Stop;

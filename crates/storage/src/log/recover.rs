@@ -5,8 +5,8 @@
 //!
 //! INV-KEEP: nothing readable or unreadable is deleted: a cut tail with a whole message in it, and a
 //! segment that cannot be reached, are kept under another name.
-//! INV-AGAIN: recovering what was recovered changes nothing on disk.
-//! INV-DURABLE: when recovery returns, everything it accepted is durable.
+//! Part of INV-REPEAT: recovering what was recovered changes nothing on disk.
+//! INV-RECOVERED: when recovery returns, everything it accepted is durable.
 
 mod batches;
 mod merge;

@@ -1,7 +1,7 @@
 //! What the writer and the readers of a log share.
 //!
-//! INV-LOCK: the lock around this state is never held across a system call.
-//! INV-CONTIGUOUS: each segment starts where the one before ends; the active one is the last.
+//! The lock around this state is never held across a system call.
+//! Part of INV-CONTIGUOUS: each segment starts where the one before ends; the active one is the last.
 //!
 //! Times do not decrease in a segment. From one to the next they may, where the clock was ahead and was
 //! set right; then segments are not searched by time as if they were ordered.

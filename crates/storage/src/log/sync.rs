@@ -1,8 +1,8 @@
 //! Making appended bytes durable without holding the log's lock.
 //!
-//! INV-SYNC: what a sync covered is what was appended when the set was taken. A sync that failed
+//! Part of INV-SYNC: what a sync covered is what was appended when the set was taken. A sync that failed
 //! makes nothing durable, and the log takes no more writes: it is never retried to get an `Ok`.
-//! INV-DURABLE: a checkpoint tells durable only what a successful sync covered.
+//! Part of INV-CHECKPOINT: a checkpoint tells durable only what a successful sync covered.
 
 use super::Log;
 use super::reader::LogReader;

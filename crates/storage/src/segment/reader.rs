@@ -1,6 +1,6 @@
 //! Walks over message headers and checks of whole messages.
 //!
-//! INV-WALK: a walk goes from header to header only while each has the offset that follows, so it
+//! A walk goes from header to header only while each has the offset that follows, so it
 //! never lands inside a message.
 
 use super::Place;

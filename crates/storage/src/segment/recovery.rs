@@ -1,6 +1,6 @@
 //! Telling whole messages from damage in the bytes of a segment file.
 //!
-//! INV-TAIL: what [`accept`] accepts is a chain of consecutive messages, each with a right checksum.
+//! Part of INV-TAIL: what [`accept`] accepts is a chain of consecutive messages, each with a right checksum.
 
 use super::Place;
 use super::format::Frame;

@@ -1,6 +1,6 @@
 //! Which bytes of a segment this process wrote or has checked.
 //!
-//! INV-VERIFIED: a byte range is in here only after every message in it passed its checksum in this
+//! Part of INV-VERIFIED: a byte range is in here only after every message in it passed its checksum in this
 //! process, or was written by it.
 
 use std::ops::Range;

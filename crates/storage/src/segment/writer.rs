@@ -1,6 +1,6 @@
 //! Writes the newest segment of a log.
 //!
-//! INV-END: the end of a segment moves only after its bytes were written; a write that failed leaves
+//! Part of INV-END: the end of a segment moves only after its bytes were written; a write that failed leaves
 //! the file cut back to where it was, or the log takes no more writes.
 
 use super::format::Frame;

@@ -32,6 +32,7 @@ fn found_at(log: &Log, time: u64) -> Option<u64> {
     found.map(Offset::get)
 }
 
+/// INV-CHAIN.
 #[test]
 fn times_start_over_in_a_new_segment_and_small_steps_stand_still() {
     let rig = Rig::new(1);

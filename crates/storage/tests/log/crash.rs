@@ -168,6 +168,7 @@ enum Stop {
     Kill,
 }
 
+/// INV-RECOVERED.
 #[test]
 fn acknowledged_messages_survive_a_power_cut_at_every_operation() {
     every_operation(Stop::PowerCut, 0..seeds(40));

@@ -47,6 +47,7 @@ fn check(log: &Log, all: &[Vec<u8>]) -> u64 {
     fenced
 }
 
+/// INV-DAMAGED.
 #[test]
 fn a_flipped_bit_costs_one_message_and_no_other() {
     for (with_index, step) in [(true, 3), (false, 11)] {
@@ -109,6 +110,7 @@ fn several_damaged_ranges_leave_the_rest_readable() {
     }
 }
 
+/// INV-RESUME.
 #[test]
 fn a_message_inside_a_message_is_never_taken_for_one() {
     // A producer stored a whole message, with an offset to come, in its payload; then the header
@@ -211,6 +213,7 @@ fn a_read_error_is_an_error_and_no_fence() {
     assert_eq!(check(&log, &all), 0);
 }
 
+/// INV-VERIFIED.
 #[test]
 fn a_range_is_verified_once_it_was_read() {
     let (mut rig, known, all) = written(3);

@@ -114,6 +114,7 @@ fn damage_in_the_last_message_is_told_from_a_write_that_was_cut_short() {
     }
 }
 
+/// INV-TAIL.
 #[test]
 fn a_write_that_was_cut_short_ends_the_log_at_any_length() {
     let (rig, all) = killed(1 << 20);
@@ -128,6 +129,7 @@ fn a_write_that_was_cut_short_ends_the_log_at_any_length() {
     }
 }
 
+/// INV-NO-REUSE.
 #[test]
 fn a_file_that_is_shorter_than_the_evidence_is_fenced_and_no_offset_is_given_twice() {
     let (rig, all) = killed(1 << 20);
@@ -236,6 +238,7 @@ fn messages_inside_the_payload_of_a_damaged_one_are_not_served() {
     }
 }
 
+/// INV-BOOT.
 #[test]
 fn after_a_restart_of_the_system_a_hole_ends_the_log_unless_evidence_lies_behind_it() {
     // What was never acknowledged may be on the disk in part, with whole messages behind a hole. It is

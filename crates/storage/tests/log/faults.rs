@@ -13,6 +13,7 @@ fn fill(log: &mut Log, count: u64) -> Vec<Vec<u8>> {
     all
 }
 
+/// INV-END.
 #[test]
 fn a_failed_write_is_taken_back_and_the_next_one_works() {
     let mut rig = Rig::new(1);
@@ -31,6 +32,7 @@ fn a_failed_write_is_taken_back_and_the_next_one_works() {
     assert_eq!(read_all(&log.reader(), log.end()), (all, vec![]), "no part of the failed batch");
 }
 
+/// INV-LOG-FENCE.
 #[test]
 fn a_write_that_cannot_be_taken_back_fences_the_log() {
     let mut rig = Rig::new(2);
@@ -97,6 +99,7 @@ fn a_segment_that_cannot_be_made_refuses_the_append_and_loses_nothing() {
     assert_eq!(read_all(&log.reader(), log.end()), (all, vec![]));
 }
 
+/// INV-CHECKPOINT.
 #[test]
 fn a_failed_sync_fences_the_log_and_makes_nothing_durable() {
     let mut rig = Rig::new(6);
@@ -150,6 +153,7 @@ fn a_sync_begun_before_a_rewind_counts_for_nothing() {
     assert_eq!(log.checkpoint().active.unwrap().durable_end, Offset::new(4));
 }
 
+/// INV-CHECKPOINTED.
 #[test]
 fn what_a_checkpoint_called_durable_is_not_taken_back() {
     let rig = Rig::new(8);

@@ -28,6 +28,7 @@ fn unhex(text: &str) -> Vec<u8> {
     bytes.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
 }
 
+/// INV-WIRE.
 #[test]
 fn version_1_bytes_are_golden() {
     let mut rig = Rig::new(1);

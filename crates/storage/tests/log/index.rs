@@ -76,6 +76,7 @@ fn an_index_cut_anywhere_is_completed() {
     }
 }
 
+/// INV-INDEX.
 #[test]
 fn a_flipped_bit_in_an_index_changes_nothing() {
     let (mut rig, known, all) = written(3);

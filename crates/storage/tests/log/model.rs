@@ -42,6 +42,7 @@ impl Model {
     }
 }
 
+/// INV-CONTIGUOUS.
 #[test]
 fn a_log_reads_as_a_list_of_messages() {
     for seed in 0..200 {

@@ -38,6 +38,7 @@ fn half_durable(seed: u64) -> (Rig, LogCheckpoint, Vec<Vec<u8>>, Vec<Vec<u8>>) {
     (rig, known, durable, tail)
 }
 
+/// INV-TAIL.
 #[test]
 fn a_tail_torn_at_any_length_keeps_its_whole_messages() {
     let (rig, known, durable, tail) = half_durable(1);
@@ -77,6 +78,7 @@ fn zeros_and_garbage_after_the_end_are_cut() {
     }
 }
 
+/// INV-KEEP.
 #[test]
 fn a_cut_tail_with_a_whole_message_in_it_is_kept_aside() {
     let (mut rig, known, durable, tail) = half_durable(3);
@@ -92,6 +94,7 @@ fn a_cut_tail_with_a_whole_message_in_it_is_kept_aside() {
     assert_eq!(rig.disk.contents(&kept), Some(expected));
 }
 
+/// INV-REDO.
 #[test]
 fn the_journal_is_written_again_over_what_the_file_says() {
     // After a failed writeback the page cache shows the right bytes and the platter holds others;
@@ -226,6 +229,7 @@ fn a_journaled_batch_that_was_not_acknowledged_goes_when_its_neighbor_did() {
     assert_eq!(log.end(), Offset::ZERO);
 }
 
+/// INV-BOUNDARY.
 #[test]
 fn segments_below_the_start_go_whatever_the_checkpoint_lists() {
     let mut rig = Rig::new(12);
@@ -306,6 +310,7 @@ fn a_checkpoint_that_contradicts_itself_is_refused() {
     assert!(matches!(refused, Some(RecoverError::Checkpoint { .. })), "{refused:?}");
 }
 
+/// INV-REPEAT.
 #[test]
 fn a_start_with_nothing_to_do_opens_no_file_and_writes_nothing() {
     let (mut rig, known, durable, tail) = half_durable(15);

@@ -1,6 +1,6 @@
 //! The producer's side: messages collected into one SEND_MESSAGES payload.
 //!
-//! INV-ONE-COPY: a payload is copied once when it is pushed and once when the batch is encoded.
+//! A payload is copied once when it is pushed and once when the batch is encoded.
 
 use super::header::{MESSAGE_HEADER_BYTES, MessageHeader};
 use crate::consumer::PartitioningRef;

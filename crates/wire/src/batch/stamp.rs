@@ -1,7 +1,7 @@
 //! The server's one pass over a sent batch: check it, fill in what is the server's to say.
 //!
-//! INV-WALK: sizes come from the headers of the messages; the index block only has to agree.
-//! INV-CHECKSUM: a checksum is taken after the last other byte of its message was set.
+//! Sizes come from the headers of the messages; the index block only has to agree.
+//! Part of INV-CHECKSUM: a checksum is taken after the last other byte of its message was set.
 //! A batch that fails may be stamped in part; it must not be stored.
 
 use super::header::{CHECKSUM_BYTES, MESSAGE_HEADER_BYTES, MessageHeader};

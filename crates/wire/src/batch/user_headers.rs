@@ -3,7 +3,7 @@
 //! ```text
 //! | key kind u8 | key length u32 | key | value kind u8 | value length u32 | value | ...
 //! ```
-//! INV-SIZE: a field of a fixed-size kind has exactly that size; any has 1 to 255 bytes.
+//! A field of a fixed-size kind has exactly that size; any has 1 to 255 bytes.
 
 use crate::error_code::ErrorCode;
 use crate::limits::{USER_HEADER_FIELD_BYTES_MAX, USER_HEADERS_BYTES_MAX};

@@ -1,6 +1,6 @@
 //! Stored messages, read where they lie.
 //!
-//! INV-TAIL: nothing at or behind the first invalid message is part of a valid prefix.
+//! Part of INV-TAIL: nothing at or behind the first invalid message is part of a valid prefix.
 
 use super::header::{MESSAGE_HEADER_BYTES, MessageHeader, checksum};
 use crate::id::{Offset, Timestamp};

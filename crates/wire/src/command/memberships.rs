@@ -1,6 +1,6 @@
 //! Memberships of consumer groups that end when a member falls silent, and what a member holds.
 //!
-//! INV-HOLD: while a member holds a partition under one number, no other member is given messages of it that
+//! Part of INV-HOLD: while a member holds a partition under one number, no other member is given messages of it that
 //! this one has and has not committed.
 
 use crate::id::PartitionId;

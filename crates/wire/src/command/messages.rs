@@ -1,6 +1,6 @@
 //! Messages: sending, polling, flushing.
 //!
-//! INV-ZERO-COPY: a sent batch is read, checked and stamped where it was received.
+//! A sent batch is read, checked and stamped where it was received.
 
 use crate::batch::MessagesView;
 use crate::consumer::{Consumer, PartitionChoice, PartitioningRef, PollingStrategy};

@@ -95,6 +95,7 @@ fn every_reply_round_trips_and_survives_truncation() {
 }
 
 proptest! {
+    /// INV-EXACT.
     #[test]
     fn any_bytes_give_a_request_or_a_code(
         which in 0..CommandCode::ALL.len(),

@@ -112,6 +112,7 @@ fn what_is_no_option_is_refused_and_changes_nothing() {
     assert_eq!(choices, before);
 }
 
+/// INV-OPTION-KEPT.
 #[test]
 fn what_a_later_version_set_is_kept_until_it_is_set_again() {
     let mut choices = OptionChoices::default();

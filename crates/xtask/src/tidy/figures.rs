@@ -21,10 +21,43 @@ struct Figures {
     tuples: usize,
     assertions: usize,
     /// A range looked up, empty when it is not there.
-    empty: usize,
+    empty_ranges: usize,
+    /// Something else looked up, the default when it is not there.
+    default_lookups: usize,
     /// A number that does not fit, taken for the largest.
-    largest: usize,
+    unfit: usize,
+    /// Something that is not there, for which the largest number stands; most often that is what is meant.
+    absent: usize,
 }
+
+/// What a count comes to, as it is shown.
+type Ruler = fn(&Figures) -> String;
+
+/// What is counted, in the words in which it is judged.
+const RULERS: &[(&str, Ruler)] = &[
+    ("lines of code", |of| of.lines.to_string()),
+    ("functions", |of| of.functions.to_string()),
+    ("functions that take a tuple as a parameter", |of| of.tuples.to_string()),
+    ("assertions for 1,000 lines, those at compile time counted", |of| {
+        per(of.assertions, 1_000, of.lines)
+    }),
+    ("comment lines for 100 lines, documentation not counted", |of| {
+        per(of.comments, 100, of.lines)
+    }),
+    (
+        "ranges looked up that are empty when they are not there, `get(a..b).unwrap_or_default()`",
+        |of| of.empty_ranges.to_string(),
+    ),
+    ("other lookups answered with the default, `get(key).unwrap_or_default()`", |of| {
+        of.default_lookups.to_string()
+    }),
+    ("numbers that do not fit and become the largest, `try_from(n).unwrap_or(T::MAX)`", |of| {
+        of.unfit.to_string()
+    }),
+    ("values that are absent and for which the largest stands, other `unwrap_or(T::MAX)`", |of| {
+        of.absent.to_string()
+    }),
+];
 
 /// Where the types of the workspace are declared, and where their methods are.
 #[derive(Debug, Default)]
@@ -46,16 +79,13 @@ pub(super) fn report(sources: &[Source]) {
         crates.entry(name).or_default().add(&figures);
     }
     let mut all = Figures::default();
-    println!(
-        "{:8} {:>7} {:>9} {:>10} {:>7} {:>11} {:>6} {:>8}",
-        "crate", "lines", "functions", "take tuple", "asserts", "comments", "empty", "largest"
-    );
-    for (name, figures) in &crates {
-        figures.print(name);
-        all.add(figures);
+    crates.values().for_each(|figures| all.add(figures));
+    println!("Rulers of a reviewer, tests left out; of all, then of each crate:");
+    for (what, ruler) in RULERS {
+        let parts: Vec<String> =
+            crates.iter().map(|(name, figures)| format!("{name} {}", ruler(figures))).collect();
+        println!("  {what}: {} ({})", ruler(&all), parts.join(", "));
     }
-    all.print("all");
-    println!("(asserts for 1,000 lines; comments that are no documentation, for 100)");
     types.print();
 }
 
@@ -74,8 +104,10 @@ impl Figures {
             functions: parameters.len(),
             tuples: parameters.iter().filter(|list| takes_tuple(list)).count(),
             assertions: asserts.iter().map(|name| words(code, name)).sum(),
-            empty: lookups_answered_with_empty(code),
-            largest: taken_for_the_largest(code),
+            empty_ranges: defaults(code, true),
+            default_lookups: defaults(code, false),
+            unfit: largest(code, true),
+            absent: largest(code, false),
         }
     }
 
@@ -85,17 +117,10 @@ impl Figures {
         self.functions += other.functions;
         self.tuples += other.tuples;
         self.assertions += other.assertions;
-        self.empty += other.empty;
-        self.largest += other.largest;
-    }
-
-    fn print(&self, name: &str) {
-        let Self { lines, functions, tuples, empty, largest, .. } = self;
-        let asserts = per(self.assertions, 1_000, *lines);
-        let comments = per(self.comments, 100, *lines);
-        println!(
-            "{name:8} {lines:>7} {functions:>9} {tuples:>10} {asserts:>7} {comments:>11} {empty:>6} {largest:>8}"
-        );
+        self.empty_ranges += other.empty_ranges;
+        self.default_lookups += other.default_lookups;
+        self.unfit += other.unfit;
+        self.absent += other.absent;
     }
 }
 
@@ -170,20 +195,34 @@ fn takes_tuple(parameters: &str) -> bool {
         .any(|of| of.starts_with('(') && !of.starts_with("()"))
 }
 
-/// `get(...)` answered with `unwrap_or_default()` in the same statement.
-fn lookups_answered_with_empty(code: &str) -> usize {
+/// How often `get(...)` is answered with `unwrap_or_default()` in the same statement: of ranges, or of other things.
+fn defaults(code: &str, of_ranges: bool) -> usize {
     let statements = code.split([';', '{', '}']);
-    let empty = statements.filter(|statement| {
-        let looks_up = [".get(", ".get_mut("].iter().any(|get| statement.contains(get));
-        looks_up && statement.contains(".unwrap_or_default()")
+    let answered = statements.filter(|statement| statement.contains(".unwrap_or_default()"));
+    let lookups = answered.filter(|statement| {
+        let looked_up = [".get(", ".get_mut("].iter().flat_map(|get| {
+            let behind = statement.match_indices(get).map(|(at, get)| at + get.len());
+            behind.filter_map(|at| statement.get(at..))
+        });
+        let mut arguments = looked_up.map(|of| of.get(..closing(of)).unwrap_or(of)).peekable();
+        arguments.peek().is_some() && arguments.any(|of| of.contains("..")) == of_ranges
     });
-    empty.count()
+    lookups.count()
 }
 
-/// `unwrap_or(T::MAX)`.
-fn taken_for_the_largest(code: &str) -> usize {
-    let of = code.match_indices("unwrap_or(").filter_map(|(at, name)| code.get(at + name.len()..));
-    of.filter(|of| of.get(..closing(of)).is_some_and(|of| of.ends_with("::MAX"))).count()
+/// How often `unwrap_or(T::MAX)` stands behind a conversion, or behind anything else.
+fn largest(code: &str, of_conversions: bool) -> usize {
+    let behind = code.match_indices("unwrap_or(").filter(|(at, name)| {
+        let of = code.get(at + name.len()..).unwrap_or("");
+        of.get(..closing(of)).is_some_and(|of| of.ends_with("::MAX"))
+    });
+    let conversions = behind.filter(|(at, _)| {
+        let before = code.get(..*at).unwrap_or("");
+        let statement = before.rsplit([';', '{', '}']).next().unwrap_or(before);
+        let converts = ["try_from(", "try_into()"].iter().any(|of| statement.contains(of));
+        converts == of_conversions
+    });
+    conversions.count()
 }
 
 impl Types {
@@ -207,7 +246,11 @@ impl Types {
         let all: usize = self.declared.values().sum();
         let shared: usize = self.declared.values().filter(|count| **count > 1).sum();
         let percent = (shared * 100).checked_div(all).unwrap_or(0);
-        println!("{shared} of {all} types share their name with another ({percent} %)");
+        println!("  types that share their name with another: {shared} of {all} ({percent} %)");
+        let mut most: Vec<_> = self.declared.iter().filter(|(_, count)| **count > 2).collect();
+        most.sort_by_key(|(name, count)| (usize::MAX - **count, (*name).clone()));
+        let most = most.iter().map(|(name, count)| format!("{name} {count}"));
+        println!("    more than twice: {}", most.collect::<Vec<_>>().join(", "));
         let cut: Vec<String> = self
             .methods
             .iter()
@@ -216,7 +259,7 @@ impl Types {
             .collect();
         let count = cut.len();
         println!(
-            "{count} types have methods in {FILES_OF_ONE_TYPE} files or more: {}",
+            "  types whose own methods lie in {FILES_OF_ONE_TYPE} files or more: {count}: {}",
             cut.join(", ")
         );
     }
@@ -259,6 +302,8 @@ impl A {
         // Why it is so.
         let x = list.get(1..).unwrap_or_default();
         let y = u8::try_from(z).unwrap_or(u8::MAX);
+        let w = map.get(&key).unwrap_or_default();
+        let v = list.first().unwrap_or(u8::MAX);
         assert!(x); debug_assert!(y);
     }
 }
@@ -270,13 +315,15 @@ impl Display for A {
     fn what_a_reviewer_would_count_is_counted() {
         let figures = Figures::of(CODE, &mask(CODE));
         let expected = Figures {
-            lines: 13,
+            lines: 15,
             comments: 1,
             functions: 2,
             tuples: 1,
             assertions: 1,
-            empty: 1,
-            largest: 1,
+            empty_ranges: 1,
+            default_lookups: 1,
+            unfit: 1,
+            absent: 1,
         };
         assert_eq!(figures, expected);
         let mut types = Types::default();

@@ -42,6 +42,16 @@ fn walk(root: &Path, folder: &Path, found: &mut Vec<Source>) -> io::Result<()> {
 }
 
 fn is_test(path: &str) -> bool {
-    let for_tests = ["tests", "tests.rs", "benches", "fuzz", "fuzzing", "fuzzing.rs", "testkit"];
+    let for_tests = [
+        "tests",
+        "tests.rs",
+        "benches",
+        "fuzz",
+        "fuzzing",
+        "fuzzing.rs",
+        "testkit",
+        "crash_tests",
+        "crash_tests.rs",
+    ];
     path.split('/').any(|part| for_tests.contains(&part))
 }

@@ -42,6 +42,7 @@ enum Seen {
     Nothing,
 }
 
+/// P-TRUTH.
 #[test]
 fn damage_costs_what_was_in_its_place_and_is_never_silent() {
     let template = Rig::template();

@@ -149,6 +149,8 @@ fn an_offset_the_journal_refused_is_where_it_was() {
 
 /// A checkpoint that came between a change and its refusal wrote the change down: after a crash it had
 /// taken effect, though its sender was told that it did not.
+///
+/// INV-SETTLED.
 #[test]
 fn a_checkpoint_makes_nothing_durable_that_the_journal_then_refuses() {
     let disk = Rig::template();

@@ -6,8 +6,9 @@ use galgo_wire::name::TopicName;
 use galgo_wire::options::OptionChoices;
 use galgo_wire::primitive::{Payload, Reader};
 
-use super::super::TopicSettings;
+use super::super::{Group, TopicSettings};
 use super::take;
+use crate::partition::IdKey;
 
 /// A part of a record or snapshot that is more than one primitive.
 pub(in crate::metadata) trait Part: Sized {
@@ -53,15 +54,6 @@ impl<T: Payload> Part for Vec<T> {
     }
 }
 
-impl TopicSettings {
-    /// Behind all other fields, and only where there are any.
-    pub(super) fn put_options(&self, out: &mut Vec<u8>) {
-        if !self.options.is_empty() {
-            self.options.put(out);
-        }
-    }
-}
-
 /// Without the options.
 impl Part for TopicSettings {
     fn put(&self, out: &mut Vec<u8>) {
@@ -88,5 +80,26 @@ impl Part for TopicSettings {
             deduplication,
             options: OptionChoices::default(),
         })
+    }
+}
+
+impl Part for Group {
+    fn put(&self, out: &mut Vec<u8>) {
+        (self.serial, self.name.clone()).put(out);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Self, ErrorCode> {
+        let (serial, name) = Part::take(from)?;
+        Ok(Self { serial, name })
+    }
+}
+
+impl Part for IdKey {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.get().encode(out);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Self, ErrorCode> {
+        take(from).map(Self::new)
     }
 }

@@ -1,6 +1,6 @@
 //! Positions by owner, with when and by whom they were stored.
 //!
-//! INV-SETTLED: see [`super`].
+//! Part of INV-SETTLED: see [`super`].
 //! INV-GROUPS-FIT: places for consumers that read for themselves are counted; groups always have one, so
 //! that consumers that never come back stop no group.
 
@@ -595,6 +595,7 @@ mod tests {
         assert_eq!(book.len(), 1, "the group keeps its place");
     }
 
+    /// INV-GROUPS-FIT.
     #[test]
     fn a_full_book_has_a_place_for_every_group() {
         let mut book = OffsetBook::default();

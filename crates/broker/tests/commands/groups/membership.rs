@@ -98,6 +98,7 @@ fn members_share_the_partitions_and_are_shown_where_they_are() {
     assert_eq!(ids(root.call(&get("g")).unwrap().unwrap()), [0]);
 }
 
+/// INV-MEMBER-LISTED.
 #[test]
 fn whoever_disconnects_leaves_at_once() {
     let (rig, mut root) = with_group(6);

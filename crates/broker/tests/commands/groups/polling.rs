@@ -184,6 +184,7 @@ fn member_that_died_blocks_nothing() {
     assert_eq!(seen(second.poll(&next("g", Some(1)))), (1, 4, vec![0, 1]));
 }
 
+/// INV-GROUP-DECIDED.
 #[test]
 fn poll_under_way_delivers_and_commits_nothing_once_its_partition_is_anothers() {
     let (rig, mut root) = with_group(2);
@@ -268,6 +269,7 @@ fn members_of_two_groups_do_not_disturb_each_other() {
     assert_eq!(seen(member.poll(&next_committed("h", None))), (0, 4, vec![2, 3]));
 }
 
+/// INV-GROUP-COMMITTED.
 #[test]
 fn partition_passes_on_only_when_what_was_stored_is_durable() {
     let (rig, mut root) = with_group(3);

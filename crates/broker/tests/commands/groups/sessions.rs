@@ -151,6 +151,8 @@ fn a_shorter_session_ends_nothing_that_was_said_to_be_safe() {
 }
 
 /// Lists that are made anew name the new owner at once, while the old one may still commit.
+///
+/// INV-HOLD.
 #[test]
 fn who_is_to_commit_holds_the_partition_whoever_is_listed() {
     let (rig, mut root) = with_group(3);

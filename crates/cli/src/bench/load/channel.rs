@@ -1,6 +1,6 @@
 //! A connection that carries prepared requests: plain TCP without anything between, the rest over the SDK.
 //!
-//! INV-ANSWER-ORDER: answers come in the order of the requests.
+//! Answers come in the order of the requests.
 
 pub(crate) mod sdk;
 pub(crate) mod tcp;

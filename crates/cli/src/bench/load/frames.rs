@@ -1,6 +1,6 @@
 //! The requests of a producer, built before the run.
 //!
-//! INV-REPEAT: a producer sends the same few frames again and again; ids are left to the server. Only a
+//! A producer sends the same few frames again and again; ids are left to the server. Only a
 //! latency run writes into them: when each message was due.
 
 use std::time::Duration;

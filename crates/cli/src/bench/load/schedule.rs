@@ -1,6 +1,6 @@
 //! When requests are due in an open loop. Pure.
 //!
-//! INV-NO-DRIFT: the n-th request is due at a multiple of the interval from the start, never at an interval
+//! The n-th request is due at a multiple of the interval from the start, never at an interval
 //! from the request before, so that a late request delays nothing that follows.
 
 use std::time::Duration;

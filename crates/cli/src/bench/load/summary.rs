@@ -1,6 +1,6 @@
 //! The result of a run, as it is shown and as it is saved.
 //!
-//! INV-SAVED: what `--output json` prints is what `galgo bench report` reads; fields may be added, those
+//! What `--output json` prints is what `galgo bench report` reads; fields may be added, those
 //! that are there keep their meaning.
 
 use std::time::Duration;

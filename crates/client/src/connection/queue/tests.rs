@@ -18,6 +18,7 @@ fn lost() -> Loss {
     Loss::Closed
 }
 
+/// INV-FATE.
 #[test]
 fn what_is_written_and_unanswered_is_decided_by_its_replay() {
     let queue = Queue::new(LIMITS);
@@ -41,6 +42,7 @@ fn what_is_written_and_unanswered_is_decided_by_its_replay() {
     }
 }
 
+/// INV-PIPELINE.
 #[test]
 fn a_reply_that_overtakes_the_note_of_its_writing_confuses_nothing() {
     let queue = Queue::new(LIMITS);
@@ -61,6 +63,7 @@ fn a_reply_nobody_asked_for_is_an_error() {
     assert!(matches!(queue.answer(Ok(Bytes::new())), Err(Loss::Garbled(_))));
 }
 
+/// INV-CLIENT-BOUND.
 #[test]
 fn what_is_in_flight_is_bounded_and_one_over_the_bound_goes_alone() {
     let queue = Queue::new(Limits { requests: 2, bytes: 10 });

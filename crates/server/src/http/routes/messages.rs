@@ -1,8 +1,8 @@
 //! Sending, polling and flushing.
 //!
-//! INV-POLL-BOUND: an answer holds at most the configured bytes of messages, or one message that is
+//! An answer holds at most the configured bytes of messages, or one message that is
 //! larger; the stored offset of `auto_commit` is that of its last message.
-//! INV-ONE-PIECE: messages are written as text piece by piece, as the client takes them.
+//! Messages are written as text piece by piece, as the client takes them.
 
 use axum::body::Body;
 use axum::http::{HeaderName, StatusCode, header};

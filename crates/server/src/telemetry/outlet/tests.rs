@@ -58,6 +58,7 @@ fn gone(_: &[u8]) -> io::Result<usize> {
     Err(io::ErrorKind::BrokenPipe.into())
 }
 
+/// INV-OUTLET.
 #[test]
 fn a_stuck_reader_costs_lines_and_nobody_waits_for_it() {
     static OUTLET: Outlet = Outlet::new();
@@ -79,6 +80,7 @@ fn a_stuck_reader_costs_lines_and_nobody_waits_for_it() {
     assert_eq!(world.outlet.lost(), lost, "told once");
 }
 
+/// INV-OUTLET-TOLD.
 #[test]
 fn lines_nobody_takes_are_counted_and_told_of_when_somebody_does() {
     static OUTLET: Outlet = Outlet::new();

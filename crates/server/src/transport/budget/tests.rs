@@ -102,6 +102,7 @@ fn a_grant_beyond_the_share_of_its_user_keeps_the_last_resort_of_all() {
     assert_eq!(budget.free_bytes(), 3 * MIB);
 }
 
+/// INV-LAST-RESORT.
 #[test]
 fn of_requests_that_hold_what_each_other_needs_one_gets_on() {
     let budget = Budget::new(BYTES);

@@ -93,6 +93,7 @@ mod tests {
         );
     }
 
+    /// INV-ADMIT.
     #[test]
     fn nothing_large_is_kept_for_a_caller_who_is_not_logged_in() {
         let refused = |error| Admission::Discard(error);

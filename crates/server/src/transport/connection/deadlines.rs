@@ -1,6 +1,6 @@
 //! The moments at which something is due on a connection although nothing arrives.
 //!
-//! INV-SLOW-SENDER: a request that stays half received loses its connection, however it trickles in.
+//! A request that stays half received loses its connection, however it trickles in.
 
 use std::time::Duration;
 

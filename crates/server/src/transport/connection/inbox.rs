@@ -7,7 +7,7 @@
 //! are announced.
 //!
 //! INV-STRANGER: a peer that is not logged in has [`BUFFER_BYTES_IDLE`] without a grant, and no byte more.
-//! INV-NO-MEMORY: a request for which the system has no memory is refused, and nothing else.
+//! A request for which the system has no memory is refused, and nothing else.
 //! INV-HERE: what is told of the buffer is in it: a payload that was found is there until its request is consumed.
 
 use std::ops::Range;

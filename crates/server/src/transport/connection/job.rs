@@ -8,7 +8,7 @@
 //!
 //! INV-ANSWER-MEMORY: messages are read into memory only under a grant, which is held until they are
 //! written.
-//! INV-ONE-JOB: while a job of the connection runs on another thread, nothing else of it is submitted.
+//! Part of INV-ONE-JOB: while a job of the connection runs on another thread, nothing else of it is submitted.
 
 use std::io;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! The send side of a connection: small answers gathered into one write, messages straight from their
 //! segment files.
 //!
-//! INV-PROGRESS: a peer that takes nothing for the write timeout loses its connection; one that takes
+//! A peer that takes nothing for the write timeout loses its connection; one that takes
 //! something, however slowly, keeps it, unless the answer waits in memory (INV-TAKER).
-//! INV-FLUSHED: between two waits for the peer nothing of an answer stays in a carrier's own buffers.
+//! Between two waits for the peer nothing of an answer stays in a carrier's own buffers.
 
 use std::io;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Where the pieces of an answer come from that is too large to be there as a whole.
 //!
-//! INV-ANSWER-MEMORY: a piece is read into memory only under a grant, which is held until it is written.
-//! INV-ONE-PIECE: the next piece is asked for when the one before it is written.
+//! Part of INV-ANSWER-MEMORY: a piece is read into memory only under a grant, which is held until it is written.
+//! The next piece is asked for when the one before it is written.
 
 use std::io;
 use std::sync::Arc;

@@ -51,6 +51,7 @@ fn next(queue: &mut Queue<Test>) -> &'static str {
     queue.pass().map_or("nobody", |waiter| waiter.name)
 }
 
+/// INV-LOGIN-LANE.
 #[test]
 fn a_known_user_is_next_however_many_strangers_wait() {
     let mut queue = busy();
@@ -75,6 +76,7 @@ fn known_users_do_not_keep_strangers_out() {
     assert_eq!(order, ["known", "known", "known", "known", "stranger", "known"]);
 }
 
+/// INV-LOGIN-FAIR.
 #[test]
 fn strangers_take_turns_by_address() {
     let mut queue = busy();
@@ -85,6 +87,7 @@ fn strangers_take_turns_by_address() {
     assert_eq!((next(&mut queue), next(&mut queue)), ("guesser", "newcomer"));
 }
 
+/// INV-LOGIN-BOUND.
 #[test]
 fn a_full_queue_says_so_and_one_address_does_not_fill_it() {
     let mut queue = busy();
@@ -120,6 +123,7 @@ async fn is_pending(mut future: std::pin::Pin<&mut impl Future>) -> bool {
     std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx).is_pending())).await
 }
 
+/// INV-LOGIN-TURNS.
 #[tokio::test]
 async fn a_turn_passes_on_also_when_who_waited_for_it_is_gone() {
     let logins = Logins::default();

@@ -4,11 +4,11 @@
 //! Streams are received side by side because they share a window: a request that is not read takes the
 //! room the one before it needs.
 //!
-//! INV-QUIC-ORDER: sends and offset stores may be submitted while earlier requests wait for their commit;
+//! Sends and offset stores may be submitted while earlier requests wait for their commit;
 //! any other request waits until everything before it has been answered.
-//! INV-QUIC-WAIT: a poll that waits for messages holds up nothing, whatever comes behind it; at most half of
+//! A poll that waits for messages holds up nothing, whatever comes behind it; at most half of
 //! the streams wait, so that there are always some for other requests.
-//! INV-QUIC-BOUND: open streams are limited, to few until somebody logs in, and so is what is on its way.
+//! Open streams are limited, to few until somebody logs in, and so is what is on its way.
 
 use std::io;
 use std::sync::Arc;

@@ -4,7 +4,7 @@
 //! After a crash a peer would go on sending, and wait for its idle timeout, ten seconds with classic
 //! clients, before it connects again. With the secret kept, its first packet is answered by a reset.
 //!
-//! INV-RESET: a reset token is made from the kept secret and the connection id alone, and ids carry no mark
+//! A reset token is made from the kept secret and the connection id alone, and ids carry no mark
 //! of the start that made them, so a packet to an id of an earlier start is answered.
 
 use std::path::Path;

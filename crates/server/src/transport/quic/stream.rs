@@ -1,6 +1,6 @@
 //! One bidirectional stream: a request comes in on it, its answer goes out on it.
 //!
-//! INV-QUIC-PATIENCE: a stream whose request stays half sent is given up.
+//! A stream whose request stays half sent is given up.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

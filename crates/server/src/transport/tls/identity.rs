@@ -1,6 +1,6 @@
 //! A certificate with its key: read from files, or made for this start.
 //!
-//! INV-OWN-KEY: a key that was made never leaves memory, so no later process shows it.
+//! A key that was made never leaves memory, so no later process shows it.
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -55,13 +55,13 @@ impl AsyncRead for Pieces<'_> {
 /// `| bytes that come at once u8 | bytes of room u8 | what a client sends ... |`: the same messages, pings and end
 /// however the bytes are cut and however much room there is for them.
 ///
-/// INV-STREAM: what comes out is the payloads of binary messages in order; INV-WS-BOUND: never more than came in.
+/// INV-WS-STREAM: what comes out is the payloads of binary messages in order; INV-WS-BOUND: never more than came in.
 pub fn websocket(input: &[u8]) {
     let Some((&[piece, room], bytes)) = input.split_first_chunk() else { return };
     let whole = read(bytes, bytes.len().max(1), 64 << 10);
     assert!(whole.payload.len() <= bytes.len(), "INV-WS-BOUND");
     let cut = read(bytes, usize::from(piece).max(1), usize::from(room).max(1));
-    assert_eq!(cut, whole, "INV-STREAM: it depends on where the bytes are cut");
+    assert_eq!(cut, whole, "INV-WS-STREAM: it depends on where the bytes are cut");
 }
 
 fn read(bytes: &[u8], piece: usize, room: usize) -> Told {

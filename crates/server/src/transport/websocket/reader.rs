@@ -1,6 +1,6 @@
 //! The bytes of a client's binary messages, one after the other, without their frames.
 //!
-//! INV-STREAM: what comes out is the payloads of binary messages in order, whatever frames they came in.
+//! INV-WS-STREAM: what comes out is the payloads of binary messages in order, whatever frames they came in.
 //! INV-WS-BOUND: of a frame only its header, or a control frame, is ever held; payloads go straight to
 //! where the caller wants them.
 

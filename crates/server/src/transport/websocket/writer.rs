@@ -3,9 +3,9 @@
 //! The answers come as one stream of bytes; each says its length in its first eight. So the writer finds
 //! by itself where a message has to end.
 //!
-//! INV-ONE-MESSAGE: an answer is one message, up to [`MESSAGE_BYTES_MAX`]; what is left of a larger one
+//! An answer is one message, up to [`MESSAGE_BYTES_MAX`]; what is left of a larger one
 //! follows in the next.
-//! INV-STAGED: what is staged is bounded, whatever is written and however slowly it is taken.
+//! What is staged is bounded, whatever is written and however slowly it is taken.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

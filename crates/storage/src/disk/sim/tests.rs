@@ -60,6 +60,7 @@ fn length_is_durable_only_when_synced() {
     assert_eq!(outcomes(&disk), [Some(vec![1; 100])].into());
 }
 
+/// INV-DIRSYNC.
 #[test]
 fn names_are_durable_only_when_their_directory_is_synced() {
     let disk = SimDisk::new(1);
@@ -89,6 +90,8 @@ fn rename_happened_as_a_whole_or_not() {
 
 /// As on Linux: after a failed sync the pages count as clean, and a second sync that succeeds has
 /// written nothing.
+///
+/// INV-SYNC.
 #[test]
 fn failed_sync_leaves_pages_clean_that_are_not_on_the_platter() {
     let (disk, file) = synced();
@@ -159,6 +162,7 @@ fn cached_tells_what_was_read_or_written_since_the_cache_was_dropped() {
     assert!(file.cached(0, 8192) && !file.cached(8192, 1));
 }
 
+/// INV-SEED.
 #[test]
 fn same_seeds_give_the_same_disk() {
     let build = || {

@@ -186,6 +186,7 @@ fn every_committed_frame_survives_a_kill_at_every_operation() {
     }
 }
 
+/// INV-JOURNAL-FENCE.
 #[test]
 fn failed_sync_fences_a_failed_write_does_not_and_what_reopening_shows_stays() {
     for seed in 0..400 {
@@ -213,6 +214,7 @@ fn failed_sync_fences_a_failed_write_does_not_and_what_reopening_shows_stays() {
     }
 }
 
+/// INV-LOUD.
 #[test]
 fn flipped_bit_is_reported_or_at_the_tail_and_never_served() {
     let mut reported = 0;
@@ -249,6 +251,8 @@ fn flipped_bit_is_reported_or_at_the_tail_and_never_served() {
 /// Frames 7 to 9 were written, frame 6 was not: they never counted, and frame 6 was given again. Only
 /// that later frame 6 shows that they are void. Were its file overwritten after a checkpoint while they
 /// are still there, a power cut could make 7 to 9 follow the checkpoint as if they had been committed.
+///
+/// INV-STALE.
 #[test]
 fn void_frames_do_not_come_back_when_what_outdates_them_is_overwritten() {
     for seed in 0..60 {
@@ -322,6 +326,7 @@ fn foreign_and_newer_files_are_refused() {
     assert!(matches!(open(&disk, 0), Err(OpenJournalError::Newer { found: 2, .. })));
 }
 
+/// INV-WHOLE-FILE.
 #[test]
 fn full_disk_refuses_a_new_file_and_the_journal_goes_on() {
     let disk = SimDisk::new(5);
@@ -411,6 +416,8 @@ fn missing(journal: &LocalJournal) -> Vec<PathBuf> {
 
 /// The file with the last frames was removed, and nothing in the others shows that it had ever been there:
 /// the start went on as if they had not been acknowledged, without a word.
+///
+/// INV-LISTED.
 #[test]
 fn a_file_that_is_gone_is_named_until_a_checkpoint_covers_what_is_left() {
     for number in 1..=3 {

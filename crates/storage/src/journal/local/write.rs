@@ -60,7 +60,7 @@ impl LocalJournal {
                     self.switch_file(&mut state, files_max)?;
                 }
                 Err(FrameError::NotSynced(source)) => {
-                    // INV-FENCE: a sync that is tried again succeeds without having written it.
+                    // INV-JOURNAL-FENCE: a sync that is tried again succeeds without having written it.
                     state.fenced = true;
                     let path = state.used.last().map_or(&self.files.dir, |used| &used.file.path);
                     let path = path.clone();
@@ -69,7 +69,7 @@ impl LocalJournal {
                 }
             }
         }
-        unreachable!("INV-FENCE: the last attempt returns")
+        unreachable!("INV-JOURNAL-FENCE: the last attempt returns")
     }
 
     /// Takes a free file into use, or makes one.

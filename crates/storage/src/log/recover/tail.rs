@@ -1,6 +1,6 @@
 //! What recovery leaves behind: a cut tail, and files that are not part of the log.
 //!
-//! INV-KEEP: bytes with a whole message in them are copied before they are cut off, and a segment
+//! Part of INV-KEEP: bytes with a whole message in them are copied before they are cut off, and a segment
 //! that cannot be reached gets another name.
 
 use super::RecoverError;

@@ -60,6 +60,7 @@ fn what_reads_alone_may_always_be_sent_again() {
     }
 }
 
+/// INV-ONCE.
 #[test]
 fn every_command_has_a_route_or_a_reason_and_no_two_have_the_same_route() {
     let mut taken = std::collections::BTreeMap::new();

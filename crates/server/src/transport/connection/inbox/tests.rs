@@ -100,6 +100,7 @@ impl Numbers {
     }
 }
 
+/// INV-HERE.
 #[tokio::test]
 async fn any_requests_in_any_pieces_come_out_the_same() {
     for seed in 0..200 {
@@ -154,6 +155,7 @@ async fn a_send_before_the_login_is_thrown_away_without_growing_the_buffer() {
     assert!(rest.is_empty());
 }
 
+/// INV-BUDGET.
 #[tokio::test]
 async fn memory_of_a_large_request_goes_back_when_nobody_needs_it() {
     let (budget, allowance) = budget_of(1 << 20);
@@ -248,6 +250,8 @@ async fn a_request_takes_memory_as_it_arrives_and_not_as_it_is_announced() {
 }
 
 /// A peer that had not logged in got 32 KiB for as many requests as it left half sent, uncounted.
+///
+/// INV-STRANGER.
 #[tokio::test]
 async fn a_stranger_gets_no_byte_more_than_an_idle_buffer_without_a_grant() {
     let (small, large) = (payload(1000), payload(60_000));
