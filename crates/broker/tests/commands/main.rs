@@ -7,6 +7,8 @@
     reason = "a test that fails by a panic has done its work"
 )]
 
+use galgo_testkit::{requests, rig};
+
 mod access;
 mod answers;
 mod bad_batches;
@@ -31,9 +33,7 @@ mod offsets;
 mod partitions;
 mod poll;
 mod purge;
-mod requests;
 mod restart;
-mod rig;
 mod segments;
 mod send;
 mod stats;

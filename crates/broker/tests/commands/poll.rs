@@ -36,8 +36,8 @@ fn offset_starts_at_the_offset() {
     assert_eq!(offsets(&mut root, at(0), 1), [0]);
     assert_eq!(offsets(&mut root, at(2), 3), [2, 3, 4], "over the border of two segments");
     assert_eq!(offsets(&mut root, at(8), 100), [8]);
-    assert_eq!(offsets(&mut root, at(9), 100), []);
-    assert_eq!(offsets(&mut root, at(u64::MAX), u32::MAX), []);
+    assert_eq!(offsets(&mut root, at(9), 100), [0_u64; 0]);
+    assert_eq!(offsets(&mut root, at(u64::MAX), u32::MAX), [0_u64; 0]);
     assert_eq!(offsets(&mut root, at(7), u32::MAX), [7, 8]);
 }
 
@@ -70,7 +70,7 @@ fn timestamp_starts_with_the_first_message_that_is_not_older() {
         assert_eq!(found, [first, first + 1], "since {time}");
     }
     for time in [START_US + 2_001, u64::MAX] {
-        assert_eq!(offsets(&mut root, since(time), 2), [], "later than all");
+        assert_eq!(offsets(&mut root, since(time), 2), [0_u64; 0], "later than all");
     }
 }
 
@@ -80,7 +80,7 @@ fn a_count_of_0_is_a_header_alone() {
     let strategies =
         [at(0), since(0), PollingStrategy::First, PollingStrategy::Last, PollingStrategy::Next];
     for strategy in strategies {
-        assert_eq!(offsets(&mut root, strategy, 0), [], "{strategy}");
+        assert_eq!(offsets(&mut root, strategy, 0), [0_u64; 0], "{strategy}");
     }
 }
 

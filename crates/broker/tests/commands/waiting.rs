@@ -206,7 +206,7 @@ fn what_a_wait_was_for_may_go() {
     root.call(&purge_topic("s", "os")).unwrap();
     assert_eq!(
         woken(&rig, &mut reader, waiting).unwrap().offsets(),
-        [],
+        [0_u64; 0],
         "purged: nothing is there"
     );
     let waiting = wait(&mut reader, &from("os", 1, 0));

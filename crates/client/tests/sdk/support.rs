@@ -15,7 +15,7 @@ use galgo::wire::command::CommandCode;
 use galgo::wire::error_code::ErrorCode;
 use galgo::{Client, ClientBuilder, Credentials, Identifier, Message, ReconnectPolicy};
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     flowing: watch::Sender<bool>,
     received: AtomicUsize,
     connections: AtomicUsize,
+    pings: AtomicUsize,
+    turned_away: AtomicUsize,
 }
 
 /// A running server.
@@ -74,6 +76,8 @@ impl Server {
             flowing: watch::Sender::new(true),
             received: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
+            pings: AtomicUsize::new(0),
+            turned_away: AtomicUsize::new(0),
         });
         let accepting = Mutex::new(tokio::spawn(accept(listener, Arc::clone(&shared))));
         Self { address, shared, accepting }
@@ -116,6 +120,39 @@ impl Server {
         let accepting = std::mem::replace(&mut *self.accepting.lock(), tokio::spawn(async {}));
         accepting.abort();
         let _ = accepting.await;
+    }
+
+    /// Closes every new connection at once, and counts them; those that are there stay.
+    pub(crate) async fn turn_away(&self) {
+        self.stop_listening().await;
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        let shared = Arc::clone(&self.shared);
+        *self.accepting.lock() = tokio::spawn(async move {
+            while listener.accept().await.is_ok() {
+                shared.turned_away.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+    }
+
+    /// Waits until so many connections were turned away: a client has noticed that it has none.
+    pub(crate) async fn turned_away(&self, count: usize) {
+        let turned_away = || self.shared.turned_away.load(Ordering::SeqCst);
+        eventually("a client tries to connect", || turned_away() >= count).await;
+    }
+
+    /// Pings that were received.
+    pub(crate) fn pings(&self) -> usize {
+        self.shared.pings.load(Ordering::SeqCst)
+    }
+
+    /// Waits until what the tasks of the test have written by now was received. All of them run on one thread, so
+    /// whatever was ready to be written or read before a connection is made has been when it is accepted.
+    pub(crate) async fn settle(&self) {
+        for _ in 0..3 {
+            let before = self.connections();
+            let _connection = TcpStream::connect(self.address).await.unwrap();
+            eventually("a connection is accepted", || self.connections() > before).await;
+        }
     }
 
     /// Listens again where it did.
@@ -176,6 +213,9 @@ pub(crate) fn numbered(range: std::ops::Range<usize>) -> Vec<Message> {
 pub(crate) fn texts(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|number| number.to_string()).collect()
 }
+
+/// No healthy server takes this long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits until `condition` holds; fails the test after five seconds.
 pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {

@@ -197,7 +197,7 @@ fn a_half_sent_request_is_given_up_after_its_time() {
     body.assert_closed();
     refused.assert_closed();
     let took = begun.elapsed();
-    assert!(took > Duration::from_millis(250) && took < Duration::from_secs(5), "{took:?}");
+    assert!(took > Duration::from_millis(250), "{took:?}");
     idle.assert_in_step();
 }
 
@@ -207,8 +207,10 @@ fn a_connection_without_a_login_is_closed_when_that_is_asked_for() {
     let mut anonymous = server.connect();
     anonymous.assert_in_step();
     let mut known = server.login();
+    let mut later = server.connect();
     anonymous.assert_closed();
-    thread::sleep(Duration::from_millis(400));
+    // Its time ends behind that of the one that has logged in.
+    later.assert_closed();
     known.assert_in_step();
 }
 
@@ -247,7 +249,7 @@ fn one_connection_too_many_is_told_and_closed() {
     // The place is free once the server has seen the other connection go.
     let begun = Instant::now();
     while server.connect().status(PING, &[]) != 0 {
-        assert!(begun.elapsed() < Duration::from_secs(5));
+        assert!(begun.elapsed() < Duration::from_secs(60), "the place is not free");
         thread::sleep(Duration::from_millis(10));
     }
 }

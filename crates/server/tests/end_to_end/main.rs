@@ -3,6 +3,8 @@
 //! Nothing here uses the encoders of the product, so that a mistake in them can't hide itself.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+use galgo_testkit::{frames as wire, server};
+
 mod bad_input;
 mod directory;
 mod encryption;
@@ -12,8 +14,6 @@ mod messages;
 mod process;
 mod removed_files;
 mod requests_in_pieces;
-mod server;
 mod slow_readers;
 mod start;
 mod stop;
-mod wire;

@@ -3,7 +3,8 @@
 //! Nothing here uses the encoders of the product, so that a mistake in them can't hide itself.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
-mod client;
+use galgo_testkit::http::{self as client, server};
+
 mod cors_and_limits;
 mod description;
 mod groups;
@@ -11,7 +12,6 @@ mod logins;
 mod messages;
 mod metrics;
 mod rights;
-mod server;
 mod snapshot;
 mod streams;
 mod users;

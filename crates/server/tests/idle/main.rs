@@ -1,16 +1,8 @@
 //! What an idle connection costs. In a process of its own, whose memory is measured.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
-#[expect(dead_code, reason = "shared with the tests over plain TCP, which use more of it")]
-#[path = "../end_to_end/wire.rs"]
-mod wire;
-
-#[expect(dead_code, reason = "shared with the tests over plain TCP, which use more of it")]
-#[path = "../end_to_end/server.rs"]
-mod server;
-
-use crate::server::TestServer;
-use crate::wire::Wire;
+use galgo_testkit::frames::Wire;
+use galgo_testkit::server::TestServer;
 
 /// Connections opened. Both ends of each are in this process, so it takes two descriptors.
 const CONNECTIONS: u64 = 2000;

@@ -77,6 +77,6 @@ pub(crate) fn run<F: Future<Output = ()>>(test: F) {
 /// Stops the server from within a test that [`run`] runs.
 pub(crate) fn stop(server: &mut TestServer) {
     std::thread::scope(|scope| {
-        scope.spawn(|| server.stop());
+        scope.spawn(|| server.stop_in_time());
     });
 }

@@ -3,13 +3,7 @@
 //! Nothing here uses the encoders of the product, so that a mistake in them can't hide itself.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
-#[expect(dead_code, reason = "shared with the tests over plain TCP, which use more of it")]
-#[path = "../end_to_end/wire.rs"]
-mod wire;
-
-#[expect(dead_code, reason = "shared with the tests over plain TCP, which use more of it")]
-#[path = "../end_to_end/server.rs"]
-mod server;
+use galgo_testkit::{frames as wire, server};
 
 mod certificates;
 mod frames;

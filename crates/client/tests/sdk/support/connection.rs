@@ -126,9 +126,11 @@ async fn read(
         if reader.read_exact(&mut payload).await.is_err() {
             return;
         }
-        if head.code != CommandCode::Ping.as_u32() {
-            shared.received.fetch_add(1, Ordering::SeqCst);
-        }
+        let count = match head.code == CommandCode::Ping.as_u32() {
+            true => &shared.pings,
+            false => &shared.received,
+        };
+        count.fetch_add(1, Ordering::SeqCst);
         let _ = frames.send((head.code, payload));
     }
 }

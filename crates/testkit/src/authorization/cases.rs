@@ -14,7 +14,7 @@ use crate::requests::{
 
 /// Which targets a request names; the others exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Missing {
+pub enum Missing {
     Nothing,
     /// The stream, or the user, client or token of commands that are about none.
     Outer,
@@ -26,23 +26,23 @@ pub(crate) enum Missing {
 
 impl Missing {
     /// Whether what permissions are about is missing. Groups have none of their own.
-    pub(crate) fn hides_rights(self) -> bool {
+    pub fn hides_rights(self) -> bool {
         matches!(self, Self::Outer | Self::Topic)
     }
 }
 
 /// A request and its possible ends.
-pub(crate) struct Case {
-    pub(crate) code: CommandCode,
-    pub(crate) payload: Vec<u8>,
+pub struct Case {
+    pub code: CommandCode,
+    pub payload: Vec<u8>,
     /// What it comes to for a caller that is allowed.
-    pub(crate) allowed: Result<(), ErrorCode>,
+    pub allowed: Result<(), ErrorCode>,
     /// Whether this is about a target that is missing.
-    pub(crate) missing: Missing,
+    pub missing: Missing,
 }
 
 /// A user without permissions, whose password is everybody's.
-pub(crate) fn create_user(name: &str) -> CreateUser {
+pub fn create_user(name: &str) -> CreateUser {
     let LoginUser { username, password, .. } = login(name, PASSWORD);
     CreateUser { username, password, status: UserStatus::Active, permissions: None }
 }
@@ -55,7 +55,7 @@ fn case(request: impl Into<Request>, missing: Missing, allowed: Result<(), Error
 }
 
 /// Requests of every command: about what is there, and each target missing in turn.
-pub(crate) fn cases() -> Vec<Case> {
+pub fn cases() -> Vec<Case> {
     let mut cases = server_cases();
     for missing in [Missing::Nothing, Missing::Outer] {
         cases.extend(user_cases(missing));

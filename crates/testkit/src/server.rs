@@ -6,25 +6,28 @@ use std::path::{Path, PathBuf};
 use galgo_server::{Environment, Overrides, Server, ServerError, ServerOptions};
 use tempfile::TempDir;
 
-use crate::wire::Wire;
+use crate::frames::Wire;
 
-pub(crate) const USERNAME: &str = "iggy";
-pub(crate) const PASSWORD: &str = "iggy-secret";
+pub const USERNAME: &str = "iggy";
+pub const PASSWORD: &str = "iggy-secret";
+
+/// An orderly stop waits for whatever it waits for.
+pub const NO_STOP_TIMEOUT: (&str, &str) = ("GALGO_LIMITS_STOP_TIMEOUT", "1h");
 
 /// A running server and its directory, both gone when dropped.
-pub(crate) struct TestServer {
+pub struct TestServer {
     server: Option<Server>,
     dir: TempDir,
     settings: Vec<(String, String)>,
 }
 
 impl TestServer {
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         Self::with(&[])
     }
 
     /// Starts with these variables on top of what every test needs.
-    pub(crate) fn with(variables: &[(&str, &str)]) -> Self {
+    pub fn with(variables: &[(&str, &str)]) -> Self {
         let settings = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         let mut server = Self { server: None, dir: tempfile::tempdir().unwrap(), settings };
         server.restart();
@@ -32,36 +35,41 @@ impl TestServer {
     }
 
     /// Stops the server in order.
-    pub(crate) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         self.server.take().unwrap().stop().unwrap();
     }
 
+    /// Stops it when there is nothing to wait for; with [`NO_STOP_TIMEOUT`] it would wait long.
+    pub fn stop_in_time(&mut self) {
+        crate::in_time("the server stops", || self.stop());
+    }
+
     /// Starts it again on the same directory.
-    pub(crate) fn restart(&mut self) {
+    pub fn restart(&mut self) {
         let settings: Vec<_> =
             self.settings.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         self.server = Some(start(&self.data_dir(), &settings).unwrap());
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.running().tcp_address().unwrap()
     }
 
-    pub(crate) fn running(&self) -> &Server {
+    pub fn running(&self) -> &Server {
         self.server.as_ref().unwrap()
     }
 
-    pub(crate) fn data_dir(&self) -> PathBuf {
+    pub fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
     /// An anonymous connection.
-    pub(crate) fn connect(&self) -> Wire {
+    pub fn connect(&self) -> Wire {
         Wire::connect(self.address())
     }
 
     /// A connection of the root user.
-    pub(crate) fn login(&self) -> Wire {
+    pub fn login(&self) -> Wire {
         let mut wire = self.connect();
         assert_eq!(wire.login(USERNAME, PASSWORD), 0);
         wire
@@ -80,7 +88,7 @@ impl Drop for TestServer {
 }
 
 /// Starts a server on `data_dir` and a free port.
-pub(crate) fn start(data_dir: &Path, variables: &[(&str, &str)]) -> Result<Server, ServerError> {
+pub fn start(data_dir: &Path, variables: &[(&str, &str)]) -> Result<Server, ServerError> {
     let fixed = [
         ("GALGO_ROOT_USERNAME", USERNAME),
         ("GALGO_ROOT_PASSWORD", PASSWORD),

@@ -7,25 +7,25 @@ use galgo_server::{Environment, Overrides, Server, ServerOptions};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::client::Http;
+use super::Http;
 
-pub(crate) const USERNAME: &str = "iggy";
-pub(crate) const PASSWORD: &str = "iggy-secret";
+pub const USERNAME: &str = "iggy";
+pub const PASSWORD: &str = "iggy-secret";
 
 /// A running server and its directory, both gone when dropped.
-pub(crate) struct TestServer {
+pub struct TestServer {
     server: Option<Server>,
     dir: TempDir,
     settings: Vec<(String, String)>,
 }
 
 impl TestServer {
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         Self::with(&[])
     }
 
     /// Starts with these variables on top of what every test needs.
-    pub(crate) fn with(variables: &[(&str, &str)]) -> Self {
+    pub fn with(variables: &[(&str, &str)]) -> Self {
         let settings = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         let mut server = Self { server: None, dir: tempfile::tempdir().unwrap(), settings };
         server.restart();
@@ -33,7 +33,7 @@ impl TestServer {
     }
 
     /// Stops the server in order, if it runs, and starts it on the same directory.
-    pub(crate) fn restart(&mut self) {
+    pub fn restart(&mut self) {
         self.stop();
         let fixed = [
             ("GALGO_ROOT_USERNAME", USERNAME),
@@ -54,34 +54,39 @@ impl TestServer {
         self.server = Some(Server::start(options, environment).unwrap());
     }
 
-    pub(crate) fn stop(&mut self) {
+    /// Stops it when there is nothing to wait for; with [`NO_STOP_TIMEOUT`](crate::server::NO_STOP_TIMEOUT) it would wait long.
+    pub fn stop_in_time(&mut self) {
+        crate::in_time("the server stops", || self.stop());
+    }
+
+    pub fn stop(&mut self) {
         if let Some(server) = self.server.take() {
             server.stop().unwrap();
         }
     }
 
     /// Where it keeps its data.
-    pub(crate) fn data_dir(&self) -> std::path::PathBuf {
+    pub fn data_dir(&self) -> std::path::PathBuf {
         self.dir.path().join("data")
     }
 
     /// Where it listens for frames.
-    pub(crate) fn tcp(&self) -> SocketAddr {
+    pub fn tcp(&self) -> SocketAddr {
         self.server.as_ref().unwrap().tcp_address().unwrap()
     }
 
     /// Requests of nobody.
-    pub(crate) fn http(&self) -> Http {
+    pub fn http(&self) -> Http {
         Http::new(self.server.as_ref().unwrap().http_address().unwrap())
     }
 
     /// Requests of the root user.
-    pub(crate) fn root(&self) -> Http {
+    pub fn root(&self) -> Http {
         self.http().login(USERNAME, PASSWORD)
     }
 
     /// Requests of the root user, with stream "s" and topic "t" of so many partitions.
-    pub(crate) fn with_topic(&self, partitions: u32) -> Http {
+    pub fn with_topic(&self, partitions: u32) -> Http {
         let root = self.root();
         assert_eq!(root.post("/streams", &json!({"name": "s"})).status, 200);
         assert_eq!(root.post("/streams/s/topics", &topic("t", partitions)).status, 200);
@@ -89,14 +94,14 @@ impl TestServer {
     }
 
     /// The status of one frame over TCP, and the bytes of its answer, behind a frame before it.
-    pub(crate) fn frames(&self, frames: &[(u32, &[u8])]) -> Vec<(u32, Vec<u8>)> {
+    pub fn frames(&self, frames: &[(u32, &[u8])]) -> Vec<(u32, Vec<u8>)> {
         let mut stream = TcpStream::connect(self.tcp()).unwrap();
         frames.iter().map(|(code, payload)| frame(&mut stream, *code, payload)).collect()
     }
 }
 
 /// The status of one frame over an open connection, and the bytes of its answer.
-pub(crate) fn frame(stream: &mut TcpStream, code: u32, payload: &[u8]) -> (u32, Vec<u8>) {
+pub fn frame(stream: &mut TcpStream, code: u32, payload: &[u8]) -> (u32, Vec<u8>) {
     let length = payload.len() as u32 + 4;
     stream.write_all(&[&length.to_le_bytes(), &code.to_le_bytes(), payload].concat()).unwrap();
     let mut head = [0; 8];
@@ -108,7 +113,7 @@ pub(crate) fn frame(stream: &mut TcpStream, code: u32, payload: &[u8]) -> (u32, 
 }
 
 /// A topic to be created.
-pub(crate) fn topic(name: &str, partitions: u32) -> serde_json::Value {
+pub fn topic(name: &str, partitions: u32) -> serde_json::Value {
     json!({
         "name": name, "partitions_count": partitions, "compression_algorithm": "none",
         "message_expiry": 0, "max_topic_size": 0,

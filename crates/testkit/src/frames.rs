@@ -4,26 +4,26 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-pub(crate) const PING: u32 = 1;
-pub(crate) const GET_STATS: u32 = 10;
-pub(crate) const GET_ME: u32 = 20;
-pub(crate) const LOGIN: u32 = 38;
-pub(crate) const LOGIN_WITH_TOKEN: u32 = 44;
-pub(crate) const POLL: u32 = 100;
-pub(crate) const SEND: u32 = 101;
-pub(crate) const CREATE_STREAM: u32 = 202;
-pub(crate) const CREATE_TOPIC: u32 = 302;
+pub const PING: u32 = 1;
+pub const GET_STATS: u32 = 10;
+pub const GET_ME: u32 = 20;
+pub const LOGIN: u32 = 38;
+pub const LOGIN_WITH_TOKEN: u32 = 44;
+pub const POLL: u32 = 100;
+pub const SEND: u32 = 101;
+pub const CREATE_STREAM: u32 = 202;
+pub const CREATE_TOPIC: u32 = 302;
 
 /// No answer of a healthy server takes this long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One connection.
-pub(crate) struct Wire {
-    pub(crate) socket: TcpStream,
+pub struct Wire {
+    pub socket: TcpStream,
 }
 
 impl Wire {
-    pub(crate) fn connect(address: SocketAddr) -> Self {
+    pub fn connect(address: SocketAddr) -> Self {
         let socket = TcpStream::connect(address).unwrap();
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -31,16 +31,16 @@ impl Wire {
         Self { socket }
     }
 
-    pub(crate) fn write(&mut self, bytes: &[u8]) {
+    pub fn write(&mut self, bytes: &[u8]) {
         self.socket.write_all(bytes).unwrap();
     }
 
-    pub(crate) fn send(&mut self, code: u32, payload: &[u8]) {
+    pub fn send(&mut self, code: u32, payload: &[u8]) {
         self.write(&frame(code, payload));
     }
 
     /// Status and payload of the next answer.
-    pub(crate) fn answer(&mut self) -> (u32, Vec<u8>) {
+    pub fn answer(&mut self) -> (u32, Vec<u8>) {
         let mut header = [0; 8];
         self.socket.read_exact(&mut header).unwrap();
         let status = u32::from_le_bytes(header[..4].try_into().unwrap());
@@ -51,26 +51,26 @@ impl Wire {
         (status, payload)
     }
 
-    pub(crate) fn call(&mut self, code: u32, payload: &[u8]) -> (u32, Vec<u8>) {
+    pub fn call(&mut self, code: u32, payload: &[u8]) -> (u32, Vec<u8>) {
         self.send(code, payload);
         self.answer()
     }
 
-    pub(crate) fn status(&mut self, code: u32, payload: &[u8]) -> u32 {
+    pub fn status(&mut self, code: u32, payload: &[u8]) -> u32 {
         self.call(code, payload).0
     }
 
-    pub(crate) fn login(&mut self, username: &str, password: &str) -> u32 {
+    pub fn login(&mut self, username: &str, password: &str) -> u32 {
         self.status(LOGIN, &login_payload(username, password))
     }
 
     /// Checks that the server still finds the next header where the client puts it.
-    pub(crate) fn assert_in_step(&mut self) {
+    pub fn assert_in_step(&mut self) {
         assert_eq!(self.call(PING, &[]), (0, vec![]));
     }
 
     /// Checks that the server closes the connection without another byte.
-    pub(crate) fn assert_closed(&mut self) {
+    pub fn assert_closed(&mut self) {
         let mut rest = Vec::new();
         match self.socket.read_to_end(&mut rest) {
             Ok(_) => {}
@@ -79,19 +79,19 @@ impl Wire {
         assert!(rest.is_empty(), "{rest:?}");
     }
 
-    pub(crate) fn finish_sending(&self) {
+    pub fn finish_sending(&self) {
         self.socket.shutdown(Shutdown::Write).unwrap();
     }
 }
 
-pub(crate) fn frame(code: u32, payload: &[u8]) -> Vec<u8> {
+pub fn frame(code: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = (payload.len() as u32 + 4).to_le_bytes().to_vec();
     bytes.extend_from_slice(&code.to_le_bytes());
     bytes.extend_from_slice(payload);
     bytes
 }
 
-pub(crate) fn login_payload(username: &str, password: &str) -> Vec<u8> {
+pub fn login_payload(username: &str, password: &str) -> Vec<u8> {
     let mut payload = name(username);
     payload.extend(name(password));
     payload.extend(6u32.to_le_bytes());
@@ -101,26 +101,26 @@ pub(crate) fn login_payload(username: &str, password: &str) -> Vec<u8> {
 }
 
 /// A text with its length in one byte.
-pub(crate) fn name(text: &str) -> Vec<u8> {
+pub fn name(text: &str) -> Vec<u8> {
     let mut bytes = vec![text.len() as u8];
     bytes.extend(text.as_bytes());
     bytes
 }
 
 /// The identifier of something by its name.
-pub(crate) fn named(text: &str) -> Vec<u8> {
+pub fn named(text: &str) -> Vec<u8> {
     [vec![2], name(text)].concat()
 }
 
 /// Creates stream "s" with topic "t" of `partitions`.
-pub(crate) fn create_topic(wire: &mut Wire, partitions: u32) {
+pub fn create_topic(wire: &mut Wire, partitions: u32) {
     let [stream, topic] = topic_requests(partitions);
     assert_eq!(wire.status(CREATE_STREAM, &stream), 0);
     assert_eq!(wire.status(CREATE_TOPIC, &topic), 0);
 }
 
 /// The payloads that create stream "s" and topic "t" of `partitions` in it.
-pub(crate) fn topic_requests(partitions: u32) -> [Vec<u8>; 2] {
+pub fn topic_requests(partitions: u32) -> [Vec<u8>; 2] {
     let mut topic = named("s");
     topic.extend(partitions.to_le_bytes());
     topic.push(1);
@@ -131,12 +131,12 @@ pub(crate) fn topic_requests(partitions: u32) -> [Vec<u8>; 2] {
 }
 
 /// A request that sends `messages` to partition 0 of "s" and "t".
-pub(crate) fn send_payload(messages: &[&[u8]]) -> Vec<u8> {
+pub fn send_payload(messages: &[&[u8]]) -> Vec<u8> {
     send_payload_to(0, messages)
 }
 
 /// The same to another partition.
-pub(crate) fn send_payload_to(partition: u32, messages: &[&[u8]]) -> Vec<u8> {
+pub fn send_payload_to(partition: u32, messages: &[&[u8]]) -> Vec<u8> {
     let mut target = [named("s"), named("t")].concat();
     target.extend([2, 4]);
     target.extend(partition.to_le_bytes());
@@ -162,7 +162,7 @@ pub(crate) fn send_payload_to(partition: u32, messages: &[&[u8]]) -> Vec<u8> {
 }
 
 /// A request for up to `count` messages of partition 0 from `offset` on.
-pub(crate) fn poll_payload(offset: u64, count: u32) -> Vec<u8> {
+pub fn poll_payload(offset: u64, count: u32) -> Vec<u8> {
     let mut payload = vec![1, 1, 4, 1, 0, 0, 0];
     payload.extend(named("s"));
     payload.extend(named("t"));
@@ -176,13 +176,13 @@ pub(crate) fn poll_payload(offset: u64, count: u32) -> Vec<u8> {
 
 /// A message as a poll returned it.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Polled {
-    pub(crate) offset: u64,
-    pub(crate) payload: Vec<u8>,
+pub struct Polled {
+    pub offset: u64,
+    pub payload: Vec<u8>,
 }
 
 /// Takes an answer to a poll apart.
-pub(crate) fn polled(answer: &[u8]) -> Vec<Polled> {
+pub fn polled(answer: &[u8]) -> Vec<Polled> {
     let number = |at: usize| u32::from_le_bytes(answer[at..at + 4].try_into().unwrap()) as usize;
     let mut messages = Vec::new();
     let mut at = 16;

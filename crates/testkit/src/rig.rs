@@ -30,25 +30,25 @@ use galgo_wire::options::{Age, Expiry, OptionChoices, SizeLimit};
 use galgo_wire::{ErrorCode, PartitioningRef, Payload};
 
 use crate::requests::Polled;
-pub(crate) use crate::requests::{PASSWORD, login, send_payload};
+pub use crate::requests::{PASSWORD, login, send_payload};
 
 /// When the brokers of these tests start, in microseconds.
-pub(crate) const START_US: u64 = 1_000_000_000;
+pub const START_US: u64 = 1_000_000_000;
 /// Batches of more bytes than this skip the journal.
-pub(crate) const JOURNAL_BATCH_BYTES_MAX: u32 = 1_000;
+pub const JOURNAL_BATCH_BYTES_MAX: u32 = 1_000;
 /// A segment of this size is full.
-pub(crate) const SEGMENT_BYTES: u64 = 4_000;
+pub const SEGMENT_BYTES: u64 = 4_000;
 /// How long a topic keeps messages that does not say.
-pub(crate) const EXPIRY_DEFAULT_US: u64 = 3_600_000_000;
+pub const EXPIRY_DEFAULT_US: u64 = 3_600_000_000;
 /// How large a topic may grow that does not say.
-pub(crate) const SIZE_DEFAULT_BYTES: u64 = 1 << 40;
+pub const SIZE_DEFAULT_BYTES: u64 = 1 << 40;
 
 /// How often retention looks.
-pub(crate) const RETENTION_INTERVAL_US: u64 = 60_000_000;
-pub(crate) const DATA_DIR: &str = "/data";
+pub const RETENTION_INTERVAL_US: u64 = 60_000_000;
+pub const DATA_DIR: &str = "/data";
 
 /// What topics get where a command leaves the choice.
-pub(crate) fn defaults() -> TopicDefaults {
+pub fn defaults() -> TopicDefaults {
     let options = OptionChoices {
         message_expiry: Some(Expiry::from_us(EXPIRY_DEFAULT_US)),
         max_size: Some(SizeLimit::from_bytes(SIZE_DEFAULT_BYTES)),
@@ -59,61 +59,67 @@ pub(crate) fn defaults() -> TopicDefaults {
 }
 
 /// A broker, its disk and its clock.
-pub(crate) struct Rig {
-    pub(crate) broker: Arc<Broker>,
-    pub(crate) environment: Arc<ManualEnvironment>,
-    pub(crate) disk: SimDisk,
-    pub(crate) report: OpenReport,
+pub struct Rig {
+    pub broker: Arc<Broker>,
+    pub environment: Arc<ManualEnvironment>,
+    pub disk: SimDisk,
+    pub report: OpenReport,
     spare: Pending,
 }
 
 /// How long groups hold messages.
-pub(crate) const HOLD_FOR_US: u64 = 7 * 86_400_000_000;
+pub const HOLD_FOR_US: u64 = 7 * 86_400_000_000;
 /// How long what consumers store is kept without them.
-pub(crate) const OFFSETS_EXPIRE_AFTER_US: u64 = 7 * 86_400_000_000;
+pub const OFFSETS_EXPIRE_AFTER_US: u64 = 7 * 86_400_000_000;
 
 /// How long a clock that was set forward has to hold.
-pub(crate) const CLOCK_WAIT_US: u64 = 3_600_000_000;
+pub const CLOCK_WAIT_US: u64 = 3_600_000_000;
+
+impl Default for Rig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Rig {
     /// A new broker with the users `root`, `nobody` (no permissions) and `sleeper` (inactive), who
     /// share [`PASSWORD`].
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self::open(new_disk())
     }
 
     /// As [`Rig::new`], with these options for groups.
-    pub(crate) fn with_groups(groups: GroupOptions) -> Self {
+    pub fn with_groups(groups: GroupOptions) -> Self {
         Self::open_as(new_disk(), PASSWORD, |options| BrokerOptions { groups, ..options }).unwrap()
     }
 
-    pub(crate) fn open(disk: SimDisk) -> Self {
+    pub fn open(disk: SimDisk) -> Self {
         Self::open_with(disk, PASSWORD)
     }
 
     /// Opens with this password for a root user that has to be made.
-    pub(crate) fn open_with(disk: SimDisk, root_password: &str) -> Self {
+    pub fn open_with(disk: SimDisk, root_password: &str) -> Self {
         Self::open_as(disk, root_password, |options| options).unwrap()
     }
 
     /// As [`Rig::new`], with other options.
-    pub(crate) fn with_options(change: impl FnOnce(BrokerOptions) -> BrokerOptions) -> Self {
+    pub fn with_options(change: impl FnOnce(BrokerOptions) -> BrokerOptions) -> Self {
         Self::open_as(new_disk(), PASSWORD, change).unwrap()
     }
 
     /// Opens with these keys for encryption at rest.
-    pub(crate) fn open_sealed(disk: SimDisk, keys: Keys) -> Result<Self, OpenError> {
+    pub fn open_sealed(disk: SimDisk, keys: Keys) -> Result<Self, OpenError> {
         Self::open_as(disk, PASSWORD, |options| BrokerOptions { encryption: keys, ..options })
     }
 
     /// Opens what a killed process would leave, in the same run of the system: its clocks go on.
-    pub(crate) fn kill_alone(self) -> Self {
+    pub fn kill_alone(self) -> Self {
         let disk = self.disk.kill_image();
         Self::open_in(self.environment, disk, PASSWORD, |options| options).unwrap()
     }
 
     /// Opens on a disk that may fail.
-    pub(crate) fn try_open(disk: SimDisk) -> Result<Self, OpenError> {
+    pub fn try_open(disk: SimDisk) -> Result<Self, OpenError> {
         Self::open_as(disk, PASSWORD, |options| options)
     }
 
@@ -140,7 +146,7 @@ impl Rig {
     }
 
     /// A new connection, logged in as root.
-    pub(crate) fn root(&self) -> Connection {
+    pub fn root(&self) -> Connection {
         let mut connection = self.connect();
         let root = connection.call(&login("root", PASSWORD)).unwrap();
         assert_eq!(root.user_id, UserId::ROOT);
@@ -148,7 +154,7 @@ impl Rig {
     }
 
     /// A new connection, anonymous.
-    pub(crate) fn connect(&self) -> Connection {
+    pub fn connect(&self) -> Connection {
         static PORT: AtomicU16 = AtomicU16::new(2_000);
         let port = PORT.fetch_add(1, Ordering::Relaxed);
         self.connect_from(Peer {
@@ -157,69 +163,69 @@ impl Rig {
         })
     }
 
-    pub(crate) fn connect_from(&self, peer: Peer) -> Connection {
+    pub fn connect_from(&self, peer: Peer) -> Connection {
         self.connection(self.broker.connect(peer))
     }
 
     /// A connection that is this session.
-    pub(crate) fn connection(&self, session: Session) -> Connection {
+    pub fn connection(&self, session: Session) -> Connection {
         let (broker, environment) = (Arc::clone(&self.broker), Arc::clone(&self.environment));
         Connection { broker, environment, session }
     }
 
     /// One round of the committer; tells whether it had anything to do.
-    pub(crate) fn commit_round(&mut self) -> bool {
+    pub fn commit_round(&mut self) -> bool {
         self.broker.shard().commit_round(&mut self.spare)
     }
 
     /// One round of a sync worker; tells whether it had anything to do.
-    pub(crate) fn sync_round(&self) -> bool {
+    pub fn sync_round(&self) -> bool {
         self.broker.shard().sync_round()
     }
 
     /// Shuts down in order and opens again.
-    pub(crate) fn restart(self) -> Self {
+    pub fn restart(self) -> Self {
         self.broker.shutdown().unwrap();
         self.kill()
     }
 
     /// Opens what a killed process would leave.
-    pub(crate) fn kill(self) -> Self {
+    pub fn kill(self) -> Self {
         Self::open(self.disk.kill_image())
     }
 
     /// Opens what a power cut would leave.
-    pub(crate) fn cut_power(self, seed: u64) -> Self {
+    pub fn cut_power(self, seed: u64) -> Self {
         Self::open(self.disk.power_cut_image(seed))
     }
 
     /// The files of partitions.
-    pub(crate) fn partition_files(&self) -> Vec<PathBuf> {
+    pub fn partition_files(&self) -> Vec<PathBuf> {
         let files = self.disk.files().into_iter().map(|(path, _)| path);
         files.filter(|path| path.starts_with("/data/partitions")).collect()
     }
 }
 
 /// A connection with its session.
-pub(crate) struct Connection {
+pub struct Connection {
     broker: Arc<Broker>,
     environment: Arc<ManualEnvironment>,
-    pub(crate) session: Session,
+    pub session: Session,
 }
 
 impl Connection {
     /// Hands in a request; what comes of it is not waited for.
-    pub(crate) fn submit<C: Command>(&mut self, command: &C) -> Outcome {
+    pub fn submit<C: Command>(&mut self, command: &C) -> Outcome {
         self.submit_bytes(C::CODE, &command.to_bytes())
     }
 
-    pub(crate) fn submit_bytes(&mut self, code: CommandCode, payload: &[u8]) -> Outcome {
+    pub fn submit_bytes(&mut self, code: CommandCode, payload: &[u8]) -> Outcome {
         let mut payload = payload.to_vec();
         self.broker.submit(&mut self.session, code.as_u32(), &mut payload)
     }
 
     /// Runs a command to its end, commits included, and decodes the reply.
-    pub(crate) fn call<C: Command>(&mut self, command: &C) -> Result<C::Reply, ErrorCode> {
+    pub fn call<C: Command>(&mut self, command: &C) -> Result<C::Reply, ErrorCode> {
         let outcome = self.submit(command);
         let bytes = self.finish(outcome)?;
         let reply = C::Reply::from_bytes(&bytes).expect("the wire crate reads the reply");
@@ -228,17 +234,17 @@ impl Connection {
         Ok(reply)
     }
 
-    pub(crate) fn call_bytes(&mut self, code: CommandCode, bytes: &[u8]) -> Result<(), ErrorCode> {
+    pub fn call_bytes(&mut self, code: CommandCode, bytes: &[u8]) -> Result<(), ErrorCode> {
         let outcome = self.submit_bytes(code, bytes);
         self.finish(outcome).map(|_| ())
     }
 
-    pub(crate) fn poll(&mut self, command: &PollMessages) -> Result<Polled, ErrorCode> {
+    pub fn poll(&mut self, command: &PollMessages) -> Result<Polled, ErrorCode> {
         self.call(command).map(|messages| Polled::read(&messages))
     }
 
     /// Stages a batch for a topic of stream `s`.
-    pub(crate) fn submit_send(
+    pub fn submit_send(
         &mut self,
         topic: &str,
         partitioning: PartitioningRef<'_>,
@@ -257,7 +263,7 @@ impl Connection {
     }
 
     /// Sends a batch to a topic of stream `s` and waits for the answer.
-    pub(crate) fn send(
+    pub fn send(
         &mut self,
         topic: &str,
         partitioning: PartitioningRef<'_>,
@@ -270,7 +276,7 @@ impl Connection {
     }
 
     /// Waits for the answer, running what has to be run.
-    pub(crate) fn finish(&mut self, outcome: Outcome) -> Result<Vec<u8>, ErrorCode> {
+    pub fn finish(&mut self, outcome: Outcome) -> Result<Vec<u8>, ErrorCode> {
         match outcome {
             Outcome::Done(reply) => reply_bytes(reply),
             Outcome::Commit(ticket) => {
@@ -298,7 +304,7 @@ impl Connection {
     }
 }
 
-pub(crate) fn reply_bytes(reply: Reply) -> Result<Vec<u8>, ErrorCode> {
+pub fn reply_bytes(reply: Reply) -> Result<Vec<u8>, ErrorCode> {
     match reply {
         Reply::Empty => Ok(Vec::new()),
         Reply::Bytes(bytes) => Ok(bytes),

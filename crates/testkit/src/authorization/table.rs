@@ -3,15 +3,15 @@
 
 /// What flags of each column allow a command. One is enough.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Flags {
-    pub(crate) global: &'static [&'static str],
-    pub(crate) stream: &'static [&'static str],
-    pub(crate) topic: &'static [&'static str],
+pub struct Flags {
+    pub global: &'static [&'static str],
+    pub stream: &'static [&'static str],
+    pub topic: &'static [&'static str],
 }
 
 /// What a command asks of its caller.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Asks {
+pub enum Asks {
     /// Nothing, not even a login.
     Nothing,
     /// A login.
@@ -84,7 +84,7 @@ const USE: Flags = Flags {
 };
 
 /// Every command by its code.
-pub(crate) const TABLE: &[(u32, Asks)] = &[
+pub const TABLE: &[(u32, Asks)] = &[
     (1, Nothing),
     (10, FlagsFirst(READ_SERVERS)),
     // The classic server gives snapshots to everybody; they show too much of the machine for that.
@@ -154,6 +154,6 @@ pub(crate) const TABLE: &[(u32, Asks)] = &[
 ];
 
 /// What a command asks for.
-pub(crate) fn asks(code: u32) -> Asks {
+pub fn asks(code: u32) -> Asks {
     TABLE.iter().find(|(known, _)| *known == code).expect("a row of the table").1
 }

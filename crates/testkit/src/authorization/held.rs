@@ -5,12 +5,12 @@ use galgo_wire::permission::{
 };
 use galgo_wire::{ErrorCode, StreamId, TopicId};
 
-use crate::cases::Case;
-use crate::table::{Asks, Flags, asks};
+use super::cases::Case;
+use super::table::{Asks, Flags, asks};
 
 /// The one flag a caller has.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Held {
+pub enum Held {
     Nothing,
     Global(usize),
     /// At the stream that the cases are about, or at another one.
@@ -25,7 +25,7 @@ const ELSEWHERE: [(StreamId, TopicId); 2] =
 
 impl Held {
     /// Each flag of each column alone, at the right place and at others.
-    pub(crate) fn all() -> Vec<Self> {
+    pub fn all() -> Vec<Self> {
         let mut all = vec![Self::Nothing];
         all.extend((0..GlobalPermissions::NAMES.len()).map(Self::Global));
         for flag in 0..StreamFlags::NAMES.len() {
@@ -38,7 +38,7 @@ impl Held {
         all
     }
 
-    pub(crate) fn permissions(self) -> Option<Permissions> {
+    pub fn permissions(self) -> Option<Permissions> {
         let mut held = Permissions::default();
         match self {
             Self::Nothing => return None,
@@ -76,7 +76,7 @@ fn only<const N: usize>(flag: usize) -> [bool; N] {
 }
 
 /// What a request of a caller who holds this comes to.
-pub(crate) fn expected(case: &Case, held: Held) -> Result<(), ErrorCode> {
+pub fn expected(case: &Case, held: Held) -> Result<(), ErrorCode> {
     let allowed = match asks(case.code.as_u32()) {
         Asks::Nothing | Asks::Login => true,
         Asks::FlagsFirst(flags) => held.allows(&flags),

@@ -11,28 +11,28 @@ use galgo_wire::{
 };
 
 /// What everybody's password is.
-pub(crate) const PASSWORD: &str = "secret";
+pub const PASSWORD: &str = "secret";
 
 /// The partition with this number.
-pub(crate) const fn to(partition: u32) -> PartitioningRef<'static> {
+pub const fn to(partition: u32) -> PartitioningRef<'static> {
     PartitioningRef::PartitionId(PartitionId::new(partition))
 }
 
 /// As the SDK reads it: digits are a number, everything else a name.
-pub(crate) fn id(text: &str) -> Identifier {
+pub fn id(text: &str) -> Identifier {
     text.parse().unwrap()
 }
 
-pub(crate) fn create_stream(name: &str) -> CreateStream {
+pub fn create_stream(name: &str) -> CreateStream {
     CreateStream { name: StreamName::parse(name).unwrap() }
 }
 
-pub(crate) fn update_stream(stream: &str, name: &str) -> UpdateStream {
+pub fn update_stream(stream: &str, name: &str) -> UpdateStream {
     UpdateStream { stream: id(stream), name: StreamName::parse(name).unwrap() }
 }
 
 /// Everything but name and partitions is left to the server.
-pub(crate) fn create_topic(stream: &str, name: &str, partitions_count: u32) -> CreateTopic {
+pub fn create_topic(stream: &str, name: &str, partitions_count: u32) -> CreateTopic {
     CreateTopic {
         stream: id(stream),
         partitions_count,
@@ -45,7 +45,7 @@ pub(crate) fn create_topic(stream: &str, name: &str, partitions_count: u32) -> C
 }
 
 /// Creates a topic with both settings chosen.
-pub(crate) fn chosen(
+pub fn chosen(
     topic: CreateTopic,
     durability: Durability,
     deduplication: Deduplication,
@@ -54,7 +54,7 @@ pub(crate) fn chosen(
 }
 
 /// Updates a topic with both settings chosen.
-pub(crate) fn rechosen(
+pub fn rechosen(
     topic: UpdateTopic,
     durability: Durability,
     deduplication: Deduplication,
@@ -67,7 +67,7 @@ fn both(durability: Durability, deduplication: Deduplication) -> AskedOptions {
     AskedOptions { durability, deduplication, options: Vec::new() }
 }
 
-pub(crate) fn create_topic_with(
+pub fn create_topic_with(
     name: &str,
     partitions: u32,
     asked: impl Into<Option<Durability>>,
@@ -77,7 +77,7 @@ pub(crate) fn create_topic_with(
     CreateTopicWith { topic, asked: AskedOptions { durability, ..AskedOptions::default() } }
 }
 
-pub(crate) fn update_topic(stream: &str, topic: &str, name: &str) -> UpdateTopic {
+pub fn update_topic(stream: &str, topic: &str, name: &str) -> UpdateTopic {
     UpdateTopic {
         stream: id(stream),
         topic: id(topic),
@@ -89,58 +89,58 @@ pub(crate) fn update_topic(stream: &str, topic: &str, name: &str) -> UpdateTopic
     }
 }
 
-pub(crate) fn get_stream(stream: &str) -> GetStream {
+pub fn get_stream(stream: &str) -> GetStream {
     GetStream { stream: id(stream) }
 }
 
-pub(crate) fn delete_stream(stream: &str) -> DeleteStream {
+pub fn delete_stream(stream: &str) -> DeleteStream {
     DeleteStream { stream: id(stream) }
 }
 
-pub(crate) fn purge_stream(stream: &str) -> PurgeStream {
+pub fn purge_stream(stream: &str) -> PurgeStream {
     PurgeStream { stream: id(stream) }
 }
 
-pub(crate) fn get_topic(stream: &str, topic: &str) -> GetTopic {
+pub fn get_topic(stream: &str, topic: &str) -> GetTopic {
     GetTopic { stream: id(stream), topic: id(topic) }
 }
 
-pub(crate) fn get_topics(stream: &str) -> GetTopics {
+pub fn get_topics(stream: &str) -> GetTopics {
     GetTopics { stream: id(stream) }
 }
 
-pub(crate) fn delete_topic(stream: &str, topic: &str) -> DeleteTopic {
+pub fn delete_topic(stream: &str, topic: &str) -> DeleteTopic {
     DeleteTopic { stream: id(stream), topic: id(topic) }
 }
 
-pub(crate) fn purge_topic(stream: &str, topic: &str) -> PurgeTopic {
+pub fn purge_topic(stream: &str, topic: &str) -> PurgeTopic {
     PurgeTopic { stream: id(stream), topic: id(topic) }
 }
 
-pub(crate) fn topic_settings(stream: &str, topic: &str) -> GetTopicSettings {
+pub fn topic_settings(stream: &str, topic: &str) -> GetTopicSettings {
     GetTopicSettings { stream: id(stream), topic: id(topic) }
 }
 
-pub(crate) fn plan_retention(stream: &str, topic: &str) -> PlanRetention {
+pub fn plan_retention(stream: &str, topic: &str) -> PlanRetention {
     PlanRetention { stream: id(stream), topic: id(topic), rules: None }
 }
 
 /// The oldest segments of a partition of a topic of stream `s`.
-pub(crate) fn delete_segments(topic: &str, partition: u32, segments_count: u32) -> DeleteSegments {
+pub fn delete_segments(topic: &str, partition: u32, segments_count: u32) -> DeleteSegments {
     let partition_id = PartitionId::new(partition);
     DeleteSegments { stream: id("s"), topic: id(topic), partition_id, segments_count }
 }
 
-pub(crate) fn create_partitions(stream: &str, topic: &str, count: u32) -> CreatePartitions {
+pub fn create_partitions(stream: &str, topic: &str, count: u32) -> CreatePartitions {
     CreatePartitions { stream: id(stream), topic: id(topic), partitions_count: count }
 }
 
-pub(crate) fn delete_partitions(stream: &str, topic: &str, count: u32) -> DeletePartitions {
+pub fn delete_partitions(stream: &str, topic: &str, count: u32) -> DeletePartitions {
     DeletePartitions { stream: id(stream), topic: id(topic), partitions_count: count }
 }
 
 /// Consumer `reader` asks a partition of a topic of stream `s`; nothing is committed.
-pub(crate) fn poll(topic: &str, partition: u32, strategy: PollingStrategy) -> PollMessages {
+pub fn poll(topic: &str, partition: u32, strategy: PollingStrategy) -> PollMessages {
     PollMessages {
         consumer: consumer("reader"),
         stream: id("s"),
@@ -152,15 +152,15 @@ pub(crate) fn poll(topic: &str, partition: u32, strategy: PollingStrategy) -> Po
     }
 }
 
-pub(crate) fn at(offset: u64) -> PollingStrategy {
+pub fn at(offset: u64) -> PollingStrategy {
     PollingStrategy::Offset(Offset::new(offset))
 }
 
-pub(crate) fn since(timestamp_us: u64) -> PollingStrategy {
+pub fn since(timestamp_us: u64) -> PollingStrategy {
     PollingStrategy::Timestamp(Timestamp::new(timestamp_us))
 }
 
-pub(crate) fn flush(topic: &str, partition: u32, fsync: bool) -> FlushUnsavedBuffer {
+pub fn flush(topic: &str, partition: u32, fsync: bool) -> FlushUnsavedBuffer {
     FlushUnsavedBuffer {
         stream: id("s"),
         topic: id(topic),
@@ -169,11 +169,11 @@ pub(crate) fn flush(topic: &str, partition: u32, fsync: bool) -> FlushUnsavedBuf
     }
 }
 
-pub(crate) fn consumer(name: &str) -> Consumer {
+pub fn consumer(name: &str) -> Consumer {
     Consumer::new(id(name))
 }
 
-pub(crate) fn get_offset(name: &str, topic: &str, partition: u32) -> GetConsumerOffset {
+pub fn get_offset(name: &str, topic: &str, partition: u32) -> GetConsumerOffset {
     GetConsumerOffset {
         consumer: consumer(name),
         stream: id("s"),
@@ -182,7 +182,7 @@ pub(crate) fn get_offset(name: &str, topic: &str, partition: u32) -> GetConsumer
     }
 }
 
-pub(crate) fn store_offset(
+pub fn store_offset(
     name: &str,
     topic: &str,
     (partition, offset): (u32, u64),
@@ -196,7 +196,7 @@ pub(crate) fn store_offset(
     }
 }
 
-pub(crate) fn delete_offset(name: &str, topic: &str, partition: u32) -> DeleteConsumerOffset {
+pub fn delete_offset(name: &str, topic: &str, partition: u32) -> DeleteConsumerOffset {
     DeleteConsumerOffset {
         consumer: consumer(name),
         stream: id("s"),
@@ -206,7 +206,7 @@ pub(crate) fn delete_offset(name: &str, topic: &str, partition: u32) -> DeleteCo
 }
 
 /// The payload of a send to a topic of stream `s`.
-pub(crate) fn send_payload(
+pub fn send_payload(
     topic: &str,
     partitioning: PartitioningRef<'_>,
     messages: &[NewMessage<'_>],
@@ -215,7 +215,7 @@ pub(crate) fn send_payload(
 }
 
 /// The payload of a send to a topic of any stream.
-pub(crate) fn send_payload_to(
+pub fn send_payload_to(
     (stream, topic): (&str, &str),
     partitioning: PartitioningRef<'_>,
     messages: &[NewMessage<'_>],
@@ -231,11 +231,11 @@ pub(crate) fn send_payload_to(
 }
 
 /// A group of topic `t` of stream `s`.
-pub(crate) fn create_group(name: &str) -> CreateConsumerGroup {
+pub fn create_group(name: &str) -> CreateConsumerGroup {
     CreateConsumerGroup { stream: id("s"), topic: id("t"), name: GroupName::parse(name).unwrap() }
 }
 
-pub(crate) fn login(username: &str, password: &str) -> LoginUser {
+pub fn login(username: &str, password: &str) -> LoginUser {
     LoginUser {
         username: Username::parse(username).unwrap(),
         password: Password::parse(password).unwrap(),
@@ -246,25 +246,25 @@ pub(crate) fn login(username: &str, password: &str) -> LoginUser {
 
 /// A polled message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Message {
-    pub(crate) id: u128,
-    pub(crate) offset: u64,
-    pub(crate) timestamp_us: u64,
-    pub(crate) origin_us: u64,
-    pub(crate) payload: Vec<u8>,
-    pub(crate) user_headers: Vec<u8>,
+pub struct Message {
+    pub id: u128,
+    pub offset: u64,
+    pub timestamp_us: u64,
+    pub origin_us: u64,
+    pub payload: Vec<u8>,
+    pub user_headers: Vec<u8>,
 }
 
 /// The answer to a poll, its messages checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Polled {
-    pub(crate) partition: u32,
-    pub(crate) current_offset: u64,
-    pub(crate) messages: Vec<Message>,
+pub struct Polled {
+    pub partition: u32,
+    pub current_offset: u64,
+    pub messages: Vec<Message>,
 }
 
 impl Polled {
-    pub(crate) fn read(reply: &PolledMessages) -> Self {
+    pub fn read(reply: &PolledMessages) -> Self {
         let header = reply.header();
         let mut messages: Vec<Message> = Vec::new();
         for message in reply.messages() {
@@ -292,18 +292,18 @@ impl Polled {
         }
     }
 
-    pub(crate) fn offsets(&self) -> Vec<u64> {
+    pub fn offsets(&self) -> Vec<u64> {
         self.messages.iter().map(|message| message.offset).collect()
     }
 
-    pub(crate) fn texts(&self) -> Vec<String> {
+    pub fn texts(&self) -> Vec<String> {
         let payloads = self.messages.iter().map(|message| message.payload.clone());
         payloads.map(|payload| String::from_utf8(payload).unwrap()).collect()
     }
 }
 
 /// A well-formed request of each command but SEND_MESSAGES, about a stream that is not there.
-pub(crate) fn every_request() -> Vec<Request> {
+pub fn every_request() -> Vec<Request> {
     let (stream, topic) = (|| id("none"), || id("none"));
     let name = || Name::parse("none").unwrap();
     let group = || GroupName::parse("none").unwrap();
@@ -380,7 +380,7 @@ fn stream_requests() -> Vec<Request> {
 }
 
 /// The commands about a topic or what is in it.
-pub(crate) fn topic_requests(stream: &str) -> Vec<Request> {
+pub fn topic_requests(stream: &str) -> Vec<Request> {
     let (from, topic) = (|| id(stream), || id("none"));
     let partition_id = Some(PartitionId::new(0));
     let consumer = || consumer("reader");

@@ -1,5 +1,7 @@
 //! One HTTP request at a time, by hand.
 
+pub mod server;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -11,33 +13,33 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Sends requests, with a token once it has one.
 #[derive(Clone)]
-pub(crate) struct Http {
-    pub(crate) address: SocketAddr,
-    pub(crate) token: Option<String>,
+pub struct Http {
+    pub address: SocketAddr,
+    pub token: Option<String>,
 }
 
 /// An answer.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) head: String,
-    pub(crate) body: Vec<u8>,
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
 }
 
 impl Answer {
-    pub(crate) fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| {
             let text = String::from_utf8_lossy(&self.body).chars().take(1_000).collect::<String>();
             panic!("{error}: {} {text}", self.status)
         })
     }
 
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8(self.body.clone()).unwrap()
     }
 
     /// The value of a header, if it came.
-    pub(crate) fn header(&self, name: &str) -> Option<String> {
+    pub fn header(&self, name: &str) -> Option<String> {
         self.head.lines().find_map(|line| {
             let (key, value) = line.split_once(':')?;
             key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
@@ -45,18 +47,18 @@ impl Answer {
     }
 
     /// Status and number of the error.
-    pub(crate) fn error(&self) -> (u16, u64) {
+    pub fn error(&self) -> (u16, u64) {
         (self.status, self.json()["id"].as_u64().unwrap())
     }
 }
 
 impl Http {
-    pub(crate) fn new(address: SocketAddr) -> Self {
+    pub fn new(address: SocketAddr) -> Self {
         Self { address, token: None }
     }
 
     /// The same, logged in.
-    pub(crate) fn login(&self, username: &str, password: &str) -> Self {
+    pub fn login(&self, username: &str, password: &str) -> Self {
         let body = json!({"username": username, "password": password});
         let answer = self.post("/users/login", &body);
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -64,34 +66,34 @@ impl Http {
     }
 
     /// The same with another token.
-    pub(crate) fn with(&self, token: &str) -> Self {
+    pub fn with(&self, token: &str) -> Self {
         Self { address: self.address, token: Some(token.to_owned()) }
     }
 
-    pub(crate) fn get(&self, path: &str) -> Answer {
+    pub fn get(&self, path: &str) -> Answer {
         self.request("GET", path, None)
     }
 
-    pub(crate) fn delete(&self, path: &str) -> Answer {
+    pub fn delete(&self, path: &str) -> Answer {
         self.request("DELETE", path, None)
     }
 
-    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
+    pub fn post(&self, path: &str, body: &Value) -> Answer {
         self.request("POST", path, Some(body))
     }
 
-    pub(crate) fn put(&self, path: &str, body: &Value) -> Answer {
+    pub fn put(&self, path: &str, body: &Value) -> Answer {
         self.request("PUT", path, Some(body))
     }
 
-    pub(crate) fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+    pub fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let body = body.map(Value::to_string);
         let json: &[&str] = if body.is_some() { &["content-type: application/json"] } else { &[] };
         self.raw(method, path, json, body.unwrap_or_default().as_bytes())
     }
 
     /// A request with these header lines; the bearer token, host and length are added.
-    pub(crate) fn raw(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
+    pub fn raw(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
         let mut head =
             format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
         if let Some(token) = &self.token {
@@ -141,7 +143,7 @@ fn chunks(mut here: Vec<u8>, stream: &mut TcpStream) -> Vec<u8> {
 }
 
 /// Reads an answer to its end.
-pub(crate) fn answer(stream: &mut TcpStream) -> Answer {
+pub fn answer(stream: &mut TcpStream) -> Answer {
     let mut bytes = Vec::new();
     let mut chunk = [0; 64 << 10];
     loop {
