@@ -25,7 +25,7 @@ use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
 use galgo_storage::log::IndexCache;
 use galgo_storage::metadata_log::MetadataLog;
-use galgo_wire::command::{CommandCode, PollMessages, Request};
+use galgo_wire::command::{CommandCode, PollInLife, PollMessages, Request};
 use galgo_wire::identifier::Identifier;
 use parking_lot::{Mutex, RwLock};
 
@@ -155,6 +155,19 @@ impl Broker {
         self.counters.requested(CommandCode::PollMessages);
         let manner = command::answer::Manner { bounds, ..command::answer::Manner::CLASSIC };
         command::messages::poll(self, session, (command, manner))
+    }
+
+    /// As [`Broker::poll`] in a life of a partition, without a wait.
+    pub fn poll_in_life(
+        &self,
+        session: &Session,
+        command: &PollInLife,
+        bounds: AnswerBounds,
+    ) -> Outcome {
+        self.counters.requested(CommandCode::PollInLife);
+        let form = command::answer::Form::InLife(command.life);
+        let manner = command::answer::Manner { bounds, form };
+        command::messages::poll(self, session, (&command.poll, manner))
     }
 
     /// Where refusals are told of, for carriers that refuse what never gets here.

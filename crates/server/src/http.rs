@@ -23,6 +23,7 @@ mod jwt;
 mod metrics;
 mod openapi;
 mod patience;
+mod plain;
 mod polled;
 mod routes;
 mod service;

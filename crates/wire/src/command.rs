@@ -73,9 +73,21 @@ macro_rules! route {
     (none $reason:literal) => {
         HttpRoute::Nowhere($reason)
     };
+    (plain $method:ident $path:literal) => {
+        route!($method $path)
+    };
     ($method:ident $path:literal) => {
         HttpRoute::At(HttpMethod::$method, $path)
     };
+}
+
+/// Tells a visitor of a command, if its row says `plain`.
+#[cfg(feature = "json")]
+macro_rules! visit {
+    ($visitor:ident, $name:ident, plain $($route:tt)+) => {
+        $visitor.visit::<$name>();
+    };
+    ($visitor:ident, $name:ident, $($route:tt)+) => {};
 }
 
 /// Makes the table: codes, names, columns, and the request that is any command.
@@ -250,6 +262,12 @@ macro_rules! commands {
             }
         )*
 
+        /// Tells of each command that HTTP reads from a URL alone.
+        #[cfg(feature = "json")]
+        pub fn visit_plain(visitor: &mut impl crate::parameter::PlainVisitor) {
+            $(visit!(visitor, $name, $($route)+);)*
+        }
+
         /// Calls a function for each command of the table.
         #[cfg(test)]
         macro_rules! for_each_command {
@@ -260,18 +278,20 @@ macro_rules! commands {
 
 commands! {
     // code, name, name in logs: whether it may be sent again, whether it may be begun behind requests that wait for their
-    // commit, what it costs, who may send it, and how it is reached over HTTP; see `column`.
+    // commit, what it costs, who may send it, and how it is reached over HTTP; see `column`. `plain`: path and query
+    // have all of it, and the route is made of this row and the declaration.
     1 Ping "ping": Safe Waits Memory Anyone [Get "/ping"];
-    10 GetStats "stats": Safe Waits Memory User [Get "/stats"];
+    10 GetStats "stats": Safe Waits Memory User [plain Get "/stats"];
     11 GetSnapshot "snapshot": Safe Waits Disk User [Post "/snapshot"];
-    12 GetClusterMetadata "cluster.metadata": Safe Waits Memory User [Get "/cluster/metadata"];
+    12 GetClusterMetadata "cluster.metadata": Safe Waits Memory User
+        [plain Get "/cluster/metadata"];
     20 GetMe "me": Safe Waits Memory User [none "a request over HTTP is no connection"];
     21 GetClient "client.get": Safe Waits Memory User [Get "/clients/{client_id}"];
-    22 GetClients "client.list": Safe Waits Memory User [Get "/clients"];
-    31 GetUser "user.get": Safe Waits Memory User [Get "/users/{user}"];
-    32 GetUsers "user.list": Safe Waits Memory User [Get "/users"];
+    22 GetClients "client.list": Safe Waits Memory User [plain Get "/clients"];
+    31 GetUser "user.get": Safe Waits Memory User [plain Get "/users/{user}"];
+    32 GetUsers "user.list": Safe Waits Memory User [plain Get "/users"];
     33 CreateUser "user.create": Never Waits Hash User [Post "/users"];
-    34 DeleteUser "user.delete": Never Waits Change User [Delete "/users/{user}"];
+    34 DeleteUser "user.delete": Never Waits Change User [plain Delete "/users/{user}"];
     35 UpdateUser "user.update": Never Waits Change User [Put "/users/{user}"];
     36 UpdatePermissions "user.permissions": Safe Waits Change User
         [Put "/users/{user}/permissions"];
@@ -279,7 +299,7 @@ commands! {
     38 LoginUser "user.login": Safe Waits Hash Anyone [Post "/users/login"];
     39 LogoutUser "user.logout": Never Waits Memory User [Delete "/users/logout"];
     41 GetTokens "personal_access_token.list": Safe Waits Memory User
-        [Get "/personal-access-tokens"];
+        [plain Get "/personal-access-tokens"];
     42 CreateToken "personal_access_token.create": Never Waits Change User
         [Post "/personal-access-tokens"];
     43 DeleteToken "personal_access_token.delete": Never Waits Change User
@@ -296,21 +316,22 @@ commands! {
         [Put "/streams/{stream}/topics/{topic}/consumer-offsets"];
     122 DeleteConsumerOffset "consumer_offset.delete": Never Waits Commit User
         [Delete "/streams/{stream}/topics/{topic}/consumer-offsets/{consumer_id}"];
-    200 GetStream "stream.get": Safe Waits Memory User [Get "/streams/{stream}"];
-    201 GetStreams "stream.list": Safe Waits Memory User [Get "/streams"];
+    200 GetStream "stream.get": Safe Waits Memory User [plain Get "/streams/{stream}"];
+    201 GetStreams "stream.list": Safe Waits Memory User [plain Get "/streams"];
     202 CreateStream "stream.create": Never Waits Change User [Post "/streams"];
-    203 DeleteStream "stream.delete": Never Waits Change User [Delete "/streams/{stream}"];
+    203 DeleteStream "stream.delete": Never Waits Change User [plain Delete "/streams/{stream}"];
     204 UpdateStream "stream.update": Never Waits Change User [Put "/streams/{stream}"];
-    205 PurgeStream "stream.purge": Never Waits Change User [Delete "/streams/{stream}/purge"];
-    300 GetTopic "topic.get": Safe Waits Memory User [Get "/streams/{stream}/topics/{topic}"];
+    205 PurgeStream "stream.purge": Never Waits Change User
+        [plain Delete "/streams/{stream}/purge"];
+    300 GetTopic "topic.get": Safe Waits Memory User [plain Get "/streams/{stream}/topics/{topic}"];
     301 GetTopics "topic.list": Safe Waits Memory User [Get "/streams/{stream}/topics"];
     302 CreateTopic "topic.create": Never Waits Change User [Post "/streams/{stream}/topics"];
     303 DeleteTopic "topic.delete": Never Waits Change User
-        [Delete "/streams/{stream}/topics/{topic}"];
+        [plain Delete "/streams/{stream}/topics/{topic}"];
     304 UpdateTopic "topic.update": Never Waits Change User
         [Put "/streams/{stream}/topics/{topic}"];
     305 PurgeTopic "topic.purge": Never Waits Change User
-        [Delete "/streams/{stream}/topics/{topic}/purge"];
+        [plain Delete "/streams/{stream}/topics/{topic}/purge"];
     402 CreatePartitions "partition.create": Never Waits Change User
         [Post "/streams/{stream}/topics/{topic}/partitions"];
     403 DeletePartitions "partition.delete": Never Waits Change User
@@ -324,35 +345,34 @@ commands! {
     602 CreateConsumerGroup "consumer_group.create": Never Waits Change User
         [Post "/streams/{stream}/topics/{topic}/consumer-groups"];
     603 DeleteConsumerGroup "consumer_group.delete": Never Waits Change User
-        [Delete "/streams/{stream}/topics/{topic}/consumer-groups/{group}"];
+        [plain Delete "/streams/{stream}/topics/{topic}/consumer-groups/{group}"];
     604 JoinConsumerGroup "consumer_group.join": Safe Waits Memory User
         [none "members of a group are connections"];
     605 LeaveConsumerGroup "consumer_group.leave": Never Waits Memory User
         [none "members of a group are connections"];
-    10000 GetFeatures "features": Safe Waits Memory User [none "only over connections so far"];
+    10000 GetFeatures "features": Safe Waits Memory User [plain Get "/features"];
     10001 CreateTopicWith "topic.create_with": Never Waits Change User [with CreateTopic];
-    10002 UpdateTopicWith "topic.update_with": Never Waits Change User
-        [none "only over connections so far"];
+    10002 UpdateTopicWith "topic.update_with": Never Waits Change User [with UpdateTopic];
     10003 GetTopicSettings "topic.settings": Safe Waits Memory User
-        [none "only over connections so far"];
+        [plain Get "/streams/{stream}/topics/{topic}/settings"];
     10004 PlanRetention "topic.plan_retention": Safe Waits Disk User
-        [none "only over connections so far"];
+        [plain Get "/streams/{stream}/topics/{topic}/retention/plan"];
     10005 PollWaiting "message.poll_waiting": Depends Waits Wait User
-        [none "only over connections so far"];
+        [none "an answer over HTTP does not wait, and without that it is PollMessages"];
     10006 PollInLife "message.poll_in_life": Depends Waits Wait User
-        [none "only over connections so far"];
+        [Get "/streams/{stream}/topics/{topic}/partitions/{partition_id}/messages"];
     10007 StoreOffsetInLife "consumer_offset.store_in_life": Safe Waits Commit User
-        [none "only over connections so far"];
+        [Put "/streams/{stream}/topics/{topic}/consumer-offsets/{consumer_id}"];
     10009 JoinGroupWith "consumer_group.join_with": Safe Waits Memory User
         [none "members of a group are connections"];
     10010 ListConsumerOffsets "consumer_offset.list": Safe Waits Disk User
-        [none "only over connections so far"];
+        [plain Get "/streams/{stream}/topics/{topic}/offsets"];
     10011 GetRetentionState "topic.retention_state": Safe Waits Disk User
-        [none "only over connections so far"];
+        [plain Get "/streams/{stream}/topics/{topic}/retention"];
     10012 ResetPassword "user.reset_password": Never Waits Hash User
         [Put "/users/{user}/password/reset"];
     10013 GetTopicOutline "topic.outline": Safe Waits Memory User
-        [none "only over connections so far"];
+        [plain Get "/streams/{stream}/topics/{topic}/outline"];
     10110 ConfigureTopic "topic.configure": Safe Waits Change User
         [Patch "/streams/{stream}/topics/{topic}/options"];
     10111 GetTopicConfig "topic.config": Safe Waits Memory User
@@ -361,7 +381,7 @@ commands! {
     101 SendMessages "message.send": Depends Follows Commit User
         [Post "/streams/{stream}/topics/{topic}/messages"];
     10100 SendWith "message.send_with": Depends Follows Commit User
-        [none "only over connections so far"];
+        [Post "/streams/{stream}/topics/{topic}/batches"];
 }
 
 impl CommandCode {

@@ -12,6 +12,7 @@ macro_rules! numbers {
         #[derive(
             Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize,
         )]
+        #[cfg_attr(feature = "json", derive(serde::Deserialize))]
         #[serde(transparent)]
         pub struct $name($inner);
 
@@ -56,6 +57,8 @@ macro_rules! numbers {
                 $inner::decode(reader).map(Self)
             }
         }
+
+        crate::json::as_inner! { $name, $inner }
 
         #[cfg(test)]
         impl crate::sample::Sample for $name {

@@ -1,19 +1,25 @@
 //! How a struct's fields lie on the wire: one after the other, in the order of the declaration.
 //!
 //! Part of INV-ONCE: [`layout!`] and [`command!`] take the one field list and make the struct, its encoder,
-//! its decoder and, in tests, its random values from it.
+//! its decoder, where it says `json` its JSON and the description of that, and, in tests, its random values from it.
 //!
 //! A field that has another form than its type's own says so: `field: Type as codec`, where `codec`
-//! is a type with two functions, `encode(&Type, &mut Vec<u8>)` and `decode(&mut Reader)`.
+//! is a type with two functions, `encode(&Type, &mut Vec<u8>)` and `decode(&mut Reader)`. `field: Type => form` is
+//! another one in JSON, a type that is made of `&Type`. What can stand behind the fields is told at
+//! [`crate::json::entity!`].
 
 /// Declares a struct whose wire form is its fields in order.
 macro_rules! layout {
+    ($(#[$($meta:tt)*])* pub struct $name:ident { $($fields:tt)* } json $($json:tt)*) => {
+        $crate::layout::layout! { $(#[$($meta)*])* pub struct $name { $($fields)* } }
+        $crate::json::entity! { $(#[$($meta)*])* $name { $($fields)* } json $($json)* }
+    };
     (
         $(#[$meta:meta])*
         pub struct $name:ident {
             $(
                 $(#[$field_meta:meta])*
-                $field:ident: $type:ty $(as $codec:ident)?,
+                $field:ident: $type:ty $(as $codec:ident)? $(=> $form:ident)?,
             )*
         }
     ) => {
@@ -47,6 +53,34 @@ macro_rules! layout {
     };
 }
 
+/// Declares a struct that has a JSON, and whose bytes are no matter of its fields' order.
+macro_rules! shown {
+    (
+        $(#[$($meta:tt)*])*
+        pub struct $name:ident {
+            $(
+                $(#[$($field_meta:tt)*])*
+                $field:ident: $type:ty $(=> $form:ident)?,
+            )*
+        }
+        json $($json:tt)*
+    ) => {
+        $(#[$($meta)*])*
+        pub struct $name {
+            $(
+                $(#[$($field_meta)*])*
+                pub $field: $type,
+            )*
+        }
+
+        $crate::json::entity! {
+            $(#[$($meta)*])*
+            $name { $( $(#[$($field_meta)*])* $field: $type $(=> $form)?, )* }
+            json $($json)*
+        }
+    };
+}
+
 macro_rules! encode_field {
     ($out:ident, $value:expr, $type:ty) => {
         <$type as $crate::primitive::Payload>::encode($value, $out)
@@ -68,11 +102,11 @@ macro_rules! decode_field {
 /// Declares a command: its fields, its reply, and the right it needs.
 macro_rules! command {
     (
-        $(#[$meta:meta])*
+        $(#[$($meta:tt)*])*
         pub struct $name:ident -> $reply:ty;
         right: $right:expr;
     ) => {
-        $(#[$meta])*
+        $(#[$($meta)*])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct $name;
 
@@ -93,15 +127,19 @@ macro_rules! command {
             }
         }
 
+        $crate::parameter::parameters! { $(#[$($meta)*])* $name }
+
         $crate::layout::command!(@trait $name, $reply, |_| $right);
     };
     (
-        $(#[$meta:meta])*
+        $(#[$($meta:tt)*])*
         pub struct $name:ident -> $reply:ty { $($fields:tt)* }
         right: |$this:ident| $right:expr;
     ) => {
+        $crate::parameter::parameters! { $(#[$($meta)*])* $name { $($fields)* } }
+
         $crate::layout::layout! {
-            $(#[$meta])*
+            $(#[$($meta)*])*
             #[derive(Clone, Debug, PartialEq, Eq)]
             pub struct $name { $($fields)* }
         }
@@ -121,19 +159,24 @@ macro_rules! command {
     };
 }
 
-/// Declares an enum that is one byte on the wire and a word in JSON.
+/// Declares an enum that is one byte on the wire and a word in JSON; the description of the API may call it
+/// otherwise.
 macro_rules! byte_enum {
     (
-        $(#[$meta:meta])*
+        $(#[$($meta:tt)*])*
         pub enum $name:ident {
             $(
                 $(#[$variant_meta:meta])*
                 $variant:ident = $number:literal $word:literal,
             )*
         }
+        $(json $shown:literal;)?
     ) => {
-        $(#[$meta])*
+        $crate::json::words! { [$(#[$($meta)*])*] $name $($shown)? }
+
+        $(#[$($meta)*])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+        #[cfg_attr(feature = "json", derive(serde::Deserialize))]
         #[repr(u8)]
         pub enum $name {
             $(
@@ -199,4 +242,4 @@ macro_rules! byte_enum {
     };
 }
 
-pub(crate) use {byte_enum, command, decode_field, encode_field, layout};
+pub(crate) use {byte_enum, command, decode_field, encode_field, layout, shown};

@@ -17,14 +17,35 @@ pub mod frame;
 pub mod id;
 pub mod identifier;
 pub mod index;
+#[cfg(feature = "json")]
+pub mod json;
 mod layout;
 pub mod limits;
 pub mod measure;
 pub mod name;
 pub mod options;
+#[cfg(feature = "json")]
+pub mod parameter;
 pub mod permission;
 pub mod primitive;
 pub mod reference;
+
+/// Without the feature no type has a JSON of the API, and no command is read from a URL.
+#[cfg(not(feature = "json"))]
+mod json {
+    macro_rules! nothing {
+        ($($any:tt)*) => {};
+    }
+    pub(crate) use {nothing as as_inner, nothing as entity, nothing as words};
+}
+
+#[cfg(not(feature = "json"))]
+mod parameter {
+    macro_rules! nothing {
+        ($($any:tt)*) => {};
+    }
+    pub(crate) use nothing as parameters;
+}
 
 #[cfg(test)]
 mod sample;

@@ -115,6 +115,8 @@ macro_rules! shown {
             }
         }
 
+        crate::json::as_inner! { $name, String }
+
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(&self.0)

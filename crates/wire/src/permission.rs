@@ -6,6 +6,7 @@ mod codec;
 mod right;
 
 use crate::id::{StreamId, TopicId};
+use crate::layout::shown;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -15,15 +16,23 @@ pub use right::{Action, Place, Right};
 /// Declares a set of flags in the order of the wire.
 macro_rules! flags {
     (
-        $(#[$meta:meta])*
-        pub struct $name:ident [$count:literal] {
-            $($(#[$field_meta:meta])* $field:ident,)*
+        $(#[$($meta:tt)*])*
+        pub struct $name:ident [$count:literal] $shown:literal {
+            $($(#[$($field_meta:tt)*])* $field:ident,)*
         }
     ) => {
-        $(#[$meta])*
+        $(#[$($meta)*])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+        #[cfg_attr(feature = "json", derive(serde::Deserialize))]
+        #[serde(rename = $shown)]
         pub struct $name {
-            $($(#[$field_meta])* pub $field: bool,)*
+            $($(#[$($field_meta)*])* pub $field: bool,)*
+        }
+
+        crate::json::entity! {
+            $(#[$($meta)*])*
+            $name { $($(#[$($field_meta)*])* $field: bool,)* }
+            json $shown;
         }
 
         impl $name {
@@ -58,7 +67,7 @@ macro_rules! flags {
 
 flags! {
     /// Flags that hold for the whole server.
-    pub struct GlobalPermissions [10] {
+    pub struct GlobalPermissions [10] "GlobalFlags" {
         /// May manage the server.
         manage_servers,
         /// May read statistics and the list of clients.
@@ -84,7 +93,7 @@ flags! {
 
 flags! {
     /// Flags that hold for one stream.
-    pub struct StreamFlags [6] {
+    pub struct StreamFlags [6] "OneStreamFlags" {
         /// May manage the stream.
         manage_stream,
         /// May read the stream.
@@ -102,7 +111,7 @@ flags! {
 
 flags! {
     /// Flags that hold for one topic.
-    pub struct TopicPermissions [4] {
+    pub struct TopicPermissions [4] "OneTopicFlags" {
         /// May manage the topic.
         manage_topic,
         /// May read the topic.
@@ -114,23 +123,45 @@ flags! {
     }
 }
 
-/// What a user may do in one stream.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
-pub struct StreamPermissions {
-    /// Flags for the whole stream.
-    #[serde(flatten)]
-    pub flags: StreamFlags,
-    /// Flags for single topics of the stream.
-    pub topics: BTreeMap<TopicId, TopicPermissions>,
+shown! {
+    /// What a user may do in one stream.
+    #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+    #[cfg_attr(feature = "json", derive(serde::Deserialize), serde(rename = "OneStream"))]
+    pub struct StreamPermissions {
+        /// Flags for the whole stream.
+        #[serde(flatten)]
+        flags: StreamFlags,
+        /// Flags for single topics of the stream, by id.
+        #[cfg_attr(feature = "json", serde(default, deserialize_with = "or_none"))]
+        topics: BTreeMap<TopicId, TopicPermissions>,
+    }
+    json "OneStream";
 }
 
-/// What a user may do.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
-pub struct Permissions {
-    /// Flags for the whole server.
-    pub global: GlobalPermissions,
-    /// Flags for single streams.
-    pub streams: BTreeMap<StreamId, StreamPermissions>,
+shown! {
+    /// What a user may do.
+    #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+    #[cfg_attr(feature = "json", derive(serde::Deserialize), serde(rename = "UserPermissions"))]
+    pub struct Permissions {
+        /// Flags for the whole server.
+        global: GlobalPermissions,
+        /// Flags for single streams, by id.
+        #[cfg_attr(feature = "json", serde(default, deserialize_with = "or_none"))]
+        streams: BTreeMap<StreamId, StreamPermissions>,
+    }
+    json "UserPermissions";
+}
+
+/// Reads a map, or null for an empty one.
+#[cfg(feature = "json")]
+fn or_none<'de, D, K, V>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    K: serde::Deserialize<'de> + Ord,
+    V: serde::Deserialize<'de>,
+{
+    let map: Option<BTreeMap<K, V>> = serde::Deserialize::deserialize(deserializer)?;
+    Ok(map.unwrap_or_default())
 }
 
 impl Permissions {

@@ -1,11 +1,9 @@
-//! The JSON of requests and answers, and how it maps to commands and replies.
-//!
-//! Sizes in answers are texts with a unit, `"<n> B"`; everything else is a plain number.
+//! The JSON that no declaration of a command makes: bodies of requests, which say less or more than a command, and
+//! messages. Everything else is written as [`galgo_wire::json`] makes it.
 
 pub(super) mod groups;
 pub(super) mod headers;
 pub(super) mod messages;
-pub(super) mod permissions;
 pub(super) mod streams;
 pub(super) mod system;
 pub(super) mod topics;
@@ -13,20 +11,21 @@ pub(super) mod users;
 
 use std::fmt;
 
+use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
+use galgo_wire::json::{Json, Shown};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
-/// A number of bytes, shown with its unit.
-#[derive(Debug, Clone, Copy, ToSchema)]
-#[schema(value_type = String, example = "138 B", pattern = r"^\d+ B$")]
-pub(super) struct Size(pub(super) u64);
+/// An answer, written as its declaration says.
+#[derive(Debug)]
+pub(super) struct Told<T>(pub(super) T);
 
-impl Serialize for Size {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{} B", self.0))
+impl<T: Json> IntoResponse for Told<T> {
+    fn into_response(self) -> Response {
+        axum::Json(Shown(&self.0)).into_response()
     }
 }
 
@@ -68,3 +67,6 @@ pub(super) enum NumberOrName {
     /// By name, or by a number in digits.
     Name(String),
 }
+
+#[cfg(test)]
+mod tests;

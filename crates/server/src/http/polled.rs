@@ -13,8 +13,6 @@ use futures_util::stream::try_unfold;
 use galgo_broker::{MessagesReply, Piece, Rest, Slice, memory_bytes};
 use galgo_wire::ErrorCode;
 use galgo_wire::batch::MessagesView;
-use galgo_wire::command::PolledHeader;
-use galgo_wire::primitive::Payload as _;
 
 use super::json::messages as json;
 use crate::transport::Grant;
@@ -53,11 +51,11 @@ struct Text {
 /// [`ErrorCode`] when already its first messages cannot be shown.
 pub(super) async fn body(reply: MessagesReply, mut supply: Supply) -> Result<Body, ErrorCode> {
     let MessagesReply { header, slices, rest, .. } = reply;
-    let header = PolledHeader::from_bytes(&header)?;
+    let opening = json::polled_opening(&header)?;
     let first = Piece { slices, rest };
     // Of an answer of several pieces the first may come with the others.
     let has_messages = !first.slices.is_empty();
-    let text = Text { bytes: json::polled_opening(header), has_messages: false };
+    let text = Text { bytes: opening, has_messages: false };
     let shown = show(&mut supply, text, first).await;
     let (bytes, rest) = shown.map_err(|error| {
         tracing::warn!(%error, "polled messages could not be shown");

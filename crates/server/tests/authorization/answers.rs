@@ -28,6 +28,14 @@ fn error(case: &Case, end: Result<(), ErrorCode>) -> Option<u32> {
         // What is answered with nothing over TCP, and the list a topic is put into.
         (CommandCode::GetConsumerGroup, Ok(())) if case.missing != Missing::Nothing => Some(5000),
         (CommandCode::CreateTopic, Err(_)) => Some(NOT_FOUND),
+        // Of Galgo's own commands HTTP tells which of the two is missing.
+        (CommandCode::GetTopicSettings | CommandCode::GetTopicOutline, Ok(())) => {
+            match case.missing {
+                Missing::Outer => Some(1009),
+                Missing::Topic => Some(2010),
+                _ => None,
+            }
+        }
         (_, Ok(())) if case.missing != Missing::Nothing => Some(NOT_FOUND),
         (_, end) => end.err().map(ErrorCode::as_u32),
     }

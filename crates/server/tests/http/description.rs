@@ -10,6 +10,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("get", "/health/ready"),
     ("get", "/metrics"),
     ("get", "/stats"),
+    ("get", "/features"),
     ("get", "/cluster/metadata"),
     ("get", "/clients"),
     ("get", "/clients/{client_id}"),
@@ -42,10 +43,17 @@ const ROUTES: &[(&str, &str)] = &[
     ("delete", "/streams/{stream}/topics/{topic}"),
     ("get", "/streams/{stream}/topics/{topic}/options"),
     ("patch", "/streams/{stream}/topics/{topic}/options"),
+    ("get", "/streams/{stream}/topics/{topic}/settings"),
+    ("get", "/streams/{stream}/topics/{topic}/outline"),
+    ("get", "/streams/{stream}/topics/{topic}/retention"),
+    ("get", "/streams/{stream}/topics/{topic}/retention/plan"),
+    ("get", "/streams/{stream}/topics/{topic}/offsets"),
     ("delete", "/streams/{stream}/topics/{topic}/purge"),
     ("post", "/streams/{stream}/topics/{topic}/partitions"),
     ("delete", "/streams/{stream}/topics/{topic}/partitions"),
     ("delete", "/streams/{stream}/topics/{topic}/partitions/{partition_id}"),
+    ("get", "/streams/{stream}/topics/{topic}/partitions/{partition_id}/messages"),
+    ("post", "/streams/{stream}/topics/{topic}/batches"),
     ("get", "/streams/{stream}/topics/{topic}/messages"),
     ("post", "/streams/{stream}/topics/{topic}/messages"),
     ("get", "/streams/{stream}/topics/{topic}/messages/flush/{partition_id}/{fsync}"),
@@ -55,6 +63,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("delete", "/streams/{stream}/topics/{topic}/consumer-groups/{group}"),
     ("get", "/streams/{stream}/topics/{topic}/consumer-offsets"),
     ("put", "/streams/{stream}/topics/{topic}/consumer-offsets"),
+    ("put", "/streams/{stream}/topics/{topic}/consumer-offsets/{consumer_id}"),
     ("delete", "/streams/{stream}/topics/{topic}/consumer-offsets/{consumer_id}"),
 ];
 
@@ -82,4 +91,32 @@ fn every_route_of_the_protocol_is_described_with_what_can_go_wrong() {
         .map(|item| item.as_object().unwrap().len())
         .sum();
     assert_eq!(described, ROUTES.len() + 1, "the description itself is the only other route");
+}
+
+/// Whoever generates a client from the description gets one that can call every route.
+#[test]
+fn every_part_of_a_path_is_a_parameter_and_every_reference_leads_somewhere() {
+    let server = TestServer::start();
+    let text = server.http().get("/openapi.json").text();
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let (mut ids, mut count) = (std::collections::BTreeSet::new(), 0);
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let parts = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        let parts: Vec<&str> = parts.collect();
+        for (method, operation) in item.as_object().unwrap() {
+            let none = Vec::new();
+            let parameters = operation["parameters"].as_array().unwrap_or(&none);
+            let named = parameters.iter().filter(|parameter| parameter["in"] == "path");
+            let named: Vec<&str> = named.map(|named| named["name"].as_str().unwrap()).collect();
+            assert_eq!(named, parts, "{method} {path}");
+            assert!(operation["summary"].is_string(), "{method} {path}");
+            ids.insert(operation["operationId"].as_str().unwrap().to_owned());
+            count += 1;
+        }
+    }
+    assert_eq!(ids.len(), count, "operations have names of their own");
+    for reference in text.split("\"#/components/schemas/").skip(1) {
+        let name = reference.split('"').next().unwrap();
+        assert!(document["components"]["schemas"][name].is_object(), "{name}");
+    }
 }

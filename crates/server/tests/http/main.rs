@@ -7,6 +7,7 @@ use galgo_testkit::http::{self as client, server};
 
 mod cors_and_limits;
 mod description;
+mod extensions;
 mod groups;
 mod logins;
 mod messages;

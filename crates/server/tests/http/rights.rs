@@ -41,13 +41,21 @@ fn a_user_without_permissions_is_refused_on_every_route_that_asks_for_one() {
         ("DELETE", format!("{t}/purge"), None),
         ("GET", format!("{t}/options"), None),
         ("PATCH", format!("{t}/options"), Some(json!({"durability": "os"}))),
+        ("GET", format!("{t}/settings"), None),
+        ("GET", format!("{t}/outline"), None),
+        ("GET", format!("{t}/retention"), None),
+        ("GET", format!("{t}/retention/plan"), None),
+        ("GET", format!("{t}/offsets"), None),
         ("POST", format!("{t}/partitions"), Some(json!({"partitions_count": 1}))),
         ("DELETE", format!("{t}/partitions?partitions_count=1"), None),
         ("GET", format!("{t}/messages"), None),
-        ("POST", format!("{t}/messages"), Some(send)),
+        ("GET", format!("{t}/partitions/0/messages"), None),
+        ("POST", format!("{t}/messages"), Some(send.clone())),
+        ("POST", format!("{t}/batches"), Some(send)),
         ("GET", format!("{t}/messages/flush/0/true"), None),
         ("GET", format!("{t}/consumer-offsets"), None),
         ("PUT", format!("{t}/consumer-offsets"), Some(json!({"offset": 0}))),
+        ("PUT", format!("{t}/consumer-offsets/1"), Some(json!({"offset": 0}))),
         ("DELETE", format!("{t}/consumer-offsets/1"), None),
     ];
     for (method, path, body) in &refused {
@@ -57,6 +65,7 @@ fn a_user_without_permissions_is_refused_on_every_route_that_asks_for_one() {
         assert_eq!((anonymous.status, anonymous.body.len()), (401, 0), "{method} {path}");
     }
     assert_eq!(nobody.get("/cluster/metadata").status, 200);
+    assert_eq!(nobody.get("/features").status, 200);
     assert_eq!(nobody.get("/personal-access-tokens").json(), json!([]));
     assert_eq!(nobody.get("/users/nobody").json()["username"], "nobody");
     assert_eq!(root.get("/streams/s/topics/t").json()["messages_count"], 0);

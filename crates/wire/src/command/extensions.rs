@@ -4,7 +4,9 @@
 use crate::error_code::ErrorCode;
 use crate::id::{Offset, PartitionId, Timestamp};
 use crate::identifier::Identifier;
-use crate::layout::{byte_enum, command, layout};
+#[cfg(feature = "json")]
+use crate::json::Size;
+use crate::layout::{byte_enum, command, layout, shown};
 use crate::permission::{Action, Right};
 use crate::primitive::{Payload, Reader};
 use serde::Serialize;
@@ -16,7 +18,7 @@ use super::topics::{
 };
 
 command! {
-    /// Asks which extensions the server has.
+    /// Tells which extensions the server has.
     pub struct GetFeatures -> Features;
     right: Right::LoggedIn;
 }
@@ -44,7 +46,7 @@ command! {
 }
 
 command! {
-    /// Asks for the settings of a topic that classic clients do not know.
+    /// Tells the settings of a topic that classic clients do not know.
     pub struct GetTopicSettings -> Option<TopicSettings> {
         /// The stream.
         stream: Identifier,
@@ -55,7 +57,7 @@ command! {
 }
 
 command! {
-    /// Asks what a sender or a reader has to know of a topic. Who may only send or only poll may ask.
+    /// Tells what a sender or a reader has to know of a topic. Who may only send or only poll may ask.
     pub struct GetTopicOutline -> Option<TopicOutline> {
         /// The stream.
         stream: Identifier,
@@ -66,7 +68,7 @@ command! {
 }
 
 command! {
-    /// Asks what retention would remove from a topic now; nothing is removed.
+    /// Tells what retention would remove from a topic now; nothing is removed.
     pub struct PlanRetention -> RetentionPlan {
         /// The stream.
         stream: Identifier,
@@ -102,6 +104,7 @@ layout! {
         /// Version of the server.
         server_version: String,
     }
+    json;
 }
 
 /// Extensions, one bit each; unknown bits are kept.
@@ -171,6 +174,8 @@ impl FeatureFlags {
     }
 }
 
+crate::json::as_inner! { FeatureFlags, u64 }
+
 impl Payload for FeatureFlags {
     fn encode(&self, out: &mut Vec<u8>) {
         self.0.encode(out);
@@ -201,25 +206,31 @@ byte_enum! {
     }
 }
 
-/// Settings of a topic that classic clients do not know; eight bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct TopicSettings {
-    /// When a send is acknowledged; `None` when the server does not tell.
-    pub durability: Option<Durability>,
-    /// Whether a message whose id was sent before is stored again; `None` when the server does not tell.
-    pub deduplication: Option<Deduplication>,
-    /// How much of the past its deduplication knows.
-    pub window: DeduplicationWindow,
+shown! {
+    /// Settings of a topic that classic clients do not know.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+    pub struct TopicSettings {
+        /// When a send is acknowledged; `None` when the server does not tell.
+        durability: Option<Durability>,
+        /// Whether a message whose id was sent before is stored again; `None` when the server does not tell.
+        deduplication: Option<Deduplication>,
+        /// How much of the past its deduplication knows.
+        window: DeduplicationWindow,
+    }
+    json "AcknowledgementSettings";
 }
 
-/// How many ids a partition of a topic with deduplication remembers, and for how long; zeros when the server
-/// does not tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct DeduplicationWindow {
-    /// Most ids.
-    pub entries: u32,
-    /// How long an id is remembered, in whole seconds; the largest number stands for longer times, too.
-    pub seconds: u16,
+shown! {
+    /// How many ids a partition of a topic with deduplication remembers, and for how long; zeros when the server
+    /// does not tell.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+    pub struct DeduplicationWindow {
+        /// Most ids.
+        entries: u32,
+        /// How long an id is remembered, in whole seconds; the largest number stands for longer times, too.
+        seconds: u16,
+    }
+    json;
 }
 
 impl Payload for TopicSettings {
@@ -252,6 +263,7 @@ layout! {
         /// The partitions by id, for whoever may poll; none for whoever may only send.
         partitions: Vec<Partition>,
     }
+    json;
 }
 
 byte_enum! {
@@ -268,11 +280,12 @@ layout! {
     /// For how long and how much a topic is kept.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
     pub struct RetentionRules {
-        /// How long it keeps messages.
+        /// Microseconds messages are kept; 2^64-1 for ever.
         message_expiry: MessageExpiry,
-        /// How large it may grow.
+        /// Bytes it may grow to; 2^64-1 without limit.
         max_topic_size: MaxTopicSize,
     }
+    json;
 }
 
 /// What is asked of a topic that classic clients do not know.
@@ -356,15 +369,16 @@ layout! {
         enabled: bool,
         /// How often it looks, in microseconds.
         interval: u64,
-        /// How long the topic keeps messages.
+        /// Microseconds the topic keeps messages; 2^64-1 for ever.
         message_expiry: MessageExpiry,
-        /// How large the topic may grow.
+        /// Bytes the topic may grow to; 2^64-1 without limit.
         max_topic_size: MaxTopicSize,
         /// How large it is.
-        size: u64,
+        size: u64 => Size,
         /// The segments that are due, by partition, oldest first in each.
         segments: Vec<PlannedSegment>,
     }
+    json;
 }
 
 layout! {
@@ -380,15 +394,16 @@ layout! {
         /// How many messages are in it.
         messages: u64,
         /// How many bytes they have.
-        bytes: u64,
-        /// When the newest of them was stored.
+        bytes: u64 => Size,
+        /// When the newest of them was stored, in microseconds since the Unix epoch.
         newest_timestamp: Timestamp,
         /// Why it is due.
         reason: RetentionReason,
         /// Whether it stays for now, because a consumer or group has not committed its last message.
         held: bool,
-        /// The smallest offset any consumer or group of the partition has committed; `u64::MAX` when
+        /// The smallest offset any consumer or group of the partition has committed; 2^64-1 when
         /// none has.
         barrier: u64,
     }
+    json;
 }

@@ -3,7 +3,7 @@
 use crate::error_code::ErrorCode;
 use crate::id::{GroupId, PartitionId};
 use crate::identifier::Identifier;
-use crate::layout::{command, layout};
+use crate::layout::{command, layout, shown};
 use crate::name::GroupName;
 use crate::permission::{Action, Right};
 use crate::primitive::{Payload, Reader, put_length32};
@@ -47,7 +47,7 @@ command! {
 }
 
 command! {
-    /// Deletes a group with its offsets.
+    /// Deletes a consumer group with its offsets.
     pub struct DeleteConsumerGroup -> () {
         /// The stream.
         stream: Identifier,
@@ -98,16 +98,20 @@ layout! {
         /// Its name.
         name: GroupName,
     }
+    json: id name partitions_count members_count;
 }
 
-/// A consumer group with its members.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ConsumerGroupDetails {
-    /// The group.
-    #[serde(flatten)]
-    pub group: ConsumerGroup,
-    /// Its members, as many as the group says.
-    pub members: Vec<GroupMember>,
+shown! {
+    /// A consumer group with its members.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+    pub struct ConsumerGroupDetails {
+        /// The group.
+        #[serde(flatten)]
+        group: ConsumerGroup,
+        /// Its members.
+        members: Vec<GroupMember>,
+    }
+    json;
 }
 
 impl Payload for ConsumerGroupDetails {
@@ -126,15 +130,18 @@ impl Payload for ConsumerGroupDetails {
     }
 }
 
-/// A member of a consumer group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct GroupMember {
-    /// Its number in the group; not the id of its connection.
-    pub id: u32,
-    /// How many partitions it reads.
-    pub partitions_count: u32,
-    /// The partitions it reads, in its order.
-    pub partitions: Vec<PartitionId>,
+shown! {
+    /// A member of a consumer group.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+    pub struct GroupMember {
+        /// Its number in the group; not the id of its connection.
+        id: u32,
+        /// How many partitions it reads.
+        partitions_count: u32,
+        /// The partitions it reads, in its order.
+        partitions: Vec<PartitionId>,
+    }
+    json;
 }
 
 impl GroupMember {

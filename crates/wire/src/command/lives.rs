@@ -10,6 +10,8 @@
 use crate::batch::MessagesView;
 use crate::error_code::ErrorCode;
 use crate::id::{Life, Offset};
+#[cfg(feature = "json")]
+use crate::json::LifeText;
 use crate::layout::{command, layout};
 use crate::limits::{LIFE_HEADER_BYTES, POLLED_HEADER_BYTES};
 use crate::primitive::{Payload, Reader};
@@ -51,10 +53,11 @@ layout! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct StoredInLife {
         /// The life of the partition.
-        life: Life,
+        life: Life => LifeText,
         /// Whether the offset is stored; if not, it is one of another life.
         stored: bool,
     }
+    json;
 }
 
 /// What an answer to [`PollInLife`] says of itself, one bit each; unknown bits are kept.

@@ -65,4 +65,5 @@ layout! {
         /// The offset that was stored.
         stored_offset: Offset,
     }
+    json;
 }

@@ -15,7 +15,7 @@
 
 use crate::error_code::ErrorCode;
 use crate::id::{Offset, PartitionId, Timestamp};
-use crate::layout::byte_enum;
+use crate::layout::{byte_enum, shown};
 use crate::primitive::{Payload, Reader};
 
 /// Flag: the batch has a place in a chain.
@@ -100,7 +100,7 @@ impl SendWithHeader {
 }
 
 byte_enum! {
-    /// What became of the messages of a SEND_WITH request. 2 to 5 are reserved.
+    /// What became of the messages of a batch. 2 to 5 are reserved.
     pub enum SendOutcome {
         /// They are stored; those among them that the topic knew by their ids had been stored before.
         Stored = 0 "stored",
@@ -111,23 +111,26 @@ byte_enum! {
     }
 }
 
-/// The answer to SEND_WITH.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SendReply {
-    /// What became of the messages.
-    pub outcome: SendOutcome,
-    /// The partition they are in; 0 when none was looked for.
-    pub partition_id: PartitionId,
-    /// The offset of the first one that was stored, now or before.
-    pub first_offset: Offset,
-    /// How many were stored now, one behind the other; the others had been stored before.
-    pub stored: u32,
-    /// The time the server gave them; 0 when none was stored now.
-    pub timestamp: Timestamp,
-    /// The offset that the next message of the partition gets, as far as this batch knows.
-    pub end: Offset,
-    /// For how long the client is asked to send less, in microseconds; 0 for now.
-    pub throttle_us: u32,
+shown! {
+    /// What became of a batch, and where it is.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct SendReply {
+        /// What became of the messages.
+        outcome: SendOutcome,
+        /// The partition they are in; 0 when none was looked for.
+        partition_id: PartitionId,
+        /// The offset of the first one that was stored, now or before.
+        first_offset: Offset,
+        /// How many were stored now, one behind the other; the others had been stored before.
+        stored: u32,
+        /// The time the server gave them; 0 when none was stored now.
+        timestamp: Timestamp,
+        /// The offset that the next message of the partition gets, as far as this batch knows.
+        end: Offset,
+        /// For how long the client is asked to send less, in microseconds; 0 for now.
+        throttle_us: u32,
+    }
+    json;
 }
 
 impl SendReply {

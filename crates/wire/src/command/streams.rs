@@ -3,7 +3,9 @@
 use crate::error_code::ErrorCode;
 use crate::id::{StreamId, Timestamp};
 use crate::identifier::Identifier;
-use crate::layout::{command, layout};
+#[cfg(feature = "json")]
+use crate::json::Size;
+use crate::layout::{command, layout, shown};
 use crate::name::StreamName;
 use crate::permission::{Action, Right};
 use crate::primitive::{Payload, Reader};
@@ -12,7 +14,7 @@ use serde::Serialize;
 use super::topics::Topic;
 
 command! {
-    /// Asks for one stream.
+    /// Shows one stream.
     pub struct GetStream -> Option<StreamDetails> {
         /// The stream.
         stream: Identifier,
@@ -21,7 +23,7 @@ command! {
 }
 
 command! {
-    /// Asks for all streams.
+    /// Lists the streams.
     pub struct GetStreams -> Vec<Stream>;
     right: Right::Server(Action::ListStreams);
 }
@@ -56,7 +58,7 @@ command! {
 }
 
 command! {
-    /// Deletes all messages and consumer offsets of all topics of a stream.
+    /// Deletes all messages and consumer offsets of a stream.
     pub struct PurgeStream -> () {
         /// The stream.
         stream: Identifier,
@@ -70,27 +72,31 @@ layout! {
     pub struct Stream {
         /// Its id.
         id: StreamId,
-        /// When it was created.
+        /// When it was created, in microseconds since the Unix epoch.
         created_at: Timestamp,
         /// How many topics it has.
         topics_count: u32,
         /// Bytes of its messages.
-        size: u64,
+        size: u64 => Size,
         /// How many messages it has.
         messages_count: u64,
         /// Its name.
         name: StreamName,
     }
+    json: id created_at name size messages_count topics_count;
 }
 
-/// A stream with its topics.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct StreamDetails {
-    /// The stream.
-    #[serde(flatten)]
-    pub stream: Stream,
-    /// Its topics by id, as many as the stream says.
-    pub topics: Vec<Topic>,
+shown! {
+    /// A stream with its topics.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+    pub struct StreamDetails {
+        /// The stream.
+        #[serde(flatten)]
+        stream: Stream,
+        /// Its topics by id.
+        topics: Vec<Topic>,
+    }
+    json;
 }
 
 impl Payload for StreamDetails {

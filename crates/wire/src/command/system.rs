@@ -2,7 +2,9 @@
 
 use crate::error_code::ErrorCode;
 use crate::id::{ClientId, GroupId, PartitionId, StreamId, Timestamp, TopicId, UserId};
-use crate::layout::{byte_enum, command, layout};
+#[cfg(feature = "json")]
+use crate::json::{ByPartition, KnownVersion, Size};
+use crate::layout::{byte_enum, command, layout, shown};
 use crate::permission::{Action, Right};
 use crate::primitive::{Payload, Reader, put_length32};
 use serde::{Serialize, Serializer};
@@ -14,7 +16,7 @@ command! {
 }
 
 command! {
-    /// Asks for the statistics of the server.
+    /// Shows the statistics of the server.
     pub struct GetStats -> Stats;
     right: Right::Server(Action::ReadServers);
 }
@@ -31,7 +33,7 @@ command! {
 }
 
 command! {
-    /// Asks for the nodes of the cluster.
+    /// Shows the nodes of the cluster.
     pub struct GetClusterMetadata -> ClusterMetadata;
     right: Right::LoggedIn;
 }
@@ -52,7 +54,7 @@ command! {
 }
 
 command! {
-    /// Asks for all connections.
+    /// Lists the connections; requests over HTTP are none.
     pub struct GetClients -> Vec<Client>;
     right: Right::Server(Action::ReadServers);
 }
@@ -67,22 +69,22 @@ layout! {
         cpu_usage: f32,
         /// Load of the machine, in percent.
         total_cpu_usage: f32,
-        /// Resident memory of the process, bytes.
-        memory_usage: u64,
-        /// Memory of the machine, bytes.
-        total_memory: u64,
-        /// Memory left, bytes.
-        available_memory: u64,
+        /// Resident memory of the process.
+        memory_usage: u64 => Size,
+        /// Memory of the machine.
+        total_memory: u64 => Size,
+        /// Memory left.
+        available_memory: u64 => Size,
         /// Microseconds since the start.
         run_time: u64,
-        /// When the server started.
+        /// When the server started, in microseconds since the Unix epoch.
         start_time: Timestamp,
         /// Bytes the process read.
-        read_bytes: u64,
+        read_bytes: u64 => Size,
         /// Bytes the process wrote.
-        written_bytes: u64,
+        written_bytes: u64 => Size,
         /// Bytes of all messages.
-        messages_size_bytes: u64,
+        messages_size_bytes: u64 => Size,
         /// Streams.
         streams_count: u32,
         /// Topics.
@@ -108,18 +110,20 @@ layout! {
         /// Version of the server, in the field classic clients read.
         #[serde(rename = "iggy_server_version")]
         server_version: String,
-        /// The version as a number: major · 1,000,000 + minor · 1,000 + patch; 0 is unknown.
+        /// The version as a number: major · 1,000,000 + minor · 1,000 + patch. Unknown is 0,
+        /// and null over HTTP.
         #[serde(rename = "iggy_server_semver")]
-        server_semver: u32,
-        /// Cache statistics by partition.
-        cache_metrics: Vec<CacheMetrics> as CacheMetricsList,
+        server_semver: u32 => KnownVersion,
+        /// Cache statistics by `stream-topic-partition`.
+        cache_metrics: Vec<CacheMetrics> as CacheMetricsList => ByPartition,
         /// Threads of the process.
         threads_count: u32,
         /// Bytes left on the volume of the data directory.
-        free_disk_space: u64,
+        free_disk_space: u64 => Size,
         /// Bytes of that volume.
-        total_disk_space: u64,
+        total_disk_space: u64 => Size,
     }
+    json;
 }
 
 layout! {
@@ -139,6 +143,7 @@ layout! {
         /// Share of the reads it answered.
         hit_ratio: f32,
     }
+    json: hits misses hit_ratio / stream_id topic_id partition_id;
 }
 
 /// A count, and so many values.
@@ -179,6 +184,7 @@ layout! {
         /// Its nodes.
         nodes: Vec<ClusterNode> as ClusterNodes,
     }
+    json;
 }
 
 layout! {
@@ -196,6 +202,7 @@ layout! {
         /// How it is.
         status: NodeStatus,
     }
+    json;
 }
 
 layout! {
@@ -211,6 +218,7 @@ layout! {
         /// WebSocket.
         websocket: u16,
     }
+    json "NodeEndpoints";
 }
 
 byte_enum! {
@@ -268,16 +276,20 @@ layout! {
         /// In how many consumer groups it is.
         consumer_groups_count: u32,
     }
+    json: client_id user_id address transport consumer_groups_count;
 }
 
-/// A connection with its consumer groups.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ClientDetails {
-    /// The connection; its count of groups is that of the list.
-    #[serde(flatten)]
-    pub client: Client,
-    /// The groups it is in.
-    pub consumer_groups: Vec<Membership>,
+shown! {
+    /// A connection with its consumer groups.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+    pub struct ClientDetails {
+        /// The connection; its count of groups is that of the list.
+        #[serde(flatten)]
+        client: Client,
+        /// The groups it is in.
+        consumer_groups: Vec<Membership>,
+    }
+    json;
 }
 
 layout! {
@@ -291,6 +303,7 @@ layout! {
         /// The group.
         group_id: GroupId,
     }
+    json;
 }
 
 impl Payload for ClientDetails {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::users::LoggedIn;
 
 command! {
-    /// Asks for the caller's tokens.
+    /// Lists the caller's tokens, without their texts.
     pub struct GetTokens -> Vec<Token>;
     right: Right::LoggedIn;
 }
@@ -46,14 +46,15 @@ command! {
 }
 
 layout! {
-    /// A token, without its text.
+    /// A personal access token, without its text.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
     pub struct Token {
         /// The name.
         name: Name,
-        /// When it expires, if ever.
+        /// When it expires, in microseconds since the Unix epoch, if ever.
         expiry_at: Option<Timestamp> as Expiry,
     }
+    json "PersonalToken";
 }
 
 layout! {

@@ -43,17 +43,18 @@ layout! {
 }
 
 layout! {
-    /// An option as it stands.
+    /// An option of a topic as it stands.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
     pub struct ResolvedOption {
         /// Its name.
         name: String as Text8,
         /// Its value.
         value: String as Text16,
-        /// Whether nothing is set, so that it is the server's default and changes with it. The four options that are as
-        /// old as topics count as set: what holds when a topic is made is written down.
+        /// Whether nothing is set, so that it is the server's default and changes with it. Durability, deduplication, expiry
+        /// and size count as set: what holds when a topic is made is written down.
         default: bool,
     }
+    json "TopicOption";
 }
 
 layout! {

@@ -3,7 +3,9 @@
 use crate::error_code::ErrorCode;
 use crate::id::{Offset, PartitionId, Timestamp, TopicId};
 use crate::identifier::Identifier;
-use crate::layout::{byte_enum, command, layout};
+#[cfg(feature = "json")]
+use crate::json::Size;
+use crate::layout::{byte_enum, command, layout, shown};
 use crate::name::TopicName;
 use crate::permission::{Action, Right};
 use crate::primitive::{Payload, Reader};
@@ -11,7 +13,7 @@ use serde::Serialize;
 use std::fmt;
 
 command! {
-    /// Asks for one topic.
+    /// Shows one topic.
     pub struct GetTopic -> Option<TopicDetails> {
         /// The stream.
         stream: Identifier,
@@ -22,7 +24,7 @@ command! {
 }
 
 command! {
-    /// Asks for the topics of a stream.
+    /// Lists the topics of a stream.
     pub struct GetTopics -> Vec<Topic> {
         /// The stream.
         stream: Identifier,
@@ -73,7 +75,7 @@ command! {
 }
 
 command! {
-    /// Deletes a topic with its messages, groups and consumer offsets.
+    /// Deletes a topic with all that is in it.
     pub struct DeleteTopic -> () {
         /// The stream.
         stream: Identifier,
@@ -143,6 +145,7 @@ byte_enum! {
         /// gzip.
         Gzip = 2 "gzip",
     }
+    json "CompressionAlgorithm";
 }
 
 /// A number with two values that mean something else.
@@ -198,6 +201,8 @@ macro_rules! sentinels {
             }
         }
 
+        crate::json::as_inner! { $name, u64 }
+
         #[cfg(test)]
         impl crate::sample::Sample for $name {
             fn sample(source: &mut crate::sample::Source) -> Self {
@@ -226,26 +231,27 @@ layout! {
     pub struct Topic {
         /// Its id.
         id: TopicId,
-        /// When it was created.
+        /// When it was created, in microseconds since the Unix epoch.
         created_at: Timestamp,
         /// How many partitions it has.
         partitions_count: u32,
-        /// How long messages are kept.
+        /// Microseconds messages are kept; 2^64-1 for ever.
         message_expiry: MessageExpiry,
         /// What producers do to payloads; for information.
         #[serde(rename = "compression_algorithm")]
         compression: Compression,
-        /// How large it may grow.
+        /// Bytes it may grow to; 2^64-1 without limit.
         max_topic_size: MaxTopicSize,
         /// As it was set.
         replication_factor: u8,
         /// Bytes of its messages.
-        size: u64,
+        size: u64 => Size,
         /// How many messages it has.
         messages_count: u64,
         /// Its name.
         name: TopicName,
     }
+    json: id created_at name size message_expiry compression max_topic_size replication_factor messages_count partitions_count;
 }
 
 layout! {
@@ -254,27 +260,31 @@ layout! {
     pub struct Partition {
         /// Its id.
         id: PartitionId,
-        /// When it was created.
+        /// When it was created, in microseconds since the Unix epoch.
         created_at: Timestamp,
         /// How many segments it has.
         segments_count: u32,
         /// The offset of its last message; 0 also when it is empty.
         current_offset: Offset,
         /// Bytes of its messages.
-        size: u64,
+        size: u64 => Size,
         /// How many messages it has.
         messages_count: u64,
     }
+    json;
 }
 
-/// A topic with its partitions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct TopicDetails {
-    /// The topic.
-    #[serde(flatten)]
-    pub topic: Topic,
-    /// Its partitions by id, as many as the topic says.
-    pub partitions: Vec<Partition>,
+shown! {
+    /// A topic with its partitions.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+    pub struct TopicDetails {
+        /// The topic.
+        #[serde(flatten)]
+        topic: Topic,
+        /// Its partitions by id.
+        partitions: Vec<Partition>,
+    }
+    json;
 }
 
 impl Payload for TopicDetails {

@@ -31,7 +31,7 @@ command! {
 }
 
 command! {
-    /// Asks for one user.
+    /// Shows one user.
     pub struct GetUser -> Option<UserDetails> {
         /// The user.
         user: Identifier,
@@ -40,7 +40,7 @@ command! {
 }
 
 command! {
-    /// Asks for all users.
+    /// Lists the users.
     pub struct GetUsers -> Vec<User>;
     right: Right::Server(Action::ReadUsers);
 }
@@ -143,13 +143,14 @@ layout! {
     pub struct User {
         /// Its id.
         id: UserId,
-        /// When it was created.
+        /// When it was created, in microseconds since the Unix epoch.
         created_at: Timestamp,
         /// Whether it may log in.
         status: UserStatus,
         /// Its name.
         username: Name,
     }
+    json;
 }
 
 layout! {
@@ -159,9 +160,10 @@ layout! {
         /// The user.
         #[serde(flatten)]
         user: User,
-        /// What it may do beyond the minimum.
+        /// What it may do.
         permissions: Option<Permissions> as GrantedPermissions,
     }
+    json;
 }
 
 /// A flag, and the value if the flag is set.

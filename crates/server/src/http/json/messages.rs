@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
+use galgo_broker::MessagesHead;
 use galgo_wire::batch::{BatchBuilder, BatchError, MessageHeader, MessageRef, NewMessage};
-use galgo_wire::command::PolledHeader;
-use galgo_wire::{ErrorCode, PartitionId, Partitioning, Timestamp};
+use galgo_wire::command::{LifeHeader, PollFlags, PolledHeader};
+use galgo_wire::primitive::Payload as _;
+use galgo_wire::{ErrorCode, PartitionId, Partitioning, PollingStrategy, Timestamp};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
@@ -163,11 +165,35 @@ pub(in super::super) struct PollQuery {
     pub(in super::super) auto_commit: Option<bool>,
 }
 
+/// What to poll of a partition that the path names, in which of its lives.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(in super::super) struct PollInLifeQuery {
+    /// The consumer, by number or name; 1 when left out.
+    #[param(min_length = 1, max_length = 255, example = "1")]
+    pub(in super::super) consumer_id: Option<String>,
+    /// Where to start; at an offset when left out.
+    #[param(inline)]
+    pub(in super::super) kind: Option<PollKind>,
+    /// The offset, or the time in microseconds since the Unix epoch; 0 when left out.
+    #[param(maximum = 18446744073709551615u64, example = 0)]
+    pub(in super::super) value: Option<u64>,
+    /// At most how many messages; 10 when left out.
+    #[param(example = 10)]
+    pub(in super::super) count: Option<u32>,
+    /// Whether to store the offset of the last message returned.
+    pub(in super::super) auto_commit: Option<bool>,
+    /// The life to read in, as an answer told it; left out, whichever it is.
+    pub(in super::super) life: Option<String>,
+}
+
 /// Where a poll starts.
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in super::super) enum PollKind {
     /// At an offset.
+    #[default]
     Offset,
     /// At the first message that is not older.
     Timestamp,
@@ -177,6 +203,20 @@ pub(in super::super) enum PollKind {
     Last,
     /// Behind the stored offset of the consumer.
     Next,
+}
+
+impl PollKind {
+    /// As commands have it.
+    pub(in super::super) fn strategy(self, value: Option<u64>) -> PollingStrategy {
+        let value = value.unwrap_or(0);
+        match self {
+            Self::Offset => PollingStrategy::Offset(value.into()),
+            Self::Timestamp => PollingStrategy::Timestamp(value.into()),
+            Self::First => PollingStrategy::First,
+            Self::Last => PollingStrategy::Last,
+            Self::Next => PollingStrategy::Next,
+        }
+    }
 }
 
 /// Messages as a poll returned them.
@@ -191,6 +231,45 @@ pub(in super::super) struct PolledMessages {
     count: u32,
     /// The messages, in order of their offsets.
     messages: Vec<PolledMessage>,
+}
+
+/// Messages as a poll in a life of a partition returned them.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only the description of the API is made of it")]
+pub(in super::super) struct PolledInLife {
+    /// The partition.
+    partition_id: u32,
+    /// The offset of its last message; 0 also when it is empty.
+    current_offset: u64,
+    /// How many messages follow.
+    count: u32,
+    /// The life of the partition, for the next poll and for storing the offset.
+    life: String,
+    /// The oldest offset it keeps.
+    start: u64,
+    /// The offset that the next message gets.
+    end: u64,
+    /// Where reading goes on.
+    next: u64,
+    /// Whether fewer messages came than were asked for, and more follow.
+    cut: bool,
+    /// Whether the partition is in another life than the reader: nothing was read, and nothing stored.
+    other_life: bool,
+    /// The messages that come next and cannot be read, if that is so.
+    #[schema(required = true)]
+    damaged: Option<DamagedRange>,
+    /// The messages, in order of their offsets.
+    messages: Vec<PolledMessage>,
+}
+
+/// Messages that cannot be read.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only the description of the API is made of it")]
+pub(in super::super) struct DamagedRange {
+    /// The first of them.
+    from: u64,
+    /// The first one that can be read again.
+    to: u64,
 }
 
 #[derive(Serialize)]
@@ -244,15 +323,33 @@ pub(in super::super) enum HeadersOut {
     Block(String),
 }
 
-/// The text of [`PolledMessages`] in front of the first message.
-pub(in super::super) fn polled_opening(header: PolledHeader) -> Vec<u8> {
-    let PolledHeader { partition_id, current_offset, count } = header;
-    let (partition_id, current_offset) = (partition_id.get(), current_offset.get());
-    let opening = format!(
-        "{{\"partition_id\":{partition_id},\"current_offset\":{current_offset},\
-         \"count\":{count},\"messages\":["
+/// The text of an answer in front of its first message.
+///
+/// # Errors
+/// When the header is none.
+pub(in super::super) fn polled_opening(head: &MessagesHead) -> Result<Vec<u8>, ErrorCode> {
+    let PolledHeader { partition_id, current_offset, count } = PolledHeader::from_bytes(head)?;
+    let polled = format!(
+        "{{\"partition_id\":{partition_id},\"current_offset\":{current_offset},\"count\":{count},"
     );
-    opening.into_bytes()
+    let in_life = match head {
+        MessagesHead::Plain(_) => String::new(),
+        MessagesHead::InLife(bytes) => in_life(LifeHeader::from_bytes(bytes)?),
+    };
+    Ok(format!("{polled}{in_life}\"messages\":[").into_bytes())
+}
+
+fn in_life(header: LifeHeader) -> String {
+    let LifeHeader { life, start, end, next, damaged_from, damaged_to, flags, .. } = header;
+    let (cut, other) = (flags.contains(PollFlags::CUT), flags.contains(PollFlags::OTHER_LIFE));
+    let damaged = match flags.contains(PollFlags::DAMAGED) {
+        true => format!("{{\"from\":{damaged_from},\"to\":{damaged_to}}}"),
+        false => "null".to_owned(),
+    };
+    format!(
+        "\"life\":\"{life}\",\"start\":{start},\"end\":{end},\"next\":{next},\
+         \"cut\":{cut},\"other_life\":{other},\"damaged\":{damaged},"
+    )
 }
 
 /// The text of [`PolledMessages`] behind the last message.

@@ -1,10 +1,9 @@
 //! Users, logins and personal access tokens.
 
-use galgo_wire::command;
+use galgo_wire::command::UserStatus;
+use galgo_wire::permission::Permissions;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-
-use super::permissions::UserPermissions;
 
 /// A name and its password.
 #[derive(Deserialize, ToSchema)]
@@ -48,16 +47,6 @@ pub(in super::super) struct AccessToken {
     pub(in super::super) expiry: u64,
 }
 
-/// Whether a user may log in.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(in super::super) enum UserStatus {
-    /// May.
-    Active,
-    /// May not.
-    Inactive,
-}
-
 /// A new user.
 #[derive(Deserialize, ToSchema)]
 pub(in super::super) struct CreateUser {
@@ -70,7 +59,7 @@ pub(in super::super) struct CreateUser {
     /// Whether the user may log in.
     pub(in super::super) status: UserStatus,
     /// What the user may do.
-    pub(in super::super) permissions: Option<UserPermissions>,
+    pub(in super::super) permissions: Option<Permissions>,
 }
 
 /// What to change of a user.
@@ -87,7 +76,7 @@ pub(in super::super) struct UpdateUser {
 #[derive(Debug, Deserialize, ToSchema)]
 pub(in super::super) struct UpdatePermissions {
     /// The permissions; null takes all away.
-    pub(in super::super) permissions: Option<UserPermissions>,
+    pub(in super::super) permissions: Option<Permissions>,
 }
 
 /// A new password.
@@ -108,29 +97,6 @@ pub(in super::super) struct ResetPassword {
     pub(in super::super) new_password: String,
 }
 
-/// A user.
-#[derive(Debug, Serialize, ToSchema)]
-pub(in super::super) struct User {
-    /// Its id.
-    id: u32,
-    /// When it was created, in microseconds since the Unix epoch.
-    created_at: u64,
-    /// Whether it may log in.
-    status: UserStatus,
-    /// Its name.
-    username: String,
-}
-
-/// A user with what it may do.
-#[derive(Debug, Serialize, ToSchema)]
-pub(in super::super) struct UserDetails {
-    #[serde(flatten)]
-    user: User,
-    /// What it may do.
-    #[schema(required = true)]
-    permissions: Option<UserPermissions>,
-}
-
 /// A new personal access token.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(in super::super) struct CreateToken {
@@ -142,58 +108,9 @@ pub(in super::super) struct CreateToken {
     pub(in super::super) expiry: u64,
 }
 
-/// A personal access token, without its text.
-#[derive(Debug, Serialize, ToSchema)]
-pub(in super::super) struct PersonalToken {
-    /// The name.
-    name: String,
-    /// When it expires, in microseconds since the Unix epoch, if ever.
-    #[schema(required = true)]
-    expiry_at: Option<u64>,
-}
-
 /// The text of a new personal access token, shown this once.
 #[derive(Serialize, ToSchema)]
 pub(in super::super) struct RawToken {
     /// The text.
     pub(in super::super) token: String,
-}
-
-impl From<UserStatus> for command::UserStatus {
-    fn from(status: UserStatus) -> Self {
-        match status {
-            UserStatus::Active => Self::Active,
-            UserStatus::Inactive => Self::Inactive,
-        }
-    }
-}
-
-impl From<command::User> for User {
-    fn from(user: command::User) -> Self {
-        let status = match user.status {
-            command::UserStatus::Active => UserStatus::Active,
-            command::UserStatus::Inactive => UserStatus::Inactive,
-        };
-        Self {
-            id: user.id.get(),
-            created_at: user.created_at.get(),
-            status,
-            username: user.username.as_str().to_owned(),
-        }
-    }
-}
-
-impl From<command::UserDetails> for UserDetails {
-    fn from(details: command::UserDetails) -> Self {
-        Self {
-            user: details.user.into(),
-            permissions: details.permissions.map(UserPermissions::from),
-        }
-    }
-}
-
-impl From<command::Token> for PersonalToken {
-    fn from(token: command::Token) -> Self {
-        Self { name: token.name.as_str().to_owned(), expiry_at: token.expiry_at.map(u64::from) }
-    }
 }

@@ -6,20 +6,35 @@
 
 use axum::body::Body;
 use axum::http::{HeaderName, StatusCode, header};
-use galgo_broker::{AnswerBounds, Reply};
-use galgo_wire::command::{CommandCode, FlushUnsavedBuffer, PollMessages};
-use galgo_wire::{ErrorCode, PartitionId, PollingStrategy, Timestamp};
+use galgo_broker::{AnswerBounds, Outcome, Reply, Session};
+use galgo_wire::command::{
+    Command as _, CommandCode, FlushUnsavedBuffer, PollInLife, PollMessages, SendReply,
+    SendWithHeader,
+};
+use galgo_wire::{Action, ErrorCode, Identifier, PartitionId, Right, Timestamp};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use utoipa_axum::routes;
 
-use super::{consumer, identifier, place};
+use super::{Router, consumer, identifier, life, place};
+use crate::http::Api;
 use crate::http::call::Call;
 use crate::http::extract::{JsonBytes, PathOf, QueryOf};
 use crate::http::failure::Failure;
+use crate::http::json::Told;
 use crate::http::json::messages as json;
 use crate::http::polled;
 use crate::transport::Grant;
 use crate::transport::connection::supply::Supply;
+
+/// Adds these routes.
+pub(super) fn add(router: Router) -> Router {
+    router
+        .routes(routes!(poll_messages, send_messages))
+        .routes(routes!(poll_in_life))
+        .routes(routes!(send_batch))
+        .routes(routes!(flush_unsaved_buffer))
+}
 
 /// Messages of a poll that does not say how many.
 const COUNT_DEFAULT: u32 = 10;
@@ -30,30 +45,63 @@ const COUNT_DEFAULT: u32 = 10;
     params(("stream" = String, Path, description = "Id or name of the stream."),
         ("topic" = String, Path, description = "Id or name of the topic.")),
     responses((status = 201)))]
-pub(super) async fn send_messages(
+async fn send_messages(
     call: Call,
     PathOf(path): PathOf<(String, String)>,
     bytes: JsonBytes,
 ) -> Result<StatusCode, Failure> {
+    let mut payload = Vec::new();
+    encode_send(&place(&path)?, &bytes, &mut payload)?;
+    drop(bytes);
+    let code = CommandCode::SendMessages.as_u32();
+    let sent = call.submit(|api, session| api.hub.broker.submit(session, code, &mut payload));
+    sent.await?;
+    Ok(StatusCode::CREATED)
+}
+
+/// Sends messages, and tells what became of them: in which partition they are, and from which offset on.
+#[utoipa::path(post, path = "/streams/{stream}/topics/{topic}/batches", tag = "messages",
+    request_body = json::SendMessages,
+    params(("stream" = String, Path, description = "Id or name of the stream."),
+        ("topic" = String, Path, description = "Id or name of the topic.")),
+    responses((status = 201, body = SendReply)))]
+async fn send_batch(
+    call: Call,
+    PathOf(path): PathOf<(String, String)>,
+    bytes: JsonBytes,
+) -> Result<(StatusCode, Told<SendReply>), Failure> {
     let (stream, topic) = place(&path)?;
+    let mut payload = Vec::new();
+    // Chains belong to a connection, so that no batch over HTTP is part of one.
+    SendWithHeader::encode(None, &mut payload);
+    let path = (stream, topic);
+    encode_send(&path, &bytes, &mut payload)?;
+    drop(bytes);
+    let code = CommandCode::SendWith.as_u32();
+    let sent = call.submit(|api, session| api.hub.broker.submit(session, code, &mut payload));
+    let sent = sent.await.map_err(|code| {
+        let right = Right::topic(Action::SendMessages, &path.0, &path.1);
+        Failure::from(code).about(&call.api.hub.broker, &right)
+    });
+    let Reply::Sent(reply) = sent? else { return Err(ErrorCode::Error.into()) };
+    Ok((StatusCode::CREATED, Told(reply)))
+}
+
+/// Adds what both kinds of sends have: the messages of a body, and where they go.
+fn encode_send(
+    (stream, topic): &(Identifier, Identifier),
+    bytes: &JsonBytes,
+    payload: &mut Vec<u8>,
+) -> Result<(), Failure> {
     let body: json::SendMessages = bytes.parse()?;
     if body.has_empty_payload() {
         let reason = "a message has at least one byte of payload";
         return Err(Failure::malformed(StatusCode::UNPROCESSABLE_ENTITY, reason));
     }
     let partitioning = body.partitioning.to_wire()?;
-    let mut payload = Vec::new();
-    body.batch(now())?.encode_send(
-        stream.borrowed(),
-        topic.borrowed(),
-        partitioning.borrowed(),
-        &mut payload,
-    );
-    drop(body);
-    let code = CommandCode::SendMessages.as_u32();
-    let sent = call.submit(|api, session| api.hub.broker.submit(session, code, &mut payload));
-    sent.await?;
-    Ok(StatusCode::CREATED)
+    let batch = body.batch(now())?;
+    batch.encode_send(stream.borrowed(), topic.borrowed(), partitioning.borrowed(), payload);
+    Ok(())
 }
 
 /// Reads messages of a partition; never waits for new ones.
@@ -62,37 +110,52 @@ pub(super) async fn send_messages(
         ("topic" = String, Path, description = "Id or name of the topic."),
         json::PollQuery),
     responses((status = 200, body = json::PolledMessages)))]
-pub(super) async fn poll_messages(
+async fn poll_messages(
     call: Call,
     PathOf(path): PathOf<(String, String)>,
     QueryOf(query): QueryOf<json::PollQuery>,
 ) -> Result<([(HeaderName, &'static str); 1], Body), Failure> {
     let (stream, topic) = place(&path)?;
-    let value = query.value.unwrap_or(0);
     let command = PollMessages {
         consumer: consumer(query.consumer_id.as_deref())?,
         stream,
         topic,
         partition_id: query.partition_id.map(PartitionId::new),
-        strategy: match query.kind.unwrap_or(json::PollKind::Offset) {
-            json::PollKind::Offset => PollingStrategy::Offset(value.into()),
-            json::PollKind::Timestamp => PollingStrategy::Timestamp(value.into()),
-            json::PollKind::First => PollingStrategy::First,
-            json::PollKind::Last => PollingStrategy::Last,
-            json::PollKind::Next => PollingStrategy::Next,
-        },
+        strategy: query.kind.unwrap_or_default().strategy(query.value),
         count: query.count.unwrap_or(COUNT_DEFAULT),
         auto_commit: query.auto_commit.unwrap_or(false),
     };
-    let bytes_max = call.api.limits.poll_bytes_max;
-    let bounds = AnswerBounds { bytes_max, piece_bytes_max: polled::PIECE_BYTES_MAX };
-    let mut held = Grant::default();
-    let reply =
-        call.submit_under(&mut held, |api, session| api.hub.broker.poll(session, &command, bounds));
-    let Reply::Messages(messages) = reply.await? else { return Err(ErrorCode::Error.into()) };
-    let (hub, user) = (Arc::clone(&call.api.hub), Some(call.caller.account.user));
-    let body = polled::body(messages, Supply { hub, user, held }).await?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], body))
+    polled(&call, |api, session, bounds| api.hub.broker.poll(session, &command, bounds)).await
+}
+
+/// Reads messages of a partition in one of its lives, and tells how far it reaches; never waits for new ones.
+#[utoipa::path(get, path = "/streams/{stream}/topics/{topic}/partitions/{partition_id}/messages",
+    tag = "messages",
+    params(("stream" = String, Path, description = "Id or name of the stream."),
+        ("topic" = String, Path, description = "Id or name of the topic."),
+        ("partition_id" = u32, Path, description = "The partition."),
+        json::PollInLifeQuery),
+    responses((status = 200, body = json::PolledInLife)))]
+async fn poll_in_life(
+    call: Call,
+    PathOf((stream, topic, partition_id)): PathOf<(String, String, u32)>,
+    QueryOf(query): QueryOf<json::PollInLifeQuery>,
+) -> Result<([(HeaderName, &'static str); 1], Body), Failure> {
+    let poll = PollMessages {
+        consumer: consumer(query.consumer_id.as_deref())?,
+        stream: identifier(&stream)?,
+        topic: identifier(&topic)?,
+        partition_id: Some(PartitionId::new(partition_id)),
+        strategy: query.kind.unwrap_or_default().strategy(query.value),
+        count: query.count.unwrap_or(COUNT_DEFAULT),
+        auto_commit: query.auto_commit.unwrap_or(false),
+    };
+    let life = life(query.life.as_deref())?;
+    let command = PollInLife { poll, wait: 0, count_min: 1, life, reserved: 0 };
+    let polled = polled(&call, |api, session, bounds| {
+        api.hub.broker.poll_in_life(session, &command, bounds)
+    });
+    polled.await.map_err(|failure| failure.about(&call.api.hub.broker, &command.right()))
 }
 
 /// Makes what was sent to a partition as durable as asked for.
@@ -104,7 +167,7 @@ pub(super) async fn poll_messages(
         ("partition_id" = u32, Path, description = "The partition."),
         ("fsync" = bool, Path, description = "Whether it has to survive a loss of power.")),
     responses((status = 200)))]
-pub(super) async fn flush_unsaved_buffer(
+async fn flush_unsaved_buffer(
     call: Call,
     PathOf((stream, topic, partition_id, fsync)): PathOf<(String, String, u32, String)>,
 ) -> Result<StatusCode, Failure> {
@@ -120,6 +183,21 @@ pub(super) async fn flush_unsaved_buffer(
     };
     call.run(command).await?;
     Ok(StatusCode::OK)
+}
+
+/// Runs a poll, and shows what it brings.
+async fn polled(
+    call: &Call,
+    poll: impl FnOnce(&Api, &mut Session, AnswerBounds) -> Outcome,
+) -> Result<([(HeaderName, &'static str); 1], Body), Failure> {
+    let bytes_max = call.api.limits.poll_bytes_max;
+    let bounds = AnswerBounds { bytes_max, piece_bytes_max: polled::PIECE_BYTES_MAX };
+    let mut held = Grant::default();
+    let reply = call.submit_under(&mut held, |api, session| poll(api, session, bounds));
+    let Reply::Messages(messages) = reply.await? else { return Err(ErrorCode::Error.into()) };
+    let (hub, user) = (Arc::clone(&call.api.hub), Some(call.caller.account.user));
+    let body = polled::body(messages, Supply { hub, user, held }).await?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], body))
 }
 
 fn now() -> Timestamp {

@@ -1,16 +1,27 @@
 //! Consumer offsets of plain consumers.
 
-use axum::Json;
 use axum::http::StatusCode;
-use galgo_wire::command::{DeleteConsumerOffset, GetConsumerOffset, StoreConsumerOffset};
+use galgo_wire::command::{
+    ConsumerOffset, DeleteConsumerOffset, GetConsumerOffset, StoreConsumerOffset,
+    StoreOffsetInLife, StoredInLife,
+};
 use galgo_wire::{Consumer, PartitionId};
+use utoipa_axum::routes;
 
-use super::{consumer, identifier, place};
+use super::{Router, consumer, identifier, life, place};
 use crate::http::call::Call;
 use crate::http::extract::{JsonOf, PathOf, QueryOf};
 use crate::http::failure::Failure;
-use crate::http::json::NumberOrName;
 use crate::http::json::groups as json;
+use crate::http::json::{NumberOrName, Told};
+use crate::http::plain::find_own;
+
+/// Adds these routes.
+pub(super) fn add(router: Router) -> Router {
+    router
+        .routes(routes!(get_consumer_offset, store_consumer_offset))
+        .routes(routes!(store_offset_in_life, delete_consumer_offset))
+}
 
 /// Shows a stored offset.
 #[utoipa::path(get, path = "/streams/{stream}/topics/{topic}/consumer-offsets",
@@ -18,12 +29,12 @@ use crate::http::json::groups as json;
     params(("stream" = String, Path, description = "Id or name of the stream."),
         ("topic" = String, Path, description = "Id or name of the topic."),
         json::OffsetOf),
-    responses((status = 200, body = json::ConsumerOffset)))]
-pub(super) async fn get_consumer_offset(
+    responses((status = 200, body = ConsumerOffset)))]
+async fn get_consumer_offset(
     call: Call,
     PathOf(path): PathOf<(String, String)>,
     QueryOf(query): QueryOf<json::OffsetOf>,
-) -> Result<Json<json::ConsumerOffset>, Failure> {
+) -> Result<Told<ConsumerOffset>, Failure> {
     let (stream, topic) = place(&path)?;
     let command = GetConsumerOffset {
         consumer: consumer(query.consumer_id.as_deref())?,
@@ -31,7 +42,7 @@ pub(super) async fn get_consumer_offset(
         topic,
         partition_id: query.partition_id.map(PartitionId::new),
     };
-    Ok(Json(call.find(command).await?.into()))
+    Ok(Told(call.find(command).await?))
 }
 
 /// Stores the offset of the last message that was processed.
@@ -40,7 +51,7 @@ pub(super) async fn get_consumer_offset(
     params(("stream" = String, Path, description = "Id or name of the stream."),
         ("topic" = String, Path, description = "Id or name of the topic.")),
     responses((status = 204)))]
-pub(super) async fn store_consumer_offset(
+async fn store_consumer_offset(
     call: Call,
     PathOf(path): PathOf<(String, String)>,
     JsonOf(body): JsonOf<json::StoreOffset>,
@@ -62,6 +73,29 @@ pub(super) async fn store_consumer_offset(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Stores the offset of the last message that was processed, if the partition is still in the life it was read in.
+#[utoipa::path(put, path = "/streams/{stream}/topics/{topic}/consumer-offsets/{consumer_id}",
+    tag = "consumer offsets", request_body = json::StoreInLife,
+    params(("stream" = String, Path, description = "Id or name of the stream."),
+        ("topic" = String, Path, description = "Id or name of the topic."),
+        ("consumer_id" = String, Path, description = "Number or name of the consumer.")),
+    responses((status = 200, body = StoredInLife)))]
+async fn store_offset_in_life(
+    call: Call,
+    PathOf((stream, topic, id)): PathOf<(String, String, String)>,
+    JsonOf(body): JsonOf<json::StoreInLife>,
+) -> Result<Told<StoredInLife>, Failure> {
+    let store = StoreConsumerOffset {
+        consumer: consumer(Some(&id))?,
+        stream: identifier(&stream)?,
+        topic: identifier(&topic)?,
+        partition_id: body.partition_id.map(PartitionId::new),
+        offset: body.offset.into(),
+    };
+    let life = life(body.life.as_deref())?;
+    Ok(Told(find_own(&call, StoreOffsetInLife { store, life }).await?))
+}
+
 /// Forgets a stored offset.
 #[utoipa::path(delete, path = "/streams/{stream}/topics/{topic}/consumer-offsets/{consumer_id}",
     tag = "consumer offsets",
@@ -70,7 +104,7 @@ pub(super) async fn store_consumer_offset(
         ("consumer_id" = String, Path, description = "Number or name of the consumer."),
         json::PartitionOf),
     responses((status = 204)))]
-pub(super) async fn delete_consumer_offset(
+async fn delete_consumer_offset(
     call: Call,
     PathOf((stream, topic, id)): PathOf<(String, String, String)>,
     QueryOf(query): QueryOf<json::PartitionOf>,

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use galgo_wire::command::{CreateToken, DeleteToken, GetTokens, LoginWithToken};
+use galgo_wire::command::{CreateToken, DeleteToken, LoginWithToken};
 use galgo_wire::name::{TokenName, TokenText};
 use galgo_wire::{ErrorCode, Name};
+use utoipa_axum::routes;
 
+use super::Router;
 use super::users::identity;
 use crate::http::Api;
 use crate::http::call::Call;
@@ -16,17 +18,18 @@ use crate::http::extract::{JsonOf, PathOf, PeerOf};
 use crate::http::failure::Failure;
 use crate::http::json::users as json;
 
-/// Lists the caller's tokens, without their texts.
-#[utoipa::path(get, path = "/personal-access-tokens", tag = "personal access tokens",
-    responses((status = 200, body = Vec<json::PersonalToken>)))]
-pub(super) async fn get_tokens(call: Call) -> Result<Json<Vec<json::PersonalToken>>, Failure> {
-    Ok(Json(call.run(GetTokens).await?.into_iter().map(json::PersonalToken::from).collect()))
+/// Adds these routes.
+pub(super) fn add(router: Router) -> Router {
+    router
+        .routes(routes!(create_token))
+        .routes(routes!(login_with_token))
+        .routes(routes!(delete_token))
 }
 
 /// Creates a token; its text is shown this once.
 #[utoipa::path(post, path = "/personal-access-tokens", tag = "personal access tokens",
     request_body = json::CreateToken, responses((status = 200, body = json::RawToken)))]
-pub(super) async fn create_token(
+async fn create_token(
     call: Call,
     JsonOf(body): JsonOf<json::CreateToken>,
 ) -> Result<Json<json::RawToken>, Failure> {
@@ -39,10 +42,7 @@ pub(super) async fn create_token(
 #[utoipa::path(delete, path = "/personal-access-tokens/{name}", tag = "personal access tokens",
     params(("name" = String, Path, description = "Name of the token.")),
     responses((status = 204)))]
-pub(super) async fn delete_token(
-    call: Call,
-    PathOf(name): PathOf<String>,
-) -> Result<StatusCode, Failure> {
+async fn delete_token(call: Call, PathOf(name): PathOf<String>) -> Result<StatusCode, Failure> {
     let name = Name::parse(&name).map_err(|_| ErrorCode::ResourceNotFound)?;
     call.run(DeleteToken { name }).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -52,7 +52,7 @@ pub(super) async fn delete_token(
 #[utoipa::path(post, path = "/personal-access-tokens/login", tag = "personal access tokens",
     security(()), request_body = json::TokenText,
     responses((status = 200, body = json::Identity)))]
-pub(super) async fn login_with_token(
+async fn login_with_token(
     State(api): State<Arc<Api>>,
     PeerOf(peer): PeerOf,
     JsonOf(body): JsonOf<json::TokenText>,

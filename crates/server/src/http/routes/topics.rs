@@ -2,20 +2,33 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
 use axum::http::StatusCode;
 use galgo_wire::command::{
     AskedOptions, ConfigureTopic, CreatePartitions, CreateTopic, CreateTopicWith, DeletePartitions,
-    DeleteSegments, DeleteTopic, GetTopic, GetTopicConfig, GetTopics, MaxTopicSize, MessageExpiry,
-    PurgeTopic, TopicOption, UpdateTopic,
+    DeleteSegments, GetTopicConfig, GetTopicSettings, GetTopics, MaxTopicSize, MessageExpiry,
+    ResolvedOption, Topic, TopicDetails, TopicOption, TopicSettings, UpdateTopic, UpdateTopicWith,
 };
+use galgo_wire::options::OptionChoices;
 use galgo_wire::{ErrorCode, TopicName};
+use utoipa_axum::routes;
 
-use super::{identifier, missing_as_generic, place};
+use super::{Router, identifier, missing_as_generic, place};
 use crate::http::call::Call;
 use crate::http::extract::{JsonOf, PathOf, QueryOf};
 use crate::http::failure::Failure;
+use crate::http::json::Told;
 use crate::http::json::topics as json;
+use crate::http::plain::find_own;
+
+/// Adds these routes.
+pub(super) fn add(router: Router) -> Router {
+    router
+        .routes(routes!(get_topics, create_topic))
+        .routes(routes!(update_topic))
+        .routes(routes!(get_options, set_options))
+        .routes(routes!(create_partitions, delete_partitions))
+        .routes(routes!(delete_segments))
+}
 
 /// Settings as commands have them.
 struct Settings {
@@ -44,61 +57,49 @@ impl Settings {
 /// Lists the topics of a stream.
 #[utoipa::path(get, path = "/streams/{stream}/topics", tag = "topics",
     params(("stream" = String, Path, description = "Id or name of the stream.")),
-    responses((status = 200, body = Vec<json::Topic>)))]
-pub(super) async fn get_topics(
+    responses((status = 200, body = Vec<Topic>)))]
+async fn get_topics(
     call: Call,
     PathOf(stream): PathOf<String>,
-) -> Result<Json<Vec<json::Topic>>, Failure> {
+) -> Result<Told<Vec<Topic>>, Failure> {
     let stream = identifier(&stream)?;
     let topics = call.run(GetTopics { stream: stream.clone() }).await?;
     // The command answers nothing for a stream that is missing, too.
     if topics.is_empty() && !call.api.hub.broker.has_stream(&stream) {
         return Err(Failure::Missing);
     }
-    Ok(Json(topics.into_iter().map(json::Topic::from).collect()))
+    Ok(Told(topics))
 }
 
 /// Creates a topic.
 #[utoipa::path(post, path = "/streams/{stream}/topics", tag = "topics",
     request_body = json::CreateTopic,
     params(("stream" = String, Path, description = "Id or name of the stream.")),
-    responses((status = 200, body = json::TopicDetails)))]
-pub(super) async fn create_topic(
+    responses((status = 200, body = TopicDetails)))]
+async fn create_topic(
     call: Call,
     PathOf(stream): PathOf<String>,
     JsonOf(body): JsonOf<json::CreateTopic>,
-) -> Result<Json<json::TopicDetails>, Failure> {
+) -> Result<Told<TopicDetails>, Failure> {
     let settings = Settings::of(&body.settings)?;
     let topic = CreateTopic {
         stream: identifier(&stream)?,
         partitions_count: body.partitions_count,
-        compression: body.settings.compression_algorithm.into(),
+        compression: body.settings.compression_algorithm,
         message_expiry: settings.message_expiry,
         max_topic_size: settings.max_topic_size,
         replication_factor: settings.replication_factor,
         name: settings.name,
     };
-    let options = by_name(body.options);
-    let created = if options.is_empty() {
+    let asked = by_name(body.settings.options);
+    let created = if asked.is_empty() {
         call.run(topic).await
     } else {
-        let asked = AskedOptions { options, ..AskedOptions::default() };
+        let asked = AskedOptions { options: asked.clone(), ..AskedOptions::default() };
         call.run(CreateTopicWith { topic, asked }).await
     };
-    Ok(Json(created.map_err(missing_as_generic)?.into()))
-}
-
-/// Shows one topic.
-#[utoipa::path(get, path = "/streams/{stream}/topics/{topic}", tag = "topics",
-    params(("stream" = String, Path, description = "Id or name of the stream."),
-        ("topic" = String, Path, description = "Id or name of the topic.")),
-    responses((status = 200, body = json::TopicDetails)))]
-pub(super) async fn get_topic(
-    call: Call,
-    PathOf(path): PathOf<(String, String)>,
-) -> Result<Json<json::TopicDetails>, Failure> {
-    let (stream, topic) = place(&path)?;
-    Ok(Json(call.find(GetTopic { stream, topic }).await?.into()))
+    let created = created.map_err(|failure| missing_as_generic(named(failure, &asked)));
+    Ok(Told(created?))
 }
 
 /// Replaces all settings of a topic.
@@ -107,23 +108,34 @@ pub(super) async fn get_topic(
     params(("stream" = String, Path, description = "Id or name of the stream."),
         ("topic" = String, Path, description = "Id or name of the topic.")),
     responses((status = 204)))]
-pub(super) async fn update_topic(
+async fn update_topic(
     call: Call,
     PathOf(path): PathOf<(String, String)>,
     JsonOf(body): JsonOf<json::TopicSettings>,
 ) -> Result<StatusCode, Failure> {
     let (stream, topic) = place(&path)?;
     let settings = Settings::of(&body)?;
-    let command = UpdateTopic {
+    let update = UpdateTopic {
         stream,
         topic,
-        compression: body.compression_algorithm.into(),
+        compression: body.compression_algorithm,
         message_expiry: settings.message_expiry,
         max_topic_size: settings.max_topic_size,
         replication_factor: settings.replication_factor,
         name: settings.name,
     };
-    call.run(command).await?;
+    let options = by_name(body.options);
+    if options.is_empty() {
+        call.run(update).await?;
+    } else {
+        // As without options, what is not named stays as it is; the command would take it back to the default.
+        let (stream, topic) = (update.stream.clone(), update.topic.clone());
+        let stands = call.run(GetTopicSettings { stream, topic }).await?.unwrap_or_default();
+        let TopicSettings { durability, deduplication, .. } = stands;
+        let asked = AskedOptions { durability, deduplication, options: options.clone() };
+        let updated = call.run(UpdateTopicWith { topic: update, asked }).await;
+        updated.map_err(|failure| named(failure, &options))?;
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -131,14 +143,13 @@ pub(super) async fn update_topic(
 #[utoipa::path(get, path = "/streams/{stream}/topics/{topic}/options", tag = "topics",
     params(("stream" = String, Path, description = "Id or name of the stream."),
         ("topic" = String, Path, description = "Id or name of the topic.")),
-    responses((status = 200, body = Vec<json::TopicOption>)))]
-pub(super) async fn get_options(
+    responses((status = 200, body = Vec<ResolvedOption>)))]
+async fn get_options(
     call: Call,
     PathOf(path): PathOf<(String, String)>,
-) -> Result<Json<Vec<json::TopicOption>>, Failure> {
+) -> Result<Told<Vec<ResolvedOption>>, Failure> {
     let (stream, topic) = place(&path)?;
-    let config = call.run(GetTopicConfig { stream, topic }).await?;
-    Ok(Json(config.options.into_iter().map(json::TopicOption::from).collect()))
+    Ok(Told(find_own(&call, GetTopicConfig { stream, topic }).await?))
 }
 
 /// Sets options of a topic; those that are not named stay as they are, an empty value is the server's default.
@@ -147,46 +158,33 @@ pub(super) async fn get_options(
     params(("stream" = String, Path, description = "Id or name of the stream."),
         ("topic" = String, Path, description = "Id or name of the topic.")),
     responses((status = 204)))]
-pub(super) async fn set_options(
+async fn set_options(
     call: Call,
     PathOf(path): PathOf<(String, String)>,
     JsonOf(json::OptionValues(values)): JsonOf<json::OptionValues>,
 ) -> Result<StatusCode, Failure> {
     let (stream, topic) = place(&path)?;
-    call.run(ConfigureTopic { stream, topic, options: by_name(values) }).await?;
+    let options = by_name(values);
+    let set = find_own(&call, ConfigureTopic { stream, topic, options: options.clone() }).await;
+    set.map_err(|failure| named(failure, &options))?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// What the broker refused for an option says which one it is, and what it takes.
+fn named(failure: Failure, options: &[TopicOption]) -> Failure {
+    match (failure, OptionChoices::default().with(options)) {
+        (Failure::Code(code), Err(error)) => Failure::About(
+            code,
+            format!(
+                "{error}; `GET /streams/{{stream}}/topics/{{topic}}/options` lists all options of a topic"
+            ),
+        ),
+        (other, _) => other,
+    }
 }
 
 fn by_name(values: BTreeMap<String, String>) -> Vec<TopicOption> {
     values.into_iter().map(|(name, value)| TopicOption { name, value }).collect()
-}
-
-/// Deletes a topic with all that is in it.
-#[utoipa::path(delete, path = "/streams/{stream}/topics/{topic}", tag = "topics",
-    params(("stream" = String, Path, description = "Id or name of the stream."),
-        ("topic" = String, Path, description = "Id or name of the topic.")),
-    responses((status = 204)))]
-pub(super) async fn delete_topic(
-    call: Call,
-    PathOf(path): PathOf<(String, String)>,
-) -> Result<StatusCode, Failure> {
-    let (stream, topic) = place(&path)?;
-    call.run(DeleteTopic { stream, topic }).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// Deletes all messages and consumer offsets of a topic.
-#[utoipa::path(delete, path = "/streams/{stream}/topics/{topic}/purge", tag = "topics",
-    params(("stream" = String, Path, description = "Id or name of the stream."),
-        ("topic" = String, Path, description = "Id or name of the topic.")),
-    responses((status = 204)))]
-pub(super) async fn purge_topic(
-    call: Call,
-    PathOf(path): PathOf<(String, String)>,
-) -> Result<StatusCode, Failure> {
-    let (stream, topic) = place(&path)?;
-    call.run(PurgeTopic { stream, topic }).await?;
-    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Adds partitions behind the existing ones.
@@ -195,7 +193,7 @@ pub(super) async fn purge_topic(
     params(("stream" = String, Path, description = "Id or name of the stream."),
         ("topic" = String, Path, description = "Id or name of the topic.")),
     responses((status = 201)))]
-pub(super) async fn create_partitions(
+async fn create_partitions(
     call: Call,
     PathOf(path): PathOf<(String, String)>,
     JsonOf(body): JsonOf<json::PartitionsCount>,
@@ -212,7 +210,7 @@ pub(super) async fn create_partitions(
         ("topic" = String, Path, description = "Id or name of the topic."),
         json::PartitionsCount),
     responses((status = 204)))]
-pub(super) async fn delete_partitions(
+async fn delete_partitions(
     call: Call,
     PathOf(path): PathOf<(String, String)>,
     QueryOf(query): QueryOf<json::PartitionsCount>,
@@ -231,7 +229,7 @@ pub(super) async fn delete_partitions(
         ("partition_id" = u32, Path, description = "The partition."),
         json::SegmentsCount),
     responses((status = 204)))]
-pub(super) async fn delete_segments(
+async fn delete_segments(
     call: Call,
     PathOf((stream, topic, partition_id)): PathOf<(String, String, u32)>,
     QueryOf(query): QueryOf<json::SegmentsCount>,

@@ -7,24 +7,40 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use galgo_broker::Peer;
 use galgo_wire::command::{
-    ChangePassword, CreateUser, DeleteUser, GetUser, GetUsers, LoginUser, Request, ResetPassword,
-    UpdatePermissions, UpdateUser,
+    ChangePassword, CreateUser, LoginUser, Request, ResetPassword, UpdatePermissions, UpdateUser,
+    UserDetails,
 };
 use galgo_wire::limits::TEXT_BYTES_MAX;
 use galgo_wire::{ErrorCode, Password, Secret, Username};
+use utoipa_axum::routes;
 
-use super::identifier;
+use super::{Router, identifier};
 use crate::http::Api;
 use crate::http::call::{Call, run_anonymous};
 use crate::http::extract::{JsonOf, PathOf, PeerOf};
 use crate::http::failure::Failure;
+use crate::http::json::Told;
 use crate::http::json::users as json;
 use crate::http::jwt::{Account, new_id};
+use crate::http::plain::find_own;
+
+/// Adds these routes.
+pub(super) fn add(router: Router) -> Router {
+    router
+        .routes(routes!(login_user))
+        .routes(routes!(refresh_token))
+        .routes(routes!(logout_user))
+        .routes(routes!(create_user))
+        .routes(routes!(update_user))
+        .routes(routes!(update_permissions))
+        .routes(routes!(change_password))
+        .routes(routes!(reset_password))
+}
 
 /// Logs in by name and password.
 #[utoipa::path(post, path = "/users/login", tag = "users", security(()),
     request_body = json::Login, responses((status = 200, body = json::Identity)))]
-pub(super) async fn login_user(
+async fn login_user(
     State(api): State<Arc<Api>>,
     PeerOf(peer): PeerOf,
     JsonOf(body): JsonOf<json::Login>,
@@ -67,7 +83,7 @@ fn issue(api: &Api, account: Account) -> Result<Json<json::Identity>, Failure> {
 /// Exchanges a token for a new one; the old one is revoked.
 #[utoipa::path(post, path = "/users/refresh-token", tag = "users", security(()),
     request_body = json::TokenText, responses((status = 200, body = json::Identity)))]
-pub(super) async fn refresh_token(
+async fn refresh_token(
     State(api): State<Arc<Api>>,
     PeerOf(peer): PeerOf,
     JsonOf(body): JsonOf<json::TokenText>,
@@ -92,7 +108,7 @@ pub(super) async fn refresh_token(
 
 /// Revokes the token of the request, and all of the account when it revoked too many one by one.
 #[utoipa::path(delete, path = "/users/logout", tag = "users", responses((status = 204)))]
-pub(super) async fn logout_user(call: Call) -> Result<StatusCode, Failure> {
+async fn logout_user(call: Call) -> Result<StatusCode, Failure> {
     let login = call.caller.claims.login(call.caller.account, call.api.keys.leeway);
     let broker = Arc::clone(&call.api.hub.broker);
     // Writes to the metadata log.
@@ -102,45 +118,27 @@ pub(super) async fn logout_user(call: Call) -> Result<StatusCode, Failure> {
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Lists the users.
-#[utoipa::path(get, path = "/users", tag = "users",
-    responses((status = 200, body = Vec<json::User>)))]
-pub(super) async fn get_users(call: Call) -> Result<Json<Vec<json::User>>, Failure> {
-    Ok(Json(call.run(GetUsers).await?.into_iter().map(json::User::from).collect()))
-}
-
 /// Creates a user.
 #[utoipa::path(post, path = "/users", tag = "users", request_body = json::CreateUser,
-    responses((status = 200, body = json::UserDetails)))]
-pub(super) async fn create_user(
+    responses((status = 200, body = UserDetails)))]
+async fn create_user(
     call: Call,
     JsonOf(body): JsonOf<json::CreateUser>,
-) -> Result<Json<json::UserDetails>, Failure> {
+) -> Result<Told<UserDetails>, Failure> {
     let command = CreateUser {
         username: Username::parse(&body.username).map_err(|_| Username::ERROR)?,
         password: Password::parse(&body.password).map_err(|_| Password::ERROR)?,
-        status: body.status.into(),
-        permissions: body.permissions.map(Into::into),
+        status: body.status,
+        permissions: body.permissions,
     };
-    Ok(Json(call.run(command).await?.into()))
-}
-
-/// Shows one user.
-#[utoipa::path(get, path = "/users/{user}", tag = "users",
-    params(("user" = String, Path, description = "Id or name of the user.")),
-    responses((status = 200, body = json::UserDetails)))]
-pub(super) async fn get_user(
-    call: Call,
-    PathOf(user): PathOf<String>,
-) -> Result<Json<json::UserDetails>, Failure> {
-    Ok(Json(call.find(GetUser { user: identifier(&user)? }).await?.into()))
+    Ok(Told(call.run(command).await?))
 }
 
 /// Renames a user or changes whether it may log in.
 #[utoipa::path(put, path = "/users/{user}", tag = "users", request_body = json::UpdateUser,
     params(("user" = String, Path, description = "Id or name of the user.")),
     responses((status = 204)))]
-pub(super) async fn update_user(
+async fn update_user(
     call: Call,
     PathOf(user): PathOf<String>,
     JsonOf(body): JsonOf<json::UpdateUser>,
@@ -149,21 +147,9 @@ pub(super) async fn update_user(
     let command = UpdateUser {
         user: identifier(&user)?,
         username: name.map_err(|_| Username::ERROR)?,
-        status: body.status.map(Into::into),
+        status: body.status,
     };
     call.run(command).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// Deletes a user with its tokens.
-#[utoipa::path(delete, path = "/users/{user}", tag = "users",
-    params(("user" = String, Path, description = "Id or name of the user.")),
-    responses((status = 204)))]
-pub(super) async fn delete_user(
-    call: Call,
-    PathOf(user): PathOf<String>,
-) -> Result<StatusCode, Failure> {
-    call.run(DeleteUser { user: identifier(&user)? }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -172,12 +158,12 @@ pub(super) async fn delete_user(
     request_body = json::UpdatePermissions,
     params(("user" = String, Path, description = "Id or name of the user.")),
     responses((status = 204)))]
-pub(super) async fn update_permissions(
+async fn update_permissions(
     call: Call,
     PathOf(user): PathOf<String>,
     JsonOf(body): JsonOf<json::UpdatePermissions>,
 ) -> Result<StatusCode, Failure> {
-    let permissions = body.permissions.map(Into::into);
+    let permissions = body.permissions;
     call.run(UpdatePermissions { user: identifier(&user)?, permissions }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -187,7 +173,7 @@ pub(super) async fn update_permissions(
     request_body = json::ChangePassword,
     params(("user" = String, Path, description = "Id or name of the user.")),
     responses((status = 204)))]
-pub(super) async fn change_password(
+async fn change_password(
     call: Call,
     PathOf(user): PathOf<String>,
     JsonOf(body): JsonOf<json::ChangePassword>,
@@ -208,12 +194,12 @@ pub(super) async fn change_password(
     request_body = json::ResetPassword,
     params(("user" = String, Path, description = "Id or name of the user.")),
     responses((status = 204)))]
-pub(super) async fn reset_password(
+async fn reset_password(
     call: Call,
     PathOf(user): PathOf<String>,
     JsonOf(body): JsonOf<json::ResetPassword>,
 ) -> Result<StatusCode, Failure> {
     let new = Password::parse(&body.new_password).map_err(|_| Password::ERROR)?;
-    call.run(ResetPassword { user: identifier(&user)?, new }).await?;
+    find_own(&call, ResetPassword { user: identifier(&user)?, new }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
