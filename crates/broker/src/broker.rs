@@ -140,7 +140,7 @@ impl Broker {
         }
         match Request::decode(code, payload) {
             Ok(request) => self.submit_request(session, request),
-            Err(code) => Outcome::Done(Reply::Error(code)),
+            Err(code) => Outcome::done(Reply::Error(code)),
         }
     }
 

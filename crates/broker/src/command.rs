@@ -25,7 +25,7 @@ use galgo_wire::primitive::Payload;
 use self::answer::Manner;
 use crate::broker::Broker;
 use crate::broker::change::Acting;
-use crate::outcome::{Outcome, Reply};
+use crate::outcome::{Job, Outcome, Reply, Work};
 use crate::session::Session;
 
 /// Runs a decoded request.
@@ -146,14 +146,17 @@ fn change<C: Command + Send + 'static>(
     work: impl FnOnce(&Acting<'_>, &C) -> Result<Reply, ErrorCode> + Send + 'static,
 ) -> Outcome {
     match broker.authorize(session, &command) {
-        Ok(()) => offload(move |broker, session| work(&Acting::new(broker, session), &command)),
-        Err(code) => Outcome::Done(Reply::Error(code)),
+        Ok(()) => offload(Job::Change, move |broker, session| {
+            work(&Acting::new(broker, session), &command)
+        }),
+        Err(code) => Outcome::done(Reply::Error(code)),
     }
 }
 
-/// Runs work that may block off the connection's thread; `work` answers.
+/// Runs work that may block off the connection's thread, as a job of a kind; `work` answers.
 fn offload(
+    kind: impl FnOnce(Work) -> Job,
     work: impl FnOnce(&Broker, &mut Session) -> Result<Reply, ErrorCode> + Send + 'static,
 ) -> Outcome {
-    Outcome::offload(move |broker, session| work(broker, session).into())
+    Outcome::Offload(kind(Work::new(move |broker, session| work(broker, session).into())))
 }

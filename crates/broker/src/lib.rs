@@ -46,7 +46,9 @@ pub use broker::{
 pub use causes::Causes;
 pub use clients::Peer;
 pub use metadata::UserSerial;
-pub use outcome::{Hashing, Job, MessagesHead, MessagesReply, Outcome, Reply, Slice, memory_bytes};
+pub use outcome::{
+    Answer, Hashing, Job, MessagesHead, MessagesReply, Outcome, Reply, Slice, Work, memory_bytes,
+};
 pub use partition::{AnswerBounds, COLD_PIECE_BYTES_MAX, Piece, PollError, Rest};
 pub use session::Session;
 pub use ticket::Ticket;

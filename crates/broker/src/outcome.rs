@@ -16,27 +16,36 @@ use crate::session::Session;
 use crate::ticket::Ticket;
 use crate::waiting::Waiting;
 
-/// What [`Broker::submit`] returns.
+/// What [`Broker::submit`] returns: the answer, or a step on the way to it.
+///
+/// Whoever takes the steps moves jobs and waiting polls without looking inside; a test of that moves
+/// something else.
 #[derive(Debug)]
-pub enum Outcome {
-    /// The answer is ready.
-    Done(Reply),
-    /// An empty answer, due when the ticket resolves. Meanwhile the connection's next sends may be
-    /// submitted; their answers keep the order of the requests.
-    Commit(Ticket),
-    /// The answer, due when the ticket resolves.
-    CommitThen(Ticket, Reply),
+pub enum Outcome<J = Job, W = Waiting> {
+    /// The answer is made.
+    Answer(Answer),
     /// Work that may block (a disk read, a metadata write, a password hash). It is run on a thread
     /// that may block; nothing else of its connection runs meanwhile.
-    Offload(Job),
+    Offload(J),
     /// Work as in [`Outcome::Offload`], but not before this much time has passed: how guessing passwords
     /// is slowed. Whoever waits holds no thread.
-    Delay(Duration, Job),
+    Delay(Duration, J),
     /// A poll that found too little and waits for more. Nothing else of its connection depends on it.
-    Wait(Waiting),
+    Wait(W),
 }
 
-/// An answer to one request.
+/// An answer, and what has to be durable before it leaves.
+///
+/// Meanwhile the connection's next sends may be submitted; their answers keep the order of the requests.
+#[derive(Debug)]
+pub struct Answer {
+    /// What the answer waits for. When it fails, its error is the answer.
+    pub after: Option<Ticket>,
+    /// What is answered then.
+    pub reply: Reply,
+}
+
+/// What a request is answered with.
 #[derive(Debug)]
 pub enum Reply {
     /// Success without payload.
@@ -148,14 +157,40 @@ impl std::fmt::Debug for Slice {
     }
 }
 
-type Work = Box<dyn FnOnce(&Broker, &mut Session) -> Outcome + Send>;
-
-/// Work for a thread that may block.
-pub struct Job {
-    work: Work,
-    answer_bytes: u64,
-    hashing: Option<Hashing>,
+/// Work for a thread that may block, by what makes it block.
+pub enum Job {
+    /// Looks for messages on the disk and reads them.
+    Read {
+        /// The memory that the answer may take until it is written, as far as can be told before; 0 for an
+        /// answer that is small whatever comes of the work.
+        answer_bytes: u64,
+        /// What is to be done.
+        work: Work,
+    },
+    /// Gets a partition what it lacks to take a send: the ids it stored lately, or room among the open files.
+    Load(Work),
+    /// Changes the metadata, or deletes what they name.
+    Change(Work),
+    /// Hashes a password. No more than [`HASHES_AT_ONCE_MAX`](crate::HASHES_AT_ONCE_MAX) of these are to run
+    /// at a time, for the memory they take.
+    Hash {
+        /// For whom.
+        who: Hashing,
+        /// What is to be done.
+        work: Work,
+    },
+    /// Proves an identity without a hash, later than it was asked for.
+    Prove(Work),
+    /// Syncs a partition.
+    Sync(Work),
+    /// Puts together what is told of the whole server, or of all segments of a topic.
+    Report(Work),
 }
+
+type Deed = dyn FnOnce(&Broker, &mut Session) -> Outcome + Send;
+
+/// What is to be done in a [`Job`].
+pub struct Work(Box<Deed>);
 
 /// For whom a password is hashed: whose turn it is among all who wait for that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,77 +202,94 @@ pub struct Hashing {
     pub address: IpAddr,
 }
 
-impl Job {
+impl Work {
     pub(crate) fn new(
         work: impl FnOnce(&Broker, &mut Session) -> Outcome + Send + 'static,
     ) -> Self {
-        Self { work: Box::new(work), answer_bytes: 0, hashing: None }
+        Self(Box::new(work))
+    }
+}
+
+impl Job {
+    /// A read of up to `answer_bytes` of messages into memory.
+    pub(crate) fn read(
+        answer_bytes: u64,
+        work: impl FnOnce(&Broker, &mut Session) -> Outcome + Send + 'static,
+    ) -> Self {
+        Self::Read { answer_bytes, work: Work::new(work) }
     }
 
-    /// The memory that the answer may take until it is written, as far as can be told before; 0 for an
-    /// answer that is small whatever comes of the work.
+    /// The kind of work in one word, for logs and counters.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "read",
+            Self::Load(_) => "load",
+            Self::Change(_) => "change",
+            Self::Hash { .. } => "hash",
+            Self::Prove(_) => "prove",
+            Self::Sync(_) => "sync",
+            Self::Report(_) => "report",
+        }
+    }
+
+    /// The memory that the answer may take until it is written; 0 for one that is small.
     #[must_use]
     pub fn answer_bytes(&self) -> u64 {
-        self.answer_bytes
+        match self {
+            Self::Read { answer_bytes, .. } => *answer_bytes,
+            _ => 0,
+        }
     }
 
-    /// For whom it hashes passwords, if it does. No more than [`HASHES_AT_ONCE_MAX`] such jobs are to run at a
-    /// time, for the memory they take.
-    ///
-    /// [`HASHES_AT_ONCE_MAX`]: crate::HASHES_AT_ONCE_MAX
+    /// For whom it hashes passwords, if it does.
     #[must_use]
     pub fn hashing(&self) -> Option<Hashing> {
-        self.hashing
+        match self {
+            Self::Hash { who, .. } => Some(*who),
+            _ => None,
+        }
     }
 
     /// Does the work; may block on the disk or the processor.
     #[must_use]
     pub fn run(self, broker: &Broker, session: &mut Session) -> Outcome {
-        (self.work)(broker, session)
+        let (Self::Read { work, .. }
+        | Self::Load(work)
+        | Self::Change(work)
+        | Self::Hash { work, .. }
+        | Self::Prove(work)
+        | Self::Sync(work)
+        | Self::Report(work)) = self;
+        (work.0)(broker, session)
     }
 }
 
 impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Job")
+        f.debug_tuple("Job").field(&self.kind()).finish()
     }
 }
 
 impl Outcome {
-    pub(crate) fn offload(
-        work: impl FnOnce(&Broker, &mut Session) -> Outcome + Send + 'static,
-    ) -> Self {
-        Self::Offload(Job::new(work))
+    /// An answer that may leave at once.
+    pub(crate) fn done(reply: Reply) -> Self {
+        Self::Answer(Answer { after: None, reply })
     }
 
-    /// As [`Outcome::offload`], for work that reads up to `answer_bytes` of messages into memory.
-    pub(crate) fn offload_read(
-        answer_bytes: u64,
-        work: impl FnOnce(&Broker, &mut Session) -> Outcome + Send + 'static,
-    ) -> Self {
-        Self::Offload(Job { answer_bytes, ..Job::new(work) })
+    /// An empty answer that waits for a commit.
+    pub(crate) fn commit(ticket: Ticket) -> Self {
+        Self::after(ticket, Reply::Empty)
     }
 
-    pub(crate) fn delay(
-        wait: Duration,
-        work: impl FnOnce(&Broker, &mut Session) -> Outcome + Send + 'static,
-    ) -> Self {
-        Self::Delay(wait, Job::new(work))
-    }
-
-    /// Notes for whom its work hashes passwords; what is no work stays as it is.
-    pub(crate) fn hashing(self, who: Hashing) -> Self {
-        let note = |job| Job { hashing: Some(who), ..job };
-        match self {
-            Self::Offload(job) => Self::Offload(note(job)),
-            Self::Delay(wait, job) => Self::Delay(wait, note(job)),
-            done => done,
-        }
+    /// An answer that waits for a commit.
+    pub(crate) fn after(ticket: Ticket, reply: Reply) -> Self {
+        Self::Answer(Answer { after: Some(ticket), reply })
     }
 }
 
 impl From<Result<Reply, ErrorCode>> for Outcome {
     fn from(result: Result<Reply, ErrorCode>) -> Self {
-        Self::Done(result.unwrap_or_else(Reply::Error))
+        Self::done(result.unwrap_or_else(Reply::Error))
     }
 }

@@ -15,8 +15,8 @@ use galgo_broker::shard::{Pending, ShardOptions};
 use galgo_broker::upkeep::RetentionOptions;
 use galgo_broker::vault::Keys;
 use galgo_broker::{
-    AccessOptions, Broker, BrokerOptions, GroupOptions, LogBounds, OpenReport, Outcome, Peer,
-    Reply, RootUser, Session, Slice,
+    AccessOptions, Answer, Broker, BrokerOptions, GroupOptions, LogBounds, OpenReport, Outcome,
+    Peer, Reply, RootUser, Session, Slice,
 };
 use galgo_storage::disk::sim::SimDisk;
 use galgo_storage::metadata_log::{MetadataDirs, MetadataLog};
@@ -278,14 +278,11 @@ impl Connection {
     /// Waits for the answer, running what has to be run.
     pub fn finish(&mut self, outcome: Outcome) -> Result<Vec<u8>, ErrorCode> {
         match outcome {
-            Outcome::Done(reply) => reply_bytes(reply),
-            Outcome::Commit(ticket) => {
-                self.broker.drain();
-                ticket.outcome().expect("drained").map(|()| Vec::new())
-            }
-            Outcome::CommitThen(ticket, reply) => {
-                self.broker.drain();
-                ticket.outcome().expect("drained")?;
+            Outcome::Answer(Answer { after, reply }) => {
+                if let Some(ticket) = after {
+                    self.broker.drain();
+                    ticket.outcome().expect("drained")?;
+                }
                 reply_bytes(reply)
             }
             Outcome::Delay(wait, job) => {

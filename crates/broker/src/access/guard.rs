@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::throttle::{Admission, Subject, Throttle, ThrottleOptions};
 use crate::broker::Broker;
-use crate::outcome::{Hashing, Outcome, Reply};
+use crate::outcome::{Hashing, Job, Outcome, Reply, Work};
 use crate::session::Session;
 use crate::trail::Refusal;
 
@@ -83,46 +83,49 @@ impl Attempt {
     /// `address`.
     pub(crate) fn offload(mut self, broker: &Broker, address: IpAddr) -> Outcome {
         self.hashes_for = Some(address);
-        self.admitted(broker, |attempt, _| {
-            Outcome::offload(|broker, session| attempt.run(broker, session))
-        })
+        self.admitted(broker, |attempt, _, known| Outcome::Offload(attempt.into_job(known)))
     }
 
     /// Goes on on this thread if it may now.
     pub(crate) fn run(self, broker: &Broker, session: &mut Session) -> Outcome {
-        self.admitted(broker, |attempt, broker| attempt.prove(broker, session))
+        self.admitted(broker, |attempt, broker, _| attempt.prove(broker, session))
+    }
+
+    /// The work of going on; `known` tells whether the user has logged in from there before.
+    fn into_job(self, known: bool) -> Job {
+        let who = self.hashes_for.map(|address| Hashing { known, address });
+        let work = Work::new(|broker, session| self.run(broker, session));
+        match who {
+            Some(who) => Job::Hash { who, work },
+            None => Job::Prove(work),
+        }
     }
 
     fn admitted(
         mut self,
         broker: &Broker,
-        go_on: impl FnOnce(Self, &Broker) -> Outcome,
+        go_on: impl FnOnce(Self, &Broker, bool) -> Outcome,
     ) -> Outcome {
         let now_us = broker.clock.monotonic_us();
         let (admission, known) = {
             let throttle = broker.guard.0.lock();
             (throttle.admit(&self.subject, now_us), throttle.is_known(&self.subject, now_us))
         };
-        let hashing = self.hashes_for.map(|address| Hashing { known, address });
-        let outcome = match admission {
-            Admission::Now => go_on(self, broker),
+        match admission {
+            Admission::Now => go_on(self, broker, known),
             Admission::After(wait_us) if self.waits_left > 0 => {
                 if self.waits_left == WAITS_MAX {
                     self.note(broker, "login slowed", "too many failed lately");
                 }
                 self.waits_left -= 1;
                 let wait = Duration::from_micros(wait_us);
-                Outcome::delay(wait, |broker, session| self.run(broker, session))
+                Outcome::Delay(wait, self.into_job(known))
             }
             // Not told apart from a wrong password, and no code that classic clients reconnect at.
             Admission::After(_) | Admission::Refused => {
                 self.note(broker, "login refused", "too many failed lately");
-                Outcome::Done(Reply::Error(ErrorCode::InvalidCredentials))
+                Outcome::done(Reply::Error(ErrorCode::InvalidCredentials))
             }
-        };
-        match hashing {
-            Some(who) => outcome.hashing(who),
-            None => outcome,
         }
     }
 

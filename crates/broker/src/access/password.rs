@@ -1,10 +1,10 @@
 //! Passwords: hashed with argon2id before they reach the metadata log, verified at login.
 //!
 //! However many clients log in at once, the memory of [`HASHES_AT_ONCE_MAX`] hashes is
-//! in use at most, and none of it once they are done. Work that hashes says so ([`Job::hashing`]), and whoever runs
+//! in use at most, and none of it once they are done. Work that hashes says so ([`Job::Hash`]), and whoever runs
 //! jobs keeps to the number.
 //!
-//! [`Job::hashing`]: crate::outcome::Job::hashing
+//! [`Job::Hash`]: crate::outcome::Job::Hash
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};

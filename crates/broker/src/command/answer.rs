@@ -60,7 +60,7 @@ pub(super) fn nothing(form: Form) -> Outcome {
         Form::Plain => MessagesHead::Plain(PolledHeader::default().to_array()),
         Form::InLife(_) => MessagesHead::InLife(LifeHeader::default().to_array()),
     };
-    Outcome::Done(Reply::Messages(MessagesReply { header, slices: Vec::new(), rest: None, len: 0 }))
+    Outcome::done(Reply::Messages(MessagesReply { header, slices: Vec::new(), rest: None, len: 0 }))
 }
 
 impl Poll {

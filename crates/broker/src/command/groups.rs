@@ -128,7 +128,7 @@ fn membership<C: Command>(
         let group = found.group(group.borrowed())?;
         work(session.registration().ok_or(ErrorCode::StaleClient)?, group)
     };
-    Outcome::Done(done().unwrap_or_else(refusal))
+    Outcome::done(done().unwrap_or_else(refusal))
 }
 
 /// The turn of the caller's poll; `None` when there is nothing it may poll.

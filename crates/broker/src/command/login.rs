@@ -69,11 +69,11 @@ pub(super) fn login_with_token(
 /// The connection stays, anonymous; one that is no more in the table of clients is closed.
 pub(super) fn log_out(session: &mut Session) -> Outcome {
     if !session.is_authenticated() {
-        return Outcome::Done(Reply::Error(ErrorCode::Unauthenticated));
+        return Outcome::done(Reply::Error(ErrorCode::Unauthenticated));
     }
     if session.entry().is_none() {
-        return Outcome::Done(Reply::Close(ErrorCode::ClientNotFound));
+        return Outcome::done(Reply::Close(ErrorCode::ClientNotFound));
     }
     session.log_out();
-    Outcome::Done(Reply::Empty)
+    Outcome::done(Reply::Empty)
 }

@@ -10,10 +10,10 @@ use super::answer::{Damage, Form, Manner, nothing};
 use super::{groups, offload};
 use crate::broker::Broker;
 use crate::catalog::groups::{MemberTurn, Undone};
-use crate::outcome::{Outcome, Reply};
+use crate::outcome::{Answer, Job, Outcome, Reply};
 use crate::partition::{
-    AnswerBounds, COLD_PIECE_BYTES_MAX, Gathering, Partition, PollError, PolledRange, ReadRequest,
-    StoredBy,
+    AnswerBounds, COLD_PIECE_BYTES_MAX, Gathering, Partition, PollError, PolledRange, ReadPlan,
+    ReadRequest, StoredBy,
 };
 use crate::session::Session;
 use crate::shard::OffsetOwner;
@@ -43,7 +43,7 @@ pub(crate) fn poll(broker: &Broker, session: &Session, asked: (&PollMessages, Ma
     let poll = match resolve_poll(broker, session, asked) {
         Ok(Some(poll)) => poll,
         Ok(None) => return nothing(asked.1.form),
-        Err(reply) => return Outcome::Done(*reply),
+        Err(reply) => return Outcome::done(*reply),
     };
     poll.run()
 }
@@ -112,50 +112,53 @@ pub(super) fn consumer_owner(consumer: &Identifier) -> OffsetOwner {
 impl Poll {
     /// The answer, or the work that finds it.
     pub(super) fn run(self) -> Outcome {
-        match self.find_cached() {
-            Ok(Some(range)) => self.answer(range),
-            Ok(None) => {
-                let memory_bytes = self.first_bytes();
-                Outcome::offload_read(memory_bytes, move |_, _| self.gather_first())
-            }
+        match self.plan_cached() {
+            Ok(plan) => self.run_by(plan),
             Err(error) => self.failed(&error),
         }
+    }
+
+    /// As [`Poll::run`] by a plan that was made, or where only the disk tells what is to be read.
+    pub(super) fn run_by(self, plan: Option<ReadPlan>) -> Outcome {
+        let Some(plan) = plan else { return self.search() };
+        match self.partition.read_cached(plan) {
+            Ok(Some(range)) => self.answer(range),
+            Err(error) if !plan.has_good(&error) => self.failed(&error),
+            // The disk has to be read, or the answer has several pieces; what comes before damage is read with
+            // its checks.
+            Ok(None) | Err(_) => {
+                let gathering = Gathering::begin(Arc::clone(&self.partition), plan);
+                self.gather_later(gathering)
+            }
+        }
+    }
+
+    /// Looks off the thread for what is to be read, and reads it there.
+    fn search(self) -> Outcome {
+        let memory_bytes = COLD_PIECE_BYTES_MAX.min(self.bounds.piece_bytes_max);
+        Outcome::Offload(Job::read(memory_bytes, move |_, _| match self.plan_read() {
+            Ok(plan) => {
+                let gathering = Gathering::begin(Arc::clone(&self.partition), plan);
+                self.gather(gathering)
+            }
+            Err(error) => self.failed(&error),
+        }))
+    }
+
+    /// What is to be read, as far as that can be told without waiting for the disk.
+    pub(super) fn plan_cached(&self) -> Result<Option<ReadPlan>, PollError> {
+        self.partition.plan_cached(&self.request())
+    }
+
+    /// What is to be read; may block.
+    pub(super) fn plan_read(&self) -> Result<ReadPlan, PollError> {
+        self.partition.plan_read(&self.request())
     }
 
     /// What is asked of the partition.
     pub(super) fn request(&self) -> ReadRequest {
         let Self { strategy, owner, count, bounds, .. } = *self;
         ReadRequest { strategy, owner, count, bounds }
-    }
-
-    /// `None` when the disk has to be read, or the answer has several pieces.
-    fn find_cached(&self) -> Result<Option<PolledRange>, PollError> {
-        match self.partition.plan_cached(&self.request())? {
-            Some(plan) => match self.partition.read_cached(plan) {
-                // What comes before the damage is read with its checks.
-                Err(error) if plan.has_good(&error) => Ok(None),
-                read => read,
-            },
-            None => Ok(None),
-        }
-    }
-
-    /// Bytes of messages that the first piece takes in memory, as far as can be told before.
-    fn first_bytes(&self) -> u64 {
-        match self.partition.plan_cached(&self.request()) {
-            Ok(Some(plan)) => self.partition.first_bytes(&plan),
-            Ok(None) | Err(_) => COLD_PIECE_BYTES_MAX.min(self.bounds.piece_bytes_max),
-        }
-    }
-
-    fn gather_first(self) -> Outcome {
-        match self.partition.plan_read(&self.request()) {
-            Ok(plan) => {
-                let gathering = Gathering::begin(Arc::clone(&self.partition), plan);
-                self.gather(gathering)
-            }
-            Err(error) => self.failed(&error),
-        }
     }
 
     /// Finds one more piece; each is a job of its own, so that a large answer keeps no thread from others.
@@ -175,7 +178,7 @@ impl Poll {
 
     fn gather_later(self, gathering: Gathering) -> Outcome {
         let memory_bytes = gathering.memory_bytes();
-        Outcome::offload_read(memory_bytes, move |_, _| self.gather(gathering))
+        Outcome::Offload(Job::read(memory_bytes, move |_, _| self.gather(gathering)))
     }
 
     /// What `last` asks for when it met damage that was not known before: the newest messages are those
@@ -184,7 +187,7 @@ impl Poll {
         if self.strategy != PollingStrategy::Last {
             return None;
         }
-        let plan = self.partition.plan_read(&self.request()).ok()?;
+        let plan = self.plan_read().ok()?;
         let is_newer = gathering.begins_before(&plan);
         is_newer.then(|| Gathering::begin(Arc::clone(&self.partition), plan))
     }
@@ -192,19 +195,18 @@ impl Poll {
     fn answer(&self, range: PolledRange) -> Outcome {
         let last = range.last();
         let reply = self.reply(range);
-        let Some(last) = last else { return Outcome::Done(reply) };
+        let Some(last) = last else { return Outcome::done(reply) };
         match self.deliver(last) {
-            Ok(Some(ticket)) => Outcome::CommitThen(ticket, reply),
-            Ok(None) => Outcome::Done(reply),
+            Ok(after) => Outcome::Answer(Answer { after, reply }),
             Err(Undone::Void) => nothing(self.form),
-            Err(Undone::Refused(code)) => Outcome::Done(Reply::Error(code)),
+            Err(Undone::Refused(code)) => Outcome::done(Reply::Error(code)),
         }
     }
 
     /// The answer to a poll that cannot be answered with messages. A reader who can go on behind damage is
     /// told where it is.
     pub(super) fn failed(&self, error: &PollError) -> Outcome {
-        Outcome::Done(match (self.form, Damage::of(error)) {
+        Outcome::done(match (self.form, Damage::of(error)) {
             (Form::InLife(_), Some(damage)) => self.damaged(damage),
             _ => Reply::Error(error.code()),
         })
@@ -232,9 +234,9 @@ pub(crate) fn flush(broker: &Broker, session: &Session, command: &FlushUnsavedBu
     };
     match found() {
         Ok(partition) if command.fsync => {
-            offload(move |_, _| partition.sync().map(|()| Reply::Empty))
+            offload(Job::Sync, move |_, _| partition.sync().map(|()| Reply::Empty))
         }
-        Ok(_) => Outcome::Done(Reply::Empty),
-        Err(code) => Outcome::Done(Reply::Error(code)),
+        Ok(_) => Outcome::done(Reply::Empty),
+        Err(code) => Outcome::done(Reply::Error(code)),
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn store(broker: &Broker, session: &Session, command: &StoreConsumerO
         let target = find(broker, session, command, (asked, Access::Change))?;
         target.store(command.offset)
     };
-    staged().map_or_else(|code| Outcome::Done(Reply::Error(code)), Outcome::Commit)
+    staged().map_or_else(|code| Outcome::done(Reply::Error(code)), Outcome::commit)
 }
 
 /// Stores the last processed offset, unless it is one of another life of the partition; the answer tells.
@@ -83,12 +83,12 @@ pub(super) fn store_in_life(
         // INV-LIFE: looked at in the very partition that is stored in, so that a purge in between does
         // no harm: what is stored then goes with the life it belongs to.
         if life.differs_from(now) {
-            return Ok(Outcome::Done(payload(&StoredInLife { life: now, stored: false })));
+            return Ok(Outcome::done(payload(&StoredInLife { life: now, stored: false })));
         }
         let ticket = target.store(store.offset)?;
-        Ok(Outcome::CommitThen(ticket, payload(&StoredInLife { life: now, stored: true })))
+        Ok(Outcome::after(ticket, payload(&StoredInLife { life: now, stored: true })))
     };
-    staged().unwrap_or_else(|code| Outcome::Done(Reply::Error(code)))
+    staged().unwrap_or_else(|code| Outcome::done(Reply::Error(code)))
 }
 
 impl Target {
@@ -119,7 +119,7 @@ pub(super) fn delete(
         };
         deleted.map_err(code)
     };
-    staged().map_or_else(|code| Outcome::Done(Reply::Error(code)), Outcome::Commit)
+    staged().map_or_else(|code| Outcome::done(Reply::Error(code)), Outcome::commit)
 }
 
 /// Looks up what `command` is about, once its right has been checked.

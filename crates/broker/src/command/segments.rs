@@ -6,7 +6,7 @@ use galgo_wire::command::{Command as _, DeleteSegments, GetRetentionState, PlanR
 
 use super::{offload, payload};
 use crate::broker::Broker;
-use crate::outcome::{Outcome, Reply};
+use crate::outcome::{Job, Outcome, Reply};
 use crate::partition::{Hold, Wanted};
 use crate::session::Session;
 
@@ -26,9 +26,9 @@ pub(super) fn delete(broker: &Broker, session: &Session, command: &DeleteSegment
         partition.drop_oldest(Wanted::Oldest(command.segments_count), (Hold::ALL, note))
     };
     match staged() {
-        Ok(Some(ticket)) => Outcome::Commit(ticket),
-        Ok(None) => Outcome::Done(Reply::Empty),
-        Err(code) => Outcome::Done(Reply::Error(code)),
+        Ok(Some(ticket)) => Outcome::commit(ticket),
+        Ok(None) => Outcome::done(Reply::Empty),
+        Err(code) => Outcome::done(Reply::Error(code)),
     }
 }
 
@@ -39,10 +39,10 @@ pub(super) fn plan_retention(
     command: PlanRetention,
 ) -> Outcome {
     if let Err(code) = broker.authorize(session, &command) {
-        return Outcome::Done(Reply::Error(code));
+        return Outcome::done(Reply::Error(code));
     }
     // Off the thread: a topic may have very many segments.
-    offload(move |broker, session| {
+    offload(Job::Report, move |broker, session| {
         let (settings, open) = {
             let catalog = broker.catalog.read();
             let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
@@ -63,10 +63,10 @@ pub(super) fn retention_state(
     command: GetRetentionState,
 ) -> Outcome {
     if let Err(code) = broker.authorize(session, &command) {
-        return Outcome::Done(Reply::Error(code));
+        return Outcome::done(Reply::Error(code));
     }
     // Off the thread, as the plan.
-    offload(move |broker, session| {
+    offload(Job::Report, move |broker, session| {
         let (hold, open) = {
             let catalog = broker.catalog.read();
             let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;

@@ -12,7 +12,7 @@ use galgo_wire::permission::Action;
 
 use crate::broker::Broker;
 use crate::catalog::OpenTopic;
-use crate::outcome::{Outcome, Reply};
+use crate::outcome::{Answer, Job, Outcome, Reply, Work};
 use crate::partition::{AppendContext, Appended, Batch, Partition, Placed};
 use crate::session::Session;
 use crate::ticket::Ticket;
@@ -38,7 +38,7 @@ pub(crate) fn send(broker: &Broker, session: &mut Session, payload: &mut [u8]) -
 pub(crate) fn send_with(broker: &Broker, session: &mut Session, payload: &mut [u8]) -> Outcome {
     match SendWithHeader::parse(payload) {
         Ok(SendWithParts { chain, send }) => stage(broker, session, Form::Telling(chain), send),
-        Err(code) => Outcome::Done(Reply::Error(code)),
+        Err(code) => Outcome::done(Reply::Error(code)),
     }
 }
 
@@ -65,13 +65,13 @@ fn stage(broker: &Broker, session: &mut Session, form: Form, send: &mut [u8]) ->
                 let staged = Staged { appended: lacking, partition_id };
                 return stage_later(staged, form, send.to_vec());
             }
-            Err(Unstaged::Refused(code)) => return Outcome::Done(Reply::Error(code)),
+            Err(Unstaged::Refused(code)) => return Outcome::done(Reply::Error(code)),
             Err(Unstaged::EarlierMissing) => {
-                return Outcome::Done(Reply::Sent(SendReply::EARLIER_MISSING));
+                return Outcome::done(Reply::Sent(SendReply::EARLIER_MISSING));
             }
         }
     }
-    Outcome::Done(Reply::Error(ErrorCode::PartitionNotFound))
+    Outcome::done(Reply::Error(ErrorCode::PartitionNotFound))
 }
 
 /// What a send has to wait for, off the connection's thread.
@@ -85,7 +85,7 @@ enum Lacking {
 /// Sends to a partition what had to wait.
 fn stage_later(waiting: Staged<Lacking>, form: Form, mut send: Vec<u8>) -> Outcome {
     let Staged { appended: lacking, partition_id } = waiting;
-    Outcome::offload(move |broker, session| {
+    Outcome::Offload(Job::Load(Work::new(move |broker, session| {
         let mut append = || {
             let context = broker.append_context();
             let partition = match &lacking {
@@ -107,11 +107,11 @@ fn stage_later(waiting: Staged<Lacking>, form: Form, mut send: Vec<u8>) -> Outco
             }
             Ok(Appended::Closed) => stage(broker, session, form, &mut send),
             Ok(Appended::Unloaded(_) | Appended::Crowded(_)) => {
-                Outcome::Done(Reply::Error(ErrorCode::TaskTimeout))
+                Outcome::done(Reply::Error(ErrorCode::TaskTimeout))
             }
-            Err(code) => Outcome::Done(Reply::Error(code)),
+            Err(code) => Outcome::done(Reply::Error(code)),
         }
-    })
+    })))
 }
 
 /// How far a batch has come, and where.
@@ -179,11 +179,7 @@ fn taken(session: &mut Session, form: Form, batch: Taken) -> Outcome {
             Reply::Sent(told(partition_id, placed))
         }
     };
-    match (ticket, reply) {
-        (None, reply) => Outcome::Done(reply),
-        (Some(ticket), Reply::Empty) => Outcome::Commit(ticket),
-        (Some(ticket), reply) => Outcome::CommitThen(ticket, reply),
-    }
+    Outcome::Answer(Answer { after: ticket, reply })
 }
 
 fn told(partition_id: PartitionId, placed: Placed) -> SendReply {

@@ -11,7 +11,7 @@ use galgo_wire::id::{ClientId, Timestamp};
 use super::{offload, payload};
 use crate::broker::Broker;
 use crate::clients::ClientEntry;
-use crate::outcome::{Outcome, Reply};
+use crate::outcome::{Job, Outcome, Reply};
 use crate::session::Session;
 use crate::snapshot;
 
@@ -24,7 +24,7 @@ pub(super) fn ping(session: &Session) -> Outcome {
     if let Some(registration) = session.registration() {
         registration.ping();
     }
-    Outcome::Done(Reply::Empty)
+    Outcome::done(Reply::Empty)
 }
 
 /// Counts of everything, and what the system says of the process.
@@ -80,9 +80,9 @@ fn collect(broker: &Broker) -> Stats {
 /// An archive of diagnostics.
 pub(super) fn snapshot(broker: &Broker, session: &Session, command: GetSnapshot) -> Outcome {
     if let Err(code) = broker.authorize(session, &command) {
-        return Outcome::Done(Reply::Error(code));
+        return Outcome::done(Reply::Error(code));
     }
-    offload(move |broker, _| {
+    offload(Job::Report, move |broker, _| {
         let sources = broker.snapshot_sources.read().clone();
         let kinds = command.kinds.as_slice();
         let archive = snapshot::archive(command.compression, kinds, sources.as_deref());
@@ -123,9 +123,9 @@ pub(super) fn me(session: &Session) -> Outcome {
         Ok(session.entry().map(|entry| payload(&client_details(id, &entry))))
     };
     match answer() {
-        Ok(Some(reply)) => Outcome::Done(reply),
-        Ok(None) => Outcome::Done(Reply::Close(ErrorCode::ClientNotFound)),
-        Err(code) => Outcome::Done(Reply::Error(code)),
+        Ok(Some(reply)) => Outcome::done(reply),
+        Ok(None) => Outcome::done(Reply::Close(ErrorCode::ClientNotFound)),
+        Err(code) => Outcome::done(Reply::Error(code)),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::access::token::{hash_token, new_token};
 use crate::broker::Broker;
 use crate::broker::change::Acting;
 use crate::metadata;
-use crate::outcome::{Outcome, Reply};
+use crate::outcome::{Job, Outcome, Reply};
 use crate::session::Session;
 
 /// The caller's tokens by name, also those that expired and were not cleaned away yet.
@@ -32,9 +32,9 @@ pub(super) fn list(broker: &Broker, session: &Session, command: &GetTokens) -> O
 /// Makes a token; its text is in the answer and nowhere else.
 pub(super) fn create(broker: &Broker, session: &Session, command: CreateToken) -> Outcome {
     if let Err(code) = broker.authorize(session, &command) {
-        return Outcome::Done(Reply::Error(code));
+        return Outcome::done(Reply::Error(code));
     }
-    offload(move |broker, session| {
+    offload(Job::Change, move |broker, session| {
         let caller = session.caller()?;
         let text = new_token(&*broker.random).map_err(|_| ErrorCode::InvalidPersonalAccessToken)?;
         let expires_at = expiry(broker.clock.now(), command.expiry_us);
@@ -51,9 +51,9 @@ pub(super) fn create(broker: &Broker, session: &Session, command: CreateToken) -
 /// Deletes a token. Who logged in with it stays logged in.
 pub(super) fn delete(broker: &Broker, session: &Session, command: DeleteToken) -> Outcome {
     if let Err(code) = broker.authorize(session, &command) {
-        return Outcome::Done(Reply::Error(code));
+        return Outcome::done(Reply::Error(code));
     }
-    offload(move |broker, session| {
+    offload(Job::Change, move |broker, session| {
         let caller = session.caller()?;
         Acting::new(broker, session).change(|state| {
             Ok(((), state.prepare_delete_token(caller.user, command.name.as_str())?))

@@ -15,7 +15,7 @@ use crate::broker::Broker;
 use crate::broker::change::Acting;
 use crate::metadata::users::NewUser;
 use crate::metadata::{self, State};
-use crate::outcome::{Hashing, Outcome, Reply};
+use crate::outcome::{Hashing, Job, Outcome, Reply, Work};
 use crate::session::{Caller, Session};
 
 /// The user with what it may do; empty when it is missing.
@@ -44,13 +44,16 @@ pub(super) fn list(broker: &Broker, session: &Session, command: &GetUsers) -> Ou
 
 /// Creates a user; the answer is the user.
 pub(super) fn create(broker: &Broker, session: &Session, command: CreateUser) -> Outcome {
-    let who = Hashing { known: true, address: session.peer().address.ip() };
-    let outcome = change(broker, session, command, move |broker, command| {
+    if let Err(code) = broker.authorize(session, &command) {
+        return Outcome::done(Reply::Error(code));
+    }
+    offload(hash_for(session), move |broker, session| {
+        let broker = Acting::new(broker, session);
         // Checked before the slow hash and, as the name may be taken meanwhile, again behind it.
         broker.catalog.read().state.check_new_user(&command.username)?;
         let new = NewUser {
             name: command.username.clone(),
-            password_hash: hash(broker, &command.password)?,
+            password_hash: hash(&broker, &command.password)?,
             status: command.status,
             permissions: command.permissions.clone(),
             now: broker.clock.now(),
@@ -59,8 +62,13 @@ pub(super) fn create(broker: &Broker, session: &Session, command: CreateUser) ->
         let catalog = broker.catalog.read();
         let created = catalog.state.users.get(&id);
         created.map_or(Ok(Reply::Empty), |user| Ok(payload(&user_details((id, user))?)))
-    });
-    outcome.hashing(who)
+    })
+}
+
+/// The job of someone who is logged in that hashes a password.
+fn hash_for(session: &Session) -> impl FnOnce(Work) -> Job + use<> {
+    let who = Hashing { known: true, address: session.peer().address.ip() };
+    move |work| Job::Hash { who, work }
 }
 
 /// Deletes a user with its tokens. Its connections stay, but may do nothing any more.
@@ -107,7 +115,7 @@ pub(super) fn password(broker: &Broker, session: &Session, command: ChangePasswo
     };
     let name = match name() {
         Ok(name) => name,
-        Err(code) => return Outcome::Done(Reply::Error(code)),
+        Err(code) => return Outcome::done(Reply::Error(code)),
     };
     let from = session.peer().address.ip();
     let wrong = ErrorCode::InvalidCredentials;
@@ -156,10 +164,9 @@ pub(super) fn reset_password(
     command: ResetPassword,
 ) -> Outcome {
     if let Err(code) = broker.authorize(session, &command) {
-        return Outcome::Done(Reply::Error(code));
+        return Outcome::done(Reply::Error(code));
     }
-    let who = Hashing { known: true, address: session.peer().address.ip() };
-    let outcome = offload(move |broker, session| {
+    offload(hash_for(session), move |broker, session| {
         let caller = session.caller()?;
         // Checked before the slow hash and, as rights may change meanwhile, again behind it.
         resettable(&broker.catalog.read().state, caller, &command)?;
@@ -169,8 +176,7 @@ pub(super) fn reset_password(
             Ok(state.prepare_password(id, hash, true))
         })?;
         Ok(Reply::Empty)
-    });
-    outcome.hashing(who)
+    })
 }
 
 /// The user whose password the caller may set.

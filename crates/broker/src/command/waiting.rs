@@ -12,8 +12,8 @@ use super::answer::{self, Form, Manner};
 use super::messages::{self, Poll};
 use crate::alarm::News;
 use crate::broker::Broker;
-use crate::outcome::Outcome;
-use crate::partition::Partition;
+use crate::outcome::{Job, Outcome};
+use crate::partition::{Partition, PollError, ReadPlan};
 use crate::session::Session;
 use crate::shard::OffsetOwner;
 use crate::waiting::{Hung, Waiting};
@@ -56,7 +56,7 @@ pub(crate) fn poll_in_life(broker: &Broker, session: &Session, command: PollInLi
 /// Answers a poll, or lets it wait.
 pub(crate) fn look(broker: &Broker, session: &Session, command: Ask) -> Outcome {
     if may_block(&command) {
-        return Outcome::offload(move |broker, session| look_now(broker, session, command));
+        return later(move |broker, session| look_now(broker, session, command));
     }
     look_now(broker, session, command)
 }
@@ -64,7 +64,7 @@ pub(crate) fn look(broker: &Broker, session: &Session, command: Ask) -> Outcome 
 /// Answers a poll whose wait is over.
 pub(crate) fn finish(broker: &Broker, session: &Session, command: Ask) -> Outcome {
     if may_block(&command) {
-        return Outcome::offload(move |broker, session| finish_now(broker, session, &command));
+        return later(move |broker, session| finish_now(broker, session, &command));
     }
     finish_now(broker, session, &command)
 }
@@ -74,27 +74,33 @@ fn may_block(command: &Ask) -> bool {
     matches!(command.poll.strategy, PollingStrategy::Timestamp(_))
 }
 
+/// Looks off the thread. Nothing is read into memory yet: that is work of its own.
+fn later(look: impl FnOnce(&Broker, &mut Session) -> Outcome + Send + 'static) -> Outcome {
+    Outcome::Offload(Job::read(0, look))
+}
+
 fn look_now(broker: &Broker, session: &Session, command: Ask) -> Outcome {
-    let asked = (&command, needed(&command));
     // Whoever asks for nothing, or waits no time, is answered like anybody else.
     if command.poll.count == 0 || command.wait == 0 {
         return finish_now(broker, session, &command);
     }
-    if let Some(outcome) = find(broker, session, asked) {
+    let needed = needed(&command);
+    if let Found::Answer(outcome) = find(broker, session, &command, needed) {
         return outcome;
     }
     let hung = hang(broker, session, &command);
-    match find(broker, session, asked) {
-        Some(outcome) => outcome,
-        None => Outcome::Wait(Waiting { command, hung }),
+    match find(broker, session, &command, needed) {
+        Found::Answer(outcome) => outcome,
+        Found::Few(..) | Found::NoPartition => Outcome::Wait(Waiting { command, hung }),
     }
 }
 
 fn finish_now(broker: &Broker, session: &Session, command: &Ask) -> Outcome {
-    let found = find(broker, session, (command, 1));
-    found.unwrap_or_else(|| {
-        messages::poll(broker, session, (&command.poll, Manner::extension(command.form)))
-    })
+    match find(broker, session, command, 1) {
+        Found::Answer(outcome) => outcome,
+        Found::Few(poll, plan) => poll.run_by(plan),
+        Found::NoPartition => answer::nothing(command.form),
+    }
 }
 
 /// How many messages end the wait: never more than one answer may have.
@@ -102,9 +108,20 @@ fn needed(command: &Ask) -> u32 {
     command.count_min.clamp(1, command.poll.count.max(1))
 }
 
-/// The answer, if there are enough messages or something is wrong. A member of a group that names no
-/// partition finds them in any that it may poll.
-fn find(broker: &Broker, session: &Session, (asked, needed): (&Ask, u32)) -> Option<Outcome> {
+/// What a look came to.
+enum Found {
+    /// There are enough messages, or something is wrong.
+    Answer(Outcome),
+    /// There are too few; and what is to be read of them, where that is known without the disk.
+    Few(Poll, Option<ReadPlan>),
+    /// The caller reads for a group and has no partition now.
+    NoPartition,
+}
+
+/// Looks for so many messages. A member of a group that names no partition finds them in any that it may poll.
+///
+/// What was resolved and planned here is what the answer is made of: neither is done again for it.
+fn find(broker: &Broker, session: &Session, asked: &Ask, needed: u32) -> Found {
     let command = &asked.poll;
     let mut looked_at = BTreeSet::new();
     loop {
@@ -112,20 +129,32 @@ fn find(broker: &Broker, session: &Session, (asked, needed): (&Ask, u32)) -> Opt
         let poll = match messages::resolve_poll(broker, session, asking) {
             Ok(Some(poll)) => poll,
             // A partition that is not the caller's is answered as ever; others may become its own.
-            Ok(None) if command.partition_id.is_some() => return Some(answer::nothing(asked.form)),
-            Ok(None) => return None,
-            Err(reply) => return Some(Outcome::Done(*reply)),
+            Ok(None) if command.partition_id.is_some() => {
+                return Found::Answer(answer::nothing(asked.form));
+            }
+            Ok(None) => return Found::NoPartition,
+            Err(reply) => return Found::Answer(Outcome::done(*reply)),
         };
-        match poll.has(needed) {
+        // A search by time is on a thread that may block.
+        let planned = match may_block(asked) {
+            true => poll.plan_read().map(Some),
+            false => poll.plan_cached(),
+        };
+        let plan = match planned {
+            Ok(plan) => plan,
+            Err(error) => return Found::Answer(poll.failed(&error)),
+        };
+        match poll.has(needed, plan.as_ref()) {
             // It reads on where a log ended that was longer: what it waits for may be others' messages.
-            Ok(false) if poll.is_beyond_end() && !poll.in_turn => return Some(poll.run()),
-            Ok(false) => {}
-            Ok(true) => return Some(poll.run()),
-            Err(error) => return Some(poll.failed(&error)),
+            Ok(enough) if enough || (poll.is_beyond_end() && !poll.in_turn) => {
+                return Found::Answer(poll.run_by(plan));
+            }
+            Ok(_) => {}
+            Err(error) => return Found::Answer(poll.failed(&error)),
         }
         // Partitions take turns until one has its second.
         if !poll.in_turn || !looked_at.insert(poll.partition_id) {
-            return None;
+            return Found::Few(poll, plan);
         }
     }
 }
@@ -181,9 +210,13 @@ fn hang_on(
 }
 
 impl Poll {
-    /// Whether there are so many messages to be answered with.
-    fn has(&self, needed: u32) -> Result<bool, crate::partition::PollError> {
-        Ok(self.partition.available(&self.request())? >= needed.into())
+    /// Whether there are so many messages to be answered with, by the plan if there is one.
+    fn has(&self, needed: u32, plan: Option<&ReadPlan>) -> Result<bool, PollError> {
+        let available = match plan {
+            Some(plan) => plan.messages(),
+            None => self.partition.available(&self.request())?,
+        };
+        Ok(available >= needed.into())
     }
 
     /// Whether it asks for an offset behind the one that the next message gets.

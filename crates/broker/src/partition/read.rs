@@ -137,6 +137,11 @@ impl ReadPlan {
         self.span.before(error).is_some()
     }
 
+    /// How many messages there are of those that were asked for.
+    pub(crate) fn messages(&self) -> u64 {
+        self.span.end.get().saturating_sub(self.asked.get())
+    }
+
     /// Whether it leaves out messages that are older than those it has room for.
     pub(super) fn is_cut(&self) -> bool {
         self.asked < self.span.from
@@ -326,12 +331,6 @@ impl Partition {
             Ok(Some(located)) => located.bytes,
             Ok(None) | Err(_) => bytes_max,
         }
-    }
-
-    /// Bytes of messages that the first piece of a plan takes in memory, as far as can be told before.
-    #[must_use]
-    pub fn first_bytes(&self, plan: &ReadPlan) -> u64 {
-        self.cold_bytes(plan.span, plan.bounds.piece_bytes_max)
     }
 
     /// The first messages of a span, as many as a piece of `bytes_max` takes: from the page cache, or read

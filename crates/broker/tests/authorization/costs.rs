@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use galgo_broker::Outcome;
+use galgo_broker::{Answer, Outcome};
 use galgo_wire::command::{CommandCode, Cost};
 
 use crate::cases::{Missing, cases};
@@ -12,10 +12,10 @@ use crate::matrix::World;
 /// The costs that an outcome can be of.
 fn possible(outcome: &Outcome) -> &'static [Cost] {
     match outcome {
-        Outcome::Done(_) => {
+        Outcome::Answer(Answer { after: None, .. }) => {
             &[Cost::Memory, Cost::Commit, Cost::Disk, Cost::Wait, Cost::Change, Cost::Hash]
         }
-        Outcome::Commit(_) | Outcome::CommitThen(..) => &[Cost::Commit, Cost::Disk, Cost::Wait],
+        Outcome::Answer(Answer { after: Some(_), .. }) => &[Cost::Commit, Cost::Disk, Cost::Wait],
         Outcome::Offload(job) | Outcome::Delay(_, job) if job.hashing().is_some() => &[Cost::Hash],
         // A send may have to wait for what its partition stored lately to be read.
         Outcome::Offload(_) | Outcome::Delay(..) => {
@@ -35,7 +35,7 @@ fn a_command_needs_what_its_row_says_and_nothing_dearer() {
         let outcome = root.submit_bytes(case.code, &case.payload);
         let cost = case.code.cost();
         assert!(possible(&outcome).contains(&cost), "{:?} is {cost:?}: {outcome:?}", case.code);
-        if !matches!(outcome, Outcome::Done(_)) {
+        if !matches!(outcome, Outcome::Answer(Answer { after: None, .. })) {
             dear.insert(case.code);
         }
         let _ = root.finish(outcome);

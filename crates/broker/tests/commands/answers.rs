@@ -2,7 +2,7 @@
 
 use galgo_broker::vault::Keys;
 use galgo_broker::{
-    AnswerBounds, COLD_PIECE_BYTES_MAX, MessagesReply, Outcome, PollError, Reply, Slice,
+    Answer, AnswerBounds, COLD_PIECE_BYTES_MAX, MessagesReply, Outcome, PollError, Reply, Slice,
 };
 use galgo_wire::command::{Durability, Payload as _, PollMessages, PolledMessages, PurgeTopic};
 use galgo_wire::{ErrorCode, PollingStrategy};
@@ -109,7 +109,9 @@ fn reply(root: &mut Connection, rig: &Rig, command: &PollMessages) -> (MessagesR
                 jobs += 1;
                 outcome = job.run(&rig.broker, &mut root.session);
             }
-            Outcome::Done(Reply::Messages(messages)) => return (messages, most, jobs),
+            Outcome::Answer(Answer { after: None, reply: Reply::Messages(messages) }) => {
+                return (messages, most, jobs);
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -4,7 +4,7 @@
 //! and those behind it were stored before it could know. Its partition had a hole, and sending the missing batch
 //! again changed the order. INV-SEND-CHAIN makes that impossible: the server stops what is behind.
 
-use galgo_broker::{Outcome, Reply};
+use galgo_broker::{Answer, Outcome, Reply};
 use galgo_storage::disk::sim::{FaultPlan, Random};
 use galgo_wire::batch::NewMessage;
 use galgo_wire::command::{
@@ -220,7 +220,9 @@ fn a_commit_that_fails_ends_the_chain() {
         for position in 0..3 {
             let chain = if position == 0 { beginning(0) } else { link(position) };
             match submit(&mut root, chain, &body) {
-                Outcome::CommitThen(ticket, Reply::Sent(_)) => waiting.push(ticket),
+                Outcome::Answer(Answer { after: Some(ticket), reply: Reply::Sent(_) }) => {
+                    waiting.push(ticket)
+                }
                 other => panic!("not waiting for a commit: {other:?}"),
             }
         }

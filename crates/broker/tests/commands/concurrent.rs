@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
-use galgo_broker::{Outcome, Ticket};
+use galgo_broker::{Answer, Outcome, Ticket};
 use galgo_wire::command::{Durability, GetStats};
 use galgo_wire::{ErrorCode, PartitioningRef, PollingStrategy};
 
@@ -43,9 +43,11 @@ pub(crate) fn wait(mut ticket: Ticket) -> Result<(), ErrorCode> {
 /// Waits for an answer that the broker's threads bring about.
 fn answer(outcome: Outcome) -> Result<(), ErrorCode> {
     match outcome {
-        Outcome::Commit(ticket) => wait(ticket),
-        Outcome::Done(galgo_broker::Reply::Empty) => Ok(()),
-        Outcome::Done(galgo_broker::Reply::Error(code)) => Err(code),
+        Outcome::Answer(Answer { after: Some(ticket), .. }) => wait(ticket),
+        Outcome::Answer(Answer { after: None, reply: galgo_broker::Reply::Empty }) => Ok(()),
+        Outcome::Answer(Answer { after: None, reply: galgo_broker::Reply::Error(code) }) => {
+            Err(code)
+        }
         other => panic!("no answer to a send: {other:?}"),
     }
 }

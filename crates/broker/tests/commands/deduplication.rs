@@ -5,7 +5,7 @@
 
 use std::sync::Barrier;
 
-use galgo_broker::Outcome;
+use galgo_broker::{Answer, Outcome};
 use galgo_storage::disk::sim::FaultPlan;
 use galgo_wire::batch::NewMessage;
 use galgo_wire::command::{CommandCode, Deduplication, Durability};
@@ -83,7 +83,9 @@ fn what_a_failed_sync_refused_is_stored_once_when_it_comes_again() {
     rig.sync_round();
     rig.disk.plan(FaultPlan::default());
     for outcome in [journaled, refused] {
-        let Outcome::Commit(ticket) = outcome else { panic!("not waiting") };
+        let Outcome::Answer(Answer { after: Some(ticket), .. }) = outcome else {
+            panic!("not waiting")
+        };
         assert_eq!(ticket.outcome(), Some(Err(ErrorCode::CannotSyncFile)));
     }
     for _ in 0..2 {
@@ -134,7 +136,7 @@ fn a_duplicate_is_acknowledged_only_once_the_first_one_is_durable() {
         let mut outcomes = Vec::new();
         for _ in 0..2 {
             match root.submit_bytes(CommandCode::SendMessages, &payload(&ids, bytes)) {
-                Outcome::Commit(ticket) => outcomes.push(ticket),
+                Outcome::Answer(Answer { after: Some(ticket), .. }) => outcomes.push(ticket),
                 other => panic!("acknowledged at once: {other:?}"),
             }
         }
@@ -142,7 +144,10 @@ fn a_duplicate_is_acknowledged_only_once_the_first_one_is_durable() {
         while rig.commit_round() || rig.sync_round() {}
         assert!(outcomes.iter().all(|ticket| ticket.outcome() == Some(Ok(()))));
         let again = submit(&mut root, &ids);
-        assert!(matches!(again, Outcome::Done(_)), "there is nothing to wait for");
+        assert!(
+            matches!(again, Outcome::Answer(Answer { after: None, .. })),
+            "there is nothing to wait for"
+        );
     }
 }
 
@@ -152,7 +157,7 @@ fn a_duplicate_of_a_message_that_is_taken_back_fails_with_it() {
     send(&mut root, &[9]).unwrap();
     let tickets: Vec<_> = (0..2)
         .map(|_| match submit(&mut root, &[1]) {
-            Outcome::Commit(ticket) => ticket,
+            Outcome::Answer(Answer { after: Some(ticket), .. }) => ticket,
             other => panic!("acknowledged at once: {other:?}"),
         })
         .collect();

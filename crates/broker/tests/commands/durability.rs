@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use galgo_broker::{Outcome, Reply, Ticket};
+use galgo_broker::{Answer, Outcome, Reply, Ticket};
 use galgo_wire::command::{AskedOptions, Durability, PollMessages, UpdateTopicWith};
 use galgo_wire::{ErrorCode, PollingStrategy};
 
@@ -35,13 +35,13 @@ fn large(first: char) -> String {
 
 fn ticket(outcome: Outcome) -> Ticket {
     match outcome {
-        Outcome::Commit(ticket) => ticket,
+        Outcome::Answer(Answer { after: Some(ticket), .. }) => ticket,
         other => panic!("not waiting for a commit: {other:?}"),
     }
 }
 
 fn is_done(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Done(Reply::Empty))
+    matches!(outcome, Outcome::Answer(Answer { after: None, reply: Reply::Empty }))
 }
 
 /// The first characters of all messages that can be read.
@@ -195,7 +195,8 @@ fn offsets_are_answered_when_they_are_in_the_journal() {
         count: 1,
         ..poll("fsync", 0, PollingStrategy::First)
     });
-    let Outcome::CommitThen(waiting, Reply::Messages(reply)) = outcome else {
+    let Outcome::Answer(Answer { after: Some(waiting), reply: Reply::Messages(reply) }) = outcome
+    else {
         panic!("the messages wait for the offset: {outcome:?}");
     };
     assert_eq!((waiting.outcome(), reply.len), (None, 65));

@@ -1,6 +1,6 @@
 //! After a failed sync: nothing unsure is acknowledged or seen, and what was acknowledged can be read.
 
-use galgo_broker::{Outcome, Ticket};
+use galgo_broker::{Answer, Outcome, Ticket};
 use galgo_storage::disk::sim::FaultPlan;
 use galgo_storage::disk::{Disk as _, OpenMode};
 use galgo_wire::command::{Durability, PollMessages};
@@ -34,7 +34,7 @@ fn fail_next_sync(rig: &Rig) {
 
 fn ticket(outcome: Outcome) -> Ticket {
     match outcome {
-        Outcome::Commit(ticket) => ticket,
+        Outcome::Answer(Answer { after: Some(ticket), .. }) => ticket,
         other => panic!("not waiting for a commit: {other:?}"),
     }
 }

@@ -4,7 +4,7 @@
 //! behind the offset they had reached, left out as many new messages as they had read old ones, and
 //! committed what they had left out.
 
-use galgo_broker::{Outcome, Waiting};
+use galgo_broker::{Answer, Outcome, Waiting};
 use galgo_wire::command::*;
 use galgo_wire::consumer::Consumer;
 use galgo_wire::{ErrorCode, Life, PollingStrategy};
@@ -155,7 +155,7 @@ fn a_poll_that_waits_is_told_when_its_life_ends() {
     assert!(header.flags.contains(PollFlags::OTHER_LIFE) && found.is_empty());
     // One that comes too late does not wait at all.
     let outcome = reader.submit(&asked);
-    assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    assert!(matches!(outcome, Outcome::Answer(Answer { after: None, .. })), "{outcome:?}");
 }
 
 fn woken(rig: &Rig, reader: &mut Connection, waiting: Waiting) -> (LifeHeader, Vec<String>) {

@@ -1,6 +1,6 @@
 //! Polling: every strategy at its edges.
 
-use galgo_broker::{Outcome, Reply, Slice};
+use galgo_broker::{Answer, Outcome, Reply, Slice};
 use galgo_wire::command::{CommandCode, Durability, Payload, PollMessages};
 use galgo_wire::{ErrorCode, PollingStrategy};
 
@@ -167,7 +167,9 @@ fn large_answers_from_the_disk_wait_in_the_page_cache() {
         panic!("what is not in the page cache is read elsewhere")
     };
     let outcome = job.run(&rig.broker, &mut root.session);
-    let Outcome::Done(Reply::Messages(messages)) = outcome else { panic!("{outcome:?}") };
+    let Outcome::Answer(Answer { after: None, reply: Reply::Messages(messages) }) = outcome else {
+        panic!("{outcome:?}")
+    };
     assert!(matches!(messages.slices[..], [Slice::File { .. }]), "{messages:?}");
     assert_eq!(root.poll(&poll("t", 1, PollingStrategy::First)).unwrap().texts()[0].len(), 100_000);
 }

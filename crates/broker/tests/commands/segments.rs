@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use galgo_broker::{Outcome, Reply};
+use galgo_broker::{Answer, Outcome, Reply};
 use galgo_wire::command::{
     ConfigureTopic, CreateTopic, MaxTopicSize, MessageExpiry, Partition, PlanRetention,
     RetentionReason, RetentionRules, TopicOption, UpdateTopic,
@@ -151,12 +151,14 @@ fn deletions_sent_at_once_count_from_where_the_one_before_ends() {
     assert_eq!(shape(&mut root), (4, 14, 0), "not gone before it is durable");
     assert!(rig.commit_round());
     for outcome in outcomes {
-        let Outcome::Commit(ticket) = outcome else { panic!("a move is committed") };
+        let Outcome::Answer(Answer { after: Some(ticket), .. }) = outcome else {
+            panic!("a move is committed")
+        };
         assert_eq!(ticket.outcome(), Some(Ok(())));
     }
     assert_eq!(shape(&mut root), (2, 6, 8));
     let nothing = root.submit(&delete_segments("t", 0, 0));
-    assert!(matches!(nothing, Outcome::Done(Reply::Empty)));
+    assert!(matches!(nothing, Outcome::Answer(Answer { after: None, reply: Reply::Empty })));
 }
 
 #[test]

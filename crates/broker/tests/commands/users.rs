@@ -201,8 +201,10 @@ fn the_connection_of_a_deleted_user_never_acts_as_the_next_with_its_id() {
     assert_eq!(refused, Err(ErrorCode::InvalidAccessToken));
     for command in [CommandCode::GetMe, CommandCode::LogoutUser] {
         let outcome = nobody.submit_bytes(command, &[]);
-        let closed =
-            galgo_broker::Outcome::Done(galgo_broker::Reply::Close(ErrorCode::ClientNotFound));
+        let closed: galgo_broker::Outcome = galgo_broker::Outcome::Answer(galgo_broker::Answer {
+            after: None,
+            reply: galgo_broker::Reply::Close(ErrorCode::ClientNotFound),
+        });
         assert_eq!(format!("{outcome:?}"), format!("{closed:?}"));
     }
 }

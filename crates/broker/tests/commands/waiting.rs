@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
-use galgo_broker::{GroupOptions, Outcome, Reply, Waiting};
+use galgo_broker::{Answer, GroupOptions, Outcome, Reply, Waiting};
 use galgo_wire::command::*;
 use galgo_wire::consumer::Consumer;
 use galgo_wire::{ErrorCode, PollingStrategy};
@@ -101,7 +101,7 @@ fn a_wait_ends_with_the_publish_and_not_before_it_is_durable() {
     let sent = root.submit_send("fsync", to(0), &["a"]);
     assert!(!waiting.has_news(), "staged, not committed");
     while rig.commit_round() || rig.sync_round() {}
-    let Outcome::Commit(ticket) = sent else { panic!("{sent:?}") };
+    let Outcome::Answer(Answer { after: Some(ticket), .. }) = sent else { panic!("{sent:?}") };
     assert_eq!(ticket.outcome(), Some(Ok(())));
     assert_eq!(woken(&rig, &mut reader, waiting).unwrap().texts(), ["a"]);
 }
@@ -129,9 +129,15 @@ fn a_wait_for_many_is_not_woken_by_few() {
 fn no_time_and_no_messages_are_not_waited_for() {
     let (_rig, mut root) = with_topics();
     let now = PollWaiting { wait: 0, ..from("os", 0, 0) };
-    assert!(matches!(root.submit(&now), Outcome::Done(Reply::Messages(_))));
+    assert!(matches!(
+        root.submit(&now),
+        Outcome::Answer(Answer { after: None, reply: Reply::Messages(_) })
+    ));
     let none = waiting(PollMessages { count: 0, ..poll("os", 0, PollingStrategy::First) });
-    assert!(matches!(root.submit(&none), Outcome::Done(Reply::Messages(_))));
+    assert!(matches!(
+        root.submit(&none),
+        Outcome::Answer(Answer { after: None, reply: Reply::Messages(_) })
+    ));
 }
 
 #[test]
@@ -381,7 +387,7 @@ fn tail(rig: &Rig, topic: &str, count: u64) {
         while let Outcome::Offload(job) = outcome {
             outcome = job.run(&rig.broker, &mut reader.session);
         }
-        let Outcome::Done(reply) = outcome else { panic!("{outcome:?}") };
+        let Outcome::Answer(Answer { after: None, reply }) = outcome else { panic!("{outcome:?}") };
         for offset in read(reply_bytes(reply).unwrap()).offsets() {
             assert_eq!(offset, next, "in order, none left out");
             next += 1;
@@ -405,8 +411,10 @@ fn no_wake_up_is_lost_between_those_who_send_and_those_who_wait() {
                 scope.spawn(move || {
                     for _ in 0..COUNT {
                         match sender.submit_send(topic, to(0), &["x"]) {
-                            Outcome::Commit(ticket) => crate::concurrent::wait(ticket).unwrap(),
-                            Outcome::Done(Reply::Empty) => {}
+                            Outcome::Answer(Answer { after: Some(ticket), .. }) => {
+                                crate::concurrent::wait(ticket).unwrap()
+                            }
+                            Outcome::Answer(Answer { after: None, reply: Reply::Empty }) => {}
                             outcome => panic!("{outcome:?}"),
                         }
                     }

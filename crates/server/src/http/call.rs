@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use galgo_broker::{Outcome, Peer, Reply, Session};
+use galgo_broker::{Answer, Outcome, Peer, Reply, Session};
 use galgo_wire::ErrorCode;
 use galgo_wire::command::{Command, Request};
 use galgo_wire::primitive::Payload;
@@ -103,10 +103,13 @@ fn settle(
         let mut session = Some(session);
         loop {
             let reply = match outcome {
-                Outcome::Done(Reply::Error(code) | Reply::Close(code)) => Err(code),
-                Outcome::Done(reply) => Ok(reply),
-                Outcome::Commit(ticket) => ticket.await.map(|()| Reply::Empty),
-                Outcome::CommitThen(ticket, reply) => ticket.await.map(|()| reply),
+                Outcome::Answer(Answer { after: Some(ticket), reply }) => {
+                    ticket.await.map(|()| reply)
+                }
+                Outcome::Answer(Answer { after: None, reply }) => match reply {
+                    Reply::Error(code) | Reply::Close(code) => Err(code),
+                    reply => Ok(reply),
+                },
                 // Nobody waits over HTTP: what there is, if anything, is the answer.
                 Outcome::Wait(poll) => {
                     let Some(own) = session.as_mut() else {

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use galgo_broker::{Outcome, Reply, Session, Ticket, Waiting};
+use galgo_broker::{Answer, Outcome, Reply, Session, Ticket, Waiting};
 use galgo_wire::ErrorCode;
 use galgo_wire::command::CommandCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -331,9 +331,7 @@ impl<S: Carrier> Connection<S> {
         let (mut outcome, mut held) = (outcome, Grant::default());
         loop {
             match outcome {
-                Outcome::Done(reply) => self.answer_when(None, reply, held),
-                Outcome::Commit(ticket) => self.answer_when(Some(ticket), Reply::Empty, held),
-                Outcome::CommitThen(ticket, reply) => self.answer_when(Some(ticket), reply, held),
+                Outcome::Answer(Answer { after, reply }) => self.answer_when(after, reply, held),
                 Outcome::Wait(poll) => {
                     let due = due.unwrap_or_else(|| self.hub.wait_due(&poll));
                     self.wait = Some(Wait { poll, due });

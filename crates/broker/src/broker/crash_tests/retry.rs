@@ -7,7 +7,7 @@ use galgo_wire::command::{Deduplication, Durability};
 
 use super::End;
 use super::rig::{JOURNAL_BATCH_BYTES_MAX, Rig};
-use crate::outcome::{Outcome, Reply};
+use crate::outcome::{Answer, Outcome, Reply};
 use crate::ticket::Ticket;
 
 const MESSAGES: u128 = 12;
@@ -36,8 +36,12 @@ impl Producer {
                 outcome = job.run(&rig.broker, &mut rig.session);
             }
             match outcome {
-                Outcome::Commit(ticket) => waiting.push((ticket, batch)),
-                Outcome::Done(Reply::Empty) => self.acknowledged(&batch),
+                Outcome::Answer(Answer { after: Some(ticket), .. }) => {
+                    waiting.push((ticket, batch))
+                }
+                Outcome::Answer(Answer { after: None, reply: Reply::Empty }) => {
+                    self.acknowledged(&batch)
+                }
                 _ => {}
             }
             match random.below(6) {

@@ -27,7 +27,7 @@ use crate::clients::Peer;
 use crate::environment::ManualEnvironment;
 use crate::metadata::UserSerial;
 use crate::metadata::prepare::TopicDefaults;
-use crate::outcome::{Outcome, Reply, Slice};
+use crate::outcome::{Answer, Outcome, Reply, Slice};
 use crate::partition::DeduplicationBounds;
 use crate::partition::Partition;
 use crate::session::{Caller, Session};
@@ -108,14 +108,11 @@ impl Rig {
 
     pub(super) fn finish(&mut self, outcome: Outcome) -> Result<Vec<u8>, ErrorCode> {
         match outcome {
-            Outcome::Done(reply) => reply_bytes(reply),
-            Outcome::Commit(ticket) => {
-                self.broker.drain();
-                ticket.outcome().unwrap_or(Err(ErrorCode::TaskTimeout)).map(|()| Vec::new())
-            }
-            Outcome::CommitThen(ticket, reply) => {
-                self.broker.drain();
-                ticket.outcome().unwrap_or(Err(ErrorCode::TaskTimeout))?;
+            Outcome::Answer(Answer { after, reply }) => {
+                if let Some(ticket) = after {
+                    self.broker.drain();
+                    ticket.outcome().unwrap_or(Err(ErrorCode::TaskTimeout))?;
+                }
                 reply_bytes(reply)
             }
             Outcome::Wait(poll) => {

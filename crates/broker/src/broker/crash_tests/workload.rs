@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::model::{Fate, Model};
 use super::rig::{JOURNAL_BATCH_BYTES_MAX, PARTITIONS, Rig};
 use crate::environment::Clock as _;
-use crate::outcome::{Outcome, Reply};
+use crate::outcome::{Answer, Outcome, Reply};
 use crate::partition::{Droppable, Hold, Partition};
 use crate::upkeep::Times;
 
@@ -190,9 +190,9 @@ fn checked(rig: &mut Rig, model: &Model, now: Option<Timestamp>, act: impl FnOnc
 
 fn fate(outcome: Outcome) -> Fate {
     match outcome {
-        Outcome::Done(Reply::Error(_)) => Fate::Failed,
-        Outcome::Done(_) => Fate::Done,
-        Outcome::Commit(ticket) => Fate::Waiting(ticket),
+        Outcome::Answer(Answer { after: None, reply: Reply::Error(_) }) => Fate::Failed,
+        Outcome::Answer(Answer { after: None, .. }) => Fate::Done,
+        Outcome::Answer(Answer { after: Some(ticket), .. }) => Fate::Waiting(ticket),
         other => panic!("unexpected outcome {other:?}"),
     }
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use galgo_broker::environment::{Random, SystemRandom};
-use galgo_broker::{Outcome, Reply, UserSerial};
+use galgo_broker::{Answer, Outcome, Reply, UserSerial};
 use galgo_wire::command::*;
 use galgo_wire::{PartitioningRef, UserId};
 use rand::rngs::SmallRng;
@@ -158,7 +158,10 @@ impl Crowd<'_> {
         let mut connection = self.connect();
         for _ in 0..batches {
             let sent = connection.submit_send("t", PartitioningRef::Balanced, &["a", "b", "c"]);
-            assert!(matches!(sent, Outcome::Done(Reply::Empty)), "{sent:?}");
+            assert!(
+                matches!(sent, Outcome::Answer(Answer { after: None, reply: Reply::Empty })),
+                "{sent:?}"
+            );
         }
     }
 }
@@ -166,13 +169,10 @@ impl Crowd<'_> {
 /// Waits for the answer, which the broker's threads bring about.
 fn answer(broker: &galgo_broker::Broker, member: &mut Member, outcome: Outcome) -> Vec<u8> {
     match outcome {
-        Outcome::Done(reply) => reply_bytes(reply).unwrap(),
-        Outcome::Commit(ticket) => {
-            wait(ticket).unwrap();
-            Vec::new()
-        }
-        Outcome::CommitThen(ticket, reply) => {
-            wait(ticket).unwrap();
+        Outcome::Answer(Answer { after, reply }) => {
+            if let Some(ticket) = after {
+                wait(ticket).unwrap();
+            }
             reply_bytes(reply).unwrap()
         }
         Outcome::Offload(job) => {

@@ -1,6 +1,6 @@
 //! Clients that have to send pings, and those that fell silent.
 
-use galgo_broker::{GroupOptions, Outcome, Reply};
+use galgo_broker::{Answer, GroupOptions, Outcome, Reply};
 use galgo_wire::ErrorCode;
 use galgo_wire::command::*;
 
@@ -33,7 +33,7 @@ pub(super) fn fall_silent(rig: &Rig, active: &mut Connection) {
 
 /// The answer closes the connection.
 fn closes<C: Command>(caller: &mut Connection, command: &C, code: ErrorCode) -> bool {
-    matches!(caller.submit(command), Outcome::Done(Reply::Close(found)) if found == code)
+    matches!(caller.submit(command), Outcome::Answer(Answer { after: None, reply: Reply::Close(found) }) if found == code)
 }
 
 #[test]

@@ -13,7 +13,7 @@
 use std::io;
 use std::sync::Arc;
 
-use galgo_broker::{Outcome, Reply, Session};
+use galgo_broker::{Answer, Outcome, Reply, Session};
 use galgo_wire::ErrorCode;
 use galgo_wire::id::UserId;
 use galgo_wire::index::to_usize;
@@ -50,8 +50,8 @@ pub(crate) async fn run(
             turn = hub.logins.turn(who) => match turn {
                 Ok(turn) => Some(turn),
                 Err(Full) => {
-                    let refusal = Reply::Error(ErrorCode::UsersLimitReached);
-                    return Ok(Some(Outcome::Done(refusal)));
+                    let reply = Reply::Error(ErrorCode::UsersLimitReached);
+                    return Ok(Some(Outcome::Answer(Answer { after: None, reply })));
                 }
             },
             () = stopped(&mut stopping) => return Ok(None),
@@ -100,8 +100,7 @@ pub(crate) async fn cover(hub: &Hub, user: Option<UserId>, bytes: u64, held: &mu
 /// Bytes of messages that `outcome` has in memory.
 fn in_memory(outcome: &Outcome) -> u64 {
     match outcome {
-        Outcome::Done(Reply::Messages(messages))
-        | Outcome::CommitThen(_, Reply::Messages(messages)) => messages.memory_bytes(),
+        Outcome::Answer(Answer { reply: Reply::Messages(messages), .. }) => messages.memory_bytes(),
         _ => 0,
     }
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use galgo_broker::{Outcome, Reply, Session, Waiting};
+use galgo_broker::{Answer, Outcome, Reply, Session, Waiting};
 use galgo_wire::ErrorCode;
 use galgo_wire::command::CommandCode;
 use quinn::VarInt;
@@ -69,6 +69,12 @@ struct Wait {
     poll: Waiting,
     due: Instant,
     end: WaitEnd,
+}
+
+/// What a request has come to once its jobs are done.
+enum Settled {
+    Answer(Answer),
+    Wait(Waiting),
 }
 
 /// What a wait ended with.
@@ -140,7 +146,8 @@ impl Connection {
         let Received { stream, mut inbox, request } = received;
         let (code, payload) = match request {
             Request::Refuse(error) => {
-                self.begin_answer(stream, Outcome::Done(Reply::Error(error)), Grant::default());
+                let answer = Answer { after: None, reply: Reply::Error(error) };
+                self.begin_answer(stream, answer, Grant::default());
                 return Ok(None);
             }
             Request::Submit { code, payload } => (code, payload),
@@ -160,7 +167,7 @@ impl Connection {
         self.note_login();
         let waits_max = self.windows.streams.into_inner() / 2;
         let outcome = match outcome {
-            Outcome::Wait(poll) if self.waiting.len() as u64 >= waits_max => {
+            Settled::Wait(poll) if self.waiting.len() as u64 >= waits_max => {
                 let Some(session) = self.session.as_mut() else {
                     return Err(io::ErrorKind::BrokenPipe.into());
                 };
@@ -175,26 +182,34 @@ impl Connection {
 
     /// Runs the jobs `outcome` comes as. When the server stops first, the answer says so: the end of its
     /// stream alone would tell nothing.
-    async fn run_jobs(&mut self, mut outcome: Outcome, held: &mut Grant) -> io::Result<Outcome> {
-        while matches!(outcome, Outcome::Offload(_) | Outcome::Delay(..)) {
-            match job::run(&self.hub, outcome, &mut self.session, held).await? {
-                Some(next) => outcome = next,
-                None => return Ok(Outcome::Done(Reply::Error(ErrorCode::Disconnected))),
+    async fn run_jobs(&mut self, mut outcome: Outcome, held: &mut Grant) -> io::Result<Settled> {
+        loop {
+            match outcome {
+                Outcome::Answer(answer) => return Ok(Settled::Answer(answer)),
+                Outcome::Wait(poll) => return Ok(Settled::Wait(poll)),
+                step @ (Outcome::Offload(_) | Outcome::Delay(..)) => {
+                    match job::run(&self.hub, step, &mut self.session, held).await? {
+                        Some(next) => outcome = next,
+                        None => {
+                            let reply = Reply::Error(ErrorCode::Disconnected);
+                            return Ok(Settled::Answer(Answer { after: None, reply }));
+                        }
+                    }
+                }
             }
         }
-        Ok(outcome)
     }
 
     /// Begins the answer, or the wait for it.
-    fn begin(&mut self, (stream, held): (Stream, Grant), outcome: Outcome, due: Option<Instant>) {
-        match outcome {
-            Outcome::Wait(poll) => {
+    fn begin(&mut self, (stream, held): (Stream, Grant), settled: Settled, due: Option<Instant>) {
+        match settled {
+            Settled::Wait(poll) => {
                 let due = due.unwrap_or_else(|| self.hub.wait_due(&poll));
                 let stopping = self.hub.stopping.clone();
                 let wait = Wait { stream, poll, due, end: WaitEnd::Over };
                 self.waiting.push(Box::pin(wait.end(stopping)));
             }
-            outcome => self.begin_answer(stream, outcome, held),
+            Settled::Answer(answer) => self.begin_answer(stream, answer, held),
         }
     }
 
@@ -233,16 +248,8 @@ impl Connection {
     }
 
     /// `held` covers what the answer has in memory.
-    fn begin_answer(&self, stream: Stream, outcome: Outcome, held: Grant) {
-        let (ticket, reply) = match outcome {
-            Outcome::Done(reply) => (None, reply),
-            Outcome::Commit(ticket) => (Some(ticket), Reply::Empty),
-            Outcome::CommitThen(ticket, reply) => (Some(ticket), reply),
-            // Jobs are run, and waits are over, before their answers are begun.
-            Outcome::Offload(_) | Outcome::Delay(..) | Outcome::Wait(_) => {
-                (None, Reply::Error(ErrorCode::Error))
-            }
-        };
+    fn begin_answer(&self, stream: Stream, made: Answer, held: Grant) {
+        let Answer { after: ticket, reply } = made;
         let supply = Supply { hub: Arc::clone(&self.hub), user: self.user.get(), held };
         self.answering.push(Box::pin(answer(stream, ticket, reply, supply)));
     }
