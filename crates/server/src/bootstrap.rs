@@ -26,10 +26,11 @@ pub(crate) use self::keys::keys;
 use self::listeners::{Bound, Reload};
 pub(crate) use self::open::refusal;
 use crate::config::{self, Config, Environment, Loaded, RootUser, RootUserSource};
+use crate::conversation::deadlines::Patience;
 use crate::lanes::{Lane, Lanes};
 use crate::snapshot::Machine;
 use crate::spin::Spin;
-use crate::transport::connection::{ANONYMOUS_PAYLOAD_BYTES_MAX, Patience};
+use crate::transport::connection::ANONYMOUS_PAYLOAD_BYTES_MAX;
 use crate::transport::{Budget, BudgetBytes, ConnectionLimits, Hub, Logins, Places};
 use crate::{ServerError, ServerOptions, process_limits, runtime_file, telemetry};
 

@@ -9,6 +9,7 @@
 
 mod bootstrap;
 mod config;
+mod conversation;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

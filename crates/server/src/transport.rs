@@ -14,17 +14,20 @@ pub(crate) mod quic;
 pub(crate) mod tls;
 pub(crate) mod websocket;
 
+use crate::conversation::Rules;
+use crate::conversation::deadlines::Patience;
 use crate::lanes::Turns;
 use crate::spin::Spin;
+use std::future::pending;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use galgo_broker::{Broker, Refusal, Waiting};
+use galgo_broker::{Broker, Refusal};
 use galgo_wire::id::UserId;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 pub(crate) use budget::{Allowance, Budget, BudgetBytes, Grant};
 pub(crate) use ends::Ends;
@@ -98,11 +101,6 @@ impl Hub {
         }
         place
     }
-
-    /// When the wait of a poll that begins to wait is over.
-    pub(crate) fn wait_due(&self, poll: &Waiting) -> Instant {
-        Instant::now() + poll.time().min(self.limits.poll_wait)
-    }
 }
 
 /// What one connection may do.
@@ -119,7 +117,27 @@ pub(crate) struct ConnectionLimits {
     /// How long the peer may take for each handshake before its first frame.
     pub(crate) handshake_timeout: Duration,
     /// How long the peer may take for other things.
-    pub(crate) patience: connection::Patience,
+    pub(crate) patience: Patience,
+}
+
+impl ConnectionLimits {
+    /// What a conversation keeps to.
+    pub(crate) fn rules(&self) -> Rules {
+        Rules {
+            answers_max: self.pipeline_max,
+            poll_wait: self.poll_wait,
+            patience: self.patience,
+            clock: Instant::now,
+        }
+    }
+}
+
+/// Waits until `due`, or for ever.
+pub(crate) async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => pending().await,
+    }
 }
 
 /// Waits until the server stops.

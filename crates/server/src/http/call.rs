@@ -2,19 +2,34 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use galgo_broker::{Answer, Outcome, Peer, Reply, Session};
+use galgo_broker::{Answer, Job, Outcome, Peer, Reply, Session, Waiting};
 use galgo_wire::ErrorCode;
 use galgo_wire::command::{Command, Request};
 use galgo_wire::primitive::Payload;
+use tokio::time::Instant;
 
 use super::Api;
 use super::failure::Failure;
 use super::guard::Caller;
-use crate::transport::Grant;
-use crate::transport::connection::job;
+use crate::conversation::turn::{Done, Turn};
+use crate::conversation::{self, Look, Waited};
+use crate::transport::connection::here;
+use crate::transport::connection::job::{self, Ran};
+use crate::transport::{Grant, Hub, stopped, until};
+
+/// What the turn of a call moves.
+struct OneCall;
+
+impl conversation::Parts for OneCall {
+    type To = ();
+    type Request = ();
+    type Job = Job;
+    type Wait = Waiting;
+}
 
 /// A request of someone who is logged in.
 pub(super) struct Call {
@@ -91,45 +106,69 @@ pub(super) async fn run_anonymous(
     reply.map(|_| session)
 }
 
-/// Waits for what an outcome promises. The session is lost with a job that panicked.
+/// Takes the steps of an outcome and waits for the answer. The session is lost with a job that panicked.
 fn settle(
     api: &Api,
     session: Session,
-    mut outcome: Outcome,
+    outcome: Outcome,
     held: &mut Grant,
 ) -> impl Future<Output = (Option<Session>, Result<Reply, ErrorCode>)> {
     let hub = Arc::clone(&api.hub);
     async move {
         let mut session = Some(session);
-        loop {
-            let reply = match outcome {
-                Outcome::Answer(Answer { after: Some(ticket), reply }) => {
-                    ticket.await.map(|()| reply)
-                }
-                Outcome::Answer(Answer { after: None, reply }) => match reply {
-                    Reply::Error(code) | Reply::Close(code) => Err(code),
-                    reply => Ok(reply),
-                },
-                // Nobody waits over HTTP: what there is, if anything, is the answer.
-                Outcome::Wait(poll) => {
-                    let Some(own) = session.as_mut() else {
-                        return (None, Err(ErrorCode::Error));
-                    };
-                    outcome = poll.finish(&hub.broker, own);
-                    continue;
-                }
-                later @ (Outcome::Delay(..) | Outcome::Offload(_)) => {
-                    match job::run(&hub, later, &mut session, held).await {
-                        Ok(Some(next)) => outcome = next,
-                        Ok(None) => return (session, Err(ErrorCode::Disconnected)),
-                        // The panic of a job is in the log already.
-                        Err(_) => return (session, Err(ErrorCode::Error)),
-                    }
-                    continue;
-                }
-            };
-            return (session, reply);
+        let reply = take_steps(&hub, &mut session, outcome, held).await;
+        (session, reply)
+    }
+}
+
+async fn take_steps(
+    hub: &Arc<Hub>,
+    session: &mut Option<Session>,
+    outcome: Outcome,
+    held: &mut Grant,
+) -> Result<Reply, ErrorCode> {
+    let mut stopping = hub.stopping.clone();
+    let mut turn = Turn::<OneCall>::new(Duration::ZERO, Instant::now);
+    turn.begin();
+    let mut done = turn.take((), outcome);
+    loop {
+        match done {
+            Some(Done::Answer((), answer)) => return answered(answer).await,
+            // Nobody waits over HTTP: what there is, if anything, is the answer.
+            Some(Done::Wait((), Waited { poll, due })) => {
+                turn.resume(due);
+                done = turn.take((), job::look(hub, poll, Look::Last, here(session)));
+                continue;
+            }
+            None => {}
         }
+        done = match turn.job() {
+            Some(((), job)) => match job::run(hub, job, session).await {
+                Ok(Some(Ran { outcome, grant })) => {
+                    *held = grant;
+                    turn.take((), outcome)
+                }
+                Ok(None) => return Err(ErrorCode::Disconnected),
+                // The panic of a job is in the log already.
+                Err(_) => return Err(ErrorCode::Error),
+            },
+            None => tokio::select! {
+                () = until(turn.due()) => None,
+                () = stopped(&mut stopping) => return Err(ErrorCode::Disconnected),
+            },
+        };
+    }
+}
+
+/// Waits until what an answer needs is durable.
+async fn answered(answer: Answer) -> Result<Reply, ErrorCode> {
+    let Answer { after, reply } = answer;
+    if let Some(ticket) = after {
+        ticket.await?;
+    }
+    match reply {
+        Reply::Error(code) | Reply::Close(code) => Err(code),
+        reply => Ok(reply),
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::transport::connection::End;
+use crate::conversation::End;
 
 /// Time between two lines about one reason.
 const PERIOD: Duration = Duration::from_secs(10);

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use galgo_broker::Peer;
 use galgo_wire::command::Transport;
+use galgo_wire::index::to_usize;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, IdleTimeout, Incoming, TokioRuntime, TransportConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -57,6 +58,13 @@ const LAST_PACKETS: Duration = Duration::from_millis(200);
 struct Windows {
     receive: VarInt,
     streams: VarInt,
+}
+
+impl Windows {
+    /// How many polls may wait at once.
+    fn waits_max(self) -> usize {
+        to_usize(self.streams.into_inner() / 2)
+    }
 }
 
 /// An address that is taken; what is sent there waits for the listener.

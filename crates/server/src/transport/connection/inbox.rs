@@ -38,7 +38,7 @@ pub(crate) enum Front {
     Request {
         /// Its command.
         code: u32,
-        /// Where its payload is; see [`Inbox::payload`].
+        /// Where its payload is, from its own first byte on; see [`Inbox::payload`].
         payload: Range<usize>,
     },
     /// A request to be answered with this error; it is consumed already.
@@ -81,8 +81,7 @@ impl Inbox {
     /// Looks at the front of the buffer. A request stays there until [`Inbox::consume`].
     pub(crate) fn front(&mut self, caller: Caller) -> Front {
         let mut judged = None;
-        let base = self.start;
-        let here = part(&self.buffer, base.., HERE);
+        let here = part(&self.buffer, self.start.., HERE);
         let RequestCut { spent, front } = self.cutter.cut(here, |header| {
             let admission = admit(header, caller);
             judged = Some((admission, header.payload_len));
@@ -99,7 +98,8 @@ impl Inbox {
         }
         match front {
             Ok(Cut::Frame { header, payload }) => {
-                let payload = base + payload.start..base + payload.end;
+                // From where the request begins, which may move with the buffer while it waits for its turn.
+                let payload = payload.start - spent..payload.end - spent;
                 Front::Request { code: header.code, payload }
             }
             Ok(Cut::Partial { .. }) => Front::Partial,
@@ -109,7 +109,7 @@ impl Inbox {
 
     /// The payload of the request at the front.
     pub(crate) fn payload(&mut self, range: Range<usize>) -> &mut [u8] {
-        part_mut(&mut self.buffer, range, HERE)
+        part_mut(&mut self.buffer, self.start + range.start..self.start + range.end, HERE)
     }
 
     /// Moves on to what follows the front request.

@@ -8,60 +8,65 @@
 //!
 //! INV-ANSWER-MEMORY: messages are read into memory only under a grant, which is held until they are
 //! written.
-//! Part of INV-ONE-JOB: while a job of the connection runs on another thread, nothing else of it is submitted.
 
 use std::io;
 use std::sync::Arc;
 
-use galgo_broker::{Answer, Outcome, Reply, Session};
+use galgo_broker::{Answer, Job, Outcome, Reply, Session, Waiting};
 use galgo_wire::ErrorCode;
 use galgo_wire::id::UserId;
 use galgo_wire::index::to_usize;
-use tokio::time::sleep;
 
+use super::here;
+use crate::conversation::Look;
 use crate::transport::logins::Full;
 use crate::transport::{Grant, Hub, stopped};
 
-/// Does the next step of `outcome`, a job or a wait before one, for `session`; `None` when the server
-/// stops first. `held` covers the messages that the answer has in memory.
+/// What came of a job.
+pub(crate) struct Ran {
+    /// The answer, or the next step.
+    pub(crate) outcome: Outcome,
+    /// Covers the messages that the answer has in memory.
+    pub(crate) grant: Grant,
+}
+
+/// Does a job for `session`; `None` when the server stops before it can begin, or before there is memory for
+/// its answer.
 ///
 /// # Errors
 /// When the job panicked: it took the session with it, and the panic is in the log.
 pub(crate) async fn run(
     hub: &Arc<Hub>,
-    outcome: Outcome,
+    job: Job,
     session: &mut Option<Session>,
-    held: &mut Grant,
-) -> io::Result<Option<Outcome>> {
+) -> io::Result<Option<Ran>> {
     let hub = Arc::clone(hub);
-    let mut stopping = hub.stopping.clone();
-    let job = match outcome {
-        Outcome::Offload(job) => job,
-        Outcome::Delay(wait, job) => tokio::select! {
-            () = sleep(wait) => return Ok(Some(Outcome::Offload(job))),
-            () = stopped(&mut stopping) => return Ok(None),
-        },
-        done => return Ok(Some(done)),
-    };
+    let mut grant = Grant::default();
     let turn = match job.hashing() {
         // What need not wait is done at a stop, too: it may be the last answer of a poll that waited.
         None => None,
-        Some(who) => tokio::select! {
-            turn = hub.logins.turn(who) => match turn {
-                Ok(turn) => Some(turn),
-                Err(Full) => {
-                    let reply = Reply::Error(ErrorCode::UsersLimitReached);
-                    return Ok(Some(Outcome::Answer(Answer { after: None, reply })));
-                }
-            },
-            () = stopped(&mut stopping) => return Ok(None),
-        },
+        Some(who) => {
+            let mut stopping = hub.stopping.clone();
+            tokio::select! {
+                turn = hub.logins.turn(who) => match turn {
+                    Ok(turn) => Some(turn),
+                    Err(Full) => {
+                        let reply = Reply::Error(ErrorCode::UsersLimitReached);
+                        let outcome = Outcome::Answer(Answer { after: None, reply });
+                        return Ok(Some(Ran { outcome, grant }));
+                    }
+                },
+                () = stopped(&mut stopping) => return Ok(None),
+            }
+        }
     };
-    let user = session.as_ref().and_then(Session::user);
-    if !cover(&hub, user, job.answer_bytes(), held).await {
+    let user = here(session).user();
+    if !cover(&hub, user, job.answer_bytes(), &mut grant).await {
         return Ok(None);
     }
-    let Some(mut caller) = session.take() else { return Err(io::ErrorKind::BrokenPipe.into()) };
+    let Some(mut caller) = session.take() else {
+        unreachable!("INV-ONE-JOB: the session was here just now");
+    };
     let broker = Arc::clone(&hub.broker);
     let work = tokio::task::spawn_blocking(move || {
         let outcome = job.run(&broker, &mut caller);
@@ -71,15 +76,23 @@ pub(crate) async fn run(
     let (caller, outcome) = work.await.map_err(io::Error::other)?;
     *session = Some(caller);
     match in_memory(&outcome) {
-        0 => *held = Grant::default(),
+        0 => grant = Grant::default(),
         // A single message may be larger than answers are otherwise.
-        bytes if !cover(&hub, user, bytes, held).await => return Ok(None),
+        bytes if !cover(&hub, user, bytes, &mut grant).await => return Ok(None),
         bytes => {
             let bytes = to_usize(bytes);
-            hub.answers.allowance(user).shrink(held, bytes);
+            hub.answers.allowance(user).shrink(&mut grant, bytes);
         }
     }
-    Ok(Some(outcome))
+    Ok(Some(Ran { outcome, grant }))
+}
+
+/// Looks at a poll that waited.
+pub(crate) fn look(hub: &Hub, poll: Waiting, look: Look, session: &mut Session) -> Outcome {
+    match look {
+        Look::Again => poll.resume(&hub.broker, session),
+        Look::Last => poll.finish(&hub.broker, session),
+    }
 }
 
 /// Lets `held` cover so much of an answer, waiting in line until that is possible; false when the server

@@ -8,13 +8,14 @@
 use std::io;
 use std::time::Duration;
 
-use galgo_broker::{MessagesReply, Slice, memory_bytes};
+use galgo_broker::{MessagesReply, Reply, Slice, memory_bytes};
 use galgo_wire::ErrorCode;
 use galgo_wire::frame::ResponseHeader;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Carrier;
+use super::supply::Supply;
 use crate::transport::Pace;
 
 /// Answers up to this size are gathered with others; larger ones are written from where they are.
@@ -42,6 +43,30 @@ impl Outbox {
     /// An empty outbox for a peer that must take something every `timeout`.
     pub(crate) fn new(timeout: Duration) -> Self {
         Self { bytes: Vec::new(), timeout, unflushed: false }
+    }
+
+    /// Adds or writes an answer. What comes behind its beginning, `supply` gets.
+    pub(crate) async fn reply<S: Carrier>(
+        &mut self,
+        reply: Reply,
+        stream: &mut S,
+        supply: impl FnOnce() -> Supply,
+    ) -> io::Result<()> {
+        match reply {
+            Reply::Empty => self.status(None),
+            Reply::Error(error) | Reply::Close(error) => self.status(Some(error)),
+            Reply::Bytes(payload) => self.payload(&payload, stream).await?,
+            Reply::Sent(sent) => self.payload(&sent.to_array(), stream).await?,
+            Reply::Messages(messages) => {
+                self.messages(&messages, stream).await?;
+                drop(messages.slices);
+                if let Some(rest) = messages.rest {
+                    // In a box: few answers need it, and every idle connection would pay for it.
+                    Box::pin(supply().write(rest, self, stream)).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Adds an answer without payload: zero for success, else the number of an error.

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use galgo_broker::{Reply, Ticket};
+use galgo_broker::{Answer, Reply};
 use galgo_wire::ErrorCode;
 use galgo_wire::id::UserId;
 use quinn::{RecvStream, SendStream};
@@ -15,10 +15,10 @@ use std::ops::Range;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
+use crate::conversation::deadlines::{Deadlines, Patience};
 use crate::transport::Hub;
 use crate::transport::connection::Carrier;
 use crate::transport::connection::admission::Caller;
-use crate::transport::connection::deadlines::{Deadlines, Patience};
 use crate::transport::connection::inbox::{Front, Inbox};
 use crate::transport::connection::outbox::Outbox;
 use crate::transport::connection::supply::Supply;
@@ -46,37 +46,24 @@ pub(super) struct Stream {
     send: SendStream,
 }
 
+/// What was received on a stream.
+pub(super) enum Received {
+    /// A request that is here in full.
+    Request(Request),
+    /// A request that is answered with this error.
+    Refused(Stream, ErrorCode),
+}
+
 /// A request that is here in full, and where its answer goes.
-#[derive(Debug)]
-pub(super) struct Received {
+pub(super) struct Request {
     /// The stream it came on.
     pub(super) stream: Stream,
+    /// The command.
+    pub(super) code: u32,
     /// Its bytes.
     pub(super) inbox: Inbox,
-    /// What to do with it.
-    pub(super) request: Request,
-}
-
-/// What was received.
-#[derive(Debug)]
-pub(super) enum Request {
-    /// A command, and where its payload is.
-    Submit {
-        /// The command.
-        code: u32,
-        /// See [`Inbox::payload`].
-        payload: Range<usize>,
-    },
-    /// To be answered with this error.
-    Refuse(ErrorCode),
-}
-
-/// A finished answer whose bytes may still be on their way.
-pub(super) struct Answered {
-    /// The half it went out on.
-    pub(super) send: SendStream,
-    /// Whether the connection is to be closed now, and why.
-    pub(super) close: Option<ErrorCode>,
+    /// Where its payload is; see [`Inbox::payload`].
+    pub(super) payload: Range<usize>,
 }
 
 impl Stream {
@@ -104,7 +91,7 @@ pub(super) async fn receive(
     let (mut begun, mut refusal) = (false, None);
     let patience = Patience { frame: hub.limits.patience.frame, login: None };
     let mut deadlines = Deadlines::new(patience, Instant::now());
-    deadlines.waits_for_rest(true);
+    deadlines.waits_for_rest(true, Instant::now);
     loop {
         if !begun && let Some(is_header) = inbox.begins_with_header() {
             if !is_header {
@@ -119,11 +106,7 @@ pub(super) async fn receive(
         };
         match inbox.front(caller) {
             Front::Request { code, payload } if refusal.is_none() => {
-                return Some(Received {
-                    stream,
-                    inbox,
-                    request: Request::Submit { code, payload },
-                });
+                return Some(Received::Request(Request { stream, code, inbox, payload }));
             }
             Front::Refused(error) => refusal = Some(error),
             Front::Request { .. } | Front::Partial => {}
@@ -131,7 +114,7 @@ pub(super) async fn receive(
         if let Some(error) = refusal
             && !inbox.is_discarding()
         {
-            return Some(Received { stream, inbox, request: Request::Refuse(error) });
+            return Some(Received::Refused(stream, error));
         }
         let now = user.get();
         if now != allowance.user() {
@@ -156,27 +139,25 @@ pub(super) async fn receive(
     }
 }
 
-/// Sends the answer once it is due, with what `supply` adds to it, and ends the stream; an answer that cannot be sent whole breaks it
-/// off, so that its beginning is not taken for all of it.
+/// Sends an answer once it is due, with what `supply` adds to it, and ends the stream; an answer that cannot be sent
+/// whole breaks it off, so that its beginning is not taken for all of it. Returns the half it went out on: its bytes may
+/// still be on their way.
 pub(super) async fn answer(
     mut stream: Stream,
-    ticket: Option<Ticket>,
-    reply: Reply,
+    answer: Answer,
     supply: Supply,
-) -> io::Result<Answered> {
-    let committed = match ticket {
+) -> io::Result<SendStream> {
+    let Answer { after, reply } = answer;
+    let committed = match after {
         None => Ok(()),
-        Some(mut ticket) => {
-            let _ = (&mut ticket).await;
-            ticket.outcome().unwrap_or(Err(ErrorCode::Error))
-        }
+        Some(ticket) => ticket.await,
     };
     let reply = committed.map_or_else(Reply::Error, |()| reply);
     match write(&mut stream, reply, supply).await {
-        Ok(close) => {
+        Ok(()) => {
             // A peer that gave up on the stream has no use for its end.
             let _ = stream.send.finish();
-            Ok(Answered { send: stream.send, close })
+            Ok(stream.send)
         }
         Err(error) => {
             let _ = stream.send.reset(0u32.into());
@@ -185,33 +166,10 @@ pub(super) async fn answer(
     }
 }
 
-/// Writes an answer; tells whether the connection is to be closed after it, and why.
-async fn write(
-    stream: &mut Stream,
-    reply: Reply,
-    mut supply: Supply,
-) -> io::Result<Option<ErrorCode>> {
+async fn write(stream: &mut Stream, reply: Reply, supply: Supply) -> io::Result<()> {
     let mut outbox = Outbox::new(supply.hub.limits.write_timeout);
-    let mut close = None;
-    match reply {
-        Reply::Error(error) => outbox.status(Some(error)),
-        Reply::Empty => outbox.status(None),
-        Reply::Bytes(payload) => outbox.payload(&payload, stream).await?,
-        Reply::Sent(sent) => outbox.payload(&sent.to_array(), stream).await?,
-        Reply::Messages(messages) => {
-            outbox.messages(&messages, stream).await?;
-            drop(messages.slices);
-            if let Some(rest) = messages.rest {
-                supply.write(rest, &mut outbox, stream).await?;
-            }
-        }
-        Reply::Close(error) => {
-            outbox.status(Some(error));
-            close = Some(error);
-        }
-    }
-    outbox.flush(stream).await?;
-    Ok(close)
+    outbox.reply(reply, stream, || supply).await?;
+    outbox.flush(stream).await
 }
 
 impl Carrier for Stream {}

@@ -340,3 +340,25 @@ async fn a_request_without_memory_is_refused_and_what_follows_is_in_step() {
     }
     assert_eq!(seen, [Err(ErrorCode::CannotSaveMessagesToSegment), Ok(PING)]);
 }
+
+/// A request may wait for its turn while the connection becomes somebody else's, and memory is given back.
+#[tokio::test]
+async fn a_request_that_waits_for_its_turn_is_where_it_was_told_although_the_buffer_moves() {
+    let (budget, allowance) = budget_of(1 << 20);
+    let mut inbox = Inbox::new();
+    let large = request(SEND, &payload(900 << 10));
+    let mut rest: &[u8] = &large;
+    while inbox.front(CALLER) == Front::Partial {
+        assert!(inbox.try_make_room(&allowance));
+        inbox.fill(&mut rest).await.unwrap();
+    }
+    inbox.consume();
+    let two = [request(PING, b"one"), request(PING, b"two")].concat();
+    inbox.fill(&mut &two[..]).await.unwrap();
+    assert!(matches!(inbox.front(CALLER), Front::Request { code: PING, .. }));
+    inbox.consume();
+    let Front::Request { code: PING, payload } = inbox.front(CALLER) else { panic!("in step") };
+    inbox.change_hands();
+    assert_eq!(budget.free_bytes(), 1 << 20, "the buffer is another one now");
+    assert_eq!(inbox.payload(payload), b"two");
+}

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Clock;
+
 /// How often a connection looks for memory it no longer needs.
 const SHRINK_EVERY: Duration = Duration::from_secs(2);
 
@@ -62,9 +64,9 @@ impl Deadlines {
     }
 
     /// Tells whether the connection waits for the rest of a request.
-    pub(crate) fn waits_for_rest(&mut self, waits: bool) {
+    pub(crate) fn waits_for_rest(&mut self, waits: bool, clock: Clock) {
         if waits {
-            self.arrival.get_or_insert_with(|| Arrival { since: Instant::now(), bytes: 0 });
+            self.arrival.get_or_insert_with(|| Arrival { since: clock(), bytes: 0 });
         } else {
             self.arrival = None;
         }
@@ -90,20 +92,20 @@ impl Deadlines {
     }
 
     /// Tells whether somebody is logged in; a logout gives the time for a login anew.
-    pub(crate) fn logged_in(&mut self, logged_in: bool) {
+    pub(crate) fn logged_in(&mut self, logged_in: bool, clock: Clock) {
         if logged_in {
             self.login = None;
         } else if self.login.is_none() {
-            self.login = self.patience.login.map(|login| Instant::now() + login);
+            self.login = self.patience.login.map(|login| clock() + login);
         }
     }
 
     /// Tells whether there is memory that may be given back.
-    pub(crate) fn holds_memory(&mut self, holds: bool) {
+    pub(crate) fn holds_memory(&mut self, holds: bool, clock: Clock) {
         if !holds {
             self.shrink = None;
         } else if self.shrink.is_none() {
-            self.shrink = Some(Instant::now() + SHRINK_EVERY);
+            self.shrink = Some(clock() + SHRINK_EVERY);
         }
     }
 
@@ -160,9 +162,9 @@ mod tests {
     fn a_trickle_does_not_keep_a_request_alive_but_a_stream_does() {
         let now = Instant::now();
         let mut deadlines = Deadlines::new(PATIENCE, now);
-        deadlines.logged_in(true);
+        deadlines.logged_in(true, Instant::now);
         assert_eq!(deadlines.next(), None);
-        deadlines.waits_for_rest(true);
+        deadlines.waits_for_rest(true, Instant::now);
         for _ in 0..1000 {
             deadlines.received(1);
         }
@@ -180,12 +182,12 @@ mod tests {
     fn a_login_ends_the_wait_for_it_and_a_logout_begins_it_again() {
         let now = Instant::now();
         let mut deadlines = Deadlines::new(PATIENCE, now);
-        deadlines.logged_in(false);
+        deadlines.logged_in(false, Instant::now);
         assert_eq!(deadlines.next(), Some(now + Duration::from_secs(60)));
         assert_eq!(deadlines.due(now + Duration::from_secs(60)), Some(Due::Login));
-        deadlines.logged_in(true);
+        deadlines.logged_in(true, Instant::now);
         assert_eq!(deadlines.next(), None);
-        deadlines.logged_in(false);
+        deadlines.logged_in(false, Instant::now);
         assert!(deadlines.next() > Some(now + Duration::from_secs(59)));
     }
 
@@ -193,12 +195,12 @@ mod tests {
     fn memory_is_looked_for_again_only_while_there_is_some() {
         let now = Instant::now();
         let mut deadlines = Deadlines::new(Patience { login: None, ..PATIENCE }, now);
-        deadlines.holds_memory(true);
+        deadlines.holds_memory(true, Instant::now);
         assert_eq!(deadlines.due(now), None);
         assert_eq!(deadlines.due(now + Duration::from_secs(3)), Some(Due::Shrink));
         assert_eq!(deadlines.next(), None);
-        deadlines.holds_memory(true);
-        deadlines.holds_memory(false);
+        deadlines.holds_memory(true, Instant::now);
+        deadlines.holds_memory(false, Instant::now);
         assert_eq!(deadlines.next(), None);
     }
 }

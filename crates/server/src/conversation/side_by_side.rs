@@ -1,0 +1,307 @@
+//! A connection on which every request has a stream of its own, and answers leave when they are ready.
+//!
+//! Requests are submitted one after the other in the order in which they are complete.
+//!
+//! INV-QUIC-ORDER: sends and offset stores may be submitted while earlier requests wait for their commit;
+//! any other request waits until everything before it has been answered.
+//! INV-QUIC-WAIT: a poll that waits for messages holds up nothing, whatever comes behind it; only so many wait, so
+//! that there are always streams for other requests.
+//! INV-QUIC-QUIET: a job of a poll that waited begins when no answer is on its way: it may wait for memory that
+//! those hold until they are written.
+
+use std::time::Duration;
+
+use galgo_broker::{Answer, Reply};
+use galgo_wire::ErrorCode;
+use tokio::time::Instant;
+
+use super::deadlines::{Deadlines, Due};
+use super::turn::{Done, Turn};
+use super::{Clock, End, Held, Look, OutcomeOf, Parts, Rules, Waited};
+
+/// What happened.
+pub(crate) enum Event<P: Parts> {
+    /// A request is here in full. It is submitted at [`Effect::Submit`].
+    Request {
+        /// What comes back then.
+        request: P::Request,
+        /// Whether it may be submitted while those before it wait for their commit.
+        follows_on: bool,
+    },
+    /// A request was refused before it got to the broker.
+    Refused(P::To, ErrorCode),
+    /// What became of the request at hand, and what covers its answer.
+    Outcome(P::To, OutcomeOf<P>, Held),
+    /// Nothing became of the job at hand, since the server stopped before it could begin.
+    Abandoned(P::To),
+    /// A poll that waited is to be looked at.
+    Woken(P::To, Waited<P::Wait>, Look),
+    /// The peer gave up a poll that waited: what is found for nobody is not to be stored as read.
+    GivenUp,
+    /// An answer is written, or its stream was given up.
+    Written,
+    /// The peer closed the connection.
+    PeerGone,
+    /// The server stops.
+    Stop,
+    /// The moment that [`SideBySide::due`] told has come.
+    Timer,
+}
+
+/// What is to be done.
+pub(crate) enum Effect<P: Parts> {
+    /// Answer, once what the answer waits for is durable; [`Event::Written`] follows.
+    Begin(P::To, Answer, Held),
+    /// Wait for news, for the end of the time, or for a stop; [`Event::Woken`] or [`Event::GivenUp`] follows.
+    Wait(P::To, Waited<P::Wait>),
+    /// Submit a request; [`Event::Outcome`] follows.
+    Submit(P::Request),
+    /// Run a job on a thread that may block; [`Event::Outcome`] or [`Event::Abandoned`] follows.
+    Run(P::To, P::Job),
+    /// Look at a poll that waited; [`Event::Outcome`] follows.
+    Look(P::To, P::Wait, Look),
+    /// Wait for the next event.
+    Idle {
+        /// Whether the next request may be told.
+        take: bool,
+        /// Whether the next poll that waited may be told.
+        wake: bool,
+    },
+    /// Close the connection.
+    Close(End),
+}
+
+/// What a connection keeps to beside [`Rules`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Streams {
+    /// Most polls that wait at once.
+    pub(crate) waits_max: usize,
+    /// How long answers may take to be written once the connection ends.
+    pub(crate) close_patience: Duration,
+}
+
+/// The state of the connection.
+pub(crate) struct SideBySide<P: Parts> {
+    answers_max: usize,
+    streams: Streams,
+    turn: Turn<P>,
+    /// What the request at hand has come to and was not told yet.
+    done: Option<(Done<P>, Held)>,
+    /// Answers that were begun and are not written.
+    answers: usize,
+    /// Polls that wait.
+    waits: usize,
+    /// The next request, and whether it may follow on.
+    next: Option<(P::Request, bool)>,
+    /// A poll that waited and is to be looked at.
+    woken: Option<(P::To, Waited<P::Wait>, Look)>,
+    ended: Option<End>,
+    /// When it closes at the latest, once it ends.
+    close_due: Option<Instant>,
+    deadlines: Deadlines,
+    clock: Clock,
+}
+
+impl<P: Parts> SideBySide<P> {
+    /// A connection that opens now.
+    pub(crate) fn new(rules: Rules, streams: Streams) -> Self {
+        let Rules { answers_max, poll_wait, patience, clock } = rules;
+        Self {
+            answers_max: answers_max.max(1),
+            streams,
+            turn: Turn::new(poll_wait, clock),
+            done: None,
+            answers: 0,
+            waits: 0,
+            next: None,
+            woken: None,
+            ended: None,
+            close_due: None,
+            deadlines: Deadlines::new(patience, clock()),
+            clock,
+        }
+    }
+
+    /// Takes note of an event; [`SideBySide::next`] tells what is to be done.
+    pub(crate) fn on(&mut self, event: Event<P>) {
+        match event {
+            Event::Request { request, follows_on } => self.next = Some((request, follows_on)),
+            Event::Refused(to, error) => self.refuse(to, error),
+            Event::Outcome(to, outcome, held) => match self.turn.take(to, outcome) {
+                Some(done) => self.settle(done, held),
+                None if self.is_ending() => self.give_up(),
+                None => {}
+            },
+            Event::Abandoned(to) => {
+                self.turn.back();
+                self.refuse(to, ErrorCode::Disconnected);
+                self.end(End::Stopping);
+            }
+            Event::Woken(to, waited, look) => {
+                self.ended_wait();
+                self.woken = Some((to, waited, look));
+            }
+            Event::GivenUp => self.ended_wait(),
+            Event::Written => {
+                let answers = self.answers.checked_sub(1);
+                assert!(answers.is_some(), "INV-TURN: an answer was written that was not begun");
+                self.answers = answers.unwrap_or_default();
+            }
+            Event::PeerGone => self.end(End::Peer),
+            Event::Stop => {
+                self.give_up();
+                self.end(End::Stopping);
+            }
+            Event::Timer => self.on_timer(),
+        }
+    }
+
+    /// What is to be done next.
+    pub(crate) fn next(&mut self) -> Effect<P> {
+        if let Some((done, held)) = self.done.take() {
+            return self.pass_on(done, held);
+        }
+        if self.is_closing()
+            && let Some(end) = self.ended.take()
+        {
+            return Effect::Close(end);
+        }
+        if !self.is_held()
+            && let Some((to, job)) = self.turn.job()
+        {
+            return Effect::Run(to, job);
+        }
+        if !self.turn.is_over() {
+            return Effect::Idle { take: false, wake: false };
+        }
+        if let Some((to, Waited { poll, due }, look)) = self.woken.take() {
+            let look = if self.ended.is_some() { Look::Last } else { look };
+            self.turn.resume(due);
+            return Effect::Look(to, poll, look);
+        }
+        if let Some(end) = &self.ended {
+            // A stop ends all waits, and they are answered; a refusal drops them with the connection.
+            return Effect::Idle { take: false, wake: matches!(end, End::Stopping) };
+        }
+        match self.next.take() {
+            Some((request, follows_on)) if follows_on || self.answers == 0 => {
+                self.turn.begin();
+                Effect::Submit(request)
+            }
+            None => {
+                let has_room = self.answers < self.answers_max;
+                Effect::Idle { take: has_room, wake: has_room }
+            }
+            blocked => {
+                self.next = blocked;
+                Effect::Idle { take: false, wake: false }
+            }
+        }
+    }
+
+    /// When [`Event::Timer`] is to be told.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        if self.close_due.is_some() {
+            return self.close_due;
+        }
+        if self.turn.is_over() {
+            return self.deadlines.next();
+        }
+        // While a request is at hand it is the server that keeps the peer waiting.
+        if self.is_held() { None } else { self.turn.due() }
+    }
+
+    /// When the connection closes at the latest, once it ends.
+    pub(crate) fn close_due(&self) -> Option<Instant> {
+        self.close_due
+    }
+
+    /// Whether nothing more is submitted.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// Tells whether somebody is logged in.
+    pub(crate) fn logged_in(&mut self, logged_in: bool) {
+        self.deadlines.logged_in(logged_in, self.clock);
+    }
+
+    /// Whether the job at hand has to wait for answers to be written.
+    fn is_held(&self) -> bool {
+        self.turn.is_of_wait() && self.answers > 0
+    }
+
+    fn pass_on(&mut self, done: Done<P>, held: Held) -> Effect<P> {
+        match done {
+            Done::Answer(to, answer) => {
+                if let Reply::Close(error) = answer.reply {
+                    self.end(End::Refused(error));
+                }
+                self.answers += 1;
+                Effect::Begin(to, answer, held)
+            }
+            Done::Wait(to, Waited { poll, due }) if self.waits >= self.streams.waits_max => {
+                self.turn.resume(due);
+                Effect::Look(to, poll, Look::Last)
+            }
+            Done::Wait(to, waited) => {
+                self.waits += 1;
+                Effect::Wait(to, waited)
+            }
+        }
+    }
+
+    /// Nothing becomes of a job that would have to wait for its time. The end of its stream alone would tell nothing.
+    fn give_up(&mut self) {
+        if let Some(to) = self.turn.give_up() {
+            self.refuse(to, ErrorCode::Disconnected);
+        }
+    }
+
+    fn refuse(&mut self, to: P::To, error: ErrorCode) {
+        let answer = Answer { after: None, reply: Reply::Error(error) };
+        self.settle(Done::Answer(to, answer), None);
+    }
+
+    fn settle(&mut self, done: Done<P>, held: Held) {
+        assert!(self.done.is_none(), "INV-TURN: a request is settled before the last one was told");
+        self.done = Some((done, held));
+    }
+
+    fn ended_wait(&mut self) {
+        let waits = self.waits.checked_sub(1);
+        assert!(waits.is_some(), "INV-TURN: a wait ended that had not begun");
+        self.waits = waits.unwrap_or_default();
+    }
+
+    /// Whether nothing is left to be done before the end. A stop has ended all waits; a refusal drops them.
+    fn is_closing(&self) -> bool {
+        let is_late = || self.close_due.is_some_and(|due| due <= (self.clock)());
+        match &self.ended {
+            None => false,
+            Some(End::Stopping) => {
+                let waits = self.waits + usize::from(self.woken.is_some());
+                (self.answers + waits == 0 && self.turn.is_over()) || is_late()
+            }
+            Some(End::Refused(_)) => self.answers == 0 || is_late(),
+            Some(_) => true,
+        }
+    }
+
+    fn on_timer(&mut self) {
+        let is_free = self.turn.is_over() && self.ended.is_none();
+        if is_free && self.deadlines.due((self.clock)()) == Some(Due::Login) {
+            self.end(End::LoginTimeout);
+        }
+    }
+
+    /// Submits nothing more. The first end stands.
+    fn end(&mut self, end: End) {
+        if self.ended.is_none() {
+            self.ended = Some(end);
+            self.close_due = Some((self.clock)() + self.streams.close_patience);
+        }
+        self.next = None;
+        self.deadlines.none();
+    }
+}
