@@ -94,6 +94,7 @@ mod groups;
 mod login;
 mod message;
 mod messages;
+pub mod model;
 mod offsets;
 mod partitions;
 mod poll;
@@ -110,15 +111,22 @@ mod topics;
 mod transport;
 mod users;
 
-pub use galgo_wire as wire;
-pub use galgo_wire::batch::{HeaderError, HeaderKey, HeaderKind, HeaderValue, UserHeaders};
+pub use galgo_wire::batch::{
+    HeaderError, HeaderField, HeaderKey, HeaderKind, HeaderValue, UserHeaders,
+};
 pub use galgo_wire::command::system::{SnapshotCompression, SnapshotKind};
 pub use galgo_wire::command::users::UserStatus;
 pub use galgo_wire::consumer::{Consumer as ConsumerIdentity, Partitioning, PollingStrategy};
 pub use galgo_wire::error_code::ErrorCode;
-pub use galgo_wire::id::Life;
+pub use galgo_wire::id::{
+    ClientId, GroupId, Life, Offset, PartitionId, StreamId, Timestamp, TopicId, UserId,
+};
 pub use galgo_wire::identifier::Identifier;
-pub use galgo_wire::permission::Permissions;
+pub use galgo_wire::limits::{MESSAGE_PAYLOAD_BYTES_MAX, USER_HEADERS_BYTES_MAX};
+pub use galgo_wire::name::NameError;
+pub use galgo_wire::permission::{
+    Action, GlobalPermissions, Permissions, StreamFlags, StreamPermissions, TopicPermissions,
+};
 
 pub use crate::builder::{ClientBuilder, DEFAULT_PORT};
 pub use crate::client::Client;

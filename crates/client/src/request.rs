@@ -8,7 +8,7 @@ use crate::{CallError, Client};
 impl Client {
     /// Sends a whole request frame as it is, and returns the payload of the answer.
     ///
-    /// The frame is what [`put_request`](crate::wire::frame::put_request) makes; one that is not a single
+    /// The frame is what [`put_request`](galgo_wire::frame::put_request) of the package `galgo-wire` makes; one that is not a single
     /// request puts the connection out of step. It is never sent again after the connection was lost.
     ///
     /// # Errors

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use galgo::wire::batch::{BatchBuilder, NewMessage};
-use galgo::wire::command::{
+use galgo::{Identifier, Partitioning, PollingStrategy};
+use galgo_wire::batch::{BatchBuilder, NewMessage};
+use galgo_wire::command::{
     Command, CommandCode, Compression, CreateStream, CreateTopic, LoginUser, MaxTopicSize,
     MessageExpiry, Ping, PollMessages, PollWaiting,
 };
-use galgo::wire::consumer::Consumer;
-use galgo::wire::frame::put_request;
-use galgo::wire::id::{Offset, PartitionId, Timestamp};
-use galgo::wire::limits::{MESSAGE_HEADER_BYTES, POLLED_HEADER_BYTES};
-use galgo::{Identifier, Partitioning, PollingStrategy};
+use galgo_wire::consumer::Consumer;
+use galgo_wire::frame::put_request;
+use galgo_wire::id::{Offset, PartitionId, Timestamp};
+use galgo_wire::limits::{MESSAGE_HEADER_BYTES, POLLED_HEADER_BYTES};
 
 use crate::bench::plan::Batch;
 use crate::connect::{DEV_PASSWORD, DEV_USERNAME};

@@ -8,7 +8,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
-use galgo::wire::index::to_usize;
+use galgo_wire::index::to_usize;
 
 use crate::failure::{Failure, Outcome};
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
-use galgo::wire::command::groups::{ConsumerGroup, ConsumerGroupDetails};
-use galgo::wire::id::PartitionId;
+use galgo::PartitionId;
+use galgo::model::{ConsumerGroup, ConsumerGroupDetails};
 use galgo::{Client, ConsumerIdentity, Identifier, OffsetOf};
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
 //! `galgo offset`: read, set and delete the stored offset of a consumer.
 
 use clap::{Args, Subcommand};
-use galgo::wire::command::retention::StoredOffset;
-use galgo::wire::consumer::ConsumerKind;
+use galgo::model::ConsumerKind;
+use galgo::model::StoredOffset;
 use galgo::{CallError, Client, ConsumerIdentity, ErrorCode, Identifier, OffsetOf};
 use serde_json::json;
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
-use galgo::wire::id::{StreamId, TopicId};
-use galgo::wire::permission::GlobalPermissions;
+use galgo::GlobalPermissions;
 use galgo::{Client, Identifier, Permissions};
+use galgo::{StreamId, TopicId};
 use serde_json::{Value, json};
 
 use crate::confirm::Confirm;

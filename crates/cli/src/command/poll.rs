@@ -1,8 +1,8 @@
 //! `galgo poll`: read one batch of messages of a partition.
 
 use clap::{Args, value_parser};
-use galgo::wire::id::{Offset, Timestamp};
 use galgo::{ErrorCode, Identifier, PollRequest, PolledMessages, PollingStrategy};
+use galgo::{Offset, Timestamp};
 use serde::Serialize;
 
 use crate::connect::Target;

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
-use galgo::wire::limits::MESSAGE_PAYLOAD_BYTES_MAX;
+use galgo::MESSAGE_PAYLOAD_BYTES_MAX;
 use galgo::{CallError, Client, PartitionBy, Producer};
 
 use crate::connect::Target;

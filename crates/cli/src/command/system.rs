@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
-use galgo::wire::command::system::{Client, ClientDetails, Stats};
+use galgo::model::{Client, ClientDetails, Stats};
 use galgo::{ErrorCode, Identifier};
 use serde::Serialize;
 

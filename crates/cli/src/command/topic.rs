@@ -6,8 +6,8 @@ mod retention;
 mod settings;
 
 use clap::{Args, Subcommand};
-use galgo::wire::command::topic_options::{ResolvedOption, TopicOption};
-use galgo::wire::command::topics::{Partition, Topic, TopicDetails};
+use galgo::model::{Partition, Topic, TopicDetails};
+use galgo::model::{ResolvedOption, TopicOption};
 use galgo::{Client, Identifier, TopicOptions};
 use serde::Serialize;
 use serde_json::json;

@@ -1,7 +1,7 @@
 //! `galgo user`: list, show, create, change and delete users, and change passwords.
 
 use clap::{Args, Subcommand, ValueEnum};
-use galgo::wire::command::users::{User, UserDetails};
+use galgo::model::{User, UserDetails};
 use galgo::{Client, ErrorCode, Identifier, UserOptions, UserStatus, UserUpdate};
 use serde_json::{Value, json};
 

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _};
-use galgo::wire::id::PartitionId;
+use galgo::PartitionId;
 use galgo::{
     CallError, ConsumeError, Consumer, Message, Partitioning, ReceivedMessage, SendError, Start,
 };

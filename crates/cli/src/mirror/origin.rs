@@ -5,7 +5,7 @@
 //! them, is copied as it is; such a copy is recognized by what it holds.
 
 use bytes::Bytes;
-use galgo::wire::limits::USER_HEADERS_BYTES_MAX;
+use galgo::USER_HEADERS_BYTES_MAX;
 use galgo::{HeaderKind, Message, ReceivedMessage};
 
 /// Header with the offset the message has in the source, a `uint64`.

@@ -1,7 +1,7 @@
 //! Finds where the copy of a partition goes on.
 
-use galgo::wire::command::FeatureFlags;
-use galgo::wire::id::Offset;
+use galgo::Offset;
+use galgo::model::FeatureFlags;
 use galgo::{Life, PollRequest, PollingStrategy, ReceivedMessage};
 
 use crate::failure::{Failure, Outcome};

@@ -1,6 +1,6 @@
 //! Makes the topic that is copied to, like the one that is copied from.
 
-use galgo::wire::command::topics::Topic;
+use galgo::model::Topic;
 use galgo::{CallError, Deduplication, ErrorCode, Identifier, TopicOptions};
 
 use crate::failure::{Failure, Outcome};

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use futures_util::StreamExt as _;
-use galgo::wire::id::Offset;
+use galgo::Offset;
 use galgo::{ConsumeError, PollRequest, PollingStrategy, ReceivedMessage, Start};
 
 use crate::failure::{Failure, Outcome};

@@ -1,6 +1,6 @@
 //! How far a partition goes.
 
-use galgo::wire::command::topics::Partition;
+use galgo::model::Partition;
 
 /// The offsets of a partition: `start..end`, empty when they are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Consumer groups.
 
-use galgo::wire::command::groups::ConsumerGroupDetails;
+use galgo::model::ConsumerGroupDetails;
 use galgo::{Client, ErrorCode, Identifier};
 
 use crate::failure::{Failure, Outcome};

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
-use galgo::wire::command::extensions::TopicSettings;
-use galgo::wire::command::topic_options::ResolvedOption;
-use galgo::wire::command::topics::{MaxTopicSize, MessageExpiry, Topic};
+use galgo::model::ResolvedOption;
+use galgo::model::TopicSettings;
+use galgo::model::{MaxTopicSize, MessageExpiry, Topic};
 use galgo::{CallError, Client, ErrorCode, TopicOptions};
 
 use crate::failure::Outcome;

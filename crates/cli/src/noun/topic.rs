@@ -1,8 +1,8 @@
 //! Topics.
 
 use clap::Args;
-use galgo::wire::command::extensions::TopicOutline;
-use galgo::wire::command::topics::{Partition, TopicDetails};
+use galgo::model::TopicOutline;
+use galgo::model::{Partition, TopicDetails};
 use galgo::{Client, ErrorCode, Identifier, InvalidRequest, ProduceError};
 
 use crate::failure::{Failure, Outcome};

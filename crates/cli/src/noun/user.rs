@@ -1,6 +1,6 @@
 //! Users.
 
-use galgo::wire::command::users::UserDetails;
+use galgo::model::UserDetails;
 use galgo::{Client, ErrorCode, Identifier};
 
 use crate::failure::{Failure, Outcome};

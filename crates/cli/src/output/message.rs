@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write as _};
 
 use clap::ValueEnum;
-use galgo::wire::batch::{HeaderField, HeaderKind};
+use galgo::{HeaderField, HeaderKind};
 use galgo::{ReceivedMessage, UserHeaders};
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use galgo::Deduplication;
-use galgo::wire::command::extensions::{DeduplicationWindow, TopicSettings};
+use galgo::model::{DeduplicationWindow, TopicSettings};
 
 use crate::output::measure;
 use crate::send::report::Report;

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use galgo::wire::id::{Offset, Timestamp};
 use galgo::{Client, Life, PollRequest, PolledMessages, PollingStrategy, ReceivedMessage};
+use galgo::{Offset, Timestamp};
 
 use crate::failure::Outcome;
 use crate::noun::extent::Extent;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use galgo::wire::id::Offset;
+use galgo::Offset;
 use galgo::{
     CallError, Client, ConsumerIdentity, ErrorCode, Identifier, Life, OffsetOf, PollRequest,
     PolledMessages, PollingStrategy,

@@ -1,7 +1,7 @@
 //! Where the partitions of a topic begin and end, and the lives they are in.
 
 use futures_util::future::try_join_all;
-use galgo::wire::command::FeatureFlags;
+use galgo::model::FeatureFlags;
 use galgo::{Client, Life, PollRequest};
 
 use crate::failure::Outcome;

@@ -1,7 +1,7 @@
 //! Permissions as people type them: flags divided by commas, behind what they hold for.
 
 use galgo::Identifier;
-use galgo::wire::permission::{GlobalPermissions, StreamFlags, TopicPermissions};
+use galgo::{GlobalPermissions, StreamFlags, TopicPermissions};
 
 /// Flags of one kind, with their names.
 pub(crate) trait Flags: Sized {

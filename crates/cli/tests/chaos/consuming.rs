@@ -189,7 +189,7 @@ fn shown(reader: u32, message: &ReceivedMessage) -> Shown {
 async fn poll(place: Arc<Place>, seen: Shared, partition: u32) -> Result<(), String> {
     let client = connect(&place.url).await?;
     let begun = Instant::now();
-    let (mut next, mut life) = (0_u64, galgo::wire::id::Life::UNKNOWN);
+    let (mut next, mut life) = (0_u64, galgo::Life::UNKNOWN);
     while begun.elapsed() < PATIENCE && !seen.lock().unwrap().ended.contains(&partition) {
         let request = PollRequest::new(&place.stream, &named(TOPIC), partition)
             .strategy(PollingStrategy::Offset(next.into()))

@@ -5,8 +5,8 @@ use std::future::Future;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use galgo::wire::permission::{GlobalPermissions, Permissions};
 use galgo::{CallError, ErrorCode};
+use galgo::{GlobalPermissions, Permissions};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tokio::time::sleep;

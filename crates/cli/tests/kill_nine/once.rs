@@ -71,7 +71,7 @@ async fn count(client: &Client) -> BTreeMap<u32, u32> {
         let mut next = 0;
         loop {
             let request = PollRequest::new(&named("s"), &named("t"), partition)
-                .strategy(PollingStrategy::Offset(galgo::wire::id::Offset::new(next)));
+                .strategy(PollingStrategy::Offset(galgo::Offset::new(next)));
             let polled = client.poll(request).await.unwrap();
             let Some(last) = polled.messages().last() else { break };
             next = last.offset() + 1;

@@ -1,11 +1,11 @@
 //! The commands of the client.
 
-use galgo::wire::command::CommandCode;
-use galgo::wire::error_code::ErrorCode;
 use galgo::{
     CallError, Client, ConnectError, Credentials, Durability, Message, Partitioning, PollRequest,
     PollingStrategy, SendError, TopicOptions,
 };
+use galgo_wire::command::CommandCode;
+use galgo_wire::error_code::ErrorCode;
 
 use crate::support::{Server, numbered, stream, texts, topic};
 

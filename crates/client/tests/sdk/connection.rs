@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::{FutureExt, StreamExt};
-use galgo::wire::command::CommandCode;
 use galgo::{
     CallError, Client, Fate, Loss, Message, NotSent, Partitioning, PollRequest, PollingStrategy,
     ReconnectPolicy, SendError, Start,
 };
+use galgo_wire::command::CommandCode;
 
 use crate::support::{Act, Server, eventually, numbered, stream, texts, topic};
 

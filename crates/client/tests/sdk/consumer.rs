@@ -3,12 +3,12 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::StreamExt;
-use galgo::wire::command::CommandCode;
-use galgo::wire::error_code::ErrorCode;
 use galgo::{
     Client, Commit, ConsumeError, Consumer, ConsumerBuilder, Message, Partitioning,
     ReceivedMessage, Start,
 };
+use galgo_wire::command::CommandCode;
+use galgo_wire::error_code::ErrorCode;
 
 use crate::support::{Act, Server, eventually, numbered, stream, texts, topic};
 

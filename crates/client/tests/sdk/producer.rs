@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use galgo::wire::command::CommandCode;
-use galgo::wire::error_code::ErrorCode;
 use galgo::{
     Client, Message, PartitionBy, ProduceError, ProducerBuilder, ReconnectPolicy, SendError,
     SendRetry,
 };
+use galgo_wire::command::CommandCode;
+use galgo_wire::error_code::ErrorCode;
 
 use crate::support::{Act, PATIENCE, Server, eventually, stream, texts, topic};
 
@@ -115,7 +115,7 @@ async fn messages_of_a_key_stay_in_order_and_meet_the_servers_own_choice() {
         for text in server.stored(partition) {
             let (key, number) = text.split_once(':').unwrap();
             let number: usize = number.parse().unwrap();
-            let expected = galgo::wire::consumer::key_partition(key.as_bytes(), 4).unwrap();
+            let expected = galgo_wire::consumer::key_partition(key.as_bytes(), 4).unwrap();
             assert_eq!(expected.get(), partition);
             assert!(last.insert(key.to_owned(), number).is_none_or(|before| before < number));
             count += 1;

@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use galgo::wire::command::CommandCode;
-use galgo::wire::error_code::ErrorCode;
 use galgo::{
     Client, Message, PartitionBy, ProduceError, Producer, Receipt, ReconnectPolicy, SendError,
     SendRetry,
 };
+use galgo_wire::command::CommandCode;
+use galgo_wire::error_code::ErrorCode;
 
 use crate::support::{Act, Server, eventually, stream, texts, topic};
 
@@ -133,7 +133,7 @@ async fn nothing_is_stored_behind_a_refusal_before_it_was_told() {
                 break;
             }
             let key = format!("{}", number % 7);
-            let home = galgo::wire::consumer::key_partition(key.as_bytes(), 3).unwrap().get();
+            let home = galgo_wire::consumer::key_partition(key.as_bytes(), 3).unwrap().get();
             let home = if way == Way::Keyed { home } else { 1 };
             sent.entry(home).or_default().push(number);
         }

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use galgo::wire::command::CommandCode;
-use galgo::wire::error_code::ErrorCode;
 use galgo::{Client, ClientBuilder, Credentials, Identifier, Message, ReconnectPolicy};
+use galgo_wire::command::CommandCode;
+use galgo_wire::error_code::ErrorCode;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;

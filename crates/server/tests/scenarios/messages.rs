@@ -1,12 +1,12 @@
 //! Messages: sent, read by every strategy, large ones, and the places consumers store.
 
 use futures_util::StreamExt;
-use galgo::wire::id::{Offset, Timestamp};
-use galgo::wire::limits::MESSAGE_PAYLOAD_BYTES_MAX;
 use galgo::{
     ConsumerIdentity, Deduplication, ErrorCode, InvalidRequest, Message, OffsetOf, Partitioning,
     PollRequest, PollingStrategy, SendError, Start, TopicOptions,
 };
+use galgo_wire::id::{Offset, Timestamp};
+use galgo_wire::limits::MESSAGE_PAYLOAD_BYTES_MAX;
 
 use crate::place::{Place, fill, number, s, soon, t};
 

@@ -1,10 +1,10 @@
 //! Refusals in the middle of what is on its way.
 
-use galgo::wire::permission::GlobalPermissions;
 use galgo::{
     Client, Credentials, ErrorCode, Message, Permissions, PollRequest, PollingStrategy,
     ProduceError, SendError, UserOptions,
 };
+use galgo_wire::permission::GlobalPermissions;
 
 use crate::place::{Place, named, number, s, t};
 

@@ -1,7 +1,7 @@
 //! The server as a whole: its connections and its snapshot.
 
-use galgo::wire::command::system::Transport;
 use galgo::{SnapshotCompression, SnapshotKind};
+use galgo_wire::command::system::Transport;
 
 use crate::place::{Carrier, Place};
 

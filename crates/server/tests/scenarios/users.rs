@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use galgo::wire::permission::GlobalPermissions;
 use galgo::{
     ConnectError, Credentials, ErrorCode, Message, PartitionBy, Permissions, UserOptions,
     UserStatus, UserUpdate,
 };
+use galgo_wire::permission::GlobalPermissions;
 
 use crate::place::{Place, named, s, soon, t};
 

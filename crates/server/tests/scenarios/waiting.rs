@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use galgo::wire::id::Offset;
 use galgo::{Commit, PollRequest, PollingStrategy, Start};
+use galgo_wire::id::Offset;
 
 use crate::place::{Carrier, Place, fill, number, s, soon, t};
 

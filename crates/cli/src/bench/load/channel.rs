@@ -14,7 +14,7 @@ use crate::bench::load::course::Course;
 use crate::failure::{Failure, Outcome};
 
 /// Bytes in front of the messages in the answer to a poll.
-pub(crate) const POLLED_HEAD_BYTES: usize = galgo::wire::limits::POLLED_HEADER_BYTES;
+pub(crate) const POLLED_HEAD_BYTES: usize = galgo_wire::limits::POLLED_HEADER_BYTES;
 
 /// A request as the bytes of its frame.
 #[derive(Clone, Copy, Debug)]

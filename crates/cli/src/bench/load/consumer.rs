@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use galgo::wire::batch::MessagesView;
-use galgo::wire::limits::{MESSAGE_HEADER_BYTES, POLLED_HEADER_BYTES};
+use galgo_wire::batch::MessagesView;
+use galgo_wire::limits::{MESSAGE_HEADER_BYTES, POLLED_HEADER_BYTES};
 
 use crate::bench::load::channel::{Channel, Frame, Take};
 use crate::bench::load::course::{Claim, Course};

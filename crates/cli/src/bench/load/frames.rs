@@ -6,12 +6,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use galgo::wire::batch::{BatchBuilder, MessagesView, NewMessage};
-use galgo::wire::command::CommandCode;
-use galgo::wire::frame::RequestHeader;
-use galgo::wire::id::{PartitionId, Timestamp};
-use galgo::wire::limits::REQUEST_HEADER_BYTES;
 use galgo::{Identifier, Partitioning};
+use galgo_wire::batch::{BatchBuilder, MessagesView, NewMessage};
+use galgo_wire::command::CommandCode;
+use galgo_wire::frame::RequestHeader;
+use galgo_wire::id::{PartitionId, Timestamp};
+use galgo_wire::limits::REQUEST_HEADER_BYTES;
 
 use crate::bench::load::channel::Frame;
 use crate::bench::load::plan::{Kind, Place, Plan, STAMP_BYTES, Sizes};
@@ -119,7 +119,7 @@ impl Frames {
         let requests = pairs.take(all).map(|(place, (batch, body))| {
             let mut head = head(names, *place, batch)?;
             let (_, messages) = batch.parts();
-            let headers = batch.len() as usize * galgo::wire::batch::MESSAGE_HEADER_BYTES;
+            let headers = batch.len() as usize * galgo_wire::batch::MESSAGE_HEADER_BYTES;
             let payload_bytes = (messages.len() - headers) as u64;
             let mut body = body.clone();
             if joins {
@@ -162,7 +162,7 @@ impl Stamped {
         let (indexes, messages) = batch.parts();
         let mut at = indexes.len();
         let places = MessagesView::new(messages).flatten().map(|message| {
-            let payload = at + galgo::wire::batch::MESSAGE_HEADER_BYTES;
+            let payload = at + galgo_wire::batch::MESSAGE_HEADER_BYTES;
             at += message.bytes.len();
             payload
         });

@@ -1,12 +1,12 @@
 //! The requests of a consumer: polls of its partitions in turn, or of its group.
 
-use galgo::wire::command::extensions::PollWaiting;
-use galgo::wire::command::{Command, CommandCode, JoinConsumerGroup, PollMessages};
-use galgo::wire::consumer::Consumer;
-use galgo::wire::frame::put_request;
-use galgo::wire::id::{Offset, PartitionId};
-use galgo::wire::primitive::Payload as _;
 use galgo::{Identifier, PollingStrategy};
+use galgo_wire::command::extensions::PollWaiting;
+use galgo_wire::command::{Command, CommandCode, JoinConsumerGroup, PollMessages};
+use galgo_wire::consumer::Consumer;
+use galgo_wire::frame::put_request;
+use galgo_wire::id::{Offset, PartitionId};
+use galgo_wire::primitive::Payload as _;
 
 use crate::bench::load::channel::POLLED_HEAD_BYTES;
 use crate::bench::load::plan::Place;
@@ -112,7 +112,7 @@ pub(crate) fn polled(head: [u8; POLLED_HEAD_BYTES]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use galgo::wire::command::messages::PolledHeader;
+    use galgo_wire::command::messages::PolledHeader;
 
     #[test]
     fn the_front_of_an_answer_is_understood() {

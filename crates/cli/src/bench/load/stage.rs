@@ -1,7 +1,7 @@
 //! What a run needs on the server: its streams, topics and groups. Made before it, removed after it.
 
-use galgo::wire::command::extensions::FeatureFlags;
 use galgo::{Client, ErrorCode, Identifier, TopicOptions};
+use galgo_wire::command::extensions::FeatureFlags;
 use tokio::runtime::Runtime;
 
 use crate::bench::load::plan::Place;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use galgo::wire::limits::MESSAGE_PAYLOAD_BYTES_MAX;
+use galgo::MESSAGE_PAYLOAD_BYTES_MAX;
 
 use crate::address::variable;
 use crate::bench::html::{self, NamedRun};

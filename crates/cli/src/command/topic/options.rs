@@ -1,8 +1,8 @@
 //! `galgo topic set`: options of a topic by name.
 
-use galgo::wire::command::topic_options::{ResolvedOption, TopicOption};
-use galgo::wire::options::OptionRow;
+use galgo::model::{ResolvedOption, TopicOption};
 use galgo::{CallError, Client, ErrorCode};
+use galgo_wire::options::OptionRow;
 use serde_json::json;
 
 use crate::failure::{Failure, Outcome};

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
-use galgo::wire::command::extensions::RetentionPlan;
-use galgo::wire::command::retention::RetentionState;
-use galgo::wire::command::topic_options::TopicOption;
+use galgo::model::RetentionPlan;
+use galgo::model::RetentionState;
+use galgo::model::TopicOption;
 use galgo::{CallError, Client};
 use serde_json::json;
 

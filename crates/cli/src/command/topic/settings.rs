@@ -5,10 +5,10 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use galgo::TopicOptions;
-use galgo::wire::command::topic_options::TopicOption;
-use galgo::wire::command::topics::{MaxTopicSize, MessageExpiry};
-use galgo::wire::measure::parse_time;
-use galgo::wire::options::{OptionRow, TOPIC_OPTIONS};
+use galgo::model::TopicOption;
+use galgo::model::{MaxTopicSize, MessageExpiry};
+use galgo_wire::measure::parse_time;
+use galgo_wire::options::{OptionRow, TOPIC_OPTIONS};
 
 use crate::output::measure;
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use galgo::wire::command::CommandCode;
-use galgo::wire::error_code::ErrorCode;
-use galgo::wire::frame::{RequestHeader, ResponseHeader};
+use galgo_wire::command::CommandCode;
+use galgo_wire::error_code::ErrorCode;
+use galgo_wire::frame::{RequestHeader, ResponseHeader};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;

@@ -2,18 +2,18 @@
 
 use std::collections::{HashMap, HashSet};
 
-use galgo::wire::batch::{MessagesView, StampOptions, stamp};
-use galgo::wire::command::{
+use galgo_wire::batch::{MessagesView, StampOptions, stamp};
+use galgo_wire::command::{
     CommandCode, Compression, ConsumerOffset, CreateTopic, FeatureFlags, Features, LifeHeader,
     LoggedIn, MaxTopicSize, MessageExpiry, Partition, PollFlags, PollMessages, PolledHeader,
     Request, SendHeader, SendOutcome, SendReply, SendWithHeader, StoreConsumerOffset, StoredInLife,
     Stream, StreamDetails, Topic, TopicDetails, TopicOutline, TopicSettings,
 };
-use galgo::wire::consumer::{PartitioningRef, PollingStrategy};
-use galgo::wire::error_code::ErrorCode;
-use galgo::wire::id::{Life, Offset, PartitionId, StreamId, Timestamp, TopicId, UserId};
-use galgo::wire::identifier::Identifier;
-use galgo::wire::primitive::Payload;
+use galgo_wire::consumer::{PartitioningRef, PollingStrategy};
+use galgo_wire::error_code::ErrorCode;
+use galgo_wire::id::{Life, Offset, PartitionId, StreamId, Timestamp, TopicId, UserId};
+use galgo_wire::identifier::Identifier;
+use galgo_wire::primitive::Payload;
 
 /// Who a connection belongs to.
 #[derive(Default)]
@@ -137,7 +137,7 @@ impl World {
         match Request::decode(code, &payload)? {
             Request::Ping(_) => Ok(Vec::new()),
             Request::LoginUser(login) => {
-                let expected = galgo::wire::name::Password::parse(&self.password).unwrap();
+                let expected = galgo_wire::name::Password::parse(&self.password).unwrap();
                 if login.password != expected {
                     return Err(ErrorCode::InvalidCredentials);
                 }
@@ -317,7 +317,7 @@ impl World {
             PartitioningRef::PartitionId(id) => id.get() as usize,
             PartitioningRef::Key(key) => {
                 let count = u32::try_from(self.logs.len()).unwrap();
-                galgo::wire::consumer::key_partition(key, count).unwrap().get() as usize
+                galgo_wire::consumer::key_partition(key, count).unwrap().get() as usize
             }
         };
         let log = self.logs.get_mut(partition).ok_or(ErrorCode::PartitionNotFound)?;

@@ -6,9 +6,9 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use galgo::Credentials;
-use galgo::wire::command::{Command, LoginUser, LoginWithToken};
-use galgo::wire::frame::{ResponseHeader, put_request};
-use galgo::wire::limits::RESPONSE_HEADER_BYTES;
+use galgo_wire::command::{Command, LoginUser, LoginWithToken};
+use galgo_wire::frame::{ResponseHeader, put_request};
+use galgo_wire::limits::RESPONSE_HEADER_BYTES;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, recv};
 

@@ -47,7 +47,7 @@ fn every_message_of_a_latency_run_carries_when_it_was_due() {
     for seconds in [1, 2, 3] {
         let due = Duration::from_secs(seconds);
         let (frame, _) = frames.next(due).unwrap();
-        let indexes = 3 * galgo::wire::limits::INDEX_ENTRY_BYTES;
+        let indexes = 3 * galgo_wire::limits::INDEX_ENTRY_BYTES;
         let messages: Vec<_> =
             MessagesView::new(&frame.body[indexes..]).map(Result::unwrap).collect();
         assert_eq!(messages.len(), 3);
