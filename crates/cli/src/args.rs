@@ -107,7 +107,7 @@ pub(crate) enum Command {
     /// Read, set and delete the stored offset of a consumer
     #[command(subcommand)]
     Offset(offset::OffsetCommand),
-    /// Measure a server: put it under load, or compare it with what this machine can do
+    /// Measure a server: put it under load, and compare saved runs
     #[command(subcommand)]
     Bench(bench::BenchCommand),
     /// Print completions for a shell

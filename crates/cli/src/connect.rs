@@ -3,7 +3,6 @@
 //! Credentials come from the profile, if one is used, else from the URL, else from `GALGO_USERNAME` and `GALGO_PASSWORD`, else, when the
 //! server is on this machine and the command takes a login, those of `galgo server --dev` are tried.
 
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -12,16 +11,13 @@ use galgo::{
     Client, ClientBuilder, ConnectError, ConnectionString, ConnectionStringError, Credentials,
     ReconnectPolicy,
 };
+use galgo_bench::destination::{DEV_PASSWORD, DEV_USERNAME, ServerAddress};
+use galgo_bench::host::is_loopback;
 use parking_lot::Mutex;
 
 use crate::address::variable;
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
-
-/// User of a server started with `--dev`.
-pub(crate) const DEV_USERNAME: &str = "galgo";
-/// Its password.
-pub(crate) const DEV_PASSWORD: &str = "galgo";
 
 const HOW_TO_GIVE_CREDENTIALS: &str = "give credentials in the URL, --server \
     galgo://USER:PASSWORD@HOST:PORT, or set GALGO_USERNAME and GALGO_PASSWORD";
@@ -89,26 +85,41 @@ impl Target {
         self.open(ReconnectPolicy::never(), Guess::Dev).await
     }
 
-    /// What a connection logs in with, for one that is not opened by the SDK.
-    pub(crate) fn credentials(&self) -> Outcome<Option<Credentials>> {
-        if let Some(Login { token, .. }) = &self.login {
-            return Ok(Some(Credentials::token(token)));
-        }
+    /// The server and the login as a load takes them, which opens connections of its own.
+    pub(crate) fn destination(&self) -> Outcome<ServerAddress> {
         let url = parse(&self.url)?;
-        Ok(credentials(&url)?.0.or_else(|| url.credentials().cloned()))
+        let (login, _) = self.login(&url, Guess::Dev)?;
+        Ok(ServerAddress { url, shown: without_credentials(&self.url), login })
+    }
+
+    /// What a failed connection of a load says, with what was logged in with in mind.
+    pub(crate) fn explained(&self, error: &ConnectError) -> Failure {
+        match parse(&self.url).and_then(|url| self.login(&url, Guess::Dev)) {
+            Ok((_, source)) => failure(error, &source),
+            Err(failure) => failure,
+        }
+    }
+
+    /// What to log in with, if not with what the URL has, and where that came from.
+    fn login(
+        &self,
+        url: &ConnectionString,
+        guess: Guess,
+    ) -> Outcome<(Option<Credentials>, Source)> {
+        match &self.login {
+            Some(Login { token, profile }) => {
+                Ok((Some(Credentials::token(token)), Source::Profile(profile.clone())))
+            }
+            None => match credentials(url)? {
+                (_, Source::DevDefault) if guess == Guess::Nobody => Ok((None, Source::Nowhere)),
+                found => Ok(found),
+            },
+        }
     }
 
     async fn open(&self, reconnect: ReconnectPolicy, guess: Guess) -> Outcome<Client> {
         let url = parse(&self.url)?;
-        let (credentials, source) = match &self.login {
-            Some(Login { token, profile }) => {
-                (Some(Credentials::token(token)), Source::Profile(profile.clone()))
-            }
-            None => match credentials(&url)? {
-                (_, Source::DevDefault) if guess == Guess::Nobody => (None, Source::Nowhere),
-                found => found,
-            },
-        };
+        let (credentials, source) = self.login(&url, guess)?;
         let mut builder: ClientBuilder = url.into_builder().reconnect(reconnect);
         if let Some(credentials) = credentials {
             builder = builder.credentials(credentials);
@@ -183,12 +194,6 @@ fn credentials(url: &ConnectionString) -> Outcome<(Option<Credentials>, Source)>
     }
 }
 
-/// Whether a host is this machine.
-pub(crate) fn is_loopback(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 fn failure(error: &ConnectError, source: &Source) -> Failure {
     let failure = Failure::connect(error);
     if !matches!(error, ConnectError::Login(_)) {
@@ -217,25 +222,4 @@ fn failure(error: &ConnectError, source: &Source) -> Failure {
 /// The hint when the server wants a login and nothing to log in with was given.
 pub(crate) fn credentials_hint() -> &'static str {
     HOW_TO_GIVE_CREDENTIALS
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dev_credentials_are_only_tried_on_this_machine() {
-        for (host, expected) in [
-            ("127.0.0.1", true),
-            ("127.8.9.1", true),
-            ("localhost", true),
-            ("::1", true),
-            ("[::1]", true),
-            ("10.0.0.1", false),
-            ("localhost.example.com", false),
-            ("", false),
-        ] {
-            assert_eq!(is_loopback(host), expected, "{host}");
-        }
-    }
 }

@@ -3,6 +3,7 @@
 //! A failure names what happened, to what, and what to do next. Scripts read the exit code (or the
 //! JSON object with `--output json`); people read the sentence.
 
+mod bench;
 mod sdk;
 
 use std::fmt;

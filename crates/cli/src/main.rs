@@ -6,7 +6,6 @@
 
 mod address;
 mod args;
-mod bench;
 mod command;
 mod confirm;
 mod connect;

@@ -4,15 +4,14 @@
 //! output of any command can be piped.
 
 pub(crate) mod json;
-pub(crate) mod measure;
 pub(crate) mod message;
-pub(crate) mod table;
 pub(crate) mod text;
 pub(crate) mod words;
 
 use std::io::{self, Write as _};
 
 use clap::ValueEnum;
+pub(crate) use galgo_bench::show::{measure, table};
 use serde::Serialize;
 use serde_json::Value;
 

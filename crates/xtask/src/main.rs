@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
+mod bench;
 mod fuzz_tcp;
 mod tidy;
 
@@ -18,6 +19,8 @@ usage: cargo xtask <task>
   tidy --figures
           print those and other rulers: tuples as parameters, assertions, comments, answers with
           nothing, names of types; check nothing
+  bench compare|connections [--only TEXT] [--seconds N] [--rounds N] [--dir DIR] [--output json]
+          build a release and hold it against what this machine can do; bench --help has more
   fuzz-tcp [--frames N] [--seed S]
           send structured and random frames to a server's TCP port; 1,000,000 by default
 ";
@@ -37,6 +40,9 @@ fn run() -> anyhow::Result<ExitCode> {
     let task = arguments.next();
     if task.as_deref() == Some("fuzz-tcp") {
         return fuzz_tcp::run(arguments);
+    }
+    if task.as_deref() == Some("bench") {
+        return bench::run(&repository_root()?, arguments);
     }
     let option = arguments.next();
     if (task.as_deref(), option.as_deref()) == (Some("tidy"), Some("--figures")) {

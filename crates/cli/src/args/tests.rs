@@ -112,10 +112,8 @@ fn the_documented_surface_parses() {
         "completions zsh",
         "man --out pages",
         "ping --transport quic --tls --tls-ca ca.pem --tls-domain example.com",
-        "bench compare --seconds 0.5 --rounds 1",
-        "bench sink --fsync --dir data",
-        "bench sendfile-source file",
-        "bench echo",
+        "bench produce --duration 1s --warm-up 0s",
+        "bench report a.json b.json --html both.html",
     ] {
         if let Err(error) = parse(line) {
             panic!("galgo {line}\n{error}");
@@ -164,8 +162,9 @@ fn nonsense_is_refused_with_the_usage_code() {
         ("snapshot --types everything", ErrorKind::ValueValidation),
         ("ping --transport carrier-pigeon", ErrorKind::InvalidValue),
         ("mirror galgo://a s t galgo://b s", ErrorKind::MissingRequiredArgument),
-        ("bench compare --rounds 0", ErrorKind::ValueValidation),
-        ("bench compare --seconds 0", ErrorKind::ValueValidation),
+        ("bench produce --producers 0", ErrorKind::ValueValidation),
+        ("bench produce --duration 0s", ErrorKind::ValueValidation),
+        ("bench compare", ErrorKind::InvalidSubcommand),
     ] {
         match parse(line) {
             Ok(_) => panic!("galgo {line} was accepted"),

@@ -3,29 +3,10 @@
 //! Names and payloads are whatever a client sent; shown raw on a terminal they could move the
 //! cursor, change its title or worse.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// `text` with control characters escaped, for one cell of a table or a sentence.
-pub(crate) fn visible(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_unsafe) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len() + 8);
-    for character in text.chars() {
-        if is_unsafe(character) {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    Cow::Owned(shown)
-}
-
-/// Whether a terminal would act on the character, or show the text in another order for it.
-fn is_unsafe(character: char) -> bool {
-    character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
+use galgo_bench::show::text::is_unsafe;
+pub(crate) use galgo_bench::show::text::visible;
 
 /// A payload for a terminal: text as it is, control bytes and broken UTF-8 escaped.
 pub(crate) fn visible_bytes(bytes: &[u8]) -> String {
@@ -112,9 +93,6 @@ mod tests {
 
     #[test]
     fn control_characters_are_escaped() {
-        assert_eq!(visible("plain ñ"), "plain ñ");
-        assert_eq!(visible("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
-        assert_eq!(visible("\u{202e}txt"), "\\u{202e}txt");
         assert_eq!(visible_bytes(b"tab\tok \x1b[1m \xff"), "tab\tok \\u{1b}[1m \\xff");
     }
 

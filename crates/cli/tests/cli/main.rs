@@ -5,7 +5,6 @@
 mod harness;
 mod lives;
 
-mod bench;
 mod bench_load;
 mod errors;
 mod groups;

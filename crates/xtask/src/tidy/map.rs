@@ -17,7 +17,7 @@ Every module with the first sentence of its header, crate by crate, as the crate
 ";
 
 /// The crates, from the bytes up; others follow in the order of their names.
-const ORDER: &[&str] = &["wire", "storage", "broker", "server", "client", "cli"];
+const ORDER: &[&str] = &["wire", "storage", "broker", "server", "client", "bench", "cli", "judge"];
 
 /// Modules are shown down to this depth under a crate.
 const DEPTH_MAX: usize = 2;

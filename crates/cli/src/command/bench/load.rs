@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use clap::Args;
 use galgo::MESSAGE_PAYLOAD_BYTES_MAX;
+use galgo_bench::host::Host;
+use galgo_bench::plan::{IN_FLIGHT_MAX, LoadKind, LoadPlan, Rate, RunLength, Sizes, WhenEmpty};
+use galgo_bench::process::{FreshOptions, OnePort};
+use galgo_bench::run::{self, RunOptions};
+use galgo_bench::summary::{FORMAT, NamedRun, RunSummary};
+use galgo_bench::{StopFlag, html, report, scratch};
 
-use crate::address::variable;
-use crate::bench::html::{self, NamedRun};
-use crate::bench::load::host::{FreshOptions, Host};
-use crate::bench::load::plan::{Extent, IN_FLIGHT_MAX, Kind, Plan, Rate, Sizes};
-use crate::bench::load::run::{self, Options};
-use crate::bench::load::summary::{FORMAT, Summary};
-use crate::bench::load::table;
-use crate::bench::scratch;
+use super::teller::Teller;
+use crate::address::{self, variable};
+use crate::connect::Target;
 use crate::failure::{Failure, Outcome};
 use crate::global::Global;
-use crate::interrupt::StopFlag;
 use crate::noun::settings::Durability;
 use crate::output::Output;
 use crate::value::duration::parse_duration;
@@ -192,13 +192,13 @@ pub(crate) struct ReportArgs {
 
 /// Runs `galgo bench produce`.
 pub(super) fn produce(args: ProduceArgs, global: &Global) -> Outcome {
-    let plan = plan(Kind::Produce, &args.common)?;
+    let plan = plan(LoadKind::Produce, &args.common)?;
     carry_out(plan.sending(&args.sending).plan, args.common, global)
 }
 
 /// Runs `galgo bench consume`.
 pub(super) fn consume(args: ConsumeArgs, global: &Global) -> Outcome {
-    let mut plan = plan(Kind::Consume, &args.common)?.receiving(&args.receiving).plan;
+    let mut plan = plan(LoadKind::Consume, &args.common)?.receiving(&args.receiving).plan;
     plan.preload = args.preload;
     if plan.group && args.common.warm_up.is_none() {
         // What a group has read is not there to be read again.
@@ -208,10 +208,10 @@ pub(super) fn consume(args: ConsumeArgs, global: &Global) -> Outcome {
 }
 
 /// Runs `galgo bench both` or `galgo bench latency`.
-pub(super) fn both(kind: Kind, args: BothArgs, global: &Global) -> Outcome {
+pub(super) fn both(kind: LoadKind, args: BothArgs, global: &Global) -> Outcome {
     let draft = plan(kind, &args.common)?.sending(&args.sending).receiving(&args.receiving);
     let mut plan = draft.plan;
-    plan.poll_pause = args.waiting.poll_pause;
+    plan.when_empty = args.waiting.poll_pause.map(WhenEmpty::Pause);
     carry_out(plan, args.common, global)
 }
 
@@ -225,7 +225,7 @@ pub(super) fn report(args: &ReportArgs, output: Output) -> Outcome {
 
 /// A plan that is being completed.
 struct Draft {
-    plan: Plan,
+    plan: LoadPlan,
 }
 
 impl Draft {
@@ -242,40 +242,34 @@ impl Draft {
     }
 }
 
-fn plan(kind: Kind, args: &Common) -> Outcome<Draft> {
-    let is_latency = kind == Kind::Latency;
+fn plan(kind: LoadKind, args: &Common) -> Outcome<Draft> {
+    let is_latency = kind == LoadKind::Latency;
     let size = if is_latency { 100 } else { 1000 };
     let places = [args.streams, args.topics, args.partitions].map(u64::from);
     if places.iter().product::<u64>() > PLACES_MAX as u64 {
         return Err(Failure::usage(format!("a run has at most {PLACES_MAX} partitions"))
             .hint("lower --streams, --topics or --partitions"));
     }
-    let extent = match args.total {
-        Some(messages) => Extent::Messages(messages),
-        None => Extent::Time(args.duration.unwrap_or(DURATION_DEFAULT)),
+    let length = match args.total {
+        Some(messages) => RunLength::Messages(messages),
+        None => RunLength::Time(args.duration.unwrap_or(DURATION_DEFAULT)),
     };
     let rate = args.rate.map(Rate::Messages).or(args.request_rate.map(Rate::Requests));
-    let plan = Plan {
-        kind,
+    let plan = LoadPlan {
         streams: args.streams,
         topics: args.topics,
         partitions: args.partitions,
-        producers: 1,
-        consumers: 1,
-        group: false,
         sizes: args.message_size.unwrap_or(Sizes { min: size, max: size }),
         batch: args.messages_per_request.unwrap_or(if is_latency { 1 } else { 1000 }),
-        in_flight: 1,
-        extent,
+        length,
         warm_up: args.warm_up.unwrap_or(WARM_UP_DEFAULT),
         rate,
-        poll_pause: None,
-        preload: None,
+        ..LoadPlan::new(kind)
     };
     Ok(Draft { plan })
 }
 
-fn carry_out(plan: Plan, args: Common, global: &Global) -> Outcome {
+fn carry_out(plan: LoadPlan, args: Common, global: &Global) -> Outcome {
     let output = global.output();
     let plan = plan.checked()?;
     if let Some(page) = &args.report {
@@ -287,15 +281,21 @@ fn carry_out(plan: Plan, args: Common, global: &Global) -> Outcome {
     }
     let stop = StopFlag::watch()?;
     let dir = args.dir.clone().unwrap_or_else(scratch::default_parent);
-    let host = host(&args, global, &dir)?;
+    let target = target(&args, global)?;
+    let host = match &target {
+        Some(target) => Host::given(target.destination()?),
+        None => fresh(&args, global, &dir)?,
+    };
     let durability = match args.durability {
         // A fresh server has a default, which its topics have then.
         None if host.is_fresh() => Some(Durability::Fsync),
         asked => asked,
     };
-    let options = Options { plan, keep: args.keep, durability, dir, output };
-    let summary = run::run(&host, &options, &stop)?;
-    output.show(&summary, table::render)?;
+    let durability = durability.map(Into::into);
+    let options = RunOptions { plan, keep: args.keep, durability, dir };
+    let summary = run::run(&host, &options, &stop, &Teller::new(output))
+        .map_err(|error| Failure::bench(error, target.as_ref()))?;
+    output.show(&summary, report::render)?;
     let Some(page) = args.report else { return Ok(()) };
     let name = summary.kind.word().to_owned();
     write_page(&page, &[NamedRun { name, run: summary }])?;
@@ -303,34 +303,45 @@ fn carry_out(plan: Plan, args: Common, global: &Global) -> Outcome {
     Ok(())
 }
 
-/// The server that was named, or a fresh one. A profile nobody named is not taken, so that no server is put under
-/// load by accident.
-fn host(args: &Common, global: &Global, dir: &Path) -> Outcome<Host> {
+/// The server that was named. A profile nobody named is not taken, so that no server is put under load by accident.
+fn target(args: &Common, global: &Global) -> Outcome<Option<Target>> {
     let is_named = global.server.is_some()
         || global.profile.is_some()
         || variable("GALGO_SERVER").is_some()
         || variable("GALGO_PROFILE").is_some();
-    let output = global.output();
-    if is_named {
-        if args.dir.is_some() {
-            return Err(Failure::usage(
-                "--dir is for a server started for the run, and one was named",
-            )
-            .hint("leave it out, or leave out the server"));
-        }
-        return Host::given(global.target()?);
+    if !is_named {
+        return Ok(None);
     }
+    if args.dir.is_some() {
+        return Err(Failure::usage("--dir is for a server started for the run, and one was named")
+            .hint("leave it out, or leave out the server"));
+    }
+    global.target().map(Some)
+}
+
+/// A server started for the run.
+fn fresh(args: &Common, global: &Global, dir: &Path) -> Outcome<Host> {
     if global.tls_ca.is_some() || global.tls_domain.is_some() {
         return Err(Failure::usage("--tls-ca and --tls-domain need a server that is named").hint(
             "a server started for the run makes a certificate for itself; give --tls alone",
         ));
     }
     if cfg!(debug_assertions) {
-        output.remark("warning: this is a debug build; the figures say nothing about a release");
+        global
+            .output()
+            .remark("warning: this is a debug build; the figures say nothing about a release");
     }
-    let durability = args.durability.unwrap_or(Durability::Fsync).name();
-    let (transport, tls) = (global.transport, global.tls);
-    Host::fresh(FreshOptions { dir, durability, transport, tls }, output)
+    let section = match global.transport {
+        None | Some(address::Transport::Tcp) => "tcp",
+        Some(address::Transport::Quic) => "quic",
+        Some(address::Transport::Websocket) => "websocket",
+    };
+    // QUIC is encrypted anyway.
+    let listener = OnePort { section, tls: global.tls && section != "quic" };
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::io(format!("cannot find this program: {error}")))?;
+    let durability = args.durability.unwrap_or(Durability::Fsync).into();
+    Ok(Host::fresh(&FreshOptions { program: &program, dir, durability, listener })?)
 }
 
 /// Reads a saved run; it is called as its file.
@@ -341,7 +352,7 @@ fn saved(path: &Path) -> Outcome<NamedRun> {
         return Err(Failure::usage(format!("{shown} is too large to be a saved run")));
     }
     let text = std::fs::read_to_string(path).map_err(failed)?;
-    let run = serde_json::from_str::<Summary>(&text).ok().filter(|run| run.format == FORMAT);
+    let run = serde_json::from_str::<RunSummary>(&text).ok().filter(|run| run.format == FORMAT);
     let run = run.ok_or_else(|| {
         Failure::usage(format!("{shown} is not a run of galgo bench"))
             .hint("galgo bench produce --output json > FILE saves one")
