@@ -165,7 +165,7 @@ impl Broker {
         bounds: AnswerBounds,
     ) -> Outcome {
         self.counters.requested(CommandCode::PollInLife);
-        let form = command::answer::Form::InLife(command.life);
+        let form = command::answer::AnswerForm::InLife(command.life);
         let manner = command::answer::Manner { bounds, form };
         command::messages::poll(self, session, (&command.poll, manner))
     }

@@ -11,21 +11,21 @@ use std::collections::{BTreeMap, VecDeque};
 
 use galgo_wire::command::ChainLink;
 
-use crate::ticket::{Ticket, Watch};
+use crate::ticket::{Ticket, TicketWatch};
 
 /// Most chains of a connection. A client with more has to begin some of them anew now and then, no worse.
 pub(crate) const CHAINS_MAX: usize = 256;
 
 /// The chains of one connection, by lane.
 #[derive(Debug, Default)]
-pub(crate) struct Chains(BTreeMap<u32, Chain>);
+pub(crate) struct Chains(BTreeMap<u32, ConnectionChain>);
 
 #[derive(Debug, Default)]
-struct Chain {
+struct ConnectionChain {
     /// The position that goes on; `None` when none does.
     next: Option<u64>,
     /// Commits that are under way, oldest first; as many as the connection may have answers waiting.
-    committing: VecDeque<Watch>,
+    committing: VecDeque<TicketWatch>,
 }
 
 impl Chains {
@@ -48,7 +48,7 @@ impl Chains {
         chain.committing.extend(ticket.map(Ticket::watch));
     }
 
-    fn chain(&mut self, lane: u32) -> &mut Chain {
+    fn chain(&mut self, lane: u32) -> &mut ConnectionChain {
         if self.0.len() >= CHAINS_MAX && !self.0.contains_key(&lane) {
             // Whoever counts its lanes up gives up the oldest.
             self.0.pop_first();
@@ -57,9 +57,9 @@ impl Chains {
     }
 }
 
-impl Chain {
+impl ConnectionChain {
     fn goes_on_at(&mut self) -> Option<u64> {
-        while let Some(outcome) = self.committing.front().and_then(Watch::outcome) {
+        while let Some(outcome) = self.committing.front().and_then(TicketWatch::outcome) {
             self.committing.pop_front();
             // What was staged is taken back, so its place is empty again.
             if outcome.is_err() {

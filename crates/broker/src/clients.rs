@@ -51,11 +51,11 @@ pub struct Clients {
     times: GroupOptions,
     /// How many numbers memberships were given.
     memberships: AtomicU64,
-    table: Mutex<Table>,
+    table: Mutex<ClientTable>,
 }
 
 #[derive(Default)]
-struct Table {
+struct ClientTable {
     rows: BTreeMap<ClientId, Row>,
     next_number: u64,
 }

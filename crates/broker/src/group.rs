@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use galgo_wire::command::GroupMember;
 use galgo_wire::id::{Offset, PartitionId};
 
-use handover::Slot;
+use handover::PartitionSlot;
 use session::Session;
 
 /// A connection that is or was a member; never used for another connection.
@@ -50,7 +50,7 @@ pub struct Moment {
 pub struct Group {
     members: BTreeMap<MemberKey, Member>,
     /// One for each partition of the topic.
-    slots: Vec<Slot>,
+    slots: Vec<PartitionSlot>,
     /// The epoch of new slots: above those of removed ones, whose turns are never good again.
     first_epoch: u64,
     /// No hand-over is due before.
@@ -94,7 +94,7 @@ impl Group {
     /// A group without members over so many partitions.
     #[must_use]
     pub fn new(partitions: usize) -> Self {
-        let slots = std::iter::repeat_with(Slot::default).take(partitions).collect();
+        let slots = std::iter::repeat_with(PartitionSlot::default).take(partitions).collect();
         Self { members: BTreeMap::new(), slots, first_epoch: 0, next_due_us: u64::MAX, shifts: 0 }
     }
 
@@ -108,7 +108,8 @@ impl Group {
     #[must_use]
     pub fn pollable(&self, key: MemberKey) -> Vec<PartitionId> {
         let listed = self.members.get(&key).map(|member| member.partitions.as_slice());
-        let turns = |partition: &PartitionId| self.slot(*partition).is_some_and(Slot::takes_turns);
+        let turns =
+            |partition: &PartitionId| self.slot(*partition).is_some_and(PartitionSlot::takes_turns);
         listed.unwrap_or_default().iter().copied().filter(turns).collect()
     }
 
@@ -166,7 +167,11 @@ impl Group {
         let behind = removed.map(|slot| slot.epoch + 1).max().unwrap_or_default();
         self.first_epoch = self.first_epoch.max(behind);
         let epoch = self.first_epoch;
-        self.slots.resize_with(partitions, || Slot { epoch, hold: epoch, ..Slot::default() });
+        self.slots.resize_with(partitions, || PartitionSlot {
+            epoch,
+            hold: epoch,
+            ..PartitionSlot::default()
+        });
         self.rebalance(at);
     }
 
@@ -260,11 +265,11 @@ impl Group {
         }
     }
 
-    fn slot(&self, partition: PartitionId) -> Option<&Slot> {
+    fn slot(&self, partition: PartitionId) -> Option<&PartitionSlot> {
         self.slots.get(partition.get() as usize)
     }
 
-    fn slot_mut(&mut self, partition: PartitionId) -> Option<&mut Slot> {
+    fn slot_mut(&mut self, partition: PartitionId) -> Option<&mut PartitionSlot> {
         self.slots.get_mut(partition.get() as usize)
     }
 

@@ -19,7 +19,7 @@ const PENDING: u32 = u32::MAX;
 const DURABLE: u32 = 0;
 
 #[derive(Debug)]
-struct Shared {
+struct TicketShared {
     /// [`PENDING`], [`DURABLE`], or the number of an [`ErrorCode`].
     state: AtomicU32,
     waker: AtomicWaker,
@@ -29,24 +29,25 @@ struct Shared {
 ///
 /// Resolves to `Ok` once the write may be acknowledged, or to the error its sender gets.
 #[derive(Debug)]
-pub struct Ticket(Arc<Shared>);
+pub struct Ticket(Arc<TicketShared>);
 
 /// The committer's end of a [`Ticket`].
 #[derive(Debug)]
-pub struct Resolver(Arc<Shared>);
+pub struct Resolver(Arc<TicketShared>);
 
 /// Makes a ticket and its resolver.
 #[must_use]
 pub fn ticket() -> (Ticket, Resolver) {
-    let shared = Arc::new(Shared { state: AtomicU32::new(PENDING), waker: AtomicWaker::new() });
+    let shared =
+        Arc::new(TicketShared { state: AtomicU32::new(PENDING), waker: AtomicWaker::new() });
     (Ticket(Arc::clone(&shared)), Resolver(shared))
 }
 
 /// Sees the outcome of a [`Ticket`] that somebody else waits for.
 #[derive(Debug)]
-pub(crate) struct Watch(Arc<Shared>);
+pub(crate) struct TicketWatch(Arc<TicketShared>);
 
-impl Watch {
+impl TicketWatch {
     /// The outcome, when it is known already.
     pub(crate) fn outcome(&self) -> Option<Result<(), ErrorCode>> {
         self.0.outcome()
@@ -55,8 +56,8 @@ impl Watch {
 
 impl Ticket {
     /// Lets another see the outcome.
-    pub(crate) fn watch(&self) -> Watch {
-        Watch(Arc::clone(&self.0))
+    pub(crate) fn watch(&self) -> TicketWatch {
+        TicketWatch(Arc::clone(&self.0))
     }
 
     /// The outcome, when it is known already; never waits.
@@ -66,7 +67,7 @@ impl Ticket {
     }
 }
 
-impl Shared {
+impl TicketShared {
     fn outcome(&self) -> Option<Result<(), ErrorCode>> {
         match self.state.load(Ordering::Acquire) {
             PENDING => None,

@@ -41,18 +41,18 @@ pub struct Refusal {
 /// Writes refusals to the log.
 pub struct Trail {
     clock: Arc<dyn Clock>,
-    table: Mutex<Table>,
+    table: Mutex<TrailTable>,
 }
 
 #[derive(Default)]
-struct Table {
-    sources: BTreeMap<(&'static str, IpAddr), Source>,
+struct TrailTable {
+    sources: BTreeMap<(&'static str, IpAddr), TrailSource>,
     /// Refusals from sources that found no room.
     others: u64,
     others_since_us: u64,
 }
 
-struct Source {
+struct TrailSource {
     since_us: u64,
     /// Refusals since its last line.
     untold: u64,
@@ -110,7 +110,7 @@ impl Trail {
     }
 }
 
-impl Table {
+impl TrailTable {
     /// Whether the refusal is a line of its own, now.
     fn note(&mut self, refusal: &Refusal, now_us: u64) -> bool {
         let key = (refusal.phrase, site(refusal.address));
@@ -124,7 +124,7 @@ impl Table {
             self.others += 1;
             return false;
         }
-        let source = Source { since_us: now_us, untold: 0, last: refusal.clone() };
+        let source = TrailSource { since_us: now_us, untold: 0, last: refusal.clone() };
         self.sources.insert(key, source);
         true
     }
@@ -177,7 +177,7 @@ mod tests {
     /// A guesser could fill the disk with a line for each guess.
     #[test]
     fn the_first_is_told_at_once_and_the_others_together() {
-        let mut table = Table::default();
+        let mut table = TrailTable::default();
         assert!(table.note(&refusal(1, "root"), 0));
         for guess in 0..1_000 {
             assert!(!table.note(&refusal(1, "root"), guess));
@@ -196,7 +196,7 @@ mod tests {
     /// INV-TRAIL-BOUND.
     #[test]
     fn more_addresses_than_are_told_apart_are_counted() {
-        let mut table = Table::default();
+        let mut table = TrailTable::default();
         let told = (0..10_000).filter(|from| table.note(&refusal(*from, "root"), 5)).count();
         assert_eq!(told, SOURCES_MAX);
         assert_eq!(table.due(INTERVAL_US + 5, false), (Vec::new(), 10_000 - SOURCES_MAX as u64));
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn the_addresses_of_a_site_are_one() {
-        let mut table = Table::default();
+        let mut table = TrailTable::default();
         let from = |text: &str| Refusal::new("login refused", text.parse().unwrap(), "wrong");
         assert!(table.note(&from("2001:db8:0:1::1"), 0));
         assert!(!table.note(&from("2001:db8:0:1::2"), 0));

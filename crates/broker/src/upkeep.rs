@@ -31,7 +31,7 @@ use galgo_wire::id::{Offset, PartitionId, StreamId, Timestamp, TopicId};
 use galgo_wire::options::EffectiveOptions;
 use parking_lot::Mutex;
 
-use self::clock::{Reading, SteadyClock, Told};
+use self::clock::{ClockNews, Reading, SteadyClock};
 pub use self::state::HeldBack;
 use self::state::HeldNotes;
 use crate::broker::Broker;
@@ -163,16 +163,16 @@ impl Broker {
         let waits_s = clock.waits_us().unwrap_or(0) / SECOND_US;
         match told {
             None => {}
-            Some(Told::Forward(by_us)) => tracing::warn!(
+            Some(ClockNews::Forward(by_us)) => tracing::warn!(
                 by_s = by_us / SECOND_US,
                 waits_s,
                 "the clock was set forward; nothing is removed because of its age by that before the \
                  clock has held"
             ),
-            Some(Told::Back(by_us)) => {
+            Some(ClockNews::Back(by_us)) => {
                 tracing::warn!(by_s = by_us / SECOND_US, "the clock was set back");
             }
-            Some(Told::Held) => {
+            Some(ClockNews::Held) => {
                 tracing::info!("the clock has held; ages are told by it again");
             }
         }

@@ -27,7 +27,7 @@ pub(crate) use marker::NAME as MARKER_NAME;
 pub(crate) use message::{Unopened, Unsealed};
 
 use crate::environment::Random;
-use marker::Marker;
+use marker::KeyMarker;
 
 /// Why a data directory cannot be opened with these keys. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +60,7 @@ pub enum VaultError {
 /// # Errors
 /// [`VaultError::Marker`].
 pub(crate) fn marker_is_copy(disk: &dyn Disk, twin: &Twin) -> Result<bool, VaultError> {
-    Ok(Marker::read(disk, twin)?.is_some_and(|kept| kept.is_copy()))
+    Ok(KeyMarker::read(disk, twin)?.is_some_and(|kept| kept.is_copy()))
 }
 
 /// The keys of a running broker.
@@ -70,7 +70,7 @@ pub(crate) struct Vault {
     next_nonce: AtomicU64,
     /// Where the marker is kept.
     twin: Twin,
-    marker: Mutex<Marker>,
+    marker: Mutex<KeyMarker>,
     /// Keys whose absence was told.
     told: Mutex<BTreeSet<u32>>,
 }
@@ -87,7 +87,7 @@ impl Vault {
         keys: Keys,
         random: &dyn Random,
     ) -> Result<Option<Self>, VaultError> {
-        let kept = Marker::read(disk, &twin)?;
+        let kept = KeyMarker::read(disk, &twin)?;
         // Mended before anything is sealed, as anything that is written.
         let mended = kept.as_ref().is_none_or(Kept::is_whole);
         if kept.as_ref().is_some_and(Kept::is_copy) {

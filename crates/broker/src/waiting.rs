@@ -17,14 +17,14 @@ use crate::alarm::{Alarm, News};
 use crate::broker::Broker;
 use crate::catalog::groups::OpenGroup;
 use crate::clients::HungAlarm;
-use crate::command::waiting::{self, Ask};
+use crate::command::waiting::{self, WaitingAsk};
 use crate::outcome::Outcome;
 use crate::partition::Partition;
 use crate::session::Session;
 
 /// A poll that found too little. Dropping it gives it up; no answer was made.
 pub struct Waiting {
-    pub(crate) command: Ask,
+    pub(crate) command: WaitingAsk,
     pub(crate) hung: Hung,
 }
 

@@ -34,7 +34,7 @@ pub(crate) use crate::connection::queue::Replay;
 pub use crate::connection::tls::TlsSetupError;
 
 use crate::builder::ClientBuilder;
-use crate::connection::queue::{Limits, Queue};
+use crate::connection::queue::{InFlightLimits, RequestQueue};
 use crate::{ConnectError, Credentials, Transport};
 
 /// The client's end of a connection. Dropping it closes the connection.
@@ -52,7 +52,7 @@ pub(crate) struct Shared {
     address: String,
     /// Who to log in as on the next connect; follows logins and logouts made on the connection.
     credentials: Mutex<Option<Credentials>>,
-    queue: Queue,
+    queue: RequestQueue,
     /// Grows with every read, so that silence can be told from slowness.
     reads: AtomicU64,
     /// Grows with every connect, so that what was learned about a server can be forgotten.
@@ -133,7 +133,7 @@ impl Shared {
             true => format!("[{}]:{}", settings.host, settings.port),
             false => format!("{}:{}", settings.host, settings.port),
         };
-        let queue = Queue::new(Limits {
+        let queue = RequestQueue::new(InFlightLimits {
             requests: settings.requests_in_flight_max,
             bytes: settings.bytes_in_flight_max,
         });

@@ -12,7 +12,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::builder::ClientBuilder;
-use crate::connection_string::option::Options;
+use crate::connection_string::option::OptionsRead;
 use crate::{Credentials, Transport};
 
 mod escape;
@@ -213,7 +213,7 @@ impl FromStr for ConnectionString {
         if let Some(login) = login {
             builder.credentials = Some(parse_login(login, scheme.is_galgo)?);
         }
-        let mut options = Options::new(&scheme);
+        let mut options = OptionsRead::new(&scheme);
         for pair in text_options.split('&').filter(|pair| !pair.is_empty()) {
             options.apply(&mut builder, pair)?;
         }

@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
-use crate::error::Span;
+use crate::error::OffsetSpan;
 use crate::message::ReceivedMessage;
 use crate::{CallError, InvalidRequest};
 
@@ -60,7 +60,7 @@ pub enum ConsumeError {
     #[error(
         "partition {partition} of topic {topic}: messages {} are damaged on the server's disk; restore them \
          from a copy, or let the consumer skip what is damaged",
-        Span(offsets)
+        OffsetSpan(offsets)
     )]
     Unreadable {
         /// The topic and its stream.
@@ -74,7 +74,7 @@ pub enum ConsumeError {
     /// behind them.
     #[error(
         "partition {partition} of topic {topic}: damaged messages {} are left out",
-        Span(offsets)
+        OffsetSpan(offsets)
     )]
     Skipped {
         /// The topic and its stream.
@@ -144,7 +144,7 @@ pub enum ConsumeError {
 /// # }
 /// ```
 pub struct Consumer {
-    inner: merge::Merge,
+    inner: merge::PartitionMerge,
 }
 
 impl Consumer {

@@ -330,7 +330,7 @@ pub enum CallError {
     #[error(
         "could not poll {target}: its messages {} are damaged on the server's disk (error 4027), and the \
          server's log names the file; restore them from a copy, or read on from offset {}",
-        Span(damaged), damaged.end
+        OffsetSpan(damaged), damaged.end
     )]
     Damaged {
         /// What was polled.
@@ -457,9 +457,9 @@ impl ConnectError {
 }
 
 /// Offsets in words.
-pub(crate) struct Span<'a>(pub(crate) &'a Range<u64>);
+pub(crate) struct OffsetSpan<'a>(pub(crate) &'a Range<u64>);
 
-impl fmt::Display for Span<'_> {
+impl fmt::Display for OffsetSpan<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let last = self.0.end.saturating_sub(1);
         match last <= self.0.start {

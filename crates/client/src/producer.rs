@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use crate::Message;
 use crate::producer::batcher::Tracking;
-use crate::producer::send::Shared;
+use crate::producer::send::ProducerShared;
 
 /// Sends messages to one topic, in batches, several of them in flight.
 ///
@@ -64,12 +64,12 @@ pub struct Producer {
 
 /// What is shared by the clones, but not by the task.
 struct Handle {
-    shared: Arc<Shared>,
+    shared: Arc<ProducerShared>,
 }
 
 impl Producer {
     pub(crate) async fn start(settings: ProducerBuilder) -> Result<Self, ProduceError> {
-        let shared = Arc::new(Shared::new(settings));
+        let shared = Arc::new(ProducerShared::new(settings));
         let lane = shared.prepare().await?;
         tokio::spawn(driver::run(Arc::clone(&shared), lane));
         Ok(Self { handle: Arc::new(Handle { shared }) })
@@ -166,7 +166,7 @@ impl Producer {
         receipt.ok_or(ProduceError::Closed)
     }
 
-    fn shared(&self) -> &Shared {
+    fn shared(&self) -> &ProducerShared {
         &self.handle.shared
     }
 }

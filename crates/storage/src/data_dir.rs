@@ -143,7 +143,7 @@ impl DataDir {
     /// # Errors
     /// See [`DataDirError`]; except for `Disk`, the directory is as it was before.
     pub fn open(disk: &dyn Disk, path: &Path, fresh: Identity) -> Result<Self, DataDirError> {
-        let place = Place { disk, path };
+        let place = Opening { disk, path };
         // INV-UNTOUCHED: not even the lock file is made before it is clear whose directory this is.
         place.read_identity()?;
         place.read_features()?;
@@ -169,7 +169,7 @@ impl DataDir {
     /// # Errors
     /// See [`DataDirError`].
     pub fn examine(disk: &dyn Disk, path: &Path) -> Result<Self, DataDirError> {
-        let place = Place { disk, path };
+        let place = Opening { disk, path };
         let missing = || DataDirError::Missing { path: path.to_owned() };
         place.read_identity()?.ok_or_else(missing)?;
         place.read_features()?;
@@ -184,7 +184,7 @@ impl DataDir {
     /// # Errors
     /// See [`DataDirError`].
     pub fn to_mend(&self, disk: &dyn Disk) -> Result<Vec<PathBuf>, DataDirError> {
-        let place = Place { disk, path: &self.path };
+        let place = Opening { disk, path: &self.path };
         let identity = place.read_identity()?.is_some_and(|kept| kept.is_copy());
         let features = self.features.is_copy(disk).map_err(|error| place.features_error(error))?;
         let names = [(identity, IDENTITY_NAME), (features, FEATURES_NAME)];
@@ -197,7 +197,7 @@ impl DataDir {
     /// # Errors
     /// See [`DataDirError`].
     pub fn mend(&self, disk: &dyn Disk) -> Result<(), DataDirError> {
-        let place = Place { disk, path: &self.path };
+        let place = Opening { disk, path: &self.path };
         self.features.mend(disk).map_err(|error| place.features_error(error))?;
         let Some(kept) = place.read_identity()? else { return Ok(()) };
         place.twin().mend(disk, &kept).map_err(|error| place.twin_error(error))
@@ -208,7 +208,7 @@ impl DataDir {
     /// # Errors
     /// See [`DataDirError`].
     pub fn is_new(disk: &dyn Disk, path: &Path) -> Result<bool, DataDirError> {
-        Ok(Place { disk, path }.read_identity()?.is_none())
+        Ok(Opening { disk, path }.read_identity()?.is_none())
     }
 
     /// The directory.
@@ -286,12 +286,12 @@ impl DataDir {
 }
 
 /// A directory that is being opened.
-struct Place<'a> {
+struct Opening<'a> {
     disk: &'a dyn Disk,
     path: &'a Path,
 }
 
-impl Place<'_> {
+impl Opening<'_> {
     /// The identity; `None` when the directory is missing or empty.
     fn read_identity(&self) -> Result<Option<Kept<Identity>>, DataDirError> {
         let twin = self.twin();

@@ -32,7 +32,7 @@ pub struct FileCache {
     capacity: usize,
     open: Arc<AtomicUsize>,
     /// Slots in the order they were opened; the clock hand is the front.
-    ring: Mutex<VecDeque<Weak<Slot>>>,
+    ring: Mutex<VecDeque<Weak<FileSlot>>>,
 }
 
 impl FileCache {
@@ -54,7 +54,7 @@ impl FileCache {
     /// reopened, never made again.
     pub fn handle(self: &Arc<Self>, path: PathBuf, mode: OpenMode) -> FileHandle {
         FileHandle {
-            slot: Arc::new(Slot {
+            slot: Arc::new(FileSlot {
                 cache: Arc::clone(self),
                 open_files: Arc::clone(&self.open),
                 path,
@@ -121,7 +121,7 @@ impl FileCache {
     }
 
     /// Takes a file into the ring, and those out of it whose handles are gone, when they are many.
-    fn keep(&self, slot: Weak<Slot>) {
+    fn keep(&self, slot: Weak<FileSlot>) {
         let mut ring = self.ring.lock();
         if ring.len() > 2 * self.open.load(Ordering::Relaxed) + CLEAN_LOOKS_MAX {
             ring.retain(|slot| slot.strong_count() > 0);
@@ -130,7 +130,7 @@ impl FileCache {
     }
 }
 
-struct Slot {
+struct FileSlot {
     cache: Arc<FileCache>,
     open_files: Arc<AtomicUsize>,
     path: PathBuf,
@@ -162,7 +162,7 @@ impl SyncFailure {
     }
 }
 
-impl Slot {
+impl FileSlot {
     fn open(self: &Arc<Self>) -> io::Result<Arc<dyn DiskFile>> {
         let mut file = self.file.write();
         if let Some(file) = file.as_ref() {
@@ -223,7 +223,7 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for FileSlot {
     fn drop(&mut self) {
         if self.file.get_mut().take().is_some() {
             self.open_files.fetch_sub(1, Ordering::Relaxed);
@@ -234,7 +234,7 @@ impl Drop for Slot {
 /// A file of a [`FileCache`]; clones share it. Dropping the last one closes the file, unsynced.
 #[derive(Clone)]
 pub struct FileHandle {
-    slot: Arc<Slot>,
+    slot: Arc<FileSlot>,
 }
 
 impl FileHandle {

@@ -14,12 +14,12 @@ use crate::checkpoint::format as checkpoint_format;
 use crate::disk::sim::SimDisk;
 use crate::disk::{Disk, OpenMode};
 use crate::index::format as index_format;
-use crate::index::rebuild::{Span, complete, load};
+use crate::index::rebuild::{IndexSpan, complete, load};
 use crate::index::{follows, format::ENTRY_BYTES};
 use crate::journal::format::{self as frames, FRAME_HEADER_BYTES, SECTOR_BYTES};
 use crate::journal::{Bundle, Journal, JournalOptions, LocalJournal, Lsn};
 use crate::metadata_log::{MetadataDirs, MetadataLog, format as records};
-use crate::segment::Place;
+use crate::segment::Boundary;
 
 #[cfg(test)]
 mod tests;
@@ -218,16 +218,16 @@ pub fn index(input: &[u8]) {
     write(&disk, "/fuzz/log/5.index", &index);
     write(&disk, "/fuzz/log/5.log", log);
     let sound = first_invalid(log, base);
-    let end = Place {
+    let end = Boundary {
         offset: Offset::new(base.get() + u64::from(sound.count)),
         position: sound.bytes as u64,
     };
     // Half of the inputs: as if messages that were found damaged later had been counted, too.
     let end = match seal & 2 {
         0 => end,
-        _ => Place { offset: Offset::new(end.offset.get() + 9), position: log.len() as u64 },
+        _ => Boundary { offset: Offset::new(end.offset.get() + 9), position: log.len() as u64 },
     };
-    let span = Span { base, end, interval_bytes };
+    let span = IndexSpan { base, end, interval_bytes };
     let slots = load(&disk, Path::new("/fuzz/log/5.index"), span);
     let Ok(file) = disk.open(Path::new("/fuzz/log/5.log"), OpenMode::Read) else { return };
     let Ok(index) = complete(&*file, span, slots) else { return };

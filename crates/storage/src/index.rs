@@ -14,7 +14,7 @@ pub(crate) mod rebuild;
 pub(crate) mod tail;
 pub(crate) mod time;
 
-use crate::segment::Place;
+use crate::segment::Boundary;
 use galgo_wire::id::{Offset, Timestamp};
 
 pub use cache::IndexCache;
@@ -32,15 +32,15 @@ pub(crate) struct IndexEntry {
 
 impl IndexEntry {
     /// The entry of a message; `None` when the segment is too large for one.
-    pub(crate) fn of(base: Offset, place: Place, timestamp: Timestamp) -> Option<Self> {
+    pub(crate) fn of(base: Offset, place: Boundary, timestamp: Timestamp) -> Option<Self> {
         let relative_offset = u32::try_from(place.offset.get().checked_sub(base.get())?).ok()?;
         let position = u32::try_from(place.position).ok()?;
         Some(Self { relative_offset, position, timestamp })
     }
 
     /// The place the entry names.
-    pub(crate) fn place(&self, base: Offset) -> Place {
-        Place {
+    pub(crate) fn place(&self, base: Offset) -> Boundary {
+        Boundary {
             offset: Offset::new(base.get() + u64::from(self.relative_offset)),
             position: u64::from(self.position),
         }
@@ -87,12 +87,12 @@ pub(crate) fn follows(last: &IndexEntry, entry: &IndexEntry) -> bool {
 
 /// Decides which messages get an entry: the first, then one per interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Marker {
+pub(crate) struct IndexMarker {
     interval: u64,
     next: u64,
 }
 
-impl Marker {
+impl IndexMarker {
     /// A marker whose last entry was at byte `last`, or that has none yet.
     pub(crate) fn new(interval_bytes: u32, last: Option<u64>) -> Self {
         let interval = u64::from(interval_bytes.max(1));

@@ -12,8 +12,8 @@ use crate::checkpoint::SealedSegment;
 use crate::disk::Disk;
 use crate::file_cache::FileCache;
 use crate::index::IndexEntry;
-use crate::index::rebuild::Span;
-use crate::segment::writer::Writer;
+use crate::index::rebuild::IndexSpan;
+use crate::segment::writer::SegmentWriter;
 use galgo_wire::id::{Offset, Timestamp};
 use std::io;
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ pub use rescue::Rescue;
 pub use sync::{DirtySet, durable_end};
 
 use name::tell;
-use state::State;
+use state::LogState;
 use sync::Unsynced;
 
 /// Index entries in memory that wait for one write to the index file.
@@ -85,7 +85,7 @@ pub struct LogStats {
 pub struct Log {
     reader: Arc<LogReader>,
     /// The newest segment; `None` before the first append.
-    writer: Option<Writer>,
+    writer: Option<SegmentWriter>,
     end: Offset,
     last_timestamp: Timestamp,
     /// Segments with bytes no sync covered, oldest first.
@@ -110,7 +110,7 @@ impl Log {
     /// Makes an empty log; touches no disk until the first append.
     #[must_use]
     pub fn create(disk: Arc<dyn Disk>, files: Arc<FileCache>, options: LogOptions) -> Self {
-        Self::of_reader(LogReader::new(disk, files, options, State::default()))
+        Self::of_reader(LogReader::new(disk, files, options, LogState::default()))
     }
 
     fn of_reader(reader: LogReader) -> Self {
@@ -195,7 +195,7 @@ impl Log {
     /// Those of the disk; call it again then, or remove the directory.
     pub fn remove(self) -> io::Result<()> {
         let disk = self.disk();
-        *self.reader.state.write() = State::default();
+        *self.reader.state.write() = LogState::default();
         match disk.remove_dir_all(&self.reader.options.dir) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -221,7 +221,7 @@ impl Log {
                 return;
             }
             let interval_bytes = self.reader.options.index_interval_bytes;
-            let span = Span { base: writer.base, end: active.live_from, interval_bytes };
+            let span = IndexSpan { base: writer.base, end: active.live_from, interval_bytes };
             (span, new.to_vec())
         };
         let path = self.reader.index_path(writer.base);

@@ -22,9 +22,9 @@ mod recovery;
 mod side;
 
 use format::{SNAPSHOT_HEADER_BYTES, encode_record, record_bytes};
-use merge::{Merged, Verdict, merge};
-use recovery::{Place, disk_error, log_files};
-use side::Side;
+use merge::{Merged, PlaceVerdict, merge};
+use recovery::{MetadataPlace, disk_error, log_files};
+use side::LogSide;
 
 /// Most bytes of one record.
 pub const RECORD_BYTES_MAX: u64 = 16 << 20;
@@ -132,7 +132,7 @@ pub enum Doubt {
 /// A metadata log that was read, and not changed.
 pub struct FoundLog {
     disk: Arc<dyn Disk>,
-    places: [Place; 2],
+    places: [MetadataPlace; 2],
     merged: Merged,
     recovered: Recovered,
 }
@@ -141,7 +141,7 @@ pub struct FoundLog {
 pub struct MetadataLog {
     disk: Arc<dyn Disk>,
     /// The first place and the copy, always written in this order.
-    sides: [Side; 2],
+    sides: [LogSide; 2],
     /// Number of the next record.
     next: u64,
     bytes_since_snapshot: u64,
@@ -160,7 +160,8 @@ impl FoundLog {
         dirs: &MetadataDirs,
         doubt: Doubt,
     ) -> Result<Self, MetadataLogError> {
-        let places = [Place::read(&*disk, &dirs.first)?, Place::read(&*disk, &dirs.copy)?];
+        let places =
+            [MetadataPlace::read(&*disk, &dirs.first)?, MetadataPlace::read(&*disk, &dirs.copy)?];
         let [first, copy] = &places;
         let mut merged = merge(first, copy, doubt)?;
         let recovered = Recovered {
@@ -186,7 +187,7 @@ impl FoundLog {
     /// Whether there is nothing of a log in either place.
     #[must_use]
     pub fn is_new(&self) -> bool {
-        self.places.iter().all(Place::is_empty)
+        self.places.iter().all(MetadataPlace::is_empty)
     }
 
     /// Whether there is a copy and nothing of the log itself.
@@ -203,8 +204,8 @@ impl FoundLog {
     /// `Disk`; nothing was lost then, and reading it again gives the same.
     pub fn settle(self) -> Result<(MetadataLog, Recovered), MetadataLogError> {
         let Self { disk, places, merged, recovered } = self;
-        let settle = |place: &Place, verdict: &Verdict| {
-            Side::settle(&*disk, place, &merged, verdict)
+        let settle = |place: &MetadataPlace, verdict: &PlaceVerdict| {
+            LogSide::settle(&*disk, place, &merged, verdict)
                 .map_err(|error| disk_error(&place.dir, error))
         };
         let ([first, copy], [first_verdict, copy_verdict]) = (&places, &merged.verdicts);
@@ -325,7 +326,7 @@ impl MetadataLog {
     fn take_back(&mut self, index: usize, error: io::Error) -> MetadataLogError {
         let written = self.sides.iter().take(index + 1);
         let path = written.clone().next_back().map(|side| side.path.clone()).unwrap_or_default();
-        match written.rev().try_for_each(Side::cut) {
+        match written.rev().try_for_each(LogSide::cut) {
             Ok(()) => disk_error(&path, error),
             Err(_) => self.fence(&path, error),
         }

@@ -24,7 +24,7 @@ const _: () =
 
 /// A message boundary: the message with this offset starts (or would start) at this byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Boundary {
     /// Offset of the message.
     pub(crate) offset: Offset,
     /// Its first byte in the segment.

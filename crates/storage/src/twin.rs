@@ -97,7 +97,7 @@ impl<T> Kept<T> {
     }
 }
 
-enum Found<T> {
+enum TwinRead<T> {
     Missing,
     Damaged,
     Sound(T, Vec<u8>),
@@ -115,25 +115,27 @@ impl Twin {
         decode: impl Fn(&[u8]) -> Result<T, Unsound>,
     ) -> Result<Option<Kept<T>>, TwinError> {
         let read = |path: &Path| match read_file(disk, path, bytes_max) {
-            Ok(None) => Ok(Found::Missing),
-            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Ok(Found::Damaged),
+            Ok(None) => Ok(TwinRead::Missing),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Ok(TwinRead::Damaged),
             Err(source) => Err(TwinError::Disk { path: path.to_owned(), source }),
             Ok(Some(bytes)) => match decode(&bytes) {
-                Ok(value) => Ok(Found::Sound(value, bytes)),
-                Err(Unsound::Damaged) => Ok(Found::Damaged),
+                Ok(value) => Ok(TwinRead::Sound(value, bytes)),
+                Err(Unsound::Damaged) => Ok(TwinRead::Damaged),
                 Err(Unsound::Newer(found)) => {
                     Err(TwinError::Newer { path: path.to_owned(), found })
                 }
             },
         };
         let (value, bytes, mends) = match (read(&self.path)?, read(&self.copy)?) {
-            (Found::Missing, Found::Missing) => return Ok(None),
-            (Found::Sound(value, bytes), Found::Sound(_, other)) if bytes == other => {
+            (TwinRead::Missing, TwinRead::Missing) => return Ok(None),
+            (TwinRead::Sound(value, bytes), TwinRead::Sound(_, other)) if bytes == other => {
                 (value, bytes, Mends::Nothing)
             }
-            (Found::Sound(value, bytes), Found::Sound(..)) => (value, bytes, Mends::OtherCopy),
-            (Found::Sound(value, bytes), _) => (value, bytes, Mends::Copy),
-            (_, Found::Sound(value, bytes)) => (value, bytes, Mends::File),
+            (TwinRead::Sound(value, bytes), TwinRead::Sound(..)) => {
+                (value, bytes, Mends::OtherCopy)
+            }
+            (TwinRead::Sound(value, bytes), _) => (value, bytes, Mends::Copy),
+            (_, TwinRead::Sound(value, bytes)) => (value, bytes, Mends::File),
             _ => {
                 let (path, copy) = (self.path.clone(), self.copy.clone());
                 return Err(TwinError::Damaged { path, copy });

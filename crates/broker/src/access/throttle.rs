@@ -49,23 +49,23 @@ impl Default for ThrottleOptions {
 /// Who tries to log in, and from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
-    source: Source,
+    source: ThrottleSource,
     user: Option<Box<str>>,
 }
 
 /// Addresses that are taken for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Source {
+enum ThrottleSource {
     Loopback,
     /// An IPv4 address, or the 64 bits of an IPv6 address that a site gets as one.
     Site(IpAddr),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
-    Source(Source),
+enum ThrottleKey {
+    Source(ThrottleSource),
     User { name: Box<str>, loopback: bool },
-    Pair(Box<str>, Source),
+    Pair(Box<str>, ThrottleSource),
 }
 
 /// Failures in a row, none further than a window from the one before.
@@ -90,24 +90,24 @@ pub enum Admission {
 #[derive(Debug)]
 pub struct Throttle {
     options: ThrottleOptions,
-    counts: BTreeMap<Key, Count>,
+    counts: BTreeMap<ThrottleKey, Count>,
     /// From where users have logged in, and when last.
-    known: BTreeMap<(Box<str>, Source), u64>,
+    known: BTreeMap<(Box<str>, ThrottleSource), u64>,
 }
 
 impl Subject {
     /// An attempt from `address`, at a user by name or at any by token.
     #[must_use]
     pub fn new(address: IpAddr, user: Option<&str>) -> Self {
-        Self { source: Source::of(address), user: user.map(Into::into) }
+        Self { source: ThrottleSource::of(address), user: user.map(Into::into) }
     }
 
-    fn pair(&self) -> Option<(Box<str>, Source)> {
+    fn pair(&self) -> Option<(Box<str>, ThrottleSource)> {
         self.user.clone().map(|name| (name, self.source))
     }
 }
 
-impl Source {
+impl ThrottleSource {
     fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             address if address.is_loopback() => Self::Loopback,
@@ -137,7 +137,7 @@ impl Throttle {
     /// Counts a failure.
     pub fn failed(&mut self, subject: &Subject, now_us: u64) {
         let mut keys = self.keys_of(subject);
-        keys.extend(subject.pair().map(|(name, source)| Key::Pair(name, source)));
+        keys.extend(subject.pair().map(|(name, source)| ThrottleKey::Pair(name, source)));
         for key in keys {
             let failures = self.live(&key, now_us).map_or(0, |count| count.failures);
             let count = Count { failures: failures.saturating_add(1), last_us: now_us };
@@ -149,7 +149,7 @@ impl Throttle {
     /// Takes back the failures of a user that has now logged in, and remembers from where it has.
     pub fn succeeded(&mut self, subject: &Subject, now_us: u64) {
         let Some((name, source)) = subject.pair() else { return };
-        let pair = Key::Pair(name.clone(), source);
+        let pair = ThrottleKey::Pair(name.clone(), source);
         let own = self.live(&pair, now_us).map_or(0, |count| count.failures);
         self.counts.remove(&pair);
         for key in self.keys_of(subject) {
@@ -173,8 +173,8 @@ impl Throttle {
     #[must_use]
     pub fn is_known(&self, subject: &Subject, now_us: u64) -> bool {
         let Some(pair) = subject.pair() else { return false };
-        let failures = |(name, source): (Box<str>, Source)| {
-            self.live(&Key::Pair(name, source), now_us).map_or(0, |count| count.failures)
+        let failures = |(name, source): (Box<str>, ThrottleSource)| {
+            self.live(&ThrottleKey::Pair(name, source), now_us).map_or(0, |count| count.failures)
         };
         self.known.contains_key(&pair) && failures(pair) < self.options.free_failures.max(1)
     }
@@ -192,22 +192,22 @@ impl Throttle {
     }
 
     /// What an attempt is held to: its address, and its user unless that was here before.
-    fn keys_of(&self, subject: &Subject) -> Vec<Key> {
+    fn keys_of(&self, subject: &Subject) -> Vec<ThrottleKey> {
         let mut keys = Vec::with_capacity(3);
-        let loopback = subject.source == Source::Loopback;
+        let loopback = subject.source == ThrottleSource::Loopback;
         if !loopback {
-            keys.push(Key::Source(subject.source));
+            keys.push(ThrottleKey::Source(subject.source));
         }
         // Everybody shares loopback, so having been there says nothing.
         if let Some(pair) = subject.pair()
             && (loopback || !self.known.contains_key(&pair))
         {
-            keys.push(Key::User { name: pair.0, loopback });
+            keys.push(ThrottleKey::User { name: pair.0, loopback });
         }
         keys
     }
 
-    fn admit_key(&self, key: &Key, now_us: u64) -> Admission {
+    fn admit_key(&self, key: &ThrottleKey, now_us: u64) -> Admission {
         let Some(count) = self.live(key, now_us) else { return Admission::Now };
         if count.failures >= self.options.failures_max {
             return Admission::Refused;
@@ -224,7 +224,7 @@ impl Throttle {
         }
     }
 
-    fn live(&self, key: &Key, now_us: u64) -> Option<Count> {
+    fn live(&self, key: &ThrottleKey, now_us: u64) -> Option<Count> {
         let count = self.counts.get(key).copied()?;
         (now_us.saturating_sub(count.last_us) < self.options.window_us).then_some(count)
     }

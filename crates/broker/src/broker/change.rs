@@ -19,7 +19,7 @@ use crate::metadata::record::Record;
 use crate::metadata::{Effect, State};
 use crate::partition::{OffsetBook, Partition};
 use crate::session::Session;
-use crate::vault::record::{self, Kind};
+use crate::vault::record::{self, SealedKind};
 
 /// Bytes of metadata records after which the next change writes a snapshot.
 const SNAPSHOT_EVERY_BYTES: u64 = 1 << 20;
@@ -92,7 +92,7 @@ impl Broker {
             (value, record, act, given)
         };
         self.check_untaken(given)?;
-        let bytes = self.sealed(Kind::Record, record.to_bytes())?;
+        let bytes = self.sealed(SealedKind::Record, record.to_bytes())?;
         log.append(&bytes).map_err(|error| {
             tracing::error!(error = %Causes(&error), "metadata record not written");
             if log.is_fenced() && record.removes_messages() {
@@ -111,7 +111,7 @@ impl Broker {
         }
         if log.bytes_since_snapshot() > SNAPSHOT_EVERY_BYTES {
             let snapshot = self.catalog.read().state.to_snapshot();
-            let snapshot = self.sealed(Kind::Snapshot, snapshot)?;
+            let snapshot = self.sealed(SealedKind::Snapshot, snapshot)?;
             if let Err(error) = log.snapshot(&snapshot) {
                 tracing::error!(error = %Causes(&error), "metadata snapshot not written");
             }
@@ -160,7 +160,7 @@ impl Broker {
     }
 
     /// Metadata as it goes to the disk.
-    fn sealed(&self, kind: Kind, plain: Vec<u8>) -> Result<Vec<u8>, ErrorCode> {
+    fn sealed(&self, kind: SealedKind, plain: Vec<u8>) -> Result<Vec<u8>, ErrorCode> {
         record::seal(self.shard().vault(), kind, plain).ok_or(ErrorCode::CannotEncryptData)
     }
 

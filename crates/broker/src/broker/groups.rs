@@ -48,16 +48,16 @@ impl Default for GroupOptions {
 pub(crate) struct GroupTimes {
     options: GroupOptions,
     /// The next look at the hand-overs.
-    handovers: Schedule,
+    handovers: IntervalSchedule,
     /// The next look for silent clients.
-    silence: Schedule,
+    silence: IntervalSchedule,
 }
 
 /// When something is due that comes at an interval.
 #[derive(Debug, Default)]
-struct Schedule(AtomicU64);
+struct IntervalSchedule(AtomicU64);
 
-impl Schedule {
+impl IntervalSchedule {
     /// Whether it is due now; if so, it is due again an interval later.
     fn is_due(&self, now_us: u64, interval_us: u64) -> bool {
         let is_due = now_us >= self.0.load(Ordering::Relaxed);
@@ -70,7 +70,11 @@ impl Schedule {
 
 impl GroupTimes {
     pub(super) fn new(options: GroupOptions) -> Self {
-        Self { options, handovers: Schedule::default(), silence: Schedule::default() }
+        Self {
+            options,
+            handovers: IntervalSchedule::default(),
+            silence: IntervalSchedule::default(),
+        }
     }
 }
 

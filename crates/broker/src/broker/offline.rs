@@ -22,7 +22,7 @@ use galgo_wire::name::Password;
 use super::OpenError;
 use super::evidence::{Incomplete, check_owners, uid_of};
 use super::open::{JournalBounds, prepare};
-use super::stored::{ReadOptions, Stored, append, settle};
+use super::stored::{ReadOptions, StoredMetadata, append, settle};
 use crate::access::password::hash_password;
 use crate::environment::Random;
 use crate::metadata::State;
@@ -169,12 +169,12 @@ impl Offline {
 
     fn carry_out(
         &self,
-        stored: Stored,
+        stored: StoredMetadata,
         incomplete: Option<Incomplete>,
         no_shards: bool,
         report: &mut RepairReport,
     ) -> Result<(), OpenError> {
-        let Stored { vault, log, mut state, dirs, .. } = stored;
+        let StoredMetadata { vault, log, mut state, dirs, .. } = stored;
         self.data_dir.mend(&*self.disk)?;
         let (mut log, _) = settle(&*self.disk, log, vault.as_deref(), &state)?;
         if let Some(incomplete) = incomplete {
@@ -202,7 +202,7 @@ impl Offline {
         stored.check(&*self.disk, &self.data_dir)?;
         let partitions_dir = self.data_dir.partitions_dir();
         Incomplete::refuse(&stored.state, (&stored.dirs, &partitions_dir), &Spoken::default())?;
-        let Stored { vault, log, mut state, .. } = stored;
+        let StoredMetadata { vault, log, mut state, .. } = stored;
         let root = state.users.get(&UserId::ROOT).cloned();
         let root = root.ok_or(OpenError::Root(ErrorCode::ResourceNotFound))?;
         let hash = hash_password(password.as_str(), self.random.next_u128())
@@ -224,13 +224,13 @@ impl Offline {
         Ok(RootReset { username: root.name.as_str().to_owned(), was_inactive, tokens })
     }
 
-    fn read(&mut self, doubt: Doubt) -> Result<Stored, OpenError> {
+    fn read(&mut self, doubt: Doubt) -> Result<StoredMetadata, OpenError> {
         let keys = std::mem::take(&mut self.keys);
         let options = ReadOptions { keys, random: &*self.random, doubt };
-        Stored::read(&self.disk, &self.data_dir, options)
+        StoredMetadata::read(&self.disk, &self.data_dir, options)
     }
 
-    fn incomplete(&self, stored: &Stored, spoken: &Spoken) -> Option<Incomplete> {
+    fn incomplete(&self, stored: &StoredMetadata, spoken: &Spoken) -> Option<Incomplete> {
         let partitions_dir = self.data_dir.partitions_dir();
         Incomplete::of(&stored.state, (&stored.dirs, &partitions_dir), spoken)
     }

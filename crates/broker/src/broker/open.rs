@@ -27,7 +27,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::evidence::Incomplete;
 use super::groups::{GroupOptions, GroupTimes};
-use super::stored::{ReadOptions, Stored, anchor, append, has_logs, settle};
+use super::stored::{ReadOptions, StoredMetadata, anchor, append, has_logs, settle};
 use super::{Broker, Endpoints, StartTimes};
 use crate::access::guard::{AccessOptions, Guard};
 use crate::access::password::hash_password;
@@ -178,8 +178,8 @@ impl Broker {
         let keys = std::mem::take(&mut options.encryption);
         let random = &*options.random;
         let reading = ReadOptions { keys, random, doubt: Doubt::Refuse };
-        let Stored { vault, log, mut state, dirs, unreadable } =
-            Stored::read_for_server(&disk, &data_dir, reading)?;
+        let StoredMetadata { vault, log, mut state, dirs, unreadable } =
+            StoredMetadata::read_for_server(&disk, &data_dir, reading)?;
         let files = FileCache::new(Arc::clone(&options.disk), options.bounds.open_files_max);
         let indexes = Arc::new(IndexCache::new(options.bounds.index_cache_bytes));
         let counters = Arc::new(Counters::default());

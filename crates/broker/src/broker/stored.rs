@@ -16,11 +16,11 @@ use super::open::prepare;
 use crate::environment::Random;
 use crate::metadata::State;
 use crate::metadata::record::Record;
-use crate::vault::record::{self, Kind};
+use crate::vault::record::{self, SealedKind};
 use crate::vault::{Keys, MARKER_NAME, Vault};
 
 /// The metadata and what it is read with.
-pub(super) struct Stored {
+pub(super) struct StoredMetadata {
     pub(super) vault: Option<Arc<Vault>>,
     pub(super) log: FoundLog,
     pub(super) state: State,
@@ -37,7 +37,7 @@ pub(super) struct ReadOptions<'a> {
     pub(super) doubt: Doubt,
 }
 
-impl Stored {
+impl StoredMetadata {
     /// Reads the metadata, and looks which partitions have directories.
     ///
     /// # Errors
@@ -137,7 +137,7 @@ pub(super) fn settle(
         return Ok((log, found));
     }
     if found.snapshot.is_some() || !found.records.is_empty() {
-        let sealed = record::seal(Some(vault), Kind::Snapshot, state.to_snapshot());
+        let sealed = record::seal(Some(vault), SealedKind::Snapshot, state.to_snapshot());
         log.snapshot(&sealed.ok_or(OpenError::Root(ErrorCode::CannotEncryptData))?)?;
     }
     if log.covered_remain() {
@@ -162,7 +162,7 @@ pub(super) fn append(
     state: &mut State,
     record: &Record,
 ) -> Result<(), OpenError> {
-    let bytes = record::seal(vault, Kind::Record, record.to_bytes());
+    let bytes = record::seal(vault, SealedKind::Record, record.to_bytes());
     log.append(&bytes.ok_or(OpenError::Root(ErrorCode::CannotEncryptData))?)?;
     let applied = state.apply(record);
     applied.map(|_| ()).map_err(|error| OpenError::Record { index: 0, why: error.to_string() })
@@ -185,13 +185,13 @@ fn restore(vault: Option<&Vault>, found: &FoundMetadata) -> Result<State, OpenEr
     let refuse = |index: usize, why: String| OpenError::Record { index, why };
     let mut state = match &found.snapshot {
         Some(stored) => {
-            let bytes = record::open(vault, Kind::Snapshot, stored)?;
+            let bytes = record::open(vault, SealedKind::Snapshot, stored)?;
             State::from_snapshot(&bytes).map_err(|e| refuse(0, e.to_string()))?
         }
         None => State::default(),
     };
     for (index, stored) in found.records.iter().enumerate() {
-        let bytes = record::open(vault, Kind::Record, stored)?;
+        let bytes = record::open(vault, SealedKind::Record, stored)?;
         let record = Record::from_bytes(&bytes).map_err(|e| refuse(index, e.to_string()))?;
         state.apply(&record).map_err(|e| refuse(index, e.to_string()))?;
     }

@@ -23,7 +23,7 @@ use crate::group::{Group, MemberKey, Moment, Turn};
 use crate::metadata::{GroupSerial, Topic};
 use crate::partition::{OffsetError, Partition, StoredBy};
 use crate::shard::OffsetOwner;
-use crate::ticket::{Ticket, Watch};
+use crate::ticket::{Ticket, TicketWatch};
 
 /// A group that exists, with its members.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(crate) struct OpenGroup {
 struct Open {
     group: Group,
     /// The last offset of each partition whose storing the state machine does not know of yet.
-    commits: BTreeMap<PartitionId, Commit>,
+    commits: BTreeMap<PartitionId, MemberCommit>,
     /// Polls of members that wait.
     bell: Bell,
     /// The [`Group::shifts`] the bell has rung for.
@@ -52,11 +52,11 @@ pub(crate) struct LockedGroup<'a>(Held<'a>);
 
 /// An offset that a member has stored.
 #[derive(Debug)]
-struct Commit {
+struct MemberCommit {
     turn: Turn,
     key: MemberKey,
     offset: Offset,
-    outcome: Watch,
+    outcome: TicketWatch,
 }
 
 /// Open groups of a topic by id.
@@ -144,7 +144,7 @@ impl Open {
 
     fn committing(&mut self, member: &MemberTurn, offset: Offset, ticket: &Ticket) {
         let MemberTurn { key, turn, at, .. } = *member;
-        let commit = Commit { turn, key, offset, outcome: ticket.watch() };
+        let commit = MemberCommit { turn, key, offset, outcome: ticket.watch() };
         if let Some(before) = self.commits.insert(turn.partition, commit) {
             // If it is not durable yet, it is when the one after it is.
             before.settle(&mut self.group, at);
@@ -152,7 +152,7 @@ impl Open {
     }
 }
 
-impl Commit {
+impl MemberCommit {
     /// Tells the state machine if the offset is stored; false when that is not known yet.
     fn settle(&self, group: &mut Group, at: Moment) -> bool {
         let Some(outcome) = self.outcome.outcome() else { return false };

@@ -7,13 +7,13 @@ use galgo_storage::log::ReadError;
 use galgo_wire::command::{LifeHeader, PollFlags, PolledHeader};
 use galgo_wire::id::{Life, Offset};
 
-use super::messages::Poll;
+use super::messages::ResolvedPoll;
 use crate::outcome::{MessagesHead, MessagesReply, Outcome, Reply};
 use crate::partition::{AnswerBounds, PollError, PolledRange};
 
 /// In which form a poll is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum AnswerForm {
     /// As every client knows it.
     Plain,
     /// With the life of the partition, to a reader who is in this one.
@@ -24,27 +24,28 @@ pub(crate) enum Form {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Manner {
     pub(crate) bounds: AnswerBounds,
-    pub(crate) form: Form,
+    pub(crate) form: AnswerForm,
 }
 
 impl Manner {
     /// As every client knows it.
-    pub(crate) const CLASSIC: Self = Self { bounds: AnswerBounds::CLASSIC, form: Form::Plain };
+    pub(crate) const CLASSIC: Self =
+        Self { bounds: AnswerBounds::CLASSIC, form: AnswerForm::Plain };
 
     /// To clients that go on by themselves where an answer ends.
-    pub(crate) const fn extension(form: Form) -> Self {
+    pub(crate) const fn extension(form: AnswerForm) -> Self {
         Self { bounds: AnswerBounds::EXTENSION, form }
     }
 }
 
 /// Messages that cannot be read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Damage {
+pub(super) struct DamagedMessages {
     from: Offset,
     to: Offset,
 }
 
-impl Damage {
+impl DamagedMessages {
     /// The damage an error tells of.
     pub(super) fn of(error: &PollError) -> Option<Self> {
         match error {
@@ -55,15 +56,15 @@ impl Damage {
 }
 
 /// The answer to a member of a group that may poll nothing now.
-pub(super) fn nothing(form: Form) -> Outcome {
+pub(super) fn nothing(form: AnswerForm) -> Outcome {
     let header = match form {
-        Form::Plain => MessagesHead::Plain(PolledHeader::default().to_array()),
-        Form::InLife(_) => MessagesHead::InLife(LifeHeader::default().to_array()),
+        AnswerForm::Plain => MessagesHead::Plain(PolledHeader::default().to_array()),
+        AnswerForm::InLife(_) => MessagesHead::InLife(LifeHeader::default().to_array()),
     };
     Outcome::done(Reply::Messages(MessagesReply { header, slices: Vec::new(), rest: None, len: 0 }))
 }
 
-impl Poll {
+impl ResolvedPoll {
     /// The answer with these messages.
     pub(super) fn reply(&self, range: PolledRange) -> Reply {
         let polled = PolledHeader {
@@ -72,8 +73,8 @@ impl Poll {
             count: range.count,
         };
         let header = match self.form {
-            Form::Plain => MessagesHead::Plain(polled.to_array()),
-            Form::InLife(_) => MessagesHead::InLife(self.head(polled, &range).to_array()),
+            AnswerForm::Plain => MessagesHead::Plain(polled.to_array()),
+            AnswerForm::InLife(_) => MessagesHead::InLife(self.head(polled, &range).to_array()),
         };
         let PolledRange { slices, rest, bytes: len, .. } = range;
         Reply::Messages(MessagesReply { header, slices, rest, len })
@@ -104,7 +105,7 @@ impl Poll {
     }
 
     /// The answer to a reader who comes upon damage.
-    pub(super) fn damaged(&self, damage: Damage) -> Reply {
+    pub(super) fn damaged(&self, damage: DamagedMessages) -> Reply {
         let next = self.partition.begins_at(&self.request());
         self.without_messages(next, |header| LifeHeader {
             damaged_from: damage.from,

@@ -6,7 +6,7 @@ use galgo_wire::id::{ConsumerId, Offset, PartitionId};
 use galgo_wire::identifier::Identifier;
 use std::sync::Arc;
 
-use super::answer::{Damage, Form, Manner, nothing};
+use super::answer::{AnswerForm, DamagedMessages, Manner, nothing};
 use super::{groups, offload};
 use crate::broker::Broker;
 use crate::catalog::groups::{MemberTurn, Undone};
@@ -21,7 +21,7 @@ use crate::ticket::Ticket;
 
 /// One poll, resolved.
 #[derive(Clone)]
-pub(super) struct Poll {
+pub(super) struct ResolvedPoll {
     pub(super) partition: Arc<Partition>,
     pub(super) partition_id: PartitionId,
     pub(super) owner: OffsetOwner,
@@ -35,7 +35,7 @@ pub(super) struct Poll {
     pub(super) in_turn: bool,
     /// Of a poll as a member of a group.
     member: Option<MemberTurn>,
-    pub(super) form: Form,
+    pub(super) form: AnswerForm,
 }
 
 /// Finds messages. What is in the page cache is answered at once, the rest off the thread.
@@ -54,7 +54,7 @@ pub(super) fn resolve_poll(
     broker: &Broker,
     session: &Session,
     (command, Manner { bounds, form }): (&PollMessages, Manner),
-) -> Result<Option<Poll>, Box<Reply>> {
+) -> Result<Option<ResolvedPoll>, Box<Reply>> {
     let refused = |code| Box::new(Reply::Error(code));
     let catalog = broker.catalog.read();
     let caller = session.caller().map_err(refused)?;
@@ -78,7 +78,7 @@ pub(super) fn resolve_poll(
         (true, None) => catalog.stored_by(caller, &found),
         _ => StoredBy { user: None, manages: false },
     };
-    let poll = Poll {
+    let poll = ResolvedPoll {
         by,
         partition: Arc::clone(found.open.partition(partition_id).map_err(refused)?),
         partition_id,
@@ -93,7 +93,7 @@ pub(super) fn resolve_poll(
     };
     // INV-LIFE: offsets of another life mean nothing here, so nothing is read by them or stored.
     match form {
-        Form::InLife(life) if !poll.in_turn && life.differs_from(poll.partition.life()) => {
+        AnswerForm::InLife(life) if !poll.in_turn && life.differs_from(poll.partition.life()) => {
             Err(Box::new(poll.other_life()))
         }
         _ => Ok(Some(poll)),
@@ -109,7 +109,7 @@ pub(super) fn consumer_owner(consumer: &Identifier) -> OffsetOwner {
     OffsetOwner { kind: ConsumerKind::Consumer, id }
 }
 
-impl Poll {
+impl ResolvedPoll {
     /// The answer, or the work that finds it.
     pub(super) fn run(self) -> Outcome {
         match self.plan_cached() {
@@ -206,8 +206,8 @@ impl Poll {
     /// The answer to a poll that cannot be answered with messages. A reader who can go on behind damage is
     /// told where it is.
     pub(super) fn failed(&self, error: &PollError) -> Outcome {
-        Outcome::done(match (self.form, Damage::of(error)) {
-            (Form::InLife(_), Some(damage)) => self.damaged(damage),
+        Outcome::done(match (self.form, DamagedMessages::of(error)) {
+            (AnswerForm::InLife(_), Some(damage)) => self.damaged(damage),
             _ => Reply::Error(error.code()),
         })
     }

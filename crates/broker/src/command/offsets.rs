@@ -24,7 +24,7 @@ use crate::ticket::Ticket;
 const OFFSETS_PER_PAGE: usize = 1_000;
 
 /// Whose offset of which partition a command is about.
-struct Target {
+struct OffsetTarget {
     partition: Arc<Partition>,
     partition_id: PartitionId,
     owner: OffsetOwner,
@@ -91,7 +91,7 @@ pub(super) fn store_in_life(
     staged().unwrap_or_else(|code| Outcome::done(Reply::Error(code)))
 }
 
-impl Target {
+impl OffsetTarget {
     fn store(&self, offset: Offset) -> Result<Ticket, ErrorCode> {
         let stored = match &self.member {
             Some(member) => member.store(&self.partition, offset),
@@ -131,7 +131,7 @@ fn find<C: Command>(
     session: &Session,
     command: &C,
     ((wanted, consumer), access): ((Option<PartitionId>, &Consumer), Access),
-) -> Result<Target, ErrorCode> {
+) -> Result<OffsetTarget, ErrorCode> {
     let catalog = broker.catalog.read();
     let caller = session.caller()?;
     let found = catalog.topic_of_right(Some(caller), &command.right())?;
@@ -148,7 +148,7 @@ fn find<C: Command>(
         (Access::Change, None) => catalog.stored_by(caller, &found),
         _ => StoredBy { user: None, manages: false },
     };
-    Ok(Target { partition, partition_id, owner, by, member })
+    Ok(OffsetTarget { partition, partition_id, owner, by, member })
 }
 
 /// A page of the offsets stored in a topic.

@@ -22,7 +22,7 @@ const LOOKUPS_MAX: usize = 4;
 
 /// Which command a send came as.
 #[derive(Clone, Copy)]
-enum Form {
+enum SendForm {
     /// Answered with nothing.
     Classic,
     /// Answered with what became of the messages.
@@ -31,38 +31,38 @@ enum Form {
 
 /// Stages the messages of a SEND_MESSAGES request; published at once or with the next commit.
 pub(crate) fn send(broker: &Broker, session: &mut Session, payload: &mut [u8]) -> Outcome {
-    stage(broker, session, Form::Classic, payload)
+    stage(broker, session, SendForm::Classic, payload)
 }
 
 /// As [`send`], of a SEND_WITH request.
 pub(crate) fn send_with(broker: &Broker, session: &mut Session, payload: &mut [u8]) -> Outcome {
     match SendWithHeader::parse(payload) {
-        Ok(SendWithParts { chain, send }) => stage(broker, session, Form::Telling(chain), send),
+        Ok(SendWithParts { chain, send }) => stage(broker, session, SendForm::Telling(chain), send),
         Err(code) => Outcome::done(Reply::Error(code)),
     }
 }
 
-fn stage(broker: &Broker, session: &mut Session, form: Form, send: &mut [u8]) -> Outcome {
+fn stage(broker: &Broker, session: &mut Session, form: SendForm, send: &mut [u8]) -> Outcome {
     for _ in 0..LOOKUPS_MAX {
         match try_stage(broker, session, form, send) {
-            Ok(Staged { appended: Appended::Published(placed), partition_id }) => {
-                return taken(session, form, Taken { partition_id, placed, ticket: None });
+            Ok(BatchProgress { appended: Appended::Published(placed), partition_id }) => {
+                return taken(session, form, TakenBatch { partition_id, placed, ticket: None });
             }
-            Ok(Staged { appended: Appended::Staged(ticket, placed), partition_id }) => {
+            Ok(BatchProgress { appended: Appended::Staged(ticket, placed), partition_id }) => {
                 let ticket = Some(ticket);
-                return taken(session, form, Taken { partition_id, placed, ticket });
+                return taken(session, form, TakenBatch { partition_id, placed, ticket });
             }
             // Purged or deleted between the look-up and the append, and nothing was touched: the next
             // look-up finds the partition's successor, or what is missing.
-            Ok(Staged { appended: Appended::Closed, .. }) => {}
-            Ok(Staged { appended: Appended::Unloaded(partition), partition_id }) => {
+            Ok(BatchProgress { appended: Appended::Closed, .. }) => {}
+            Ok(BatchProgress { appended: Appended::Unloaded(partition), partition_id }) => {
                 let lacking = Lacking::Window(partition);
-                let staged = Staged { appended: lacking, partition_id };
+                let staged = BatchProgress { appended: lacking, partition_id };
                 return stage_later(staged, form, send.to_vec());
             }
-            Ok(Staged { appended: Appended::Crowded(partition), partition_id }) => {
+            Ok(BatchProgress { appended: Appended::Crowded(partition), partition_id }) => {
                 let lacking = Lacking::Room(partition);
-                let staged = Staged { appended: lacking, partition_id };
+                let staged = BatchProgress { appended: lacking, partition_id };
                 return stage_later(staged, form, send.to_vec());
             }
             Err(Unstaged::Refused(code)) => return Outcome::done(Reply::Error(code)),
@@ -83,8 +83,8 @@ enum Lacking {
 }
 
 /// Sends to a partition what had to wait.
-fn stage_later(waiting: Staged<Lacking>, form: Form, mut send: Vec<u8>) -> Outcome {
-    let Staged { appended: lacking, partition_id } = waiting;
+fn stage_later(waiting: BatchProgress<Lacking>, form: SendForm, mut send: Vec<u8>) -> Outcome {
+    let BatchProgress { appended: lacking, partition_id } = waiting;
     Outcome::Offload(Job::Load(Work::new(move |broker, session| {
         let mut append = || {
             let context = broker.append_context();
@@ -100,10 +100,10 @@ fn stage_later(waiting: Staged<Lacking>, form: Form, mut send: Vec<u8>) -> Outco
         };
         match append() {
             Ok(Appended::Published(placed)) => {
-                taken(session, form, Taken { partition_id, placed, ticket: None })
+                taken(session, form, TakenBatch { partition_id, placed, ticket: None })
             }
             Ok(Appended::Staged(ticket, placed)) => {
-                taken(session, form, Taken { partition_id, placed, ticket: Some(ticket) })
+                taken(session, form, TakenBatch { partition_id, placed, ticket: Some(ticket) })
             }
             Ok(Appended::Closed) => stage(broker, session, form, &mut send),
             Ok(Appended::Unloaded(_) | Appended::Crowded(_)) => {
@@ -115,13 +115,13 @@ fn stage_later(waiting: Staged<Lacking>, form: Form, mut send: Vec<u8>) -> Outco
 }
 
 /// How far a batch has come, and where.
-struct Staged<T = Appended> {
+struct BatchProgress<T = Appended> {
     appended: T,
     partition_id: PartitionId,
 }
 
 /// A batch that was taken.
-struct Taken {
+struct TakenBatch {
     partition_id: PartitionId,
     placed: Placed,
     /// What its acknowledgement waits for.
@@ -143,14 +143,14 @@ impl From<ErrorCode> for Unstaged {
 fn try_stage(
     broker: &Broker,
     session: &mut Session,
-    form: Form,
+    form: SendForm,
     send: &mut [u8],
-) -> Result<Staged, Unstaged> {
+) -> Result<BatchProgress, Unstaged> {
     let caller = session.caller()?;
     let parts = SendHeader::parse(send)?;
     // INV-SEND-CHAIN: before anything of it is looked at that could have changed since the one before it was
     // refused.
-    if let Form::Telling(Some(link)) = form
+    if let SendForm::Telling(Some(link)) = form
         && !session.chains().admit(link)
     {
         return Err(Unstaged::EarlierMissing);
@@ -164,15 +164,15 @@ fn try_stage(
     };
     let batch = Batch { count: parts.count, indexes: parts.indexes, messages: parts.messages };
     let appended = partition.append(batch, broker.append_context())?;
-    Ok(Staged { appended, partition_id })
+    Ok(BatchProgress { appended, partition_id })
 }
 
 /// The answer to a batch that was taken.
-fn taken(session: &mut Session, form: Form, batch: Taken) -> Outcome {
-    let Taken { partition_id, placed, ticket } = batch;
+fn taken(session: &mut Session, form: SendForm, batch: TakenBatch) -> Outcome {
+    let TakenBatch { partition_id, placed, ticket } = batch;
     let reply = match form {
-        Form::Classic => Reply::Empty,
-        Form::Telling(chain) => {
+        SendForm::Classic => Reply::Empty,
+        SendForm::Telling(chain) => {
             if let Some(link) = chain {
                 session.chains().took(link, ticket.as_ref());
             }

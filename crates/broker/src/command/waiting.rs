@@ -8,8 +8,8 @@ use std::sync::Arc;
 use galgo_wire::command::{Command as _, PollInLife, PollMessages, PollWaiting};
 use galgo_wire::consumer::{ConsumerKind, PollingStrategy};
 
-use super::answer::{self, Form, Manner};
-use super::messages::{self, Poll};
+use super::answer::{self, AnswerForm, Manner};
+use super::messages::{self, ResolvedPoll};
 use crate::alarm::News;
 use crate::broker::Broker;
 use crate::outcome::{Job, Outcome};
@@ -20,25 +20,25 @@ use crate::waiting::{Hung, Waiting};
 
 /// What a poll asks for that may wait.
 #[derive(Clone, Debug)]
-pub(crate) struct Ask {
+pub(crate) struct WaitingAsk {
     poll: PollMessages,
     /// At most how long it waits, in microseconds.
     pub(crate) wait: u64,
     count_min: u32,
-    form: Form,
+    form: AnswerForm,
 }
 
-impl From<PollWaiting> for Ask {
+impl From<PollWaiting> for WaitingAsk {
     fn from(command: PollWaiting) -> Self {
         let PollWaiting { poll, wait, count_min } = command;
-        Self { poll, wait, count_min, form: Form::Plain }
+        Self { poll, wait, count_min, form: AnswerForm::Plain }
     }
 }
 
-impl From<PollInLife> for Ask {
+impl From<PollInLife> for WaitingAsk {
     fn from(command: PollInLife) -> Self {
         let PollInLife { poll, wait, count_min, life, .. } = command;
-        Self { poll, wait, count_min, form: Form::InLife(life) }
+        Self { poll, wait, count_min, form: AnswerForm::InLife(life) }
     }
 }
 
@@ -46,7 +46,7 @@ impl From<PollInLife> for Ask {
 pub(crate) fn poll_in_life(broker: &Broker, session: &Session, command: PollInLife) -> Outcome {
     match command.wait {
         0 => {
-            let manner = Manner::extension(Form::InLife(command.life));
+            let manner = Manner::extension(AnswerForm::InLife(command.life));
             messages::poll(broker, session, (&command.poll, manner))
         }
         _ => look(broker, session, command.into()),
@@ -54,7 +54,7 @@ pub(crate) fn poll_in_life(broker: &Broker, session: &Session, command: PollInLi
 }
 
 /// Answers a poll, or lets it wait.
-pub(crate) fn look(broker: &Broker, session: &Session, command: Ask) -> Outcome {
+pub(crate) fn look(broker: &Broker, session: &Session, command: WaitingAsk) -> Outcome {
     if may_block(&command) {
         return later(move |broker, session| look_now(broker, session, command));
     }
@@ -62,7 +62,7 @@ pub(crate) fn look(broker: &Broker, session: &Session, command: Ask) -> Outcome 
 }
 
 /// Answers a poll whose wait is over.
-pub(crate) fn finish(broker: &Broker, session: &Session, command: Ask) -> Outcome {
+pub(crate) fn finish(broker: &Broker, session: &Session, command: WaitingAsk) -> Outcome {
     if may_block(&command) {
         return later(move |broker, session| finish_now(broker, session, &command));
     }
@@ -70,7 +70,7 @@ pub(crate) fn finish(broker: &Broker, session: &Session, command: Ask) -> Outcom
 }
 
 /// A search by time may have to read an old segment's index from the disk.
-fn may_block(command: &Ask) -> bool {
+fn may_block(command: &WaitingAsk) -> bool {
     matches!(command.poll.strategy, PollingStrategy::Timestamp(_))
 }
 
@@ -79,7 +79,7 @@ fn later(look: impl FnOnce(&Broker, &mut Session) -> Outcome + Send + 'static) -
     Outcome::Offload(Job::read(0, look))
 }
 
-fn look_now(broker: &Broker, session: &Session, command: Ask) -> Outcome {
+fn look_now(broker: &Broker, session: &Session, command: WaitingAsk) -> Outcome {
     // Whoever asks for nothing, or waits no time, is answered like anybody else.
     if command.poll.count == 0 || command.wait == 0 {
         return finish_now(broker, session, &command);
@@ -95,7 +95,7 @@ fn look_now(broker: &Broker, session: &Session, command: Ask) -> Outcome {
     }
 }
 
-fn finish_now(broker: &Broker, session: &Session, command: &Ask) -> Outcome {
+fn finish_now(broker: &Broker, session: &Session, command: &WaitingAsk) -> Outcome {
     match find(broker, session, command, 1) {
         Found::Answer(outcome) => outcome,
         Found::Few(poll, plan) => poll.run_by(plan),
@@ -104,7 +104,7 @@ fn finish_now(broker: &Broker, session: &Session, command: &Ask) -> Outcome {
 }
 
 /// How many messages end the wait: never more than one answer may have.
-fn needed(command: &Ask) -> u32 {
+fn needed(command: &WaitingAsk) -> u32 {
     command.count_min.clamp(1, command.poll.count.max(1))
 }
 
@@ -113,7 +113,7 @@ enum Found {
     /// There are enough messages, or something is wrong.
     Answer(Outcome),
     /// There are too few; and what is to be read of them, where that is known without the disk.
-    Few(Poll, Option<ReadPlan>),
+    Few(ResolvedPoll, Option<ReadPlan>),
     /// The caller reads for a group and has no partition now.
     NoPartition,
 }
@@ -121,7 +121,7 @@ enum Found {
 /// Looks for so many messages. A member of a group that names no partition finds them in any that it may poll.
 ///
 /// What was resolved and planned here is what the answer is made of: neither is done again for it.
-fn find(broker: &Broker, session: &Session, asked: &Ask, needed: u32) -> Found {
+fn find(broker: &Broker, session: &Session, asked: &WaitingAsk, needed: u32) -> Found {
     let command = &asked.poll;
     let mut looked_at = BTreeSet::new();
     loop {
@@ -160,7 +160,7 @@ fn find(broker: &Broker, session: &Session, asked: &Ask, needed: u32) -> Found {
 }
 
 /// Hangs up an alarm on all that may bring messages, or the end of the wait.
-fn hang(broker: &Broker, session: &Session, command: &Ask) -> Hung {
+fn hang(broker: &Broker, session: &Session, command: &WaitingAsk) -> Hung {
     let mut hung = Hung::default();
     let alarm = Arc::clone(&hung.alarm);
     let Some(caller) = session.registration() else {
@@ -201,7 +201,7 @@ fn hang(broker: &Broker, session: &Session, command: &Ask) -> Hung {
 fn hang_on(
     hung: &mut Hung,
     (owner, partitions): (OffsetOwner, Vec<Arc<Partition>>),
-    command: &Ask,
+    command: &WaitingAsk,
 ) {
     for partition in &partitions {
         partition.hang(&hung.alarm, (&command.poll.strategy, owner), needed(command));
@@ -209,7 +209,7 @@ fn hang_on(
     hung.partitions = partitions;
 }
 
-impl Poll {
+impl ResolvedPoll {
     /// Whether there are so many messages to be answered with, by the plan if there is one.
     fn has(&self, needed: u32, plan: Option<&ReadPlan>) -> Result<bool, PollError> {
         let available = match plan {

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use galgo_wire::id::PartitionId;
 
-use super::handover::{Handover, Slot};
+use super::handover::{Handover, PartitionSlot};
 use super::{Group, MemberKey, Moment};
 
 /// What each member will have once all hand-overs are done; what it can do without most easily is last.
@@ -144,7 +144,7 @@ impl Group {
     }
 }
 
-impl Slot {
+impl PartitionSlot {
     /// The member that got messages and has not committed them.
     fn unsettled_reader(&self, members: &BTreeMap<MemberKey, super::Member>) -> Option<MemberKey> {
         let reader = self.reader().filter(|reader| members.contains_key(reader));

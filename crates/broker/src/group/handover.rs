@@ -10,7 +10,7 @@ use super::{Group, MemberKey, Moment};
 
 /// One partition of the group.
 #[derive(Debug, Default)]
-pub(super) struct Slot {
+pub(super) struct PartitionSlot {
     /// Who has it in its list.
     pub(super) owner: Option<MemberKey>,
     /// Grows whenever turns given before must not deliver any more.
@@ -41,7 +41,7 @@ impl Handover {
     }
 }
 
-impl Slot {
+impl PartitionSlot {
     /// Who got the messages that may be uncommitted.
     pub(super) fn reader(&self) -> Option<MemberKey> {
         match self.handover {
@@ -158,7 +158,7 @@ impl Group {
     }
 
     fn hand_over_settled(&mut self, partition: PartitionId) -> bool {
-        let ends = |slot: &Slot| slot.handover.is_some() && slot.is_settled();
+        let ends = |slot: &PartitionSlot| slot.handover.is_some() && slot.is_settled();
         let ends = self.slot(partition).is_some_and(ends);
         if ends {
             self.hand_over(partition);

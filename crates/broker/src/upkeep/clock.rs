@@ -54,7 +54,7 @@ pub(super) struct SteadyClock {
 
 /// What is to be told of the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum ClockNews {
     /// It was set forward by so many microseconds.
     Forward(u64),
     /// It was set back by so many microseconds.
@@ -105,7 +105,7 @@ impl SteadyClock {
     }
 
     /// Looks at both clocks; returns the time to go by.
-    pub(super) fn look(&mut self, now: Reading) -> (Timestamp, Option<Told>) {
+    pub(super) fn look(&mut self, now: Reading) -> (Timestamp, Option<ClockNews>) {
         let passed_us = now.running_us.saturating_sub(self.last.running_us);
         let expected_us = self.last.wall.get().saturating_add(passed_us);
         let forward_us = now.wall.get().saturating_sub(expected_us);
@@ -115,14 +115,14 @@ impl SteadyClock {
         if forward_us > STEP_US_MAX {
             self.lead_us = self.lead_us.saturating_add(forward_us);
             self.since_us = now.running_us;
-            told = Some(Told::Forward(forward_us));
+            told = Some(ClockNews::Forward(forward_us));
         } else if back_us > STEP_US_MAX {
             self.lead_us = self.lead_us.saturating_sub(back_us);
-            told = Some(Told::Back(back_us));
+            told = Some(ClockNews::Back(back_us));
         }
         if self.lead_us > 0 && self.waits_us() == Some(0) {
             self.leapt_us = self.leapt_us.saturating_add(std::mem::take(&mut self.lead_us));
-            told = told.or(Some(Told::Held));
+            told = told.or(Some(ClockNews::Held));
         }
         if told.is_some() {
             self.record_due_us = 0;
@@ -206,14 +206,14 @@ mod tests {
     fn a_clock_set_forward_counts_once_it_has_held() {
         let mut clock = begun(NOON, 7);
         assert_eq!(clock.look(reading(NOON + 5, 12)), (at(NOON + 5), None));
-        let forward = Some(Told::Forward(DAY - 5));
+        let forward = Some(ClockNews::Forward(DAY - 5));
         assert_eq!(clock.look(reading(NOON + DAY, 12)), (at(NOON + 5), forward));
         let later = HOUR - 1;
         let look = clock.look(reading(NOON + DAY + later, 12 + later));
         assert_eq!(look, (at(NOON + 5 + later), None));
         assert_eq!(clock.waits_us(), Some(1));
         let held = clock.look(reading(NOON + DAY + HOUR, 12 + HOUR));
-        assert_eq!(held, (at(NOON + DAY + HOUR), Some(Told::Held)));
+        assert_eq!(held, (at(NOON + DAY + HOUR), Some(ClockNews::Held)));
         assert_eq!(clock.waits_us(), None);
         assert_eq!((clock.take_leap(), clock.take_leap()), (DAY - 5, 0));
     }
@@ -223,7 +223,7 @@ mod tests {
         let mut clock = begun(NOON, 0);
         let _ = clock.look(reading(NOON + 50 * HOUR, 0));
         let look = clock.look(reading(NOON + 10, 10));
-        assert_eq!(look, (at(NOON + 10), Some(Told::Back(50 * HOUR))));
+        assert_eq!(look, (at(NOON + 10), Some(ClockNews::Back(50 * HOUR))));
         let look = clock.look(reading(NOON + 3 * HOUR, 3 * HOUR));
         assert_eq!(look, (at(NOON + 3 * HOUR), None));
     }
@@ -232,7 +232,7 @@ mod tests {
     fn a_clock_set_back_is_believed_at_once_and_small_steps_always() {
         let mut clock = begun(NOON, 0);
         let look = clock.look(reading(NOON - HOUR, 0));
-        assert_eq!(look, (at(NOON - HOUR), Some(Told::Back(HOUR))));
+        assert_eq!(look, (at(NOON - HOUR), Some(ClockNews::Back(HOUR))));
         let minute = STEP_US_MAX;
         let look = clock.look(reading(NOON - HOUR + minute, 0));
         assert_eq!(look, (at(NOON - HOUR + minute), None));
@@ -246,12 +246,15 @@ mod tests {
         };
         let mut clock = begin(NOON - week, HOUR);
         assert_eq!(clock.look(reading(NOON, 0)), (at(NOON - week), None));
-        assert_eq!(clock.look(reading(NOON + HOUR, HOUR)), (at(NOON + HOUR), Some(Told::Held)));
+        assert_eq!(
+            clock.look(reading(NOON + HOUR, HOUR)),
+            (at(NOON + HOUR), Some(ClockNews::Held))
+        );
         let mut clock = begin(NOON - 23 * HOUR, HOUR);
         assert_eq!(clock.look(reading(NOON, 0)), (at(NOON), None));
         let mut clock = begin(NOON - week, 0);
         let look = clock.look(reading(NOON, 0));
-        assert_eq!(look, (at(NOON), Some(Told::Held)), "told to believe it at once");
+        assert_eq!(look, (at(NOON), Some(ClockNews::Held)), "told to believe it at once");
         assert_eq!(clock.take_leap(), week, "what was noted before follows");
     }
 

@@ -29,7 +29,7 @@ const BYTES_MAX: u64 = 1 << 20;
 
 /// Which keys a data directory needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Marker {
+pub(super) struct KeyMarker {
     /// Keys that messages may be sealed with.
     pub(super) messages: BTreeSet<u32>,
     /// Keys that metadata may be sealed with.
@@ -42,7 +42,7 @@ pub(super) struct Marker {
     pub(super) unwritten: bool,
 }
 
-impl Marker {
+impl KeyMarker {
     /// What is kept in `twin`, if anything is.
     pub(super) fn read(disk: &dyn Disk, twin: &Twin) -> Result<Option<Kept<Self>>, TwinError> {
         twin.read(disk, BYTES_MAX, Self::decode)
@@ -123,14 +123,14 @@ mod tests {
     fn a_marker_comes_back_and_a_damaged_one_does_not() {
         let (messages, metadata) = (BTreeSet::from([1, 7]), BTreeSet::from([7]));
         let checks = BTreeMap::from([(1, [3; 8]), (7, [4; 8])]);
-        let marker = Marker { messages, metadata, checks, ..Marker::default() };
+        let marker = KeyMarker { messages, metadata, checks, ..KeyMarker::default() };
         let bytes = marker.encode();
-        assert_eq!(Marker::decode(&bytes), Ok(marker));
+        assert_eq!(KeyMarker::decode(&bytes), Ok(marker));
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;
-            assert_eq!(Marker::decode(&damaged), Err(Unsound::Damaged), "byte {at}");
-            assert_eq!(Marker::decode(&bytes[..at]), Err(Unsound::Damaged), "cut at {at}");
+            assert_eq!(KeyMarker::decode(&damaged), Err(Unsound::Damaged), "byte {at}");
+            assert_eq!(KeyMarker::decode(&bytes[..at]), Err(Unsound::Damaged), "cut at {at}");
         }
     }
 }

@@ -17,14 +17,14 @@ const VERSION: u8 = 1;
 
 /// What is sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum SealedKind {
     /// One change.
     Record,
     /// The whole state.
     Snapshot,
 }
 
-impl Kind {
+impl SealedKind {
     fn covered(self) -> Aad<&'static [u8]> {
         Aad::from(match self {
             Self::Record => b"galgo metadata record",
@@ -34,7 +34,7 @@ impl Kind {
 }
 
 /// The bytes to be written for `plain`: sealed when there is an active key. `None` is of the cipher.
-pub(crate) fn seal(vault: Option<&Vault>, kind: Kind, plain: Vec<u8>) -> Option<Vec<u8>> {
+pub(crate) fn seal(vault: Option<&Vault>, kind: SealedKind, plain: Vec<u8>) -> Option<Vec<u8>> {
     let Some(vault) = vault else { return Some(plain) };
     let Some((id, key)) = vault.active() else { return Some(plain) };
     let nonce_bytes = vault.draw(1).next();
@@ -58,7 +58,7 @@ pub(crate) fn is_plain(stored: &[u8]) -> bool {
 /// [`VaultError::Missing`], [`VaultError::Wrong`].
 pub(crate) fn open(
     vault: Option<&Vault>,
-    kind: Kind,
+    kind: SealedKind,
     stored: &[u8],
 ) -> Result<Vec<u8>, VaultError> {
     let Some(sealed) = stored.strip_prefix(&[SEALED]) else { return Ok(stored.to_vec()) };

@@ -4,7 +4,7 @@ use galgo_storage::disk::sim::SimDisk;
 use galgo_wire::batch::{BatchBuilder, MessagesView, NewMessage, StampOptions, stamp};
 use galgo_wire::id::{Offset, PartitionUid, Timestamp};
 
-use super::record::{Kind, open, seal};
+use super::record::{SealedKind, open, seal};
 use super::*;
 use crate::environment::ManualEnvironment;
 
@@ -80,11 +80,17 @@ fn a_key_that_is_missing_or_another_does_not_open() {
     let first = Offset::new(9);
     assert_eq!(other.open_messages(UID, sealed(&one), first), Err(Unopened::Damaged(first)));
     assert_eq!(missing.open_messages(UID, sealed(&one), first), Err(Unopened::NoKey));
-    let record = seal(Some(&one), Kind::Record, b"name".to_vec()).unwrap();
-    assert_eq!(open(Some(&one), Kind::Record, &record).unwrap(), b"name");
-    assert!(matches!(open(Some(&one), Kind::Snapshot, &record), Err(VaultError::Wrong { id: 1 })));
-    assert!(matches!(open(Some(&other), Kind::Record, &record), Err(VaultError::Wrong { id: 1 })));
-    assert!(matches!(open(None, Kind::Record, &record), Err(VaultError::Missing { id: 1 })));
+    let record = seal(Some(&one), SealedKind::Record, b"name".to_vec()).unwrap();
+    assert_eq!(open(Some(&one), SealedKind::Record, &record).unwrap(), b"name");
+    assert!(matches!(
+        open(Some(&one), SealedKind::Snapshot, &record),
+        Err(VaultError::Wrong { id: 1 })
+    ));
+    assert!(matches!(
+        open(Some(&other), SealedKind::Record, &record),
+        Err(VaultError::Wrong { id: 1 })
+    ));
+    assert!(matches!(open(None, SealedKind::Record, &record), Err(VaultError::Missing { id: 1 })));
 }
 
 /// INV-NONCE.

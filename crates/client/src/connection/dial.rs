@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite;
 
 use crate::builder::ClientBuilder;
-use crate::connection::link::Link;
+use crate::connection::link::StreamLink;
 use crate::connection::{quic, tls, websocket};
 use crate::error::Loss;
 use crate::error::advice::{CHECK_PORT, SPEAKS_HTTP};
@@ -19,7 +19,10 @@ use crate::{ConnectError, TlsOptions, Transport};
 const QUIC_SERVER_NAME: &str = "localhost";
 
 /// Opens a link to the server at `address`, as the settings name it.
-pub(super) async fn open(settings: &ClientBuilder, address: &str) -> Result<Link, ConnectError> {
+pub(super) async fn open(
+    settings: &ClientBuilder,
+    address: &str,
+) -> Result<StreamLink, ConnectError> {
     let dial = Dial { settings, address };
     match settings.transport {
         Transport::Tcp => dial.tcp().await,
@@ -34,18 +37,18 @@ struct Dial<'a> {
 }
 
 impl Dial<'_> {
-    async fn tcp(&self) -> Result<Link, ConnectError> {
+    async fn tcp(&self) -> Result<StreamLink, ConnectError> {
         let stream = self.stream().await?;
         match &self.settings.tls {
             None => {
                 let (reader, writer) = stream.into_split();
-                Ok(Link { reader: Box::new(reader), writer: Box::new(writer), goodbye: None })
+                Ok(StreamLink { reader: Box::new(reader), writer: Box::new(writer), goodbye: None })
             }
             Some(options) => Ok(link(self.tls(stream, options).await?)),
         }
     }
 
-    async fn websocket(&self) -> Result<Link, ConnectError> {
+    async fn websocket(&self) -> Result<StreamLink, ConnectError> {
         let stream = self.stream().await?;
         match &self.settings.tls {
             None => self.upgrade(stream).await,
@@ -53,7 +56,7 @@ impl Dial<'_> {
         }
     }
 
-    async fn quic(&self) -> Result<Link, ConnectError> {
+    async fn quic(&self) -> Result<StreamLink, ConnectError> {
         let open = TlsOptions::default().validate_certificate(false);
         let options = self.settings.tls.as_ref().unwrap_or(&open);
         let config = quic::config(&self.settings.quic, tls::config(options, &[&TLS13])?)?;
@@ -93,7 +96,7 @@ impl Dial<'_> {
     async fn upgrade<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
         &self,
         stream: S,
-    ) -> Result<Link, ConnectError> {
+    ) -> Result<StreamLink, ConnectError> {
         let config = websocket::config(&self.settings.websocket, self.settings.reply_bytes_max);
         let opened = websocket::wrap(stream, self.address, config).await;
         let stream = opened.map_err(|error| match error {
@@ -126,7 +129,7 @@ impl Dial<'_> {
     }
 }
 
-fn link<S: AsyncRead + AsyncWrite + Send + 'static>(stream: S) -> Link {
+fn link<S: AsyncRead + AsyncWrite + Send + 'static>(stream: S) -> StreamLink {
     let (reader, writer) = tokio::io::split(stream);
-    Link { reader: Box::new(reader), writer: Box::new(writer), goodbye: None }
+    StreamLink { reader: Box::new(reader), writer: Box::new(writer), goodbye: None }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
-use crate::connection::link::Link;
+use crate::connection::link::StreamLink;
 use crate::connection::{Shared, handshake, reader, writer};
 use crate::error::{Loss, NotSent};
 
@@ -15,7 +15,7 @@ use crate::error::{Loss, NotSent};
 const LAST_REPLIES: Duration = Duration::from_millis(500);
 
 /// Runs until the last client is dropped.
-pub(super) async fn run(shared: Arc<Shared>, first: Link) {
+pub(super) async fn run(shared: Arc<Shared>, first: StreamLink) {
     let mut link = first;
     loop {
         let connected_at = Instant::now();
@@ -37,8 +37,8 @@ pub(super) async fn run(shared: Arc<Shared>, first: Link) {
 }
 
 /// Runs one connection until it ends; returns how it ended.
-async fn session(shared: &Arc<Shared>, link: Link) -> Loss {
-    let Link { mut reader, writer, goodbye } = link;
+async fn session(shared: &Arc<Shared>, link: StreamLink) -> Loss {
+    let StreamLink { mut reader, writer, goodbye } = link;
     let writing = Arc::clone(shared);
     let mut writing = tokio::spawn(async move { writer::run(&writing.queue, writer).await });
     let loss = tokio::select! {
@@ -100,7 +100,7 @@ fn ticks(period: Duration) -> tokio::time::Interval {
 
 /// Opens the next connection. When the policy gives up, what waits fails, and the next request
 /// starts over.
-async fn reopen(shared: &Shared, loss: Loss, connected_at: Instant) -> Link {
+async fn reopen(shared: &Shared, loss: Loss, connected_at: Instant) -> StreamLink {
     let policy = shared.settings.reconnect;
     let mut reason = NotSent::Lost(loss);
     let ready_at = connected_at + policy.reestablish_after;

@@ -24,7 +24,7 @@ pub(crate) enum Failure {
 
 /// A request that is queued or in flight. Dropped, it is not written if it was not yet. A poll for which
 /// the server waits is ended by a ping then, so that nothing is delivered to nobody for long.
-pub(crate) struct Pending {
+pub(crate) struct PendingRequest {
     connection: Arc<Connection>,
     id: u64,
     deadline: Instant,
@@ -33,7 +33,7 @@ pub(crate) struct Pending {
     receiver: oneshot::Receiver<Answer>,
 }
 
-impl Pending {
+impl PendingRequest {
     /// The number of the request, for [`Connection::withdraw`].
     pub(crate) fn id(&self) -> u64 {
         self.id
@@ -68,7 +68,7 @@ impl Pending {
     }
 }
 
-impl Drop for Pending {
+impl Drop for PendingRequest {
     fn drop(&mut self) {
         // After an answer there is nothing left to abandon.
         if !self.receiver.is_terminated() {
@@ -89,7 +89,7 @@ impl Connection {
         frame: Bytes,
         replay: Replay,
         timeout: Duration,
-    ) -> Pending {
+    ) -> PendingRequest {
         self.submit_waiting(frame, replay, (timeout, Duration::ZERO))
     }
 
@@ -98,12 +98,12 @@ impl Connection {
         frame: Bytes,
         replay: Replay,
         (timeout, wait): (Duration, Duration),
-    ) -> Pending {
+    ) -> PendingRequest {
         let waits = !wait.is_zero();
         let (id, receiver) = self.shared.queue.push(frame, replay, waits);
         let timeout = timeout.saturating_add(wait);
         let (connection, deadline) = (Arc::clone(self), Instant::now() + timeout);
-        Pending { connection, id, deadline, timeout, waits, receiver }
+        PendingRequest { connection, id, deadline, timeout, waits, receiver }
     }
 
     /// Sends `frame` and waits for the reply, both within the request timeout.

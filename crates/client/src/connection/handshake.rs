@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::call::frame;
 use crate::connection::exchange::Failure;
-use crate::connection::link::Link;
+use crate::connection::link::StreamLink;
 use crate::connection::reader::{answer, take};
 use crate::connection::{Shared, dial};
 use crate::error::Loss;
@@ -26,7 +26,7 @@ const LOGIN_REPLY_BYTES_MAX: usize = 1 << 10;
 
 impl Shared {
     /// Connects and logs in, within the connect timeout.
-    pub(super) async fn establish(&self) -> Result<Link, ConnectError> {
+    pub(super) async fn establish(&self) -> Result<StreamLink, ConnectError> {
         let after = self.settings.connect_timeout;
         let link = timeout(after, self.open_and_log_in()).await;
         let link = link.map_err(|_| ConnectError::TimedOut {
@@ -38,7 +38,7 @@ impl Shared {
         Ok(link)
     }
 
-    async fn open_and_log_in(&self) -> Result<Link, ConnectError> {
+    async fn open_and_log_in(&self) -> Result<StreamLink, ConnectError> {
         let mut link = dial::open(&self.settings, &self.address).await?;
         match self.log_in(&mut link).await {
             Ok(()) => Ok(link),
@@ -49,7 +49,7 @@ impl Shared {
         }
     }
 
-    async fn log_in(&self, link: &mut Link) -> Result<(), ConnectError> {
+    async fn log_in(&self, link: &mut StreamLink) -> Result<(), ConnectError> {
         let Some(credentials) = self.credentials.lock().clone() else { return Ok(()) };
         let request = login_frame(&credentials)?;
         let answered = exchange(link, &request).await.map_err(|loss| match loss {
@@ -77,7 +77,7 @@ impl Shared {
 }
 
 /// Writes one request and reads its reply, on a link nobody else uses.
-async fn exchange(link: &mut Link, request: &[u8]) -> Result<Result<Bytes, Failure>, Loss> {
+async fn exchange(link: &mut StreamLink, request: &[u8]) -> Result<Result<Bytes, Failure>, Loss> {
     let lost = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::UnexpectedEof => Loss::Closed,
         _ => Loss::Network(Arc::new(error)),

@@ -9,7 +9,7 @@ pub(super) type ReadHalf = Box<dyn AsyncRead + Send + Unpin>;
 pub(super) type WriteHalf = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// Both halves of an open byte stream.
-pub(super) struct Link {
+pub(super) struct StreamLink {
     pub(super) reader: ReadHalf,
     pub(super) writer: WriteHalf,
     /// Ends when the server was told that the link is over, once both halves are dropped. Without it the
@@ -17,7 +17,7 @@ pub(super) struct Link {
     pub(super) goodbye: Option<JoinHandle<()>>,
 }
 
-impl Link {
+impl StreamLink {
     /// Gives the link up, and waits until the server was told, where somebody has to.
     pub(super) async fn close(self) {
         drop((self.reader, self.writer));

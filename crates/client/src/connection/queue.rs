@@ -29,7 +29,7 @@ pub(crate) enum Replay {
 
 pub(super) type Answer = Result<Bytes, Failure>;
 
-struct Call {
+struct QueuedCall {
     id: u64,
     frame: Bytes,
     replay: Replay,
@@ -43,9 +43,9 @@ struct Call {
 
 /// Both lists are ordered by id.
 #[derive(Default)]
-struct State {
-    waiting: VecDeque<Call>,
-    in_flight: VecDeque<Call>,
+struct QueueState {
+    waiting: VecDeque<QueuedCall>,
+    in_flight: VecDeque<QueuedCall>,
     in_flight_bytes: usize,
     /// Requests written completely since the connect.
     written: u64,
@@ -66,22 +66,22 @@ pub(super) enum Abandoned {
     Answered,
 }
 
-pub(super) struct Queue {
-    state: Mutex<State>,
+pub(super) struct RequestQueue {
+    state: Mutex<QueueState>,
     /// Wakes the writer.
     work: Notify,
-    limits: Limits,
+    limits: InFlightLimits,
 }
 
 /// Bounds of what is in flight.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct InFlightLimits {
     pub(super) requests: usize,
     pub(super) bytes: usize,
 }
 
-impl Queue {
-    pub(super) fn new(limits: Limits) -> Self {
+impl RequestQueue {
+    pub(super) fn new(limits: InFlightLimits) -> Self {
         Self { state: Mutex::default(), work: Notify::new(), limits }
     }
 
@@ -260,7 +260,7 @@ impl Queue {
     pub(super) fn abandon(&self, id: u64) -> Abandoned {
         let mut state = self.state.lock();
         match state.remove_waiting(id) {
-            Some(Call { lost_before: Some(_), .. }) => Abandoned::Unknown,
+            Some(QueuedCall { lost_before: Some(_), .. }) => Abandoned::Unknown,
             Some(_) => Abandoned::NotSent,
             None => match state.in_flight.binary_search_by_key(&id, |call| call.id) {
                 Ok(_) => Abandoned::Unknown,
@@ -270,7 +270,7 @@ impl Queue {
     }
 }
 
-impl State {
+impl QueueState {
     fn append(
         &mut self,
         frame: Bytes,
@@ -280,12 +280,12 @@ impl State {
     ) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
-        self.waiting.push_back(Call { id, frame, replay, lost_before: None, reply, waits });
+        self.waiting.push_back(QueuedCall { id, frame, replay, lost_before: None, reply, waits });
         id
     }
 
     /// The next request that fits; one over the bound goes alone.
-    fn next(&mut self, limits: Limits) -> Option<Call> {
+    fn next(&mut self, limits: InFlightLimits) -> Option<QueuedCall> {
         let front = self.waiting.front()?;
         let fits = self.in_flight.len() < limits.requests
             && self.in_flight_bytes + front.frame.len() <= limits.bytes;
@@ -295,13 +295,13 @@ impl State {
         }
     }
 
-    fn remove_waiting(&mut self, id: u64) -> Option<Call> {
+    fn remove_waiting(&mut self, id: u64) -> Option<QueuedCall> {
         let position = self.waiting.binary_search_by_key(&id, |call| call.id).ok()?;
         self.waiting.remove(position)
     }
 }
 
-impl Call {
+impl QueuedCall {
     /// Whether somebody still waits for the reply.
     fn is_wanted(&self) -> bool {
         self.reply.as_ref().is_some_and(|reply| !reply.is_closed())

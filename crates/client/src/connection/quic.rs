@@ -25,7 +25,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use crate::QuicOptions;
-use crate::connection::link::Link;
+use crate::connection::link::StreamLink;
 use crate::connection::tls::TlsSetupError;
 
 /// Bytes of requests that wait for the streams before theirs.
@@ -71,7 +71,7 @@ pub(super) async fn open(
     port: u16,
     server_name: &str,
     config: &ClientConfig,
-) -> io::Result<Link> {
+) -> io::Result<StreamLink> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in tokio::net::lookup_host((host, port)).await? {
         match connect(address, server_name, config.clone()).await {
@@ -118,7 +118,7 @@ async fn refused(address: SocketAddr, local: IpAddr) -> io::Error {
     }
 }
 
-fn link(endpoint: Endpoint, connection: Connection) -> Link {
+fn link(endpoint: Endpoint, connection: Connection) -> StreamLink {
     let (requests, writer) = simplex(PIPE_BYTES);
     let (out, replies) = mpsc::channel(1);
     let goodbye = tokio::spawn(async move {
@@ -135,7 +135,7 @@ fn link(endpoint: Endpoint, connection: Connection) -> Link {
         // The endpoint must live as long as the connection.
         drop(endpoint);
     });
-    Link {
+    StreamLink {
         reader: Box::new(Replies { replies, unread: Bytes::new() }),
         writer: Box::new(writer),
         goodbye: Some(goodbye),

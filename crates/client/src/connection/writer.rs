@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::AsyncWriteExt;
 
 use crate::connection::link::WriteHalf;
-use crate::connection::queue::Queue;
+use crate::connection::queue::RequestQueue;
 
 /// Most requests in one write.
 const FRAMES_PER_WRITE_MAX: usize = 64;
@@ -14,7 +14,7 @@ const FRAMES_PER_WRITE_MAX: usize = 64;
 const BYTES_PER_WRITE_ENOUGH: usize = 1 << 20;
 
 /// Writes until writing fails; returns why.
-pub(super) async fn run(queue: &Queue, mut writer: WriteHalf) -> io::Error {
+pub(super) async fn run(queue: &RequestQueue, mut writer: WriteHalf) -> io::Error {
     let mut frames = Vec::with_capacity(FRAMES_PER_WRITE_MAX);
     loop {
         queue.take(&mut frames, FRAMES_PER_WRITE_MAX, BYTES_PER_WRITE_ENOUGH).await;
@@ -25,7 +25,11 @@ pub(super) async fn run(queue: &Queue, mut writer: WriteHalf) -> io::Error {
     }
 }
 
-async fn write_all(queue: &Queue, writer: &mut WriteHalf, frames: &mut [Bytes]) -> io::Result<()> {
+async fn write_all(
+    queue: &RequestQueue,
+    writer: &mut WriteHalf,
+    frames: &mut [Bytes],
+) -> io::Result<()> {
     let mut rest = frames;
     while !rest.is_empty() {
         let count = {

@@ -62,7 +62,7 @@ pub(super) fn exists(name: &str) -> bool {
 }
 
 /// The options read so far that make sense only together.
-pub(super) struct Options {
+pub(super) struct OptionsRead {
     transport: Transport,
     has_tls: bool,
     tls: TlsOptions,
@@ -70,7 +70,7 @@ pub(super) struct Options {
     key_file: Option<PathBuf>,
 }
 
-impl Options {
+impl OptionsRead {
     pub(super) fn new(scheme: &Scheme) -> Self {
         let validates = match scheme.transport {
             Transport::Tcp => true,
@@ -110,7 +110,7 @@ impl Options {
             _ => return Err(no_value(pair.trim_end_matches('='))),
         };
         let name = self.name(option)?;
-        let value = Value { option: name, text: value };
+        let value = OptionValue { option: name, text: value };
         match self.transport {
             _ if SHARED.contains(&name) => self.shared(builder, &value),
             _ if STREAM.contains(&name) => self.stream(builder, &value),
@@ -138,7 +138,7 @@ impl Options {
     fn shared(
         &mut self,
         builder: &mut ClientBuilder,
-        value: &Value<'_>,
+        value: &OptionValue<'_>,
     ) -> Result<(), ConnectionStringError> {
         let path = || Some(PathBuf::from(value.text));
         match value.option {
@@ -164,7 +164,7 @@ impl Options {
     fn stream(
         &mut self,
         builder: &mut ClientBuilder,
-        value: &Value<'_>,
+        value: &OptionValue<'_>,
     ) -> Result<(), ConnectionStringError> {
         match value.option {
             "nodelay" => builder.nodelay = value.boolean()?,
@@ -177,7 +177,7 @@ impl Options {
     fn quic(
         &mut self,
         builder: &mut ClientBuilder,
-        value: &Value<'_>,
+        value: &OptionValue<'_>,
     ) -> Result<(), ConnectionStringError> {
         let quic = &mut builder.quic;
         match value.option {
@@ -199,7 +199,10 @@ impl Options {
     }
 }
 
-fn websocket(builder: &mut ClientBuilder, value: &Value<'_>) -> Result<(), ConnectionStringError> {
+fn websocket(
+    builder: &mut ClientBuilder,
+    value: &OptionValue<'_>,
+) -> Result<(), ConnectionStringError> {
     let websocket = &mut builder.websocket;
     match value.option {
         "read_buffer_size" => websocket.read_buffer_size = Some(value.number()?),
@@ -213,12 +216,12 @@ fn websocket(builder: &mut ClientBuilder, value: &Value<'_>) -> Result<(), Conne
 }
 
 /// What an option is set to.
-struct Value<'a> {
+struct OptionValue<'a> {
     option: &'static str,
     text: &'a str,
 }
 
-impl Value<'_> {
+impl OptionValue<'_> {
     fn duration(&self) -> Result<Duration, ConnectionStringError> {
         humantime::parse_duration(self.text)
             .map_err(|_| self.bad("give a time such as 500ms, 5s or 1m"))

@@ -23,12 +23,12 @@ const FAILURES_KEPT: usize = 4;
 
 /// A place in a partition: an offset, and the life it is one of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Position {
+pub(super) struct LifePosition {
     pub(super) offset: u64,
     pub(super) life: Life,
 }
 
-impl Position {
+impl LifePosition {
     /// The place of a message.
     pub(super) fn of(message: &ReceivedMessage) -> Self {
         Self { offset: message.offset(), life: message.life() }
@@ -37,26 +37,30 @@ impl Position {
 
 /// Whose offsets are stored, in every partition.
 #[derive(Debug, Clone)]
-pub(super) struct Identity {
+pub(super) struct OffsetIdentity {
     pub(super) client: Client,
     /// The partition in it is replaced.
     pub(super) of: OffsetOf,
 }
 
-impl Identity {
+impl OffsetIdentity {
     /// Stores a position in `partition` now; `false` when it is one of another life, and not stored.
     pub(super) async fn store(
         &self,
         partition: u32,
-        position: Position,
+        position: LifePosition,
     ) -> Result<bool, CallError> {
         let of = OffsetOf { partition, ..self.of.clone() };
         self.client.store_offset_in(&of, position.offset, position.life).await
     }
 
-    /// As [`Identity::store`], but what a group has given to another member in the meantime is for
+    /// As [`OffsetIdentity::store`], but what a group has given to another member in the meantime is for
     /// that one to store, and what belongs to a life that is over is nobody's.
-    async fn store_if_owned(&self, partition: u32, position: Position) -> Result<(), CallError> {
+    async fn store_if_owned(
+        &self,
+        partition: u32,
+        position: LifePosition,
+    ) -> Result<(), CallError> {
         let offset = position.offset;
         match self.store(partition, position).await {
             Ok(true) => Ok(()),
@@ -79,37 +83,37 @@ impl Identity {
 
 /// Takes offsets to be stored. Dropping it stores what it has taken, in the background.
 pub(super) struct Committer {
-    shared: Arc<Shared>,
+    shared: Arc<CommitShared>,
     task: JoinHandle<Result<(), CallError>>,
 }
 
 #[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
+struct CommitShared {
+    state: Mutex<CommitState>,
     news: Notify,
 }
 
 #[derive(Default)]
-struct State {
+struct CommitState {
     /// The last processed offset, by partition.
-    due: BTreeMap<u32, Position>,
+    due: BTreeMap<u32, LifePosition>,
     closed: bool,
 }
 
 impl Committer {
     /// Starts a committer that stores at once, or every `pace`. Failures go to the receiver.
     pub(super) fn start(
-        identity: Identity,
+        identity: OffsetIdentity,
         pace: Option<Duration>,
     ) -> (Self, mpsc::Receiver<CallError>) {
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::<CommitShared>::default();
         let (sender, failures) = mpsc::channel(FAILURES_KEPT);
         let task = tokio::spawn(run(Arc::clone(&shared), identity, pace, sender));
         (Self { shared, task }, failures)
     }
 
     /// Notes that the messages of `partition` up to `position` are processed.
-    pub(super) fn note(&self, partition: u32, position: Position) {
+    pub(super) fn note(&self, partition: u32, position: LifePosition) {
         self.shared.state.lock().due.insert(partition, position);
         self.shared.news.notify_one();
     }
@@ -128,7 +132,7 @@ impl Drop for Committer {
     }
 }
 
-impl Shared {
+impl CommitShared {
     fn close(&self) {
         self.state.lock().closed = true;
         self.news.notify_one();
@@ -151,8 +155,8 @@ fn is_not_owned(error: &CallError) -> bool {
 }
 
 async fn run(
-    shared: Arc<Shared>,
-    identity: Identity,
+    shared: Arc<CommitShared>,
+    identity: OffsetIdentity,
     pace: Option<Duration>,
     failures: mpsc::Sender<CallError>,
 ) -> Result<(), CallError> {

@@ -10,7 +10,7 @@ use crate::{PolledMessages, PollingStrategy};
 
 /// Where reading goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ReadPosition {
     /// With this offset.
     Offset(u64),
     /// With the first message taken at this time or later.
@@ -19,8 +19,8 @@ pub(super) enum Place {
 
 /// A place in a partition.
 #[derive(Debug, Clone)]
-pub(super) struct Cursor {
-    place: Place,
+pub(super) struct PartitionCursor {
+    place: ReadPosition,
     /// Whether the partition is known to have reached up to the place.
     reached: bool,
     /// The last offset to hand out.
@@ -47,15 +47,15 @@ pub(super) enum Step {
     },
 }
 
-impl Cursor {
+impl PartitionCursor {
     /// A cursor at `place`. `reached`: the partition once held the message before it.
-    pub(super) fn new(place: Place, reached: bool, end: Option<u64>) -> Self {
+    pub(super) fn new(place: ReadPosition, reached: bool, end: Option<u64>) -> Self {
         Self { place, reached, end, life: Life::UNKNOWN, since: None }
     }
 
     /// A cursor with nothing to hand out.
     pub(super) fn at_end() -> Self {
-        Self::new(Place::Offset(1), false, Some(0))
+        Self::new(ReadPosition::Offset(1), false, Some(0))
     }
 
     /// Sets the life the place was learned in.
@@ -71,15 +71,15 @@ impl Cursor {
     /// The place, as a poll asks for it.
     pub(super) fn strategy(&self) -> PollingStrategy {
         match self.place {
-            Place::Offset(offset) => PollingStrategy::Offset(Offset::new(offset)),
-            Place::Time(time) => PollingStrategy::Timestamp(time),
+            ReadPosition::Offset(offset) => PollingStrategy::Offset(Offset::new(offset)),
+            ReadPosition::Time(time) => PollingStrategy::Timestamp(time),
         }
     }
 
     /// Whether the end is behind the place before anything was read.
     pub(super) fn is_done(&self) -> bool {
         match (self.place, self.end) {
-            (Place::Offset(next), Some(end)) => next > end,
+            (ReadPosition::Offset(next), Some(end)) => next > end,
             _ => false,
         }
     }
@@ -91,11 +91,11 @@ impl Cursor {
 
     /// Goes on with `offset`, because what is before it cannot be read.
     pub(super) fn skip_to(&mut self, offset: u64) {
-        if let Place::Time(time) = self.place {
+        if let ReadPosition::Time(time) = self.place {
             // Whether what is behind was taken at that time or later is still to be seen.
             self.since = Some(time);
         }
-        self.place = Place::Offset(offset);
+        self.place = ReadPosition::Offset(offset);
     }
 
     /// Moves past the messages of an answer.
@@ -115,7 +115,7 @@ impl Cursor {
             messages.retain(|message| message.offset() <= end);
         }
         if let Some(next) = behind {
-            (self.place, self.reached) = (Place::Offset(next), true);
+            (self.place, self.reached) = (ReadPosition::Offset(next), true);
         }
         if let Some(since) = self.since.map(Timestamp::get) {
             messages.retain(|message| message.timestamp() >= since);
@@ -132,7 +132,7 @@ impl Cursor {
     fn nothing(&mut self, polled: &PolledMessages) -> Step {
         // A classic server does not tell an empty partition from one with a single message.
         let end = polled.extent().map_or(polled.current_offset().saturating_add(1), |it| it.end);
-        if let Place::Offset(expected) = self.place
+        if let ReadPosition::Offset(expected) = self.place
             && self.reached
             && end < expected
         {
@@ -148,8 +148,8 @@ impl Cursor {
     /// Goes on with the first message there is now.
     fn begin_anew(&mut self, polled: &PolledMessages) -> Step {
         let expected = match self.place {
-            Place::Offset(expected) => expected,
-            Place::Time(_) => 0,
+            ReadPosition::Offset(expected) => expected,
+            ReadPosition::Time(_) => 0,
         };
         // Whoever reads up to an end reads what was there when it was told of the new beginning: where
         // the old life ended means nothing any more.
@@ -158,7 +158,7 @@ impl Cursor {
             (Some(_), Some(extent)) => Some(extent.end - 1),
             (end, _) => end,
         };
-        *self = Self::new(Place::Offset(0), false, end).in_life(polled.life());
+        *self = Self::new(ReadPosition::Offset(0), false, end).in_life(polled.life());
         Step::Rewound { expected }
     }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::consumer::ConsumeError;
 use crate::consumer::appetite::Appetite;
-use crate::consumer::cursor::{Cursor, Step};
+use crate::consumer::cursor::{PartitionCursor, Step};
 use crate::consumer::holdings::Tag;
 use crate::consumer::idle::Idle;
 use crate::message::ReceivedMessage;
@@ -20,17 +20,17 @@ use crate::topics::path;
 use crate::{CallError, Client, PollRequest, PolledMessages};
 
 /// Messages fetched at once, or what went wrong.
-pub(super) type Fetched = Result<Batch, ConsumeError>;
+pub(super) type Fetched = Result<FetchedBatch, ConsumeError>;
 
 /// Messages of one partition.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub(super) struct FetchedBatch {
     pub(super) messages: Vec<ReceivedMessage>,
     /// Of a member of a group that knows what it holds.
     pub(super) tag: Option<Tag>,
 }
 
-impl From<Vec<ReceivedMessage>> for Batch {
+impl From<Vec<ReceivedMessage>> for FetchedBatch {
     fn from(messages: Vec<ReceivedMessage>) -> Self {
         Self { messages, tag: None }
     }
@@ -45,7 +45,7 @@ pub(super) struct Fetch {
     pub(super) partition: u32,
     /// Topic, partition and consumer; strategy and count come from cursor and appetite.
     pub(super) request: PollRequest,
-    pub(super) cursor: Cursor,
+    pub(super) cursor: PartitionCursor,
     pub(super) appetite: Appetite,
     pub(super) idle: Idle,
     /// Whether no other partition is read over the connection: several polls that wait there would cut
@@ -90,7 +90,7 @@ impl Fetch {
 
     async fn take(&mut self, mut polled: PolledMessages) -> Taken {
         self.appetite.fed(polled.len(), polled.bytes_len());
-        if let Some(damage) = Damage::before(&mut polled, self.verify) {
+        if let Some(damage) = DamagedNext::before(&mut polled, self.verify) {
             return self.come_upon(damage).await;
         }
         match self.cursor.advance(polled) {
@@ -115,7 +115,7 @@ impl Fetch {
     }
 
     /// Leaves out what is damaged, or stops in front of it.
-    async fn come_upon(&mut self, damage: Damage) -> Taken {
+    async fn come_upon(&mut self, damage: DamagedNext) -> Taken {
         let error = damage.error(&self.request, (self.partition, self.skip_damaged));
         self.hand_out(Err(error)).await;
         if self.skip_damaged {
@@ -149,13 +149,13 @@ impl Fetch {
 
 /// Messages that are next and cannot be read.
 #[derive(Debug, Clone)]
-pub(super) struct Damage {
+pub(super) struct DamagedNext {
     pub(super) offsets: Range<u64>,
     /// Whether the server found it, not this client.
     by_server: bool,
 }
 
-impl Damage {
+impl DamagedNext {
     /// What stands before the first message of `polled`, once those behind damage are taken off.
     pub(super) fn before(polled: &mut PolledMessages, verify: bool) -> Option<Self> {
         if let Some(offsets) = polled.damaged() {

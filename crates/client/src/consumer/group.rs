@@ -18,8 +18,8 @@ use tokio::time::{Duration, Instant, sleep};
 
 use crate::consumer::ConsumeError;
 use crate::consumer::appetite::Appetite;
-use crate::consumer::commit::Position;
-use crate::consumer::fetch::{Batch, Damage, ERROR_PAUSE, Fetched};
+use crate::consumer::commit::LifePosition;
+use crate::consumer::fetch::{DamagedNext, ERROR_PAUSE, Fetched, FetchedBatch};
 use crate::consumer::holdings::{Holdings, Tag};
 use crate::consumer::idle::Idle;
 use crate::{
@@ -33,18 +33,18 @@ const JOIN_PAUSE: Duration = Duration::from_millis(100);
 
 /// A membership of this connection in a consumer group.
 #[derive(Debug, Clone)]
-pub(super) struct Membership {
+pub(super) struct GroupMembership {
     pub(super) client: Client,
     pub(super) stream: Identifier,
     pub(super) topic: Identifier,
     pub(super) group: Identifier,
     /// What it holds, if the server tells.
-    pub(super) session: Option<Session>,
+    pub(super) session: Option<GroupSession>,
 }
 
 /// A membership that ends when the member falls silent.
 #[derive(Debug, Clone)]
-pub(super) struct Session {
+pub(super) struct GroupSession {
     /// After how long.
     pub(super) timeout: Duration,
     pub(super) holdings: Arc<Holdings>,
@@ -53,7 +53,7 @@ pub(super) struct Session {
     pub(super) has_left: Arc<tokio::sync::Mutex<bool>>,
 }
 
-impl Membership {
+impl GroupMembership {
     /// Joins; creates the group, called `name`, when there is none. Returns the number of the
     /// connection that is now a member.
     pub(super) async fn join(&self, name: &str) -> Result<u64, CallError> {
@@ -88,7 +88,7 @@ impl Membership {
     /// Becomes a member of a group that is there, or goes on being one; learns what it holds.
     pub(super) async fn enter(&self) -> Result<(), CallError> {
         let Self { client, stream, topic, group, session } = self.clone();
-        let Some(Session { timeout, holdings, has_left }) = session else {
+        let Some(GroupSession { timeout, holdings, has_left }) = session else {
             return client.join_consumer_group(&stream, &topic, &group).await;
         };
         // To its end even if nobody waits for it any longer: leaving waits for it.
@@ -152,7 +152,7 @@ pub(super) fn is_no_member(error: &CallError) -> bool {
 
 /// Fetches as a member of a group.
 pub(super) struct GroupFetch {
-    pub(super) membership: Membership,
+    pub(super) membership: GroupMembership,
     /// The name of the group, to create it again when somebody has deleted it.
     pub(super) name: String,
     /// The connection that is a member.
@@ -169,7 +169,7 @@ pub(super) struct GroupFetch {
 /// What is to be handed out next of a partition.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Next {
-    position: Position,
+    position: LifePosition,
     /// Under what it was reached.
     tag: Option<Tag>,
 }
@@ -270,7 +270,7 @@ impl GroupFetch {
     }
 
     fn request(&self) -> PollRequest {
-        let Membership { stream, topic, group, .. } = &self.membership;
+        let GroupMembership { stream, topic, group, .. } = &self.membership;
         PollRequest::group(stream, topic, group)
     }
 
@@ -280,11 +280,11 @@ impl GroupFetch {
         mut polled: PolledMessages,
     ) -> bool {
         self.appetite.fed(polled.len(), polled.bytes_len());
-        if let Some(damage) = Damage::before(&mut polled, self.verify) {
+        if let Some(damage) = DamagedNext::before(&mut polled, self.verify) {
             let told = damage.error(&self.request(), (partition, self.skip_damaged));
             self.hand_out(Err(told)).await;
             if self.skip_damaged {
-                let position = Position { offset: damage.offsets.end, life: polled.life() };
+                let position = LifePosition { offset: damage.offsets.end, life: polled.life() };
                 self.next.insert(partition, Next { position, tag });
                 return true;
             }
@@ -292,9 +292,9 @@ impl GroupFetch {
             return false;
         }
         let Some(last) = polled.messages().last() else { return false };
-        let Position { offset, life } = Position::of(last);
-        self.hand_out(Ok(Batch { messages: polled.into_messages(), tag })).await;
-        let position = Position { offset: offset.saturating_add(1), life };
+        let LifePosition { offset, life } = LifePosition::of(last);
+        self.hand_out(Ok(FetchedBatch { messages: polled.into_messages(), tag })).await;
+        let position = LifePosition { offset: offset.saturating_add(1), life };
         self.next.insert(partition, Next { position, tag });
         true
     }

@@ -50,7 +50,7 @@ struct Known {
     version: u64,
     generation: u64,
     membership: u64,
-    holds: BTreeMap<u32, Hold>,
+    holds: BTreeMap<u32, HeldPartition>,
     /// The least time that was said to be safe.
     safe: Option<Duration>,
     /// Who waits to be told.
@@ -58,7 +58,7 @@ struct Known {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Hold {
+struct HeldPartition {
     number: u64,
     until: Instant,
     /// The version that told of it first.
@@ -80,7 +80,7 @@ impl Holdings {
             let same = before.get(&partition).filter(|before| before.number == hold.hold);
             let since = same.map_or(version, |same| same.since);
             let until = asked_at + Duration::from_micros(hold.safe);
-            (partition, Hold { number: hold.hold, until, since })
+            (partition, HeldPartition { number: hold.hold, until, since })
         });
         known.holds = holds.collect();
         known.safe = told.holds.iter().map(|hold| Duration::from_micros(hold.safe)).min();

@@ -8,14 +8,14 @@ use tokio::sync::mpsc;
 use crate::CallError;
 use crate::consumer::ConsumeError;
 use crate::consumer::builder::Commit;
-use crate::consumer::commit::{Committer, Identity, Position};
-use crate::consumer::fetch::{Batch, Fetched};
-use crate::consumer::group::Membership;
+use crate::consumer::commit::{Committer, LifePosition, OffsetIdentity};
+use crate::consumer::fetch::{Fetched, FetchedBatch};
+use crate::consumer::group::GroupMembership;
 use crate::consumer::holdings::{Standing, Tag};
 use crate::message::ReceivedMessage;
 
 /// One partition that is being fetched.
-pub(super) struct Source {
+pub(super) struct MergeSource {
     /// `None`: whatever a group gives out.
     pub(super) partition: Option<u32>,
     fetched: mpsc::Receiver<Fetched>,
@@ -24,40 +24,40 @@ pub(super) struct Source {
     tag: Option<Tag>,
 }
 
-impl Source {
+impl MergeSource {
     pub(super) fn new(partition: Option<u32>, fetched: mpsc::Receiver<Fetched>) -> Self {
         Self { partition, fetched, batch: Vec::new().into_iter(), tag: None }
     }
 }
 
 /// The message handed out last.
-struct Taken {
+struct HandedOut {
     partition: u32,
-    position: Position,
+    position: LifePosition,
     ends_batch: bool,
 }
 
-pub(super) struct Merge {
+pub(super) struct PartitionMerge {
     partitions: Vec<u32>,
     /// Partitions that have not ended.
-    sources: Vec<Source>,
+    sources: Vec<MergeSource>,
     /// The source whose turn it is.
     turn: usize,
-    taken: Option<Taken>,
+    taken: Option<HandedOut>,
     /// The last message handed out of each partition, in a group whose server tells what it holds: what comes
     /// again because the partition was away for a while is left out.
-    reached: BTreeMap<u32, Position>,
-    identity: Identity,
+    reached: BTreeMap<u32, LifePosition>,
+    identity: OffsetIdentity,
     mode: Commit,
     committer: Option<(Committer, mpsc::Receiver<CallError>)>,
     /// Partitions that were added to the topic.
-    added: Option<mpsc::Receiver<Source>>,
+    added: Option<mpsc::Receiver<MergeSource>>,
     /// To be ended when the consumer ends.
-    membership: Option<Membership>,
+    membership: Option<GroupMembership>,
 }
 
-impl Merge {
-    pub(super) fn new(sources: Vec<Source>, identity: Identity, mode: Commit) -> Self {
+impl PartitionMerge {
+    pub(super) fn new(sources: Vec<MergeSource>, identity: OffsetIdentity, mode: Commit) -> Self {
         let committer = match mode {
             Commit::Manual => None,
             Commit::PerMessage | Commit::PerBatch => Some(Committer::start(identity.clone(), None)),
@@ -80,13 +80,13 @@ impl Merge {
     }
 
     /// Takes in what comes from `added` too.
-    pub(super) fn and_added(mut self, added: Option<mpsc::Receiver<Source>>) -> Self {
+    pub(super) fn and_added(mut self, added: Option<mpsc::Receiver<MergeSource>>) -> Self {
         self.added = added;
         self
     }
 
     /// Ends `membership` with the consumer.
-    pub(super) fn and_membership(mut self, membership: Membership) -> Self {
+    pub(super) fn and_membership(mut self, membership: GroupMembership) -> Self {
         self.membership = Some(membership);
         self
     }
@@ -174,7 +174,7 @@ impl Merge {
     }
 
     /// Begins a batch behind what was handed out before.
-    fn begin(&mut self, turn: usize, Batch { mut messages, tag }: Batch) {
+    fn begin(&mut self, turn: usize, FetchedBatch { mut messages, tag }: FetchedBatch) {
         let partition = messages.first().map(ReceivedMessage::partition);
         let reached =
             partition.filter(|_| tag.is_some()).and_then(|it| Some((it, *self.reached.get(&it)?)));
@@ -200,17 +200,17 @@ impl Merge {
             self.sources.get(turn).is_none_or(|source| source.batch.as_slice().is_empty());
         // A batch is handed out to its end, then the next partition has its turn.
         self.turn = if ends_batch { turn + 1 } else { turn };
-        let (partition, position) = (message.partition(), Position::of(&message));
+        let (partition, position) = (message.partition(), LifePosition::of(&message));
         if self.sources.get(turn).is_some_and(|source| source.tag.is_some()) {
             self.reached.insert(partition, position);
         }
-        self.taken = Some(Taken { partition, position, ends_batch });
+        self.taken = Some(HandedOut { partition, position, ends_batch });
         message
     }
 
     /// The program asked for more, so it is done with the last one.
     fn processed(&mut self) {
-        let Some(Taken { partition, position, ends_batch }) = self.taken.take() else { return };
+        let Some(HandedOut { partition, position, ends_batch }) = self.taken.take() else { return };
         if let Some((committer, _)) = &self.committer
             && (ends_batch || self.mode != Commit::PerBatch)
         {
@@ -220,7 +220,7 @@ impl Merge {
 
     pub(super) async fn commit(&self, message: &ReceivedMessage) -> Result<(), ConsumeError> {
         let (partition, offset) = (message.partition(), message.offset());
-        let stored = self.identity.store(partition, Position::of(message)).await;
+        let stored = self.identity.store(partition, LifePosition::of(message)).await;
         match stored.map_err(ConsumeError::Commit)? {
             true => Ok(()),
             false => Err(ConsumeError::Outlived { partition, offset }),
@@ -239,7 +239,7 @@ impl Merge {
     }
 }
 
-impl Drop for Merge {
+impl Drop for PartitionMerge {
     fn drop(&mut self) {
         // A member that is gone must not keep its partitions from the others.
         if let Some(membership) = self.membership.take()
@@ -253,7 +253,7 @@ impl Drop for Merge {
 /// Stores what is to be stored, and only then leaves the group, because only members may.
 async fn end(
     committer: Option<(Committer, mpsc::Receiver<CallError>)>,
-    membership: Option<Membership>,
+    membership: Option<GroupMembership>,
 ) -> Result<(), ConsumeError> {
     let stored = match committer {
         Some((committer, _)) => committer.close().await,

@@ -13,12 +13,12 @@ use tokio::time::sleep;
 use crate::call::name;
 use crate::consumer::appetite::Appetite;
 use crate::consumer::builder::{ConsumerBuilder, Start};
-use crate::consumer::commit::Identity;
-use crate::consumer::cursor::{Cursor, Place};
+use crate::consumer::commit::OffsetIdentity;
+use crate::consumer::cursor::{PartitionCursor, ReadPosition};
 use crate::consumer::fetch::Fetch;
-use crate::consumer::group::{GroupFetch, Membership, Session};
+use crate::consumer::group::{GroupFetch, GroupMembership, GroupSession};
 use crate::consumer::idle::Idle;
-use crate::consumer::merge::{Merge, Source};
+use crate::consumer::merge::{MergeSource, PartitionMerge};
 use crate::consumer::{ConsumeError, Consumer};
 use crate::extensions::{GROUP_SESSIONS, LIVES};
 use crate::offsets::OffsetOf;
@@ -60,7 +60,7 @@ async fn start_alone(settings: ConsumerBuilder) -> Result<Consumer, ConsumeError
     let (identity, mode) = (starter.identity.clone(), starter.settings.commit_mode());
     let follows = starter.settings.partitions.is_none() && !starter.settings.until_end;
     let added = follows.then(|| watch(starter, count));
-    Ok(Consumer { inner: Merge::new(sources, identity, mode).and_added(added) })
+    Ok(Consumer { inner: PartitionMerge::new(sources, identity, mode).and_added(added) })
 }
 
 async fn start_in_group(
@@ -80,7 +80,7 @@ async fn start_in_group(
     let topic = settings.client.topic_outline(&settings.stream, &settings.topic).await?;
     let no_topic = || ConsumeError::NoTopic { topic: path(&settings.stream, &settings.topic) };
     topic.ok_or_else(no_topic)?;
-    let membership = Membership {
+    let membership = GroupMembership {
         client: settings.client.clone(),
         stream: settings.stream.clone(),
         topic: settings.topic.clone(),
@@ -103,29 +103,29 @@ async fn start_in_group(
     };
     tokio::spawn(fetch.run());
     let identity = identity(&settings, ConsumerIdentity::group(group));
-    let source = Source::new(None, fetched);
-    let merge = Merge::new(vec![source], identity, settings.commit_mode());
+    let source = MergeSource::new(None, fetched);
+    let merge = PartitionMerge::new(vec![source], identity, settings.commit_mode());
     Ok(Consumer { inner: merge.and_membership(membership) })
 }
 
 /// The session to ask for, if the server knows of them.
-async fn session(settings: &ConsumerBuilder) -> Result<Option<Session>, CallError> {
+async fn session(settings: &ConsumerBuilder) -> Result<Option<GroupSession>, CallError> {
     let knows = settings.client.has(&GROUP_SESSIONS).await?;
-    Ok(knows.then(|| Session {
+    Ok(knows.then(|| GroupSession {
         timeout: settings.session_timeout,
         holdings: Arc::default(),
         has_left: Arc::default(),
     }))
 }
 
-fn identity(settings: &ConsumerBuilder, consumer: ConsumerIdentity) -> Identity {
+fn identity(settings: &ConsumerBuilder, consumer: ConsumerIdentity) -> OffsetIdentity {
     let (stream, topic) = (settings.stream.clone(), settings.topic.clone());
     let of = OffsetOf { stream, topic, partition: 0, consumer };
-    Identity { client: settings.client.clone(), of }
+    OffsetIdentity { client: settings.client.clone(), of }
 }
 
 /// Looks for partitions that were added to the topic, now and then, until nobody listens.
-fn watch(starter: Starter, mut known: usize) -> mpsc::Receiver<Source> {
+fn watch(starter: Starter, mut known: usize) -> mpsc::Receiver<MergeSource> {
     let (out, added) = mpsc::channel(1);
     let listened = out.clone();
     let look = async move {
@@ -159,7 +159,7 @@ fn watch(starter: Starter, mut known: usize) -> mpsc::Receiver<Source> {
 /// Starts what fetches a partition.
 struct Starter {
     settings: ConsumerBuilder,
-    identity: Identity,
+    identity: OffsetIdentity,
     /// How long the server is asked to wait for messages.
     wait: Option<Duration>,
     /// Whether it was started for one partition only.
@@ -168,7 +168,7 @@ struct Starter {
 
 impl Starter {
     /// Fetches `partition`, one of `count`.
-    fn source(&self, partition: u32, cursor: Cursor, count: usize) -> Source {
+    fn source(&self, partition: u32, cursor: PartitionCursor, count: usize) -> MergeSource {
         let Self { settings, identity, wait, alone } = self;
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let idle_max = settings.poll_interval.max(IDLE_PER_PARTITION.saturating_mul(count));
@@ -193,19 +193,19 @@ impl Starter {
             out,
         };
         tokio::spawn(fetch.run());
-        Source::new(Some(partition), fetched)
+        MergeSource::new(Some(partition), fetched)
     }
 
     /// Where to begin in a partition.
-    async fn cursor(&self, partition: u32) -> Result<Cursor, CallError> {
+    async fn cursor(&self, partition: u32) -> Result<PartitionCursor, CallError> {
         cursor(&self.settings, &self.identity, partition).await
     }
 
     /// Where to begin in a partition that was not there when the consumer was built: all of it is
     /// new.
-    async fn new_cursor(&self, partition: u32) -> Result<Cursor, CallError> {
+    async fn new_cursor(&self, partition: u32) -> Result<PartitionCursor, CallError> {
         match self.settings.start {
-            Start::Last(_) => Ok(Cursor::new(Place::Offset(0), false, None)),
+            Start::Last(_) => Ok(PartitionCursor::new(ReadPosition::Offset(0), false, None)),
             _ => self.cursor(partition).await,
         }
     }
@@ -229,32 +229,32 @@ async fn partitions(settings: &ConsumerBuilder) -> Result<Vec<u32>, ConsumeError
 
 async fn cursor(
     settings: &ConsumerBuilder,
-    identity: &Identity,
+    identity: &OffsetIdentity,
     partition: u32,
-) -> Result<Cursor, CallError> {
+) -> Result<PartitionCursor, CallError> {
     let whereabouts = whereabouts(settings, identity, partition).await?;
     let last = whereabouts.last;
     let (place, reached) = match settings.start {
-        Start::Offset(offset) => (Place::Offset(offset), false),
-        Start::First => (Place::Offset(0), false),
+        Start::Offset(offset) => (ReadPosition::Offset(offset), false),
+        Start::First => (ReadPosition::Offset(0), false),
         Start::Time(time) => {
             let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
             let us = u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX);
-            (Place::Time(Timestamp::new(us)), false)
+            (ReadPosition::Time(Timestamp::new(us)), false)
         }
         Start::Last(count) => {
             let end = last.map_or(0, |last| last.saturating_add(1));
-            (Place::Offset(end.saturating_sub(u64::from(count))), last.is_some())
+            (ReadPosition::Offset(end.saturating_sub(u64::from(count))), last.is_some())
         }
         Start::Next => match whereabouts.next {
-            Some(next) => (Place::Offset(next), true),
-            None => (Place::Offset(0), false),
+            Some(next) => (ReadPosition::Offset(next), true),
+            None => (ReadPosition::Offset(0), false),
         },
     };
     let cursor = match (settings.until_end, last) {
-        (false, _) => Cursor::new(place, reached, None),
-        (true, Some(last)) => Cursor::new(place, reached, Some(last)),
-        (true, None) => Cursor::at_end(),
+        (false, _) => PartitionCursor::new(place, reached, None),
+        (true, Some(last)) => PartitionCursor::new(place, reached, Some(last)),
+        (true, None) => PartitionCursor::at_end(),
     };
     // A life that the program names is that of the place it names.
     let life = if settings.life.is_known() { settings.life } else { whereabouts.life };
@@ -263,7 +263,7 @@ async fn cursor(
 
 /// What has to be known of a partition before it is read.
 #[derive(Debug, Default)]
-struct Whereabouts {
+struct PartitionBounds {
     /// The offset of its newest message, if there is one.
     last: Option<u64>,
     /// The offset behind the stored one, if there is one.
@@ -276,13 +276,13 @@ struct Whereabouts {
 /// purge comes between.
 async fn whereabouts(
     settings: &ConsumerBuilder,
-    identity: &Identity,
+    identity: &OffsetIdentity,
     partition: u32,
-) -> Result<Whereabouts, CallError> {
+) -> Result<PartitionBounds, CallError> {
     let needs_last = settings.until_end || matches!(settings.start, Start::Last(_));
     let needs_next = settings.start == Start::Next;
     if !needs_last && !needs_next {
-        return Ok(Whereabouts::default());
+        return Ok(PartitionBounds::default());
     }
     let request = PollRequest::new(&settings.stream, &settings.topic, partition);
     if settings.client.has(&LIVES).await? {
@@ -290,9 +290,9 @@ async fn whereabouts(
         let none = request.consumer(consumer).strategy(PollingStrategy::Next).count(0);
         let told = settings.client.poll_once(none).await?;
         let last = told.extent().and_then(|extent| extent.end.checked_sub(1));
-        return Ok(Whereabouts { last, next: told.next_offset(), life: told.life() });
+        return Ok(PartitionBounds { last, next: told.next_offset(), life: told.life() });
     }
-    let mut found = Whereabouts::default();
+    let mut found = PartitionBounds::default();
     if needs_last {
         // The partition's own count of offsets would not tell an empty one from one with one message.
         let newest = request.strategy(PollingStrategy::Last).count(1);

@@ -17,7 +17,7 @@ use crate::producer::receipt::{Receipt, Verdict};
 
 /// What keeps its order: the messages of one partition, or those the server distributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Lane {
+pub(super) enum SendLane {
     /// The server chooses the partition of each batch.
     Balanced,
     /// One partition.
@@ -26,17 +26,17 @@ pub(super) enum Lane {
 
 /// When a batch is full, and how long it may wait to become so.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct BatchLimits {
     pub(super) messages: u32,
     pub(super) bytes: usize,
     pub(super) linger: Duration,
 }
 
 /// Messages that travel together.
-pub(super) struct Batch {
+pub(super) struct SendBatch {
     /// Its place among all batches, by the time of opening.
     pub(super) number: u64,
-    pub(super) lane: Lane,
+    pub(super) lane: SendLane,
     /// Empty once they are in a request.
     pub(super) messages: BatchBuilder,
     pub(super) count: u32,
@@ -47,8 +47,8 @@ pub(super) struct Batch {
     verdict: Option<(oneshot::Sender<Verdict>, Receipt)>,
 }
 
-impl Batch {
-    fn new(number: u64, lane: Lane, opened_at: Instant, due: Instant) -> Self {
+impl SendBatch {
+    fn new(number: u64, lane: SendLane, opened_at: Instant, due: Instant) -> Self {
         let messages = BatchBuilder::new();
         Self { number, lane, messages, count: 0, opened_at, room: 0, due, verdict: None }
     }
@@ -68,8 +68,8 @@ impl Batch {
 }
 
 /// How a message is handed to the batcher.
-pub(super) struct Entry<'a> {
-    pub(super) lane: Lane,
+pub(super) struct BatcherEntry<'a> {
+    pub(super) lane: SendLane,
     pub(super) message: &'a EncodedMessage<'a>,
     pub(super) origin_timestamp: Timestamp,
     pub(super) now: Instant,
@@ -97,17 +97,17 @@ pub(super) struct Pushed {
 
 /// All batches that are not settled; it holds those that were not taken yet.
 pub(super) struct Batcher {
-    limits: Limits,
-    open: HashMap<Lane, Batch>,
+    limits: BatchLimits,
+    open: HashMap<SendLane, SendBatch>,
     /// When the open batches are to be taken.
-    due: BTreeSet<(Instant, Lane)>,
-    full: VecDeque<Batch>,
+    due: BTreeSet<(Instant, SendLane)>,
+    full: VecDeque<SendBatch>,
     next_number: u64,
     unsettled: BTreeSet<u64>,
 }
 
 impl Batcher {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: BatchLimits) -> Self {
         Self {
             limits,
             open: HashMap::new(),
@@ -119,7 +119,7 @@ impl Batcher {
     }
 
     /// Puts a message into the open batch of its lane.
-    pub(super) fn push(&mut self, entry: &Entry<'_>) -> Result<Pushed, InvalidRequest> {
+    pub(super) fn push(&mut self, entry: &BatcherEntry<'_>) -> Result<Pushed, InvalidRequest> {
         let (lane, limits) = (entry.lane, self.limits);
         let overflows = self
             .open
@@ -134,7 +134,7 @@ impl Batcher {
             self.due.insert((due, lane));
             self.unsettled.insert(self.next_number);
             self.next_number += 1;
-            Batch::new(self.next_number - 1, lane, entry.now, due)
+            SendBatch::new(self.next_number - 1, lane, entry.now, due)
         });
         push(&mut batch.messages, entry.message, entry.origin_timestamp)?;
         batch.count = batch.messages.len();
@@ -155,7 +155,11 @@ impl Batcher {
     }
 
     /// Takes the next batch that is full or due, and whose lane is not busy.
-    pub(super) fn take(&mut self, now: Instant, is_busy: impl Fn(Lane) -> bool) -> Option<Batch> {
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        is_busy: impl Fn(SendLane) -> bool,
+    ) -> Option<SendBatch> {
         if let Some(place) = self.full.iter().position(|batch| !is_busy(batch.lane)) {
             return self.full.remove(place);
         }
@@ -166,7 +170,7 @@ impl Batcher {
     }
 
     /// When there will be a batch to take; in the past when there is one.
-    pub(super) fn next_due(&self, is_busy: impl Fn(Lane) -> bool) -> Option<Instant> {
+    pub(super) fn next_due(&self, is_busy: impl Fn(SendLane) -> bool) -> Option<Instant> {
         match self.full.iter().find(|batch| !is_busy(batch.lane)) {
             Some(batch) => Some(batch.opened_at),
             None => self.due.iter().find(|it| !is_busy(it.1)).map(|(due, _)| *due),
@@ -175,7 +179,7 @@ impl Batcher {
 
     /// Lets no batch linger any longer; returns the number from which later batches count.
     pub(super) fn close_all(&mut self) -> u64 {
-        let mut lanes: Vec<(u64, Lane)> =
+        let mut lanes: Vec<(u64, SendLane)> =
             self.open.values().map(|batch| (batch.number, batch.lane)).collect();
         lanes.sort_unstable();
         for (_, lane) in lanes {
@@ -185,7 +189,7 @@ impl Batcher {
     }
 
     /// Takes everything out.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = Batch> {
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = SendBatch> {
         self.close_all();
         std::mem::take(&mut self.full).into_iter()
     }
@@ -200,7 +204,7 @@ impl Batcher {
         self.unsettled.first().is_none_or(|first| *first >= number)
     }
 
-    fn close(&mut self, lane: Lane) {
+    fn close(&mut self, lane: SendLane) {
         if let Some(batch) = self.open.remove(&lane) {
             self.due.remove(&(batch.due, lane));
             self.full.push_back(batch);

@@ -22,9 +22,9 @@ use tokio::time::{Instant, sleep_until};
 use crate::connection::{Failure, Replay};
 use crate::error::NotSent;
 use crate::messages::{SendForm, SendTo, begin_chain, send_frame};
-use crate::producer::batcher::{Batch, Lane};
+use crate::producer::batcher::{SendBatch, SendLane};
 use crate::producer::builder::SendRetry;
-use crate::producer::send::Shared;
+use crate::producer::send::ProducerShared;
 use crate::retry::is_passing;
 use crate::topics::path;
 use crate::{Partitioning, SendError};
@@ -34,7 +34,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// A batch with its request, made once.
 struct Parcel {
-    batch: Batch,
+    batch: SendBatch,
     frame: Bytes,
     /// Whether the chain begins with it.
     begins: bool,
@@ -43,7 +43,7 @@ struct Parcel {
 type Arrival = (Parcel, Result<Bytes, Failure>);
 
 /// How far the chain of the producer is.
-struct Chain {
+struct SendChain {
     lane: u32,
     /// The position of the next batch.
     next: u64,
@@ -52,7 +52,7 @@ struct Chain {
 }
 
 /// What an answer means for its batch.
-enum Verdict {
+enum AnswerVerdict {
     /// Stored; so many of its messages had been stored before.
     Stored {
         before: u64,
@@ -64,7 +64,7 @@ enum Verdict {
 
 /// Runs until the producer is closed and everything is settled. `lane`: the number of its chain, on a server that
 /// knows chains.
-pub(super) async fn run(shared: Arc<Shared>, lane: Option<u32>) {
+pub(super) async fn run(shared: Arc<ProducerShared>, lane: Option<u32>) {
     let mut driver = Driver {
         in_flight: FuturesOrdered::new(),
         requests: VecDeque::new(),
@@ -72,7 +72,7 @@ pub(super) async fn run(shared: Arc<Shared>, lane: Option<u32>) {
         held: VecDeque::new(),
         not_before: Instant::now(),
         failed: None,
-        chain: lane.map(|lane| Chain { lane, next: 0, goes_on: false }),
+        chain: lane.map(|lane| SendChain { lane, next: 0, goes_on: false }),
         shared,
     };
     loop {
@@ -85,19 +85,19 @@ pub(super) async fn run(shared: Arc<Shared>, lane: Option<u32>) {
 }
 
 struct Driver {
-    shared: Arc<Shared>,
+    shared: Arc<ProducerShared>,
     in_flight: FuturesOrdered<BoxFuture<'static, Arrival>>,
     /// The requests in flight, to take back those that were not written.
     requests: VecDeque<u64>,
     /// The lanes of the batches in flight.
-    lanes: VecDeque<Lane>,
+    lanes: VecDeque<SendLane>,
     /// Batches to be sent again, in their order.
     held: VecDeque<Parcel>,
     /// When they may go again.
     not_before: Instant,
     /// Why a batch failed for good, until everything that was in flight behind it is decided.
     failed: Option<SendError>,
-    chain: Option<Chain>,
+    chain: Option<SendChain>,
 }
 
 impl Driver {
@@ -126,7 +126,7 @@ impl Driver {
     }
 
     /// Whether the next batch of a lane has to wait for one that is in flight.
-    fn busy(&self) -> impl Fn(Lane) -> bool {
+    fn busy(&self) -> impl Fn(SendLane) -> bool {
         |lane| self.chain.is_none() && self.lanes.contains(&lane)
     }
 
@@ -184,33 +184,33 @@ impl Driver {
         self.requests.pop_front();
         self.lanes.pop_front();
         match self.judge(&parcel, answer) {
-            Verdict::Stored { before } => self.shared.settle(parcel.batch, Ok(before)),
-            Verdict::Again => self.held.push_back(parcel),
-            Verdict::Failed(error) => self.fail(parcel.batch, error),
+            AnswerVerdict::Stored { before } => self.shared.settle(parcel.batch, Ok(before)),
+            AnswerVerdict::Again => self.held.push_back(parcel),
+            AnswerVerdict::Failed(error) => self.fail(parcel.batch, error),
         }
     }
 
-    fn judge(&mut self, parcel: &Parcel, answer: Result<Bytes, Failure>) -> Verdict {
+    fn judge(&mut self, parcel: &Parcel, answer: Result<Bytes, Failure>) -> AnswerVerdict {
         let in_time = parcel.batch.opened_at.elapsed() < self.shared.settings.delivery_timeout;
         match (answer, &self.failed) {
             (Ok(payload), failed) => match self.read(parcel, &payload) {
-                Ok(Some(before)) => Verdict::Stored { before },
+                Ok(Some(before)) => AnswerVerdict::Stored { before },
                 Ok(None) => match failed {
-                    Some(cause) => Verdict::Failed(cause.clone()),
-                    None if in_time => Verdict::Again,
-                    None => Verdict::Failed(self.too_late()),
+                    Some(cause) => AnswerVerdict::Failed(cause.clone()),
+                    None if in_time => AnswerVerdict::Again,
+                    None => AnswerVerdict::Failed(self.too_late()),
                 },
-                Err(error) => Verdict::Failed(error),
+                Err(error) => AnswerVerdict::Failed(error),
             },
             (Err(Failure::NotSent(NotSent::Withdrawn)), Some(cause)) => {
-                Verdict::Failed(cause.clone())
+                AnswerVerdict::Failed(cause.clone())
             }
             (Err(Failure::Refused(number)), None) if is_passing(number) && in_time => {
                 tracing::debug!(code = number, "batch refused, will be sent again");
                 self.not_before = Instant::now() + RETRY_PAUSE;
-                Verdict::Again
+                AnswerVerdict::Again
             }
-            (Err(failure), _) => Verdict::Failed(failure.into_send(self.topic())),
+            (Err(failure), _) => AnswerVerdict::Failed(failure.into_send(self.topic())),
         }
     }
 
@@ -237,7 +237,7 @@ impl Driver {
     }
 
     /// Settles a batch as failed, and all that was not sent yet with it, so that there is no hole.
-    fn fail(&mut self, batch: Batch, error: SendError) {
+    fn fail(&mut self, batch: SendBatch, error: SendError) {
         tracing::warn!(messages = batch.count, %error, "batch not acknowledged");
         self.shared.settle(batch, Err(error.clone()));
         for request in &self.requests {
@@ -256,10 +256,10 @@ impl Driver {
     }
 
     /// Moves the messages of a batch into a request; tells whether the chain begins with it.
-    async fn parcel(&mut self, batch: &mut Batch) -> Result<(Bytes, bool), SendError> {
+    async fn parcel(&mut self, batch: &mut SendBatch) -> Result<(Bytes, bool), SendError> {
         let partition = match batch.lane {
-            Lane::Balanced => self.shared.balance().await,
-            Lane::Partition(partition) => Some(partition),
+            SendLane::Balanced => self.shared.balance().await,
+            SendLane::Partition(partition) => Some(partition),
         };
         let partitioning = match partition {
             None => Partitioning::Balanced,

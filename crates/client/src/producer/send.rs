@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::extensions::{DEDUPLICATION, SEND_WITH};
 use crate::message::EncodedMessage;
 use crate::messages::now;
-use crate::producer::batcher::{Batch, Batcher, Entry, Lane, Limits, Tracking};
+use crate::producer::batcher::{BatchLimits, Batcher, BatcherEntry, SendBatch, SendLane, Tracking};
 use crate::producer::builder::{PartitionBy, ProducerBuilder};
 use crate::producer::partitioner::Partitioner;
 use crate::producer::receipt::{FlushError, ProduceError, Receipt};
@@ -26,11 +26,11 @@ use crate::topics::path;
 use crate::{CallError, Deduplication, Message, SendError, SendRetry};
 
 /// A producer without its task.
-pub(super) struct Shared {
+pub(super) struct ProducerShared {
     pub(super) settings: ProducerBuilder,
     partitioner: Arc<Partitioner>,
     room: Semaphore,
-    state: Mutex<State>,
+    state: Mutex<ProducerState>,
     /// Wakes the driver.
     wake: Notify,
     /// Wakes whoever waits for batches to settle.
@@ -45,7 +45,7 @@ pub(super) struct Shared {
     turn: AtomicU32,
 }
 
-struct State {
+struct ProducerState {
     batcher: Batcher,
     /// The first failure since the last flush.
     failure: Option<SendError>,
@@ -54,9 +54,9 @@ struct State {
     closed: bool,
 }
 
-impl Shared {
+impl ProducerShared {
     pub(super) fn new(settings: ProducerBuilder) -> Self {
-        let limits = Limits {
+        let limits = BatchLimits {
             messages: settings.batch_messages,
             bytes: settings.batch_bytes,
             linger: settings.linger,
@@ -70,7 +70,7 @@ impl Shared {
         Self {
             partitioner: Arc::new(partitioner),
             room: Semaphore::new(settings.buffer_bytes),
-            state: Mutex::new(State { batcher, failure: None, failed: 0, closed: false }),
+            state: Mutex::new(ProducerState { batcher, failure: None, failed: 0, closed: false }),
             wake: Notify::new(),
             settled: Notify::new(),
             acknowledged: AtomicU64::new(0),
@@ -174,22 +174,22 @@ impl Shared {
     }
 
     /// Where a message goes; `id` is 0 when the caller has none for it.
-    async fn lane(&self, key: Option<&[u8]>, id: u128) -> Result<Lane, ProduceError> {
+    async fn lane(&self, key: Option<&[u8]>, id: u128) -> Result<SendLane, ProduceError> {
         let id_bytes = id.to_le_bytes();
         let key = match (key, &self.settings.partition_by) {
             (Some(key), _) => key,
             (None, PartitionBy::Key(key)) => key,
             // INV-PINNED: whoever sends the same id again finds it where it was stored.
             (None, PartitionBy::Balance) if id != 0 && self.deduplicates() => &id_bytes,
-            (None, PartitionBy::Balance) => return Ok(Lane::Balanced),
-            (None, PartitionBy::Id(partition)) => return Ok(Lane::Partition(*partition)),
+            (None, PartitionBy::Balance) => return Ok(SendLane::Balanced),
+            (None, PartitionBy::Id(partition)) => return Ok(SendLane::Partition(*partition)),
         };
-        self.partitioner.partition(key).await.map(Lane::Partition)
+        self.partitioner.partition(key).await.map(SendLane::Partition)
     }
 
     fn push(
         &self,
-        lane: Lane,
+        lane: SendLane,
         message: &EncodedMessage<'_>,
         room: usize,
         tracking: Tracking,
@@ -202,7 +202,7 @@ impl Shared {
         if let Some(failure) = &state.failure {
             return Err(ProduceError::Failed(failure.clone()));
         }
-        let entry = Entry { lane, message, origin_timestamp, now: at, room, tracking };
+        let entry = BatcherEntry { lane, message, origin_timestamp, now: at, room, tracking };
         let pushed = state.batcher.push(&entry)?;
         self.pending.fetch_add(1, Ordering::Relaxed);
         drop(state);
@@ -268,12 +268,12 @@ impl Shared {
     }
 
     /// The next batch that is full or due, of a lane that is not busy.
-    pub(super) fn take(&self, is_busy: impl Fn(Lane) -> bool) -> Option<Batch> {
+    pub(super) fn take(&self, is_busy: impl Fn(SendLane) -> bool) -> Option<SendBatch> {
         self.state.lock().batcher.take(Instant::now(), is_busy)
     }
 
     /// When there will be a next batch of a lane that is not busy, as far as is known now.
-    pub(super) fn next_due(&self, is_busy: impl Fn(Lane) -> bool) -> Option<Instant> {
+    pub(super) fn next_due(&self, is_busy: impl Fn(SendLane) -> bool) -> Option<Instant> {
         self.state.lock().batcher.next_due(is_busy)
     }
 
@@ -289,13 +289,13 @@ impl Shared {
     }
 
     /// Everything that was not taken yet.
-    pub(super) fn drain(&self) -> Vec<Batch> {
+    pub(super) fn drain(&self) -> Vec<SendBatch> {
         self.state.lock().batcher.drain().collect()
     }
 
     /// Notes what became of a batch, and tells those who wait for it. Of one that is acknowledged it is told how
     /// many of its messages had been stored before.
-    pub(super) fn settle(&self, mut batch: Batch, verdict: Result<u64, SendError>) {
+    pub(super) fn settle(&self, mut batch: SendBatch, verdict: Result<u64, SendError>) {
         let count = u64::from(batch.count);
         let mut state = self.state.lock();
         match &verdict {

@@ -227,7 +227,7 @@ impl DiskFile for RealFile {
 #[cfg(target_os = "linux")]
 fn cached(file: &File, position: u64, len: u64) -> bool {
     #[repr(C)]
-    struct Range {
+    struct FileRange {
         position: u64,
         len: u64,
     }
@@ -247,7 +247,7 @@ fn cached(file: &File, position: u64, len: u64) -> bool {
         // To the kernel a length of 0 means "to the end of the file".
         return true;
     }
-    let range = Range { position, len };
+    let range = FileRange { position, len };
     let mut counts = Counts::default();
     // SAFETY: both pointers are to live values of the layout cachestat(2) documents, and the
     // descriptor is open as long as `file` is borrowed.

@@ -27,21 +27,21 @@ mod world;
 pub use fault::FaultPlan;
 pub use random::Random;
 
-use world::World;
+use world::DiskWorld;
 
 /// A simulated disk; clones share it.
 #[derive(Clone)]
 pub struct SimDisk {
-    world: Arc<Mutex<World>>,
+    world: Arc<Mutex<DiskWorld>>,
 }
 
 impl SimDisk {
     /// An empty disk. `seed` decides how faults turn out.
     pub fn new(seed: u64) -> Self {
-        Self::of(World::new(seed))
+        Self::of(DiskWorld::new(seed))
     }
 
-    fn of(world: World) -> Self {
+    fn of(world: DiskWorld) -> Self {
         Self { world: Arc::new(Mutex::new(world)) }
     }
 
@@ -179,7 +179,7 @@ impl Disk for SimDisk {
 }
 
 struct SimFile {
-    world: Arc<Mutex<World>>,
+    world: Arc<Mutex<DiskWorld>>,
     /// Start of the world this file was opened in; a file of an earlier one is stale.
     epoch: u64,
     inode: u64,
@@ -188,7 +188,7 @@ struct SimFile {
 }
 
 impl SimFile {
-    fn with<T>(&self, act: impl FnOnce(&mut World) -> io::Result<T>) -> io::Result<T> {
+    fn with<T>(&self, act: impl FnOnce(&mut DiskWorld) -> io::Result<T>) -> io::Result<T> {
         let mut world = self.world.lock();
         if world.epoch() != self.epoch {
             return Err(io::Error::other("simulated file handle from before the crash"));
@@ -196,7 +196,7 @@ impl SimFile {
         act(&mut world)
     }
 
-    fn with_writable<T>(&self, act: impl FnOnce(&mut World) -> io::Result<T>) -> io::Result<T> {
+    fn with_writable<T>(&self, act: impl FnOnce(&mut DiskWorld) -> io::Result<T>) -> io::Result<T> {
         if !self.writable {
             return Err(io::Error::from_raw_os_error(libc::EBADF));
         }

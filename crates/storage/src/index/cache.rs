@@ -16,24 +16,24 @@ const OVERHEAD_BYTES: usize = 128;
 pub struct IndexCache {
     bytes_max: usize,
     next_log: AtomicU64,
-    kept: Mutex<Kept>,
+    kept: Mutex<CachedIndexes>,
 }
 
 #[derive(Default)]
-struct Kept {
-    indexes: HashMap<Key, Slot>,
+struct CachedIndexes {
+    indexes: HashMap<IndexKey, CachedSlot>,
     bytes: usize,
     clock: u64,
 }
 
-struct Slot {
+struct CachedSlot {
     index: Arc<CachedIndex>,
     used: u64,
 }
 
 /// Which part of which segment an index describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Key {
+pub(crate) struct IndexKey {
     /// The log, numbered by [`IndexCache::number_log`].
     pub(crate) log: u64,
     /// The segment.
@@ -69,7 +69,7 @@ impl IndexCache {
         self.next_log.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(crate) fn get(&self, key: &Key) -> Option<Arc<CachedIndex>> {
+    pub(crate) fn get(&self, key: &IndexKey) -> Option<Arc<CachedIndex>> {
         let mut kept = self.kept.lock();
         kept.clock += 1;
         let clock = kept.clock;
@@ -79,7 +79,7 @@ impl IndexCache {
     }
 
     /// Keeps an index, in place of one of the same key.
-    pub(crate) fn insert(&self, key: Key, index: CachedIndex) -> Arc<CachedIndex> {
+    pub(crate) fn insert(&self, key: IndexKey, index: CachedIndex) -> Arc<CachedIndex> {
         let index = Arc::new(index);
         let mut kept = self.kept.lock();
         kept.remove(&key);
@@ -91,7 +91,7 @@ impl IndexCache {
         }
         kept.clock += 1;
         kept.bytes += cost;
-        let slot = Slot { index: Arc::clone(&index), used: kept.clock };
+        let slot = CachedSlot { index: Arc::clone(&index), used: kept.clock };
         kept.indexes.insert(key, slot);
         index
     }
@@ -106,17 +106,17 @@ impl IndexCache {
         self.forget_where(|key| key.log == log);
     }
 
-    fn forget_where(&self, gone: impl Fn(&Key) -> bool) {
+    fn forget_where(&self, gone: impl Fn(&IndexKey) -> bool) {
         let mut kept = self.kept.lock();
-        let gone: Vec<Key> = kept.indexes.keys().filter(|key| gone(key)).copied().collect();
+        let gone: Vec<IndexKey> = kept.indexes.keys().filter(|key| gone(key)).copied().collect();
         for key in &gone {
             kept.remove(key);
         }
     }
 }
 
-impl Kept {
-    fn remove(&mut self, key: &Key) {
+impl CachedIndexes {
+    fn remove(&mut self, key: &IndexKey) {
         if let Some(slot) = self.indexes.remove(key) {
             self.bytes -= slot.index.cost();
         }
@@ -143,8 +143,8 @@ mod tests {
         CachedIndex { index, trusted: true }
     }
 
-    fn key(base: u64) -> Key {
-        Key { log: 1, base: Offset::new(base), bytes: 9 }
+    fn key(base: u64) -> IndexKey {
+        IndexKey { log: 1, base: Offset::new(base), bytes: 9 }
     }
 
     #[test]

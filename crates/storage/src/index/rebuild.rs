@@ -6,11 +6,11 @@
 use super::format::{
     ENTRY_BYTES, HEADER_BYTES, decode_entry, encode_entry, encode_header, is_header_of,
 };
-use super::{Index, IndexEntry, Marker, follows};
+use super::{Index, IndexEntry, IndexMarker, follows};
 use crate::disk::{Disk, DiskFile, OpenMode};
-use crate::segment::Place;
-use crate::segment::format::Frame;
-use crate::segment::reader::{Walk, WalkError, after};
+use crate::segment::Boundary;
+use crate::segment::format::MessageFrame;
+use crate::segment::reader::{SegmentWalk, WalkError, after};
 use crate::segment::recovery::look_behind;
 use galgo_wire::id::{Offset, Timestamp};
 use std::io;
@@ -20,18 +20,18 @@ use galgo_wire::index::to_usize;
 
 /// The part of a segment that an index describes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Span {
+pub(crate) struct IndexSpan {
     /// Offset of the first message.
     pub(crate) base: Offset,
     /// The place after the last message described.
-    pub(crate) end: Place,
+    pub(crate) end: Boundary,
     /// Least distance between entries.
     pub(crate) interval_bytes: u32,
 }
 
 /// The slots of an index file that describe `span`; `None` for a slot that is bad. A file that is
 /// missing, unreadable or of another segment has none.
-pub(crate) fn load(disk: &dyn Disk, path: &Path, span: Span) -> Vec<Option<IndexEntry>> {
+pub(crate) fn load(disk: &dyn Disk, path: &Path, span: IndexSpan) -> Vec<Option<IndexEntry>> {
     let Ok(bytes) = read_whole(disk, path) else { return Vec::new() };
     if !is_header_of(&bytes, span.base) {
         return Vec::new();
@@ -56,7 +56,7 @@ pub(crate) fn load(disk: &dyn Disk, path: &Path, span: Span) -> Vec<Option<Index
 /// Fills bad slots, a missing start and a missing end from the headers in `log`.
 pub(crate) fn complete(
     log: &dyn DiskFile,
-    span: Span,
+    span: IndexSpan,
     slots: Vec<Option<IndexEntry>>,
 ) -> io::Result<Index> {
     let mut index = Index::default();
@@ -76,7 +76,12 @@ pub(crate) fn complete(
 }
 
 /// Replaces an index file. A hint: neither synced nor atomic.
-pub(crate) fn store(disk: &dyn Disk, path: &Path, span: Span, index: &Index) -> io::Result<()> {
+pub(crate) fn store(
+    disk: &dyn Disk,
+    path: &Path,
+    span: IndexSpan,
+    index: &Index,
+) -> io::Result<()> {
     let mut bytes = encode_header(span.base, span.interval_bytes);
     for entry in index.entries() {
         encode_entry(span.base, entry, &mut bytes);
@@ -88,12 +93,12 @@ pub(crate) fn store(disk: &dyn Disk, path: &Path, span: Span, index: &Index) -> 
 
 /// Adds entries for the messages between the last entry and `to`. Damage is stepped over: the first
 /// good message after it gets an entry.
-fn fill(log: &dyn DiskFile, span: Span, to: Place, index: &mut Index) -> io::Result<()> {
+fn fill(log: &dyn DiskFile, span: IndexSpan, to: Boundary, index: &mut Index) -> io::Result<()> {
     let last = index.entries().last().map(|entry| entry.place(span.base));
-    let mut marker = Marker::new(span.interval_bytes, last.map(|last| last.position));
-    let mut from = last.unwrap_or(Place { offset: span.base, position: 0 });
+    let mut marker = IndexMarker::new(span.interval_bytes, last.map(|last| last.position));
+    let mut from = last.unwrap_or(Boundary { offset: span.base, position: 0 });
     let chunk_bytes = to_usize(span.interval_bytes);
-    let mut walk = Walk::new(log, span.end.position, chunk_bytes);
+    let mut walk = SegmentWalk::new(log, span.end.position, chunk_bytes);
     loop {
         let walked = walk.find(from, to.offset, |frame, place| {
             if place.position >= to.position {
@@ -112,7 +117,7 @@ fn fill(log: &dyn DiskFile, span: Span, to: Place, index: &mut Index) -> io::Res
         };
         let Some(good) = resume(log, damaged, to)? else { return Ok(()) };
         if let Ok(frame) = walk.frame(good) {
-            marker = Marker::new(span.interval_bytes, Some(good.position));
+            marker = IndexMarker::new(span.interval_bytes, Some(good.position));
             mark(index, span.base, good, frame.timestamp);
             from = after(good, &frame);
         } else {
@@ -122,19 +127,19 @@ fn fill(log: &dyn DiskFile, span: Span, to: Place, index: &mut Index) -> io::Res
 }
 
 /// Whether the message is what its checksum says: a wrong timestamp would mislead every search.
-fn is_whole(log: &dyn DiskFile, place: Place, frame: &Frame) -> bool {
+fn is_whole(log: &dyn DiskFile, place: Boundary, frame: &MessageFrame) -> bool {
     let mut message = vec![0; usize::try_from(frame.len).unwrap_or(0)];
     log.read_exact_at(&mut message, place.position).is_ok()
-        && Frame::parse_verified(&message).as_ref() == Some(frame)
+        && MessageFrame::parse_verified(&message).as_ref() == Some(frame)
 }
 
 /// The first good message behind the damage at `bad`, if messages go on there.
-fn resume(log: &dyn DiskFile, bad: Place, to: Place) -> io::Result<Option<Place>> {
+fn resume(log: &dyn DiskFile, bad: Boundary, to: Boundary) -> io::Result<Option<Boundary>> {
     let behind = look_behind(log, bad, to.position, Timestamp::ZERO)?;
     Ok(behind.resume.filter(|resume| resume.offset < to.offset))
 }
 
-fn mark(index: &mut Index, base: Offset, place: Place, timestamp: Timestamp) {
+fn mark(index: &mut Index, base: Offset, place: Boundary, timestamp: Timestamp) {
     if let Some(entry) = IndexEntry::of(base, place, timestamp) {
         index.push(entry);
     }

@@ -1,7 +1,7 @@
 //! Appends entries to the index file of the segment being written.
 
 use super::format::{ENTRY_BYTES, HEADER_BYTES, encode_entry};
-use super::rebuild::{Span, load, store};
+use super::rebuild::{IndexSpan, load, store};
 use super::{Index, IndexEntry};
 use crate::disk::{Disk, OpenMode};
 use std::io;
@@ -36,7 +36,7 @@ impl IndexTail {
         &mut self,
         disk: &dyn Disk,
         path: &Path,
-        span: Span,
+        span: IndexSpan,
         new: &[IndexEntry],
     ) -> io::Result<()> {
         let written = self.write(disk, path, span, new);
@@ -50,7 +50,7 @@ impl IndexTail {
         &mut self,
         disk: &dyn Disk,
         path: &Path,
-        span: Span,
+        span: IndexSpan,
         new: &[IndexEntry],
     ) -> io::Result<()> {
         let slots = match self.slots {
@@ -71,7 +71,7 @@ impl IndexTail {
 }
 
 /// Makes the file hold exactly the good entries of `span`; returns how many.
-fn align(disk: &dyn Disk, path: &Path, span: Span) -> io::Result<u64> {
+fn align(disk: &dyn Disk, path: &Path, span: IndexSpan) -> io::Result<u64> {
     let entries: Vec<IndexEntry> = load(disk, path, span).into_iter().flatten().collect();
     let slots = entries.len() as u64;
     store(disk, path, span, &Index::from_sorted(entries))?;

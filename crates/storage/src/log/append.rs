@@ -1,15 +1,15 @@
 //! What an append takes and why it may be refused.
 
 use super::name::tell;
-use super::state::{Active, Sealed};
+use super::state::{ActiveView, Sealed};
 use super::sync::Unsynced;
 use super::{INDEX_PENDING_MAX, Log};
 use crate::checkpoint::SealedSegment;
 use crate::disk::OpenMode;
-use crate::index::cache::{CachedIndex, Key};
-use crate::index::{Index, Marker};
+use crate::index::cache::{CachedIndex, IndexKey};
+use crate::index::{Index, IndexMarker};
 use crate::segment::verified::VerifiedRanges;
-use crate::segment::writer::{Tip, WriteError, Writer, check_batch, mark_batch};
+use crate::segment::writer::{SegmentWriter, Tip, WriteError, check_batch, mark_batch};
 use crate::segment::{BATCH_BYTES_MAX, CHECKSUM_UNKNOWN};
 use galgo_wire::id::{Offset, Timestamp};
 use parking_lot::Mutex;
@@ -214,11 +214,11 @@ impl Log {
         Ok(())
     }
 
-    fn is_full(&self, writer: &Writer, batch: &AppendBatch<'_>) -> bool {
+    fn is_full(&self, writer: &SegmentWriter, batch: &AppendBatch<'_>) -> bool {
         self.tip_is_full(writer, (batch.bytes.len() as u64, batch.count))
     }
 
-    fn tip_is_full(&self, writer: &Writer, messages: (u64, u32)) -> bool {
+    fn tip_is_full(&self, writer: &SegmentWriter, messages: (u64, u32)) -> bool {
         writer.tip.is_full(writer.base, self.reader.options.segment_bytes, messages)
     }
 
@@ -246,7 +246,7 @@ impl Log {
             self.unsynced_dirs.push(dir.clone());
         }
         let tip = Tip::empty(base, self.last_timestamp);
-        self.reader.state.write().active = Some(Active {
+        self.reader.state.write().active = Some(ActiveView {
             base,
             since: None,
             handle: handle.clone(),
@@ -258,8 +258,8 @@ impl Log {
         });
         let unsynced = handle.clone();
         self.unsynced.push(Unsynced { base, handle: unsynced, durable: None, sealed_at: None });
-        let marker = Marker::new(self.reader.options.index_interval_bytes, None);
-        self.writer = Some(Writer { base, handle, tip, index: Mutex::default(), marker });
+        let marker = IndexMarker::new(self.reader.options.index_interval_bytes, None);
+        self.writer = Some(SegmentWriter { base, handle, tip, index: Mutex::default(), marker });
         Ok(())
     }
 
@@ -315,7 +315,7 @@ impl Log {
         state.sealed.push(Sealed { known, seen_ahead: None, verified: active.verified });
         drop(state);
         if active.live_from.position == 0 {
-            let key = Key { log: self.reader.log, base, bytes: tip.bytes };
+            let key = IndexKey { log: self.reader.log, base, bytes: tip.bytes };
             let index = CachedIndex { index: active.live, trusted: true };
             self.reader.options.indexes.insert(key, index);
         }

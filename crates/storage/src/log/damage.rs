@@ -3,15 +3,15 @@
 //! INV-RESUME: reading goes on after a fence only at a place from which the messages chain exactly
 //! into the next place known from the index, or into the end of the segment.
 
-use super::landing::Target;
+use super::landing::LandingTarget;
 use super::name::tell;
 use super::reader::{LogReader, ReadError};
 use super::state::{Fence, SegmentView};
 use crate::disk::DiskFile;
-use crate::index::rebuild::{self, Span};
+use crate::index::rebuild::{self, IndexSpan};
 use crate::index::{Index, IndexEntry};
-use crate::segment::Place;
-use crate::segment::reader::{Walk, WalkError, after};
+use crate::segment::Boundary;
+use crate::segment::reader::{SegmentWalk, WalkError, after};
 use crate::segment::recovery::{accept, chains_into, next_valid};
 use galgo_wire::id::{Offset, Timestamp};
 use std::io;
@@ -44,7 +44,7 @@ impl LogReader {
     }
 
     /// Fences the damage that was come upon at `seen`.
-    pub(super) fn damaged(&self, base: Offset, seen: Place) -> ReadError {
+    pub(super) fn damaged(&self, base: Offset, seen: Boundary) -> ReadError {
         let view = self.state.read().view_at(seen.offset).filter(|view| view.base == base);
         let Some(view) = view else { return ReadError::Gone { base } };
         let found = self.open(base).and_then(|file| {
@@ -82,12 +82,17 @@ impl LogReader {
     }
 
     /// The first bad message at or before `seen`: a wrong length shows only at the message after it.
-    fn first_bad(&self, file: &dyn DiskFile, view: SegmentView, seen: Place) -> io::Result<Place> {
+    fn first_bad(
+        &self,
+        file: &dyn DiskFile,
+        view: SegmentView,
+        seen: Boundary,
+    ) -> io::Result<Boundary> {
         if seen.offset <= view.base {
             return Ok(seen);
         }
-        let before = Target::Offset(Offset::new(seen.offset.get() - 1));
-        let mut walk = Walk::new(file, view.end.position, 0);
+        let before = LandingTarget::Offset(Offset::new(seen.offset.get() - 1));
+        let mut walk = SegmentWalk::new(file, view.end.position, 0);
         let from = match self.land(view, &mut walk, before, None) {
             Ok(from) => from,
             Err(WalkError::Damaged(place)) => return Ok(place),
@@ -106,12 +111,12 @@ impl LogReader {
         &self,
         file: &dyn DiskFile,
         view: SegmentView,
-        bad: Place,
-    ) -> io::Result<Option<Place>> {
+        bad: Boundary,
+    ) -> io::Result<Option<Boundary>> {
         let anchor = self.anchor_after(file, view, bad)?;
         let into = anchor.unwrap_or(view.end);
         // Most often the header is right and only the message behind it is not.
-        if let Ok(frame) = Walk::new(file, view.end.position, 0).frame(bad) {
+        if let Ok(frame) = SegmentWalk::new(file, view.end.position, 0).frame(bad) {
             let next = after(bad, &frame);
             if next == into || chains_into(file, next, into)? {
                 return Ok(Some(next).filter(|next| next.offset < view.end.offset));
@@ -133,9 +138,9 @@ impl LogReader {
         &self,
         file: &dyn DiskFile,
         view: SegmentView,
-        bad: Place,
-    ) -> io::Result<Option<Place>> {
-        let mut walk = Walk::new(file, view.end.position, 0);
+        bad: Boundary,
+    ) -> io::Result<Option<Boundary>> {
+        let mut walk = SegmentWalk::new(file, view.end.position, 0);
         for entry in self.entries_after(file, view, bad)? {
             let place = entry.place(view.base);
             match walk.frame(place) {
@@ -152,7 +157,7 @@ impl LogReader {
         &self,
         file: &dyn DiskFile,
         view: SegmentView,
-        bad: Place,
+        bad: Boundary,
     ) -> io::Result<Vec<IndexEntry>> {
         let behind = |entry: &&IndexEntry| {
             let place = entry.place(view.base);
@@ -173,7 +178,7 @@ impl LogReader {
         // Straight from the file, whatever is in memory: entries made from a damaged log may be
         // missing just the part that is wanted.
         let interval_bytes = self.options.index_interval_bytes;
-        let span = Span { base: view.base, end, interval_bytes };
+        let span = IndexSpan { base: view.base, end, interval_bytes };
         let slots = rebuild::load(&*self.disk, &self.index_path(view.base), span);
         let index = if slots.is_empty() {
             rebuild::complete(file, span, slots)?

@@ -6,17 +6,17 @@
 use super::name::tell;
 use super::reader::LogReader;
 use super::state::SegmentView;
-use crate::index::cache::{CachedIndex, Key};
-use crate::index::rebuild::{self, Span};
+use crate::index::cache::{CachedIndex, IndexKey};
+use crate::index::rebuild::{self, IndexSpan};
 use crate::index::{Index, IndexEntry};
-use crate::segment::Place;
-use crate::segment::reader::{Effort, Walk, WalkError};
+use crate::segment::Boundary;
+use crate::segment::reader::{Effort, SegmentWalk, WalkError};
 use galgo_wire::id::{Offset, Timestamp};
 use std::sync::Arc;
 
 /// What is looked for.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Target {
+pub(super) enum LandingTarget {
     /// The message with this offset.
     Offset(Offset),
     /// The last message boundary at or before this byte.
@@ -28,12 +28,12 @@ pub(super) enum Target {
 /// A known place at or before a target.
 #[derive(Debug, Clone, Copy)]
 struct Landing {
-    place: Place,
+    place: Boundary,
     /// The timestamp to confirm the place by; `None` when this process knows it.
     confirm: Option<Timestamp>,
 }
 
-impl Target {
+impl LandingTarget {
     fn search(self, base: Offset, index: &Index) -> Option<IndexEntry> {
         match self {
             Self::Offset(offset) => {
@@ -46,7 +46,7 @@ impl Target {
     }
 
     /// Whether a search may start at a place of which only offset and byte are known.
-    fn starts_at(self, place: Place) -> bool {
+    fn starts_at(self, place: Boundary) -> bool {
         match self {
             Self::Offset(offset) => place.offset <= offset,
             Self::Position(position) => place.position <= position,
@@ -61,10 +61,10 @@ impl LogReader {
     pub(super) fn land(
         &self,
         view: SegmentView,
-        walk: &mut Walk<'_>,
-        target: Target,
-        floor: Option<Place>,
-    ) -> Result<Place, WalkError> {
+        walk: &mut SegmentWalk<'_>,
+        target: LandingTarget,
+        floor: Option<Boundary>,
+    ) -> Result<Boundary, WalkError> {
         let landing = self.landing(view, target, (walk.effort(), false))?;
         if let Some(floor) = floor.filter(|floor| floor.position >= landing.place.position) {
             return Ok(floor);
@@ -82,10 +82,10 @@ impl LogReader {
     fn landing(
         &self,
         view: SegmentView,
-        target: Target,
+        target: LandingTarget,
         (effort, anew): (Effort, bool),
     ) -> Result<Landing, WalkError> {
-        let start = Place { offset: view.base, position: 0 };
+        let start = Boundary { offset: view.base, position: 0 };
         let mut resume = None;
         let mut described = view.end;
         {
@@ -118,10 +118,10 @@ impl LogReader {
     fn index(
         &self,
         base: Offset,
-        end: Place,
+        end: Boundary,
         (effort, anew): (Effort, bool),
     ) -> Result<Arc<CachedIndex>, WalkError> {
-        let key = Key { log: self.log, base, bytes: end.position };
+        let key = IndexKey { log: self.log, base, bytes: end.position };
         if let Some(cached) = self.options.indexes.get(&key)
             && (cached.trusted || !anew)
         {
@@ -130,7 +130,7 @@ impl LogReader {
         if effort == Effort::Cache {
             return Err(WalkError::cold());
         }
-        let span = Span { base, end, interval_bytes: self.options.index_interval_bytes };
+        let span = IndexSpan { base, end, interval_bytes: self.options.index_interval_bytes };
         let path = self.index_path(base);
         let disk = &*self.disk;
         let slots = if anew { Vec::new() } else { rebuild::load(disk, &path, span) };
@@ -150,7 +150,7 @@ impl LogReader {
         Ok(self.options.indexes.insert(key, CachedIndex { index, trusted }))
     }
 
-    fn is_sealed(&self, base: Offset, end: Place) -> bool {
+    fn is_sealed(&self, base: Offset, end: Boundary) -> bool {
         let state = self.state.read();
         let at = state.sealed.binary_search_by_key(&base, |sealed| sealed.known.base);
         let sealed = at.ok().and_then(|at| state.sealed.get(at));
@@ -158,6 +158,6 @@ impl LogReader {
     }
 }
 
-fn later(place: Place, resume: Option<Place>) -> Place {
+fn later(place: Boundary, resume: Option<Boundary>) -> Boundary {
     resume.filter(|resume| resume.position > place.position).unwrap_or(place)
 }

@@ -3,11 +3,11 @@
 //! No byte of a message at or above the caller's `upto` is ever located.
 //! INV-DAMAGED: no byte of a fenced message is ever located.
 
-use super::landing::Target;
+use super::landing::LandingTarget;
 use super::reader::{LocateRequest, Located, LocatedSlice, LogReader, ReadError};
 use super::state::SegmentView;
-use crate::segment::Place;
-use crate::segment::reader::{Effort, Walk, WalkError};
+use crate::segment::Boundary;
+use crate::segment::reader::{Effort, SegmentWalk, WalkError};
 use galgo_wire::id::{Offset, Timestamp};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub struct SeenMessage {
 }
 
 /// Why an attempt did not finish.
-pub(super) enum Stop {
+pub(super) enum LocateStop {
     /// The answer.
     Read(ReadError),
     /// A walk failed in this segment.
@@ -40,13 +40,13 @@ pub(super) enum Stop {
 
 /// What a slice may still add to an answer.
 #[derive(Clone, Copy)]
-struct Room {
+struct AnswerRoom {
     bytes: u64,
     /// The first slice of an answer holds a message in any case.
     one_fits: bool,
 }
 
-impl From<ReadError> for Stop {
+impl From<ReadError> for LocateStop {
     fn from(error: ReadError) -> Self {
         Self::Read(error)
     }
@@ -128,7 +128,7 @@ impl LogReader {
         next: &Cell<Offset>,
         upto: Offset,
         visit: &mut dyn FnMut(SeenMessage),
-    ) -> Result<(), Stop> {
+    ) -> Result<(), LocateStop> {
         loop {
             let request =
                 LocateRequest { from: next.get(), count_max: u32::MAX, bytes_max: u64::MAX, upto };
@@ -136,9 +136,9 @@ impl LogReader {
             let Some(view) = self.state.read().view_at(from).filter(|_| from < stop) else {
                 return Ok(());
             };
-            let failed = |error| Stop::Walk(view, error);
+            let failed = |error| LocateStop::Walk(view, error);
             let file = self.open(view.base).map_err(|error| failed(error.into()))?;
-            let mut walk = Walk::new(&*file, view.end.position, self.chunk_bytes());
+            let mut walk = SegmentWalk::new(&*file, view.end.position, self.chunk_bytes());
             let begin = self.walk_to(view, &mut walk, from, None).map_err(failed)?;
             let found = walk.find(begin, stop.min(view.end.offset), |frame, place| {
                 visit(SeenMessage {
@@ -155,13 +155,16 @@ impl LogReader {
 
     /// Runs `attempt` again each time it came upon damage not known before, or on a segment that
     /// retention removed under its eyes.
-    pub(super) fn attempt<T>(&self, attempt: impl Fn() -> Result<T, Stop>) -> Result<T, ReadError> {
+    pub(super) fn attempt<T>(
+        &self,
+        attempt: impl Fn() -> Result<T, LocateStop>,
+    ) -> Result<T, ReadError> {
         let mut failed = None;
         for _ in 0..ATTEMPTS_MAX {
             match attempt() {
                 Ok(answer) => return Ok(answer),
-                Err(Stop::Read(error)) => return Err(error),
-                Err(Stop::Walk(view, error)) => match self.walk_failed(view, error) {
+                Err(LocateStop::Read(error)) => return Err(error),
+                Err(LocateStop::Walk(view, error)) => match self.walk_failed(view, error) {
                     Ok(found) | Err(found @ ReadError::Gone { .. }) => failed = Some(found),
                     Err(error) => return Err(error),
                 },
@@ -174,16 +177,16 @@ impl LogReader {
     /// As [`LogReader::attempt`], for what does not wait for the disk: `None` when it would have to.
     pub(super) fn attempt_cached<T>(
         &self,
-        attempt: impl Fn() -> Result<T, Stop>,
+        attempt: impl Fn() -> Result<T, LocateStop>,
     ) -> Result<Option<T>, ReadError> {
         self.attempt(|| match attempt() {
             Ok(found) => Ok(Some(found)),
-            Err(Stop::Walk(_, error)) if error.is_cold() => Ok(None),
+            Err(LocateStop::Walk(_, error)) if error.is_cold() => Ok(None),
             Err(stop) => Err(stop),
         })
     }
 
-    fn try_locate(&self, request: LocateRequest, effort: Effort) -> Result<Located, Stop> {
+    fn try_locate(&self, request: LocateRequest, effort: Effort) -> Result<Located, LocateStop> {
         let (from, stop) = self.bounds(&request)?;
         let mut located =
             Located { first: from, count: 0, bytes: 0, slices: Vec::new(), cut: false };
@@ -196,7 +199,7 @@ impl LogReader {
             let Some(view) = self.state.read().view_at(next) else { break };
             let wanted = stop.min(view.end.offset);
             let bytes_left = request.bytes_max.saturating_sub(located.bytes);
-            let room = Room { bytes: bytes_left, one_fits: located.slices.is_empty() };
+            let room = AnswerRoom { bytes: bytes_left, one_fits: located.slices.is_empty() };
             let slice = self.slice(view, (next, wanted), room, effort)?;
             let Some(slice) = slice else {
                 located.cut = true;
@@ -239,12 +242,12 @@ impl LogReader {
         &self,
         view: SegmentView,
         wanted: (Offset, Offset),
-        room: Room,
+        room: AnswerRoom,
         effort: Effort,
-    ) -> Result<Option<LocatedSlice>, Stop> {
-        let failed = |error| Stop::Walk(view, error);
+    ) -> Result<Option<LocatedSlice>, LocateStop> {
+        let failed = |error| LocateStop::Walk(view, error);
         let file = self.open(view.base).map_err(|error| failed(error.into()))?;
-        let mut walk = Walk::new(&*file, view.end.position, self.chunk_bytes()).with(effort);
+        let mut walk = SegmentWalk::new(&*file, view.end.position, self.chunk_bytes()).with(effort);
         let begin = self.walk_to(view, &mut walk, wanted.0, None).map_err(failed)?;
         // Behind damage the last messages may be missing: then the end of the bytes is not theirs.
         let certain = self.state.read().ends_for_certain(view.base);
@@ -282,11 +285,11 @@ impl LogReader {
     pub(super) fn walk_to(
         &self,
         view: SegmentView,
-        walk: &mut Walk<'_>,
+        walk: &mut SegmentWalk<'_>,
         offset: Offset,
-        floor: Option<Place>,
-    ) -> Result<Place, WalkError> {
-        let from = self.land(view, walk, Target::Offset(offset), floor)?;
+        floor: Option<Boundary>,
+    ) -> Result<Boundary, WalkError> {
+        let from = self.land(view, walk, LandingTarget::Offset(offset), floor)?;
         walk.reach(from, offset)
     }
 
@@ -294,11 +297,11 @@ impl LogReader {
     fn walk_below(
         &self,
         view: SegmentView,
-        walk: &mut Walk<'_>,
-        (begin, upto): (Place, Offset),
+        walk: &mut SegmentWalk<'_>,
+        (begin, upto): (Boundary, Offset),
         limit: u64,
-    ) -> Result<Place, WalkError> {
-        let from = self.land(view, walk, Target::Position(limit), Some(begin))?;
+    ) -> Result<Boundary, WalkError> {
+        let from = self.land(view, walk, LandingTarget::Position(limit), Some(begin))?;
         walk.find(from, upto, |frame, place| place.position + frame.len > limit)
     }
 
@@ -307,7 +310,7 @@ impl LogReader {
         timestamp: Timestamp,
         upto: Offset,
         effort: Effort,
-    ) -> Result<Option<Offset>, Stop> {
+    ) -> Result<Option<Offset>, LocateStop> {
         let (start, upto, mut next) = {
             let state = self.state.read();
             let upto = if state.retired { Offset::ZERO } else { upto.min(state.end) };
@@ -338,11 +341,11 @@ impl LogReader {
         view: SegmentView,
         (timestamp, upto): (Timestamp, Offset),
         effort: Effort,
-    ) -> Result<Option<Offset>, Stop> {
-        let failed = |error| Stop::Walk(view, error);
+    ) -> Result<Option<Offset>, LocateStop> {
+        let failed = |error| LocateStop::Walk(view, error);
         let file = self.open(view.base).map_err(|error| failed(error.into()))?;
-        let mut walk = Walk::new(&*file, view.end.position, self.chunk_bytes()).with(effort);
-        let target = Target::BeforeTime(timestamp);
+        let mut walk = SegmentWalk::new(&*file, view.end.position, self.chunk_bytes()).with(effort);
+        let target = LandingTarget::BeforeTime(timestamp);
         let from = self.land(view, &mut walk, target, None).map_err(failed)?;
         let stop = upto.min(view.end.offset);
         let fence = self.state.read().fence_from(from.offset);

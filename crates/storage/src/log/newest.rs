@@ -2,12 +2,12 @@
 //!
 //! Whatever is left out is older than what is not.
 
-use super::landing::Target;
-use super::locate::Stop;
+use super::landing::LandingTarget;
+use super::locate::LocateStop;
 use super::reader::{LogReader, ReadError};
 use super::state::SegmentView;
-use crate::segment::Place;
-use crate::segment::reader::{Effort, Walk};
+use crate::segment::Boundary;
+use crate::segment::reader::{Effort, SegmentWalk};
 use galgo_wire::id::Offset;
 
 /// Which messages are wanted, the newest before the others.
@@ -41,7 +41,7 @@ impl LogReader {
         self.attempt_cached(|| self.try_newest(request, Effort::Cache))
     }
 
-    fn try_newest(&self, request: NewestRequest, effort: Effort) -> Result<Offset, Stop> {
+    fn try_newest(&self, request: NewestRequest, effort: Effort) -> Result<Offset, LocateStop> {
         let (from, upto) = {
             let state = self.state.read();
             let (from, upto) = (request.from.max(state.start), request.upto.min(state.end));
@@ -74,14 +74,14 @@ impl LogReader {
         (from, end): (Offset, Offset),
         room: u64,
         effort: Effort,
-    ) -> Result<(Offset, u64), Stop> {
-        let start = Place { offset: view.base, position: 0 };
+    ) -> Result<(Offset, u64), LocateStop> {
+        let start = Boundary { offset: view.base, position: 0 };
         if end == view.end.offset && from <= view.base && view.end.position <= room {
             return Ok((view.base, view.end.position));
         }
-        let failed = |error| Stop::Walk(view, error);
+        let failed = |error| LocateStop::Walk(view, error);
         let file = self.open(view.base).map_err(|error| failed(error.into()))?;
-        let mut walk = Walk::new(&*file, view.end.position, self.chunk_bytes()).with(effort);
+        let mut walk = SegmentWalk::new(&*file, view.end.position, self.chunk_bytes()).with(effort);
         let floor = match from <= view.base {
             true => start,
             false => self.walk_to(view, &mut walk, from, None).map_err(failed)?,
@@ -91,7 +91,7 @@ impl LogReader {
             false => self.walk_to(view, &mut walk, end, Some(floor)).map_err(failed)?,
         };
         let limit = end.position.saturating_sub(room).max(floor.position);
-        let near = self.land(view, &mut walk, Target::Position(limit), Some(floor));
+        let near = self.land(view, &mut walk, LandingTarget::Position(limit), Some(floor));
         let near = near.map_err(failed)?;
         let begin = walk.find(near, end.offset, |_, place| place.position >= limit);
         let begin = begin.map_err(failed)?;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use galgo_wire::id::{Offset, Timestamp};
 
 use super::recover::{Evidence, JournaledLog, RecoverError, RecoveryReport, unverified};
-use super::state::{Fence, State};
+use super::state::{Fence, LogState};
 use super::{Log, LogOptions, LogReader};
 use crate::checkpoint::{LogCheckpoint, SealedSegment};
 use crate::disk::Disk;
@@ -28,7 +28,7 @@ impl Log {
         options: LogOptions,
         (start, end): (Offset, Offset),
     ) -> Self {
-        let mut state = State { start, end: end.max(start), ..State::default() };
+        let mut state = LogState { start, end: end.max(start), ..LogState::default() };
         if start < end {
             state.fences.push(Fence { base: start, from: start, to: end, resume: None });
             state.sealed.push(unverified(SealedSegment {

@@ -1,10 +1,10 @@
 //! Finding and reading messages while one writer appends.
 
-use super::state::State;
+use super::state::LogState;
 use super::{FencedRange, LogName, LogOptions, LogStats};
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::file_cache::{FileCache, FileHandle};
-use crate::segment::Place;
+use crate::segment::Boundary;
 use crate::segment::format::{index_name, log_name};
 use crate::segment::reader::check_messages;
 use galgo_wire::id::Offset;
@@ -113,7 +113,7 @@ pub struct LogReader {
     pub(super) options: LogOptions,
     /// The log's number in the index cache.
     pub(super) log: u64,
-    pub(super) state: RwLock<State>,
+    pub(super) state: RwLock<LogState>,
     /// Handles of sealed segments read lately, newest last.
     handles: Mutex<Vec<(Offset, FileHandle)>>,
     pub(super) damaged_ranges: AtomicU64,
@@ -124,7 +124,7 @@ impl LogReader {
         disk: Arc<dyn Disk>,
         files: Arc<FileCache>,
         options: LogOptions,
-        state: State,
+        state: LogState,
     ) -> Self {
         let log = options.indexes.number_log();
         let (state, handles) = (RwLock::new(state), Mutex::default());
@@ -186,7 +186,7 @@ impl LogReader {
         bytes.truncate(read);
         if let Err(bad) = check_messages(&bytes, slice.first, slice.count) {
             let position = slice.position + bad.position;
-            return Err(self.damaged(base, Place { offset: bad.offset, position }));
+            return Err(self.damaged(base, Boundary { offset: bad.offset, position }));
         }
         if let Some(verified) = self.state.write().verified_mut(base) {
             verified.insert(slice.position..slice.position + slice.len);

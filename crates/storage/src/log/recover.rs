@@ -14,7 +14,7 @@ mod missing;
 mod segment;
 mod tail;
 
-use super::state::{Active, State};
+use super::state::{ActiveView, LogState};
 use super::sync::durable_end;
 use super::{Log, LogOptions, LogReader};
 use crate::checkpoint::LogCheckpoint;
@@ -22,10 +22,10 @@ use crate::disk::Disk;
 use crate::file_cache::FileCache;
 use crate::replace_file::TEMPORARY_SUFFIX;
 use crate::segment::format::{parse_index_name, parse_log_name};
-use crate::segment::writer::Writer;
-use batches::Batches;
+use crate::segment::writer::SegmentWriter;
+use batches::JournalBatches;
 use galgo_wire::id::Offset;
-use merge::Merge;
+use merge::LogMerge;
 use parking_lot::Mutex;
 use segment::Current;
 pub(super) use segment::unverified;
@@ -168,19 +168,20 @@ impl Log {
         let found = list_segments(&*disk, &options.dir)?;
         remove_dropped_indexes(&*disk, &options.dir, known.start);
         let dir_exists = found.is_some();
-        let reader = LogReader::new(disk, files, options, State::default());
+        let reader = LogReader::new(disk, files, options, LogState::default());
         let found = found.unwrap_or_default();
-        let journal = Batches::newest(journaled)?;
-        let mut merge = Merge::new(&reader, &known, found, journal, evidence);
+        let journal = JournalBatches::newest(journaled)?;
+        let mut merge = LogMerge::new(&reader, &known, found, journal, evidence);
         merge.run()?;
         merge.finish()?;
-        let Merge { sealed, current, short, fences, at, last_timestamp, mut report, .. } = merge;
+        let LogMerge { sealed, current, short, fences, at, last_timestamp, mut report, .. } = merge;
         let mut log = Self::of_reader(reader);
         log.end = at;
         log.last_timestamp = last_timestamp;
         log.checkpointed = AtomicU64::new(durable_end(&known).get());
         log.dir_exists = dir_exists || current.is_some();
-        let mut state = State { start: known.start, end: at, sealed, fences, ..State::default() };
+        let mut state =
+            LogState { start: known.start, end: at, sealed, fences, ..LogState::default() };
         if let Some(current) = current {
             log.open_for_writing(current, &mut state);
         }
@@ -193,8 +194,8 @@ impl Log {
         Ok((log, report))
     }
 
-    fn open_for_writing(&mut self, current: Current, state: &mut State) {
-        state.active = Some(Active {
+    fn open_for_writing(&mut self, current: Current, state: &mut LogState) {
+        state.active = Some(ActiveView {
             base: current.base,
             since: None,
             handle: current.handle.clone(),
@@ -206,7 +207,7 @@ impl Log {
         });
         let (base, handle, tip) = (current.base, current.handle, current.tip);
         let (index, marker) = (Mutex::default(), current.marker);
-        self.writer = Some(Writer { base, handle, tip, index, marker });
+        self.writer = Some(SegmentWriter { base, handle, tip, index, marker });
     }
 }
 

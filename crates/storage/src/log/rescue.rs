@@ -14,7 +14,7 @@ use super::reader::LogReader;
 use super::state::Fence;
 use crate::disk::{DiskFile, OpenMode};
 use crate::replace_file::begin_temporary;
-use crate::segment::Place;
+use crate::segment::Boundary;
 use crate::segment::recovery::accept;
 use crate::segment::writer::Tip;
 use galgo_wire::id::{Offset, Timestamp};
@@ -66,9 +66,9 @@ impl Rescue {
         let source = self.reader.open(base)?;
         // Before anything takes room that may be needed elsewhere.
         match compare(&*source, base, tip)? {
-            Found::Same => {}
-            Found::Damaged => return Err(io::ErrorKind::InvalidData.into()),
-            Found::Other => {
+            Reread::Same => {}
+            Reread::Damaged => return Err(io::ErrorKind::InvalidData.into()),
+            Reread::Other => {
                 // P-TRUTH: each of them passes its own check, so that no reader would know.
                 self.reader.fence(Fence { base, from: sure, to: tip.end, resume: None });
                 return Err(io::ErrorKind::InvalidData.into());
@@ -76,7 +76,7 @@ impl Rescue {
         }
         let (temporary, file) = begin_temporary(disk, &path)?;
         let written = copy(&*source, &*file, tip.bytes).and_then(|()| {
-            if compare(&*file, base, tip)? != Found::Same {
+            if compare(&*file, base, tip)? != Reread::Same {
                 return Err(io::ErrorKind::InvalidData.into());
             }
             // Before it is named: a name may reach the disk before the bytes it stands for.
@@ -108,7 +108,7 @@ impl std::fmt::Debug for Rescue {
 
 /// What is read of a file, against what was written to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
+enum Reread {
     Same,
     /// A message fails its check.
     Damaged,
@@ -117,16 +117,16 @@ enum Found {
     Other,
 }
 
-fn compare(file: &dyn DiskFile, base: Offset, tip: Tip) -> io::Result<Found> {
+fn compare(file: &dyn DiskFile, base: Offset, tip: Tip) -> io::Result<Reread> {
     let mut checksum = 0_u64;
-    let whole = (Place { offset: base, position: 0 }, tip.bytes);
+    let whole = (Boundary { offset: base, position: 0 }, tip.bytes);
     let end = accept(file, whole, None, Timestamp::ZERO, |_, frame| {
         checksum = checksum.wrapping_add(frame.checksum);
     })?;
     Ok(match tip.checksum {
-        _ if end != tip.place() => Found::Damaged,
-        Some(known) if known != checksum => Found::Other,
-        _ => Found::Same,
+        _ if end != tip.place() => Reread::Damaged,
+        Some(known) if known != checksum => Reread::Other,
+        _ => Reread::Same,
     })
 }
 

@@ -4,15 +4,15 @@
 //! bytes without looking at them.
 
 use super::Log;
-use super::landing::Target;
+use super::landing::LandingTarget;
 use super::name::tell;
-use super::state::{Active, SegmentView};
+use super::state::{ActiveView, SegmentView};
 use super::sync::Unsynced;
 use crate::disk::OpenMode;
-use crate::index::{Index, Marker};
-use crate::segment::reader::{Walk, WalkError};
-use crate::segment::writer::{Tip, Writer};
-use crate::segment::{CHECKSUM_UNKNOWN, Place};
+use crate::index::{Index, IndexMarker};
+use crate::segment::reader::{SegmentWalk, WalkError};
+use crate::segment::writer::{SegmentWriter, Tip};
+use crate::segment::{Boundary, CHECKSUM_UNKNOWN};
 use galgo_wire::id::{Offset, Timestamp};
 use parking_lot::Mutex;
 use std::io;
@@ -82,11 +82,11 @@ impl Log {
     /// Where the segment ends without the messages from `to` on.
     fn tip_at(&self, view: SegmentView, tip: Tip, to: Offset) -> io::Result<Tip> {
         let file = self.reader.open(view.base)?;
-        let mut walk = Walk::new(&*file, view.end.position, 1 << 16);
+        let mut walk = SegmentWalk::new(&*file, view.end.position, 1 << 16);
         let mut rewound = Tip { end: to, ..tip };
         rewound.last_timestamp = self.last_timestamp_before(view.base);
         let before = Offset::new(to.get().saturating_sub(1).max(view.base.get()));
-        let landed = self.reader.land(view, &mut walk, Target::Offset(before), None);
+        let landed = self.reader.land(view, &mut walk, LandingTarget::Offset(before), None);
         let from = landed.map_err(walk_error)?;
         walk.find(from, view.end.offset, |frame, place| {
             if place.offset < to {
@@ -148,7 +148,7 @@ impl Log {
             last_timestamp: known.last_timestamp,
             checksum: Some(known.checksum).filter(|checksum| *checksum != CHECKSUM_UNKNOWN),
         };
-        state.active = Some(Active {
+        state.active = Some(ActiveView {
             base: known.base,
             since: None,
             handle: handle.clone(),
@@ -158,9 +158,9 @@ impl Log {
             live_from: tip.place(),
             live: Index::default(),
         });
-        let marker = Marker::new(self.reader.options.index_interval_bytes, None);
+        let marker = IndexMarker::new(self.reader.options.index_interval_bytes, None);
         let index = Mutex::default();
-        self.writer = Some(Writer { base: known.base, handle, tip, index, marker });
+        self.writer = Some(SegmentWriter { base: known.base, handle, tip, index, marker });
         Ok(())
     }
 
@@ -174,7 +174,7 @@ impl Log {
         };
         let Some(writer) = &mut self.writer else { return };
         writer.tip = tip;
-        writer.marker = Marker::new(interval, last);
+        writer.marker = IndexMarker::new(interval, last);
         writer.index.get_mut().reset();
         let base = writer.base;
         match self.unsynced.iter_mut().find(|unsynced| unsynced.base == base) {
@@ -191,7 +191,7 @@ impl Log {
     }
 }
 
-impl Active {
+impl ActiveView {
     /// Forgets everything behind `tip`.
     fn truncate(&mut self, tip: Tip) {
         self.end = tip.place();
@@ -199,7 +199,7 @@ impl Active {
         self.verified.truncate(tip.bytes);
         self.live.truncate(tip.bytes);
         if tip.bytes < self.live_from.position {
-            self.live_from = Place { offset: tip.end, position: tip.bytes };
+            self.live_from = Boundary { offset: tip.end, position: tip.bytes };
         }
     }
 }

@@ -10,12 +10,12 @@ use crate::checkpoint::SealedSegment;
 use crate::file_cache::FileHandle;
 use crate::index::Index;
 use crate::segment::verified::VerifiedRanges;
-use crate::segment::{CHECKSUM_UNKNOWN, Place};
+use crate::segment::{Boundary, CHECKSUM_UNKNOWN};
 use galgo_wire::id::{Offset, Timestamp};
 
 /// Segments, fences and bounds of a log.
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct LogState {
     /// Oldest offset that may be read.
     pub(super) start: Offset,
     /// Offset of the next message.
@@ -23,7 +23,7 @@ pub(super) struct State {
     /// Segments that never change again, oldest first.
     pub(super) sealed: Vec<Sealed>,
     /// The segment being written.
-    pub(super) active: Option<Active>,
+    pub(super) active: Option<ActiveView>,
     /// Ranges that fail their checks, in no order; almost always none.
     pub(super) fences: Vec<Fence>,
     /// The log is being removed: it reads as empty.
@@ -41,7 +41,7 @@ pub(super) struct Sealed {
 }
 
 /// The segment being written, as readers see it.
-pub(super) struct Active {
+pub(super) struct ActiveView {
     pub(super) base: Offset,
     /// The time of its first message, when it is known; see [`LogReader::written_since`].
     ///
@@ -49,11 +49,11 @@ pub(super) struct Active {
     pub(super) since: Option<Timestamp>,
     pub(super) handle: FileHandle,
     /// The place after the last message written.
-    pub(super) end: Place,
+    pub(super) end: Boundary,
     pub(super) last_timestamp: Timestamp,
     pub(super) verified: VerifiedRanges,
     /// Where `live` begins; what is before is in the index file.
-    pub(super) live_from: Place,
+    pub(super) live_from: Boundary,
     /// Entries made by this process.
     pub(super) live: Index,
 }
@@ -63,7 +63,7 @@ pub(super) struct Active {
 pub(super) struct SegmentView {
     pub(super) base: Offset,
     /// The place after its last message.
-    pub(super) end: Place,
+    pub(super) end: Boundary,
 }
 
 /// Messages that fail their checks.
@@ -79,7 +79,7 @@ pub(super) struct Fence {
     pub(super) resume: Option<u64>,
 }
 
-impl State {
+impl LogState {
     /// The segment that holds `offset`.
     pub(super) fn view_at(&self, offset: Offset) -> Option<SegmentView> {
         let at = self.sealed.partition_point(|sealed| sealed.known.end <= offset);
@@ -88,7 +88,7 @@ impl State {
             None => self
                 .active
                 .as_ref()
-                .map(Active::view)
+                .map(ActiveView::view)
                 .filter(|view| view.base <= offset && offset < view.end.offset),
         }
     }
@@ -110,7 +110,7 @@ impl State {
             Some(sealed) => Some(sealed.view()),
             None => {
                 let active = self.active.as_ref();
-                active.filter(|active| active.last_timestamp >= timestamp).map(Active::view)
+                active.filter(|active| active.last_timestamp >= timestamp).map(ActiveView::view)
             }
         }
     }
@@ -217,11 +217,10 @@ impl State {
     }
 
     /// The last place in a segment where reading goes on after a fence, if `fits`.
-    pub(super) fn resume(&self, base: Offset, fits: impl Fn(Place) -> bool) -> Option<Place> {
-        let resumes =
-            self.fences.iter().filter(|fence| fence.base == base).filter_map(|fence| {
-                fence.resume.map(|position| Place { offset: fence.to, position })
-            });
+    pub(super) fn resume(&self, base: Offset, fits: impl Fn(Boundary) -> bool) -> Option<Boundary> {
+        let resumes = self.fences.iter().filter(|fence| fence.base == base).filter_map(|fence| {
+            fence.resume.map(|position| Boundary { offset: fence.to, position })
+        });
         resumes.filter(|place| fits(*place)).max_by_key(|place| place.position)
     }
 
@@ -234,12 +233,12 @@ impl State {
 
 impl Sealed {
     pub(super) fn view(&self) -> SegmentView {
-        let end = Place { offset: self.known.end, position: self.known.bytes };
+        let end = Boundary { offset: self.known.end, position: self.known.bytes };
         SegmentView { base: self.known.base, end }
     }
 }
 
-impl Active {
+impl ActiveView {
     pub(super) fn view(&self) -> SegmentView {
         SegmentView { base: self.base, end: self.end }
     }

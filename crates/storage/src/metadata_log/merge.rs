@@ -9,7 +9,7 @@
 use std::path::PathBuf;
 
 use super::format::Record;
-use super::recovery::{Cursor, LogFile, Place, Stored, has_record};
+use super::recovery::{LogFile, MetadataPlace, RecordCursor, SnapshotFile, has_record};
 use super::{Doubt, MetadataLogError};
 
 /// What both places hold together.
@@ -23,11 +23,11 @@ pub(super) struct Merged {
     /// Where records were given up, and from which byte on.
     pub(super) given_up: Vec<(PathBuf, u64)>,
     /// What is to be done with each place.
-    pub(super) verdicts: [Verdict; 2],
+    pub(super) verdicts: [PlaceVerdict; 2],
 }
 
 /// What a place is worth.
-pub(super) struct Verdict {
+pub(super) struct PlaceVerdict {
     /// Whether all it should hold is in it, sound; at most bytes behind the end are to be cut off, or a
     /// file for the next record to be made.
     pub(super) whole: bool,
@@ -73,16 +73,20 @@ impl Merged {
 ///
 /// # Errors
 /// `Damaged`, unless `doubt` gives up what is behind it, and `Differ`.
-pub(super) fn merge(first: &Place, copy: &Place, doubt: Doubt) -> Result<Merged, MetadataLogError> {
+pub(super) fn merge(
+    first: &MetadataPlace,
+    copy: &MetadataPlace,
+    doubt: Doubt,
+) -> Result<Merged, MetadataLogError> {
     // The first is looked at first: where both snapshots are of one record, its one counts.
     let newest = if copy.snapshot_sequence() > first.snapshot_sequence() { copy } else { first };
     let snapshot = match &newest.snapshot {
-        Stored::Sound { sequence, state } => Some((*sequence, state.clone())),
-        Stored::None | Stored::Damaged => None,
+        SnapshotFile::Sound { sequence, state } => Some((*sequence, state.clone())),
+        SnapshotFile::None | SnapshotFile::Damaged => None,
     };
     let base = snapshot.as_ref().map_or(0, |(sequence, _)| *sequence);
-    let mut walk = Walk {
-        cursors: [Cursor::new(first, base), Cursor::new(copy, base)],
+    let mut walk = PlacesWalk {
+        cursors: [RecordCursor::new(first, base), RecordCursor::new(copy, base)],
         base,
         records: Vec::new(),
         given_up: Vec::new(),
@@ -95,16 +99,16 @@ pub(super) fn merge(first: &Place, copy: &Place, doubt: Doubt) -> Result<Merged,
         }
         walk.give_up(last);
     }
-    let whole_snapshot = |place: &Place| match (&place.snapshot, &snapshot) {
-        (Stored::None, None) => true,
-        (Stored::Sound { sequence, state }, Some((newest, expected))) => {
+    let whole_snapshot = |place: &MetadataPlace| match (&place.snapshot, &snapshot) {
+        (SnapshotFile::None, None) => true,
+        (SnapshotFile::Sound { sequence, state }, Some((newest, expected))) => {
             sequence == newest && state == expected
         }
         _ => false,
     };
     let mut verdicts = walk.cursors.each_ref().map(|cursor| {
         let whole = whole_snapshot(cursor.place) && cursor.damaged.is_empty() && !cursor.lags;
-        Verdict { whole, tail: tail_of(cursor, last), damaged: cursor.damaged.clone() }
+        PlaceVerdict { whole, tail: tail_of(cursor, last), damaged: cursor.damaged.clone() }
     });
     let [first, copy] = &walk.cursors;
     if first.lags && first.damaged.is_empty() && !first.place.is_empty() {
@@ -116,13 +120,13 @@ pub(super) fn merge(first: &Place, copy: &Place, doubt: Doubt) -> Result<Merged,
         // An append that came to its end in the first place and not in the copy.
         verdicts[1].damaged.clear();
     }
-    let Walk { records, given_up, .. } = walk;
+    let PlacesWalk { records, given_up, .. } = walk;
     Ok(Merged { snapshot, records, last, given_up, verdicts })
 }
 
 /// Both places as they are read in step.
-struct Walk<'a> {
-    cursors: [Cursor<'a>; 2],
+struct PlacesWalk<'a> {
+    cursors: [RecordCursor<'a>; 2],
     base: u64,
     records: Vec<Vec<u8>>,
     /// Where records were given up, and from which byte on.
@@ -154,10 +158,10 @@ impl Left<'_> {
     }
 }
 
-impl<'a> Walk<'a> {
+impl<'a> PlacesWalk<'a> {
     /// Collects all records; returns the number of the last.
     fn collect_all(&mut self, doubt: Doubt) -> Result<u64, MetadataLogError> {
-        let starts = self.cursors.iter().filter_map(Cursor::first);
+        let starts = self.cursors.iter().filter_map(RecordCursor::first);
         let mut sequence = starts.min().unwrap_or(u64::MAX).min(self.base + 1);
         loop {
             let [first, copy] = &mut self.cursors;
@@ -207,7 +211,7 @@ impl<'a> Walk<'a> {
             *left = Some(Left { file, position: cursor.position(), rest: cursor.rest() });
             cursor.leave();
         }
-        let covered = self.cursors.iter().filter_map(Cursor::first).min();
+        let covered = self.cursors.iter().filter_map(RecordCursor::first).min();
         let [first, copy] = &mut self.cursors;
         // What one place goes on with is all that was acknowledged.
         let others = [copy.record(next).is_some(), first.record(next).is_some()];
@@ -270,7 +274,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn damaged(cursor: &Cursor<'_>) -> MetadataLogError {
+fn damaged(cursor: &RecordCursor<'_>) -> MetadataLogError {
     let (path, position) = match cursor.file() {
         Some(file) => (file.path.clone(), cursor.position().min(file.bytes.len())),
         None => (cursor.place.dir.clone(), 0),
@@ -279,7 +283,7 @@ fn damaged(cursor: &Cursor<'_>) -> MetadataLogError {
 }
 
 /// The file in which the record after `last` belongs; a log that ends before cannot go on without a hole.
-fn tail_of(cursor: &Cursor<'_>, last: u64) -> Option<Tail> {
+fn tail_of(cursor: &RecordCursor<'_>, last: u64) -> Option<Tail> {
     let file = cursor.file()?;
     let position = cursor.position();
     let (last_record, end) = match cursor.last_record() {

@@ -15,16 +15,16 @@ use crate::disk::Disk;
 use crate::replace_file::read_file;
 
 /// What one directory holds.
-pub(super) struct Place {
+pub(super) struct MetadataPlace {
     pub(super) dir: PathBuf,
-    pub(super) snapshot: Stored,
+    pub(super) snapshot: SnapshotFile,
     /// The log files, in order.
     pub(super) files: Vec<LogFile>,
 }
 
 /// A snapshot file.
 #[derive(PartialEq, Eq)]
-pub(super) enum Stored {
+pub(super) enum SnapshotFile {
     /// There is none.
     None,
     /// It is sound.
@@ -48,10 +48,11 @@ pub(super) struct LogFile {
     pub(super) header_sound: bool,
 }
 
-impl Place {
+impl MetadataPlace {
     /// Reads everything in `dir`, which may be missing; changes nothing.
     pub(super) fn read(disk: &dyn Disk, dir: &Path) -> Result<Self, MetadataLogError> {
-        let mut place = Self { dir: dir.to_owned(), snapshot: Stored::None, files: Vec::new() };
+        let mut place =
+            Self { dir: dir.to_owned(), snapshot: SnapshotFile::None, files: Vec::new() };
         if !disk.exists(dir).map_err(|error| disk_error(dir, error))? {
             return Ok(place);
         }
@@ -72,21 +73,21 @@ impl Place {
 
     /// Whether nothing of a log is in it.
     pub(super) fn is_empty(&self) -> bool {
-        self.snapshot == Stored::None && self.files.is_empty()
+        self.snapshot == SnapshotFile::None && self.files.is_empty()
     }
 
     /// The record its snapshot ends with, when that is sound.
     pub(super) fn snapshot_sequence(&self) -> Option<u64> {
         match self.snapshot {
-            Stored::Sound { sequence, .. } => Some(sequence),
-            Stored::None | Stored::Damaged => None,
+            SnapshotFile::Sound { sequence, .. } => Some(sequence),
+            SnapshotFile::None | SnapshotFile::Damaged => None,
         }
     }
 }
 
 /// Walks over the records of one place, in step with the other.
-pub(super) struct Cursor<'a> {
-    pub(super) place: &'a Place,
+pub(super) struct RecordCursor<'a> {
+    pub(super) place: &'a MetadataPlace,
     /// The file being read, and the place in it of the next record.
     at: Option<(usize, usize)>,
     /// The last sound record of that file.
@@ -99,14 +100,14 @@ pub(super) struct Cursor<'a> {
     pub(super) lags: bool,
 }
 
-impl<'a> Cursor<'a> {
+impl<'a> RecordCursor<'a> {
     /// Starts in the last file that begins within the snapshot of record `base`, or right behind it.
-    pub(super) fn new(place: &'a Place, base: u64) -> Self {
+    pub(super) fn new(place: &'a MetadataPlace, base: u64) -> Self {
         let within = place.files.iter().rposition(|file| file.first <= base.saturating_add(1));
         let at = within.map(|index| (index, LOG_HEADER_BYTES));
         let mut cursor =
             Self { place, at, last_record: None, damaged: Vec::new(), unsound: None, lags: false };
-        if place.snapshot == Stored::Damaged {
+        if place.snapshot == SnapshotFile::Damaged {
             cursor.damaged.push(place.dir.join(SNAPSHOT_NAME));
         }
         cursor
@@ -189,13 +190,13 @@ impl<'a> Cursor<'a> {
     }
 }
 
-fn read_snapshot(disk: &dyn Disk, dir: &Path) -> Result<Stored, MetadataLogError> {
+fn read_snapshot(disk: &dyn Disk, dir: &Path) -> Result<SnapshotFile, MetadataLogError> {
     let path = dir.join(SNAPSHOT_NAME);
-    let Some(bytes) = read(disk, &path, SNAPSHOT_BYTES_MAX)? else { return Ok(Stored::None) };
+    let Some(bytes) = read(disk, &path, SNAPSHOT_BYTES_MAX)? else { return Ok(SnapshotFile::None) };
     match decode_snapshot(&bytes) {
-        Ok((sequence, state)) => Ok(Stored::Sound { sequence, state: state.to_vec() }),
+        Ok((sequence, state)) => Ok(SnapshotFile::Sound { sequence, state: state.to_vec() }),
         Err(HeaderError::Newer(found)) => Err(MetadataLogError::Newer { path, found }),
-        Err(HeaderError::Damaged) => Ok(Stored::Damaged),
+        Err(HeaderError::Damaged) => Ok(SnapshotFile::Damaged),
     }
 }
 

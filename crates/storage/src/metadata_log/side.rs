@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::format::{LOG_HEADER_BYTES, encode_log_header, encode_record, encode_snapshot};
-use super::merge::{Merged, Tail, Verdict};
-use super::recovery::{Place, log_files};
+use super::merge::{Merged, PlaceVerdict, Tail};
+use super::recovery::{MetadataPlace, log_files};
 use super::{LOG_SUFFIX, SNAPSHOT_BYTES_MAX, SNAPSHOT_NAME};
 use crate::disk::{Disk, DiskFile, OpenMode, create_dir_synced};
 use crate::replace_file::{keep_beside, read_file, replace_file};
@@ -15,7 +15,7 @@ use crate::replace_file::{keep_beside, read_file, replace_file};
 const DAMAGED_SUFFIX: &str = ".damaged";
 
 /// The files of one place.
-pub(super) struct Side {
+pub(super) struct LogSide {
     dir: PathBuf,
     pub(super) path: PathBuf,
     file: Arc<dyn DiskFile>,
@@ -25,16 +25,16 @@ pub(super) struct Side {
     end: u64,
 }
 
-impl Side {
+impl LogSide {
     /// Makes a place hold what `merged` holds, durably, and gets it ready for the next record.
     ///
     /// At every moment of it the place is as good as it was: what it alone holds sound stays until what
     /// takes its place is durable.
     pub(super) fn settle(
         disk: &dyn Disk,
-        place: &Place,
+        place: &MetadataPlace,
         merged: &Merged,
-        verdict: &Verdict,
+        verdict: &PlaceVerdict,
     ) -> io::Result<Self> {
         create_dir_synced(disk, &place.dir)?;
         // A snapshot or log file whose name never reached the disk is visible all the same; what
@@ -57,9 +57,9 @@ impl Side {
 
     fn rewrite(
         disk: &dyn Disk,
-        place: &Place,
+        place: &MetadataPlace,
         merged: &Merged,
-        verdict: &Verdict,
+        verdict: &PlaceVerdict,
     ) -> io::Result<Self> {
         for path in &verdict.damaged {
             keep_aside(disk, place, path)?;
@@ -168,7 +168,7 @@ fn settle_tail(disk: &dyn Disk, tail: &Tail) -> io::Result<Arc<dyn DiskFile>> {
 }
 
 /// Keeps the bytes of a damaged file for people to look at: the file itself is replaced.
-fn keep_aside(disk: &dyn Disk, place: &Place, path: &Path) -> io::Result<()> {
+fn keep_aside(disk: &dyn Disk, place: &MetadataPlace, path: &Path) -> io::Result<()> {
     let bytes = match place.files.iter().find(|file| file.path == *path) {
         Some(file) => file.bytes.clone(),
         None if *path == place.dir => return Ok(()),

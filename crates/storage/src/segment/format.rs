@@ -43,7 +43,7 @@ fn parse_base(digits: &str) -> Option<Offset> {
 
 /// What walking and checking need of a message header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Frame {
+pub(crate) struct MessageFrame {
     /// XXH3-64 of the message after this field, as written.
     pub(crate) checksum: u64,
     /// Id of the message.
@@ -56,7 +56,7 @@ pub(crate) struct Frame {
     pub(crate) len: u64,
 }
 
-impl Frame {
+impl MessageFrame {
     /// Reads the frame at the start of `bytes`; `None` when they cannot be a message header.
     #[inline]
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
@@ -108,17 +108,17 @@ mod tests {
         header[24] = 7;
         header[52] = 5;
         assert_eq!(
-            Frame::parse(&header).map(|frame| (frame.offset.get(), frame.len)),
+            MessageFrame::parse(&header).map(|frame| (frame.offset.get(), frame.len)),
             Some((7, 69))
         );
         for len in 0..MESSAGE_HEADER_BYTES {
-            assert_eq!(Frame::parse(&header[..len]), None);
+            assert_eq!(MessageFrame::parse(&header[..len]), None);
         }
-        assert_eq!(Frame::parse_verified(&header), None, "the payload is not there");
+        assert_eq!(MessageFrame::parse_verified(&header), None, "the payload is not there");
         header[63] = 1;
-        assert_eq!(Frame::parse(&header), None, "reserved is not zero");
+        assert_eq!(MessageFrame::parse(&header), None, "reserved is not zero");
         header[63] = 0;
         header[55] = 0xff;
-        assert_eq!(Frame::parse(&header), None, "the payload is over its limit");
+        assert_eq!(MessageFrame::parse(&header), None, "the payload is over its limit");
     }
 }

@@ -3,8 +3,8 @@
 //! A walk goes from header to header only while each has the offset that follows, so it
 //! never lands inside a message.
 
-use super::Place;
-use super::format::Frame;
+use super::Boundary;
+use super::format::MessageFrame;
 use crate::disk::DiskFile;
 use galgo_wire::id::Offset;
 use galgo_wire::index::to_usize;
@@ -15,7 +15,7 @@ use std::io;
 #[derive(Debug)]
 pub(crate) enum WalkError {
     /// There is no message with this offset at this place.
-    Damaged(Place),
+    Damaged(Boundary),
     /// The disk did not give the bytes.
     Disk(io::Error),
 }
@@ -48,7 +48,7 @@ impl WalkError {
 }
 
 /// Reads headers of one segment through a small buffer.
-pub(crate) struct Walk<'a> {
+pub(crate) struct SegmentWalk<'a> {
     file: &'a dyn DiskFile,
     /// Bytes of the segment; nothing behind them is looked at.
     limit: u64,
@@ -58,7 +58,7 @@ pub(crate) struct Walk<'a> {
     effort: Effort,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> SegmentWalk<'a> {
     /// A walk over the first `limit` bytes of `file`, reading `chunk_bytes` at a time.
     pub(crate) fn new(file: &'a dyn DiskFile, limit: u64, chunk_bytes: usize) -> Self {
         let chunk_bytes = chunk_bytes.max(MESSAGE_HEADER_BYTES);
@@ -77,7 +77,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The header at `place`, when the message belongs there and fits into the segment.
-    pub(crate) fn frame(&mut self, place: Place) -> Result<Frame, WalkError> {
+    pub(crate) fn frame(&mut self, place: Boundary) -> Result<MessageFrame, WalkError> {
         let damaged = WalkError::Damaged(place);
         if !self.holds_header(place.position) {
             self.fill(place.position)?;
@@ -87,7 +87,7 @@ impl<'a> Walk<'a> {
         let Some(bytes) = start.and_then(|start| self.buffer.get(start..)) else {
             return Err(damaged);
         };
-        match Frame::parse(bytes) {
+        match MessageFrame::parse(bytes) {
             Some(frame)
                 if frame.offset == place.offset && place.position + frame.len <= self.limit =>
             {
@@ -100,10 +100,10 @@ impl<'a> Walk<'a> {
     /// Walks from `from` to the first message for which `stop` holds, or to `upto`.
     pub(crate) fn find(
         &mut self,
-        from: Place,
+        from: Boundary,
         upto: Offset,
-        mut stop: impl FnMut(&Frame, Place) -> bool,
-    ) -> Result<Place, WalkError> {
+        mut stop: impl FnMut(&MessageFrame, Boundary) -> bool,
+    ) -> Result<Boundary, WalkError> {
         let mut place = from;
         while place.offset < upto {
             let frame = self.frame(place)?;
@@ -116,7 +116,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Walks from `from` to the message `to`.
-    pub(crate) fn reach(&mut self, from: Place, to: Offset) -> Result<Place, WalkError> {
+    pub(crate) fn reach(&mut self, from: Boundary, to: Offset) -> Result<Boundary, WalkError> {
         self.find(from, to, |_, _| false)
     }
 
@@ -141,8 +141,8 @@ impl<'a> Walk<'a> {
 }
 
 /// The place of the message after the one at `place`.
-pub(crate) fn after(place: Place, frame: &Frame) -> Place {
-    Place {
+pub(crate) fn after(place: Boundary, frame: &MessageFrame) -> Boundary {
+    Boundary {
         offset: Offset::new(place.offset.get().saturating_add(1)),
         position: place.position + frame.len,
     }
@@ -152,11 +152,11 @@ pub(crate) fn after(place: Place, frame: &Frame) -> Place {
 ///
 /// # Errors
 /// The first message that is not, with its position in `bytes`.
-pub(crate) fn check_messages(bytes: &[u8], first: Offset, count: u32) -> Result<(), Place> {
-    let mut place = Place { offset: first, position: 0 };
+pub(crate) fn check_messages(bytes: &[u8], first: Offset, count: u32) -> Result<(), Boundary> {
+    let mut place = Boundary { offset: first, position: 0 };
     for _ in 0..count {
         let rest = usize::try_from(place.position).ok().and_then(|at| bytes.get(at..));
-        match rest.and_then(Frame::parse_verified) {
+        match rest.and_then(MessageFrame::parse_verified) {
             Some(frame) if frame.offset == place.offset => place = after(place, &frame),
             _ => return Err(place),
         }

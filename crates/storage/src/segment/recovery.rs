@@ -2,8 +2,8 @@
 //!
 //! Part of INV-TAIL: what [`accept`] accepts is a chain of consecutive messages, each with a right checksum.
 
-use super::Place;
-use super::format::Frame;
+use super::Boundary;
+use super::format::MessageFrame;
 use super::reader::after;
 use crate::disk::DiskFile;
 use galgo_wire::id::{Offset, Timestamp};
@@ -23,12 +23,12 @@ const CANDIDATES_MAX: usize = 1_000;
 /// before it, it ends within the first `limit` bytes, and its checksum is right.
 pub(crate) fn accept(
     file: &dyn DiskFile,
-    (from, limit): (Place, u64),
+    (from, limit): (Boundary, u64),
     upto: Option<Offset>,
     mut last_timestamp: Timestamp,
-    mut each: impl FnMut(Place, &Frame),
-) -> io::Result<Place> {
-    let mut window = Window::new(file, limit);
+    mut each: impl FnMut(Boundary, &MessageFrame),
+) -> io::Result<Boundary> {
+    let mut window = FileWindow::new(file, limit);
     let mut place = from;
     while upto.is_none_or(|upto| place.offset < upto) {
         let Some(frame) = window.message(place.position)? else { break };
@@ -47,8 +47,8 @@ pub(crate) fn next_valid(
     file: &dyn DiskFile,
     (from, limit): (u64, u64),
     offsets: std::ops::Range<Offset>,
-) -> io::Result<Option<Place>> {
-    let mut window = Window::new(file, limit);
+) -> io::Result<Option<Boundary>> {
+    let mut window = FileWindow::new(file, limit);
     let mut position = from;
     while position + MESSAGE_HEADER_BYTES as u64 <= limit {
         let step = window.candidate(position, &offsets)?;
@@ -56,7 +56,7 @@ pub(crate) fn next_valid(
         if let Some(frame) = window.message(found)?
             && offsets.contains(&frame.offset)
         {
-            return Ok(Some(Place { offset: frame.offset, position: found }));
+            return Ok(Some(Boundary { offset: frame.offset, position: found }));
         }
         position = found + 1;
     }
@@ -67,7 +67,7 @@ pub(crate) fn next_valid(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Behind {
     /// Where whole messages of this log go on.
-    pub(crate) resume: Option<Place>,
+    pub(crate) resume: Option<Boundary>,
     /// The file ends inside of the message, as a write leaves it that was cut short.
     pub(crate) cut_short: bool,
     /// More messages than this do not fit into the bytes from here to the end.
@@ -81,14 +81,14 @@ pub(crate) struct Behind {
 /// what comes behind that one has their offsets.
 pub(crate) fn look_behind(
     file: &dyn DiskFile,
-    bad: Place,
+    bad: Boundary,
     limit: u64,
     last_timestamp: Timestamp,
 ) -> io::Result<Behind> {
-    let mut window = Window::new(file, limit);
+    let mut window = FileWindow::new(file, limit);
     let header = window.bytes(bad.position, MESSAGE_HEADER_BYTES)?;
     let torn_header = header.is_none();
-    let frame = header.and_then(Frame::parse);
+    let frame = header.and_then(MessageFrame::parse);
     let fills = frame.is_some_and(|frame| bad.position + frame.len == limit);
     let own = frame.filter(|frame| frame.offset == bad.offset);
     let next = own.map(|frame| after(bad, &frame));
@@ -119,10 +119,10 @@ fn messages_in(position: u64, limit: u64) -> u64 {
 /// Where the messages from `from` on end that are whole and follow each other.
 fn goes_on(
     file: &dyn DiskFile,
-    from: Place,
+    from: Boundary,
     limit: u64,
     last_timestamp: Timestamp,
-) -> io::Result<Place> {
+) -> io::Result<Boundary> {
     if from.position >= limit {
         return Ok(from);
     }
@@ -132,10 +132,10 @@ fn goes_on(
 /// The first place behind the damage where messages go on that belong there.
 fn resume_by_search(
     file: &dyn DiskFile,
-    bad: Place,
+    bad: Boundary,
     limit: u64,
     last_timestamp: Timestamp,
-) -> io::Result<Option<Place>> {
+) -> io::Result<Option<Boundary>> {
     let first = Offset::new(bad.offset.get().saturating_add(1));
     let last = bad.offset.get().saturating_add(messages_in(bad.position, limit)).saturating_add(1);
     let mut from = bad.position + 1;
@@ -160,12 +160,12 @@ fn resume_by_search(
 }
 
 /// Whether the messages from `from` chain, header by header, exactly into `to`.
-pub(crate) fn chains_into(file: &dyn DiskFile, from: Place, to: Place) -> io::Result<bool> {
-    let mut window = Window::new(file, to.position);
+pub(crate) fn chains_into(file: &dyn DiskFile, from: Boundary, to: Boundary) -> io::Result<bool> {
+    let mut window = FileWindow::new(file, to.position);
     let mut place = from;
     while place.position < to.position && place.offset < to.offset {
         let header = window.bytes(place.position, MESSAGE_HEADER_BYTES)?;
-        match header.and_then(Frame::parse) {
+        match header.and_then(MessageFrame::parse) {
             Some(frame) if frame.offset == place.offset => place = after(place, &frame),
             _ => return Ok(false),
         }
@@ -174,14 +174,14 @@ pub(crate) fn chains_into(file: &dyn DiskFile, from: Place, to: Place) -> io::Re
 }
 
 /// A moving view of a file.
-struct Window<'a> {
+struct FileWindow<'a> {
     file: &'a dyn DiskFile,
     limit: u64,
     at: u64,
     buffer: Vec<u8>,
 }
 
-impl<'a> Window<'a> {
+impl<'a> FileWindow<'a> {
     fn new(file: &'a dyn DiskFile, limit: u64) -> Self {
         Self { file, limit, at: 0, buffer: Vec::new() }
     }
@@ -204,11 +204,11 @@ impl<'a> Window<'a> {
     }
 
     /// The frame of the message at `position`, when all of it is there and verifies.
-    fn message(&mut self, position: u64) -> io::Result<Option<Frame>> {
+    fn message(&mut self, position: u64) -> io::Result<Option<MessageFrame>> {
         let header = self.bytes(position, MESSAGE_HEADER_BYTES)?;
-        let Some(frame) = header.and_then(Frame::parse) else { return Ok(None) };
+        let Some(frame) = header.and_then(MessageFrame::parse) else { return Ok(None) };
         let len = to_usize(frame.len);
-        Ok(self.bytes(position, len)?.and_then(Frame::parse_verified))
+        Ok(self.bytes(position, len)?.and_then(MessageFrame::parse_verified))
     }
 
     /// The first position from `from` on whose next bytes look like a header of these offsets.
@@ -222,7 +222,7 @@ impl<'a> Window<'a> {
             let start = to_usize(position - self.at);
             let rest = self.buffer.get(start..).unwrap_or_default();
             for (ahead, header) in rest.windows(MESSAGE_HEADER_BYTES).enumerate() {
-                let looks_right = Frame::parse(header).is_some_and(|frame| {
+                let looks_right = MessageFrame::parse(header).is_some_and(|frame| {
                     offsets.contains(&frame.offset)
                         && position + ahead as u64 + frame.len <= self.limit
                 });

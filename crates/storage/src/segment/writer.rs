@@ -3,11 +3,11 @@
 //! Part of INV-END: the end of a segment moves only after its bytes were written; a write that failed leaves
 //! the file cut back to where it was, or the log takes no more writes.
 
-use super::format::Frame;
-use super::{Place, SEGMENT_BYTES_MAX};
+use super::format::MessageFrame;
+use super::{Boundary, SEGMENT_BYTES_MAX};
 use crate::file_cache::FileHandle;
 use crate::index::tail::IndexTail;
-use crate::index::{IndexEntry, Marker};
+use crate::index::{IndexEntry, IndexMarker};
 use crate::log::{AppendBatch, WalkedBatch};
 use galgo_wire::batch::{BatchIndexEntry, index_end};
 use galgo_wire::id::{Offset, Timestamp};
@@ -35,8 +35,8 @@ impl Tip {
     }
 
     /// The place of the next message.
-    pub(crate) fn place(&self) -> Place {
-        Place { offset: self.end, position: self.bytes }
+    pub(crate) fn place(&self) -> Boundary {
+        Boundary { offset: self.end, position: self.bytes }
     }
 
     /// Whether a segment that ends here is sealed before messages of these bytes and this number.
@@ -54,7 +54,7 @@ impl Tip {
     }
 
     /// The tip one message later.
-    pub(crate) fn after(self, frame: &Frame) -> Self {
+    pub(crate) fn after(self, frame: &MessageFrame) -> Self {
         Self {
             bytes: self.bytes + frame.len,
             end: Offset::new(self.end.get().saturating_add(1)),
@@ -65,7 +65,7 @@ impl Tip {
 }
 
 /// The segment being written.
-pub(crate) struct Writer {
+pub(crate) struct SegmentWriter {
     /// Offset of its first message.
     pub(crate) base: Offset,
     /// Its file; every write goes through this one handle.
@@ -75,7 +75,7 @@ pub(crate) struct Writer {
     /// How far its index file is written.
     pub(crate) index: Mutex<IndexTail>,
     /// Which message gets the next index entry.
-    pub(crate) marker: Marker,
+    pub(crate) marker: IndexMarker,
 }
 
 /// Why a write did not happen.
@@ -87,7 +87,7 @@ pub(crate) enum WriteError {
     Unknown(io::Error),
 }
 
-impl Writer {
+impl SegmentWriter {
     /// Writes `bytes` at the tip, without moving it; never waits for a sync.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), WriteError> {
         let file = self.handle.get_now().map_err(WriteError::Refused)?;
@@ -111,14 +111,14 @@ impl Writer {
 pub(crate) fn check_batch(
     (base, tip): (Offset, Tip),
     (bytes, count): (&[u8], u32),
-    marker: &mut Marker,
+    marker: &mut IndexMarker,
     entries: &mut Vec<IndexEntry>,
 ) -> Result<Tip, usize> {
     let mut next = tip;
     let mut rest = bytes;
     for _ in 0..count {
         let at = bytes.len() - rest.len();
-        let frame = Frame::parse(rest).ok_or(at)?;
+        let frame = MessageFrame::parse(rest).ok_or(at)?;
         if frame.offset != next.end || frame.timestamp < next.last_timestamp {
             return Err(at);
         }
@@ -139,7 +139,7 @@ pub(crate) fn check_batch(
 pub(crate) fn mark_batch(
     (base, tip): (Offset, Tip),
     (batch, walked): (&AppendBatch<'_>, WalkedBatch<'_>),
-    marker: &mut Marker,
+    marker: &mut IndexMarker,
     entries: &mut Vec<IndexEntry>,
 ) -> Result<Tip, usize> {
     let (ends, remainder) = walked.indexes.as_chunks();
@@ -158,7 +158,7 @@ pub(crate) fn mark_batch(
         let position = tip.bytes + u64::from(starts(at));
         if marker.marks(position) {
             let offset = Offset::new(tip.end.get() + at as u64);
-            entries.extend(IndexEntry::of(base, Place { offset, position }, batch.timestamp));
+            entries.extend(IndexEntry::of(base, Boundary { offset, position }, batch.timestamp));
         }
         at += 1 + skipped(
             part(ends, at.., "INV-CHAIN: a walk ends with the batch"),
@@ -172,7 +172,7 @@ pub(crate) fn mark_batch(
 }
 
 /// How many of the messages that start where these end come before the next entry.
-fn skipped(ends: &[BatchIndexEntry], tip_bytes: u64, marker: &Marker) -> usize {
+fn skipped(ends: &[BatchIndexEntry], tip_bytes: u64, marker: &IndexMarker) -> usize {
     ends.partition_point(|end| !marker.wants(tip_bytes + u64::from(index_end(end))))
 }
 

@@ -232,8 +232,10 @@ impl Types {
             let item = line.strip_prefix("pub(").and_then(|rest| Some(rest.split_once(") ")?.1));
             let item = item.or_else(|| line.strip_prefix("pub ")).unwrap_or(line);
             let kinds = ["struct ", "enum ", "trait "];
-            if let Some(rest) = kinds.iter().find_map(|kind| item.strip_prefix(kind)) {
-                *self.declared.entry(name_at(rest)).or_default() += 1;
+            let name = kinds.iter().find_map(|kind| item.strip_prefix(kind)).map(name_at);
+            // A macro's has none yet.
+            if let Some(name) = name.filter(|name| !name.is_empty()) {
+                *self.declared.entry(name).or_default() += 1;
             }
             if let Some(name) = inherent(line) {
                 let key = (of.to_owned(), name);

@@ -52,6 +52,7 @@ fn is_test(path: &str) -> bool {
         "testkit",
         "crash_tests",
         "crash_tests.rs",
+        "conformance.rs",
     ];
     path.split('/').any(|part| for_tests.contains(&part))
 }

@@ -109,11 +109,11 @@ fn a_login_takes_back_its_own_failures_and_no_others() {
 
 #[test]
 fn an_ipv6_site_is_one_address_and_mapped_ipv4_is_ipv4() {
-    let source = |text: &str| Source::of(text.parse::<IpAddr>().unwrap());
+    let source = |text: &str| ThrottleSource::of(text.parse::<IpAddr>().unwrap());
     assert_eq!(source("2001:db8::1"), source("2001:db8::ffff:1"));
     assert_ne!(source("2001:db8::1"), source("2001:db8:0:1::1"));
     assert_eq!(source("::ffff:10.0.0.1"), source("10.0.0.1"));
-    assert_eq!(source("::ffff:127.0.0.1"), Source::Loopback);
+    assert_eq!(source("::ffff:127.0.0.1"), ThrottleSource::Loopback);
     assert_ne!(source("10.0.0.1"), source("10.0.0.2"));
 }
 

@@ -206,8 +206,9 @@ impl World {
         let lens: Vec<_> = lists(&self.group).iter().map(Vec::len).collect();
         let (least, most) = (lens.iter().min(), lens.iter().max());
         assert!(least.zip(most).is_none_or(|(least, most)| most - least <= 1), "{lens:?}");
-        let given_up =
-            |slot: &crate::group::Slot| matches!(slot.handover, Some(Handover::Revoked { .. }));
+        let given_up = |slot: &crate::group::PartitionSlot| {
+            matches!(slot.handover, Some(Handover::Revoked { .. }))
+        };
         assert!(!self.group.slots.iter().any(given_up), "nothing is pending");
     }
 

@@ -2,13 +2,17 @@
 
 use super::*;
 
-const LIMITS: Limits = Limits { requests: 100, bytes: 10_000 };
+const LIMITS: InFlightLimits = InFlightLimits { requests: 100, bytes: 10_000 };
 
-fn push(queue: &Queue, text: &'static str, replay: Replay) -> (u64, oneshot::Receiver<Answer>) {
+fn push(
+    queue: &RequestQueue,
+    text: &'static str,
+    replay: Replay,
+) -> (u64, oneshot::Receiver<Answer>) {
     queue.push(Bytes::from_static(text.as_bytes()), replay, false)
 }
 
-fn take(queue: &Queue, frames_max: usize) -> Vec<Bytes> {
+fn take(queue: &RequestQueue, frames_max: usize) -> Vec<Bytes> {
     let mut frames = Vec::new();
     queue.try_take(&mut frames, frames_max, usize::MAX);
     frames
@@ -21,7 +25,7 @@ fn lost() -> Loss {
 /// INV-FATE.
 #[test]
 fn what_is_written_and_unanswered_is_decided_by_its_replay() {
-    let queue = Queue::new(LIMITS);
+    let queue = RequestQueue::new(LIMITS);
     let (_, mut answered) = push(&queue, "answered", Replay::Never);
     let (_, mut never) = push(&queue, "never", Replay::Never);
     let (_, mut safe) = push(&queue, "safe", Replay::Safe);
@@ -45,7 +49,7 @@ fn what_is_written_and_unanswered_is_decided_by_its_replay() {
 /// INV-PIPELINE.
 #[test]
 fn a_reply_that_overtakes_the_note_of_its_writing_confuses_nothing() {
-    let queue = Queue::new(LIMITS);
+    let queue = RequestQueue::new(LIMITS);
     let (_first, mut second) =
         (push(&queue, "first", Replay::Never), push(&queue, "second", Replay::Never).1);
     assert_eq!(take(&queue, 1).len(), 1);
@@ -59,14 +63,14 @@ fn a_reply_that_overtakes_the_note_of_its_writing_confuses_nothing() {
 
 #[test]
 fn a_reply_nobody_asked_for_is_an_error() {
-    let queue = Queue::new(LIMITS);
+    let queue = RequestQueue::new(LIMITS);
     assert!(matches!(queue.answer(Ok(Bytes::new())), Err(Loss::Garbled(_))));
 }
 
 /// INV-CLIENT-BOUND.
 #[test]
 fn what_is_in_flight_is_bounded_and_one_over_the_bound_goes_alone() {
-    let queue = Queue::new(Limits { requests: 2, bytes: 10 });
+    let queue = RequestQueue::new(InFlightLimits { requests: 2, bytes: 10 });
     for text in ["0123456789abc", "012345", "0123", "0"] {
         push(&queue, text, Replay::Never).1.close();
     }
@@ -80,7 +84,7 @@ fn what_is_in_flight_is_bounded_and_one_over_the_bound_goes_alone() {
 
 #[test]
 fn abandoned_requests_are_not_written_and_their_slots_stay() {
-    let queue = Queue::new(LIMITS);
+    let queue = RequestQueue::new(LIMITS);
     let (first, _first) = push(&queue, "first", Replay::Safe);
     let (second, _second) = push(&queue, "second", Replay::Safe);
     let (third, mut third_reply) = push(&queue, "third", Replay::Safe);
@@ -96,7 +100,7 @@ fn abandoned_requests_are_not_written_and_their_slots_stay() {
 
 #[test]
 fn what_was_tried_before_keeps_its_fate_when_all_is_given_up() {
-    let queue = Queue::new(LIMITS);
+    let queue = RequestQueue::new(LIMITS);
     let mut replies: Vec<_> = [Replay::Allowed, Replay::Safe, Replay::Allowed]
         .map(|replay| push(&queue, "x", replay).1)
         .into_iter()
@@ -114,7 +118,7 @@ fn what_was_tried_before_keeps_its_fate_when_all_is_given_up() {
 
 #[test]
 fn withdrawn_is_only_what_waits() {
-    let queue = Queue::new(LIMITS);
+    let queue = RequestQueue::new(LIMITS);
     let (first, mut first_reply) = push(&queue, "first", Replay::Allowed);
     let (second, mut second_reply) = push(&queue, "second", Replay::Allowed);
     take(&queue, 1);
@@ -127,7 +131,7 @@ fn withdrawn_is_only_what_waits() {
 
 #[test]
 fn pings_do_not_pile_up() {
-    let queue = Queue::new(LIMITS);
+    let queue = RequestQueue::new(LIMITS);
     for _ in 0..10 {
         queue.push_unheeded(Bytes::from_static(b"ping"));
     }
@@ -138,7 +142,7 @@ fn pings_do_not_pile_up() {
 
 #[test]
 fn closed_it_fails_everything_and_takes_nothing() {
-    let queue = Queue::new(LIMITS);
+    let queue = RequestQueue::new(LIMITS);
     let (_, mut flying) = push(&queue, "flying", Replay::Never);
     take(&queue, 1);
     queue.wrote(1);
@@ -153,7 +157,7 @@ fn closed_it_fails_everything_and_takes_nothing() {
 
 #[test]
 fn only_a_wait_that_is_alone_and_wanted_needs_no_ping() {
-    let queue = Queue::new(Limits { requests: 8, bytes: 1 << 20 });
+    let queue = RequestQueue::new(InFlightLimits { requests: 8, bytes: 1 << 20 });
     let (_, wanted) = queue.push(Bytes::from_static(b"wait"), Replay::Safe, true);
     assert!(!queue.only_waits(), "not sent yet");
     let mut frames = Vec::new();

@@ -22,7 +22,7 @@ fn offsets(step: Step) -> Vec<u64> {
 
 #[test]
 fn the_place_moves_behind_what_was_handed_out() {
-    let mut cursor = Cursor::new(Place::Time(Timestamp::new(5)), false, None);
+    let mut cursor = PartitionCursor::new(ReadPosition::Time(Timestamp::new(5)), false, None);
     assert_eq!(cursor.strategy(), PollingStrategy::Timestamp(Timestamp::new(5)));
     assert_eq!(cursor.advance(polled(0..0, 9)), Step::Nothing);
     assert_eq!(cursor.strategy(), PollingStrategy::Timestamp(Timestamp::new(5)));
@@ -35,26 +35,26 @@ fn the_place_moves_behind_what_was_handed_out() {
 
 #[test]
 fn nothing_behind_the_end_is_handed_out() {
-    let mut cursor = Cursor::new(Place::Offset(0), false, Some(4));
+    let mut cursor = PartitionCursor::new(ReadPosition::Offset(0), false, Some(4));
     assert_eq!(offsets(cursor.advance(polled(0..3, 9))), [0, 1, 2]);
     let Step::LastMessages(last) = cursor.advance(polled(3..6, 9)) else { panic!() };
     assert_eq!(last.iter().map(ReceivedMessage::offset).collect::<Vec<_>>(), [3, 4]);
     assert!(cursor.is_done());
-    let mut beyond = Cursor::new(Place::Offset(0), false, Some(4));
+    let mut beyond = PartitionCursor::new(ReadPosition::Offset(0), false, Some(4));
     assert_eq!(beyond.advance(polled(7..9, 9)), Step::LastMessages(vec![]), "retention was faster");
 }
 
 #[test]
 fn an_end_before_the_place_is_done_at_once() {
-    assert!(Cursor::new(Place::Offset(5), false, Some(4)).is_done());
-    assert!(!Cursor::new(Place::Offset(4), false, Some(4)).is_done());
-    assert!(!Cursor::new(Place::Time(Timestamp::ZERO), false, Some(4)).is_done());
-    assert!(Cursor::at_end().is_done());
+    assert!(PartitionCursor::new(ReadPosition::Offset(5), false, Some(4)).is_done());
+    assert!(!PartitionCursor::new(ReadPosition::Offset(4), false, Some(4)).is_done());
+    assert!(!PartitionCursor::new(ReadPosition::Time(Timestamp::ZERO), false, Some(4)).is_done());
+    assert!(PartitionCursor::at_end().is_done());
 }
 
 #[test]
 fn a_place_that_was_reached_and_is_beyond_the_end_means_a_new_beginning() {
-    let mut cursor = Cursor::new(Place::Offset(0), false, None);
+    let mut cursor = PartitionCursor::new(ReadPosition::Offset(0), false, None);
     assert_eq!(cursor.advance(polled(0..0, 0)), Step::Nothing, "empty");
     cursor.advance(polled(0..10, 9));
     assert_eq!(cursor.advance(polled(0..0, 9)), Step::Nothing, "caught up");
@@ -65,7 +65,7 @@ fn a_place_that_was_reached_and_is_beyond_the_end_means_a_new_beginning() {
 
 #[test]
 fn a_place_that_was_never_reached_is_waited_for() {
-    let mut cursor = Cursor::new(Place::Offset(100), false, None);
+    let mut cursor = PartitionCursor::new(ReadPosition::Offset(100), false, None);
     assert_eq!(cursor.advance(polled(0..0, 8)), Step::Nothing);
     assert_eq!(cursor.strategy(), PollingStrategy::Offset(Offset::new(100)));
 }
@@ -83,7 +83,7 @@ fn told(life: u64, extent: std::ops::Range<u64>, polled: PolledMessages) -> Poll
 /// Only a log that was shorter gave a new beginning away; in one as long or longer, messages were skipped.
 #[test]
 fn another_life_means_a_new_beginning_however_long_it_is() {
-    let mut cursor = Cursor::new(Place::Offset(0), false, None);
+    let mut cursor = PartitionCursor::new(ReadPosition::Offset(0), false, None);
     cursor.advance(told(7, 0..10, polled(0..10, 9)));
     assert_eq!(cursor.life(), Life::new(7));
     let anew = cursor.advance(told(8, 0..50, polled(10..20, 49)));
@@ -95,19 +95,21 @@ fn another_life_means_a_new_beginning_however_long_it_is() {
 
 #[test]
 fn a_reader_with_an_end_reads_another_life_to_where_it_ended_then() {
-    let mut cursor = Cursor::new(Place::Offset(5), true, Some(9)).in_life(Life::new(7));
+    let mut cursor =
+        PartitionCursor::new(ReadPosition::Offset(5), true, Some(9)).in_life(Life::new(7));
     assert_eq!(cursor.advance(told(8, 0..3, polled(0..0, 2))), Step::Rewound { expected: 5 });
     assert!(!cursor.is_done());
     let Step::LastMessages(last) = cursor.advance(told(8, 0..6, polled(0..6, 5))) else { panic!() };
     assert_eq!(last.len(), 3);
-    let mut empty = Cursor::new(Place::Offset(5), true, Some(9)).in_life(Life::new(7));
+    let mut empty =
+        PartitionCursor::new(ReadPosition::Offset(5), true, Some(9)).in_life(Life::new(7));
     empty.advance(told(8, 0..0, polled(0..0, 0)));
     assert!(empty.is_done());
 }
 
 #[test]
 fn what_is_left_out_of_a_search_by_time_leaves_older_messages_out_too() {
-    let mut cursor = Cursor::new(Place::Time(Timestamp::new(5)), false, None);
+    let mut cursor = PartitionCursor::new(ReadPosition::Time(Timestamp::new(5)), false, None);
     cursor.skip_to(4);
     assert_eq!(cursor.strategy(), PollingStrategy::Offset(Offset::new(4)));
     assert_eq!(offsets(cursor.advance(polled(4..6, 9))), [0u64; 0], "taken at time 0");

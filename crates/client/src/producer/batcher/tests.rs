@@ -12,13 +12,13 @@ struct Fixture {
 
 impl Fixture {
     fn new(messages: u32, bytes: usize) -> Self {
-        let batcher = Batcher::new(Limits { messages, bytes, linger: LINGER });
+        let batcher = Batcher::new(BatchLimits { messages, bytes, linger: LINGER });
         Self { batcher, start: Instant::now() }
     }
 
-    fn push(&mut self, lane: Lane, after_ms: u64, tracking: Tracking) -> Pushed {
+    fn push(&mut self, lane: SendLane, after_ms: u64, tracking: Tracking) -> Pushed {
         let message = Message::new(vec![0; 20]);
-        let entry = Entry {
+        let entry = BatcherEntry {
             lane,
             message: &message.encode().unwrap(),
             origin_timestamp: Timestamp::ZERO,
@@ -34,7 +34,7 @@ impl Fixture {
     }
 
     /// Number, lane and length of every batch that can be taken.
-    fn take(&mut self, after_ms: u64) -> Vec<(u64, Lane, u32)> {
+    fn take(&mut self, after_ms: u64) -> Vec<(u64, SendLane, u32)> {
         let now = self.at(after_ms);
         std::iter::from_fn(|| self.batcher.take(now, |_| false))
             .map(|batch| (batch.number, batch.lane, batch.messages.len()))
@@ -42,8 +42,8 @@ impl Fixture {
     }
 }
 
-const A: Lane = Lane::Partition(0);
-const B: Lane = Lane::Partition(1);
+const A: SendLane = SendLane::Partition(0);
+const B: SendLane = SendLane::Partition(1);
 
 #[test]
 fn a_batch_is_taken_when_it_is_full_or_due() {
@@ -75,12 +75,12 @@ fn a_message_that_does_not_fit_opens_the_next_batch() {
 #[test]
 fn lanes_do_not_mix_and_keep_their_order() {
     let mut fixture = Fixture::new(2, 10_000);
-    for lane in [A, B, Lane::Balanced, B, A, A] {
+    for lane in [A, B, SendLane::Balanced, B, A, A] {
         fixture.push(lane, 0, Tracking::None);
     }
     assert_eq!(fixture.take(0), [(1, B, 2), (0, A, 2)]);
     fixture.push(B, 5, Tracking::None);
-    assert_eq!(fixture.take(10), [(2, Lane::Balanced, 1), (3, A, 1)]);
+    assert_eq!(fixture.take(10), [(2, SendLane::Balanced, 1), (3, A, 1)]);
     assert_eq!(fixture.take(15), [(4, B, 1)]);
 }
 

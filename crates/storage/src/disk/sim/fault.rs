@@ -24,7 +24,7 @@ pub struct FaultPlan {
 
 /// What an operation that changes something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum OperationKind {
     Write,
     Sync,
     /// Names and lengths.
@@ -33,7 +33,7 @@ pub(super) enum Kind {
 
 /// What becomes of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum OperationFate {
     Done,
     /// Fails, and the disk goes on.
     Fails,
@@ -41,7 +41,7 @@ pub(super) enum Fate {
     Stops,
 }
 
-impl Fate {
+impl OperationFate {
     /// The error of an operation that is not done.
     pub(super) fn error(self) -> io::Error {
         match self {
@@ -79,20 +79,20 @@ impl Faults {
     }
 
     /// Counts an operation and tells its fate.
-    pub(super) fn count(&mut self, kind: Kind) -> io::Result<Fate> {
+    pub(super) fn count(&mut self, kind: OperationKind) -> io::Result<OperationFate> {
         self.check_running()?;
         self.check_writable()?;
         self.operations += 1;
-        self.writes += u64::from(kind == Kind::Write);
-        self.syncs += u64::from(kind == Kind::Sync);
+        self.writes += u64::from(kind == OperationKind::Write);
+        self.syncs += u64::from(kind == OperationKind::Sync);
         if self.plan.stop_at == Some(self.operations) {
             self.stopped = true;
-            return Ok(Fate::Stops);
+            return Ok(OperationFate::Stops);
         }
         let fails = self.plan.fail_operation == Some(self.operations)
-            || (kind == Kind::Write && self.plan.fail_write == Some(self.writes))
-            || (kind == Kind::Sync && self.plan.fail_sync == Some(self.syncs));
-        Ok(if fails { Fate::Fails } else { Fate::Done })
+            || (kind == OperationKind::Write && self.plan.fail_write == Some(self.writes))
+            || (kind == OperationKind::Sync && self.plan.fail_sync == Some(self.syncs));
+        Ok(if fails { OperationFate::Fails } else { OperationFate::Done })
     }
 
     pub(super) fn check_read(&self, path: &std::path::Path) -> io::Result<()> {

@@ -29,14 +29,14 @@ impl Change {
 }
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct Names {
+pub(super) struct DirectoryNames {
     view: BTreeMap<PathBuf, Node>,
     durable: BTreeMap<PathBuf, Node>,
     /// In the order they were made.
     pending: Vec<Change>,
 }
 
-impl Names {
+impl DirectoryNames {
     pub(super) fn get(&self, path: &Path) -> Option<Node> {
         if is_root(path) { Some(Node::Dir) } else { self.view.get(path).copied() }
     }

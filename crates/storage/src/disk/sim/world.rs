@@ -5,14 +5,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::super::{DirEntry, OpenMode};
-use super::fault::{Fate, Faults, Kind};
+use super::fault::{Faults, OperationFate, OperationKind};
 use super::inode::Inode;
-use super::names::{Names, Node, parent};
+use super::names::{DirectoryNames, Node, parent};
 use super::random::Random;
 
 #[derive(Clone)]
-pub(super) struct World {
-    names: Names,
+pub(super) struct DiskWorld {
+    names: DirectoryNames,
     inodes: BTreeMap<u64, Inode>,
     next_inode: u64,
     random: Random,
@@ -22,10 +22,10 @@ pub(super) struct World {
     pub(super) faults: Faults,
 }
 
-impl World {
+impl DiskWorld {
     pub(super) fn new(seed: u64) -> Self {
         Self {
-            names: Names::default(),
+            names: DirectoryNames::default(),
             inodes: BTreeMap::new(),
             next_inode: 1,
             random: Random::new(seed),
@@ -80,16 +80,16 @@ impl World {
 
     /// Does a change of names as the plan says; one that stops may have happened or not.
     fn change_names(&mut self, change: impl FnOnce(&mut Self)) -> io::Result<()> {
-        let fate = self.faults.count(Kind::Other)?;
+        let fate = self.faults.count(OperationKind::Other)?;
         let done = match fate {
-            Fate::Done => true,
-            Fate::Fails => false,
-            Fate::Stops => self.random.chance(50),
+            OperationFate::Done => true,
+            OperationFate::Fails => false,
+            OperationFate::Stops => self.random.chance(50),
         };
         if done {
             change(self);
         }
-        if fate == Fate::Done { Ok(()) } else { Err(fate.error()) }
+        if fate == OperationFate::Done { Ok(()) } else { Err(fate.error()) }
     }
 
     pub(super) fn create_dir_all(&mut self, path: &Path) -> io::Result<()> {
@@ -140,8 +140,8 @@ impl World {
         if self.names.get(path) != Some(Node::Dir) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        match self.faults.count(Kind::Other)? {
-            Fate::Done => self.names.sync(path),
+        match self.faults.count(OperationKind::Other)? {
+            OperationFate::Done => self.names.sync(path),
             fate => return Err(fate.error()),
         }
         self.forget_unreachable();
@@ -182,12 +182,12 @@ impl World {
     }
 
     pub(super) fn write(&mut self, inode: u64, bytes: &[u8], position: u64) -> io::Result<()> {
-        let fate = self.faults.count(Kind::Write)?;
+        let fate = self.faults.count(OperationKind::Write)?;
         let position = to_usize(position)?;
         let room = self.room_in(inode, position)?;
         let (len, error) = match fate {
-            Fate::Done if room >= bytes.len() => (bytes.len(), None),
-            Fate::Done => (room, Some(io::Error::from_raw_os_error(libc::ENOSPC))),
+            OperationFate::Done if room >= bytes.len() => (bytes.len(), None),
+            OperationFate::Done => (room, Some(io::Error::from_raw_os_error(libc::ENOSPC))),
             _ => {
                 let len = self.random.below_usize(bytes.len() + 1).min(room);
                 (len, Some(fate.error()))
@@ -206,17 +206,17 @@ impl World {
     }
 
     pub(super) fn sync(&mut self, inode: u64) -> io::Result<()> {
-        let fate = self.faults.count(Kind::Sync)?;
+        let fate = self.faults.count(OperationKind::Sync)?;
         let mut random = self.random.clone();
         let file = self.inode(inode)?;
         match fate {
-            Fate::Done => file.sync(),
-            Fate::Fails => file.fail_sync(&mut random),
+            OperationFate::Done => file.sync(),
+            OperationFate::Fails => file.fail_sync(&mut random),
             // Whatever the disk got done is decided at the power cut.
-            Fate::Stops => {}
+            OperationFate::Stops => {}
         }
         self.random = random;
-        if fate == Fate::Done { Ok(()) } else { Err(fate.error()) }
+        if fate == OperationFate::Done { Ok(()) } else { Err(fate.error()) }
     }
 
     pub(super) fn len(&mut self, inode: u64) -> io::Result<u64> {
@@ -230,11 +230,11 @@ impl World {
         if len.saturating_sub(old) > self.room_in(inode, old)? {
             return Err(io::Error::from_raw_os_error(libc::ENOSPC));
         }
-        let fate = self.faults.count(Kind::Other)?;
-        if fate == Fate::Done || (fate == Fate::Stops && self.random.chance(50)) {
+        let fate = self.faults.count(OperationKind::Other)?;
+        if fate == OperationFate::Done || (fate == OperationFate::Stops && self.random.chance(50)) {
             self.inode(inode)?.set_len(len);
         }
-        if fate == Fate::Done { Ok(()) } else { Err(fate.error()) }
+        if fate == OperationFate::Done { Ok(()) } else { Err(fate.error()) }
     }
 
     pub(super) fn cached(&mut self, inode: u64, position: u64, len: u64) -> io::Result<bool> {

@@ -10,14 +10,14 @@ use galgo_wire::index::part;
 use super::{BatchSource, JournaledBatch, JournaledLog, RecoverError};
 
 /// Batches not yet written again, by offset.
-pub(super) struct Batches<'a> {
+pub(super) struct JournalBatches<'a> {
     batches: Vec<JournaledBatch>,
     next: usize,
     high_watermark: Offset,
     source: &'a dyn BatchSource,
 }
 
-impl<'a> Batches<'a> {
+impl<'a> JournalBatches<'a> {
     /// The batches that count: one staged at an offset again takes the place of what was there and after it. The
     /// very same one is no other: it was carried forward, perhaps without those behind it.
     ///

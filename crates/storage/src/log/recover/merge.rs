@@ -7,29 +7,29 @@
 
 use super::super::reader::LogReader;
 use super::super::state::{Fence, Sealed};
-use super::batches::Batches;
+use super::batches::JournalBatches;
 use super::segment::{Current, unverified};
 use super::{Evidence, FencedRange, RecoverError, RecoveryReport};
 use crate::checkpoint::{LogCheckpoint, SealedSegment};
 use crate::disk::{OpenMode, create_dir_synced};
 use crate::index::IndexEntry;
 use crate::log::name::tell;
-use crate::segment::format::Frame;
-use crate::segment::reader::Walk;
+use crate::segment::format::MessageFrame;
+use crate::segment::reader::SegmentWalk;
 use crate::segment::recovery::accept;
 use crate::segment::writer::{Tip, check_batch};
-use crate::segment::{CHECKSUM_UNKNOWN, Place};
+use crate::segment::{Boundary, CHECKSUM_UNKNOWN};
 use galgo_wire::batch::{Stop, first_invalid_after};
 use galgo_wire::id::{Offset, Timestamp};
 use std::collections::BTreeMap;
 
 /// A log while it is put together.
-pub(super) struct Merge<'a> {
+pub(super) struct LogMerge<'a> {
     pub(super) reader: &'a LogReader,
     pub(super) start: Offset,
     /// Segment files not yet part of the log, with their lengths.
     pub(super) found: BTreeMap<Offset, u64>,
-    pub(super) journal: Batches<'a>,
+    pub(super) journal: JournalBatches<'a>,
     pub(super) sealed: Vec<Sealed>,
     pub(super) current: Option<Current>,
     /// Sealed segments whose file is shorter than it should be, with the length.
@@ -44,13 +44,13 @@ pub(super) struct Merge<'a> {
     pub(super) report: RecoveryReport,
 }
 
-impl<'a> Merge<'a> {
+impl<'a> LogMerge<'a> {
     /// Starts from what the checkpoint knows and the segment files that were `found`.
     pub(super) fn new(
         reader: &'a LogReader,
         known: &LogCheckpoint,
         found: BTreeMap<Offset, u64>,
-        journal: Batches<'a>,
+        journal: JournalBatches<'a>,
         evidence: Evidence,
     ) -> Self {
         let mut merge = Self {
@@ -198,7 +198,7 @@ impl<'a> Merge<'a> {
     fn choose_segment(&mut self, batch: (u64, u32)) -> Result<(), RecoverError> {
         if let Some(current) = &self.current {
             let file = current.handle.get().map_err(RecoverError::at(current.handle.path()))?;
-            if Walk::new(&*file, current.file_len, 0).frame(current.tip.place()).is_ok() {
+            if SegmentWalk::new(&*file, current.file_len, 0).frame(current.tip.place()).is_ok() {
                 return Ok(());
             }
         }
@@ -214,7 +214,7 @@ impl<'a> Merge<'a> {
 
     /// Whether a batch is earlier than the message before it: the clock was set back.
     fn starts_over(&self, batch: &[u8]) -> bool {
-        Frame::parse(batch).is_some_and(|frame| frame.timestamp < self.last_timestamp)
+        MessageFrame::parse(batch).is_some_and(|frame| frame.timestamp < self.last_timestamp)
     }
 
     /// Makes current a segment without messages: the one that has none yet, one that was found here, or
@@ -275,7 +275,7 @@ impl<'a> Merge<'a> {
     /// Whether the first message of a segment file is good and is the one that follows.
     pub(super) fn starts_well(&self, base: Offset, len: u64) -> Result<bool, RecoverError> {
         let path = self.reader.log_path(base);
-        let from = Place { offset: base, position: 0 };
+        let from = Boundary { offset: base, position: 0 };
         let file = self.reader.disk.open(&path, OpenMode::Read);
         let end = file
             .and_then(|file| accept(&*file, (from, len), base.plus(1), Timestamp::ZERO, |_, _| {}));

@@ -10,13 +10,13 @@
 use super::super::reader::LogReader;
 use super::super::state::Fence;
 use super::RecoverError;
-use super::merge::Merge;
+use super::merge::LogMerge;
 use super::segment::unverified;
 use crate::checkpoint::SealedSegment;
 use crate::disk::OpenMode;
-use crate::segment::reader::{Walk, WalkError, check_messages};
+use crate::segment::reader::{SegmentWalk, WalkError, check_messages};
 use crate::segment::recovery::{Behind, look_behind, next_valid};
-use crate::segment::{CHECKSUM_UNKNOWN, Place};
+use crate::segment::{Boundary, CHECKSUM_UNKNOWN};
 use galgo_wire::id::Offset;
 use std::io;
 
@@ -27,7 +27,7 @@ const WALK_BYTES: usize = 1 << 16;
 #[derive(Clone, Copy)]
 enum Resume {
     /// In the segment with the damage.
-    Here(Place),
+    Here(Boundary),
     /// In another segment, found or to be made.
     Elsewhere(Offset),
 }
@@ -50,7 +50,7 @@ struct Bad {
     behind: Behind,
 }
 
-impl Merge<'_> {
+impl LogMerge<'_> {
     /// Fences the messages from here to the next that is there, when what is here is damage.
     pub(super) fn step_over_missing(&mut self) -> Result<bool, RecoverError> {
         if self.at < self.start {
@@ -136,7 +136,7 @@ impl Merge<'_> {
             (None, _) => return Ok(None),
         };
         let file = self.reader.disk.open(&path, OpenMode::Read).map_err(RecoverError::at(&path))?;
-        let place = Place { offset: self.at, position };
+        let place = Boundary { offset: self.at, position };
         let behind = look_behind(&*file, place, limit, self.last_timestamp);
         let behind = behind.map_err(RecoverError::at(&path))?;
         Ok(Some(Bad { not_entered: current.is_none(), position, behind }))
@@ -156,7 +156,7 @@ impl Merge<'_> {
     }
 
     /// The next whole message in the current segment.
-    fn next_here(&self) -> Result<Option<Place>, RecoverError> {
+    fn next_here(&self) -> Result<Option<Boundary>, RecoverError> {
         let Some(current) = &self.current else { return Ok(None) };
         let range = (current.tip.bytes, current.file_len);
         let offsets = self.at..Offset::new(u64::MAX);
@@ -191,7 +191,7 @@ impl Merge<'_> {
             let position = found.position.checked_sub(messages.len() as u64)?;
             let count = u32::try_from(found.offset.get() - base.get()).ok()?;
             let whole = check_messages(&messages, base, count).is_ok();
-            let place = Place { offset: base, position };
+            let place = Boundary { offset: base, position };
             (whole && position >= from).then_some(Resume::Here(place))
         });
         Ok(fits.or(nearest))
@@ -213,10 +213,10 @@ impl LogReader {
     /// Fences what a segment lacks whose file has only `len` bytes.
     pub(super) fn fence_short(&self, base: Offset, len: u64) {
         let Some(view) = self.state.read().view_at(base) else { return };
-        let start = Place { offset: base, position: 0 };
+        let start = Boundary { offset: base, position: 0 };
         let from = match self.open(base) {
             Ok(file) => {
-                let mut walk = Walk::new(&*file, len, WALK_BYTES);
+                let mut walk = SegmentWalk::new(&*file, len, WALK_BYTES);
                 match walk.reach(start, view.end.offset) {
                     Ok(_) => return,
                     Err(WalkError::Damaged(place)) => place.offset,

@@ -6,10 +6,10 @@ use super::RecoverError;
 use crate::checkpoint::SealedSegment;
 use crate::disk::OpenMode;
 use crate::file_cache::FileHandle;
-use crate::index::{Index, Marker};
+use crate::index::{Index, IndexMarker};
 use crate::segment::verified::VerifiedRanges;
 use crate::segment::writer::Tip;
-use crate::segment::{CHECKSUM_UNKNOWN, Place};
+use crate::segment::{Boundary, CHECKSUM_UNKNOWN};
 use galgo_wire::id::{Offset, Timestamp};
 
 /// The segment at the end of the log so far.
@@ -20,9 +20,9 @@ pub(super) struct Current {
     /// Bytes in the file.
     pub(super) file_len: u64,
     /// Where the entries of `live` begin; those before are in the index file.
-    pub(super) live_from: Place,
+    pub(super) live_from: Boundary,
     pub(super) live: Index,
-    pub(super) marker: Marker,
+    pub(super) marker: IndexMarker,
     pub(super) verified: VerifiedRanges,
     /// Whether it holds accepted bytes, or a length, that may not be durable.
     pub(super) unsynced: bool,
@@ -38,7 +38,7 @@ impl Current {
             file_len: 0,
             live_from: tip.place(),
             live: Index::default(),
-            marker: Marker::new(reader.options.index_interval_bytes, None),
+            marker: IndexMarker::new(reader.options.index_interval_bytes, None),
             verified: VerifiedRanges::default(),
             unsynced: false,
         }
@@ -59,11 +59,11 @@ impl Current {
     }
 
     /// Leaves damaged bytes behind and goes on at `place`.
-    pub(super) fn step_to(&mut self, place: Place, interval_bytes: u32) {
+    pub(super) fn step_to(&mut self, place: Boundary, interval_bytes: u32) {
         self.tip.bytes = place.position;
         self.tip.end = place.offset;
         self.tip.checksum = None;
-        self.marker = Marker::new(interval_bytes, None);
+        self.marker = IndexMarker::new(interval_bytes, None);
     }
 
     /// Makes what was accepted durable.

@@ -4,7 +4,7 @@
 //! that cannot be reached gets another name.
 
 use super::RecoverError;
-use super::merge::Merge;
+use super::merge::LogMerge;
 use crate::disk::{DiskFile, OpenMode};
 use crate::log::name::tell;
 use crate::segment::format::log_name;
@@ -21,7 +21,7 @@ const COPY_BYTES: usize = 1 << 20;
 /// Names tried for one file set aside.
 const NAMES_MAX: u32 = 1_000;
 
-impl Merge<'_> {
+impl LogMerge<'_> {
     /// Cuts the tail, sets aside what is not part of the log, and makes everything durable.
     pub(super) fn finish(&mut self) -> Result<(), RecoverError> {
         let start = self.start;

@@ -9,11 +9,11 @@ use proptest::prelude::*;
 const BASE: Offset = Offset::new(40);
 
 /// Tip, marker and entries after some batches, each noted by the walk or by its index block.
-type Outcome = (Tip, Marker, Vec<IndexEntry>);
+type Outcome = (Tip, IndexMarker, Vec<IndexEntry>);
 
 fn append(batches: &[Vec<usize>], interval: u32, by_block: bool) -> Outcome {
     let (mut tip, mut entries) = (Tip::empty(BASE, Timestamp::new(3)), Vec::new());
-    let mut marker = Marker::new(interval, None);
+    let mut marker = IndexMarker::new(interval, None);
     for (sizes, time) in batches.iter().zip(5..) {
         let mut builder = BatchBuilder::new();
         for size in sizes {
@@ -66,7 +66,7 @@ fn an_index_block_of_other_messages_is_refused() {
             bytes: &bytes,
             walked: Some(walked),
         };
-        let (mut marker, mut entries) = (Marker::new(1, None), Vec::new());
+        let (mut marker, mut entries) = (IndexMarker::new(1, None), Vec::new());
         let marked = mark_batch((BASE, tip), (&batch, walked), &mut marker, &mut entries);
         assert_eq!(marked, Err(0));
         assert_eq!(entries, []);
