@@ -12,9 +12,11 @@ mod evidence;
 mod groups;
 mod offline;
 mod open;
+mod shards;
 mod stored;
 mod worker;
 
+use galgo_storage::lock::{Ranked, RankedRw, rank};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -27,7 +29,6 @@ use galgo_storage::log::IndexCache;
 use galgo_storage::metadata_log::MetadataLog;
 use galgo_wire::command::{CommandCode, PollInLife, PollMessages, Request};
 use galgo_wire::identifier::Identifier;
-use parking_lot::{Mutex, RwLock};
 
 pub use evidence::Incomplete;
 pub use groups::GroupOptions;
@@ -36,6 +37,7 @@ pub use open::{
     BrokerOptions, JournalBounds, LogBounds, OfflineLog, OpenError, OpenReport, RecoveredLog,
     RootUser,
 };
+pub use shards::Shards;
 pub use worker::Worker;
 
 use crate::access::guard::{AccessOptions, Guard};
@@ -47,12 +49,13 @@ use crate::metadata::prepare::TopicDefaults;
 use crate::outcome::{Outcome, Reply};
 use crate::partition::{AnswerBounds, DeduplicationBounds, IdKey};
 use crate::session::Session;
-use crate::shard::{CheckpointError, Shard};
+use crate::shard::{CheckpointError, Removals};
 use crate::snapshot::SnapshotSources;
 use crate::stats::process::{ProcessReader, SystemNames};
 use crate::stats::{CounterValues, Counters, Totals};
 use crate::trail::Trail;
 use crate::upkeep::Retention;
+use crate::vault::Vault;
 
 /// Where this node listens, for clients that ask for the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,28 +76,32 @@ pub struct Endpoints {
 pub struct Broker {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
-    pub(crate) catalog: RwLock<Catalog>,
+    pub(crate) catalog: RankedRw<{ rank::CATALOG }, Catalog>,
     pub(crate) clients: Arc<Clients>,
     pub(crate) defaults: TopicDefaults,
     pub(crate) access: AccessOptions,
     pub(crate) guard: Guard,
     pub(crate) trail: Arc<Trail>,
     pub(crate) deduplication: DeduplicationBounds,
-    pub(crate) endpoints: RwLock<Endpoints>,
+    pub(crate) endpoints: RankedRw<{ rank::SETTINGS }, Endpoints>,
     pub(crate) process: ProcessReader,
     pub(crate) names: SystemNames,
     pub(crate) started_us: StartTimes,
     pub(crate) data_dir: DataDir,
     pub(crate) retention: Retention,
     pub(crate) id_key: IdKey,
-    pub(crate) snapshot_sources: RwLock<Option<Arc<dyn SnapshotSources>>>,
+    pub(crate) snapshot_sources: RankedRw<{ rank::SETTINGS }, Option<Arc<dyn SnapshotSources>>>,
     groups: groups::GroupTimes,
-    shard: Arc<Shard>,
-    counters: Arc<Counters>,
+    pub(crate) shards: Shards,
+    /// Asked where there are files to be removed.
+    removals: Arc<Removals>,
+    /// What seals and opens the metadata.
+    vault: Option<Arc<Vault>>,
+    pub(crate) counters: Arc<Counters>,
     /// One metadata command at a time; held from the preparation of a record to its application.
-    metadata_log: Mutex<MetadataLog>,
+    metadata_log: Ranked<{ rank::METADATA_LOG }, MetadataLog>,
     /// Held while files of deleted partitions are removed.
-    removing: Mutex<()>,
+    removing: Ranked<{ rank::REMOVING }, ()>,
     pub(crate) disk: Arc<dyn Disk>,
     /// The directories that must stay where they are.
     anchors: Anchors,
@@ -223,10 +230,10 @@ impl Broker {
         self.data_dir.path().to_owned()
     }
 
-    /// The shard, for a simulator that drives its rounds by hand.
+    /// The shards, for whoever counts what they did, and a simulator that drives their rounds by hand.
     #[must_use]
-    pub fn shard(&self) -> &Arc<Shard> {
-        &self.shard
+    pub fn shards(&self) -> &Shards {
+        &self.shards
     }
 
     /// Does what is due: looks whether the data directory is still there, removes the files of deleted
@@ -243,13 +250,13 @@ impl Broker {
         self.trail.tell(false);
         self.forget_expired();
         self.keep_groups_going();
-        self.shard.remove_dropped();
+        self.shards.remove_dropped();
         let now = self.look_at_clocks();
         // First: what is stored from here on must not be left behind by a leap.
-        self.shard.set_now(now.steady);
+        self.shards.set_now(now.steady);
         self.follow_leap(now.steady);
         self.record_clocks();
-        self.shard.note_ends();
+        self.shards.note_ends();
         self.retain(now);
         self.forget_message_ids();
         self.look_after_fenced();
@@ -257,18 +264,18 @@ impl Broker {
 
     /// Has partitions tried again that take no writes since a sync failed.
     fn look_after_fenced(&self) {
-        if !self.shard.take_has_fenced() {
+        if !self.shards.take_has_fenced() {
             return;
         }
         let now_us = self.clock.monotonic_us();
         let mut due: Vec<_> = self.catalog.read().partitions().cloned().collect();
         due.retain(|partition| partition.fenced().is_some() && !partition.is_closed());
         if !due.is_empty() {
-            self.shard.has_fenced();
+            self.shards.have_fenced();
         }
         due.retain(|partition| partition.rescue_is_due(now_us));
         if !due.is_empty() {
-            self.shard.ask_rescue(due);
+            self.shards.ask_rescue(due);
         }
     }
 
@@ -284,20 +291,13 @@ impl Broker {
             return Err(CheckpointError::Gone);
         }
         self.remove_files();
-        self.shard.remove_dropped();
-        self.shard.checkpoint()
+        self.shards.remove_dropped();
+        self.shards.checkpoint()
     }
 
     /// Runs all staged work to its end on the calling thread.
     pub fn drain(&self) {
-        let mut spare = crate::shard::Pending::default();
-        while self.shard.commit_round(&mut spare) || self.shard.sync_round() {}
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        self.shard.release();
+        self.shards.drain();
     }
 }
 

@@ -17,9 +17,10 @@ use galgo_wire::command::{Deduplication, Membership};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{GroupId, PartitionId, PartitionUid, StreamId, TopicId};
 use galgo_wire::identifier::IdentifierRef;
+use galgo_wire::index::to_u32;
 
 use crate::group::Moment;
-use crate::metadata::{Effect, State, Stream, Topic};
+use crate::metadata::{self, Effect, State, Stream, Topic};
 use crate::partition::Partition;
 use crate::trail::Trail;
 use groups::{OpenGroup, OpenGroups};
@@ -110,7 +111,7 @@ impl Catalog {
         &mut self,
         effects: &[Effect],
         at: Moment,
-        open: &mut dyn FnMut(PartitionUid) -> Arc<Partition>,
+        open: &mut dyn FnMut(&metadata::Partition) -> Arc<Partition>,
     ) -> Closed {
         let mut closed = Closed::default();
         for effect in effects {
@@ -137,7 +138,7 @@ impl Catalog {
         &mut self,
         (stream, topic): (StreamId, TopicId),
         at: Moment,
-        open: &mut dyn FnMut(PartitionUid) -> Arc<Partition>,
+        open: &mut dyn FnMut(&metadata::Partition) -> Arc<Partition>,
         closed: &mut Closed,
     ) {
         let stored = self.state.streams.get(&stream);
@@ -152,9 +153,9 @@ impl Catalog {
             .flat_map(|topic| &topic.partitions)
             .map(|partition| (partition.uid(), Arc::clone(partition)))
             .collect();
-        let uids = stored.partitions.iter().map(|partition| partition.uid);
+        let known = stored.partitions.iter();
         let partitions: Vec<_> =
-            uids.map(|uid| kept.remove(&uid).unwrap_or_else(|| open(uid))).collect();
+            known.map(|known| kept.remove(&known.uid).unwrap_or_else(|| open(known))).collect();
         for (number, partition) in (0..).zip(&partitions) {
             partition.set_name(PartitionName {
                 stream: stream_name.to_string(),
@@ -205,7 +206,7 @@ impl OpenTopic {
     /// # Errors
     /// 2010 when the topic has no partitions, as the protocol has it.
     pub(crate) fn next_balanced(&self) -> Result<PartitionId, ErrorCode> {
-        let count = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
+        let count = to_u32(self.partitions.len());
         let turn = self.next_balanced.fetch_add(1, Ordering::Relaxed);
         let chosen = turn.checked_rem(count).ok_or(ErrorCode::TopicIdNotFound)?;
         Ok(PartitionId::new(chosen))

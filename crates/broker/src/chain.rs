@@ -73,7 +73,7 @@ impl ConnectionChain {
 
 #[cfg(test)]
 mod tests {
-    use galgo_wire::error_code::ErrorCode;
+    use galgo_storage::journal::CommitError;
 
     use super::*;
     use crate::ticket::ticket;
@@ -120,7 +120,7 @@ mod tests {
             assert!(chains.admit(link));
             chains.took(link, Some(ticket));
         }
-        let mut outcomes = [Ok(()), Err(ErrorCode::CannotSyncFile), Ok(())].into_iter();
+        let mut outcomes = [Ok(()), Err(CommitError::Disk), Ok(())].into_iter();
         for (resolver, admitted) in resolvers.into_iter().zip([true, false, false]) {
             resolver.resolve(outcomes.next().unwrap());
             assert_eq!(chains.admit(link(1, 3)), admitted);

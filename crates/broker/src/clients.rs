@@ -5,6 +5,7 @@
 //! INV-MEMBER-LISTED: a connection is in a group exactly while its entry says so; both change under the
 //! table's lock, and whoever leaves the table leaves its groups with it.
 
+use galgo_storage::lock::{Ranked, rank};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use galgo_wire::command::{GroupHolds, Membership, Transport};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{ClientId, UserId};
-use parking_lot::Mutex;
+use galgo_wire::index::to_u32;
 use twox_hash::XxHash32;
 
 use crate::alarm::{Alarm, Bell, News};
@@ -51,7 +52,7 @@ pub struct Clients {
     times: GroupOptions,
     /// How many numbers memberships were given.
     memberships: AtomicU64,
-    table: Mutex<ClientTable>,
+    table: Ranked<{ rank::CLIENTS }, ClientTable>,
 }
 
 #[derive(Default)]
@@ -96,7 +97,7 @@ pub(crate) struct HungAlarm {
 
 impl Clients {
     pub(crate) fn new(clock: Arc<dyn Clock>, times: GroupOptions) -> Self {
-        Self { clock, times, memberships: AtomicU64::new(0), table: Mutex::default() }
+        Self { clock, times, memberships: AtomicU64::new(0), table: Ranked::default() }
     }
 
     /// Now, and when a hand-over that begins now is over.
@@ -230,7 +231,7 @@ impl Clients {
     /// How many connections there are.
     #[must_use]
     pub fn count(&self) -> u32 {
-        u32::try_from(self.table.lock().rows.len()).unwrap_or(u32::MAX)
+        to_u32(self.table.lock().rows.len())
     }
 
     fn with_row<T>(

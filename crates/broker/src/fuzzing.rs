@@ -3,7 +3,7 @@
 //! Only there with the feature `fuzzing` and in the tests of this crate. Checksums lie around what these take.
 
 use crate::metadata::State;
-use crate::metadata::record::Record;
+use crate::metadata::record::{CreatedTopic, Record};
 use crate::shard::decode_bundle;
 
 #[cfg(test)]
@@ -51,8 +51,8 @@ pub fn metadata_snapshot(input: &[u8]) {
 
 fn many_partitions(record: &Record) -> bool {
     match record {
-        Record::CreateTopic(created) => created.partitions > 1_000,
-        Record::AddPartitions { count, .. } => *count > 1_000,
+        Record::CreateTopic(CreatedTopic { partitions, .. })
+        | Record::AddPartitions { partitions, .. } => partitions.count > 1_000,
         _ => false,
     }
 }

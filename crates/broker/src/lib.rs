@@ -24,6 +24,7 @@ pub mod fuzzing;
 pub mod group;
 pub mod lives;
 pub mod metadata;
+pub mod offset_book;
 pub mod outcome;
 pub mod partition;
 pub mod session;

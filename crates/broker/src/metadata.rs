@@ -30,14 +30,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use galgo_wire::command::Compression;
 use galgo_wire::command::UserStatus;
 use galgo_wire::command::{Deduplication, Durability};
-use galgo_wire::id::{GroupId, PartitionUid, StreamId, Timestamp, TopicId, UserId};
+use galgo_wire::id::{GroupId, PartitionUid, ShardId, StreamId, Timestamp, TopicId, UserId};
 use galgo_wire::name::{StreamName, TokenName, TopicName, Username};
 use galgo_wire::options::OptionChoices;
 use galgo_wire::permission::Permissions;
 
 use crate::partition::IdKey;
 pub use groups::{Group, GroupSerial};
-use record::Record;
+use record::{CreatedTopic, Record};
 pub use tokens::{Token, TokenHash};
 pub use users::{UserMark, UserSerial};
 
@@ -124,6 +124,8 @@ pub struct Partition {
     pub uid: PartitionUid,
     /// When it was created.
     pub created_at: Timestamp,
+    /// The shard whose journal its writes go through; a purge does not change it.
+    pub shard: ShardId,
 }
 
 /// Someone who may log in.
@@ -186,8 +188,8 @@ impl State {
             Record::PurgeTopics { stream, topics, first_uid } => {
                 self.purge_topics(*stream, topics, *first_uid)
             }
-            Record::AddPartitions { stream, topic, count, first_uid, created_at } => {
-                self.add_partitions(*stream, *topic, *count, (*first_uid, *created_at))
+            Record::AddPartitions { stream, topic, partitions, created_at } => {
+                self.add_partitions(*stream, *topic, partitions, *created_at)
             }
             Record::RemovePartitions { stream, topic, count } => {
                 self.remove_partitions(*stream, *topic, *count)
@@ -240,19 +242,32 @@ impl State {
         }
     }
 
-    /// Whether a partition with this uid exists.
+    /// The shards that partitions are on.
+    #[must_use]
+    pub fn shards(&self) -> BTreeSet<ShardId> {
+        self.all_partitions().map(|partition| partition.shard).collect()
+    }
+
+    /// The uids of all partitions.
     #[must_use]
     pub fn live_uids(&self) -> BTreeSet<PartitionUid> {
+        self.all_partitions().map(|partition| partition.uid).collect()
+    }
+
+    /// All partitions, in the order of their streams and topics.
+    fn all_partitions(&self) -> impl Iterator<Item = &Partition> {
         let topics = self.streams.values().flat_map(|stream| stream.topics.values());
-        topics.flat_map(|topic| &topic.partitions).map(|partition| partition.uid).collect()
+        topics.flat_map(|topic| &topic.partitions)
     }
 
     /// The uids that applying `record` gives to new partitions.
     #[must_use]
     pub fn uids_given(&self, record: &Record) -> std::ops::Range<u64> {
         let (first, count) = match record {
-            Record::CreateTopic(created) => (created.first_uid, u64::from(created.partitions)),
-            Record::AddPartitions { first_uid, count, .. } => (*first_uid, u64::from(*count)),
+            Record::CreateTopic(CreatedTopic { partitions, .. })
+            | Record::AddPartitions { partitions, .. } => {
+                (partitions.first_uid, u64::from(partitions.count))
+            }
             Record::PurgeTopics { stream, topics, first_uid } => {
                 let stored = self.streams.get(stream).map(|stream| &stream.topics);
                 let purged = topics.iter().filter_map(|id| stored.and_then(|all| all.get(id)));

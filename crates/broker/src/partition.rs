@@ -9,7 +9,7 @@
 //! INV-HW: no read passes the high-watermark, so nobody sees what a crash could take back.
 //! INV-FENCE: after a failed sync nothing is staged or published until the partition is reopened.
 //!
-//! Lock order: loading, syncing, writer, commits, offsets, then the shard's own locks.
+//! The order of its locks is that of their ranks, see [`galgo_storage::lock`].
 
 /// Writes a line about a partition to the log, by its name: `tell!(warn, name, other = fields, "the phrase")`.
 macro_rules! tell {
@@ -23,6 +23,7 @@ macro_rules! tell {
 mod append;
 mod dedup;
 mod ids;
+mod member;
 mod offsets;
 mod pieces;
 mod publish;
@@ -31,32 +32,31 @@ mod refusal;
 mod rescue;
 mod start;
 
+use galgo_storage::lock::{Ranked, rank};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-use galgo_storage::checkpoint::LogCheckpoint;
+use galgo_storage::journal::CommitError;
 use galgo_storage::log::{Log, LogReader, PartitionName};
 use galgo_wire::command::Durability;
-use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Life, Offset, PartitionUid};
-use parking_lot::Mutex;
 
 pub use append::{AppendContext, Appended, Batch, Placed};
 pub use dedup::DeduplicationBounds;
 pub use ids::IdKey;
-pub(crate) use offsets::OffsetMove;
-pub use offsets::{Hold, OFFSET_OWNERS_MAX, OffsetBook, OffsetError, Position, StoredBy};
+pub use offsets::{OffsetError, StoredBy};
 pub(crate) use pieces::Gathering;
 pub use pieces::{Piece, Rest};
 pub use publish::Commits;
 pub use read::{AnswerBounds, COLD_PIECE_BYTES_MAX, PollError, PolledRange, ReadPlan, ReadRequest};
-pub(crate) use start::{DropNote, DropReason, Droppable, Dropped, StartMove, Wanted};
+pub(crate) use start::{DropNote, DropReason, Droppable, Wanted};
 
 use self::dedup::Window;
 use self::refusal::Refusals;
 use self::rescue::RescueState;
 use crate::alarm::News;
-use crate::shard::{OffsetOwner, Shard};
+use crate::offset_book::OffsetBook;
+use crate::shard::{Member, Shard};
 
 /// A partition that is open for appends and reads.
 pub struct Partition {
@@ -64,12 +64,12 @@ pub struct Partition {
     /// What clients call this life of the partition.
     life: Life,
     shard: Arc<Shard>,
-    writer: Mutex<Writer>,
-    commits: Mutex<Commits>,
+    writer: Ranked<{ rank::WRITER }, Writer>,
+    commits: Ranked<{ rank::COMMITS }, Commits>,
     /// Held over a sync and what follows from its outcome. The kernel reports a failed write-back to
     /// one caller only; a second sync at the same time would take the pages for written.
-    syncing: Mutex<()>,
-    offsets: Mutex<OffsetBook>,
+    syncing: Ranked<{ rank::SYNCING }, ()>,
+    offsets: Ranked<{ rank::OFFSETS }, OffsetBook>,
     reader: Arc<LogReader>,
     /// The offset after the last published message.
     high_watermark: AtomicU64,
@@ -77,7 +77,7 @@ pub struct Partition {
     /// Whether messages with an id that was stored lately are dropped.
     deduplication: AtomicBool,
     /// Held while the window of ids is read from the log.
-    loading: Mutex<()>,
+    loading: Ranked<{ rank::LOADING }, ()>,
     /// Whether the shard's next checkpoint has to look at this partition.
     touched: AtomicBool,
     /// The end that the journal was last told of, of what is in no batch of it.
@@ -89,7 +89,7 @@ pub struct Partition {
     /// Whether it was told that the newest message is ahead of the clock.
     told_ahead: AtomicBool,
     /// How it comes to take writes again after a sync that failed.
-    rescue: Mutex<RescueState>,
+    rescue: Ranked<{ rank::RESCUE }, RescueState>,
     /// Whether its log could not be opened.
     is_offline: AtomicBool,
 }
@@ -104,13 +104,6 @@ struct Writer {
     window: Option<Window>,
     /// How far the log was ahead of the clock when its times started over just now, in microseconds.
     started_over_us: u64,
-}
-
-/// What a checkpoint notes of one partition.
-#[derive(Debug)]
-pub(crate) struct PartitionCheckpoint {
-    pub(crate) log: LogCheckpoint,
-    pub(crate) offsets: Vec<(OffsetOwner, Position)>,
 }
 
 /// Counts of a partition, for topic details and stats.
@@ -140,7 +133,7 @@ impl Partition {
         let reader = log.reader();
         let (end, is_offline) = (log.end(), log.is_offline());
         offsets.set_start(reader.start());
-        let fenced = is_offline.then_some(ErrorCode::CannotSyncFile);
+        let fenced = is_offline.then_some(CommitError::Fenced);
         if is_offline {
             shard.stats().fenced();
             shard.has_fenced();
@@ -149,27 +142,27 @@ impl Partition {
             uid,
             life: shard.lives().of(uid),
             shard,
-            writer: Mutex::new(Writer {
+            writer: Ranked::new(Writer {
                 log,
                 closed: false,
                 refusals: Refusals::default(),
                 window: None,
                 started_over_us: 0,
             }),
-            commits: Mutex::new(Commits::new(end, fenced)),
-            syncing: Mutex::new(()),
-            offsets: Mutex::new(offsets),
+            commits: Ranked::new(Commits::new(end, fenced)),
+            syncing: Ranked::new(()),
+            offsets: Ranked::new(offsets),
             reader,
             high_watermark: AtomicU64::new(end.get()),
             durability: AtomicU8::new(durability.as_u8()),
             deduplication: AtomicBool::new(false),
-            loading: Mutex::new(()),
+            loading: Ranked::new(()),
             touched: AtomicBool::new(false),
             noted_end: AtomicU64::new(end.get()),
             started_over_us: AtomicU64::new(0),
             no_place: AtomicU64::new(0),
             told_ahead: AtomicBool::new(false),
-            rescue: Mutex::default(),
+            rescue: Ranked::default(),
             is_offline: AtomicBool::new(is_offline),
         }
     }
@@ -271,7 +264,7 @@ impl Partition {
 
     /// Why appends are refused, if they are.
     #[must_use]
-    pub fn fenced(&self) -> Option<ErrorCode> {
+    pub fn fenced(&self) -> Option<CommitError> {
         self.commits.lock().fenced()
     }
 
@@ -287,6 +280,16 @@ impl Partition {
         &self.reader
     }
 
+    /// Whether its writes go through this shard.
+    pub(crate) fn is_on(&self, shard: &Arc<Shard>) -> bool {
+        Arc::ptr_eq(&self.shard, shard)
+    }
+
+    /// As its shard knows it.
+    fn member(self: &Arc<Self>) -> Arc<dyn Member> {
+        Arc::clone(self) as Arc<dyn Member>
+    }
+
     /// Puts the partition on the list of the shard's next checkpoint.
     pub(crate) fn touch(self: &Arc<Self>) {
         if !self.touched.load(Ordering::Acquire) {
@@ -296,7 +299,7 @@ impl Partition {
             self.shard.touched(|| {
                 let is_new =
                     !self.reader.is_retired() && !self.touched.swap(true, Ordering::AcqRel);
-                is_new.then(|| Arc::clone(self))
+                is_new.then(|| self.member())
             });
         }
     }

@@ -1,10 +1,10 @@
 //! The shard: the unit between partition and durability. Its partitions share one journal, one
-//! group commit and one checkpoint.
+//! group commit and one checkpoint. It is below them, and knows them as [`Member`]s that stage bytes.
 //!
 //! A node has one shard today; nothing in this module assumes so, but the broker, which opens it, holds one. The shard owns no thread: the shell (or a
 //! simulator) calls [`Shard::commit_round`], [`Shard::sync_round`] and [`Shard::checkpoint`].
 //!
-//! INV-JOURNAL: a bundle is acknowledged only after [`Journal::commit`] has returned for it.
+//! INV-JOURNAL: a bundle is acknowledged only after the [`Journal`] has settled it.
 //! INV-RECYCLE: a journal file is given back only after everything in it is durable elsewhere: its
 //! batches in synced segments, its offsets in a saved checkpoint.
 //! INV-SHARD-FENCE: after the journal failed once, the shard acknowledges nothing that needs it.
@@ -13,34 +13,41 @@ mod carry;
 mod checkpoint;
 mod commit;
 mod evidence;
+mod intake;
 mod journaled;
+pub(crate) mod member;
 mod record;
 mod recovery;
 mod removal;
 mod reopen;
 mod rescue;
+mod rounds;
 mod stamps;
+#[cfg(test)]
+mod tests;
 
+use galgo_storage::lock::{Ranked, rank};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use galgo_storage::journal::{Journal, JournalUsage};
 use galgo_wire::id::{Epoch, Timestamp};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Condvar;
 
 pub use checkpoint::CheckpointError;
-pub use commit::Pending;
+pub(crate) use member::{Completion, Member, MemberCheckpoint, Removal, StartMove};
 pub use record::{OffsetOwner, ShardRecord, UnknownRecord, decode_bundle};
 pub(crate) use recovery::spoken_of;
 pub use recovery::{RecoverError, Recovered, RecoveredPartition, ShardRecovery, Spoken};
+pub(crate) use removal::Removals;
+pub use rounds::Rounds;
 
 use crate::lives::Lives;
-use crate::partition::{Dropped, Partition};
 use crate::stats::Counters;
 use crate::vault::Vault;
 use checkpoint::Checkpointer;
-use removal::Removals;
+use intake::Intake;
 
 /// Bounds and thresholds of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,13 +68,12 @@ pub struct Shard {
     stats: Arc<Counters>,
     vault: Option<Arc<Vault>>,
     lives: Lives,
-    pending: Mutex<Pending>,
-    work_pending: Condvar,
-    syncs: Mutex<VecDeque<Arc<Partition>>>,
+    intake: Arc<Intake>,
+    syncs: Ranked<{ rank::SYNCS }, VecDeque<Arc<dyn Member>>>,
     work_sync: Condvar,
-    touched: Mutex<Vec<Arc<Partition>>>,
-    dropped: Mutex<Vec<Dropped>>,
-    removals: Removals,
+    touched: Ranked<{ rank::TOUCHED }, Vec<Arc<dyn Member>>>,
+    dropped: Ranked<{ rank::DROPPED }, Vec<Box<dyn Removal>>>,
+    removals: Arc<Removals>,
     /// The last bundle whose outcome all its partitions know; of no later one may a checkpoint speak.
     settled: AtomicU64,
     unjournaled_bytes: AtomicU64,
@@ -75,17 +81,17 @@ pub struct Shard {
     unsynced_ends: AtomicBool,
     /// The time that ages are told by, as of the last tick, in microseconds.
     now_us: AtomicU64,
-    checkpointer: Mutex<Checkpointer>,
-    checkpoint_asked: Mutex<bool>,
-    /// Partitions that took no writes and are to be tried, by the checkpoint worker.
-    rescues: Mutex<Vec<Arc<Partition>>>,
+    checkpointer: Ranked<{ rank::CHECKPOINTER }, Checkpointer>,
+    checkpoint_asked: Ranked<{ rank::CHECKPOINT_ASKED }, bool>,
+    /// Members that took no writes and are to be tried, by the checkpoint worker.
+    rescues: Ranked<{ rank::RESCUES }, Vec<Arc<dyn Member>>>,
     /// The last frame that was carried forward.
     carried_upto: AtomicU64,
     /// How much was carried forward last.
     carried_bytes: AtomicU64,
     /// Whether the system has run on since before the start.
     cache_survived: bool,
-    /// Whether any partition takes no writes, as far as was noted since the last look.
+    /// Whether any member takes no writes, as far as was noted since the last look.
     has_fenced: AtomicBool,
     work_checkpoint: Condvar,
     /// Ends the pause behind what was carried forward.
@@ -97,7 +103,7 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// The number of this start; a write path that carries another one is out of date.
+    /// Whose its bundles are: a journal that another owner has claimed takes none of this one (INV-EPOCH).
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
@@ -172,24 +178,22 @@ impl Shard {
         self.stopping.store(true, Ordering::Release);
         // Taking each lock once makes sure that no worker is between its look at the flag and its
         // sleep when the wake-up comes.
-        drop(self.pending.lock());
-        self.work_pending.notify_all();
+        self.intake.stop();
         drop(self.syncs.lock());
         self.work_sync.notify_all();
         drop(self.checkpoint_asked.lock());
         self.work_checkpoint.notify_all();
         self.carry_pause_over.notify_all();
-        self.removals.stop();
     }
 
-    /// Lets go of the partitions in all queues: they hold the shard, which holds the queues.
+    /// Lets go of the members in all queues: they hold the shard, which holds the queues.
     pub(crate) fn release(&self) {
-        let staged = std::mem::take(&mut *self.pending.lock());
+        let staged = self.intake.take_all();
         let syncs = std::mem::take(&mut *self.syncs.lock());
         let touched = std::mem::take(&mut *self.touched.lock());
         let dropped = std::mem::take(&mut *self.dropped.lock());
         let rescues = std::mem::take(&mut *self.rescues.lock());
-        // Outside of the locks: the last owner of a partition resolves its tickets.
+        // Outside of the locks: the last owner of a member resolves its tickets.
         drop((staged, syncs, touched, dropped, rescues));
     }
 
@@ -197,10 +201,10 @@ impl Shard {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Puts a partition on the list of the next checkpoint, if under its lock there turns out to be one.
-    pub(crate) fn touched(&self, partition: impl FnOnce() -> Option<Arc<Partition>>) {
+    /// Puts a member on the list of the next checkpoint, if under its lock there turns out to be one.
+    pub(crate) fn touched(&self, member: impl FnOnce() -> Option<Arc<dyn Member>>) {
         let mut touched = self.touched.lock();
-        touched.extend(partition());
+        touched.extend(member());
     }
 }
 

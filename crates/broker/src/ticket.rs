@@ -13,14 +13,23 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
+use galgo_storage::journal::CommitError;
 use galgo_wire::error_code::ErrorCode;
 
 const PENDING: u32 = u32::MAX;
 const DURABLE: u32 = 0;
+/// In the order of their declaration.
+const FAILURES: [CommitError; 5] = [
+    CommitError::NotOwner,
+    CommitError::Fenced,
+    CommitError::Unavailable,
+    CommitError::Overloaded,
+    CommitError::Disk,
+];
 
 #[derive(Debug)]
 struct TicketShared {
-    /// [`PENDING`], [`DURABLE`], or the number of an [`ErrorCode`].
+    /// [`PENDING`], [`DURABLE`], or the place of a [`CommitError`] in [`FAILURES`], from 1.
     state: AtomicU32,
     waker: AtomicWaker,
 }
@@ -72,7 +81,11 @@ impl TicketShared {
         match self.state.load(Ordering::Acquire) {
             PENDING => None,
             DURABLE => Some(Ok(())),
-            code => Some(Err(ErrorCode::from_u32(code).unwrap_or(ErrorCode::Error))),
+            failure => {
+                let failure = FAILURES.get(failure as usize - 1);
+                assert!(failure.is_some(), "INV-TICKET: a ticket holds what it was resolved with");
+                failure.map(|failure| Err((*failure).into()))
+            }
         }
     }
 }
@@ -92,11 +105,12 @@ impl Future for Ticket {
 
 impl Resolver {
     /// Resolves the ticket and wakes whoever waits for it.
-    pub fn resolve(self, outcome: Result<(), ErrorCode>) {
-        self.settle(outcome.map_or_else(ErrorCode::as_u32, |()| DURABLE));
+    pub fn resolve(self, outcome: Result<(), CommitError>) {
+        self.settle(outcome);
     }
 
-    fn settle(&self, state: u32) {
+    fn settle(&self, outcome: Result<(), CommitError>) {
+        let state = outcome.map_or_else(|error| error as u32 + 1, |()| DURABLE);
         let settled =
             self.0.state.compare_exchange(PENDING, state, Ordering::AcqRel, Ordering::Acquire);
         if settled.is_ok() {
@@ -107,7 +121,7 @@ impl Resolver {
 
 impl Drop for Resolver {
     fn drop(&mut self) {
-        self.settle(ErrorCode::CannotSyncFile.as_u32());
+        self.settle(Err(CommitError::Fenced));
     }
 }
 
@@ -125,6 +139,16 @@ mod tests {
     }
 
     /// INV-TICKET.
+    #[test]
+    fn every_failure_comes_out_as_what_went_in() {
+        for error in FAILURES {
+            let (waiting, resolver) = ticket();
+            resolver.resolve(Err(error));
+            assert_eq!(waiting.outcome(), Some(Err(ErrorCode::from(error))));
+        }
+        assert_eq!(FAILURES.map(|error| error as usize), [0, 1, 2, 3, 4]);
+    }
+
     #[test]
     fn dropped_resolver_is_an_error_never_a_success() {
         let (waiting, resolver) = ticket();

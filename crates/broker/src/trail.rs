@@ -7,11 +7,10 @@
 //! INV-TRAIL-BOUND: however often and from however many addresses, there are at most [`SOURCES_MAX`] lines
 //! at once and as many each minute.
 
+use galgo_storage::lock::{Ranked, rank};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
-
-use parking_lot::Mutex;
 
 use crate::environment::Clock;
 
@@ -41,7 +40,7 @@ pub struct Refusal {
 /// Writes refusals to the log.
 pub struct Trail {
     clock: Arc<dyn Clock>,
-    table: Mutex<TrailTable>,
+    table: Ranked<{ rank::TRAIL }, TrailTable>,
 }
 
 #[derive(Default)]
@@ -83,7 +82,7 @@ impl Refusal {
 
 impl Trail {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, table: Mutex::default() }
+        Self { clock, table: Ranked::default() }
     }
 
     /// Takes note of a refusal: a line of the log, at once or with others.

@@ -16,6 +16,7 @@ mod clock;
 mod offsets;
 mod state;
 
+use galgo_storage::lock::{Ranked, rank};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -29,7 +30,6 @@ use galgo_wire::command::{
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Offset, PartitionId, StreamId, Timestamp, TopicId};
 use galgo_wire::options::EffectiveOptions;
-use parking_lot::Mutex;
 
 use self::clock::{ClockNews, Reading, SteadyClock};
 pub use self::state::HeldBack;
@@ -38,7 +38,8 @@ use crate::broker::Broker;
 use crate::catalog::OpenTopic;
 use crate::environment::Clock;
 use crate::metadata::TopicSettings;
-use crate::partition::{DropNote, DropReason, Droppable, Hold, Partition, Wanted};
+use crate::offset_book::Hold;
+use crate::partition::{DropNote, DropReason, Droppable, Partition, Wanted};
 
 /// Most segments one plan tells of.
 pub const PLANNED_SEGMENTS_MAX: usize = 50_000;
@@ -68,12 +69,12 @@ pub struct RetentionOptions {
 #[derive(Debug)]
 pub(crate) struct Retention {
     pub(crate) options: RetentionOptions,
-    clock: Mutex<SteadyClock>,
+    clock: Ranked<{ rank::CLOCK }, SteadyClock>,
     /// When stored offsets that have followed a leap are to be saved like that, by the monotonic clock; all
     /// ones when they are.
     leap_saved_us: AtomicU64,
     /// Who holds what back, as of the last look.
-    held: Mutex<Vec<HeldBack>>,
+    held: Ranked<{ rank::HELD_BACK }, Vec<HeldBack>>,
     due_us: AtomicU64,
 }
 
@@ -120,8 +121,8 @@ impl Retention {
                  than a day; nothing is removed because of its age by that before the clock has held"
             );
         }
-        let (clock, leap_saved_us) = (Mutex::new(clock), AtomicU64::new(u64::MAX));
-        Self { options, clock, leap_saved_us, held: Mutex::default(), due_us }
+        let (clock, leap_saved_us) = (Ranked::new(clock), AtomicU64::new(u64::MAX));
+        Self { options, clock, leap_saved_us, held: Ranked::default(), due_us }
     }
 
     /// The time to go by, as of the last look.

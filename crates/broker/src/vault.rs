@@ -14,13 +14,13 @@ mod marker;
 mod message;
 pub(crate) mod record;
 
+use galgo_storage::lock::{Ranked, rank};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::aead::{LessSafeKey, NONCE_LEN, Nonce};
 use galgo_storage::disk::Disk;
 use galgo_storage::twin::{Kept, Twin, TwinError};
-use parking_lot::Mutex;
 
 pub use keys::{KeyError, Keys};
 pub(crate) use marker::NAME as MARKER_NAME;
@@ -70,9 +70,9 @@ pub(crate) struct Vault {
     next_nonce: AtomicU64,
     /// Where the marker is kept.
     twin: Twin,
-    marker: Mutex<KeyMarker>,
+    marker: Ranked<{ rank::VAULT_MARKER }, KeyMarker>,
     /// Keys whose absence was told.
-    told: Mutex<BTreeSet<u32>>,
+    told: Ranked<{ rank::VAULT_TOLD }, BTreeSet<u32>>,
 }
 
 impl Vault {
@@ -121,8 +121,8 @@ impl Vault {
             prefix: (start >> 64) as u32,
             next_nonce: AtomicU64::new(start as u64),
             twin,
-            marker: Mutex::new(marker),
-            told: Mutex::default(),
+            marker: Ranked::new(marker),
+            told: Ranked::default(),
         }))
     }
 

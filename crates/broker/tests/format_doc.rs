@@ -36,6 +36,7 @@ fn form(name: &str, of: &str) -> String {
         "Option<Permissions>" => return "permissions".to_owned(),
         "Membership" => return "stream `u32`, topic `u32`, group `u32`".to_owned(),
         "Group" => return "serial `u32`, name".to_owned(),
+        "NewPartitions" => return "count `u32`, first uid `u64`".to_owned(),
         other => panic!("say in docs/format.md how a {other} lies in a record"),
     };
     format!("{} `{form}`", name.replace('_', " "))

@@ -11,7 +11,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use galgo_wire::id::{Offset, PartitionUid, Timestamp};
+use galgo_wire::id::{Epoch, Offset, PartitionUid, Timestamp};
 
 use crate::journal::Lsn;
 
@@ -22,6 +22,8 @@ pub use store::{CheckpointStore, CheckpointStoreError, FoundCheckpoint};
 pub struct ShardCheckpoint {
     /// The last journal record that needs no replay.
     pub lsn: Lsn,
+    /// Of the owner of the journal that took it; 0 when that was not written down.
+    pub epoch: Epoch,
     /// The logs of the shard's partitions.
     pub logs: BTreeMap<PartitionUid, LogCheckpoint>,
     /// Stored consumer offsets.

@@ -10,11 +10,11 @@
 //! written; a name is never taken back. So an older program refuses the directory before it changes a byte
 //! of it, and can go on with one in which nothing new was used.
 
+use crate::lock::{Ranked, rank};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use galgo_wire::primitive::{Reader, put_length32, put_str8};
-use parking_lot::Mutex;
 use twox_hash::XxHash3_64;
 
 use crate::disk::Disk;
@@ -73,7 +73,7 @@ pub enum FeaturesError {
 #[derive(Debug)]
 pub struct Features {
     twin: Twin,
-    used: Mutex<BTreeSet<Feature>>,
+    used: Ranked<{ rank::FEATURES }, BTreeSet<Feature>>,
 }
 
 impl Features {
@@ -98,7 +98,7 @@ impl Features {
             let path = || twin.path.clone();
             used.insert(feature.ok_or_else(|| FeaturesError::Unknown { path: path(), name })?);
         }
-        Ok(Self { twin, used: Mutex::new(used) })
+        Ok(Self { twin, used: Ranked::new(used) })
     }
 
     /// Makes the file and its copy sound and the same.

@@ -13,13 +13,12 @@
 //! INV-UNSYNCED: a dirty file is closed only after a successful sync. A failed sync stays with the
 //! handle: every later [`FileHandle::sync`] of it fails.
 
+use crate::lock::{Ranked, RankedRw, rank};
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-
-use parking_lot::{Mutex, RwLock};
 
 use crate::disk::{Disk, DiskFile, OpenMode};
 
@@ -32,7 +31,7 @@ pub struct FileCache {
     capacity: usize,
     open: Arc<AtomicUsize>,
     /// Slots in the order they were opened; the clock hand is the front.
-    ring: Mutex<VecDeque<Weak<FileSlot>>>,
+    ring: Ranked<{ rank::FILE_RING }, VecDeque<Weak<FileSlot>>>,
 }
 
 impl FileCache {
@@ -44,7 +43,7 @@ impl FileCache {
             disk,
             capacity: capacity.max(1),
             open: Arc::new(AtomicUsize::new(0)),
-            ring: Mutex::new(VecDeque::new()),
+            ring: Ranked::new(VecDeque::new()),
         })
     }
 
@@ -60,11 +59,11 @@ impl FileCache {
                 path,
                 mode,
                 created: AtomicBool::new(false),
-                file: RwLock::new(None),
+                file: RankedRw::new(None),
                 used: AtomicBool::new(false),
                 dirty: AtomicBool::new(false),
                 synced: AtomicBool::new(false),
-                failed: Mutex::new(None),
+                failed: Ranked::new(None),
             }),
         }
     }
@@ -136,13 +135,13 @@ struct FileSlot {
     path: PathBuf,
     mode: OpenMode,
     created: AtomicBool,
-    file: RwLock<Option<Arc<dyn DiskFile>>>,
+    file: RankedRw<{ rank::FILE_SLOT }, Option<Arc<dyn DiskFile>>>,
     /// Set by every use, taken off by the passing clock hand.
     used: AtomicBool,
     dirty: AtomicBool,
     /// Whether a sync through this handle succeeded: what is not dirty since is durable.
     synced: AtomicBool,
-    failed: Mutex<Option<SyncFailure>>,
+    failed: Ranked<{ rank::FILE_FAILURE }, Option<SyncFailure>>,
 }
 
 /// What is kept of a failed sync, as an `io::Error` cannot be cloned.
@@ -265,7 +264,9 @@ impl FileHandle {
 
     /// Whether the file is closed, and opening it exceeds the capacity unless another is synced.
     pub fn needs_room(&self) -> bool {
-        self.slot.file.read().is_none() && self.slot.cache.needs_room()
+        // Let go of first: looking for room looks at other files.
+        let is_closed = self.slot.file.read().is_none();
+        is_closed && self.slot.cache.needs_room()
     }
 
     fn open_file(&self) -> Option<Arc<dyn DiskFile>> {

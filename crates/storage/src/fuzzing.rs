@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use galgo_wire::batch::first_invalid;
-use galgo_wire::id::Offset;
+use galgo_wire::id::{Epoch, Offset};
 
 use crate::checkpoint::format as checkpoint_format;
 use crate::disk::sim::SimDisk;
@@ -17,7 +17,7 @@ use crate::index::format as index_format;
 use crate::index::rebuild::{IndexSpan, complete, load};
 use crate::index::{follows, format::ENTRY_BYTES};
 use crate::journal::format::{self as frames, FRAME_HEADER_BYTES, SECTOR_BYTES};
-use crate::journal::{Bundle, Journal, JournalOptions, LocalJournal, Lsn};
+use crate::journal::{Bundle, Journal, JournalOptions, LocalJournal, Lsn, Room};
 use crate::metadata_log::{MetadataDirs, MetadataLog, format as records};
 use crate::segment::Boundary;
 
@@ -66,7 +66,8 @@ pub fn journal(input: &[u8]) {
     let Ok(journal) = LocalJournal::open(Arc::new(disk.clone()), Path::new(DIR), options) else {
         return;
     };
-    let committed = journal.commit(&Bundle { payload: b"behind it", sync: true });
+    let bundle = Bundle { payload: b"behind it".to_vec(), sync: true, room: Room::Shared };
+    let committed = journal.submit(journal.claim(Epoch::default()), bundle).wait().outcome;
     drop(journal);
     let Ok(lsn) = committed else { return };
     disk.crash(2);
@@ -89,7 +90,8 @@ fn open_and_read(disk: &SimDisk, checkpoint: Lsn) -> Option<Vec<(u64, Vec<u8>)>>
     let numbers: Vec<u64> = found.iter().map(|(lsn, _)| *lsn).collect();
     assert!(numbers.is_sorted_by(|a, b| a < b), "INV-LSN: {numbers:?}");
     let frames = numbers.iter().map(|lsn| *lsn..=*lsn);
-    let mut told: Vec<_> = frames.chain(report.damaged.iter().cloned()).collect();
+    let mut told: Vec<_> =
+        frames.chain(report.damaged.iter().chain(&report.deposed).cloned()).collect();
     told.sort_by_key(|range| *range.start());
     let mut upto = checkpoint.get();
     for range in told {

@@ -1,20 +1,24 @@
 //! The journal: the one place that is synced when small writes of many partitions become durable.
 //!
 //! A commit is one frame of opaque bytes with the next log sequence number ([`Lsn`]). The broker puts
-//! everything staged since the last round into one bundle, commits it, and publishes.
+//! everything staged since the last round into one bundle, submits it, and publishes when it is settled.
+//! Nothing here says what a journal is kept in: files today, see [`LocalJournal`].
 //!
 //! INV-LSN: frames have consecutive numbers from 1; a number that was durable is never given twice.
 //! INV-JOURNAL-FENCE: after a failed sync nothing is committed anymore; the journal is reopened. A failed write is
 //! no failed sync: the frame is given up with its file, and its number given again in another.
+//! INV-EPOCH: a journal has one owner at a time, told by an [`Epoch`] that every bundle carries. Whoever claims
+//! it gets a higher one, and from then on nothing of an earlier owner is taken, nor read behind what is the
+//! new one's. 0 is of before epochs were written down.
 //! INV-STALE: what a file held before it was recycled, or beyond a torn frame, never reads as a frame
 //! of the present.
 //! INV-LOUD: a frame known to have been durable and no longer readable is reported, never skipped in
 //! silence; so is a file that is gone.
 
 use std::fmt;
-use std::io;
 use std::ops::{ControlFlow, RangeInclusive};
-use std::path::PathBuf;
+
+use galgo_wire::id::Epoch;
 
 /// Number of a frame in a journal. The first is 1; [`Lsn::ZERO`] is "before the first".
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,13 +52,25 @@ impl fmt::Display for Lsn {
 }
 
 /// What one round of group commit writes.
-#[derive(Debug, Clone, Copy)]
-pub struct Bundle<'a> {
-    /// Opaque bytes, at most [`Journal::payload_bytes_max`].
-    pub payload: &'a [u8],
-    /// Whether the bundle must survive power loss when `commit` returns; otherwise it survives the
-    /// death of the process.
+#[derive(Debug, Default)]
+pub struct Bundle {
+    /// Opaque bytes, at most [`Journal::payload_bytes_max`]. They come back when the outcome is known.
+    pub payload: Vec<u8>,
+    /// Whether the bundle must survive power loss when it is settled; otherwise it survives the death of
+    /// the process.
     pub sync: bool,
+    /// Out of which room it is taken.
+    pub room: Room,
+}
+
+/// Out of which room a bundle is taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Room {
+    /// What the journal may grow to.
+    #[default]
+    Shared,
+    /// Beyond that too: what is in the journal already, and gives its place back once it is durable again.
+    Reserved,
 }
 
 /// A frame that a [`Journal::read`] visits.
@@ -70,10 +86,7 @@ pub struct Frame<'a> {
 
 /// Where a frame is; means something to the journal that gave it only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FramePlace {
-    pub(crate) file: u32,
-    pub(crate) sector: u32,
-}
+pub struct FramePlace(u64);
 
 /// What a [`Journal::read`] saw.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -84,97 +97,63 @@ pub struct ReadReport {
     pub frames: u64,
     /// Frames that had been durable and cannot be read anymore (INV-LOUD).
     pub damaged: Vec<RangeInclusive<u64>>,
-    /// Files that are on record and not there, with whatever was in them only (INV-LOUD).
-    pub missing: Vec<PathBuf>,
+    /// Parts that are on record and not there, with whatever was in them only (INV-LOUD).
+    pub missing: Vec<String>,
+    /// Frames left out because somebody else owned the journal by then (INV-EPOCH).
+    pub deposed: Vec<RangeInclusive<u64>>,
     /// Whether frames after the last one were left out because one before them is missing: the
     /// remains of writes that were never acknowledged as durable.
     pub torn_tail: bool,
 }
 
-/// Space a journal takes.
+/// Space a journal takes, in the parts it is made of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct JournalUsage {
-    /// Files that hold frames after the last checkpoint.
-    pub files_in_use: u32,
-    /// Files there may be.
-    pub files_max: u32,
-    /// Writes that failed since the journal was opened; each was made again in another file, or its
-    /// bundle refused.
+    /// Parts that hold frames after the last checkpoint.
+    pub parts_in_use: u32,
+    /// Parts there may be.
+    pub parts_max: u32,
+    /// Writes that failed since the journal was opened; each was made again elsewhere, or its bundle
+    /// refused.
     pub write_errors: u64,
 }
 
-/// Why a journal did not take or give something.
+/// Why a journal did not give something, or not give space back.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// Caller's mistake: split the bundle.
-    #[error("bundle has {len} bytes, over the journal's limit of {max}")]
-    TooLarge {
-        /// Bytes in the bundle.
-        len: u64,
-        /// Bytes a bundle may have.
-        max: u64,
-    },
-    /// Every file holds frames after the last checkpoint; a checkpoint makes room.
-    #[error("all {files} journal files are in use until the next checkpoint")]
-    Full {
-        /// Files in use.
-        files: u32,
-    },
-    /// INV-JOURNAL-FENCE: an earlier sync failed.
-    #[error("the journal takes no writes since a sync failed; reopen it to learn what is durable")]
-    Fenced,
-    /// No file took the bundle, as when the disk is full or has bad places. It does not count, and the
-    /// journal goes on; if the process ends before another bundle is written, it may be read back.
-    #[error("journal file {} did not take a write", path.display())]
-    NotWritten {
-        /// The file tried last.
-        path: PathBuf,
-        /// What the disk said.
-        source: io::Error,
-    },
-    /// A new file could not be made, as when the disk is full: nothing was written, the journal goes
-    /// on.
-    #[error("journal file {} could not be made", path.display())]
-    Prepare {
-        /// The file.
-        path: PathBuf,
-        /// What the disk said.
-        source: io::Error,
-    },
     /// Frames that had been committed cannot be read any more.
     #[error("frame {first} of the journal cannot be read any more")]
     Lost {
         /// The first of them.
         first: u64,
     },
-    /// The disk's: the journal takes no writes anymore when it happened in a commit.
-    #[error("journal file {}", path.display())]
-    Disk {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the disk said.
-        source: io::Error,
-    },
+    /// What is to be carried was not committed once more.
+    #[error("the journal took no more")]
+    Commit(#[from] CommitFailure),
+    /// What the journal is kept in failed.
+    #[error(transparent)]
+    Storage(Cause),
 }
 
 /// An ordered, durable sequence of bundles.
 pub trait Journal: Send + Sync {
-    /// Writes a bundle after all earlier ones and returns its number.
-    ///
-    /// With `sync`, this bundle and all before it survive power loss when the call returns.
-    ///
-    /// # Errors
-    /// [`JournalError::TooLarge`], [`JournalError::Full`], [`JournalError::Prepare`] and
-    /// [`JournalError::NotWritten`]: the bundle does not count, the journal goes on. [`JournalError::Disk`] and [`JournalError::Fenced`]: whether the
-    /// bundle is durable is known only after reopening; no later commit succeeds.
-    fn commit(&self, bundle: &Bundle<'_>) -> Result<Lsn, JournalError>;
+    /// Becomes the writer: from here on only bundles of the epoch that is returned are taken. It is higher than
+    /// `above` and than that of any bundle there is. A claim by itself is on record nowhere; the first bundle, or a
+    /// checkpoint of the new owner, puts it there (INV-EPOCH).
+    fn claim(&self, above: Epoch) -> Epoch;
 
-    /// As [`Journal::commit`] with a sync, of what is in the journal already and gives its place back once it is
-    /// durable again: it may take files beyond those there may be.
+    /// Sends a bundle of the owner of `own` on its way, behind all earlier ones.
     ///
-    /// # Errors
-    /// As [`Journal::commit`], but for [`JournalError::Full`].
-    fn commit_reserved(&self, payload: &[u8]) -> Result<Lsn, JournalError>;
+    /// It is settled with its number, or with why it has none. With `sync`, this bundle and all before it survive
+    /// power loss then. Bundles are settled in the order in which they were submitted. When one is not
+    /// taken, nothing that is submitted behind it is, until its outcome was taken from what this returns: so whoever
+    /// sends it again can keep the order.
+    ///
+    /// At most [`Journal::window`] bundles may be in flight, besides those out of reserved room.
+    fn submit(&self, own: Epoch, bundle: Bundle) -> InFlight;
+
+    /// Most bundles in flight at once; 1 where they are settled when [`Journal::submit`] returns.
+    fn window(&self) -> usize;
 
     /// Visits all frames from `from` on, in order, until `visit` breaks.
     ///
@@ -182,7 +161,7 @@ pub trait Journal: Send + Sync {
     /// go on meanwhile; what they add is visited or not.
     ///
     /// # Errors
-    /// [`JournalError::Disk`] when a file cannot be read at all.
+    /// [`JournalError::Storage`] when a part cannot be read at all.
     fn read(
         &self,
         from: Lsn,
@@ -195,7 +174,7 @@ pub trait Journal: Send + Sync {
     /// Before the frame is checkpointed.
     ///
     /// # Errors
-    /// [`JournalError::Disk`] when the file cannot be read, or is not there any more.
+    /// [`JournalError::Storage`] when the part it is in cannot be read, or is not there any more.
     fn read_part(
         &self,
         place: FramePlace,
@@ -206,7 +185,7 @@ pub trait Journal: Send + Sync {
     /// Tells that frames up to `upto` are not needed anymore, so that their space is used again.
     ///
     /// # Errors
-    /// [`JournalError::Disk`].
+    /// [`JournalError::Storage`].
     fn checkpoint(&self, upto: Lsn) -> Result<(), JournalError>;
 
     /// The number of the last frame.
@@ -215,12 +194,14 @@ pub trait Journal: Send + Sync {
     /// Whether a checkpoint would free space now.
     fn needs_checkpoint(&self) -> bool;
 
-    /// Gets space ready for when the present file is full, so that no commit waits for it. For a
-    /// background thread, behind each checkpoint that was asked for; cheap when there is nothing to do.
+    /// Gets space ready for the bundles to come, so that none waits for it. For a background thread, behind each
+    /// checkpoint that was asked for; cheap when there is nothing to do.
     ///
     /// # Errors
-    /// [`JournalError::Prepare`]: nothing is lost, commits try themselves.
-    fn prepare_next(&self) -> Result<(), JournalError>;
+    /// Nothing is lost then: bundles make their space themselves.
+    fn make_ready(&self) -> Result<(), JournalError> {
+        Ok(())
+    }
 
     /// Largest payload of one bundle.
     fn payload_bytes_max(&self) -> u64;
@@ -231,12 +212,16 @@ pub trait Journal: Send + Sync {
 
 #[cfg(any(test, feature = "sim"))]
 pub mod conformance;
+mod error;
 mod files;
 pub mod format;
+mod in_flight;
 mod list;
 mod local;
 mod recovery;
 
+pub use error::{Cause, CommitError, CommitFailure};
+pub use in_flight::{InFlight, Settled};
 pub use local::{
     FILE_BYTES_DEFAULT, FILES_MAX_DEFAULT, JournalOptions, LocalJournal, OpenJournalError,
 };

@@ -26,6 +26,9 @@
 /// a hundred thousand years. A header that says so is damaged, whatever its checksum, so every number has a next one.
 pub const COUNTER_MAX: u64 = 1 << 62;
 
+/// As [`COUNTER_MAX`], for the epochs of a shard's owners: there is one for each start, and checkpoints have 32 bits for it.
+pub const EPOCH_MAX: u64 = 1 << 31;
+
 pub mod boot;
 pub mod checkpoint;
 pub mod clock;
@@ -38,6 +41,7 @@ pub mod file_cache;
 pub mod fuzzing;
 mod index;
 pub mod journal;
+pub mod lock;
 pub mod log;
 pub mod metadata_log;
 pub mod replace_file;

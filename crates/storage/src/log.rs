@@ -15,6 +15,7 @@ use crate::index::IndexEntry;
 use crate::index::rebuild::IndexSpan;
 use crate::segment::writer::SegmentWriter;
 use galgo_wire::id::{Offset, Timestamp};
+use galgo_wire::index::to_u32;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -179,7 +180,7 @@ impl Log {
         let dropped = self.reader.drop_before(start);
         self.forget_dropped();
         let removed = self.reader.remove_dropped(&dropped);
-        removed.map(|()| u32::try_from(dropped.len()).unwrap_or(u32::MAX))
+        removed.map(|()| to_u32(dropped.len()))
     }
 
     /// Lets go of the files of segments that were dropped and never synced: a removed file that is still

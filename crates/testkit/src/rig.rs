@@ -11,7 +11,7 @@ use galgo_broker::metadata::prepare::TopicDefaults;
 use galgo_broker::metadata::record::Record;
 use galgo_broker::metadata::{User, UserSerial};
 use galgo_broker::partition::DeduplicationBounds;
-use galgo_broker::shard::{Pending, ShardOptions};
+use galgo_broker::shard::{Rounds, ShardOptions};
 use galgo_broker::upkeep::RetentionOptions;
 use galgo_broker::vault::Keys;
 use galgo_broker::{
@@ -64,7 +64,7 @@ pub struct Rig {
     pub environment: Arc<ManualEnvironment>,
     pub disk: SimDisk,
     pub report: OpenReport,
-    spare: Pending,
+    rounds: std::sync::Mutex<Rounds>,
 }
 
 /// How long groups hold messages.
@@ -142,7 +142,7 @@ impl Rig {
             password: Password::parse(root_password).unwrap(),
         };
         let (broker, report) = Broker::open(change(options(&disk, &environment, root)))?;
-        Ok(Self { broker, environment, disk, report, spare: Pending::default() })
+        Ok(Self { broker, environment, disk, report, rounds: std::sync::Mutex::default() })
     }
 
     /// A new connection, logged in as root.
@@ -175,12 +175,12 @@ impl Rig {
 
     /// One round of the committer; tells whether it had anything to do.
     pub fn commit_round(&mut self) -> bool {
-        self.broker.shard().commit_round(&mut self.spare)
+        self.broker.shards().first().commit_round(self.rounds.get_mut().unwrap())
     }
 
     /// One round of a sync worker; tells whether it had anything to do.
     pub fn sync_round(&self) -> bool {
-        self.broker.shard().sync_round()
+        self.broker.shards().first().sync_round()
     }
 
     /// Shuts down in order and opens again.

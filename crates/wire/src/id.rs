@@ -91,10 +91,17 @@ numbers! {
     /// A life of a partition, from its making to its purge or deletion, as clients see it: a number that no
     /// other life has. 0 is none that is known.
     Life(u64);
-    /// A term of ownership; constant per start on one node.
+    /// A term of ownership of a shard: whoever opens it gets a higher one. 0 is of before they were written down.
     Epoch(u64);
+    /// A shard: partitions that share a journal.
+    ShardId(u32);
     /// Microseconds since the Unix epoch.
     Timestamp(u64);
+}
+
+impl ShardId {
+    /// The shard that is there from the first start, and the only one on a single node.
+    pub const FIRST: Self = Self(0);
 }
 
 impl UserId {

@@ -21,6 +21,21 @@ pub fn to_usize(number: impl Into<u64>) -> usize {
     number.into() as usize
 }
 
+/// A number of things in memory as the 32 bits that formats and frames have for it.
+///
+/// # Panics
+/// When there are 2³² or more, which no list or text here may have: what comes from outside was compared with a limit
+/// long before.
+#[inline]
+#[must_use]
+#[track_caller]
+pub fn to_u32(count: impl TryInto<u32>) -> u32 {
+    let Ok(count) = count.try_into() else {
+        unreachable!("INV-NOT-EMPTY: nothing that is counted here has 2^32 parts")
+    };
+    count
+}
+
 /// The part of `all` that is there by `invariant`.
 ///
 /// # Panics
@@ -60,6 +75,12 @@ mod tests {
     use super::*;
 
     /// INV-NOT-EMPTY.
+    #[test]
+    fn counts_are_what_they_are_or_stop() {
+        assert_eq!(to_u32(u32::MAX as usize), u32::MAX);
+        assert!(std::panic::catch_unwind(|| to_u32(1_u64 << 32)).is_err());
+    }
+
     #[test]
     fn a_part_is_there_or_the_invariant_is_told() {
         let mut all = [1, 2, 3];

@@ -4,11 +4,11 @@
 //! at the same time do not slip through together; at most as many as passwords are verified at once.
 //! An attempt that has to wait holds no thread and no turn.
 
+use galgo_storage::lock::{Ranked, rank};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use galgo_wire::error_code::ErrorCode;
-use parking_lot::Mutex;
 
 use super::throttle::{Admission, Subject, Throttle, ThrottleOptions};
 use crate::broker::Broker;
@@ -43,7 +43,7 @@ impl Default for AccessOptions {
 
 /// The throttle of a broker.
 #[derive(Debug)]
-pub(crate) struct Guard(Mutex<Throttle>);
+pub(crate) struct Guard(Ranked<{ rank::THROTTLE }, Throttle>);
 
 type Proof = Box<dyn FnOnce(&Broker, &mut Session) -> Result<Reply, ErrorCode> + Send>;
 
@@ -62,7 +62,7 @@ pub(crate) struct Attempt {
 
 impl Guard {
     pub(crate) fn new(options: ThrottleOptions) -> Self {
-        Self(Mutex::new(Throttle::new(options)))
+        Self(Ranked::new(Throttle::new(options)))
     }
 }
 

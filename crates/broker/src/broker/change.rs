@@ -16,8 +16,9 @@ use crate::causes::Causes;
 use crate::clients::Registration;
 use crate::metadata::act::Act;
 use crate::metadata::record::Record;
-use crate::metadata::{Effect, State};
-use crate::partition::{OffsetBook, Partition};
+use crate::metadata::{self, Effect, State};
+use crate::offset_book::OffsetBook;
+use crate::partition::Partition;
 use crate::session::Session;
 use crate::vault::record::{self, SealedKind};
 
@@ -98,13 +99,13 @@ impl Broker {
             if log.is_fenced() && record.removes_messages() {
                 // The record may be durable; the next start would then remove what is acknowledged
                 // from now on.
-                self.shard().halt();
+                self.shards.halt();
             }
             ErrorCode::CannotAppendToFile
         })?;
         self.apply(&record, by)?;
         if !self.catalog.read().state.removals.is_empty() {
-            self.shard().ask_removal();
+            self.removals.ask();
         }
         if let (Some((user, act)), Some(session)) = (act, by) {
             act.tell(user.as_str(), session.peer().address);
@@ -148,20 +149,20 @@ impl Broker {
     /// name it could go to another server's files.
     pub(super) fn is_in_place(&self) -> bool {
         let Some(path) = self.anchors.lost(&*self.disk) else { return true };
-        if !self.shard().is_abandoned() {
+        if !self.shards.is_abandoned() {
             tracing::error!(
                 path = %path.display(),
                 "the data directory was removed or replaced under the running server: nothing is taken or \
                  acknowledged any more; put it back and start the server again"
             );
-            self.shard().abandon();
+            self.shards.abandon();
         }
         false
     }
 
     /// Metadata as it goes to the disk.
     fn sealed(&self, kind: SealedKind, plain: Vec<u8>) -> Result<Vec<u8>, ErrorCode> {
-        record::seal(self.shard().vault(), kind, plain).ok_or(ErrorCode::CannotEncryptData)
+        record::seal(self.vault.as_deref(), kind, plain).ok_or(ErrorCode::CannotEncryptData)
     }
 
     fn apply(&self, record: &Record, by: Option<&Session>) -> Result<(), ErrorCode> {
@@ -172,7 +173,7 @@ impl Broker {
                 ErrorCode::Error
             })?;
             let closed =
-                catalog.perform(&effects, self.clients.moment(), &mut |uid| self.open_empty(uid));
+                catalog.perform(&effects, self.clients.moment(), &mut |new| self.open_empty(new));
             drop(catalog);
             for effect in &effects {
                 match effect {
@@ -220,9 +221,9 @@ impl Broker {
     }
 
     /// Opens a partition that has never been written. Touches no disk.
-    fn open_empty(&self, uid: PartitionUid) -> Arc<Partition> {
+    fn open_empty(&self, new: &metadata::Partition) -> Arc<Partition> {
         let options = LogOptions {
-            dir: self.data_dir.partition_dir(uid),
+            dir: self.data_dir.partition_dir(new.uid),
             segment_bytes: self.bounds.segment_bytes,
             index_interval_bytes: self.bounds.index_interval_bytes,
             indexes: Arc::clone(&self.indexes),
@@ -230,8 +231,8 @@ impl Broker {
             name: Arc::default(),
         };
         let log = Log::create(Arc::clone(&self.disk), Arc::clone(&self.files), options);
-        let shard = Arc::clone(self.shard());
-        Arc::new(Partition::new(uid, shard, log, OffsetBook::default(), Durability::Fsync))
+        let shard = Arc::clone(self.shards.of(new.shard));
+        Arc::new(Partition::new(new.uid, shard, log, OffsetBook::default(), Durability::Fsync))
     }
 
     /// Removes the files of partitions whose removal is on record, then records that they are gone.
@@ -248,7 +249,7 @@ impl Broker {
         if uids.is_empty() {
             return;
         }
-        self.shard().forget(&uids);
+        self.shards.forget(&uids);
         let mut removed_uids = Vec::with_capacity(uids.len());
         for uid in uids {
             let dir = self.data_dir.partition_dir(uid);

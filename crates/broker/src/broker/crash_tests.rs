@@ -11,11 +11,19 @@ mod rig;
 mod workload;
 
 use std::path::Path;
+use std::sync::Arc;
 
+use galgo_storage::data_dir::{DataDir, Identity};
+use galgo_storage::disk::Disk;
 use galgo_storage::disk::sim::{FaultPlan, SimDisk};
+use galgo_storage::metadata_log::Doubt;
 use galgo_wire::command::Durability;
 use galgo_wire::error_code::ErrorCode;
+use galgo_wire::id::{ShardId, StreamId, Timestamp, TopicId};
 
+use super::OpenError;
+use super::stored::{ReadOptions, StoredMetadata, append};
+use crate::vault::Keys;
 use model::Model;
 use rig::Rig;
 use workload::run_workload;
@@ -104,7 +112,7 @@ fn after_an_offline_start(survived: &SimDisk, (seed, end): (u64, End)) -> Option
     if let Some(rig) = Rig::try_open(&disk, seed) {
         offline = rig.broker.totals().offline_partitions;
         for _ in 0..seed % 4 {
-            let _ = rig.broker.shard().checkpoint();
+            let _ = rig.broker.shards().first().checkpoint();
         }
     }
     let left = end.image(&disk, seed);
@@ -290,9 +298,36 @@ fn a_disk_too_full_for_a_journal_file_stops_nothing_for_good() {
     disk.plan(FaultPlan::default());
     let outcome = rig.send("t", 0, &[b"later".to_vec()]);
     rig.finish(outcome).unwrap();
-    assert!(!rig.broker.shard().is_fenced());
+    assert!(!rig.broker.shards().first().is_fenced());
     drop(rig);
     let mut rig = Rig::open(&disk.power_cut_image(1), 2);
     let expected = [(0, b"while full".to_vec()), (1, b"later".to_vec())];
     assert_eq!(rig.read_from("t", 0, 0).unwrap(), expected);
+}
+
+/// INV-SHARDS: what this node does not have is not taken for its own, and the directory stays as it is.
+#[test]
+fn a_directory_with_partitions_on_another_shard_is_refused() {
+    let disk = Rig::template().kill_image();
+    let mut rig = Rig::open(&disk, 1);
+    rig.create_topic("t", Durability::Fsync).unwrap();
+    let random = Arc::clone(&rig.environment);
+    rig.broker.shutdown().unwrap();
+    drop(rig);
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let fresh = Identity { cluster_id: 1, node_id: 1 };
+    let data_dir = DataDir::open(&disk, Path::new("/data"), fresh).unwrap();
+    let reading = ReadOptions { keys: Keys::default(), random: &*random, doubt: Doubt::Refuse };
+    let stored = StoredMetadata::read_for_server(&shared, &data_dir, reading).unwrap();
+    let mut state = stored.state;
+    let (mut log, _) = stored.log.settle().unwrap();
+    let place = (StreamId::new(0), TopicId::new(0));
+    let mut record = state.prepare_add_partitions(place, 1, Timestamp::new(9)).unwrap();
+    record.partitions_mut().unwrap().shards = vec![ShardId::new(3)];
+    append(&mut log, None, &mut state, &record).unwrap();
+    drop((log, data_dir));
+    let before = disk.files();
+    let refused = Rig::open_result(&disk, 2).err();
+    assert!(matches!(refused, Some(OpenError::NotHere { shard: 3 })), "{refused:?}");
+    assert_eq!(disk.files(), before);
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use galgo_storage::checkpoint::{CheckpointStore, LogCheckpoint, ShardCheckpoint};
 use galgo_storage::data_dir::DataDir;
 use galgo_storage::disk::{Disk, create_dir_synced};
-use galgo_storage::journal::{LocalJournal, Lsn};
+use galgo_storage::journal::LocalJournal;
 use galgo_storage::log::first_base;
 use galgo_storage::metadata_log::Doubt;
 use galgo_storage::replace_file::free_path;
@@ -276,7 +276,7 @@ impl Offline {
             let start = self.start_of(uid)?;
             logs.insert(uid, LogCheckpoint { start, ..LogCheckpoint::default() });
         }
-        let checkpoint = ShardCheckpoint { lsn: Lsn::ZERO, logs, offsets: Vec::new() };
+        let checkpoint = ShardCheckpoint { logs, ..ShardCheckpoint::default() };
         let (disk, dir) = (Arc::clone(&self.disk), self.data_dir.checkpoint_dir(0));
         let failed = |error| prepare("the checkpoint", error);
         let (mut store, _) =

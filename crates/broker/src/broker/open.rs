@@ -1,34 +1,33 @@
 //! Opens a broker: the data directory, the metadata, the shard, the partitions.
 
 mod report;
+mod shard;
 
+use galgo_storage::lock::{Ranked, RankedRw};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use galgo_storage::checkpoint::CheckpointStore;
 use galgo_storage::data_dir::anchors::Anchors;
 use galgo_storage::data_dir::{DataDir, Identity};
 use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
-use galgo_storage::journal::{Journal, JournalOptions, LocalJournal, Lsn};
+use galgo_storage::journal::{JournalOptions, Lsn};
 use galgo_storage::log::RecoverError as LogError;
 use galgo_storage::log::{IndexCache, LogName, PartitionName, RecoveryReport};
 use galgo_storage::metadata_log::{Doubt, MetadataLog};
 use galgo_wire::command::{Durability, UserStatus};
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{Epoch, PartitionId, PartitionUid, StreamId, Timestamp, TopicId, UserId};
-use galgo_wire::index::to_usize;
+use galgo_wire::id::{PartitionId, PartitionUid, ShardId, StreamId, Timestamp, TopicId, UserId};
 use galgo_wire::name::{Password, StreamName, TopicName, Username};
 use galgo_wire::permission::Permissions;
-use parking_lot::{Mutex, RwLock};
 
 use super::evidence::Incomplete;
 use super::groups::{GroupOptions, GroupTimes};
-use super::stored::{ReadOptions, StoredMetadata, anchor, append, has_logs, settle};
-use super::{Broker, Endpoints, StartTimes};
+use super::stored::{ReadOptions, StoredMetadata, anchor, append, settle};
+use super::{Broker, Endpoints, Shards, StartTimes};
 use crate::access::guard::{AccessOptions, Guard};
 use crate::access::password::hash_password;
 use crate::catalog::Catalog;
@@ -41,7 +40,7 @@ use crate::metadata::record::Record;
 use crate::metadata::users::NewUser;
 use crate::metadata::{Effect, State};
 use crate::partition::{DeduplicationBounds, IdKey, Partition};
-use crate::shard::{OffsetOwner, Recovered, RecoveredPartition, ShardOptions, ShardRecovery};
+use crate::shard::{OffsetOwner, Recovered, RecoveredPartition, Removals, ShardOptions};
 use crate::stats::Counters;
 use crate::stats::process::{ProcessReader, SystemNames};
 use crate::trail::Trail;
@@ -124,7 +123,9 @@ pub struct BrokerOptions {
 /// What a broker is put together from, all of it open.
 struct Opened {
     data_dir: DataDir,
-    shard: Arc<crate::shard::Shard>,
+    shards: Shards,
+    removals: Arc<Removals>,
+    vault: Option<Arc<Vault>>,
     catalog: Catalog,
     log: MetadataLog,
     files: Arc<FileCache>,
@@ -141,6 +142,8 @@ struct Belongs<'a> {
     partition: PartitionId,
     durability: Durability,
 }
+
+use shard::{check_shards, shard_recovery};
 
 pub use report::{OfflineLog, OpenError, OpenReport, RecoveredLog};
 
@@ -189,6 +192,8 @@ impl Broker {
             (&files, &indexes),
             (Arc::clone(&counters), vault.clone()),
         )?;
+        check_shards(&state)?;
+        let removals = Arc::clone(&recovery.removals);
         recovery.unreadable = unreadable;
         recovery.synced = synced_uids(&state);
         recovery.names = names(&state);
@@ -209,10 +214,22 @@ impl Broker {
         let Recovered { shard, partitions, unknown } = recovered;
         report.unknown = unknown;
         report.unknown.retain(|name| !is_being_removed(name, &state));
-        let catalog = open_catalog(state, &shard, partitions, &mut report);
+        let shards = Shards::new([(ShardId::FIRST, shard)]);
+        let catalog = open_catalog(state, &shards, partitions, &mut report);
         let root = options.root.clone();
-        let opened =
-            Opened { data_dir, shard, catalog, log, files, indexes, counters, id_key, anchors };
+        let opened = Opened {
+            data_dir,
+            shards,
+            removals,
+            vault,
+            catalog,
+            log,
+            files,
+            indexes,
+            counters,
+            id_key,
+            anchors,
+        };
         let broker = Self::assemble(opened, options);
         report.created = broker.create_root(&root)?;
         Ok((Arc::new(broker), report))
@@ -220,8 +237,19 @@ impl Broker {
 
     /// Puts together what was opened.
     fn assemble(opened: Opened, options: BrokerOptions) -> Self {
-        let Opened { data_dir, shard, mut catalog, log, files, indexes, counters, id_key, anchors } =
-            opened;
+        let Opened {
+            data_dir,
+            shards,
+            removals,
+            vault,
+            mut catalog,
+            log,
+            files,
+            indexes,
+            counters,
+            id_key,
+            anchors,
+        } = opened;
         let trail = Arc::new(Trail::new(Arc::clone(&options.clock)));
         catalog.trail = Some(Arc::clone(&trail));
         let started_us = StartTimes {
@@ -235,12 +263,12 @@ impl Broker {
             (&*options.disk, &data_dir),
             newest(&catalog),
         );
-        shard.set_now(retention.steady(&*options.clock));
+        shards.set_now(retention.steady(&*options.clock));
         let clients = Clients::new(Arc::clone(&options.clock), options.groups);
         Self {
             clock: options.clock,
             random: options.random,
-            catalog: RwLock::new(catalog),
+            catalog: RankedRw::new(catalog),
             clients: Arc::new(clients),
             groups: GroupTimes::new(options.groups),
             defaults: options.defaults,
@@ -249,18 +277,20 @@ impl Broker {
             trail,
             cleaned_us: AtomicU64::new(started_us.monotonic_us),
             deduplication: options.deduplication,
-            endpoints: RwLock::new(Endpoints::default()),
+            endpoints: RankedRw::new(Endpoints::default()),
             process: ProcessReader::default(),
             names: SystemNames::read(),
-            snapshot_sources: RwLock::new(None),
+            snapshot_sources: RankedRw::new(None),
             retention,
             id_key,
             started_us,
             data_dir,
-            shard,
+            shards,
+            removals,
+            vault,
             counters,
-            metadata_log: Mutex::new(log),
-            removing: Mutex::new(()),
+            metadata_log: Ranked::new(log),
+            removing: Ranked::new(()),
             disk: options.disk,
             anchors,
             files,
@@ -309,93 +339,16 @@ fn newest(catalog: &Catalog) -> Option<Timestamp> {
     newest.max(active).filter(|newest| *newest > Timestamp::ZERO)
 }
 
-fn shard_recovery(
-    options: &BrokerOptions,
-    data_dir: &DataDir,
-    (files, indexes): (&Arc<FileCache>, &Arc<IndexCache>),
-    (stats, vault): (Arc<Counters>, Option<Arc<Vault>>),
-) -> Result<ShardRecovery, OpenError> {
-    let disk = Arc::clone(&options.disk);
-    let (checkpoints, mut found) =
-        CheckpointStore::open(Arc::clone(&disk), &data_dir.checkpoint_dir(0), data_dir.features())
-            .map_err(|e| prepare("the checkpoint", e))?;
-    // The first start saves one before anything is written.
-    if found.checkpoint.is_none() && has_logs(&*disk, data_dir)? {
-        tracing::error!(
-            dir = %data_dir.checkpoint_dir(0).display(),
-            "there is no checkpoint although there are logs: it was removed or lost"
-        );
-        found.newest_damaged = true;
-    }
-    let checkpointed = found.checkpoint.as_ref().map_or(Lsn::ZERO, |checkpoint| checkpoint.lsn);
-    let journal_options = options.journal.options(data_dir, checkpointed);
-    let journal = LocalJournal::open(Arc::clone(&disk), &data_dir.journal_dir(0), journal_options)
-        .map_err(|e| prepare("the journal", e))?;
-    disk.create_dir_all(&data_dir.partitions_dir())
-        .map_err(|e| prepare("the directory of partitions", e))?;
-    disk.sync_dir(data_dir.path()).map_err(|e| prepare("the data directory", e))?;
-    let epoch = Epoch::new(options.clock.now().get());
-    let half = to_usize(journal.payload_bytes_max() / 4);
-    let shard = ShardOptions {
-        bundle_bytes_max: options.shard.bundle_bytes_max.min(half),
-        ..options.shard
-    };
-    Ok(ShardRecovery {
-        disk,
-        files: Arc::clone(files),
-        indexes: Arc::clone(indexes),
-        partitions_dir: data_dir.partitions_dir(),
-        segment_bytes: options.bounds.segment_bytes,
-        index_interval_bytes: options.bounds.index_interval_bytes,
-        journal: Box::new(journal),
-        checkpoints,
-        found,
-        boot_path: data_dir.boot_path(0),
-        synced: BTreeSet::new(),
-        unreadable: BTreeMap::new(),
-        names: BTreeMap::new(),
-        options: shard,
-        epoch,
-        now: options.clock.now(),
-        stats,
-        vault,
-        cluster_id: data_dir.identity().cluster_id,
-    })
-}
-
 fn open_catalog(
     state: State,
-    shard: &Arc<crate::shard::Shard>,
+    shards: &Shards,
     mut recovered: BTreeMap<PartitionUid, RecoveredPartition>,
     report: &mut OpenReport,
 ) -> Catalog {
     let effects: Vec<_> = topics(&state).map(|(s, t)| Effect::TopicChanged(s, t)).collect();
     let durability: BTreeMap<PartitionUid, _> =
         places(&state).map(|(uid, place)| (uid, place.durability)).collect();
-    let mut not_synced = BTreeSet::new();
-    for (uid, place) in places(&state) {
-        let why = recovered.get_mut(&uid).and_then(|found| found.offline.take());
-        if matches!(why, Some(LogError::Sync { .. })) {
-            not_synced.insert(uid);
-        }
-        report.offline.extend(why.map(|error| OfflineLog {
-            stream: place.stream.clone(),
-            topic: place.topic.clone(),
-            partition: place.partition,
-            uid,
-            error,
-        }));
-        let done = recovered.get_mut(&uid).and_then(|found| found.report.take());
-        report.recovered.extend(done.filter(|done| *done != RecoveryReport::default()).map(
-            |report| RecoveredLog {
-                stream: place.stream.clone(),
-                topic: place.topic.clone(),
-                partition: place.partition,
-                uid,
-                report,
-            },
-        ));
-    }
+    let not_synced = report.take_from(&state, &mut recovered);
     let groups: BTreeSet<OffsetOwner> = state
         .streams
         .values()
@@ -406,7 +359,8 @@ fn open_catalog(
     catalog.state = state;
     // Nobody is in a group yet, so that no time matters.
     let at = Moment { now_us: 0, due_us: 0 };
-    catalog.perform(&effects, at, &mut |uid| {
+    catalog.perform(&effects, at, &mut |known| {
+        let (uid, shard) = (known.uid, shards.of(known.shard));
         let durability = durability.get(&uid).copied().unwrap_or(Durability::Fsync);
         report.partitions += 1;
         let Some(found) = recovered.remove(&uid) else {
@@ -432,6 +386,41 @@ fn open_catalog(
         partition
     });
     catalog
+}
+
+impl OpenReport {
+    /// Takes out what was found of each log; tells those whose sync failed.
+    fn take_from(
+        &mut self,
+        state: &State,
+        recovered: &mut BTreeMap<PartitionUid, RecoveredPartition>,
+    ) -> BTreeSet<PartitionUid> {
+        let mut not_synced = BTreeSet::new();
+        for (uid, place) in places(state) {
+            let why = recovered.get_mut(&uid).and_then(|found| found.offline.take());
+            if matches!(why, Some(LogError::Sync { .. })) {
+                not_synced.insert(uid);
+            }
+            self.offline.extend(why.map(|error| OfflineLog {
+                stream: place.stream.clone(),
+                topic: place.topic.clone(),
+                partition: place.partition,
+                uid,
+                error,
+            }));
+            let done = recovered.get_mut(&uid).and_then(|found| found.report.take());
+            self.recovered.extend(done.filter(|done| *done != RecoveryReport::default()).map(
+                |report| RecoveredLog {
+                    stream: place.stream.clone(),
+                    topic: place.topic.clone(),
+                    partition: place.partition,
+                    uid,
+                    report,
+                },
+            ));
+        }
+        not_synced
+    }
 }
 
 /// All partitions, with what they belong to.

@@ -32,30 +32,32 @@ impl Broker {
     /// The loops without which nothing is committed; each wants a thread.
     #[must_use]
     pub fn workers(self: &Arc<Self>) -> Vec<Worker> {
-        let worker = |name, run: fn(&Shard)| {
-            let shard = Arc::clone(self.shard());
-            Worker { name, run: Box::new(move || run(&shard)) }
-        };
         let broker = Arc::clone(self);
-        let mut workers = vec![
-            worker("galgo-commit", Shard::run_committer),
-            worker("galgo-checkpoint", Shard::run_checkpointer),
-            Worker { name: "galgo-remove", run: Box::new(move || broker.run_remover()) },
-        ];
-        workers.extend((0..SYNC_WORKERS).map(|_| worker("galgo-sync", Shard::run_sync_worker)));
+        let remover = Worker { name: "galgo-remove", run: Box::new(move || broker.run_remover()) };
+        let mut workers = vec![remover];
+        for shard in self.shards.iter() {
+            let worker = |name, run: fn(&Shard)| {
+                let shard = Arc::clone(shard);
+                Worker { name, run: Box::new(move || run(&shard)) }
+            };
+            workers.push(worker("galgo-commit", Shard::run_committer));
+            workers.push(worker("galgo-checkpoint", Shard::run_checkpointer));
+            workers.extend((0..SYNC_WORKERS).map(|_| worker("galgo-sync", Shard::run_sync_worker)));
+        }
         workers
     }
 
     /// The remover's loop: space is to be free soon after the answer that gave it up.
     fn run_remover(&self) {
-        while self.shard().await_removal() {
+        while self.removals.wait() {
             self.remove_files();
-            self.shard().remove_dropped();
+            self.shards.remove_dropped();
         }
     }
 
     /// Lets the workers end once what is staged is committed.
     pub fn stop(&self) {
-        self.shard().stop();
+        self.shards.stop();
+        self.removals.stop();
     }
 }

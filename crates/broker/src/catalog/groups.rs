@@ -8,6 +8,7 @@
 //!
 //! Lock order: catalog, table of clients, group, offsets of a partition.
 
+use galgo_storage::lock::{self, Ranked, rank};
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -16,7 +17,6 @@ use galgo_wire::command::Membership;
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{GroupId, Offset, PartitionId};
-use parking_lot::{Mutex, MutexGuard};
 
 use crate::alarm::{Alarm, Bell, News};
 use crate::group::{Group, MemberKey, Moment, Turn};
@@ -30,7 +30,7 @@ use crate::ticket::{Ticket, TicketWatch};
 pub(crate) struct OpenGroup {
     pub(crate) place: Membership,
     pub(crate) serial: GroupSerial,
-    state: Mutex<Open>,
+    state: Ranked<{ rank::GROUP }, Open>,
 }
 
 #[derive(Debug)]
@@ -45,7 +45,7 @@ struct Open {
 }
 
 /// The lock of a group. Members that wait look again when somebody may poll something else after it.
-struct Held<'a>(MutexGuard<'a, Open>);
+struct Held<'a>(lock::Held<'a, { rank::GROUP }, Open>);
 
 /// The state machine of a group, locked.
 pub(crate) struct LockedGroup<'a>(Held<'a>);
@@ -88,7 +88,7 @@ impl OpenGroup {
             bell: Bell::default(),
             rung_for: 0,
         };
-        Self { place, serial, state: Mutex::new(open) }
+        Self { place, serial, state: Ranked::new(open) }
     }
 
     /// The group, as far as everything stored is known.

@@ -9,7 +9,8 @@ use galgo_wire::permission::{Action, Place};
 
 use super::{Catalog, FoundTopic};
 use crate::metadata::UserMark;
-use crate::partition::{Hold, Position, StoredBy};
+use crate::offset_book::{Hold, Position};
+use crate::partition::StoredBy;
 use crate::session::Caller;
 use crate::shard::OffsetOwner;
 

@@ -234,7 +234,7 @@ pub(crate) fn flush(broker: &Broker, session: &Session, command: &FlushUnsavedBu
     };
     match found() {
         Ok(partition) if command.fsync => {
-            offload(Job::Sync, move |_, _| partition.sync().map(|()| Reply::Empty))
+            offload(Job::Sync, move |_, _| Ok(partition.sync().map(|()| Reply::Empty)?))
         }
         Ok(_) => Outcome::done(Reply::Empty),
         Err(code) => Outcome::done(Reply::Error(code)),

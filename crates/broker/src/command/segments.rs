@@ -6,8 +6,9 @@ use galgo_wire::command::{Command as _, DeleteSegments, GetRetentionState, PlanR
 
 use super::{offload, payload};
 use crate::broker::Broker;
+use crate::offset_book::Hold;
 use crate::outcome::{Job, Outcome, Reply};
-use crate::partition::{Hold, Wanted};
+use crate::partition::Wanted;
 use crate::session::Session;
 
 /// Deletes the oldest sealed segments that every consumer and group with an offset is done with;

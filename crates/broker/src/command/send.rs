@@ -8,6 +8,7 @@ use galgo_wire::command::{
 use galgo_wire::consumer::{PartitioningRef, key_partition};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::PartitionId;
+use galgo_wire::index::to_u32;
 use galgo_wire::permission::Action;
 
 use crate::broker::Broker;
@@ -203,7 +204,7 @@ fn choose<'a>(
         PartitioningRef::Balanced => topic.next_balanced()?,
         PartitioningRef::PartitionId(id) => id,
         PartitioningRef::Key(key) => {
-            let count = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
+            let count = to_u32(topic.partitions.len());
             key_partition(key, count).ok_or(ErrorCode::NoPartitions)?
         }
     };

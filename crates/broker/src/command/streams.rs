@@ -5,6 +5,7 @@ use galgo_wire::command::{
     UpdateStream,
 };
 use galgo_wire::id::StreamId;
+use galgo_wire::index::to_u32;
 
 use super::{change, payload, topics};
 use crate::broker::Broker;
@@ -94,7 +95,7 @@ fn stream_details(catalog: &Catalog, id: StreamId, stream: &metadata::Stream) ->
     let stream = Stream {
         id,
         created_at: stream.created_at,
-        topics_count: u32::try_from(topics.len()).unwrap_or(u32::MAX),
+        topics_count: to_u32(topics.len()),
         size: topics.iter().map(|topic| topic.size).sum(),
         messages_count: topics.iter().map(|topic| topic.messages_count).sum(),
         name: stream.name.clone(),

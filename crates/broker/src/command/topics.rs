@@ -8,6 +8,7 @@ use galgo_wire::command::{
 };
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{PartitionId, StreamId, TopicId};
+use galgo_wire::index::to_u32;
 use galgo_wire::permission::{Action, Place};
 
 use super::{change, payload};
@@ -249,7 +250,7 @@ pub(super) fn topic_details(
     let topic = Topic {
         id,
         created_at: topic.created_at,
-        partitions_count: u32::try_from(partitions.len()).unwrap_or(u32::MAX),
+        partitions_count: to_u32(partitions.len()),
         message_expiry: MessageExpiry::new(settings.message_expiry_us),
         compression: settings.compression,
         max_topic_size: MaxTopicSize::new(settings.size_bytes_max),

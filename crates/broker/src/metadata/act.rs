@@ -37,7 +37,7 @@ impl Act {
             Record::DeleteStream { id } => act("stream deleted").at(state, *id, None),
             Record::CreateTopic(created) => {
                 let topic = Some(created.settings.name.to_string());
-                let to = format!("{} partitions", created.partitions);
+                let to = format!("{} partitions", created.partitions.count);
                 Self { topic, ..act("topic created").at(state, created.stream, None) }.to(&to)
             }
             Record::UpdateTopic { stream, topic, settings } => {
@@ -50,8 +50,9 @@ impl Act {
                 let topic = Some(names(state, *stream, topics));
                 Self { topic, ..act("messages purged").at(state, *stream, None) }
             }
-            Record::AddPartitions { stream, topic, count, .. } => {
-                act("partitions added").at(state, *stream, Some(*topic)).to(&count.to_string())
+            Record::AddPartitions { stream, topic, partitions, .. } => {
+                let count = partitions.count.to_string();
+                act("partitions added").at(state, *stream, Some(*topic)).to(&count)
             }
             Record::RemovePartitions { stream, topic, count } => {
                 act("partitions removed").at(state, *stream, Some(*topic)).to(&count.to_string())

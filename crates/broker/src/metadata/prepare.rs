@@ -17,7 +17,7 @@ use galgo_wire::limits::PARTITIONS_PER_COMMAND_MAX;
 use galgo_wire::name::{StreamName, TopicName};
 use galgo_wire::options::{EffectiveOptions, Expiry, OptionChoices, SizeLimit};
 
-use super::record::{CreatedTopic, Record};
+use super::record::{CreatedTopic, NewPartitions, Record};
 use super::{State, Stream, Topic, TopicSettings};
 
 /// What a topic gets where the command leaves the choice to the server.
@@ -112,8 +112,7 @@ impl State {
             id,
             settings,
             created_at: now,
-            partitions: command.partitions_count,
-            first_uid: self.first_uid(),
+            partitions: self.new_partitions(command.partitions_count),
         };
         Ok((id, Record::CreateTopic(created)))
     }
@@ -177,8 +176,8 @@ impl State {
         if !(1..=PARTITIONS_PER_COMMAND_MAX).contains(&count) {
             return Err(ErrorCode::TooManyPartitions);
         }
-        let first_uid = self.first_uid();
-        Ok(Record::AddPartitions { stream, topic, count, first_uid, created_at: now })
+        let partitions = self.new_partitions(count);
+        Ok(Record::AddPartitions { stream, topic, partitions, created_at: now })
     }
 
     /// # Errors
@@ -196,6 +195,11 @@ impl State {
             return Err(ErrorCode::InvalidPartitionsCount);
         }
         Ok(Record::RemovePartitions { stream, topic, count })
+    }
+
+    /// With a single node there is nothing to choose: all of them are on its shard.
+    fn new_partitions(&self, count: u32) -> NewPartitions {
+        NewPartitions::on_first_shard(count, self.first_uid())
     }
 
     fn first_uid(&self) -> PartitionUid {

@@ -11,7 +11,7 @@ mod part;
 
 use galgo_wire::command::{Membership, UserStatus};
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId, UserId};
+use galgo_wire::id::{PartitionUid, ShardId, StreamId, Timestamp, TopicId, UserId};
 use galgo_wire::name::{StreamName, TokenName, Username};
 use galgo_wire::options::OptionChoices;
 use galgo_wire::permission::Permissions;
@@ -28,6 +28,9 @@ type FieldNames = &'static [(&'static str, &'static str)];
 const VERSION: u8 = 1;
 /// Of records with a topic that has options, which follow its settings.
 const VERSION_OPTIONS: u8 = 2;
+/// Of records that make partitions on other shards than the first: the shard of each comes last, behind the options
+/// of a topic, which are there then even if they are none.
+const VERSION_SHARDS: u8 = 3;
 
 records! {
     /// A topic was created.
@@ -84,10 +87,8 @@ records! {
         stream: StreamId,
         /// Their topic.
         topic: TopicId,
-        /// How many.
-        count: u32,
-        /// The uid of the first; the others follow.
-        first_uid: PartitionUid,
+        /// Which.
+        partitions: NewPartitions as part,
         /// When.
         created_at: Timestamp,
     }
@@ -233,13 +234,22 @@ structure! {
         id: TopicId,
         /// When.
         created_at: Timestamp,
-        /// How many partitions.
-        partitions: u32,
-        /// The uid of the first; the others follow.
-        first_uid: PartitionUid,
+        /// Its partitions.
+        partitions: NewPartitions as part,
         /// Its settings, all resolved.
         settings: TopicSettings as part,
     }
+}
+
+/// Partitions that one record makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewPartitions {
+    /// How many.
+    pub count: u32,
+    /// The uid of the first; the others follow.
+    pub first_uid: PartitionUid,
+    /// The shard of each; empty where all are on [`ShardId::FIRST`].
+    pub shards: Vec<ShardId>,
 }
 
 impl Record {
@@ -261,8 +271,11 @@ impl Record {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = vec![self.kind(), self.version()];
         self.put_fields(&mut out);
-        if let Some(options) = self.options().filter(|options| !options.is_empty()) {
+        if let Some(options) = self.options().filter(|_| self.version() >= VERSION_OPTIONS) {
             options.put(&mut out);
+        }
+        if let Some(partitions) = self.partitions().filter(|_| self.version() >= VERSION_SHARDS) {
+            partitions.shards.put(&mut out);
         }
         out
     }
@@ -275,21 +288,49 @@ impl Record {
         let mut reader = Reader::new(bytes);
         let (kind, version) = (reader.u8()?, reader.u8()?);
         let mut record = match version {
-            VERSION | VERSION_OPTIONS => Self::take_fields(kind, &mut reader)?,
+            VERSION..=VERSION_SHARDS => Self::take_fields(kind, &mut reader)?,
             _ => return Err(ErrorCode::InvalidVersion),
         };
-        if version == VERSION_OPTIONS {
-            let options = record.options_mut().ok_or(ErrorCode::InvalidVersion)?;
-            *options = OptionChoices::take(&mut reader)?;
+        match (version, record.options_mut()) {
+            (VERSION, _) => {}
+            (_, Some(options)) => *options = OptionChoices::take(&mut reader)?,
+            (VERSION_OPTIONS, None) => return Err(ErrorCode::InvalidVersion),
+            _ => {}
+        }
+        if version == VERSION_SHARDS {
+            let partitions = record.partitions_mut().ok_or(ErrorCode::InvalidVersion)?;
+            partitions.shards = Vec::take(&mut reader)?;
+            if partitions.shards.len() != partitions.count as usize {
+                return Err(ErrorCode::InvalidVersion);
+            }
         }
         Ok(record)
     }
 
     /// The lowest version that says what there is to say.
     fn version(&self) -> u8 {
-        match self.options() {
-            Some(options) if !options.is_empty() => VERSION_OPTIONS,
+        match (self.options(), self.partitions()) {
+            (_, Some(partitions)) if !partitions.shards.is_empty() => VERSION_SHARDS,
+            (Some(options), _) if !options.is_empty() => VERSION_OPTIONS,
             _ => VERSION,
+        }
+    }
+
+    /// The partitions it makes.
+    fn partitions(&self) -> Option<&NewPartitions> {
+        match self {
+            Self::CreateTopic(CreatedTopic { partitions, .. })
+            | Self::AddPartitions { partitions, .. } => Some(partitions),
+            _ => None,
+        }
+    }
+
+    /// As [`Record::partitions`], to be changed.
+    pub(crate) fn partitions_mut(&mut self) -> Option<&mut NewPartitions> {
+        match self {
+            Self::CreateTopic(CreatedTopic { partitions, .. })
+            | Self::AddPartitions { partitions, .. } => Some(partitions),
+            _ => None,
         }
     }
 

@@ -10,13 +10,17 @@
 //!
 //! | kind | part |
 //! |---|---|
+//! | 8 | partitions that are not on the first shard: `count u32`, and for each `| uid u64 | shard u32 |` |
 //! | 46 | the key of ids, `u128` |
 //!
 //! Lists are `count u32` and their entries in the order of their ids, so equal states have equal
 //! bytes.
 
+use std::collections::BTreeMap;
+
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{GroupId, PartitionUid, StreamId, Timestamp, TopicId, UserId};
+use galgo_wire::id::{GroupId, PartitionUid, ShardId, StreamId, Timestamp, TopicId, UserId};
+use galgo_wire::index::to_u32;
 use galgo_wire::name::{StreamName, TokenName};
 use galgo_wire::options::OptionChoices;
 use galgo_wire::primitive::{Payload, Reader};
@@ -29,6 +33,7 @@ use crate::partition::IdKey;
 const VERSION: u8 = 1;
 const VERSION_OPTIONS: u8 = 2;
 const VERSION_PARTS: u8 = 3;
+const PART_SHARDS: u16 = 8;
 const PART_ID_KEY: u16 = 46;
 
 impl State {
@@ -89,12 +94,37 @@ impl State {
 
     /// What there is to say besides: its kind, and its bytes.
     fn parts(&self) -> Vec<(u16, Vec<u8>)> {
+        let elsewhere = self.all_partitions().filter(|it| it.shard != ShardId::FIRST);
+        let elsewhere: Vec<_> =
+            elsewhere.map(|partition| (partition.uid, partition.shard)).collect();
+        let shards = (!elsewhere.is_empty()).then(|| {
+            let mut bytes = Vec::new();
+            put_count(elsewhere.len(), &mut bytes);
+            elsewhere.iter().for_each(|(uid, shard)| (*uid, *shard).put(&mut bytes));
+            (PART_SHARDS, bytes)
+        });
         let key = self.id_key.map(|key| (PART_ID_KEY, key.get().to_le_bytes().to_vec()));
-        key.into_iter().collect()
+        shards.into_iter().chain(key).collect()
+    }
+
+    fn take_shards(&mut self, bytes: &[u8]) -> Result<(), ErrorCode> {
+        let mut from = Reader::new(bytes);
+        let mut shards: BTreeMap<PartitionUid, ShardId> = BTreeMap::new();
+        for _ in 0..from.u32()? {
+            let (uid, shard) = Part::take(&mut from)?;
+            shards.insert(uid, shard);
+        }
+        let topics = self.streams.values_mut().flat_map(|stream| stream.topics.values_mut());
+        for partition in topics.flat_map(|topic| &mut topic.partitions) {
+            partition.shard = shards.remove(&partition.uid).unwrap_or(ShardId::FIRST);
+        }
+        // Of partitions that are not there, or said twice: not what this program writes.
+        if shards.is_empty() { Ok(()) } else { Err(ErrorCode::InvalidVersion) }
     }
 
     fn take_part(&mut self, kind: u16, bytes: &[u8]) -> Result<(), ErrorCode> {
         match kind {
+            PART_SHARDS => self.take_shards(bytes),
             PART_ID_KEY => {
                 let bits = bytes.try_into().map_err(|_| ErrorCode::InvalidVersion)?;
                 self.id_key = Some(IdKey::new(u128::from_le_bytes(bits)));
@@ -169,7 +199,7 @@ impl State {
 }
 
 fn put_count(count: usize, out: &mut Vec<u8>) {
-    u32::try_from(count).unwrap_or(u32::MAX).encode(out);
+    to_u32(count).encode(out);
 }
 
 fn put_stream(id: StreamId, stream: &Stream, out: &mut Vec<u8>) {
@@ -215,7 +245,7 @@ fn take_topic(from: &mut Reader<'_>) -> Result<(TopicId, Topic), ErrorCode> {
     let mut partitions = Vec::new();
     for _ in 0..from.u32()? {
         let (uid, created_at) = Part::take(from)?;
-        partitions.push(Partition { uid, created_at });
+        partitions.push(Partition { uid, created_at, shard: ShardId::FIRST });
     }
     let mut topic = Topic::new(created_at, settings, partitions);
     for _ in 0..from.u32()? {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId};
+use galgo_wire::id::{PartitionUid, ShardId, StreamId, Timestamp, TopicId};
 use galgo_wire::identifier::IdentifierRef;
 use galgo_wire::name::{StreamName, TopicName};
 
-use super::record::CreatedTopic;
+use super::record::{CreatedTopic, NewPartitions};
 use super::{ApplyError, Effect, Partition, State, Stream, Topic, TopicSettings, missing};
 
 impl Stream {
@@ -52,17 +52,15 @@ impl State {
         &mut self,
         created: &CreatedTopic,
     ) -> Result<Vec<Effect>, ApplyError> {
-        let CreatedTopic { stream, id, settings, created_at, partitions, first_uid } = created;
+        let CreatedTopic { stream, id, settings, created_at, partitions } = created;
         let stored = self.stream_mut(*stream)?;
         if stored.topics.contains_key(id) || stored.topic_names.contains_key(settings.name.as_str())
         {
             return missing("topic", id.get());
         }
-        let partitions = new_partitions(*first_uid, *partitions, *created_at);
-        let count = partitions.len() as u64;
-        let topic = Topic::new(*created_at, settings.clone(), partitions);
-        stored.insert_topic(*id, topic);
-        self.take_uids(*first_uid, count);
+        let made = partitions.made_at(*created_at).collect();
+        stored.insert_topic(*id, Topic::new(*created_at, settings.clone(), made));
+        self.take_uids(partitions.first_uid, u64::from(partitions.count));
         Ok(vec![Effect::TopicChanged(*stream, *id)])
     }
 
@@ -127,13 +125,13 @@ impl State {
         &mut self,
         stream: StreamId,
         id: TopicId,
-        count: u32,
-        (first_uid, created_at): (PartitionUid, Timestamp),
+        partitions: &NewPartitions,
+        created_at: Timestamp,
     ) -> Result<Vec<Effect>, ApplyError> {
         let stored = self.stream_mut(stream)?;
         let Some(topic) = stored.topics.get_mut(&id) else { return missing("topic", id.get()) };
-        topic.partitions.extend(new_partitions(first_uid, count, created_at));
-        self.take_uids(first_uid, u64::from(count));
+        topic.partitions.extend(partitions.made_at(created_at));
+        self.take_uids(partitions.first_uid, u64::from(partitions.count));
         Ok(vec![Effect::TopicChanged(stream, id)])
     }
 
@@ -159,7 +157,17 @@ impl State {
     }
 }
 
-fn new_partitions(first: PartitionUid, count: u32, created_at: Timestamp) -> Vec<Partition> {
-    let uids = (0..u64::from(count)).map(|n| PartitionUid::new(first.get().saturating_add(n)));
-    uids.map(|uid| Partition { uid, created_at }).collect()
+impl NewPartitions {
+    /// Partitions on the first shard.
+    pub(super) fn on_first_shard(count: u32, first_uid: PartitionUid) -> Self {
+        Self { count, first_uid, shards: Vec::new() }
+    }
+
+    fn made_at(&self, created_at: Timestamp) -> impl Iterator<Item = Partition> {
+        let shards = self.shards.iter().copied().chain(std::iter::repeat(ShardId::FIRST));
+        (0..u64::from(self.count)).zip(shards).map(move |(number, shard)| {
+            let uid = PartitionUid::new(self.first_uid.get().saturating_add(number));
+            Partition { uid, created_at, shard }
+        })
+    }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use galgo_storage::journal::CommitError;
 use galgo_storage::log::{AppendBatch, WalkedBatch};
 use galgo_wire::batch::{StampOptions, stamp};
 use galgo_wire::command::Durability;
@@ -123,11 +124,11 @@ impl Partition {
         if writer.closed {
             return Ok(Appended::Closed);
         }
-        if let Some(code) = self.fenced() {
-            return Err(code);
+        if let Some(error) = self.fenced() {
+            return Err(error.into());
         }
         if self.shard.is_halted() {
-            return Err(ErrorCode::CannotSyncFile);
+            return Err(CommitError::Fenced.into());
         }
         let window = self.deduplication.load(Ordering::Relaxed);
         if !writer.prepare_window(window) {
@@ -150,7 +151,7 @@ impl Partition {
                 drop(writer);
                 if is_lost {
                     // What the file holds is not known: the whole partition stops, and is looked after.
-                    self.fence(ErrorCode::CannotSyncFile);
+                    self.fence(CommitError::Disk);
                 }
                 return Err(code);
             }
@@ -190,7 +191,7 @@ impl Partition {
         let (waiting, resolver) = ticket();
         commits.push(Staged { end, need, resolver });
         if need == Need::Segment && commits.schedule_sync() {
-            self.shard.queue_sync(Arc::clone(self));
+            self.shard.queue_sync(self.member());
         }
         Appended::Staged(waiting, placed)
     }
@@ -248,7 +249,7 @@ impl Partition {
         // Damage in the way of the search by time only makes the window read more than it needs.
         let in_time = self.reader.offset_at(oldest, end).unwrap_or(Some(Offset::ZERO));
         let Some(in_time) = in_time else { return Ok(window) };
-        let most = u64::try_from(bounds.entries_max).unwrap_or(u64::MAX);
+        let most = bounds.entries_max as u64;
         let from = in_time.max(Offset::new(end.get().saturating_sub(most)));
         self.reader.visit((from, end), &mut |message| {
             let age_us = now.get().saturating_sub(message.timestamp.get());
@@ -282,7 +283,7 @@ impl Partition {
         let need = if journaled { Need::Journal } else { Need::Segment };
         commits.push(Staged { end, need, resolver });
         if !journaled && commits.schedule_sync() {
-            self.shard.queue_sync(Arc::clone(self));
+            self.shard.queue_sync(self.member());
         }
         (Appended::Staged(waiting, placed), Rung::default())
     }

@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use galgo_wire::batch::MessageHeader;
 use galgo_wire::command::DeduplicationWindow;
 use galgo_wire::id::Offset;
-use galgo_wire::index::part;
+use galgo_wire::index::{part, to_u32};
 use galgo_wire::limits::INDEX_ENTRY_BYTES;
 
 /// How much of the past a topic with deduplication knows.
@@ -28,7 +28,7 @@ impl DeduplicationBounds {
     pub(crate) fn told(&self) -> DeduplicationWindow {
         let seconds = self.expiry_us / 1_000_000;
         DeduplicationWindow {
-            entries: u32::try_from(self.entries_max).unwrap_or(u32::MAX),
+            entries: to_u32(self.entries_max),
             seconds: u16::try_from(seconds).unwrap_or(u16::MAX),
         }
     }
@@ -149,7 +149,7 @@ impl Sifted {
                 }
                 to += len;
                 indexes.extend_from_slice(&[0; 4]);
-                indexes.extend_from_slice(&u32::try_from(to).unwrap_or(u32::MAX).to_le_bytes());
+                indexes.extend_from_slice(&to_u32(to).to_le_bytes());
                 indexes.extend_from_slice(&[0; 8]);
             }
             from += len;

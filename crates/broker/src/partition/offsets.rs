@@ -3,32 +3,23 @@
 //! A position is as durable as the partition's messages: every change is a record in the shard's
 //! journal before it is acknowledged. It is seen in memory as soon as it is staged.
 //!
-//! INV-SETTLED: a checkpoint holds no change that is still on its way, so that one which is refused
-//! does not take effect after a crash; and once all changes of a position have an outcome, what is
-//! served is the last one that is known to be durable.
-//!
 //! A position belongs to the user that stored it, as long as there is one: others need the right to manage
 //! the topic to change it. That a group's is changed by its members only, its state machine sees to.
-
-mod book;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use galgo_storage::journal::CommitError;
 use galgo_wire::command::Durability;
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Offset, Timestamp};
 
-pub use self::book::{Hold, OffsetBook, Position};
 use super::Partition;
 use crate::alarm::News;
 use crate::metadata::UserMark;
-use crate::shard::{OffsetOwner, ShardRecord};
+use crate::offset_book::{Hold, Position};
+use crate::shard::{Completion, OffsetOwner, ShardRecord};
 use crate::ticket::{Ticket, ticket};
-
-/// Most consumers that read for themselves whose positions one partition keeps. Groups have places of
-/// their own, one each.
-pub const OFFSET_OWNERS_MAX: usize = 100_000;
 
 /// On whose behalf a position is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,15 +28,6 @@ pub struct StoredBy {
     pub user: Option<UserMark>,
     /// Whether it may change what others have stored.
     pub manages: bool,
-}
-
-/// A change of a position that is on its way to the journal.
-#[derive(Debug)]
-pub(crate) struct OffsetMove {
-    partition: Arc<Partition>,
-    owner: OffsetOwner,
-    /// The position it makes; `None` when it deletes.
-    to: Option<Position>,
 }
 
 /// Why an offset was not stored or deleted.
@@ -88,24 +70,6 @@ impl StoredBy {
         let other =
             position.and_then(|position| position.user).filter(|user| Some(*user) != self.user);
         if other.is_some() && !self.manages { Err(OffsetError::Foreign) } else { Ok(()) }
-    }
-}
-
-impl OffsetMove {
-    /// The record is durable.
-    pub(crate) fn durable(self) {
-        self.partition.offsets.lock().settle(self.owner, Some(self.to));
-        // A checkpoint that came before has the position without this change.
-        self.partition.touch();
-    }
-
-    /// The record was not written, or nobody can tell: the position is what is known to be durable,
-    /// unless another change is on its way. What was polled to be committed with it was not delivered,
-    /// and is to be polled again; unless another reader of the same name has polled on behind it, and
-    /// that position was taken.
-    pub(crate) fn refused(self) {
-        self.partition.offsets.lock().settle(self.owner, None);
-        self.partition.position_moved_back();
     }
 }
 
@@ -187,7 +151,7 @@ impl Partition {
     }
 
     /// The positions that are in the journal or in a checkpoint.
-    pub(crate) fn durable_offsets(&self) -> Vec<(OffsetOwner, Position)> {
+    pub(crate) fn durable_positions(&self) -> Vec<(OffsetOwner, Position)> {
         self.offsets.lock().durable_entries()
     }
 
@@ -226,7 +190,7 @@ impl Partition {
         let end = self.high_watermark();
         if offset >= end && self.is_offline() {
             // Where it ends is not known better.
-            return Err(OffsetError::Refused(ErrorCode::CannotSyncFile));
+            return Err(OffsetError::Refused(CommitError::Fenced.into()));
         }
         if offset >= end {
             return Err(OffsetError::Beyond { offset: offset.get(), end: end.get() });
@@ -242,8 +206,7 @@ impl Partition {
         let to = Position { offset, stored_at: now, active_at: now, user: by.user };
         let note = to.note();
         let record = ShardRecord::OffsetStored { uid: self.uid, owner, offset, note: Some(note) };
-        let moved = OffsetMove { partition: Arc::clone(self), owner, to: Some(to) };
-        let staged = self.stage_record(&record, moved)?;
+        let staged = self.stage_position(&record, (owner, Some(to)))?;
         let back = offsets.get(owner).is_some_and(|before| before > offset);
         offsets.stage(owner, Some(to));
         drop(offsets);
@@ -273,8 +236,7 @@ impl Partition {
         let position = offsets.position(owner).ok_or(OffsetError::NotStored)?;
         by.may_change(Some(position))?;
         let record = ShardRecord::OffsetGone { uid: self.uid, owner };
-        let moved = OffsetMove { partition: Arc::clone(self), owner, to: None };
-        let staged = self.stage_record(&record, moved)?;
+        let staged = self.stage_position(&record, (owner, None))?;
         offsets.stage(owner, None);
         drop(offsets);
         self.position_moved_back();
@@ -288,15 +250,36 @@ impl Partition {
         rung.ring(News::Look);
     }
 
-    fn stage_record(
+    fn stage_position(
         self: &Arc<Self>,
         record: &ShardRecord<'_>,
-        moved: OffsetMove,
+        (owner, to): (OffsetOwner, Option<Position>),
     ) -> Result<Ticket, OffsetError> {
         let (waiting, resolver) = ticket();
         let sync = self.durability() == Durability::Fsync;
+        let completion = Completion::Position { member: self.member(), owner, to };
         // The caller holds the offsets' lock, so the outcome cannot come before the change is noted.
-        self.shard.stage_offset((record, sync), moved, resolver).map_err(OffsetError::Refused)?;
+        let staged = self.shard.stage((record, sync), completion, resolver);
+        staged.map_err(|error| OffsetError::Refused(error.into()))?;
         Ok(waiting)
+    }
+
+    /// Takes note of the outcome of a change of a position: the position it made durable, or, where the record was
+    /// not written or nobody can tell, that it did not.
+    ///
+    /// The position is what is known to be durable then, unless another change is on its way. What was polled
+    /// to be committed with it was not delivered, and is to be polled again; unless another reader of the same
+    /// name has polled on behind it, and that position was taken.
+    pub(super) fn position_settled(
+        self: &Arc<Self>,
+        owner: OffsetOwner,
+        made: Option<Option<Position>>,
+    ) {
+        self.offsets.lock().settle(owner, made);
+        match made {
+            // A checkpoint that came before has the position without this change.
+            Some(_) => self.touch(),
+            None => self.position_moved_back(),
+        }
     }
 }

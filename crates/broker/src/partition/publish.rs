@@ -2,15 +2,15 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use galgo_storage::journal::CommitError;
 use galgo_wire::command::Durability;
-use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::Offset;
 
 use super::Partition;
 use crate::alarm::{Bell, News, Rung};
+use crate::shard::MemberCheckpoint;
 use crate::ticket::Resolver;
 
 /// What makes a staged batch durable.
@@ -38,7 +38,7 @@ pub struct Commits {
     synced: Offset,
     /// The end of what was published from the page cache alone, while the topic was `os`.
     cached: Offset,
-    fenced: Option<ErrorCode>,
+    fenced: Option<CommitError>,
     /// Whether all of the log was written anew, and is durable, although it takes no writes yet.
     is_written_anew: bool,
     sync_scheduled: bool,
@@ -47,7 +47,7 @@ pub struct Commits {
 }
 
 impl Commits {
-    pub(super) fn new(end: Offset, fenced: Option<ErrorCode>) -> Self {
+    pub(super) fn new(end: Offset, fenced: Option<CommitError>) -> Self {
         Self {
             queue: VecDeque::new(),
             journaled: end,
@@ -64,7 +64,7 @@ impl Commits {
         self.queue.is_empty()
     }
 
-    pub(super) fn fenced(&self) -> Option<ErrorCode> {
+    pub(super) fn fenced(&self) -> Option<CommitError> {
         self.fenced
     }
 
@@ -154,8 +154,8 @@ impl Partition {
     /// never tried again: the kernel may have dropped the pages it could not write.
     ///
     /// # Errors
-    /// The code everyone who waits for this partition gets.
-    pub fn sync(&self) -> Result<(), ErrorCode> {
+    /// What everyone who waits for this partition is told.
+    pub fn sync(&self) -> Result<(), CommitError> {
         let end = self.sync_segments()?;
         self.noted_end.fetch_max(end.get(), Ordering::Relaxed);
         self.shard.note_synced_end(self.uid, end);
@@ -163,13 +163,13 @@ impl Partition {
     }
 
     /// As [`Partition::sync`], without a note in the journal; tells up to where it is durable.
-    fn sync_segments(&self) -> Result<Offset, ErrorCode> {
+    fn sync_segments(&self) -> Result<Offset, CommitError> {
         let _alone = self.syncing.lock();
         {
             let mut commits = self.commits.lock();
             commits.sync_scheduled = false;
-            if let Some(code) = commits.fenced {
-                return Err(code);
+            if let Some(error) = commits.fenced {
+                return Err(error);
             }
         }
         let (dirty, end) = {
@@ -182,9 +182,9 @@ impl Partition {
                 let mut published = Vec::new();
                 let rung = {
                     let mut commits = self.commits.lock();
-                    if let Some(code) = commits.fenced {
+                    if let Some(error) = commits.fenced {
                         // Fenced by the journal meanwhile; what was staged has been taken back.
-                        return Err(code);
+                        return Err(error);
                     }
                     commits.synced = commits.synced.max(end);
                     self.publish(&mut commits, &mut published)
@@ -202,8 +202,8 @@ impl Partition {
                     "segment sync failed; the partition takes no writes until its messages were written anew, \
                      which is tried from now on"
                 );
-                self.fence(ErrorCode::CannotSyncFile);
-                Err(ErrorCode::CannotSyncFile)
+                self.fence(CommitError::Disk);
+                Err(CommitError::Disk)
             }
         }
     }
@@ -226,14 +226,14 @@ impl Partition {
         if self.is_closed() { Ok(()) } else { Err(error) }
     }
 
-    /// Refuses later writes with `code`, fails what is staged and takes it back.
-    pub fn fence(&self, code: ErrorCode) {
+    /// Refuses later writes, fails what is staged and takes it back.
+    pub fn fence(&self, error: CommitError) {
         let mut writer = self.writer.lock();
         let mut commits = self.commits.lock();
         if commits.fenced.is_some() {
             return;
         }
-        commits.fenced = Some(code);
+        commits.fenced = Some(error);
         // Nothing above the high-watermark was acknowledged. Cutting it off keeps bytes that may
         // exist in the page cache only from being taken for durable ones after a restart.
         writer.log.rewind(self.high_watermark());
@@ -241,7 +241,7 @@ impl Partition {
             window.rewind(self.high_watermark());
         }
         for staged in commits.queue.drain(..) {
-            staged.resolver.resolve(Err(code));
+            staged.resolver.resolve(Err(error));
         }
         self.shard.stats().fenced();
         self.shard.has_fenced();
@@ -259,7 +259,7 @@ impl Partition {
 
     /// Moves the high-watermark; readers see the messages from here on.
     pub(super) fn raise(&self, end: Offset) {
-        debug_assert!(end >= self.high_watermark(), "INV-ORDER");
+        assert!(end >= self.high_watermark(), "INV-ORDER: batches are published in their order");
         self.high_watermark.store(end.get(), Ordering::Release);
     }
 
@@ -267,7 +267,7 @@ impl Partition {
     ///
     /// # Errors
     /// As [`Partition::sync`].
-    pub(crate) fn checkpoint(self: &Arc<Self>) -> Result<super::PartitionCheckpoint, ErrorCode> {
+    pub(crate) fn checkpoint(&self) -> Result<MemberCheckpoint, CommitError> {
         // Cleared first: a write that comes later puts the partition on the next list.
         self.touched.store(false, Ordering::Release);
         let (fenced, is_written_anew) = {
@@ -275,14 +275,13 @@ impl Partition {
             (commits.fenced, commits.is_written_anew)
         };
         match fenced {
-            Some(code) if !is_written_anew => return Err(code),
+            Some(error) if !is_written_anew => return Err(error),
             // INV-RESCUE: there is nothing to sync, and nothing is written.
             Some(_) => {}
             None => drop(self.sync_segments()?),
         }
         let log = self.writer.lock().log.checkpoint();
-        let offsets = self.durable_offsets();
-        Ok(super::PartitionCheckpoint { log, offsets })
+        Ok(MemberCheckpoint { log, positions: self.durable_positions() })
     }
 }
 

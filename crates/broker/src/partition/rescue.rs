@@ -13,7 +13,7 @@ use galgo_storage::log::{Log, RecoveryReport};
 
 use super::Partition;
 use crate::causes::Causes;
-use crate::shard::ShardRecord;
+use crate::shard::{Completion, ShardRecord};
 use crate::ticket::{Ticket, ticket};
 
 /// The pause between two tries, in microseconds, and what it becomes after so many of them.
@@ -48,7 +48,8 @@ impl Partition {
             let end = self.high_watermark();
             let record = ShardRecord::EndReached { uid: self.uid, end, synced: false };
             let (waiting, resolver) = ticket();
-            rescue.marker = self.shard.stage_marker(&record, resolver).is_ok().then_some(waiting);
+            let staged = self.shard.stage((&record, true), Completion::Marker, resolver);
+            rescue.marker = staged.is_ok().then_some(waiting);
         }
         let is_due = now_us >= rescue.due_us;
         if is_due {

@@ -14,9 +14,9 @@ use galgo_storage::retention::KeptSegment;
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Offset, PartitionId, PartitionUid, Timestamp};
 
-use super::{Hold, Partition};
-use crate::shard::ShardRecord;
-use crate::stats::Counters;
+use super::Partition;
+use crate::offset_book::Hold;
+use crate::shard::{Completion, Removal, ShardRecord, StartMove};
 use crate::ticket::{Ticket, ticket};
 use crate::upkeep::Times;
 
@@ -62,7 +62,7 @@ pub(crate) enum Wanted {
 
 /// A start that is on its way to the journal.
 #[derive(Debug)]
-pub(crate) struct StartMove {
+struct PartitionStart {
     partition: Arc<Partition>,
     start: Offset,
     note: DropNote,
@@ -70,7 +70,7 @@ pub(crate) struct StartMove {
 
 /// Segments that are no part of the log any more; their files are to be removed.
 #[derive(Debug)]
-pub(crate) struct Dropped {
+struct Dropped {
     partition: Arc<Partition>,
     segments: Vec<SealedSegment>,
     note: DropNote,
@@ -138,12 +138,13 @@ impl Partition {
             Ok(true) => {}
             Err(error) => {
                 tracing::debug!(partition = self.uid.get(), %error, "no other segment begun");
+                return false;
             }
         }
-        // Sealed it is in any case, and neither its end nor the name of the next is durable yet.
+        // Neither the end of the one that is sealed nor the name of the next is durable yet.
         let schedule = self.commits.lock().schedule_sync();
         if schedule {
-            self.shard.queue_sync(Arc::clone(self));
+            self.shard.queue_sync(self.member());
         }
         true
     }
@@ -178,8 +179,8 @@ impl Partition {
         wanted: Wanted,
         (hold, note): (Hold, DropNote),
     ) -> Result<Option<Ticket>, ErrorCode> {
-        if let Some(code) = self.fenced() {
-            return Err(code);
+        if let Some(error) = self.fenced() {
+            return Err(error.into());
         }
         // Which segments go was decided; no time is needed here.
         let sealed = self.reader.droppable(self.high_watermark(), Timestamp::ZERO);
@@ -199,26 +200,26 @@ impl Partition {
         let last = fresh.take_while(|known| known.end <= below).take_while(goes).last();
         let Some(start) = last.map(|last| last.end) else { return Ok(None) };
         let record = ShardRecord::StartMoved { uid: self.uid, start };
-        let moved = StartMove { partition: Arc::clone(self), start, note };
+        let moved = PartitionStart { partition: Arc::clone(self), start, note };
         let (waiting, resolver) = ticket();
-        self.shard.stage_start(&record, moved, resolver)?;
+        // Synced whatever the topic asks for: files are removed on the strength of it.
+        self.shard.stage((&record, true), Completion::Start(Box::new(moved)), resolver)?;
         offsets.set_start(start);
         Ok(Some(waiting))
     }
 }
 
-impl StartMove {
-    /// The record is durable: readers see it.
-    pub(crate) fn durable(self) -> Option<Dropped> {
-        let Self { partition, start, note } = self;
+impl StartMove for PartitionStart {
+    fn durable(self: Box<Self>) -> Option<Box<dyn Removal>> {
+        let Self { partition, start, note } = *self;
         let segments = partition.reader.drop_before(start);
         // A checkpoint that came before has the old start.
         partition.touch();
-        (!segments.is_empty()).then_some(Dropped { partition, segments, note })
+        let dropped = Dropped { partition, segments, note };
+        (!dropped.segments.is_empty()).then(|| Box::new(dropped) as Box<dyn Removal>)
     }
 
-    /// The record was not written: the start is where it was, and may be moved again.
-    pub(crate) fn refused(self) {
+    fn refused(self: Box<Self>) {
         let mut offsets = self.partition.offsets.lock();
         // A later move may be staged; that one's outcome counts then.
         if offsets.start() == self.start {
@@ -227,13 +228,12 @@ impl StartMove {
     }
 }
 
-impl Dropped {
-    pub(crate) fn uid(&self) -> PartitionUid {
+impl Removal for Dropped {
+    fn uid(&self) -> PartitionUid {
         self.partition.uid
     }
 
-    /// Removes the files and tells of it; `false` when that is to be tried again.
-    pub(crate) fn remove_files(&self, stats: &Counters) -> bool {
+    fn remove_files(&self) -> bool {
         let DropNote { stream, topic, partition, reason, expired } = &self.note;
         let (partition, segments) = (partition.get(), self.segments.len());
         // Before: a file that is open when it is removed keeps its space until it is closed.
@@ -263,7 +263,7 @@ impl Dropped {
             reason,
             "segments removed"
         );
-        stats.segments_removed(segments as u64, bytes);
+        self.partition.shard.stats().segments_removed(segments as u64, bytes);
         true
     }
 }

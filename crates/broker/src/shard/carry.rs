@@ -9,8 +9,8 @@
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, RangeInclusive};
 
-use galgo_storage::journal::{Journal, JournalError, Lsn};
-use galgo_wire::id::{Offset, PartitionUid};
+use galgo_storage::journal::{Bundle, Journal, JournalError, Lsn, Room, Settled};
+use galgo_wire::id::{Epoch, Offset, PartitionUid};
 use twox_hash::XxHash3_64;
 
 use super::record::{ShardRecord, decode_bundle};
@@ -56,7 +56,7 @@ struct Newest {
 /// # Panics
 /// When a record cannot be read: every one in the journal has been, at the start or by whoever wrote it.
 pub(super) fn carry_forward(
-    journal: &dyn Journal,
+    (journal, own): (&dyn Journal, Epoch),
     range: RangeInclusive<Lsn>,
     (uncovered, damage): (&Uncovered, Damage),
 ) -> Result<Carried, JournalError> {
@@ -72,7 +72,7 @@ pub(super) fn carry_forward(
     if let (Damage::Refused, Some(first)) = (damage, lost) {
         return Err(JournalError::Lost { first });
     }
-    let mut out = Out { journal, payload: Vec::new(), carried: Carried::default() };
+    let mut out = Out { journal, own, payload: Vec::new(), carried: Carried::default() };
     number = 0;
     visit(journal, &range, &mut |record| {
         number += 1;
@@ -164,6 +164,7 @@ impl Newest {
 /// Gathers records into bundles.
 struct Out<'a> {
     journal: &'a dyn Journal,
+    own: Epoch,
     payload: Vec<u8>,
     carried: Carried,
 }
@@ -182,8 +183,12 @@ impl Out<'_> {
 
     fn flush(&mut self) -> Result<(), JournalError> {
         if !self.payload.is_empty() {
-            self.carried.last = self.journal.commit_reserved(&self.payload)?;
             self.carried.bytes += self.payload.len() as u64;
+            let payload = std::mem::take(&mut self.payload);
+            let bundle = Bundle { payload, sync: true, room: Room::Reserved };
+            let Settled { outcome, payload } = self.journal.submit(self.own, bundle).wait();
+            self.carried.last = outcome?;
+            self.payload = payload;
             self.payload.clear();
         }
         Ok(())

@@ -14,13 +14,13 @@ use galgo_storage::checkpoint::{
 };
 use galgo_storage::journal::{JournalError, Lsn};
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::PartitionUid;
+use galgo_wire::id::{Epoch, PartitionUid};
 
 use super::carry::{Carried, Damage, carry_forward};
 use super::stamps::Stamps;
-use super::{OffsetOwner, Shard};
+use super::{Member, MemberCheckpoint, OffsetOwner, Shard};
 use crate::causes::Causes;
-use crate::partition::{Partition, PartitionCheckpoint, Position};
+use crate::offset_book::Position;
 
 /// The pause behind a checkpoint that carried records forward.
 const CARRY_PAUSE: Duration = Duration::from_secs(1);
@@ -36,6 +36,8 @@ const CARRY_PAUSES_MAX: u64 = 15;
 pub(super) struct Checkpointer {
     pub(super) store: CheckpointStore,
     pub(super) last: ShardCheckpoint,
+    /// Of the owner that saves (INV-EPOCH).
+    pub(super) epoch: Epoch,
     /// Where the journal goes on behind the last one that was saved.
     pub(super) saved: Lsn,
     /// Consumer offsets by partition; `last.offsets` is made from them when it is saved.
@@ -47,6 +49,7 @@ impl Checkpointer {
     /// Saves what is noted, as of `lsn`.
     pub(super) fn save(&mut self, lsn: Lsn) -> Result<(), CheckpointStoreError> {
         self.last.lsn = lsn;
+        self.last.epoch = self.epoch;
         let offsets = self.offsets.iter().flat_map(|(uid, entries)| {
             let entry = |(owner, position): &(OffsetOwner, Position)| StoredOffset {
                 uid: *uid,
@@ -63,10 +66,10 @@ impl Checkpointer {
         Ok(())
     }
 
-    fn note(&mut self, uid: PartitionUid, noted: PartitionCheckpoint) {
+    fn note(&mut self, uid: PartitionUid, noted: MemberCheckpoint) {
         self.stamps.stamp(uid, &noted.log);
         self.last.logs.insert(uid, noted.log);
-        self.offsets.insert(uid, noted.offsets);
+        self.offsets.insert(uid, noted.positions);
     }
 }
 
@@ -149,11 +152,11 @@ impl Shard {
     /// the next checkpoint; what is stored of their consumers is noted.
     fn keep_failed(
         &self,
-        (failed, gives_back): (&[Arc<Partition>], bool),
+        (failed, gives_back): (&[Arc<dyn Member>], bool),
         checkpointer: &mut Checkpointer,
     ) -> Result<(), CheckpointError> {
         // Not simply put back: a stored offset may have put it on the list meanwhile.
-        failed.iter().for_each(Partition::touch);
+        failed.iter().for_each(|member| Arc::clone(member).touch());
         let ends = failed.iter().map(|partition| {
             let end = (!partition.is_offline()).then(|| partition.high_watermark());
             (partition.uid(), end)
@@ -163,12 +166,16 @@ impl Shard {
         // stopped, has to come behind what was before it.
         let range = checkpointer.saved.next()..=self.journal.last();
         if gives_back {
-            let carried = carry_forward(&*self.journal, range, (&ends, Damage::Refused))
-                .map_err(|source| CheckpointError::Partitions { count: failed.len(), source })?;
+            let carried =
+                carry_forward((&*self.journal, self.epoch), range, (&ends, Damage::Refused))
+                    .map_err(|source| CheckpointError::Partitions {
+                        count: failed.len(),
+                        source,
+                    })?;
             self.note_carried(carried);
         }
         for partition in failed {
-            checkpointer.offsets.insert(partition.uid(), partition.durable_offsets());
+            checkpointer.offsets.insert(partition.uid(), partition.durable_positions());
         }
         Ok(())
     }
@@ -186,8 +193,13 @@ impl Shard {
             checkpointer.offsets.remove(uid);
             checkpointer.stamps.forget(*uid);
         }
-        self.touched.lock().retain(|partition| !uids.contains(&partition.uid()));
-        self.dropped.lock().retain(|dropped| !uids.contains(&dropped.uid()));
+        drop(checkpointer);
+        let gone: Vec<_> =
+            self.touched.lock().extract_if(.., |member| uids.contains(&member.uid())).collect();
+        let dropped: Vec<_> =
+            self.dropped.lock().extract_if(.., |dropped| uids.contains(&dropped.uid())).collect();
+        // Outside of the locks: the last owner of a member resolves its tickets.
+        drop((gone, dropped));
     }
 
     /// The checkpoint worker's loop, until [`Shard::stop`].
@@ -196,7 +208,7 @@ impl Shard {
             {
                 let mut asked = self.checkpoint_asked.lock();
                 while !*asked && !self.is_stopping() {
-                    self.work_checkpoint.wait(&mut asked);
+                    asked.wait(&self.work_checkpoint);
                 }
                 if self.is_stopping() {
                     return;
@@ -209,8 +221,8 @@ impl Shard {
                 let error = Causes(&error);
                 tracing::error!(%error, "checkpoint not taken; the journal keeps its files");
             }
-            if let Err(error) = self.journal.prepare_next() {
-                tracing::warn!(error = %Causes(&error), "no journal file prepared ahead");
+            if let Err(error) = self.journal.make_ready() {
+                tracing::warn!(error = %Causes(&error), "no room made ready ahead in the journal");
             }
             // What was carried forward may fill files by itself, for which another checkpoint would be asked at once.
             if self.carried_upto.load(Ordering::Relaxed) > before.get() {
@@ -222,7 +234,7 @@ impl Shard {
                         return;
                     }
                     // Whoever asks meanwhile is heard when it is over; only a stop ends it.
-                    self.carry_pause_over.wait_for(&mut asked, CARRY_PAUSE);
+                    asked.wait_for(&self.carry_pause_over, CARRY_PAUSE);
                     drop(asked);
                     // These do not wait for it.
                     self.rescue_round();

@@ -1,65 +1,35 @@
 //! Group commit: everything staged since the last round becomes durable in one.
 //!
-//! Connections stage records into a buffer under a short lock. One committer takes the whole
-//! buffer, writes it as one bundle to the journal, and tells the partitions. While the disk works,
-//! the next bundle gathers. Large batches do not pass through here: a few sync workers sync the
-//! segments of their partitions, each partition at most once at a time.
+//! Connections stage records into a round under a short lock. One committer takes the whole round, submits
+//! it as one bundle to the journal, and tells the members when it is settled. While the disk works,
+//! the next round gathers. Large batches do not pass through here: a few sync workers sync the
+//! segments of their members, each member at most once at a time.
+//!
+//! INV-ROUND-ORDER: rounds are settled in the order in which they were submitted; one that is sent again goes before
+//! all that were in flight behind it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Waker;
 
-use galgo_storage::journal::{Bundle, JournalError, Lsn};
-use galgo_wire::error_code::ErrorCode;
+use galgo_storage::journal::{Bundle, CommitError, InFlight, Lsn, Room, Settled};
 use galgo_wire::id::Offset;
 
-use super::evidence::PendingEnds;
+use super::intake::Round;
+use super::member::{Completion, Member};
+use super::rounds::{Rounds, SettledRound};
 use super::{Shard, ShardRecord};
-use crate::alarm::{News, Rung};
+use crate::alarm::News;
 use crate::causes::Causes;
-use crate::partition::{OffsetMove, Partition, StartMove};
 use crate::ticket::Resolver;
-
-/// What waits for the next bundle.
-#[derive(Debug, Default)]
-pub struct Pending {
-    pub(super) bytes: Vec<u8>,
-    batches: Vec<(Arc<Partition>, Offset)>,
-    starts: Vec<StartMove>,
-    offsets: Vec<OffsetMove>,
-    resolvers: Vec<Resolver>,
-    /// Of the batches of a round that is being published; empty while it gathers.
-    published: Vec<Resolver>,
-    /// Readers that wait for those batches.
-    rung: Vec<Rung>,
-    pub(super) sync: bool,
-    committer_waits: bool,
-    /// Evidence that rides along.
-    pub(super) ends: PendingEnds,
-}
-
-impl Pending {
-    fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && !self.ends.due
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.batches.clear();
-        self.starts.clear();
-        self.offsets.clear();
-        self.resolvers.clear();
-        self.sync = false;
-        self.ends = PendingEnds::default();
-    }
-}
 
 impl Shard {
     /// Stages a batch for the journal, if it is small enough and there is room; otherwise the
     /// caller has the segment synced.
-    pub(crate) fn stage_batch(
+    pub(crate) fn stage_batch<M: Member + 'static>(
         &self,
         record: &ShardRecord<'_>,
-        partition: &Arc<Partition>,
+        member: &Arc<M>,
         end: Offset,
     ) -> bool {
         let ShardRecord::Batch { messages, .. } = record else { return false };
@@ -69,99 +39,50 @@ impl Shard {
             self.wrote_unjournaled(len as u64);
             return false;
         }
-        let mut pending = self.pending.lock();
-        if pending.bytes.len() + len > self.options.bundle_bytes_max {
-            drop(pending);
+        let mut open = self.intake.open();
+        let round = open.round();
+        if round.bytes.len() + len > self.options.bundle_bytes_max {
+            drop(open);
             self.wrote_unjournaled(len as u64);
             return false;
         }
-        record.encode(&mut pending.bytes);
-        match pending.batches.last_mut() {
-            Some((last, last_end)) if Arc::ptr_eq(last, partition) => *last_end = end,
-            _ => pending.batches.push((Arc::clone(partition), end)),
+        record.encode(&mut round.bytes);
+        match round.batches.last_mut() {
+            Some((last, last_end)) if std::ptr::addr_eq(Arc::as_ptr(last), Arc::as_ptr(member)) => {
+                *last_end = end;
+            }
+            _ => round.batches.push((Arc::clone(member) as Arc<dyn Member>, end)),
         }
-        pending.sync = true;
-        self.wake_committer(&mut pending);
+        round.sync = true;
+        open.wake();
         true
     }
 
-    /// Stages the change of a position; the partition is told before `resolver` when it is refused.
+    /// Stages a record other than a batch; the member is told of the outcome before `resolver` is. With `sync` it
+    /// survives a power cut then, otherwise the death of the process.
     ///
     /// # Errors
-    /// 10009 when the journal has failed; 12001 when the bundle is full.
-    pub(crate) fn stage_offset(
+    /// Why it was not staged: neither of both is told then.
+    pub(crate) fn stage(
         &self,
         (record, sync): (&ShardRecord<'_>, bool),
-        moved: OffsetMove,
+        completion: Completion,
         resolver: Resolver,
-    ) -> Result<(), ErrorCode> {
+    ) -> Result<(), CommitError> {
         if self.is_fenced() || self.is_halted() {
-            return Err(ErrorCode::CannotSyncFile);
+            return Err(CommitError::Fenced);
         }
-        self.stage_small(record, sync, |pending| {
-            pending.offsets.push(moved);
-            pending.resolvers.push(resolver);
-        })
-    }
-
-    /// Stages the move of a start; the partition is told before `resolver`.
-    ///
-    /// # Errors
-    /// Those of [`Shard::stage_offset`].
-    pub(crate) fn stage_start(
-        &self,
-        record: &ShardRecord<'_>,
-        moved: StartMove,
-        resolver: Resolver,
-    ) -> Result<(), ErrorCode> {
-        if self.is_fenced() || self.is_halted() {
-            return Err(ErrorCode::CannotSyncFile);
-        }
-        // Synced whatever the topic asks for: files are removed on the strength of it.
-        self.stage_small(record, true, |pending| {
-            pending.starts.push(moved);
-            pending.resolvers.push(resolver);
-        })
-    }
-
-    /// Stages a record that nothing follows from: who waits for it knows that whatever was staged before is
-    /// settled.
-    ///
-    /// # Errors
-    /// Those of [`Shard::stage_offset`].
-    pub(crate) fn stage_marker(
-        &self,
-        record: &ShardRecord<'_>,
-        resolver: Resolver,
-    ) -> Result<(), ErrorCode> {
-        if self.is_fenced() || self.is_halted() {
-            return Err(ErrorCode::CannotSyncFile);
-        }
-        self.stage_small(record, true, |pending| pending.resolvers.push(resolver))
-    }
-
-    fn stage_small(
-        &self,
-        record: &ShardRecord<'_>,
-        sync: bool,
-        note: impl FnOnce(&mut Pending),
-    ) -> Result<(), ErrorCode> {
-        let mut pending = self.pending.lock();
+        let mut open = self.intake.open();
+        let round = open.round();
         // Twice the room of batches: records are small, and should not wait for them.
-        if pending.bytes.len() > 2 * self.options.bundle_bytes_max {
-            return Err(ErrorCode::TaskTimeout);
+        if round.bytes.len() > 2 * self.options.bundle_bytes_max {
+            return Err(CommitError::Overloaded);
         }
-        record.encode(&mut pending.bytes);
-        note(&mut pending);
-        pending.sync |= sync;
-        self.wake_committer(&mut pending);
+        record.encode(&mut round.bytes);
+        round.completions.push((completion, resolver));
+        round.sync |= sync;
+        open.wake();
         Ok(())
-    }
-
-    pub(super) fn wake_committer(&self, pending: &mut Pending) {
-        if std::mem::take(&mut pending.committer_waits) {
-            self.work_pending.notify_one();
-        }
     }
 
     /// Counts bytes that a recovery would have to look for in segments, and asks for a checkpoint
@@ -174,138 +95,173 @@ impl Shard {
         }
     }
 
-    /// Commits what is staged, if anything; tells whether there was something.
-    ///
-    /// `spare` is the emptied buffer of the round before; it is swapped with the staged one.
-    pub fn commit_round(&self, spare: &mut Pending) -> bool {
-        spare.clear();
-        {
-            let mut pending = self.pending.lock();
-            if pending.is_empty() {
-                return false;
-            }
-            std::mem::swap(&mut *pending, spare);
+    /// Submits what is staged, if anything, and settles what is known by now; tells whether there was something
+    /// of either.
+    pub fn commit_round(&self, rounds: &mut Rounds) -> bool {
+        let sent = self.send_round(rounds);
+        let mut settled = false;
+        while let Some(oldest) = rounds.pop_settled() {
+            self.settle(oldest, rounds);
+            settled = true;
         }
-        self.encode_ends(spare);
-        match self.commit_bundle(spare) {
-            Ok(lsn) => self.publish_round(spare, lsn),
-            Err(error) if wrote_nothing(&error) => self.bypass_journal(spare),
-            Err(error) => {
-                let error = Causes(&error);
+        sent || settled
+    }
+
+    /// As [`Shard::commit_round`] after waiting for the oldest round in flight; false when there is none.
+    pub fn await_round(&self, rounds: &mut Rounds) -> bool {
+        let oldest = rounds.wait_oldest();
+        oldest.is_some_and(|oldest| {
+            self.settle(oldest, rounds);
+            true
+        })
+    }
+
+    fn send_round(&self, rounds: &mut Rounds) -> bool {
+        if rounds.len() >= self.journal.window() {
+            return false;
+        }
+        let mut round = rounds.spare();
+        if !self.intake.take(&mut round) {
+            rounds.give_back(round);
+            return false;
+        }
+        self.encode_ends(&mut round);
+        self.submit(round, rounds);
+        true
+    }
+
+    fn submit(&self, mut round: Round, rounds: &mut Rounds) {
+        let payload = std::mem::take(&mut round.bytes);
+        let in_flight = if self.is_fenced() {
+            // A round that was fenced while it gathered must not reach the disk any more.
+            InFlight::settled(Settled { outcome: Err(CommitError::Fenced.into()), payload })
+        } else {
+            self.journal
+                .submit(self.epoch, Bundle { payload, sync: round.sync, room: Room::Shared })
+        };
+        rounds.push(round, in_flight);
+    }
+
+    fn settle(&self, oldest: SettledRound, rounds: &mut Rounds) {
+        let SettledRound { mut round, outcome } = oldest;
+        match outcome {
+            Ok(lsn) => self.publish_round(&mut round, lsn),
+            Err(failure) if failure.error.goes_on() && !round.is_second_try => {
+                return self.send_again(round, rounds);
+            }
+            Err(failure) if failure.error.goes_on() => self.bypass_journal(&mut round),
+            Err(failure) => {
+                let error = Causes(&failure);
                 tracing::error!(
                     %error,
                     "journal commit failed; nothing more is acknowledged that needs the journal. \
                      Check the disk, then restart: what was acknowledged is kept"
                 );
-                self.fail_round(spare, ErrorCode::CannotSyncFile);
+                self.fail_round(&mut round, failure.error);
             }
         }
+        rounds.give_back(round);
         if self.journal.needs_checkpoint() {
             self.ask_checkpoint();
         }
-        true
     }
 
-    fn commit_bundle(&self, round: &Pending) -> Result<Lsn, JournalError> {
-        // A round that was fenced while it gathered must not reach the disk any more.
-        if self.is_fenced() {
-            return Err(JournalError::Fenced);
+    /// Writers outran the checkpoint worker, or the disk has no room or bad places: makes room here and now, which
+    /// gives other files, and submits once more what was not taken.
+    fn send_again(&self, refused: Round, rounds: &mut Rounds) {
+        let mut again = vec![refused];
+        while let Some(SettledRound { round, outcome }) = rounds.wait_oldest() {
+            let why = outcome.err().map(|failure| failure.error);
+            assert!(
+                why.is_some(),
+                "INV-ROUND-ORDER: nothing is taken behind a bundle that was not"
+            );
+            again.push(round);
         }
-        let bundle = Bundle { payload: &round.bytes, sync: round.sync };
-        let mut committed = self.journal.commit(&bundle);
-        if committed.as_ref().is_err_and(wrote_nothing) {
-            // Writers outran the checkpoint worker, or the disk has no room or bad places: make room
-            // here and now, which gives other files.
-            if let Err(error) = self.checkpoint() {
-                let error = Causes(&error);
-                tracing::warn!(%error, "the journal is full and no checkpoint could be taken");
-            }
-            committed = self.journal.commit(&bundle);
+        if let Err(error) = self.checkpoint() {
+            let error = Causes(&error);
+            tracing::warn!(%error, "the journal is full and no checkpoint could be taken");
         }
-        committed
+        for mut round in again {
+            round.is_second_try = true;
+            self.submit(round, rounds);
+        }
     }
 
     /// The journal has no room: batches have their segments synced, other records are refused.
-    fn bypass_journal(&self, round: &mut Pending) {
-        for (partition, end) in round.batches.drain(..) {
-            if partition.not_journaled(end) {
-                self.queue_sync(partition);
+    fn bypass_journal(&self, round: &mut Round) {
+        for (member, end) in round.batches.drain(..) {
+            if member.not_journaled(end) {
+                self.queue_sync(member);
             }
         }
-        round.starts.drain(..).for_each(|moved| moved.refused());
-        round.offsets.drain(..).for_each(|moved| moved.refused());
-        for resolver in round.resolvers.drain(..) {
-            resolver.resolve(Err(ErrorCode::TaskTimeout));
+        for (completion, resolver) in round.completions.drain(..) {
+            completion.refused();
+            resolver.resolve(Err(CommitError::Overloaded));
         }
     }
 
     /// Refuses what is staged, as when the disk has no room.
     #[cfg(test)]
     pub(crate) fn refuse_round(&self) {
-        let mut round = std::mem::take(&mut *self.pending.lock());
-        self.bypass_journal(&mut round);
+        self.bypass_journal(&mut self.intake.take_all());
     }
 
-    fn publish_round(&self, round: &mut Pending, lsn: Lsn) {
+    fn publish_round(&self, round: &mut Round, lsn: Lsn) {
         self.stats.committed();
-        for (partition, end) in round.batches.drain(..) {
-            round.rung.push(partition.journaled(end, &mut round.published));
+        for (member, end) in round.batches.drain(..) {
+            round.rung.push(member.journaled(end, &mut round.published));
         }
-        for moved in round.starts.drain(..) {
-            if let Some(dropped) = moved.durable() {
-                self.dropped.lock().push(dropped);
-                self.ask_removal();
+        for (completion, resolver) in round.completions.drain(..) {
+            if let Some(removal) = completion.durable() {
+                self.dropped.lock().push(removal);
+                self.removals.ask();
             }
+            round.published.push(resolver);
         }
-        round.offsets.drain(..).for_each(|moved| moved.durable());
         // From here on a checkpoint may give this bundle's place in the journal back.
         self.settled.store(lsn.get(), Ordering::Release);
-        for resolver in round.published.drain(..).chain(round.resolvers.drain(..)) {
+        for resolver in round.published.drain(..) {
             resolver.resolve(Ok(()));
         }
         // Behind the acknowledgements: there may be many of them.
         round.rung.drain(..).for_each(|rung| rung.ring(News::Look));
     }
 
-    fn fail_round(&self, round: &mut Pending, code: ErrorCode) {
+    fn fail_round(&self, round: &mut Round, error: CommitError) {
         self.fenced.store(true, Ordering::Release);
-        for (partition, _) in round.batches.drain(..) {
-            partition.fence(code);
+        for (member, _) in round.batches.drain(..) {
+            member.fence(error);
         }
-        round.starts.drain(..).for_each(|moved| moved.refused());
-        // They may be durable all the same; until the next start tells, only what surely is, is served.
-        round.offsets.drain(..).for_each(|moved| moved.refused());
-        for resolver in round.resolvers.drain(..) {
-            resolver.resolve(Err(code));
+        for (completion, resolver) in round.completions.drain(..) {
+            // They may be durable all the same; until the next start tells, only what surely is, is served.
+            completion.refused();
+            resolver.resolve(Err(error));
         }
     }
 
-    /// Has the segments of `partition` synced by a sync worker.
-    pub(crate) fn queue_sync(&self, partition: Arc<Partition>) {
-        self.syncs.lock().push_back(partition);
+    /// Has the segments of `member` synced by a sync worker.
+    pub(crate) fn queue_sync(&self, member: Arc<dyn Member>) {
+        self.syncs.lock().push_back(member);
         self.work_sync.notify_one();
     }
 
-    /// Syncs one queued partition, if any; tells whether there was one.
+    /// Syncs one queued member, if any; tells whether there was one.
     pub fn sync_round(&self) -> bool {
-        let Some(partition) = self.syncs.lock().pop_front() else { return false };
-        // A failure has fenced the partition and answered everyone who waited for it.
-        let _ = partition.sync();
+        let Some(member) = self.syncs.lock().pop_front() else { return false };
+        // A failure has fenced the member and answered everyone who waited for it.
+        let _ = member.sync();
         true
     }
 
-    /// The committer's loop: rounds until [`Shard::stop`], sleeping while nothing is staged.
+    /// The committer's loop: rounds until [`Shard::stop`], sleeping while there is nothing to do.
     pub fn run_committer(&self) {
-        let mut spare = Pending::default();
+        let mut rounds = Rounds::woken_by(Waker::from(Arc::clone(&self.intake)));
         loop {
-            while self.commit_round(&mut spare) {}
-            let mut pending = self.pending.lock();
-            if pending.is_empty() {
-                if self.is_stopping() {
-                    return;
-                }
-                pending.committer_waits = true;
-                self.work_pending.wait(&mut pending);
+            while self.commit_round(&mut rounds) {}
+            let is_full = rounds.len() >= self.journal.window();
+            if !self.intake.wait(is_full, || rounds.is_empty() && self.is_stopping()) {
+                return;
             }
         }
     }
@@ -319,19 +275,8 @@ impl Shard {
                 if self.is_stopping() {
                     return;
                 }
-                self.work_sync.wait(&mut syncs);
+                syncs.wait(&self.work_sync);
             }
         }
     }
-}
-
-/// Whether the bundle does not count and the journal goes on.
-fn wrote_nothing(error: &JournalError) -> bool {
-    matches!(
-        error,
-        JournalError::Full { .. }
-            | JournalError::TooLarge { .. }
-            | JournalError::Prepare { .. }
-            | JournalError::NotWritten { .. }
-    )
 }

@@ -14,8 +14,8 @@ use std::sync::atomic::Ordering;
 
 use galgo_wire::id::{Offset, PartitionUid};
 
-use super::{Pending, Shard, ShardRecord};
-use crate::partition::Partition;
+use super::intake::Round;
+use super::{Member, Shard, ShardRecord};
 
 /// Bytes one end takes in a bundle.
 const RECORD_BYTES: u64 = 24;
@@ -70,17 +70,18 @@ impl Shard {
         if self.is_fenced() {
             return;
         }
-        let mut pending = self.pending.lock();
-        pending.ends.note(uid, end, true);
+        let mut open = self.intake.open();
+        let round = open.round();
+        round.ends.note(uid, end, true);
         // A committer that is at work takes it along; one that sleeps has nothing else to write.
-        pending.ends.due = true;
-        self.wake_committer(&mut pending);
+        round.ends.due = true;
+        open.wake();
     }
 
     /// Notes the ends of all partitions whose messages rest in the page cache, and has evidence of syncs
     /// synced. For a background thread, about once a second.
     pub(crate) fn note_ends(&self) {
-        let touched: Vec<Arc<Partition>> = self.touched.lock().clone();
+        let touched: Vec<Arc<dyn Member>> = self.touched.lock().clone();
         let written: Vec<_> = touched
             .iter()
             .filter_map(|partition| Some((partition.uid(), partition.take_unnoted_end()?)))
@@ -91,23 +92,24 @@ impl Shard {
         if (written.is_empty() && !sync) || self.is_fenced() {
             return;
         }
-        let mut pending = self.pending.lock();
+        let mut open = self.intake.open();
+        let round = open.round();
         for (uid, end) in written {
-            pending.ends.note(uid, end, false);
+            round.ends.note(uid, end, false);
         }
-        pending.ends.due = true;
-        pending.sync |= sync;
-        self.wake_committer(&mut pending);
+        round.ends.due = true;
+        round.sync |= sync;
+        open.wake();
     }
 
     /// Adds the ends that wait to a bundle that is about to be committed.
-    pub(super) fn encode_ends(&self, round: &mut Pending) {
+    pub(super) fn encode_ends(&self, round: &mut Round) {
         let bytes_max = self.journal.payload_bytes_max();
         let any_synced = round.ends.encode(&mut round.bytes, bytes_max);
         if any_synced && !round.sync {
             self.unsynced_ends.store(true, Ordering::Release);
         }
-        self.pending.lock().ends.put_back(&mut round.ends);
+        self.intake.open().round().ends.put_back(&mut round.ends);
     }
 }
 

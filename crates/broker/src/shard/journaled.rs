@@ -13,10 +13,11 @@ use galgo_storage::checkpoint::LogCheckpoint;
 use galgo_storage::journal::{FramePlace, Journal, Lsn};
 use galgo_storage::log::{BatchSource, JournaledBatch, JournaledLog};
 use galgo_wire::id::{Offset, PartitionUid};
+use galgo_wire::index::to_u32;
 
 use super::record::{BATCH_HEAD_BYTES, OffsetOwner, ShardRecord, batch_of, decode_bundle};
 use super::recovery::{RecoverError, read_error};
-use crate::partition::{OffsetBook, Position};
+use crate::offset_book::{OffsetBook, Position};
 
 /// Bytes read at once: most batches are smaller, and the next of the same log is often near.
 const WINDOW_BYTES: usize = 16 << 10;
@@ -50,8 +51,7 @@ impl Journaled {
         let mut journaled = Self::default();
         let mut unknown = None;
         let report = journal.read(checkpointed.next(), &mut |frame| {
-            let number = u32::try_from(journaled.frames.len()).unwrap_or(u32::MAX);
-            assert!(number < u32::MAX, "INV-STREAM: a journal has fewer than 2^32 frames");
+            let number = to_u32(journaled.frames.len());
             journaled.frames.push(frame.place);
             let decoded = decode_bundle(frame.payload, &mut |at, record| {
                 journaled.take((number, at), record)
@@ -66,6 +66,12 @@ impl Journaled {
         });
         let report = report.map_err(|e| read_error("the journal", e))?;
         journaled.last = report.last;
+        if !report.deposed.is_empty() {
+            tracing::error!(
+                frames = ?report.deposed,
+                "the journal holds what another process wrote that no longer owned it: left out"
+            );
+        }
         for damage in &report.damaged {
             tracing::error!(?damage, "journal damaged: acknowledged writes may be missing");
         }

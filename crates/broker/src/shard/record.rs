@@ -36,6 +36,7 @@ use std::ops::Range;
 use galgo_storage::checkpoint::OffsetNote;
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::id::{ConsumerId, Offset, PartitionUid, Timestamp};
+use galgo_wire::index::to_u32;
 use galgo_wire::primitive::Reader;
 
 /// Bytes of a record in front of its body.
@@ -258,7 +259,7 @@ fn decode_one<'a>(reader: &mut Reader<'a>) -> Result<Option<ShardRecord<'a>>, Un
 
 fn put_header(out: &mut Vec<u8>, (kind, version): (u8, u8), body_len: usize, uid: PartitionUid) {
     // A batch fits a frame, whose length fits 32 bits; the shard checks that before it stages.
-    let len = u32::try_from(body_len).unwrap_or(u32::MAX);
+    let len = to_u32(body_len);
     out.extend_from_slice(&[kind, version, 0, 0]);
     out.extend_from_slice(&len.to_le_bytes());
     out.extend_from_slice(&uid.get().to_le_bytes());

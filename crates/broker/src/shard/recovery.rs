@@ -4,7 +4,8 @@
 //! synced before the journal is given back, whatever the page cache seems to hold.
 //! INV-REPEAT: a recovery that is cut short, or done twice, ends in the same state.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use galgo_storage::lock::Ranked;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -23,18 +24,17 @@ use galgo_storage::log::{
 };
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::id::{ConsumerId, Epoch, Offset, PartitionUid, Timestamp};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Condvar;
 
 use super::carry::{Carried, Damage, Uncovered, carry_forward};
 use super::checkpoint::Checkpointer;
-use super::commit::Pending;
 use super::journaled::{JournalSource, Journaled};
 use super::record::OffsetOwner;
 use super::removal::Removals;
 use super::stamps::Stamps;
 use super::{Shard, ShardOptions};
 use crate::lives::Lives;
-use crate::partition::{OffsetBook, Position};
+use crate::offset_book::{OffsetBook, Position};
 use crate::stats::Counters;
 use crate::vault::Vault;
 
@@ -68,14 +68,14 @@ pub struct ShardRecovery {
     pub unreadable: BTreeMap<PartitionUid, io::Error>,
     /// What partitions are called in the log.
     pub names: BTreeMap<PartitionUid, Arc<LogName>>,
-    /// The number of this start.
-    pub epoch: Epoch,
     /// When it is: stored offsets whose time was not written down count from now.
     pub now: Timestamp,
     /// The server's counters.
     pub stats: Arc<Counters>,
     /// What seals and opens messages.
     pub(crate) vault: Option<Arc<Vault>>,
+    /// Asked where there are files to be removed.
+    pub(crate) removals: Arc<Removals>,
     /// The cluster, for the directories of partitions.
     pub cluster_id: u128,
 }
@@ -162,6 +162,8 @@ impl ShardRecovery {
             );
         }
         let mut checkpoint = self.found.checkpoint.clone().unwrap_or_default();
+        // Before it is read, so that what it gives is what counts behind this checkpoint.
+        let epoch = self.journal.claim(checkpoint.epoch);
         let mut journaled = Journaled::read(&*self.journal, checkpoint.lsn)?;
         let (dirs, unknown) = self.list_partitions(live)?;
         ready(&Spoken::of(&checkpoint, &journaled))?;
@@ -196,7 +198,7 @@ impl ShardRecovery {
         }
         drop(source);
         checkpoint.logs.retain(|uid, _| live.contains(uid));
-        let shard = self.build(checkpoint, &partitions, journaled.last, recorded)?;
+        let shard = self.build((checkpoint, epoch), &partitions, (journaled.last, recorded))?;
         Ok(Recovered { shard, partitions, unknown })
     }
 
@@ -321,7 +323,7 @@ impl ShardRecovery {
     /// not cover. Damage was told when it was read.
     fn carry_offline(
         &self,
-        partitions: &BTreeMap<PartitionUid, RecoveredPartition>,
+        (partitions, epoch): (&BTreeMap<PartitionUid, RecoveredPartition>, Epoch),
         range: RangeInclusive<Lsn>,
     ) -> Result<Carried, RecoverError> {
         let offline = partitions.iter().filter(|(_, partition)| partition.offline.is_some());
@@ -331,69 +333,60 @@ impl ShardRecovery {
         }
         // Without room for it the start is refused. The journal as it is would bring back batches of other
         // partitions that were never acknowledged, behind those that are taken from now on.
-        let carried = carry_forward(&*self.journal, range, (&uncovered, Damage::Told));
+        let carried = carry_forward((&*self.journal, epoch), range, (&uncovered, Damage::Told));
         carried.map_err(|error| write_error("what the journal holds of partitions offline", error))
     }
 
     /// Saves what was recovered as a checkpoint, so that the journal starts over.
     fn build(
         self,
-        mut checkpoint: ShardCheckpoint,
+        (checkpoint, epoch): (ShardCheckpoint, Epoch),
         partitions: &BTreeMap<PartitionUid, RecoveredPartition>,
-        last: Lsn,
-        recorded: Option<u128>,
+        (last, recorded): (Lsn, Option<u128>),
     ) -> Result<Arc<Shard>, RecoverError> {
-        let mut offsets = BTreeMap::new();
         let before = checkpoint.lsn;
-        for (uid, partition) in partitions {
-            if partition.report.is_some() {
-                checkpoint.logs.insert(*uid, partition.log.checkpoint());
-            }
-            if !partition.offsets.is_empty() {
-                offsets.insert(*uid, partition.offsets.durable_entries());
-            }
-        }
-        let lsn = last.max(checkpoint.lsn);
-        let carried = self.carry_offline(partitions, before.next()..=lsn)?;
-        let is_offline =
-            |uid: &PartitionUid| partitions.get(uid).is_some_and(|it| it.offline.is_some());
-        let stamps = Stamps::new(Arc::clone(&self.disk), self.partitions_dir, self.cluster_id);
-        let mut checkpointer =
-            Checkpointer { store: self.checkpoints, last: checkpoint, saved: lsn, offsets, stamps };
-        // INV-OFFLINE: nothing is written to the directory of one that could not be opened.
-        for (uid, known) in checkpointer.last.logs.iter().filter(|(uid, _)| !is_offline(uid)) {
-            checkpointer.stamps.stamp(*uid, known);
-        }
+        let lsn = last.max(before);
+        let carried = self.carry_offline((partitions, epoch), before.next()..=lsn)?;
+        let stamps =
+            Stamps::new(Arc::clone(&self.disk), self.partitions_dir.clone(), self.cluster_id);
+        let mut checkpointer = Checkpointer {
+            store: self.checkpoints,
+            last: checkpoint,
+            epoch,
+            saved: lsn,
+            offsets: BTreeMap::new(),
+            stamps,
+        };
+        checkpointer.note_recovered(partitions);
         checkpointer.save(lsn).map_err(|e| write_error("the checkpoint", e))?;
         self.journal.checkpoint(lsn).map_err(|e| write_error("the journal", e))?;
         // INV-BOOT: only now is nothing left that an earlier run of the system may have lost; what is offline was not
         // looked at.
-        let is_whole = !partitions.keys().any(is_offline);
+        let is_whole = partitions.values().all(|partition| partition.offline.is_none());
         if let Some(boot) = self.disk.boot().filter(|boot| is_whole && recorded != Some(*boot)) {
             boot::record(&*self.disk, &self.boot_path, boot)
                 .map_err(|e| write_error("the record of the last boot", e))?;
         }
         Ok(Arc::new(Shard {
             options: self.options,
-            epoch: self.epoch,
+            epoch,
             journal: self.journal,
             stats: self.stats,
             vault: self.vault,
             lives: Lives::new(self.cluster_id),
-            pending: Mutex::new(Pending::default()),
-            work_pending: Condvar::new(),
-            syncs: Mutex::new(VecDeque::new()),
+            intake: Arc::default(),
+            syncs: Ranked::default(),
             work_sync: Condvar::new(),
-            touched: Mutex::new(Vec::new()),
-            dropped: Mutex::new(Vec::new()),
-            removals: Removals::default(),
+            touched: Ranked::default(),
+            dropped: Ranked::default(),
+            removals: self.removals,
             settled: AtomicU64::new(lsn.get()),
             unjournaled_bytes: AtomicU64::new(0),
             unsynced_ends: AtomicBool::new(false),
             now_us: AtomicU64::new(self.now.get()),
-            checkpointer: Mutex::new(checkpointer),
-            checkpoint_asked: Mutex::new(false),
-            rescues: Mutex::default(),
+            checkpointer: Ranked::new(checkpointer),
+            checkpoint_asked: Ranked::new(false),
+            rescues: Ranked::default(),
             carried_upto: AtomicU64::new(carried.last.get()),
             carried_bytes: AtomicU64::new(carried.bytes),
             cache_survived: recorded.is_some() && recorded == self.disk.boot(),
@@ -405,6 +398,26 @@ impl ShardRecovery {
             abandoned: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         }))
+    }
+}
+
+impl Checkpointer {
+    /// Takes in what a start has recovered: all of it is durable in the logs, but for those that are offline.
+    fn note_recovered(&mut self, partitions: &BTreeMap<PartitionUid, RecoveredPartition>) {
+        for (uid, partition) in partitions {
+            if partition.report.is_some() {
+                self.last.logs.insert(*uid, partition.log.checkpoint());
+            }
+            if !partition.offsets.is_empty() {
+                self.offsets.insert(*uid, partition.offsets.durable_entries());
+            }
+        }
+        // INV-OFFLINE: nothing is written to the directory of one that could not be opened.
+        let is_offline =
+            |uid: &PartitionUid| partitions.get(uid).is_some_and(|it| it.offline.is_some());
+        for (uid, known) in self.last.logs.iter().filter(|(uid, _)| !is_offline(uid)) {
+            self.stamps.stamp(*uid, known);
+        }
     }
 }
 

@@ -1,48 +1,55 @@
 //! Removing files soon after what they held is gone, on a thread of its own.
 
-use parking_lot::{Condvar, Mutex};
+use galgo_storage::lock::{Ranked, rank};
+use parking_lot::Condvar;
 
 use super::Shard;
 
-/// Whether there are files to be removed, and who waits to hear of it.
+/// Whether there are files to be removed, and who waits to hear of it; one for all shards of a node.
 #[derive(Debug, Default)]
-pub(super) struct Removals {
-    asked: Mutex<bool>,
+pub(crate) struct Removals {
+    state: Ranked<{ rank::REMOVALS }, RemovalState>,
     work: Condvar,
 }
 
+#[derive(Debug, Default)]
+struct RemovalState {
+    asked: bool,
+    is_stopping: bool,
+}
+
 impl Removals {
-    /// Wakes the worker, so that it looks whether it is to end.
-    pub(super) fn stop(&self) {
-        drop(self.asked.lock());
+    /// Has files removed soon that nothing speaks of any more.
+    pub(crate) fn ask(&self) {
+        let mut state = self.state.lock();
+        if !std::mem::replace(&mut state.asked, true) {
+            self.work.notify_one();
+        }
+    }
+
+    /// Waits until files are to be removed; false when it is over.
+    pub(crate) fn wait(&self) -> bool {
+        let mut state = self.state.lock();
+        while !state.asked && !state.is_stopping {
+            state.wait(&self.work);
+        }
+        state.asked = false;
+        !state.is_stopping
+    }
+
+    /// Ends the waiting for good.
+    pub(crate) fn stop(&self) {
+        self.state.lock().is_stopping = true;
         self.work.notify_all();
     }
 }
 
 impl Shard {
-    /// Has files removed soon that nothing speaks of any more.
-    pub(crate) fn ask_removal(&self) {
-        let mut asked = self.removals.asked.lock();
-        if !std::mem::replace(&mut *asked, true) {
-            self.removals.work.notify_one();
-        }
-    }
-
-    /// Waits until files are to be removed; false when the shard stops.
-    pub(crate) fn await_removal(&self) -> bool {
-        let mut asked = self.removals.asked.lock();
-        while !*asked && !self.is_stopping() {
-            self.removals.work.wait(&mut asked);
-        }
-        *asked = false;
-        !self.is_stopping()
-    }
-
     /// Removes the files of the segments whose removal is on record. Blocks on the disk.
     pub(crate) fn remove_dropped(&self) {
         let dropped = std::mem::take(&mut *self.dropped.lock());
         let mut failed: Vec<_> =
-            dropped.into_iter().filter(|dropped| !dropped.remove_files(&self.stats)).collect();
+            dropped.into_iter().filter(|dropped| !dropped.remove_files()).collect();
         self.dropped.lock().append(&mut failed);
     }
 }

@@ -9,11 +9,10 @@ use std::sync::Arc;
 use galgo_storage::checkpoint::LogCheckpoint;
 use galgo_storage::log::{Evidence, Log, RecoverError as LogError, RecoveryReport};
 
-use super::Shard;
 use super::checkpoint::Checkpointer;
 use super::journaled::{JournalSource, Journaled};
+use super::{Member, Shard};
 use crate::causes::Causes;
-use crate::partition::Partition;
 
 /// Most logs that are opened in one round: no checkpoint is taken meanwhile.
 const ROUND_MAX: usize = 16;
@@ -22,12 +21,12 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 impl Shard {
     /// Tries to open the logs of partitions that are offline, as many as there is time for. Blocks on the disk.
-    pub(super) fn reopen(&self, offline: &[Arc<Partition>]) {
+    pub(super) fn reopen(&self, offline: &[Arc<dyn Member>]) {
         // Held over it: no checkpoint gives back what is read here, nor says anything of these logs.
         let mut checkpointer = self.checkpointer.lock();
         let mut ready = Vec::new();
         for partition in offline.iter().filter(|it| !it.is_closed() && it.is_offline()) {
-            match self.look_at(partition, &checkpointer) {
+            match self.look_at(&**partition, &checkpointer) {
                 Ok(known) => ready.push((partition, known)),
                 Err(error) => partition.tell_still_offline(&Causes(&*error)),
             }
@@ -45,7 +44,7 @@ impl Shard {
             if self.is_stopping() || self.is_abandoned() {
                 return;
             }
-            match self.recover_one(partition, known, (&mut journaled, &source)) {
+            match self.recover_one(&**partition, known, (&mut journaled, &source)) {
                 Ok(opened) => recovered.push((partition, opened)),
                 Err(error) => {
                     if matches!(error, LogError::Sync { .. }) {
@@ -70,14 +69,14 @@ impl Shard {
                 .for_each(|(partition, _)| partition.tell_still_offline(&error));
         }
         for (partition, (log, report)) in recovered {
-            partition.come_online(log, &report);
+            Arc::clone(partition).come_online(log, &report);
         }
     }
 
     /// What the checkpoint knows of a log, when all of that is there.
     fn look_at(
         &self,
-        partition: &Partition,
+        partition: &dyn Member,
         checkpointer: &Checkpointer,
     ) -> Result<LogCheckpoint, Failure> {
         let uid = partition.uid();
@@ -89,7 +88,7 @@ impl Shard {
 
     fn recover_one(
         &self,
-        partition: &Partition,
+        partition: &dyn Member,
         known: LogCheckpoint,
         (journaled, source): (&mut Journaled, &JournalSource<'_>),
     ) -> Result<(Log, RecoveryReport), LogError> {

@@ -4,12 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Shard;
+use super::{Member, Shard};
 use crate::causes::Causes;
-use crate::partition::Partition;
 
 impl Shard {
-    /// Notes that a partition takes no writes any more.
+    /// Notes that a member takes no writes any more.
     pub(crate) fn has_fenced(&self) {
         self.has_fenced.store(true, Ordering::Relaxed);
     }
@@ -20,7 +19,7 @@ impl Shard {
     }
 
     /// Has the checkpoint worker try and take writes again in these partitions.
-    pub(crate) fn ask_rescue(&self, due: Vec<Arc<Partition>>) {
+    pub(crate) fn ask_rescue(&self, due: Vec<Arc<dyn Member>>) {
         *self.rescues.lock() = due;
         self.ask_checkpoint();
     }
@@ -33,7 +32,8 @@ impl Shard {
         if !offline.is_empty() {
             self.reopen(&offline);
         }
-        let mut written: Vec<_> = fenced.into_iter().filter(Partition::write_anew).collect();
+        let mut written: Vec<_> =
+            fenced.into_iter().filter(|member| Arc::clone(member).write_anew()).collect();
         if written.is_empty() {
             return any;
         }

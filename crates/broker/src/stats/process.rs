@@ -1,10 +1,9 @@
 //! What the operating system says of this process and machine, from `/proc` where there is one.
 //! Values that cannot be read are 0 or empty; nothing here is worth failing for.
 
+use galgo_storage::lock::{Ranked, rank};
 use std::fs;
 use std::path::Path;
-
-use parking_lot::Mutex;
 
 /// Clock ticks per second in `/proc`: fixed by the kernel's interface to user space.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -50,7 +49,7 @@ pub struct SystemNames {
 /// Reads processor use as the difference between two readings.
 #[derive(Debug, Default)]
 pub struct ProcessReader {
-    last: Mutex<CpuReading>,
+    last: Ranked<{ rank::PROCESS }, CpuReading>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -9,7 +9,8 @@ use galgo_wire::id::{PartitionId, Timestamp};
 use super::SECOND_US;
 use crate::broker::Broker;
 use crate::causes::Causes;
-use crate::partition::{DropNote, OFFSET_OWNERS_MAX, Position};
+use crate::offset_book::{OFFSET_OWNERS_MAX, Position};
+use crate::partition::DropNote;
 use crate::shard::OffsetOwner;
 
 /// Consumers whose offsets expired that a line names.
@@ -35,7 +36,7 @@ impl Broker {
         }
         // Only once they are saved like that may the next start believe the clock.
         if now_us >= saved_us.load(Ordering::Relaxed) {
-            let next_us = match self.shard().checkpoint() {
+            let next_us = match self.shards.checkpoint() {
                 Ok(()) => u64::MAX,
                 Err(error) => {
                     tracing::warn!(error = %Causes(&error), "stored offsets not saved after the clock has held");
@@ -70,8 +71,8 @@ impl Broker {
                 if expired.is_empty() && refused == 0 {
                     continue;
                 }
-                self.shard().stats().offsets_expired(expired.len() as u64);
-                self.shard().stats().offsets_refused(refused);
+                self.counters.offsets_expired(expired.len() as u64);
+                self.counters.offsets_refused(refused);
                 let Some(note) = self.drop_note(place, number) else { break };
                 tell_expired(&note, &expired, expire_after_us);
                 tell_refused(&note, refused);

@@ -10,7 +10,7 @@ use galgo_wire::id::PartitionId;
 use super::{Limited, SECOND_US, Times};
 use crate::broker::Broker;
 use crate::catalog::{FoundTopic, OpenTopic};
-use crate::partition::{Hold, Position};
+use crate::offset_book::{Hold, Position};
 use crate::shard::OffsetOwner;
 
 /// Most positions of one topic that an answer names.
@@ -105,7 +105,7 @@ impl Broker {
                 offset = position.offset.get(),
                 segments,
                 since_s =
-                    self.shard().now().get().saturating_sub(position.stored_at.get()) / SECOND_US,
+                    self.shards.now().get().saturating_sub(position.stored_at.get()) / SECOND_US,
                 until_s = until.get() / SECOND_US,
                 "segments that are due are held back"
             );

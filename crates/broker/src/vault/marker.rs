@@ -12,6 +12,7 @@
 
 use galgo_storage::disk::Disk;
 use galgo_storage::twin::{Kept, Twin, TwinError, Unsound};
+use galgo_wire::index::to_u32;
 use galgo_wire::primitive::Reader;
 use std::collections::{BTreeMap, BTreeSet};
 use twox_hash::XxHash3_64;
@@ -71,7 +72,7 @@ impl KeyMarker {
         let ids: BTreeSet<u32> = self.messages.union(&self.metadata).copied().collect();
         let mut out = MAGIC.to_vec();
         out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&u32::try_from(ids.len()).unwrap_or(u32::MAX).to_le_bytes());
+        out.extend_from_slice(&to_u32(ids.len()).to_le_bytes());
         for id in ids {
             let messages = if self.messages.contains(&id) { USE_MESSAGES } else { 0 };
             let metadata = if self.metadata.contains(&id) { USE_METADATA } else { 0 };

@@ -92,7 +92,7 @@ fn what_a_failed_sync_refused_is_stored_once_when_it_comes_again() {
         rig.environment.advance_us(2_000_000);
         rig.broker.tick();
         rig.commit_round();
-        rig.broker.shard().rescue_round();
+        rig.broker.shards().first().rescue_round();
     }
     for _ in 0..2 {
         send(&mut root, &[1, 2, 3, 4, 5, 6]).unwrap();

@@ -63,7 +63,7 @@ fn a_failed_journal_commit_fails_its_tickets_and_takes_the_messages_back() {
     for ticket in &waiting {
         assert_eq!(ticket.outcome(), Some(FAILED));
     }
-    assert!(rig.broker.shard().is_fenced());
+    assert!(rig.broker.shards().first().is_fenced());
     for partition in [0, 1] {
         assert_eq!(texts(&mut root, "t", partition), ["a"], "INV-HW");
         assert_eq!(root.send("t", to(partition), &["e"]), FAILED, "INV-FENCE");
@@ -90,7 +90,7 @@ fn a_failed_segment_sync_fences_its_partition_and_no_other() {
     // The journal round of the batch that was taken back comes later and publishes nothing.
     rig.commit_round();
     assert_eq!(texts(&mut root, "t", 0), ["a"]);
-    assert!(!rig.broker.shard().is_fenced());
+    assert!(!rig.broker.shards().first().is_fenced());
     root.send("t", to(1), &["d"]).unwrap();
     root.send("t", to(1), &[large().as_str()]).unwrap();
     assert_eq!(texts(&mut root, "t", 1).len(), 3);
@@ -125,7 +125,7 @@ fn checkpoints_go_on_past_a_partition_that_takes_no_writes() {
         let (mut rig, mut root) = with_messages();
         root.send("t", to(0), &["b", "c"]).unwrap();
         root.call(&store_offset("c", "t", (0, 0))).unwrap();
-        rig.broker.shard().checkpoint().unwrap();
+        rig.broker.shards().first().checkpoint().unwrap();
         root.send("t", to(0), &["d"]).unwrap();
         let _lost = root.submit_send("t", to(0), &[large().as_str()]);
         fail_next_sync(&rig);
@@ -138,13 +138,16 @@ fn checkpoints_go_on_past_a_partition_that_takes_no_writes() {
             sent.push(text);
             if round % 10 == 0 {
                 root.call(&store_offset("c", "t", (0, round / 100))).unwrap();
-                rig.broker.shard().checkpoint().unwrap();
-                assert!(rig.broker.shard().journal_usage().files_in_use <= 2, "round {round}");
+                rig.broker.shards().first().checkpoint().unwrap();
+                assert!(
+                    rig.broker.shards().first().journal_usage().parts_in_use <= 2,
+                    "round {round}"
+                );
             }
         }
         if reopened {
             rig = rig.kill();
-            rig.broker.shard().checkpoint().unwrap();
+            rig.broker.shards().first().checkpoint().unwrap();
         }
         let rig = Rig::open(rig.disk.power_cut_image(seed));
         let mut root = rig.root();
@@ -219,9 +222,9 @@ fn look_after(rig: &mut Rig, checkpoints: bool) {
         rig.broker.tick();
         rig.commit_round();
         if checkpoints {
-            let _ = rig.broker.shard().checkpoint();
+            let _ = rig.broker.shards().first().checkpoint();
         }
-        rig.broker.shard().rescue_round();
+        rig.broker.shards().first().rescue_round();
     }
 }
 
@@ -324,7 +327,7 @@ fn a_partition_that_is_purged_or_deleted_while_it_is_rescued_is_let_go() {
                 root.call(&delete_topic("s", "t")).unwrap();
                 root.call(&create_topic("s", "t", 2)).unwrap();
             }
-            rig.broker.shard().rescue_round();
+            rig.broker.shards().first().rescue_round();
             look_after(&mut rig, steps % 2 == 0);
             root.send("t", to(0), &["new"]).unwrap();
             assert_eq!(texts(&mut root, "t", 0), ["new"]);
@@ -352,7 +355,7 @@ fn a_rescue_that_fails_is_tried_again_and_changes_nothing() {
         }
         let sent = root.send("t", to(0), &["c"]);
         // Where it was a sync of the journal that failed, only a restart helps.
-        assert!(sent.is_ok() || rig.broker.shard().is_fenced(), "stop {stop}: {sent:?}");
+        assert!(sent.is_ok() || rig.broker.shards().first().is_fenced(), "stop {stop}: {sent:?}");
         rescued += u32::from(sent.is_ok());
         let rig = Rig::open(rig.disk.power_cut_image(stop));
         let found = texts(&mut rig.root(), "t", 0);

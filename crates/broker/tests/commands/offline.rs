@@ -33,7 +33,7 @@ fn with_messages() -> (Rig, Connection, Vec<String>) {
             root.send("t", to(partition), &[text.as_str()]).unwrap();
         }
         if number == 1 {
-            rig.broker.shard().checkpoint().unwrap();
+            rig.broker.shards().first().checkpoint().unwrap();
         }
     }
     root.call(&store_offset("c", "t", (1, 1))).unwrap();
@@ -100,8 +100,8 @@ fn a_log_that_cannot_be_opened_takes_nobody_along() {
             root.send("t", to(0), &["more"]).unwrap();
             rig.broker.tick();
             rig.commit_round();
-            rig.broker.shard().checkpoint().unwrap();
-            rig.broker.shard().rescue_round();
+            rig.broker.shards().first().checkpoint().unwrap();
+            rig.broker.shards().first().rescue_round();
             if round == 2 {
                 // Still unreadable at the next start.
                 drop(root);
@@ -135,7 +135,7 @@ fn a_purge_gives_up_what_is_offline() {
     root.call(&purge_topic("s", "t")).unwrap();
     root.send("t", to(1), &["new"]).unwrap();
     rig.commit_round();
-    rig.broker.shard().checkpoint().unwrap();
+    rig.broker.shards().first().checkpoint().unwrap();
     drop(root);
     let rig = Rig::open(rig.disk.kill_image());
     assert!(rig.report.offline.is_empty());
@@ -162,8 +162,8 @@ fn checkpoints_that_fail_carry_no_more_each_time() {
         let fail_sync = (round % 4 > 0).then_some(3);
         let fail_reads_of = fail_reads_of.clone();
         rig.disk.plan(FaultPlan { fail_sync, fail_reads_of, ..FaultPlan::default() });
-        assert_eq!(rig.broker.shard().checkpoint().is_err(), fail_sync.is_some());
-        frames.push(rig.broker.shard().journal_usage().files_in_use);
+        assert_eq!(rig.broker.shards().first().checkpoint().is_err(), fail_sync.is_some());
+        frames.push(rig.broker.shards().first().journal_usage().parts_in_use);
     }
     assert!(frames.iter().all(|files| *files <= 3), "{frames:?}");
     drop(root);
@@ -193,7 +193,7 @@ fn a_start_that_cannot_write_everything_loses_nothing() {
                 for partition in 0..3 {
                     let _ = rig.root().send("t", to(partition), &["x"]);
                 }
-                let _ = rig.broker.shard().checkpoint();
+                let _ = rig.broker.shards().first().checkpoint();
             }
             Err(_) => refused += 1,
         }
@@ -251,12 +251,12 @@ fn a_log_that_can_be_opened_after_all_is_online_again_without_a_restart() {
             rig.environment.advance_us(11_000_000);
             rig.broker.tick();
             rig.commit_round();
-            rig.broker.shard().rescue_round();
+            rig.broker.shards().first().rescue_round();
         };
         for _ in 0..seed {
             root.send("t", to(0), &["more"]).unwrap();
             look_after(&mut rig);
-            let _ = rig.broker.shard().checkpoint();
+            let _ = rig.broker.shards().first().checkpoint();
         }
         assert_eq!(rig.broker.totals().offline_partitions, 1);
         rig.disk.plan(FaultPlan::default());
@@ -272,7 +272,7 @@ fn a_log_that_can_be_opened_after_all_is_online_again_without_a_restart() {
             sent.push(text);
         }
         if seed % 3 == 0 {
-            rig.broker.shard().checkpoint().unwrap();
+            rig.broker.shards().first().checkpoint().unwrap();
         }
         assert_eq!(texts(&mut root, 1), sent);
         drop(root);
@@ -293,7 +293,7 @@ fn checkpoints_of_an_idle_server_carry_nothing() {
     let disk = rig.disk.kill_image();
     unreadable(&disk, &directory);
     let rig = Rig::open(disk);
-    rig.broker.shard().checkpoint().unwrap();
+    rig.broker.shards().first().checkpoint().unwrap();
     let bytes = |rig: &Rig| {
         let files = rig.disk.files().into_iter();
         let journal = files.filter(|(path, _)| path.starts_with("/data/shards/0000/journal"));
@@ -302,7 +302,7 @@ fn checkpoints_of_an_idle_server_carry_nothing() {
     };
     let before = bytes(&rig);
     for _ in 0..20 {
-        rig.broker.shard().checkpoint().unwrap();
+        rig.broker.shards().first().checkpoint().unwrap();
     }
     assert_eq!(bytes(&rig), before);
     let disk = rig.disk.kill_image();
@@ -319,7 +319,7 @@ fn a_log_is_not_opened_again_before_all_its_files_are_there() {
         root.send("t", to(1), &[&large("m")]).unwrap();
     }
     drop(root);
-    rig.broker.shard().checkpoint().unwrap();
+    rig.broker.shards().first().checkpoint().unwrap();
     let directory = directory(&rig);
     let disk = rig.disk.kill_image();
     unreadable(&disk, &directory);
@@ -336,14 +336,14 @@ fn a_log_is_not_opened_again_before_all_its_files_are_there() {
     for (log, away) in moved {
         rig.environment.advance_us(11_000_000);
         rig.broker.tick();
-        rig.broker.shard().rescue_round();
+        rig.broker.shards().first().rescue_round();
         assert_eq!(rig.broker.totals().offline_partitions, 1);
         rig.disk.rename(&away, log).unwrap();
     }
     rig.environment.advance_us(11_000_000);
     rig.broker.tick();
     rig.commit_round();
-    rig.broker.shard().rescue_round();
+    rig.broker.shards().first().rescue_round();
     assert_eq!(rig.broker.totals().offline_partitions, 0);
     assert_eq!(texts(&mut rig.root(), 1), sent);
 }

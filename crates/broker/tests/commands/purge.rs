@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use galgo_broker::offset_book::OffsetBook;
 use galgo_broker::partition::{
-    AppendContext, Appended, Batch, DeduplicationBounds, IdKey, OffsetBook, Partition,
+    AppendContext, Appended, Batch, DeduplicationBounds, IdKey, Partition,
 };
 use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
@@ -194,7 +195,7 @@ fn a_closed_partition_takes_no_batch() {
         name: Arc::default(),
     };
     let log = Log::create(Arc::clone(&disk), FileCache::new(disk, 4), options);
-    let (uid, shard) = (PartitionUid::new(99), Arc::clone(rig.broker.shard()));
+    let (uid, shard) = (PartitionUid::new(99), Arc::clone(rig.broker.shards().first()));
     let partition = Partition::new(uid, shard, log, OffsetBook::default(), Durability::Os);
     let partition = Arc::new(partition);
     let mut batch = BatchBuilder::new();

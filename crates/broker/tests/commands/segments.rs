@@ -88,14 +88,14 @@ fn what_went_stays_gone_and_its_files_go_after_a_crash() {
         for seed in 0..20 {
             let (rig, mut root) = with_segments(|_| {});
             if seed % 2 == 0 {
-                rig.broker.shard().checkpoint().unwrap();
+                rig.broker.shards().first().checkpoint().unwrap();
             }
             root.call(&delete_segments("t", 0, 2)).unwrap();
             if ticked {
                 rig.broker.tick();
             }
             if seed % 3 == 0 {
-                rig.broker.shard().checkpoint().unwrap();
+                rig.broker.shards().first().checkpoint().unwrap();
             }
             let rig = rig.cut_power(seed);
             let mut root = rig.root();
@@ -116,7 +116,7 @@ fn what_went_stays_gone_and_its_files_go_after_a_crash() {
 #[test]
 fn a_log_without_its_newest_checkpoint_is_rebuilt_from_where_it_starts() {
     let (rig, mut root) = with_segments(|_| {});
-    rig.broker.shard().checkpoint().unwrap();
+    rig.broker.shards().first().checkpoint().unwrap();
     root.call(&delete_segments("t", 0, 2)).unwrap();
     rig.broker.tick();
     rig.broker.shutdown().unwrap();

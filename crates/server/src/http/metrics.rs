@@ -163,13 +163,13 @@ fn own(page: &mut Page, api: &Api) {
     held(page, api);
     let lost = "Log lines lost since the start: standard error was closed, full or not read";
     page.counter("galgo_log_lines_lost", lost, streams::lost_log_lines());
-    let shard = api.hub.broker.shard();
+    let shard = api.hub.broker.shards().first();
     let usage = shard.journal_usage();
     let failed = "1 when the journal takes no writes since a sync of it failed, until a restart";
     page.gauge("galgo_journal_fenced", failed, u64::from(shard.is_fenced()));
     let in_use = "Journal files that hold what no checkpoint covers";
-    page.gauge("galgo_journal_files_in_use", in_use, usage.files_in_use.into());
-    page.gauge("galgo_journal_files_max", "Journal files there may be", usage.files_max.into());
+    page.gauge("galgo_journal_files_in_use", in_use, usage.parts_in_use.into());
+    page.gauge("galgo_journal_files_max", "Journal files there may be", usage.parts_max.into());
     let errors = "Writes to a journal file that failed and were made in another, or refused";
     page.counter("galgo_journal_write_errors", errors, usage.write_errors);
     let requests = Family::<Labels, Counter>::default();

@@ -1,9 +1,11 @@
 //! The bytes of a checkpoint file.
 //!
 //! ```text
-//! 0       8         12         16         24    32               40        44       48
-//! | magic | version | reserved | sequence | lsn | payload length | crc32 of payload | crc32 of 0..44 |
+//! 0       8         12      16         24    32               40        44       48
+//! | magic | version | epoch | sequence | lsn | payload length | crc32 of payload | crc32 of 0..44 |
 //! ```
+//! The epoch is that of the owner of the journal, 0 in those of programs that did not write it down.
+//!
 //! Then the payload, counts as u32 and all other numbers as u64, little-endian. In version 1:
 //!
 //! ```text
@@ -28,15 +30,16 @@
 //!
 //! The lowest version is written that says what there is to say: 1 without notes.
 
-use galgo_wire::id::{Offset, PartitionUid, Timestamp};
+use galgo_wire::id::{Epoch, Offset, PartitionUid, Timestamp};
+use galgo_wire::index::to_u32;
 use galgo_wire::primitive::{DecodeError, Reader};
 
 use super::{
     ActiveSegment, LogCheckpoint, OffsetNote, SealedSegment, ShardCheckpoint, StoredOffset,
 };
-use crate::COUNTER_MAX;
 use crate::features::Feature;
 use crate::journal::Lsn;
+use crate::{COUNTER_MAX, EPOCH_MAX};
 
 const MAGIC: [u8; 8] = *b"GALGOCKP";
 /// The version without sections.
@@ -84,7 +87,11 @@ pub(crate) fn encode(sequence: u64, checkpoint: &ShardCheckpoint) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER_BYTES + payload.len());
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&version.to_le_bytes());
-    out.extend_from_slice(&[0; 4]);
+    let epoch = u32::try_from(checkpoint.epoch.get()).ok();
+    let Some(epoch) = epoch else {
+        unreachable!("INV-EPOCH: a journal has fewer than 2^32 owners")
+    };
+    out.extend_from_slice(&epoch.to_le_bytes());
     put(&mut out, sequence);
     put(&mut out, checkpoint.lsn.get());
     put(&mut out, payload.len() as u64);
@@ -106,19 +113,19 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(u64, ShardCheckpoint), Invalid> {
     let mut reader = Reader::new(covered);
     let mut read = || {
         let magic = reader.array::<8>()?;
-        let version = reader.u32()?;
-        reader.u32()?;
+        let (version, epoch) = (reader.u32()?, reader.u32()?);
         Ok::<_, DecodeError>((
             magic,
             version,
+            epoch,
             reader.u64()?,
             reader.u64()?,
             reader.u64()?,
             reader.u32()?,
         ))
     };
-    let (magic, version, sequence, lsn, len, crc) = read().map_err(|_| Invalid::Damaged)?;
-    let counts = sequence <= COUNTER_MAX && lsn <= COUNTER_MAX;
+    let (magic, version, epoch, sequence, lsn, len, crc) = read().map_err(|_| Invalid::Damaged)?;
+    let counts = sequence <= COUNTER_MAX && lsn <= COUNTER_MAX && u64::from(epoch) <= EPOCH_MAX;
     if magic != MAGIC || len != payload.len() as u64 || !counts {
         return Err(Invalid::Damaged);
     }
@@ -133,6 +140,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(u64, ShardCheckpoint), Invalid> {
         _ => decode_sections(payload)?,
     };
     checkpoint.lsn = Lsn::new(lsn);
+    checkpoint.epoch = Epoch::new(u64::from(epoch));
     Ok((sequence, checkpoint))
 }
 
@@ -181,7 +189,7 @@ fn put_section(out: &mut Vec<u8>, (tag, flags): (u16, u16), content: impl FnOnce
     out.extend_from_slice(&[0; 4]);
     content(out);
     // The store refuses a checkpoint long before it is as large as a length can tell.
-    let bytes = u32::try_from(out.len() - length - 4).unwrap_or(u32::MAX).to_le_bytes();
+    let bytes = to_u32(out.len() - length - 4).to_le_bytes();
     if let Some(room) = out.get_mut(length..length + 4) {
         room.copy_from_slice(&bytes);
     }
@@ -363,5 +371,5 @@ fn put(out: &mut Vec<u8>, number: u64) {
 }
 
 fn put_count(out: &mut Vec<u8>, count: usize) {
-    out.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
+    out.extend_from_slice(&to_u32(count).to_le_bytes());
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use galgo_wire::id::{Offset, PartitionUid, Timestamp};
+use galgo_wire::id::{Epoch, Offset, PartitionUid, Timestamp};
 use proptest::prelude::*;
 
 use super::format::{Invalid, decode, encode};
@@ -104,6 +104,10 @@ fn a_checkpoint_with_a_number_that_nothing_can_follow_is_damaged() {
     for (sequence, lsn) in [(max + 1, 1), (1, max + 1), (u64::MAX, u64::MAX)] {
         assert_eq!(decode(&of(sequence, lsn)), Err(Invalid::Damaged), "{sequence} {lsn}");
     }
+    let of = |epoch| encode(1, &ShardCheckpoint { epoch: Epoch::new(epoch), ..sample(3) });
+    let read = decode(&of(crate::EPOCH_MAX)).map(|(_, checkpoint)| checkpoint.epoch.get());
+    assert_eq!(read, Ok(crate::EPOCH_MAX));
+    assert_eq!(decode(&of(crate::EPOCH_MAX + 1)), Err(Invalid::Damaged));
 }
 
 #[test]

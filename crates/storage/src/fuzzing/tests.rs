@@ -15,9 +15,11 @@ fn journal_files(commits: u64, checkpoint: u64) -> Vec<u8> {
     let disk = SimDisk::new(1);
     let options = JournalOptions { file_bytes: 8 << 10, ..JournalOptions::after(Lsn::ZERO) };
     let journal = LocalJournal::open(Arc::new(disk.clone()), Path::new(DIR), options).unwrap();
+    let own = journal.claim(Epoch::default());
     for number in 0..commits {
         let payload = vec![number as u8; 40 + 300 * (number as usize % 3)];
-        journal.commit(&Bundle { payload: &payload, sync: number % 2 == 0 }).unwrap();
+        let bundle = Bundle { payload, sync: number % 2 == 0, room: Room::Shared };
+        journal.submit(own, bundle).wait().outcome.unwrap();
     }
     journal.checkpoint(Lsn::new(checkpoint)).unwrap();
     let content = |number: u32| disk.contents(&Path::new(DIR).join(format!("{number:04}.jnl")));

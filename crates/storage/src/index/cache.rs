@@ -3,8 +3,8 @@
 //! The entries kept take at most the bytes allowed, or are those of a single index.
 
 use super::{Index, IndexEntry};
+use crate::lock::{Ranked, rank};
 use galgo_wire::id::Offset;
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ const OVERHEAD_BYTES: usize = 128;
 pub struct IndexCache {
     bytes_max: usize,
     next_log: AtomicU64,
-    kept: Mutex<CachedIndexes>,
+    kept: Ranked<{ rank::INDEX_CACHE }, CachedIndexes>,
 }
 
 #[derive(Default)]
@@ -60,7 +60,7 @@ impl IndexCache {
     /// A cache of at most `bytes_max` bytes.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
-        let (next_log, kept) = (AtomicU64::new(0), Mutex::default());
+        let (next_log, kept) = (AtomicU64::new(0), Ranked::default());
         Self { bytes_max, next_log, kept }
     }
 

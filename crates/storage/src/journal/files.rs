@@ -7,9 +7,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::OpenJournalError;
+use super::error::LocalError;
 use super::format::{FileHeader, SECTOR_BYTES, VERSION, salt_check};
 use super::list::FileList;
-use super::{JournalError, OpenJournalError};
 use crate::disk::{Disk, DiskFile, OpenMode};
 
 const SUFFIX: &str = ".jnl";
@@ -33,8 +34,8 @@ pub(super) struct JournalFile {
 }
 
 impl JournalFile {
-    pub(super) fn error(&self, source: io::Error) -> JournalError {
-        JournalError::Disk { path: self.path.clone(), source }
+    pub(super) fn error(&self, source: io::Error) -> LocalError {
+        LocalError::Disk { path: self.path.clone(), source }
     }
 }
 
@@ -92,7 +93,7 @@ impl Files {
     }
 
     /// Makes a file: zeros in full length, synced, then named.
-    pub(super) fn make(&self, list: &FileList, number: u32) -> Result<JournalFile, JournalError> {
+    pub(super) fn make(&self, list: &FileList, number: u32) -> Result<JournalFile, LocalError> {
         let unfinished = self.dir.join(format!("{number:04}{NEW_SUFFIX}"));
         let path = self.path_of(number);
         let file = match self.write_new(&unfinished, number) {
@@ -100,13 +101,13 @@ impl Files {
             Err(source) => {
                 // On a full disk every try would leave another one behind.
                 let _ = self.disk.remove_file(&unfinished);
-                return Err(JournalError::Prepare { path: unfinished, source });
+                return Err(LocalError::Prepare { path: unfinished, source });
             }
         };
         self.disk
             .rename(&unfinished, &path)
             .and_then(|()| self.disk.sync_dir(&self.dir))
-            .map_err(|source| JournalError::Prepare { path: path.clone(), source })?;
+            .map_err(|source| LocalError::Prepare { path: path.clone(), source })?;
         // What is written does not hang on the list, which is brought up to date with the next checkpoint.
         if let Err(error) = list.add(&*self.disk, number) {
             tracing::warn!(%error, "the list of journal files could not be written");
@@ -150,7 +151,7 @@ impl Files {
     }
 
     /// Removes a file for good.
-    pub(super) fn remove(&self, list: &FileList, file: &JournalFile) -> Result<(), JournalError> {
+    pub(super) fn remove(&self, list: &FileList, file: &JournalFile) -> Result<(), LocalError> {
         list.strike(&*self.disk, file.number)?;
         gone_is_done(self.disk.remove_file(&file.path))
             .and_then(|()| self.disk.sync_dir(&self.dir))
@@ -158,11 +159,7 @@ impl Files {
     }
 
     /// Keeps a damaged file for people to look at, out of the journal's way.
-    pub(super) fn put_aside(
-        &self,
-        list: &FileList,
-        file: &JournalFile,
-    ) -> Result<(), JournalError> {
+    pub(super) fn put_aside(&self, list: &FileList, file: &JournalFile) -> Result<(), LocalError> {
         list.strike(&*self.disk, file.number)?;
         let aside = file.path.with_extension("jnl.damaged");
         tracing::warn!(path = %aside.display(), "damaged journal file put aside");
@@ -172,7 +169,7 @@ impl Files {
     }
 
     fn error(&self, path: &Path, source: io::Error) -> OpenJournalError {
-        OpenJournalError::Disk(JournalError::Disk { path: path.to_owned(), source })
+        LocalError::Disk { path: path.to_owned(), source }.into()
     }
 }
 

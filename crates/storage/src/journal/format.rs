@@ -14,16 +14,18 @@
 //! 0             8            16    24          32           40            44
 //! | "galgofrm"  | generation | lsn | first lsn | synced lsn | payload len | payload crc32 |
 //!
-//! 48              60             64                64 + len
-//! | zeros         | header crc32 | payload ...     | zeros to a multiple of 512 |
+//! 48      56      60             64                64 + len
+//! | epoch | zeros | header crc32 | payload ...     | zeros to a multiple of 512 |
 //! ```
 //! `generation` grows by one each time a file is taken into use; `first lsn` is that of the first frame
 //! of the generation. A frame of generation `g` is void when a frame of a later generation exists whose
 //! `first lsn` is not above its lsn. `synced lsn` is the last frame known to be durable when this one
-//! was written. Both CRCs start with the salt and the generation; the header's covers the 60 bytes
+//! was written. `epoch` tells whose frame it is, 0 in those of programs that did not write it. Both CRCs start with the salt and the generation; the header's covers the 60 bytes
 //! before it.
 
-use crate::COUNTER_MAX;
+use galgo_wire::id::Epoch;
+
+use crate::{COUNTER_MAX, EPOCH_MAX};
 
 /// First bytes of a file.
 pub const FILE_MAGIC: [u8; 8] = *b"GALGOJNL";
@@ -95,6 +97,8 @@ pub struct FrameHeader {
     pub first_lsn: u64,
     /// The last frame known to be durable when this one was written.
     pub synced_lsn: u64,
+    /// Of the owner that wrote it; 0 when that was not written down.
+    pub epoch: Epoch,
     /// Bytes of the payload.
     pub payload_len: u32,
     /// [`payload_crc`] of the payload.
@@ -112,6 +116,7 @@ impl FrameHeader {
             self.first_lsn,
             self.synced_lsn,
             u64::from(self.payload_len) | u64::from(self.payload_crc) << 32,
+            self.epoch.get(),
         ];
         for (to, word) in bytes.chunks_exact_mut(8).zip(words) {
             to.copy_from_slice(&word.to_le_bytes());
@@ -135,10 +140,12 @@ impl FrameHeader {
             synced_lsn: u64_at(fields, 32)?,
             payload_len: u32_at(fields, 40)?,
             payload_crc: u32_at(fields, 44)?,
+            epoch: Epoch::new(u64_at(fields, 48)?),
         };
         let sound = u32_at(rest, 0)? == salted_crc(salt, header.generation, fields)
             && header.generation <= COUNTER_MAX
             && header.lsn <= COUNTER_MAX
+            && header.epoch.get() <= EPOCH_MAX
             && (1..=header.lsn).contains(&header.first_lsn)
             && header.synced_lsn < header.lsn;
         sound.then_some(header)

@@ -13,13 +13,14 @@
 //! ```
 //! `crc32` covers everything before it, and is at the end in every version.
 
+use crate::lock::{Ranked, rank};
+use galgo_wire::index::to_u32;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use parking_lot::Mutex;
-
-use super::{JournalError, OpenJournalError};
+use super::OpenJournalError;
+use super::error::LocalError;
 use crate::disk::Disk;
 use crate::replace_file::{read_file, replace_file};
 use crate::twin::Unsound;
@@ -39,7 +40,7 @@ const CRC_BYTES: usize = 4;
 /// The list, and the files there are.
 pub(super) struct FileList {
     path: PathBuf,
-    state: Mutex<Listed>,
+    state: Ranked<{ rank::JOURNAL_LIST }, Listed>,
 }
 
 struct Listed {
@@ -65,7 +66,7 @@ impl FileList {
             Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
                 Some(Err(Unsound::Damaged))
             }
-            Err(source) => return Err(JournalError::Disk { path, source }.into()),
+            Err(source) => return Err(LocalError::Disk { path, source }.into()),
         };
         let noted = match read {
             None => None,
@@ -79,7 +80,7 @@ impl FileList {
                 None
             }
         };
-        Ok(Self { path, state: Mutex::new(Listed { there, noted }) })
+        Ok(Self { path, state: Ranked::new(Listed { there, noted }) })
     }
 
     /// The files on record that are not there.
@@ -98,7 +99,7 @@ impl FileList {
     ///
     /// # Errors
     /// Those of the disk; it is on record from the next [`FileList::settle`] on then.
-    pub(super) fn add(&self, disk: &dyn Disk, number: u32) -> Result<(), JournalError> {
+    pub(super) fn add(&self, disk: &dyn Disk, number: u32) -> Result<(), LocalError> {
         let mut state = self.state.lock();
         state.there.insert(number);
         self.write(disk, &mut state)
@@ -108,7 +109,7 @@ impl FileList {
     ///
     /// # Errors
     /// Those of the disk; the file must stay then.
-    pub(super) fn strike(&self, disk: &dyn Disk, number: u32) -> Result<(), JournalError> {
+    pub(super) fn strike(&self, disk: &dyn Disk, number: u32) -> Result<(), LocalError> {
         let mut state = self.state.lock();
         state.there.remove(&number);
         let written = self.write(disk, &mut state);
@@ -122,18 +123,18 @@ impl FileList {
     ///
     /// # Errors
     /// Those of the disk; the record is the one before or the new one then.
-    pub(super) fn settle(&self, disk: &dyn Disk) -> Result<(), JournalError> {
+    pub(super) fn settle(&self, disk: &dyn Disk) -> Result<(), LocalError> {
         self.write(disk, &mut self.state.lock())
     }
 
-    fn write(&self, disk: &dyn Disk, state: &mut Listed) -> Result<(), JournalError> {
+    fn write(&self, disk: &dyn Disk, state: &mut Listed) -> Result<(), LocalError> {
         if state.noted.as_ref() == Some(&state.there) {
             return Ok(());
         }
         // Until it is known what the disk holds.
         state.noted = None;
         replace_file(disk, &self.path, &encode(&state.there))
-            .map_err(|source| JournalError::Disk { path: self.path.clone(), source })?;
+            .map_err(|source| LocalError::Disk { path: self.path.clone(), source })?;
         state.noted = Some(state.there.clone());
         Ok(())
     }
@@ -141,7 +142,7 @@ impl FileList {
 
 fn encode(numbers: &BTreeSet<u32>) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
-    let count = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+    let count = to_u32(numbers.len());
     let words = [VERSION, count].into_iter().chain(numbers.iter().copied());
     bytes.extend(words.flat_map(u32::to_le_bytes));
     let crc = crc32fast::hash(&bytes);

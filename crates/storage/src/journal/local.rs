@@ -5,19 +5,26 @@
 //! After opening, the first commit takes a file of its own, so that what a torn write left behind the
 //! last frame is never followed.
 
+use crate::lock::{Ranked, rank};
 use std::io;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use parking_lot::{Condvar, Mutex};
+use galgo_wire::id::Epoch;
+use galgo_wire::index::to_u32;
+use parking_lot::Condvar;
 
+use super::error::LocalError;
 use super::files::{Files, JournalFile};
 use super::format::{FRAME_HEADER_BYTES, SECTOR_BYTES};
 use super::list::FileList;
 use super::recovery::{Run, recover};
-use super::{Bundle, Frame, FramePlace, Journal, JournalError, JournalUsage, Lsn, ReadReport};
+use super::{
+    Bundle, CommitFailure, Frame, FramePlace, InFlight, Journal, JournalError, JournalUsage, Lsn,
+    ReadReport, Settled,
+};
 use crate::disk::{Disk, create_dir_synced};
 
 mod found;
@@ -84,12 +91,18 @@ pub enum OpenJournalError {
     Disk(#[from] JournalError),
 }
 
+impl From<LocalError> for OpenJournalError {
+    fn from(error: LocalError) -> Self {
+        Self::Disk(error.into())
+    }
+}
+
 /// A [`Journal`] in preallocated files that are overwritten again and again.
 pub struct LocalJournal {
     files: Files,
     list: FileList,
     files_max: u32,
-    state: Mutex<State>,
+    state: Ranked<{ rank::JOURNAL }, State>,
     /// Told when [`State::making`] ends.
     made: Condvar,
     damaged: Vec<RangeInclusive<u64>>,
@@ -103,6 +116,10 @@ pub struct LocalJournal {
 }
 
 struct State {
+    /// Whose bundles are taken (INV-EPOCH); that of the newest frame until somebody claims it.
+    owner: Epoch,
+    /// Frames of a lower epoch are of somebody who had been followed before the last checkpoint.
+    floor: Epoch,
     /// Files with frames above the checkpoint, in the order of their frames; the last may be active.
     used: Vec<UsedFile>,
     active: Option<Active>,
@@ -150,7 +167,7 @@ impl LocalJournal {
         dir: &Path,
         options: JournalOptions,
     ) -> Result<Self, OpenJournalError> {
-        let disk_error = |source| JournalError::Disk { path: dir.to_owned(), source };
+        let disk_error = |source| LocalError::Disk { path: dir.to_owned(), source };
         create_dir_synced(&*disk, dir).map_err(disk_error)?;
         // A file that was made, but whose name was not synced, must not take commits.
         disk.sync_dir(dir).map_err(disk_error)?;
@@ -173,6 +190,8 @@ impl LocalJournal {
     fn with(files: Files, list: FileList, found: Found, files_max: u32) -> Self {
         let Found { opened, recovery, missing, number_next } = found;
         let mut state = State {
+            owner: recovery.epoch_max,
+            floor: Epoch::default(),
             used: Vec::new(),
             active: None,
             free: Vec::new(),
@@ -209,19 +228,19 @@ impl LocalJournal {
             missing,
             torn_tail: recovery.torn_tail,
             last_found: recovery.last,
-            state: Mutex::new(state),
+            state: Ranked::new(state),
         };
         journal.count_used(&journal.state.lock());
         journal
     }
 
     fn count_used(&self, state: &State) {
-        let count = u32::try_from(state.used.len()).unwrap_or(u32::MAX);
+        let count = to_u32(state.used.len());
         self.files_in_use.store(count, Ordering::Relaxed);
     }
 
     /// Frees the files whose frames are all at most `upto`.
-    fn recycle(&self, state: &mut State, upto: u64) -> Result<(), JournalError> {
+    fn recycle(&self, state: &mut State, upto: u64) -> Result<(), LocalError> {
         // Strays first: they are void only as long as a later generation is there to show it.
         for strays in [true, false] {
             if !strays && state.used.iter().any(|used| used.stray) {
@@ -257,12 +276,22 @@ impl LocalJournal {
 }
 
 impl Journal for LocalJournal {
-    fn commit(&self, bundle: &Bundle<'_>) -> Result<Lsn, JournalError> {
-        self.commit_within(bundle, self.files_max)
+    fn claim(&self, above: Epoch) -> Epoch {
+        let mut state = self.state.lock();
+        let next = state.owner.max(above).get().checked_add(1);
+        let Some(next) = next else { unreachable!("INV-EPOCH: one claim is one start") };
+        state.owner = Epoch::new(next);
+        state.floor = state.floor.max(above);
+        state.owner
     }
 
-    fn commit_reserved(&self, payload: &[u8]) -> Result<Lsn, JournalError> {
-        self.commit_within(&Bundle { payload, sync: true }, u32::MAX)
+    fn submit(&self, own: Epoch, bundle: Bundle) -> InFlight {
+        let outcome = self.commit(own, &bundle).map_err(CommitFailure::from);
+        InFlight::settled(Settled { outcome, payload: bundle.payload })
+    }
+
+    fn window(&self) -> usize {
+        1
     }
 
     fn read(
@@ -270,20 +299,21 @@ impl Journal for LocalJournal {
         from: Lsn,
         visit: &mut dyn FnMut(&Frame<'_>) -> ControlFlow<()>,
     ) -> Result<ReadReport, JournalError> {
-        let mut runs: Vec<(JournalFile, Run)> = {
+        let (floor, mut runs): (Epoch, Vec<(JournalFile, Run)>) = {
             let state = self.state.lock();
             let runs = |used: &UsedFile| -> Vec<(JournalFile, Run)> {
                 used.runs.iter().map(|run| (used.file.clone(), *run)).collect()
             };
-            state.used.iter().flat_map(runs).collect()
+            (state.floor, state.used.iter().flat_map(runs).collect())
         };
         // Of frames that are there twice some may be read from a file that begins before the one between them.
         runs.sort_by_key(|(_, run)| run.first);
-        let mut report = read::visit_runs(runs, self.files.salt, from.get(), visit)?;
+        let reading = read::Reading { salt: self.files.salt, from, floor };
+        let mut report = reading.visit(&runs, visit)?;
         let known = self.damaged.iter().filter(|range| *range.end() >= from.get());
         report.damaged.extend(known.map(|range| from.get().max(*range.start())..=*range.end()));
         report.damaged.sort_by_key(|range| *range.start());
-        report.missing.clone_from(&self.missing);
+        report.missing = self.missing.iter().map(|path| path.display().to_string()).collect();
         report.torn_tail = self.torn_tail;
         Ok(report)
     }
@@ -294,18 +324,19 @@ impl Journal for LocalJournal {
         at: u64,
         buffer: &mut [u8],
     ) -> Result<usize, JournalError> {
+        let (number, payload) = place.file_and_payload();
         let file = {
             let state = self.state.lock();
-            let found = state.used.iter().find(|used| used.file.number == place.file);
+            let found = state.used.iter().find(|used| used.file.number == number);
             found.map(|used| used.file.clone())
         };
-        let gone = || JournalError::Disk {
-            path: self.files.dir.clone(),
+        let gone = || LocalError::Disk {
+            path: self.files.path_of(number),
             source: io::ErrorKind::NotFound.into(),
         };
         let file = file.ok_or_else(gone)?;
-        let payload = u64::from(place.sector) * SECTOR_BYTES + FRAME_HEADER_BYTES as u64;
-        file.file.read_at(buffer, payload + at).map_err(|error| file.error(error))
+        let read = file.file.read_at(buffer, payload + at);
+        Ok(read.map_err(|error| file.error(error))?)
     }
 
     fn checkpoint(&self, upto: Lsn) -> Result<(), JournalError> {
@@ -322,7 +353,7 @@ impl Journal for LocalJournal {
         self.count_used(&state);
         drop(state);
         // Only here: until what is left is durable elsewhere, every start tells what is missing.
-        result.and_then(|()| self.list.settle(&*self.files.disk))
+        Ok(result.and_then(|()| self.list.settle(&*self.files.disk))?)
     }
 
     fn last(&self) -> Lsn {
@@ -333,10 +364,10 @@ impl Journal for LocalJournal {
         self.files_in_use.load(Ordering::Relaxed) >= FILES_MIN
     }
 
-    fn prepare_next(&self) -> Result<(), JournalError> {
+    fn make_ready(&self) -> Result<(), JournalError> {
         let number = {
             let mut state = self.state.lock();
-            let files = u32::try_from(state.used.len()).unwrap_or(u32::MAX);
+            let files = to_u32(state.used.len());
             if state.fenced || state.making || !state.free.is_empty() || files >= self.files_max {
                 return Ok(());
             }
@@ -359,8 +390,8 @@ impl Journal for LocalJournal {
 
     fn usage(&self) -> JournalUsage {
         JournalUsage {
-            files_in_use: self.files_in_use.load(Ordering::Relaxed),
-            files_max: self.files_max,
+            parts_in_use: self.files_in_use.load(Ordering::Relaxed),
+            parts_max: self.files_max,
             write_errors: self.write_errors.load(Ordering::Relaxed),
         }
     }

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::RangeInclusive;
 
+use galgo_wire::id::Epoch;
 use galgo_wire::index::to_usize;
 
 use super::files::JournalFile;
@@ -47,6 +48,8 @@ pub(super) struct Recovery {
     pub(super) synced: u64,
     pub(super) torn_tail: bool,
     pub(super) generation_max: u64,
+    /// The highest epoch of any frame, whether it counts or not.
+    pub(super) epoch_max: Epoch,
     /// Files with frames above the checkpoint that do not count, by index.
     pub(super) stray: Vec<usize>,
     /// Files next to damage, by index.
@@ -72,6 +75,7 @@ struct Found {
     runs: Vec<Run>,
     /// First number of each generation seen.
     generations: BTreeMap<u64, u64>,
+    epoch_max: Epoch,
 }
 
 struct Search<'a> {
@@ -92,6 +96,7 @@ impl Search<'_> {
                 continue;
             };
             found.generations.insert(header.generation, header.first_lsn);
+            found.epoch_max = found.epoch_max.max(header.epoch);
             if header.lsn <= self.checkpoint || !self.payload_is_sound(&header, position)? {
                 // Not skipped as a whole: a later frame may have overwritten a part of this one.
                 position += SECTOR_BYTES;
@@ -176,6 +181,7 @@ impl Window {
 fn select(found: Found, checkpoint: u64) -> Recovery {
     let mut recovery = Recovery {
         last: checkpoint,
+        epoch_max: found.epoch_max,
         generation_max: found.generations.keys().next_back().copied().unwrap_or(0),
         ..Recovery::default()
     };

@@ -6,13 +6,14 @@ use super::sync::Unsynced;
 use super::{INDEX_PENDING_MAX, Log};
 use crate::checkpoint::SealedSegment;
 use crate::disk::OpenMode;
+use crate::file_cache::FileHandle;
 use crate::index::cache::{CachedIndex, IndexKey};
 use crate::index::{Index, IndexMarker};
+use crate::lock::Ranked;
 use crate::segment::verified::VerifiedRanges;
 use crate::segment::writer::{SegmentWriter, Tip, WriteError, check_batch, mark_batch};
 use crate::segment::{BATCH_BYTES_MAX, CHECKSUM_UNKNOWN};
 use galgo_wire::id::{Offset, Timestamp};
-use parking_lot::Mutex;
 use std::io;
 use std::sync::atomic::Ordering;
 
@@ -182,14 +183,16 @@ impl Log {
     /// leaves the segment begun here.
     ///
     /// # Errors
-    /// Those of the disk: the segment is sealed then, and the next append begins one.
+    /// Those of the disk: nothing has changed then.
     pub fn roll(&mut self) -> io::Result<bool> {
         let has_some = self.writer.as_ref().is_some_and(|writer| writer.tip.bytes > 0);
         if !has_some || self.is_fenced() {
             return Ok(false);
         }
+        // Made first: a log without a segment to write to would not be looked at again before the next append.
+        let handle = self.make_segment()?;
         self.seal();
-        self.begin_segment()?;
+        self.enter_segment(handle);
         Ok(true)
     }
 
@@ -222,9 +225,15 @@ impl Log {
         writer.tip.is_full(writer.base, self.reader.options.segment_bytes, messages)
     }
 
-    /// Makes the file of a new segment at the end of the log.
+    /// Begins a segment at the end of the log, where none is being written.
     fn begin_segment(&mut self) -> io::Result<()> {
-        let base = self.end;
+        let handle = self.make_segment()?;
+        self.enter_segment(handle);
+        Ok(())
+    }
+
+    /// Makes the file of a segment at the end of the log.
+    fn make_segment(&mut self) -> io::Result<FileHandle> {
         let disk = self.disk();
         let dir = &self.reader.options.dir;
         if !self.dir_exists {
@@ -240,11 +249,18 @@ impl Log {
             disk.create_dir_all(dir)?;
             self.dir_exists = true;
         }
-        let handle = self.reader.files.handle(self.reader.log_path(base), OpenMode::CreateNew);
+        let handle = self.reader.files.handle(self.reader.log_path(self.end), OpenMode::CreateNew);
         handle.get_now()?;
         if !self.unsynced_dirs.contains(dir) {
             self.unsynced_dirs.push(dir.clone());
         }
+        Ok(handle)
+    }
+
+    /// Writes on in a segment that was made at the end of the log.
+    fn enter_segment(&mut self, handle: FileHandle) {
+        assert!(self.writer.is_none(), "INV-CHAIN: one segment is written at a time");
+        let base = self.end;
         let tip = Tip::empty(base, self.last_timestamp);
         self.reader.state.write().active = Some(ActiveView {
             base,
@@ -259,8 +275,7 @@ impl Log {
         let unsynced = handle.clone();
         self.unsynced.push(Unsynced { base, handle: unsynced, durable: None, sealed_at: None });
         let marker = IndexMarker::new(self.reader.options.index_interval_bytes, None);
-        self.writer = Some(SegmentWriter { base, handle, tip, index: Mutex::default(), marker });
-        Ok(())
+        self.writer = Some(SegmentWriter { base, handle, tip, index: Ranked::default(), marker });
     }
 
     /// Makes what was written part of the log.

@@ -12,7 +12,7 @@ use galgo_wire::id::{Offset, Timestamp};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use galgo_wire::index::to_usize;
+use galgo_wire::index::{to_u32, to_usize};
 
 /// Most segments one answer spans; each holds a file open.
 const SLICES_MAX: usize = 32;
@@ -274,7 +274,7 @@ impl LogReader {
             file: Arc::clone(&file),
             base: view.base,
             first: begin.offset,
-            count: u32::try_from(end.offset.get() - begin.offset.get()).unwrap_or(u32::MAX),
+            count: to_u32(end.offset.get() - begin.offset.get()),
             position: range.start,
             len: range.end - range.start,
             verified,

@@ -1,11 +1,11 @@
 //! What a log is called in lines for the operator, who knows topics and not directories.
 
-use parking_lot::RwLock;
+use crate::lock::{RankedRw, rank};
 use std::sync::Arc;
 
 /// The name of a log: whoever opens it gives it, and gives it anew when it changes.
 #[derive(Debug, Default)]
-pub struct LogName(RwLock<Arc<PartitionName>>);
+pub struct LogName(RankedRw<{ rank::LOG_NAME }, Arc<PartitionName>>);
 
 /// A partition by the names of its stream and topic.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl LogName {
     /// Starts with a name.
     #[must_use]
     pub fn new(name: PartitionName) -> Self {
-        Self(RwLock::new(Arc::new(name)))
+        Self(RankedRw::new(Arc::new(name)))
     }
 
     /// The name as it is now.

@@ -4,12 +4,12 @@ use super::state::LogState;
 use super::{FencedRange, LogName, LogOptions, LogStats};
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::file_cache::{FileCache, FileHandle};
+use crate::lock::{Ranked, RankedRw, rank};
 use crate::segment::Boundary;
 use crate::segment::format::{index_name, log_name};
 use crate::segment::reader::check_messages;
 use galgo_wire::id::Offset;
-use galgo_wire::index::to_usize;
-use parking_lot::{Mutex, RwLock};
+use galgo_wire::index::{to_u32, to_usize};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -113,9 +113,9 @@ pub struct LogReader {
     pub(super) options: LogOptions,
     /// The log's number in the index cache.
     pub(super) log: u64,
-    pub(super) state: RwLock<LogState>,
+    pub(super) state: RankedRw<{ rank::LOG_STATE }, LogState>,
     /// Handles of sealed segments read lately, newest last.
-    handles: Mutex<Vec<(Offset, FileHandle)>>,
+    handles: Ranked<{ rank::LOG_HANDLES }, Vec<(Offset, FileHandle)>>,
     pub(super) damaged_ranges: AtomicU64,
 }
 
@@ -127,7 +127,7 @@ impl LogReader {
         state: LogState,
     ) -> Self {
         let log = options.indexes.number_log();
-        let (state, handles) = (RwLock::new(state), Mutex::default());
+        let (state, handles) = (RankedRw::new(state), Ranked::default());
         Self { disk, files, options, log, state, handles, damaged_ranges: AtomicU64::new(0) }
     }
 
@@ -145,7 +145,7 @@ impl LogReader {
         let sealed: u64 = state.sealed.iter().map(|sealed| sealed.known.bytes).sum();
         let segments = state.sealed.len() + usize::from(state.active.is_some());
         LogStats {
-            segments: u32::try_from(segments.max(1)).unwrap_or(u32::MAX),
+            segments: to_u32(segments.max(1)),
             bytes: sealed + active,
             messages: state.end.get().saturating_sub(state.start.get()),
         }

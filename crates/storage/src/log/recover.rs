@@ -20,13 +20,13 @@ use super::{Log, LogOptions, LogReader};
 use crate::checkpoint::LogCheckpoint;
 use crate::disk::Disk;
 use crate::file_cache::FileCache;
+use crate::lock::Ranked;
 use crate::replace_file::TEMPORARY_SUFFIX;
 use crate::segment::format::{parse_index_name, parse_log_name};
 use crate::segment::writer::SegmentWriter;
 use batches::JournalBatches;
 use galgo_wire::id::Offset;
 use merge::LogMerge;
-use parking_lot::Mutex;
 use segment::Current;
 pub(super) use segment::unverified;
 use std::collections::BTreeMap;
@@ -206,7 +206,7 @@ impl Log {
             live: current.live,
         });
         let (base, handle, tip) = (current.base, current.handle, current.tip);
-        let (index, marker) = (Mutex::default(), current.marker);
+        let (index, marker) = (Ranked::default(), current.marker);
         self.writer = Some(SegmentWriter { base, handle, tip, index, marker });
     }
 }

@@ -10,11 +10,11 @@ use super::state::{ActiveView, SegmentView};
 use super::sync::Unsynced;
 use crate::disk::OpenMode;
 use crate::index::{Index, IndexMarker};
+use crate::lock::Ranked;
 use crate::segment::reader::{SegmentWalk, WalkError};
 use crate::segment::writer::{SegmentWriter, Tip};
 use crate::segment::{Boundary, CHECKSUM_UNKNOWN};
 use galgo_wire::id::{Offset, Timestamp};
-use parking_lot::Mutex;
 use std::io;
 use std::sync::atomic::Ordering;
 
@@ -159,7 +159,7 @@ impl Log {
             live: Index::default(),
         });
         let marker = IndexMarker::new(self.reader.options.index_interval_bytes, None);
-        let index = Mutex::default();
+        let index = Ranked::default();
         self.writer = Some(SegmentWriter { base: known.base, handle, tip, index, marker });
         Ok(())
     }

@@ -18,8 +18,9 @@
 //! | "GALGOMTS" | version | zeros | sequence | len | payload crc32 | header crc32 | payload |
 //! ```
 
-use crate::COUNTER_MAX;
+use galgo_wire::index::to_u32;
 
+use crate::COUNTER_MAX;
 /// First bytes of a log file.
 pub const LOG_MAGIC: [u8; 8] = *b"GALGOMTL";
 /// First bytes of a snapshot.
@@ -75,7 +76,7 @@ pub fn decode_log_header(bytes: &[u8]) -> Result<u64, HeaderError> {
 pub fn encode_record(sequence: u64, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(record_bytes(payload.len()));
     bytes.extend_from_slice(&RECORD_MAGIC);
-    bytes.extend_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
+    bytes.extend_from_slice(&to_u32(payload.len()).to_le_bytes());
     bytes.extend_from_slice(&sequence.to_le_bytes());
     bytes.extend_from_slice(&crc32fast::hash(payload).to_le_bytes());
     bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());

@@ -8,11 +8,11 @@ use super::{Boundary, SEGMENT_BYTES_MAX};
 use crate::file_cache::FileHandle;
 use crate::index::tail::IndexTail;
 use crate::index::{IndexEntry, IndexMarker};
+use crate::lock::{Ranked, rank};
 use crate::log::{AppendBatch, WalkedBatch};
 use galgo_wire::batch::{BatchIndexEntry, index_end};
 use galgo_wire::id::{Offset, Timestamp};
 use galgo_wire::index::part;
-use parking_lot::Mutex;
 use std::io;
 
 /// Where a segment ends, and what going on from there needs.
@@ -73,7 +73,7 @@ pub(crate) struct SegmentWriter {
     /// Where it ends.
     pub(crate) tip: Tip,
     /// How far its index file is written.
-    pub(crate) index: Mutex<IndexTail>,
+    pub(crate) index: Ranked<{ rank::INDEX_TAIL }, IndexTail>,
     /// Which message gets the next index entry.
     pub(crate) marker: IndexMarker,
 }

@@ -18,3 +18,4 @@ mod index;
 mod model;
 mod recovery;
 mod rig;
+mod roll;

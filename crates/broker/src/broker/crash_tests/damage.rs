@@ -68,7 +68,7 @@ fn round(template: &SimDisk, seed: u64) -> (Damage, &'static str) {
     let rig = run_workload(&disk, &mut model, seed);
     if let Some(mut rig) = rig {
         // As a tick does a second later: the evidence of what is in no batch of the journal.
-        rig.broker.shard().note_ends();
+        rig.broker.shards().first().note_ends();
         rig.commit_round();
     }
     let survived = disk.kill_image();

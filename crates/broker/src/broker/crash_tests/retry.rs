@@ -47,10 +47,10 @@ impl Producer {
             match random.below(6) {
                 0..3 => rig.commit_round(),
                 3 => {
-                    rig.broker.shard().sync_round();
+                    rig.broker.shards().first().sync_round();
                 }
                 4 => {
-                    let _ = rig.broker.shard().checkpoint();
+                    let _ = rig.broker.shards().first().checkpoint();
                 }
                 _ => {}
             }
@@ -138,7 +138,7 @@ fn an_offset_the_journal_refused_is_where_it_was() {
     rig.finish(sent).unwrap();
     let refused = |rig: &mut Rig, offsets: &[u64]| {
         let staged: Vec<_> = offsets.iter().map(|at| rig.store_offset("t", 0, *at)).collect();
-        rig.broker.shard().refuse_round();
+        rig.broker.shards().first().refuse_round();
         for outcome in staged {
             rig.finish(outcome).unwrap_err();
         }
@@ -169,8 +169,8 @@ fn a_checkpoint_makes_nothing_durable_that_the_journal_then_refuses() {
     let staged = [rig.store_offset("t", 0, 7), rig.delete_segments("t", 0, 1)];
     let partition = rig.partitions("t").remove(0);
     assert!(partition.staged_start().get() > 0);
-    rig.broker.shard().checkpoint().unwrap();
-    rig.broker.shard().refuse_round();
+    rig.broker.shards().first().checkpoint().unwrap();
+    rig.broker.shards().first().refuse_round();
     for outcome in staged {
         rig.finish(outcome).unwrap_err();
     }
@@ -188,9 +188,9 @@ fn a_checkpoint_before_a_commit_does_not_keep_the_next_one_from_seeing_it() {
     let sent = rig.send_ids("t", 0, &[1, 2, 3], 20);
     rig.finish(sent).unwrap();
     let stored = rig.store_offset("t", 0, 1);
-    rig.broker.shard().checkpoint().unwrap();
+    rig.broker.shards().first().checkpoint().unwrap();
     rig.finish(stored).unwrap();
-    rig.broker.shard().checkpoint().unwrap();
+    rig.broker.shards().first().checkpoint().unwrap();
     assert_eq!(Rig::open(&disk.kill_image(), 2).stored_offset("t", 0), Some(1));
 }
 

@@ -31,7 +31,7 @@ use crate::outcome::{Answer, Outcome, Reply, Slice};
 use crate::partition::DeduplicationBounds;
 use crate::partition::Partition;
 use crate::session::{Caller, Session};
-use crate::shard::{OffsetOwner, Pending, ShardOptions};
+use crate::shard::{OffsetOwner, Rounds, ShardOptions};
 use crate::upkeep::{RetentionOptions, rules_of};
 use crate::vault::Keys;
 
@@ -53,7 +53,7 @@ pub(super) struct Rig {
     pub(super) broker: Arc<Broker>,
     pub(super) session: Session,
     pub(super) environment: Arc<ManualEnvironment>,
-    spare: Pending,
+    rounds: Rounds,
 }
 
 impl Rig {
@@ -76,14 +76,14 @@ impl Rig {
         Self::open_result(disk, seed).ok()
     }
 
-    fn open_result(disk: &SimDisk, seed: u64) -> Result<Self, crate::broker::OpenError> {
+    pub(super) fn open_result(disk: &SimDisk, seed: u64) -> Result<Self, crate::broker::OpenError> {
         let environment = Arc::new(ManualEnvironment::new(1_000_000 * (seed + 1), seed));
         let (broker, _) =
             Broker::open(BrokerOptions { encryption: keys(seed), ..options(disk, &environment) })?;
         let address = ([127, 0, 0, 1], 1).into();
         let mut session = broker.connect(Peer { address, transport: Transport::Tcp });
         session.log_in(ROOT);
-        Ok(Self { broker, session, environment, spare: Pending::default() })
+        Ok(Self { broker, session, environment, rounds: Rounds::default() })
     }
 
     /// Another session on the same broker, for looking around.
@@ -95,7 +95,7 @@ impl Rig {
             broker: Arc::clone(&rig.broker),
             session,
             environment: Arc::clone(&rig.environment),
-            spare: Pending::default(),
+            rounds: Rounds::default(),
         }
     }
 
@@ -287,7 +287,7 @@ impl Rig {
 
     /// One round of the committer.
     pub(super) fn commit_round(&mut self) {
-        self.broker.shard().commit_round(&mut self.spare);
+        self.broker.shards().first().commit_round(&mut self.rounds);
     }
 
     pub(super) fn has_topic(&self, topic: &str) -> bool {

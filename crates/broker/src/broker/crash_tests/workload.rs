@@ -10,8 +10,9 @@ use std::sync::Arc;
 use super::model::{Fate, Model};
 use super::rig::{JOURNAL_BATCH_BYTES_MAX, PARTITIONS, Rig};
 use crate::environment::Clock as _;
+use crate::offset_book::Hold;
 use crate::outcome::{Answer, Outcome, Reply};
-use crate::partition::{Droppable, Hold, Partition};
+use crate::partition::{Droppable, Partition};
 use crate::upkeep::Times;
 
 const STEPS: u64 = 28;
@@ -42,10 +43,10 @@ pub(super) fn run_workload(disk: &SimDisk, model: &mut Model, seed: u64) -> Opti
             52..62 => store(&mut rig, model, &mut random, (&topic, partition)),
             62..75 => rig.commit_round(),
             75..81 => {
-                rig.broker.shard().sync_round();
+                rig.broker.shards().first().sync_round();
             }
             81..86 => {
-                let _ = rig.broker.shard().checkpoint();
+                let _ = rig.broker.shards().first().checkpoint();
             }
             86..88 => {
                 let answer = rig.purge_topic(&topic);
@@ -63,7 +64,7 @@ pub(super) fn run_workload(disk: &SimDisk, model: &mut Model, seed: u64) -> Opti
             _ => {
                 let now = rig.environment.now();
                 checked(&mut rig, model, Some(now), |rig| rig.broker.tick());
-                rig.broker.shard().rescue_round();
+                rig.broker.shards().first().rescue_round();
             }
         }
         model.note_starts(&rig);

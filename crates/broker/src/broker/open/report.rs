@@ -104,6 +104,12 @@ pub enum OpenError {
     /// The shard did not open.
     #[error(transparent)]
     Shard(#[from] RecoverError),
+    /// Partitions are on a shard that this node does not have.
+    #[error("partitions are on shard {shard}, which is not on this node: it is part of a cluster")]
+    NotHere {
+        /// The shard.
+        shard: u32,
+    },
     /// A directory or file could not be prepared.
     #[error("{what} could not be prepared")]
     Prepare {

@@ -2,12 +2,13 @@
 
 use galgo_wire::command::{Compression, Deduplication, Durability};
 use galgo_wire::error_code::ErrorCode;
+use galgo_wire::index::to_u32;
 use galgo_wire::name::TopicName;
 use galgo_wire::options::OptionChoices;
 use galgo_wire::primitive::{Payload, Reader};
 
 use super::super::{Group, TopicSettings};
-use super::take;
+use super::{NewPartitions, take};
 use crate::partition::IdKey;
 
 /// A part of a record or snapshot that is more than one primitive.
@@ -42,7 +43,7 @@ impl<A: Payload, B: Payload, C: Payload> Part for (A, B, C) {
 /// A counted list; unlike the protocol's, it may be followed by more.
 impl<T: Payload> Part for Vec<T> {
     fn put(&self, out: &mut Vec<u8>) {
-        u32::try_from(self.len()).unwrap_or(u32::MAX).encode(out);
+        to_u32(self.len()).encode(out);
         for item in self {
             item.encode(out);
         }
@@ -51,6 +52,18 @@ impl<T: Payload> Part for Vec<T> {
     fn take(from: &mut Reader<'_>) -> Result<Self, ErrorCode> {
         let count: u32 = take(from)?;
         (0..count).map(|_| take(from)).collect()
+    }
+}
+
+/// Without the shards.
+impl Part for NewPartitions {
+    fn put(&self, out: &mut Vec<u8>) {
+        (self.count, self.first_uid).put(out);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Self, ErrorCode> {
+        let (count, first_uid) = Part::take(from)?;
+        Ok(Self { count, first_uid, shards: Vec::new() })
     }
 }
 

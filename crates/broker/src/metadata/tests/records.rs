@@ -1,11 +1,11 @@
 //! One record of each kind, with every field set: the bytes of each are a seed of the fuzzers, and so a fixture.
 
 use galgo_wire::command::{Compression, Deduplication, Durability, Membership, UserStatus};
-use galgo_wire::id::{GroupId, PartitionUid, StreamId, Timestamp, TopicId, UserId};
+use galgo_wire::id::{GroupId, PartitionUid, ShardId, StreamId, Timestamp, TopicId, UserId};
 use galgo_wire::options::{OptionChoices, SizeLimit};
 use galgo_wire::permission::Permissions;
 
-use crate::metadata::record::{CreatedTopic, Record};
+use crate::metadata::record::{CreatedTopic, NewPartitions, Record};
 use crate::metadata::tokens::TokenHash;
 use crate::metadata::{Group, GroupSerial, Token, TopicSettings, User, UserSerial};
 use crate::partition::IdKey;
@@ -73,18 +73,14 @@ fn of_topics() -> Vec<(&'static str, Record)> {
         OptionChoices { max_size: Some(SizeLimit::from_bytes(1 << 40)), ..Default::default() };
     let created = |options| {
         let settings = settings(options);
-        let partitions = 2;
-        Record::CreateTopic(CreatedTopic {
-            stream,
-            id: topic,
-            settings,
-            created_at,
-            partitions,
-            first_uid,
-        })
+        let partitions = NewPartitions::on_first_shard(2, first_uid);
+        Record::CreateTopic(CreatedTopic { stream, id: topic, settings, created_at, partitions })
     };
     let updated = |options| Record::UpdateTopic { stream, topic, settings: settings(options) };
     let uids = vec![UID, PartitionUid::new(14)];
+    let added = NewPartitions::on_first_shard(2, first_uid);
+    let elsewhere =
+        NewPartitions { shards: vec![ShardId::new(19), ShardId::FIRST], ..added.clone() };
     vec![
         ("create_topic", created(OptionChoices::default())),
         ("create_topic_2", created(options.clone())),
@@ -92,9 +88,10 @@ fn of_topics() -> Vec<(&'static str, Record)> {
         ("update_topic_2", updated(options)),
         ("delete_topic", Record::DeleteTopic { stream, topic }),
         ("purge_topics", Record::PurgeTopics { stream, topics: vec![topic], first_uid }),
+        ("add_partitions", Record::AddPartitions { stream, topic, partitions: added, created_at }),
         (
-            "add_partitions",
-            Record::AddPartitions { stream, topic, count: 2, first_uid, created_at },
+            "add_partitions_3",
+            Record::AddPartitions { stream, topic, partitions: elsewhere, created_at },
         ),
         ("remove_partitions", Record::RemovePartitions { stream, topic, count: 1 }),
         ("files_removed", Record::FilesRemoved { uids }),

@@ -5,7 +5,7 @@ use galgo_wire::command::{
     UpdateTopic,
 };
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{StreamId, Timestamp, TopicId};
+use galgo_wire::id::{ShardId, StreamId, Timestamp, TopicId};
 use galgo_wire::identifier::Identifier;
 use galgo_wire::options::OptionChoices;
 
@@ -310,4 +310,39 @@ fn names_are_matched_exactly_and_digits_are_names_too() {
     assert_eq!(missing, Err(ErrorCode::TopicIdNotFound));
     let missing = state.existing_topic(&number(9), &number(0));
     assert_eq!(missing, Err(ErrorCode::StreamIdNotFound));
+}
+
+/// A partition's shard is on record from its making on, survives a purge, and costs nothing where it is the first.
+#[test]
+fn partitions_are_on_the_shard_that_their_record_names() {
+    let mut state = state_with_topic(1);
+    let mut record = state.prepare_add_partitions((STREAM, TOPIC), 2, NOW).unwrap();
+    assert_eq!(record.to_bytes()[1], 1, "the first shard goes without saying");
+    record.partitions_mut().unwrap().shards = vec![ShardId::new(7), ShardId::FIRST];
+    let bytes = record.to_bytes();
+    let golden = [
+        &[8, 3][..],
+        &[0; 8],
+        &2_u32.to_le_bytes(),
+        &1_u64.to_le_bytes(),
+        &5_u64.to_le_bytes(),
+        &2_u32.to_le_bytes(),
+        &7_u32.to_le_bytes(),
+        &0_u32.to_le_bytes(),
+    ];
+    assert_eq!(bytes, golden.concat());
+    state.apply(&Record::from_bytes(&bytes).unwrap()).unwrap();
+    let shards = |state: &State| -> Vec<u32> {
+        let partitions = state.streams[&STREAM].topics[&TOPIC].partitions.iter();
+        partitions.map(|partition| partition.shard.get()).collect()
+    };
+    assert_eq!(shards(&state), [0, 7, 0]);
+    state.apply(&state.clone().prepare_purge(STREAM, vec![TOPIC])).unwrap();
+    assert_eq!(shards(&state), [0, 7, 0]);
+    let restored = State::from_snapshot(&state.to_snapshot()).unwrap();
+    assert_eq!(shards(&restored), [0, 7, 0]);
+    assert_eq!(restored.shards(), [0, 7].map(ShardId::new).into());
+    // One shard too few, or too many, is no record.
+    let fewer = [&bytes[..bytes.len() - 12], &[1, 0, 0, 0, 7, 0, 0, 0]].concat();
+    assert!(Record::from_bytes(&fewer).is_err());
 }

@@ -8,7 +8,7 @@ use galgo_wire::command::{
     UpdateTopic, UserStatus,
 };
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId};
+use galgo_wire::id::{PartitionUid, ShardId, StreamId, Timestamp, TopicId};
 use galgo_wire::identifier::{Identifier, IdentifierRef};
 use galgo_wire::name::{StreamName, TopicName, Username};
 use galgo_wire::options::{Expiry, OptionChoices, SizeLimit};
@@ -156,7 +156,13 @@ impl World {
         self.now_us += 1;
         let before = self.state.clone();
         match self.prepare(step) {
-            Ok(record) => {
+            Ok(mut record) => {
+                // As another node's controller would: on shards that this one does not have.
+                if let Some(made) =
+                    record.partitions_mut().filter(|_| self.now_us.is_multiple_of(3))
+                {
+                    made.shards = (0..made.count).map(|number| ShardId::new(number % 2)).collect();
+                }
                 self.state.apply(&record).unwrap_or_else(|e| panic!("{step:?}: {e}"));
                 self.check_uids(&before, &record);
                 self.records.push(record);

@@ -57,7 +57,7 @@ fn offset_of_a_group_deleted_right_before_a_crash_is_gone_for_good() {
     let (rig, mut root) = with_group(1);
     let mut first = member(&rig, "g");
     first.call(&store("g", None, 3)).unwrap();
-    rig.broker.shard().checkpoint().unwrap();
+    rig.broker.shards().first().checkpoint().unwrap();
     root.call(&delete("g")).unwrap();
     drop((root, first));
     let rig = rig.cut_power(9);

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use galgo_storage::journal::CommitError;
+
 use super::*;
 use crate::conversation::in_order::{Effect, Event, Facts, InOrder};
 use crate::conversation::{End, Look};
@@ -244,7 +246,7 @@ impl World {
         let resolver = taken.resolver.take().unwrap();
         if self.numbers.once_in(5) {
             taken.expected = Some(Expected::Error(ErrorCode::CannotSyncFile));
-            resolver.resolve(Err(ErrorCode::CannotSyncFile));
+            resolver.resolve(Err(CommitError::Disk));
         } else {
             resolver.resolve(Ok(()));
         }

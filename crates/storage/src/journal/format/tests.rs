@@ -5,15 +5,18 @@ use proptest::prelude::*;
 use super::*;
 
 fn header() -> impl Strategy<Value = FrameHeader> {
-    (0..=COUNTER_MAX, 1..=COUNTER_MAX, any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>())
-        .prop_map(|(generation, lsn, first, synced, payload_len, payload_crc)| FrameHeader {
+    let words = (0..=COUNTER_MAX, 1..=COUNTER_MAX, any::<u64>(), any::<u64>(), 0..=EPOCH_MAX);
+    (words, any::<u32>(), any::<u32>()).prop_map(
+        |((generation, lsn, first, synced, epoch), payload_len, payload_crc)| FrameHeader {
             generation,
             lsn,
             first_lsn: 1 + first % lsn,
             synced_lsn: synced % lsn,
+            epoch: Epoch::new(epoch),
             payload_len,
             payload_crc,
-        })
+        },
+    )
 }
 
 proptest! {
@@ -63,9 +66,14 @@ fn a_frame_with_a_number_that_nothing_can_follow_is_none() {
         lsn,
         first_lsn: 1,
         synced_lsn: 0,
+        epoch: Epoch::default(),
         payload_len: 0,
         payload_crc: 0,
     };
+    for epoch in [EPOCH_MAX + 1, u64::MAX] {
+        let frame = FrameHeader { epoch: Epoch::new(epoch), ..header(1, 1) };
+        assert_eq!(FrameHeader::decode(&frame.encode(7), 7), None, "epoch {epoch}");
+    }
     for (generation, lsn, sound) in [
         (COUNTER_MAX, COUNTER_MAX, true),
         (COUNTER_MAX + 1, 5, false),
@@ -88,6 +96,7 @@ fn version_1_bytes_are_golden() {
         lsn: 9,
         first_lsn: 5,
         synced_lsn: 8,
+        epoch: Epoch::default(),
         payload_len: 3,
         payload_crc: payload_crc(7, 2, b"abc"),
     };
@@ -98,6 +107,12 @@ fn version_1_bytes_are_golden() {
     assert_eq!(
         hex(&frame.encode(7)),
         include_str!("../../../fixtures/v1/journal_frame_header.hex").trim()
+    );
+    // Since epochs are written down; who does not know of them reads the rest.
+    let owned = FrameHeader { epoch: Epoch::new(0x0102), ..frame };
+    assert_eq!(
+        hex(&owned.encode(7)),
+        include_str!("../../../fixtures/v1/journal_frame_header_epoch.hex").trim()
     );
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::OpenJournalError;
-use crate::journal::JournalError;
+use crate::journal::error::LocalError;
 use crate::journal::files::{Files, JournalFile};
 use crate::journal::list::FileList;
 use crate::journal::recovery::Recovery;
@@ -19,7 +19,7 @@ pub(super) fn disk_error_of(
     source: io::Error,
 ) -> OpenJournalError {
     let path = files.get(index).map_or(dir, |file| &file.path).to_owned();
-    OpenJournalError::Disk(JournalError::Disk { path, source })
+    LocalError::Disk { path, source }.into()
 }
 
 /// What opening found.

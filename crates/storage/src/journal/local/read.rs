@@ -3,10 +3,13 @@
 use std::io;
 use std::ops::ControlFlow;
 
+use galgo_wire::id::Epoch;
+
+use super::super::error::LocalError;
 use super::super::files::JournalFile;
 use super::super::format::{FRAME_HEADER_BYTES, FrameHeader, SECTOR_BYTES, payload_crc};
 use super::super::recovery::{Recovery, Run, Window};
-use super::super::{Frame, FramePlace, JournalError, Lsn, ReadReport};
+use super::super::{Frame, FramePlace, Lsn, ReadReport};
 
 /// Walks along the frames of one run.
 struct Walk<'a> {
@@ -45,42 +48,76 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Visits the frames from `from` on.
-pub(super) fn visit_runs(
-    runs: Vec<(JournalFile, Run)>,
-    salt: u64,
-    from: u64,
-    visit: &mut dyn FnMut(&Frame<'_>) -> ControlFlow<()>,
-) -> Result<ReadReport, JournalError> {
-    let mut report = ReadReport { last: Lsn::new(from.saturating_sub(1)), ..Default::default() };
-    for (file, run) in runs.iter().filter(|(_, run)| run.last >= from) {
-        let mut walk = Walk::new(file, *run, salt);
-        let mut expected = run.first;
-        while let Some((header, position)) = walk.next_frame().map_err(|e| file.error(e))? {
-            if header.lsn < from.max(run.first) {
-                continue;
-            }
-            expected = header.lsn + 1;
-            let lsn = Lsn::new(header.lsn);
-            match walk.payload(&header, position).map_err(|error| file.error(error))? {
-                Some(payload) => {
-                    report.last = lsn;
-                    report.frames += 1;
-                    let sector = u32::try_from(position / SECTOR_BYTES).unwrap_or(u32::MAX);
-                    let place = FramePlace { file: file.number, sector };
-                    if visit(&Frame { lsn, payload, place }).is_break() {
-                        return Ok(report);
-                    }
-                }
-                None => report.damaged.push(header.lsn..=header.lsn),
-            }
-        }
-        // It was there when the journal was opened; INV-LOUD.
-        if expected <= run.last {
-            report.damaged.push(expected.max(from)..=run.last);
-        }
+impl FramePlace {
+    /// The frame at `position`, a whole sector's, of a file.
+    fn in_file(number: u32, position: u64) -> Self {
+        let sector = position / SECTOR_BYTES;
+        assert!(
+            sector <= u64::from(u32::MAX),
+            "INV-WHOLE-FILE: a file has fewer than 2^32 sectors"
+        );
+        Self(u64::from(number) << 32 | sector)
     }
-    Ok(report)
+
+    /// The number of its file, and where its payload begins in there.
+    pub(super) fn file_and_payload(self) -> (u32, u64) {
+        let sector = self.0 & u64::from(u32::MAX);
+        ((self.0 >> 32) as u32, sector * SECTOR_BYTES + FRAME_HEADER_BYTES as u64)
+    }
+}
+
+/// What is read of a journal.
+pub(super) struct Reading {
+    pub(super) salt: u64,
+    /// The first frame that is visited.
+    pub(super) from: Lsn,
+    /// Frames of a lower epoch do not count.
+    pub(super) floor: Epoch,
+}
+
+impl Reading {
+    /// Visits the frames of `runs`, which are in the order of their numbers.
+    pub(super) fn visit(
+        &self,
+        runs: &[(JournalFile, Run)],
+        visit: &mut dyn FnMut(&Frame<'_>) -> ControlFlow<()>,
+    ) -> Result<ReadReport, LocalError> {
+        let from = self.from.get();
+        let mut report =
+            ReadReport { last: Lsn::new(from.saturating_sub(1)), ..Default::default() };
+        let mut owner = self.floor;
+        for (file, run) in runs.iter().filter(|(_, run)| run.last >= from) {
+            let mut walk = Walk::new(file, *run, self.salt);
+            let mut expected = run.first;
+            while let Some((header, position)) = walk.next_frame().map_err(|e| file.error(e))? {
+                // INV-EPOCH. Programs that wrote no epochs had the directory to themselves.
+                let is_deposed = header.epoch < owner && header.epoch > Epoch::default();
+                owner = owner.max(header.epoch);
+                if header.lsn < from.max(run.first) {
+                    continue;
+                }
+                expected = header.lsn + 1;
+                let lsn = Lsn::new(header.lsn);
+                match walk.payload(&header, position).map_err(|error| file.error(error))? {
+                    Some(_) if is_deposed => report.deposed.push(header.lsn..=header.lsn),
+                    Some(payload) => {
+                        report.last = lsn;
+                        report.frames += 1;
+                        let place = FramePlace::in_file(file.number, position);
+                        if visit(&Frame { lsn, payload, place }).is_break() {
+                            return Ok(report);
+                        }
+                    }
+                    None => report.damaged.push(header.lsn..=header.lsn),
+                }
+            }
+            // It was there when the journal was opened; INV-LOUD.
+            if expected <= run.last {
+                report.damaged.push(expected.max(from)..=run.last);
+            }
+        }
+        Ok(report)
+    }
 }
 
 /// Writes the frames that nothing proves durable once more, in place, and syncs them.

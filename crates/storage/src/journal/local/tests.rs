@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::disk::sim::{FaultPlan, Random, SimDisk};
 use crate::disk::{OpenMode, RealDisk};
-use crate::journal::conformance;
+use crate::journal::{CommitError, Room, conformance};
+
+mod owners;
 
 const DIR: &str = "/data/shards/0000/journal";
 
@@ -20,6 +22,13 @@ fn options(checkpoint: u64) -> JournalOptions {
 
 fn open(disk: &SimDisk, checkpoint: u64) -> Result<LocalJournal, OpenJournalError> {
     LocalJournal::open(Arc::new(disk.clone()), Path::new(DIR), options(checkpoint))
+}
+
+/// Commits for whoever wrote last; none of these tests has two owners.
+fn put(journal: &LocalJournal, payload: &[u8], sync: bool) -> Result<Lsn, CommitError> {
+    let owner = journal.state.lock().owner;
+    let bundle = Bundle { payload: payload.to_vec(), sync, room: Room::Shared };
+    journal.submit(owner, bundle).wait().outcome.map_err(|failure| failure.error)
 }
 
 #[test]
@@ -61,7 +70,7 @@ struct Model {
 impl Model {
     /// One step of a random workload; false when the disk gave up.
     fn step(&mut self, journal: &LocalJournal, random: &mut Random) -> bool {
-        if random.chance(10) && journal.prepare_next().is_err() {
+        if random.chance(10) && journal.make_ready().is_err() {
             return false;
         }
         if journal.needs_checkpoint() && random.chance(60) {
@@ -76,7 +85,7 @@ impl Model {
         let word = self.sequence.to_le_bytes();
         let payload: Vec<u8> = word.into_iter().cycle().take(len + 8).collect();
         let sync = random.chance(70);
-        match journal.commit(&Bundle { payload: &payload, sync }) {
+        match put(journal, &payload, sync) {
             Ok(lsn) => {
                 assert_eq!(lsn.get(), self.written + 1, "INV-LSN");
                 self.written = lsn.get();
@@ -86,7 +95,7 @@ impl Model {
                 }
                 self.payloads.insert(lsn.get(), payload);
             }
-            Err(JournalError::Full { .. }) => {
+            Err(CommitError::Overloaded) => {
                 self.checkpoint = self.written;
                 return journal.checkpoint(Lsn::new(self.checkpoint)).is_ok();
             }
@@ -202,8 +211,8 @@ fn failed_sync_fences_a_failed_write_does_not_and_what_reopening_shows_stays() {
                 // A write that failed stops nothing: another file takes the frame.
                 let _ = (0..80).all(|_| model.step(&journal, &mut random));
                 if model.unknown.is_some() && journal.state.lock().fenced {
-                    let refused = journal.commit(&Bundle { payload: b"x", sync: false });
-                    assert!(matches!(refused, Err(JournalError::Fenced)));
+                    let refused = put(&journal, b"x", false);
+                    assert!(matches!(refused, Err(CommitError::Fenced)));
                 }
             }
             disk.kill();
@@ -259,7 +268,7 @@ fn void_frames_do_not_come_back_when_what_outdates_them_is_overwritten() {
         let disk = SimDisk::new(seed);
         let journal = open(&disk, 0).unwrap();
         for number in 1..=9_u8 {
-            journal.commit(&Bundle { payload: &[number; 20], sync: number < 6 }).unwrap();
+            put(&journal, &[number; 20], number < 6).unwrap();
         }
         drop(journal);
         let sixth = disk.open(&Path::new(DIR).join("0001.jnl"), OpenMode::ReadWrite).unwrap();
@@ -267,7 +276,7 @@ fn void_frames_do_not_come_back_when_what_outdates_them_is_overwritten() {
         sixth.sync_data().unwrap();
         let journal = open(&disk, 0).unwrap();
         assert_eq!(journal.last(), Lsn::new(5));
-        journal.commit(&Bundle { payload: b"six again", sync: true }).unwrap();
+        put(&journal, b"six again", true).unwrap();
         drop(journal);
         // The checkpoint was saved, and the process ended before it told the journal.
         let journal = open(&disk, 6).unwrap();
@@ -275,7 +284,7 @@ fn void_frames_do_not_come_back_when_what_outdates_them_is_overwritten() {
             disk.plan(FaultPlan { stop_at: Some(1 + seed / 2 % 15), ..FaultPlan::default() });
             let _ = journal.checkpoint(Lsn::new(6));
         }
-        let _ = journal.commit(&Bundle { payload: &[7; 1500], sync: seed % 3 == 0 });
+        let _ = put(&journal, &[7; 1500], seed % 3 == 0);
         disk.crash(seed);
         let journal = open(&disk, 6).unwrap();
         let report = journal.read(Lsn::new(7), &mut |&Frame { payload: bytes, .. }| {
@@ -291,7 +300,7 @@ fn damaged_file_is_put_aside_and_not_overwritten() {
     let disk = SimDisk::new(5);
     let journal = open(&disk, 0).unwrap();
     for number in 0..20_u8 {
-        journal.commit(&Bundle { payload: &[number; 300], sync: true }).unwrap();
+        put(&journal, &[number; 300], true).unwrap();
     }
     drop(journal);
     let path = Path::new(DIR).join("0001.jnl");
@@ -301,7 +310,7 @@ fn damaged_file_is_put_aside_and_not_overwritten() {
     let report = journal.read(Lsn::new(1), &mut |_| ControlFlow::Continue(())).unwrap();
     assert_eq!((report.damaged, report.frames), (vec![5..=5], 19));
     for number in 0..40_u8 {
-        journal.commit(&Bundle { payload: &[number; 900], sync: true }).ok();
+        put(&journal, &[number; 900], true).ok();
         journal.checkpoint(journal.last()).unwrap();
     }
     assert_eq!(disk.contents(&path.with_extension("jnl.damaged")), Some(before));
@@ -310,7 +319,7 @@ fn damaged_file_is_put_aside_and_not_overwritten() {
 #[test]
 fn foreign_and_newer_files_are_refused() {
     let disk = SimDisk::new(5);
-    open(&disk, 0).unwrap().commit(&Bundle { payload: b"x", sync: true }).unwrap();
+    put(&open(&disk, 0).unwrap(), b"x", true).unwrap();
     let other = JournalOptions { salt: 1, ..options(0) };
     let refused = LocalJournal::open(Arc::new(disk.clone()), Path::new(DIR), other);
     assert!(matches!(refused, Err(OpenJournalError::Foreign { .. })));
@@ -332,23 +341,23 @@ fn full_disk_refuses_a_new_file_and_the_journal_goes_on() {
     let disk = SimDisk::new(5);
     let journal = open(&disk, 0).unwrap();
     let bytes = [1; 4000];
-    journal.commit(&Bundle { payload: &bytes, sync: true }).unwrap();
+    put(&journal, &bytes, true).unwrap();
     disk.plan(FaultPlan { bytes_max: Some(20 << 10), ..FaultPlan::default() });
     let mut taken = 1;
     let refused = loop {
-        match journal.commit(&Bundle { payload: &bytes, sync: true }) {
+        match put(&journal, &bytes, true) {
             Ok(lsn) => taken = lsn.get(),
             Err(error) => break error,
         }
     };
-    assert!(matches!(refused, JournalError::Prepare { .. }), "{refused:?}");
+    assert!(matches!(refused, CommitError::Unavailable), "{refused:?}");
     let count = |disk: &SimDisk| {
         let names = disk.files().into_iter().map(|(path, _)| path);
         names.filter(|path| path.to_string_lossy().contains(".jnl")).count()
     };
     assert_eq!(count(&disk), 1, "a file that could not be made takes no space");
     disk.plan(FaultPlan::default());
-    assert_eq!(journal.commit(&Bundle { payload: b"x", sync: true }).unwrap().get(), taken + 1);
+    assert_eq!(put(&journal, b"x", true).unwrap().get(), taken + 1);
 }
 
 /// One write to the journal that failed, as on a full copy-on-write file system, was the end of all commits
@@ -361,15 +370,13 @@ fn a_failed_write_is_made_in_another_file_and_everything_committed_is_kept() {
         let mut random = Random::new(seed);
         let mut commit = |number: u64| {
             let payload = vec![number as u8; 8 + random.below_usize(900)];
-            journal.commit(&Bundle { payload: &payload, sync: number.is_multiple_of(3) }).map(
-                |lsn| {
-                    assert_eq!(lsn.get(), number, "INV-LSN");
-                    payload
-                },
-            )
+            put(&journal, &payload, number.is_multiple_of(3)).map(|lsn| {
+                assert_eq!(lsn.get(), number, "INV-LSN");
+                payload
+            })
         };
         let mut expected = vec![commit(1).unwrap(), commit(2).unwrap()];
-        journal.prepare_next().unwrap();
+        journal.make_ready().unwrap();
         disk.plan(FaultPlan { fail_write: Some(1 + seed % 3), ..FaultPlan::default() });
         expected.extend((3..=6).map(|number| commit(number).unwrap()));
         assert_eq!(journal.usage().write_errors, 1);
@@ -390,14 +397,14 @@ fn a_failed_write_is_made_in_another_file_and_everything_committed_is_kept() {
 fn a_bundle_that_no_file_takes_is_refused_and_the_journal_goes_on() {
     let disk = SimDisk::new(1);
     let journal = open(&disk, 0).unwrap();
-    let commit = |byte: u8| journal.commit(&Bundle { payload: &[byte; 100], sync: true });
+    let commit = |byte: u8| put(&journal, &[byte; 100], true);
     commit(1).unwrap();
-    journal.prepare_next().unwrap();
+    journal.make_ready().unwrap();
     disk.plan(FaultPlan { bytes_max: Some(0), fail_write: Some(1), ..FaultPlan::default() });
     // The prepared file takes it; a file that is not there cannot be made.
     commit(2).unwrap();
     disk.plan(FaultPlan { bytes_max: Some(0), fail_write: Some(1), ..FaultPlan::default() });
-    assert!(matches!(commit(3), Err(JournalError::Prepare { .. })));
+    assert!(matches!(commit(3), Err(CommitError::Unavailable)));
     disk.plan(FaultPlan::default());
     assert_eq!(commit(4).unwrap(), Lsn::new(3));
     let again = open(&disk.power_cut_image(2), 0).unwrap();
@@ -406,11 +413,11 @@ fn a_bundle_that_no_file_takes_is_refused_and_the_journal_goes_on() {
 
 fn fill(journal: &LocalJournal, frames: u64) {
     for number in 1..=frames {
-        journal.commit(&Bundle { payload: &[number as u8; 3000], sync: true }).unwrap();
+        put(journal, &[number as u8; 3000], true).unwrap();
     }
 }
 
-fn missing(journal: &LocalJournal) -> Vec<PathBuf> {
+fn missing(journal: &LocalJournal) -> Vec<String> {
     journal.read(Lsn::new(1), &mut |_| ControlFlow::Continue(())).unwrap().missing
 }
 
@@ -429,13 +436,13 @@ fn a_file_that_is_gone_is_named_until_a_checkpoint_covers_what_is_left() {
         let kept = disk.contents(&path).unwrap();
         disk.remove_file(&path).unwrap();
         for _ in 0..2 {
-            assert_eq!(missing(&open(&disk, 0).unwrap()), std::slice::from_ref(&path));
+            assert_eq!(missing(&open(&disk, 0).unwrap()), [path.display().to_string()]);
         }
         let journal = open(&disk, 0).unwrap();
         let last = journal.last();
         journal.checkpoint(last).unwrap();
         fill(&journal, 2);
-        assert_eq!(missing(&open(&disk, last.get()).unwrap()), [] as [PathBuf; 0]);
+        assert_eq!(missing(&open(&disk, last.get()).unwrap()), [] as [String; 0]);
         // Put back too late, its frames do not take the place of the new ones.
         disk.open(&path, OpenMode::Create).unwrap().write_at(&kept, 0).unwrap();
         let mut found = Vec::new();
@@ -460,12 +467,12 @@ fn a_journal_that_is_gone_as_a_whole_is_named_and_an_older_one_without_a_list_is
     let list = Path::new(DIR).join("files");
     disk.remove_file(&list).unwrap();
     let journal = open(&disk, last.get()).unwrap();
-    assert_eq!(missing(&journal), [] as [PathBuf; 0]);
+    assert_eq!(missing(&journal), [] as [String; 0]);
     journal.checkpoint(last).unwrap();
     assert!(disk.exists(&list).unwrap());
     drop(journal);
     disk.remove_dir_all(Path::new(DIR)).unwrap();
-    assert_eq!(missing(&open(&disk, last.get()).unwrap()), [PathBuf::from(DIR)]);
+    assert_eq!(missing(&open(&disk, last.get()).unwrap()), [DIR]);
 }
 
 #[test]
@@ -477,7 +484,7 @@ fn no_stop_makes_a_file_look_missing() {
         for round in 0..3 {
             let Ok(journal) = open(&disk, checkpoint) else { break };
             for number in 0..6_u8 {
-                let _ = journal.commit(&Bundle { payload: &[number; 3000], sync: round != 1 });
+                let _ = put(&journal, &[number; 3000], round != 1);
             }
             let last = journal.last();
             if journal.checkpoint(last).is_ok() {
@@ -486,6 +493,6 @@ fn no_stop_makes_a_file_look_missing() {
         }
         disk.crash(stop_at);
         disk.plan(FaultPlan::default());
-        assert_eq!(missing(&open(&disk, checkpoint).unwrap()), [] as [PathBuf; 0], "{stop_at}");
+        assert_eq!(missing(&open(&disk, checkpoint).unwrap()), [] as [String; 0], "{stop_at}");
     }
 }

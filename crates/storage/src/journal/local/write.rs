@@ -4,16 +4,17 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
-use galgo_wire::index::{part, to_usize};
+use galgo_wire::id::Epoch;
+use galgo_wire::index::{part, to_u32, to_usize};
 
-use parking_lot::MutexGuard;
-
+use super::super::error::LocalError;
 use super::super::format::{
     FRAME_HEADER_BYTES, FrameHeader, SECTOR_BYTES, frame_bytes, payload_crc,
 };
 use super::super::recovery::Run;
-use super::super::{Bundle, Journal as _, JournalError, Lsn};
+use super::super::{Bundle, Journal as _, Lsn, Room};
 use super::{Active, LocalJournal, State, UsedFile};
+use crate::lock::{Held, rank};
 
 /// Files a bundle is tried in before it is refused.
 const WRITE_ATTEMPTS: u32 = 2;
@@ -27,20 +28,23 @@ enum FrameError {
 }
 
 impl LocalJournal {
-    /// Commits with at most `files_max` files in use.
-    pub(super) fn commit_within(
-        &self,
-        bundle: &Bundle<'_>,
-        files_max: u32,
-    ) -> Result<Lsn, JournalError> {
+    /// Writes a bundle of the owner of `own`, and syncs it where that is asked for.
+    pub(super) fn commit(&self, own: Epoch, bundle: &Bundle) -> Result<Lsn, LocalError> {
+        let files_max = match bundle.room {
+            Room::Shared => self.files_max,
+            Room::Reserved => u32::MAX,
+        };
         let len = bundle.payload.len() as u64;
         let max = self.payload_bytes_max();
         if len > max {
-            return Err(JournalError::TooLarge { len, max });
+            return Err(LocalError::TooLarge { len, max });
         }
         let mut state = self.state.lock();
+        if state.owner != own {
+            return Err(LocalError::NotOwner);
+        }
         if state.fenced {
-            return Err(JournalError::Fenced);
+            return Err(LocalError::Fenced);
         }
         let end = state.active.as_ref().map(|active| active.position + frame_bytes(len));
         if end.is_none_or(|end| end > self.files.file_bytes) {
@@ -55,7 +59,7 @@ impl LocalJournal {
                 Err(FrameError::NotWritten(source)) => {
                     let path = self.leave_file(&mut state, &source);
                     if attempt == WRITE_ATTEMPTS {
-                        return Err(JournalError::NotWritten { path, source });
+                        return Err(LocalError::NotWritten { path, source });
                     }
                     self.switch_file(&mut state, files_max)?;
                 }
@@ -65,7 +69,7 @@ impl LocalJournal {
                     let path = state.used.last().map_or(&self.files.dir, |used| &used.file.path);
                     let path = path.clone();
                     tracing::error!(path = %path.display(), error = %source, "journal fenced");
-                    return Err(JournalError::Disk { path, source });
+                    return Err(LocalError::Disk { path, source });
                 }
             }
         }
@@ -75,15 +79,15 @@ impl LocalJournal {
     /// Takes a free file into use, or makes one.
     fn switch_file(
         &self,
-        state: &mut MutexGuard<'_, State>,
+        state: &mut Held<'_, { rank::JOURNAL }, State>,
         files_max: u32,
-    ) -> Result<(), JournalError> {
+    ) -> Result<(), LocalError> {
         while state.free.is_empty() && state.making {
-            self.made.wait(state);
+            state.wait(&self.made);
         }
-        let files = u32::try_from(state.used.len()).unwrap_or(u32::MAX);
+        let files = to_u32(state.used.len());
         if files >= files_max {
-            return Err(JournalError::Full { files });
+            return Err(LocalError::Full { files });
         }
         let file = match state.free.pop() {
             Some(file) => file,
@@ -113,7 +117,7 @@ impl LocalJournal {
     }
 
     /// Writes one frame at the end of the active file, which has room for it.
-    fn write_frame(&self, state: &mut State, bundle: &Bundle<'_>) -> Result<u64, FrameError> {
+    fn write_frame(&self, state: &mut State, bundle: &Bundle) -> Result<u64, FrameError> {
         let (Some(active), Some(used)) = (state.active.as_mut(), state.used.last_mut()) else {
             return Err(FrameError::NotWritten(io::ErrorKind::NotFound.into()));
         };
@@ -123,9 +127,10 @@ impl LocalJournal {
             lsn: state.lsn_next,
             first_lsn: active.first_lsn,
             synced_lsn: state.synced,
+            epoch: state.owner,
             payload_len: u32::try_from(bundle.payload.len())
                 .map_err(|_| FrameError::NotWritten(io::ErrorKind::FileTooLarge.into()))?,
-            payload_crc: payload_crc(salt, active.generation, bundle.payload),
+            payload_crc: payload_crc(salt, active.generation, &bundle.payload),
         };
         let end = active.position + header.frame_bytes();
         let written = FRAME_HEADER_BYTES as u64 + u64::from(header.payload_len);
@@ -133,7 +138,7 @@ impl LocalJournal {
         let padding = to_usize(header.frame_bytes() - written);
         let padding = part(&zeros, ..padding, "INV-WHOLE-FILE: a frame ends with its last sector");
         assert!(end <= used.file.bytes, "INV-WHOLE-FILE: a commit never grows a file");
-        let slices: [&[u8]; 3] = [&header.encode(salt), bundle.payload, padding];
+        let slices: [&[u8]; 3] = [&header.encode(salt), &bundle.payload, padding];
         let written = used.file.file.write_vectored_at(&slices, active.position);
         written.map_err(FrameError::NotWritten)?;
         match used.runs.last_mut() {

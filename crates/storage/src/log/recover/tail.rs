@@ -32,6 +32,7 @@ impl LogMerge<'_> {
         let sealed = &self.sealed;
         self.short.retain(|(base, _)| sealed.iter().any(|sealed| sealed.known.base == *base));
         self.fences.retain(|fence| fence.to > start);
+        self.keep_begun()?;
         self.cut_tail()?;
         for (base, len) in std::mem::take(&mut self.found) {
             self.set_aside(base, len)?;
@@ -46,6 +47,15 @@ impl LogMerge<'_> {
             dir.parent().map_or(Ok(()), |parent| self.sync_dir(parent))?;
         }
         Ok(())
+    }
+
+    /// Goes on in the segment that was begun behind all others and holds nothing yet. Where these are given up its name
+    /// is what says where the log ends, should the newest checkpoint be lost (INV-NO-REUSE).
+    fn keep_begun(&mut self) -> Result<(), RecoverError> {
+        let is_begun = self.found.get(&self.at) == Some(&0);
+        // What comes behind its end is cut off the one before, which only the last one can have.
+        let is_whole = self.current.as_ref().is_none_or(|it| it.file_len <= it.tip.bytes);
+        if is_begun && is_whole { self.enter(self.at) } else { Ok(()) }
     }
 
     /// Cuts bytes off the end of the current segment that are no messages of the log.

@@ -1,6 +1,8 @@
-//! Positions by owner, with when and by whom they were stored.
+//! Positions of the consumers of one partition by owner, with when and by whom they were stored.
 //!
-//! Part of INV-SETTLED: see [`super`].
+//! INV-SETTLED: a checkpoint holds no change that is still on its way, so that one which is refused
+//! does not take effect after a crash; and once all changes of a position have an outcome, what is
+//! served is the last one that is known to be durable.
 //! INV-GROUPS-FIT: places for consumers that read for themselves are counted; groups always have one, so
 //! that consumers that never come back stop no group.
 
@@ -11,9 +13,12 @@ use galgo_storage::checkpoint::OffsetNote;
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::id::{ConsumerId, Offset, Timestamp};
 
-use super::OFFSET_OWNERS_MAX;
 use crate::metadata::UserMark;
 use crate::shard::OffsetOwner;
+
+/// Most consumers that read for themselves whose positions one partition keeps. Groups have places of
+/// their own, one each.
+pub const OFFSET_OWNERS_MAX: usize = 100_000;
 
 /// Times that polls have moved are written down no more often than this, in microseconds, or than a quarter of the time
 /// after which a position expires.
@@ -134,7 +139,7 @@ impl OffsetBook {
     }
 
     /// Where `owner` has come to, now that it polls.
-    pub(super) fn seen(&mut self, owner: OffsetOwner, now: Timestamp) -> Option<Offset> {
+    pub(crate) fn seen(&mut self, owner: OffsetOwner, now: Timestamp) -> Option<Offset> {
         let due_us = self.noted_us.saturating_add(self.activity_us());
         let position = self.stored.get_mut(&owner)?;
         if now > position.active_at {
@@ -194,13 +199,13 @@ impl OffsetBook {
 
     /// When somebody was last seen before this start; zero where no time was noted. What [`OffsetBook::begin`]
     /// fills in is the time of the start, and says nothing about whether the clock is right.
-    pub(super) fn seen_before(&self) -> Timestamp {
+    pub(crate) fn seen_before(&self) -> Timestamp {
         self.seen_before
     }
 
     /// Takes note that the time positions are stored at has leapt by so many microseconds, to `now`: they were stored
     /// and seen that much later than it was said then. Tells whether there are any.
-    pub(super) fn leap(&mut self, by_us: u64, now: Timestamp) -> bool {
+    pub(crate) fn leap(&mut self, by_us: u64, now: Timestamp) -> bool {
         let mut any = false;
         for position in self.all_mut() {
             any = true;
@@ -213,7 +218,7 @@ impl OffsetBook {
     }
 
     /// Lets go of users that do not exist any more.
-    pub(super) fn disown(&mut self, exists: &dyn Fn(UserMark) -> bool) {
+    pub(crate) fn disown(&mut self, exists: &dyn Fn(UserMark) -> bool) {
         for position in self.all_mut() {
             position.user = position.user.filter(|user| exists(*user));
         }
@@ -235,7 +240,7 @@ impl OffsetBook {
     }
 
     /// Whether there is no place for the position of an owner that has none.
-    pub(super) fn is_full_for(&self, owner: OffsetOwner) -> bool {
+    pub(crate) fn is_full_for(&self, owner: OffsetOwner) -> bool {
         is_consumer(owner)
             && self.consumers >= OFFSET_OWNERS_MAX
             && !self.stored.contains_key(&owner)
@@ -244,7 +249,7 @@ impl OffsetBook {
     /// Forgets what consumers that read for themselves stored, if they were not seen for so long;
     /// returns it. Times from when the clock was ahead become `now`: nobody holds messages, or a place,
     /// until the clock has come there.
-    pub(super) fn expire(
+    pub(crate) fn expire(
         &mut self,
         now: Timestamp,
         expire_after_us: u64,
@@ -286,12 +291,12 @@ impl OffsetBook {
     }
 
     /// Whether polls have moved times since the last call.
-    pub(super) fn take_moved(&mut self) -> bool {
+    pub(crate) fn take_moved(&mut self) -> bool {
         std::mem::take(&mut self.moved)
     }
 
     /// Makes a change that is staged.
-    pub(super) fn stage(&mut self, owner: OffsetOwner, to: Option<Position>) {
+    pub(crate) fn stage(&mut self, owner: OffsetOwner, to: Option<Position>) {
         let before = self.put(owner, to);
         let first = Unsettled { durable: before, moves: 0 };
         self.unsettled.entry(owner).or_insert(first).moves += 1;
@@ -299,7 +304,7 @@ impl OffsetBook {
 
     /// Takes note of the outcome of a staged change: the position it made durable, or that it did not.
     /// With the last one on its way, what is served comes in line.
-    pub(super) fn settle(&mut self, owner: OffsetOwner, made: Option<Option<Position>>) {
+    pub(crate) fn settle(&mut self, owner: OffsetOwner, made: Option<Option<Position>>) {
         // A consumer that is gone for good leaves no trace.
         let Some(unsettled) = self.unsettled.get_mut(&owner) else { return };
         if let Some(made) = made {
@@ -319,7 +324,7 @@ impl OffsetBook {
     }
 
     /// The positions that hold messages at `now`, in the order of their owners.
-    pub(super) fn holding(
+    pub(crate) fn holding(
         &self,
         hold: Hold,
         now: Timestamp,
@@ -341,7 +346,7 @@ impl OffsetBook {
     }
 
     /// All positions behind `after`, in the order of their owners.
-    pub(super) fn behind(
+    pub(crate) fn behind(
         &self,
         after: Option<OffsetOwner>,
     ) -> impl Iterator<Item = (OffsetOwner, &Position)> {
@@ -356,7 +361,7 @@ impl OffsetBook {
         self.start
     }
 
-    pub(in crate::partition) fn set_start(&mut self, start: Offset) {
+    pub(crate) fn set_start(&mut self, start: Offset) {
         self.start = start;
     }
 

@@ -1,0 +1,150 @@
+//! Where connections leave what is to be committed, and the committer finds it.
+//!
+//! INV-WAKE: whoever leaves something, or settles a bundle in flight, wakes a committer that sleeps: it looks and
+//! goes to sleep under the lock under which both happens.
+
+use galgo_storage::lock::{Held, Ranked, rank};
+use std::sync::Arc;
+use std::task::Wake;
+
+use galgo_wire::id::Offset;
+use parking_lot::Condvar;
+
+use super::evidence::PendingEnds;
+use super::member::{Completion, Member};
+use crate::alarm::Rung;
+use crate::ticket::Resolver;
+
+/// What waits for the next bundle, or is on its way in one.
+#[derive(Default)]
+pub(super) struct Round {
+    pub(super) bytes: Vec<u8>,
+    pub(super) batches: Vec<(Arc<dyn Member>, Offset)>,
+    pub(super) completions: Vec<(Completion, Resolver)>,
+    pub(super) sync: bool,
+    /// Evidence that rides along.
+    pub(super) ends: PendingEnds,
+    /// Who waits for what is being published; empty while it gathers.
+    pub(super) published: Vec<Resolver>,
+    /// Readers that wait for it.
+    pub(super) rung: Vec<Rung>,
+    /// Whether the journal refused it once already, and room was made.
+    pub(super) is_second_try: bool,
+}
+
+impl Round {
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && !self.ends.due
+    }
+
+    /// Empties it; the room it took is kept for the next.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.batches.clear();
+        self.completions.clear();
+        self.sync = false;
+        self.ends = PendingEnds::default();
+        self.published.clear();
+        self.rung.clear();
+        self.is_second_try = false;
+    }
+}
+
+/// The round that gathers.
+#[derive(Default)]
+pub(super) struct Intake {
+    gathering: Ranked<{ rank::INTAKE }, Gathering>,
+    work: Condvar,
+}
+
+#[derive(Default)]
+struct Gathering {
+    round: Round,
+    /// Whether a bundle in flight was settled since the committer looked.
+    is_settled: bool,
+    committer_waits: bool,
+}
+
+/// The round that gathers, held; the committer is woken as soon as it is let go of.
+pub(super) struct Open<'a> {
+    intake: &'a Intake,
+    gathering: Held<'a, { rank::INTAKE }, Gathering>,
+    wakes: bool,
+}
+
+impl Open<'_> {
+    /// What is staged.
+    pub(super) fn round(&mut self) -> &mut Round {
+        &mut self.gathering.round
+    }
+
+    /// Something was staged: the committer is to see it.
+    pub(super) fn wake(&mut self) {
+        self.wakes = true;
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        if self.wakes && std::mem::take(&mut self.gathering.committer_waits) {
+            self.intake.work.notify_one();
+        }
+    }
+}
+
+impl Intake {
+    pub(super) fn open(&self) -> Open<'_> {
+        Open { intake: self, gathering: self.gathering.lock(), wakes: false }
+    }
+
+    /// Swaps what is staged with an emptied round; false when nothing is.
+    pub(super) fn take(&self, spare: &mut Round) -> bool {
+        let mut gathering = self.gathering.lock();
+        let is_due = !gathering.round.is_empty();
+        if is_due {
+            std::mem::swap(&mut gathering.round, spare);
+        }
+        is_due
+    }
+
+    /// Takes all of it, whether it is due or not.
+    pub(super) fn take_all(&self) -> Round {
+        std::mem::take(&mut self.gathering.lock().round)
+    }
+
+    /// Sleeps until there is something to do. A full window takes no more: then only what is settled counts. False
+    /// when it is time to end: nothing is staged, and `stops` says so.
+    pub(super) fn wait(&self, is_full: bool, stops: impl Fn() -> bool) -> bool {
+        let mut gathering = self.gathering.lock();
+        if std::mem::take(&mut gathering.is_settled) {
+            return true;
+        }
+        if !gathering.round.is_empty() && !is_full {
+            return true;
+        }
+        if stops() {
+            return false;
+        }
+        gathering.committer_waits = true;
+        gathering.wait(&self.work);
+        true
+    }
+
+    /// Wakes the committer, so that it looks whether it is to end.
+    pub(super) fn stop(&self) {
+        // Taken once: the committer is not between its look and its sleep then.
+        drop(self.gathering.lock());
+        self.work.notify_all();
+    }
+}
+
+/// Called by a journal when a bundle in flight is settled.
+impl Wake for Intake {
+    fn wake(self: Arc<Self>) {
+        let mut gathering = self.gathering.lock();
+        gathering.is_settled = true;
+        if std::mem::take(&mut gathering.committer_waits) {
+            self.work.notify_one();
+        }
+    }
+}
