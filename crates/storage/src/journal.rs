@@ -9,7 +9,8 @@
 //! no failed sync: the frame is given up with its file, and its number given again in another.
 //! INV-EPOCH: a journal has one owner at a time, told by an [`Epoch`] that every bundle carries. Whoever claims
 //! it gets a higher one, and from then on nothing of an earlier owner is taken, nor read behind what is the
-//! new one's. 0 is of before epochs were written down.
+//! new one's. 0 is of before epochs were written down. In local files it is the lock on the data directory that keeps
+//! two processes from writing at once; epochs alone would not keep their files apart.
 //! INV-STALE: what a file held before it was recycled, or beyond a torn frame, never reads as a frame
 //! of the present.
 //! INV-LOUD: a frame known to have been durable and no longer readable is reported, never skipped in
@@ -147,7 +148,7 @@ pub trait Journal: Send + Sync {
     /// It is settled with its number, or with why it has none. With `sync`, this bundle and all before it survive
     /// power loss then. Bundles are settled in the order in which they were submitted. When one is not
     /// taken, nothing that is submitted behind it is, until its outcome was taken from what this returns: so whoever
-    /// sends it again can keep the order.
+    /// sends it again can keep the order. What is taken out of reserved room stands outside of this order.
     ///
     /// At most [`Journal::window`] bundles may be in flight, besides those out of reserved room.
     fn submit(&self, own: Epoch, bundle: Bundle) -> InFlight;

@@ -26,7 +26,8 @@
 /// a hundred thousand years. A header that says so is damaged, whatever its checksum, so every number has a next one.
 pub const COUNTER_MAX: u64 = 1 << 62;
 
-/// As [`COUNTER_MAX`], for the epochs of a shard's owners: there is one for each start, and checkpoints have 32 bits for it.
+/// No epoch of a shard's owner that is read is as high: each has a next one, and checkpoints have 32 bits for it. There is
+/// one for each start.
 pub const EPOCH_MAX: u64 = 1 << 31;
 
 pub mod boot;

@@ -1,7 +1,8 @@
 //! Locks with ranks: the order in which they are taken is a type's, and a debug build checks it.
 //!
 //! INV-LOCK-ORDER: a thread takes a lock only while all it holds are of lower ranks. So no two threads wait for each
-//! other, whatever runs beside what. Every lock of the broker and of the storage under it has a rank in [`RANKS`];
+//! other, whatever runs beside what. Every lock of the broker and of the storage under it, but for the simulated disk's, has a
+//! rank in [`RANKS`];
 //! a debug build, as all tests are, keeps the ranks that a thread holds and stops at the first that does not fit.
 //! Release builds keep nothing: there a lock is what it wraps.
 

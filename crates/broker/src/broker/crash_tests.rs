@@ -312,8 +312,10 @@ fn a_directory_with_partitions_on_another_shard_is_refused() {
     let mut rig = Rig::open(&disk, 1);
     rig.create_topic("t", Durability::Fsync).unwrap();
     let random = Arc::clone(&rig.environment);
-    rig.broker.shutdown().unwrap();
+    let sent = rig.send("t", 0, &[b"in the journal".to_vec()]);
+    rig.finish(sent).unwrap();
     drop(rig);
+    let disk = disk.kill_image();
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let fresh = Identity { cluster_id: 1, node_id: 1 };
     let data_dir = DataDir::open(&disk, Path::new("/data"), fresh).unwrap();

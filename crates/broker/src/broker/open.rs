@@ -183,6 +183,7 @@ impl Broker {
         let reading = ReadOptions { keys, random, doubt: Doubt::Refuse };
         let StoredMetadata { vault, log, mut state, dirs, unreadable } =
             StoredMetadata::read_for_server(&disk, &data_dir, reading)?;
+        check_shards(&state)?;
         let files = FileCache::new(Arc::clone(&options.disk), options.bounds.open_files_max);
         let indexes = Arc::new(IndexCache::new(options.bounds.index_cache_bytes));
         let counters = Arc::new(Counters::default());
@@ -192,7 +193,6 @@ impl Broker {
             (&files, &indexes),
             (Arc::clone(&counters), vault.clone()),
         )?;
-        check_shards(&state)?;
         let removals = Arc::clone(&recovery.removals);
         recovery.unreadable = unreadable;
         recovery.synced = synced_uids(&state);

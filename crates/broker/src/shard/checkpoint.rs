@@ -116,6 +116,8 @@ impl Shard {
     /// # Errors
     /// [`CheckpointError`]; nothing is given back then.
     pub fn checkpoint(&self) -> Result<(), CheckpointError> {
+        // Let go of behind the lock: the last owner of a member resolves its tickets.
+        let mut looked_at: Vec<Arc<dyn Member>> = Vec::new();
         let mut checkpointer = self.checkpointer.lock();
         if self.is_abandoned() {
             return Err(CheckpointError::Gone);
@@ -127,14 +129,14 @@ impl Shard {
         // in the offset books and the starts, so syncing and noting those now covers it.
         let upto = Lsn::new(self.settled.load(Ordering::Acquire));
         self.unjournaled_bytes.store(0, Ordering::Relaxed);
-        let touched = std::mem::take(&mut *self.touched.lock());
+        looked_at.append(&mut self.touched.lock());
         let mut failed = Vec::new();
         // A closed partition's files may be gone; its records will not be asked for again.
-        for partition in touched.into_iter().filter(|partition| !partition.is_closed()) {
+        for partition in looked_at.iter().filter(|partition| !partition.is_closed()) {
             match partition.checkpoint() {
                 Ok(noted) => checkpointer.note(partition.uid(), noted),
                 Err(_) if partition.is_closed() => {}
-                Err(_) => failed.push(partition),
+                Err(_) => failed.push(Arc::clone(partition)),
             }
         }
         if !failed.is_empty() {

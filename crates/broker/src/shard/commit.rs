@@ -182,8 +182,11 @@ impl Shard {
             let error = Causes(&error);
             tracing::warn!(%error, "the journal is full and no checkpoint could be taken");
         }
-        for mut round in again {
-            round.is_second_try = true;
+        // Only the first was refused for itself; the others have a try of their own left.
+        if let Some(first) = again.first_mut() {
+            first.is_second_try = true;
+        }
+        for round in again {
             self.submit(round, rounds);
         }
     }
@@ -233,10 +236,25 @@ impl Shard {
         for (member, _) in round.batches.drain(..) {
             member.fence(error);
         }
+        if error == CommitError::NotOwner {
+            self.give_up_ownership();
+        }
         for (completion, resolver) in round.completions.drain(..) {
             // They may be durable all the same; until the next start tells, only what surely is, is served.
             completion.refused();
             resolver.resolve(Err(error));
+        }
+    }
+
+    /// Somebody else owns the shard: nothing may be acknowledged any more, by a sync of a segment either, which the new
+    /// owner would not see.
+    fn give_up_ownership(&self) {
+        self.halt();
+        let waiting = std::mem::take(&mut *self.syncs.lock());
+        // Whoever wrote since the last checkpoint is on this list.
+        let touched: Vec<Arc<dyn Member>> = self.touched.lock().clone();
+        for member in waiting.iter().chain(&touched) {
+            member.fence(CommitError::NotOwner);
         }
     }
 

@@ -20,7 +20,8 @@ impl Shard {
 
     /// Has the checkpoint worker try and take writes again in these partitions.
     pub(crate) fn ask_rescue(&self, due: Vec<Arc<dyn Member>>) {
-        *self.rescues.lock() = due;
+        let before = std::mem::replace(&mut *self.rescues.lock(), due);
+        drop(before);
         self.ask_checkpoint();
     }
 

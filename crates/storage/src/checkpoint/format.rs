@@ -125,7 +125,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(u64, ShardCheckpoint), Invalid> {
         ))
     };
     let (magic, version, epoch, sequence, lsn, len, crc) = read().map_err(|_| Invalid::Damaged)?;
-    let counts = sequence <= COUNTER_MAX && lsn <= COUNTER_MAX && u64::from(epoch) <= EPOCH_MAX;
+    let counts = sequence <= COUNTER_MAX && lsn <= COUNTER_MAX && u64::from(epoch) < EPOCH_MAX;
     if magic != MAGIC || len != payload.len() as u64 || !counts {
         return Err(Invalid::Damaged);
     }

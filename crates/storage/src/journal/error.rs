@@ -19,10 +19,12 @@ pub enum CommitError {
     /// Writes have stopped since one failed whose outcome is not known. Nothing of this one was written.
     #[error("nothing is committed since a sync failed, until it is opened again")]
     Fenced,
-    /// The storage did not take it, as when it is full. Nothing counts of it; it may be sent again.
+    /// The storage did not take it, as when it is full. It does not count, and may be sent again; if the process ends
+    /// before another bundle is written, it may be read back all the same.
     #[error("the storage did not take it")]
     Unavailable,
-    /// There is more on its way than there is room for. Nothing was written; it may be sent again.
+    /// There is more on its way than there is room for. It does not count, and may be sent again; as for
+    /// [`CommitError::Unavailable`], where the storage had failed before.
     #[error("there is no room for it now")]
     Overloaded,
     /// It was written, and whether it is durable is known only after the next start. Nothing later is taken.
@@ -31,7 +33,7 @@ pub enum CommitError {
 }
 
 impl CommitError {
-    /// Whether nothing of it counts, and the journal goes on.
+    /// Whether it does not count, and the journal goes on.
     #[must_use]
     pub fn goes_on(self) -> bool {
         matches!(self, Self::Unavailable | Self::Overloaded)

@@ -145,7 +145,7 @@ impl FrameHeader {
         let sound = u32_at(rest, 0)? == salted_crc(salt, header.generation, fields)
             && header.generation <= COUNTER_MAX
             && header.lsn <= COUNTER_MAX
-            && header.epoch.get() <= EPOCH_MAX
+            && header.epoch.get() < EPOCH_MAX
             && (1..=header.lsn).contains(&header.first_lsn)
             && header.synced_lsn < header.lsn;
         sound.then_some(header)

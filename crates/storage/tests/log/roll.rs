@@ -51,7 +51,7 @@ fn without_room_for_the_next_segment_the_present_one_stays_and_rolls_later() {
 /// thing besides the newest checkpoint that said where the log ends.
 #[test]
 fn a_segment_that_was_begun_behind_all_that_was_given_up_outlives_a_kill() {
-    for dropped in [false, true] {
+    for (dropped, removed) in [(false, false), (true, true), (true, false)] {
         let mut rig = Rig::new(1);
         let (mut log, known, batch) = with_messages(&rig);
         assert!(log.roll().unwrap());
@@ -60,7 +60,9 @@ fn a_segment_that_was_begun_behind_all_that_was_given_up_outlives_a_kill() {
         if dropped {
             let gone = log.reader().drop_before(Offset::new(20));
             log.forget_dropped();
-            log.reader().remove_dropped(&gone).unwrap();
+            if removed {
+                log.reader().remove_dropped(&gone).unwrap();
+            }
             known.start = Offset::new(20);
         }
         drop(log);
@@ -70,6 +72,7 @@ fn a_segment_that_was_begun_behind_all_that_was_given_up_outlives_a_kill() {
             let (log, report) = rig.recover(&known, &[]);
             assert_eq!((log.end(), segments(&rig)), (Offset::new(20), expected.clone()));
             assert_eq!((report.fenced.len(), report.kept_aside.len()), (0, 0));
+            assert_eq!(log.checkpoint().sealed.len(), usize::from(!dropped));
         }
         // The newest checkpoint is lost, and the one before it knows of nothing.
         let bare = LogCheckpoint {

@@ -50,6 +50,13 @@ fn what_is_not_taken_is_sent_again_in_order_and_then_goes_without_the_journal() 
     assert_eq!(submitted[..3], submitted[3..], "INV-ROUND-ORDER: the same bundles, in their order");
     journal.settle(Ok(()));
     journal.settle(Err(CommitError::Unavailable));
+    // The two behind were refused because of the first: each has a second try of its own.
+    assert!(shard.commit_round(&mut rounds));
+    assert_eq!(journal.in_flight(), 2);
+    journal.settle(Err(CommitError::Unavailable));
+    assert!(shard.commit_round(&mut rounds));
+    assert_eq!(journal.in_flight(), 1);
+    journal.settle(Err(CommitError::Unavailable));
     while shard.commit_round(&mut rounds) || shard.sync_round() {}
     let refused = Some(Err(ErrorCode::TaskTimeout));
     assert_eq!(tickets.map(|ticket| ticket.outcome()), [Some(Ok(())), refused, refused]);
@@ -72,6 +79,10 @@ fn an_outcome_that_is_not_known_ends_all_that_comes_behind_it() {
             ticket
         });
         let gathering = stage(&shard, &member, 4);
+        let elsewhere = Notes::new(2);
+        shard.touched(|| Some(Arc::clone(&elsewhere) as Arc<dyn Member>));
+        let waiting = Notes::new(3);
+        shard.queue_sync(Arc::clone(&waiting) as Arc<dyn Member>);
         journal.settle(Ok(()));
         journal.settle(Err(error));
         while shard.commit_round(&mut rounds) {}
@@ -81,6 +92,12 @@ fn an_outcome_that_is_not_known_ends_all_that_comes_behind_it() {
             assert_eq!(later.outcome(), Some(Err(ErrorCode::CannotSyncFile)), "{error}");
         }
         assert!(shard.is_fenced());
+        // A disk that failed leaves segments to be synced. Whoever has lost the shard may acknowledge nothing that way.
+        let is_over = error == CommitError::NotOwner;
+        assert_eq!(shard.is_halted(), is_over);
+        let fenced = if is_over { vec![Told::Fenced] } else { Vec::new() };
+        assert_eq!((&*elsewhere.told.lock(), &*waiting.told.lock()), (&fenced, &fenced));
+        assert_eq!(shard.sync_round(), !is_over);
         assert_eq!(journal.0.lock().submitted.len(), 3, "a fenced shard submits nothing");
         assert_eq!(mark(&shard, 5).unwrap_err(), CommitError::Fenced);
         assert_eq!(

@@ -24,6 +24,8 @@ const NAMES_MAX: u32 = 1_000;
 impl LogMerge<'_> {
     /// Cuts the tail, sets aside what is not part of the log, and makes everything durable.
     pub(super) fn finish(&mut self) -> Result<(), RecoverError> {
+        // Before what lies below the start is given up, which may be the segment that this one follows.
+        self.keep_begun()?;
         let start = self.start;
         let gone = self.sealed.partition_point(|sealed| sealed.known.end <= start);
         for sealed in self.sealed.drain(..gone) {
@@ -32,7 +34,6 @@ impl LogMerge<'_> {
         let sealed = &self.sealed;
         self.short.retain(|(base, _)| sealed.iter().any(|sealed| sealed.known.base == *base));
         self.fences.retain(|fence| fence.to > start);
-        self.keep_begun()?;
         self.cut_tail()?;
         for (base, len) in std::mem::take(&mut self.found) {
             self.set_aside(base, len)?;
