@@ -118,7 +118,7 @@ impl ResolvedPoll {
         }
     }
 
-    /// As [`Poll::run`] by a plan that was made, or where only the disk tells what is to be read.
+    /// As `run` by a plan that was made, or where only the disk tells what is to be read.
     pub(super) fn run_by(self, plan: Option<ReadPlan>) -> Outcome {
         let Some(plan) = plan else { return self.search() };
         match self.partition.read_cached(plan) {

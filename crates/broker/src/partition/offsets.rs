@@ -180,7 +180,7 @@ impl Partition {
     /// # Errors
     /// [`OffsetError::Beyond`] when no message has that offset yet; [`OffsetError::Foreign`] when somebody
     /// else has stored it, who still exists, and `by` does not manage the topic;
-    /// [`OffsetError::Refused`] when the shard takes no writes or [`OFFSET_OWNERS_MAX`] other consumers
+    /// [`OffsetError::Refused`] when the shard takes no writes or [`crate::offset_book::OFFSET_OWNERS_MAX`] other consumers
     /// have positions already.
     pub fn store_offset(
         self: &Arc<Self>,
