@@ -1,7 +1,7 @@
 //! The commands: one row each in the table, one declaration each in the files beside.
 //!
 //! INV-ONCE: code, name, fields, reply and right of a command stand in one place each, and so does what is to be
-//! known of it without looking inside (see [`column`]). Frames, access checks, transports, HTTP and the SDK all
+//! known of it without looking inside (see [`mod@column`]). Frames, access checks, transports, HTTP and the SDK all
 //! take them from there.
 //!
 //! A new command is a declaration in the file of its noun and a row here.
