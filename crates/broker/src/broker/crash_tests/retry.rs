@@ -212,3 +212,51 @@ fn a_position_of_unknown_fate_is_not_served() {
     }
     assert_eq!(rig.stored_offset("t", 0), Some(0));
 }
+
+/// A purge comes between what was staged and the journal's refusal of it. A batch, a position and the move of a start go
+/// with the old life of the partition: everybody is answered, and nothing of it is seen in the new one, whose positions
+/// and messages come back after any end.
+#[test]
+fn what_the_journal_refuses_after_a_purge_touches_nothing_of_the_new_life() {
+    for files_removed in [false, true] {
+        let disk = Rig::template().kill_image();
+        let mut rig = Rig::open(&disk, 1);
+        rig.create_topic_with("t", Durability::Fsync, Deduplication::Off).unwrap();
+        for id in 1..=8 {
+            let sent = rig.send_ids("t", 0, &[id], 250);
+            rig.finish(sent).unwrap();
+        }
+        let stored = rig.store_offset("t", 0, 6);
+        rig.finish(stored).unwrap();
+        let staged = [
+            rig.send_ids("t", 0, &[9], 20),
+            rig.store_offset("t", 0, 7),
+            rig.delete_segments("t", 0, 1),
+        ];
+        rig.purge_topic("t").unwrap();
+        if files_removed {
+            rig.broker.tick();
+        }
+        let sent = rig.send_ids("t", 0, &[21], 20);
+        rig.broker.shards().first().refuse_round();
+        rig.broker.drain();
+        for outcome in staged {
+            let Outcome::Answer(Answer { after: Some(ticket), .. }) = outcome else {
+                panic!("it was staged: {outcome:?}")
+            };
+            assert!(ticket.outcome().is_some(), "INV-TICKET: {files_removed}");
+        }
+        // The segment of the new life is synced in place of the journal.
+        rig.finish(sent).unwrap();
+        assert_eq!((rig.read_ids("t", 0), rig.stored_offset("t", 0)), (vec![21], None));
+        let stored = rig.store_offset("t", 0, 0);
+        rig.finish(stored).unwrap();
+        rig.broker.shards().first().checkpoint().unwrap();
+        let sent = rig.send_ids("t", 0, &[22], 20);
+        rig.finish(sent).unwrap();
+        for image in [disk.kill_image(), disk.power_cut_image(3)] {
+            let mut rig = Rig::open(&image, 2);
+            assert_eq!((rig.read_ids("t", 0), rig.stored_offset("t", 0)), (vec![21, 22], Some(0)));
+        }
+    }
+}
