@@ -172,11 +172,6 @@ impl Process {
         resident_bytes_max(self.id())
     }
 
-    /// Processor time the process has used, where the system tells.
-    pub fn cpu_time(&self) -> Option<Duration> {
-        cpu_time(self.id())
-    }
-
     /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()

@@ -16,7 +16,6 @@ mod shards;
 mod stored;
 mod worker;
 
-use galgo_storage::lock::{Ranked, RankedRw, rank};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -25,6 +24,7 @@ use galgo_storage::data_dir::DataDir;
 use galgo_storage::data_dir::anchors::Anchors;
 use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
+use galgo_storage::lock::{Ranked, RankedRw, rank};
 use galgo_storage::log::IndexCache;
 use galgo_storage::metadata_log::MetadataLog;
 use galgo_wire::command::{CommandCode, PollInLife, PollMessages, Request};

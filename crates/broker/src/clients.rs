@@ -5,12 +5,12 @@
 //! INV-MEMBER-LISTED: a connection is in a group exactly while its entry says so; both change under the
 //! table's lock, and whoever leaves the table leaves its groups with it.
 
-use galgo_storage::lock::{Ranked, rank};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use galgo_storage::lock::{Ranked, rank};
 use galgo_wire::command::{GroupHolds, Membership, Transport};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{ClientId, UserId};

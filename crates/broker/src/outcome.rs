@@ -271,10 +271,26 @@ impl std::fmt::Debug for Job {
     }
 }
 
+impl Answer {
+    /// One that may leave at once.
+    #[must_use]
+    pub fn now(reply: Reply) -> Self {
+        Self { after: None, reply }
+    }
+
+    /// Waits until what it needs is durable; why it never will be is the reply then.
+    pub async fn settled(self) -> Reply {
+        match self.after {
+            None => self.reply,
+            Some(ticket) => ticket.await.map_or_else(Reply::Error, |()| self.reply),
+        }
+    }
+}
+
 impl Outcome {
     /// An answer that may leave at once.
     pub(crate) fn done(reply: Reply) -> Self {
-        Self::Answer(Answer { after: None, reply })
+        Self::Answer(Answer::now(reply))
     }
 
     /// An empty answer that waits for a commit.

@@ -32,11 +32,11 @@ mod refusal;
 mod rescue;
 mod start;
 
-use galgo_storage::lock::{Ranked, rank};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use galgo_storage::journal::CommitError;
+use galgo_storage::lock::{Ranked, rank};
 use galgo_storage::log::{Log, LogReader, PartitionName};
 use galgo_wire::command::Durability;
 use galgo_wire::id::{Life, Offset, PartitionUid};

@@ -1,7 +1,7 @@
 //! The shard: the unit between partition and durability. Its partitions share one journal, one
 //! group commit and one checkpoint. It is below them, and knows them as [`Member`]s that stage bytes.
 //!
-//! A node has one shard today; nothing in this module assumes so, but the broker, which opens it, holds one. The shard owns no thread: the shell (or a
+//! A node has one shard today, in a map of the broker; nothing here assumes so. The shard owns no thread: the shell (or a
 //! simulator) calls [`Shard::commit_round`], [`Shard::sync_round`] and [`Shard::checkpoint`].
 //!
 //! INV-JOURNAL: a bundle is acknowledged only after the [`Journal`] has settled it.
@@ -26,12 +26,12 @@ mod stamps;
 #[cfg(test)]
 mod tests;
 
-use galgo_storage::lock::{Ranked, rank};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use galgo_storage::journal::{Journal, JournalUsage};
+use galgo_storage::lock::{Ranked, rank};
 use galgo_wire::id::{Epoch, Timestamp};
 use parking_lot::Condvar;
 

@@ -7,12 +7,12 @@
 //! INV-TRAIL-BOUND: however often and from however many addresses, there are at most [`SOURCES_MAX`] lines
 //! at once and as many each minute.
 
-use galgo_storage::lock::{Ranked, rank};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use crate::environment::Clock;
+use galgo_storage::lock::{Ranked, rank};
 
 /// Most kinds and addresses that are told apart at once.
 pub const SOURCES_MAX: usize = 256;

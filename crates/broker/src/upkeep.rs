@@ -16,13 +16,13 @@ mod clock;
 mod offsets;
 mod state;
 
-use galgo_storage::lock::{Ranked, rank};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use galgo_storage::clock as clock_record;
 use galgo_storage::data_dir::DataDir;
 use galgo_storage::disk::Disk;
+use galgo_storage::lock::{Ranked, rank};
 use galgo_storage::retention::{KeptSegment, PartitionSegments, Rules, Surrender, plan};
 use galgo_wire::command::{
     MaxTopicSize, MessageExpiry, PlannedSegment, RetentionPlan, RetentionReason,

@@ -14,12 +14,12 @@ mod marker;
 mod message;
 pub(crate) mod record;
 
-use galgo_storage::lock::{Ranked, rank};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::aead::{LessSafeKey, NONCE_LEN, Nonce};
 use galgo_storage::disk::Disk;
+use galgo_storage::lock::{Ranked, rank};
 use galgo_storage::twin::{Kept, Twin, TwinError};
 
 pub use keys::{KeyError, Keys};

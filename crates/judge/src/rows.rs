@@ -5,6 +5,7 @@
 
 use galgo::Durability;
 use galgo_bench::plan::{CountedFrom, LoadKind, LoadPlan, Rate, Sizes, WhenEmpty};
+use galgo_bench::show::measure::counted;
 use serde::Serialize;
 
 use crate::goal::Goal;
@@ -142,7 +143,7 @@ pub(crate) fn groups() -> Vec<Vec<Comparison>> {
 }
 
 fn large_writes(producers: u32) -> Vec<Comparison> {
-    let what = format!("write 1 MB, os, {} / bare sink", counted(producers, "producer"));
+    let what = format!("write 1 MB, os, {} / bare sink", counted(producers.into(), "producer"));
     let load = produce(producers, producers, LARGE);
     let sides = JudgedSide::Server(Durability::Os).against(JudgedSide::Sink { sync: false }, load);
     vec![
@@ -180,7 +181,7 @@ fn many_writers() -> Vec<Comparison> {
             ),
     ];
     rows.extend([1, 64].map(|partitions| {
-        let places = counted(partitions, "partition");
+        let places = counted(partitions.into(), "partition");
         Sides {
             measured: run(Durability::Fsync, partitions),
             against: run(Durability::Os, partitions),
@@ -279,10 +280,6 @@ pub(crate) fn produce_and_tail(workers: u32, batch: RequestSize) -> LoadPlan {
         primes: false,
         ..produce(workers, workers, batch)
     }
-}
-
-fn counted(number: u32, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 impl JudgedSide {

@@ -61,6 +61,11 @@ pub(crate) fn held(grant: Grant) -> Held {
     (!grant.is_empty()).then(|| Box::new(grant))
 }
 
+/// The grant that went with an answer.
+pub(crate) fn grant(held: Held) -> Grant {
+    held.map(|held| *held).unwrap_or_default()
+}
+
 /// What tells the time.
 pub(crate) type Clock = fn() -> Instant;
 

@@ -10,7 +10,6 @@
 //! written; a name is never taken back. So an older program refuses the directory before it changes a byte
 //! of it, and can go on with one in which nothing new was used.
 
-use crate::lock::{Ranked, rank};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -18,6 +17,7 @@ use galgo_wire::primitive::{Reader, put_length32, put_str8};
 use twox_hash::XxHash3_64;
 
 use crate::disk::Disk;
+use crate::lock::{Ranked, rank};
 use crate::twin::{Twin, TwinError, Unsound};
 
 /// Name of the file in the data directory.

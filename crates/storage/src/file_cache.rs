@@ -13,7 +13,6 @@
 //! INV-UNSYNCED: a dirty file is closed only after a successful sync. A failed sync stays with the
 //! handle: every later [`FileHandle::sync`] of it fails.
 
-use crate::lock::{Ranked, RankedRw, rank};
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::lock::{Ranked, RankedRw, rank};
 
 /// Files looked at to find one that may be closed without a sync.
 const CLEAN_LOOKS_MAX: usize = 64;

@@ -12,7 +12,7 @@ use utoipa::openapi::schema::Schema;
 
 use crate::command::{Command, MaxTopicSize, MessageExpiry, OffsetCursor, Request, RetentionRules};
 use crate::error_code::ErrorCode;
-use crate::id::{ClientId, Life, Offset, PartitionId};
+use crate::id::PartitionId;
 use crate::identifier::Identifier;
 use crate::json::{Answer, Json};
 
@@ -108,13 +108,12 @@ impl Given {
     ///
     /// # Errors
     /// [`BadParameter`] for the first of them.
-    pub fn check_names(&self, known: &[ParameterDescription]) -> Result<(), BadParameter> {
+    pub fn check_names(&self, known: &[&str]) -> Result<(), BadParameter> {
         let bad =
             |name: &str, reason: String| BadParameter::Value { name: name.to_owned(), reason };
         for (place, (name, _)) in self.pairs.iter().enumerate() {
-            if !known.iter().any(|known| known.name == name) {
-                let names: Vec<_> = known.iter().map(|known| known.name).collect();
-                let names = names.join(", ");
+            if !known.contains(&name.as_str()) {
+                let names = known.join(", ");
                 return Err(bad(
                     name,
                     format!("is no parameter of this route, which takes {names}"),
@@ -125,14 +124,6 @@ impl Given {
             }
         }
         Ok(())
-    }
-
-    /// Reads a value that has to be there.
-    fn required<T: Expected>(&self, name: &'static str) -> Result<T, BadParameter> {
-        self.optional(name)?.ok_or_else(|| BadParameter::Value {
-            name: name.to_owned(),
-            reason: format!("is missing; it is {}", T::expected()),
-        })
     }
 
     fn optional<T: Expected>(&self, name: &'static str) -> Result<Option<T>, BadParameter> {
@@ -171,16 +162,6 @@ macro_rules! numbers {
 
 numbers! { u32 u64 }
 
-impl Expected for bool {
-    fn read(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-
-    fn expected() -> String {
-        "`true` or `false`".to_owned()
-    }
-}
-
 impl Expected for OffsetCursor {
     fn read(text: &str) -> Option<Self> {
         text.parse().ok()
@@ -191,43 +172,15 @@ impl Expected for OffsetCursor {
     }
 }
 
-macro_rules! required {
-    ($($type:ty)*) => {$(
-        impl Parameter for $type {
-            fn take(given: &Given, name: &'static str) -> Result<Self, BadParameter> {
-                given.required(name)
-            }
+impl Expected for PartitionId {
+    fn read(text: &str) -> Option<Self> {
+        u32::read(text).map(Self::new)
+    }
 
-            fn describe(name: &'static str, meaning: &str, out: &mut Vec<ParameterDescription>) {
-                out.push(ParameterDescription {
-                    name,
-                    meaning: meaning.to_owned(),
-                    required: true,
-                    shape: <$type as Json>::shape(),
-                });
-            }
-        }
-    )*};
+    fn expected() -> String {
+        u32::expected()
+    }
 }
-
-required! { u32 u64 bool }
-
-macro_rules! wrapped {
-    ($($type:ident($inner:ty))*) => {$(
-        impl Expected for $type {
-            fn read(text: &str) -> Option<Self> {
-                <$inner>::read(text).map(Self::new)
-            }
-
-            fn expected() -> String {
-                <$inner>::expected()
-            }
-        }
-    )*};
-}
-
-wrapped! { PartitionId(u32) ClientId(u32) Offset(u64) Life(u64) }
-required! { PartitionId ClientId Offset Life }
 
 impl<T: Expected + Json> Parameter for Option<T> {
     fn take(given: &Given, name: &'static str) -> Result<Self, BadParameter> {
@@ -293,8 +246,7 @@ impl Parameter for Option<RetentionRules> {
         ];
         for (name, meaning) in rules {
             let meaning = format!("{meaning}; 0 for the server's default, 2^64-1 for no limit.");
-            let shape = <u64 as Json>::shape();
-            out.push(ParameterDescription { name, meaning, required: false, shape });
+            <Option<u64> as Parameter>::describe(name, &meaning, out);
         }
     }
 }

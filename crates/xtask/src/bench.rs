@@ -8,6 +8,8 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, bail};
 use serde_json::Value;
 
+use crate::cargo;
+
 /// Runs the judge with `arguments`, whose first says what to measure.
 pub(crate) fn run(
     root: &Path,
@@ -25,7 +27,7 @@ pub(crate) fn run(
 }
 
 fn build(root: &Path, packages: &[&str]) -> anyhow::Result<()> {
-    let built = cargo(root)
+    let built = cargo::command(root)
         .args(["build", "--release", "--locked", "--quiet"])
         .args(packages)
         .status()
@@ -38,18 +40,7 @@ fn build(root: &Path, packages: &[&str]) -> anyhow::Result<()> {
 
 /// Where cargo builds to, whoever configured it.
 fn target_directory(root: &Path) -> anyhow::Result<PathBuf> {
-    let told = cargo(root)
-        .args(["metadata", "--format-version", "1", "--no-deps", "--locked"])
-        .output()
-        .context("cargo cannot be started")?;
-    let metadata: Value = serde_json::from_slice(&told.stdout).context("cargo metadata")?;
+    let metadata = cargo::metadata(root, "--no-deps")?;
     let directory = metadata.get("target_directory").and_then(Value::as_str);
     Ok(directory.context("cargo metadata names no target directory")?.into())
-}
-
-/// The cargo that runs this task.
-fn cargo(root: &Path) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root);
-    command
 }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 
 mod bench;
+mod cargo;
 mod fuzz_tcp;
 mod tidy;
 

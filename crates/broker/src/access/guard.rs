@@ -4,10 +4,10 @@
 //! at the same time do not slip through together; at most as many as passwords are verified at once.
 //! An attempt that has to wait holds no thread and no turn.
 
-use galgo_storage::lock::{Ranked, rank};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use galgo_storage::lock::{Ranked, rank};
 use galgo_wire::error_code::ErrorCode;
 
 use super::throttle::{Admission, Subject, Throttle, ThrottleOptions};

@@ -3,7 +3,6 @@
 mod report;
 mod shard;
 
-use galgo_storage::lock::{Ranked, RankedRw};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use galgo_storage::data_dir::{DataDir, Identity};
 use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
 use galgo_storage::journal::{JournalOptions, Lsn};
+use galgo_storage::lock::{Ranked, RankedRw};
 use galgo_storage::log::RecoverError as LogError;
 use galgo_storage::log::{IndexCache, LogName, PartitionName, RecoveryReport};
 use galgo_storage::metadata_log::{Doubt, MetadataLog};

@@ -8,11 +8,11 @@
 //!
 //! Lock order: catalog, table of clients, group, offsets of a partition.
 
-use galgo_storage::lock::{self, Ranked, rank};
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use galgo_storage::lock::{self, Ranked, rank};
 use galgo_wire::command::Membership;
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::error_code::ErrorCode;

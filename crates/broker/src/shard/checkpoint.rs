@@ -14,7 +14,7 @@ use galgo_storage::checkpoint::{
 };
 use galgo_storage::journal::{JournalError, Lsn};
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{Epoch, PartitionUid};
+use galgo_wire::id::PartitionUid;
 
 use super::carry::{Carried, Damage, carry_forward};
 use super::stamps::Stamps;
@@ -36,8 +36,6 @@ const CARRY_PAUSES_MAX: u64 = 15;
 pub(super) struct Checkpointer {
     pub(super) store: CheckpointStore,
     pub(super) last: ShardCheckpoint,
-    /// Of the owner that saves (INV-EPOCH).
-    pub(super) epoch: Epoch,
     /// Where the journal goes on behind the last one that was saved.
     pub(super) saved: Lsn,
     /// Consumer offsets by partition; `last.offsets` is made from them when it is saved.
@@ -49,7 +47,6 @@ impl Checkpointer {
     /// Saves what is noted, as of `lsn`.
     pub(super) fn save(&mut self, lsn: Lsn) -> Result<(), CheckpointStoreError> {
         self.last.lsn = lsn;
-        self.last.epoch = self.epoch;
         let offsets = self.offsets.iter().flat_map(|(uid, entries)| {
             let entry = |(owner, position): &(OffsetOwner, Position)| StoredOffset {
                 uid: *uid,

@@ -3,10 +3,10 @@
 //! INV-WAKE: whoever leaves something, or settles a bundle in flight, wakes a committer that sleeps: it looks and
 //! goes to sleep under the lock under which both happens.
 
-use galgo_storage::lock::{Held, Ranked, rank};
 use std::sync::Arc;
 use std::task::Wake;
 
+use galgo_storage::lock::{Held, Ranked, rank};
 use galgo_wire::id::Offset;
 use parking_lot::Condvar;
 
@@ -65,11 +65,10 @@ struct Gathering {
     committer_waits: bool,
 }
 
-/// The round that gathers, held; the committer is woken as soon as it is let go of.
+/// The round that gathers, held.
 pub(super) struct Open<'a> {
     intake: &'a Intake,
     gathering: Held<'a, { rank::INTAKE }, Gathering>,
-    wakes: bool,
 }
 
 impl Open<'_> {
@@ -78,23 +77,23 @@ impl Open<'_> {
         &mut self.gathering.round
     }
 
-    /// Something was staged: the committer is to see it.
+    /// Something was staged: a committer that sleeps is to see it.
     pub(super) fn wake(&mut self) {
-        self.wakes = true;
+        self.gathering.wake(&self.intake.work);
     }
 }
 
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        if self.wakes && std::mem::take(&mut self.gathering.committer_waits) {
-            self.intake.work.notify_one();
+impl Gathering {
+    fn wake(&mut self, work: &Condvar) {
+        if std::mem::take(&mut self.committer_waits) {
+            work.notify_one();
         }
     }
 }
 
 impl Intake {
     pub(super) fn open(&self) -> Open<'_> {
-        Open { intake: self, gathering: self.gathering.lock(), wakes: false }
+        Open { intake: self, gathering: self.gathering.lock() }
     }
 
     /// Swaps what is staged with an emptied round; false when nothing is.
@@ -143,8 +142,6 @@ impl Wake for Intake {
     fn wake(self: Arc<Self>) {
         let mut gathering = self.gathering.lock();
         gathering.is_settled = true;
-        if std::mem::take(&mut gathering.committer_waits) {
-            self.work.notify_one();
-        }
+        gathering.wake(&self.work);
     }
 }

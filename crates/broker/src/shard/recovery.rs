@@ -4,7 +4,6 @@
 //! synced before the journal is given back, whatever the page cache seems to hold.
 //! INV-REPEAT: a recovery that is cut short, or done twice, ends in the same state.
 
-use galgo_storage::lock::Ranked;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::RangeInclusive;
@@ -19,6 +18,7 @@ use galgo_storage::checkpoint::{
 use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
 use galgo_storage::journal::{Journal, Lsn};
+use galgo_storage::lock::Ranked;
 use galgo_storage::log::{
     self, Evidence, IndexCache, Log, LogName, LogOptions, RecoveryReport, durable_end, first_base,
 };
@@ -340,7 +340,7 @@ impl ShardRecovery {
     /// Saves what was recovered as a checkpoint, so that the journal starts over.
     fn build(
         self,
-        (checkpoint, epoch): (ShardCheckpoint, Epoch),
+        (mut checkpoint, epoch): (ShardCheckpoint, Epoch),
         partitions: &BTreeMap<PartitionUid, RecoveredPartition>,
         (last, recorded): (Lsn, Option<u128>),
     ) -> Result<Arc<Shard>, RecoverError> {
@@ -349,10 +349,11 @@ impl ShardRecovery {
         let carried = self.carry_offline((partitions, epoch), before.next()..=lsn)?;
         let stamps =
             Stamps::new(Arc::clone(&self.disk), self.partitions_dir.clone(), self.cluster_id);
+        // INV-EPOCH: on record from the first checkpoint of the new owner on.
+        checkpoint.epoch = epoch;
         let mut checkpointer = Checkpointer {
             store: self.checkpoints,
             last: checkpoint,
-            epoch,
             saved: lsn,
             offsets: BTreeMap::new(),
             stamps,

@@ -129,6 +129,9 @@ impl Deadlines {
 
     /// What is due at `now`, the most urgent first.
     pub(crate) fn due(&mut self, now: Instant) -> Option<Due> {
+        if self.over {
+            return None;
+        }
         let passed = |moment: Option<Instant>| moment.is_some_and(|moment| moment <= now);
         if passed(self.frame()) {
             Some(Due::Frame)

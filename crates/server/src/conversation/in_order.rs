@@ -124,7 +124,7 @@ impl<P: Parts<To = ()>> InOrder<P> {
             Event::Request { request, follows_on } => self.next = Some((request, follows_on)),
             Event::Refused(error) => {
                 self.deadlines.request_complete();
-                self.answer(Answer { after: None, reply: Reply::Error(error) }, None);
+                self.answer(Answer::now(Reply::Error(error)), None);
             }
             Event::Outcome(outcome, held) => match self.turn.take((), outcome) {
                 Some(Done::Answer((), answer)) => self.answer(answer, held),

@@ -259,7 +259,7 @@ impl<P: Parts> SideBySide<P> {
     }
 
     fn refuse(&mut self, to: P::To, error: ErrorCode) {
-        let answer = Answer { after: None, reply: Reply::Error(error) };
+        let answer = Answer::now(Reply::Error(error));
         self.settle(Done::Answer(to, answer), None);
     }
 
@@ -289,8 +289,7 @@ impl<P: Parts> SideBySide<P> {
     }
 
     fn on_timer(&mut self) {
-        let is_free = self.turn.is_over() && self.ended.is_none();
-        if is_free && self.deadlines.due((self.clock)()) == Some(Due::Login) {
+        if self.turn.is_over() && self.deadlines.due((self.clock)()) == Some(Due::Login) {
             self.end(End::LoginTimeout);
         }
     }

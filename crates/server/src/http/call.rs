@@ -1,14 +1,14 @@
 //! Runs commands for requests: to the broker, and what comes of it.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use galgo_broker::{Answer, Job, Outcome, Peer, Reply, Session, Waiting};
+use galgo_broker::{Job, Outcome, Peer, Reply, Session, Waiting};
 use galgo_wire::ErrorCode;
 use galgo_wire::command::{Command, Request};
+use galgo_wire::json::Answer;
 use galgo_wire::primitive::Payload;
 use tokio::time::Instant;
 
@@ -60,11 +60,12 @@ impl Call {
     }
 
     /// As [`Call::run`] for a command that answers nothing when its target is missing.
-    pub(super) async fn find<C, T>(&self, command: C) -> Result<T, Failure>
+    pub(super) async fn find<C>(&self, command: C) -> Result<<C::Reply as Answer>::Body, Failure>
     where
-        C: Command<Reply = Option<T>> + Into<Request>,
+        C: Command + Into<Request>,
+        C::Reply: Answer,
     {
-        self.run(command).await?.ok_or(Failure::Missing)
+        self.run(command).await?.into_body().ok_or(Failure::Missing)
     }
 
     /// Hands something to the broker on a session of the caller, and waits for the answer.
@@ -90,7 +91,7 @@ impl Call {
             .authenticate_as(&mut session, account.user, account.serial)
             .map_err(|_| ErrorCode::Unauthorized)?;
         let outcome = work(&self.api, &mut session);
-        settle(&self.api, session, outcome, held).await.1
+        take_steps(&self.api.hub, &mut Some(session), outcome, held).await
     }
 }
 
@@ -102,25 +103,12 @@ pub(super) async fn run_anonymous(
 ) -> Result<Option<Session>, ErrorCode> {
     let mut session = api.hub.broker.connect_unlisted(peer);
     let outcome = api.hub.broker.submit_request(&mut session, request);
-    let (session, reply) = settle(api, session, outcome, &mut Grant::default()).await;
+    let mut session = Some(session);
+    let reply = take_steps(&api.hub, &mut session, outcome, &mut Grant::default()).await;
     reply.map(|_| session)
 }
 
 /// Takes the steps of an outcome and waits for the answer. The session is lost with a job that panicked.
-fn settle(
-    api: &Api,
-    session: Session,
-    outcome: Outcome,
-    held: &mut Grant,
-) -> impl Future<Output = (Option<Session>, Result<Reply, ErrorCode>)> {
-    let hub = Arc::clone(&api.hub);
-    async move {
-        let mut session = Some(session);
-        let reply = take_steps(&hub, &mut session, outcome, held).await;
-        (session, reply)
-    }
-}
-
 async fn take_steps(
     hub: &Arc<Hub>,
     session: &mut Option<Session>,
@@ -133,7 +121,12 @@ async fn take_steps(
     let mut done = turn.take((), outcome);
     loop {
         match done {
-            Some(Done::Answer((), answer)) => return answered(answer).await,
+            Some(Done::Answer((), answer)) => {
+                return match answer.settled().await {
+                    Reply::Error(code) | Reply::Close(code) => Err(code),
+                    reply => Ok(reply),
+                };
+            }
             // Nobody waits over HTTP: what there is, if anything, is the answer.
             Some(Done::Wait((), Waited { poll, due })) => {
                 turn.resume(due);
@@ -157,18 +150,6 @@ async fn take_steps(
                 () = stopped(&mut stopping) => return Err(ErrorCode::Disconnected),
             },
         };
-    }
-}
-
-/// Waits until what an answer needs is durable.
-async fn answered(answer: Answer) -> Result<Reply, ErrorCode> {
-    let Answer { after, reply } = answer;
-    if let Some(ticket) = after {
-        ticket.await?;
-    }
-    match reply {
-        Reply::Error(code) | Reply::Close(code) => Err(code),
-        reply => Ok(reply),
     }
 }
 

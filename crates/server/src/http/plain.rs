@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, on};
-use galgo_wire::command::{Command, HttpMethod, Request, visit_plain};
+use galgo_wire::command::{Command, HttpMethod, HttpRoute, Request, visit_plain};
 use galgo_wire::json::{Answer, Json as _};
 use galgo_wire::parameter::{FromParameters, Given, ParameterDescription, PlainVisitor};
 use utoipa::openapi::path::{
@@ -51,9 +51,9 @@ impl PlainVisitor for Routes {
         C: Command + FromParameters + Clone + Into<Request> + Send + 'static,
         C::Reply: Answer,
     {
-        let place = C::CODE.route().place();
-        assert!(place.is_some(), "INV-ONCE: a plain command has a method and a path");
-        let Some((method, path)) = place else { return };
+        let HttpRoute::At(method, path) = C::CODE.route() else {
+            unreachable!("INV-ONCE: a plain command has a method and a path")
+        };
         let (filter, method) = match method {
             HttpMethod::Get => (MethodFilter::GET, DescribedMethod::Get),
             HttpMethod::Post => (MethodFilter::POST, DescribedMethod::Post),
@@ -65,14 +65,22 @@ impl PlainVisitor for Routes {
         paths.paths.insert(path.to_owned(), PathItem::new(method, operation::<C>(path)));
         let mut schemas = Vec::new();
         <C::Reply as Answer>::Body::collect(&mut schemas);
+        // As classic servers do, the routes they have pass over what they do not know.
+        let known = C::CODE.is_extension().then(|| -> Arc<[&'static str]> {
+            C::parameters().into_iter().map(|parameter| parameter.name).collect()
+        });
+        let answer = move |call: Call, path: PathOf<_>, query: QueryOf<_>| {
+            run::<C>(call, known.clone(), path, query)
+        };
         let router = std::mem::take(&mut self.0);
-        self.0 = router.routes((schemas, paths, on(filter, run::<C>)));
+        self.0 = router.routes((schemas, paths, on(filter, answer)));
     }
 }
 
-/// Answers a request with what its command comes to.
+/// Answers a request with what its command comes to. Other parameters than those `known` are refused, where that is said.
 async fn run<C>(
     call: Call,
+    known: Option<Arc<[&'static str]>>,
     PathOf(path): PathOf<Vec<(String, String)>>,
     QueryOf(query): QueryOf<Vec<(String, String)>>,
 ) -> Result<Response, Failure>
@@ -81,14 +89,13 @@ where
     C::Reply: Answer,
 {
     let given = Given::new(path, query);
-    // As classic servers do, the routes they have pass over what they do not know.
-    if C::CODE.is_extension() {
-        given.check_names(&C::parameters())?;
+    if let Some(known) = known {
+        given.check_names(&known)?;
     }
     let command = C::from_parameters(&given)?;
     let body = match C::CODE.is_extension() {
         true => find_own(&call, command).await?,
-        false => call.run(command).await?.into_body().ok_or(Failure::Missing)?,
+        false => call.find(command).await?,
     };
     Ok(match <C::Reply as Answer>::HAS_BODY {
         true => Told(body).into_response(),
@@ -106,8 +113,7 @@ where
     C::Reply: Answer,
 {
     let asked = command.clone();
-    let reply = call.run(command).await.map(C::Reply::into_body);
-    let found = reply.and_then(|found| found.ok_or(Failure::Missing));
+    let found = call.find(command).await;
     found.map_err(|failure| failure.about(&call.api.hub.broker, &asked.right()))
 }
 

@@ -34,7 +34,7 @@ use self::job::Ran;
 use self::outbox::Outbox;
 use self::supply::Supply;
 use crate::conversation::in_order::{Effect, Event, Facts, InOrder};
-use crate::conversation::{End, Held, Look, Parts, held};
+use crate::conversation::{End, Held, Look, Parts, grant, held};
 use crate::spin::Keenness;
 use crate::transport::{Allowance, Hub, acknowledge, stopped};
 use crate::wakeups::Route;
@@ -144,11 +144,7 @@ impl<S: Carrier> Connection<S> {
     /// Writes an answer, or gathers it; `held` covers what it has in memory.
     async fn write(&mut self, reply: Reply, held: Held) -> io::Result<()> {
         let Self { hub, allowance, outbox, stream, .. } = self;
-        let supply = || Supply {
-            hub: Arc::clone(hub),
-            user: allowance.user(),
-            held: held.map(|held| *held).unwrap_or_default(),
-        };
+        let supply = || Supply { hub: Arc::clone(hub), user: allowance.user(), held: grant(held) };
         outbox.reply(reply, stream, supply).await?;
         outbox.flush_if_full(stream).await
     }

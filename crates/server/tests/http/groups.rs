@@ -1,10 +1,9 @@
 //! Consumer groups: made, shown with members that joined over a connection, and deleted.
 
-use std::net::TcpStream;
-
+use galgo_testkit::frames::Wire;
 use serde_json::json;
 
-use crate::server::{PASSWORD, TestServer, USERNAME, frame};
+use crate::server::{PASSWORD, TestServer, USERNAME};
 
 const GROUPS: &str = "/streams/s/topics/t/consumer-groups";
 
@@ -14,12 +13,10 @@ fn missing() -> serde_json::Value {
 }
 
 /// A connection that is logged in.
-fn connect(server: &TestServer) -> TcpStream {
-    let mut stream = TcpStream::connect(server.tcp()).unwrap();
-    let name = |text: &str| [&[text.len() as u8], text.as_bytes()].concat();
-    let login = [name(USERNAME), name(PASSWORD), vec![0; 8]].concat();
-    assert_eq!(frame(&mut stream, 38, &login).0, 0);
-    stream
+fn connect(server: &TestServer) -> Wire {
+    let mut wire = Wire::connect(server.tcp());
+    assert_eq!(wire.login(USERNAME, PASSWORD), 0);
+    wire
 }
 
 #[test]
@@ -78,14 +75,14 @@ fn members_are_shown_with_their_partitions_until_they_are_gone() {
     // JOIN_CONSUMER_GROUP of group "g" of topic "t" of stream "s".
     let join = [2, 1, b's', 2, 1, b't', 2, 1, b'g'];
     let mut first = connect(&server);
-    assert_eq!(frame(&mut first, 604, &join).0, 0);
+    assert_eq!(first.status(604, &join), 0);
     let expected = json!({
         "id": 0, "name": "g", "partitions_count": 3, "members_count": 1,
         "members": [{"id": 0, "partitions_count": 3, "partitions": [0, 1, 2]}],
     });
     assert_eq!(root.get(&format!("{GROUPS}/g")).json(), expected);
     let mut second = connect(&server);
-    assert_eq!(frame(&mut second, 604, &join).0, 0);
+    assert_eq!(second.status(604, &join), 0);
     let shared = root.get(&format!("{GROUPS}/g")).json();
     assert_eq!((&shared["members_count"], &shared["members"][1]["id"]), (&json!(2), &json!(1)));
     assert_eq!(root.get(GROUPS).json()[0]["members_count"], 2);
@@ -100,5 +97,5 @@ fn members_are_shown_with_their_partitions_until_they_are_gone() {
     assert_eq!(root.delete(&format!("{GROUPS}/0")).status, 204);
     let clients = root.get("/clients").json();
     assert_eq!(clients[0]["consumer_groups_count"], 0, "members leave with their group");
-    assert_eq!(frame(&mut first, 605, &join).0, 5000);
+    assert_eq!(first.status(605, &join), 5000);
 }

@@ -189,7 +189,7 @@ fn put_section(out: &mut Vec<u8>, (tag, flags): (u16, u16), content: impl FnOnce
     out.extend_from_slice(&[0; 4]);
     content(out);
     // The store refuses a checkpoint long before it is as large as a length can tell.
-    let bytes = to_u32(out.len() - length - 4).to_le_bytes();
+    let bytes = u32::try_from(out.len() - length - 4).unwrap_or(u32::MAX).to_le_bytes();
     if let Some(room) = out.get_mut(length..length + 4) {
         room.copy_from_slice(&bytes);
     }

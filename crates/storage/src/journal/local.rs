@@ -5,7 +5,6 @@
 //! After opening, the first commit takes a file of its own, so that what a torn write left behind the
 //! last frame is never followed.
 
-use crate::lock::{Ranked, rank};
 use std::io;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::path::{Path, PathBuf};
@@ -26,6 +25,7 @@ use super::{
     ReadReport, Settled,
 };
 use crate::disk::{Disk, create_dir_synced};
+use crate::lock::{Ranked, rank};
 
 mod found;
 mod read;

@@ -1,13 +1,13 @@
 //! A server for one test, on free ports and in a directory of its own.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 
 use galgo_server::{Environment, Overrides, Server, ServerOptions};
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::Http;
+use crate::frames::Wire;
 
 pub const USERNAME: &str = "iggy";
 pub const PASSWORD: &str = "iggy-secret";
@@ -95,21 +95,9 @@ impl TestServer {
 
     /// The status of one frame over TCP, and the bytes of its answer, behind a frame before it.
     pub fn frames(&self, frames: &[(u32, &[u8])]) -> Vec<(u32, Vec<u8>)> {
-        let mut stream = TcpStream::connect(self.tcp()).unwrap();
-        frames.iter().map(|(code, payload)| frame(&mut stream, *code, payload)).collect()
+        let mut wire = Wire::connect(self.tcp());
+        frames.iter().map(|(code, payload)| wire.call(*code, payload)).collect()
     }
-}
-
-/// The status of one frame over an open connection, and the bytes of its answer.
-pub fn frame(stream: &mut TcpStream, code: u32, payload: &[u8]) -> (u32, Vec<u8>) {
-    let length = payload.len() as u32 + 4;
-    stream.write_all(&[&length.to_le_bytes(), &code.to_le_bytes(), payload].concat()).unwrap();
-    let mut head = [0; 8];
-    stream.read_exact(&mut head).unwrap();
-    let number = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().unwrap());
-    let mut payload = vec![0; number(4) as usize];
-    stream.read_exact(&mut payload).unwrap();
-    (number(0), payload)
 }
 
 /// A topic to be created.

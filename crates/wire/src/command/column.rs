@@ -90,18 +90,6 @@ impl fmt::Display for HttpMethod {
     }
 }
 
-impl HttpRoute {
-    /// HttpMethod and path, be it those of another command.
-    #[must_use]
-    pub fn place(self) -> Option<(HttpMethod, &'static str)> {
-        match self {
-            Self::At(method, path) => Some((method, path)),
-            Self::With(other) => other.route().place(),
-            Self::Nowhere(_) => None,
-        }
-    }
-}
-
 impl fmt::Display for HttpRoute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

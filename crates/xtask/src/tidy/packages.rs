@@ -5,11 +5,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, bail};
 use serde_json::Value as Json;
 use toml::{Table, Value};
+
+use crate::cargo;
 
 mod license;
 
@@ -50,15 +51,7 @@ pub(super) fn check(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<usi
 
 /// The packages of the lock file as cargo describes them.
 fn locked_packages(root: &Path) -> anyhow::Result<Vec<Json>> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(["metadata", "--format-version", "1", "--locked", "--all-features"])
-        .current_dir(root)
-        .output()?;
-    if !output.status.success() {
-        bail!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    let mut metadata: Json = serde_json::from_slice(&output.stdout)?;
+    let mut metadata = cargo::metadata(root, "--all-features")?;
     match metadata.get_mut("packages").map(Json::take) {
         Some(Json::Array(packages)) => Ok(packages),
         _ => bail!("cargo metadata lists no packages"),

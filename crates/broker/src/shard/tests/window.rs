@@ -4,6 +4,15 @@ use std::thread;
 
 use super::*;
 
+/// Three rounds of one batch each, on their way.
+fn three_in_flight(shard: &Shard, member: &Arc<Notes>, rounds: &mut Rounds) -> [Ticket; 3] {
+    [1, 2, 3].map(|end| {
+        let ticket = stage(shard, member, end);
+        shard.commit_round(rounds);
+        ticket
+    })
+}
+
 #[test]
 fn as_many_rounds_are_in_flight_as_the_window_takes_and_settled_in_order() {
     let journal = HeldJournal::with_window(2);
@@ -38,11 +47,7 @@ fn what_is_not_taken_is_sent_again_in_order_and_then_goes_without_the_journal() 
     let shard = shard(&journal);
     let member = Notes::new(1);
     let mut rounds = Rounds::default();
-    let tickets = [1, 2, 3].map(|end| {
-        let ticket = stage(&shard, &member, end);
-        shard.commit_round(&mut rounds);
-        ticket
-    });
+    let tickets = three_in_flight(&shard, &member, &mut rounds);
     journal.settle(Err(CommitError::Overloaded));
     assert!(shard.commit_round(&mut rounds));
     assert_eq!(journal.in_flight(), 3);
@@ -73,11 +78,7 @@ fn an_outcome_that_is_not_known_ends_all_that_comes_behind_it() {
         let shard = shard(&journal);
         let member = Notes::new(1);
         let mut rounds = Rounds::default();
-        let tickets = [1, 2, 3].map(|end| {
-            let ticket = stage(&shard, &member, end);
-            shard.commit_round(&mut rounds);
-            ticket
-        });
+        let tickets = three_in_flight(&shard, &member, &mut rounds);
         let gathering = stage(&shard, &member, 4);
         let elsewhere = Notes::new(2);
         shard.touched(|| Some(Arc::clone(&elsewhere) as Arc<dyn Member>));

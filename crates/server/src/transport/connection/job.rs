@@ -52,7 +52,7 @@ pub(crate) async fn run(
                     Ok(turn) => Some(turn),
                     Err(Full) => {
                         let reply = Reply::Error(ErrorCode::UsersLimitReached);
-                        let outcome = Outcome::Answer(Answer { after: None, reply });
+                        let outcome = Outcome::Answer(Answer::now(reply));
                         return Ok(Some(Ran { outcome, grant }));
                     }
                 },

@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::Windows;
 use super::stream::{CurrentUser, Received, Request, Stream, answer, receive};
 use crate::conversation::side_by_side::{Effect, Event, SideBySide, Streams};
-use crate::conversation::{End, Held, Look, Parts, Waited, held};
+use crate::conversation::{End, Held, Look, Parts, Waited, grant, held};
 use crate::transport::connection::job::{self, Ran};
 use crate::transport::connection::{here, supply::Supply};
 use crate::transport::until;
@@ -100,7 +100,14 @@ impl Connection {
                     self.waiting.push(Box::pin(wait(stream, waited, stopping)));
                 }
                 Effect::Submit(request) => self.submit(request),
-                Effect::Run(stream, job) => self.run_job(stream, job).await?,
+                Effect::Run(stream, job) => match self.talk.close_due() {
+                    None => self.run_job(stream, job).await?,
+                    // The last look of a poll keeps a stop waiting no longer than a peer may, however slow the disk is.
+                    Some(due) => match timeout_at(due, self.run_job(stream, job)).await {
+                        Ok(ran) => ran?,
+                        Err(_) => return Ok(End::Stopping),
+                    },
+                },
                 Effect::Look(stream, poll, look) => {
                     let outcome = job::look(&self.hub, poll, look, here(&mut self.session));
                     self.talk.on(Event::Outcome(stream, outcome, None));
@@ -169,8 +176,8 @@ impl Connection {
 
     /// Begins an answer; `held` covers what it has in memory.
     fn begin(&mut self, stream: Stream, made: Answer, held: Held) {
-        let held = held.map(|held| *held).unwrap_or_default();
-        let supply = Supply { hub: Arc::clone(&self.hub), user: self.user.get(), held };
+        let supply =
+            Supply { hub: Arc::clone(&self.hub), user: self.user.get(), held: grant(held) };
         self.answering.push(Box::pin(answer(stream, made, supply)));
     }
 

@@ -147,13 +147,7 @@ pub(super) async fn answer(
     answer: Answer,
     supply: Supply,
 ) -> io::Result<SendStream> {
-    let Answer { after, reply } = answer;
-    let committed = match after {
-        None => Ok(()),
-        Some(ticket) => ticket.await,
-    };
-    let reply = committed.map_or_else(Reply::Error, |()| reply);
-    match write(&mut stream, reply, supply).await {
+    match write(&mut stream, answer.settled().await, supply).await {
         Ok(()) => {
             // A peer that gave up on the stream has no use for its end.
             let _ = stream.send.finish();
