@@ -49,6 +49,7 @@ pub(crate) use pieces::Gathering;
 pub use pieces::{Piece, Rest};
 pub use publish::Commits;
 pub use read::{AnswerBounds, COLD_PIECE_BYTES_MAX, PollError, PolledRange, ReadPlan, ReadRequest};
+pub(crate) use rescue::RescueStanding;
 pub(crate) use start::{DropNote, DropReason, Droppable, Wanted};
 
 use self::dedup::Window;

@@ -40,6 +40,15 @@ pub(crate) const DEDUPLICATION: Extension = Extension {
     },
 };
 
+/// A partition that takes no writes, tried again at once.
+pub(crate) const PARTITION_RESCUE: Extension = Extension {
+    flags: FeatureFlags::PARTITION_RESCUE,
+    missing: Unsupported {
+        what: "trying again to take writes in a partition",
+        instead: "wait until the server does, or restart it",
+    },
+};
+
 /// Polls that wait.
 pub(crate) const WAITING_POLLS: Extension = Extension {
     flags: FeatureFlags::WAITING_POLLS,

@@ -68,4 +68,5 @@ replies! {
     JoinConsumerGroup LeaveConsumerGroup GetFeatures CreateTopicWith UpdateTopicWith GetTopicSettings
     PlanRetention PollWaiting PollInLife StoreOffsetInLife JoinGroupWith ListConsumerOffsets
     GetRetentionState ResetPassword GetTopicOutline ConfigureTopic GetTopicConfig
+    RescuePartition
 }

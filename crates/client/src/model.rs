@@ -9,6 +9,7 @@ pub use galgo_wire::command::extensions::{
 };
 pub use galgo_wire::command::groups::{ConsumerGroup, ConsumerGroupDetails, GroupMember};
 pub use galgo_wire::command::offsets::ConsumerOffset;
+pub use galgo_wire::command::rescue::{PartitionRescue, RescueOutcome};
 pub use galgo_wire::command::retention::{RetentionState, StoredOffset};
 pub use galgo_wire::command::streams::{Stream, StreamDetails};
 pub use galgo_wire::command::system::{

@@ -126,6 +126,10 @@ pub fn plan_retention(stream: &str, topic: &str) -> PlanRetention {
 }
 
 /// The oldest segments of a partition of a topic of stream `s`.
+pub fn rescue_partition(topic: &str, partition: u32) -> RescuePartition {
+    RescuePartition { stream: id("s"), topic: id(topic), partition_id: PartitionId::new(partition) }
+}
+
 pub fn delete_segments(topic: &str, partition: u32, segments_count: u32) -> DeleteSegments {
     let partition_id = PartitionId::new(partition);
     DeleteSegments { stream: id("s"), topic: id(topic), partition_id, segments_count }
@@ -348,6 +352,7 @@ pub fn every_request() -> Vec<Request> {
         LoginWithToken { token: TokenText::parse("none").unwrap() }.into(),
         GetFeatures {}.into(),
         DeleteSegments { stream: stream(), topic: topic(), partition_id, segments_count: 1 }.into(),
+        RescuePartition { stream: stream(), topic: topic(), partition_id }.into(),
         GetConsumerGroup { stream: stream(), topic: topic(), group: id("none") }.into(),
         GetConsumerGroups { stream: stream(), topic: topic() }.into(),
         CreateConsumerGroup { stream: stream(), topic: topic(), name: group() }.into(),
@@ -416,6 +421,8 @@ pub fn topic_requests(stream: &str) -> Vec<Request> {
         .into(),
         ConfigureTopic { stream: from(), topic: topic(), options: Vec::new() }.into(),
         GetTopicConfig { stream: from(), topic: topic() }.into(),
+        RescuePartition { stream: from(), topic: topic(), partition_id: PartitionId::new(0) }
+            .into(),
         delete_topic(stream, "none").into(),
         purge_topic(stream, "none").into(),
         create_partitions(stream, "none", 1).into(),

@@ -15,8 +15,8 @@ use galgo_broker::shard::{Rounds, ShardOptions};
 use galgo_broker::upkeep::RetentionOptions;
 use galgo_broker::vault::Keys;
 use galgo_broker::{
-    AccessOptions, Answer, Broker, BrokerOptions, GroupOptions, LogBounds, OpenReport, Outcome,
-    Peer, Reply, RootUser, Session, Slice,
+    AccessOptions, Answer, Broker, BrokerOptions, GroupOptions, Job, LogBounds, OpenReport,
+    Outcome, Peer, Reply, RootUser, Session, Slice,
 };
 use galgo_storage::disk::sim::SimDisk;
 use galgo_storage::metadata_log::{MetadataDirs, MetadataLog};
@@ -273,6 +273,11 @@ impl Connection {
         let bytes = self.finish(outcome)?;
         assert!(bytes.is_empty(), "a send is answered without a payload");
         Ok(())
+    }
+
+    /// Runs a job of this connection once.
+    pub fn run(&mut self, job: Job) -> Outcome {
+        job.run(&self.broker, &mut self.session)
     }
 
     /// Waits for the answer, running what has to be run.

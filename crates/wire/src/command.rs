@@ -13,6 +13,7 @@ pub mod lives;
 pub mod memberships;
 pub mod messages;
 pub mod offsets;
+pub mod rescue;
 pub mod retention;
 pub mod send_with;
 pub mod streams;
@@ -35,6 +36,7 @@ pub use lives::*;
 pub use memberships::*;
 pub use messages::*;
 pub use offsets::*;
+pub use rescue::*;
 pub use retention::*;
 pub use send_with::*;
 pub use streams::*;
@@ -335,9 +337,9 @@ commands! {
     402 CreatePartitions "partition.create": Never Waits Change User
         [Post "/streams/{stream}/topics/{topic}/partitions"];
     403 DeletePartitions "partition.delete": Never Waits Change User
-        [Delete "/streams/{stream}/topics/{topic}/partitions"];
+        [plain Delete "/streams/{stream}/topics/{topic}/partitions"];
     503 DeleteSegments "segment.delete": Never Waits Commit User
-        [Delete "/streams/{stream}/topics/{topic}/partitions/{partition_id}"];
+        [plain Delete "/streams/{stream}/topics/{topic}/partitions/{partition_id}"];
     600 GetConsumerGroup "consumer_group.get": Safe Waits Memory User
         [Get "/streams/{stream}/topics/{topic}/consumer-groups/{group}"];
     601 GetConsumerGroups "consumer_group.list": Safe Waits Memory User
@@ -376,7 +378,9 @@ commands! {
     10110 ConfigureTopic "topic.configure": Safe Waits Change User
         [Patch "/streams/{stream}/topics/{topic}/options"];
     10111 GetTopicConfig "topic.config": Safe Waits Memory User
-        [Get "/streams/{stream}/topics/{topic}/options"];
+        [plain Get "/streams/{stream}/topics/{topic}/options"];
+    10190 RescuePartition "partition.rescue": Safe Waits Disk User
+        [plain Post "/streams/{stream}/topics/{topic}/partitions/{partition_id}/rescue"];
     zero copy:
     101 SendMessages "message.send": Depends Follows Commit User
         [Post "/streams/{stream}/topics/{topic}/messages"];

@@ -126,6 +126,13 @@ impl Given {
         Ok(())
     }
 
+    fn required<T: Expected>(&self, name: &'static str) -> Result<T, BadParameter> {
+        self.optional(name)?.ok_or_else(|| BadParameter::Value {
+            name: name.to_owned(),
+            reason: format!("is missing; it takes {}", T::expected()),
+        })
+    }
+
     fn optional<T: Expected>(&self, name: &'static str) -> Result<Option<T>, BadParameter> {
         let Some(text) = self.get(name) else { return Ok(None) };
         T::read(text).map(Some).ok_or_else(|| BadParameter::Value {
@@ -205,6 +212,24 @@ impl Parameter for Identifier {
         out.push(ParameterDescription { name, meaning, required: true, shape });
     }
 }
+
+/// Values without which there is no request.
+macro_rules! required {
+    ($($type:ty)*) => {$(
+        impl Parameter for $type {
+            fn take(given: &Given, name: &'static str) -> Result<Self, BadParameter> {
+                given.required(name)
+            }
+
+            fn describe(name: &'static str, meaning: &str, out: &mut Vec<ParameterDescription>) {
+                let (meaning, shape) = (meaning.to_owned(), <Self as Json>::shape());
+                out.push(ParameterDescription { name, meaning, required: true, shape });
+            }
+        }
+    )*};
+}
+
+required! { u32 PartitionId }
 
 impl Parameter for OffsetCursor {
     fn take(given: &Given, name: &'static str) -> Result<Self, BadParameter> {

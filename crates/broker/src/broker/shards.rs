@@ -112,7 +112,7 @@ impl Shards {
     }
 
     /// Has these partitions tried again, each by its shard.
-    pub(super) fn ask_rescue(&self, due: Vec<Arc<Partition>>) {
+    pub(crate) fn ask_rescue(&self, due: Vec<Arc<Partition>>) {
         let mut due: Vec<_> = due;
         for shard in self.iter() {
             let its = due.extract_if(.., |partition| partition.is_on(shard));

@@ -70,6 +70,10 @@ impl Member for Partition {
         Self::write_anew(&self)
     }
 
+    fn not_rescued(&self, error: &Causes<'_>) {
+        self.not_rescued(error);
+    }
+
     fn is_marked(&self) -> bool {
         self.is_marked()
     }

@@ -32,6 +32,23 @@ pub(super) struct RescueState {
     tries: u32,
     /// Nothing more is tried: what is there cannot be read, or is more than was published.
     is_hopeless: bool,
+    /// How many tries have failed; whoever asked for one waits for it to grow.
+    failures: u64,
+    /// Why the last of them did.
+    cause: String,
+}
+
+/// How the rescue of a partition that takes no writes stands.
+#[derive(Debug)]
+pub(crate) struct RescueStanding {
+    /// How many tries have failed.
+    pub(crate) failures: u64,
+    /// Why the last of them did.
+    pub(crate) cause: String,
+    /// How long it is to the next, in microseconds.
+    pub(crate) next_try_us: u64,
+    /// Whether none will come before the next start.
+    pub(crate) is_hopeless: bool,
 }
 
 impl Partition {
@@ -60,6 +77,47 @@ impl Partition {
         is_due
     }
 
+    /// How the rescue stands at this time of the monotonic clock.
+    pub(crate) fn rescue_standing(&self, now_us: u64) -> RescueStanding {
+        let rescue = self.rescue.lock();
+        let standing = RescueStanding {
+            failures: rescue.failures,
+            cause: rescue.cause.clone(),
+            next_try_us: rescue.due_us.saturating_sub(now_us),
+            is_hopeless: rescue.is_hopeless,
+        };
+        drop(rescue);
+        if self.shard.is_fenced() {
+            // The journal is not tried again: what it holds of others can be told by a recovery only.
+            let cause = "a sync of the journal failed, and all that needs it waits for a restart"
+                .to_owned();
+            return RescueStanding { cause, is_hopeless: true, ..standing };
+        }
+        standing
+    }
+
+    /// Makes the next try due at once, and those after it follow as after the first failure.
+    pub(crate) fn hasten_rescue(&self) {
+        let mut rescue = self.rescue.lock();
+        (rescue.due_us, rescue.tries) = (0, 0);
+    }
+
+    /// Whether only a checkpoint is missing: all of the log is durable, and so is the marker.
+    pub(crate) fn lacks_only_a_checkpoint(&self) -> bool {
+        self.commits.lock().is_written_anew() && self.is_marked()
+    }
+
+    fn note_failure(&self, cause: &dyn std::fmt::Display) {
+        let mut rescue = self.rescue.lock();
+        rescue.failures += 1;
+        rescue.cause = cause.to_string();
+    }
+
+    /// Notes that no checkpoint could be taken, without which what was written anew is not enough.
+    pub(crate) fn not_rescued(&self, error: &Causes<'_>) {
+        self.note_failure(&format_args!("no checkpoint could be taken: {error}"));
+    }
+
     /// Writes anew what no sync covered; true when all of the log is durable. Blocks on the disk.
     pub(crate) fn write_anew(self: &Arc<Self>) -> bool {
         let _alone = self.syncing.lock();
@@ -77,6 +135,7 @@ impl Partition {
                     self.give_up("what no sync had covered cannot be read any more");
                     return false;
                 }
+                self.note_failure(&error);
                 if self.is_to_be_told() {
                     tell!(
                         warn,
@@ -146,6 +205,7 @@ impl Partition {
 
     /// Says that the log still could not be opened, and why.
     pub(crate) fn tell_still_offline(&self, error: &Causes<'_>) {
+        self.note_failure(error);
         if self.is_to_be_told() {
             tell!(
                 warn,
@@ -157,6 +217,7 @@ impl Partition {
     }
 
     fn give_up(&self, why: &str) {
+        self.note_failure(&why);
         self.rescue.lock().is_hopeless = true;
         tell!(
             error,

@@ -70,6 +70,9 @@ pub(crate) trait Member: Send + Sync {
     /// Writes anew what no sync covered; true when all of the log is durable. Blocks on the disk.
     fn write_anew(self: Arc<Self>) -> bool;
 
+    /// Notes that what was written anew is not enough yet, because no checkpoint could be taken.
+    fn not_rescued(&self, error: &Causes<'_>);
+
     /// Whether all that was staged before writes stopped is settled, so that a checkpoint from now on covers
     /// it.
     fn is_marked(&self) -> bool;

@@ -20,8 +20,14 @@ impl Shard {
 
     /// Has the checkpoint worker try and take writes again in these partitions.
     pub(crate) fn ask_rescue(&self, due: Vec<Arc<dyn Member>>) {
-        let before = std::mem::replace(&mut *self.rescues.lock(), due);
-        drop(before);
+        let mut rescues = self.rescues.lock();
+        for member in due {
+            // Once each: a member that was taken back into writes must not be so a second time in the round.
+            if rescues.iter().all(|asked| asked.uid() != member.uid()) {
+                rescues.push(member);
+            }
+        }
+        drop(rescues);
         self.ask_checkpoint();
     }
 
@@ -43,7 +49,9 @@ impl Shard {
         match self.checkpoint() {
             Ok(()) => written.iter().for_each(|partition| partition.unfence()),
             Err(error) => {
-                tracing::warn!(error = %Causes(&error), "partitions still take no writes: no checkpoint");
+                let error = Causes(&error);
+                tracing::warn!(%error, "partitions still take no writes: no checkpoint");
+                written.iter().for_each(|partition| partition.not_rescued(&error));
             }
         }
         any

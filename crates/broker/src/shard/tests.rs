@@ -263,6 +263,8 @@ impl Member for Notes {
         false
     }
 
+    fn not_rescued(&self, _: &crate::causes::Causes<'_>) {}
+
     fn is_marked(&self) -> bool {
         false
     }

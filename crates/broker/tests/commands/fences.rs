@@ -3,12 +3,13 @@
 use galgo_broker::{Answer, Outcome, Ticket};
 use galgo_storage::disk::sim::FaultPlan;
 use galgo_storage::disk::{Disk as _, OpenMode};
-use galgo_wire::command::{Durability, PollMessages};
+use galgo_wire::command::{Durability, PartitionRescue, PollMessages, RescueOutcome};
+use galgo_wire::primitive::Payload as _;
 use galgo_wire::{ErrorCode, PollingStrategy};
 
 use crate::requests::{
     create_stream, create_topic, create_topic_with, delete_topic, flush, get_offset, get_stream,
-    get_topic, poll, purge_topic, store_offset, to,
+    get_topic, poll, purge_topic, rescue_partition, store_offset, to,
 };
 use crate::rig::{Connection, JOURNAL_BATCH_BYTES_MAX, Rig};
 
@@ -335,6 +336,87 @@ fn a_partition_that_is_purged_or_deleted_while_it_is_rescued_is_let_go() {
             assert_eq!(texts(&mut rig.root(), "t", 0), ["new"], "steps {steps}, purged {purged}");
         }
     }
+}
+
+/// Asks for a rescue, and lets the workers work as often as the request looks what has become of it.
+fn rescue(rig: &mut Rig, root: &mut Connection, partition: u32) -> PartitionRescue {
+    let mut outcome = root.submit(&rescue_partition("t", partition));
+    for look in 0.. {
+        assert!(look < 200, "it is answered after five seconds at the latest");
+        let job = match outcome {
+            Outcome::Offload(job) => job,
+            Outcome::Delay(_, job) => {
+                rig.commit_round();
+                rig.broker.shards().first().rescue_round();
+                job
+            }
+            outcome => {
+                let reply = root.finish(outcome).unwrap();
+                return PartitionRescue::from_bytes(&reply).unwrap();
+            }
+        };
+        outcome = root.run(job);
+    }
+    unreachable!()
+}
+
+/// Whoever had made room waited for the server's next try, which comes ever more rarely.
+#[test]
+fn a_partition_that_takes_no_writes_is_tried_again_at_once_when_somebody_asks() {
+    let (mut rig, mut root) = with_messages();
+    assert_eq!(rescue(&mut rig, &mut root, 0).outcome, RescueOutcome::Healthy);
+    let _lost = root.submit_send("t", to(0), &[large().as_str()]);
+    fail_next_sync(&rig);
+    rig.sync_round();
+    // The disk stays full for so long that the server tries rarely.
+    let used: u64 = rig.disk.files().iter().map(|(_, len)| len).sum();
+    rig.disk.plan(FaultPlan { bytes_max: Some(used), ..FaultPlan::default() });
+    for _ in 0..40 {
+        look_after(&mut rig, true);
+    }
+    let waiting = rescue(&mut rig, &mut root, 0);
+    assert_eq!((waiting.outcome, waiting.end.get()), (RescueOutcome::Waiting, 1));
+    assert!(waiting.cause.contains("No space left"), "{}", waiting.cause);
+    assert!(waiting.next_try <= 1_000_000, "as after the first failure: {}", waiting.next_try);
+    assert_eq!(root.send("t", to(0), &["b"]), FAILED);
+
+    rig.disk.plan(FaultPlan::default());
+    let rescued = rescue(&mut rig, &mut root, 0);
+    assert_eq!((rescued.outcome, rescued.end.get()), (RescueOutcome::Rescued, 1));
+    root.send("t", to(0), &["b"]).unwrap();
+    assert_eq!(texts(&mut root, "t", 0), ["a", "b"]);
+    assert_eq!(rescue(&mut rig, &mut root, 0).outcome, RescueOutcome::Healthy);
+    for seed in 0..10 {
+        let rig = Rig::open(rig.disk.power_cut_image(seed));
+        assert_eq!(texts(&mut rig.root(), "t", 0), ["a", "b"], "INV-VOID, seed {seed}");
+    }
+}
+
+/// What a request cannot mend it does not promise: after the journal has failed, only a start tells what is there.
+#[test]
+fn a_rescue_that_only_a_restart_brings_is_said_to_be_one() {
+    let (mut rig, mut root) = with_messages();
+    let _lost = root.submit_send("t", to(0), &["b"]);
+    fail_next_sync(&rig);
+    rig.commit_round();
+    rig.disk.plan(FaultPlan::default());
+    let hopeless = rescue(&mut rig, &mut root, 0);
+    assert_eq!((hopeless.outcome, hopeless.next_try), (RescueOutcome::Hopeless, 0));
+    assert!(hopeless.cause.contains("journal"), "{}", hopeless.cause);
+}
+
+/// The answer is one about a partition that is there.
+#[test]
+fn a_partition_that_goes_while_its_rescue_is_waited_for_is_not_found() {
+    let (mut rig, mut root) = with_messages();
+    let _lost = root.submit_send("t", to(0), &[large().as_str()]);
+    fail_next_sync(&rig);
+    rig.sync_round();
+    let Outcome::Offload(job) = root.submit(&rescue_partition("t", 0)) else { panic!("no job") };
+    let outcome = root.run(job);
+    root.call(&delete_topic("s", "t")).unwrap();
+    rig.commit_round();
+    assert_eq!(root.finish(outcome), Err(ErrorCode::PartitionNotFound));
 }
 
 #[test]

@@ -108,6 +108,8 @@ fn the_documented_surface_parses() {
         "group create s t g",
         "group delete s t g --yes",
         "segment delete s t 0 --count 3 --yes",
+        "partition rescue s t",
+        "partition rescue s t 3",
         "offset get s t --partition 0 --group g",
         "completions zsh",
         "man --out pages",

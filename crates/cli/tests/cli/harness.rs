@@ -55,6 +55,13 @@ impl Done {
         self
     }
 
+    /// The command ended with this exit code after it had shown something, and said why on standard error.
+    #[track_caller]
+    pub(crate) fn fails_with_output(self, code: i32) -> Self {
+        assert!(!self.out.is_empty());
+        self.fails(code)
+    }
+
     /// The JSON document on standard output.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {

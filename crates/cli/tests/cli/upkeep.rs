@@ -51,6 +51,50 @@ fn who_holds_a_segment_is_named() {
     assert!(said.contains("one segment, which is being written to"), "{said}");
 }
 
+/// Whoever had mended the disk had to wait and to look into the server's log for what became of a partition.
+#[test]
+fn a_partition_that_takes_no_writes_is_rescued_on_request() {
+    let mut server = Server::with_topic(2);
+    server.send("--partition 1 --batch 1", b"a\n");
+    let said = server.ok("partition rescue s t").out;
+    assert!(
+        said.contains("2 partitions of topic t of stream s") && said.contains("all take writes"),
+        "{said}"
+    );
+    assert_eq!(server.json("partition rescue s t 1")[0]["outcome"], "healthy");
+    server.run("partition rescue s t 7").fails(4);
+    server.run("partition rescue s none 0").fails(4);
+
+    server.stop();
+    let partitions = std::fs::read_dir(server.data_dir().join("partitions")).unwrap();
+    let mut partitions: Vec<_> = partitions.map(|entry| entry.unwrap().path()).collect();
+    partitions.sort();
+    let log = partitions.pop().unwrap().join("00000000000000000000.log");
+    let aside = server.data_dir().join("aside");
+    std::fs::rename(&log, &aside).unwrap();
+    std::fs::create_dir(&log).unwrap();
+    server.restart();
+    let stuck = server.run("partition rescue s t").fails_with_output(1);
+    assert!(
+        stuck.out.contains("partition 1 of topic t of stream s takes no writes: "),
+        "{}",
+        stuck.out
+    );
+    assert!(
+        stuck.out.contains("is missing or too short") && !stuck.out.contains("partition 0"),
+        "{}",
+        stuck.out
+    );
+    assert!(stuck.err.contains("1 partition of topic t of stream s still"), "{}", stuck.err);
+    assert!(stuck.err.contains("the server tries again by itself, next in"), "{}", stuck.err);
+
+    std::fs::remove_dir(&log).unwrap();
+    std::fs::rename(&aside, &log).unwrap();
+    let rescued = server.json("partition rescue s t 1");
+    assert_eq!((&rescued[0]["outcome"], &rescued[0]["end"]), (&"rescued".into(), &1.into()));
+    server.send("--partition 1 --batch 1", b"b\n");
+}
+
 #[test]
 fn retention_is_shown_before_it_happens() {
     let server = with_segments();

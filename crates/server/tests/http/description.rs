@@ -53,6 +53,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("delete", "/streams/{stream}/topics/{topic}/partitions"),
     ("delete", "/streams/{stream}/topics/{topic}/partitions/{partition_id}"),
     ("get", "/streams/{stream}/topics/{topic}/partitions/{partition_id}/messages"),
+    ("post", "/streams/{stream}/topics/{topic}/partitions/{partition_id}/rescue"),
     ("post", "/streams/{stream}/topics/{topic}/batches"),
     ("get", "/streams/{stream}/topics/{topic}/messages"),
     ("post", "/streams/{stream}/topics/{topic}/messages"),

@@ -175,6 +175,7 @@ fn topic_cases(missing: Missing) -> Vec<Case> {
             found,
         ),
         case(segments, missing, found),
+        case(RescuePartition { stream: stream(), topic: topic(), partition_id }, missing, found),
         case(PlanRetention { stream: stream(), topic: topic(), rules: None }, missing, found),
         case(GetRetentionState { stream: stream(), topic: topic() }, missing, found),
         case(

@@ -151,6 +151,7 @@ pub const TABLE: &[(u32, Asks)] = &[
     (10_100, TargetFirst(SEND)),
     (10_110, TargetFirst(CHANGE_TOPIC)),
     (10_111, TargetFirst(GET_TOPIC)),
+    (10_190, TargetFirst(CHANGE_TOPIC)),
 ];
 
 /// What a command asks for.

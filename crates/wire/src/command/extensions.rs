@@ -140,6 +140,9 @@ impl FeatureFlags {
     /// Memberships of groups end with the silence of a member, and tell what it holds: code 10,009.
     pub const GROUP_SESSIONS: Self = Self(64);
 
+    /// A partition that takes no writes can be tried again at once: code 10,190.
+    pub const PARTITION_RESCUE: Self = Self(2048);
+
     /// Everything this version of the protocol knows.
     pub const ALL: Self = Self(
         Self::TOPIC_DURABILITY.0
@@ -152,7 +155,8 @@ impl FeatureFlags {
             | Self::SEND_WITH.0
             | Self::STORED_OFFSETS.0
             | Self::TOPIC_OPTIONS.0
-            | Self::ACCESS.0,
+            | Self::ACCESS.0
+            | Self::PARTITION_RESCUE.0,
     );
 
     /// Wraps the bits.

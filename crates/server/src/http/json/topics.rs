@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use galgo_wire::command::Compression;
 use serde::Deserialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 /// The settings of a topic.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -46,20 +46,9 @@ pub(in super::super) struct CreateTopic {
 pub(in super::super) struct OptionValues(pub(in super::super) BTreeMap<String, String>);
 
 /// How many partitions.
-#[derive(Debug, Deserialize, ToSchema, IntoParams)]
-#[into_params(parameter_in = Query)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(in super::super) struct PartitionsCount {
-    /// How many, 1 to 1,000 when they are added.
+    /// How many, 1 to 1,000.
     #[schema(minimum = 1, maximum = 1000, example = 1)]
-    #[param(minimum = 1, example = 1)]
     pub(in super::super) partitions_count: u32,
-}
-
-/// How many segments.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(in super::super) struct SegmentsCount {
-    /// At most how many of the oldest sealed segments.
-    #[param(example = 1)]
-    pub(in super::super) segments_count: u32,
 }

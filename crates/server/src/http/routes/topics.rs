@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
 use galgo_wire::command::{
-    AskedOptions, ConfigureTopic, CreatePartitions, CreateTopic, CreateTopicWith, DeletePartitions,
-    DeleteSegments, GetTopicConfig, GetTopicSettings, GetTopics, MaxTopicSize, MessageExpiry,
-    ResolvedOption, Topic, TopicDetails, TopicOption, TopicSettings, UpdateTopic, UpdateTopicWith,
+    AskedOptions, ConfigureTopic, CreatePartitions, CreateTopic, CreateTopicWith, GetTopicSettings,
+    GetTopics, MaxTopicSize, MessageExpiry, Topic, TopicDetails, TopicOption, TopicSettings,
+    UpdateTopic, UpdateTopicWith,
 };
 use galgo_wire::options::OptionChoices;
 use galgo_wire::{ErrorCode, TopicName};
@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use super::{Router, identifier, missing_as_generic, place};
 use crate::http::call::Call;
-use crate::http::extract::{JsonOf, PathOf, QueryOf};
+use crate::http::extract::{JsonOf, PathOf};
 use crate::http::failure::Failure;
 use crate::http::json::Told;
 use crate::http::json::topics as json;
@@ -25,9 +25,8 @@ pub(super) fn add(router: Router) -> Router {
     router
         .routes(routes!(get_topics, create_topic))
         .routes(routes!(update_topic))
-        .routes(routes!(get_options, set_options))
-        .routes(routes!(create_partitions, delete_partitions))
-        .routes(routes!(delete_segments))
+        .routes(routes!(set_options))
+        .routes(routes!(create_partitions))
 }
 
 /// Settings as commands have them.
@@ -139,19 +138,6 @@ async fn update_topic(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Tells all options of a topic.
-#[utoipa::path(get, path = "/streams/{stream}/topics/{topic}/options", tag = "topics",
-    params(("stream" = String, Path, description = "Id or name of the stream."),
-        ("topic" = String, Path, description = "Id or name of the topic.")),
-    responses((status = 200, body = Vec<ResolvedOption>)))]
-async fn get_options(
-    call: Call,
-    PathOf(path): PathOf<(String, String)>,
-) -> Result<Told<Vec<ResolvedOption>>, Failure> {
-    let (stream, topic) = place(&path)?;
-    Ok(Told(find_own(&call, GetTopicConfig { stream, topic }).await?))
-}
-
 /// Sets options of a topic; those that are not named stay as they are, an empty value is the server's default.
 #[utoipa::path(patch, path = "/streams/{stream}/topics/{topic}/options", tag = "topics",
     request_body = json::OptionValues,
@@ -202,44 +188,4 @@ async fn create_partitions(
     let partitions_count = body.partitions_count;
     call.run(CreatePartitions { stream, topic, partitions_count }).await?;
     Ok(StatusCode::CREATED)
-}
-
-/// Deletes the partitions with the highest ids.
-#[utoipa::path(delete, path = "/streams/{stream}/topics/{topic}/partitions", tag = "partitions",
-    params(("stream" = String, Path, description = "Id or name of the stream."),
-        ("topic" = String, Path, description = "Id or name of the topic."),
-        json::PartitionsCount),
-    responses((status = 204)))]
-async fn delete_partitions(
-    call: Call,
-    PathOf(path): PathOf<(String, String)>,
-    QueryOf(query): QueryOf<json::PartitionsCount>,
-) -> Result<StatusCode, Failure> {
-    let (stream, topic) = place(&path)?;
-    let partitions_count = query.partitions_count;
-    call.run(DeletePartitions { stream, topic, partitions_count }).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// Deletes the oldest sealed segments of a partition.
-#[utoipa::path(delete, path = "/streams/{stream}/topics/{topic}/partitions/{partition_id}",
-    tag = "partitions",
-    params(("stream" = String, Path, description = "Id or name of the stream."),
-        ("topic" = String, Path, description = "Id or name of the topic."),
-        ("partition_id" = u32, Path, description = "The partition."),
-        json::SegmentsCount),
-    responses((status = 204)))]
-async fn delete_segments(
-    call: Call,
-    PathOf((stream, topic, partition_id)): PathOf<(String, String, u32)>,
-    QueryOf(query): QueryOf<json::SegmentsCount>,
-) -> Result<StatusCode, Failure> {
-    let command = DeleteSegments {
-        stream: identifier(&stream)?,
-        topic: identifier(&topic)?,
-        partition_id: partition_id.into(),
-        segments_count: query.segments_count,
-    };
-    call.run(command).await?;
-    Ok(StatusCode::NO_CONTENT)
 }

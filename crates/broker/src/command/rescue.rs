@@ -1,0 +1,95 @@
+//! Trying at once to take writes again in a partition.
+//!
+//! The work is the checkpoint worker's, as for the tries the server makes by itself; a request only has it done now,
+//! and looks now and then whether it is. Meanwhile it holds no thread.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use galgo_wire::command::{Command as _, PartitionRescue, RescueOutcome, RescuePartition};
+use galgo_wire::error_code::ErrorCode;
+
+use super::payload;
+use crate::broker::Broker;
+use crate::outcome::{Job, Outcome, Reply, Work};
+use crate::partition::{Partition, RescueStanding};
+use crate::session::Session;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How often it is looked before the answer is that it is not done yet; by time 5 s.
+const LOOKS_MAX: u32 = 100;
+
+/// Has a partition that takes no writes tried at once, and tells what came of it.
+pub(super) fn partition(broker: &Broker, session: &Session, command: &RescuePartition) -> Outcome {
+    let found = || {
+        let catalog = broker.catalog.read();
+        let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
+        Ok(Arc::clone(found.open.partition(command.partition_id)?))
+    };
+    match found() {
+        Ok(partition) if partition.fenced().is_none() => {
+            Outcome::done(answer(&partition, RescueOutcome::Healthy, None))
+        }
+        Ok(partition) => {
+            let failures = partition.rescue_standing(broker.clock.monotonic_us()).failures;
+            Outcome::Offload(Watch { partition, failures, looks: 0 }.job())
+        }
+        Err(code) => Outcome::done(Reply::Error(code)),
+    }
+}
+
+/// A try that somebody waits for.
+struct Watch {
+    partition: Arc<Partition>,
+    /// How many had failed before.
+    failures: u64,
+    looks: u32,
+}
+
+impl Watch {
+    fn job(self) -> Job {
+        Job::Sync(Work::new(move |broker, _| self.look(broker)))
+    }
+
+    fn look(mut self, broker: &Broker) -> Outcome {
+        let partition = &self.partition;
+        if partition.is_closed() {
+            return Outcome::done(Reply::Error(ErrorCode::PartitionNotFound));
+        }
+        if partition.fenced().is_none() {
+            return Outcome::done(answer(partition, RescueOutcome::Rescued, None));
+        }
+        let now_us = broker.clock.monotonic_us();
+        let standing = partition.rescue_standing(now_us);
+        if standing.is_hopeless {
+            return Outcome::done(answer(partition, RescueOutcome::Hopeless, Some(standing)));
+        }
+        if standing.failures != self.failures || self.looks == LOOKS_MAX {
+            return Outcome::done(answer(partition, RescueOutcome::Waiting, Some(standing)));
+        }
+        // Asked for once, and once more when the marker is settled, which the first round does not wait for.
+        if self.looks == 0 || partition.lacks_only_a_checkpoint() {
+            partition.hasten_rescue();
+            if partition.rescue_is_due(now_us) {
+                broker.shards().ask_rescue(vec![Arc::clone(partition)]);
+            }
+        }
+        self.looks += 1;
+        Outcome::Delay(PAUSE, self.job())
+    }
+}
+
+fn answer(
+    partition: &Partition,
+    outcome: RescueOutcome,
+    standing: Option<RescueStanding>,
+) -> Reply {
+    let (next_try, cause) = match standing {
+        Some(standing) if standing.is_hopeless => (0, standing.cause),
+        Some(standing) => (standing.next_try_us, standing.cause),
+        None => (0, String::new()),
+    };
+    payload(&PartitionRescue { outcome, end: partition.high_watermark(), next_try, cause })
+}
