@@ -33,6 +33,13 @@ pub enum SizeError {
     Number(String),
 }
 
+/// A time in microseconds, as frames and files have it; the largest number stands for all that is longer.
+#[must_use]
+pub fn micros(time: Duration) -> u64 {
+    // Half a million years: nobody can tell it from any longer time.
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// Microseconds as a text: `0`, or such as `1h 30m`.
 #[must_use]
 pub fn show_time(us: u64) -> String {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::command::{Deduplication, Durability};
-use crate::measure::{parse_bytes, parse_time, show_bytes, show_time};
+use crate::measure::{micros, parse_bytes, parse_time, show_bytes, show_time};
 
 /// A kind of value.
 pub trait OptionValue: Clone {
@@ -104,7 +104,7 @@ impl SizeLimit {
 impl From<Duration> for Age {
     /// What has no place in 64 bits is for ever.
     fn from(time: Duration) -> Self {
-        Self(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+        Self(micros(time))
     }
 }
 

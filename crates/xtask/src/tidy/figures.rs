@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::longest::without_test_blocks;
 use super::mask::mask;
-use super::source::Source;
+use super::source::SourceFile;
 
 /// A type whose methods lie in so many files is cut up, not put together.
 const FILES_OF_ONE_TYPE: usize = 3;
@@ -68,7 +68,7 @@ struct Types {
 }
 
 /// Prints the figures of each crate, and of all.
-pub(super) fn report(sources: &[Source]) {
+pub(super) fn report(sources: &[SourceFile]) {
     let mut crates: BTreeMap<String, Figures> = BTreeMap::new();
     let mut types = Types::default();
     for source in sources.iter().filter(|source| !source.test_only) {
@@ -143,13 +143,13 @@ fn words(code: &str, name: &str) -> usize {
 fn parameter_lists(code: &str) -> Vec<&str> {
     let mut lists = Vec::new();
     for (at, _) in code.match_indices("fn ") {
-        let before = code.get(..at).unwrap_or_default();
+        let (before, behind) = code.split_at(at);
         if before.ends_with(|c: char| c.is_alphanumeric() || c == '_') {
             continue;
         }
-        let rest = code.get(at + 3..).unwrap_or_default();
+        let rest = behind.trim_start_matches("fn ");
         let name = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(0);
-        let rest = rest.get(name..).unwrap_or_default();
+        let (_, rest) = rest.split_at(name);
         // Behind the generics, if there are any; `->` in them closes nothing.
         let (mut angles, mut open, mut last) = (0_i32, None, ' ');
         for (at, c) in rest.char_indices() {
@@ -166,8 +166,8 @@ fn parameter_lists(code: &str) -> Vec<&str> {
             last = c;
         }
         let Some(open) = open.filter(|_| name > 0) else { continue };
-        let list = rest.get(open + 1..).unwrap_or_default();
-        lists.push(list.get(..closing(list)).unwrap_or_default());
+        let (_, list) = rest.split_at(open + 1);
+        lists.push(list.split_at(closing(list)).0);
     }
     lists
 }

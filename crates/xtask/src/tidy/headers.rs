@@ -2,10 +2,10 @@
 //!
 //! Attributes of the whole file may stand above it; code, `use` and items may not.
 
-use super::source::Source;
+use super::source::SourceFile;
 
 /// Adds a fault for every file whose header is missing or empty.
-pub(super) fn check(sources: &[Source], faults: &mut Vec<String>) {
+pub(super) fn check(sources: &[SourceFile], faults: &mut Vec<String>) {
     for source in sources {
         if !has_header(&source.text) {
             faults.push(format!("{}: module without its `//!` header", source.path));

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use super::source::Source;
+use super::source::SourceFile;
 
 const REGISTER: &str = "docs/invariants.md";
 
@@ -21,7 +21,7 @@ const TESTS_BEGIN: &str = "#[cfg(test)]\nmod ";
 
 /// One row of the register.
 #[derive(Debug, PartialEq, Eq)]
-struct Entry<'a> {
+struct RegisterRow<'a> {
     name: &'a str,
     sentence: &'a str,
     kept_by: Vec<&'a str>,
@@ -31,12 +31,12 @@ struct Entry<'a> {
 /// Checks the register against the code and the pages that cite it; returns how many names it has.
 pub(super) fn check(
     root: &Path,
-    sources: &[Source],
+    sources: &[SourceFile],
     faults: &mut Vec<String>,
 ) -> anyhow::Result<usize> {
     let register = fs::read_to_string(root.join(REGISTER)).context(REGISTER)?;
     let entries = entries(&register);
-    let sources: Vec<&Source> =
+    let sources: Vec<&SourceFile> =
         sources.iter().filter(|source| !source.path.starts_with(NOT_LOOKED_AT)).collect();
     let known: BTreeSet<&str> = entries.iter().map(|entry| entry.name).collect();
     for (path, text) in pages(root)? {
@@ -70,13 +70,13 @@ fn pages(root: &Path) -> anyhow::Result<Vec<(String, String)>> {
     paths.iter().map(|path| read(path)).collect()
 }
 
-fn entries(register: &str) -> Vec<Entry<'_>> {
+fn entries(register: &str) -> Vec<RegisterRow<'_>> {
     let rows = register.lines().filter_map(|line| {
         let cells: Vec<&str> = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").collect();
         let &[name, sentence, kept_by, held_by] = cells.as_slice() else { return None };
         let (kept_by, held_by) = (quoted(kept_by), quoted(held_by));
         let is_name = names(name) == BTreeSet::from([name]);
-        is_name.then_some(Entry { name, sentence, kept_by, held_by })
+        is_name.then_some(RegisterRow { name, sentence, kept_by, held_by })
     });
     rows.collect()
 }
@@ -86,8 +86,8 @@ fn quoted(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
 
-impl Entry<'_> {
-    fn check(&self, sources: &[&Source], faults: &mut Vec<String>) {
+impl RegisterRow<'_> {
+    fn check(&self, sources: &[&SourceFile], faults: &mut Vec<String>) {
         let Self { name, sentence, kept_by, held_by } = self;
         let mut fault = |what: String| faults.push(format!("{REGISTER}: {name} {what}"));
         if !sentence.ends_with('.') {
@@ -119,18 +119,18 @@ impl Entry<'_> {
     }
 }
 
-fn test_part(source: &Source) -> &str {
+fn test_part(source: &SourceFile) -> &str {
     match source.text.find(TESTS_BEGIN) {
         _ if source.test_only => &source.text,
-        Some(at) => source.text.get(at..).unwrap_or_default(),
+        Some(at) => source.text.split_at(at).1,
         None => "",
     }
 }
 
-fn product_part(source: &Source) -> &str {
+fn product_part(source: &SourceFile) -> &str {
     match source.text.find(TESTS_BEGIN) {
         _ if source.test_only => "",
-        Some(at) => source.text.get(..at).unwrap_or_default(),
+        Some(at) => source.text.split_at(at).0,
         None => &source.text,
     }
 }
@@ -142,7 +142,7 @@ fn unknown(path: &str, text: &str, known: &BTreeSet<&str>, faults: &mut Vec<Stri
 }
 
 /// Adds a fault for every name that the headers of two modules define.
-fn twice_defined(sources: &[&Source], faults: &mut Vec<String>) {
+fn twice_defined(sources: &[&SourceFile], faults: &mut Vec<String>) {
     let mut defined: BTreeMap<&str, &str> = BTreeMap::new();
     for source in sources.iter().filter(|source| !source.test_only) {
         let header = source.text.lines().filter_map(|line| line.strip_prefix("//! "));
@@ -166,8 +166,8 @@ fn names(text: &str) -> BTreeSet<&str> {
     let is_part = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '-';
     for (prefix, letters) in [("INV-", 1), ("P-", 3)] {
         for (at, _) in text.match_indices(prefix) {
-            let before = text.get(..at).and_then(|before| before.chars().next_back());
-            let rest = text.get(at..).unwrap_or_default();
+            let (before, rest) = text.split_at(at);
+            let before = before.chars().next_back();
             let name = rest.get(..rest.find(|c| !is_part(c)).unwrap_or(rest.len())).unwrap_or("");
             let name = name.trim_end_matches('-');
             let behind = name.get(prefix.len()..).unwrap_or("");
@@ -185,14 +185,14 @@ fn names(text: &str) -> BTreeSet<&str> {
 mod tests {
     use super::*;
 
-    fn source(path: &str, text: &str, test_only: bool) -> Source {
-        Source { path: path.to_owned(), text: text.to_owned(), test_only }
+    fn source(path: &str, text: &str, test_only: bool) -> SourceFile {
+        SourceFile { path: path.to_owned(), text: text.to_owned(), test_only }
     }
 
     const ROW: &str = "| INV-A | It holds. | `s/src/a.rs` | `s/tests/a.rs` |";
 
-    fn faults_of(register: &str, sources: &[Source]) -> Vec<String> {
-        let sources: Vec<&Source> = sources.iter().collect();
+    fn faults_of(register: &str, sources: &[SourceFile]) -> Vec<String> {
+        let sources: Vec<&SourceFile> = sources.iter().collect();
         let (entries, mut faults) = (entries(register), Vec::new());
         let known = entries.iter().map(|entry| entry.name).collect();
         sources.iter().for_each(|one| unknown(&one.path, &one.text, &known, &mut faults));

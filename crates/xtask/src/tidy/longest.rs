@@ -3,14 +3,14 @@
 //! Tests are not counted: neither test files nor `#[cfg(test)] mod … { … }` blocks.
 
 use super::mask::mask;
-use super::source::Source;
+use super::source::SourceFile;
 
 const SHOWN: usize = 8;
 const FILE_LINES_AIM: usize = 500;
 const FUNCTION_LINES_AIM: usize = 70;
 
 /// Prints figures for all files that are not tests.
-pub(super) fn report(sources: &[Source]) {
+pub(super) fn report(sources: &[SourceFile]) {
     let mut files = Vec::new();
     let mut functions = Vec::new();
     for source in sources.iter().filter(|source| !source.test_only) {
@@ -61,7 +61,7 @@ pub(super) fn without_test_blocks(code: &str) -> String {
     while let Some(at) = rest.find("#[cfg(test)]") {
         let (before, block) = rest.split_at(at);
         kept.push_str(before);
-        rest = block.get(item_len(block)..).unwrap_or_default();
+        rest = block.split_at(item_len(block)).1;
     }
     kept.push_str(rest);
     kept
@@ -109,7 +109,7 @@ fn find_functions(code: &str) -> Vec<Function> {
             continue;
         }
         if let Some((_, end)) = body(from) {
-            let lines = from.get(..end).unwrap_or_default().lines().count();
+            let lines = from.split_at(end).0.lines().count();
             found.push(Function { name, line: before.matches('\n').count() + 1, lines });
         }
     }

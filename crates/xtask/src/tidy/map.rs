@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use super::source::Source;
+use super::source::SourceFile;
 
 const MAP: &str = "docs/map.md";
 
@@ -25,7 +25,7 @@ const DEPTH_MAX: usize = 2;
 /// Compares the page with the headers, or writes it when `UPDATE_DOCS` is set.
 pub(super) fn check(
     root: &Path,
-    sources: &[Source],
+    sources: &[SourceFile],
     faults: &mut Vec<String>,
 ) -> anyhow::Result<()> {
     let path = root.join(MAP);
@@ -42,7 +42,7 @@ pub(super) fn check(
     Ok(())
 }
 
-fn map(sources: &[Source]) -> String {
+fn map(sources: &[SourceFile]) -> String {
     let place = |name: &str| {
         let place = ORDER.iter().position(|known| *known == name).unwrap_or(ORDER.len());
         (place, name.to_owned())
@@ -90,8 +90,8 @@ fn first_sentence(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn source(path: &str, text: &str) -> Source {
-        Source { path: path.to_owned(), text: text.to_owned(), test_only: false }
+    fn source(path: &str, text: &str) -> SourceFile {
+        SourceFile { path: path.to_owned(), text: text.to_owned(), test_only: false }
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl Scanner<'_> {
         } else {
             self.out.push(first);
             self.last = first;
-            self.rest = self.rest.get(first.len_utf8()..).unwrap_or_default();
+            self.rest = self.rest.split_at(first.len_utf8()).1;
         }
         true
     }

@@ -33,7 +33,8 @@ pub(super) fn check(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<usi
         ));
     }
     for package in &packages {
-        let text = |field: &str| package.get(field).and_then(Json::as_str).unwrap_or_default();
+        // What cargo has nothing to say of is null.
+        let text = |field: &str| package.get(field).and_then(Json::as_str).unwrap_or("");
         let (name, source, license) = (text("name"), text("source"), text("license"));
         if banned.contains(&name) {
             faults.push(format!("Cargo.lock: package `{name}` is banned by deny.toml"));

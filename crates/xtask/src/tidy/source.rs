@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 /// One Rust file.
-pub(super) struct Source {
+pub(super) struct SourceFile {
     /// Path from the root of the repository.
     pub(super) path: String,
     /// The whole file.
@@ -15,7 +15,7 @@ pub(super) struct Source {
 }
 
 /// Reads every `.rs` file under `crates/` and `fuzz/`, in the order of their paths.
-pub(super) fn collect(root: &Path) -> io::Result<Vec<Source>> {
+pub(super) fn collect(root: &Path) -> io::Result<Vec<SourceFile>> {
     let mut found = Vec::new();
     walk(root, &root.join("crates"), &mut found)?;
     walk(root, &root.join("fuzz"), &mut found)?;
@@ -23,7 +23,7 @@ pub(super) fn collect(root: &Path) -> io::Result<Vec<Source>> {
     Ok(found)
 }
 
-fn walk(root: &Path, folder: &Path, found: &mut Vec<Source>) -> io::Result<()> {
+fn walk(root: &Path, folder: &Path, found: &mut Vec<SourceFile>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let path = entry.path();
@@ -35,7 +35,7 @@ fn walk(root: &Path, folder: &Path, found: &mut Vec<Source>) -> io::Result<()> {
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let relative = path.strip_prefix(root).unwrap_or(&path).display().to_string();
             let test_only = is_test(&relative);
-            found.push(Source { text: fs::read_to_string(&path)?, path: relative, test_only });
+            found.push(SourceFile { text: fs::read_to_string(&path)?, path: relative, test_only });
         }
     }
     Ok(())
