@@ -8,7 +8,7 @@ use galgo_wire::name::NameError;
 use galgo_wire::permission::Action;
 use galgo_wire::primitive::Payload;
 
-use crate::connection::Failure;
+use crate::connection::NoReply;
 use crate::error::advice::REQUEST_TOO_LARGE;
 use crate::{CallError, Client, InvalidRequest, SendError, ServerError};
 
@@ -52,7 +52,7 @@ pub(crate) fn name<N: std::str::FromStr<Err = NameError>>(
         .map_err(|error: NameError| InvalidRequest::Name { what, reason: error.to_string() })
 }
 
-impl Failure {
+impl NoReply {
     pub(crate) fn into_call(
         self,
         operation: &'static str,

@@ -29,7 +29,7 @@ use galgo_wire::command::extensions::FeatureFlags;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-pub(crate) use crate::connection::exchange::Failure;
+pub(crate) use crate::connection::exchange::NoReply;
 pub(crate) use crate::connection::queue::Replay;
 pub use crate::connection::tls::TlsSetupError;
 

@@ -188,7 +188,10 @@ impl ConnectionString {
         let options = rest.match_indices('?').find(begins_options).map(|(place, _)| place);
         let front = rest.get(..options.unwrap_or(rest.len())).unwrap_or(rest);
         match front.rfind('@') {
-            Some(at) => (rest.get(..at), rest.get(at + 1..).unwrap_or_default()),
+            Some(at) => {
+                let (login, behind) = rest.split_at(at);
+                (Some(login), behind.strip_prefix('@').unwrap_or(behind))
+            }
             None => (None, rest),
         }
     }

@@ -10,6 +10,7 @@ use galgo_wire::command::groups::{
 };
 
 use galgo_wire::command::{GroupHolds, JoinGroupWith};
+use galgo_wire::measure::micros;
 
 use crate::call::name;
 use crate::extensions::GROUP_SESSIONS;
@@ -100,7 +101,7 @@ impl Client {
         if self.has(&GROUP_SESSIONS).await? {
             let pings = self.connection.heartbeat_interval();
             let session = SESSION.max(pings.saturating_mul(3));
-            return self.join_group_with((stream, topic, group), session).await.map(drop);
+            return self.join_group_with(stream, topic, group, session).await.map(drop);
         }
         let (stream, topic, group) = (stream.clone(), topic.clone(), group.clone());
         let target = group_path(&stream, &topic, &group);
@@ -111,12 +112,14 @@ impl Client {
     /// Joins a group, or renews the membership, which ends after a silence of `session`, zero for never.
     pub(crate) async fn join_group_with(
         &self,
-        (stream, topic, group): (&Identifier, &Identifier, &Identifier),
+        stream: &Identifier,
+        topic: &Identifier,
+        group: &Identifier,
         session: Duration,
     ) -> Result<GroupHolds, CallError> {
         let (stream, topic, group) = (stream.clone(), topic.clone(), group.clone());
         let target = group_path(&stream, &topic, &group);
-        let session = u64::try_from(session.as_micros()).unwrap_or(u64::MAX);
+        let session = micros(session);
         let command = JoinGroupWith { stream, topic, group, session, reserved: 0 };
         self.call(&command, "join consumer group", || target.clone()).await
     }

@@ -164,7 +164,8 @@ pub struct ReceivedMessage {
 
 impl ReceivedMessage {
     pub(crate) fn new(
-        (partition, life): (u32, Life),
+        partition: u32,
+        life: Life,
         header: MessageHeader,
         payload: Bytes,
         user_headers: Bytes,

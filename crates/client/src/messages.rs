@@ -9,7 +9,9 @@ use galgo_wire::command::messages::FlushUnsavedBuffer;
 use galgo_wire::command::send_with::{ChainLink, SEND_WITH_HEAD_BYTES_MAX, SendWithHeader};
 use galgo_wire::frame::put_request;
 use galgo_wire::id::{PartitionId, Timestamp};
+use galgo_wire::index::part_mut;
 use galgo_wire::limits::{REQUEST_HEADER_BYTES, SEND_METADATA_BYTES_MAX};
+use galgo_wire::measure::micros;
 
 use crate::call::too_large;
 use crate::connection::Replay;
@@ -90,7 +92,7 @@ impl Client {
             push(&mut batch, &message.encode()?, origin_timestamp)?;
         }
         let to = SendTo { stream, topic, partitioning: &partitioning };
-        let frame = send_frame(to, SendForm::Classic, &batch)?;
+        let frame = send_frame(to, SendFrame::Classic, &batch)?;
         let answer = self.connection.exchange(frame, Replay::Never).await;
         answer.map(drop).map_err(|failure| failure.into_send(path(stream, topic)))
     }
@@ -127,7 +129,7 @@ pub(crate) struct SendTo<'a> {
 
 /// The command a batch is sent with.
 #[derive(Clone, Copy)]
-pub(crate) enum SendForm {
+pub(crate) enum SendFrame {
     /// The one every server knows.
     Classic,
     /// Galgo's own, as part of a chain.
@@ -137,18 +139,18 @@ pub(crate) enum SendForm {
 /// The request frame that sends `batch`.
 pub(crate) fn send_frame(
     to: SendTo<'_>,
-    form: SendForm,
+    form: SendFrame,
     batch: &BatchBuilder,
 ) -> Result<Bytes, InvalidRequest> {
     let head = REQUEST_HEADER_BYTES + SEND_WITH_HEAD_BYTES_MAX + 4 + SEND_METADATA_BYTES_MAX;
     let mut out = Vec::with_capacity(head + batch.bytes());
     let code = match form {
-        SendForm::Classic => CommandCode::SendMessages,
-        SendForm::Chained(_) => CommandCode::SendWith,
+        SendFrame::Classic => CommandCode::SendMessages,
+        SendFrame::Chained(_) => CommandCode::SendWith,
     };
     let SendTo { stream, topic, partitioning } = to;
     put_request(&mut out, code.as_u32(), |out| {
-        if let SendForm::Chained(link) = form {
+        if let SendFrame::Chained(link) = form {
             SendWithHeader::encode(Some(link), out);
         }
         batch.encode_send(stream.borrowed(), topic.borrowed(), partitioning.borrowed(), out);
@@ -161,7 +163,11 @@ pub(crate) fn send_frame(
 /// still holds it.
 pub(crate) fn begin_chain(frame: Bytes) -> Bytes {
     let mut frame = BytesMut::from(frame);
-    SendWithHeader::begin(frame.get_mut(REQUEST_HEADER_BYTES..).unwrap_or_default());
+    SendWithHeader::begin(part_mut(
+        &mut frame,
+        REQUEST_HEADER_BYTES..,
+        "a frame begins with its header",
+    ));
     frame.freeze()
 }
 
@@ -184,5 +190,5 @@ pub(crate) fn push(
 /// The time by this machine's clock.
 pub(crate) fn now() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::new(u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX))
+    Timestamp::new(micros(since_epoch))
 }

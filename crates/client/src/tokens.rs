@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use galgo_wire::command::tokens::{CreateToken, DeleteToken, GetTokens, Token};
+use galgo_wire::measure::micros;
 
 use crate::call::name;
 use crate::{CallError, Client};
@@ -32,9 +33,8 @@ impl Client {
         name: &str,
         expiry: Option<Duration>,
     ) -> Result<String, CallError> {
-        // 0 would mean never, and what does not fit is longer than anybody waits.
-        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
-        let expiry_us = expiry.map_or(NEVER, micros);
+        // 0 would mean never.
+        let expiry_us = expiry.map_or(NEVER, |time| micros(time).max(1));
         let command = CreateToken { name: self::name("token name", name)?, expiry_us };
         let created = self.call(&command, "create token", || name.to_owned()).await?;
         Ok(created.token.as_str().to_owned())

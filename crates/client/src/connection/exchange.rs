@@ -13,7 +13,7 @@ use crate::error::{Fate, Loss, NotSent};
 
 /// Why a request has no reply.
 #[derive(Debug, Clone)]
-pub(crate) enum Failure {
+pub(crate) enum NoReply {
     /// The server answered with this status.
     Refused(u32),
     /// It was sent, nobody knows what became of it.
@@ -43,15 +43,15 @@ impl PendingRequest {
     pub(crate) async fn settle(mut self) -> Answer {
         match timeout_at(self.deadline, &mut self.receiver).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(Failure::Unknown(Fate::Lost(Loss::ClientDropped))),
+            Ok(Err(_)) => Err(NoReply::Unknown(Fate::Lost(Loss::ClientDropped))),
             Err(_) => self.time_out(),
         }
     }
 
     fn time_out(&mut self) -> Answer {
-        let unknown = Err(Failure::Unknown(Fate::TimedOut(self.timeout)));
+        let unknown = Err(NoReply::Unknown(Fate::TimedOut(self.timeout)));
         match self.abandon() {
-            Abandoned::NotSent => Err(Failure::NotSent(NotSent::TimedOut(self.timeout))),
+            Abandoned::NotSent => Err(NoReply::NotSent(NotSent::TimedOut(self.timeout))),
             Abandoned::Unknown => unknown,
             // The reply came between the deadline and now.
             Abandoned::Answered => self.receiver.try_recv().unwrap_or(unknown),
@@ -90,14 +90,15 @@ impl Connection {
         replay: Replay,
         timeout: Duration,
     ) -> PendingRequest {
-        self.submit_waiting(frame, replay, (timeout, Duration::ZERO))
+        self.submit_waiting(frame, replay, timeout, Duration::ZERO)
     }
 
     fn submit_waiting(
         self: &Arc<Self>,
         frame: Bytes,
         replay: Replay,
-        (timeout, wait): (Duration, Duration),
+        timeout: Duration,
+        wait: Duration,
     ) -> PendingRequest {
         let waits = !wait.is_zero();
         let (id, receiver) = self.shared.queue.push(frame, replay, waits);
@@ -119,6 +120,6 @@ impl Connection {
         wait: Duration,
     ) -> Answer {
         let timeout = self.shared.settings.request_timeout;
-        self.submit_waiting(frame, replay, (timeout, wait)).settle().await
+        self.submit_waiting(frame, replay, timeout, wait).settle().await
     }
 }

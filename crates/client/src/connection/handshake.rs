@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering;
 use bytes::{Bytes, BytesMut};
 use galgo_wire::command::system::Ping;
 use galgo_wire::frame::{Cut, ReplyCutter};
+use galgo_wire::limits::RESPONSE_HEADER_BYTES;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::call::frame;
-use crate::connection::exchange::Failure;
+use crate::connection::exchange::NoReply;
 use crate::connection::link::StreamLink;
 use crate::connection::reader::{answer, take};
 use crate::connection::{Shared, dial};
@@ -23,6 +24,10 @@ use crate::{ConnectError, ErrorCode, ServerError};
 
 /// A reply to a login is a user id; anything much longer comes from something else.
 const LOGIN_REPLY_BYTES_MAX: usize = 1 << 10;
+const _: () = assert!(
+    LOGIN_REPLY_BYTES_MAX > 4 * RESPONSE_HEADER_BYTES,
+    "the reply to a login is small, and larger than a header"
+);
 
 impl Shared {
     /// Connects and logs in, within the connect timeout.
@@ -58,7 +63,7 @@ impl Shared {
             loss => ConnectError::Lost { address: self.address.clone(), loss },
         })?;
         match answered {
-            Err(Failure::Refused(number)) => {
+            Err(NoReply::Refused(number)) => {
                 let target = format!("{} at {}", who(&credentials), self.address);
                 let refusal = ServerError::new(number, "log in as", target);
                 let refusal = match refusal.is(ErrorCode::UsersLimitReached) {
@@ -77,7 +82,7 @@ impl Shared {
 }
 
 /// Writes one request and reads its reply, on a link nobody else uses.
-async fn exchange(link: &mut StreamLink, request: &[u8]) -> Result<Result<Bytes, Failure>, Loss> {
+async fn exchange(link: &mut StreamLink, request: &[u8]) -> Result<Result<Bytes, NoReply>, Loss> {
     let lost = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::UnexpectedEof => Loss::Closed,
         _ => Loss::Network(Arc::new(error)),

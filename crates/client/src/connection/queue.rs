@@ -13,7 +13,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use crate::connection::exchange::Failure;
+use crate::connection::exchange::NoReply;
 use crate::error::{Fate, Loss, NotSent};
 
 /// Whether a request may be written again when its fate is unknown.
@@ -27,7 +27,7 @@ pub(crate) enum Replay {
     Allowed,
 }
 
-pub(super) type Answer = Result<Bytes, Failure>;
+pub(super) type Answer = Result<Bytes, NoReply>;
 
 struct QueuedCall {
     id: u64,
@@ -96,7 +96,7 @@ impl RequestQueue {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.state.lock();
         if state.closed {
-            let _ = sender.send(Err(Failure::NotSent(NotSent::ClientDropped)));
+            let _ = sender.send(Err(NoReply::NotSent(NotSent::ClientDropped)));
             return (state.next_id, receiver);
         }
         let id = state.append(frame, replay, Some(sender), waits);
@@ -135,6 +135,8 @@ impl RequestQueue {
             bytes += call.frame.len();
             frames.push(call.frame.clone());
             state.in_flight_bytes += call.frame.len();
+            let last = state.in_flight.back().map(|last| last.id);
+            assert!(last < Some(call.id), "INV-PIPELINE: requests are written in their order");
             state.in_flight.push_back(call);
         }
         !frames.is_empty()
@@ -152,6 +154,8 @@ impl RequestQueue {
             return Err(Loss::Garbled("a reply came that nobody asked for"));
         };
         state.answered += 1;
+        let is_counted = call.frame.len() <= state.in_flight_bytes;
+        assert!(is_counted, "INV-CLIENT-BOUND: a request in flight was not counted");
         state.in_flight_bytes -= call.frame.len();
         let has_work = !state.waiting.is_empty();
         drop(state);
@@ -194,6 +198,7 @@ impl RequestQueue {
         let mut failed = Vec::new();
         let mut state = self.state.lock();
         let (written, answered) = (state.written, state.answered);
+        // Both count from the connect, and the next connection begins with neither.
         (state.written, state.answered) = (0, 0);
         let maybe_done_count = written.saturating_sub(answered);
         let in_flight = std::mem::take(&mut state.in_flight);
@@ -216,11 +221,14 @@ impl RequestQueue {
                 again.push_back(call);
             }
         }
+        let (last, first) = (again.back(), state.waiting.front());
+        let is_ordered = last.zip(first).is_none_or(|(last, first)| last.id < first.id);
+        assert!(is_ordered, "INV-PIPELINE: what goes again is in front of what never went");
         again.append(&mut state.waiting);
         state.waiting = again;
         drop(state);
         for call in failed {
-            call.fail(Failure::Unknown(Fate::Lost(loss.clone())));
+            call.fail(NoReply::Unknown(Fate::Lost(loss.clone())));
         }
     }
 
@@ -230,8 +238,8 @@ impl RequestQueue {
         for call in waiting {
             // A read whose answer got lost changed nothing: for it, only the reason counts.
             let failure = match (&call.lost_before, call.replay) {
-                (Some(loss), Replay::Allowed) => Failure::Unknown(Fate::Lost(loss.clone())),
-                _ => Failure::NotSent(reason.clone()),
+                (Some(loss), Replay::Allowed) => NoReply::Unknown(Fate::Lost(loss.clone())),
+                _ => NoReply::NotSent(reason.clone()),
             };
             call.fail(failure);
         }
@@ -249,8 +257,8 @@ impl RequestQueue {
         let call = self.state.lock().remove_waiting(id);
         if let Some(call) = call {
             let failure = match &call.lost_before {
-                Some(loss) => Failure::Unknown(Fate::Lost(loss.clone())),
-                None => Failure::NotSent(NotSent::Withdrawn),
+                Some(loss) => NoReply::Unknown(Fate::Lost(loss.clone())),
+                None => NoReply::NotSent(NotSent::Withdrawn),
             };
             call.fail(failure);
         }
@@ -307,7 +315,7 @@ impl QueuedCall {
         self.reply.as_ref().is_some_and(|reply| !reply.is_closed())
     }
 
-    fn fail(self, failure: Failure) {
+    fn fail(self, failure: NoReply) {
         if let Some(reply) = self.reply {
             let _ = reply.send(Err(failure));
         }

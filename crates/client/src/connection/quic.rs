@@ -35,6 +35,11 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// Pause between two looks whether the last packet was written, and the longest time for it.
 const GOODBYE_LOOK: Duration = Duration::from_millis(1);
 const GOODBYE_MAX: Duration = Duration::from_millis(500);
+const _: () = assert!(
+    GOODBYE_LOOK.as_millis() * 10 <= GOODBYE_MAX.as_millis(),
+    "the end is looked for often before it is given up"
+);
+const _: () = assert!(CHUNK_BYTES < PIPE_BYTES, "a pipe holds several chunks");
 
 /// The configuration of connections with `options`, over `tls`.
 pub(super) fn config(
@@ -237,8 +242,8 @@ struct Meter {
 
 impl Meter {
     fn count(&mut self, bytes: &[u8]) {
-        let room = self.head.get_mut(self.seen..).unwrap_or_default();
-        for (to, from) in room.iter_mut().zip(bytes) {
+        // All behind the header is counted only.
+        for (to, from) in self.head.iter_mut().skip(self.seen).zip(bytes) {
             *to = *from;
         }
         self.seen += bytes.len();
@@ -272,7 +277,7 @@ impl AsyncRead for Replies {
             }
         }
         let count = self.unread.len().min(buffer.remaining());
-        buffer.put_slice(self.unread.get(..count).unwrap_or_default());
+        buffer.put_slice(self.unread.split_at(count).0);
         self.unread.advance(count);
         Poll::Ready(Ok(()))
     }

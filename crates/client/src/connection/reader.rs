@@ -11,7 +11,7 @@ use galgo_wire::frame::{Cut, Garbled, ReplyCutter, ResponseHeader};
 use tokio::io::AsyncReadExt;
 
 use crate::connection::Shared;
-use crate::connection::exchange::Failure;
+use crate::connection::exchange::NoReply;
 use crate::connection::link::ReadHalf;
 use crate::error::Loss;
 
@@ -62,11 +62,11 @@ pub(super) fn take(buffer: &mut BytesMut, payload: Range<usize>) -> Bytes {
 pub(super) fn answer(
     header: ResponseHeader,
     payload: Bytes,
-) -> Result<Result<Bytes, Failure>, Loss> {
+) -> Result<Result<Bytes, NoReply>, Loss> {
     match header.status {
         0 => Ok(Ok(payload)),
         status if status == ErrorCode::Disconnected.as_u32() => Err(Loss::ShuttingDown),
-        status => Ok(Err(Failure::Refused(status))),
+        status => Ok(Err(NoReply::Refused(status))),
     }
 }
 

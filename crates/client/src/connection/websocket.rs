@@ -78,7 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ByteStream<S> {
             }
         }
         let count = self.unread.len().min(buffer.remaining());
-        buffer.put_slice(self.unread.get(..count).unwrap_or_default());
+        buffer.put_slice(self.unread.split_at(count).0);
         self.unread.advance(count);
         Poll::Ready(Ok(()))
     }

@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 
 use bytes::{Buf, Bytes};
+use galgo_wire::index::{part, part_mut};
 use tokio::io::AsyncWriteExt;
 
 use crate::connection::link::WriteHalf;
@@ -34,18 +35,18 @@ async fn write_all(
     while !rest.is_empty() {
         let count = {
             let mut slices = [IoSlice::new(&[]); FRAMES_PER_WRITE_MAX];
-            let used = rest.len().min(slices.len());
+            let used = rest.len().min(FRAMES_PER_WRITE_MAX);
             for (slice, frame) in slices.iter_mut().zip(&*rest) {
                 *slice = IoSlice::new(frame);
             }
-            writer.write_vectored(slices.get(..used).unwrap_or_default()).await?
+            writer.write_vectored(part(&slices, ..used, "no more is used than there is")).await?
         };
         if count == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
         let done = advance(rest, count);
         queue.wrote(done);
-        rest = rest.get_mut(done..).unwrap_or_default();
+        rest = part_mut(rest, done.., "no more frames were written than there are");
     }
     writer.flush().await
 }
@@ -59,6 +60,7 @@ fn advance(frames: &mut [Bytes], mut count: usize) -> usize {
         }
         count -= frame.len();
     }
+    assert!(count == 0, "no more was written than there is");
     frames.len()
 }
 

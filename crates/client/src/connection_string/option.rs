@@ -110,7 +110,7 @@ impl OptionsRead {
             _ => return Err(no_value(pair.trim_end_matches('='))),
         };
         let name = self.name(option)?;
-        let value = OptionValue { option: name, text: value };
+        let value = OptionText { option: name, text: value };
         match self.transport {
             _ if SHARED.contains(&name) => self.shared(builder, &value),
             _ if STREAM.contains(&name) => self.stream(builder, &value),
@@ -138,7 +138,7 @@ impl OptionsRead {
     fn shared(
         &mut self,
         builder: &mut ClientBuilder,
-        value: &OptionValue<'_>,
+        value: &OptionText<'_>,
     ) -> Result<(), ConnectionStringError> {
         let path = || Some(PathBuf::from(value.text));
         match value.option {
@@ -164,7 +164,7 @@ impl OptionsRead {
     fn stream(
         &mut self,
         builder: &mut ClientBuilder,
-        value: &OptionValue<'_>,
+        value: &OptionText<'_>,
     ) -> Result<(), ConnectionStringError> {
         match value.option {
             "nodelay" => builder.nodelay = value.boolean()?,
@@ -177,7 +177,7 @@ impl OptionsRead {
     fn quic(
         &mut self,
         builder: &mut ClientBuilder,
-        value: &OptionValue<'_>,
+        value: &OptionText<'_>,
     ) -> Result<(), ConnectionStringError> {
         let quic = &mut builder.quic;
         match value.option {
@@ -201,7 +201,7 @@ impl OptionsRead {
 
 fn websocket(
     builder: &mut ClientBuilder,
-    value: &OptionValue<'_>,
+    value: &OptionText<'_>,
 ) -> Result<(), ConnectionStringError> {
     let websocket = &mut builder.websocket;
     match value.option {
@@ -216,12 +216,12 @@ fn websocket(
 }
 
 /// What an option is set to.
-struct OptionValue<'a> {
+struct OptionText<'a> {
     option: &'static str,
     text: &'a str,
 }
 
-impl OptionValue<'_> {
+impl OptionText<'_> {
     fn duration(&self) -> Result<Duration, ConnectionStringError> {
         humantime::parse_duration(self.text)
             .map_err(|_| self.bad("give a time such as 500ms, 5s or 1m"))

@@ -5,10 +5,14 @@
 //! shrinks when they are not. A reply is not much over the bytes asked for, as long as
 //! messages do not grow a lot from one batch to the next.
 
+use galgo_wire::index::{to_u32, to_usize};
+
 /// What the first poll asks for.
 const COUNT_FIRST: u32 = 64;
 /// How fast the count grows, and shrinks when a reply was too large to be read.
 const FACTOR: u32 = 4;
+const _: () =
+    assert!(FACTOR > 1 && COUNT_FIRST >= FACTOR, "it can grow, and shrink, from the first");
 
 /// The count of the next poll.
 #[derive(Debug, Clone)]
@@ -35,9 +39,9 @@ impl Appetite {
             return;
         }
         let size = bytes.div_ceil(messages).max(1);
-        let enough = u32::try_from(self.bytes_enough / size).unwrap_or(u32::MAX);
         let grown = self.count.saturating_mul(FACTOR);
-        self.count = enough.min(grown).clamp(1, self.count_max);
+        let enough = (self.bytes_enough / size).min(to_usize(grown));
+        self.count = to_u32(enough).clamp(1, self.count_max);
     }
 
     /// Notes that a reply was too large; `false`: a smaller one cannot be asked for.

@@ -74,9 +74,9 @@ impl Fetch {
             let begun = Instant::now();
             match self.client.poll_once(request.wait_if(self.wait())).await {
                 Ok(polled) => match self.take(polled).await {
-                    Taken::Some => self.idle.fed(),
-                    Taken::Nothing => self.idle.rest(begun).await,
-                    Taken::Last => return,
+                    FetchTaken::Some => self.idle.fed(),
+                    FetchTaken::Nothing => self.idle.rest(begun).await,
+                    FetchTaken::Last => return,
                 },
                 Err(error) => self.report(error).await,
             }
@@ -88,7 +88,7 @@ impl Fetch {
         self.idle.wait().filter(|_| !self.cursor.has_end() && self.alone.load(Ordering::Relaxed))
     }
 
-    async fn take(&mut self, mut polled: PolledMessages) -> Taken {
+    async fn take(&mut self, mut polled: PolledMessages) -> FetchTaken {
         self.appetite.fed(polled.len(), polled.bytes_len());
         if let Some(damage) = DamagedNext::before(&mut polled, self.verify) {
             return self.come_upon(damage).await;
@@ -96,34 +96,34 @@ impl Fetch {
         match self.cursor.advance(polled) {
             Step::Messages(messages) => {
                 self.hand_out(Ok(messages.into())).await;
-                Taken::Some
+                FetchTaken::Some
             }
             Step::LastMessages(messages) => {
                 if !messages.is_empty() {
                     self.hand_out(Ok(messages.into())).await;
                 }
-                Taken::Last
+                FetchTaken::Last
             }
-            Step::Nothing => Taken::Nothing,
+            Step::Nothing => FetchTaken::Nothing,
             Step::Rewound { expected } => {
                 let partition = self.partition;
                 tracing::warn!(partition, expected, "partition begins anew");
                 self.hand_out(Err(ConsumeError::Rewound { partition, expected })).await;
-                Taken::Some
+                FetchTaken::Some
             }
         }
     }
 
     /// Leaves out what is damaged, or stops in front of it.
-    async fn come_upon(&mut self, damage: DamagedNext) -> Taken {
-        let error = damage.error(&self.request, (self.partition, self.skip_damaged));
+    async fn come_upon(&mut self, damage: DamagedNext) -> FetchTaken {
+        let error = damage.error(&self.request, self.partition, self.skip_damaged);
         self.hand_out(Err(error)).await;
         if self.skip_damaged {
             self.cursor.skip_to(damage.offsets.end);
-            return Taken::Some;
+            return FetchTaken::Some;
         }
         sleep(ERROR_PAUSE).await;
-        Taken::Nothing
+        FetchTaken::Nothing
     }
 
     /// A lost connection is the client's to restore; only when it gave up, or the server refused,
@@ -170,7 +170,8 @@ impl DamagedNext {
     pub(super) fn error(
         &self,
         request: &PollRequest,
-        (partition, skipped): (u32, bool),
+        partition: u32,
+        skipped: bool,
     ) -> ConsumeError {
         let topic = path(&request.stream, &request.topic);
         let offsets = self.offsets.clone();
@@ -182,7 +183,7 @@ impl DamagedNext {
     }
 }
 
-enum Taken {
+enum FetchTaken {
     Some,
     Nothing,
     Last,

@@ -98,7 +98,7 @@ impl GroupMembership {
                 return Ok(());
             }
             let (generation, asked_at) = (client.connection.generation(), Instant::now());
-            let told = client.join_group_with((&stream, &topic, &group), timeout).await?;
+            let told = client.join_group_with(&stream, &topic, &group, timeout).await?;
             holdings.take(generation, &told, asked_at);
             Ok(())
         });
@@ -234,12 +234,12 @@ impl GroupFetch {
             (Some(message), _) => message.offset(),
             // What was left out stays the group's next until something behind it is committed.
             (None, Some(damaged)) if next.is_some_and(|next| next >= damaged.end) => damaged.end,
-            (None, Some(_)) => return Ok(self.take((partition, tag), polled).await),
+            (None, Some(_)) => return Ok(self.take(partition, tag, polled).await),
             (None, None) => return Ok(false),
         };
         let from = next.map_or(first, |next| next.max(first));
         if !polled.is_empty() && from == first && count > 1 {
-            return Ok(self.take((partition, tag), polled).await);
+            return Ok(self.take(partition, tag, polled).await);
         }
         if from > polled.current_offset() {
             return Ok(false);
@@ -253,7 +253,7 @@ impl GroupFetch {
         let polled = self.membership.client.poll_once(request).await?;
         // The partition may have gone to another member meanwhile, or have begun anew, which the next
         // turn tells; then there is nothing.
-        Ok(!polled.is_of_other_life() && self.take((partition, tag), polled).await)
+        Ok(!polled.is_of_other_life() && self.take(partition, tag, polled).await)
     }
 
     fn holdings(&self) -> Option<&Holdings> {
@@ -274,14 +274,10 @@ impl GroupFetch {
         PollRequest::group(stream, topic, group)
     }
 
-    async fn take(
-        &mut self,
-        (partition, tag): (u32, Option<Tag>),
-        mut polled: PolledMessages,
-    ) -> bool {
+    async fn take(&mut self, partition: u32, tag: Option<Tag>, mut polled: PolledMessages) -> bool {
         self.appetite.fed(polled.len(), polled.bytes_len());
         if let Some(damage) = DamagedNext::before(&mut polled, self.verify) {
-            let told = damage.error(&self.request(), (partition, self.skip_damaged));
+            let told = damage.error(&self.request(), partition, self.skip_damaged);
             self.hand_out(Err(told)).await;
             if self.skip_damaged {
                 let position = LifePosition { offset: damage.offsets.end, life: polled.life() };

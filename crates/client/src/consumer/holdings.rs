@@ -15,10 +15,17 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::groups::SESSION;
+
 /// The longest time between two renewals; the usual one is a third of what the server says is safe.
 const RENEWAL_MAX: Duration = Duration::from_secs(10);
 /// The shortest.
 const RENEWAL_MIN: Duration = Duration::from_millis(100);
+const _: () = assert!(
+    RENEWAL_MIN.as_millis() < RENEWAL_MAX.as_millis()
+        && RENEWAL_MAX.as_secs() * 3 <= SESSION.as_secs(),
+    "INV-HOLD: a membership is renewed three times before it ends"
+);
 
 /// Under what hold of its partition a batch was asked for: that which is known since this version. A hold that was
 /// forgotten and is told of again is another one here, since what was fetched under it before may have been
@@ -40,12 +47,12 @@ pub(super) enum Standing {
 /// What this member holds, as far as it knows.
 #[derive(Debug, Default)]
 pub(super) struct Holdings {
-    known: Mutex<Known>,
+    known: Mutex<KnownHolds>,
     asked: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct KnownHolds {
     /// How often the server has told.
     version: u64,
     generation: u64,
@@ -116,12 +123,13 @@ impl Holdings {
     /// `generation`; when that is not known, asks, and wakes who looked.
     pub(super) fn standing(
         &self,
-        (partition, tag): (u32, Tag),
+        partition: u32,
+        tag: Tag,
         generation: u64,
         context: &Context<'_>,
     ) -> Standing {
         let mut known = self.known.lock();
-        let standing = known.standing((partition, tag), generation, Instant::now());
+        let standing = known.standing(partition, tag, generation, Instant::now());
         if standing == Standing::Unsure {
             known.waker = Some(context.waker().clone());
             self.asked.notify_one();
@@ -139,8 +147,8 @@ impl Holdings {
     }
 }
 
-impl Known {
-    fn standing(&self, (partition, tag): (u32, Tag), generation: u64, now: Instant) -> Standing {
+impl KnownHolds {
+    fn standing(&self, partition: u32, tag: Tag, generation: u64, now: Instant) -> Standing {
         match self.holds.get(&partition) {
             None => Standing::Lost,
             Some(hold) if hold.since != tag.0 => Standing::Lost,
@@ -169,7 +177,7 @@ mod tests {
 
     /// How a batch of partition 1 stands at `now` on connection 0.
     fn standing(holdings: &Holdings, tag: Tag, now: Instant) -> Standing {
-        holdings.known.lock().standing((1, tag), 0, now)
+        holdings.known.lock().standing(1, tag, 0, now)
     }
 
     #[test]
@@ -183,7 +191,7 @@ mod tests {
         assert_eq!(standing(&holdings, tag, later), Standing::Unsure, "it may have been stopped");
         holdings.take(0, &told(7, &[(1, 3, 1_000)]), later);
         assert_eq!(standing(&holdings, tag, later), Standing::Held);
-        assert_eq!(holdings.known.lock().standing((1, tag), 1, later), Standing::Unsure);
+        assert_eq!(holdings.known.lock().standing(1, tag, 1, later), Standing::Unsure);
         for lost in [told(7, &[]), told(7, &[(1, 4, 1_000)]), told(8, &[(1, 3, 1_000)])] {
             let holdings = Holdings::default();
             holdings.take(0, &told(7, &[(1, 3, 1_000)]), at);

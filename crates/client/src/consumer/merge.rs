@@ -100,6 +100,7 @@ impl PartitionMerge {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<ReceivedMessage, ConsumeError>>> {
+        // First: the position of the last message is noted even when nothing more comes.
         self.processed();
         if let Some((_, failures)) = &mut self.committer
             && let Poll::Ready(Some(error)) = failures.poll_recv(context)
@@ -122,7 +123,9 @@ impl PartitionMerge {
                 Standing::Lost => self.drop_batch(turn),
                 Standing::Unsure => return Poll::Pending,
             }
-            let Some(source) = self.sources.get_mut(turn) else { break };
+            let Some(source) = self.sources.get_mut(turn) else {
+                unreachable!("a turn is that of a source");
+            };
             if let Some(message) = source.batch.next() {
                 return Poll::Ready(Some(Ok(self.hand_out(turn, message))));
             }
@@ -155,14 +158,16 @@ impl PartitionMerge {
             let (tag, message) = (source.tag?, source.batch.as_slice().first()?);
             let session = self.membership.as_ref()?.session.as_ref()?;
             let generation = self.identity.client.connection.generation();
-            Some(session.holdings.standing((message.partition(), tag), generation, context))
+            Some(session.holdings.standing(message.partition(), tag, generation, context))
         };
         asked().unwrap_or(Standing::Held)
     }
 
     /// Somebody else may have got what is left of a batch.
     fn drop_batch(&mut self, turn: usize) {
-        let Some(source) = self.sources.get_mut(turn) else { return };
+        let Some(source) = self.sources.get_mut(turn) else {
+            unreachable!("a turn is that of a source");
+        };
         let (partition, left) =
             (source.batch.as_slice().first().map(ReceivedMessage::partition), source.batch.len());
         tracing::info!(
@@ -190,9 +195,11 @@ impl PartitionMerge {
                 committer.note(partition, reached);
             }
         }
-        if let Some(source) = self.sources.get_mut(turn) {
-            (source.batch, source.tag) = (messages.into_iter(), tag);
-        }
+        let Some(source) = self.sources.get_mut(turn) else {
+            unreachable!("a turn is that of a source");
+        };
+        assert!(source.batch.len() == 0, "P-ORDER: a batch begins where the last one ended");
+        (source.batch, source.tag) = (messages.into_iter(), tag);
     }
 
     fn hand_out(&mut self, turn: usize, message: ReceivedMessage) -> ReceivedMessage {

@@ -7,6 +7,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::future::try_join_all;
 use galgo_wire::id::Timestamp;
+use galgo_wire::index::to_u32;
+use galgo_wire::measure::micros;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
@@ -170,8 +172,7 @@ impl Starter {
     /// Fetches `partition`, one of `count`.
     fn source(&self, partition: u32, cursor: PartitionCursor, count: usize) -> MergeSource {
         let Self { settings, identity, wait, alone } = self;
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        let idle_max = settings.poll_interval.max(IDLE_PER_PARTITION.saturating_mul(count));
+        let idle_max = settings.poll_interval.max(IDLE_PER_PARTITION.saturating_mul(to_u32(count)));
         let idle = Idle::new(idle_max, *wait);
         let (out, fetched) = mpsc::channel(1);
         let request = PollRequest::new(&settings.stream, &settings.topic, partition)
@@ -239,8 +240,7 @@ async fn cursor(
         Start::First => (ReadPosition::Offset(0), false),
         Start::Time(time) => {
             let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-            let us = u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX);
-            (ReadPosition::Time(Timestamp::new(us)), false)
+            (ReadPosition::Time(Timestamp::new(micros(since_epoch))), false)
         }
         Start::Last(count) => {
             let end = last.map_or(0, |last| last.saturating_add(1));

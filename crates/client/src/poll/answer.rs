@@ -161,7 +161,8 @@ impl PolledMessages {
         for message in MessagesView::new(&bytes) {
             let message = message.map_err(|_| "a message in it is cut off or too large")?;
             messages.push(ReceivedMessage::new(
-                (partition, life),
+                partition,
+                life,
                 message.header,
                 bytes.slice_ref(message.payload),
                 bytes.slice_ref(message.user_headers),

@@ -9,10 +9,13 @@ use galgo_wire::command::extensions::PollWaiting;
 use galgo_wire::command::lives::PollInLife;
 use galgo_wire::command::messages::PollMessages;
 use galgo_wire::id::{Offset, PartitionId};
+use galgo_wire::index::to_u32;
+use galgo_wire::measure::micros;
 use galgo_wire::permission::Action;
 
 use crate::connection::Replay;
 use crate::extensions::{LIVES, WAITING_POLLS};
+use crate::groups::SESSION;
 use crate::topics::path;
 use crate::{
     CallError, Client, InvalidRequest, PollRequest, PolledMessages, PollingStrategy, Transport,
@@ -20,6 +23,10 @@ use crate::{
 
 /// The longest wait a consumer asks for.
 const WAIT_MAX: Duration = Duration::from_secs(10);
+const _: () = assert!(
+    WAIT_MAX.as_secs() * 2 < SESSION.as_secs(),
+    "a member that waits for messages is heard of before its membership ends"
+);
 
 impl Client {
     /// Reads messages from one partition; returns none when there are none, at once unless it is to
@@ -114,7 +121,7 @@ impl Client {
             let older = request
                 .clone()
                 .strategy(PollingStrategy::Offset(Offset::new(next)))
-                .count(u32::try_from(first - next).unwrap_or(u32::MAX))
+                .count(to_u32((first - next).min(request.count.into())))
                 .auto_commit(false)
                 .life(polled.life())
                 .wait(Duration::ZERO);
@@ -159,7 +166,7 @@ fn frame(request: &PollRequest, lives: bool) -> Result<Bytes, InvalidRequest> {
         count: request.count,
         auto_commit: request.auto_commit,
     };
-    let wait = u64::try_from(request.wait.as_micros()).unwrap_or(u64::MAX);
+    let wait = micros(request.wait);
     let (count_min, life) = (request.count_min, request.life);
     match (lives, wait) {
         (true, _) => crate::call::frame(&PollInLife { poll, wait, count_min, life, reserved: 0 }),

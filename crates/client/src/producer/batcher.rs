@@ -121,6 +121,7 @@ impl Batcher {
     /// Puts a message into the open batch of its lane.
     pub(super) fn push(&mut self, entry: &BatcherEntry<'_>) -> Result<Pushed, InvalidRequest> {
         let (lane, limits) = (entry.lane, self.limits);
+        // Before the message is put anywhere: a batch that is over its bytes is refused whole.
         let overflows = self
             .open
             .get(&lane)
@@ -151,6 +152,7 @@ impl Batcher {
         if is_full {
             self.close(lane);
         }
+        assert!(self.due.len() == self.open.len(), "every open batch has its time, and only those");
         Ok(Pushed { news: opens || overflows || hurries || is_full, receipt })
     }
 
@@ -164,7 +166,9 @@ impl Batcher {
             return self.full.remove(place);
         }
         let (_, lane) = *self.due.iter().take_while(|it| it.0 <= now).find(|it| !is_busy(it.1))?;
-        let batch = self.open.remove(&lane)?;
+        let Some(batch) = self.open.remove(&lane) else {
+            unreachable!("every open batch has its time, and only those");
+        };
         self.due.remove(&(batch.due, lane));
         Some(batch)
     }
@@ -196,7 +200,8 @@ impl Batcher {
 
     /// Notes that it is known what became of batch `number`.
     pub(super) fn settle(&mut self, number: u64) {
-        self.unsettled.remove(&number);
+        let was_unsettled = self.unsettled.remove(&number);
+        assert!(was_unsettled, "INV-TOLD: a batch is settled once");
     }
 
     /// Whether it is known what became of every batch below `number`.

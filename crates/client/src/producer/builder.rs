@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use galgo_wire::limits::{DELIVERY_SECONDS_DEFAULT, PRODUCER_MESSAGES_IN_FLIGHT_DEFAULT};
+use galgo_wire::limits::{
+    DELIVERY_SECONDS_DEFAULT, PRODUCER_MESSAGES_IN_FLIGHT_DEFAULT, SEND_PAYLOAD_BYTES_MAX_DEFAULT,
+};
 
 use crate::producer::Producer;
 use crate::{Client, Identifier, ProduceError};
@@ -131,9 +133,18 @@ impl ProducerBuilder {
 const BATCH_MESSAGES_DEFAULT: u32 = 1_000;
 const MAX_IN_FLIGHT_DEFAULT: usize = 8;
 const _: () = assert!(
+    BATCH_MESSAGES_DEFAULT as usize * MAX_IN_FLIGHT_DEFAULT
+        == PRODUCER_MESSAGES_IN_FLIGHT_DEFAULT as usize,
+    "the limits of the server know what a producer has in flight"
+);
+const _: () = assert!(
     MAX_IN_FLIGHT_DEFAULT as u32 * BATCH_MESSAGES_DEFAULT == PRODUCER_MESSAGES_IN_FLIGHT_DEFAULT,
     "what servers make their deduplication fit"
 );
 
 /// Largest batch that can be set.
 const BATCH_BYTES_MAX: usize = 64 << 20;
+const _: () = assert!(
+    BATCH_BYTES_MAX < SEND_PAYLOAD_BYTES_MAX_DEFAULT as usize,
+    "a server takes the largest batch unless it is configured otherwise"
+);

@@ -17,11 +17,12 @@ use futures_util::stream::FuturesOrdered;
 use galgo_wire::command::Payload as _;
 use galgo_wire::command::send_with::{ChainLink, SendOutcome, SendReply};
 use galgo_wire::id::PartitionId;
+use galgo_wire::limits::DELIVERY_SECONDS_DEFAULT;
 use tokio::time::{Instant, sleep_until};
 
-use crate::connection::{Failure, Replay};
+use crate::connection::{NoReply, Replay};
 use crate::error::NotSent;
-use crate::messages::{SendForm, SendTo, begin_chain, send_frame};
+use crate::messages::{SendFrame, SendTo, begin_chain, send_frame};
 use crate::producer::batcher::{SendBatch, SendLane};
 use crate::producer::builder::SendRetry;
 use crate::producer::send::ProducerShared;
@@ -31,6 +32,10 @@ use crate::{Partitioning, SendError};
 
 /// Pause before batches that were refused go again.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
+const _: () = assert!(
+    RETRY_PAUSE.as_secs() < DELIVERY_SECONDS_DEFAULT,
+    "a batch that is refused is tried again before it is given up"
+);
 
 /// A batch with its request, made once.
 struct Parcel {
@@ -40,7 +45,7 @@ struct Parcel {
     begins: bool,
 }
 
-type Arrival = (Parcel, Result<Bytes, Failure>);
+type Arrival = (Parcel, Result<Bytes, NoReply>);
 
 /// How far the chain of the producer is.
 struct SendChain {
@@ -139,7 +144,9 @@ impl Driver {
         while let Some(parcel) = self.held.front()
             && !self.busy()(parcel.batch.lane)
         {
-            let Some(mut parcel) = self.held.pop_front() else { return };
+            let Some(mut parcel) = self.held.pop_front() else {
+                unreachable!("it was seen in front");
+            };
             if self.chain.is_some() && self.in_flight.is_empty() && !parcel.begins {
                 parcel = Parcel { frame: begin_chain(parcel.frame), begins: true, ..parcel };
             }
@@ -168,6 +175,8 @@ impl Driver {
         };
         let left = settings.delivery_timeout.saturating_sub(parcel.batch.opened_at.elapsed());
         let connection = &settings.client.connection;
+        let has_room = self.in_flight.len() < settings.max_in_flight;
+        assert!(has_room, "INV-CLIENT-BOUND: more batches are in flight than may");
         let pending = connection.submit(parcel.frame.clone(), replay, left);
         self.requests.push_back(pending.id());
         self.lanes.push_back(parcel.batch.lane);
@@ -180,9 +189,10 @@ impl Driver {
         }));
     }
 
-    fn arrived(&mut self, parcel: Parcel, answer: Result<Bytes, Failure>) {
-        self.requests.pop_front();
-        self.lanes.pop_front();
+    fn arrived(&mut self, parcel: Parcel, answer: Result<Bytes, NoReply>) {
+        let (request, lane) = (self.requests.pop_front(), self.lanes.pop_front());
+        let is_oldest = request.is_some() && lane == Some(parcel.batch.lane);
+        assert!(is_oldest, "INV-LANE: answers are looked at in the order of sending");
         match self.judge(&parcel, answer) {
             AnswerVerdict::Stored { before } => self.shared.settle(parcel.batch, Ok(before)),
             AnswerVerdict::Again => self.held.push_back(parcel),
@@ -190,7 +200,7 @@ impl Driver {
         }
     }
 
-    fn judge(&mut self, parcel: &Parcel, answer: Result<Bytes, Failure>) -> AnswerVerdict {
+    fn judge(&mut self, parcel: &Parcel, answer: Result<Bytes, NoReply>) -> AnswerVerdict {
         let in_time = parcel.batch.opened_at.elapsed() < self.shared.settings.delivery_timeout;
         match (answer, &self.failed) {
             (Ok(payload), failed) => match self.read(parcel, &payload) {
@@ -202,10 +212,10 @@ impl Driver {
                 },
                 Err(error) => AnswerVerdict::Failed(error),
             },
-            (Err(Failure::NotSent(NotSent::Withdrawn)), Some(cause)) => {
+            (Err(NoReply::NotSent(NotSent::Withdrawn)), Some(cause)) => {
                 AnswerVerdict::Failed(cause.clone())
             }
-            (Err(Failure::Refused(number)), None) if is_passing(number) && in_time => {
+            (Err(NoReply::Refused(number)), None) if is_passing(number) && in_time => {
                 tracing::debug!(code = number, "batch refused, will be sent again");
                 self.not_before = Instant::now() + RETRY_PAUSE;
                 AnswerVerdict::Again
@@ -273,11 +283,11 @@ impl Driver {
         };
         let messages = std::mem::take(&mut batch.messages);
         let Some(chain) = &mut self.chain else {
-            return Ok((send_frame(to, SendForm::Classic, &messages)?, false));
+            return Ok((send_frame(to, SendFrame::Classic, &messages)?, false));
         };
         let begins = !chain.goes_on;
         let link = ChainLink { lane: chain.lane, position: chain.next, begins };
-        let frame = send_frame(to, SendForm::Chained(link), &messages)?;
+        let frame = send_frame(to, SendFrame::Chained(link), &messages)?;
         chain.next = chain.next.wrapping_add(1);
         Ok((frame, begins))
     }

@@ -22,13 +22,13 @@ pub(super) struct Partitioner {
     client: Client,
     stream: Identifier,
     topic: Identifier,
-    known: Mutex<Option<Known>>,
+    known: Mutex<Option<KnownPartitions>>,
     /// Held while the first answer is awaited, so that one question is asked, not many.
     asking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone, Copy)]
-struct Known {
+struct KnownPartitions {
     partitions: u32,
     at: Instant,
 }
@@ -84,7 +84,7 @@ impl Partitioner {
         let outline = outline.map_err(ProduceError::Lookup)?;
         let no_topic = || ProduceError::NoTopic { topic: self.path() };
         let partitions = outline.ok_or_else(no_topic)?.partitions_count;
-        *self.known.lock() = Some(Known { partitions, at: Instant::now() });
+        *self.known.lock() = Some(KnownPartitions { partitions, at: Instant::now() });
         Ok(partitions)
     }
 

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use galgo_wire::command::extensions::{DeduplicationWindow, TopicSettings};
+use galgo_wire::index::to_u32;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
@@ -122,7 +123,7 @@ impl ProducerShared {
     /// Warns when a message that is sent again may have been forgotten by the server.
     fn check_window(&self, window: DeduplicationWindow) {
         let ProducerBuilder { stream, topic, delivery_timeout, .. } = &self.settings;
-        let batches = u64::try_from(self.settings.max_in_flight).unwrap_or(u64::MAX);
+        let batches = self.settings.max_in_flight as u64;
         let in_flight = batches.saturating_mul(self.settings.batch_messages.into());
         let remembered = Duration::from_secs(window.seconds.into());
         let may_repeat = self.settings.retry == SendRetry::AtLeastOnce;
@@ -166,8 +167,9 @@ impl ProducerShared {
         }
         // A message over the bound goes alone.
         let room = encoded.len().min(self.settings.buffer_bytes);
-        let permits = u32::try_from(room).unwrap_or(u32::MAX);
-        let permit = self.room.acquire_many(permits).await.map_err(|_| ProduceError::Closed)?;
+        // The limits of a message keep it far below 32 bits; as much is given back as was taken.
+        let permit =
+            self.room.acquire_many(to_u32(room)).await.map_err(|_| ProduceError::Closed)?;
         let receipt = self.push(lane, &encoded, room, tracking)?;
         permit.forget();
         Ok(receipt)
@@ -309,8 +311,10 @@ impl ProducerShared {
             }
         }
         state.batcher.settle(batch.number);
-        self.pending.fetch_sub(count, Ordering::Release);
+        let pending = self.pending.fetch_sub(count, Ordering::Release);
+        assert!(pending >= count, "INV-TOLD: more is settled than was accepted");
         drop(state);
+        // Receipts first, then room, then flushes: whoever a flush lets go on finds its receipts decided, and room.
         batch.judge(verdict.map(drop).map_err(ProduceError::Failed));
         self.room.add_permits(batch.room);
         self.settled.notify_waiters();

@@ -36,7 +36,7 @@ fn what_is_written_and_unanswered_is_decided_by_its_replay() {
     queue.answer(Ok(Bytes::new())).unwrap();
     queue.lose(&lost());
     assert!(matches!(answered.try_recv(), Ok(Ok(_))));
-    assert!(matches!(never.try_recv(), Ok(Err(Failure::Unknown(Fate::Lost(Loss::Closed))))));
+    assert!(matches!(never.try_recv(), Ok(Err(NoReply::Unknown(Fate::Lost(Loss::Closed))))));
     // In their order, before what was not taken at all.
     assert_eq!(take(&queue, 9), ["safe", "half written", "waiting"]);
     for receiver in [&mut safe, &mut half, &mut waiting] {
@@ -111,9 +111,9 @@ fn what_was_tried_before_keeps_its_fate_when_all_is_given_up() {
     queue.give_up(&NotSent::ClientDropped);
     let failures: Vec<_> =
         replies.iter_mut().map(|reply| reply.try_recv().unwrap().unwrap_err()).collect();
-    assert!(matches!(failures[0], Failure::Unknown(_)), "a write may have been carried out");
-    assert!(matches!(failures[1], Failure::NotSent(_)), "a read changed nothing");
-    assert!(matches!(failures[2], Failure::NotSent(_)), "it was never written");
+    assert!(matches!(failures[0], NoReply::Unknown(_)), "a write may have been carried out");
+    assert!(matches!(failures[1], NoReply::NotSent(_)), "a read changed nothing");
+    assert!(matches!(failures[2], NoReply::NotSent(_)), "it was never written");
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn withdrawn_is_only_what_waits() {
     queue.withdraw(first);
     queue.withdraw(second);
     assert!(first_reply.try_recv().is_err());
-    assert!(matches!(second_reply.try_recv(), Ok(Err(Failure::NotSent(NotSent::Withdrawn)))));
+    assert!(matches!(second_reply.try_recv(), Ok(Err(NoReply::NotSent(NotSent::Withdrawn)))));
     assert!(take(&queue, 9).is_empty());
 }
 
@@ -149,9 +149,9 @@ fn closed_it_fails_everything_and_takes_nothing() {
     let (_, mut waiting) = push(&queue, "waiting", Replay::Never);
     queue.close();
     let (_, mut late) = push(&queue, "late", Replay::Never);
-    assert!(matches!(flying.try_recv(), Ok(Err(Failure::Unknown(_)))));
+    assert!(matches!(flying.try_recv(), Ok(Err(NoReply::Unknown(_)))));
     for reply in [&mut waiting, &mut late] {
-        assert!(matches!(reply.try_recv(), Ok(Err(Failure::NotSent(NotSent::ClientDropped)))));
+        assert!(matches!(reply.try_recv(), Ok(Err(NoReply::NotSent(NotSent::ClientDropped)))));
     }
 }
 

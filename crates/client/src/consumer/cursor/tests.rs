@@ -8,7 +8,7 @@ use super::*;
 fn polled(offsets: std::ops::Range<u64>, current_offset: u64) -> PolledMessages {
     let messages = offsets.map(|offset| {
         let header = MessageHeader { offset: Offset::new(offset), ..MessageHeader::default() };
-        ReceivedMessage::new((0, Life::UNKNOWN), header, Bytes::new(), Bytes::new())
+        ReceivedMessage::new(0, Life::UNKNOWN, header, Bytes::new(), Bytes::new())
     });
     PolledMessages::for_test(current_offset, messages.collect())
 }
