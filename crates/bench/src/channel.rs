@@ -45,7 +45,7 @@ pub(crate) enum AnswerPayload<'a> {
 
 /// An answer, as far as it is looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct ChannelAnswer {
     /// Bytes of its payload.
     pub(crate) bytes: usize,
     /// Its first bytes, if it has so many.
@@ -69,7 +69,7 @@ pub(crate) trait Channel: Send {
         until: Option<Instant>,
         take: AnswerPayload<'_>,
         course: &Course,
-    ) -> Outcome<Option<Answer>>;
+    ) -> Outcome<Option<ChannelAnswer>>;
 
     /// Sends a request and throws its answer away.
     ///

@@ -164,7 +164,8 @@ impl LoadConsumer<'_> {
 
     /// How long each message took, from when it was due.
     fn latencies(&self, kept: &[u8], arrived: Instant, recorder: &mut Recorder) {
-        let messages = kept.get(POLLED_HEADER_BYTES..).unwrap_or_default();
+        // From outside: an answer that is shorter has no message.
+        let Some(messages) = kept.get(POLLED_HEADER_BYTES..) else { return };
         for message in MessagesView::new(messages).flatten() {
             if let Some(due) = stamp_of(message.payload) {
                 recorder.latency(self.course.epoch + due, arrived);
@@ -173,7 +174,9 @@ impl LoadConsumer<'_> {
     }
 
     fn found_nothing(&mut self, index: usize, was_all_sent: bool) -> Outcome {
-        let Some(poll) = self.polls.get_mut(index) else { return Ok(()) };
+        let Some(poll) = self.polls.get_mut(index) else {
+            unreachable!("an answer is that to a poll of this worker");
+        };
         if self.kind != LoadKind::Consume {
             poll.is_drained = was_all_sent;
         } else if !self.in_group {

@@ -13,6 +13,10 @@ const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The same, once the user wants the run to end.
 const LAST_ANSWER_WAIT_MAX: Duration = Duration::from_secs(2);
+const _: () = assert!(
+    LAST_ANSWER_WAIT_MAX.as_secs() < ANSWER_WAIT_MAX.as_secs(),
+    "a run that is over waits for less than one that goes on"
+);
 
 /// The permission to send a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use crate::producer::{self, LoadProducer};
 use crate::recorder::{Live, Recorder};
 use crate::stage::StreamNames;
 use crate::stop::StopFlag;
-use crate::summary::{FORMAT, LatencyFacts, PlanFacts, RunSummary, ServerFacts, Work};
+use crate::summary::{FORMAT, LatencyFacts, PlanFacts, RunSummary, ServerFacts, WorkDone};
 use crate::watch::Watcher;
 
 /// Puts a host under the load of a plan, any number of times.
@@ -319,8 +319,8 @@ impl<'a> Engine<'a> {
             plan: PlanFacts::of(plan),
             interrupted: course.is_interrupted(),
             seconds,
-            sent: plan.kind.sends().then(|| Work::of(sent, seconds, true)),
-            received: plan.kind.receives().then(|| Work::of(received, seconds, !is_latency)),
+            sent: plan.kind.sends().then(|| WorkDone::of(sent, seconds, true)),
+            received: plan.kind.receives().then(|| WorkDone::of(received, seconds, !is_latency)),
             end_to_end: if is_latency { LatencyFacts::of(&received.latencies) } else { None },
             server_usage: records.server.as_ref().and_then(|watch| watch.usage(bytes, requests)),
             client_usage: records.client.usage(bytes, requests),

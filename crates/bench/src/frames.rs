@@ -12,6 +12,7 @@ use galgo_wire::consumer::Partitioning;
 use galgo_wire::frame::RequestHeader;
 use galgo_wire::id::{PartitionId, Timestamp};
 use galgo_wire::identifier::Identifier;
+use galgo_wire::index::{part, part_mut};
 use galgo_wire::limits::REQUEST_HEADER_BYTES;
 
 use crate::channel::PreparedFrame;
@@ -30,6 +31,7 @@ const JOINED_BYTES_MAX: usize = 4096;
 
 /// All frames of a producer that lie in one piece may have so many bytes.
 const JOINED_TOTAL_BYTES_MAX: usize = 8 << 20;
+const _: () = assert!(JOINED_BYTES_MAX < JOINED_TOTAL_BYTES_MAX, "some frames are joined");
 
 /// One request to be sent.
 #[derive(Debug)]
@@ -176,13 +178,18 @@ impl StampedBody {
     }
 
     fn stamp(&mut self, due: Duration) {
-        let stamp = u64::try_from(due.as_nanos()).unwrap_or(u64::MAX).to_le_bytes();
+        let stamp = nanos(due).to_le_bytes();
         for place in &self.places {
-            if let Some(room) = self.body.get_mut(*place..*place + stamp.len()) {
-                room.copy_from_slice(&stamp);
-            }
+            let room = *place..*place + stamp.len();
+            part_mut(&mut self.body, room, "a place is one of this body").copy_from_slice(&stamp);
         }
     }
+}
+
+/// A time in nanoseconds; the largest number, five centuries, stands for all that is longer.
+pub(crate) fn nanos(time: Duration) -> u64 {
+    // No run of a load and no answer takes so long.
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// When a message was due, from the start of the run; `None` when it is no message of a latency run.
@@ -197,7 +204,7 @@ fn batch(sizes: &mut Lengths, messages: u32) -> Outcome<BatchBuilder> {
     let mut builder = BatchBuilder::new();
     for _ in 0..messages {
         let message = NewMessage {
-            payload: payload.get(..sizes.next()).unwrap_or_default(),
+            payload: part(&payload, ..sizes.next(), "no size is above the largest"),
             origin_timestamp: Timestamp::new(1),
             ..NewMessage::default()
         };

@@ -5,12 +5,14 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::error::{BenchError, Outcome};
+use crate::frames::nanos;
 
 /// Longest latency told apart; slower ones count as this long.
 const LATENCY_MAX: Duration = Duration::from_secs(60);
 
 /// Digits kept of each latency.
 const DIGITS: u8 = 3;
+const _: () = assert!(1 <= DIGITS && DIGITS <= 5, "as many as a histogram can keep");
 
 /// How long requests took.
 #[derive(Clone, Debug)]
@@ -27,8 +29,7 @@ impl Latencies {
 
     /// Counts one request.
     pub(crate) fn record(&mut self, latency: Duration) {
-        let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        self.0.saturating_record(nanos);
+        self.0.saturating_record(nanos(latency));
     }
 
     /// Adds all requests of `other`.

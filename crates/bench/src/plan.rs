@@ -29,6 +29,14 @@ const LATENCY_PAUSE_DEFAULT: Duration = Duration::from_micros(100);
 /// What is written before consumers read: about so many bytes, or so many messages.
 const PRELOAD_BYTES: u64 = 256 << 20;
 const PRELOAD_MESSAGES: u64 = 100_000;
+const _: () = assert!(
+    PRELOAD_BYTES > REQUEST_BYTES_MAX && PRELOAD_MESSAGES > 0,
+    "what is read was sent with several requests"
+);
+const _: () = assert!(
+    LATENCY_PAUSE_DEFAULT.as_micros() < PAUSE_DEFAULT.as_micros(),
+    "whoever measures latency asks more often"
+);
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]

@@ -21,6 +21,10 @@ const START_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Pause between two looks at the file that says that the server is ready.
 const LOOK_PAUSE: Duration = Duration::from_millis(2);
+const _: () = assert!(
+    LOOK_PAUSE.as_millis() * 100 < START_WAIT_MAX.as_millis(),
+    "a server that starts is looked for often"
+);
 
 /// Where the server writes its effective configuration when it is ready.
 const READY_FILE: &str = "runtime/current_config.toml";

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::plan::Sizes;
 use crate::show::{measure, table};
-use crate::summary::{LatencyFacts, PlanFacts, RunSummary, Work};
+use crate::summary::{LatencyFacts, PlanFacts, RunSummary, WorkDone};
 use crate::usage::Usage;
 
 /// The tables and sentences of a run.
@@ -88,7 +88,7 @@ fn amounts(run: &RunSummary) -> String {
         table::number("REQUESTS/S"),
         table::number("PAYLOAD"),
     ];
-    let row = |name: &str, work: &Work| {
+    let row = |name: &str, work: &WorkDone| {
         vec![
             name.to_owned(),
             measure::count(work.messages),
@@ -184,7 +184,7 @@ fn remarks(run: &RunSummary) -> Vec<String> {
         plan.warm_up_seconds,
         measure::counted(run.server.client_processors as u64, "processor"),
     )];
-    let unsent = |work: &Option<Work>| work.as_ref().map_or(0, |work| work.unsent_requests);
+    let unsent = |work: &Option<WorkDone>| work.as_ref().map_or(0, |work| work.unsent_requests);
     let unsent = unsent(&run.sent) + unsent(&run.received);
     if unsent > 0 {
         remarks.push(format!(

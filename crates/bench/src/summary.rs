@@ -41,9 +41,9 @@ pub struct RunSummary {
     /// Seconds that were counted.
     pub seconds: f64,
     /// What producers did.
-    pub sent: Option<Work>,
+    pub sent: Option<WorkDone>,
     /// What consumers did.
-    pub received: Option<Work>,
+    pub received: Option<WorkDone>,
     /// From when messages were due until they were received; only in a latency run.
     pub end_to_end: Option<LatencyFacts>,
     /// What the server spent; unknown when it is not on this machine.
@@ -142,7 +142,7 @@ impl PlanFacts {
 
 /// What all workers of one side did.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Work {
+pub struct WorkDone {
     /// Requests.
     pub requests: u64,
     /// Messages.
@@ -163,7 +163,7 @@ pub struct Work {
     pub over_time: OverTime,
 }
 
-impl Work {
+impl WorkDone {
     /// What `recorder` holds, over so many seconds. The latencies of a latency run's consumers are not those of
     /// requests.
     pub(crate) fn of(recorder: &Recorder, seconds: f64, has_latency: bool) -> Self {

@@ -1,7 +1,7 @@
 //! What one run gave.
 
 use galgo_bench::plan::LoadKind;
-use galgo_bench::summary::{LatencyFacts, RunSummary, Work};
+use galgo_bench::summary::{LatencyFacts, RunSummary, WorkDone};
 use galgo_bench::{BenchError, Outcome};
 use serde::Serialize;
 
@@ -63,7 +63,7 @@ impl Measurement {
 }
 
 /// The work of the side that a run is about, and the latencies that are its.
-fn side_of(run: &RunSummary) -> Option<(&Work, &LatencyFacts)> {
+fn side_of(run: &RunSummary) -> Option<(&WorkDone, &LatencyFacts)> {
     let (work, latency) = match run.kind {
         LoadKind::Latency => (run.received.as_ref()?, run.end_to_end.as_ref()),
         LoadKind::Consume => (run.received.as_ref()?, run.received.as_ref()?.latency.as_ref()),

@@ -10,7 +10,7 @@ use futures_util::stream::FuturesOrdered;
 use galgo::{CallError, Client, ReconnectPolicy};
 use tokio::runtime::Runtime;
 
-use crate::channel::{Answer, AnswerPayload, Channel, PreparedFrame, refused};
+use crate::channel::{AnswerPayload, Channel, ChannelAnswer, PreparedFrame, refused};
 use crate::course::Course;
 use crate::destination::ServerAddress;
 use crate::error::{BenchError, Outcome};
@@ -55,7 +55,7 @@ impl Channel for Sdk {
         until: Option<Instant>,
         take: AnswerPayload<'_>,
         course: &Course,
-    ) -> Outcome<Option<Answer>> {
+    ) -> Outcome<Option<ChannelAnswer>> {
         let since = Instant::now();
         let waiting = &mut self.waiting;
         let answered: Outcome<_> = self.runtime.block_on(async {
@@ -80,7 +80,7 @@ impl Channel for Sdk {
             into.clear();
             into.extend_from_slice(&payload);
         }
-        Ok(Some(Answer { bytes: payload.len(), head: payload.first_chunk().copied() }))
+        Ok(Some(ChannelAnswer { bytes: payload.len(), head: payload.first_chunk().copied() }))
     }
 
     fn has_answer(&self) -> bool {

@@ -12,7 +12,9 @@ use galgo_wire::limits::RESPONSE_HEADER_BYTES;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, recv};
 
-use crate::channel::{Answer, AnswerPayload, Channel, POLLED_HEAD_BYTES, PreparedFrame, refused};
+use crate::channel::{
+    AnswerPayload, Channel, ChannelAnswer, POLLED_HEAD_BYTES, PreparedFrame, refused,
+};
 use crate::course::Course;
 use crate::error::{BenchError, Outcome};
 use crate::plan::REQUEST_BYTES_MAX;
@@ -31,6 +33,14 @@ const DISCARD_BYTES: usize = 1 << 20;
 
 /// Largest payload of an answer; a request of the load is a quarter of that at most.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
+const _: () = assert!(
+    GATHERED_FRAME_BYTES_MAX < GATHERED_BYTES_MAX && INBOX_BYTES < DISCARD_BYTES,
+    "small frames go together, and what is not looked at is taken in large pieces"
+);
+const _: () = assert!(
+    ANSWER_BYTES_MAX as u64 > REQUEST_BYTES_MAX,
+    "what was sent with one request is taken in one answer"
+);
 
 const _: () =
     assert!(4 * REQUEST_BYTES_MAX <= ANSWER_BYTES_MAX as u64, "what was sent can be read");
@@ -222,7 +232,7 @@ impl Channel for Tcp {
         until: Option<Instant>,
         payload: AnswerPayload<'_>,
         course: &Course,
-    ) -> Outcome<Option<Answer>> {
+    ) -> Outcome<Option<ChannelAnswer>> {
         self.flush(course)?;
         if let Some(until) = until
             && self.inbox.is_empty()
@@ -241,7 +251,7 @@ impl Channel for Tcp {
             AnswerPayload::Discard => self.discard(bytes, course)?,
             AnswerPayload::Keep(into) => self.keep(bytes, into, course)?,
         }
-        Ok(Some(Answer { bytes, head }))
+        Ok(Some(ChannelAnswer { bytes, head }))
     }
 
     fn has_answer(&self) -> bool {

@@ -4,7 +4,9 @@ use super::*;
 use crate::histogram::Latencies;
 use crate::plan::LoadKind;
 use crate::plan::tests::plan;
-use crate::summary::{FORMAT, LatencyFacts, OverTime, PlanFacts, RunSummary, ServerFacts, Work};
+use crate::summary::{
+    FORMAT, LatencyFacts, OverTime, PlanFacts, RunSummary, ServerFacts, WorkDone,
+};
 use crate::usage::Usage;
 
 fn named(name: &str) -> NamedRun {
@@ -13,7 +15,7 @@ fn named(name: &str) -> NamedRun {
         latencies.record(std::time::Duration::from_micros(micros));
     }
     let latency = LatencyFacts::of(&latencies);
-    let work = Work {
+    let work = WorkDone {
         requests: 2000,
         messages: 2000,
         bytes: 200_000,
@@ -46,7 +48,7 @@ fn named(name: &str) -> NamedRun {
         interrupted: true,
         seconds: 2.0,
         sent: Some(work.clone()),
-        received: Some(Work { latency: None, ..work }),
+        received: Some(WorkDone { latency: None, ..work }),
         end_to_end: latency,
         server_usage: None,
         client_usage: Some(Usage::default()),
