@@ -5,7 +5,7 @@ use galgo::ConnectionString;
 
 /// What carries the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Transport {
+pub(crate) enum CarrierName {
     /// Plain TCP, or TLS over it.
     Tcp,
     /// QUIC, which is always encrypted.
@@ -15,7 +15,7 @@ pub(crate) enum Transport {
     Websocket,
 }
 
-impl Transport {
+impl CarrierName {
     /// Whether this is what a scheme means by `carrier`.
     pub(crate) fn is_behind(self, carrier: &str) -> bool {
         match self {
@@ -26,14 +26,23 @@ impl Transport {
     }
 }
 
+/// The parts of a URL as it was given: `family+carrier://rest`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UrlParts<'a> {
+    /// `galgo`, or that of a classic client.
+    pub(crate) family: &'a str,
+    /// What carries the connection.
+    pub(crate) carrier: &'a str,
+    /// Login, address and options.
+    pub(crate) rest: &'a str,
+}
+
 /// The carrier and the rest of a URL whose transport becomes `to`.
 ///
 /// What was encrypted stays so, and checks the certificate as before: the options
 /// that say so have other names or other defaults there.
-pub(crate) fn moved(
-    (family, from, rest): (&str, &str, &str),
-    to: Transport,
-) -> (&'static str, String) {
+pub(crate) fn moved(url: UrlParts<'_>, to: CarrierName) -> (&'static str, String) {
+    let UrlParts { family, carrier: from, rest } = url;
     let (_, behind) = ConnectionString::split_login(rest);
     let login = rest.strip_suffix(behind).unwrap_or_default();
     let (place, query) = behind.split_once('?').unwrap_or((behind, ""));
@@ -55,21 +64,21 @@ pub(crate) fn moved(
         "ws" | "wss" => family == "galgo",
         _ => true,
     };
-    if has_tls && to == Transport::Tcp {
+    if has_tls && to == CarrierName::Tcp {
         options.push("tls=true".to_owned());
     }
     if has_tls {
         let name = match to {
-            Transport::Quic => "validate_certificate",
-            Transport::Tcp | Transport::Websocket => "tls_validate_certificate",
+            CarrierName::Quic => "validate_certificate",
+            CarrierName::Tcp | CarrierName::Websocket => "tls_validate_certificate",
         };
         options.push(format!("{name}={}", validates.unwrap_or(default)));
     }
     let carrier = match to {
-        Transport::Tcp => "tcp",
-        Transport::Quic => "quic",
-        Transport::Websocket if has_tls => "wss",
-        Transport::Websocket => "ws",
+        CarrierName::Tcp => "tcp",
+        CarrierName::Quic => "quic",
+        CarrierName::Websocket if has_tls => "wss",
+        CarrierName::Websocket => "ws",
     };
     match options.is_empty() {
         true => (carrier, format!("{login}{place}")),

@@ -40,12 +40,12 @@ pub(crate) struct Cli {
     pub(crate) global: Global,
     /// What to do.
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: GalgoCommand,
 }
 
 /// One subcommand per noun, as in `docs` and as users of other tools expect.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum GalgoCommand {
     /// Run the server
     Server(server::ServerArgs),
     /// Restore what a data directory has lost, while no server runs on it

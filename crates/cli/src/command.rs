@@ -23,7 +23,7 @@ pub(crate) mod user;
 
 use std::future::Future;
 
-use crate::args::{self, Cli, Command};
+use crate::args::{self, Cli, GalgoCommand};
 use crate::connect::wait_until_closed;
 use crate::failure::{Failure, Outcome};
 
@@ -32,41 +32,41 @@ pub(crate) fn run(cli: Cli) -> Outcome {
     let Cli { global, command } = cli;
     let target = || global.target();
     match command {
-        Command::Server(args) => {
+        GalgoCommand::Server(args) => {
             let hint = "where it listens are --tcp, --quic, --websocket and --http; TLS is set in its file";
             global.refuse_connection_options("the server itself", hint)?;
             server::run(args, global.output())
         }
-        Command::Repair(args) => {
+        GalgoCommand::Repair(args) => {
             let hint = "it works on the files of a server that does not run";
             global.refuse_connection_options("a data directory", hint)?;
             repair::run(args, global.output())
         }
-        Command::Bench(command) => bench::run(command, &global),
-        Command::Completions(args) => complete::completions(args, args::command()),
-        Command::Man(args) => complete::man(&args, args::command(), global.output()),
-        Command::Login(args) => block_on(login::login(&global, args)),
-        Command::Logout(args) => block_on(login::logout(&global, args)),
-        Command::Profile(command) => login::profile(global.output(), command),
-        Command::Mirror(args) => block_on(mirror::run(&global, args)),
-        Command::Ping(args) => block_on(system::ping(&target()?, args)),
-        Command::Stats => block_on(system::stats(&target()?)),
-        Command::Me => block_on(system::me(&target()?)),
-        Command::Clients => block_on(system::clients(&target()?)),
-        Command::Client(command) => block_on(system::client(&target()?, command)),
-        Command::Snapshot(args) => block_on(snapshot::run(&target()?, args)),
-        Command::User(command) => block_on(user::run(&target()?, command)),
-        Command::Permission(command) => block_on(permission::run(&target()?, command)),
-        Command::Token(command) => block_on(token::run(&target()?, command)),
-        Command::Group(command) => block_on(group::run(&target()?, command)),
-        Command::Segment(command) => block_on(segment::run(&target()?, command)),
-        Command::Stream(command) => block_on(stream::run(&target()?, command)),
-        Command::Topic(command) => block_on(topic::run(&target()?, command)),
-        Command::Partition(command) => block_on(partition::run(&target()?, command)),
-        Command::Send(args) => block_on(send::run(&target()?, args)),
-        Command::Poll(args) => block_on(poll::run(&target()?, args)),
-        Command::Tail(args) => block_on(tail::run(&target()?, args)),
-        Command::Offset(command) => block_on(offset::run(&target()?, command)),
+        GalgoCommand::Bench(command) => bench::run(command, &global),
+        GalgoCommand::Completions(args) => complete::completions(args, args::command()),
+        GalgoCommand::Man(args) => complete::man(&args, args::command(), global.output()),
+        GalgoCommand::Login(args) => block_on(login::login(&global, args)),
+        GalgoCommand::Logout(args) => block_on(login::logout(&global, args)),
+        GalgoCommand::Profile(command) => login::profile(global.output(), command),
+        GalgoCommand::Mirror(args) => block_on(mirror::run(&global, args)),
+        GalgoCommand::Ping(args) => block_on(system::ping(&target()?, args)),
+        GalgoCommand::Stats => block_on(system::stats(&target()?)),
+        GalgoCommand::Me => block_on(system::me(&target()?)),
+        GalgoCommand::Clients => block_on(system::clients(&target()?)),
+        GalgoCommand::Client(command) => block_on(system::client(&target()?, command)),
+        GalgoCommand::Snapshot(args) => block_on(snapshot::run(&target()?, args)),
+        GalgoCommand::User(command) => block_on(user::run(&target()?, command)),
+        GalgoCommand::Permission(command) => block_on(permission::run(&target()?, command)),
+        GalgoCommand::Token(command) => block_on(token::run(&target()?, command)),
+        GalgoCommand::Group(command) => block_on(group::run(&target()?, command)),
+        GalgoCommand::Segment(command) => block_on(segment::run(&target()?, command)),
+        GalgoCommand::Stream(command) => block_on(stream::run(&target()?, command)),
+        GalgoCommand::Topic(command) => block_on(topic::run(&target()?, command)),
+        GalgoCommand::Partition(command) => block_on(partition::run(&target()?, command)),
+        GalgoCommand::Send(args) => block_on(send::run(&target()?, args)),
+        GalgoCommand::Poll(args) => block_on(poll::run(&target()?, args)),
+        GalgoCommand::Tail(args) => block_on(tail::run(&target()?, args)),
+        GalgoCommand::Offset(command) => block_on(offset::run(&target()?, command)),
     }
 }
 

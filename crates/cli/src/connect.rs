@@ -50,7 +50,7 @@ impl std::fmt::Debug for Login {
 
 /// Where the credentials came from, for the hint when they are refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Source {
+enum CredentialsFrom {
     Profile(String),
     Url,
     UrlToken,
@@ -105,13 +105,15 @@ impl Target {
         &self,
         url: &ConnectionString,
         guess: Guess,
-    ) -> Outcome<(Option<Credentials>, Source)> {
+    ) -> Outcome<(Option<Credentials>, CredentialsFrom)> {
         match &self.login {
             Some(Login { token, profile }) => {
-                Ok((Some(Credentials::token(token)), Source::Profile(profile.clone())))
+                Ok((Some(Credentials::token(token)), CredentialsFrom::Profile(profile.clone())))
             }
             None => match credentials(url)? {
-                (_, Source::DevDefault) if guess == Guess::Nobody => Ok((None, Source::Nowhere)),
+                (_, CredentialsFrom::DevDefault) if guess == Guess::Nobody => {
+                    Ok((None, CredentialsFrom::Nowhere))
+                }
                 found => Ok(found),
             },
         }
@@ -175,47 +177,48 @@ pub(crate) fn without_credentials(url: &str) -> String {
 const RECONNECT_ATTEMPTS: u32 = 5;
 
 /// The credentials to use; `None` leaves those of the URL.
-fn credentials(url: &ConnectionString) -> Outcome<(Option<Credentials>, Source)> {
+fn credentials(url: &ConnectionString) -> Outcome<(Option<Credentials>, CredentialsFrom)> {
     match url.credentials() {
-        Some(Credentials::Token(_)) => return Ok((None, Source::UrlToken)),
-        Some(Credentials::Password { .. }) => return Ok((None, Source::Url)),
+        Some(Credentials::Token(_)) => return Ok((None, CredentialsFrom::UrlToken)),
+        Some(Credentials::Password { .. }) => return Ok((None, CredentialsFrom::Url)),
         None => {}
     }
     match (variable("GALGO_USERNAME"), variable("GALGO_PASSWORD")) {
         (Some(username), Some(password)) => {
-            Ok((Some(Credentials::password(username, password)), Source::Environment))
+            Ok((Some(Credentials::password(username, password)), CredentialsFrom::Environment))
         }
-        (None, None) if is_loopback(url.host()) => {
-            Ok((Some(Credentials::password(DEV_USERNAME, DEV_PASSWORD)), Source::DevDefault))
-        }
-        (None, None) => Ok((None, Source::Nowhere)),
+        (None, None) if is_loopback(url.host()) => Ok((
+            Some(Credentials::password(DEV_USERNAME, DEV_PASSWORD)),
+            CredentialsFrom::DevDefault,
+        )),
+        (None, None) => Ok((None, CredentialsFrom::Nowhere)),
         _ => Err(Failure::usage("only one of GALGO_USERNAME and GALGO_PASSWORD is set")
             .hint("set both, or neither and give credentials in the URL")),
     }
 }
 
-fn failure(error: &ConnectError, source: &Source) -> Failure {
-    let failure = Failure::connect(error);
+fn failure(error: &ConnectError, source: &CredentialsFrom) -> Failure {
+    let failure = Failure::from(error);
     if !matches!(error, ConnectError::Login(_)) {
         return failure;
     }
     match source {
-        Source::Profile(name) => failure.hint(format!(
+        CredentialsFrom::Profile(name) => failure.hint(format!(
             "the token of profile {name} is no longer good; galgo login --profile {name} makes another"
         )),
-        Source::DevDefault => failure.hint(format!(
+        CredentialsFrom::DevDefault => failure.hint(format!(
             "no credentials were given, so those of `galgo server --dev` were tried; \
              {HOW_TO_GIVE_CREDENTIALS}"
         )),
-        Source::Url => failure.hint("the credentials are those of the server URL"),
-        Source::UrlToken => failure.hint(
+        CredentialsFrom::Url => failure.hint("the credentials are those of the server URL"),
+        CredentialsFrom::UrlToken => failure.hint(
             "what stands before the @ of the server URL has no colon, so it was taken for a \
              personal access token; did you mean USER:PASSWORD@?",
         ),
-        Source::Environment => {
+        CredentialsFrom::Environment => {
             failure.hint("the credentials are those of GALGO_USERNAME and GALGO_PASSWORD")
         }
-        Source::Nowhere => failure.hint(HOW_TO_GIVE_CREDENTIALS),
+        CredentialsFrom::Nowhere => failure.hint(HOW_TO_GIVE_CREDENTIALS),
     }
 }
 

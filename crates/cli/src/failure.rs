@@ -6,6 +6,8 @@
 mod bench;
 mod sdk;
 
+pub(crate) use self::bench::of_load;
+
 use std::fmt;
 use std::io;
 
@@ -14,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 /// Who has to act, as an exit code. The numbers are part of the tool's interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ExitKind {
     /// A file or the terminal could not be read or written, or the tool itself is at fault.
     Io = 1,
     /// The command line asks for something that makes no sense.
@@ -25,7 +27,7 @@ pub(crate) enum Kind {
     Refused = 4,
 }
 
-impl Kind {
+impl ExitKind {
     fn name(self) -> &'static str {
         match self {
             Self::Io => "io",
@@ -39,7 +41,7 @@ impl Kind {
 /// The end of a command that did not succeed.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    kind: Kind,
+    kind: ExitKind,
     what: String,
     hint: Option<String>,
     server_code: Option<(u32, String)>,
@@ -53,7 +55,7 @@ pub(crate) struct Failure {
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
 impl Failure {
-    fn new(kind: Kind, what: String) -> Self {
+    fn new(kind: ExitKind, what: String) -> Self {
         Self {
             kind,
             what,
@@ -67,29 +69,29 @@ impl Failure {
 
     /// The command line asks for something that makes no sense.
     pub(crate) fn usage(what: impl fmt::Display) -> Self {
-        Self::new(Kind::Usage, what.to_string())
+        Self::new(ExitKind::Usage, what.to_string())
     }
 
     /// Something on this machine failed.
     pub(crate) fn io(what: impl fmt::Display) -> Self {
-        Self::new(Kind::Io, what.to_string())
+        Self::new(ExitKind::Io, what.to_string())
     }
 
     /// No server could be reached or the connection broke.
     pub(crate) fn connection(what: impl fmt::Display) -> Self {
-        Self::new(Kind::Connection, what.to_string())
+        Self::new(ExitKind::Connection, what.to_string())
     }
 
     /// The server said no, with this code.
     pub(crate) fn refused(what: impl fmt::Display, code: u32, name: &str) -> Self {
-        let mut failure = Self::new(Kind::Refused, what.to_string());
+        let mut failure = Self::new(ExitKind::Refused, what.to_string());
         failure.server_code = Some((code, name.to_owned()));
         failure
     }
 
     /// The server may not use the data directory it was given.
     pub(crate) fn data_dir_refused(what: impl fmt::Display) -> Self {
-        Self::new(Kind::Refused, what.to_string())
+        Self::new(ExitKind::Refused, what.to_string())
     }
 
     /// Something the command names does not exist on the server, which refuses it elsewhere with this code.
@@ -100,7 +102,7 @@ impl Failure {
 
     /// The reader of our output went away: nothing is left to say, and nothing is wrong.
     pub(crate) fn closed_pipe() -> Self {
-        let mut failure = Self::new(Kind::Io, "the reader of the output went away".to_owned());
+        let mut failure = Self::new(ExitKind::Io, "the reader of the output went away".to_owned());
         failure.quiet = true;
         failure
     }
@@ -144,7 +146,7 @@ impl Failure {
 
     /// Whether no server answered or the connection broke.
     pub(crate) fn is_connection(&self) -> bool {
-        self.kind == Kind::Connection
+        self.kind == ExitKind::Connection
     }
 
     /// Whether stream, topic or partition is not there.

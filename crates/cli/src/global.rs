@@ -6,7 +6,7 @@
 use clap::Args;
 use galgo::ConnectionString;
 
-use crate::address::{Transport, moved, variable};
+use crate::address::{CarrierName, UrlParts, moved, variable};
 use crate::connect::{Login, Target};
 use crate::failure::{Failure, Outcome};
 use crate::output::{Format, Output};
@@ -31,7 +31,7 @@ pub(crate) struct Global {
 
     /// What carries the connection, whatever the URL says
     #[arg(long, global = true, value_enum, value_name = "TRANSPORT", help_heading = CONNECTION)]
-    pub(crate) transport: Option<Transport>,
+    pub(crate) transport: Option<CarrierName>,
 
     /// Encrypt the connection and check the server's certificate
     #[arg(long, global = true, help_heading = CONNECTION)]
@@ -136,7 +136,7 @@ impl Global {
         let (family, carrier) = scheme.split_once('+').unwrap_or((scheme, "tcp"));
         let (carrier, rest) = match self.transport {
             Some(transport) if !transport.is_behind(carrier) => {
-                moved((family, carrier, rest), transport)
+                moved(UrlParts { family, carrier, rest }, transport)
             }
             _ => (carrier, rest.to_owned()),
         };
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn another_transport_is_encrypted_if_the_one_of_the_url_was() {
-        use Transport::{Quic, Tcp, Websocket};
+        use CarrierName::{Quic, Tcp, Websocket};
         for (transport, url, expected) in [
             (Tcp, "galgo+wss://h", "galgo://h?tls=true&tls_validate_certificate=true"),
             (Tcp, "iggy+wss://h", "iggy://h?tls=true&tls_validate_certificate=false"),
@@ -234,10 +234,10 @@ mod tests {
     #[test]
     fn options_are_written_into_the_url() {
         let plain = plain();
-        let quic = Global { transport: Some(Transport::Quic), ..plain.clone() };
+        let quic = Global { transport: Some(CarrierName::Quic), ..plain.clone() };
         let tls = Global { tls: true, ..plain.clone() };
         let ca = Global { tls_ca: Some("/a.pem".to_owned()), ..quic.clone() };
-        let ws = Global { transport: Some(Transport::Websocket), ..plain.clone() };
+        let ws = Global { transport: Some(CarrierName::Websocket), ..plain.clone() };
         for (global, url, expected) in [
             (&plain, "galgo://h:1", "galgo://h:1"),
             (&plain, "galgo+wss://h", "galgo+wss://h"),

@@ -22,9 +22,9 @@ use std::cell::RefCell;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use crate::failure::Outcome;
-use crate::mirror::lane::{Lane, Options};
+use crate::mirror::lane::{MirrorLane, Options};
 use crate::mirror::outage::{Outage, Waits};
-use crate::mirror::place::{Known, Place};
+use crate::mirror::place::{CopyPlace, KnownCopy};
 use crate::mirror::report::PartitionReport;
 use crate::mirror::side::Side;
 use crate::output::Output;
@@ -55,8 +55,8 @@ impl Mirror {
         let extents = source.extents().await?;
         let (mut lanes, mut total) = (Vec::new(), 0);
         for (partition, extent) in (0..).zip(extents) {
-            let known = Known { begin_anew: options.begin_anew, ..Known::default() };
-            let place = Place::find(&source, &target, partition, known).await?;
+            let known = KnownCopy { begin_anew: options.begin_anew, ..KnownCopy::default() };
+            let place = CopyPlace::find(&source, &target, partition, known).await?;
             total += extent.end.saturating_sub(place.next.max(extent.start));
             lanes.push(RefCell::new(PartitionReport::new(partition, extent, &place)));
         }
@@ -73,7 +73,7 @@ impl Mirror {
         let at_once = if self.options.follow { self.lanes.len() } else { LANES_MAX };
         stream::iter(&self.lanes)
             .map(|report| async move {
-                let lane = Lane {
+                let lane = MirrorLane {
                     source: &self.source,
                     target: &self.target,
                     options: self.options,
@@ -93,8 +93,9 @@ impl Mirror {
     pub(crate) async fn verify(&self) -> Outcome {
         for report in &self.lanes {
             let report = report.borrow().clone();
-            let known = Known { life: report.life, begin_anew: report.anew > 0 };
-            let place = Place::find(&self.source, &self.target, report.partition, known).await?;
+            let known = KnownCopy { life: report.life, begin_anew: report.anew > 0 };
+            let place =
+                CopyPlace::find(&self.source, &self.target, report.partition, known).await?;
             report.verify(&place, &self.target.path)?;
         }
         Ok(())

@@ -40,7 +40,7 @@ pub(crate) struct Profile {
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
-struct Contents {
+struct ProfileFile {
     #[serde(default)]
     profiles: BTreeMap<String, Profile>,
 }
@@ -49,7 +49,7 @@ struct Contents {
 #[derive(Debug)]
 pub(crate) struct Profiles {
     path: PathBuf,
-    contents: Contents,
+    contents: ProfileFile,
 }
 
 impl Profiles {
@@ -74,7 +74,7 @@ impl Profiles {
         let mode = match fs::metadata(&path) {
             Ok(facts) => facts.permissions().mode(),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Ok(Self { path, contents: Contents::default() });
+                return Ok(Self { path, contents: ProfileFile::default() });
             }
             Err(error) => return Err(failed(error)),
         };
@@ -145,7 +145,7 @@ impl Profiles {
         &mut self,
         change: impl FnOnce(&mut BTreeMap<String, Profile>) -> T,
     ) -> Outcome<T> {
-        let _turn = Turn::take(&self.path).map_err(|error| self.not_written(&error))?;
+        let _turn = ProfileLock::take(&self.path).map_err(|error| self.not_written(&error))?;
         self.contents = Self::read(self.path.clone())?.contents;
         let changed = change(&mut self.contents.profiles);
         self.write()?;
@@ -164,11 +164,11 @@ impl Profiles {
 }
 
 /// The turn to change the file: a lock on a file beside it, since the file itself is replaced.
-struct Turn {
+struct ProfileLock {
     _lock: File,
 }
 
-impl Turn {
+impl ProfileLock {
     fn take(path: &Path) -> io::Result<Self> {
         let dir = path.parent().unwrap_or(Path::new("."));
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;

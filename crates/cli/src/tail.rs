@@ -16,24 +16,34 @@ use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use galgo::Life;
+use galgo_wire::index::to_u32;
 
 use crate::failure::{Failure, Outcome};
 use crate::noun::extent::Extent;
 use crate::noun::topic::TopicPath;
 use crate::output::message::MessageWriter;
-use crate::tail::lane::{Ask, Lane, Start};
+use crate::tail::lane::{Ask, LaneStart, TailLane};
 use crate::tail::link::Link;
 use crate::tail::whereabouts::Whereabouts;
-use crate::value::time::From;
+use crate::value::time::TailFrom;
 
 /// Messages held ahead over all partitions, and the least that is asked of each.
 const READ_AHEAD: usize = 16_384;
 const READ_MIN: usize = 16;
 const READ_MAX: usize = 1_000;
+const _: () = assert!(
+    READ_MIN < READ_MAX && READ_MAX < READ_AHEAD && READ_AHEAD <= u32::MAX as usize,
+    "what is read ahead is shared by partitions, and a share is a count of a poll"
+);
 
 /// Pauses between two looks for new messages: short after one came, longer when none does.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(200);
+const _: () = assert!(
+    PAUSE_MIN.as_millis() < PAUSE_MAX.as_millis()
+        && PAUSE_MAX.as_millis() < REFRESH_INTERVAL.as_millis(),
+    "a tail that finds nothing asks less often, and more often than for new partitions"
+);
 
 /// How often partitions that were added or emptied are noticed while following.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
@@ -46,7 +56,7 @@ pub(crate) enum Range {
     /// Those from a place on, or the first of them.
     From {
         /// The place.
-        from: From,
+        from: TailFrom,
         /// How many at most.
         count: Option<NonZeroU64>,
     },
@@ -54,14 +64,14 @@ pub(crate) enum Range {
 
 /// Reads one topic.
 #[derive(Debug)]
-pub(crate) struct Reader<'a> {
+pub(crate) struct TopicReader<'a> {
     link: Link<'a>,
     path: TopicPath,
     skip_damaged: bool,
-    lanes: Vec<Lane>,
+    lanes: Vec<TailLane>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> TopicReader<'a> {
     /// A reader of a topic; `skip_damaged`: whether it leaves out what is damaged.
     pub(crate) fn new(link: Link<'a>, path: TopicPath, skip_damaged: bool) -> Self {
         Self { link, path, skip_damaged, lanes: Vec::new() }
@@ -74,7 +84,7 @@ impl<'a> Reader<'a> {
         writer: &mut MessageWriter,
     ) -> Outcome<bool> {
         let whereabouts = Whereabouts::of_all(self.link.client(), &self.path).await?;
-        let Window { skip, count } = self.open_lanes(range, &whereabouts);
+        let ShownPart { skip, count } = self.open_lanes(range, &whereabouts);
         let mut heads = BinaryHeap::new();
         for index in 0..self.lanes.len() {
             self.push_head(&mut heads, index, writer).await?;
@@ -84,7 +94,9 @@ impl<'a> Reader<'a> {
             if count.is_some_and(|count| shown >= count) {
                 break;
             }
-            let Some(message) = self.lanes.get_mut(index).and_then(Lane::take) else { continue };
+            let Some(message) = self.lanes.get_mut(index).and_then(TailLane::take) else {
+                continue;
+            };
             if seen >= skip {
                 writer.write(&message)?;
                 shown += 1;
@@ -146,7 +158,7 @@ impl<'a> Reader<'a> {
     /// Writes all that is ready; returns how many messages that were.
     fn write_ready(&mut self, writer: &mut MessageWriter) -> Outcome<u64> {
         let mut written = 0;
-        take_merged(&mut self.lanes, Lane::next_time, |lane| {
+        take_merged(&mut self.lanes, TailLane::next_time, |lane| {
             if let Some(message) = lane.take() {
                 writer.write(&message)?;
                 written += 1;
@@ -169,19 +181,19 @@ impl<'a> Reader<'a> {
         // All of a partition that was added is new.
         for (partition, extent) in (0..).zip(&extents).skip(self.lanes.len()) {
             let at = Whereabouts { extent: *extent, life: Life::UNKNOWN };
-            let mut lane = Lane::new(partition, Start::Offset(0), &at);
+            let mut lane = TailLane::new(partition, LaneStart::Offset(0), &at);
             lane.open_end();
             self.lanes.push(lane);
         }
         Ok(())
     }
 
-    fn open_lanes(&mut self, range: Range, whereabouts: &[Whereabouts]) -> Window {
+    fn open_lanes(&mut self, range: Range, whereabouts: &[Whereabouts]) -> ShownPart {
         let extents: Vec<_> = whereabouts.iter().map(|at| at.extent).collect();
         let (plans, window) = plan(range, &extents);
         self.lanes = (0..)
             .zip(plans.iter().zip(whereabouts))
-            .map(|(partition, (start, at))| Lane::new(partition, *start, at))
+            .map(|(partition, (start, at))| TailLane::new(partition, *start, at))
             .collect();
         window
     }
@@ -194,7 +206,9 @@ impl<'a> Reader<'a> {
         writer: &mut MessageWriter,
     ) -> Outcome {
         let ask = self.ask();
-        let Some(lane) = self.lanes.get_mut(index) else { return Ok(()) };
+        let Some(lane) = self.lanes.get_mut(index) else {
+            unreachable!("a head is that of a partition that is read");
+        };
         loop {
             match lane.fill(self.link.client(), &self.path, ask).await {
                 Ok(None) => break,
@@ -211,7 +225,7 @@ impl<'a> Reader<'a> {
     /// How each partition is read, as many messages at once as its share is.
     fn ask(&self) -> Ask {
         let share = READ_AHEAD / self.lanes.len().max(1);
-        let count = u32::try_from(share.clamp(READ_MIN, READ_MAX)).unwrap_or(u32::MAX);
+        let count = to_u32(share.clamp(READ_MIN, READ_MAX));
         Ask { count, skip_damaged: self.skip_damaged }
     }
 }
@@ -230,7 +244,9 @@ fn take_merged<Q>(
     let mut heads: Heads =
         times.filter_map(|(at, queue)| Some(Reverse((next_time(queue)?, at)))).collect();
     while let Some(Reverse((_, at))) = heads.pop() {
-        let Some(queue) = queues.get_mut(at) else { break };
+        let Some(queue) = queues.get_mut(at) else {
+            unreachable!("a head is that of a queue");
+        };
         take(queue)?;
         heads.extend(next_time(queue).map(|time| Reverse((time, at))));
     }
@@ -239,28 +255,28 @@ fn take_merged<Q>(
 
 /// Which part of the merged sequence is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Window {
+struct ShownPart {
     skip: u64,
     count: Option<u64>,
 }
 
 /// Where each partition begins, and which part of the merged sequence is shown.
-fn plan(range: Range, extents: &[Extent]) -> (Vec<Start>, Window) {
+fn plan(range: Range, extents: &[Extent]) -> (Vec<LaneStart>, ShownPart) {
     match range {
         Range::Newest(count) => {
             // The newest of all are among the newest of each; what is too many comes first.
             let kept = |extent: &Extent| count.min(extent.end - extent.start);
             let total: u64 = extents.iter().map(kept).sum();
-            let starts = extents.iter().map(|extent| Start::Offset(extent.end - kept(extent)));
-            (starts.collect(), Window { skip: total.saturating_sub(count), count: None })
+            let starts = extents.iter().map(|extent| LaneStart::Offset(extent.end - kept(extent)));
+            (starts.collect(), ShownPart { skip: total.saturating_sub(count), count: None })
         }
         Range::From { from, count } => {
             let start = |extent: &Extent| match from {
-                From::Start => Start::Offset(extent.start),
-                From::End => Start::Offset(extent.end),
-                From::Time(time) => Start::Time(time),
+                TailFrom::Start => LaneStart::Offset(extent.start),
+                TailFrom::End => LaneStart::Offset(extent.end),
+                TailFrom::Time(time) => LaneStart::Time(time),
             };
-            let window = Window { skip: 0, count: count.map(NonZeroU64::get) };
+            let window = ShownPart { skip: 0, count: count.map(NonZeroU64::get) };
             (extents.iter().map(start).collect(), window)
         }
     }
@@ -297,8 +313,8 @@ mod tests {
             Extent { start: 0, end: 0 },
         ];
         let (starts, window) = plan(Range::Newest(10), &extents);
-        assert_eq!(starts, [Start::Offset(90), Start::Offset(7), Start::Offset(0)]);
-        assert_eq!(window, Window { skip: 3, count: None });
+        assert_eq!(starts, [LaneStart::Offset(90), LaneStart::Offset(7), LaneStart::Offset(0)]);
+        assert_eq!(window, ShownPart { skip: 3, count: None });
     }
 
     #[test]
@@ -306,13 +322,13 @@ mod tests {
         let extents = [Extent { start: 5, end: 9 }];
         let count = NonZeroU64::new(2);
         for (from, start) in [
-            (From::Start, Start::Offset(5)),
-            (From::End, Start::Offset(9)),
-            (From::Time(77), Start::Time(77)),
+            (TailFrom::Start, LaneStart::Offset(5)),
+            (TailFrom::End, LaneStart::Offset(9)),
+            (TailFrom::Time(77), LaneStart::Time(77)),
         ] {
             let (starts, window) = plan(Range::From { from, count }, &extents);
             assert_eq!(starts, [start]);
-            assert_eq!(window, Window { skip: 0, count: Some(2) });
+            assert_eq!(window, ShownPart { skip: 0, count: Some(2) });
         }
     }
 }

@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use galgo_broker::{Broker, COLD_PIECE_BYTES_MAX};
+use galgo_broker::{Broker, COLD_PIECE_BYTES_MAX, HASHES_AT_ONCE_MAX};
+use galgo_wire::index::to_u32;
 use galgo_wire::limits::CONTROL_PAYLOAD_BYTES_MAX;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -23,16 +24,16 @@ use tokio::time::MissedTickBehavior;
 
 use self::addresses::Addresses;
 pub(crate) use self::keys::keys;
-use self::listeners::{Bound, Reload};
+use self::listeners::{BoundListeners, Reload};
 pub(crate) use self::open::refusal;
-use crate::config::{self, Config, Environment, Loaded, RootUser, RootUserSource};
+use crate::config::{self, Config, Environment, Loaded, RootAccount, RootUserSource};
 use crate::conversation::deadlines::Patience;
 use crate::lanes::{Lane, Lanes};
 use crate::snapshot::Machine;
 use crate::spin::Spin;
 use crate::transport::connection::ANONYMOUS_PAYLOAD_BYTES_MAX;
 use crate::transport::{Budget, BudgetBytes, ConnectionLimits, Hub, Logins, Places};
-use crate::{ServerError, ServerOptions, process_limits, runtime_file, telemetry};
+use crate::{ServeError, ServerOptions, process_limits, runtime_file, telemetry};
 
 /// Least number of threads that serve connections: with one, a long copy would hold up all of them.
 const LANES_MIN: usize = 2;
@@ -45,6 +46,11 @@ const BLOCKING_THREADS_PER_CPU: usize = 4;
 
 /// Most threads for work that blocks.
 const BLOCKING_THREADS_MAX: usize = 64;
+const _: () = assert!(
+    BLOCKING_THREADS_PER_CPU <= BLOCKING_THREADS_MAX
+        && BLOCKING_THREADS_MAX > HASHES_AT_ONCE_MAX as usize,
+    "INV-LOGIN-TURNS: passwords never take all threads that may block"
+);
 
 /// The largest request of a peer that is not logged in, with its header.
 const ANONYMOUS_REQUEST_BYTES_MAX: u64 = ANONYMOUS_PAYLOAD_BYTES_MAX as u64 + 8;
@@ -74,8 +80,8 @@ impl Server {
     /// is printed on standard output.
     ///
     /// # Errors
-    /// [`ServerError`] says what is in the way. Nothing runs then, and nothing on disk was deleted.
-    pub fn start(options: ServerOptions, environment: Environment) -> Result<Self, ServerError> {
+    /// [`ServeError`] says what is in the way. Nothing runs then, and nothing on disk was deleted.
+    pub fn start(options: ServerOptions, environment: Environment) -> Result<Self, ServeError> {
         let mut loaded = config::load(&options, &environment)?;
         let root = config::root_user(&environment, options.overrides.dev)?;
         let refused_filter = telemetry::log::start(&loaded.config.log, &environment);
@@ -83,12 +89,12 @@ impl Server {
         process_limits::memory::fit(&mut loaded);
         process_limits::fit_file_size(&mut loaded)?;
         let file_limit = process_limits::raise_open_files();
-        let door = Lane::start("galgo-accept", DOOR_HELPERS).map_err(ServerError::Threads)?;
+        let door = Lane::start("galgo-accept", DOOR_HELPERS).map_err(ServeError::Threads)?;
 
-        let opening = open::Opening::begin(&loaded.config, &root, file_limit)?;
+        let opening = open::BrokerOpening::begin(&loaded.config, &root, file_limit)?;
         let bound = {
             let _on_runtime = door.handle().enter();
-            Bound::bind(&loaded.config)?
+            BoundListeners::bind(&loaded.config)?
         };
         let broker = opening.finish()?;
         let world = World { door, bound, file_limit };
@@ -139,7 +145,7 @@ impl Server {
         format!("galgo {version} is ready: {}, data in {data}", self.addresses.line())
     }
 
-    fn listen(world: World, broker: Arc<Broker>, config: Config) -> Result<Self, ServerError> {
+    fn listen(world: World, broker: Arc<Broker>, config: Config) -> Result<Self, ServeError> {
         let World { door, bound, file_limit } = world;
         let data_dir = config.general.data_dir.clone();
         let mut listeners = {
@@ -152,7 +158,7 @@ impl Server {
         broker.set_endpoints(addresses.endpoints(&config));
         runtime_file::write(&data_dir, &addresses.effective(&config))?;
 
-        let lanes = start_lanes().map_err(ServerError::Threads)?;
+        let lanes = start_lanes().map_err(ServeError::Threads)?;
         let workers = start_workers(&broker)?;
         let (stopping, stopped) = watch::channel(false);
         let hub = Arc::new(Hub {
@@ -203,12 +209,12 @@ impl std::fmt::Debug for Server {
 /// What a server stands on besides its data.
 struct World {
     door: Lane,
-    bound: Bound,
+    bound: BoundListeners,
     file_limit: u64,
 }
 
 /// Tells the operator of a generated password; it is in no log and can't be asked for again.
-fn show_generated(root: &RootUser) {
+fn show_generated(root: &RootAccount) {
     if root.source == RootUserSource::Generated {
         let line = format!(
             "root user created: username {}, password {} (shown once, keep it)",
@@ -259,14 +265,14 @@ fn start_lanes() -> std::io::Result<Lanes> {
     Lanes::start(lanes, blocking.div_ceil(lanes))
 }
 
-fn start_workers(broker: &Arc<Broker>) -> Result<Vec<thread::JoinHandle<()>>, ServerError> {
+fn start_workers(broker: &Arc<Broker>) -> Result<Vec<thread::JoinHandle<()>>, ServeError> {
     let start = |worker: galgo_broker::Worker| {
         thread::Builder::new().name(worker.name().to_owned()).spawn(move || worker.run())
     };
     let workers: Result<Vec<_>, _> = broker.workers().into_iter().map(start).collect();
     workers.map_err(|error| {
         broker.stop();
-        ServerError::Threads(error)
+        ServeError::Threads(error)
     })
 }
 
@@ -294,7 +300,7 @@ async fn tick(hub: Arc<Hub>) {
 fn connection_limits(config: &Config) -> ConnectionLimits {
     let limits = &config.limits;
     ConnectionLimits {
-        send_bytes_max: u32::try_from(limits.request_bytes.0).unwrap_or(u32::MAX),
+        send_bytes_max: to_u32(limits.request_bytes.0),
         pipeline_max: limits.pipeline as usize,
         write_timeout: limits.write_timeout.0,
         poll_wait: limits.poll_wait.0,

@@ -15,14 +15,14 @@ mod table;
 mod value;
 
 pub(crate) use check::{connections_for, open_files_for, refusals_for};
-pub use error::{ConfigError, Origin, RootUserError};
+pub use error::{ConfigError, KeyOrigin, RootUserError};
 pub use load::Environment;
 pub(crate) use load::{Loaded, load, wants_json_log};
 pub(crate) use reference::{effective, reference};
-pub(crate) use root_user::{RootUser, RootUserSource, generated_password, root_user};
+pub(crate) use root_user::{RootAccount, RootUserSource, generated_password, root_user};
 pub(crate) use value::{
     ByteSize, ClientCertificates, JwtAlgorithm, LogFilter, LogFormat, OpenFiles, OptionalPath,
-    Secret, Span, TextList, TimeLimit,
+    Secret, TextList, TimeLimit, TimeSpan,
 };
 
 use std::net::SocketAddr;
@@ -83,7 +83,7 @@ table::settings! {
         /// Silence after which the server asks whether the client still exists; "never" to not ask.
         keep_alive_interval: TimeLimit = "5s",
         /// Silence after which a connection is closed.
-        max_idle_timeout: Span = "10s",
+        max_idle_timeout: TimeSpan = "10s",
     }
     /// The certificate of the QUIC listener, which always speaks TLS 1.3.
     quic_certificate: QuicCertificate = "quic.certificate" {
@@ -153,9 +153,9 @@ table::settings! {
         /// What checks tokens: the same text for HS, or empty to take it; the public key as PEM for RS.
         decoding_secret: Secret = "",
         /// How long a token is good for.
-        expiry: Span = "1h",
+        expiry: TimeSpan = "1h",
         /// How far the clocks of two machines may be apart.
-        leeway: Span = "5s",
+        leeway: TimeSpan = "5s",
         /// Who issues tokens, as they say.
         issuer: String = "iggy.apache.org",
         /// Whom tokens are for, as they say.
@@ -198,7 +198,7 @@ table::settings! {
         /// Connections one address may have open at once; one more is refused in the same way.
         connections_per_address: u32 = "5000",
         /// How long a connection may take for its TLS and WebSocket handshakes.
-        handshake_timeout: Span = "10s",
+        handshake_timeout: TimeSpan = "10s",
         /// Largest request that sends messages. Other requests are held to the protocol's 10 MiB.
         request_bytes: ByteSize = "128 MiB",
         /// Memory for requests being received, over all connections. When it is used up, connections
@@ -221,12 +221,12 @@ table::settings! {
         pipeline: u32 = "1024",
         /// How long a request may stay half sent before the connection is closed. A large request earns
         /// one more second with every 64 KiB received.
-        frame_timeout: Span = "30s",
+        frame_timeout: TimeSpan = "30s",
         /// How long a client may take nothing of a waiting reply before the connection is closed. For a reply
         /// in memory it is also the time for all of it, with one more second for every 64 KiB taken.
-        write_timeout: Span = "30s",
+        write_timeout: TimeSpan = "30s",
         /// The longest a poll waits for messages when a client asks it to; one that asks for more waits so long.
-        poll_wait: Span = "30s",
+        poll_wait: TimeSpan = "30s",
         /// How long a thread waits for the next request of the only busy connection before it sleeps, as long
         /// as that comes so soon; "never" to sleep at once.
         spin: TimeLimit = "100us",
@@ -234,7 +234,7 @@ table::settings! {
         /// first and log in when the program asks for it, which is at once as a rule.
         login_timeout: TimeLimit = "1m",
         /// How long a stopping server waits for requests in progress before it drops them.
-        stop_timeout: Span = "10s",
+        stop_timeout: TimeSpan = "10s",
         /// Segment files kept open at once, or "auto" for a share of the process's file limit.
         open_files: OpenFiles = "auto",
     }
@@ -259,15 +259,15 @@ table::settings! {
         enabled: bool = "false",
         /// How often a client has to send a ping, and how often the server looks for those that did not. One
         /// that is found late by more than a fifth is dropped.
-        interval: Span = "5s",
+        interval: TimeSpan = "5s",
     }
     /// Consumer groups.
     consumer_group: ConsumerGroup = "consumer_group" {
         /// How long a member that gives up a partition may take to commit what it has read of it, before
         /// another member reads it again.
-        rebalancing_timeout: Span = "30s",
+        rebalancing_timeout: TimeSpan = "30s",
         /// How often members that took longer are looked for.
-        rebalancing_check_interval: Span = "5s",
+        rebalancing_check_interval: TimeSpan = "5s",
     }
     /// How guessing at passwords and tokens is slowed, then refused. Failures are counted per source
     /// address and per user name; a successful login takes those of that user from that address back.
@@ -276,13 +276,13 @@ table::settings! {
         /// Failed logins without any consequence.
         free_failures: u32 = "10",
         /// How long the attempt after those has to wait. It doubles with every further failure.
-        delay: Span = "100ms",
+        delay: TimeSpan = "100ms",
         /// The longest an attempt has to wait.
-        delay_max: Span = "5s",
+        delay_max: TimeSpan = "5s",
         /// Failed logins after which attempts are refused, with the answer to a wrong password.
         failures_max: u32 = "50",
         /// Time without a failed login after which all of this is forgotten.
-        window: Span = "5m",
+        window: TimeSpan = "5m",
     }
     /// Personal access tokens.
     token: Token = "token" {
@@ -290,7 +290,7 @@ table::settings! {
         per_user_max: u32 = "100",
         /// How often expired tokens are looked for and removed. They are good for no login from the
         /// moment they expire; until they are removed they are listed.
-        clean_interval: Span = "1m",
+        clean_interval: TimeSpan = "1m",
     }
     /// Encryption at rest of messages and metadata, with AES-256-GCM. docs/operations.md tells what is
     /// and what is not encrypted, and how keys are changed.
@@ -312,7 +312,7 @@ table::settings! {
         /// Most ids a partition remembers. Each takes about 100 bytes of memory.
         max_entries: u32 = "100000",
         /// How long an id is remembered; longer than producers try to have a message acknowledged.
-        expiry: Span = "5m",
+        expiry: TimeSpan = "5m",
     }
     /// The removal of messages that topics need not keep any longer.
     retention: Retention = "retention" {
@@ -320,10 +320,10 @@ table::settings! {
         /// only clients remove segments.
         enabled: bool = "true",
         /// How often to look for such segments. The first look comes that long after the start.
-        interval: Span = "1m",
+        interval: TimeSpan = "1m",
         /// How long the clock has to hold after it was set forward, or is far ahead of the newest data at a
         /// start, before segments are removed because of their age by that.
-        clock_wait: Span = "1h",
+        clock_wait: TimeSpan = "1h",
         /// How long what a consumer that reads for itself has stored is kept while it neither stores nor
         /// polls; "never" keeps it until it is deleted. Groups keep theirs as long as they exist.
         offsets_expire_after: TimeLimit = "7days",
@@ -349,8 +349,8 @@ macro_rules! topic_keys {
         $field:ident: $kind:ty = $name:literal, $flag:literal, $how:ident $default:expr;
     )+) => {
         /// The keys of the section `topic`.
-        static TOPIC_KEYS: &[table::Key] = &[
-            $( table::Key {
+        static TOPIC_KEYS: &[table::ConfigKey] = &[
+            $( table::ConfigKey {
                 section: "topic",
                 name: stringify!($field),
                 docs: &[$($doc),+],

@@ -26,6 +26,9 @@ use tokio::time::Instant;
 use self::deadlines::Patience;
 use crate::transport::Grant;
 
+/// How long the last answers of a connection that ends may take.
+pub(crate) const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+
 /// What a conversation moves without looking inside; in a test, numbers.
 pub(crate) trait Parts {
     /// Where an answer goes.
@@ -71,7 +74,7 @@ pub(crate) type Clock = fn() -> Instant;
 
 /// What a conversation keeps to.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Rules {
+pub(crate) struct ConversationRules {
     /// Most answers that are on their way at once.
     pub(crate) answers_max: usize,
     /// How long a poll may wait at most.

@@ -11,7 +11,7 @@ use crate::transport::tls::TlsError;
 
 /// Why a server could not start, or could not stop in order.
 #[derive(Debug, thiserror::Error)]
-pub enum ServerError {
+pub enum ServeError {
     /// The configuration or the command line asks for something impossible.
     #[error("{0}")]
     Config(#[from] ConfigError),
@@ -186,7 +186,7 @@ pub enum ServerError {
     Threads(io::Error),
 }
 
-impl ServerError {
+impl ServeError {
     /// The exit code for a process that ends with this error.
     ///
     /// 1 files and the system, 2 the configuration, 3 the network, 4 a refused data directory.

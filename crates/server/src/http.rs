@@ -37,6 +37,7 @@ use galgo_wire::index::to_usize;
 use axum::Router;
 use bytes::Bytes;
 
+pub(crate) use jwt::RANDOM_SECRET_BYTES;
 pub(crate) use service::Service;
 pub(crate) use starting::Starting;
 
@@ -47,7 +48,7 @@ use crate::transport::pages::Pages;
 /// What every request works with.
 struct Api {
     hub: Arc<Hub>,
-    keys: jwt::Keys,
+    keys: jwt::SigningKeys,
     /// Which web pages may ask.
     pages: Pages,
     traffic: metrics::Traffic,
@@ -72,7 +73,8 @@ impl Api {
     fn new(
         hub: Arc<Hub>,
         config: &Config,
-        (keys, pages): (jwt::Keys, Pages),
+        keys: jwt::SigningKeys,
+        pages: Pages,
     ) -> (Arc<Self>, Router) {
         let (router, document) = routes::all().split_for_parts();
         let api = Arc::new(Self {

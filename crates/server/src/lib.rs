@@ -33,8 +33,8 @@ use std::path::PathBuf;
 use service_manager::ServiceManager;
 
 pub use bootstrap::Server;
-pub use config::{ConfigError, Environment, Origin, RootUserError};
-pub use error::ServerError;
+pub use config::{ConfigError, Environment, KeyOrigin, RootUserError};
+pub use error::ServeError;
 pub use offline::{
     NewPassword, RepairOptions, RepairReport, RepairedFile, RootReset, RootResetDone, repair,
     reset_root,
@@ -85,11 +85,11 @@ pub struct Overrides {
 /// gone keeps the process neither from working nor from ending.
 ///
 /// # Errors
-/// [`ServerError`] says why the server could not start or could not stop in order.
+/// [`ServeError`] says why the server could not start or could not stop in order.
 pub fn run(
     options: ServerOptions,
-    show: impl FnOnce(&ServerError) -> String,
-) -> Result<(), ServerError> {
+    show: impl FnOnce(&ServeError) -> String,
+) -> Result<(), ServeError> {
     telemetry::log::log_panics();
     let environment = Environment::of_process();
     let form = telemetry::log::FatalForm {
@@ -108,8 +108,8 @@ pub fn run(
     ended
 }
 
-fn serve(options: ServerOptions, environment: Environment) -> Result<(), ServerError> {
-    let signals = shutdown::Signals::catch().map_err(ServerError::Threads)?;
+fn serve(options: ServerOptions, environment: Environment) -> Result<(), ServeError> {
+    let signals = shutdown::Signals::catch().map_err(ServeError::Threads)?;
     let server = Server::start(options, environment)?;
     telemetry::streams::release_log();
     telemetry::streams::announce(&server.ready_line());

@@ -12,7 +12,7 @@ pub use galgo_broker::broker::{RepairReport, RepairedFile, RootReset};
 
 use crate::bootstrap::{keys, refusal};
 use crate::config::{self, Environment};
-use crate::{ServerError, ServerOptions};
+use crate::{ServeError, ServerOptions};
 
 /// How far a repair goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,13 +44,13 @@ pub struct RootResetDone {
 /// Restores what has a second copy in the configured data directory, and tells what is lost for good.
 ///
 /// # Errors
-/// [`ServerError`]: the directory is in use, is none, or what is in the way can be neither restored nor
+/// [`ServeError`]: the directory is in use, is none, or what is in the way can be neither restored nor
 /// given up.
 pub fn repair(
     options: &ServerOptions,
     environment: &Environment,
     asked: RepairOptions,
-) -> Result<(PathBuf, RepairReport), ServerError> {
+) -> Result<(PathBuf, RepairReport), ServeError> {
     let (data_dir, offline) = open(options, environment)?;
     let acceptance = if asked.accept_loss { Acceptance::Loss } else { Acceptance::Nothing };
     let report =
@@ -62,18 +62,18 @@ pub fn repair(
 /// logins and its personal access tokens.
 ///
 /// # Errors
-/// [`ServerError`]: the directory is in use, is none, or has to be repaired first; the password has an
+/// [`ServeError`]: the directory is in use, is none, or has to be repaired first; the password has an
 /// impossible length.
 pub fn reset_root(
     options: &ServerOptions,
     environment: &Environment,
     password: NewPassword,
-) -> Result<RootResetDone, ServerError> {
+) -> Result<RootResetDone, ServeError> {
     let (text, is_generated) = match password {
         NewPassword::Chosen(text) => (text, false),
         NewPassword::Generated => (config::generated_password(), true),
     };
-    let password = Password::parse(&text).map_err(ServerError::Password)?;
+    let password = Password::parse(&text).map_err(ServeError::Password)?;
     let (data_dir, offline) = open(options, environment)?;
     let root = offline.reset_root(&password).map_err(|error| refusal(&data_dir, error))?;
     Ok(RootResetDone { root, generated: is_generated.then_some(text) })
@@ -82,7 +82,7 @@ pub fn reset_root(
 fn open(
     options: &ServerOptions,
     environment: &Environment,
-) -> Result<(PathBuf, Offline), ServerError> {
+) -> Result<(PathBuf, Offline), ServeError> {
     let loaded = config::load(options, environment)?;
     let config = &loaded.config;
     let data_dir = config.general.data_dir.clone();

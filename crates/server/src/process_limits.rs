@@ -7,7 +7,7 @@ pub(crate) use give_back::{Storms, give_back};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::ServerError;
+use crate::ServeError;
 use crate::config::Loaded;
 
 /// Open files assumed when the system names no limit.
@@ -30,14 +30,14 @@ pub(crate) fn raise_open_files() -> u64 {
 /// Makes segments small enough for the limit of the file size.
 ///
 /// # Errors
-/// [`ServerError::FileSizeLimit`] when not even the journal's files fit: nothing could be acknowledged.
-pub(crate) fn fit_file_size(loaded: &mut Loaded) -> Result<(), ServerError> {
+/// [`ServeError::FileSizeLimit`] when not even the journal's files fit: nothing could be acknowledged.
+pub(crate) fn fit_file_size(loaded: &mut Loaded) -> Result<(), ServeError> {
     let Some(limit) = getrlimit(Resource::Fsize).current else { return Ok(()) };
     let request = loaded.config.limits.request_bytes.0;
     let storage = &mut loaded.config.storage;
     let journal_file = storage.journal_file_bytes.0;
     if limit < journal_file {
-        return Err(ServerError::FileSizeLimit { limit, journal_file });
+        return Err(ServeError::FileSizeLimit { limit, journal_file });
     }
     let segment = segment_bytes(limit, storage.segment_bytes.0, request);
     if segment < storage.segment_bytes.0 {

@@ -9,7 +9,7 @@ use galgo_storage::disk::RealDisk;
 use galgo_storage::replace_file::{read_file, replace_file};
 use rand::Rng as _;
 
-use crate::ServerError;
+use crate::ServeError;
 
 /// Only the owner reads the file.
 const MODE: u32 = 0o600;
@@ -17,9 +17,9 @@ const MODE: u32 = 0o600;
 /// The secret of `N` bytes in the file at `path`; made there when there is none.
 ///
 /// # Errors
-/// [`ServerError::Io`] when the file can be neither read nor written.
-pub(crate) fn keep<const N: usize>(path: &Path) -> Result<[u8; N], ServerError> {
-    let failed = |error| ServerError::io(path, error);
+/// [`ServeError::Io`] when the file can be neither read nor written.
+pub(crate) fn keep<const N: usize>(path: &Path) -> Result<[u8; N], ServeError> {
+    let failed = |error| ServeError::io(path, error);
     let kept = match read_file(&RealDisk, path, N as u64) {
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Some(Vec::new()),
         read => read.map_err(failed)?,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::ServerError;
+use crate::ServeError;
 use crate::bootstrap::Server;
 use crate::telemetry::log::EXIT_PATIENCE;
 use crate::telemetry::streams;
@@ -21,6 +21,10 @@ const THREADS_PATIENCE: Duration = Duration::from_secs(5);
 /// Time within which a second signal is the same request: whoever signals a process often signals its group as
 /// well.
 const SAME_REQUEST: Duration = Duration::from_secs(1);
+const _: () = assert!(
+    SAME_REQUEST.as_millis() < THREADS_PATIENCE.as_millis(),
+    "INV-STOP-ONCE: a second signal is noticed before the stop gives up on threads"
+);
 
 /// What the exit code of a process ended by a signal is counted from.
 const SIGNAL_EXIT_CODE: i32 = 128;
@@ -29,9 +33,9 @@ impl Server {
     /// Stops the server: connections are told and closed, then everything is synced.
     ///
     /// # Errors
-    /// [`ServerError::NotSynced`] when the last sync failed; the next start recovers what was
+    /// [`ServeError::NotSynced`] when the last sync failed; the next start recovers what was
     /// acknowledged.
-    pub fn stop(self) -> Result<(), ServerError> {
+    pub fn stop(self) -> Result<(), ServeError> {
         let path = self.data_dir().to_owned();
         self.stopping.send_replace(true);
         let door = self.door.handle();
@@ -55,7 +59,7 @@ impl Server {
         }
         self.broker
             .shutdown()
-            .map_err(|error| ServerError::NotSynced { path, source: Box::new(error) })?;
+            .map_err(|error| ServeError::NotSynced { path, source: Box::new(error) })?;
         tracing::info!("server stopped");
         Ok(())
     }

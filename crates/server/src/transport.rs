@@ -14,7 +14,7 @@ pub(crate) mod quic;
 pub(crate) mod tls;
 pub(crate) mod websocket;
 
-use crate::conversation::Rules;
+use crate::conversation::ConversationRules;
 use crate::conversation::deadlines::Patience;
 use crate::lanes::Turns;
 use crate::spin::Spin;
@@ -33,10 +33,16 @@ pub(crate) use budget::{Allowance, Budget, BudgetBytes, Grant};
 pub(crate) use ends::Ends;
 pub(crate) use logins::Logins;
 pub(crate) use pace::Pace;
-pub(crate) use places::{Place, Places};
+pub(crate) use places::{ConnectionPlace, Places};
+
+use connection::BUFFER_BYTES_IDLE;
 
 /// What a handshake of TLS or WebSocket may keep in memory.
 const HANDSHAKE_BYTES: usize = 64 << 10;
+const _: () = assert!(
+    HANDSHAKE_BYTES > BUFFER_BYTES_IDLE,
+    "a handshake is dearer than an idle connection, so strangers pay for it"
+);
 
 /// What every connection of the server works with.
 pub(crate) struct Hub {
@@ -90,7 +96,7 @@ impl Hub {
     }
 
     /// A place for a connection from `address`, if there is one; a refusal leaves a trace.
-    pub(crate) fn place(&self, address: IpAddr) -> Option<Place> {
+    pub(crate) fn place(&self, address: IpAddr) -> Option<ConnectionPlace> {
         let place = self.places.take(address);
         if place.is_none() {
             let reason = match self.places.is_full() {
@@ -122,8 +128,8 @@ pub(crate) struct ConnectionLimits {
 
 impl ConnectionLimits {
     /// What a conversation keeps to.
-    pub(crate) fn rules(&self) -> Rules {
-        Rules {
+    pub(crate) fn rules(&self) -> ConversationRules {
+        ConversationRules {
             answers_max: self.pipeline_max,
             poll_wait: self.poll_wait,
             patience: self.patience,

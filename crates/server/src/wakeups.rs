@@ -21,11 +21,11 @@ thread_local! {
 /// The tasks of one thread that are to be woken.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
-    contents: Mutex<Contents>,
+    contents: Mutex<MailboxContents>,
 }
 
 #[derive(Debug, Default)]
-struct Contents {
+struct MailboxContents {
     tasks: Vec<Waker>,
     /// The task that empties the box, while it sleeps.
     keeper: Option<Waker>,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use galgo_server::{Environment, Overrides, Server, ServerError, ServerOptions};
+use galgo_server::{Environment, Overrides, ServeError, Server, ServerOptions};
 use tempfile::TempDir;
 
 use crate::frames::Wire;
@@ -44,8 +44,11 @@ impl TestServer {
         crate::in_time("the server stops", || self.stop());
     }
 
-    /// Starts it again on the same directory.
+    /// Stops the server in order, if it runs, and starts it on the same directory.
     pub fn restart(&mut self) {
+        if self.server.is_some() {
+            self.stop();
+        }
         let settings: Vec<_> =
             self.settings.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         self.server = Some(start(&self.data_dir(), &settings).unwrap());
@@ -88,7 +91,7 @@ impl Drop for TestServer {
 }
 
 /// Starts a server on `data_dir` and a free port.
-pub fn start(data_dir: &Path, variables: &[(&str, &str)]) -> Result<Server, ServerError> {
+pub fn start(data_dir: &Path, variables: &[(&str, &str)]) -> Result<Server, ServeError> {
     let fixed = [
         ("GALGO_ROOT_USERNAME", USERNAME),
         ("GALGO_ROOT_PASSWORD", PASSWORD),

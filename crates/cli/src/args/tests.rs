@@ -178,7 +178,7 @@ fn nonsense_is_refused_with_the_usage_code() {
 #[test]
 fn digits_are_a_number_and_all_else_is_a_name() {
     let stream_of = |line| match parse(line).unwrap().command {
-        Command::Stream(stream::StreamCommand::Get { stream }) => stream,
+        GalgoCommand::Stream(stream::StreamCommand::Get { stream }) => stream,
         other => panic!("{other:?}"),
     };
     assert_eq!(stream_of("stream get 17"), galgo::Identifier::Numeric(17));

@@ -64,16 +64,16 @@ impl GroupPath {
 }
 
 #[derive(Serialize)]
-struct Shown<'a> {
+struct ShownGroup<'a> {
     #[serde(flatten)]
     details: &'a ConsumerGroupDetails,
-    partitions: Vec<Progress>,
+    partitions: Vec<GroupProgress>,
     lag: u64,
 }
 
 /// How far a group is in one partition.
 #[derive(Serialize)]
-struct Progress {
+struct GroupProgress {
     partition: u32,
     member: Option<u32>,
     stored_offset: Option<u64>,
@@ -157,7 +157,7 @@ async fn get(client: &Client, output: Output, group: &GroupPath) -> Outcome {
         let stored = stored_offset(client, group, partition.id.get()).await?;
         let extent = Extent::of(partition);
         let next = stored.map_or(extent.start, |stored| stored.saturating_add(1));
-        partitions.push(Progress {
+        partitions.push(GroupProgress {
             partition: partition.id.get(),
             member: owners.get(&partition.id).copied(),
             stored_offset: stored,
@@ -166,7 +166,7 @@ async fn get(client: &Client, output: Output, group: &GroupPath) -> Outcome {
         });
     }
     let lag = partitions.iter().map(|partition| partition.lag).sum();
-    output.tell(&Shown { details: &details, partitions, lag }, Shown::text)
+    output.tell(&ShownGroup { details: &details, partitions, lag }, ShownGroup::text)
 }
 
 async fn stored_offset(client: &Client, group: &GroupPath, partition: u32) -> Outcome<Option<u64>> {
@@ -179,7 +179,7 @@ async fn stored_offset(client: &Client, group: &GroupPath, partition: u32) -> Ou
     Ok(client.get_offset(&of).await?.map(|found| found.stored_offset.get()))
 }
 
-impl Shown<'_> {
+impl ShownGroup<'_> {
     fn text(&self) -> String {
         let group = &self.details.group;
         let facts = table::facts([

@@ -4,6 +4,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use clap::{Args, Subcommand};
 use galgo::{Client, ConnectError, ConnectionString, Credentials, ErrorCode, ReconnectPolicy};
+use galgo_wire::measure::micros;
 use serde_json::{Value, json};
 
 use crate::address::variable;
@@ -63,7 +64,7 @@ pub(crate) async fn login(global: &Global, args: LoginArgs) -> Outcome {
     // Times differ between two logins, so the names of their tokens do.
     let token_name = format!("galgo-cli-{:x}", now_micros());
     let token = client.create_token(&token_name, args.expiry).await?;
-    let life = args.expiry.map(|life| u64::try_from(life.as_micros()).unwrap_or(u64::MAX));
+    let life = args.expiry.map(micros);
     let expires_at = life.map(|life| now_micros().saturating_add(life));
     let server = connect::without_credentials(&url);
     let profile = Profile { server, username, token_name, token, expires_at };
@@ -115,7 +116,7 @@ async fn open(url: &str, args: &LoginArgs) -> Outcome<(String, Client)> {
     let credentials = Credentials::password(username.clone(), password);
     let builder = url.into_builder().reconnect(ReconnectPolicy::never());
     let client = builder.credentials(credentials).connect().await;
-    let client = client.map_err(|error| Failure::connect(&error))?;
+    let client = client.map_err(|error| Failure::from(&error))?;
     connect::close_at_the_end(&client);
     Ok((username, client))
 }
@@ -170,7 +171,7 @@ async fn delete_token(profile: &Profile) -> Outcome<bool> {
         {
             return Ok(false);
         }
-        Err(error) => return Err(Failure::connect(&error)),
+        Err(error) => return Err(Failure::from(&error)),
     };
     client.delete_token(&profile.token_name).await?;
     Ok(true)

@@ -94,9 +94,11 @@ pub(crate) async fn run(global: &Global, args: MirrorArgs) -> Outcome {
     let output = global.output();
     let mut interrupt = Interrupt::watch()?;
     let begun = Instant::now();
-    let from = side(output, &args.from, (args.from_stream, args.from_topic));
+    let from = TopicPath { stream: args.from_stream, topic: args.from_topic };
+    let from = side(output, &args.from, from);
     let source = from.await.map_err(|failure| failure.while_doing("the source"))?;
-    let to = side(output, &args.to, (args.to_stream, args.to_topic));
+    let to = TopicPath { stream: args.to_stream, topic: args.to_topic };
+    let to = side(output, &args.to, to);
     let sink = to.await.map_err(|failure| failure.while_doing("the target"))?;
     let created = target::prepare(&source, &sink).await?;
     let options = Options {
@@ -129,9 +131,9 @@ pub(crate) async fn run(global: &Global, args: MirrorArgs) -> Outcome {
     }
 }
 
-async fn side(output: Output, url: &str, topic: (Identifier, Identifier)) -> Outcome<Side> {
+async fn side(output: Output, url: &str, path: TopicPath) -> Outcome<Side> {
     let client = Target { url: url.to_owned(), login: None, output }.connect().await?;
-    Ok(Side { client, path: TopicPath { stream: topic.0, topic: topic.1 } })
+    Ok(Side { client, path })
 }
 
 impl Summary {

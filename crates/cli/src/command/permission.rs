@@ -106,7 +106,7 @@ pub(crate) async fn run(target: &Target, command: PermissionCommand) -> Outcome 
             let client = target.connect().await?;
             let details = user::find(&client, &user).await?;
             let permissions = details.permissions.unwrap_or_default();
-            let listed = Listed::of(&client, &permissions).await;
+            let listed = NamedPermissions::of(&client, &permissions).await;
             let mut document = listed.json();
             document["user"] = json!(details.user.username);
             document["user_id"] = json!(details.user.id);
@@ -138,13 +138,13 @@ fn fact(deed: &str, user: &Identifier) -> Value {
 }
 
 /// Permissions with the names of what they are about.
-pub(crate) struct Listed<'a> {
+pub(crate) struct NamedPermissions<'a> {
     permissions: &'a Permissions,
     streams: BTreeMap<StreamId, Option<String>>,
     topics: BTreeMap<(StreamId, TopicId), Option<String>>,
 }
 
-impl<'a> Listed<'a> {
+impl<'a> NamedPermissions<'a> {
     /// Looks the names up; what is gone or may not be read stays a number.
     pub(crate) async fn of(client: &Client, permissions: &'a Permissions) -> Self {
         let (mut streams, mut topics) = (BTreeMap::new(), BTreeMap::new());

@@ -11,7 +11,7 @@ use crate::noun::topic::TopicPath;
 use crate::output::message::MessageJson;
 use crate::output::text::preview_bytes;
 use crate::output::{measure, table};
-use crate::tail::member::Member;
+use crate::tail::member::TailMember;
 use crate::value::partition::parse_partition;
 use crate::value::time::{parse_time, show_time};
 
@@ -31,7 +31,7 @@ pub(crate) struct PollArgs {
     #[arg(value_parser = parse_partition, allow_negative_numbers = true)]
     partition: Option<u32>,
     #[command(flatten)]
-    place: Place,
+    place: PollFrom,
     /// Most messages to read
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(1..))]
     count: u32,
@@ -50,7 +50,7 @@ pub(crate) struct PollArgs {
 /// Where the poll begins.
 #[derive(Args, Clone, Copy, Debug)]
 #[group(multiple = false)]
-struct Place {
+struct PollFrom {
     /// Begin at this offset
     #[arg(long, value_name = "N")]
     offset: Option<u64>,
@@ -68,7 +68,7 @@ struct Place {
     next: bool,
 }
 
-impl Place {
+impl PollFrom {
     fn strategy(self) -> PollingStrategy {
         match self {
             Self { offset: Some(offset), .. } => PollingStrategy::Offset(Offset::new(offset)),
@@ -81,7 +81,7 @@ impl Place {
 }
 
 #[derive(Serialize)]
-struct Polled {
+struct PolledJson {
     partition: u32,
     last_offset: u64,
     count: usize,
@@ -95,7 +95,7 @@ pub(crate) async fn run(target: &Target, args: PollArgs) -> Outcome {
     let client = target.connect().await?;
     let polled = match &args.group {
         Some(group) => {
-            let mut member = Member::join(&client, &args.path, group).await?;
+            let mut member = TailMember::join(&client, &args.path, group).await?;
             let polled = member.poll(args.count, args.auto_commit).await?;
             member.leave().await?;
             polled
@@ -111,7 +111,7 @@ pub(crate) async fn run(target: &Target, args: PollArgs) -> Outcome {
             polled.map_err(|error| explained(Failure::from(error), args.auto_commit))?
         }
     };
-    let document = Polled {
+    let document = PolledJson {
         partition: polled.partition(),
         last_offset: polled.current_offset(),
         count: polled.len(),

@@ -41,18 +41,18 @@ pub(crate) async fn run(target: &Target, command: SegmentCommand) -> Outcome {
     let segments = measure::counted(u64::from(count), "segment");
     confirm.ask(&format!("Delete the oldest {segments} of {phrase} with their messages?"))?;
     let client = target.connect().await?;
-    let look = async || -> Outcome<(u32, Extent)> {
+    let look = async || -> Outcome<PartitionLook> {
         let details = path.details(&client).await?;
         let found = details.partitions.iter().find(|one| one.id.get() == partition);
         let found = found.ok_or_else(|| Failure::missing(&phrase, ErrorCode::PartitionNotFound))?;
-        Ok((found.segments_count, Extent::of(found)))
+        Ok(PartitionLook { segments: found.segments_count, extent: Extent::of(found) })
     };
     let before = look().await?;
     client.delete_segments(&path.stream, &path.topic, partition, count).await?;
     let after = look().await?;
     // Messages may have come meanwhile, and a new segment with them.
-    let messages = after.1.start.saturating_sub(before.1.start);
-    let removed = messages > 0 || after.0 < before.0;
+    let messages = after.extent.start.saturating_sub(before.extent.start);
+    let removed = messages > 0 || after.segments < before.segments;
     let held_by = match removed {
         true => None,
         false => Some(why_held(&client, &path, partition, &before).await),
@@ -60,8 +60,8 @@ pub(crate) async fn run(target: &Target, command: SegmentCommand) -> Outcome {
     let sentence = format!(
         "{} of {phrase} deleted; it has {} and begins at offset {} now",
         measure::counted(messages, "message"),
-        measure::counted(u64::from(after.0), "segment"),
-        measure::count(after.1.start),
+        measure::counted(u64::from(after.segments), "segment"),
+        measure::count(after.extent.start),
     );
     let sentence = match &held_by {
         None => sentence,
@@ -71,12 +71,18 @@ pub(crate) async fn run(target: &Target, command: SegmentCommand) -> Outcome {
         "deleted": "segments",
         "partition": partition,
         "messages": messages,
-        "segments_before": before.0,
-        "segments_after": after.0,
-        "first_offset": after.1.start,
+        "segments_before": before.segments,
+        "segments_after": after.segments,
+        "first_offset": after.extent.start,
         "held_by": held_by,
     });
     target.output.done(&sentence, &fact)
+}
+
+/// What a partition has.
+struct PartitionLook {
+    segments: u32,
+    extent: Extent,
 }
 
 /// Why no segment went.
@@ -84,7 +90,7 @@ async fn why_held(
     client: &Client,
     path: &TopicPath,
     partition: u32,
-    (segments, extent): &(u32, Extent),
+    PartitionLook { segments, extent }: &PartitionLook,
 ) -> String {
     if *segments <= 1 {
         return "it has one segment, which is being written to".to_owned();

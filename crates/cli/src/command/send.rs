@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use galgo::MESSAGE_PAYLOAD_BYTES_MAX;
 use galgo::{CallError, Client, PartitionBy, Producer};
+use galgo_wire::limits::SEND_PAYLOAD_BYTES_MAX_DEFAULT;
 
 use crate::connect::Target;
 use crate::failure::{Failure, Outcome};
@@ -18,9 +19,9 @@ use crate::send::id::{MessageIds, parse_id};
 use crate::send::key::KeyField;
 use crate::send::ledger::AckLog;
 use crate::send::line::Lines;
-use crate::send::memory::Memory;
+use crate::send::memory::TopicMemory;
 use crate::send::report::{Report, Watch};
-use crate::value::header::{Header, parse_header};
+use crate::value::header::{HeaderText, parse_header};
 use crate::value::partition::parse_partition;
 
 /// Largest payload of one message.
@@ -28,6 +29,10 @@ const PAYLOAD_BYTES_MAX: usize = MESSAGE_PAYLOAD_BYTES_MAX as usize;
 
 /// Bytes of a batch, whatever the number of its messages.
 const BATCH_BYTES: usize = 1 << 20;
+const _: () = assert!(
+    BATCH_BYTES < SEND_PAYLOAD_BYTES_MAX_DEFAULT as usize,
+    "a server takes a batch of lines unless it is configured otherwise"
+);
 
 /// Arguments of `galgo send`.
 ///
@@ -52,7 +57,7 @@ pub(crate) struct SendArgs {
     partition: Option<u32>,
     /// A text header of every message; may be given several times, once for each name
     #[arg(long, value_name = "K=V", value_parser = parse_header)]
-    header: Vec<Header>,
+    header: Vec<HeaderText>,
     /// The id of the first line's message, a number or a UUID; the message of line N has that plus N - 1
     #[arg(long, value_name = "ID", value_parser = parse_id)]
     id: Option<MessageIds>,
@@ -167,7 +172,7 @@ async fn producer(client: &Client, args: &SendArgs) -> Outcome<Producer> {
 }
 
 /// What the topic remembers of ids; says so at once when it remembers none.
-async fn memory(target: &Target, client: &Client, args: &SendArgs) -> Outcome<Option<Memory>> {
+async fn memory(target: &Target, client: &Client, args: &SendArgs) -> Outcome<Option<TopicMemory>> {
     if args.id.is_none() {
         return Ok(None);
     }
@@ -177,7 +182,7 @@ async fn memory(target: &Target, client: &Client, args: &SendArgs) -> Outcome<Op
         Ok(None) | Err(CallError::Server(_)) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    match Memory::of(&outline.settings, &args.path.phrase()) {
+    match TopicMemory::of(&outline.settings, &args.path.phrase()) {
         Ok(memory) => Ok(Some(memory)),
         Err(sentence) => {
             target.output.notice(&sentence);

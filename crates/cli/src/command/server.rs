@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use galgo_server::{Environment, NewPassword, Overrides, ServerError, ServerOptions};
+use galgo_server::{Environment, NewPassword, Overrides, ServeError, ServerOptions};
 use serde_json::json;
 
 use crate::failure::{Failure, Outcome};
-use crate::noun::settings::Durability;
+use crate::noun::settings::DurabilityChoice;
 use crate::output::{Format, Output};
 use crate::secret::SecretFrom;
 
@@ -55,7 +55,7 @@ pub(crate) struct ServerArgs {
     http: Option<String>,
     /// What an acknowledgement promises for topics that do not choose
     #[arg(long, value_enum)]
-    durability: Option<Durability>,
+    durability: Option<DurabilityChoice>,
     /// For development: root user galgo with password galgo, loopback only
     #[arg(long)]
     dev: bool,
@@ -160,7 +160,7 @@ fn reset_root(args: ResetRootArgs, output: Output) -> Outcome {
 }
 
 /// The server's refusal in the terms of the tool.
-pub(crate) fn failure(error: &ServerError) -> Failure {
+pub(crate) fn failure(error: &ServeError) -> Failure {
     match error.exit_code() {
         2 => Failure::usage(error),
         3 => Failure::connection(error),

@@ -12,9 +12,9 @@ use crate::noun::topic::TopicPath;
 use crate::output::Format;
 use crate::output::message::{MessageFormat, MessageWriter};
 use crate::tail::link::Link;
-use crate::tail::member::Member;
-use crate::tail::{Range, Reader};
-use crate::value::time::{From, parse_from};
+use crate::tail::member::TailMember;
+use crate::tail::{Range, TopicReader};
+use crate::value::time::{TailFrom, parse_from};
 
 /// Messages shown when nothing says how many.
 const COUNT_DEFAULT: u64 = 10;
@@ -46,7 +46,7 @@ pub(crate) struct TailArgs {
     follow: bool,
     /// Where to begin: start, end or a time
     #[arg(long, value_name = "WHERE", value_parser = parse_from, allow_hyphen_values = true)]
-    from: Option<From>,
+    from: Option<TailFrom>,
     /// Read as a member of this consumer group, and store what was shown as processed
     #[arg(long, value_name = "NAME", conflicts_with = "from")]
     group: Option<Identifier>,
@@ -62,7 +62,7 @@ impl TailArgs {
     fn range(&self) -> Range {
         match (self.from, self.count) {
             (None, count) => Range::Newest(count.unwrap_or(COUNT_DEFAULT)),
-            (Some(From::End), _) => Range::Newest(0),
+            (Some(TailFrom::End), _) => Range::Newest(0),
             (Some(from), count) => Range::From { from, count: count.and_then(NonZeroU64::new) },
         }
     }
@@ -79,13 +79,13 @@ pub(crate) async fn run(target: &Target, args: TailArgs) -> Outcome {
     let mut link = Link::open(target, args.follow).await?;
     let work = async {
         if let Some(group) = &args.group {
-            let mut member = Member::join(link.client(), &args.path, group).await?;
+            let mut member = TailMember::join(link.client(), &args.path, group).await?;
             if args.skip_damaged {
                 member = member.skip_damaged();
             }
             return member.consume(args.count, &mut link, &mut writer).await;
         }
-        let mut reader = Reader::new(link, args.path.clone(), args.skip_damaged);
+        let mut reader = TopicReader::new(link, args.path.clone(), args.skip_damaged);
         let enough = reader.replay(args.range(), &mut writer).await?;
         if args.follow && !enough {
             reader.follow(&mut writer).await?;

@@ -19,7 +19,7 @@ pub(crate) enum TokenCommand {
     /// List your tokens, without their texts
     List,
     /// Create a token and print its text, this once
-    Create(CreateArgs),
+    Create(CreateTokenArgs),
     /// Delete one of your tokens; connections that logged in with it stay
     Delete {
         /// The name of the token
@@ -31,7 +31,7 @@ pub(crate) enum TokenCommand {
 
 /// Arguments of `galgo token create`.
 #[derive(Args, Debug)]
-pub(crate) struct CreateArgs {
+pub(crate) struct CreateTokenArgs {
     /// The name, 3 to 30 bytes
     name: String,
     /// When it expires, from now: 30d, 12h or never

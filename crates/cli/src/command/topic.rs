@@ -24,7 +24,7 @@ use crate::output::{Output, measure, table};
 use crate::value::time::show_time_short;
 
 use change::change;
-use settings::{Settings, show_expiry, show_max_size};
+use settings::{TopicSettingArgs, show_expiry, show_max_size};
 
 /// Arguments of `galgo topic`.
 #[derive(Debug, Subcommand)]
@@ -35,14 +35,14 @@ pub(crate) enum TopicCommand {
         stream: Identifier,
     },
     /// Create a topic
-    Create(CreateArgs),
+    Create(CreateTopicArgs),
     /// Show a topic and its partitions
     Get {
         #[command(flatten)]
         path: TopicPath,
     },
     /// Change the name or the settings of a topic; what is not given stays as it is
-    Update(UpdateArgs),
+    Update(UpdateTopicArgs),
     /// Delete a topic with all its messages
     Delete {
         #[command(flatten)]
@@ -71,7 +71,7 @@ pub(crate) enum TopicCommand {
 
 /// Arguments of `galgo topic create`.
 #[derive(Args, Debug)]
-pub(crate) struct CreateArgs {
+pub(crate) struct CreateTopicArgs {
     /// Name or number of the stream
     stream: Identifier,
     /// The name of the topic
@@ -81,24 +81,24 @@ pub(crate) struct CreateArgs {
     #[arg(value_parser = clap::value_parser!(u32).range(0..=1000))]
     partitions: u32,
     #[command(flatten)]
-    settings: Settings,
+    settings: TopicSettingArgs,
 }
 
 /// Arguments of `galgo topic update`.
 #[derive(Args, Debug)]
-pub(crate) struct UpdateArgs {
+pub(crate) struct UpdateTopicArgs {
     #[command(flatten)]
     path: TopicPath,
     /// A new name
     #[arg(long)]
     name: Option<String>,
     #[command(flatten)]
-    settings: Settings,
+    settings: TopicSettingArgs,
 }
 
 /// A topic with the settings only a Galgo server has.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct ShownTopic<'a> {
     #[serde(flatten)]
     details: &'a TopicDetails,
     durability: Option<String>,
@@ -115,7 +115,7 @@ pub(crate) async fn run(target: &Target, command: TopicCommand) -> Outcome {
         TopicCommand::Get { path } => get(&target.connect().await?, output, &path).await,
         TopicCommand::Update(args) => update(&target.connect().await?, output, args).await,
         TopicCommand::Set { path, options } => {
-            options::set(&target.connect().await?, output, (&path, options)).await
+            options::set(&target.connect().await?, output, &path, options).await
         }
         TopicCommand::Retention(args) => {
             retention::run(&target.connect().await?, output, args).await
@@ -152,7 +152,7 @@ async fn list(client: &Client, output: Output, stream: &Identifier) -> Outcome {
     output.tell(&topics, |topics| topics_table(topics))
 }
 
-async fn create(client: &Client, output: Output, args: CreateArgs) -> Outcome {
+async fn create(client: &Client, output: Output, args: CreateTopicArgs) -> Outcome {
     let options = args.settings.apply(TopicOptions::default().partitions(args.partitions));
     let created = client.create_topic(&args.stream, &args.name, options).await?;
     let sentence = format!(
@@ -177,7 +177,7 @@ async fn get(client: &Client, output: Output, path: &TopicPath) -> Outcome {
     let durability = settings.and_then(|settings| Some(settings.durability?.to_string()));
     let deduplication = settings.and_then(|settings| Some(settings.deduplication?.to_string()));
     let options = noun::settings::options(client, path).await?;
-    output.tell(&Shown { details: &details, durability, deduplication, options }, |shown| {
+    output.tell(&ShownTopic { details: &details, durability, deduplication, options }, |shown| {
         let topic = &shown.details.topic;
         let facts = table::facts([
             ("id", topic.id.to_string()),
@@ -201,10 +201,10 @@ async fn get(client: &Client, output: Output, path: &TopicPath) -> Outcome {
     })
 }
 
-async fn update(client: &Client, output: Output, args: UpdateArgs) -> Outcome {
+async fn update(client: &Client, output: Output, args: UpdateTopicArgs) -> Outcome {
     let path = &args.path;
     if args.name.is_none() && args.settings.is_empty() {
-        let hint = format!("give at least one of --name, {}, --set", Settings::flags());
+        let hint = format!("give at least one of --name, {}, --set", TopicSettingArgs::flags());
         return Err(Failure::usage("nothing to change").hint(hint));
     }
     change(client, path, args.name, args.settings).await?;

@@ -5,7 +5,7 @@ use galgo::model::{User, UserDetails};
 use galgo::{Client, ErrorCode, Identifier, UserOptions, UserStatus, UserUpdate};
 use serde_json::{Value, json};
 
-use crate::command::permission::{Grants, Listed};
+use crate::command::permission::{Grants, NamedPermissions};
 use crate::confirm::Confirm;
 use crate::connect::Target;
 use crate::failure::{Failure, Outcome};
@@ -27,7 +27,7 @@ pub(crate) enum UserCommand {
         user: Identifier,
     },
     /// Create a user; the password is asked for
-    Create(CreateArgs),
+    Create(CreateUserArgs),
     /// Delete a user with its tokens; its connections are closed
     Delete {
         /// Name or number of the user
@@ -36,7 +36,7 @@ pub(crate) enum UserCommand {
         confirm: Confirm,
     },
     /// Change the name of a user, or whether it may log in
-    Update(UpdateArgs),
+    Update(UpdateUserArgs),
     /// Rename a user
     Rename {
         /// Name or number of the user
@@ -65,7 +65,7 @@ pub(crate) enum UserCommand {
 
 /// Arguments of `galgo user create`.
 #[derive(Args, Debug)]
-pub(crate) struct CreateArgs {
+pub(crate) struct CreateUserArgs {
     /// The name, 3 to 50 bytes
     name: String,
     /// May not log in yet
@@ -79,7 +79,7 @@ pub(crate) struct CreateArgs {
 
 /// Arguments of `galgo user update`.
 #[derive(Args, Debug)]
-pub(crate) struct UpdateArgs {
+pub(crate) struct UpdateUserArgs {
     /// Name or number of the user
     user: Identifier,
     /// A new name
@@ -187,7 +187,7 @@ async fn list(client: &Client, output: Output) -> Outcome {
 async fn get(client: &Client, output: Output, user: &Identifier) -> Outcome {
     let UserDetails { user, permissions } = find(client, user).await?;
     let permissions = permissions.unwrap_or_default();
-    let listed = Listed::of(client, &permissions).await;
+    let listed = NamedPermissions::of(client, &permissions).await;
     let document = json!({
         "id": user.id,
         "username": user.username,
@@ -207,7 +207,7 @@ fn facts(user: &User) -> String {
     ])
 }
 
-async fn create(target: &Target, args: CreateArgs) -> Outcome {
+async fn create(target: &Target, args: CreateUserArgs) -> Outcome {
     let client = target.connect().await?;
     let mut options = UserOptions::default();
     if args.inactive {

@@ -5,31 +5,29 @@ use galgo_bench::{BenchCause, BenchError};
 use crate::connect::Target;
 use crate::failure::Failure;
 
-impl Failure {
-    /// A load did not come about, or broke off; it was for `target`, if that was named.
-    pub(crate) fn bench(error: BenchError, target: Option<&Target>) -> Self {
-        let BenchError { cause, doing, hint } = error;
-        let mut failure = match (cause, target) {
-            (BenchCause::Connect(error), Some(target)) => target.explained(&error),
-            (BenchCause::Connect(error), None) => Self::connect(&error),
-            (BenchCause::Call(error), _) => Self::from(*error),
-            (BenchCause::Refused { what, status, name }, _) => Self::refused(what, status, name),
-            (BenchCause::Usage(what), _) => Self::usage(what),
-            (BenchCause::Connection(what), _) => Self::connection(what),
-            (cause @ (BenchCause::Machine(_) | BenchCause::Interrupted), _) => Self::io(cause),
-        };
-        if let Some(doing) = doing {
-            failure = failure.while_doing(doing);
-        }
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
+/// A load did not come about, or broke off; it was for `target`, if that was named.
+pub(crate) fn of_load(error: BenchError, target: Option<&Target>) -> Failure {
+    let BenchError { cause, doing, hint } = error;
+    let mut failure = match (cause, target) {
+        (BenchCause::Connect(error), Some(target)) => target.explained(&error),
+        (BenchCause::Connect(error), None) => Failure::from(&*error),
+        (BenchCause::Call(error), _) => Failure::from(*error),
+        (BenchCause::Refused { what, status, name }, _) => Failure::refused(what, status, name),
+        (BenchCause::Usage(what), _) => Failure::usage(what),
+        (BenchCause::Connection(what), _) => Failure::connection(what),
+        (cause @ (BenchCause::Machine(_) | BenchCause::Interrupted), _) => Failure::io(cause),
+    };
+    if let Some(doing) = doing {
+        failure = failure.while_doing(doing);
+    }
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
     }
 }
 
 impl From<BenchError> for Failure {
     fn from(error: BenchError) -> Self {
-        Self::bench(error, None)
+        of_load(error, None)
     }
 }

@@ -8,11 +8,12 @@ use galgo::PartitionId;
 use galgo::{
     CallError, ConsumeError, Consumer, Message, Partitioning, ReceivedMessage, SendError, Start,
 };
+use galgo_wire::limits::{DELIVERY_SECONDS_DEFAULT, SEND_PAYLOAD_BYTES_MAX_DEFAULT};
 
 use crate::failure::{Failure, Outcome};
 use crate::mirror::origin::copy;
 use crate::mirror::outage::{Outage, Waits};
-use crate::mirror::place::{Known, Place};
+use crate::mirror::place::{CopyPlace, KnownCopy};
 use crate::mirror::report::PartitionReport;
 use crate::mirror::side::Side;
 use crate::progress::Progress;
@@ -26,6 +27,12 @@ const BATCH_BYTES: usize = 1 << 20;
 const ATTEMPTS_MAX: u32 = 10;
 /// Pause before the next attempt; also lets a server finish what a broken connection left in it.
 const PAUSE: Duration = Duration::from_secs(1);
+const _: () = assert!(
+    ATTEMPTS_MAX as u64 * PAUSE.as_secs() < DELIVERY_SECONDS_DEFAULT,
+    "a copy gives up no later than a producer"
+);
+const _: () =
+    assert!(BATCH_BYTES < SEND_PAYLOAD_BYTES_MAX_DEFAULT as usize, "a server takes a batch");
 
 /// How to copy.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +49,7 @@ pub(crate) struct Options {
 
 /// One partition being copied.
 #[derive(Debug)]
-pub(super) struct Lane<'a> {
+pub(super) struct MirrorLane<'a> {
     pub(super) source: &'a Side,
     pub(super) target: &'a Side,
     pub(super) options: Options,
@@ -66,7 +73,7 @@ impl From<Failure> for Broken {
     }
 }
 
-impl Lane<'_> {
+impl MirrorLane<'_> {
     /// Copies to the end, from wherever the target stands.
     pub(super) async fn copy(&self) -> Outcome {
         let (mut attempts, mut reached) = (0, self.report.borrow().copied);
@@ -93,7 +100,7 @@ impl Lane<'_> {
 
     async fn attempt(&self) -> Result<(), Broken> {
         let (partition, known) = (self.report.borrow().partition, self.known());
-        let place = Place::find(self.source, self.target, partition, known).await?;
+        let place = CopyPlace::find(self.source, self.target, partition, known).await?;
         self.outage.answered(&self.waits, self.progress);
         if place.anew {
             self.begins_anew();
@@ -128,8 +135,8 @@ impl Lane<'_> {
         Ok(())
     }
 
-    fn known(&self) -> Known {
-        Known { life: self.report.borrow().life, begin_anew: self.options.begin_anew }
+    fn known(&self) -> KnownCopy {
+        KnownCopy { life: self.report.borrow().life, begin_anew: self.options.begin_anew }
     }
 
     /// The source was purged or made again: its messages are copied behind those of before.
@@ -161,9 +168,9 @@ impl Lane<'_> {
             Ok(()) => self.outage.taken(&self.waits, self.progress),
             // Never sent again unseen: the next attempt looks what the target has.
             Err(error @ (SendError::Unknown { .. } | SendError::NotSent { .. })) => {
-                return Err(Broken::Passing(Failure::send(&error)));
+                return Err(Broken::Passing(Failure::from(&error)));
             }
-            Err(error) => return Err(Broken::Lasting(Failure::send(&error))),
+            Err(error) => return Err(Broken::Lasting(Failure::from(&error))),
         }
         let bytes: u64 = batch.iter().map(|message| message.payload().len() as u64).sum();
         let mut report = self.report.borrow_mut();

@@ -15,14 +15,14 @@ pub(crate) const TIMESTAMP: &str = "mirror.timestamp";
 
 /// The place of a message in the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Origin {
+pub(crate) struct MirrorOrigin {
     /// Its offset there.
     pub(crate) offset: u64,
     /// When the source took it.
     pub(crate) timestamp: u64,
 }
 
-impl Origin {
+impl MirrorOrigin {
     /// The place a copy tells; `None` for a message that tells none.
     pub(crate) fn of(message: &ReceivedMessage) -> Option<Self> {
         Self::in_block(message.user_headers())
@@ -57,14 +57,14 @@ const MARK_BYTES: usize = 4 * 5 + OFFSET.len() + TIMESTAMP.len() + 2 * 8;
 
 /// Whether the copy of `message` tells where it came from.
 pub(crate) fn can_tell(message: &ReceivedMessage) -> bool {
-    Origin { offset: 0, timestamp: 0 }.behind(message.user_headers()).is_some()
+    MirrorOrigin { offset: 0, timestamp: 0 }.behind(message.user_headers()).is_some()
 }
 
 /// The copy of a message: same id, payload, headers and time of origin, and where it came from.
 ///
 /// A message that is a copy itself tells its last place only.
 pub(crate) fn copy(message: &ReceivedMessage) -> Message {
-    let origin = Origin { offset: message.offset(), timestamp: message.timestamp() };
+    let origin = MirrorOrigin { offset: message.offset(), timestamp: message.timestamp() };
     let block = match origin.behind(message.user_headers()) {
         Some(marked) => Bytes::from(marked),
         None => message.user_headers().clone(),
@@ -135,7 +135,7 @@ fn put(out: &mut Vec<u8>, key: &str, value: u64) {
 mod tests {
     use super::*;
 
-    const HERE: Origin = Origin { offset: 7, timestamp: 9 };
+    const HERE: MirrorOrigin = MirrorOrigin { offset: 7, timestamp: 9 };
 
     fn pair(kind: u8, key: &[u8], value: &[u8]) -> Vec<u8> {
         let field = |kind: u8, bytes: &[u8]| {
@@ -158,8 +158,8 @@ mod tests {
         for block in &odd[..4] {
             let marked = HERE.behind(block).unwrap();
             assert!(marked.starts_with(block) && marked.len() == block.len() + MARK_BYTES);
-            assert_eq!(Origin::in_block(&marked), Some(HERE));
-            let next = Origin { offset: 8, ..HERE }.behind(&marked).unwrap();
+            assert_eq!(MirrorOrigin::in_block(&marked), Some(HERE));
+            let next = MirrorOrigin { offset: 8, ..HERE }.behind(&marked).unwrap();
             assert_eq!(
                 (next.len(), next.starts_with(block)),
                 (marked.len(), true),
@@ -178,7 +178,7 @@ mod tests {
             assert_eq!((block.len(), HERE.behind(&block).is_some()), (len, fits));
         }
         for block in [&[0, 1, 2, 3][..], &pair(1, b"k", b"v")[..11], &[1, 255, 255, 255, 255, 0]] {
-            assert_eq!((HERE.behind(block), Origin::in_block(block)), (None, None));
+            assert_eq!((HERE.behind(block), MirrorOrigin::in_block(block)), (None, None));
         }
     }
 }

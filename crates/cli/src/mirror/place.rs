@@ -5,14 +5,14 @@ use galgo::model::FeatureFlags;
 use galgo::{Life, PollRequest, PollingStrategy, ReceivedMessage};
 
 use crate::failure::{Failure, Outcome};
-use crate::mirror::origin::{Origin, can_tell};
-use crate::mirror::side::{Ends, Side, one};
+use crate::mirror::origin::{MirrorOrigin, can_tell};
+use crate::mirror::side::{MirroredPartition, Side, one};
 use crate::mirror::trace;
 use crate::noun::extent::Extent;
 
 /// Where the copy of a partition stands, as the target tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct CopyPlace {
     /// The offset of the source that comes next.
     pub(crate) next: u64,
     /// What the target holds.
@@ -25,22 +25,22 @@ pub(crate) struct Place {
 
 /// What is known of a copy before its place is looked for.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Known {
+pub(crate) struct KnownCopy {
     /// The life of the source's partition the newest message of the target comes from.
     pub(crate) life: Life,
     /// Whether a source that began anew is copied from its first message.
     pub(crate) begin_anew: bool,
 }
 
-impl Place {
+impl CopyPlace {
     /// Looks at the last message of the target, and whether the source still has it.
     pub(crate) async fn find(
         source: &Side,
         target: &Side,
         partition: u32,
-        known: Known,
+        known: KnownCopy,
     ) -> Outcome<Self> {
-        let ends = Ends { source, target, partition };
+        let ends = MirroredPartition { source, target, partition };
         let held = target.extent(partition).await?;
         let phrase = || format!("partition {partition} of {}", target.path.phrase());
         let newest = one(target, partition, PollingStrategy::Last).await?;
@@ -54,7 +54,7 @@ impl Place {
         // Read after the extent, so that it is the end; a copy that still grows is not ours.
         let oldest = one(target, partition, PollingStrategy::First).await?;
         let is_copy =
-            |message: &ReceivedMessage| Origin::of(message).is_some() || !can_tell(message);
+            |message: &ReceivedMessage| MirrorOrigin::of(message).is_some() || !can_tell(message);
         if !is_copy(&newest) || !oldest.messages().iter().all(is_copy) {
             return Err(foreign(format!("{} has messages that are no copies", phrase()))
                 .hint("copy to a topic that is empty, or that only galgo mirror writes to"));
@@ -65,7 +65,7 @@ impl Place {
         if known.life.differs_from(life) {
             return Ok(anew);
         }
-        let next = match Origin::of(&newest) {
+        let next = match MirrorOrigin::of(&newest) {
             Some(origin) => same(ends, &newest, origin).await?.then(|| origin.offset + 1),
             None => trace::behind(ends, &newest).await?,
         };
@@ -77,9 +77,9 @@ impl Place {
     }
 }
 
-fn other_topic(ends: Ends<'_>, newest: &ReceivedMessage) -> Failure {
+fn other_topic(ends: MirroredPartition<'_>, newest: &ReceivedMessage) -> Failure {
     let partition = ends.partition;
-    let of = match Origin::of(newest) {
+    let of = match MirrorOrigin::of(newest) {
         Some(origin) => format!("offset {} of another topic", origin.offset),
         None => "a message of another topic".to_owned(),
     };
@@ -94,8 +94,12 @@ fn other_topic(ends: Ends<'_>, newest: &ReceivedMessage) -> Failure {
 }
 
 /// Whether the source still has the message the copy came from, or has it no longer.
-async fn same(ends: Ends<'_>, copy: &ReceivedMessage, origin: Origin) -> Outcome<bool> {
-    let Ends { source, partition, .. } = ends;
+async fn same(
+    ends: MirroredPartition<'_>,
+    copy: &ReceivedMessage,
+    origin: MirrorOrigin,
+) -> Outcome<bool> {
+    let MirroredPartition { source, partition, .. } = ends;
     let found = one(source, partition, PollingStrategy::Offset(Offset::new(origin.offset))).await?;
     if found.damaged().is_some_and(|damaged| damaged.contains(&origin.offset)) {
         // What cannot be read cannot be compared; it was read once.

@@ -6,7 +6,7 @@ use galgo::Life;
 use serde::Serialize;
 
 use crate::failure::{Failure, Outcome};
-use crate::mirror::place::Place;
+use crate::mirror::place::CopyPlace;
 use crate::noun::extent::Extent;
 use crate::noun::topic::TopicPath;
 
@@ -48,7 +48,7 @@ pub(crate) struct PartitionReport {
 
 impl PartitionReport {
     /// A copy that begins at `place`; `source` is what there is to copy.
-    pub(crate) fn new(partition: u32, source: Extent, place: &Place) -> Self {
+    pub(crate) fn new(partition: u32, source: Extent, place: &CopyPlace) -> Self {
         Self {
             partition,
             there_before: place.held.end - place.held.start,
@@ -70,7 +70,7 @@ impl PartitionReport {
 
     /// The target tells where it stands: after a broken connection it may hold more than was
     /// acknowledged.
-    pub(super) fn stands_at(&mut self, place: &Place) {
+    pub(super) fn stands_at(&mut self, place: &CopyPlace) {
         self.copied = place.held.end.saturating_sub(self.target_end_before);
         self.next_offset = place.next;
     }
@@ -105,7 +105,7 @@ impl PartitionReport {
     }
 
     /// Whether the target, which now stands at `place`, holds what was copied and nothing else.
-    pub(super) fn verify(&self, place: &Place, target: &TopicPath) -> Outcome {
+    pub(super) fn verify(&self, place: &CopyPlace, target: &TopicPath) -> Outcome {
         let wrong = |what: String| {
             let partition = self.partition;
             let at = format!("partition {partition} of {}", target.phrase());
@@ -139,8 +139,8 @@ impl PartitionReport {
 mod tests {
     use super::*;
 
-    fn place(next: u64, start: u64, end: u64) -> Place {
-        Place { next, held: Extent { start, end }, life: Life::UNKNOWN, anew: false }
+    fn place(next: u64, start: u64, end: u64) -> CopyPlace {
+        CopyPlace { next, held: Extent { start, end }, life: Life::UNKNOWN, anew: false }
     }
 
     fn path() -> TopicPath {

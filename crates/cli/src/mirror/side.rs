@@ -36,7 +36,7 @@ impl Side {
 
 /// The two partitions.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ends<'a> {
+pub(super) struct MirroredPartition<'a> {
     pub(super) source: &'a Side,
     pub(super) target: &'a Side,
     pub(super) partition: u32,

@@ -12,8 +12,8 @@ use galgo::Offset;
 use galgo::{ConsumeError, PollRequest, PollingStrategy, ReceivedMessage, Start};
 
 use crate::failure::{Failure, Outcome};
-use crate::mirror::origin::{Origin, can_tell};
-use crate::mirror::side::{Ends, one};
+use crate::mirror::origin::{MirrorOrigin, can_tell};
+use crate::mirror::side::{MirroredPartition, one};
 
 /// Copies before the last that have to be found before the last one's original, so that one of several
 /// messages that hold the same is not taken for another.
@@ -23,7 +23,10 @@ const BATCH_BYTES: usize = 1 << 20;
 
 /// The offset behind the original of `newest`, the last copy of the target; `None` when the source has
 /// none.
-pub(super) async fn behind(ends: Ends<'_>, newest: &ReceivedMessage) -> Outcome<Option<u64>> {
+pub(super) async fn behind(
+    ends: MirroredPartition<'_>,
+    newest: &ReceivedMessage,
+) -> Outcome<Option<u64>> {
     let (first, context) = (earliest(ends, newest.offset()).await?, context(ends, newest).await?);
     let (found, oldest) = search(ends, &context, first).await?;
     if found.is_some() {
@@ -39,7 +42,7 @@ pub(super) async fn behind(ends: Ends<'_>, newest: &ReceivedMessage) -> Outcome<
 
 /// The offset behind the last of these messages, searched from `first` on, and the oldest offset there is.
 async fn search(
-    ends: Ends<'_>,
+    ends: MirroredPartition<'_>,
     context: &[Content],
     first: u64,
 ) -> Outcome<(Option<u64>, Option<u64>)> {
@@ -69,13 +72,13 @@ async fn search(
 }
 
 /// The first offset the original of the copy at `last` can have.
-async fn earliest(ends: Ends<'_>, last: u64) -> Outcome<u64> {
+async fn earliest(ends: MirroredPartition<'_>, last: u64) -> Outcome<u64> {
     let mut back = 1;
     while back <= last {
         let at = PollingStrategy::Offset(Offset::new(last - back));
         let found = one(ends.target, ends.partition, at).await?;
         if let Some(copy) = found.messages().first()
-            && let Some(origin) = Origin::of(copy)
+            && let Some(origin) = MirrorOrigin::of(copy)
         {
             return Ok(origin.offset.saturating_add(last.saturating_sub(copy.offset())));
         }
@@ -85,7 +88,7 @@ async fn earliest(ends: Ends<'_>, last: u64) -> Outcome<u64> {
 }
 
 /// What the last copies hold, oldest first, back to the last one that tells where it came from.
-async fn context(ends: Ends<'_>, newest: &ReceivedMessage) -> Outcome<Vec<Content>> {
+async fn context(ends: MirroredPartition<'_>, newest: &ReceivedMessage) -> Outcome<Vec<Content>> {
     let from = newest.offset().saturating_sub(CONTEXT - 1);
     let path = &ends.target.path;
     let request = PollRequest::new(&path.stream, &path.topic, ends.partition)

@@ -13,14 +13,14 @@ use crate::noun::topic::TopicPath;
 
 /// What an acknowledgement of the topic means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Durability {
+pub(crate) enum DurabilityChoice {
     /// Acknowledged messages survive a power loss.
     Fsync,
     /// Acknowledged messages survive the death of the server process.
     Os,
 }
 
-impl Durability {
+impl DurabilityChoice {
     /// As it is written in a configuration.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -30,11 +30,11 @@ impl Durability {
     }
 }
 
-impl From<Durability> for galgo::Durability {
-    fn from(durability: Durability) -> Self {
+impl From<DurabilityChoice> for galgo::Durability {
+    fn from(durability: DurabilityChoice) -> Self {
         match durability {
-            Durability::Fsync => Self::Fsync,
-            Durability::Os => Self::Os,
+            DurabilityChoice::Fsync => Self::Fsync,
+            DurabilityChoice::Os => Self::Os,
         }
     }
 }

@@ -88,7 +88,7 @@ impl TopicPath {
 
     /// Why a producer does not take messages for this topic, or could not be made.
     pub(crate) fn produce(&self, error: &ProduceError) -> Failure {
-        let failure = Failure::produce(error);
+        let failure = Failure::from(error);
         match error {
             ProduceError::Invalid(InvalidRequest::NoPartitions { .. }) => {
                 failure.hint(self.adding())

@@ -12,7 +12,7 @@ use crate::value::time::show_time;
 
 /// How the value of a field is told.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum WordKind {
     /// As it is.
     Plain,
     /// Microseconds since 1970, as an instant in UTC.
@@ -26,38 +26,38 @@ enum Kind {
 }
 
 /// Names of the protocol, those of the tool, and what becomes of the value.
-const WORDS: &[(&str, &str, Kind)] = &[
-    ("active_at", "last_seen_at", Kind::Instant),
-    ("ahead", "ahead_us", Kind::Plain),
-    ("available_memory", "available_memory_bytes", Kind::Plain),
-    ("barrier", "barrier", Kind::Limit),
-    ("clock_lead", "clock_lead_us", Kind::Plain),
-    ("clock_waits", "clock_waits_us", Kind::Plain),
-    ("compression_algorithm", "compression", Kind::Plain),
-    ("cpu_usage", "cpu_percent", Kind::Plain),
-    ("created_at", "created_at", Kind::Instant),
-    ("current_offset", "last_offset", Kind::Plain),
-    ("expires_at", "expires_at", Kind::Instant),
-    ("expiry_at", "expires_at", Kind::Instant),
-    ("free_disk_space", "free_disk_bytes", Kind::Plain),
-    ("holds_until", "holds_until", Kind::Until),
-    ("iggy_server_semver", "protocol_semver", Kind::Plain),
-    ("iggy_server_version", "protocol_version", Kind::Plain),
-    ("interval", "interval_us", Kind::Plain),
-    ("max_topic_size", "max_size_bytes", Kind::Plain),
-    ("memory_usage", "memory_bytes", Kind::Plain),
-    ("message_expiry", "expiry_us", Kind::Plain),
-    ("name", "name", Kind::Name),
-    ("newest_timestamp", "newest_at", Kind::Instant),
-    ("partition_id", "partition", Kind::Plain),
-    ("run_time", "running_us", Kind::Plain),
-    ("size", "size_bytes", Kind::Plain),
-    ("start_time", "started_at", Kind::Instant),
-    ("stored_at", "stored_at", Kind::Instant),
-    ("total_cpu_usage", "total_cpu_percent", Kind::Plain),
-    ("total_disk_space", "total_disk_bytes", Kind::Plain),
-    ("total_memory", "total_memory_bytes", Kind::Plain),
-    ("user", "user", Kind::Name),
+const WORDS: &[(&str, &str, WordKind)] = &[
+    ("active_at", "last_seen_at", WordKind::Instant),
+    ("ahead", "ahead_us", WordKind::Plain),
+    ("available_memory", "available_memory_bytes", WordKind::Plain),
+    ("barrier", "barrier", WordKind::Limit),
+    ("clock_lead", "clock_lead_us", WordKind::Plain),
+    ("clock_waits", "clock_waits_us", WordKind::Plain),
+    ("compression_algorithm", "compression", WordKind::Plain),
+    ("cpu_usage", "cpu_percent", WordKind::Plain),
+    ("created_at", "created_at", WordKind::Instant),
+    ("current_offset", "last_offset", WordKind::Plain),
+    ("expires_at", "expires_at", WordKind::Instant),
+    ("expiry_at", "expires_at", WordKind::Instant),
+    ("free_disk_space", "free_disk_bytes", WordKind::Plain),
+    ("holds_until", "holds_until", WordKind::Until),
+    ("iggy_server_semver", "protocol_semver", WordKind::Plain),
+    ("iggy_server_version", "protocol_version", WordKind::Plain),
+    ("interval", "interval_us", WordKind::Plain),
+    ("max_topic_size", "max_size_bytes", WordKind::Plain),
+    ("memory_usage", "memory_bytes", WordKind::Plain),
+    ("message_expiry", "expiry_us", WordKind::Plain),
+    ("name", "name", WordKind::Name),
+    ("newest_timestamp", "newest_at", WordKind::Instant),
+    ("partition_id", "partition", WordKind::Plain),
+    ("run_time", "running_us", WordKind::Plain),
+    ("size", "size_bytes", WordKind::Plain),
+    ("start_time", "started_at", WordKind::Instant),
+    ("stored_at", "stored_at", WordKind::Instant),
+    ("total_cpu_usage", "total_cpu_percent", WordKind::Plain),
+    ("total_disk_space", "total_disk_bytes", WordKind::Plain),
+    ("total_memory", "total_memory_bytes", WordKind::Plain),
+    ("user", "user", WordKind::Name),
 ];
 
 /// The document of `value`, an answer of a server, in the tool's words.
@@ -74,20 +74,22 @@ fn reword(value: Value) -> Value {
     match value {
         Value::Array(items) => Value::Array(items.into_iter().map(reword).collect()),
         Value::Object(fields) if is_partition(&fields) => Value::Object(partition(fields)),
-        Value::Object(fields) => Value::Object(fields.into_iter().map(field).collect()),
+        Value::Object(fields) => {
+            Value::Object(fields.into_iter().map(|(name, value)| field(name, value)).collect())
+        }
         other => other,
     }
 }
 
-fn field((name, value): (String, Value)) -> (String, Value) {
+fn field(name: String, value: Value) -> (String, Value) {
     let Some(&(_, word, kind)) = WORDS.iter().find(|(from, ..)| *from == name) else {
         return (name, reword(value));
     };
     let value = match (kind, value.as_u64()) {
-        (Kind::Until, Some(0)) | (Kind::Limit, Some(u64::MAX)) => Value::Null,
-        (Kind::Name, _) if value.as_str() == Some("") => Value::Null,
-        (Kind::Until, Some(u64::MAX)) => Value::String("for ever".to_owned()),
-        (Kind::Instant | Kind::Until, Some(micros)) => Value::String(show_time(micros)),
+        (WordKind::Until, Some(0)) | (WordKind::Limit, Some(u64::MAX)) => Value::Null,
+        (WordKind::Name, _) if value.as_str() == Some("") => Value::Null,
+        (WordKind::Until, Some(u64::MAX)) => Value::String("for ever".to_owned()),
+        (WordKind::Instant | WordKind::Until, Some(micros)) => Value::String(show_time(micros)),
         _ => reword(value),
     };
     (word.to_owned(), value)
@@ -115,7 +117,7 @@ fn partition(fields: Map<String, Value>) -> Map<String, Value> {
                 let last = if first.is_some() { value } else { Value::Null };
                 told.insert("last_offset".to_owned(), last);
             }
-            _ => told.extend([field((name, value))]),
+            _ => told.extend([field(name, value)]),
         }
     }
     told

@@ -16,9 +16,9 @@ use crate::progress::Progress;
 use crate::send::headers::Headers;
 use crate::send::id::MessageIds;
 use crate::send::key::KeyField;
-use crate::send::ledger::{self, AckLog, Entry, LineSet, Tally};
+use crate::send::ledger::{self, AckLog, LineOnItsWay, LineSet, LineTally};
 use crate::send::line::{Block, Line, LineError, Lines};
-use crate::send::memory::Memory;
+use crate::send::memory::TopicMemory;
 use crate::send::report::{Report, Watch};
 
 /// Blocks read ahead of the producer.
@@ -44,7 +44,7 @@ pub(crate) struct Plan {
     /// The moving line.
     pub(crate) progress: Progress,
     /// What the topic remembers of ids, when that is known and matters.
-    pub(crate) memory: Option<Memory>,
+    pub(crate) memory: Option<TopicMemory>,
 }
 
 /// Why a send did not get to the end of its input.
@@ -138,7 +138,7 @@ fn acknowledged_so_far(producer: &Producer) -> String {
 }
 
 /// Weighs what stopped the feed and what the ledger says; `None` when all went well.
-fn conclude(stopped: Option<Cause>, tally: &Tally, next_line: u64) -> Option<Unfinished> {
+fn conclude(stopped: Option<Cause>, tally: &LineTally, next_line: u64) -> Option<Unfinished> {
     let failed = tally.cause.clone().map(Cause::Produce);
     let log_error = tally.log_error.as_ref();
     let log_failed = log_error.map(|error| Cause::AckLog(std::io::Error::from(error.kind())));
@@ -155,7 +155,7 @@ fn conclude(stopped: Option<Cause>, tally: &Tally, next_line: u64) -> Option<Unf
 
 struct Feed<'a> {
     producer: &'a Producer,
-    entries: mpsc::Sender<Entry>,
+    entries: mpsc::Sender<LineOnItsWay>,
     key: Option<KeyField>,
     ids: Option<MessageIds>,
     headers: Headers,
@@ -228,7 +228,7 @@ impl Feed<'_> {
         let receipt = receipt.map_err(Cause::Produce)?;
         self.report.messages += 1;
         self.report.bytes += bytes;
-        let entry = Entry { number: line.number, receipt };
+        let entry = LineOnItsWay { number: line.number, receipt };
         // The ledger only goes away when it cannot write its log, which it reports itself.
         self.entries.send(entry).await.map_err(|_| Cause::AckLog(std::io::ErrorKind::Other.into()))
     }
@@ -296,20 +296,20 @@ mod tests {
 
     use super::*;
 
-    fn failed(line: u64) -> Tally {
+    fn failed(line: u64) -> LineTally {
         let cause = Some(ProduceError::Closed);
-        Tally { acknowledged: 5, first_failed: Some(line), cause, log_error: None }
+        LineTally { acknowledged: 5, first_failed: Some(line), cause, log_error: None }
     }
 
     #[test]
     fn a_clean_end_is_no_failure() {
-        let tally = Tally { acknowledged: 9, ..Tally::default() };
+        let tally = LineTally { acknowledged: 9, ..LineTally::default() };
         assert!(conclude(None, &tally, 10).is_none());
     }
 
     #[test]
     fn an_interrupt_names_the_next_line() {
-        let tally = Tally { acknowledged: 9, ..Tally::default() };
+        let tally = LineTally { acknowledged: 9, ..LineTally::default() };
         let end = conclude(Some(Cause::Interrupted), &tally, 10).unwrap();
         let to = TopicPath { stream: Identifier::Numeric(1), topic: Identifier::Numeric(2) };
         let failure = end.reach.told(end.cause.failure(&to), "sending");
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_refused_line_is_the_first_when_all_before_it_were_acknowledged() {
-        let tally = Tally { acknowledged: 5, ..Tally::default() };
+        let tally = LineTally { acknowledged: 5, ..LineTally::default() };
         let end = conclude(Some(Cause::Produce(ProduceError::Closed)), &tally, 6).unwrap();
         assert_eq!(end.reach.first_unacknowledged, 6);
     }

@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use galgo::Message;
 
 use crate::failure::{Failure, Outcome};
-use crate::value::header::Header;
+use crate::value::header::HeaderText;
 
 /// Headers, known to be valid.
 #[derive(Clone, Debug)]
-pub(crate) struct Headers(Vec<Header>);
+pub(crate) struct Headers(Vec<HeaderText>);
 
 impl Headers {
     /// Checks `headers` once, so that no line can fail for them and none is lost to another of its name.
-    pub(crate) fn new(headers: Vec<Header>) -> Outcome<Self> {
+    pub(crate) fn new(headers: Vec<HeaderText>) -> Outcome<Self> {
         let mut names = BTreeSet::new();
         if let Some(twice) = headers.iter().find(|header| !names.insert(header.key.clone())) {
             return Err(Failure::usage(format!("the header {} is given twice", twice.key))

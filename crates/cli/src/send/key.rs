@@ -5,8 +5,10 @@
 
 use std::num::NonZeroUsize;
 
+use galgo_wire::limits::MESSAGES_KEY_BYTES_MAX;
+
 /// Longest key of the protocol; a longer one counts by its beginning, so equal keys still give equal partitions.
-const KEY_BYTES_MAX: usize = 255;
+const KEY_BYTES_MAX: usize = MESSAGES_KEY_BYTES_MAX;
 
 /// Key of lines that lack the field.
 const KEY_OF_NONE: &[u8] = b"-";
@@ -17,7 +19,7 @@ pub(crate) struct KeyField(pub(crate) NonZeroUsize);
 
 /// The key of one line.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Key<'a> {
+pub(crate) struct MessageKey<'a> {
     /// Its bytes, 1 to 255.
     pub(crate) bytes: &'a [u8],
     /// Whether the line has the field at all.
@@ -26,12 +28,12 @@ pub(crate) struct Key<'a> {
 
 impl KeyField {
     /// The key of `line`.
-    pub(crate) fn key_of(self, line: &[u8]) -> Key<'_> {
+    pub(crate) fn key_of(self, line: &[u8]) -> MessageKey<'_> {
         let mut fields =
             line.split(|byte| byte.is_ascii_whitespace()).filter(|field| !field.is_empty());
         let found = fields.nth(self.0.get() - 1);
         let bytes = found.unwrap_or(KEY_OF_NONE);
-        Key { bytes: bytes.get(..KEY_BYTES_MAX).unwrap_or(bytes), found: found.is_some() }
+        MessageKey { bytes: bytes.get(..KEY_BYTES_MAX).unwrap_or(bytes), found: found.is_some() }
     }
 }
 

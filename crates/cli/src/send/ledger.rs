@@ -15,7 +15,7 @@ use crate::failure::{Failure, Outcome};
 
 /// A line on its way.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct LineOnItsWay {
     /// Its number in the input.
     pub(crate) number: u64,
     /// Resolves when it is acknowledged.
@@ -24,7 +24,7 @@ pub(crate) struct Entry {
 
 /// What became of the lines.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct LineTally {
     /// Lines the server has acknowledged.
     pub(crate) acknowledged: u64,
     /// The first line that it has not.
@@ -36,8 +36,11 @@ pub(crate) struct Tally {
 }
 
 /// Settles the entries in the order they were sent, until the sender is dropped.
-pub(crate) async fn settle(mut entries: mpsc::Receiver<Entry>, mut log: Option<AckLog>) -> Tally {
-    let mut tally = Tally::default();
+pub(crate) async fn settle(
+    mut entries: mpsc::Receiver<LineOnItsWay>,
+    mut log: Option<AckLog>,
+) -> LineTally {
+    let mut tally = LineTally::default();
     while let Some(entry) = entries.recv().await {
         match entry.receipt.await {
             Ok(()) => {

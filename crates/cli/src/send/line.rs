@@ -14,6 +14,10 @@ const BLOCK_LINES: usize = 4096;
 
 /// Bytes asked of the input at once.
 const READ_BYTES: usize = 256 * 1024;
+const _: () = assert!(
+    READ_BYTES <= BLOCK_BYTES && BLOCK_LINES < BLOCK_BYTES,
+    "a block ends with a read or with its lines, whatever comes first"
+);
 
 /// One line that is to become a message.
 #[derive(Clone, Debug, PartialEq, Eq)]

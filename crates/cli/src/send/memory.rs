@@ -10,9 +10,9 @@ use crate::send::report::Report;
 
 /// The window of a topic with deduplication.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Memory(DeduplicationWindow);
+pub(crate) struct TopicMemory(DeduplicationWindow);
 
-impl Memory {
+impl TopicMemory {
     /// What a topic with these settings remembers, or the sentence that says that it does not.
     pub(crate) fn of(settings: &TopicSettings, topic: &str) -> Result<Self, String> {
         match settings.deduplication {
@@ -58,20 +58,20 @@ mod tests {
 
     #[test]
     fn a_topic_without_deduplication_is_told_of() {
-        let sentence = Memory::of(&settings(Deduplication::Off), "topic t").unwrap_err();
+        let sentence = TopicMemory::of(&settings(Deduplication::Off), "topic t").unwrap_err();
         assert!(sentence.starts_with("topic t does not deduplicate"), "{sentence}");
     }
 
     #[test]
     fn a_send_beyond_the_window_is_told_of() {
-        let memory = Memory::of(&settings(Deduplication::On), "topic t").unwrap();
+        let memory = TopicMemory::of(&settings(Deduplication::On), "topic t").unwrap();
         let report = |messages, seconds| Report { messages, seconds, ..Report::default() };
         assert_eq!(memory.too_short_for(&report(100, 59.9)), None);
         for report in [report(101, 1.0), report(1, 60.0)] {
             let sentence = memory.too_short_for(&report).unwrap();
             assert!(sentence.contains("the last 100 ids of a partition, for 1m"), "{sentence}");
         }
-        let untold = Memory(DeduplicationWindow::default());
+        let untold = TopicMemory(DeduplicationWindow::default());
         assert_eq!(untold.too_short_for(&report(u64::MAX, 1e9)), None);
     }
 }

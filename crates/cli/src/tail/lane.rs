@@ -13,7 +13,7 @@ use crate::tail::whereabouts::Whereabouts;
 
 /// Where a partition begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Start {
+pub(super) enum LaneStart {
     /// At an offset.
     Offset(u64),
     /// At the first message of this time or later.
@@ -22,9 +22,9 @@ pub(super) enum Start {
 
 /// A partition that is read in order.
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(super) struct TailLane {
     partition: u32,
-    next: Start,
+    next: LaneStart,
     /// The life the place is one of, once it is known.
     life: Life,
     /// Offset at which it ends for now.
@@ -41,16 +41,16 @@ pub(super) struct Ask {
     pub(super) skip_damaged: bool,
 }
 
-impl Lane {
-    pub(super) fn new(partition: u32, next: Start, at: &Whereabouts) -> Self {
+impl TailLane {
+    pub(super) fn new(partition: u32, next: LaneStart, at: &Whereabouts) -> Self {
         let (life, end) = (at.life, at.extent.end);
         Self { partition, next, life, end, ready: VecDeque::new() }
     }
 
     /// From now on it has no end; a time that has not come yet is where the partition ended.
     pub(super) fn open_end(&mut self) {
-        if let Start::Time(_) = self.next {
-            self.next = Start::Offset(self.end);
+        if let LaneStart::Time(_) = self.next {
+            self.next = LaneStart::Offset(self.end);
         }
         self.end = u64::MAX;
     }
@@ -64,9 +64,9 @@ impl Lane {
     ) -> Outcome<Option<String>> {
         let strategy = match self.next {
             _ if !self.ready.is_empty() => return Ok(None),
-            Start::Offset(offset) if offset >= self.end => return Ok(None),
-            Start::Offset(offset) => PollingStrategy::Offset(Offset::new(offset)),
-            Start::Time(time) => PollingStrategy::Timestamp(Timestamp::new(time)),
+            LaneStart::Offset(offset) if offset >= self.end => return Ok(None),
+            LaneStart::Offset(offset) => PollingStrategy::Offset(Offset::new(offset)),
+            LaneStart::Time(time) => PollingStrategy::Timestamp(Timestamp::new(time)),
         };
         let mut request = PollRequest::new(&path.stream, &path.topic, self.partition)
             .strategy(strategy)
@@ -83,35 +83,35 @@ impl Lane {
             self.life = polled.life();
         }
         if let Some(damaged) = polled.damaged() {
-            self.next = Start::Offset(damaged.end.min(self.end));
+            self.next = LaneStart::Offset(damaged.end.min(self.end));
             return Ok(Some(left_out(self.partition, path, &damaged)));
         }
         let told_end = polled.extent().map_or(u64::MAX, |extent| extent.end);
         let polled = polled.into_messages();
         match polled.last() {
-            Some(last) => self.next = Start::Offset(last.offset() + 1),
+            Some(last) => self.next = LaneStart::Offset(last.offset() + 1),
             // Nothing there although it should be: the partition was emptied, or the machine went down before it
             // had synced what was shown of the end. What comes gets the offsets from here on.
             None if self.end != u64::MAX => {
                 self.end = match self.next {
-                    Start::Offset(offset) => offset,
-                    Start::Time(_) => told_end.min(self.end),
+                    LaneStart::Offset(offset) => offset,
+                    LaneStart::Time(_) => told_end.min(self.end),
                 };
-                self.next = Start::Offset(self.end);
+                self.next = LaneStart::Offset(self.end);
             }
             None => {
-                if let Start::Offset(next) = self.next
+                if let LaneStart::Offset(next) = self.next
                     && told_end < next
                 {
-                    self.next = Start::Offset(told_end);
+                    self.next = LaneStart::Offset(told_end);
                     return Ok(Some(taken_back(self.partition, path, told_end..next)));
                 }
             }
         }
         let end = self.end;
         self.ready.extend(polled.into_iter().filter(|message| message.offset() < end));
-        if let Start::Offset(next) = self.next {
-            self.next = Start::Offset(next.min(end));
+        if let LaneStart::Offset(next) = self.next {
+            self.next = LaneStart::Offset(next.min(end));
         }
         Ok(None)
     }
@@ -119,7 +119,7 @@ impl Lane {
     /// The partition is in another life: what it has now is all new.
     fn begin_anew(&mut self, polled: &PolledMessages, path: &TopicPath) -> String {
         self.life = polled.life();
-        self.next = Start::Offset(0);
+        self.next = LaneStart::Offset(0);
         if self.end != u64::MAX {
             // A replay ends with what was the newest when it was told of the new beginning.
             self.end = polled.extent().map_or(0, |extent| extent.end);
@@ -140,11 +140,11 @@ impl Lane {
     /// Begins again when the partition ends before the place that was reached: it was purged, and its
     /// server does not tell lives. Gives what is to be told.
     pub(super) fn rewind_if_emptied(&mut self, extent: Extent, path: &TopicPath) -> Option<String> {
-        let Start::Offset(next) = self.next else { return None };
+        let LaneStart::Offset(next) = self.next else { return None };
         if self.life.is_known() || next <= extent.end {
             return None;
         }
-        self.next = Start::Offset(extent.start);
+        self.next = LaneStart::Offset(extent.start);
         Some(begins_anew(self.partition, path))
     }
 }

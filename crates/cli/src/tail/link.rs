@@ -14,6 +14,7 @@ use crate::output::message::MessageWriter;
 /// Pauses before the attempts to connect: they double.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+const _: () = assert!(PAUSE_MIN.as_millis() < PAUSE_MAX.as_millis(), "pauses grow");
 
 /// A connection, and what to make another with.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use galgo::{
     CallError, Client, ConsumerIdentity, ErrorCode, Identifier, Life, OffsetOf, PollRequest,
     PolledMessages, PollingStrategy,
 };
+use galgo_wire::index::to_u32;
 
 use crate::failure::{Failure, Outcome};
 use crate::noun::group;
@@ -27,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// A membership; it ends with the connection at the latest.
 #[derive(Debug)]
-pub(crate) struct Member<'a> {
+pub(crate) struct TailMember<'a> {
     client: Client,
     path: &'a TopicPath,
     group: &'a Identifier,
@@ -39,7 +40,7 @@ pub(crate) struct Member<'a> {
     skipped: Option<BTreeMap<u32, u64>>,
 }
 
-impl<'a> Member<'a> {
+impl<'a> TailMember<'a> {
     /// Joins the group.
     pub(crate) async fn join(
         client: &Client,
@@ -166,9 +167,9 @@ impl<'a> Member<'a> {
         link: &mut Link<'_>,
         writer: &mut MessageWriter,
     ) -> Outcome {
-        let mut left = count.unwrap_or(u64::MAX);
-        while left > 0 {
-            let ask = u32::try_from(left).unwrap_or(u32::MAX).min(BATCH_MESSAGES);
+        let mut left = count;
+        while left != Some(0) {
+            let ask = left.map_or(BATCH_MESSAGES, |left| to_u32(left.min(BATCH_MESSAGES.into())));
             let polled = match self.poll(ask, false).await {
                 Ok(polled) => polled,
                 Err(failure) => {
@@ -196,10 +197,10 @@ impl<'a> Member<'a> {
                 writer.write(message)?;
             }
             writer.flush()?;
-            while let Err(failure) = self.store(polled.partition(), (last, polled.life())).await {
+            while let Err(failure) = self.store(polled.partition(), last, polled.life()).await {
                 self.come_back(link, failure, writer).await?;
             }
-            left = left.saturating_sub(polled.len() as u64);
+            left = left.map(|left| left.saturating_sub(polled.len() as u64));
         }
         Ok(())
     }
@@ -223,7 +224,7 @@ impl<'a> Member<'a> {
 
     /// What another member took over meanwhile is its to store; what belongs to a life that is over is
     /// nobody's.
-    async fn store(&self, partition: u32, (offset, life): (u64, Life)) -> Outcome {
+    async fn store(&self, partition: u32, offset: u64, life: Life) -> Outcome {
         let of = OffsetOf {
             stream: self.path.stream.clone(),
             topic: self.path.topic.clone(),

@@ -1,11 +1,13 @@
 //! User headers on the command line: `KEY=VALUE`, both text.
 
+use galgo_wire::limits::USER_HEADER_FIELD_BYTES_MAX;
+
 /// Longest key and longest value the protocol takes.
-const PART_BYTES_MAX: usize = 255;
+const PART_BYTES_MAX: usize = USER_HEADER_FIELD_BYTES_MAX;
 
 /// One text header.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Header {
+pub(crate) struct HeaderText {
     /// The name of the header.
     pub(crate) key: String,
     /// Its text.
@@ -13,7 +15,7 @@ pub(crate) struct Header {
 }
 
 /// Parses `KEY=VALUE`; the first `=` divides.
-pub(crate) fn parse_header(text: &str) -> Result<Header, String> {
+pub(crate) fn parse_header(text: &str) -> Result<HeaderText, String> {
     let (key, value) =
         text.split_once('=').ok_or("a header is written KEY=VALUE, like source=web")?;
     for (what, part) in [("key", key), ("value", value)] {
@@ -27,7 +29,7 @@ pub(crate) fn parse_header(text: &str) -> Result<Header, String> {
             }
         }
     }
-    Ok(Header { key: key.to_owned(), value: value.to_owned() })
+    Ok(HeaderText { key: key.to_owned(), value: value.to_owned() })
 }
 
 #[cfg(test)]

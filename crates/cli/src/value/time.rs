@@ -13,10 +13,14 @@ use crate::value::duration::parse_duration;
 const SECONDS_END: u64 = 100_000_000_000;
 /// From here on a number since 1970 is microseconds, not milliseconds.
 const MILLISECONDS_END: u64 = 100_000_000_000_000;
+const _: () = assert!(
+    SECONDS_END * 1_000 == MILLISECONDS_END && MILLISECONDS_END < u64::MAX / 1_000,
+    "seconds, milliseconds and microseconds since 1970 leave no gap between them"
+);
 
 /// Where a tail starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum From {
+pub(crate) enum TailFrom {
     /// At the oldest message.
     Start,
     /// After the newest message.
@@ -26,13 +30,13 @@ pub(crate) enum From {
 }
 
 /// Parses `start`, `end` or a time.
-pub(crate) fn parse_from(text: &str) -> Result<From, String> {
+pub(crate) fn parse_from(text: &str) -> Result<TailFrom, String> {
     match text.trim() {
-        "start" => Ok(From::Start),
-        "end" => Ok(From::End),
-        other => {
-            parse_time(other).map(From::Time).map_err(|why| format!("{why}; or `start`, or `end`"))
-        }
+        "start" => Ok(TailFrom::Start),
+        "end" => Ok(TailFrom::End),
+        other => parse_time(other)
+            .map(TailFrom::Time)
+            .map_err(|why| format!("{why}; or `start`, or `end`")),
     }
 }
 
@@ -152,9 +156,9 @@ mod tests {
 
     #[test]
     fn from_words() {
-        assert_eq!(parse_from("start"), Ok(From::Start));
-        assert_eq!(parse_from("end"), Ok(From::End));
-        assert_eq!(parse_from("17"), Ok(From::Time(17_000_000)));
+        assert_eq!(parse_from("start"), Ok(TailFrom::Start));
+        assert_eq!(parse_from("end"), Ok(TailFrom::End));
+        assert_eq!(parse_from("17"), Ok(TailFrom::Time(17_000_000)));
         assert!(parse_from("middle").unwrap_err().contains("`start`"));
     }
 

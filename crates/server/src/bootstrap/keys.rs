@@ -8,7 +8,7 @@ use std::path::Path;
 
 use galgo_broker::vault::Keys;
 
-use crate::ServerError;
+use crate::ServeError;
 use crate::config::Config;
 
 /// What others than the owner may do with the file.
@@ -17,9 +17,9 @@ const OTHERS: u32 = 0o077;
 /// Reads the keys; none when none are configured.
 ///
 /// # Errors
-/// [`ServerError::Keys`] when the keys cannot be used, [`ServerError::KeysFile`] when the file cannot be
-/// read, [`ServerError::KeysFileOpen`] when others than its owner may read or write it.
-pub(crate) fn keys(config: &Config) -> Result<Keys, ServerError> {
+/// [`ServeError::Keys`] when the keys cannot be used, [`ServeError::KeysFile`] when the file cannot be
+/// read, [`ServeError::KeysFileOpen`] when others than its owner may read or write it.
+pub(crate) fn keys(config: &Config) -> Result<Keys, ServeError> {
     let encryption = &config.encryption;
     let mut text = match &encryption.keys_file.0 {
         Some(path) => read(path)?,
@@ -28,14 +28,14 @@ pub(crate) fn keys(config: &Config) -> Result<Keys, ServerError> {
     text.push('\n');
     text.push_str(&encryption.keys.0);
     let active = encryption.enabled.then_some(encryption.active_key);
-    Keys::parse(&text, active).map_err(ServerError::Keys)
+    Keys::parse(&text, active).map_err(ServeError::Keys)
 }
 
-fn read(path: &Path) -> Result<String, ServerError> {
-    let failed = |source| ServerError::KeysFile { path: path.to_owned(), source };
+fn read(path: &Path) -> Result<String, ServeError> {
+    let failed = |source| ServeError::KeysFile { path: path.to_owned(), source };
     let mode = fs::metadata(path).map_err(failed)?.mode();
     if mode & OTHERS != 0 {
-        return Err(ServerError::KeysFileOpen { path: path.to_owned(), mode: mode & 0o777 });
+        return Err(ServeError::KeysFileOpen { path: path.to_owned(), mode: mode & 0o777 });
     }
     fs::read_to_string(path).map_err(failed)
 }

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::addresses::Addresses;
-use crate::ServerError;
+use crate::ServeError;
 use crate::config::Config;
 use crate::http;
 use crate::transport::carriage::Carriage;
@@ -26,7 +26,7 @@ use crate::transport::{Hub, quic};
 #[derive(Debug)]
 pub(super) struct Listeners {
     tcp: Option<(Listener, Carriage)>,
-    quic: Option<quic::Listener>,
+    quic: Option<quic::QuicListener>,
     websocket: Option<(Listener, Carriage)>,
     http: Option<(Listener, http::Service)>,
     certificates: Vec<Arc<Certificates>>,
@@ -34,10 +34,10 @@ pub(super) struct Listeners {
 
 /// Addresses that are taken; of them HTTP alone is listened on, for probes.
 #[derive(Debug)]
-pub(super) struct Bound {
-    tcp: Option<(listener::Bound, Carriage)>,
-    quic: Option<quic::Bound>,
-    websocket: Option<(listener::Bound, Carriage)>,
+pub(super) struct BoundListeners {
+    tcp: Option<(listener::TcpBinding, Carriage)>,
+    quic: Option<quic::QuicBinding>,
+    websocket: Option<(listener::TcpBinding, Carriage)>,
     http: Option<(http::Starting, http::Service)>,
     certificates: Vec<Arc<Certificates>>,
 }
@@ -61,10 +61,10 @@ impl Reload {
     }
 }
 
-impl Bound {
+impl BoundListeners {
     /// Binds what `config` enables. Must be called on the runtime.
-    pub(super) fn bind(config: &Config) -> Result<Self, ServerError> {
-        let mut keys = Keys { self_signed: Arc::default(), loaded: Vec::new() };
+    pub(super) fn bind(config: &Config) -> Result<Self, ServeError> {
+        let mut keys = CertificateKeys { self_signed: Arc::default(), loaded: Vec::new() };
         let carriage = |transport: Transport| {
             move |(listener, certificates): BoundPort| {
                 let pages = Arc::new(Pages::new(config, listener.address().ip()));
@@ -109,7 +109,7 @@ impl Bound {
         };
         let quic = if config.quic.enabled {
             let certificates = keys.load(TlsSettings::from(&config.quic_certificate))?;
-            Some(quic::Bound::bind(&config.quic, certificates)?)
+            Some(quic::QuicBinding::bind(&config.quic, certificates)?)
         } else {
             None
         };
@@ -126,9 +126,9 @@ impl Bound {
 
     /// Listens on all of them; the secret for resets of QUIC is kept in `data_dir`. Must be called on the
     /// runtime.
-    pub(super) fn listen(self, data_dir: &Path) -> Result<Listeners, ServerError> {
+    pub(super) fn listen(self, data_dir: &Path) -> Result<Listeners, ServeError> {
         let Self { tcp, quic, websocket, http, certificates } = self;
-        let carried = |(bound, carriage): (listener::Bound, Carriage)| {
+        let carried = |(bound, carriage): (listener::TcpBinding, Carriage)| {
             bound.listen().map(|listener| (listener, carriage))
         };
         let tcp = tcp.map(carried).transpose()?;
@@ -144,7 +144,7 @@ impl Bound {
 
 impl Listeners {
     /// Reads the secrets that are kept in the data directory; makes them when there are none.
-    pub(super) fn take_secrets(&mut self, data_dir: &Path) -> Result<(), ServerError> {
+    pub(super) fn take_secrets(&mut self, data_dir: &Path) -> Result<(), ServeError> {
         match &mut self.http {
             Some((_, service)) => service.take_secrets(data_dir),
             None => Ok(()),
@@ -156,7 +156,7 @@ impl Listeners {
         let carried = |bound: &(Listener, Carriage)| bound.0.address();
         Addresses {
             tcp: self.tcp.as_ref().map(carried),
-            quic: self.quic.as_ref().map(quic::Listener::address),
+            quic: self.quic.as_ref().map(quic::QuicListener::address),
             websocket: self.websocket.as_ref().map(carried),
             http: self.http.as_ref().map(|(listener, _)| listener.address()),
         }
@@ -166,7 +166,7 @@ impl Listeners {
     pub(super) fn reload(&self) -> Reload {
         Reload {
             certificates: self.certificates.clone(),
-            quic: self.quic.as_ref().map(quic::Listener::renewal),
+            quic: self.quic.as_ref().map(quic::QuicListener::renewal),
         }
     }
 
@@ -191,7 +191,7 @@ impl Listeners {
 }
 
 /// A bound TCP port, and its certificate if it speaks TLS.
-type BoundPort = (listener::Bound, Option<Arc<Certificates>>);
+type BoundPort = (listener::TcpBinding, Option<Arc<Certificates>>);
 
 /// A TCP port to be bound, and what it needs for TLS.
 struct Port {
@@ -201,28 +201,28 @@ struct Port {
 }
 
 impl Port {
-    fn bind(self, keys: &mut Keys) -> Result<Option<BoundPort>, ServerError> {
+    fn bind(self, keys: &mut CertificateKeys) -> Result<Option<BoundPort>, ServeError> {
         if !self.enabled {
             return Ok(None);
         }
         let certificates = self.tls.map(|tls| keys.load(tls)).transpose()?;
         keys.loaded.extend(certificates.clone());
-        Ok(Some((listener::Bound::bind(self.at)?, certificates)))
+        Ok(Some((listener::TcpBinding::bind(self.at)?, certificates)))
     }
 }
 
 /// Certificates as they are loaded.
-struct Keys {
+struct CertificateKeys {
     self_signed: Arc<SelfSigned>,
     /// Those that need nothing more than their files read again.
     loaded: Vec<Arc<Certificates>>,
 }
 
-impl Keys {
-    fn load(&self, settings: TlsSettings) -> Result<Arc<Certificates>, ServerError> {
+impl CertificateKeys {
+    fn load(&self, settings: TlsSettings) -> Result<Arc<Certificates>, ServeError> {
         let section = settings.section;
         let certificates = Certificates::load(settings, &self.self_signed)
-            .map_err(|source| ServerError::Tls { section, source })?;
+            .map_err(|source| ServeError::Tls { section, source })?;
         Ok(Arc::new(certificates))
     }
 }

@@ -21,11 +21,12 @@ use galgo_broker::{
 use galgo_storage::data_dir::{DataDir, DataDirError};
 use galgo_storage::disk::RealDisk;
 use galgo_storage::metadata_log::MetadataLogError;
-use galgo_wire::index::to_usize;
+use galgo_wire::index::{to_u32, to_usize};
+use galgo_wire::measure;
 
 use super::show_generated;
-use crate::config::{self, Config, RootUser, RootUserSource};
-use crate::{ServerError, runtime_file};
+use crate::config::{self, Config, RootAccount, RootUserSource};
+use crate::{ServeError, runtime_file};
 
 /// Memory for the indexes of segments that are read.
 const INDEX_CACHE_BYTES: usize = 16 << 20;
@@ -36,21 +37,25 @@ const BUNDLE_BYTES_MAX: usize = 8 << 20;
 /// Bytes written outside of the journal after which a checkpoint is due: what a start after a crash has
 /// to read again, about a second of it.
 const CHECKPOINT_BYTES: u64 = 1 << 30;
+const _: () = assert!(
+    BUNDLE_BYTES_MAX as u64 * 8 < CHECKPOINT_BYTES,
+    "a checkpoint is worth its syncs only behind many bundles"
+);
 
 /// A broker that is about to be opened.
-pub(super) struct Opening<'a> {
-    root: &'a RootUser,
+pub(super) struct BrokerOpening<'a> {
+    root: &'a RootAccount,
     options: BrokerOptions,
     claimed: Option<DataDir>,
 }
 
-impl<'a> Opening<'a> {
+impl<'a> BrokerOpening<'a> {
     /// Gets everything ready; a data directory that was used before is locked, a new one not made yet.
     pub(super) fn begin(
         config: &Config,
-        root: &'a RootUser,
+        root: &'a RootAccount,
         file_limit: u64,
-    ) -> Result<Self, ServerError> {
+    ) -> Result<Self, ServeError> {
         let options = BrokerOptions {
             encryption: super::keys::keys(config)?,
             ..broker_options(config, root, file_limit)
@@ -65,20 +70,20 @@ impl<'a> Opening<'a> {
         Ok(opening)
     }
 
-    fn claim(&mut self) -> Result<(), ServerError> {
+    fn claim(&mut self) -> Result<(), ServeError> {
         let claimed = Broker::claim(&self.options).map_err(|error| self.refusal(error))?;
         runtime_file::remove(claimed.path())?;
         self.claimed = Some(claimed);
         Ok(())
     }
 
-    fn refusal(&self, error: OpenError) -> ServerError {
+    fn refusal(&self, error: OpenError) -> ServeError {
         refusal(&self.options.data_dir, error)
     }
 
     /// Opens the broker, made anew if it has to be, prints a generated password if it was used, and logs
     /// what recovery did.
-    pub(super) fn finish(mut self) -> Result<Arc<Broker>, ServerError> {
+    pub(super) fn finish(mut self) -> Result<Arc<Broker>, ServeError> {
         if self.claimed.is_none() {
             self.claim()?;
         }
@@ -113,7 +118,7 @@ fn note_open_to_others(data_dir: &Path) {
 }
 
 /// Says that a given root user counted for nothing, so that nobody wonders why it cannot log in.
-fn note_unused(root: &RootUser) {
+fn note_unused(root: &RootAccount) {
     let given_by = match root.source {
         RootUserSource::Environment => "GALGO_ROOT_USERNAME and GALGO_ROOT_PASSWORD",
         RootUserSource::Dev => "--dev",
@@ -125,9 +130,8 @@ fn note_unused(root: &RootUser) {
     );
 }
 
-fn broker_options(config: &Config, root: &RootUser, file_limit: u64) -> BrokerOptions {
+fn broker_options(config: &Config, root: &RootAccount, file_limit: u64) -> BrokerOptions {
     let storage = &config.storage;
-    let small = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
     let open_files = config::open_files_for(config, file_limit);
     BrokerOptions {
         disk: Arc::new(RealDisk::new()),
@@ -140,7 +144,7 @@ fn broker_options(config: &Config, root: &RootUser, file_limit: u64) -> BrokerOp
         },
         bounds: LogBounds {
             segment_bytes: storage.segment_bytes.0,
-            index_interval_bytes: small(storage.index_interval.0),
+            index_interval_bytes: to_u32(storage.index_interval.0),
             index_cache_bytes: INDEX_CACHE_BYTES,
             open_files_max: to_usize(open_files),
         },
@@ -149,7 +153,7 @@ fn broker_options(config: &Config, root: &RootUser, file_limit: u64) -> BrokerOp
             files_max: storage.journal_files,
         },
         shard: ShardOptions {
-            journal_batch_bytes_max: small(storage.journal_batch_bytes.0),
+            journal_batch_bytes_max: to_u32(storage.journal_batch_bytes.0),
             bundle_bytes_max: BUNDLE_BYTES_MAX,
             checkpoint_bytes: CHECKPOINT_BYTES,
         },
@@ -179,7 +183,7 @@ fn broker_options(config: &Config, root: &RootUser, file_limit: u64) -> BrokerOp
 
 /// Microseconds, of which a part counts as one: 0 has a meaning of its own.
 fn micros(span: Duration) -> u64 {
-    u64::try_from(span.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX)
+    measure::micros(span.saturating_add(Duration::from_nanos(999)))
 }
 
 fn group_options(config: &Config) -> GroupOptions {
@@ -207,29 +211,29 @@ fn access_options(config: &Config) -> AccessOptions {
 }
 
 /// Says in the server's terms why the broker did not open.
-pub(crate) fn refusal(data_dir: &Path, error: OpenError) -> ServerError {
+pub(crate) fn refusal(data_dir: &Path, error: OpenError) -> ServeError {
     let path = data_dir.to_owned();
     let shown = data_dir.display();
     match error {
         OpenError::Gone { copy: Some(_), .. } => {
             let next =
                 format!("restore it from its second copy with galgo repair --data-dir {shown}");
-            ServerError::DataDirRefused { path, reason: format!("{error}; {next}") }
+            ServeError::DataDirRefused { path, reason: format!("{error}; {next}") }
         }
         OpenError::Gone { copy: None, .. } | OpenError::Incomplete(_) => {
             let next = format!(
                 "restore it from a backup, or give up what is lost with galgo repair --accept-loss \
                  --data-dir {shown}"
             );
-            ServerError::DataDirRefused { path, reason: format!("{error}; {next}") }
+            ServeError::DataDirRefused { path, reason: format!("{error}; {next}") }
         }
         OpenError::NotOurs { .. } => {
             let next = "move it out of the data directory";
-            ServerError::DataDirRefused { path, reason: format!("{error}; {next}") }
+            ServeError::DataDirRefused { path, reason: format!("{error}; {next}") }
         }
         OpenError::Metadata(
             refused @ (MetadataLogError::Damaged { .. } | MetadataLogError::Differ { .. }),
-        ) => ServerError::Damaged {
+        ) => ServeError::Damaged {
             path,
             reason: format!(
                 "{refused}; nothing was changed: restore metadata/ and copy/metadata/ from a backup, or see \
@@ -237,7 +241,7 @@ pub(crate) fn refusal(data_dir: &Path, error: OpenError) -> ServerError {
             ),
         },
         OpenError::DataDir(DataDirError::Locked { path, pid }) => {
-            ServerError::DataDirLocked { path, pid }
+            ServeError::DataDirLocked { path, pid }
         }
         OpenError::DataDir(
             refused @ (DataDirError::Newer { .. }
@@ -245,7 +249,7 @@ pub(crate) fn refusal(data_dir: &Path, error: OpenError) -> ServerError {
             | DataDirError::Foreign { .. }
             | DataDirError::Mixed { .. }
             | DataDirError::Missing { .. }),
-        ) => ServerError::DataDirRefused { path, reason: refused.to_string() },
+        ) => ServeError::DataDirRefused { path, reason: refused.to_string() },
         OpenError::DataDir(
             DataDirError::ReadOnly { path, source } | DataDirError::Disk { path, source },
         ) => match source.kind() {
@@ -253,22 +257,22 @@ pub(crate) fn refusal(data_dir: &Path, error: OpenError) -> ServerError {
             io::ErrorKind::NotFound
             | io::ErrorKind::NotADirectory
             | io::ErrorKind::AlreadyExists
-            | io::ErrorKind::InvalidFilename => ServerError::DataDirUnusable { path, source },
-            _ => ServerError::io(path, source),
+            | io::ErrorKind::InvalidFilename => ServeError::DataDirUnusable { path, source },
+            _ => ServeError::io(path, source),
         },
         OpenError::Vault(
             refused @ (VaultError::Missing { .. }
             | VaultError::Other { .. }
             | VaultError::Wrong { .. }),
-        ) => ServerError::KeyNeeded { path, reason: refused.to_string() },
+        ) => ServeError::KeyNeeded { path, reason: refused.to_string() },
         error => match system_refusal(&error) {
             Some(SystemRefusal::Denied(kind)) => {
-                ServerError::Permission { path, source: kind.into() }
+                ServeError::Permission { path, source: kind.into() }
             }
             Some(SystemRefusal::DiskFull) => {
-                ServerError::DiskFull { path, reason: Causes(&error).to_string() }
+                ServeError::DiskFull { path, reason: Causes(&error).to_string() }
             }
-            None => ServerError::Damaged { path, reason: Causes(&error).to_string() },
+            None => ServeError::Damaged { path, reason: Causes(&error).to_string() },
         },
     }
 }
@@ -369,7 +373,7 @@ mod tests {
             OpenError::Shard(RecoverError::Write { what, source: Box::new(source) })
         };
         let full = refusal(Path::new("/data"), disk(io::ErrorKind::StorageFull));
-        assert!(matches!(full, ServerError::DiskFull { .. }));
+        assert!(matches!(full, ServeError::DiskFull { .. }));
         assert_eq!(
             full.to_string(),
             "data directory /data: the checkpoint could not be written: checkpoint file \
@@ -377,6 +381,6 @@ mod tests {
              nothing acknowledged is lost"
         );
         let denied = refusal(Path::new("/data"), disk(io::ErrorKind::PermissionDenied));
-        assert!(matches!(denied, ServerError::Permission { .. }));
+        assert!(matches!(denied, ServeError::Permission { .. }));
     }
 }

@@ -1,15 +1,19 @@
 //! Checks the configuration as a whole: ranges, and keys against each other.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use galgo_wire::index::to_usize;
-use galgo_wire::limits::CONTROL_PAYLOAD_BYTES_MAX;
+use galgo_wire::index::{to_u32, to_usize};
+use galgo_wire::limits::{CONTROL_PAYLOAD_BYTES_MAX, SEND_PAYLOAD_BYTES_MAX_DEFAULT};
+use galgo_wire::measure::micros;
 
 use super::error::ConfigError;
 use super::load::Origins;
 use super::table::keys;
-use super::{ByteSize, Config, Span};
+use crate::http::RANDOM_SECRET_BYTES;
+
+use super::{ByteSize, Config, TimeSpan};
 
 /// Largest request any configuration may allow: positions in a segment are 32 bits wide, and a segment
 /// may exceed its size by one request.
@@ -56,13 +60,35 @@ const CONNECTIONS_SHARE_MAX: u64 = 6_000;
 
 /// Files are short in a process that may open fewer.
 const FILES_SHORT_BELOW: u64 = 3 * CONNECTIONS_DEFAULT as u64;
+const _: () = assert!(
+    CONNECTIONS_SHARE_MAX < CONNECTIONS_DEFAULT as u64
+        && (CONNECTIONS_DEFAULT as u64) < FILES_SHORT_BELOW,
+    "where files are short, connections that nobody makes give way"
+);
+const _: () =
+    assert!(OPEN_FILES_MIN < OPEN_FILES_AUTO_MAX, "`auto` may choose what an operator may");
+const _: () = assert!(
+    FILES_LEAST + CONNECTIONS_LEAST + REFUSALS_MAX < FILES_RESERVED,
+    "what is least comes out of the reserve and leaves something of it"
+);
+const _: () = assert!(
+    SEGMENT_BYTES_MIN < SEGMENT_BYTES_MAX && JOURNAL_FILE_BYTES_MIN < JOURNAL_FILE_BYTES_MAX,
+    "there is something to choose"
+);
+const _: () = assert!(
+    FRAME_BYTES_MAX > SEND_PAYLOAD_BYTES_MAX_DEFAULT as u64 && FRAME_BYTES_MAX <= u32::MAX as u64,
+    "the largest request of all fits the length in a frame, and the usual one is smaller"
+);
 
 /// Smallest secret that signs tokens.
 const TOKEN_SECRET_BYTES_MIN: usize = 32;
+const _: () = assert!(
+    TOKEN_SECRET_BYTES_MIN <= RANDOM_SECRET_BYTES,
+    "the secret that the server makes would be taken from an operator, too"
+);
 
 /// Shortest and longest time between two looks for what retention gives up.
-const RETENTION_INTERVAL: (Duration, Duration) =
-    (Duration::from_secs(1), Duration::from_secs(365 * 24 * 60 * 60));
+const RETENTION_INTERVAL: RangeInclusive<Duration> = Duration::from_secs(1)..=TIME_MAX;
 
 /// Refuses values that are of the right kind but can't work.
 pub(crate) fn ranges(config: &Config, origins: &Origins) -> Result<(), ConfigError> {
@@ -70,53 +96,53 @@ pub(crate) fn ranges(config: &Config, origins: &Origins) -> Result<(), ConfigErr
     let (limits, storage, quic) = (&config.limits, &config.storage, &config.quic);
     let size = |ByteSize(bytes): ByteSize| bytes;
 
-    check.number("limits.connections", limits.connections.into(), (1, 1_000_000))?;
+    check.number("limits.connections", limits.connections.into(), 1..=1_000_000)?;
     let per_address = limits.connections_per_address.into();
-    check.number("limits.connections_per_address", per_address, (1, 1_000_000))?;
-    check.number("limits.pipeline", limits.pipeline.into(), (1, 1_000_000))?;
-    check.bytes("limits.request_bytes", size(limits.request_bytes), (1 << 10, FRAME_BYTES_MAX))?;
+    check.number("limits.connections_per_address", per_address, 1..=1_000_000)?;
+    check.number("limits.pipeline", limits.pipeline.into(), 1..=1_000_000)?;
+    check.bytes("limits.request_bytes", size(limits.request_bytes), 1 << 10..=FRAME_BYTES_MAX)?;
     check.bytes(
         "limits.in_flight_bytes",
         size(limits.in_flight_bytes),
         // Less than one largest request, and that request would wait for memory for ever.
-        (size(limits.request_bytes).max(CONTROL_PAYLOAD_BYTES_MAX.into()), 1 << 50),
+        size(limits.request_bytes).max(CONTROL_PAYLOAD_BYTES_MAX.into())..=1 << 50,
     )?;
-    let per_user = (size(limits.request_bytes), 1 << 50);
+    let per_user = size(limits.request_bytes)..=1 << 50;
     let user_bytes = size(limits.in_flight_bytes_per_user);
     check.bytes("limits.in_flight_bytes_per_user", user_bytes, per_user)?;
     // Room for two answers of the usual largest size.
-    check.bytes("limits.answer_bytes", size(limits.answer_bytes), (8 << 20, 1 << 50))?;
+    check.bytes("limits.answer_bytes", size(limits.answer_bytes), 8 << 20..=1 << 50)?;
     // Room for some requests, handshakes and QUIC connections at once.
-    check.bytes("limits.anonymous_bytes", size(limits.anonymous_bytes), (1 << 20, 1 << 50))?;
+    check.bytes("limits.anonymous_bytes", size(limits.anonymous_bytes), 1 << 20..=1 << 50)?;
     if let Some(files) = limits.open_files.0 {
-        check.number("limits.open_files", files.into(), (OPEN_FILES_MIN, 1_000_000))?;
+        check.number("limits.open_files", files.into(), OPEN_FILES_MIN..=1_000_000)?;
     }
     check.times()?;
     check.token_secret()?;
     let entries = config.deduplication.max_entries;
-    check.number("deduplication.max_entries", entries.into(), (1, 1_000_000))?;
+    check.number("deduplication.max_entries", entries.into(), 1..=1_000_000)?;
     let http = &config.http;
     // Not above what the budget of all requests can grant to one.
-    let body = (1 << 10, size(limits.in_flight_bytes).min(FRAME_BYTES_MAX));
+    let body = 1 << 10..=size(limits.in_flight_bytes).min(FRAME_BYTES_MAX);
     check.bytes("http.max_request_size", size(http.max_request_size), body)?;
-    check.bytes("http.max_poll_size", size(http.max_poll_size), (1 << 10, 1 << 30))?;
+    check.bytes("http.max_poll_size", size(http.max_poll_size), 1 << 10..=1 << 30)?;
     check.number(
         "quic.max_concurrent_bidi_streams",
         quic.max_concurrent_bidi_streams.into(),
-        (1, 10_000),
+        1..=10_000,
     )?;
-    check.number("quic.initial_mtu", quic.initial_mtu.into(), (1200, 65_000))?;
-    check.bytes("quic.receive_window", size(quic.receive_window), (16 << 10, 1 << 30))?;
-    check.bytes("quic.send_window", size(quic.send_window), (16 << 10, 1 << 30))?;
-    let segment = (SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+    check.number("quic.initial_mtu", quic.initial_mtu.into(), 1200..=65_000)?;
+    check.bytes("quic.receive_window", size(quic.receive_window), 16 << 10..=1 << 30)?;
+    check.bytes("quic.send_window", size(quic.send_window), 16 << 10..=1 << 30)?;
+    let segment = SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX;
     check.bytes("storage.segment_bytes", size(storage.segment_bytes), segment)?;
-    check.bytes("storage.index_interval", size(storage.index_interval), (1 << 10, 1 << 30))?;
-    let journal = (JOURNAL_FILE_BYTES_MIN, JOURNAL_FILE_BYTES_MAX);
+    check.bytes("storage.index_interval", size(storage.index_interval), 1 << 10..=1 << 30)?;
+    let journal = JOURNAL_FILE_BYTES_MIN..=JOURNAL_FILE_BYTES_MAX;
     check.bytes("storage.journal_file_bytes", size(storage.journal_file_bytes), journal)?;
-    check.number("storage.journal_files", storage.journal_files.into(), (2, 64))?;
+    check.number("storage.journal_files", storage.journal_files.into(), 2..=64)?;
     check.span("retention.interval", config.retention.interval, RETENTION_INTERVAL)?;
     // A bundle holds several batches and must fit one file.
-    let batch = (0, size(storage.journal_file_bytes) / 4);
+    let batch = 0..=size(storage.journal_file_bytes) / 4;
     check.bytes("storage.journal_batch_bytes", size(storage.journal_batch_bytes), batch)
 }
 
@@ -167,7 +193,7 @@ pub(crate) fn connections_for(config: &Config, process_limit: u64) -> u32 {
         .saturating_sub(FILES_RESERVED)
         .saturating_sub(open_files_for(config, process_limit))
         .max(CONNECTIONS_LEAST);
-    config.limits.connections.min(u32::try_from(left).unwrap_or(u32::MAX))
+    to_u32(left.min(config.limits.connections.into()))
 }
 
 /// How many refused connections a process that may open `process_limit` files tells so at once: no more than half
@@ -191,6 +217,13 @@ const SPIN_MAX: Duration = Duration::from_millis(10);
 
 /// Longest time that makes sense for either.
 const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const _: () = assert!(
+    SPIN_MAX.as_millis() <= UPKEEP_MIN.as_millis()
+        && UPKEEP_MIN.as_millis() < PATIENCE_MIN.as_millis()
+        && PATIENCE_MIN.as_millis() < POLL_WAIT_MAX.as_millis()
+        && POLL_WAIT_MAX.as_millis() < TIME_MAX.as_millis(),
+    "each range of times has a beginning before its end"
+);
 
 impl Checker<'_> {
     /// The times of clients and of upkeep.
@@ -203,21 +236,21 @@ impl Checker<'_> {
             // No member could say within less that it is there.
             ("consumer_group.rebalancing_timeout", group.rebalancing_timeout),
         ] {
-            self.span(key, value, (PATIENCE_MIN, TIME_MAX))?;
+            self.span(key, value, PATIENCE_MIN..=TIME_MAX)?;
         }
-        self.span("limits.poll_wait", limits.poll_wait, (UPKEEP_MIN, POLL_WAIT_MAX))?;
+        self.span("limits.poll_wait", limits.poll_wait, UPKEEP_MIN..=POLL_WAIT_MAX)?;
         if let Some(time) = limits.spin.0 {
-            self.span("limits.spin", Span(time), (Duration::ZERO, SPIN_MAX))?;
+            self.span("limits.spin", TimeSpan(time), Duration::ZERO..=SPIN_MAX)?;
         }
         if let Some(time) = limits.login_timeout.0 {
-            self.span("limits.login_timeout", Span(time), (PATIENCE_MIN, TIME_MAX))?;
+            self.span("limits.login_timeout", TimeSpan(time), PATIENCE_MIN..=TIME_MAX)?;
         }
         for (key, value) in [
             ("heartbeat.interval", self.config.heartbeat.interval),
             ("consumer_group.rebalancing_check_interval", group.rebalancing_check_interval),
             ("token.clean_interval", self.config.token.clean_interval),
         ] {
-            self.span(key, value, (UPKEEP_MIN, TIME_MAX))?;
+            self.span(key, value, UPKEEP_MIN..=TIME_MAX)?;
         }
         Ok(())
     }
@@ -246,26 +279,26 @@ impl Checker<'_> {
         })
     }
 
-    fn number(&self, key: &str, value: u64, (min, max): (u64, u64)) -> Result<(), ConfigError> {
-        self.within(key, value, (min, max), || format!("a number from {min} to {max}"))
+    fn number(&self, key: &str, value: u64, range: RangeInclusive<u64>) -> Result<(), ConfigError> {
+        let (min, max) = (*range.start(), *range.end());
+        self.within(key, value, range, || format!("a number from {min} to {max}"))
     }
 
-    fn bytes(&self, key: &str, value: u64, (min, max): (u64, u64)) -> Result<(), ConfigError> {
-        self.within(key, value, (min, max), || {
-            let (min, max) = (show(min), show(max));
-            format!("a size from {min} to {max}")
-        })
+    fn bytes(&self, key: &str, value: u64, range: RangeInclusive<u64>) -> Result<(), ConfigError> {
+        let (min, max) = (show(*range.start()), show(*range.end()));
+        self.within(key, value, range, || format!("a size from {min} to {max}"))
     }
 
     fn span(
         &self,
         key: &str,
-        Span(value): Span,
-        (min, max): (Duration, Duration),
+        TimeSpan(value): TimeSpan,
+        range: RangeInclusive<Duration>,
     ) -> Result<(), ConfigError> {
-        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        self.within(key, micros(value), (micros(min), micros(max)), || {
-            let show = |time| super::value::Value::show(&Span(time)).trim_matches('"').to_owned();
+        let (min, max) = range.into_inner();
+        self.within(key, micros(value), micros(min)..=micros(max), || {
+            let show =
+                |time| super::value::Value::show(&TimeSpan(time)).trim_matches('"').to_owned();
             format!("a time from {} to {}", show(min), show(max))
         })
     }
@@ -274,10 +307,10 @@ impl Checker<'_> {
         &self,
         key: &str,
         value: u64,
-        (min, max): (u64, u64),
+        range: RangeInclusive<u64>,
         expected: impl FnOnce() -> String,
     ) -> Result<(), ConfigError> {
-        if (min..=max).contains(&value) {
+        if range.contains(&value) {
             return Ok(());
         }
         let written = self.origins.of(key).map(|(_, text)| text.clone());

@@ -8,7 +8,7 @@ use galgo_wire::NameError;
 
 /// Where a value was set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub enum KeyOrigin {
     /// Nowhere: it is the built-in default.
     Default,
     /// In a configuration file.
@@ -24,7 +24,7 @@ pub enum Origin {
     Flag(&'static str),
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for KeyOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("the default"),
@@ -90,7 +90,7 @@ pub enum ConfigError {
         /// What would have been right.
         expected: String,
         /// Where it was set.
-        origin: Origin,
+        origin: KeyOrigin,
     },
     /// Only one of the root user's name and password is set, or one has an impossible length.
     #[error("{0}")]
@@ -107,7 +107,7 @@ pub enum ConfigError {
         /// The address.
         address: std::net::SocketAddr,
         /// Where it was set.
-        origin: Origin,
+        origin: KeyOrigin,
     },
 }
 

@@ -8,8 +8,8 @@ use galgo_wire::options::TOPIC_OPTIONS;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{ConfigError, Origin};
-use super::table::{Key, keys, variable_of};
+use super::error::{ConfigError, KeyOrigin};
+use super::table::{ConfigKey, keys, variable_of};
 use super::{Config, check};
 use crate::ServerOptions;
 
@@ -82,22 +82,22 @@ pub(crate) struct Loaded {
 
 /// Where each key that is not at its default was set.
 #[derive(Debug, Default)]
-pub(crate) struct Origins(HashMap<String, (Origin, String)>);
+pub(crate) struct Origins(HashMap<String, (KeyOrigin, String)>);
 
 impl Origins {
     /// Every key that was set, and where.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Origin)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &KeyOrigin)> {
         self.0.iter().map(|(key, (origin, _))| (key.as_str(), origin))
     }
 
     /// Where `key` (as `tcp.address`) was set, and the text it was set to.
-    pub(crate) fn of(&self, key: &str) -> Option<&(Origin, String)> {
+    pub(crate) fn of(&self, key: &str) -> Option<&(KeyOrigin, String)> {
         self.0.get(key)
     }
 
     /// Where `key` (as `tcp.address`) was set.
-    pub(crate) fn origin(&self, key: &str) -> Origin {
-        self.of(key).map_or(Origin::Default, |(origin, _)| origin.clone())
+    pub(crate) fn origin(&self, key: &str) -> KeyOrigin {
+        self.of(key).map_or(KeyOrigin::Default, |(origin, _)| origin.clone())
     }
 }
 
@@ -205,7 +205,9 @@ impl Layers {
     ) -> Result<(), ConfigError> {
         let line = line_of(file.text, position);
         let moved = MOVED.iter().find(|(old, _)| *old == path).map(|(_, new)| *new);
-        if moved.is_some_and(|new| matches!(self.origins.of(new), Some((Origin::File { .. }, _)))) {
+        if moved
+            .is_some_and(|new| matches!(self.origins.of(new), Some((KeyOrigin::File { .. }, _))))
+        {
             return Ok(());
         }
         let place = moved.unwrap_or(path);
@@ -214,10 +216,10 @@ impl Layers {
                 path: file.path.to_owned(),
                 line,
                 key: path.to_owned(),
-                nearest: nearest(path, keys().map(Key::path)),
+                nearest: nearest(path, keys().map(ConfigKey::path)),
             });
         };
-        let origin = Origin::File { path: file.path.to_owned(), line };
+        let origin = KeyOrigin::File { path: file.path.to_owned(), line };
         let text = match value.get_ref() {
             DeValue::String(text) => text.to_string(),
             DeValue::Integer(number) => number.as_str().to_owned(),
@@ -237,7 +239,7 @@ impl Layers {
             let old = moved.map(|(old, _)| variable_of(old));
             for name in old.chain([key.variable()]) {
                 if let Some(value) = environment.get(&name) {
-                    self.set(key, value, Origin::Variable(name))?;
+                    self.set(key, value, KeyOrigin::Variable(name))?;
                 }
             }
         }
@@ -253,7 +255,7 @@ impl Layers {
         for (path, flag, value) in flags {
             let key = keys().find(|key| key.path() == path);
             if let (Some(key), Some(value)) = (key, value) {
-                self.set(key, value, Origin::Flag(flag))?;
+                self.set(key, value, KeyOrigin::Flag(flag))?;
             }
         }
         let listeners = [
@@ -270,7 +272,7 @@ impl Layers {
             };
             for (path, value) in settings {
                 if let Some(key) = keys().find(|key| key.path() == path) {
-                    self.set(key, value, Origin::Flag(flag))?;
+                    self.set(key, value, KeyOrigin::Flag(flag))?;
                 }
             }
         }
@@ -281,7 +283,7 @@ impl Layers {
         Ok(())
     }
 
-    fn set(&mut self, key: &Key, value: &str, origin: Origin) -> Result<(), ConfigError> {
+    fn set(&mut self, key: &ConfigKey, value: &str, origin: KeyOrigin) -> Result<(), ConfigError> {
         if !(key.set)(&mut self.config, value) {
             return Err(bad_value(key, value.to_owned(), origin));
         }
@@ -292,7 +294,7 @@ impl Layers {
     }
 }
 
-fn bad_value(key: &Key, value: String, origin: Origin) -> ConfigError {
+fn bad_value(key: &ConfigKey, value: String, origin: KeyOrigin) -> ConfigError {
     let is_derived = key.section == "topic"
         && TOPIC_OPTIONS.iter().any(|row| row.derived && row.key == key.name);
     let or_auto = if is_derived { ", or \"auto\"" } else { "" };
@@ -316,7 +318,7 @@ struct File<'a> {
 
 fn unknown_variables(environment: &Environment) -> Vec<(String, Option<String>)> {
     let known: Vec<String> =
-        keys().map(Key::variable).chain(OTHER_VARIABLES.map(str::to_owned)).collect();
+        keys().map(ConfigKey::variable).chain(OTHER_VARIABLES.map(str::to_owned)).collect();
     let moved = MOVED.map(|(old, _)| variable_of(old));
     let is_known = |name: &String| known.contains(name) || moved.contains(name);
     let mut unknown: Vec<_> = environment

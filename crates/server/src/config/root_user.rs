@@ -2,6 +2,7 @@
 //!
 //! All of this counts only when the data directory is empty; afterwards the stored user is the truth.
 
+use galgo_wire::limits::PASSWORD_BYTES_MAX;
 use galgo_wire::{NameError, Password, Username};
 use rand::RngExt as _;
 
@@ -19,6 +20,10 @@ const PASSWORD_DEV: &str = "galgo";
 
 /// Length of a generated password: 32 symbols of 5 bits, 160 bits.
 const PASSWORD_GENERATED_BYTES: usize = 32;
+const _: () = assert!(
+    PASSWORD_GENERATED_BYTES * 2 <= PASSWORD_BYTES_MAX && PASSWORD_GENERATED_BYTES >= 16,
+    "however it is written it is a password, and nobody guesses it"
+);
 
 /// Symbols of a generated password: 32 of them, none that is easily taken for another, and none that
 /// needs quoting in a connection string or a shell.
@@ -26,7 +31,7 @@ const PASSWORD_ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
 /// The root user to create in an empty data directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RootUser {
+pub(crate) struct RootAccount {
     /// Its name.
     pub(crate) username: Username,
     /// Its password.
@@ -47,7 +52,7 @@ pub(crate) enum RootUserSource {
 }
 
 /// Decides on the root user of a data directory that is still empty.
-pub(crate) fn root_user(environment: &Environment, dev: bool) -> Result<RootUser, ConfigError> {
+pub(crate) fn root_user(environment: &Environment, dev: bool) -> Result<RootAccount, ConfigError> {
     let chosen = (environment.get(USERNAME_VARIABLE), environment.get(PASSWORD_VARIABLE));
     let half = |set, missing| Err(ConfigError::RootUser(RootUserError::Half { set, missing }));
     let (username, password, source) = match chosen {
@@ -66,7 +71,7 @@ pub(crate) fn root_user(environment: &Environment, dev: bool) -> Result<RootUser
     let invalid = |variable| {
         move |source: NameError| ConfigError::RootUser(RootUserError::Invalid { variable, source })
     };
-    Ok(RootUser {
+    Ok(RootAccount {
         username: Username::parse(&username).map_err(invalid(USERNAME_VARIABLE))?,
         password: Password::parse(&password).map_err(invalid(PASSWORD_VARIABLE))?,
         source,
@@ -88,7 +93,7 @@ mod tests {
     fn chosen<const N: usize>(
         pairs: [(&str, &str); N],
         dev: bool,
-    ) -> Result<RootUser, ConfigError> {
+    ) -> Result<RootAccount, ConfigError> {
         root_user(&pairs.into_iter().collect(), dev)
     }
 

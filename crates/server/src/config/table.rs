@@ -3,7 +3,7 @@
 use super::Config;
 
 /// One configuration key: where it lives, what it means, how to set and show it.
-pub(crate) struct Key {
+pub(crate) struct ConfigKey {
     /// Table of the file the key is in; empty at the top of the file.
     pub(crate) section: &'static str,
     /// Name within its section.
@@ -20,7 +20,7 @@ pub(crate) struct Key {
     pub(crate) show: fn(&Config) -> String,
 }
 
-impl Key {
+impl ConfigKey {
     /// The key as people write it: `tcp.address`, `data_dir`.
     pub(crate) fn path(&self) -> String {
         if self.section.is_empty() {
@@ -48,7 +48,7 @@ pub(crate) struct Section {
     /// Documentation, one item per line, each with a leading space.
     pub(crate) docs: &'static [&'static str],
     /// Its keys, in the order they are documented.
-    pub(crate) keys: &'static [Key],
+    pub(crate) keys: &'static [ConfigKey],
 }
 
 /// Defines the configuration: a struct per section, `Config` with all of them, and the table `SECTIONS`. The last
@@ -85,7 +85,7 @@ macro_rules! settings {
             $( $crate::config::table::Section {
                 name: $section,
                 docs: &[$($section_doc),+],
-                keys: &[ $( $crate::config::table::Key {
+                keys: &[ $( $crate::config::table::ConfigKey {
                     section: $section,
                     name: stringify!($key),
                     docs: &[$($doc),+],
@@ -124,6 +124,6 @@ macro_rules! settings {
 pub(crate) use settings;
 
 /// Every key of every section.
-pub(crate) fn keys() -> impl Iterator<Item = &'static Key> {
+pub(crate) fn keys() -> impl Iterator<Item = &'static ConfigKey> {
     super::SECTIONS.iter().flat_map(|section| section.keys)
 }

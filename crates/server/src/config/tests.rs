@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::table::{Key, keys};
+use super::table::{ConfigKey, keys};
 use super::value::Value;
 use super::*;
 use crate::{Overrides, ServerOptions};
@@ -60,7 +60,7 @@ fn every_default_reads_back_as_shown() {
 
 #[test]
 fn no_two_keys_share_a_variable() {
-    let names: HashSet<String> = keys().map(Key::variable).collect();
+    let names: HashSet<String> = keys().map(ConfigKey::variable).collect();
     assert_eq!(names.len(), keys().count());
     assert!(names.contains("GALGO_DATA_DIR"));
     assert!(names.contains("GALGO_TCP_ADDRESS"));
@@ -82,7 +82,7 @@ fn a_flag_wins_over_a_variable_over_the_file_over_the_default() {
     assert_eq!(loaded.config.tcp.address.port(), 2);
     assert_eq!(loaded.config.general.data_dir, PathBuf::from("b"));
     assert!(loaded.config.tcp.reuse_port);
-    assert_eq!(loaded.origins.origin("tcp.reuse_port"), Origin::File { path, line: 4 });
+    assert_eq!(loaded.origins.origin("tcp.reuse_port"), KeyOrigin::File { path, line: 4 });
 
     options.overrides = Overrides {
         tcp: Some("127.0.0.1:3".to_owned()),
@@ -95,7 +95,7 @@ fn a_flag_wins_over_a_variable_over_the_file_over_the_default() {
     assert_eq!(loaded.config.tcp.address.port(), 3);
     assert_eq!(loaded.config.general.data_dir, PathBuf::from("c"));
     assert_eq!(loaded.config.topic.durability, Some(Durability::Os));
-    assert_eq!(loaded.origins.origin("tcp.address"), Origin::Flag("--tcp"));
+    assert_eq!(loaded.origins.origin("tcp.address"), KeyOrigin::Flag("--tcp"));
     assert!(loaded.config.tcp.enabled && !loaded.config.quic.enabled);
 }
 
@@ -271,8 +271,8 @@ fn sizes_and_times_are_read_in_every_common_form() {
     for text in ["", "GiB", "-1", "1.5.0 GiB", "1 XiB", "99999999999 TiB"] {
         assert_eq!(ByteSize::parse(text), None, "{text}");
     }
-    assert_eq!(Span::parse("1m 30s"), Some(Span(Duration::from_secs(90))));
-    assert_eq!(Span::parse("0s"), None);
+    assert_eq!(TimeSpan::parse("1m 30s"), Some(TimeSpan(Duration::from_secs(90))));
+    assert_eq!(TimeSpan::parse("0s"), None);
     assert_eq!(TimeLimit::parse("never"), Some(TimeLimit(None)));
     assert_eq!(TimeLimit::parse("7days"), Some(TimeLimit(Some(Duration::from_secs(604_800)))));
     assert_eq!(ByteSize(100_000).show(), "\"100 KB\"");

@@ -35,7 +35,7 @@ pub(crate) struct ByteSize(pub(crate) u64);
 
 /// A length of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Span(pub(crate) Duration);
+pub(crate) struct TimeSpan(pub(crate) Duration);
 
 /// A length of time, or none: `never`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -277,7 +277,7 @@ impl Value for ByteSize {
     }
 }
 
-impl Value for Span {
+impl Value for TimeSpan {
     const EXPECTED: &'static str = "a time longer than zero, such as \"500ms\", \"30s\" or \"1h\"";
 
     fn parse(text: &str) -> Option<Self> {
@@ -302,7 +302,7 @@ impl Value for TimeLimit {
     fn show(&self) -> String {
         match self.0 {
             None => quoted("never"),
-            Some(span) => Span(span).show(),
+            Some(span) => TimeSpan(span).show(),
         }
     }
 }

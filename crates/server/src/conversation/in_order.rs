@@ -18,13 +18,13 @@ use tokio::time::Instant;
 
 use super::deadlines::{Deadlines, Due};
 use super::turn::{Done, Turn};
-use super::{Clock, End, Held, Look, OutcomeOf, Parts, Rules, Waited};
+use super::{Clock, ConversationRules, End, Held, Look, OutcomeOf, Parts, Waited};
 
 /// What happened.
-pub(crate) enum Event<P: Parts> {
+pub(crate) enum OrderedEvent<P: Parts> {
     /// So many bytes were received.
     Received(usize),
-    /// The next request is here in full. It is submitted at [`Effect::Submit`].
+    /// The next request is here in full. It is submitted at [`OrderedEffect::Submit`].
     Request {
         /// What comes back then.
         request: P::Request,
@@ -50,14 +50,14 @@ pub(crate) enum Event<P: Parts> {
 }
 
 /// What is to be done.
-pub(crate) enum Effect<P: Parts> {
+pub(crate) enum OrderedEffect<P: Parts> {
     /// Write an answer behind those before it.
     Write(Reply, Held),
-    /// Submit the next request; [`Event::Outcome`] follows.
+    /// Submit the next request; [`OrderedEvent::Outcome`] follows.
     Submit(P::Request),
-    /// Run a job on a thread that may block; [`Event::Outcome`] or [`Event::Abandoned`] follows.
+    /// Run a job on a thread that may block; [`OrderedEvent::Outcome`] or [`OrderedEvent::Abandoned`] follows.
     Run(P::Job),
-    /// Look at a poll that waited; [`Event::Outcome`] follows.
+    /// Look at a poll that waited; [`OrderedEvent::Outcome`] follows.
     Look(P::Wait, Look),
     /// Look for memory to give back.
     Shrink,
@@ -101,8 +101,8 @@ pub(crate) struct InOrder<P: Parts> {
 
 impl<P: Parts<To = ()>> InOrder<P> {
     /// A connection that opens now.
-    pub(crate) fn new(rules: Rules) -> Self {
-        let Rules { answers_max, poll_wait, patience, clock } = rules;
+    pub(crate) fn new(rules: ConversationRules) -> Self {
+        let ConversationRules { answers_max, poll_wait, patience, clock } = rules;
         Self {
             answers_max: answers_max.max(1),
             turn: Turn::new(poll_wait, clock),
@@ -118,15 +118,18 @@ impl<P: Parts<To = ()>> InOrder<P> {
     }
 
     /// Takes note of an event; [`InOrder::next`] tells what is to be done.
-    pub(crate) fn on(&mut self, event: Event<P>) {
+    pub(crate) fn on(&mut self, event: OrderedEvent<P>) {
         match event {
-            Event::Received(bytes) => self.deadlines.received(bytes),
-            Event::Request { request, follows_on } => self.next = Some((request, follows_on)),
-            Event::Refused(error) => {
+            OrderedEvent::Received(bytes) => self.deadlines.received(bytes),
+            OrderedEvent::Request { request, follows_on } => {
+                assert!(self.next.is_none(), "INV-ONE-JOB: a request is told before its turn");
+                self.next = Some((request, follows_on));
+            }
+            OrderedEvent::Refused(error) => {
                 self.deadlines.request_complete();
                 self.answer(Answer::now(Reply::Error(error)), None);
             }
-            Event::Outcome(outcome, held) => match self.turn.take((), outcome) {
+            OrderedEvent::Outcome(outcome, held) => match self.turn.take((), outcome) {
                 Some(Done::Answer((), answer)) => self.answer(answer, held),
                 Some(Done::Wait((), waited)) => self.begin_wait(waited),
                 None if self.is_ending() => {
@@ -134,39 +137,39 @@ impl<P: Parts<To = ()>> InOrder<P> {
                 }
                 None => {}
             },
-            Event::Abandoned => {
+            OrderedEvent::Abandoned => {
                 self.turn.back();
                 self.end(End::Stopping);
             }
-            Event::News => self.look_for(Look::Again),
-            Event::MoreCame => self.look_for(Look::Last),
-            Event::PeerGone => {
-                // Nobody is left to read the answer, so nothing is to be stored as read.
+            OrderedEvent::News => self.look_for(Look::Again),
+            OrderedEvent::MoreCame => self.look_for(Look::Last),
+            OrderedEvent::PeerGone => {
+                // Before the end, which would answer it: nobody is left to read the answer, so nothing is to be stored as read.
                 self.wait = None;
                 self.end(End::Peer);
             }
-            Event::Stop => {
+            OrderedEvent::Stop => {
                 // Nothing becomes of it; the end of the connection says so.
                 let _ = self.turn.give_up();
                 self.end(End::Stopping);
             }
-            Event::Timer => self.on_timer(),
+            OrderedEvent::Timer => self.on_timer(),
         }
     }
 
     /// What is to be done next.
-    pub(crate) fn next(&mut self) -> Effect<P> {
+    pub(crate) fn next(&mut self) -> OrderedEffect<P> {
         if std::mem::take(&mut self.shrink) {
-            return Effect::Shrink;
+            return OrderedEffect::Shrink;
         }
         if let Some(((), job)) = self.turn.job() {
-            return Effect::Run(job);
+            return OrderedEffect::Run(job);
         }
         if let Some((reply, held)) = self.settled() {
-            return Effect::Write(reply, held);
+            return OrderedEffect::Write(reply, held);
         }
         if !self.turn.is_over() {
-            return Effect::Idle { take: false };
+            return OrderedEffect::Idle { take: false };
         }
         if let Some(waited) = self.wait.take() {
             return self.after_wait(waited);
@@ -174,23 +177,23 @@ impl<P: Parts<To = ()>> InOrder<P> {
         if self.answers.is_empty()
             && let Some(end) = self.ended.take()
         {
-            return Effect::Close(end);
+            return OrderedEffect::Close(end);
         }
         // Refusals count as well: they are answered in turn, however fast they come.
         let is_full = self.answers.len() >= self.answers_max;
         if self.ended.is_some() || is_full {
-            return Effect::Idle { take: false };
+            return OrderedEffect::Idle { take: false };
         }
         match self.next.take() {
-            None => Effect::Idle { take: true },
+            None => OrderedEffect::Idle { take: true },
             Some((request, follows_on)) if follows_on || self.answers.is_empty() => {
                 self.deadlines.request_complete();
                 self.turn.begin();
-                Effect::Submit(request)
+                OrderedEffect::Submit(request)
             }
             blocked => {
                 self.next = blocked;
-                Effect::Idle { take: false }
+                OrderedEffect::Idle { take: false }
             }
         }
     }
@@ -227,7 +230,7 @@ impl<P: Parts<To = ()>> InOrder<P> {
         self.deadlines.held_up(time);
     }
 
-    /// When [`Event::Timer`] is to be told, before the next [`Effect::Idle`] is waited out.
+    /// When [`OrderedEvent::Timer`] is to be told, before the next [`OrderedEffect::Idle`] is waited out.
     pub(crate) fn arm(&mut self, facts: Facts) -> Option<Instant> {
         // While a request is at hand it is the server that keeps the peer waiting.
         if !self.turn.is_over() {
@@ -244,6 +247,7 @@ impl<P: Parts<To = ()>> InOrder<P> {
         if let Reply::Close(error) = answer.reply {
             self.end(End::Refused(error));
         }
+        assert!(self.answers.len() < self.answers_max, "more answers are on their way than may");
         self.answers.push_back((answer, held));
     }
 
@@ -254,15 +258,15 @@ impl<P: Parts<To = ()>> InOrder<P> {
     }
 
     /// Looks at the poll that waits if there is a reason to.
-    fn after_wait(&mut self, waited: Waited<P::Wait>) -> Effect<P> {
+    fn after_wait(&mut self, waited: Waited<P::Wait>) -> OrderedEffect<P> {
         let look = if self.ended.is_some() { Some(Look::Last) } else { self.look.take() };
         let Some(look) = look else {
             self.wait = Some(waited);
-            return Effect::Idle { take: true };
+            return OrderedEffect::Idle { take: true };
         };
         let Waited { poll, due } = waited;
         self.turn.resume(due);
-        Effect::Look(poll, look)
+        OrderedEffect::Look(poll, look)
     }
 
     /// There is a reason to look at the poll that waits, if one does.
@@ -295,7 +299,8 @@ impl<P: Parts<To = ()>> InOrder<P> {
             Some(Due::Login) => self.end(End::LoginTimeout),
             Some(Due::Shrink) => self.shrink = true,
             Some(Due::Wait) => self.look_for(Look::Last),
-            None => {}
+            // Before it waits again it is told.
+            Some(Due::Look) | None => {}
         }
     }
 

@@ -9,19 +9,17 @@
 //! INV-QUIC-QUIET: a job of a poll that waited begins when no answer is on its way: it may wait for memory that
 //! those hold until they are written.
 
-use std::time::Duration;
-
 use galgo_broker::{Answer, Reply};
 use galgo_wire::ErrorCode;
 use tokio::time::Instant;
 
 use super::deadlines::{Deadlines, Due};
 use super::turn::{Done, Turn};
-use super::{Clock, End, Held, Look, OutcomeOf, Parts, Rules, Waited};
+use super::{CLOSE_PATIENCE, Clock, ConversationRules, End, Held, Look, OutcomeOf, Parts, Waited};
 
 /// What happened.
-pub(crate) enum Event<P: Parts> {
-    /// A request is here in full. It is submitted at [`Effect::Submit`].
+pub(crate) enum StreamsEvent<P: Parts> {
+    /// A request is here in full. It is submitted at [`StreamsEffect::Submit`].
     Request {
         /// What comes back then.
         request: P::Request,
@@ -44,21 +42,21 @@ pub(crate) enum Event<P: Parts> {
     PeerGone,
     /// The server stops.
     Stop,
-    /// The moment that [`SideBySide::due`] told has come.
+    /// The moment that [`SideBySide::due`] or [`SideBySide::close_due`] told has come.
     Timer,
 }
 
 /// What is to be done.
-pub(crate) enum Effect<P: Parts> {
-    /// Answer, once what the answer waits for is durable; [`Event::Written`] follows.
+pub(crate) enum StreamsEffect<P: Parts> {
+    /// Answer, once what the answer waits for is durable; [`StreamsEvent::Written`] follows.
     Begin(P::To, Answer, Held),
-    /// Wait for news, for the end of the time, or for a stop; [`Event::Woken`] or [`Event::GivenUp`] follows.
+    /// Wait for news, for the end of the time, or for a stop; [`StreamsEvent::Woken`] or [`StreamsEvent::GivenUp`] follows.
     Wait(P::To, Waited<P::Wait>),
-    /// Submit a request; [`Event::Outcome`] follows.
+    /// Submit a request; [`StreamsEvent::Outcome`] follows.
     Submit(P::Request),
-    /// Run a job on a thread that may block; [`Event::Outcome`] or [`Event::Abandoned`] follows.
+    /// Run a job on a thread that may block; [`StreamsEvent::Outcome`] or [`StreamsEvent::Abandoned`] follows.
     Run(P::To, P::Job),
-    /// Look at a poll that waited; [`Event::Outcome`] follows.
+    /// Look at a poll that waited; [`StreamsEvent::Outcome`] follows.
     Look(P::To, P::Wait, Look),
     /// Wait for the next event.
     Idle {
@@ -71,19 +69,11 @@ pub(crate) enum Effect<P: Parts> {
     Close(End),
 }
 
-/// What a connection keeps to beside [`Rules`].
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Streams {
-    /// Most polls that wait at once.
-    pub(crate) waits_max: usize,
-    /// How long answers may take to be written once the connection ends.
-    pub(crate) close_patience: Duration,
-}
-
 /// The state of the connection.
 pub(crate) struct SideBySide<P: Parts> {
     answers_max: usize,
-    streams: Streams,
+    /// Most polls that wait at once.
+    waits_max: usize,
     turn: Turn<P>,
     /// What the request at hand has come to and was not told yet.
     done: Option<(Done<P>, Held)>,
@@ -103,12 +93,12 @@ pub(crate) struct SideBySide<P: Parts> {
 }
 
 impl<P: Parts> SideBySide<P> {
-    /// A connection that opens now.
-    pub(crate) fn new(rules: Rules, streams: Streams) -> Self {
-        let Rules { answers_max, poll_wait, patience, clock } = rules;
+    /// A connection that opens now, on which so many polls may wait at once.
+    pub(crate) fn new(rules: ConversationRules, waits_max: usize) -> Self {
+        let ConversationRules { answers_max, poll_wait, patience, clock } = rules;
         Self {
             answers_max: answers_max.max(1),
-            streams,
+            waits_max,
             turn: Turn::new(poll_wait, clock),
             done: None,
             answers: 0,
@@ -123,83 +113,89 @@ impl<P: Parts> SideBySide<P> {
     }
 
     /// Takes note of an event; [`SideBySide::next`] tells what is to be done.
-    pub(crate) fn on(&mut self, event: Event<P>) {
+    pub(crate) fn on(&mut self, event: StreamsEvent<P>) {
         match event {
-            Event::Request { request, follows_on } => self.next = Some((request, follows_on)),
-            Event::Refused(to, error) => self.refuse(to, error),
-            Event::Outcome(to, outcome, held) => match self.turn.take(to, outcome) {
+            StreamsEvent::Request { request, follows_on } => {
+                assert!(self.next.is_none(), "INV-ONE-JOB: a request is told before its turn");
+                self.next = Some((request, follows_on));
+            }
+            StreamsEvent::Refused(to, error) => self.refuse(to, error),
+            StreamsEvent::Outcome(to, outcome, held) => match self.turn.take(to, outcome) {
                 Some(done) => self.settle(done, held),
                 None if self.is_ending() => self.give_up(),
                 None => {}
             },
-            Event::Abandoned(to) => {
+            StreamsEvent::Abandoned(to) => {
                 self.turn.back();
                 self.refuse(to, ErrorCode::Disconnected);
                 self.end(End::Stopping);
             }
-            Event::Woken(to, waited, look) => {
+            StreamsEvent::Woken(to, waited, look) => {
                 self.ended_wait();
+                assert!(
+                    self.woken.is_none(),
+                    "INV-ONE-JOB: a poll is woken before the last was looked at"
+                );
                 self.woken = Some((to, waited, look));
             }
-            Event::GivenUp => self.ended_wait(),
-            Event::Written => {
-                let answers = self.answers.checked_sub(1);
-                assert!(answers.is_some(), "INV-TURN: an answer was written that was not begun");
-                self.answers = answers.unwrap_or_default();
+            StreamsEvent::GivenUp => self.ended_wait(),
+            StreamsEvent::Written => {
+                assert!(self.answers > 0, "INV-TURN: an answer was written that was not begun");
+                self.answers -= 1;
             }
-            Event::PeerGone => self.end(End::Peer),
-            Event::Stop => {
+            StreamsEvent::PeerGone => self.end(End::Peer),
+            StreamsEvent::Stop => {
                 self.give_up();
                 self.end(End::Stopping);
             }
-            Event::Timer => self.on_timer(),
+            StreamsEvent::Timer => self.on_timer(),
         }
     }
 
     /// What is to be done next.
-    pub(crate) fn next(&mut self) -> Effect<P> {
+    pub(crate) fn next(&mut self) -> StreamsEffect<P> {
         if let Some((done, held)) = self.done.take() {
             return self.pass_on(done, held);
         }
         if self.is_closing()
             && let Some(end) = self.ended.take()
         {
-            return Effect::Close(end);
+            return StreamsEffect::Close(end);
         }
         if !self.is_held()
             && let Some((to, job)) = self.turn.job()
         {
-            return Effect::Run(to, job);
+            return StreamsEffect::Run(to, job);
         }
         if !self.turn.is_over() {
-            return Effect::Idle { take: false, wake: false };
+            return StreamsEffect::Idle { take: false, wake: false };
         }
         if let Some((to, Waited { poll, due }, look)) = self.woken.take() {
             let look = if self.ended.is_some() { Look::Last } else { look };
             self.turn.resume(due);
-            return Effect::Look(to, poll, look);
+            return StreamsEffect::Look(to, poll, look);
         }
         if let Some(end) = &self.ended {
             // A stop ends all waits, and they are answered; a refusal drops them with the connection.
-            return Effect::Idle { take: false, wake: matches!(end, End::Stopping) };
+            return StreamsEffect::Idle { take: false, wake: matches!(end, End::Stopping) };
         }
         match self.next.take() {
             Some((request, follows_on)) if follows_on || self.answers == 0 => {
                 self.turn.begin();
-                Effect::Submit(request)
+                StreamsEffect::Submit(request)
             }
             None => {
                 let has_room = self.answers < self.answers_max;
-                Effect::Idle { take: has_room, wake: has_room }
+                StreamsEffect::Idle { take: has_room, wake: has_room }
             }
             blocked => {
                 self.next = blocked;
-                Effect::Idle { take: false, wake: false }
+                StreamsEffect::Idle { take: false, wake: false }
             }
         }
     }
 
-    /// When [`Event::Timer`] is to be told.
+    /// When [`StreamsEvent::Timer`] is to be told.
     pub(crate) fn due(&self) -> Option<Instant> {
         if self.close_due.is_some() {
             return self.close_due;
@@ -231,22 +227,22 @@ impl<P: Parts> SideBySide<P> {
         self.turn.is_of_wait() && self.answers > 0
     }
 
-    fn pass_on(&mut self, done: Done<P>, held: Held) -> Effect<P> {
+    fn pass_on(&mut self, done: Done<P>, held: Held) -> StreamsEffect<P> {
         match done {
             Done::Answer(to, answer) => {
                 if let Reply::Close(error) = answer.reply {
                     self.end(End::Refused(error));
                 }
                 self.answers += 1;
-                Effect::Begin(to, answer, held)
+                StreamsEffect::Begin(to, answer, held)
             }
-            Done::Wait(to, Waited { poll, due }) if self.waits >= self.streams.waits_max => {
+            Done::Wait(to, Waited { poll, due }) if self.waits >= self.waits_max => {
                 self.turn.resume(due);
-                Effect::Look(to, poll, Look::Last)
+                StreamsEffect::Look(to, poll, Look::Last)
             }
             Done::Wait(to, waited) => {
                 self.waits += 1;
-                Effect::Wait(to, waited)
+                StreamsEffect::Wait(to, waited)
             }
         }
     }
@@ -269,9 +265,8 @@ impl<P: Parts> SideBySide<P> {
     }
 
     fn ended_wait(&mut self) {
-        let waits = self.waits.checked_sub(1);
-        assert!(waits.is_some(), "INV-TURN: a wait ended that had not begun");
-        self.waits = waits.unwrap_or_default();
+        assert!(self.waits > 0, "INV-TURN: a wait ended that had not begun");
+        self.waits -= 1;
     }
 
     /// Whether nothing is left to be done before the end. A stop has ended all waits; a refusal drops them.
@@ -289,6 +284,7 @@ impl<P: Parts> SideBySide<P> {
     }
 
     fn on_timer(&mut self) {
+        // A look at the login needs nothing: before the next wait it is told.
         if self.turn.is_over() && self.deadlines.due((self.clock)()) == Some(Due::Login) {
             self.end(End::LoginTimeout);
         }
@@ -298,7 +294,7 @@ impl<P: Parts> SideBySide<P> {
     fn end(&mut self, end: End) {
         if self.ended.is_none() {
             self.ended = Some(end);
-            self.close_due = Some((self.clock)() + self.streams.close_patience);
+            self.close_due = Some((self.clock)() + CLOSE_PATIENCE);
         }
         self.next = None;
         self.deadlines.none();

@@ -16,7 +16,7 @@ use galgo_wire::ErrorCode;
 use tokio::time::Instant;
 
 use super::deadlines::Patience;
-use super::{Parts, Rules, Wait};
+use super::{ConversationRules, Parts, Wait};
 
 /// Random sequences of events for each kind of connection, unless the environment wants more.
 const SEQUENCES: u64 = 20_000;
@@ -27,10 +27,17 @@ const EVENTS_MAX: usize = 120;
 const POLL_WAIT: Duration = Duration::from_secs(20);
 const ANSWERS_MAX: usize = 4;
 
-const RULES: Rules = Rules {
+const FRAME_PATIENCE: Duration = Duration::from_secs(30);
+const LOGIN_PATIENCE: Duration = Duration::from_secs(45);
+
+/// How often a login is looked at, and memory, as the model has it.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+const SHRINK_EVERY: Duration = Duration::from_secs(2);
+
+const RULES: ConversationRules = ConversationRules {
     answers_max: ANSWERS_MAX,
     poll_wait: POLL_WAIT,
-    patience: Patience { frame: Duration::from_secs(30), login: None },
+    patience: Patience { frame: FRAME_PATIENCE, login: Some(LOGIN_PATIENCE) },
     clock: now,
 };
 
@@ -50,6 +57,35 @@ fn now() -> Instant {
 
 fn pass(time: Duration) {
     NOW.set(now() + time);
+}
+
+/// What the model knows of the time for a login.
+struct LoginClock {
+    authenticated: bool,
+    /// When a login is due, or when to look whether there still is one.
+    due: Instant,
+}
+
+impl LoginClock {
+    fn new() -> Self {
+        Self { authenticated: false, due: now() + LOGIN_PATIENCE }
+    }
+
+    fn told(&mut self, authenticated: bool) {
+        if self.authenticated != authenticated {
+            let time = if authenticated { LOOK_EVERY } else { LOGIN_PATIENCE };
+            (self.authenticated, self.due) = (authenticated, now() + time);
+        }
+    }
+
+    /// Whether the connection ends, at a moment that may be before it is due.
+    fn is_over(&mut self) -> bool {
+        let has_passed = self.due <= now();
+        if has_passed && self.authenticated {
+            self.due = now() + LOOK_EVERY;
+        }
+        has_passed && !self.authenticated
+    }
 }
 
 /// Numbers that look random and are the same in every run.

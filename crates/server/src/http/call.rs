@@ -13,8 +13,8 @@ use galgo_wire::primitive::Payload;
 use tokio::time::Instant;
 
 use super::Api;
-use super::failure::Failure;
-use super::guard::Caller;
+use super::failure::ApiFailure;
+use super::guard::ApiCaller;
 use crate::conversation::turn::{Done, Turn};
 use crate::conversation::{self, Look, Waited};
 use crate::transport::connection::here;
@@ -36,21 +36,22 @@ pub(super) struct Call {
     /// The API.
     pub(super) api: Arc<Api>,
     /// Who calls.
-    pub(super) caller: Caller,
+    pub(super) caller: ApiCaller,
 }
 
 impl FromRequestParts<Arc<Api>> for Call {
-    type Rejection = Failure;
+    type Rejection = ApiFailure;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Failure> {
-        let caller = parts.extensions.get::<Caller>().cloned().ok_or(Failure::Unauthenticated)?;
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiFailure> {
+        let caller =
+            parts.extensions.get::<ApiCaller>().cloned().ok_or(ApiFailure::Unauthenticated)?;
         Ok(Self { api: Arc::clone(api), caller })
     }
 }
 
 impl Call {
     /// Runs a command and reads its reply.
-    pub(super) async fn run<C>(&self, command: C) -> Result<C::Reply, Failure>
+    pub(super) async fn run<C>(&self, command: C) -> Result<C::Reply, ApiFailure>
     where
         C: Command + Into<Request>,
     {
@@ -60,12 +61,12 @@ impl Call {
     }
 
     /// As [`Call::run`] for a command that answers nothing when its target is missing.
-    pub(super) async fn find<C>(&self, command: C) -> Result<<C::Reply as Answer>::Body, Failure>
+    pub(super) async fn find<C>(&self, command: C) -> Result<<C::Reply as Answer>::Body, ApiFailure>
     where
         C: Command + Into<Request>,
         C::Reply: Answer,
     {
-        self.run(command).await?.into_body().ok_or(Failure::Missing)
+        self.run(command).await?.into_body().ok_or(ApiFailure::Missing)
     }
 
     /// Hands something to the broker on a session of the caller, and waits for the answer.
@@ -154,13 +155,13 @@ async fn take_steps(
 }
 
 /// Reads the payload of a reply. One that does not fit its command is a defect of this program.
-fn decode<T: Payload>(reply: Reply) -> Result<T, Failure> {
+fn decode<T: Payload>(reply: Reply) -> Result<T, ApiFailure> {
     let bytes = match reply {
         Reply::Bytes(bytes) => bytes,
         _ => Vec::new(),
     };
     T::from_bytes(&bytes).map_err(|code| {
         tracing::error!(code = code.as_u32(), "a reply does not fit its command");
-        Failure::Code(ErrorCode::Error)
+        ApiFailure::Code(ErrorCode::Error)
     })
 }

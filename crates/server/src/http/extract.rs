@@ -23,8 +23,8 @@ use serde_json::error::Category;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Api;
-use super::failure::Failure;
-use super::guard::{Caller, From};
+use super::failure::ApiFailure;
+use super::guard::{ApiCaller, From};
 use crate::transport::Grant;
 use crate::transport::connection::ANONYMOUS_PAYLOAD_BYTES_MAX;
 
@@ -36,6 +36,10 @@ const SMALL_BODY_BYTES: usize = 16 << 10;
 
 /// The same where nobody is logged in.
 const SMALL_ANONYMOUS_BODY_BYTES: usize = 4 << 10;
+const _: () = assert!(
+    SMALL_ANONYMOUS_BODY_BYTES < SMALL_BODY_BYTES && SMALL_BODY_BYTES < BYTES_PER_SECOND_MIN,
+    "a small body is less than a second of a slow one, and a stranger's less than a user's"
+);
 
 /// Where the request comes from.
 pub(super) struct PeerOf(pub(super) Peer);
@@ -68,12 +72,12 @@ where
     T: DeserializeOwned + Send,
     S: Send + Sync,
 {
-    type Rejection = Failure;
+    type Rejection = ApiFailure;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiFailure> {
         let Path(value) = Path::from_request_parts(parts, state)
             .await
-            .map_err(|error| Failure::malformed(StatusCode::BAD_REQUEST, error.body_text()))?;
+            .map_err(|error| ApiFailure::malformed(StatusCode::BAD_REQUEST, error.body_text()))?;
         Ok(Self(value))
     }
 }
@@ -83,31 +87,31 @@ where
     T: DeserializeOwned + Send,
     S: Send + Sync,
 {
-    type Rejection = Failure;
+    type Rejection = ApiFailure;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiFailure> {
         let Query(value) = Query::from_request_parts(parts, state)
             .await
-            .map_err(|error| Failure::malformed(StatusCode::BAD_REQUEST, error.body_text()))?;
+            .map_err(|error| ApiFailure::malformed(StatusCode::BAD_REQUEST, error.body_text()))?;
         Ok(Self(value))
     }
 }
 
 impl<T: DeserializeOwned> FromRequest<Arc<Api>> for JsonOf<T> {
-    type Rejection = Failure;
+    type Rejection = ApiFailure;
 
-    async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, Failure> {
+    async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, ApiFailure> {
         JsonBytes::from_request(request, api).await?.parse().map(Self)
     }
 }
 
 impl FromRequest<Arc<Api>> for JsonBytes {
-    type Rejection = Failure;
+    type Rejection = ApiFailure;
 
-    async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, Failure> {
+    async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, ApiFailure> {
         if !is_json(request.headers()) {
             let reason = "a body needs the header `Content-Type: application/json`";
-            return Err(Failure::malformed(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
+            return Err(ApiFailure::malformed(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
         }
         read(request, api).await
     }
@@ -115,13 +119,13 @@ impl FromRequest<Arc<Api>> for JsonBytes {
 
 impl JsonBytes {
     /// Reads the value the bytes describe.
-    pub(super) fn parse<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, Failure> {
+    pub(super) fn parse<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, ApiFailure> {
         serde_json::from_slice(&self.bytes).map_err(|error| {
             let status = match error.classify() {
                 Category::Data => StatusCode::UNPROCESSABLE_ENTITY,
                 Category::Syntax | Category::Eof | Category::Io => StatusCode::BAD_REQUEST,
             };
-            Failure::malformed(status, format!("the body is not what this route takes: {error}"))
+            ApiFailure::malformed(status, format!("the body is not what this route takes: {error}"))
         })
     }
 }
@@ -137,8 +141,8 @@ fn is_json(headers: &HeaderMap) -> bool {
     }
 }
 
-async fn read(request: Request, api: &Api) -> Result<JsonBytes, Failure> {
-    let user = request.extensions().get::<Caller>().map(|caller| caller.account.user);
+async fn read(request: Request, api: &Api) -> Result<JsonBytes, ApiFailure> {
+    let user = request.extensions().get::<ApiCaller>().map(|caller| caller.account.user);
     let (max, free) = match user {
         Some(_) => (api.limits.body_bytes_max, SMALL_BODY_BYTES),
         None => {
@@ -163,10 +167,10 @@ async fn read(request: Request, api: &Api) -> Result<JsonBytes, Failure> {
         let frame = timeout_at(due + earned, poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)));
         let frame = frame.await.map_err(|_| {
             api.hub.ends.half_sent(from);
-            Failure::malformed(StatusCode::REQUEST_TIMEOUT, "the body came too slowly")
+            ApiFailure::malformed(StatusCode::REQUEST_TIMEOUT, "the body came too slowly")
         })?;
         let Some(frame) = frame else { break };
-        let frame = frame.map_err(|error| Failure::malformed(StatusCode::BAD_REQUEST, error))?;
+        let frame = frame.map_err(|error| ApiFailure::malformed(StatusCode::BAD_REQUEST, error))?;
         let Ok(data) = frame.into_data() else { continue };
         let here = bytes.len() + data.len();
         if here > max {
@@ -186,18 +190,18 @@ async fn read(request: Request, api: &Api) -> Result<JsonBytes, Failure> {
 }
 
 /// The share of a body that may have so many bytes. Strangers wait for each other only so long.
-async fn share(api: &Api, user: Option<UserId>, most: usize) -> Result<Grant, Failure> {
+async fn share(api: &Api, user: Option<UserId>, most: usize) -> Result<Grant, ApiFailure> {
     let Some(user) = user else {
         let memory = api.hub.strangers.take(None, most);
         return timeout(api.hub.limits.patience.frame, memory).await.map_err(|_| {
             let reason = "too many requests without a login are being received: try again later";
-            Failure::malformed(StatusCode::SERVICE_UNAVAILABLE, reason)
+            ApiFailure::malformed(StatusCode::SERVICE_UNAVAILABLE, reason)
         });
     };
     Ok(api.hub.budget.take(Some(user), most).await)
 }
 
-fn too_large(max: usize) -> Failure {
+fn too_large(max: usize) -> ApiFailure {
     let reason = format!("the body is over the limit of {max} bytes");
-    Failure::malformed(StatusCode::PAYLOAD_TOO_LARGE, reason)
+    ApiFailure::malformed(StatusCode::PAYLOAD_TOO_LARGE, reason)
 }

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 /// Why a request failed.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum ApiFailure {
     /// The broker said so.
     Code(ErrorCode),
     /// The broker said so, and the reason names what it is about.
@@ -51,7 +51,7 @@ fn refused(code: ErrorCode, reason: Cow<'static, str>) -> Response {
     (status, Json(ErrorBody { id, code: code.snake_case(), reason, field })).into_response()
 }
 
-impl From<BadParameter> for Failure {
+impl From<BadParameter> for ApiFailure {
     fn from(bad: BadParameter) -> Self {
         match bad {
             BadParameter::Code(code) => Self::Code(code),
@@ -60,13 +60,13 @@ impl From<BadParameter> for Failure {
     }
 }
 
-impl From<ErrorCode> for Failure {
+impl From<ErrorCode> for ApiFailure {
     fn from(code: ErrorCode) -> Self {
         Self::Code(code)
     }
 }
 
-impl Failure {
+impl ApiFailure {
     /// The same of a command of Galgo's own that asks for `right`: named by what it is about, with what to do next.
     pub(super) fn about(self, broker: &Broker, right: &Right<'_>) -> Self {
         let code = match (self, right) {
@@ -121,7 +121,7 @@ impl Failure {
     }
 }
 
-impl IntoResponse for Failure {
+impl IntoResponse for ApiFailure {
     fn into_response(self) -> Response {
         match self {
             Self::Code(code) => refused(code, code.text().into()),

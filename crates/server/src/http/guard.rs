@@ -14,9 +14,9 @@ use galgo_broker::{Peer, Refusal};
 use galgo_wire::command::Transport;
 
 use super::Api;
-use super::failure::Failure;
+use super::failure::ApiFailure;
 use super::jwt::{Account, Claims};
-use super::stranger::Known;
+use super::stranger::TokenShown;
 
 /// What is answered to anyone.
 const PUBLIC: [&str; 9] = [
@@ -33,7 +33,7 @@ const PUBLIC: [&str; 9] = [
 
 /// Who calls.
 #[derive(Debug, Clone)]
-pub(super) struct Caller {
+pub(super) struct ApiCaller {
     /// The account.
     pub(super) account: Account,
     /// What the token says.
@@ -75,18 +75,18 @@ pub(super) async fn check(
     if !PUBLIC.contains(&request.uri().path()) {
         match caller(&api, &request) {
             Some(caller) => {
-                if let Some(known) = request.extensions().get::<Known>() {
+                if let Some(known) = request.extensions().get::<TokenShown>() {
                     known.note();
                 }
                 request.extensions_mut().insert(caller);
             }
-            None => return Failure::Unauthenticated.into_response(),
+            None => return ApiFailure::Unauthenticated.into_response(),
         }
     }
     next.run(request).await
 }
 
-fn caller(api: &Api, request: &Request) -> Option<Caller> {
+fn caller(api: &Api, request: &Request) -> Option<ApiCaller> {
     let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("bearer") {
@@ -103,5 +103,5 @@ fn caller(api: &Api, request: &Request) -> Option<Caller> {
         return None;
     }
     let peer = From::of(request.extensions());
-    Some(Caller { account, claims, peer })
+    Some(ApiCaller { account, claims, peer })
 }

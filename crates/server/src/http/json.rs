@@ -21,9 +21,9 @@ use utoipa::ToSchema;
 
 /// An answer, written as its declaration says.
 #[derive(Debug)]
-pub(super) struct Told<T>(pub(super) T);
+pub(super) struct JsonAnswer<T>(pub(super) T);
 
-impl<T: Json> IntoResponse for Told<T> {
+impl<T: Json> IntoResponse for JsonAnswer<T> {
     fn into_response(self) -> Response {
         axum::Json(Shown(&self.0)).into_response()
     }

@@ -17,10 +17,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::config::HttpJwt;
-use crate::{ServerError, secret_file};
+use crate::{ServeError, secret_file};
 
 /// Bytes of a secret that is made here.
-const RANDOM_SECRET_BYTES: usize = 64;
+pub(crate) const RANDOM_SECRET_BYTES: usize = 64;
 
 /// Its file in the data directory; who has the secret can log in as anybody.
 const SECRET_FILE: &str = "http-token-key";
@@ -28,14 +28,14 @@ const SECRET_FILE: &str = "http-token-key";
 /// Why configured keys do not work.
 #[derive(Debug, thiserror::Error)]
 #[error("http.jwt.{key} cannot be used with {algorithm:?}: {source}")]
-pub(super) struct KeyError {
+pub(super) struct SigningKeyError {
     key: &'static str,
     algorithm: Algorithm,
     source: jsonwebtoken::errors::Error,
 }
 
 /// What signs and checks tokens.
-pub(super) struct Keys {
+pub(super) struct SigningKeys {
     header: Header,
     signs: EncodingKey,
     checks: DecodingKey,
@@ -92,7 +92,7 @@ impl Claims {
 
     /// When the token was made: its id begins with that.
     pub(super) fn issued_at(&self) -> Timestamp {
-        let milliseconds = u64::try_from(self.id() >> 80).unwrap_or(u64::MAX);
+        let milliseconds = self.jti.as_u64_pair().0 >> 16;
         Timestamp::new(milliseconds.saturating_mul(1_000))
     }
 
@@ -111,12 +111,12 @@ impl Claims {
     }
 }
 
-impl Keys {
-    /// Takes the configured keys; without any they are those of [`Keys::take_secret`].
+impl SigningKeys {
+    /// Takes the configured keys; without any they are those of [`SigningKeys::take_secret`].
     ///
     /// # Errors
-    /// [`KeyError`] when a key is not one for the algorithm.
-    pub(super) fn from_config(config: &HttpJwt) -> Result<Self, KeyError> {
+    /// [`SigningKeyError`] when a key is not one for the algorithm.
+    pub(super) fn from_config(config: &HttpJwt) -> Result<Self, SigningKeyError> {
         let algorithm = config.algorithm.0;
         let (signs, checks) = key_pair(config, algorithm)?;
         let mut validation = Validation::new(algorithm);
@@ -141,8 +141,8 @@ impl Keys {
     /// Takes the secret that is kept in the data directory, unless one is configured.
     ///
     /// # Errors
-    /// [`ServerError::Io`] when it can be neither read nor made.
-    pub(super) fn take_secret(&mut self, data_dir: &Path) -> Result<(), ServerError> {
+    /// [`ServeError::Io`] when it can be neither read nor made.
+    pub(super) fn take_secret(&mut self, data_dir: &Path) -> Result<(), ServeError> {
         if self.kept {
             let secret = secret_file::keep::<RANDOM_SECRET_BYTES>(&data_dir.join(SECRET_FILE))?;
             self.signs = EncodingKey::from_secret(&secret);
@@ -182,10 +182,10 @@ impl Keys {
 fn key_pair(
     config: &HttpJwt,
     algorithm: Algorithm,
-) -> Result<(EncodingKey, DecodingKey), KeyError> {
+) -> Result<(EncodingKey, DecodingKey), SigningKeyError> {
     let (signs, checks) = (&config.encoding_secret.0, &config.decoding_secret.0);
     if !matches!(algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512) {
-        let refused = |key| move |source| KeyError { key, algorithm, source };
+        let refused = |key| move |source| SigningKeyError { key, algorithm, source };
         let signs =
             EncodingKey::from_rsa_pem(signs.as_bytes()).map_err(refused("encoding_secret"))?;
         let checks =

@@ -214,8 +214,9 @@ fn labels(name: &str, value: &str) -> Labels {
     vec![(name.to_owned(), value.to_owned())]
 }
 
+/// The number as gauges have it; the largest of theirs stands for all above it.
 fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
+    value.min(i64::MAX.unsigned_abs()).cast_signed()
 }
 
 #[cfg(test)]

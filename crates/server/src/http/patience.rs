@@ -20,11 +20,11 @@ pub(super) struct Patient<S> {
     stream: S,
     write_timeout: Duration,
     /// There while something waits for the peer.
-    waiting: Option<Waiting>,
+    waiting: Option<PeerBehind>,
 }
 
 /// A peer that is behind, from the first write it did not take until it has everything.
-struct Waiting {
+struct PeerBehind {
     pace: Pace,
     timer: Pin<Box<Sleep>>,
 }
@@ -68,7 +68,7 @@ impl<S> Patient<S> {
         let patience = self.write_timeout;
         let waiting = self.waiting.get_or_insert_with(|| {
             let pace = Pace::new(Instant::now());
-            Waiting { pace, timer: Box::pin(sleep_until(pace.due(patience))) }
+            PeerBehind { pace, timer: Box::pin(sleep_until(pace.due(patience))) }
         });
         match waiting.timer.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),

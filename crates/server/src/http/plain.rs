@@ -21,8 +21,8 @@ use utoipa_axum::router::OpenApiRouter;
 use super::Api;
 use super::call::Call;
 use super::extract::{PathOf, QueryOf};
-use super::failure::Failure;
-use super::json::Told;
+use super::failure::ApiFailure;
+use super::json::JsonAnswer;
 
 /// What a route is about, by a part of its path: the first of these that it has.
 const TAGS: [(&str, &str); 8] = [
@@ -83,7 +83,7 @@ async fn run<C>(
     known: Option<Arc<[&'static str]>>,
     PathOf(path): PathOf<Vec<(String, String)>>,
     QueryOf(query): QueryOf<Vec<(String, String)>>,
-) -> Result<Response, Failure>
+) -> Result<Response, ApiFailure>
 where
     C: Command + FromParameters + Clone + Into<Request> + Send + 'static,
     C::Reply: Answer,
@@ -98,7 +98,7 @@ where
         false => call.find(command).await?,
     };
     Ok(match <C::Reply as Answer>::HAS_BODY {
-        true => Told(body).into_response(),
+        true => JsonAnswer(body).into_response(),
         false => StatusCode::NO_CONTENT.into_response(),
     })
 }
@@ -107,7 +107,7 @@ where
 pub(super) async fn find_own<C>(
     call: &Call,
     command: C,
-) -> Result<<C::Reply as Answer>::Body, Failure>
+) -> Result<<C::Reply as Answer>::Body, ApiFailure>
 where
     C: Command + Clone + Into<Request>,
     C::Reply: Answer,

@@ -26,6 +26,10 @@ const JSON_GROWTH: u64 = 6;
 
 /// The same for a single message that is larger than a piece: the bytes, and their base64.
 const JSON_GROWTH_LARGE: u64 = 3;
+const _: () = assert!(
+    1 < JSON_GROWTH_LARGE && JSON_GROWTH_LARGE < JSON_GROWTH,
+    "text is longer than what it shows, and relatively more so for small messages"
+);
 
 /// Bytes that are covered by the budget for as long as anyone holds them.
 struct Granted {
@@ -40,7 +44,7 @@ impl AsRef<[u8]> for Granted {
 }
 
 /// The text of an answer so far, and what is to be added.
-struct Text {
+struct AnswerText {
     bytes: Vec<u8>,
     has_messages: bool,
 }
@@ -55,7 +59,7 @@ pub(super) async fn body(reply: MessagesReply, mut supply: Supply) -> Result<Bod
     let first = Piece { slices, rest };
     // Of an answer of several pieces the first may come with the others.
     let has_messages = !first.slices.is_empty();
-    let text = Text { bytes: opening, has_messages: false };
+    let text = AnswerText { bytes: opening, has_messages: false };
     let shown = show(&mut supply, text, first).await;
     let (bytes, rest) = shown.map_err(|error| {
         tracing::warn!(%error, "polled messages could not be shown");
@@ -69,7 +73,7 @@ pub(super) async fn body(reply: MessagesReply, mut supply: Supply) -> Result<Bod
             |(mut supply, rest, has_messages)| async move {
                 let Some(rest) = rest else { return Ok(None) };
                 let piece = supply.next(rest).await?;
-                let text = Text { bytes: Vec::new(), has_messages };
+                let text = AnswerText { bytes: Vec::new(), has_messages };
                 let (bytes, rest) = show(&mut supply, text, piece).await?;
                 Ok(Some((bytes, (supply, rest, true))))
             },
@@ -80,7 +84,11 @@ pub(super) async fn body(reply: MessagesReply, mut supply: Supply) -> Result<Bod
 
 /// Adds a piece to the text of an answer, off the connection's thread: files may have to be read, and
 /// megabytes to be written. What the supply holds goes over to the text.
-async fn show(supply: &mut Supply, text: Text, piece: Piece) -> io::Result<(Bytes, Option<Rest>)> {
+async fn show(
+    supply: &mut Supply,
+    text: AnswerText,
+    piece: Piece,
+) -> io::Result<(Bytes, Option<Rest>)> {
     let len: u64 = piece.slices.iter().map(Slice::len).sum();
     let growth = if len > PIECE_BYTES_MAX { JSON_GROWTH_LARGE } else { JSON_GROWTH };
     let shown = len.saturating_mul(growth);
@@ -94,7 +102,7 @@ async fn show(supply: &mut Supply, text: Text, piece: Piece) -> io::Result<(Byte
     Ok((Bytes::from_owner(granted), rest))
 }
 
-impl Text {
+impl AnswerText {
     /// Adds messages, and the end of the answer behind the last of them.
     fn add(self, slices: Vec<Slice>, is_last: bool) -> io::Result<Vec<u8>> {
         let Self { mut bytes, mut has_messages } = self;

@@ -19,7 +19,7 @@ use galgo_wire::{ErrorCode, Identifier, Life};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::Api;
-use super::failure::Failure;
+use super::failure::ApiFailure;
 use super::openapi;
 use super::plain;
 
@@ -48,34 +48,44 @@ pub(super) async fn unknown() -> StatusCode {
 }
 
 /// What a path calls something: a number, or a name.
-fn identifier(text: &str) -> Result<Identifier, Failure> {
-    text.parse().map_err(|_| Failure::Code(ErrorCode::InvalidIdentifier))
+fn identifier(text: &str) -> Result<Identifier, ApiFailure> {
+    text.parse().map_err(|_| ApiFailure::Code(ErrorCode::InvalidIdentifier))
 }
 
-/// A stream and one of its topics, as a path calls them.
-fn place((stream, topic): &(String, String)) -> Result<(Identifier, Identifier), Failure> {
-    Ok((identifier(stream)?, identifier(topic)?))
+/// A topic and the stream it is in, as a path calls them.
+struct TopicAt {
+    stream: Identifier,
+    topic: Identifier,
+}
+
+impl TopicAt {
+    /// Reads the two parts of a path.
+    fn of(stream: &str, topic: &str) -> Result<Self, ApiFailure> {
+        Ok(Self { stream: identifier(stream)?, topic: identifier(topic)? })
+    }
 }
 
 /// The consumer a request is about; 1 when it says nothing.
-fn consumer(text: Option<&str>) -> Result<galgo_wire::Consumer, Failure> {
+fn consumer(text: Option<&str>) -> Result<galgo_wire::Consumer, ApiFailure> {
     let id = text.map_or(Ok(Identifier::Numeric(1)), identifier)?;
     Ok(galgo_wire::Consumer::new(id))
 }
 
 /// The life a request is about; any when it says nothing.
-fn life(text: Option<&str>) -> Result<Life, Failure> {
+fn life(text: Option<&str>) -> Result<Life, ApiFailure> {
     let text = text.unwrap_or("0");
     text.parse().map(Life::new).map_err(|_| {
         let reason = "`life` is a number in digits, as the answer to a poll has it";
-        Failure::malformed(StatusCode::BAD_REQUEST, reason)
+        ApiFailure::malformed(StatusCode::BAD_REQUEST, reason)
     })
 }
 
 /// Where the stream or topic of a path may be missing, the answer has no code of its own.
-fn missing_as_generic(failure: Failure) -> Failure {
+fn missing_as_generic(failure: ApiFailure) -> ApiFailure {
     match failure {
-        Failure::Code(ErrorCode::StreamIdNotFound | ErrorCode::TopicIdNotFound) => Failure::Missing,
+        ApiFailure::Code(ErrorCode::StreamIdNotFound | ErrorCode::TopicIdNotFound) => {
+            ApiFailure::Missing
+        }
         other => other,
     }
 }

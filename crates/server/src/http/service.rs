@@ -24,9 +24,9 @@ use tower::util::Oneshot;
 
 use super::patience::Patient;
 use super::starting::{Probes, Starting};
-use super::stranger::{Known, Measured};
+use super::stranger::{Measured, TokenShown};
 use super::{Api, guard, jwt};
-use crate::ServerError;
+use crate::ServeError;
 use crate::config::Config;
 use crate::transport::listener::{Listener, tell_refused, wait_for};
 use crate::transport::pages::Pages;
@@ -46,7 +46,7 @@ const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
 /// The API before it is served.
 pub(crate) struct Service {
     config: Config,
-    keys: jwt::Keys,
+    keys: jwt::SigningKeys,
     certificates: Option<Arc<Certificates>>,
     pages: Pages,
 }
@@ -61,14 +61,14 @@ impl Service {
     /// Takes the keys of tokens as configured.
     ///
     /// # Errors
-    /// [`ServerError::TokenKey`] when a configured key cannot sign or check tokens.
+    /// [`ServeError::TokenKey`] when a configured key cannot sign or check tokens.
     pub(crate) fn new(
         config: &Config,
         certificates: Option<Arc<Certificates>>,
         pages: Pages,
-    ) -> Result<Self, ServerError> {
-        let keys = jwt::Keys::from_config(&config.http_jwt)
-            .map_err(|error| ServerError::TokenKey { reason: error.to_string() })?;
+    ) -> Result<Self, ServeError> {
+        let keys = jwt::SigningKeys::from_config(&config.http_jwt)
+            .map_err(|error| ServeError::TokenKey { reason: error.to_string() })?;
         Ok(Self { config: config.clone(), keys, certificates, pages })
     }
 
@@ -81,8 +81,8 @@ impl Service {
     /// Takes what is kept in the data directory.
     ///
     /// # Errors
-    /// [`ServerError::Io`] when it can be neither read nor made.
-    pub(crate) fn take_secrets(&mut self, data_dir: &Path) -> Result<(), ServerError> {
+    /// [`ServeError::Io`] when it can be neither read nor made.
+    pub(crate) fn take_secrets(&mut self, data_dir: &Path) -> Result<(), ServeError> {
         self.keys.take_secret(data_dir)
     }
 
@@ -94,10 +94,10 @@ impl Service {
         hub: Arc<Hub>,
         patience: Duration,
     ) -> usize {
-        let (api, router) = Api::new(Arc::clone(&hub), &self.config, (self.keys, self.pages));
+        let (api, router) = Api::new(Arc::clone(&hub), &self.config, self.keys, self.pages);
         let mut stopping = hub.stopping.clone();
         let mut door =
-            Door { hub, api, router, certificates: self.certificates, tasks: JoinSet::new() };
+            HttpDoor { hub, api, router, certificates: self.certificates, tasks: JoinSet::new() };
         loop {
             tokio::select! {
                 biased;
@@ -112,7 +112,7 @@ impl Service {
 }
 
 /// Lets connections in, or turns them away.
-struct Door {
+struct HttpDoor {
     hub: Arc<Hub>,
     api: Arc<Api>,
     router: Router,
@@ -120,7 +120,7 @@ struct Door {
     tasks: JoinSet<()>,
 }
 
-impl Door {
+impl HttpDoor {
     fn admit(&mut self, stream: TcpStream, address: SocketAddr) {
         let Some(place) = self.hub.place(address.ip()) else { return self.refuse(stream) };
         let (Some(lane), Ok(stream)) = (self.hub.turns.next(), stream.into_std()) else { return };
@@ -129,7 +129,7 @@ impl Door {
             router: self.router.clone(),
             address,
             asked: Arc::default(),
-            known: Known::default(),
+            known: TokenShown::default(),
         };
         let certificates = self.certificates.clone();
         let counted = self.api.traffic.connection();
@@ -162,7 +162,7 @@ struct ForPeer {
     /// Whether there was a request.
     asked: Arc<AtomicBool>,
     /// Whether there was one with a good token.
-    known: Known,
+    known: TokenShown,
 }
 
 impl hyper::service::Service<Request<Incoming>> for ForPeer {

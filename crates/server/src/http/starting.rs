@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::metrics;
-use crate::ServerError;
+use crate::ServeError;
 use crate::transport::listener::Listener;
 use crate::transport::tls::Certificates;
 
@@ -39,6 +39,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes of a request; probes send few.
 const REQUEST_BYTES_MAX: usize = 8 << 10;
+const _: () = assert!(
+    CONNECTIONS_MAX * REQUEST_BYTES_MAX <= 1 << 20,
+    "probes cost a MiB at most before the budgets are there"
+);
 
 /// Answers while the server starts.
 #[derive(Debug)]
@@ -74,10 +78,10 @@ impl Starting {
     /// Gives the listener back for the API; who connects from now on waits for it.
     ///
     /// # Errors
-    /// [`ServerError::Listen`] when the runtime is gone.
-    pub(crate) fn end(self) -> Result<Listener, ServerError> {
+    /// [`ServeError::Listen`] when the runtime is gone.
+    pub(crate) fn end(self) -> Result<Listener, ServeError> {
         let Self { address, enough, listener } = self;
-        let gone = |_| ServerError::Listen { address, source: io::ErrorKind::BrokenPipe.into() };
+        let gone = |_| ServeError::Listen { address, source: io::ErrorKind::BrokenPipe.into() };
         // When nobody hears it the listener does not come either.
         let _ = enough.send(());
         listener.recv().map_err(gone)

@@ -20,12 +20,16 @@ use crate::transport::{Budget, Grant};
 
 /// Bytes of a request that any connection may have.
 const FREE_BYTES: usize = 4 << 10;
+const _: () = assert!(
+    FREE_BYTES < BUFFER_BYTES_MAX,
+    "INV-HTTP-STRANGER: a stranger has less read than a request may have in its buffer"
+);
 
 /// Whether a connection has shown a good token.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Known(Arc<AtomicBool>);
+pub(super) struct TokenShown(Arc<AtomicBool>);
 
-impl Known {
+impl TokenShown {
     /// It has.
     pub(super) fn note(&self) {
         self.0.store(true, Ordering::Relaxed);
@@ -39,7 +43,7 @@ impl Known {
 /// A stream that is read only as far as its peer may make the server keep it.
 pub(super) struct Measured<S> {
     stream: S,
-    known: Known,
+    known: TokenShown,
     strangers: Budget,
     /// Bytes read since the last answer began.
     unanswered: usize,
@@ -49,7 +53,7 @@ pub(super) struct Measured<S> {
 
 impl<S> Measured<S> {
     /// Reads `stream` in memory of `strangers`, until its peer is `known`.
-    pub(super) fn new(stream: S, known: Known, strangers: Budget) -> Self {
+    pub(super) fn new(stream: S, known: TokenShown, strangers: Budget) -> Self {
         Self { stream, known, strangers, unanswered: 0, grant: None, waiting: None }
     }
 
@@ -148,7 +152,7 @@ mod tests {
         let strangers = Budget::of_strangers(64 << 10, 0);
         let other = strangers.take(None, 64 << 10).await;
         let last_resort = strangers.take(None, 64 << 10).await;
-        let (known, request) = (Known::default(), vec![b'x'; 10 << 10]);
+        let (known, request) = (TokenShown::default(), vec![b'x'; 10 << 10]);
         let mut stream = Measured::new(&request[..], known.clone(), strangers.clone());
         let mut free = vec![0; FREE_BYTES];
         stream.read_exact(&mut free).await.unwrap();
@@ -174,7 +178,7 @@ mod tests {
     async fn an_answer_gives_the_memory_back() {
         let strangers = Budget::of_strangers(64 << 10, 0);
         let (mut peer, stream) = tokio::io::duplex(64 << 10);
-        let mut stream = Measured::new(stream, Known::default(), strangers.clone());
+        let mut stream = Measured::new(stream, TokenShown::default(), strangers.clone());
         peer.write_all(&[b'x'; 10 << 10]).await.unwrap();
         stream.read_exact(&mut [0; 10 << 10]).await.unwrap();
         assert!(strangers.try_take(64 << 10).is_none());

@@ -23,10 +23,18 @@ const ANSWER_BYTES_MIN: u64 = 8 << 20;
 
 /// Least memory for peers that are not logged in.
 const ANONYMOUS_BYTES_MIN: u64 = 4 << 20;
+const _: () = assert!(
+    ANONYMOUS_BYTES_MIN <= ANSWER_BYTES_MIN && ANSWER_BYTES_MIN <= IN_FLIGHT_BYTES_MIN,
+    "where memory is short, strangers have the least of it"
+);
+const _: () = assert!(
+    IN_FLIGHT_BYTES_MIN >= CONTROL_PAYLOAD_BYTES_MAX as u64,
+    "INV-LAST-RESORT: the largest request that is not a send can be received anyway"
+);
 
 /// A limit of memory, and whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Memory {
+struct MemoryLimit {
     bytes: u64,
     of: &'static str,
 }
@@ -81,12 +89,15 @@ fn lower(limits: &mut Limits, body: u64, memory: u64, is_chosen: impl Fn(&str) -
 }
 
 /// The smallest of all limits that can be found; files are read with `read`.
-fn memory(read: impl Fn(&Path) -> Option<String>, address_space: Option<u64>) -> Option<Memory> {
-    let machine = machine(&read).map(|bytes| Memory { bytes, of: "the machine" });
-    let group = group(&read).map(|bytes| Memory { bytes, of: "the control group" });
+fn memory(
+    read: impl Fn(&Path) -> Option<String>,
+    address_space: Option<u64>,
+) -> Option<MemoryLimit> {
+    let machine = machine(&read).map(|bytes| MemoryLimit { bytes, of: "the machine" });
+    let group = group(&read).map(|bytes| MemoryLimit { bytes, of: "the control group" });
     // Stacks and what the allocator keeps for later take addresses without taking memory.
     let space =
-        address_space.map(|bytes| Memory { bytes: bytes / 2, of: "half the address space" });
+        address_space.map(|bytes| MemoryLimit { bytes: bytes / 2, of: "half the address space" });
     [machine, group, space].into_iter().flatten().min_by_key(|memory| memory.bytes)
 }
 
@@ -143,7 +154,7 @@ mod tests {
             ("/sys/fs/cgroup/system.slice/galgo.service/memory.max", "max\n"),
             ("/sys/fs/cgroup/system.slice/memory.max", "1048576\n"),
         ]);
-        let of_group = Some(Memory { bytes: MIB, of: "the control group" });
+        let of_group = Some(MemoryLimit { bytes: MIB, of: "the control group" });
         assert_eq!(memory(&v2, None), of_group);
         assert_eq!(memory(&v2, Some(4 * MIB)), of_group);
         assert_eq!(memory(&v2, Some(MIB)).unwrap().bytes, MIB / 2);
@@ -154,7 +165,7 @@ mod tests {
         ]);
         assert_eq!(memory(v1, None).unwrap().bytes, MIB / 2);
         let none = files(&[MEMINFO, ("/proc/self/cgroup", "0::/\n")]);
-        assert_eq!(memory(none, None), Some(Memory { bytes: 2 * MIB, of: "the machine" }));
+        assert_eq!(memory(none, None), Some(MemoryLimit { bytes: 2 * MIB, of: "the machine" }));
         assert_eq!(memory(|_: &Path| None, None), None);
     }
 

@@ -12,7 +12,7 @@ use tracing_subscriber::fmt::Subscriber;
 
 use super::recent::KeepingLog;
 use super::streams;
-use crate::ServerError;
+use crate::ServeError;
 use crate::config::{Environment, Log, LogFilter, LogFormat};
 
 /// How long a process that ends waits for its last lines to be taken.
@@ -70,7 +70,7 @@ pub(crate) struct FatalForm {
 
 /// Tells why the process ends: as a line of the log where that is for machines, else as `text` where the log
 /// goes.
-pub(crate) fn fatal(error: &ServerError, text: &str, form: FatalForm) {
+pub(crate) fn fatal(error: &ServeError, text: &str, form: FatalForm) {
     streams::drop_held_log();
     if form.wants_json && STARTED.get().is_none() {
         let config = Log { level: LogFilter::info(), format: LogFormat::Json };

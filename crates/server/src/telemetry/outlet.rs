@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
+use galgo_wire::index::part;
 use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -23,7 +24,7 @@ const WAITING_BYTES_MAX: usize = 1 << 20;
 /// Lines out of this process, in the order they were said.
 #[derive(Debug)]
 pub(crate) struct Outlet {
-    queue: Mutex<Queue>,
+    queue: Mutex<LineQueue>,
     /// A line came, or may go.
     came: Condvar,
     /// All that waited has been written, or is lost.
@@ -31,7 +32,7 @@ pub(crate) struct Outlet {
 }
 
 #[derive(Debug)]
-struct Queue {
+struct LineQueue {
     lines: VecDeque<Vec<u8>>,
     bytes: usize,
     /// Lines that did not get out since the start.
@@ -49,7 +50,7 @@ struct Queue {
 impl Outlet {
     /// An outlet that keeps its lines until [`Outlet::open`].
     pub(crate) const fn new() -> Self {
-        let queue = Queue {
+        let queue = LineQueue {
             lines: VecDeque::new(),
             bytes: 0,
             lost: 0,
@@ -141,17 +142,17 @@ impl Outlet {
         loop {
             let line = self.next();
             // What is left of a line whose end was not written would run into the next one.
-            let whole = if torn { write_whole(&mut sink, b"\n") } else { Written::All };
+            let whole = if torn { write_whole(&mut sink, b"\n") } else { LineWritten::All };
             let written = match whole {
-                Written::All => write_whole(&mut sink, &line),
-                Written::Part | Written::None => Written::None,
+                LineWritten::All => write_whole(&mut sink, &line),
+                LineWritten::Part | LineWritten::None => LineWritten::None,
             };
             match written {
-                Written::All => torn = false,
-                Written::Part => torn = true,
-                Written::None => {}
+                LineWritten::All => torn = false,
+                LineWritten::Part => torn = true,
+                LineWritten::None => {}
             }
-            let lost = self.written(matches!(written, Written::All));
+            let lost = self.written(matches!(written, LineWritten::All));
             if lost > 0 {
                 tell(lost);
             }
@@ -191,30 +192,32 @@ impl Outlet {
 }
 
 /// How much of a line was written.
-enum Written {
+enum LineWritten {
     All,
     Part,
     None,
 }
 
-fn write_whole(sink: &mut impl Write, line: &[u8]) -> Written {
+fn write_whole(sink: &mut impl Write, line: &[u8]) -> LineWritten {
     let mut rest = line;
     while !rest.is_empty() {
         match sink.write(rest) {
-            Ok(count) if count > 0 => rest = rest.get(count..).unwrap_or_default(),
+            Ok(count) if count > 0 => {
+                rest = part(rest, count.., "a sink takes no more than it was given")
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            _ if rest.len() == line.len() => return Written::None,
-            _ => return Written::Part,
+            _ if rest.len() == line.len() => return LineWritten::None,
+            _ => return LineWritten::Part,
         }
     }
-    Written::All
+    LineWritten::All
 }
 
 /// A standard stream, written without the lock that the standard library has for it: whoever waits with that
 /// lock for a stuck reader keeps everybody from it, a thread that panics included.
-pub(crate) struct Stream<F>(pub(crate) F);
+pub(crate) struct StandardStream<F>(pub(crate) F);
 
-impl<F: AsFd> Write for Stream<F> {
+impl<F: AsFd> Write for StandardStream<F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match rustix::io::write(&self.0, bytes) {

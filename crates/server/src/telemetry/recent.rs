@@ -31,19 +31,17 @@ impl Write for KeepingLog {
 /// The newest lines, without the colors of a terminal.
 pub(crate) fn lines() -> Vec<u8> {
     let kept = RECENT.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let kept = Vec::from(kept);
-    let whole = if kept.len() < RECENT_BYTES_MAX {
-        &kept[..]
-    } else {
+    let mut kept = Vec::from(kept);
+    if kept.len() >= RECENT_BYTES_MAX {
         // The oldest line may have lost its head.
         let end = kept.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        kept.get(end..).unwrap_or_default()
-    };
-    without_colors(whole)
+        kept.drain(..end);
+    }
+    without_colors(&kept)
 }
 
 fn keep(kept: &mut VecDeque<u8>, bytes: &[u8]) {
-    let newest = bytes.get(bytes.len().saturating_sub(RECENT_BYTES_MAX)..).unwrap_or_default();
+    let (_, newest) = bytes.split_at(bytes.len().saturating_sub(RECENT_BYTES_MAX));
     let over = (kept.len() + newest.len()).saturating_sub(RECENT_BYTES_MAX);
     kept.drain(..over);
     kept.extend(newest);

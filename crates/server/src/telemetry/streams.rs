@@ -6,7 +6,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::outlet::{Outlet, Stream};
+use super::outlet::{Outlet, StandardStream};
 
 static LOG: Outlet = Outlet::new();
 static ANNOUNCEMENTS: Outlet = Outlet::new();
@@ -16,7 +16,7 @@ static ANNOUNCEMENTS: Outlet = Outlet::new();
 /// # Errors
 /// Those of the system when it gives no thread.
 pub(super) fn open_log() -> io::Result<()> {
-    LOG.open("galgo-log", Stream(io::stderr()), |lines| {
+    LOG.open("galgo-log", StandardStream(io::stderr()), |lines| {
         tracing::warn!(lines, "log lines were lost: the log was closed, full or not read");
     })
 }
@@ -49,7 +49,7 @@ pub(super) fn drop_held_log() {
 /// Puts a line on standard output.
 pub(crate) fn announce(line: &str) {
     // Who can have no thread for it can have none to serve with either, and is told so.
-    if let Err(error) = ANNOUNCEMENTS.open("galgo-out", Stream(io::stdout()), |_| {}) {
+    if let Err(error) = ANNOUNCEMENTS.open("galgo-out", StandardStream(io::stdout()), |_| {}) {
         tracing::error!(%error, "nothing can be written to standard output: no thread for it");
         return;
     }

@@ -15,11 +15,20 @@ use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use galgo_wire::id::UserId;
-use galgo_wire::index::to_usize;
+use galgo_wire::index::{to_u32, to_usize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::connection::BUFFER_BYTES_IDLE;
 
 /// Bytes of one unit of the budget; semaphores count in 32 bits at a time.
 const UNIT_BYTES: u64 = 4 << 10;
+const _: () = assert!(
+    UNIT_BYTES as usize >= BUFFER_BYTES_IDLE,
+    "what a unit rounds up to is no more than a connection has anyway"
+);
+
+/// Most units of a pool, 16 TiB; of more, so much is used. A request for more waits for the last resort.
+const UNITS_MAX: u64 = u32::MAX as u64;
 
 /// How much there is.
 #[derive(Debug, Clone, Copy)]
@@ -201,7 +210,7 @@ impl Grant {
 impl Pool {
     fn new(bytes: u64, kept_back: u64) -> Self {
         let units = bytes.saturating_sub(kept_back) / UNIT_BYTES;
-        let shared_units = u32::try_from(units).unwrap_or(u32::MAX);
+        let shared_units = to_u32(units.min(UNITS_MAX));
         let permits = to_usize(shared_units);
         Self {
             shared: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
@@ -213,6 +222,7 @@ impl Pool {
     fn try_add(&self, share: &mut Share, units: u32) -> bool {
         share.leave_other_than(self);
         let more = units.saturating_sub(share.units);
+        // Whoever has the last resort has a claim on nothing else: what is shared is for those who wait.
         if more > 0 && share.last_resort.is_none() {
             if let Ok(permit) = Arc::clone(&self.shared).try_acquire_many_owned(more) {
                 share.merge(permit);
@@ -223,6 +233,7 @@ impl Pool {
             }
         }
         share.units = share.units.max(units);
+        assert!(share.is_covered(), "INV-BUDGET: more is granted than was taken");
         true
     }
 
@@ -237,16 +248,17 @@ impl Pool {
                 Arc::clone(&self.shared).acquire_many_owned(more).await
             };
             tokio::select! {
+                // What is shared first: the last resort is one request's, and all others wait for its end.
                 biased;
                 Ok(permit) = shared => share.merge(permit),
                 Ok(permit) = Arc::clone(&self.last_resort).acquire_owned() => {
                     share.last_resort = Some(permit);
                 }
-                // The semaphores are never closed.
-                else => {}
+                else => unreachable!("the semaphores are never closed"),
             }
         }
         share.units = share.units.max(units);
+        assert!(share.is_covered(), "INV-BUDGET: more is granted than was taken");
     }
 
     /// The last resort goes back as well, unless nothing else is there to cover `units`.
@@ -255,7 +267,7 @@ impl Pool {
             return;
         }
         let covered = share.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let missing = units.saturating_sub(u32::try_from(covered).unwrap_or(u32::MAX));
+        let missing = units.saturating_sub(to_u32(covered));
         if share.last_resort.is_some() {
             if missing == 0 {
                 share.last_resort = None;
@@ -268,6 +280,7 @@ impl Pool {
             drop(permit.split(covered.saturating_sub(units as usize)));
         }
         share.units = units;
+        assert!(share.is_covered(), "INV-BUDGET: more was given back than is free");
     }
 
     fn is_tight(&self) -> bool {
@@ -277,6 +290,12 @@ impl Pool {
 }
 
 impl Share {
+    /// Whether what it grants was taken from a pool.
+    fn is_covered(&self) -> bool {
+        let taken = self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        self.last_resort.is_some() || taken >= to_usize(self.units)
+    }
+
     /// Gives back what is of another pool: that of the user who was logged in before.
     fn leave_other_than(&mut self, pool: &Pool) {
         let is_other = |permit: &Option<OwnedSemaphorePermit>, own: &Arc<Semaphore>| {
@@ -296,7 +315,7 @@ impl Share {
 }
 
 fn units_of(bytes: usize) -> u32 {
-    u32::try_from((bytes as u64).div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX)
+    to_u32((bytes as u64).div_ceil(UNIT_BYTES).min(UNITS_MAX))
 }
 
 #[cfg(test)]

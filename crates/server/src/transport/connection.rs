@@ -26,21 +26,18 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 pub(crate) use self::admission::ANONYMOUS_PAYLOAD_BYTES_MAX;
-use self::admission::Caller;
+use self::admission::PeerStanding;
 pub(crate) use self::carrier::Carrier;
 pub(super) use self::inbox::BUFFER_BYTES_IDLE;
 use self::inbox::{Front, Inbox};
 use self::job::Ran;
 use self::outbox::Outbox;
 use self::supply::Supply;
-use crate::conversation::in_order::{Effect, Event, Facts, InOrder};
-use crate::conversation::{End, Held, Look, Parts, grant, held};
+use crate::conversation::in_order::{Facts, InOrder, OrderedEffect, OrderedEvent};
+use crate::conversation::{CLOSE_PATIENCE, End, Held, Look, Parts, grant, held};
 use crate::spin::Keenness;
 use crate::transport::{Allowance, Hub, acknowledge, stopped};
 use crate::wakeups::Route;
-
-/// How long a closing connection tries to write its last answers.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a closed connection is read from, so that its peer gets to see the last answer.
 const CLOSE_LINGER: Duration = Duration::from_millis(300);
@@ -50,6 +47,12 @@ const CLOSE_SILENCE: Duration = Duration::from_millis(100);
 
 /// The same while the server stops, where idle connections should not hold it up.
 const STOP_SILENCE: Duration = Duration::from_millis(5);
+const _: () = assert!(
+    STOP_SILENCE.as_millis() < CLOSE_SILENCE.as_millis()
+        && CLOSE_SILENCE.as_millis() < CLOSE_LINGER.as_millis()
+        && CLOSE_LINGER.as_millis() < CLOSE_PATIENCE.as_millis(),
+    "each wait at the end of a connection is part of the longer one"
+);
 
 /// How far away a timer with nothing to wait for is set.
 const FAR_AWAY: Duration = Duration::from_secs(86_400);
@@ -59,7 +62,7 @@ pub(crate) async fn serve<S: Carrier>(stream: S, session: Session, hub: Arc<Hub>
     let mut stopping = hub.stopping.clone();
     let stop = pin!(stopped(&mut stopping));
     let timer = pin!(sleep_until(Instant::now() + FAR_AWAY));
-    let mut connection = Connection {
+    let mut connection = FramedConnection {
         allowance: hub.allowance(None),
         inbox: Inbox::new(),
         outbox: Outbox::new(hub.limits.write_timeout),
@@ -84,18 +87,18 @@ struct Frames;
 
 impl Parts for Frames {
     type To = ();
-    type Request = Request;
+    type Request = FrontRequest;
     type Job = Job;
     type Wait = Waiting;
 }
 
 /// A request at the front of the inbox.
-struct Request {
+struct FrontRequest {
     code: u32,
     payload: Range<usize>,
 }
 
-struct Connection<S> {
+struct FramedConnection<S> {
     stream: S,
     hub: Arc<Hub>,
     /// Away while a job has it.
@@ -113,7 +116,7 @@ struct Connection<S> {
     keenness: Keenness,
 }
 
-impl<S: Carrier> Connection<S> {
+impl<S: Carrier> FramedConnection<S> {
     async fn run(
         &mut self,
         mut stop: Pin<&mut impl Future<Output = ()>>,
@@ -121,19 +124,19 @@ impl<S: Carrier> Connection<S> {
     ) -> io::Result<End> {
         loop {
             match self.talk.next() {
-                Effect::Write(reply, held) => self.write(reply, held).await?,
-                Effect::Submit(request) => self.submit(request),
-                Effect::Run(job) => self.run_job(job).await?,
-                Effect::Look(poll, look) => self.look(poll, look),
-                Effect::Shrink => self.inbox.shrink(),
-                Effect::Idle { take } => {
+                OrderedEffect::Write(reply, held) => self.write(reply, held).await?,
+                OrderedEffect::Submit(request) => self.submit(request),
+                OrderedEffect::Run(job) => self.run_job(job).await?,
+                OrderedEffect::Look(poll, look) => self.look(poll, look),
+                OrderedEffect::Shrink => self.inbox.shrink(),
+                OrderedEffect::Idle { take } => {
                     // A job that held a copy of the last payload is over.
                     self.inbox.yield_grant(&self.allowance);
                     if !take || !self.take() {
                         self.idle(take, stop.as_mut(), timer.as_mut()).await?;
                     }
                 }
-                Effect::Close(end) => {
+                OrderedEffect::Close(end) => {
                     self.outbox.flush(&mut self.stream).await?;
                     return Ok(end);
                 }
@@ -149,26 +152,26 @@ impl<S: Carrier> Connection<S> {
         outbox.flush_if_full(stream).await
     }
 
-    fn submit(&mut self, Request { code, payload }: Request) {
+    fn submit(&mut self, FrontRequest { code, payload }: FrontRequest) {
         let session = here(&mut self.session);
         let payload = self.inbox.payload(payload);
         let outcome = self.hub.broker.submit(session, code, payload);
         self.inbox.consume();
-        self.talk.on(Event::Outcome(outcome, None));
+        self.talk.on(OrderedEvent::Outcome(outcome, None));
     }
 
     async fn run_job(&mut self, job: Job) -> io::Result<()> {
         self.outbox.flush(&mut self.stream).await?;
         self.talk.on(match job::run(&self.hub, job, &mut self.session).await? {
-            Some(Ran { outcome, grant }) => Event::Outcome(outcome, held(grant)),
-            None => Event::Abandoned,
+            Some(Ran { outcome, grant }) => OrderedEvent::Outcome(outcome, held(grant)),
+            None => OrderedEvent::Abandoned,
         });
         Ok(())
     }
 
     fn look(&mut self, poll: Waiting, look: Look) {
         let outcome = job::look(&self.hub, poll, look, here(&mut self.session));
-        self.talk.on(Event::Outcome(outcome, None));
+        self.talk.on(OrderedEvent::Outcome(outcome, None));
     }
 
     /// Tells of what was received; false while that is a part of a request, or nothing.
@@ -177,16 +180,16 @@ impl<S: Carrier> Connection<S> {
             // Answers are never held up for a wait: whatever the client sends behind it ends it.
             let more = self.inbox.is_mid_request();
             if more {
-                self.talk.on(Event::MoreCame);
+                self.talk.on(OrderedEvent::MoreCame);
             }
             return more;
         }
         self.talk.on(match self.inbox.front(self.caller()) {
             Front::Partial => return false,
-            Front::Refused(error) => Event::Refused(error),
+            Front::Refused(error) => OrderedEvent::Refused(error),
             Front::Request { code, payload } => {
                 let follows_on = CommandCode::follows_on(code);
-                Event::Request { request: Request { code, payload }, follows_on }
+                OrderedEvent::Request { request: FrontRequest { code, payload }, follows_on }
             }
         });
         true
@@ -213,7 +216,7 @@ impl<S: Carrier> Connection<S> {
                 tokio::select! {
                     () = self.inbox.make_room(&self.allowance) => {}
                     () = &mut stop => {
-                        self.talk.on(Event::Stop);
+                        self.talk.on(OrderedEvent::Stop);
                         return Ok(());
                     }
                 }
@@ -227,13 +230,13 @@ impl<S: Carrier> Connection<S> {
         let event = self.event(stop, timer.as_mut(), reading).await;
         self.keenness.event();
         match event? {
-            Some(Event::Received(bytes)) => {
+            Some(OrderedEvent::Received(bytes)) => {
                 self.received = true;
-                self.talk.on(Event::Received(bytes));
+                self.talk.on(OrderedEvent::Received(bytes));
             }
-            Some(Event::Timer) => {
+            Some(OrderedEvent::Timer) => {
                 timer.reset(Instant::now() + FAR_AWAY);
-                self.talk.on(Event::Timer);
+                self.talk.on(OrderedEvent::Timer);
             }
             Some(event) => self.talk.on(event),
             // An answer is ready, which the conversation sees for itself.
@@ -247,7 +250,7 @@ impl<S: Carrier> Connection<S> {
         stop: Pin<&mut impl Future<Output = ()>>,
         timer: Pin<&mut Sleep>,
         reading: bool,
-    ) -> io::Result<Option<Event<Frames>>> {
+    ) -> io::Result<Option<OrderedEvent<Frames>>> {
         let Self { inbox, stream, talk, route, .. } = self;
         let is_ending = talk.is_ending();
         let (mut ticket, waiting) = talk.awaited();
@@ -269,12 +272,12 @@ impl<S: Carrier> Connection<S> {
             () = settled => Ok(None),
             // Before news: what is found for a peer that is gone is not to be stored as read.
             received = inbox.fill(stream), if reading => Ok(Some(match received? {
-                0 => Event::PeerGone,
-                bytes => Event::Received(bytes),
+                0 => OrderedEvent::PeerGone,
+                bytes => OrderedEvent::Received(bytes),
             })),
-            () = news => Ok(Some(Event::News)),
-            () = stop, if !is_ending => Ok(Some(Event::Stop)),
-            () = timer => Ok(Some(Event::Timer)),
+            () = news => Ok(Some(OrderedEvent::News)),
+            () = stop, if !is_ending => Ok(Some(OrderedEvent::Stop)),
+            () = timer => Ok(Some(OrderedEvent::Timer)),
         }
     }
 
@@ -287,8 +290,8 @@ impl<S: Carrier> Connection<S> {
         }
     }
 
-    fn caller(&self) -> Caller {
-        Caller {
+    fn caller(&self) -> PeerStanding {
+        PeerStanding {
             authenticated: self.session.as_ref().is_some_and(Session::is_authenticated),
             send_bytes_max: self.hub.limits.send_bytes_max,
         }

@@ -17,17 +17,17 @@ const PERIOD: Duration = Duration::from_secs(10);
 /// Connections that ended for reasons that are summed up.
 #[derive(Debug, Default)]
 pub(crate) struct Ends {
-    half_sent: Tally,
-    no_login: Tally,
-    slow: Tally,
+    half_sent: EndTally,
+    no_login: EndTally,
+    slow: EndTally,
 }
 
 /// Connections that ended for one reason.
 #[derive(Debug, Default)]
-struct Tally(Mutex<Counted>);
+struct EndTally(Mutex<EndsCounted>);
 
 #[derive(Debug, Default)]
-struct Counted {
+struct EndsCounted {
     /// Those since the last line.
     untold: u64,
     /// Where the last of them was from.
@@ -37,7 +37,7 @@ struct Counted {
 
 /// What a line says.
 #[derive(Debug, PartialEq, Eq)]
-struct Told {
+struct EndsLine {
     connections: u64,
     last: Option<SocketAddr>,
 }
@@ -73,33 +73,36 @@ impl Ends {
 
     /// Tells what is due to be told.
     pub(crate) fn tell(&self, now: Instant) {
-        if let Some(Told { connections, last }) = self.half_sent.due(now) {
+        if let Some(EndsLine { connections, last }) = self.half_sent.due(now) {
             tracing::info!(connections, ?last, "connections closed: requests stayed half sent");
         }
-        if let Some(Told { connections, last }) = self.no_login.due(now) {
+        if let Some(EndsLine { connections, last }) = self.no_login.due(now) {
             tracing::info!(connections, ?last, "connections closed: no login");
         }
-        if let Some(Told { connections, last }) = self.slow.due(now) {
+        if let Some(EndsLine { connections, last }) = self.slow.due(now) {
             tracing::info!(connections, ?last, "connections closed: clients read too slowly");
         }
     }
 }
 
-impl Tally {
+impl EndTally {
     fn add(&self, address: SocketAddr) {
         let mut counted = self.0.lock();
         counted.untold += 1;
         counted.last = Some(address);
     }
 
-    fn due(&self, now: Instant) -> Option<Told> {
+    fn due(&self, now: Instant) -> Option<EndsLine> {
         let mut counted = self.0.lock();
         let is_due = counted.told_at.is_none_or(|told| now.duration_since(told) >= PERIOD);
         if counted.untold == 0 || !is_due {
             return None;
         }
         counted.told_at = Some(now);
-        Some(Told { connections: std::mem::take(&mut counted.untold), last: counted.last.take() })
+        Some(EndsLine {
+            connections: std::mem::take(&mut counted.untold),
+            last: counted.last.take(),
+        })
     }
 }
 
@@ -110,9 +113,9 @@ mod tests {
     /// 900 connections that left a request half sent were 900 lines, which filled the log's pipe.
     #[test]
     fn a_flood_is_one_line_and_its_sum() {
-        let (tally, start) = (Tally::default(), Instant::now());
+        let (tally, start) = (EndTally::default(), Instant::now());
         let address: SocketAddr = ([10, 0, 0, 1], 1).into();
-        let told = |connections| Some(Told { connections, last: Some(address) });
+        let told = |connections| Some(EndsLine { connections, last: Some(address) });
         tally.add(address);
         assert_eq!(tally.due(start), told(1));
         for _ in 0..900 {

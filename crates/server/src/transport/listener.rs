@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::ServerError;
+use crate::ServeError;
 use crate::transport::carriage::Carriage;
 use crate::transport::{Hub, Places, stopped};
 
@@ -39,6 +39,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Shortest time between two lines of the log about that: while few descriptors are left, it comes and goes.
 const STARVED_PERIOD: Duration = Duration::from_secs(10);
+const _: () = assert!(
+    ACCEPT_PAUSE.as_millis() * 10 < STARVED_PERIOD.as_millis(),
+    "many failures make one line of the log"
+);
 
 /// Silence after which the system asks whether the peer still exists.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -62,7 +66,7 @@ pub(crate) struct Address {
 
 /// An address that is taken and not listened on yet: connections to it are refused.
 #[derive(Debug)]
-pub(crate) struct Bound {
+pub(crate) struct TcpBinding {
     socket: Socket,
     address: SocketAddr,
     at: Address,
@@ -79,18 +83,18 @@ pub(crate) struct Listener {
 
 impl Address {
     /// Why it can't be listened on.
-    pub(crate) fn refused(self, source: io::Error) -> ServerError {
+    pub(crate) fn refused(self, source: io::Error) -> ServeError {
         let Self { address, variable, .. } = self;
         match source.kind() {
-            io::ErrorKind::AddrInUse => ServerError::AddressInUse { address, variable },
-            _ => ServerError::Listen { address, source },
+            io::ErrorKind::AddrInUse => ServeError::AddressInUse { address, variable },
+            _ => ServeError::Listen { address, source },
         }
     }
 }
 
-impl Bound {
+impl TcpBinding {
     /// Takes the address `at`.
-    pub(crate) fn bind(at: Address) -> Result<Self, ServerError> {
+    pub(crate) fn bind(at: Address) -> Result<Self, ServeError> {
         let bound = bind(at.address, at.reuse_port).and_then(|socket| {
             let address = socket.local_addr()?.as_socket();
             let address = address.ok_or(io::ErrorKind::AddrNotAvailable)?;
@@ -106,7 +110,7 @@ impl Bound {
 
     /// Lets the system take connections, which are served once they are accepted. Must be called on the
     /// runtime.
-    pub(crate) fn listen(self) -> Result<Listener, ServerError> {
+    pub(crate) fn listen(self) -> Result<Listener, ServeError> {
         let Self { socket, address, at } = self;
         // Before the reactor sees it: to the system a socket that does not listen is one that was hung
         // up, and the reactor never takes that back.

@@ -31,14 +31,19 @@ const STRANGERS_WAITING_MAX: usize = 2_000;
 
 /// Most of these from one address. Loopback is everybody behind a proxy, and gets all.
 const STRANGERS_OF_ONE_MAX: usize = STRANGERS_WAITING_MAX / 2;
+const _: () = assert!(KNOWN_IN_A_ROW > 1, "INV-LOGIN-LANE: who is known goes first");
+const _: () = assert!(
+    KNOWN_WAITING_MAX >= STRANGERS_WAITING_MAX && 0 < STRANGERS_OF_ONE_MAX,
+    "INV-LOGIN-FAIR: strangers crowd out neither users nor each other"
+);
 
 /// The turns.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Logins(Arc<Mutex<Queue<oneshot::Sender<Turn>>>>);
+pub(crate) struct Logins(Arc<Mutex<LoginQueue<oneshot::Sender<LoginTurn>>>>);
 
 /// A turn; it passes on when dropped.
 #[derive(Debug)]
-pub(crate) struct Turn(Logins);
+pub(crate) struct LoginTurn(Logins);
 
 /// Too many wait.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,10 +54,10 @@ impl Logins {
     ///
     /// # Errors
     /// [`Full`], at once.
-    pub(crate) async fn turn(&self, who: Hashing) -> Result<Turn, Full> {
+    pub(crate) async fn turn(&self, who: Hashing) -> Result<LoginTurn, Full> {
         let (pass, passed) = oneshot::channel();
         match self.0.lock().ask(who, pass)? {
-            Asked::Now => return Ok(Turn(self.clone())),
+            Asked::Now => return Ok(LoginTurn(self.clone())),
             Asked::Waits => {}
         }
         // Whoever has a turn passes it on, so nobody that waits is left alone.
@@ -60,7 +65,7 @@ impl Logins {
     }
 }
 
-impl Drop for Turn {
+impl Drop for LoginTurn {
     fn drop(&mut self) {
         let next = self.0.0.lock().pass();
         if let Some(next) = next {
@@ -72,7 +77,7 @@ impl Drop for Turn {
 
 /// Who waits, in which order.
 #[derive(Debug)]
-struct Queue<W> {
+struct LoginQueue<W> {
     at_work: u32,
     known: VecDeque<W>,
     /// Known ones that had their turn since the last stranger, while one waited.
@@ -99,7 +104,7 @@ impl<T> Waiter for oneshot::Sender<T> {
     }
 }
 
-impl<W> Default for Queue<W> {
+impl<W> Default for LoginQueue<W> {
     fn default() -> Self {
         Self {
             at_work: 0,
@@ -111,9 +116,11 @@ impl<W> Default for Queue<W> {
     }
 }
 
-impl<W: Waiter> Queue<W> {
+impl<W: Waiter> LoginQueue<W> {
     fn ask(&mut self, who: Hashing, waiter: W) -> Result<Asked, Full> {
         if self.at_work < HASHES_AT_ONCE_MAX {
+            let is_free = self.known.is_empty() && self.strangers.is_empty();
+            assert!(is_free, "INV-LOGIN-TURNS: somebody waits while a turn is free");
             self.at_work += 1;
             return Ok(Asked::Now);
         }

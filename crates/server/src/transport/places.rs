@@ -20,7 +20,7 @@ pub(crate) struct Places {
     free: Arc<Semaphore>,
     connections_max: u32,
     per_address_max: u32,
-    taken: Arc<Taken>,
+    taken: Arc<PlacesTaken>,
     /// Whether the last connection found no place, so that the log tells it once.
     full: AtomicBool,
     /// Refused connections that may be told so at once, over all listeners; beyond it they are closed without a
@@ -30,15 +30,15 @@ pub(crate) struct Places {
 
 /// The place of one connection, given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct ConnectionPlace {
     _permit: OwnedSemaphorePermit,
     from: IpAddr,
-    taken: Arc<Taken>,
+    taken: Arc<PlacesTaken>,
 }
 
 /// Connections by address, for addresses that have any.
 #[derive(Debug, Default)]
-struct Taken(Mutex<HashMap<IpAddr, u32>>);
+struct PlacesTaken(Mutex<HashMap<IpAddr, u32>>);
 
 impl Places {
     /// Places for `connections_max` connections, `per_address_max` of them from one address, and for telling
@@ -55,7 +55,7 @@ impl Places {
     }
 
     /// A place for a connection from `address`, if there is one.
-    pub(crate) fn take(&self, address: IpAddr) -> Option<Place> {
+    pub(crate) fn take(&self, address: IpAddr) -> Option<ConnectionPlace> {
         let from = network(address);
         let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else {
             if !self.full.swap(true, Ordering::Relaxed) {
@@ -64,6 +64,7 @@ impl Places {
             return None;
         };
         self.full.store(false, Ordering::Relaxed);
+        // The permit of all is taken first: given up below, it goes back by itself.
         let mut taken = self.taken.lock();
         let count = taken.entry(from).or_insert(0);
         if *count >= self.per_address_max {
@@ -71,7 +72,7 @@ impl Places {
         }
         *count += 1;
         drop(taken);
-        Some(Place { _permit: permit, from, taken: Arc::clone(&self.taken) })
+        Some(ConnectionPlace { _permit: permit, from, taken: Arc::clone(&self.taken) })
     }
 
     /// A place for telling a connection that it is refused, if there is one.
@@ -81,7 +82,9 @@ impl Places {
 
     /// Connections there are.
     pub(crate) fn taken(&self) -> usize {
-        (self.connections_max as usize).saturating_sub(self.free.available_permits())
+        let (all, free) = (self.connections_max as usize, self.free.available_permits());
+        assert!(free <= all, "INV-PLACE: a place was given back twice");
+        all - free
     }
 
     /// Whether no place is left for anybody.
@@ -95,18 +98,21 @@ impl Places {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
-        if let Entry::Occupied(mut entry) = self.taken.lock().entry(self.from) {
-            *entry.get_mut() -= 1;
-            if *entry.get() == 0 {
-                entry.remove();
-            }
+        let mut taken = self.taken.lock();
+        let Entry::Occupied(mut entry) = taken.entry(self.from) else {
+            unreachable!("INV-PLACE: a place was given back twice");
+        };
+        *entry.get_mut() -= 1;
+        // Addresses come and go: the map must not grow with all that ever were.
+        if *entry.get() == 0 {
+            entry.remove();
         }
     }
 }
 
-impl Taken {
+impl PlacesTaken {
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

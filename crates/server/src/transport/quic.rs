@@ -16,19 +16,20 @@ use std::time::Duration;
 
 use galgo_broker::Peer;
 use galgo_wire::command::Transport;
-use galgo_wire::index::to_usize;
+use galgo_wire::index::{to_u32, to_usize};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, IdleTimeout, Incoming, TokioRuntime, TransportConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::ServerError;
+use crate::ServeError;
 use crate::config::Quic;
+use crate::conversation::CLOSE_PATIENCE;
 use crate::transport::carriage::log_handshake;
 use crate::transport::connection::BUFFER_BYTES_IDLE;
 use crate::transport::listener::{Address, wait_for};
-use crate::transport::places::Place;
+use crate::transport::places::ConnectionPlace;
 use crate::transport::tls::{Certificates, TlsError};
 use crate::transport::{Grant, Hub, stopped};
 
@@ -37,6 +38,10 @@ const ANONYMOUS_WINDOW: u32 = 16 << 10;
 
 /// Streams such a connection may have open at once.
 const ANONYMOUS_STREAMS: u32 = 4;
+const _: () = assert!(
+    ANONYMOUS_STREAMS as usize * BUFFER_BYTES_IDLE <= ANONYMOUS_WINDOW as usize,
+    "a stranger fills the buffers of its streams from one window"
+);
 
 /// What such a connection may make the server keep: its window, its handshake, and a buffer for each stream.
 const ANONYMOUS_BYTES: usize =
@@ -46,12 +51,20 @@ const ANONYMOUS_BYTES: usize =
 const INCOMING_MAX: usize = 1024;
 const INCOMING_BYTES: u64 = 16 << 10;
 const INCOMING_BYTES_ALL: u64 = 8 << 20;
+const _: () = assert!(
+    INCOMING_BYTES <= INCOMING_BYTES_ALL && ANONYMOUS_WINDOW as u64 <= INCOMING_BYTES,
+    "what a connection sends before it is accepted is no less than its window then"
+);
 
 /// Buffers asked of the system for the one socket of all connections.
 const SOCKET_BYTES: usize = 2 << 20;
 
 /// How long a stopping listener lets its last packets go out.
 const LAST_PACKETS: Duration = Duration::from_millis(200);
+const _: () = assert!(
+    LAST_PACKETS.as_millis() < CLOSE_PATIENCE.as_millis(),
+    "the last packets have less to carry than the last answers"
+);
 
 /// What a connection gets once somebody is logged in.
 #[derive(Debug, Clone, Copy)]
@@ -69,24 +82,24 @@ impl Windows {
 
 /// An address that is taken; what is sent there waits for the listener.
 #[derive(Debug)]
-pub(crate) struct Bound {
+pub(crate) struct QuicBinding {
     socket: UdpSocket,
     at: Address,
-    rules: Rules,
+    rules: EndpointRules,
     server_config: quinn::ServerConfig,
 }
 
 /// A bound listener.
 #[derive(Debug)]
-pub(crate) struct Listener {
+pub(crate) struct QuicListener {
     endpoint: Endpoint,
     address: SocketAddr,
-    rules: Rules,
+    rules: EndpointRules,
 }
 
 /// What makes the listener's rules anew when its certificate changes.
 #[derive(Debug, Clone)]
-pub(crate) struct Rules {
+pub(crate) struct EndpointRules {
     config: Quic,
     certificates: Arc<Certificates>,
 }
@@ -95,7 +108,7 @@ pub(crate) struct Rules {
 #[derive(Debug, Clone)]
 pub(crate) struct Renewal {
     endpoint: Endpoint,
-    rules: Rules,
+    rules: EndpointRules,
 }
 
 impl Renewal {
@@ -113,7 +126,7 @@ impl Renewal {
     }
 }
 
-impl Rules {
+impl EndpointRules {
     fn server_config(&self) -> Result<quinn::ServerConfig, TlsError> {
         let crypto =
             QuicServerConfig::try_from(self.certificates.server_config()).map_err(|error| {
@@ -132,6 +145,9 @@ impl Rules {
     fn transport(&self) -> TransportConfig {
         let Quic { receive_window, send_window, initial_mtu, .. } = self.config;
         let keep_alive = self.config.keep_alive_interval.0;
+        let Ok(initial_mtu) = u16::try_from(initial_mtu) else {
+            unreachable!("the configuration was checked: no packet has 64 KiB");
+        };
         let mut transport = TransportConfig::default();
         transport
             .max_concurrent_bidi_streams(ANONYMOUS_STREAMS.into())
@@ -140,7 +156,7 @@ impl Rules {
             .receive_window(ANONYMOUS_WINDOW.into())
             .stream_receive_window(varint(receive_window.0))
             .send_window(send_window.0)
-            .initial_mtu(u16::try_from(initial_mtu).unwrap_or(u16::MAX))
+            .initial_mtu(initial_mtu)
             // Asked without a pause, a client would do nothing but answer.
             .keep_alive_interval(keep_alive)
             // A time out of range for the protocol is none.
@@ -156,16 +172,13 @@ impl Rules {
     }
 }
 
-impl Bound {
+impl QuicBinding {
     /// Takes the configured address.
-    pub(crate) fn bind(
-        config: &Quic,
-        certificates: Arc<Certificates>,
-    ) -> Result<Self, ServerError> {
-        let rules = Rules { config: config.clone(), certificates };
+    pub(crate) fn bind(config: &Quic, certificates: Arc<Certificates>) -> Result<Self, ServeError> {
+        let rules = EndpointRules { config: config.clone(), certificates };
         let server_config = rules
             .server_config()
-            .map_err(|source| ServerError::Tls { section: "quic.certificate", source })?;
+            .map_err(|source| ServeError::Tls { section: "quic.certificate", source })?;
         let at = Address {
             address: config.address,
             reuse_port: config.reuse_port,
@@ -178,18 +191,18 @@ impl Bound {
     /// Answers whoever sends there. Must be called on the runtime.
     ///
     /// `data_dir` is where the secret for resets is kept.
-    pub(crate) fn listen(self, data_dir: &Path) -> Result<Listener, ServerError> {
+    pub(crate) fn listen(self, data_dir: &Path) -> Result<QuicListener, ServeError> {
         let Self { socket, at, rules, server_config } = self;
         let settings = reset::endpoint_config(data_dir)?;
         let runtime = Arc::new(TokioRuntime);
         let listening = Endpoint::new(settings, Some(server_config), socket, runtime)
             .and_then(|endpoint| Ok((endpoint.local_addr()?, endpoint)));
         let (address, endpoint) = listening.map_err(|source| at.refused(source))?;
-        Ok(Listener { endpoint, address, rules })
+        Ok(QuicListener { endpoint, address, rules })
     }
 }
 
-impl Listener {
+impl QuicListener {
     /// The address it is bound to, with the real port.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
@@ -229,7 +242,7 @@ impl Listener {
 }
 
 /// Lets a connection in if there is a place for it.
-fn admit(incoming: Incoming, hub: &Hub) -> Option<(Incoming, Room)> {
+fn admit(incoming: Incoming, hub: &Hub) -> Option<(Incoming, Admitted)> {
     if hub.places.is_tight() && !incoming.remote_address_validated() && incoming.may_retry() {
         // A client that is gone by now needs no answer.
         let _ = incoming.retry();
@@ -237,7 +250,7 @@ fn admit(incoming: Incoming, hub: &Hub) -> Option<(Incoming, Room)> {
     }
     let place = hub.place(incoming.remote_address().ip());
     let room = place.and_then(|place| {
-        hub.strangers.try_take(ANONYMOUS_BYTES).map(|memory| Room { place, memory })
+        hub.strangers.try_take(ANONYMOUS_BYTES).map(|memory| Admitted { place, memory })
     });
     match room {
         Some(room) => Some((incoming, room)),
@@ -249,14 +262,14 @@ fn admit(incoming: Incoming, hub: &Hub) -> Option<(Incoming, Room)> {
 }
 
 /// What a connection has before it is let in.
-struct Room {
-    place: Place,
+struct Admitted {
+    place: ConnectionPlace,
     /// Until somebody logs in.
     memory: Grant,
 }
 
-async fn carry(incoming: Incoming, room: Room, hub: Arc<Hub>, windows: Windows) {
-    let Room { place, memory } = room;
+async fn carry(incoming: Incoming, room: Admitted, hub: Arc<Hub>, windows: Windows) {
+    let Admitted { place, memory } = room;
     let address = incoming.remote_address();
     tracing::debug!(%address, transport = "quic", "connection opened");
     let mut stopping = hub.stopping.clone();
@@ -269,7 +282,7 @@ async fn carry(incoming: Incoming, room: Room, hub: Arc<Hub>, windows: Windows) 
         Ok(Ok(connection)) => {
             let session = hub.broker.connect(Peer { address, transport: Transport::Quic });
             let ends = Arc::clone(&hub.ends);
-            let end = connection::serve(connection, session, hub, (windows, memory)).await;
+            let end = connection::serve(connection, session, hub, windows, memory).await;
             ends.note(address, &end);
         }
         Ok(Err(error)) => log_handshake(address, &error.into()),
@@ -294,6 +307,7 @@ fn socket(at: Address) -> std::io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
+/// A window as the protocol has it: the configuration allows none of 32 bits.
 fn varint(bytes: u64) -> VarInt {
-    VarInt::from_u64(bytes).unwrap_or(VarInt::MAX)
+    VarInt::from_u32(to_u32(bytes))
 }

@@ -22,8 +22,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use self::identity::Identity;
 pub(crate) use self::identity::SelfSigned;
+use self::identity::ServerIdentity;
 pub(crate) use self::settings::TlsSettings;
 use crate::config::ClientCertificates;
 
@@ -122,7 +122,7 @@ fn server_config(
     settings: &TlsSettings,
     self_signed: &SelfSigned,
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let identity = Identity::of(settings, self_signed)?;
+    let identity = ServerIdentity::of(settings, self_signed)?;
     let refused = |reason: String| TlsError::Refused { subject: identity.source.clone(), reason };
     let provider = Arc::new(aws_lc_rs::default_provider());
     let versions: &[&rustls::SupportedProtocolVersion] =

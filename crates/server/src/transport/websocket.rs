@@ -23,8 +23,8 @@ use tokio_tungstenite::accept_hdr_async_with_config;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-use self::reader::{Read, Reader};
-use self::writer::Writer;
+use self::reader::{FrameReader, Read};
+use self::writer::FrameWriter;
 use crate::transport::connection::Carrier;
 use crate::transport::pages::Pages;
 
@@ -42,8 +42,8 @@ const GOING: u16 = 1000;
 #[derive(Debug)]
 pub(crate) struct WebSocket<S> {
     stream: S,
-    reader: Reader,
-    writer: Writer,
+    reader: FrameReader,
+    writer: FrameWriter,
     ended: bool,
 }
 
@@ -80,7 +80,12 @@ where
     }
     // A client must wait for the answer to its handshake, so the library has read nothing past it.
     let stream = shaken.map_err(io::Error::other)?.into_inner();
-    Ok(WebSocket { stream, reader: Reader::new(), writer: Writer::default(), ended: false })
+    Ok(WebSocket {
+        stream,
+        reader: FrameReader::new(),
+        writer: FrameWriter::default(),
+        ended: false,
+    })
 }
 
 impl<S: Carrier> Carrier for WebSocket<S> {
@@ -119,7 +124,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocket<S> {
                 Read::End => this.ended = true,
                 Read::Ping(payload) => this.writer.pong(&payload),
                 Read::Close(payload) => {
-                    this.writer.close(payload.get(..2).unwrap_or_default());
+                    // It closes with the client's code, if that gave one.
+                    this.writer.close(payload.first_chunk::<2>().map_or(&[][..], |code| code));
                     this.ended = true;
                 }
                 Read::Violation(violation) => {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use galgo_server::ServerError;
+use galgo_server::ServeError;
 
 use crate::server::{PASSWORD, TestServer, USERNAME, start};
 use crate::wire::{CREATE_STREAM, POLL, SEND, Wire, create_topic, poll_payload, send_payload};
@@ -53,7 +53,7 @@ fn a_first_start_that_cannot_listen_makes_nothing() {
             [(enabled.as_str(), "true"), (at.as_str(), &*address), ("GALGO_QUIC_ENABLED", "true")];
         let data_dir = dir.path().join("data");
         let error = start(&data_dir, &settings).unwrap_err();
-        assert!(matches!(error, ServerError::AddressInUse { .. }), "{error}");
+        assert!(matches!(error, ServeError::AddressInUse { .. }), "{error}");
         assert!(!data_dir.exists(), "{listener}");
     }
 }
@@ -63,7 +63,7 @@ fn a_used_directory_is_named_before_a_taken_port() {
     let server = TestServer::start();
     let address = server.address().to_string();
     let error = start(&server.data_dir(), &[("GALGO_TCP_ADDRESS", &address)]).unwrap_err();
-    assert!(matches!(error, ServerError::DataDirLocked { .. }), "{error}");
+    assert!(matches!(error, ServeError::DataDirLocked { .. }), "{error}");
 }
 
 fn until_refused(wire: &mut Wire) {

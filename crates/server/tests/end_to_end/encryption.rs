@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use galgo_server::ServerError;
+use galgo_server::ServeError;
 
 use crate::server::{PASSWORD, TestServer, USERNAME, start};
 use crate::wire::{Wire, create_topic, poll_payload, polled, send_payload};
@@ -53,7 +53,7 @@ fn messages_are_sealed_with_the_key_of_a_file_and_read_after_a_restart() {
         }
     }
     let error = start(&data_dir, &[]).unwrap_err();
-    assert!(matches!(error, ServerError::KeyNeeded { .. }), "{error}");
+    assert!(matches!(error, ServeError::KeyNeeded { .. }), "{error}");
     assert_eq!(error.exit_code(), 2);
     assert!(error.to_string().contains("key 1, which was not given"), "{error}");
 }

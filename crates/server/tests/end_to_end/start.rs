@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 
-use galgo_server::{Environment, Server, ServerError, ServerOptions};
+use galgo_server::{Environment, ServeError, Server, ServerOptions};
 
 use crate::server::{TestServer, start};
 use crate::wire::{PING, Wire};
@@ -13,7 +13,7 @@ use crate::wire::{PING, Wire};
 fn a_second_server_on_the_same_directory_is_told_who_has_it() {
     let server = TestServer::start();
     let error = start(&server.data_dir(), &[]).unwrap_err();
-    assert!(matches!(error, ServerError::DataDirLocked { .. }), "{error}");
+    assert!(matches!(error, ServeError::DataDirLocked { .. }), "{error}");
     assert!(error.to_string().contains(&format!("pid {}", std::process::id())), "{error}");
     assert_eq!(error.exit_code(), 4);
     server.login().assert_in_step();
@@ -25,7 +25,7 @@ fn a_port_in_use_is_named_and_the_directory_stays_usable() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let error = start(dir.path(), &[("GALGO_TCP_ADDRESS", &address)]).unwrap_err();
-    assert!(matches!(error, ServerError::AddressInUse { .. }), "{error}");
+    assert!(matches!(error, ServeError::AddressInUse { .. }), "{error}");
     assert!(error.to_string().contains(&address), "{error}");
     assert_eq!(error.exit_code(), 3);
     assert!(!dir.path().join("runtime/current_config.toml").exists());
@@ -47,7 +47,7 @@ fn the_setting_of_a_taken_port_is_named_for_every_listener() {
         let dir = tempfile::tempdir().unwrap();
         let settings = [on[0], on[1], (setting, address.as_str())];
         let error = start(&dir.path().join("data"), &settings).unwrap_err();
-        assert!(matches!(error, ServerError::AddressInUse { .. }), "{error}");
+        assert!(matches!(error, ServeError::AddressInUse { .. }), "{error}");
         assert!(error.to_string().contains(setting), "{error}");
     }
 }
@@ -59,7 +59,7 @@ fn two_servers_may_not_share_a_port_unless_asked_to() {
     let dir = tempfile::tempdir().unwrap();
     let taken = [("GALGO_TCP_ADDRESS", address.as_str())];
     let error = start(&dir.path().join("a"), &taken).unwrap_err();
-    assert!(matches!(error, ServerError::AddressInUse { .. }), "{error}");
+    assert!(matches!(error, ServeError::AddressInUse { .. }), "{error}");
     let shared = [taken[0], ("GALGO_TCP_REUSE_PORT", "true")];
     start(&dir.path().join("b"), &shared).unwrap().stop().unwrap();
 }
@@ -72,7 +72,7 @@ fn an_address_of_another_machine_is_refused() {
             (format!("GALGO_{listener}_ENABLED"), format!("GALGO_{listener}_ADDRESS"));
         let settings = [(enabled.as_str(), "true"), (at.as_str(), "192.0.2.1:8090")];
         let error = start(dir.path(), &settings).unwrap_err();
-        assert!(matches!(error, ServerError::Listen { .. }), "{error}");
+        assert!(matches!(error, ServeError::Listen { .. }), "{error}");
     }
 }
 
@@ -96,7 +96,7 @@ fn a_directory_of_something_else_is_refused_and_left_as_it_is() {
     fs::create_dir(dir.path().join("runtime")).unwrap();
     fs::write(dir.path().join("runtime/notes"), "precious").unwrap();
     let error = start(dir.path(), &[]).unwrap_err();
-    assert!(matches!(error, ServerError::DataDirRefused { .. }), "{error}");
+    assert!(matches!(error, ServeError::DataDirRefused { .. }), "{error}");
     assert_eq!(fs::read_to_string(dir.path().join("thesis.txt")).unwrap(), "precious");
     assert_eq!(fs::read_to_string(dir.path().join("runtime/notes")).unwrap(), "precious");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
@@ -115,7 +115,7 @@ fn a_directory_of_a_newer_version_is_refused_and_left_as_it_is() {
     identity[end..].copy_from_slice(&crc);
     fs::write(&path, &identity).unwrap();
     let error = start(&server.data_dir(), &[]).unwrap_err();
-    assert!(matches!(error, ServerError::DataDirRefused { .. }), "{error}");
+    assert!(matches!(error, ServeError::DataDirRefused { .. }), "{error}");
     assert!(error.to_string().contains("99"), "{error}");
     assert_eq!(error.exit_code(), 4);
     assert_eq!(fs::read(&path).unwrap(), identity);
@@ -140,7 +140,7 @@ fn a_directory_that_can_not_be_written_is_refused() {
         return;
     }
     let error = start(&data_dir, &[]).unwrap_err();
-    assert!(matches!(error, ServerError::Permission { .. }), "{error}");
+    assert!(matches!(error, ServeError::Permission { .. }), "{error}");
 }
 
 /// INV-READY.
@@ -197,7 +197,7 @@ fn a_config_that_can_not_be_used_stops_the_start_before_anything_is_written() {
         [("GALGO_ROOT_PASSWORD", "")],
     ] {
         let error = start(&data_dir, &variables).unwrap_err();
-        assert!(matches!(error, ServerError::Config(_)), "{error}");
+        assert!(matches!(error, ServeError::Config(_)), "{error}");
         assert_eq!(error.exit_code(), 2);
         assert!(!data_dir.exists());
     }

@@ -15,9 +15,9 @@ use galgo_bench::{StopFlag, html, report, scratch};
 use super::teller::Teller;
 use crate::address::{self, variable};
 use crate::connect::Target;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, of_load};
 use crate::global::Global;
-use crate::noun::settings::Durability;
+use crate::noun::settings::DurabilityChoice;
 use crate::output::Output;
 use crate::value::duration::parse_duration;
 use crate::value::size::parse_size;
@@ -102,7 +102,7 @@ struct Common {
     keep: bool,
     /// What an acknowledgement promises [default: that of the server; fsync if it is started for the run]
     #[arg(long, value_enum)]
-    durability: Option<Durability>,
+    durability: Option<DurabilityChoice>,
     /// Where the data of a server started for the run goes [default: /var/tmp]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -138,7 +138,7 @@ struct Receiving {
 
 /// How consumers wait.
 #[derive(Args, Debug)]
-struct Waiting {
+struct WaitArgs {
     /// How long a consumer that found nothing waits before it asks again; 0s asks at once
     /// [default: 1ms; latency: the server waits until there is something, 100us where it cannot]
     #[arg(long, value_name = "TIME", value_parser = parse_pause)]
@@ -174,7 +174,7 @@ pub(crate) struct BothArgs {
     #[command(flatten)]
     receiving: Receiving,
     #[command(flatten)]
-    waiting: Waiting,
+    waiting: WaitArgs,
     #[command(flatten)]
     common: Common,
 }
@@ -288,13 +288,13 @@ fn carry_out(plan: LoadPlan, args: Common, global: &Global) -> Outcome {
     };
     let durability = match args.durability {
         // A fresh server has a default, which its topics have then.
-        None if host.is_fresh() => Some(Durability::Fsync),
+        None if host.is_fresh() => Some(DurabilityChoice::Fsync),
         asked => asked,
     };
     let durability = durability.map(Into::into);
     let options = RunOptions { plan, keep: args.keep, durability, dir };
     let summary = run::run(&host, &options, &stop, &Teller::new(output))
-        .map_err(|error| Failure::bench(error, target.as_ref()))?;
+        .map_err(|error| of_load(error, target.as_ref()))?;
     output.show(&summary, report::render)?;
     let Some(page) = args.report else { return Ok(()) };
     let name = summary.kind.word().to_owned();
@@ -332,15 +332,15 @@ fn fresh(args: &Common, global: &Global, dir: &Path) -> Outcome<Host> {
             .remark("warning: this is a debug build; the figures say nothing about a release");
     }
     let section = match global.transport {
-        None | Some(address::Transport::Tcp) => "tcp",
-        Some(address::Transport::Quic) => "quic",
-        Some(address::Transport::Websocket) => "websocket",
+        None | Some(address::CarrierName::Tcp) => "tcp",
+        Some(address::CarrierName::Quic) => "quic",
+        Some(address::CarrierName::Websocket) => "websocket",
     };
     // QUIC is encrypted anyway.
     let listener = OnePort { section, tls: global.tls && section != "quic" };
     let program = std::env::current_exe()
         .map_err(|error| Failure::io(format!("cannot find this program: {error}")))?;
-    let durability = args.durability.unwrap_or(Durability::Fsync).into();
+    let durability = args.durability.unwrap_or(DurabilityChoice::Fsync).into();
     Ok(Host::fresh(&FreshOptions { program: &program, dir, durability, listener })?)
 }
 

@@ -3,7 +3,7 @@
 use galgo::Client;
 
 use crate::command::topic::options::{self, NotSet};
-use crate::command::topic::settings::Settings;
+use crate::command::topic::settings::TopicSettingArgs;
 use crate::failure::Outcome;
 use crate::noun::settings::options_of;
 use crate::noun::topic::TopicPath;
@@ -14,7 +14,7 @@ pub(super) async fn change(
     client: &Client,
     path: &TopicPath,
     name: Option<String>,
-    settings: Settings,
+    settings: TopicSettingArgs,
 ) -> Outcome {
     if name.is_none() {
         match options::configure(client, path, settings.clone().into_options()).await {

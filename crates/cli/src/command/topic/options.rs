@@ -21,7 +21,8 @@ pub(super) fn parse(text: &str) -> Result<TopicOption, String> {
 pub(super) async fn set(
     client: &Client,
     output: Output,
-    (path, options): (&TopicPath, Vec<TopicOption>),
+    path: &TopicPath,
+    options: Vec<TopicOption>,
 ) -> Outcome {
     let told: Vec<_> = options.iter().map(|it| format!("{}={}", it.name, it.value)).collect();
     if let Err(error) = configure(client, path, options).await {

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::command::offset::{holds_until, whose};
 use crate::command::topic::change::change;
 use crate::command::topic::settings::{
-    Settings, parse_expiry, parse_max_size, show_expiry, show_max_size,
+    TopicSettingArgs, parse_expiry, parse_max_size, show_expiry, show_max_size,
 };
 use crate::failure::{Failure, Outcome};
 use crate::noun::holder;
@@ -53,7 +53,7 @@ pub(crate) struct RetentionArgs {
 pub(super) async fn run(client: &Client, output: Output, args: RetentionArgs) -> Outcome {
     let path = &args.path;
     let given: Vec<_> = args.expiry.iter().chain(&args.max_size).cloned().collect();
-    let settings = Settings::from(given);
+    let settings = TopicSettingArgs::from(given);
     let (stream, topic) = (&path.stream, &path.topic);
     let plan = if settings.is_empty() {
         client.plan_retention(stream, topic).await
@@ -74,7 +74,7 @@ pub(super) async fn run(client: &Client, output: Output, args: RetentionArgs) ->
         }
     };
     let state = state(client, path).await?;
-    let holders = holders(client, path, (&plan, state.as_ref())).await;
+    let holders = holders(client, path, &plan, state.as_ref()).await;
     let (going, held) = sums(&plan);
     let document = json!({
         "stream": path.stream.to_string(),
@@ -147,7 +147,8 @@ async fn state(client: &Client, path: &TopicPath) -> Outcome<Option<RetentionSta
 async fn holders(
     client: &Client,
     path: &TopicPath,
-    (plan, state): (&RetentionPlan, Option<&RetentionState>),
+    plan: &RetentionPlan,
+    state: Option<&RetentionState>,
 ) -> Holders {
     let mut holders = Holders::new();
     for segment in plan.segments.iter().filter(|segment| segment.held) {

@@ -17,9 +17,9 @@ const DEFAULT: &str = "default";
 
 /// Options of a topic as they were given, by name; an empty value is the server's default.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Settings(Vec<TopicOption>);
+pub(crate) struct TopicSettingArgs(Vec<TopicOption>);
 
-impl Settings {
+impl TopicSettingArgs {
     /// Whether nothing is set.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -42,14 +42,14 @@ impl Settings {
     }
 }
 
-impl From<Vec<TopicOption>> for Settings {
+impl From<Vec<TopicOption>> for TopicSettingArgs {
     fn from(options: Vec<TopicOption>) -> Self {
         Self(options)
     }
 }
 
 /// A flag for each row of the table, and `--set` for options this tool does not know.
-impl clap::Args for Settings {
+impl clap::Args for TopicSettingArgs {
     fn augment_args(command: Command) -> Command {
         let set = Arg::new("set")
             .long("set")
@@ -65,7 +65,7 @@ impl clap::Args for Settings {
     }
 }
 
-impl clap::FromArgMatches for Settings {
+impl clap::FromArgMatches for TopicSettingArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let flags = TOPIC_OPTIONS.iter().filter_map(|row| matches.get_one::<TopicOption>(row.name));
         let set = matches.get_many::<TopicOption>("set").into_iter().flatten();

@@ -1,11 +1,12 @@
-//! INV-REPLY-ORDER, INV-ONE-JOB, INV-TURN, INV-WAIT-ALONE, INV-WAIT-TIME, INV-LAST-WORD and the stop of a connection in order.
+//! INV-REPLY-ORDER, INV-ONE-JOB, INV-TURN, INV-WAIT-ALONE, INV-WAIT-TIME, INV-LAST-WORD, the deadlines and the stop of a
+//! connection in order.
 
 use std::collections::VecDeque;
 
 use galgo_storage::journal::CommitError;
 
 use super::*;
-use crate::conversation::in_order::{Effect, Event, Facts, InOrder};
+use crate::conversation::in_order::{Facts, InOrder, OrderedEffect, OrderedEvent};
 use crate::conversation::{End, Look};
 
 /// A request that was taken and is not answered.
@@ -44,6 +45,17 @@ struct World {
     /// Whether a last look was asked for.
     last: bool,
     ended: Option<&'static str>,
+    /// Whether somebody is logged in, of which the conversation learns when it is armed.
+    authenticated: bool,
+    login: LoginClock,
+    /// Whether there is memory to give back, and when it is looked for.
+    holds_memory: bool,
+    shrink: Option<Instant>,
+    /// Whether it was told to be time for that.
+    shrinks: bool,
+    /// Whether a request is here in part, and since when its rest is waited for, with what came of it.
+    half: bool,
+    rest: Option<(Instant, u64)>,
 }
 
 impl World {
@@ -63,6 +75,13 @@ impl World {
             news: false,
             last: false,
             ended: None,
+            authenticated: false,
+            login: LoginClock::new(),
+            holds_memory: false,
+            shrink: None,
+            shrinks: false,
+            half: false,
+            rest: None,
         }
     }
 
@@ -71,13 +90,16 @@ impl World {
         for step in 0.. {
             assert!(step < 100 * EVENTS_MAX, "INV-STOP: it never closes");
             match self.talk.next() {
-                Effect::Write(reply, _) => self.written(&reply),
-                Effect::Submit(request) => self.submitted(request),
-                Effect::Run(request) => self.runs(request),
-                Effect::Look(poll, look) => self.looks(poll, look),
-                Effect::Shrink => {}
-                Effect::Idle { take } => self.idle(take, step),
-                Effect::Close(end) => return self.closed(&end),
+                OrderedEffect::Write(reply, _) => self.written(&reply),
+                OrderedEffect::Submit(request) => self.submitted(request),
+                OrderedEffect::Run(request) => self.runs(request),
+                OrderedEffect::Look(poll, look) => self.looks(poll, look),
+                OrderedEffect::Shrink => {
+                    assert!(std::mem::take(&mut self.shrinks), "memory is looked for too early");
+                    self.holds_memory = self.numbers.once_in(2);
+                }
+                OrderedEffect::Idle { take } => self.idle(take, step),
+                OrderedEffect::Close(end) => return self.closed(&end),
             }
         }
     }
@@ -100,6 +122,7 @@ impl World {
         assert!(self.ended.is_none(), "submitted although the connection ends");
         assert!(follows_on || self.taken.is_empty(), "{request} did not wait for its turn");
         assert!(self.taken.len() < ANSWERS_MAX);
+        self.rest = None;
         self.taken.push_back(Taken { request, expected: None, resolver: None });
         (self.at_hand, self.may_wait) = (true, !follows_on);
         self.comes_back();
@@ -132,20 +155,22 @@ impl World {
         if !self.at_hand {
             self.looked_at = None;
         }
-        self.talk.on(Event::Outcome(made.outcome, None));
+        self.talk.on(OrderedEvent::Outcome(made.outcome, None));
     }
 
     fn runs(&mut self, request: u32) {
         assert!(self.at_hand, "INV-ONE-JOB");
         assert_eq!(self.taken.back().unwrap().request, request);
         assert!(self.delayed_until.take().is_none_or(|until| until <= now()), "it ran too early");
-        // Commits go on while a job runs.
+        // Commits go on while a job runs, time passes, and others may end the login.
         self.resolve();
+        pass(Duration::from_secs(self.numbers.below(60) as u64));
+        self.authenticated &= !self.numbers.once_in(4);
         if self.numbers.once_in(12) {
             (self.at_hand, self.looked_at) = (false, None);
             self.taken.pop_back();
             self.ended.get_or_insert("stopping");
-            self.talk.on(Event::Abandoned);
+            self.talk.on(OrderedEvent::Abandoned);
         } else {
             self.comes_back();
         }
@@ -172,6 +197,7 @@ impl World {
             && (self.waiting.is_some() || self.taken.len() < ANSWERS_MAX);
         assert_eq!(take, listens, "INV-WAIT-ALONE, and the bound of answers");
         assert!(self.delayed_until.is_some() || !self.at_hand, "a job that may begin was not run");
+        assert!(!self.shrinks, "memory was not looked for");
         if take && self.take() {
             return;
         }
@@ -189,7 +215,7 @@ impl World {
                 return false;
             }
             self.last = true;
-            self.talk.on(Event::MoreCame);
+            self.talk.on(OrderedEvent::MoreCame);
             return true;
         }
         let Some(sent) = self.sent.pop_front() else { return false };
@@ -199,35 +225,48 @@ impl World {
             None => {
                 let expected = Some(Expected::Error(ErrorCode::InvalidCommand));
                 self.taken.push_back(Taken { request, expected, resolver: None });
-                self.talk.on(Event::Refused(ErrorCode::InvalidCommand));
+                self.rest = None;
+                self.talk.on(OrderedEvent::Refused(ErrorCode::InvalidCommand));
             }
             Some(follows_on) => {
                 self.told = Some((request, follows_on));
-                self.talk.on(Event::Request { request, follows_on });
+                self.talk.on(OrderedEvent::Request { request, follows_on });
             }
         }
         true
     }
 
     fn happen(&mut self, take: bool) {
-        match self.numbers.below(20) {
+        match self.numbers.below(24) {
+            20 => self.half ^= true,
+            21 => self.holds_memory ^= true,
+            22 => self.authenticated ^= true,
+            23 if take => {
+                let time = Duration::from_secs(self.numbers.below(10) as u64);
+                pass(time);
+                self.talk.held_up(time);
+                if let Some((since, _)) = &mut self.rest {
+                    *since += time;
+                }
+            }
             0..=7 => {
                 let kind = [Some(true), Some(true), Some(false), Some(false), None];
                 self.sent.push_back(kind[self.numbers.below(5)]);
-                self.talk.on(Event::Received(8));
+                let bytes = 1 << self.numbers.below(20);
+                self.received(bytes);
             }
             8..=13 => self.resolve(),
             14..=15 if self.waiting.is_some() => {
                 self.news = true;
-                self.talk.on(Event::News);
+                self.talk.on(OrderedEvent::News);
             }
-            16..=17 => self.time_passes(),
+            16..=17 => self.time_passes(take),
             18 if take && self.numbers.once_in(6) => {
                 if self.waiting.take().is_some() {
                     self.taken.pop_back();
                 }
                 self.end("peer");
-                self.talk.on(Event::PeerGone);
+                self.talk.on(OrderedEvent::PeerGone);
             }
             19 if self.numbers.once_in(4) => self.stop(),
             _ => {}
@@ -252,16 +291,72 @@ impl World {
         }
     }
 
-    fn time_passes(&mut self) {
-        let facts = Facts { authenticated: true, holds_memory: false, half_received: false };
-        let due = self.talk.arm(facts);
-        let waits = self.waiting.map(|poll| poll.due);
-        let expected = if self.ended.is_some() { None } else { self.delayed_until.or(waits) };
-        assert_eq!(due, expected, "INV-WAIT-TIME");
+    fn received(&mut self, bytes: usize) {
+        self.talk.on(OrderedEvent::Received(bytes));
+        if let Some((_, all)) = &mut self.rest {
+            *all += bytes as u64;
+        }
+    }
+
+    /// When the rest of a request is due: 64 KiB are a second more.
+    fn frame_due(&self) -> Option<Instant> {
+        let (since, bytes) = self.rest?;
+        Some(since + FRAME_PATIENCE + Duration::from_secs(bytes / (64 << 10)))
+    }
+
+    fn time_passes(&mut self, take: bool) {
+        let due = self.arm(take);
         pass(Duration::from_secs(self.numbers.below(30) as u64));
         if due.is_some_and(|due| due <= now()) {
-            self.last |= self.waiting.is_some();
-            self.talk.on(Event::Timer);
+            self.timer();
+            self.talk.on(OrderedEvent::Timer);
+        }
+    }
+
+    /// Tells the facts, as a connection does before it waits, and holds what comes of it against the model.
+    fn arm(&mut self, take: bool) -> Option<Instant> {
+        let facts = Facts {
+            authenticated: self.authenticated,
+            holds_memory: self.holds_memory,
+            half_received: take && self.half,
+        };
+        let due = self.talk.arm(facts);
+        // While a request is at hand it is the server that keeps the peer waiting: no clock of the peer begins.
+        if !self.at_hand {
+            self.login.told(facts.authenticated);
+            let since = |begun: Option<Instant>| begun.unwrap_or(now() + SHRINK_EVERY);
+            self.shrink = facts.holds_memory.then(|| since(self.shrink));
+            self.rest = facts.half_received.then(|| self.rest.unwrap_or((now(), 0)));
+        }
+        let expected = match (self.ended, self.at_hand) {
+            (Some(_), _) => None,
+            (None, true) => self.delayed_until,
+            (None, false) => {
+                let waits = self.waiting.map(|poll| poll.due);
+                let dues = [self.frame_due(), Some(self.login.due), self.shrink, waits];
+                dues.into_iter().flatten().min()
+            }
+        };
+        assert_eq!(due, expected, "INV-WAIT-TIME, and the deadlines");
+        due
+    }
+
+    /// What a timer means, the most urgent first.
+    fn timer(&mut self) {
+        if self.at_hand || self.ended.is_some() {
+            return;
+        }
+        let passed = |due: Option<Instant>| due.is_some_and(|due| due <= now());
+        if passed(self.frame_due()) {
+            self.end("a frame");
+        } else if passed(Some(self.login.due)) {
+            if self.login.is_over() {
+                self.end("a login");
+            }
+        } else if passed(self.shrink) {
+            (self.shrink, self.shrinks) = (None, true);
+        } else if passed(self.waiting.map(|poll| poll.due)) {
+            self.last = true;
         }
     }
 
@@ -275,7 +370,7 @@ impl World {
             self.taken.pop_back();
         }
         self.end("stopping");
-        self.talk.on(Event::Stop);
+        self.talk.on(OrderedEvent::Stop);
     }
 
     fn end(&mut self, end: &'static str) {
@@ -295,7 +390,9 @@ impl World {
             End::Peer => "peer",
             End::Refused(_) => "refused",
             End::Stopping => "stopping",
-            _ => "another",
+            End::FrameTimeout => "a frame",
+            End::LoginTimeout => "a login",
+            End::Failed(_) => "another",
         };
         assert_eq!(self.ended, Some(end), "the first end stands");
         assert!(self.taken.is_empty(), "INV-STOP: what was submitted was not answered");

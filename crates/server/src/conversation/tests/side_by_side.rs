@@ -1,14 +1,13 @@
-//! INV-QUIC-ORDER, INV-QUIC-WAIT, INV-QUIC-QUIET, INV-ONE-JOB, INV-TURN, INV-WAIT-TIME and the stop of a connection with
-//! streams.
+//! INV-QUIC-ORDER, INV-QUIC-WAIT, INV-QUIC-QUIET, INV-ONE-JOB, INV-TURN, INV-WAIT-TIME, the time for a login and the stop
+//! of a connection with streams.
 
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::conversation::side_by_side::{Effect, Event, SideBySide, Streams};
-use crate::conversation::{End, Look, Waited};
+use crate::conversation::side_by_side::{SideBySide, StreamsEffect, StreamsEvent};
+use crate::conversation::{CLOSE_PATIENCE, End, Look, Waited};
 
 const WAITS_MAX: usize = 3;
-const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where a request is.
 enum Place {
@@ -39,14 +38,18 @@ struct World {
     crowded: Option<u32>,
     ended: Option<&'static str>,
     ended_at: Option<Instant>,
+    /// Whether somebody is logged in, of which the conversation is told before it waits.
+    authenticated: bool,
+    login: LoginClock,
+    /// Whether the time to close passed while a job ran.
+    gave_up_job: bool,
 }
 
 impl World {
     fn new(seed: u64) -> Self {
-        let streams = Streams { waits_max: WAITS_MAX, close_patience: CLOSE_PATIENCE };
         Self {
             numbers: Numbers(seed),
-            talk: SideBySide::new(RULES, streams),
+            talk: SideBySide::new(RULES, WAITS_MAX),
             next_number: 0,
             told: None,
             requests: BTreeMap::new(),
@@ -57,20 +60,26 @@ impl World {
             crowded: None,
             ended: None,
             ended_at: None,
+            authenticated: false,
+            login: LoginClock::new(),
+            gave_up_job: false,
         }
     }
 
     fn run(mut self) {
         for step in 0.. {
             assert!(step < 100 * EVENTS_MAX, "INV-STOP: it never closes");
-            match self.talk.next() {
-                Effect::Begin(request, answer, _) => self.begun(request, &answer),
-                Effect::Wait(request, waited) => self.waits(request, waited),
-                Effect::Submit(request) => self.submitted(request),
-                Effect::Run(request, job) => self.runs(request, job),
-                Effect::Look(request, poll, look) => self.looks(request, poll, look),
-                Effect::Idle { take, wake } => self.idle(take, wake, step),
-                Effect::Close(end) => return self.closed(&end),
+            let effect = self.talk.next();
+            let is_close = matches!(effect, StreamsEffect::Close(_));
+            assert!(is_close || !self.gave_up_job, "INV-STOP: a job keeps the connection open");
+            match effect {
+                StreamsEffect::Begin(request, answer, _) => self.begun(request, &answer),
+                StreamsEffect::Wait(request, waited) => self.waits(request, waited),
+                StreamsEffect::Submit(request) => self.submitted(request),
+                StreamsEffect::Run(request, job) => self.runs(request, job),
+                StreamsEffect::Look(request, poll, look) => self.looks(request, poll, look),
+                StreamsEffect::Idle { take, wake } => self.idle(take, wake, step),
+                StreamsEffect::Close(end) => return self.closed(&end),
             }
         }
     }
@@ -136,7 +145,7 @@ impl World {
             Outcome::Offload(_) => {}
         }
         drop(made.resolver);
-        self.talk.on(Event::Outcome(request, made.outcome, None));
+        self.talk.on(StreamsEvent::Outcome(request, made.outcome, None));
     }
 
     fn runs(&mut self, request: u32, job: u32) {
@@ -144,12 +153,25 @@ impl World {
         assert!(matches!(self.requests[&request], Place::AtHand), "INV-ONE-JOB");
         assert!(self.delayed_until.take().is_none_or(|until| until <= now()), "it ran too early");
         assert!(self.looked_at.is_none() || self.answering() == 0, "INV-QUIC-QUIET");
-        if self.numbers.once_in(12) {
+        // While it runs, time passes, others may end the login, and the server may stop.
+        pass(Duration::from_millis(100 * self.numbers.below(600) as u64));
+        self.authenticated &= !self.numbers.once_in(4);
+        if self.numbers.once_in(20) {
+            self.stop();
+        }
+        if self.ended.is_some() && self.numbers.once_in(3) {
+            // It takes longer than a stop waits for it.
+            let due = self.talk.close_due().expect("a connection that ends has a time to");
+            assert_eq!(Some(due), self.ended_at.map(|at| at + CLOSE_PATIENCE));
+            pass(due.saturating_duration_since(now()));
+            self.gave_up_job = true;
+            self.talk.on(StreamsEvent::Timer);
+        } else if self.numbers.once_in(12) {
             let expected = Expected::Error(ErrorCode::Disconnected);
             self.requests.insert(request, Place::Made(expected));
             self.looked_at = None;
             self.end("stopping");
-            self.talk.on(Event::Abandoned(request));
+            self.talk.on(StreamsEvent::Abandoned(request));
         } else {
             self.comes_back(request);
         }
@@ -200,7 +222,8 @@ impl World {
     }
 
     fn happen(&mut self, take: bool, wake: bool) {
-        match self.numbers.below(20) {
+        match self.numbers.below(21) {
+            20 => self.authenticated ^= true,
             0..=7 if take => {
                 let request = self.next_number;
                 self.next_number += 1;
@@ -208,12 +231,12 @@ impl World {
                     0 => {
                         let expected = Expected::Error(ErrorCode::InvalidCommand);
                         self.requests.insert(request, Place::Made(expected));
-                        self.talk.on(Event::Refused(request, ErrorCode::InvalidCommand));
+                        self.talk.on(StreamsEvent::Refused(request, ErrorCode::InvalidCommand));
                     }
                     kind => {
                         let follows_on = kind < 3;
                         self.told = Some((request, follows_on));
-                        self.talk.on(Event::Request { request, follows_on });
+                        self.talk.on(StreamsEvent::Request { request, follows_on });
                     }
                 }
             }
@@ -225,7 +248,7 @@ impl World {
             16..=17 => self.time_passes(),
             18 if self.numbers.once_in(6) => {
                 self.end("peer");
-                self.talk.on(Event::PeerGone);
+                self.talk.on(StreamsEvent::PeerGone);
             }
             19 if self.numbers.once_in(4) => self.stop(),
             _ => {}
@@ -241,7 +264,7 @@ impl World {
     fn write_one(&mut self) {
         if let Some(request) = self.any(|place| matches!(place, Place::Begun)) {
             self.requests.insert(request, Place::Written);
-            self.talk.on(Event::Written);
+            self.talk.on(StreamsEvent::Written);
         }
     }
 
@@ -249,23 +272,32 @@ impl World {
         let Some(request) = self.any(|place| matches!(place, Place::Waits(_))) else { return };
         if self.numbers.once_in(5) {
             self.requests.insert(request, Place::GivenUp);
-            self.talk.on(Event::GivenUp);
+            self.talk.on(StreamsEvent::GivenUp);
             return;
         }
         let place = self.requests.insert(request, Place::AtHand);
         let Some(Place::Waits(waited)) = place else { unreachable!() };
         self.woken = Some((request, look));
-        self.talk.on(Event::Woken(request, waited, look));
+        self.talk.on(StreamsEvent::Woken(request, waited, look));
     }
 
     fn time_passes(&mut self) {
+        self.talk.logged_in(self.authenticated);
+        self.login.told(self.authenticated);
         let due = self.talk.due();
         let is_held = self.looked_at.is_some() && self.answering() > 0;
-        let delayed = self.delayed_until.filter(|_| !is_held);
-        assert_eq!(due, self.ended_at.map(|at| at + CLOSE_PATIENCE).or(delayed));
-        pass(Duration::from_millis(100 * self.numbers.below(50) as u64));
+        let expected = match (self.ended_at, self.is_at_hand()) {
+            (Some(at), _) => Some(at + CLOSE_PATIENCE),
+            (None, true) => self.delayed_until.filter(|_| !is_held),
+            (None, false) => Some(self.login.due),
+        };
+        assert_eq!(due, expected, "the time for a login, and INV-STOP");
+        pass(Duration::from_millis(100 * self.numbers.below(300) as u64));
         if due.is_some_and(|due| due <= now()) {
-            self.talk.on(Event::Timer);
+            if !self.is_at_hand() && self.ended.is_none() && self.login.is_over() {
+                self.end("a login");
+            }
+            self.talk.on(StreamsEvent::Timer);
         }
     }
 
@@ -280,7 +312,7 @@ impl World {
             self.looked_at = None;
         }
         self.end("stopping");
-        self.talk.on(Event::Stop);
+        self.talk.on(StreamsEvent::Stop);
     }
 
     fn end(&mut self, end: &'static str) {
@@ -310,14 +342,17 @@ impl World {
             End::Peer => "peer",
             End::Refused(_) => "refused",
             End::Stopping => "stopping",
-            _ => "another",
+            End::LoginTimeout => "a login",
+            End::FrameTimeout | End::Failed(_) => "another",
         };
         assert_eq!(self.ended, Some(end), "the first end stands");
         let is_late = self.ended_at.is_some_and(|at| at + CLOSE_PATIENCE <= now());
         let is_left = |place: &Place| match place {
             Place::Written | Place::GivenUp => false,
             Place::Waits(_) => end == "stopping",
-            Place::AtHand | Place::Made(_) | Place::Begun => end != "peer",
+            Place::AtHand | Place::Made(_) => end != "peer",
+            // Who is a stranger for so long reads no answers either.
+            Place::Begun => !matches!(end, "peer" | "a login"),
         };
         assert!(is_late || self.count(is_left) == 0, "INV-STOP: it closed before all was answered");
     }

@@ -73,7 +73,7 @@ pub(super) fn block<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8
 }
 
 /// The encoded block of a stored message, shown as entries when it can be read.
-pub(super) struct Shown<'a>(pub(super) &'a [u8]);
+pub(super) struct ShownHeaders<'a>(pub(super) &'a [u8]);
 
 #[derive(Serialize)]
 struct ShownEntry<'a> {
@@ -93,7 +93,7 @@ impl<'a> From<&'a HeaderField> for ShownField<'a> {
     }
 }
 
-impl Serialize for Shown<'_> {
+impl Serialize for ShownHeaders<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // What cannot be read is shown as it is; the server does not look into it otherwise.
         let Ok(headers) = UserHeaders::from_bytes(self.0) else {

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::headers::{Entry, HeadersIn, Shown};
+use super::headers::{Entry, HeadersIn, ShownHeaders};
 use super::{Base64, base64, headers};
 
 /// Messages to be sent.
@@ -276,7 +276,7 @@ pub(in super::super) struct DamagedRange {
 struct Polled<'a> {
     header: Header,
     payload: Base64<'a>,
-    user_headers: Shown<'a>,
+    user_headers: ShownHeaders<'a>,
 }
 
 /// The header of a message.
@@ -368,7 +368,7 @@ impl<'a> From<&MessageRef<'a>> for Polled<'a> {
         Self {
             header: message.header.into(),
             payload: Base64(message.payload),
-            user_headers: Shown(message.user_headers),
+            user_headers: ShownHeaders(message.user_headers),
         }
     }
 }

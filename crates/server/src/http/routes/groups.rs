@@ -7,11 +7,11 @@ use galgo_wire::command::{
 use galgo_wire::{ErrorCode, GroupName};
 use utoipa_axum::routes;
 
-use super::{Router, identifier, place};
+use super::{Router, TopicAt, identifier};
 use crate::http::call::Call;
 use crate::http::extract::{JsonOf, PathOf};
-use crate::http::failure::Failure;
-use crate::http::json::Told;
+use crate::http::failure::ApiFailure;
+use crate::http::json::JsonAnswer;
 use crate::http::json::groups as json;
 
 /// Adds these routes.
@@ -30,15 +30,15 @@ pub(super) fn add(router: Router) -> Router {
 async fn get_consumer_groups(
     call: Call,
     PathOf(path): PathOf<(String, String)>,
-) -> Result<Told<Vec<ConsumerGroup>>, Failure> {
-    let (stream, topic) = place(&path)?;
+) -> Result<JsonAnswer<Vec<ConsumerGroup>>, ApiFailure> {
+    let TopicAt { stream, topic } = TopicAt::of(&path.0, &path.1)?;
     let command = GetConsumerGroups { stream: stream.clone(), topic: topic.clone() };
     let groups = call.run(command).await.map_err(super::missing_as_generic)?;
     // The command answers nothing for a topic that is missing, too.
     if groups.is_empty() && !call.api.hub.broker.has_topic(&stream, &topic) {
-        return Err(Failure::Missing);
+        return Err(ApiFailure::Missing);
     }
-    Ok(Told(groups))
+    Ok(JsonAnswer(groups))
 }
 
 /// Creates a consumer group.
@@ -51,11 +51,11 @@ async fn create_consumer_group(
     call: Call,
     PathOf(path): PathOf<(String, String)>,
     JsonOf(body): JsonOf<json::GroupName>,
-) -> Result<(StatusCode, Told<ConsumerGroupDetails>), Failure> {
-    let (stream, topic) = place(&path)?;
+) -> Result<(StatusCode, JsonAnswer<ConsumerGroupDetails>), ApiFailure> {
+    let TopicAt { stream, topic } = TopicAt::of(&path.0, &path.1)?;
     let name = GroupName::parse(&body.name).map_err(|_| ErrorCode::InvalidConsumerGroupName)?;
     let created = call.run(CreateConsumerGroup { stream, topic, name }).await?;
-    Ok((StatusCode::CREATED, Told(created)))
+    Ok((StatusCode::CREATED, JsonAnswer(created)))
 }
 
 /// Shows one consumer group.
@@ -68,12 +68,12 @@ async fn create_consumer_group(
 async fn get_consumer_group(
     call: Call,
     PathOf((stream, topic, group)): PathOf<(String, String, String)>,
-) -> Result<Told<ConsumerGroupDetails>, Failure> {
+) -> Result<JsonAnswer<ConsumerGroupDetails>, ApiFailure> {
     let command = GetConsumerGroup {
         stream: identifier(&stream)?,
         topic: identifier(&topic)?,
         group: identifier(&group)?,
     };
     let found = call.run(command).await?;
-    Ok(Told(found.ok_or(ErrorCode::ConsumerGroupIdNotFound)?))
+    Ok(JsonAnswer(found.ok_or(ErrorCode::ConsumerGroupIdNotFound)?))
 }

@@ -11,17 +11,18 @@ use galgo_wire::command::{
     Command as _, CommandCode, FlushUnsavedBuffer, PollInLife, PollMessages, SendReply,
     SendWithHeader,
 };
-use galgo_wire::{Action, ErrorCode, Identifier, PartitionId, Right, Timestamp};
+use galgo_wire::measure::micros;
+use galgo_wire::{Action, ErrorCode, PartitionId, Right, Timestamp};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use utoipa_axum::routes;
 
-use super::{Router, consumer, identifier, life, place};
+use super::{Router, TopicAt, consumer, identifier, life};
 use crate::http::Api;
 use crate::http::call::Call;
 use crate::http::extract::{JsonBytes, PathOf, QueryOf};
-use crate::http::failure::Failure;
-use crate::http::json::Told;
+use crate::http::failure::ApiFailure;
+use crate::http::json::JsonAnswer;
 use crate::http::json::messages as json;
 use crate::http::polled;
 use crate::transport::Grant;
@@ -49,9 +50,9 @@ async fn send_messages(
     call: Call,
     PathOf(path): PathOf<(String, String)>,
     bytes: JsonBytes,
-) -> Result<StatusCode, Failure> {
+) -> Result<StatusCode, ApiFailure> {
     let mut payload = Vec::new();
-    encode_send(&place(&path)?, &bytes, &mut payload)?;
+    encode_send(&TopicAt::of(&path.0, &path.1)?, &bytes, &mut payload)?;
     drop(bytes);
     let code = CommandCode::SendMessages.as_u32();
     let sent = call.submit(|api, session| api.hub.broker.submit(session, code, &mut payload));
@@ -69,34 +70,33 @@ async fn send_batch(
     call: Call,
     PathOf(path): PathOf<(String, String)>,
     bytes: JsonBytes,
-) -> Result<(StatusCode, Told<SendReply>), Failure> {
-    let (stream, topic) = place(&path)?;
+) -> Result<(StatusCode, JsonAnswer<SendReply>), ApiFailure> {
+    let topic = TopicAt::of(&path.0, &path.1)?;
     let mut payload = Vec::new();
     // Chains belong to a connection, so that no batch over HTTP is part of one.
     SendWithHeader::encode(None, &mut payload);
-    let path = (stream, topic);
-    encode_send(&path, &bytes, &mut payload)?;
+    encode_send(&topic, &bytes, &mut payload)?;
     drop(bytes);
     let code = CommandCode::SendWith.as_u32();
     let sent = call.submit(|api, session| api.hub.broker.submit(session, code, &mut payload));
     let sent = sent.await.map_err(|code| {
-        let right = Right::topic(Action::SendMessages, &path.0, &path.1);
-        Failure::from(code).about(&call.api.hub.broker, &right)
+        let right = Right::topic(Action::SendMessages, &topic.stream, &topic.topic);
+        ApiFailure::from(code).about(&call.api.hub.broker, &right)
     });
     let Reply::Sent(reply) = sent? else { return Err(ErrorCode::Error.into()) };
-    Ok((StatusCode::CREATED, Told(reply)))
+    Ok((StatusCode::CREATED, JsonAnswer(reply)))
 }
 
 /// Adds what both kinds of sends have: the messages of a body, and where they go.
 fn encode_send(
-    (stream, topic): &(Identifier, Identifier),
+    TopicAt { stream, topic }: &TopicAt,
     bytes: &JsonBytes,
     payload: &mut Vec<u8>,
-) -> Result<(), Failure> {
+) -> Result<(), ApiFailure> {
     let body: json::SendMessages = bytes.parse()?;
     if body.has_empty_payload() {
         let reason = "a message has at least one byte of payload";
-        return Err(Failure::malformed(StatusCode::UNPROCESSABLE_ENTITY, reason));
+        return Err(ApiFailure::malformed(StatusCode::UNPROCESSABLE_ENTITY, reason));
     }
     let partitioning = body.partitioning.to_wire()?;
     let batch = body.batch(now())?;
@@ -114,17 +114,8 @@ async fn poll_messages(
     call: Call,
     PathOf(path): PathOf<(String, String)>,
     QueryOf(query): QueryOf<json::PollQuery>,
-) -> Result<([(HeaderName, &'static str); 1], Body), Failure> {
-    let (stream, topic) = place(&path)?;
-    let command = PollMessages {
-        consumer: consumer(query.consumer_id.as_deref())?,
-        stream,
-        topic,
-        partition_id: query.partition_id.map(PartitionId::new),
-        strategy: query.kind.unwrap_or_default().strategy(query.value),
-        count: query.count.unwrap_or(COUNT_DEFAULT),
-        auto_commit: query.auto_commit.unwrap_or(false),
-    };
+) -> Result<([(HeaderName, &'static str); 1], Body), ApiFailure> {
+    let command = poll(TopicAt::of(&path.0, &path.1)?, &query)?;
     polled(&call, |api, session, bounds| api.hub.broker.poll(session, &command, bounds)).await
 }
 
@@ -140,17 +131,12 @@ async fn poll_in_life(
     call: Call,
     PathOf((stream, topic, partition_id)): PathOf<(String, String, u32)>,
     QueryOf(query): QueryOf<json::PollInLifeQuery>,
-) -> Result<([(HeaderName, &'static str); 1], Body), Failure> {
-    let poll = PollMessages {
-        consumer: consumer(query.consumer_id.as_deref())?,
-        stream: identifier(&stream)?,
-        topic: identifier(&topic)?,
-        partition_id: Some(PartitionId::new(partition_id)),
-        strategy: query.kind.unwrap_or_default().strategy(query.value),
-        count: query.count.unwrap_or(COUNT_DEFAULT),
-        auto_commit: query.auto_commit.unwrap_or(false),
-    };
-    let life = life(query.life.as_deref())?;
+) -> Result<([(HeaderName, &'static str); 1], Body), ApiFailure> {
+    let json::PollInLifeQuery { consumer_id, kind, value, count, auto_commit, life: of } = query;
+    let partition_id = Some(partition_id);
+    let query = json::PollQuery { consumer_id, partition_id, kind, value, count, auto_commit };
+    let poll = poll(TopicAt::of(&stream, &topic)?, &query)?;
+    let life = life(of.as_deref())?;
     let command = PollInLife { poll, wait: 0, count_min: 1, life, reserved: 0 };
     let polled = polled(&call, |api, session, bounds| {
         api.hub.broker.poll_in_life(session, &command, bounds)
@@ -170,10 +156,10 @@ async fn poll_in_life(
 async fn flush_unsaved_buffer(
     call: Call,
     PathOf((stream, topic, partition_id, fsync)): PathOf<(String, String, u32, String)>,
-) -> Result<StatusCode, Failure> {
+) -> Result<StatusCode, ApiFailure> {
     // Classic clients write `fsync=true` where the route has a plain `true`.
     let fsync = fsync.strip_prefix("fsync=").unwrap_or(&fsync).parse().map_err(|_| {
-        Failure::malformed(StatusCode::BAD_REQUEST, "the last part is `true` or `false`")
+        ApiFailure::malformed(StatusCode::BAD_REQUEST, "the last part is `true` or `false`")
     })?;
     let command = FlushUnsavedBuffer {
         stream: identifier(&stream)?,
@@ -185,11 +171,25 @@ async fn flush_unsaved_buffer(
     Ok(StatusCode::OK)
 }
 
+/// The poll that a query asks for.
+fn poll(at: TopicAt, query: &json::PollQuery) -> Result<PollMessages, ApiFailure> {
+    let TopicAt { stream, topic } = at;
+    Ok(PollMessages {
+        consumer: consumer(query.consumer_id.as_deref())?,
+        stream,
+        topic,
+        partition_id: query.partition_id.map(PartitionId::new),
+        strategy: query.kind.unwrap_or_default().strategy(query.value),
+        count: query.count.unwrap_or(COUNT_DEFAULT),
+        auto_commit: query.auto_commit.unwrap_or(false),
+    })
+}
+
 /// Runs a poll, and shows what it brings.
 async fn polled(
     call: &Call,
     poll: impl FnOnce(&Api, &mut Session, AnswerBounds) -> Outcome,
-) -> Result<([(HeaderName, &'static str); 1], Body), Failure> {
+) -> Result<([(HeaderName, &'static str); 1], Body), ApiFailure> {
     let bytes_max = call.api.limits.poll_bytes_max;
     let bounds = AnswerBounds { bytes_max, piece_bytes_max: polled::PIECE_BYTES_MAX };
     let mut held = Grant::default();
@@ -202,5 +202,5 @@ async fn polled(
 
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::new(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    Timestamp::new(micros(since))
 }

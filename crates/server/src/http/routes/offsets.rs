@@ -8,12 +8,12 @@ use galgo_wire::command::{
 use galgo_wire::{Consumer, PartitionId};
 use utoipa_axum::routes;
 
-use super::{Router, consumer, identifier, life, place};
+use super::{Router, TopicAt, consumer, identifier, life};
 use crate::http::call::Call;
 use crate::http::extract::{JsonOf, PathOf, QueryOf};
-use crate::http::failure::Failure;
+use crate::http::failure::ApiFailure;
 use crate::http::json::groups as json;
-use crate::http::json::{NumberOrName, Told};
+use crate::http::json::{JsonAnswer, NumberOrName};
 use crate::http::plain::find_own;
 
 /// Adds these routes.
@@ -34,15 +34,15 @@ async fn get_consumer_offset(
     call: Call,
     PathOf(path): PathOf<(String, String)>,
     QueryOf(query): QueryOf<json::OffsetOf>,
-) -> Result<Told<ConsumerOffset>, Failure> {
-    let (stream, topic) = place(&path)?;
+) -> Result<JsonAnswer<ConsumerOffset>, ApiFailure> {
+    let TopicAt { stream, topic } = TopicAt::of(&path.0, &path.1)?;
     let command = GetConsumerOffset {
         consumer: consumer(query.consumer_id.as_deref())?,
         stream,
         topic,
         partition_id: query.partition_id.map(PartitionId::new),
     };
-    Ok(Told(call.find(command).await?))
+    Ok(JsonAnswer(call.find(command).await?))
 }
 
 /// Stores the offset of the last message that was processed.
@@ -55,8 +55,8 @@ async fn store_consumer_offset(
     call: Call,
     PathOf(path): PathOf<(String, String)>,
     JsonOf(body): JsonOf<json::StoreOffset>,
-) -> Result<StatusCode, Failure> {
-    let (stream, topic) = place(&path)?;
+) -> Result<StatusCode, ApiFailure> {
+    let TopicAt { stream, topic } = TopicAt::of(&path.0, &path.1)?;
     let consumer = match body.consumer_id {
         None => consumer(None)?,
         Some(NumberOrName::Number(number)) => Consumer::new(number.into()),
@@ -84,7 +84,7 @@ async fn store_offset_in_life(
     call: Call,
     PathOf((stream, topic, id)): PathOf<(String, String, String)>,
     JsonOf(body): JsonOf<json::StoreInLife>,
-) -> Result<Told<StoredInLife>, Failure> {
+) -> Result<JsonAnswer<StoredInLife>, ApiFailure> {
     let store = StoreConsumerOffset {
         consumer: consumer(Some(&id))?,
         stream: identifier(&stream)?,
@@ -93,7 +93,7 @@ async fn store_offset_in_life(
         offset: body.offset.into(),
     };
     let life = life(body.life.as_deref())?;
-    Ok(Told(find_own(&call, StoreOffsetInLife { store, life }).await?))
+    Ok(JsonAnswer(find_own(&call, StoreOffsetInLife { store, life }).await?))
 }
 
 /// Forgets a stored offset.
@@ -108,7 +108,7 @@ async fn delete_consumer_offset(
     call: Call,
     PathOf((stream, topic, id)): PathOf<(String, String, String)>,
     QueryOf(query): QueryOf<json::PartitionOf>,
-) -> Result<StatusCode, Failure> {
+) -> Result<StatusCode, ApiFailure> {
     let command = DeleteConsumerOffset {
         consumer: consumer(Some(&id))?,
         stream: identifier(&stream)?,

@@ -8,8 +8,8 @@ use utoipa_axum::routes;
 use super::{Router, identifier};
 use crate::http::call::Call;
 use crate::http::extract::{JsonOf, PathOf};
-use crate::http::failure::Failure;
-use crate::http::json::Told;
+use crate::http::failure::ApiFailure;
+use crate::http::json::JsonAnswer;
 use crate::http::json::streams as json;
 
 /// Adds these routes.
@@ -27,8 +27,8 @@ fn name(text: &str) -> Result<StreamName, ErrorCode> {
 async fn create_stream(
     call: Call,
     JsonOf(body): JsonOf<json::StreamName>,
-) -> Result<Told<StreamDetails>, Failure> {
-    Ok(Told(call.run(CreateStream { name: name(&body.name)? }).await?))
+) -> Result<JsonAnswer<StreamDetails>, ApiFailure> {
+    Ok(JsonAnswer(call.run(CreateStream { name: name(&body.name)? }).await?))
 }
 
 /// Renames a stream.
@@ -39,7 +39,7 @@ async fn update_stream(
     call: Call,
     PathOf(stream): PathOf<String>,
     JsonOf(body): JsonOf<json::StreamName>,
-) -> Result<StatusCode, Failure> {
+) -> Result<StatusCode, ApiFailure> {
     let (stream, name) = (identifier(&stream)?, name(&body.name)?);
     call.run(UpdateStream { stream, name }).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -12,8 +12,8 @@ use super::Router;
 use crate::http::Api;
 use crate::http::call::Call;
 use crate::http::extract::{JsonOf, PathOf};
-use crate::http::failure::Failure;
-use crate::http::json::Told;
+use crate::http::failure::ApiFailure;
+use crate::http::json::JsonAnswer;
 use crate::http::json::system::SnapshotRequest;
 use crate::http::metrics;
 
@@ -96,14 +96,16 @@ async fn description(
 async fn get_client(
     call: Call,
     PathOf(client_id): PathOf<u32>,
-) -> Result<Told<ClientDetails>, Failure> {
+) -> Result<JsonAnswer<ClientDetails>, ApiFailure> {
     let found = call.find(GetClient { client_id: client_id.into() }).await;
     // No connection has the id 0, and here that is all there is to say.
     let found = found.map_err(|failure| match failure {
-        Failure::Code(ErrorCode::InvalidClientId | ErrorCode::ClientNotFound) => Failure::Missing,
+        ApiFailure::Code(ErrorCode::InvalidClientId | ErrorCode::ClientNotFound) => {
+            ApiFailure::Missing
+        }
         other => other,
     });
-    Ok(Told(found?))
+    Ok(JsonAnswer(found?))
 }
 
 /// Makes an archive of diagnostics.
@@ -112,7 +114,7 @@ async fn get_client(
 async fn create_snapshot(
     call: Call,
     JsonOf(body): JsonOf<SnapshotRequest>,
-) -> Result<([(HeaderName, String); 2], Vec<u8>), Failure> {
+) -> Result<([(HeaderName, String); 2], Vec<u8>), ApiFailure> {
     let kinds = body.snapshot_types.into_iter().map(Into::into).collect();
     let kinds = SnapshotKinds::new(kinds).ok_or(ErrorCode::InvalidCommand)?;
     let snapshot = call.run(GetSnapshot { compression: body.compression.into(), kinds }).await?;

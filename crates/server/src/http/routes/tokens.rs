@@ -15,7 +15,7 @@ use super::users::identity;
 use crate::http::Api;
 use crate::http::call::Call;
 use crate::http::extract::{JsonOf, PathOf, PeerOf};
-use crate::http::failure::Failure;
+use crate::http::failure::ApiFailure;
 use crate::http::json::users as json;
 
 /// Adds these routes.
@@ -32,7 +32,7 @@ pub(super) fn add(router: Router) -> Router {
 async fn create_token(
     call: Call,
     JsonOf(body): JsonOf<json::CreateToken>,
-) -> Result<Json<json::RawToken>, Failure> {
+) -> Result<Json<json::RawToken>, ApiFailure> {
     let name = TokenName::parse(&body.name).map_err(|_| TokenName::ERROR)?;
     let created = call.run(CreateToken { name, expiry_us: body.expiry }).await?;
     Ok(Json(json::RawToken { token: created.token.as_str().to_owned() }))
@@ -42,7 +42,7 @@ async fn create_token(
 #[utoipa::path(delete, path = "/personal-access-tokens/{name}", tag = "personal access tokens",
     params(("name" = String, Path, description = "Name of the token.")),
     responses((status = 204)))]
-async fn delete_token(call: Call, PathOf(name): PathOf<String>) -> Result<StatusCode, Failure> {
+async fn delete_token(call: Call, PathOf(name): PathOf<String>) -> Result<StatusCode, ApiFailure> {
     let name = Name::parse(&name).map_err(|_| ErrorCode::ResourceNotFound)?;
     call.run(DeleteToken { name }).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -56,7 +56,7 @@ async fn login_with_token(
     State(api): State<Arc<Api>>,
     PeerOf(peer): PeerOf,
     JsonOf(body): JsonOf<json::TokenText>,
-) -> Result<Json<json::Identity>, Failure> {
+) -> Result<Json<json::Identity>, ApiFailure> {
     // A text no token can have belongs to none.
     let token = TokenText::parse(&body.token).map_err(|_| ErrorCode::ResourceNotFound)?;
     identity(&api, peer, LoginWithToken { token }.into()).await

@@ -12,11 +12,11 @@ use galgo_wire::options::OptionChoices;
 use galgo_wire::{ErrorCode, TopicName};
 use utoipa_axum::routes;
 
-use super::{Router, identifier, missing_as_generic, place};
+use super::{Router, TopicAt, identifier, missing_as_generic};
 use crate::http::call::Call;
 use crate::http::extract::{JsonOf, PathOf};
-use crate::http::failure::Failure;
-use crate::http::json::Told;
+use crate::http::failure::ApiFailure;
+use crate::http::json::JsonAnswer;
 use crate::http::json::topics as json;
 use crate::http::plain::find_own;
 
@@ -30,14 +30,14 @@ pub(super) fn add(router: Router) -> Router {
 }
 
 /// Settings as commands have them.
-struct Settings {
+struct TopicChange {
     name: TopicName,
     message_expiry: MessageExpiry,
     max_topic_size: MaxTopicSize,
     replication_factor: u8,
 }
 
-impl Settings {
+impl TopicChange {
     fn of(body: &json::TopicSettings) -> Result<Self, ErrorCode> {
         let replication_factor = match body.replication_factor {
             // 0 means 1 in frames and nothing here.
@@ -60,14 +60,14 @@ impl Settings {
 async fn get_topics(
     call: Call,
     PathOf(stream): PathOf<String>,
-) -> Result<Told<Vec<Topic>>, Failure> {
+) -> Result<JsonAnswer<Vec<Topic>>, ApiFailure> {
     let stream = identifier(&stream)?;
     let topics = call.run(GetTopics { stream: stream.clone() }).await?;
     // The command answers nothing for a stream that is missing, too.
     if topics.is_empty() && !call.api.hub.broker.has_stream(&stream) {
-        return Err(Failure::Missing);
+        return Err(ApiFailure::Missing);
     }
-    Ok(Told(topics))
+    Ok(JsonAnswer(topics))
 }
 
 /// Creates a topic.
@@ -79,8 +79,8 @@ async fn create_topic(
     call: Call,
     PathOf(stream): PathOf<String>,
     JsonOf(body): JsonOf<json::CreateTopic>,
-) -> Result<Told<TopicDetails>, Failure> {
-    let settings = Settings::of(&body.settings)?;
+) -> Result<JsonAnswer<TopicDetails>, ApiFailure> {
+    let settings = TopicChange::of(&body.settings)?;
     let topic = CreateTopic {
         stream: identifier(&stream)?,
         partitions_count: body.partitions_count,
@@ -98,7 +98,7 @@ async fn create_topic(
         call.run(CreateTopicWith { topic, asked }).await
     };
     let created = created.map_err(|failure| missing_as_generic(named(failure, &asked)));
-    Ok(Told(created?))
+    Ok(JsonAnswer(created?))
 }
 
 /// Replaces all settings of a topic.
@@ -111,9 +111,9 @@ async fn update_topic(
     call: Call,
     PathOf(path): PathOf<(String, String)>,
     JsonOf(body): JsonOf<json::TopicSettings>,
-) -> Result<StatusCode, Failure> {
-    let (stream, topic) = place(&path)?;
-    let settings = Settings::of(&body)?;
+) -> Result<StatusCode, ApiFailure> {
+    let TopicAt { stream, topic } = TopicAt::of(&path.0, &path.1)?;
+    let settings = TopicChange::of(&body)?;
     let update = UpdateTopic {
         stream,
         topic,
@@ -148,8 +148,8 @@ async fn set_options(
     call: Call,
     PathOf(path): PathOf<(String, String)>,
     JsonOf(json::OptionValues(values)): JsonOf<json::OptionValues>,
-) -> Result<StatusCode, Failure> {
-    let (stream, topic) = place(&path)?;
+) -> Result<StatusCode, ApiFailure> {
+    let TopicAt { stream, topic } = TopicAt::of(&path.0, &path.1)?;
     let options = by_name(values);
     let set = find_own(&call, ConfigureTopic { stream, topic, options: options.clone() }).await;
     set.map_err(|failure| named(failure, &options))?;
@@ -157,9 +157,9 @@ async fn set_options(
 }
 
 /// What the broker refused for an option says which one it is, and what it takes.
-fn named(failure: Failure, options: &[TopicOption]) -> Failure {
+fn named(failure: ApiFailure, options: &[TopicOption]) -> ApiFailure {
     match (failure, OptionChoices::default().with(options)) {
-        (Failure::Code(code), Err(error)) => Failure::About(
+        (ApiFailure::Code(code), Err(error)) => ApiFailure::About(
             code,
             format!(
                 "{error}; `GET /streams/{{stream}}/topics/{{topic}}/options` lists all options of a topic"
@@ -183,8 +183,8 @@ async fn create_partitions(
     call: Call,
     PathOf(path): PathOf<(String, String)>,
     JsonOf(body): JsonOf<json::PartitionsCount>,
-) -> Result<StatusCode, Failure> {
-    let (stream, topic) = place(&path)?;
+) -> Result<StatusCode, ApiFailure> {
+    let TopicAt { stream, topic } = TopicAt::of(&path.0, &path.1)?;
     let partitions_count = body.partitions_count;
     call.run(CreatePartitions { stream, topic, partitions_count }).await?;
     Ok(StatusCode::CREATED)

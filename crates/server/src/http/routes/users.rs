@@ -18,8 +18,8 @@ use super::{Router, identifier};
 use crate::http::Api;
 use crate::http::call::{Call, run_anonymous};
 use crate::http::extract::{JsonOf, PathOf, PeerOf};
-use crate::http::failure::Failure;
-use crate::http::json::Told;
+use crate::http::failure::ApiFailure;
+use crate::http::json::JsonAnswer;
 use crate::http::json::users as json;
 use crate::http::jwt::{Account, new_id};
 use crate::http::plain::find_own;
@@ -44,7 +44,7 @@ async fn login_user(
     State(api): State<Arc<Api>>,
     PeerOf(peer): PeerOf,
     JsonOf(body): JsonOf<json::Login>,
-) -> Result<Json<json::Identity>, Failure> {
+) -> Result<Json<json::Identity>, ApiFailure> {
     // A name or password nobody can have is as wrong as any other.
     let wrong = |_| ErrorCode::InvalidCredentials;
     let text = |text: Option<String>| {
@@ -66,7 +66,7 @@ pub(super) async fn identity(
     api: &Api,
     peer: Peer,
     request: Request,
-) -> Result<Json<json::Identity>, Failure> {
+) -> Result<Json<json::Identity>, ApiFailure> {
     let session = run_anonymous(api, peer, request).await?;
     let account = session.and_then(|session| {
         Some(Account { user: session.user()?, serial: session.user_serial()? })
@@ -74,7 +74,7 @@ pub(super) async fn identity(
     issue(api, account.ok_or(ErrorCode::InvalidCredentials)?)
 }
 
-fn issue(api: &Api, account: Account) -> Result<Json<json::Identity>, Failure> {
+fn issue(api: &Api, account: Account) -> Result<Json<json::Identity>, ApiFailure> {
     let issued = api.keys.issue(account).ok_or(ErrorCode::Error)?;
     let access_token = json::AccessToken { token: issued.text, expiry: issued.expires_at };
     Ok(Json(json::Identity { user_id: account.user.get(), access_token }))
@@ -87,7 +87,7 @@ async fn refresh_token(
     State(api): State<Arc<Api>>,
     PeerOf(peer): PeerOf,
     JsonOf(body): JsonOf<json::TokenText>,
-) -> Result<Json<json::Identity>, Failure> {
+) -> Result<Json<json::Identity>, ApiFailure> {
     let refused = ErrorCode::InvalidAccessToken;
     let claims = api.keys.check(&body.token).ok_or(refused)?;
     let account = claims.account().ok_or(refused)?;
@@ -100,7 +100,7 @@ async fn refresh_token(
         broker.revoke_jwt(&login)
     });
     revoked.await.map_err(|_| ErrorCode::Error)?.map_err(|code| match code {
-        ErrorCode::CannotGenerateJwt => Failure::TooManyExchanges,
+        ErrorCode::CannotGenerateJwt => ApiFailure::TooManyExchanges,
         code => code.into(),
     })?;
     issue(&api, account)
@@ -108,7 +108,7 @@ async fn refresh_token(
 
 /// Revokes the token of the request, and all of the account when it revoked too many one by one.
 #[utoipa::path(delete, path = "/users/logout", tag = "users", responses((status = 204)))]
-async fn logout_user(call: Call) -> Result<StatusCode, Failure> {
+async fn logout_user(call: Call) -> Result<StatusCode, ApiFailure> {
     let login = call.caller.claims.login(call.caller.account, call.api.keys.leeway);
     let broker = Arc::clone(&call.api.hub.broker);
     // Writes to the metadata log.
@@ -124,14 +124,14 @@ async fn logout_user(call: Call) -> Result<StatusCode, Failure> {
 async fn create_user(
     call: Call,
     JsonOf(body): JsonOf<json::CreateUser>,
-) -> Result<Told<UserDetails>, Failure> {
+) -> Result<JsonAnswer<UserDetails>, ApiFailure> {
     let command = CreateUser {
         username: Username::parse(&body.username).map_err(|_| Username::ERROR)?,
         password: Password::parse(&body.password).map_err(|_| Password::ERROR)?,
         status: body.status,
         permissions: body.permissions,
     };
-    Ok(Told(call.run(command).await?))
+    Ok(JsonAnswer(call.run(command).await?))
 }
 
 /// Renames a user or changes whether it may log in.
@@ -142,7 +142,7 @@ async fn update_user(
     call: Call,
     PathOf(user): PathOf<String>,
     JsonOf(body): JsonOf<json::UpdateUser>,
-) -> Result<StatusCode, Failure> {
+) -> Result<StatusCode, ApiFailure> {
     let name = body.username.map(|name| Username::parse(&name)).transpose();
     let command = UpdateUser {
         user: identifier(&user)?,
@@ -162,7 +162,7 @@ async fn update_permissions(
     call: Call,
     PathOf(user): PathOf<String>,
     JsonOf(body): JsonOf<json::UpdatePermissions>,
-) -> Result<StatusCode, Failure> {
+) -> Result<StatusCode, ApiFailure> {
     let permissions = body.permissions;
     call.run(UpdatePermissions { user: identifier(&user)?, permissions }).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -177,7 +177,7 @@ async fn change_password(
     call: Call,
     PathOf(user): PathOf<String>,
     JsonOf(body): JsonOf<json::ChangePassword>,
-) -> Result<StatusCode, Failure> {
+) -> Result<StatusCode, ApiFailure> {
     let command = ChangePassword {
         user: identifier(&user)?,
         // One that is too long to be a password is a wrong one.
@@ -198,7 +198,7 @@ async fn reset_password(
     call: Call,
     PathOf(user): PathOf<String>,
     JsonOf(body): JsonOf<json::ResetPassword>,
-) -> Result<StatusCode, Failure> {
+) -> Result<StatusCode, ApiFailure> {
     let new = Password::parse(&body.new_password).map_err(|_| Password::ERROR)?;
     find_own(&call, ResetPassword { user: identifier(&user)?, new }).await?;
     Ok(StatusCode::NO_CONTENT)

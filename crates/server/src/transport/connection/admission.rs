@@ -5,15 +5,23 @@
 use galgo_wire::ErrorCode;
 use galgo_wire::command::CommandCode;
 use galgo_wire::frame::{Admission, RequestHeader};
-use galgo_wire::limits::CONTROL_PAYLOAD_BYTES_MAX;
+use galgo_wire::limits::{
+    CONTROL_PAYLOAD_BYTES_MAX, PASSWORD_BYTES_MAX, TEXT_BYTES_MAX, USERNAME_BYTES_MAX,
+};
 
 /// Largest payload kept for a connection that is not logged in: a login with the longest name,
 /// password and texts anyone sends is far below it.
 pub(crate) const ANONYMOUS_PAYLOAD_BYTES_MAX: u32 = 64 << 10;
+const _: () = assert!(
+    ANONYMOUS_PAYLOAD_BYTES_MAX < CONTROL_PAYLOAD_BYTES_MAX
+        && ANONYMOUS_PAYLOAD_BYTES_MAX as usize
+            > USERNAME_BYTES_MAX + PASSWORD_BYTES_MAX + TEXT_BYTES_MAX / 2,
+    "a login of any client fits what a stranger may send, which is less than a user may"
+);
 
 /// Who asks, as far as admission goes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Caller {
+pub(crate) struct PeerStanding {
     /// Whether the connection is logged in.
     pub(crate) authenticated: bool,
     /// Largest payload of a request that sends messages.
@@ -21,7 +29,7 @@ pub(crate) struct Caller {
 }
 
 /// Decides on a request by its header.
-pub(crate) fn admit(header: RequestHeader, caller: Caller) -> Admission {
+pub(crate) fn admit(header: RequestHeader, caller: PeerStanding) -> Admission {
     let RequestHeader { code, payload_len } = header;
     if CommandCode::carries_messages(code) {
         return if !caller.authenticated {
@@ -65,7 +73,7 @@ mod tests {
 
     /// Of a request of this length, its code counted.
     fn decide(length: u32, code: u32, authenticated: bool) -> Admission {
-        let caller = Caller { authenticated, send_bytes_max: SEND_MAX };
+        let caller = PeerStanding { authenticated, send_bytes_max: SEND_MAX };
         admit(RequestHeader { code, payload_len: length - 4 }, caller)
     }
 
@@ -114,7 +122,7 @@ mod tests {
             let [high, low] = record.to_be_bytes();
             // A handshake record of TLS with a ClientHello in it.
             let hello = [0x16, 0x03, 0x01, high, low, 0x01, 0x00, high];
-            let caller = Caller { authenticated: false, send_bytes_max: SEND_MAX };
+            let caller = PeerStanding { authenticated: false, send_bytes_max: SEND_MAX };
             let admission = admit(RequestHeader::read(hello).unwrap(), caller);
             assert!(
                 matches!(admission, Admission::AnswerAndDiscard(..)),

@@ -19,7 +19,7 @@ use galgo_wire::index::{part, part_mut};
 use galgo_wire::limits::REQUEST_HEADER_BYTES;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use super::admission::{Caller, admit};
+use super::admission::{PeerStanding, admit};
 use crate::transport::budget::{Allowance, Grant};
 
 /// Buffer of a connection that is idle.
@@ -30,6 +30,12 @@ const BUFFER_BYTES_BUSY: usize = 32 << 10;
 
 /// What a large request begins with, or all of it if it is smaller. From there its buffer doubles.
 const BUFFER_BYTES_FIRST: usize = 1 << 20;
+const _: () = assert!(
+    REQUEST_HEADER_BYTES < BUFFER_BYTES_IDLE
+        && BUFFER_BYTES_IDLE < BUFFER_BYTES_BUSY
+        && BUFFER_BYTES_BUSY < BUFFER_BYTES_FIRST,
+    "a header fits every buffer, and each buffer is larger than the one before it"
+);
 
 /// What stands at the front of the buffer.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,7 +85,7 @@ impl Inbox {
     }
 
     /// Looks at the front of the buffer. A request stays there until [`Inbox::consume`].
-    pub(crate) fn front(&mut self, caller: Caller) -> Front {
+    pub(crate) fn front(&mut self, caller: PeerStanding) -> Front {
         let mut judged = None;
         let here = part(&self.buffer, self.start.., HERE);
         let RequestCut { spent, front } = self.cutter.cut(here, |header| {
@@ -213,14 +219,15 @@ impl Inbox {
     /// Drops bytes at the front that are done with.
     fn spend(&mut self, bytes: usize) {
         self.start += bytes;
-        if self.start >= self.buffer.len() {
+        assert!(self.start <= self.buffer.len(), "{HERE}");
+        if self.start == self.buffer.len() {
             self.start = 0;
             self.buffer.clear();
         }
     }
 
     /// Takes note of a payload that is thrown away as it comes: a large one goes faster through a larger buffer.
-    fn note_refused(&mut self, payload_len: u32, caller: Caller) {
+    fn note_refused(&mut self, payload_len: u32, caller: PeerStanding) {
         self.peak_bytes = self.peak_bytes.max(REQUEST_HEADER_BYTES);
         let may_grow = caller.authenticated && self.grant.is_empty();
         if payload_len as usize > self.buffer.capacity() && may_grow {

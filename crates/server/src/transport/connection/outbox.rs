@@ -11,6 +11,7 @@ use std::time::Duration;
 use galgo_broker::{MessagesReply, Reply, Slice, memory_bytes};
 use galgo_wire::ErrorCode;
 use galgo_wire::frame::ResponseHeader;
+use galgo_wire::index::{part, part_mut};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -29,6 +30,14 @@ const OUTBOX_BYTES_KEPT: usize = 4 << 10;
 
 /// Bytes read at a time from a file that can't be sent as it is.
 const COPY_BYTES: usize = 256 << 10;
+const _: () = assert!(
+    GATHER_BYTES_MAX < OUTBOX_BYTES_MAX && OUTBOX_BYTES_KEPT < GATHER_BYTES_MAX,
+    "several answers are gathered for a write, and little of their room is kept"
+);
+const _: () = assert!(COPY_BYTES > OUTBOX_BYTES_MAX, "a copy is a write of its own");
+
+/// What every carrier keeps to.
+const TAKEN: &str = "a carrier takes no more than it was given";
 
 /// Answers waiting to be written.
 #[derive(Debug)]
@@ -122,7 +131,7 @@ impl Outbox {
                 Slice::Memory(bytes) => self.write_with(bytes, stream, &mut taker).await?,
                 Slice::File { file, position, len } => match (stream.tcp(), file.as_fd()) {
                     (Some(socket), Some(fd)) => {
-                        let range = sendfile::FileRange { fd, position: *position, len: *len };
+                        let range = sendfile::SendRange { fd, position: *position, len: *len };
                         sendfile::send(socket, &self.bytes, range, &mut taker).await?;
                         self.clear();
                     }
@@ -177,13 +186,13 @@ impl Outbox {
             let parts = [io::IoSlice::new(gathered), io::IoSlice::new(payload)];
             let written = taker.takes(stream.write_vectored(&parts)).await?;
             let of_gathered = written.min(gathered.len());
-            gathered = gathered.get(of_gathered..).unwrap_or_default();
-            payload = payload.get(written - of_gathered..).unwrap_or_default();
+            gathered = part(gathered, of_gathered.., TAKEN);
+            payload = part(payload, written - of_gathered.., TAKEN);
         }
         self.clear();
         while !payload.is_empty() {
             let written = taker.takes(stream.write(payload)).await?;
-            payload = payload.get(written..).unwrap_or_default();
+            payload = part(payload, written.., TAKEN);
         }
         Ok(())
     }
@@ -219,15 +228,15 @@ impl Outbox {
                 let from = self.bytes.len();
                 let len = usize::try_from(*len).map_err(|_| io::ErrorKind::InvalidData)?;
                 self.bytes.resize(from + len, 0);
-                let (mut rest, mut position) =
-                    (self.bytes.get_mut(from..).unwrap_or_default(), *position);
+                let room = part_mut(&mut self.bytes, from.., "there is as much as was made");
+                let (mut rest, mut position) = (room, *position);
                 while !rest.is_empty() {
                     let read = file.read_at(rest, position)?;
                     if read == 0 {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
                     position += read as u64;
-                    rest = rest.get_mut(read..).unwrap_or_default();
+                    rest = part_mut(rest, read.., "a file gives no more than was asked for");
                 }
             }
         }
@@ -249,7 +258,7 @@ async fn write_all<S: AsyncWrite + Unpin>(
     let mut rest = bytes;
     while !rest.is_empty() {
         let written = taker.takes(stream.write(rest)).await?;
-        rest = rest.get(written..).unwrap_or_default();
+        rest = part(rest, written.., TAKEN);
     }
     Ok(())
 }

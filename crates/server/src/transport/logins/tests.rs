@@ -39,15 +39,15 @@ fn known(number: u8) -> Hashing {
 }
 
 /// A queue with all turns taken.
-fn busy() -> Queue<Test> {
-    let mut queue = Queue::default();
+fn busy() -> LoginQueue<Test> {
+    let mut queue = LoginQueue::default();
     for _ in 0..HASHES_AT_ONCE_MAX {
         assert_eq!(queue.ask(stranger(1), waiter("at work")), Ok(Asked::Now));
     }
     queue
 }
 
-fn next(queue: &mut Queue<Test>) -> &'static str {
+fn next(queue: &mut LoginQueue<Test>) -> &'static str {
     queue.pass().map_or("nobody", |waiter| waiter.name)
 }
 

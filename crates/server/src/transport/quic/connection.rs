@@ -9,8 +9,8 @@
 //! the streams wait for messages.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -21,34 +21,30 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Windows;
-use super::stream::{CurrentUser, Received, Request, Stream, answer, receive};
-use crate::conversation::side_by_side::{Effect, Event, SideBySide, Streams};
+use super::stream::{Listening, Received, RequestStream, StreamRequest, answer, receive};
+use crate::conversation::side_by_side::{SideBySide, StreamsEffect, StreamsEvent};
 use crate::conversation::{End, Held, Look, Parts, Waited, grant, held};
 use crate::transport::connection::job::{self, Ran};
 use crate::transport::connection::{here, supply::Supply};
 use crate::transport::until;
 use crate::transport::{Grant, Hub, stopped};
 
-/// How long a closing connection waits for its last answers to arrive.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
-
 /// Serves one connection until it ends, and closes it.
 pub(super) async fn serve(
     connection: quinn::Connection,
     session: Session,
     hub: Arc<Hub>,
-    (windows, memory): (Windows, Grant),
+    windows: Windows,
+    memory: Grant,
 ) -> End {
-    let waits_max = windows.waits_max();
-    let streams = Streams { waits_max, close_patience: CLOSE_PATIENCE };
-    let mut served = Connection {
+    let mut served = QuicConnection {
         stranger_memory: Some(memory),
-        talk: SideBySide::new(hub.limits.rules(), streams),
+        talk: SideBySide::new(hub.limits.rules(), windows.waits_max()),
         connection,
         session: Some(session),
         hub,
         windows,
-        user: Arc::default(),
+        listening: Arc::default(),
         arriving: FuturesUnordered::new(),
         answering: FuturesUnordered::new(),
         on_their_way: FuturesUnordered::new(),
@@ -66,13 +62,13 @@ pub(super) async fn serve(
 struct OnStreams;
 
 impl Parts for OnStreams {
-    type To = Stream;
-    type Request = Request;
+    type To = RequestStream;
+    type Request = StreamRequest;
     type Job = Job;
     type Wait = Waiting;
 }
 
-struct Connection {
+struct QuicConnection {
     connection: quinn::Connection,
     /// Away while a job has it.
     session: Option<Session>,
@@ -80,44 +76,43 @@ struct Connection {
     windows: Windows,
     /// What it may make the server keep while nobody is logged in.
     stranger_memory: Option<Grant>,
-    user: Arc<CurrentUser>,
+    listening: Arc<Listening>,
     talk: SideBySide<OnStreams>,
     arriving: FuturesUnordered<BoxFuture<'static, Option<Received>>>,
     answering: FuturesUnordered<BoxFuture<'static, io::Result<SendStream>>>,
     /// Answers that are written and not known to have arrived.
     on_their_way: FuturesUnordered<BoxFuture<'static, ()>>,
-    waiting: FuturesUnordered<BoxFuture<'static, Event<OnStreams>>>,
+    waiting: FuturesUnordered<BoxFuture<'static, StreamsEvent<OnStreams>>>,
 }
 
-impl Connection {
+impl QuicConnection {
     async fn run(&mut self) -> io::Result<End> {
         let mut stopping = self.hub.stopping.clone();
         loop {
             match self.talk.next() {
-                Effect::Begin(stream, answer, held) => self.begin(stream, answer, held),
-                Effect::Wait(stream, waited) => {
+                StreamsEffect::Begin(stream, answer, held) => self.begin(stream, answer, held),
+                StreamsEffect::Wait(stream, waited) => {
                     let stopping = self.hub.stopping.clone();
                     self.waiting.push(Box::pin(wait(stream, waited, stopping)));
                 }
-                Effect::Submit(request) => self.submit(request),
-                Effect::Run(stream, job) => match self.talk.close_due() {
-                    None => self.run_job(stream, job).await?,
-                    // The last look of a poll keeps a stop waiting no longer than a peer may, however slow the disk is.
-                    Some(due) => match timeout_at(due, self.run_job(stream, job)).await {
-                        Ok(ran) => ran?,
-                        Err(_) => return Ok(End::Stopping),
-                    },
-                },
-                Effect::Look(stream, poll, look) => {
+                StreamsEffect::Submit(request) => self.submit(request),
+                StreamsEffect::Run(stream, job) => self.run_job(stream, job, &mut stopping).await?,
+                StreamsEffect::Look(stream, poll, look) => {
                     let outcome = job::look(&self.hub, poll, look, here(&mut self.session));
-                    self.talk.on(Event::Outcome(stream, outcome, None));
+                    self.talk.on(StreamsEvent::Outcome(stream, outcome, None));
                 }
-                Effect::Idle { take, wake } => {
+                StreamsEffect::Idle { take, wake } => {
+                    self.note_login();
+                    if take {
+                        self.listening.goes_on();
+                    } else if !self.arriving.is_empty() {
+                        self.listening.pauses();
+                    }
                     if let Some(event) = self.event(take, wake, &mut stopping).await? {
                         self.talk.on(event);
                     }
                 }
-                Effect::Close(end) => return Ok(end),
+                StreamsEffect::Close(end) => return Ok(end),
             }
         }
     }
@@ -128,15 +123,15 @@ impl Connection {
         take: bool,
         wake: bool,
         stopping: &mut watch::Receiver<bool>,
-    ) -> io::Result<Option<Event<OnStreams>>> {
+    ) -> io::Result<Option<StreamsEvent<OnStreams>>> {
         let timer = until(self.talk.due());
         let is_ending = self.talk.is_ending();
         Ok(tokio::select! {
             biased;
-            () = stopped(stopping), if !is_ending => Some(Event::Stop),
+            () = stopped(stopping), if !is_ending => Some(StreamsEvent::Stop),
             Some(written) = self.answering.next(), if !self.answering.is_empty() => {
                 self.written(written)?;
-                Some(Event::Written)
+                Some(StreamsEvent::Written)
             }
             Some(event) = self.waiting.next(), if wake && !self.waiting.is_empty() => Some(event),
             Some(()) = self.on_their_way.next(), if !self.on_their_way.is_empty() => None,
@@ -145,39 +140,60 @@ impl Connection {
             }
             accepted = self.connection.accept_bi(), if !is_ending => match accepted {
                 Ok((send, recv)) => {
-                    let stream = Stream::new(send, recv);
-                    let (hub, user) = (Arc::clone(&self.hub), Arc::clone(&self.user));
-                    self.arriving.push(Box::pin(receive(stream, hub, user)));
+                    let stream = RequestStream::new(send, recv);
+                    let (hub, listening) = (Arc::clone(&self.hub), Arc::clone(&self.listening));
+                    self.arriving.push(Box::pin(receive(stream, hub, listening)));
                     None
                 }
-                Err(_) => Some(Event::PeerGone),
+                Err(_) => Some(StreamsEvent::PeerGone),
             },
-            () = timer => Some(Event::Timer),
+            () = timer => Some(StreamsEvent::Timer),
         })
     }
 
-    fn submit(&mut self, request: Request) {
-        let Request { stream, code, mut inbox, payload } = request;
+    fn submit(&mut self, request: StreamRequest) {
+        let StreamRequest { stream, code, mut inbox, payload } = request;
         let payload = inbox.payload(payload);
         let outcome = self.hub.broker.submit(here(&mut self.session), code, payload);
         drop(inbox);
-        self.talk.on(Event::Outcome(stream, outcome, None));
-        self.note_login();
+        self.talk.on(StreamsEvent::Outcome(stream, outcome, None));
     }
 
-    async fn run_job(&mut self, stream: Stream, job: Job) -> io::Result<()> {
-        self.talk.on(match job::run(&self.hub, job, &mut self.session).await? {
-            Some(Ran { outcome, grant }) => Event::Outcome(stream, outcome, held(grant)),
-            None => Event::Abandoned(stream),
-        });
-        self.note_login();
+    /// Runs a job to its end, or to that of the connection: a stop waits for it no longer than for a peer, however
+    /// slow the disk is.
+    async fn run_job(
+        &mut self,
+        stream: RequestStream,
+        job: Job,
+        stopping: &mut watch::Receiver<bool>,
+    ) -> io::Result<()> {
+        if !self.arriving.is_empty() {
+            self.listening.pauses();
+        }
+        let Self { hub, session, talk, .. } = self;
+        let mut run = pin!(job::run(hub, job, session));
+        let event = loop {
+            let (is_ending, close_due) = (talk.is_ending(), talk.close_due());
+            tokio::select! {
+                // First: a job that is done is answered, however late it is.
+                biased;
+                ran = &mut run => break match ran? {
+                    Some(Ran { outcome, grant }) => StreamsEvent::Outcome(stream, outcome, held(grant)),
+                    None => StreamsEvent::Abandoned(stream),
+                },
+                () = stopped(stopping), if !is_ending => talk.on(StreamsEvent::Stop),
+                // The session stays with the job: nothing is submitted from here on, only closed.
+                () = until(close_due) => break StreamsEvent::Timer,
+            }
+        };
+        talk.on(event);
         Ok(())
     }
 
     /// Begins an answer; `held` covers what it has in memory.
-    fn begin(&mut self, stream: Stream, made: Answer, held: Held) {
+    fn begin(&mut self, stream: RequestStream, made: Answer, held: Held) {
         let supply =
-            Supply { hub: Arc::clone(&self.hub), user: self.user.get(), held: grant(held) };
+            Supply { hub: Arc::clone(&self.hub), user: self.listening.user(), held: grant(held) };
         self.answering.push(Box::pin(answer(stream, made, supply)));
     }
 
@@ -198,11 +214,11 @@ impl Connection {
         }
     }
 
-    /// Opens up for a connection that logged in.
+    /// Opens up for a connection that logged in. Before each wait, since a login may be ended by others at any time.
     fn note_login(&mut self) {
         let user = self.session.as_ref().and_then(Session::user);
         self.talk.logged_in(user.is_some());
-        let before = self.user.set(user);
+        let before = self.listening.set_user(user);
         if before.is_none() && user.is_some() {
             self.stranger_memory = None;
             self.connection.set_receive_window(self.windows.receive);
@@ -222,29 +238,29 @@ impl Connection {
 }
 
 /// What was received, for the conversation.
-fn told(received: Received) -> Event<OnStreams> {
+fn told(received: Received) -> StreamsEvent<OnStreams> {
     match received {
-        Received::Refused(stream, error) => Event::Refused(stream, error),
+        Received::Refused(stream, error) => StreamsEvent::Refused(stream, error),
         Received::Request(request) => {
             let follows_on = CommandCode::follows_on(request.code);
-            Event::Request { request, follows_on }
+            StreamsEvent::Request { request, follows_on }
         }
     }
 }
 
 /// Waits for the end of the wait of a poll.
 async fn wait(
-    stream: Stream,
+    stream: RequestStream,
     waited: Waited<Waiting>,
     mut stopping: watch::Receiver<bool>,
-) -> Event<OnStreams> {
+) -> StreamsEvent<OnStreams> {
     let look = tokio::select! {
         // First: what is found for nobody is not to be stored as read.
         biased;
-        () = stream.given_up() => return Event::GivenUp,
+        () = stream.given_up() => return StreamsEvent::GivenUp,
         () = stopped(&mut stopping) => Look::Last,
         () = waited.poll.news() => Look::Again,
         () = sleep_until(waited.due) => Look::Last,
     };
-    Event::Woken(stream, waited, look)
+    StreamsEvent::Woken(stream, waited, look)
 }

@@ -15,7 +15,7 @@ use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use quinn::{ConnectionId, ConnectionIdGenerator, EndpointConfig};
 use rand::Rng as _;
 
-use crate::{ServerError, secret_file};
+use crate::{ServeError, secret_file};
 
 /// Name of the file in the data directory; who has the secret can end connections.
 const FILE: &str = "quic-reset-key";
@@ -29,8 +29,8 @@ const CONNECTION_ID_BYTES: usize = 8;
 /// The settings of the endpoint, with the secret kept in `data_dir`; made there when there is none.
 ///
 /// # Errors
-/// [`ServerError::Io`] when the file can be neither read nor written.
-pub(super) fn endpoint_config(data_dir: &Path) -> Result<EndpointConfig, ServerError> {
+/// [`ServeError::Io`] when the file can be neither read nor written.
+pub(super) fn endpoint_config(data_dir: &Path) -> Result<EndpointConfig, ServeError> {
     let key =
         hmac::Key::new(HMAC_SHA256, &secret_file::keep::<SECRET_BYTES>(&data_dir.join(FILE))?);
     let mut config = EndpointConfig::new(Arc::new(key));

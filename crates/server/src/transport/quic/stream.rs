@@ -4,44 +4,63 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use galgo_broker::{Answer, Reply};
 use galgo_wire::ErrorCode;
 use galgo_wire::id::UserId;
+use parking_lot::Mutex;
 use quinn::{RecvStream, SendStream};
 use std::ops::Range;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
-use crate::conversation::deadlines::{Deadlines, Patience};
+use crate::conversation::deadlines::{ReadingPauses, RequestClock};
 use crate::transport::Hub;
 use crate::transport::connection::Carrier;
-use crate::transport::connection::admission::Caller;
+use crate::transport::connection::admission::PeerStanding;
 use crate::transport::connection::inbox::{Front, Inbox};
 use crate::transport::connection::outbox::Outbox;
 use crate::transport::connection::supply::Supply;
 
-/// Who is logged in on a connection, for requests that are being received.
+/// What requests that are being received have to know of their connection.
 #[derive(Debug, Default)]
-pub(super) struct CurrentUser(Mutex<Option<UserId>>);
+pub(super) struct Listening {
+    /// Who is logged in.
+    user: Mutex<Option<UserId>>,
+    reading: Mutex<ReadingPauses>,
+}
 
-impl CurrentUser {
-    /// Who it is.
-    pub(super) fn get(&self) -> Option<UserId> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Listening {
+    /// Who is logged in.
+    pub(super) fn user(&self) -> Option<UserId> {
+        *self.user.lock()
     }
 
-    /// Sets who it is, and returns who it was.
-    pub(super) fn set(&self, user: Option<UserId>) -> Option<UserId> {
-        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), user)
+    /// Sets who is logged in, and returns who was.
+    pub(super) fn set_user(&self, user: Option<UserId>) -> Option<UserId> {
+        std::mem::replace(&mut *self.user.lock(), user)
+    }
+
+    /// No stream is read from now on: a request is at hand, or too many answers are.
+    pub(super) fn pauses(&self) {
+        self.reading.lock().pauses(Instant::now());
+    }
+
+    /// Streams are read again.
+    pub(super) fn goes_on(&self) {
+        let mut reading = self.reading.lock();
+        // The clock is asked only behind a pause: most waits come behind none.
+        if reading.is_paused() {
+            reading.goes_on(Instant::now());
+        }
     }
 }
 
 /// Both halves of a stream.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(super) struct RequestStream {
     recv: RecvStream,
     send: SendStream,
 }
@@ -49,15 +68,15 @@ pub(super) struct Stream {
 /// What was received on a stream.
 pub(super) enum Received {
     /// A request that is here in full.
-    Request(Request),
+    Request(StreamRequest),
     /// A request that is answered with this error.
-    Refused(Stream, ErrorCode),
+    Refused(RequestStream, ErrorCode),
 }
 
 /// A request that is here in full, and where its answer goes.
-pub(super) struct Request {
+pub(super) struct StreamRequest {
     /// The stream it came on.
-    pub(super) stream: Stream,
+    pub(super) stream: RequestStream,
     /// The command.
     pub(super) code: u32,
     /// Its bytes.
@@ -66,7 +85,7 @@ pub(super) struct Request {
     pub(super) payload: Range<usize>,
 }
 
-impl Stream {
+impl RequestStream {
     pub(super) fn new(send: SendStream, recv: RecvStream) -> Self {
         Self { recv, send }
     }
@@ -82,16 +101,15 @@ impl Stream {
 
 /// Receives one request; `None` when none came or it is to have no answer.
 pub(super) async fn receive(
-    mut stream: Stream,
+    mut stream: RequestStream,
     hub: Arc<Hub>,
-    user: Arc<CurrentUser>,
+    listening: Arc<Listening>,
 ) -> Option<Received> {
     let mut inbox = Inbox::new();
     let mut allowance = hub.allowance(None);
     let (mut begun, mut refusal) = (false, None);
-    let patience = Patience { frame: hub.limits.patience.frame, login: None };
-    let mut deadlines = Deadlines::new(patience, Instant::now());
-    deadlines.waits_for_rest(true, Instant::now);
+    let patience = hub.limits.patience.frame;
+    let mut clock = RequestClock::new(patience, Instant::now(), &listening.reading.lock());
     loop {
         if !begun && let Some(is_header) = inbox.begins_with_header() {
             if !is_header {
@@ -100,13 +118,13 @@ pub(super) async fn receive(
             }
             begun = true;
         }
-        let caller = Caller {
-            authenticated: user.get().is_some(),
+        let caller = PeerStanding {
+            authenticated: listening.user().is_some(),
             send_bytes_max: hub.limits.send_bytes_max,
         };
         match inbox.front(caller) {
             Front::Request { code, payload } if refusal.is_none() => {
-                return Some(Received::Request(Request { stream, code, inbox, payload }));
+                return Some(Received::Request(StreamRequest { stream, code, inbox, payload }));
             }
             Front::Refused(error) => refusal = Some(error),
             Front::Request { .. } | Front::Partial => {}
@@ -116,7 +134,7 @@ pub(super) async fn receive(
         {
             return Some(Received::Refused(stream, error));
         }
-        let now = user.get();
+        let now = listening.user();
         if now != allowance.user() {
             allowance = hub.allowance(now);
             inbox.change_hands();
@@ -124,12 +142,14 @@ pub(super) async fn receive(
         if !inbox.try_make_room(&allowance) {
             let begun = Instant::now();
             inbox.make_room(&allowance).await;
-            deadlines.held_up(begun.elapsed());
+            clock.held_up(begun.elapsed());
         }
-        let due = deadlines.next().unwrap_or_else(Instant::now);
+        let due = clock.due(&listening.reading.lock());
         let filled = timeout_at(due, inbox.fill(&mut stream));
         match filled.await {
-            Ok(Ok(bytes @ 1..)) => deadlines.received(bytes),
+            Ok(Ok(bytes @ 1..)) => clock.received(bytes),
+            // The time may have passed while nobody read.
+            Err(_) if clock.due(&listening.reading.lock()) > due => {}
             // Dropping both halves tells the peer that nothing will come of it.
             Ok(Ok(0) | Err(_)) | Err(_) => {
                 let _ = stream.send.reset(0u32.into());
@@ -143,7 +163,7 @@ pub(super) async fn receive(
 /// whole breaks it off, so that its beginning is not taken for all of it. Returns the half it went out on: its bytes may
 /// still be on their way.
 pub(super) async fn answer(
-    mut stream: Stream,
+    mut stream: RequestStream,
     answer: Answer,
     supply: Supply,
 ) -> io::Result<SendStream> {
@@ -160,15 +180,15 @@ pub(super) async fn answer(
     }
 }
 
-async fn write(stream: &mut Stream, reply: Reply, supply: Supply) -> io::Result<()> {
+async fn write(stream: &mut RequestStream, reply: Reply, supply: Supply) -> io::Result<()> {
     let mut outbox = Outbox::new(supply.hub.limits.write_timeout);
     outbox.reply(reply, stream, || supply).await?;
     outbox.flush(stream).await
 }
 
-impl Carrier for Stream {}
+impl Carrier for RequestStream {}
 
-impl AsyncRead for Stream {
+impl AsyncRead for RequestStream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -178,7 +198,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for RequestStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

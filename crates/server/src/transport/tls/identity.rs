@@ -18,7 +18,7 @@ const MADE_FOR: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// A certificate, those it is signed with, and its key.
 #[derive(Debug)]
-pub(super) struct Identity {
+pub(super) struct ServerIdentity {
     /// The certificate first.
     pub(super) chain: Vec<CertificateDer<'static>>,
     /// Its key.
@@ -30,10 +30,10 @@ pub(super) struct Identity {
 /// The certificate made at this start, the same for all listeners that need one.
 #[derive(Debug, Default)]
 pub(crate) struct SelfSigned {
-    made: Mutex<Option<Arc<Identity>>>,
+    made: Mutex<Option<Arc<ServerIdentity>>>,
 }
 
-impl Identity {
+impl ServerIdentity {
     /// What `settings` ask for.
     pub(super) fn of(
         settings: &TlsSettings,
@@ -88,12 +88,13 @@ impl Identity {
 }
 
 impl SelfSigned {
-    fn get(&self) -> Result<Arc<Identity>, TlsError> {
+    fn get(&self) -> Result<Arc<ServerIdentity>, TlsError> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(identity) = &*made {
             return Ok(Arc::clone(identity));
         }
-        let identity = Identity::make().map_err(|error| TlsError::NotMade(error.to_string()))?;
+        let identity =
+            ServerIdentity::make().map_err(|error| TlsError::NotMade(error.to_string()))?;
         let identity = Arc::new(identity);
         *made = Some(Arc::clone(&identity));
         Ok(identity)

@@ -25,8 +25,8 @@ fn files(dir: &std::path::Path, name: &str) -> TlsSettings {
     TlsSettings { cert_file: Some(cert), key_file: Some(key), ..settings() }
 }
 
-fn identity(settings: &TlsSettings, made: &SelfSigned) -> Arc<Identity> {
-    Identity::of(settings, made).unwrap()
+fn identity(settings: &TlsSettings, made: &SelfSigned) -> Arc<ServerIdentity> {
+    ServerIdentity::of(settings, made).unwrap()
 }
 
 #[test]
@@ -51,13 +51,13 @@ fn a_named_file_that_is_missing_is_an_error_although_one_could_be_made() {
         TlsSettings { cert_file: gone.clone(), ..own.clone() },
         TlsSettings { key_file: gone.clone(), ..own.clone() },
     ] {
-        let error = Identity::of(&missing, &made).unwrap_err().to_string();
+        let error = ServerIdentity::of(&missing, &made).unwrap_err().to_string();
         assert!(error.contains("typo.pem"), "{error}");
     }
     let no_key = TlsSettings { key_file: None, ..own.clone() };
-    assert!(Identity::of(&no_key, &made).unwrap_err().to_string().contains("key_file"));
+    assert!(ServerIdentity::of(&no_key, &made).unwrap_err().to_string().contains("key_file"));
     let no_cert = TlsSettings { cert_file: None, ..own };
-    assert!(Identity::of(&no_cert, &made).unwrap_err().to_string().contains("cert_file"));
+    assert!(ServerIdentity::of(&no_cert, &made).unwrap_err().to_string().contains("cert_file"));
 }
 
 #[test]

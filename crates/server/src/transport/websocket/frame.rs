@@ -40,7 +40,7 @@ pub(super) enum Opcode {
 
 /// A frame of a client, without its payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Header {
+pub(super) struct FrameHead {
     /// Whether it ends its message.
     pub(super) last: bool,
     /// What it is.
@@ -73,7 +73,7 @@ impl Opcode {
     }
 }
 
-impl Header {
+impl FrameHead {
     /// Reads a header at the front of `bytes`, and how long it is; `None` while it is not all there.
     pub(super) fn read(bytes: &[u8]) -> Result<Option<(Self, usize)>, Violation> {
         let [first, second, rest @ ..] = bytes else { return Ok(None) };
@@ -151,18 +151,18 @@ mod tests {
             header.extend([1, 2, 3, 4]);
             assert_eq!(header.len(), bytes);
             for cut in 0..bytes {
-                assert_eq!(Header::read(&header[..cut]), Ok(None));
+                assert_eq!(FrameHead::read(&header[..cut]), Ok(None));
             }
             header.push(99);
             let expected =
-                Header { last: true, opcode: Opcode::Binary, mask: [1, 2, 3, 4], length };
-            assert_eq!(Header::read(&header), Ok(Some((expected, bytes))));
+                FrameHead { last: true, opcode: Opcode::Binary, mask: [1, 2, 3, 4], length };
+            assert_eq!(FrameHead::read(&header), Ok(Some((expected, bytes))));
         }
     }
 
     #[test]
     fn what_the_protocol_forbids_is_refused() {
-        let read = |bytes: &[u8]| Header::read(bytes).unwrap_err();
+        let read = |bytes: &[u8]| FrameHead::read(bytes).unwrap_err();
         assert_eq!(read(&[0x82, 0x01]), Violation::Protocol, "no mask");
         assert_eq!(read(&[0xc2, 0x81]), Violation::Protocol, "a reserved bit");
         assert_eq!(read(&[0x83, 0x81]), Violation::Protocol, "an unknown opcode");

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::frame::Violation;
-use super::reader::{Read, Reader};
+use super::reader::{FrameReader, Read};
 
 #[cfg(test)]
 mod tests;
@@ -66,7 +66,7 @@ pub fn websocket(input: &[u8]) {
 
 fn read(bytes: &[u8], piece: usize, room: usize) -> Told {
     let mut stream = Pieces { bytes, piece };
-    let mut reader = Reader::new();
+    let mut reader = FrameReader::new();
     let mut told = Told::default();
     let mut buffer = vec![0; room];
     let cx = &mut Context::from_waker(Waker::noop());

@@ -8,11 +8,11 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use galgo_wire::index::to_usize;
+use galgo_wire::index::{part, part_mut, to_usize};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::frame::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX, Header, Opcode, Violation, unmask};
+use super::frame::{CONTROL_BYTES_MAX, FrameHead, HEADER_BYTES_MAX, Opcode, Violation, unmask};
 
 /// Bytes read ahead to find headers.
 const AHEAD_BYTES: usize = 1 << 10;
@@ -20,6 +20,9 @@ const _: () = assert!(AHEAD_BYTES > HEADER_BYTES_MAX + CONTROL_BYTES_MAX as usiz
 
 /// Most bytes taken from the stream at once, so that little is cleared that is not filled.
 const PIECE_BYTES: usize = 64 << 10;
+
+/// What the two ends of that keep to.
+const READ: &str = "what was read ahead and not looked at is in the buffer";
 
 /// What a read came to.
 #[derive(Debug)]
@@ -38,18 +41,18 @@ pub(super) enum Read {
 
 /// Takes frames apart.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(super) struct FrameReader {
     ahead: Box<[u8; AHEAD_BYTES]>,
     from: usize,
     to: usize,
-    frame: Option<Header>,
+    frame: Option<FrameHead>,
     /// Bytes of the frame's payload that were taken.
     at: u64,
     /// What the message being received is, between its first frame and its last.
     message: Option<Opcode>,
 }
 
-impl Reader {
+impl FrameReader {
     pub(super) fn new() -> Self {
         let ahead = Box::new([0; AHEAD_BYTES]);
         Self { ahead, from: 0, to: 0, frame: None, at: 0, message: None }
@@ -64,7 +67,7 @@ impl Reader {
     ) -> Poll<io::Result<Read>> {
         loop {
             let Some(header) = self.frame else {
-                match Header::read(self.here()) {
+                match FrameHead::read(self.here()) {
                     Ok(Some((header, bytes))) => {
                         self.from += bytes;
                         if let Err(violation) = self.begin(header) {
@@ -102,7 +105,7 @@ impl Reader {
             let taken = if self.message_is_text(header) {
                 ready!(self.skip(stream, cx, left))?
             } else {
-                ready!(self.copy(stream, cx, (header, left), buf))?
+                ready!(self.copy(stream, cx, header, buf))?
             };
             if taken == 0 {
                 return Poll::Ready(Ok(Read::End));
@@ -115,10 +118,10 @@ impl Reader {
 
     /// Bytes that were read and not looked at.
     fn here(&self) -> &[u8] {
-        self.ahead.get(self.from..self.to).unwrap_or_default()
+        part(self.ahead.as_slice(), self.from..self.to, READ)
     }
 
-    fn begin(&mut self, header: Header) -> Result<(), Violation> {
+    fn begin(&mut self, header: FrameHead) -> Result<(), Violation> {
         match (header.opcode, self.message) {
             (Opcode::Continuation, None) => return Err(Violation::Protocol),
             (Opcode::Text | Opcode::Binary, Some(_)) => return Err(Violation::Protocol),
@@ -130,20 +133,20 @@ impl Reader {
         Ok(())
     }
 
-    fn end(&mut self, header: Header) {
+    fn end(&mut self, header: FrameHead) {
         self.frame = None;
         if header.last && !header.opcode.is_control() {
             self.message = None;
         }
     }
 
-    fn message_is_text(&self, header: Header) -> bool {
+    fn message_is_text(&self, header: FrameHead) -> bool {
         !header.opcode.is_control() && self.message == Some(Opcode::Text)
     }
 
-    fn take_control(&mut self, header: Header) -> Vec<u8> {
+    fn take_control(&mut self, header: FrameHead) -> Vec<u8> {
         let end = self.from + header.length as usize;
-        let mut payload = self.ahead.get(self.from..end).unwrap_or_default().to_vec();
+        let mut payload = part(self.ahead.as_slice(), self.from..end, READ).to_vec();
         unmask(&mut payload, header.mask, 0);
         self.from = end;
         self.end(header);
@@ -159,7 +162,7 @@ impl Reader {
         self.ahead.copy_within(self.from..self.to, 0);
         self.to -= self.from;
         self.from = 0;
-        let mut room = ReadBuf::new(self.ahead.get_mut(self.to..).unwrap_or_default());
+        let mut room = ReadBuf::new(part_mut(self.ahead.as_mut_slice(), self.to.., READ));
         ready!(Pin::new(stream).poll_read(cx, &mut room))?;
         let read = room.filled().len();
         self.to += read;
@@ -187,10 +190,10 @@ impl Reader {
         &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,
-        (header, left): (Header, u64),
+        header: FrameHead,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<usize>> {
-        let left = to_usize(left);
+        let left = to_usize(header.length - self.at);
         // A small rest is worth reading together with the header of the next frame.
         if self.here().is_empty()
             && left < AHEAD_BYTES / 2
@@ -213,8 +216,13 @@ impl Reader {
             self.from += taken;
             taken
         };
-        unmask(room.get_mut(..taken).unwrap_or_default(), header.mask, self.at);
+        unmask(
+            part_mut(room, ..taken, "no more was taken than there is room"),
+            header.mask,
+            self.at,
+        );
         self.at += taken as u64;
+        assert!(self.at <= header.length, "INV-WS-STREAM: what follows a frame is not of it");
         buf.advance(taken);
         Poll::Ready(Ok(taken))
     }

@@ -11,8 +11,9 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use galgo_wire::index::to_usize;
+use galgo_wire::index::{part, to_usize};
 
+use galgo_wire::limits::RESPONSE_HEADER_BYTES;
 use tokio::io::AsyncWrite;
 
 use super::frame::{Opcode, write_header};
@@ -38,10 +39,21 @@ const PONG_BYTES_MAX: usize = 4 << 10;
 
 /// From this size on bytes are written from where they are.
 const DIRECT_BYTES: usize = 16 << 10;
+const _: () = assert!(
+    PONG_BYTES_MAX < DIRECT_BYTES && DIRECT_BYTES < STAGED_BYTES_MAX,
+    "a pong and small answers are staged, and what is staged is bounded"
+);
+const _: () =
+    assert!(ANSWER_HEADER_BYTES == RESPONSE_HEADER_BYTES, "the length of an answer is in it");
+const _: () =
+    assert!((STAGED_BYTES_MAX as u64) < FRAME_BYTES_MAX, "frames are not cut for the staging");
+
+/// What counting keeps to.
+const SENT: &str = "no more was sent than was staged";
 
 /// Puts frames around answers.
 #[derive(Debug, Default)]
-pub(super) struct Writer {
+pub(super) struct FrameWriter {
     staged: Vec<u8>,
     /// Staged bytes that were written.
     sent: usize,
@@ -54,8 +66,8 @@ pub(super) struct Writer {
     closed: bool,
 }
 
-impl Writer {
-    /// Takes some bytes of answers. What it took may be staged until [`Writer::poll_drain`].
+impl FrameWriter {
+    /// Takes some bytes of answers. What it took may be staged until [`FrameWriter::poll_drain`].
     pub(super) fn poll_write<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
@@ -67,7 +79,7 @@ impl Writer {
         }
         let mut taken = 0;
         while taken < bytes.len() && self.staged.len() < STAGED_BYTES_MAX {
-            let rest = bytes.get(taken..).unwrap_or_default();
+            let rest = part(bytes, taken.., "no more was taken than is there");
             if self.frame_left == 0 && !self.begin_frame(rest) {
                 break;
             }
@@ -98,7 +110,7 @@ impl Writer {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while self.sent < self.staged.len() {
-            let rest = self.staged.get(self.sent..).unwrap_or_default();
+            let rest = part(&self.staged, self.sent.., SENT);
             let written = ready!(Pin::new(&mut *stream).poll_write(cx, rest))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -155,6 +167,8 @@ impl Writer {
     }
 
     fn passed(&mut self, bytes: usize) {
+        let left = self.frame_left.min(self.answer_left);
+        assert!(bytes as u64 <= left, "INV-WS-STREAM: no frame is longer than its header said");
         self.frame_left -= bytes as u64;
         self.answer_left -= bytes as u64;
     }
@@ -167,7 +181,7 @@ impl Writer {
         piece: &[u8],
     ) -> Poll<io::Result<usize>> {
         loop {
-            let staged = self.staged.get(self.sent..).unwrap_or_default();
+            let staged = part(&self.staged, self.sent.., SENT);
             let parts = [IoSlice::new(staged), IoSlice::new(piece)];
             let written = ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &parts))?;
             if written == 0 {

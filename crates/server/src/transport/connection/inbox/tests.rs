@@ -8,8 +8,8 @@ const PING: u32 = 1;
 const SEND_MAX: u32 = 8 << 20;
 const SMALL_MAX: u32 = 100_000;
 
-const CALLER: Caller = Caller { authenticated: true, send_bytes_max: SEND_MAX };
-const ANONYMOUS: Caller = Caller { authenticated: false, send_bytes_max: SEND_MAX };
+const CALLER: PeerStanding = PeerStanding { authenticated: true, send_bytes_max: SEND_MAX };
+const ANONYMOUS: PeerStanding = PeerStanding { authenticated: false, send_bytes_max: SEND_MAX };
 
 fn request(code: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = (payload.len() as u32 + 4).to_le_bytes().to_vec();
@@ -29,7 +29,7 @@ fn budget_of(bytes: u64) -> (Budget, Allowance) {
 async fn outcomes(
     stream: &[u8],
     piece: usize,
-    caller: Caller,
+    caller: PeerStanding,
 ) -> Vec<Result<(u32, Vec<u8>), ErrorCode>> {
     let (_, allowance) = budget_of(64 << 20);
     let mut inbox = Inbox::new();
@@ -131,7 +131,7 @@ async fn any_requests_in_any_pieces_come_out_the_same() {
         }
         let most = [20, 5_000, 1 << 20][numbers.below(3)];
         let piece = 1 + numbers.below(most);
-        let caller = Caller { authenticated: true, send_bytes_max: SMALL_MAX };
+        let caller = PeerStanding { authenticated: true, send_bytes_max: SMALL_MAX };
         assert_eq!(outcomes(&stream, piece, caller).await, expected, "seed {seed}");
     }
 }

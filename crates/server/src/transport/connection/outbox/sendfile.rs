@@ -3,14 +3,14 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use galgo_wire::index::to_usize;
+use galgo_wire::index::{part, to_usize};
 
 use rustix::fs::sendfile;
 use rustix::net::{SendFlags, send as send_bytes};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use super::Taker;
+use super::{TAKEN, Taker};
 
 /// Most bytes handed to one call: enough for a whole answer of a usual poll, few enough that one fast
 /// reader does not keep a thread from the others for more than some milliseconds.
@@ -18,7 +18,7 @@ const CALL_BYTES_MAX: u64 = 8 << 20;
 
 /// A range of an open file.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct FileRange<'a> {
+pub(super) struct SendRange<'a> {
     /// The file.
     pub(super) fd: BorrowedFd<'a>,
     /// First byte.
@@ -35,7 +35,7 @@ pub(super) struct FileRange<'a> {
 pub(super) async fn send(
     socket: &TcpStream,
     head: &[u8],
-    range: FileRange<'_>,
+    range: SendRange<'_>,
     taker: &mut Taker,
 ) -> io::Result<()> {
     let mut head = head;
@@ -44,7 +44,7 @@ pub(super) async fn send(
         let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
         let write = socket.async_io(Interest::WRITABLE, || Ok(send_bytes(socket, head, flags)?));
         let sent = taker.takes(write).await?;
-        head = head.get(sent..).unwrap_or_default();
+        head = part(head, sent.., TAKEN);
     }
     let (mut position, mut left) = (range.position, range.len);
     while left > 0 {
