@@ -23,7 +23,7 @@ use galgo_storage::clock as clock_record;
 use galgo_storage::data_dir::DataDir;
 use galgo_storage::disk::Disk;
 use galgo_storage::lock::{Ranked, rank};
-use galgo_storage::retention::{KeptSegment, PartitionSegments, Rules, Surrender, plan};
+use galgo_storage::retention::{KeptSegment, PartitionSegments, RetentionLimits, Surrender, plan};
 use galgo_wire::command::{
     MaxTopicSize, MessageExpiry, PlannedSegment, RetentionPlan, RetentionReason,
 };
@@ -90,7 +90,7 @@ pub(crate) struct Times {
 /// A topic with a limit.
 struct Limited {
     place: (StreamId, TopicId),
-    rules: Rules,
+    rules: RetentionLimits,
     hold: Hold,
     /// How old a segment gets that is written, in microseconds.
     segment_age_us: u64,
@@ -254,7 +254,9 @@ impl Broker {
                 let options = stored.settings.effective(&self.defaults.options);
                 let hold = hold_of(&options);
                 let segment_age_us = options.segment_max_age.us();
-                let open = catalog.open_topic(stream, topic).filter(|_| rules != Rules::default());
+                let open = catalog
+                    .open_topic(stream, topic)
+                    .filter(|_| rules != RetentionLimits::default());
                 let place = (stream, topic);
                 let open = open.map(Arc::clone);
                 open.map(|open| Limited { place, rules, hold, segment_age_us, open })
@@ -392,9 +394,9 @@ impl Limited {
 }
 
 /// Sentinels were resolved when the topic was made; 0 would mean "remove all" and is taken for no limit.
-pub(crate) fn rules_of(settings: &TopicSettings) -> Rules {
+pub(crate) fn rules_of(settings: &TopicSettings) -> RetentionLimits {
     let limit = |value: u64| (value != 0 && value != u64::MAX).then_some(value);
-    Rules {
+    RetentionLimits {
         expiry_micros: limit(settings.message_expiry_us),
         bytes_max: limit(settings.size_bytes_max),
     }

@@ -32,7 +32,7 @@ const FILE_BYTES: usize = CRC_AT + 4;
 /// # Errors
 /// Those of the disk.
 pub fn recorded(disk: &dyn Disk, path: &Path) -> io::Result<Option<u128>> {
-    read_hint(disk, (path, FILE_BYTES as u64), "the last boot", decode)
+    read_hint(disk, path, FILE_BYTES as u64, "the last boot", decode)
 }
 
 /// Puts `boot` on record, durable on return.
@@ -40,6 +40,8 @@ pub fn recorded(disk: &dyn Disk, path: &Path) -> io::Result<Option<u128>> {
 /// # Errors
 /// Those of the disk; the one before may stay.
 pub fn record(disk: &dyn Disk, path: &Path, boot: u128) -> io::Result<()> {
+    // At the end of a start (INV-BOOT): put on record at its beginning, a start that is stopped half-way would have the
+    // next one take what a power cut left for what a living page cache holds, and fence it as damage.
     replace_file(disk, path, &encode(boot))
 }
 

@@ -27,12 +27,12 @@ pub struct ShardCheckpoint {
     /// The logs of the shard's partitions.
     pub logs: BTreeMap<PartitionUid, LogCheckpoint>,
     /// Stored consumer offsets.
-    pub offsets: Vec<StoredOffset>,
+    pub offsets: Vec<CheckpointedOffset>,
 }
 
 /// How far a consumer or group has come in a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StoredOffset {
+pub struct CheckpointedOffset {
     /// The partition.
     pub uid: PartitionUid,
     /// 1 for a consumer, 2 for a group.

@@ -47,7 +47,7 @@ pub struct ClockRecord {
 /// # Errors
 /// Those of the disk.
 pub fn recorded(disk: &dyn Disk, path: &Path) -> io::Result<Option<ClockRecord>> {
-    read_hint(disk, (path, FILE_BYTES as u64), "what the clocks said", decode)
+    read_hint(disk, path, FILE_BYTES as u64, "what the clocks said", decode)
 }
 
 /// Puts `now` on record, durable on return.

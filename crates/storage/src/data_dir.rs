@@ -13,7 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::disk::{Disk, DiskFile, OpenMode, create_dir_synced};
-use crate::features::{FEATURES_NAME, Features, FeaturesError};
+use crate::features::{FEATURES_NAME, FeaturesError, UsedFeatures};
 use crate::metadata_log::MetadataDirs;
 use crate::twin::{Kept, Twin, TwinError};
 
@@ -132,7 +132,7 @@ fn pid_text(pid: Option<u32>) -> String {
 pub struct DataDir {
     path: PathBuf,
     identity: Identity,
-    features: Arc<Features>,
+    features: Arc<UsedFeatures>,
     /// Holds the lock as long as it is open.
     _lock: Arc<dyn DiskFile>,
 }
@@ -143,7 +143,7 @@ impl DataDir {
     /// # Errors
     /// See [`DataDirError`]; except for `Disk`, the directory is as it was before.
     pub fn open(disk: &dyn Disk, path: &Path, fresh: Identity) -> Result<Self, DataDirError> {
-        let place = Opening { disk, path };
+        let place = OpeningDir { disk, path };
         // INV-UNTOUCHED: not even the lock file is made before it is clear whose directory this is.
         place.read_identity()?;
         place.read_features()?;
@@ -151,6 +151,7 @@ impl DataDir {
         let lock = place.lock()?;
         // Read again: another server may have made it before this one got the lock.
         let features = place.read_features()?;
+        // The identity before all else: without it every other file in the directory is foreign to the next start.
         let identity = match place.read_identity()? {
             Some(kept) => {
                 place.twin().mend(disk, &kept).map_err(|error| place.twin_error(error))?;
@@ -169,11 +170,13 @@ impl DataDir {
     /// # Errors
     /// See [`DataDirError`].
     pub fn examine(disk: &dyn Disk, path: &Path) -> Result<Self, DataDirError> {
-        let place = Opening { disk, path };
+        let place = OpeningDir { disk, path };
         let missing = || DataDirError::Missing { path: path.to_owned() };
+        // As in `open`: nothing is touched, not even the lock, before it is clear whose directory this is.
         place.read_identity()?.ok_or_else(missing)?;
         place.read_features()?;
         let lock = place.lock()?;
+        // And again: a server may have changed it until the lock was taken.
         let kept = place.read_identity()?.ok_or_else(missing)?;
         let features = Arc::new(place.read_features()?);
         Ok(Self { path: path.to_owned(), identity: kept.value, features, _lock: lock })
@@ -184,7 +187,7 @@ impl DataDir {
     /// # Errors
     /// See [`DataDirError`].
     pub fn to_mend(&self, disk: &dyn Disk) -> Result<Vec<PathBuf>, DataDirError> {
-        let place = Opening { disk, path: &self.path };
+        let place = OpeningDir { disk, path: &self.path };
         let identity = place.read_identity()?.is_some_and(|kept| kept.is_copy());
         let features = self.features.is_copy(disk).map_err(|error| place.features_error(error))?;
         let names = [(identity, IDENTITY_NAME), (features, FEATURES_NAME)];
@@ -197,7 +200,8 @@ impl DataDir {
     /// # Errors
     /// See [`DataDirError`].
     pub fn mend(&self, disk: &dyn Disk) -> Result<(), DataDirError> {
-        let place = Opening { disk, path: &self.path };
+        let place = OpeningDir { disk, path: &self.path };
+        // The names of formats first: an identity alone would let an older program in.
         self.features.mend(disk).map_err(|error| place.features_error(error))?;
         let Some(kept) = place.read_identity()? else { return Ok(()) };
         place.twin().mend(disk, &kept).map_err(|error| place.twin_error(error))
@@ -208,7 +212,7 @@ impl DataDir {
     /// # Errors
     /// See [`DataDirError`].
     pub fn is_new(disk: &dyn Disk, path: &Path) -> Result<bool, DataDirError> {
-        Ok(Opening { disk, path }.read_identity()?.is_none())
+        Ok(OpeningDir { disk, path }.read_identity()?.is_none())
     }
 
     /// The directory.
@@ -222,7 +226,7 @@ impl DataDir {
     }
 
     /// Which formats it uses that not every program knows.
-    pub fn features(&self) -> &Arc<Features> {
+    pub fn features(&self) -> &Arc<UsedFeatures> {
         &self.features
     }
 
@@ -286,12 +290,12 @@ impl DataDir {
 }
 
 /// A directory that is being opened.
-struct Opening<'a> {
+struct OpeningDir<'a> {
     disk: &'a dyn Disk,
     path: &'a Path,
 }
 
-impl Opening<'_> {
+impl OpeningDir<'_> {
     /// The identity; `None` when the directory is missing or empty.
     fn read_identity(&self) -> Result<Option<Kept<Identity>>, DataDirError> {
         let twin = self.twin();
@@ -311,8 +315,8 @@ impl Opening<'_> {
         twin(self.path, IDENTITY_NAME)
     }
 
-    fn read_features(&self) -> Result<Features, DataDirError> {
-        let features = Features::read(self.disk, twin(self.path, FEATURES_NAME));
+    fn read_features(&self) -> Result<UsedFeatures, DataDirError> {
+        let features = UsedFeatures::read(self.disk, twin(self.path, FEATURES_NAME));
         features.map_err(|error| self.features_error(error))
     }
 
@@ -369,6 +373,7 @@ impl Opening<'_> {
             }
             Err(error) => return Err(DataDirError::Disk { path, source: error.into() }),
         }
+        // Behind the lock: whoever holds it is told by this number, and it must not be that of one who asked in vain.
         let pid = format!("{}\n", std::process::id());
         let written = file.set_len(0).and_then(|()| file.write_at(pid.as_bytes(), 0));
         written.map_err(|error| self.write_error(error))?;

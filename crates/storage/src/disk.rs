@@ -215,9 +215,12 @@ pub trait DiskFile: Send + Sync {
 /// Those of the disk. That a directory further up may not be opened for syncing is not one.
 pub fn create_dir_synced(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     disk.create_dir_all(path)?;
+    // From the innermost outwards, all of them: which were made just now is not known, and one whose name goes takes
+    // with it everything inside.
     for dir in path.ancestors().skip(1) {
         let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         match disk.sync_dir(dir) {
+            // What is closed to us was not made by us. The parent is always ours to sync, or the name in it is not safe.
             Err(error) if Some(dir) != path.parent() && is_not_for_us(&error) => break,
             result => result?,
         }

@@ -71,12 +71,12 @@ pub enum FeaturesError {
 
 /// The features in use.
 #[derive(Debug)]
-pub struct Features {
+pub struct UsedFeatures {
     twin: Twin,
     used: Ranked<{ rank::FEATURES }, BTreeSet<Feature>>,
 }
 
-impl Features {
+impl UsedFeatures {
     /// Reads which are in use, and changes nothing.
     ///
     /// # Errors
@@ -107,6 +107,7 @@ impl Features {
     /// Those of the disk.
     pub fn mend(&self, disk: &dyn Disk) -> Result<(), FeaturesError> {
         match self.twin.read(disk, FILE_BYTES_MAX, decode)? {
+            // With the names of both, as they were read: mended from one of them, a name that is in use would go.
             Some(kept) if kept.differs() => {
                 self.twin.write(disk, &encode(&self.used.lock()))?;
             }
@@ -130,12 +131,15 @@ impl Features {
     /// # Errors
     /// Those of the disk: nothing of it may be written then.
     pub fn begin(&self, disk: &dyn Disk, feature: Feature) -> Result<(), TwinError> {
+        // Held over the writes: two that begin at once must not write each a list without the other's name.
         let mut used = self.used.lock();
         if used.contains(&feature) {
             return Ok(());
         }
         let mut names = used.clone();
         names.insert(feature);
+        // INV-FEATURE-FIRST: durable in both places before it counts as in use. The other way round, a write that
+        // failed would leave a format on the disk that no older program is warned of.
         self.twin.write(disk, &encode(&names))?;
         *used = names;
         Ok(())
@@ -214,13 +218,13 @@ mod tests {
     fn a_feature_is_on_record_through_any_stop_behind_its_beginning() {
         for stop_at in 1..20 {
             let disk = disk();
-            let features = Features::read(&disk, twin()).unwrap();
+            let features = UsedFeatures::read(&disk, twin()).unwrap();
             disk.plan(FaultPlan { stop_at: Some(stop_at), ..FaultPlan::default() });
             let begun = features.begin(&disk, Feature::Checkpoint2).is_ok();
             assert_eq!(features.has(Feature::Checkpoint2), begun);
             disk.crash(stop_at);
             disk.plan(FaultPlan::default());
-            let after = Features::read(&disk, twin()).unwrap();
+            let after = UsedFeatures::read(&disk, twin()).unwrap();
             assert!(after.has(Feature::Checkpoint2) || !begun, "INV-FEATURE-FIRST at {stop_at}");
         }
     }
@@ -231,34 +235,34 @@ mod tests {
         let mut bytes = b"GALGOFEA\x01\0\0\0\x01\0\0\0\x04warp".to_vec();
         bytes.extend_from_slice(&XxHash3_64::oneshot(&bytes).to_le_bytes());
         twin().write(&disk, &bytes).unwrap();
-        let error = Features::read(&disk, twin()).unwrap_err();
+        let error = UsedFeatures::read(&disk, twin()).unwrap_err();
         assert!(matches!(&error, FeaturesError::Unknown { name, .. } if name == "warp"), "{error}");
         let mut newer = b"GALGOFEA\x02\0\0\0\0\0\0\0".to_vec();
         newer.extend_from_slice(&XxHash3_64::oneshot(&newer).to_le_bytes());
         twin().write(&disk, &newer).unwrap();
-        let error = Features::read(&disk, twin()).unwrap_err();
+        let error = UsedFeatures::read(&disk, twin()).unwrap_err();
         assert!(matches!(error, FeaturesError::Twin(TwinError::Newer { found: 2, .. })));
 
-        Features::read(&self::disk(), twin()).unwrap();
+        UsedFeatures::read(&self::disk(), twin()).unwrap();
         let known = encode(&BTreeSet::from(Feature::ALL));
         twin().write(&disk, &known).unwrap();
         for bit in 0..known.len() as u64 * 8 {
             let disk = disk.kill_image();
             disk.flip_bit(&twin().path, bit / 8, (bit % 8) as u8).unwrap();
-            let features = Features::read(&disk, twin()).unwrap();
+            let features = UsedFeatures::read(&disk, twin()).unwrap();
             assert!(features.has(Feature::Checkpoint2) && features.is_copy(&disk).unwrap());
             disk.flip_bit(&twin().copy, bit / 8, (bit % 8) as u8).unwrap();
-            let error = Features::read(&disk, twin()).unwrap_err();
+            let error = UsedFeatures::read(&disk, twin()).unwrap_err();
             assert!(matches!(error, FeaturesError::Twin(TwinError::Damaged { .. })), "{bit}");
         }
         // One that was put back from before.
         replace_file(&disk, &twin().path, &encode(&BTreeSet::new())).unwrap();
-        let features = Features::read(&disk, twin()).unwrap();
+        let features = UsedFeatures::read(&disk, twin()).unwrap();
         assert!(features.has(Feature::Checkpoint2));
         features.mend(&disk).unwrap();
         assert_eq!(disk.contents(&twin().path).unwrap(), known);
         replace_file(&disk, &twin().path, b"").unwrap();
-        let features = Features::read(&disk, twin()).unwrap();
+        let features = UsedFeatures::read(&disk, twin()).unwrap();
         features.mend(&disk).unwrap();
         assert_eq!(disk.contents(&twin().path).unwrap(), known);
     }

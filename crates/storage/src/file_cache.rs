@@ -112,6 +112,7 @@ impl FileCache {
             }
             // The lock is given up meanwhile: closing may wait for the disk.
             let Some(weak) = self.ring.lock().pop_front() else { return };
+            // Its handles are gone, and with them the file: `Drop` has counted it.
             let Some(slot) = weak.upgrade() else { continue };
             if !slot.close_if_idle(sync_dirty) {
                 self.ring.lock().push_back(weak);
@@ -167,6 +168,7 @@ impl FileSlot {
         if let Some(file) = file.as_ref() {
             return Ok(Arc::clone(file));
         }
+        // Made once: a file that went away meanwhile is an error, not an empty one in its place.
         let mode = match self.mode {
             OpenMode::Read => OpenMode::Read,
             _ if self.created.load(Ordering::Acquire) => OpenMode::ReadWrite,
@@ -177,6 +179,7 @@ impl FileSlot {
         self.used.store(true, Ordering::Relaxed);
         *file = Some(Arc::clone(&opened));
         self.open_files.fetch_add(1, Ordering::Relaxed);
+        // Let go of first: whoever walks along the ring tries the slots' locks.
         drop(file);
         self.cache.keep(Arc::downgrade(self));
         Ok(opened)
@@ -211,13 +214,15 @@ impl FileSlot {
                 Ok(()) => self.synced.store(true, Ordering::Release),
                 Err(error) => {
                     tracing::error!(path = %self.path.display(), %error, "file not synced");
+                    // Kept for the one who is to be told, who asks for a sync later: another one would succeed.
                     self.failed.lock().get_or_insert(SyncFailure::of(&error));
                 }
             }
             self.dirty.store(false, Ordering::Release);
         }
         *file = None;
-        self.open_files.fetch_sub(1, Ordering::Relaxed);
+        let before = self.open_files.fetch_sub(1, Ordering::Relaxed);
+        assert!(before > 0, "a file that is closed was counted when it was opened");
         true
     }
 }
@@ -272,6 +277,8 @@ impl FileHandle {
     fn open_file(&self) -> Option<Arc<dyn DiskFile>> {
         let file = self.slot.file.read();
         let file = file.as_ref()?;
+        // Looked at before it is written: handles of one file are used by many threads, and a store each time would move
+        // the line from one processor to the next.
         if !self.slot.used.load(Ordering::Relaxed) {
             self.slot.used.store(true, Ordering::Relaxed);
         }
@@ -294,6 +301,7 @@ impl FileHandle {
     /// Those of the disk; and once a sync of this handle failed, here or when the cache closed the
     /// file, every later one (INV-UNSYNCED).
     pub fn sync(&self) -> io::Result<()> {
+        // Before the sync: once one failed the pages count as clean, and this one would be told that all is well.
         self.refuse_after_failure()?;
         if self.slot.is_closed_synced() {
             // Not opened for nothing: where no more files may be opened, that would count as a failed sync.
@@ -303,6 +311,7 @@ impl FileHandle {
         // Taken off first: a write during the sync marks the file dirty again.
         self.slot.dirty.store(false, Ordering::Release);
         if let Err(error) = file.sync_data() {
+            // For good: what becomes of the file is for whoever writes it anew under another handle.
             self.slot.failed.lock().get_or_insert(SyncFailure::of(&error));
             return Err(error);
         }
@@ -337,6 +346,7 @@ impl FileHandle {
         if self.slot.file.write().take().is_some() {
             self.slot.open_files.fetch_sub(1, Ordering::Relaxed);
         }
+        // Nothing of it is to be kept: the mark would have the cache wait for a sync of a file that is gone.
         self.slot.dirty.store(false, Ordering::Release);
     }
 

@@ -17,7 +17,7 @@ use crate::index::format as index_format;
 use crate::index::rebuild::{IndexSpan, complete, load};
 use crate::index::{follows, format::ENTRY_BYTES};
 use crate::journal::format::{self as frames, FRAME_HEADER_BYTES, SECTOR_BYTES};
-use crate::journal::{Bundle, Journal, JournalOptions, LocalJournal, Lsn, Room};
+use crate::journal::{Bundle, Journal, JournalOptions, JournalRoom, LocalJournal, Lsn};
 use crate::metadata_log::{MetadataDirs, MetadataLog, format as records};
 use crate::segment::Boundary;
 
@@ -66,7 +66,7 @@ pub fn journal(input: &[u8]) {
     let Ok(journal) = LocalJournal::open(Arc::new(disk.clone()), Path::new(DIR), options) else {
         return;
     };
-    let bundle = Bundle { payload: b"behind it".to_vec(), sync: true, room: Room::Shared };
+    let bundle = Bundle { payload: b"behind it".to_vec(), sync: true, room: JournalRoom::Shared };
     let committed = journal.submit(journal.claim(Epoch::default()), bundle).wait().outcome;
     drop(journal);
     let Ok(lsn) = committed else { return };

@@ -9,10 +9,9 @@
 
 pub(crate) mod cache;
 pub(crate) mod format;
-pub(crate) mod offset;
 pub(crate) mod rebuild;
+mod search;
 pub(crate) mod tail;
-pub(crate) mod time;
 
 use crate::segment::Boundary;
 use galgo_wire::id::{Offset, Timestamp};
@@ -61,6 +60,7 @@ impl Index {
 
     /// Adds an entry; one that breaks INV-SORTED is left out.
     pub(crate) fn push(&mut self, entry: IndexEntry) {
+        // Not asserted: entries come out of files, and times out of messages, which may be damaged.
         if self.entries.last().is_none_or(|last| follows(last, &entry)) {
             self.entries.push(entry);
         }
@@ -95,6 +95,7 @@ pub(crate) struct IndexMarker {
 impl IndexMarker {
     /// A marker whose last entry was at byte `last`, or that has none yet.
     pub(crate) fn new(interval_bytes: u32, last: Option<u64>) -> Self {
+        // 0 would ask for an entry at the same byte again and again.
         let interval = u64::from(interval_bytes.max(1));
         Self { interval, next: last.map_or(0, |last| last + interval) }
     }

@@ -61,12 +61,12 @@ pub struct Bundle {
     /// the process.
     pub sync: bool,
     /// Out of which room it is taken.
-    pub room: Room,
+    pub room: JournalRoom,
 }
 
 /// Out of which room a bundle is taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Room {
+pub enum JournalRoom {
     /// What the journal may grow to.
     #[default]
     Shared,

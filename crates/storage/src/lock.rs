@@ -126,10 +126,10 @@ pub struct Ranked<const RANK: u8, T>(Mutex<T>);
 pub struct RankedRw<const RANK: u8, T>(RwLock<T>);
 
 /// A lock that is held.
-pub struct Guard<const RANK: u8, G>(G);
+pub struct RankedGuard<const RANK: u8, G>(G);
 
 /// What [`Ranked::lock`] gives.
-pub type Held<'a, const RANK: u8, T> = Guard<RANK, MutexGuard<'a, T>>;
+pub type Held<'a, const RANK: u8, T> = RankedGuard<RANK, MutexGuard<'a, T>>;
 
 impl<const RANK: u8, T> Ranked<RANK, T> {
     /// A lock around `value`.
@@ -143,7 +143,7 @@ impl<const RANK: u8, T> Ranked<RANK, T> {
     /// In debug builds, when the thread holds one that comes behind it (INV-LOCK-ORDER).
     pub fn lock(&self) -> Held<'_, RANK, T> {
         held::take(RANK);
-        Guard(self.0.lock())
+        RankedGuard(self.0.lock())
     }
 
     /// The lock, if nobody holds it.
@@ -152,8 +152,9 @@ impl<const RANK: u8, T> Ranked<RANK, T> {
     /// As [`Ranked::lock`].
     pub fn try_lock(&self) -> Option<Held<'_, RANK, T>> {
         let guard = self.0.try_lock()?;
+        // Behind it, unlike in `lock`: one that is not got is not held, and nobody waits.
         held::take(RANK);
-        Some(Guard(guard))
+        Some(RankedGuard(guard))
     }
 
     /// What is inside, of whoever owns it alone.
@@ -172,28 +173,28 @@ impl<const RANK: u8, T> RankedRw<RANK, T> {
     ///
     /// # Panics
     /// As [`Ranked::lock`]; reading twice at once is none of both: who waits to write between them never gets there.
-    pub fn read(&self) -> Guard<RANK, RwLockReadGuard<'_, T>> {
+    pub fn read(&self) -> RankedGuard<RANK, RwLockReadGuard<'_, T>> {
         held::take(RANK);
-        Guard(self.0.read())
+        RankedGuard(self.0.read())
     }
 
     /// Waits until nobody reads or writes.
     ///
     /// # Panics
     /// As [`Ranked::lock`].
-    pub fn write(&self) -> Guard<RANK, RwLockWriteGuard<'_, T>> {
+    pub fn write(&self) -> RankedGuard<RANK, RwLockWriteGuard<'_, T>> {
         held::take(RANK);
-        Guard(self.0.write())
+        RankedGuard(self.0.write())
     }
 
     /// The lock for writing, if nobody reads or writes.
     ///
     /// # Panics
     /// As [`Ranked::lock`].
-    pub fn try_write(&self) -> Option<Guard<RANK, RwLockWriteGuard<'_, T>>> {
+    pub fn try_write(&self) -> Option<RankedGuard<RANK, RwLockWriteGuard<'_, T>>> {
         let guard = self.0.try_write()?;
         held::take(RANK);
-        Some(Guard(guard))
+        Some(RankedGuard(guard))
     }
 
     /// What is inside, of whoever owns it alone.
@@ -214,7 +215,7 @@ impl<const RANK: u8, T> Held<'_, RANK, T> {
     }
 }
 
-impl<const RANK: u8, G: Deref> Deref for Guard<RANK, G> {
+impl<const RANK: u8, G: Deref> Deref for RankedGuard<RANK, G> {
     type Target = G::Target;
 
     fn deref(&self) -> &G::Target {
@@ -222,13 +223,13 @@ impl<const RANK: u8, G: Deref> Deref for Guard<RANK, G> {
     }
 }
 
-impl<const RANK: u8, G: DerefMut> DerefMut for Guard<RANK, G> {
+impl<const RANK: u8, G: DerefMut> DerefMut for RankedGuard<RANK, G> {
     fn deref_mut(&mut self) -> &mut G::Target {
         &mut self.0
     }
 }
 
-impl<const RANK: u8, G> Drop for Guard<RANK, G> {
+impl<const RANK: u8, G> Drop for RankedGuard<RANK, G> {
     fn drop(&mut self) {
         held::let_go(RANK);
     }

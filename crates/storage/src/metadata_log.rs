@@ -14,6 +14,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use galgo_wire::index::part;
+
 use crate::disk::Disk;
 
 pub mod format;
@@ -34,6 +36,10 @@ pub const SNAPSHOT_BYTES_MAX: u64 = 1 << 30;
 const LOG_BYTES_MAX: u64 = 4 << 30;
 
 const _: () = assert!(RECORD_BYTES_MAX < LOG_BYTES_MAX && RECORD_BYTES_MAX <= u32::MAX as u64);
+const _: () = assert!(
+    RECORD_BYTES_MAX < SNAPSHOT_BYTES_MAX,
+    "what a record says of the state fits into a snapshot of it"
+);
 
 const LOG_SUFFIX: &str = ".log";
 const SNAPSHOT_NAME: &str = "snapshot";
@@ -105,7 +111,7 @@ pub struct MetadataDirs {
 
 /// What a metadata log held when it was opened.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Recovered {
+pub struct RecoveredMetadata {
     /// The latest snapshot.
     pub snapshot: Option<Vec<u8>>,
     /// The records after the snapshot, in order.
@@ -134,7 +140,7 @@ pub struct FoundLog {
     disk: Arc<dyn Disk>,
     places: [MetadataPlace; 2],
     merged: Merged,
-    recovered: Recovered,
+    recovered: RecoveredMetadata,
 }
 
 /// An append-only log of small records that replaces its past by snapshots.
@@ -163,8 +169,10 @@ impl FoundLog {
         let places =
             [MetadataPlace::read(&*disk, &dirs.first)?, MetadataPlace::read(&*disk, &dirs.copy)?];
         let [first, copy] = &places;
+        // Both are known before either is judged: what is unsound in one is a torn append or damage, and only the other
+        // tells which.
         let mut merged = merge(first, copy, doubt)?;
-        let recovered = Recovered {
+        let recovered = RecoveredMetadata {
             snapshot: merged.snapshot.as_ref().map(|(_, state)| state.clone()),
             records: merged.records.clone(),
             cut_bytes: merged.cut_bytes(),
@@ -180,7 +188,7 @@ impl FoundLog {
 
     /// What it holds.
     #[must_use]
-    pub fn recovered(&self) -> &Recovered {
+    pub fn recovered(&self) -> &RecoveredMetadata {
         &self.recovered
     }
 
@@ -202,7 +210,7 @@ impl FoundLog {
     ///
     /// # Errors
     /// `Disk`; nothing was lost then, and reading it again gives the same.
-    pub fn settle(self) -> Result<(MetadataLog, Recovered), MetadataLogError> {
+    pub fn settle(self) -> Result<(MetadataLog, RecoveredMetadata), MetadataLogError> {
         let Self { disk, places, merged, recovered } = self;
         let settle = |place: &MetadataPlace, verdict: &PlaceVerdict| {
             LogSide::settle(&*disk, place, &merged, verdict)
@@ -224,6 +232,7 @@ impl FoundLog {
         let mut covered_remain = false;
         for place in &places {
             let files = log_files(&*disk, &place.dir)?;
+            // A stop behind a snapshot leaves them. They may hold what was deleted for good, secrets among it.
             covered_remain |= files.iter().any(|(first, _)| *first <= merged.base());
         }
         let bytes = merged.records.iter().map(|record| record_bytes(record.len()) as u64);
@@ -247,7 +256,7 @@ impl MetadataLog {
     pub fn open(
         disk: Arc<dyn Disk>,
         dirs: &MetadataDirs,
-    ) -> Result<(Self, Recovered), MetadataLogError> {
+    ) -> Result<(Self, RecoveredMetadata), MetadataLogError> {
         FoundLog::read(disk, dirs, Doubt::Refuse)?.settle()
     }
 
@@ -261,9 +270,12 @@ impl MetadataLog {
         if self.fenced {
             return Err(MetadataLogError::Fenced);
         }
+        // Before anything is written: one that is longer would not be read back.
         check_len(record.len(), RECORD_BYTES_MAX)?;
         let bytes = encode_record(self.next, record);
         for (index, side) in self.sides.iter().enumerate() {
+            // A write that failed is known to have failed, and what is there of it can be cut off. A sync that failed
+            // leaves unknown what the disk has, so that the log is fenced.
             if let Err(error) = side.write(&bytes) {
                 return Err(self.take_back(index, error));
             }
@@ -273,8 +285,14 @@ impl MetadataLog {
                 return Err(self.fence(&path, error));
             }
         }
+        // Only now, for both: of a record that was taken back the next one takes the place.
         let len = bytes.len() as u64;
         self.sides.iter_mut().for_each(|side| side.advance(len));
+        let [first, copy] = self.sides.each_ref().map(|side| side.first);
+        assert!(
+            first <= self.next && copy <= self.next,
+            "INV-META-WHOLE: a file begins with a record it has"
+        );
         self.bytes_since_snapshot += len;
         self.next += 1;
         Ok(())
@@ -289,6 +307,8 @@ impl MetadataLog {
             return Err(MetadataLogError::Fenced);
         }
         check_len(state.len(), SNAPSHOT_BYTES_MAX - SNAPSHOT_HEADER_BYTES as u64)?;
+        // The first place, then the copy, each durable on return: a stop in between leaves records that a snapshot covers,
+        // which are passed over, never a snapshot without its records or the other way round in both.
         for side in &mut self.sides {
             if let Err(error) = side.snapshot(&*self.disk, self.next, state) {
                 let path = side.path.clone();
@@ -324,15 +344,17 @@ impl MetadataLog {
     /// Cuts off a record that was not written whole in place `index`, most often for want of space: there
     /// and before. The copy goes first, so that the record stays known until nothing of it can come back.
     fn take_back(&mut self, index: usize, error: io::Error) -> MetadataLogError {
-        let written = self.sides.iter().take(index + 1);
-        let path = written.clone().next_back().map(|side| side.path.clone()).unwrap_or_default();
-        match written.rev().try_for_each(LogSide::cut) {
+        let written =
+            part(&self.sides, ..=index, "INV-META-TWICE: a record is begun in one of two places");
+        let path = written.last().map_or_else(PathBuf::new, |side| side.path.clone());
+        match written.iter().rev().try_for_each(LogSide::cut) {
             Ok(()) => disk_error(&path, error),
             Err(_) => self.fence(&path, error),
         }
     }
 
     fn fence(&mut self, path: &Path, error: io::Error) -> MetadataLogError {
+        // Nothing is written behind a record that may be there or not: its number would be given twice.
         self.fenced = true;
         tracing::error!(path = %path.display(), %error, "metadata log fenced");
         disk_error(path, error)

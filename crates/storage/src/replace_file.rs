@@ -18,11 +18,15 @@ pub const TEMPORARY_SUFFIX: &str = ".tmp";
 /// one, which a power loss may take back.
 pub fn replace_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let (temporary, file) = begin_temporary(disk, path)?;
+    // Beside the old one, never over it: a stop in the middle of a write would leave a mixture.
     file.write_at(bytes, 0)?;
     // Synced before the rename: a name may reach the disk before the bytes it stands for.
     file.sync_data()?;
     drop(file);
+    // The one step in which the name changes what it stands for.
     disk.rename(&temporary, path)?;
+    // The caller goes on to what builds on the new bytes; a power cut that took the name back would leave that standing
+    // on the old ones.
     disk.sync_dir(path.parent().unwrap_or(Path::new(".")))
 }
 
@@ -48,7 +52,8 @@ pub(crate) fn begin_temporary(
 /// Those of the disk.
 pub(crate) fn read_hint<T>(
     disk: &dyn Disk,
-    (path, bytes_max): (&Path, u64),
+    path: &Path,
+    bytes_max: u64,
     what: &'static str,
     decode: impl Fn(&[u8]) -> Option<T>,
 ) -> io::Result<Option<T>> {
@@ -76,6 +81,7 @@ pub fn read_file(disk: &dyn Disk, path: &Path, bytes_max: u64) -> io::Result<Opt
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
+    // Compared before a byte is allocated for it: what lies under the name may be anything.
     let len = file.len()?;
     if len > bytes_max {
         return Err(io::ErrorKind::FileTooLarge.into());
@@ -108,6 +114,7 @@ pub fn free_path(disk: &dyn Disk, path: &Path) -> io::Result<PathBuf> {
 pub fn keep_beside(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     for kept in numbered(path) {
         match read_file(disk, &kept, bytes.len() as u64) {
+            // As a whole: whoever asks for it deletes or replaces the original next.
             Ok(None) => return replace_file(disk, &kept, bytes),
             Ok(Some(same)) if same == bytes => return Ok(()),
             // Another one, be it that it is larger.

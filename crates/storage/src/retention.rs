@@ -10,9 +10,11 @@ use galgo_wire::index::part;
 /// A topic is cut down when it reaches this many percent of its largest size.
 const FULL_PERCENT: u64 = 90;
 
+const _: () = assert!(FULL_PERCENT <= 100, "a topic is cut down before it is over its size");
+
 /// What a topic keeps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Rules {
+pub struct RetentionLimits {
     /// How long a message is kept; `None` for ever.
     pub expiry_micros: Option<u64>,
     /// Most bytes of all partitions together; `None` for no limit.
@@ -69,7 +71,11 @@ impl Surrender {
 /// Expired segments go first; then, while the topic is too large, the oldest segment of any
 /// partition. Files are removed only after the moves of the starts were made durable.
 #[must_use]
-pub fn plan(now: Timestamp, rules: Rules, partitions: &[PartitionSegments<'_>]) -> Vec<Surrender> {
+pub fn plan(
+    now: Timestamp,
+    rules: RetentionLimits,
+    partitions: &[PartitionSegments<'_>],
+) -> Vec<Surrender> {
     let expired: Vec<&[KeptSegment]> =
         partitions.iter().map(|partition| expire(now, rules, partition)).collect();
     let mut kept = expired.clone();
@@ -77,8 +83,10 @@ pub fn plan(now: Timestamp, rules: Rules, partitions: &[PartitionSegments<'_>]) 
     let sealed: u64 =
         kept.iter().flat_map(|segments| segments.iter()).map(|kept| kept.segment.bytes).sum();
     let mut bytes = active + sealed;
+    // Behind what is expired, which may be enough. Of any partition: the size is the topic's.
     while rules.is_full(bytes) {
         let Some(dropped) = drop_oldest(&mut kept, partitions) else { break };
+        assert!(dropped <= bytes, "what goes of a topic is part of its size");
         bytes -= dropped;
     }
     let counts = partitions.iter().zip(expired.iter().zip(&kept));
@@ -89,7 +97,7 @@ pub fn plan(now: Timestamp, rules: Rules, partitions: &[PartitionSegments<'_>]) 
     counts.collect()
 }
 
-impl Rules {
+impl RetentionLimits {
     /// Whether segments go because a topic of this size is too large.
     #[must_use]
     pub fn is_full(&self, bytes: u64) -> bool {
@@ -107,11 +115,12 @@ impl Rules {
 /// The segments that are not expired.
 fn expire<'a>(
     now: Timestamp,
-    rules: Rules,
+    rules: RetentionLimits,
     partition: &PartitionSegments<'a>,
 ) -> &'a [KeptSegment] {
     let may_go =
         |kept: &&KeptSegment| rules.is_expired(now, kept.stored_by) && !is_wanted(partition, kept);
+    // Up to the first that stays: a log has no holes, so that one behind it stays as well, however old it is.
     let gone = partition.sealed.iter().take_while(may_go).count();
     part(partition.sealed, gone.., "INV-BARRIER: what is expired is of the partition")
 }
@@ -152,7 +161,11 @@ mod tests {
         made.collect()
     }
 
-    fn starts(now: u64, rules: Rules, partitions: &[PartitionSegments<'_>]) -> Vec<Option<u64>> {
+    fn starts(
+        now: u64,
+        rules: RetentionLimits,
+        partitions: &[PartitionSegments<'_>],
+    ) -> Vec<Option<u64>> {
         let plans = plan(Timestamp::new(now), rules, partitions);
         let starts =
             plans.iter().zip(partitions).map(|(plan, partition)| plan.of(partition).last());
@@ -163,7 +176,7 @@ mod tests {
     fn segments_go_when_their_newest_message_is_old_enough() {
         let sealed = segments(&[10, 20, 30]);
         let partition = PartitionSegments { sealed: &sealed, active_bytes: 5, barrier: None };
-        let rules = Rules { expiry_micros: Some(100), bytes_max: None };
+        let rules = RetentionLimits { expiry_micros: Some(100), bytes_max: None };
         let start = |now, partition| starts(now, rules, &[partition]).remove(0);
         assert_eq!(start(109, partition), None);
         assert_eq!(start(110, partition), Some(100));
@@ -171,14 +184,14 @@ mod tests {
         assert_eq!(start(9_999, partition), Some(300));
         let held = PartitionSegments { barrier: Some(Offset::new(150)), ..partition };
         assert_eq!(start(9_999, held), Some(100));
-        assert_eq!(starts(9_999, Rules::default(), &[partition]), [None]);
+        assert_eq!(starts(9_999, RetentionLimits::default(), &[partition]), [None]);
     }
 
     #[test]
     fn a_full_topic_gives_up_the_oldest_segments_of_any_partition() {
         let (first, second) = (segments(&[10, 40]), segments(&[20, 30]));
         let of = |sealed, barrier| PartitionSegments { sealed, active_bytes: 500, barrier };
-        let rules = |bytes_max| Rules { expiry_micros: None, bytes_max: Some(bytes_max) };
+        let rules = |bytes_max| RetentionLimits { expiry_micros: None, bytes_max: Some(bytes_max) };
         let both = [of(&first, None), of(&second, None)];
         assert_eq!(starts(50, rules(10_000), &both), [None, None]);
         assert_eq!(starts(50, rules(5_000), &both), [Some(100), None]);
@@ -194,7 +207,7 @@ mod tests {
     fn age_is_the_reason_before_size() {
         let sealed = segments(&[10, 20, 30]);
         let partition = PartitionSegments { sealed: &sealed, active_bytes: 0, barrier: None };
-        let rules = Rules { expiry_micros: Some(100), bytes_max: Some(1_200) };
+        let rules = RetentionLimits { expiry_micros: Some(100), bytes_max: Some(1_200) };
         let plan = plan(Timestamp::new(110), rules, &[partition]);
         assert_eq!(plan, [Surrender { expired: 1, oversize: 1 }]);
         assert_eq!(plan[0].of(&partition), &sealed[..2]);
@@ -202,9 +215,9 @@ mod tests {
 
     #[test]
     fn a_topic_is_full_from_nine_tenths_on() {
-        let rules = Rules { expiry_micros: None, bytes_max: Some(1_000) };
+        let rules = RetentionLimits { expiry_micros: None, bytes_max: Some(1_000) };
         assert!(!rules.is_full(899));
         assert!(rules.is_full(900));
-        assert!(!Rules::default().is_full(u64::MAX));
+        assert!(!RetentionLimits::default().is_full(u64::MAX));
     }
 }

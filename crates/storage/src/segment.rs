@@ -19,6 +19,7 @@ pub(crate) const SEGMENT_BYTES_MAX: u64 = u32::MAX as u64;
 pub(crate) const BATCH_BYTES_MAX: u32 = 1 << 30;
 /// Stands in a checkpoint for the checksum of a segment that is not known, after damage.
 pub(crate) const CHECKSUM_UNKNOWN: u64 = 0;
+// Whatever a sender may send has a segment that takes it: an append never fails for want of one.
 const _: () =
     assert!((BATCH_BYTES_MAX as u64) < SEGMENT_BYTES_MAX, "an empty segment takes any batch");
 

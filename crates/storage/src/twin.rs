@@ -126,16 +126,20 @@ impl Twin {
                 }
             },
         };
+        // Both are read whatever the first says: a newer program may have got as far as one of them, and a copy that
+        // differs tells what the file alone does not.
         let (value, bytes, mends) = match (read(&self.path)?, read(&self.copy)?) {
             (TwinRead::Missing, TwinRead::Missing) => return Ok(None),
             (TwinRead::Sound(value, bytes), TwinRead::Sound(_, other)) if bytes == other => {
                 (value, bytes, Mends::Nothing)
             }
+            // Written in this order, so that it is the copy which is behind (INV-TWIN).
             (TwinRead::Sound(value, bytes), TwinRead::Sound(..)) => {
                 (value, bytes, Mends::OtherCopy)
             }
             (TwinRead::Sound(value, bytes), _) => (value, bytes, Mends::Copy),
             (_, TwinRead::Sound(value, bytes)) => (value, bytes, Mends::File),
+            // One is there, so that this is no first start: made anew, it would pass for one.
             _ => {
                 let (path, copy) = (self.path.clone(), self.copy.clone());
                 return Err(TwinError::Damaged { path, copy });
@@ -169,12 +173,15 @@ impl Twin {
     /// # Errors
     /// `Disk`; the file has its old or new content then, and so has the copy.
     pub fn write(&self, disk: &dyn Disk, bytes: &[u8]) -> Result<(), TwinError> {
+        // The file before its copy, each as a whole and durable before the next is begun: so one of them is sound at any
+        // moment, and where they differ the file is the newer one. Side by side, a power cut could take both.
         replace(disk, &self.path, bytes)?;
         self.write_copy(disk, bytes)
     }
 
     fn write_copy(&self, disk: &dyn Disk, bytes: &[u8]) -> Result<(), TwinError> {
         if let Some(dir) = self.copy.parent() {
+            // The directory of the copies is made by whoever writes the first of them.
             create_dir_synced(disk, dir)
                 .map_err(|source| TwinError::Disk { path: dir.to_owned(), source })?;
         }

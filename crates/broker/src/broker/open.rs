@@ -14,7 +14,7 @@ use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
 use galgo_storage::journal::{JournalOptions, Lsn};
 use galgo_storage::lock::{Ranked, RankedRw};
-use galgo_storage::log::RecoverError as LogError;
+use galgo_storage::log::LogRecoverError as LogError;
 use galgo_storage::log::{IndexCache, LogName, PartitionName, RecoveryReport};
 use galgo_storage::metadata_log::{Doubt, MetadataLog};
 use galgo_wire::command::{Durability, UserStatus};

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use galgo_storage::data_dir::DataDir;
 use galgo_storage::data_dir::anchors::Anchors;
 use galgo_storage::disk::Disk;
-use galgo_storage::metadata_log::{Doubt, FoundLog, MetadataLog, Recovered as FoundMetadata};
+use galgo_storage::metadata_log::{
+    Doubt, FoundLog, MetadataLog, RecoveredMetadata as FoundMetadata,
+};
 use galgo_wire::error_code::ErrorCode;
 
 use super::OpenError;

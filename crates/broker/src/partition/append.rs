@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use galgo_storage::journal::CommitError;
-use galgo_storage::log::{AppendBatch, WalkedBatch};
+use galgo_storage::log::{AppendBatch, BatchSize, WalkedBatch};
 use galgo_wire::batch::{StampOptions, stamp};
 use galgo_wire::command::Durability;
 use galgo_wire::error_code::ErrorCode;
@@ -134,8 +134,8 @@ impl Partition {
         if !writer.prepare_window(window) {
             return Ok(Appended::Unloaded(Arc::clone(self)));
         }
-        let messages = (batch.messages.len() as u64, batch.count);
-        if room == Room::Asked && writer.log.needs_room(messages) {
+        let size = BatchSize { bytes: batch.messages.len() as u64, count: batch.count };
+        if room == Room::Asked && writer.log.needs_room(size) {
             return Ok(Appended::Crowded(Arc::clone(self)));
         }
         let base = writer.log.end();
@@ -251,7 +251,7 @@ impl Partition {
         let Some(in_time) = in_time else { return Ok(window) };
         let most = bounds.entries_max as u64;
         let from = in_time.max(Offset::new(end.get().saturating_sub(most)));
-        self.reader.visit((from, end), &mut |message| {
+        self.reader.visit(from..end, &mut |message| {
             let age_us = now.get().saturating_sub(message.timestamp.get());
             let stored_us = running_us.saturating_sub(age_us);
             window.remember(Remembered { id: message.id, offset: message.offset, stored_us });

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, RangeInclusive};
 
-use galgo_storage::journal::{Bundle, Journal, JournalError, Lsn, Room, Settled};
+use galgo_storage::journal::{Bundle, Journal, JournalError, JournalRoom, Lsn, Settled};
 use galgo_wire::id::{Epoch, Offset, PartitionUid};
 use twox_hash::XxHash3_64;
 
@@ -185,7 +185,7 @@ impl Out<'_> {
         if !self.payload.is_empty() {
             self.carried.bytes += self.payload.len() as u64;
             let payload = std::mem::take(&mut self.payload);
-            let bundle = Bundle { payload, sync: true, room: Room::Reserved };
+            let bundle = Bundle { payload, sync: true, room: JournalRoom::Reserved };
             let Settled { outcome, payload } = self.journal.submit(self.own, bundle).wait();
             self.carried.last = outcome?;
             self.payload = payload;

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use galgo_storage::checkpoint::{
-    CheckpointStore, CheckpointStoreError, ShardCheckpoint, StoredOffset,
+    CheckpointStore, CheckpointStoreError, CheckpointedOffset, ShardCheckpoint,
 };
 use galgo_storage::journal::{JournalError, Lsn};
 use galgo_wire::error_code::ErrorCode;
@@ -48,7 +48,7 @@ impl Checkpointer {
     pub(super) fn save(&mut self, lsn: Lsn) -> Result<(), CheckpointStoreError> {
         self.last.lsn = lsn;
         let offsets = self.offsets.iter().flat_map(|(uid, entries)| {
-            let entry = |(owner, position): &(OffsetOwner, Position)| StoredOffset {
+            let entry = |(owner, position): &(OffsetOwner, Position)| CheckpointedOffset {
                 uid: *uid,
                 kind: owner.kind.as_u8(),
                 id: owner.id.get(),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
-use galgo_storage::journal::{Bundle, CommitError, InFlight, Lsn, Room, Settled};
+use galgo_storage::journal::{Bundle, CommitError, InFlight, JournalRoom, Lsn, Settled};
 use galgo_wire::id::Offset;
 
 use super::intake::Round;
@@ -137,7 +137,7 @@ impl Shard {
             InFlight::settled(Settled { outcome: Err(CommitError::Fenced.into()), payload })
         } else {
             self.journal
-                .submit(self.epoch, Bundle { payload, sync: round.sync, room: Room::Shared })
+                .submit(self.epoch, Bundle { payload, sync: round.sync, room: JournalRoom::Shared })
         };
         rounds.push(round, in_flight);
     }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use galgo_storage::boot;
 use galgo_storage::checkpoint::{
-    CheckpointStore, FoundCheckpoint, LogCheckpoint, ShardCheckpoint, StoredOffset,
+    CheckpointStore, CheckpointedOffset, FoundCheckpoint, LogCheckpoint, ShardCheckpoint,
 };
 use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
@@ -109,7 +109,7 @@ pub struct RecoveredPartition {
     /// What recovery found, when the log had any files.
     pub report: Option<RecoveryReport>,
     /// Why the log could not be opened, where it could not: it only stands in for what is there.
-    pub offline: Option<log::RecoverError>,
+    pub offline: Option<log::LogRecoverError>,
 }
 
 /// Why a shard did not open. Nothing on disk was deleted.
@@ -218,7 +218,7 @@ impl ShardRecovery {
         let opened = match unreadable {
             Some(source) => {
                 let path = partition_dir(&self.partitions_dir, uid);
-                Err(log::RecoverError::Disk { path, source })
+                Err(log::LogRecoverError::Disk { path, source })
             }
             None if rebuild => self.bare_start(uid, known),
             None => Ok(known),
@@ -241,10 +241,10 @@ impl ShardRecovery {
                 offsets.clamp(log.end());
                 Ok(RecoveredPartition { log, offsets, report, offline: None })
             }
-            Err(log::RecoverError::Journal { source }) => Err(read_error("the journal", source)),
+            Err(log::LogRecoverError::Journal { source }) => Err(read_error("the journal", source)),
             Err(why) => {
                 let (disk, files) = (Arc::clone(&self.disk), Arc::clone(&self.files));
-                let log = Log::offline(disk, files, self.log_options(uid), (start, end));
+                let log = Log::offline(disk, files, self.log_options(uid), start..end);
                 Ok(RecoveredPartition { log, offsets, report: None, offline: Some(why) })
             }
         }
@@ -274,10 +274,10 @@ impl ShardRecovery {
         &self,
         uid: PartitionUid,
         known: Option<LogCheckpoint>,
-    ) -> Result<Option<LogCheckpoint>, log::RecoverError> {
+    ) -> Result<Option<LogCheckpoint>, log::LogRecoverError> {
         let path = partition_dir(&self.partitions_dir, uid);
         let oldest = first_base(&*self.disk, &path)
-            .map_err(|source| log::RecoverError::Disk { path, source })?;
+            .map_err(|source| log::LogRecoverError::Disk { path, source })?;
         let known = known.map(|known| known.start);
         let start = oldest.max(known).filter(|start| *start > Offset::ZERO);
         Ok(start.map(|start| LogCheckpoint { start, ..LogCheckpoint::default() }))
@@ -428,7 +428,7 @@ impl Spoken {
         spoken.uids.extend(checkpoint.logs.keys());
         spoken.uids.extend(journaled.uids());
         let group = ConsumerKind::Group.as_u8();
-        for StoredOffset { uid, kind, id, .. } in &checkpoint.offsets {
+        for CheckpointedOffset { uid, kind, id, .. } in &checkpoint.offsets {
             spoken.uids.insert(*uid);
             spoken.groups.extend((*kind == group).then_some(ConsumerId::new(*id)));
         }

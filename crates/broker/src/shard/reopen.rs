@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use galgo_storage::checkpoint::LogCheckpoint;
-use galgo_storage::log::{Evidence, Log, RecoverError as LogError, RecoveryReport};
+use galgo_storage::log::{Evidence, Log, LogRecoverError as LogError, RecoveryReport};
 
 use super::checkpoint::Checkpointer;
 use super::journaled::{JournalSource, Journaled};

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::task::{Poll, Waker};
 
 use galgo_storage::checkpoint::{CheckpointStore, LogCheckpoint};
-use galgo_storage::disk::sim::{Random, SimDisk};
-use galgo_storage::features::Features;
+use galgo_storage::disk::sim::{SimDisk, SplitMix};
+use galgo_storage::features::UsedFeatures;
 use galgo_storage::file_cache::FileCache;
 use galgo_storage::journal::{
     Bundle, CommitError, CommitFailure, Frame, FramePlace, InFlight, Journal, JournalError,
@@ -290,7 +290,7 @@ fn shard(journal: &HeldJournal) -> Arc<Shard> {
 fn shard_on(disk: SimDisk, journal: Box<dyn Journal>) -> Arc<Shard> {
     let disk: Arc<SimDisk> = Arc::new(disk);
     let features = Twin { path: "/d/features".into(), copy: "/d/copy/features".into() };
-    let features = Arc::new(Features::read(&*disk, features).unwrap());
+    let features = Arc::new(UsedFeatures::read(&*disk, features).unwrap());
     let partitions_dir = Path::new("/d/partitions");
     galgo_storage::disk::create_dir_synced(&*disk, partitions_dir).unwrap();
     let dir = Path::new("/d/checkpoint");

@@ -5,7 +5,7 @@
 //! again changed the order. INV-SEND-CHAIN makes that impossible: the server stops what is behind.
 
 use galgo_broker::{Answer, Outcome, Reply};
-use galgo_storage::disk::sim::{FaultPlan, Random};
+use galgo_storage::disk::sim::{FaultPlan, SplitMix};
 use galgo_wire::batch::NewMessage;
 use galgo_wire::command::{
     ChainLink, CommandCode, Deduplication, DeleteTopic, Durability, Payload as _, SendOutcome,
@@ -269,7 +269,7 @@ fn the_first_send_after_a_start_keeps_the_chain() {
 #[test]
 fn whatever_is_refused_what_is_stored_has_no_hole() {
     for seed in 0..200 {
-        let mut random = Random::new(seed);
+        let mut random = SplitMix::new(seed);
         let durability = if random.chance(50) { Durability::Os } else { Durability::Fsync };
         let (rig, mut root) = rig(durability);
         let (mut first_missing, mut begun) = (0_u64, false);

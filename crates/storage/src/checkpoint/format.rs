@@ -31,11 +31,12 @@
 //! The lowest version is written that says what there is to say: 1 without notes.
 
 use galgo_wire::id::{Epoch, Offset, PartitionUid, Timestamp};
-use galgo_wire::index::to_u32;
+use galgo_wire::index::{part_mut, to_u32};
 use galgo_wire::primitive::{DecodeError, Reader};
 
+use super::store::FILE_BYTES_MAX;
 use super::{
-    ActiveSegment, LogCheckpoint, OffsetNote, SealedSegment, ShardCheckpoint, StoredOffset,
+    ActiveSegment, CheckpointedOffset, LogCheckpoint, OffsetNote, SealedSegment, ShardCheckpoint,
 };
 use crate::features::Feature;
 use crate::journal::Lsn;
@@ -47,6 +48,18 @@ const PLAIN: u32 = 1;
 /// The version with sections.
 const SECTIONS: u32 = 2;
 const HEADER_BYTES: usize = 48;
+
+/// Bytes of a log without segments, of a sealed segment and of an offset, in the version that takes the fewest.
+const LOG_BYTES_MIN: u64 = 8 + 8 + 4 + 1;
+const SEALED_BYTES_MIN: u64 = 5 * 8;
+const OFFSET_BYTES_MIN: u64 = 8 + 1 + 4 + 8;
+/// How many times as much any of them takes in the version that takes the most, an active segment counted.
+const GROWTH_MAX: u64 = 4;
+
+const _: () = assert!(
+    FILE_BYTES_MAX * GROWTH_MAX < u32::MAX as u64,
+    "a section of a checkpoint that may fit into a file has a length of four bytes"
+);
 
 const LOGS: u16 = 1;
 const OFFSETS: u16 = 2;
@@ -78,8 +91,19 @@ pub(super) fn needs(checkpoint: &ShardCheckpoint) -> Option<Feature> {
     noted.then_some(Feature::Checkpoint2)
 }
 
+/// Bytes that a checkpoint takes at least, in whatever version: told without encoding it.
+pub(super) fn least_bytes(checkpoint: &ShardCheckpoint) -> u64 {
+    let segments: usize = checkpoint.logs.values().map(|log| log.sealed.len()).sum();
+    let (logs, offsets) = (checkpoint.logs.len() as u64, checkpoint.offsets.len() as u64);
+    logs * LOG_BYTES_MIN + segments as u64 * SEALED_BYTES_MIN + offsets * OFFSET_BYTES_MIN
+}
+
 /// Encodes a checkpoint file.
+///
+/// # Panics
+/// When a section has 4 GiB or more, which one whose [`least_bytes`] fit into a file has not.
 pub(crate) fn encode(sequence: u64, checkpoint: &ShardCheckpoint) -> Vec<u8> {
+    // The lowest version that can say it: a directory in which nothing new was used stays open to older programs.
     let (version, payload) = match needs(checkpoint) {
         Some(Feature::Checkpoint2) => (SECTIONS, encode_sections(checkpoint)),
         None => (PLAIN, encode_plain(checkpoint)),
@@ -98,6 +122,7 @@ pub(crate) fn encode(sequence: u64, checkpoint: &ShardCheckpoint) -> Vec<u8> {
     out.extend_from_slice(&crc32fast::hash(&payload).to_le_bytes());
     let header_crc = crc32fast::hash(&out);
     out.extend_from_slice(&header_crc.to_le_bytes());
+    assert!(out.len() == HEADER_BYTES, "the payload begins where the header ends");
     out.extend_from_slice(&payload);
     out
 }
@@ -129,6 +154,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(u64, ShardCheckpoint), Invalid> {
     if magic != MAGIC || len != payload.len() as u64 || !counts {
         return Err(Invalid::Damaged);
     }
+    // Before the payload is looked at, which a later version may check in another way. The header's own checksum was
+    // right, so that damage is not taken for a newer program.
     if !(PLAIN..=SECTIONS).contains(&version) {
         return Err(Invalid::Newer(version));
     }
@@ -157,15 +184,15 @@ fn encode_plain(checkpoint: &ShardCheckpoint) -> Vec<u8> {
 
 fn encode_sections(checkpoint: &ShardCheckpoint) -> Vec<u8> {
     let mut out = Vec::new();
-    put_section(&mut out, (LOGS, NEEDED), |out| {
+    put_section(&mut out, LOGS, NEEDED, |out| {
         put_count(out, checkpoint.logs.len());
         for (uid, log) in &checkpoint.logs {
             put(out, uid.get());
             encode_segments(out, log);
         }
     });
-    put_section(&mut out, (OFFSETS, NEEDED), |out| encode_offsets(out, &checkpoint.offsets));
-    put_section(&mut out, (NOTES, 0), |out| {
+    put_section(&mut out, OFFSETS, NEEDED, |out| encode_offsets(out, &checkpoint.offsets));
+    put_section(&mut out, NOTES, 0, |out| {
         put_count(out, checkpoint.offsets.len());
         for stored in &checkpoint.offsets {
             let unknown = OffsetNote {
@@ -182,22 +209,21 @@ fn encode_sections(checkpoint: &ShardCheckpoint) -> Vec<u8> {
     out
 }
 
-fn put_section(out: &mut Vec<u8>, (tag, flags): (u16, u16), content: impl FnOnce(&mut Vec<u8>)) {
+fn put_section(out: &mut Vec<u8>, tag: u16, flags: u16, content: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(&tag.to_le_bytes());
     out.extend_from_slice(&flags.to_le_bytes());
     let length = out.len();
     out.extend_from_slice(&[0; 4]);
     content(out);
-    // The store refuses a checkpoint long before it is as large as a length can tell.
-    let bytes = u32::try_from(out.len() - length - 4).unwrap_or(u32::MAX).to_le_bytes();
-    if let Some(room) = out.get_mut(length..length + 4) {
-        room.copy_from_slice(&bytes);
-    }
+    // The store refuses a checkpoint long before it is as large as a length can tell; see `least_bytes`.
+    let bytes = to_u32(out.len() - length - 4).to_le_bytes();
+    let room = part_mut(out, length..length + 4, "room for the length was made before the section");
+    room.copy_from_slice(&bytes);
 }
 
-fn encode_offsets(out: &mut Vec<u8>, offsets: &[StoredOffset]) {
+fn encode_offsets(out: &mut Vec<u8>, offsets: &[CheckpointedOffset]) {
     put_count(out, offsets.len());
-    for StoredOffset { uid, kind, id, offset, .. } in offsets {
+    for CheckpointedOffset { uid, kind, id, offset, .. } in offsets {
         put(out, uid.get());
         out.push(*kind);
         out.extend_from_slice(&id.to_le_bytes());
@@ -281,6 +307,7 @@ fn decode_sections(payload: &[u8]) -> Result<ShardCheckpoint, Invalid> {
             OFFSETS => checkpoint.offsets = decode_offsets(&mut section)?,
             NOTES => notes = decode_notes(&mut section)?,
             _ if flags & NEEDED != 0 => return Err(Invalid::Unknown),
+            // What a later version adds, and says itself can be done without.
             _ => {}
         }
     }
@@ -293,12 +320,12 @@ fn decode_sections(payload: &[u8]) -> Result<ShardCheckpoint, Invalid> {
     Ok(checkpoint)
 }
 
-fn decode_offsets(reader: &mut Reader<'_>) -> Result<Vec<StoredOffset>, DecodeError> {
+fn decode_offsets(reader: &mut Reader<'_>) -> Result<Vec<CheckpointedOffset>, DecodeError> {
     let mut offsets = Vec::new();
     for _ in 0..reader.u32()? {
         let uid = PartitionUid::new(reader.u64()?);
         let (kind, id, offset) = (reader.u8()?, reader.u32()?, Offset::new(reader.u64()?));
-        offsets.push(StoredOffset { uid, kind, id, offset, note: None });
+        offsets.push(CheckpointedOffset { uid, kind, id, offset, note: None });
     }
     Ok(offsets)
 }
@@ -327,6 +354,8 @@ fn decode_segments(reader: &mut Reader<'_>) -> Result<LogCheckpoint, Invalid> {
         let (file_bytes, bytes, _messages) = (reader.u64()?, reader.u64()?, reader.u64()?);
         let (checksum, _first_timestamp) = (reader.u64()?, reader.u64()?);
         let last_timestamp = Timestamp::new(reader.u64()?);
+        // Not damage: a later program puts segments elsewhere. Read as if they were here they would be missing, and
+        // fenced.
         if form != LOG_HERE || file_bytes != bytes {
             return Err(Invalid::Unknown);
         }

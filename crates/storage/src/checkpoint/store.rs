@@ -5,21 +5,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::ShardCheckpoint;
-use super::format::{Invalid, decode, encode, needs};
+use super::format::{Invalid, decode, encode, least_bytes, needs};
 use crate::disk::{Disk, create_dir_synced};
-use crate::features::Features;
+use crate::features::UsedFeatures;
 use crate::replace_file::{read_file, replace_file};
 use crate::twin::TwinError;
 
 const NAMES: [&str; 2] = ["a.ckpt", "b.ckpt"];
 /// Largest checkpoint file that is read: some ten million segments.
-const FILE_BYTES_MAX: u64 = 512 << 20;
+pub(super) const FILE_BYTES_MAX: u64 = 512 << 20;
 
 /// Keeps the last checkpoint and the one before.
 pub struct CheckpointStore {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
-    features: Arc<Features>,
+    features: Arc<UsedFeatures>,
     sequence_next: u64,
     /// Which of the two names the next checkpoint gets.
     next: usize,
@@ -74,7 +74,7 @@ impl CheckpointStore {
     pub fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
-        features: &Arc<Features>,
+        features: &Arc<UsedFeatures>,
     ) -> Result<(Self, FoundCheckpoint), CheckpointStoreError> {
         let disk_error =
             |path: &Path, source| CheckpointStoreError::Disk { path: path.into(), source };
@@ -92,6 +92,7 @@ impl CheckpointStore {
                 .map_err(|error| disk_error(&path, error))?;
             match bytes.as_deref().map(decode) {
                 None => missing = Some(path),
+                // By their numbers, not by the times of the files, which a copy or a restore changes.
                 Some(Ok((sequence, checkpoint))) if sequence >= store.sequence_next => {
                     store.sequence_next = sequence.saturating_add(1);
                     store.next = 1 - slot;
@@ -103,6 +104,8 @@ impl CheckpointStore {
                 }
                 Some(Err(Invalid::Unknown)) => return Err(CheckpointStoreError::Unknown { path }),
                 Some(Err(Invalid::Damaged)) => {
+                    // Not refused: from the one before, and from the files of the logs, most of it can be found again. The
+                    // caller is told, as the journal may have been recycled up to this one.
                     tracing::error!(path = %path.display(), "checkpoint file is damaged");
                     found.newest_damaged = true;
                 }
@@ -122,22 +125,32 @@ impl CheckpointStore {
     /// # Errors
     /// [`CheckpointStoreError`]: the last saved checkpoint stays valid.
     pub fn save(&mut self, checkpoint: &ShardCheckpoint) -> Result<(), CheckpointStoreError> {
+        // Never over the last one (INV-TWO): should this turn out damaged, the one before still says from where the
+        // journal has to be read, which keeps what that needs until the next is durable.
         let name = if self.next == 0 { NAMES[0] } else { NAMES[1] };
         let path = self.dir.join(name);
+        // What could not be read again must not be saved: the journal would be recycled upon it. One that is far too
+        // large is not even encoded.
+        let fits = |bytes: u64| match bytes > FILE_BYTES_MAX {
+            true => {
+                let (path, source) = (path.clone(), io::ErrorKind::FileTooLarge.into());
+                Err(CheckpointStoreError::Disk { path, source })
+            }
+            false => Ok(()),
+        };
+        fits(least_bytes(checkpoint))?;
         let bytes = encode(self.sequence_next, checkpoint);
-        // What could not be read again must not be saved: the journal would be recycled upon it.
-        if bytes.len() as u64 > FILE_BYTES_MAX {
-            let source = io::ErrorKind::FileTooLarge.into();
-            return Err(CheckpointStoreError::Disk { path, source });
-        }
-        // INV-FEATURE-FIRST.
+        fits(bytes.len() as u64)?;
+        // INV-FEATURE-FIRST: an older program that met the file first would refuse it, when half of a start was done.
         if let Some(feature) = needs(checkpoint) {
             self.features.begin(&*self.disk, feature)?;
         }
         replace_file(&*self.disk, &path, &bytes)
             .map_err(|source| CheckpointStoreError::Disk { path, source })?;
+        // Only behind the `Ok`: after an error the next try writes the same name again, and the other one stays.
         self.sequence_next = self.sequence_next.saturating_add(1);
         self.next = 1 - self.next;
+        assert!(self.next < NAMES.len(), "INV-TWO: the two names are taken in turn");
         Ok(())
     }
 }

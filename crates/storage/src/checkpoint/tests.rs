@@ -10,7 +10,7 @@ use super::format::{Invalid, decode, encode};
 use super::*;
 use crate::disk::Disk;
 use crate::disk::sim::{FaultPlan, SimDisk};
-use crate::features::{Feature, Features};
+use crate::features::{Feature, UsedFeatures};
 use crate::twin::Twin;
 
 fn sample(number: u64) -> ShardCheckpoint {
@@ -37,7 +37,7 @@ fn sample(number: u64) -> ShardCheckpoint {
         };
         checkpoint.logs.insert(PartitionUid::new(uid), log);
         let (uid, offset) = (PartitionUid::new(uid), Offset::new(number));
-        checkpoint.offsets.push(StoredOffset { uid, kind: 1, id: 9, offset, note: None });
+        checkpoint.offsets.push(CheckpointedOffset { uid, kind: 1, id: 9, offset, note: None });
     }
     checkpoint
 }
@@ -119,9 +119,9 @@ fn truncated_checkpoint_is_refused() {
     }
 }
 
-fn features(disk: &SimDisk) -> Arc<Features> {
+fn features(disk: &SimDisk) -> Arc<UsedFeatures> {
     let twin = Twin { path: "/c/features".into(), copy: "/c/copy/features".into() };
-    Arc::new(Features::read(disk, twin).unwrap())
+    Arc::new(UsedFeatures::read(disk, twin).unwrap())
 }
 
 /// An older program that meets such a checkpoint has to refuse the directory before it opens anything.

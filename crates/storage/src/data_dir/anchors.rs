@@ -33,6 +33,8 @@ impl Anchors {
         let mut anchored = Vec::with_capacity(paths.len());
         for path in paths {
             let Some(inode) = disk.inode(path)? else { continue };
+            // Held open from here on: a file system gives the number of a removed file to the next one that is made, so
+            // that another directory in its place would look the same.
             let open = disk.open(path, OpenMode::Read)?;
             anchored.push(Anchored { path: path.clone(), inode, _open: open });
         }
@@ -43,6 +45,7 @@ impl Anchors {
     pub fn lost(&self, disk: &dyn Disk) -> Option<&Path> {
         let is_lost = |anchored: &&Anchored| match disk.inode(&anchored.path) {
             Ok(found) => found != Some(anchored.inode),
+            // Only what says that the name is gone: a disk that does not answer for a moment has lost nothing.
             Err(error) => {
                 matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
             }

@@ -56,6 +56,8 @@ impl Owner {
         if Self::read(disk, dir)? == Some(self) {
             return Ok(());
         }
+        // In place and never synced: a stamp that is torn says nothing, and is written again. One for each partition,
+        // synced, would be thousands of syncs at a start.
         let file = disk.open(&dir.join(OWNER_NAME), OpenMode::Create)?;
         file.set_len(BYTES as u64)?;
         file.write_at(&self.encode(), 0)

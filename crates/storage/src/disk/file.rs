@@ -67,6 +67,7 @@ impl Disk for RealDisk {
         match mode {
             OpenMode::Read => &mut options,
             OpenMode::ReadWrite => options.write(true),
+            // Never cut here: what is in the file is for its owner to judge.
             OpenMode::Create => options.write(true).create(true).truncate(false),
             OpenMode::CreateNew => options.write(true).create_new(true),
         };
@@ -90,6 +91,7 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        // Through a descriptor of its own: directories are not kept open, as there may be one for each partition.
         open_patiently(path)?.sync_all()
     }
 
@@ -97,6 +99,7 @@ impl Disk for RealDisk {
         let mut entries = Vec::new();
         for entry in fs::read_dir(path)? {
             let entry = entry?;
+            // None of ours: all names that are made here are ASCII.
             let Ok(name) = entry.file_name().into_string() else { continue };
             let metadata = entry.metadata()?;
             let is_dir = metadata.is_dir();
@@ -141,6 +144,8 @@ impl DiskFile for RealFile {
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
         let mut done = 0;
+        // A call may do a part, and says so; the rest is another call's. Of an error the caller knows only that any part
+        // may be there.
         while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
             match rustix::io::pwrite(&self.file, rest, position + done as u64) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -175,6 +180,8 @@ impl DiskFile for RealFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        // An error is handed on as it is: the kernel tells of a failed writeback once, and another call would be told that
+        // all is well (INV-SYNC).
         self.file.sync_data()
     }
 
@@ -227,7 +234,7 @@ impl DiskFile for RealFile {
 #[cfg(target_os = "linux")]
 fn cached(file: &File, position: u64, len: u64) -> bool {
     #[repr(C)]
-    struct FileRange {
+    struct CachestatRange {
         position: u64,
         len: u64,
     }
@@ -247,7 +254,7 @@ fn cached(file: &File, position: u64, len: u64) -> bool {
         // To the kernel a length of 0 means "to the end of the file".
         return true;
     }
-    let range = FileRange { position, len };
+    let range = CachestatRange { position, len };
     let mut counts = Counts::default();
     // SAFETY: both pointers are to live values of the layout cachestat(2) documents, and the
     // descriptor is open as long as `file` is borrowed.

@@ -25,7 +25,7 @@ mod random;
 mod world;
 
 pub use fault::FaultPlan;
-pub use random::Random;
+pub use random::SplitMix;
 
 use world::DiskWorld;
 
@@ -105,7 +105,7 @@ impl SimDisk {
     /// Flips a bit chosen by `seed` in a file whose path contains `part`; says where, `None` when no
     /// such file has bytes.
     pub fn flip_random_bit(&self, part: &str, seed: u64) -> Option<(PathBuf, u64)> {
-        let mut random = Random::new(seed);
+        let mut random = SplitMix::new(seed);
         let mut files = self.files();
         files.retain(|(path, len)| *len > 0 && path.to_string_lossy().contains(part));
         let (path, len) = files.get(random.below_usize(files.len()))?.clone();
@@ -190,6 +190,7 @@ struct SimFile {
 impl SimFile {
     fn with<T>(&self, act: impl FnOnce(&mut DiskWorld) -> io::Result<T>) -> io::Result<T> {
         let mut world = self.world.lock();
+        // A test that goes on with a file of before the crash would see what no process can.
         if world.epoch() != self.epoch {
             return Err(io::Error::other("simulated file handle from before the crash"));
         }

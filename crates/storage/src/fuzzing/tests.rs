@@ -6,7 +6,7 @@ use galgo_wire::id::{PartitionUid, Timestamp};
 
 use super::*;
 use crate::checkpoint::{
-    ActiveSegment, LogCheckpoint, OffsetNote, SealedSegment, ShardCheckpoint, StoredOffset,
+    ActiveSegment, CheckpointedOffset, LogCheckpoint, OffsetNote, SealedSegment, ShardCheckpoint,
 };
 use crate::index::{Index, IndexEntry};
 
@@ -18,7 +18,7 @@ fn journal_files(commits: u64, checkpoint: u64) -> Vec<u8> {
     let own = journal.claim(Epoch::default());
     for number in 0..commits {
         let payload = vec![number as u8; 40 + 300 * (number as usize % 3)];
-        let bundle = Bundle { payload, sync: number % 2 == 0, room: Room::Shared };
+        let bundle = Bundle { payload, sync: number % 2 == 0, room: JournalRoom::Shared };
         journal.submit(own, bundle).wait().outcome.unwrap();
     }
     journal.checkpoint(Lsn::new(checkpoint)).unwrap();
@@ -56,7 +56,7 @@ fn checkpoints() -> [Vec<u8>; 2] {
         checkpoint.logs.insert(PartitionUid::new(uid), log);
     }
     let uid = PartitionUid::new(3);
-    let stored = StoredOffset { uid, kind: 1, id: 9, offset: Offset::new(5), note: None };
+    let stored = CheckpointedOffset { uid, kind: 1, id: 9, offset: Offset::new(5), note: None };
     checkpoint.offsets = vec![stored; 2];
     let plain = checkpoint_format::encode(3, &checkpoint);
     let (at, user) = (Timestamp::new(8), OffsetNote::NOBODY);

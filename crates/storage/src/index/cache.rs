@@ -84,6 +84,8 @@ impl IndexCache {
         let mut kept = self.kept.lock();
         kept.remove(&key);
         let cost = index.cost();
+        // Before it is taken in, so that the bound holds at every moment; one that is larger than all is kept alone, as
+        // somebody reads that segment right now.
         while kept.bytes + cost > self.bytes_max {
             let oldest = kept.indexes.iter().min_by_key(|(_, slot)| slot.used);
             let Some(oldest) = oldest.map(|(key, _)| *key) else { break };
@@ -118,7 +120,12 @@ impl IndexCache {
 impl CachedIndexes {
     fn remove(&mut self, key: &IndexKey) {
         if let Some(slot) = self.indexes.remove(key) {
-            self.bytes -= slot.index.cost();
+            let cost = slot.index.cost();
+            assert!(
+                cost <= self.bytes,
+                "what is given up of the cache was counted when it was taken in"
+            );
+            self.bytes -= cost;
         }
     }
 }

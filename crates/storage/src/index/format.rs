@@ -25,6 +25,8 @@ pub(crate) const ENTRY_BYTES: usize = 20;
 /// Bytes of an entry that its checksum covers, besides the base.
 const ENTRY_COVERED_BYTES: usize = 16;
 
+const _: () = assert!(ENTRY_BYTES == ENTRY_COVERED_BYTES + 4, "an entry ends with its checksum");
+
 /// The header of the index of the segment that starts at `base`.
 pub(crate) fn encode_header(base: Offset, interval_bytes: u32) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER_BYTES);
@@ -78,6 +80,8 @@ pub(crate) fn decode_entry(base: Offset, bytes: &[u8]) -> Option<IndexEntry> {
 
 fn entry_crc(base: Offset, covered: &[u8; ENTRY_COVERED_BYTES]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
+    // The base is in no entry, and covered all the same: one of another segment, in a file that was put in the place of
+    // this one, would be as sound.
     hasher.update(&base.get().to_le_bytes());
     hasher.update(covered);
     hasher.finalize()

@@ -11,12 +11,12 @@ use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::segment::Boundary;
 use crate::segment::format::MessageFrame;
 use crate::segment::reader::{SegmentWalk, WalkError, after};
-use crate::segment::recovery::look_behind;
+use crate::segment::recovery::SegmentBytes;
 use galgo_wire::id::{Offset, Timestamp};
 use std::io;
 use std::path::Path;
 
-use galgo_wire::index::to_usize;
+use galgo_wire::index::{part, to_usize};
 
 /// The part of a segment that an index describes.
 #[derive(Debug, Clone, Copy)]
@@ -32,17 +32,20 @@ pub(crate) struct IndexSpan {
 /// The slots of an index file that describe `span`; `None` for a slot that is bad. A file that is
 /// missing, unreadable or of another segment has none.
 pub(crate) fn load(disk: &dyn Disk, path: &Path, span: IndexSpan) -> Vec<Option<IndexEntry>> {
+    // Whatever the reason: the log has all that was in it.
     let Ok(bytes) = read_whole(disk, path) else { return Vec::new() };
     if !is_header_of(&bytes, span.base) {
         return Vec::new();
     }
     let mut last: Option<IndexEntry> = None;
     let mut slots = Vec::new();
-    for slot in bytes.get(HEADER_BYTES..).unwrap_or_default().chunks(ENTRY_BYTES) {
+    let entries = part(&bytes, HEADER_BYTES.., "a file with a sound header has one");
+    for slot in entries.chunks(ENTRY_BYTES) {
         let entry = decode_entry(span.base, slot);
         let entry = entry.filter(|entry| last.is_none_or(|last| follows(&last, entry)));
         if let Some(entry) = entry {
             let place = entry.place(span.base);
+            // INV-INDEX: of messages that were taken back, or of what a crash cut off. Those behind it are so, too.
             if place.position >= span.end.position || place.offset >= span.end.offset {
                 break;
             }
@@ -66,6 +69,7 @@ pub(crate) fn complete(
             hole = true;
             continue;
         };
+        // A bad slot costs a walk up to the next good one, not the whole segment.
         if std::mem::take(&mut hole) {
             fill(log, span, entry.place(span.base), &mut index)?;
         }
@@ -86,6 +90,7 @@ pub(crate) fn store(
     for entry in index.entries() {
         encode_entry(span.base, entry, &mut bytes);
     }
+    // Written over and cut afterwards: whoever reads it in between finds entries that are good by themselves, or none.
     let file = disk.open(path, OpenMode::Create)?;
     file.write_at(&bytes, 0)?;
     file.set_len(bytes.len() as u64)
@@ -101,6 +106,7 @@ fn fill(log: &dyn DiskFile, span: IndexSpan, to: Boundary, index: &mut Index) ->
     let mut walk = SegmentWalk::new(log, span.end.position, chunk_bytes);
     loop {
         let walked = walk.find(from, to.offset, |frame, place| {
+            // Where offsets and bytes disagree, behind damage, the nearer of the two ends it.
             if place.position >= to.position {
                 return true;
             }
@@ -135,7 +141,7 @@ fn is_whole(log: &dyn DiskFile, place: Boundary, frame: &MessageFrame) -> bool {
 
 /// The first good message behind the damage at `bad`, if messages go on there.
 fn resume(log: &dyn DiskFile, bad: Boundary, to: Boundary) -> io::Result<Option<Boundary>> {
-    let behind = look_behind(log, bad, to.position, Timestamp::ZERO)?;
+    let behind = SegmentBytes::new(log, to.position).look_behind(bad, Timestamp::ZERO)?;
     Ok(behind.resume.filter(|resume| resume.offset < to.offset))
 }
 

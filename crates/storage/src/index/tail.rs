@@ -40,6 +40,7 @@ impl IndexTail {
         new: &[IndexEntry],
     ) -> io::Result<()> {
         let written = self.write(disk, path, span, new);
+        // How much of it is there is not known: the file is looked at again, and all of it written once more.
         if written.is_err() {
             self.reset();
         }
@@ -53,6 +54,8 @@ impl IndexTail {
         span: IndexSpan,
         new: &[IndexEntry],
     ) -> io::Result<()> {
+        // Before the first write of this process the file is made to hold what is good in it and nothing else: entries are
+        // found by their slots, and behind a bad or a missing one all later ones would be in the wrong place.
         let slots = match self.slots {
             Some(slots) => slots,
             None => align(disk, path, span)?,
@@ -63,6 +66,8 @@ impl IndexTail {
         }
         let slot = slots + self.flushed as u64;
         let position = HEADER_BYTES as u64 + slot * ENTRY_BYTES as u64;
+        // Opened anew each time and not synced: it is a hint, and would take a place among the open files. What a crash
+        // leaves of it shows in the checksum of each entry.
         disk.open(path, OpenMode::ReadWrite)?.write_at(&bytes, position)?;
         self.slots = Some(slots);
         self.flushed += new.len();

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use galgo_wire::id::Epoch;
 
-use super::{Bundle, CommitError, Frame, Journal, Lsn, Room};
+use super::{Bundle, CommitError, Frame, Journal, JournalRoom, Lsn};
 
 /// Opens, again and again, the journal of one place; given is the last checkpointed frame.
 pub type Place = Box<dyn Fn(Lsn) -> Box<dyn Journal>>;
@@ -156,7 +156,7 @@ fn what_is_carried_finds_room_in_a_full_journal(place: &Place) {
         }
     }
     for number in 1..=20 {
-        let bundle = Bundle { payload: payload(number), sync: true, room: Room::Reserved };
+        let bundle = Bundle { payload: payload(number), sync: true, room: JournalRoom::Reserved };
         let carried = journal.submit(bundle).expect("there is always room");
         assert_eq!(carried, last + number);
     }
@@ -228,7 +228,7 @@ fn whoever_claims_the_journal_ends_every_earlier_owner(place: &Place) {
     for sync in [true, false] {
         assert_eq!(try_commit(&journal, b"too late", sync), Err(CommitError::NotOwner));
     }
-    let bundle = Bundle { payload: payload(2), sync: true, room: Room::Shared };
+    let bundle = Bundle { payload: payload(2), sync: true, room: JournalRoom::Shared };
     let settled = journal.journal.submit(later, bundle).wait();
     assert_eq!(settled.outcome.expect("the owner's").get(), 2);
     assert_eq!(settled.payload, payload(2), "the bytes come back");
@@ -285,7 +285,7 @@ fn own(place: &Place, checkpoint: Lsn) -> Owned {
 }
 
 fn try_commit(journal: &Owned, payload: &[u8], sync: bool) -> Result<u64, CommitError> {
-    journal.submit(Bundle { payload: payload.to_vec(), sync, room: Room::Shared })
+    journal.submit(Bundle { payload: payload.to_vec(), sync, room: JournalRoom::Shared })
 }
 
 fn commit(journal: &Owned, payload: &[u8], sync: bool) -> u64 {

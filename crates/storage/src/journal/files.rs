@@ -7,6 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use galgo_wire::index::{part, to_usize};
+
 use super::OpenJournalError;
 use super::error::LocalError;
 use super::format::{FileHeader, SECTOR_BYTES, VERSION, salt_check};
@@ -62,6 +64,7 @@ impl Files {
                 self.disk.remove_file(&path).map_err(|error| self.error(&path, error))?;
                 continue;
             }
+            // Those that were put aside count, too: a file of their number would take their place, put aside in its turn.
             number_next = number_next.max(number.saturating_add(1));
             if entry.name.ends_with(SUFFIX) {
                 files.push(self.open_one(path, number)?);
@@ -85,6 +88,7 @@ impl Files {
                 return Err(OpenJournalError::Foreign { path });
             }
         }
+        // Not refused: its frames carry their own checksums, and what can be read of them counts. It is not written again.
         let sound = header.is_some_and(|header| header.file_bytes == bytes);
         if !sound {
             tracing::error!(path = %path.display(), "journal file has a damaged header or length");
@@ -94,6 +98,8 @@ impl Files {
 
     /// Makes a file: zeros in full length, synced, then named.
     pub(super) fn make(&self, list: &FileList, number: u32) -> Result<JournalFile, LocalError> {
+        // INV-WHOLE-FILE: under a name that stands for nothing until all of it is on the disk. A commit to a file that
+        // has still to grow would sync its length too, and could find the disk full.
         let unfinished = self.dir.join(format!("{number:04}{NEW_SUFFIX}"));
         let path = self.path_of(number);
         let file = match self.write_new(&unfinished, number) {
@@ -104,6 +110,8 @@ impl Files {
                 return Err(LocalError::Prepare { path: unfinished, source });
             }
         };
+        // The name is durable before the first frame is written: one in a file whose name a power cut takes is gone,
+        // however well it was synced.
         self.disk
             .rename(&unfinished, &path)
             .and_then(|()| self.disk.sync_dir(&self.dir))
@@ -117,6 +125,7 @@ impl Files {
     }
 
     fn write_new(&self, path: &Path, number: u32) -> io::Result<Arc<dyn DiskFile>> {
+        // Of a try whose sync may have failed: its pages count as clean, and a sync would not write them.
         if self.disk.exists(path)? {
             self.disk.remove_file(path)?;
         }
@@ -128,12 +137,15 @@ impl Files {
             salt_check: salt_check(self.salt),
         };
         file.write_at(&header.encode(), 0)?;
-        let zeros = vec![0; usize::try_from(ZEROS_BYTES.min(self.file_bytes)).unwrap_or(4096)];
+        // Written, not only made long: a hole would be filled by the commits, and each sync would write the file's
+        // metadata with it.
+        let zeros = vec![0; to_usize(ZEROS_BYTES.min(self.file_bytes))];
         let mut position = SECTOR_BYTES;
         while position < self.file_bytes {
             let len = (self.file_bytes - position).min(zeros.len() as u64);
-            let part = usize::try_from(len).ok().and_then(|len| zeros.get(..len));
-            file.write_at(part.unwrap_or(&zeros), position)?;
+            let piece =
+                part(&zeros, ..to_usize(len), "a piece of zeros is no longer than all of them");
+            file.write_at(piece, position)?;
             position += len;
         }
         file.sync_data()?;
@@ -152,6 +164,8 @@ impl Files {
 
     /// Removes a file for good.
     pub(super) fn remove(&self, list: &FileList, file: &JournalFile) -> Result<(), LocalError> {
+        // INV-LISTED: struck off first, durably. A stop in between leaves a file too many; the other way round the next
+        // start would tell that frames are missing.
         list.strike(&*self.disk, file.number)?;
         gone_is_done(self.disk.remove_file(&file.path))
             .and_then(|()| self.disk.sync_dir(&self.dir))
@@ -160,6 +174,7 @@ impl Files {
 
     /// Keeps a damaged file for people to look at, out of the journal's way.
     pub(super) fn put_aside(&self, list: &FileList, file: &JournalFile) -> Result<(), LocalError> {
+        // As for a removal: from here on the journal does without it.
         list.strike(&*self.disk, file.number)?;
         let aside = file.path.with_extension("jnl.damaged");
         tracing::warn!(path = %aside.display(), "damaged journal file put aside");

@@ -38,6 +38,11 @@ pub const SECTOR_BYTES: u64 = 512;
 /// Bytes of a frame before its payload.
 pub const FRAME_HEADER_BYTES: usize = 64;
 
+const _: () = assert!(
+    FRAME_HEADER_BYTES < SECTOR_BYTES as usize && FRAME_HEADER_CRC_AT + 4 == FRAME_HEADER_BYTES,
+    "a frame's header is in its first sector, the checksum at its end"
+);
+
 const FILE_HEADER_CRC_AT: usize = 28;
 const FRAME_HEADER_CRC_AT: usize = 60;
 
@@ -64,6 +69,7 @@ impl FileHeader {
         fields.extend_from_slice(&self.file_bytes.to_le_bytes());
         fields.extend_from_slice(&self.salt_check.to_le_bytes());
         fields.extend_from_slice(&crc32fast::hash(&fields).to_le_bytes());
+        // In a sector of its own: it is written once, and no torn frame reaches it.
         let mut sector = [0; SECTOR_BYTES as usize];
         for (to, from) in sector.iter_mut().zip(fields) {
             *to = from;
@@ -142,6 +148,8 @@ impl FrameHeader {
             payload_crc: u32_at(fields, 44)?,
             epoch: Epoch::new(u64_at(fields, 48)?),
         };
+        // The limits too: a checksum is 32 bits, and a search looks at millions of sectors. A number that nobody can have
+        // reached would have no next one.
         let sound = u32_at(rest, 0)? == salted_crc(salt, header.generation, fields)
             && header.generation <= COUNTER_MAX
             && header.lsn <= COUNTER_MAX

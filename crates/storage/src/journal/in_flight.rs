@@ -40,6 +40,7 @@ impl InFlight {
     pub fn wait(self) -> Settled {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let (mut this, mut context) = (pin!(self), Context::from_waker(&waker));
+        // Looked at again after each wake-up: a thread is unparked for other reasons as well.
         loop {
             match this.as_mut().poll(&mut context) {
                 Poll::Ready(settled) => return settled,

@@ -40,10 +40,10 @@ const CRC_BYTES: usize = 4;
 /// The list, and the files there are.
 pub(super) struct FileList {
     path: PathBuf,
-    state: Ranked<{ rank::JOURNAL_LIST }, Listed>,
+    state: Ranked<{ rank::JOURNAL_LIST }, ListedFiles>,
 }
 
-struct Listed {
+struct ListedFiles {
     there: BTreeSet<u32>,
     /// What is on record; `None` when there is no sound record.
     noted: Option<BTreeSet<u32>>,
@@ -80,7 +80,7 @@ impl FileList {
                 None
             }
         };
-        Ok(Self { path, state: Ranked::new(Listed { there, noted }) })
+        Ok(Self { path, state: Ranked::new(ListedFiles { there, noted }) })
     }
 
     /// The files on record that are not there.
@@ -110,10 +110,12 @@ impl FileList {
     /// # Errors
     /// Those of the disk; the file must stay then.
     pub(super) fn strike(&self, disk: &dyn Disk, number: u32) -> Result<(), LocalError> {
+        // The lock is held over the write: of two lists that are written at once, the older must not come last.
         let mut state = self.state.lock();
         state.there.remove(&number);
         let written = self.write(disk, &mut state);
         if written.is_err() {
+            // Its file stays, so that it is there; the record on the disk is the old one or the new one.
             state.there.insert(number);
         }
         written
@@ -127,11 +129,12 @@ impl FileList {
         self.write(disk, &mut self.state.lock())
     }
 
-    fn write(&self, disk: &dyn Disk, state: &mut Listed) -> Result<(), LocalError> {
+    fn write(&self, disk: &dyn Disk, state: &mut ListedFiles) -> Result<(), LocalError> {
         if state.noted.as_ref() == Some(&state.there) {
             return Ok(());
         }
-        // Until it is known what the disk holds.
+        // Until it is known what the disk holds: after an error the same list is written once more, not believed to be
+        // there.
         state.noted = None;
         replace_file(disk, &self.path, &encode(&state.there))
             .map_err(|source| LocalError::Disk { path: self.path.clone(), source })?;

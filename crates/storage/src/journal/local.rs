@@ -31,7 +31,7 @@ mod found;
 mod read;
 mod write;
 
-use found::{Found, disk_error_of, missing, next_generation, report};
+use found::{FoundJournal, disk_error_of, missing, next_generation, report};
 
 /// Bytes of a journal file unless told otherwise.
 pub const FILE_BYTES_DEFAULT: u64 = 16 << 20;
@@ -46,6 +46,10 @@ const FILES_MIN: u32 = 2;
 const FILE_BYTES_MIN: u64 = 16 * SECTOR_BYTES;
 
 const _: () = assert!(FILE_BYTES_MIN <= FILE_BYTES_DEFAULT && FILES_MIN <= FILES_MAX_DEFAULT);
+const _: () = assert!(
+    FILE_BYTES_MIN > SECTOR_BYTES + FRAME_HEADER_BYTES as u64,
+    "the smallest file has room for a payload"
+);
 
 /// How a [`LocalJournal`] is opened.
 #[derive(Debug, Clone)]
@@ -102,8 +106,8 @@ pub struct LocalJournal {
     files: Files,
     list: FileList,
     files_max: u32,
-    state: Ranked<{ rank::JOURNAL }, State>,
-    /// Told when [`State::making`] ends.
+    state: Ranked<{ rank::JOURNAL }, JournalState>,
+    /// Told when [`JournalState::making`] ends.
     made: Condvar,
     damaged: Vec<RangeInclusive<u64>>,
     missing: Vec<PathBuf>,
@@ -115,7 +119,7 @@ pub struct LocalJournal {
     write_errors: AtomicU64,
 }
 
-struct State {
+struct JournalState {
     /// Whose bundles are taken (INV-EPOCH); that of the newest frame until somebody claims it.
     owner: Epoch,
     /// Frames of a lower epoch are of somebody who had been followed before the last checkpoint.
@@ -175,21 +179,24 @@ impl LocalJournal {
         let files = Files { disk, dir: dir.to_owned(), file_bytes, salt: options.salt };
         let (opened, number_next) = files.open_all()?;
         let checkpoint = options.checkpoint.get();
+        // Read before anything is written: a file that was taken away is told by the list as it was.
         let there = opened.iter().map(|file| file.number).collect();
         let list = FileList::read(&*files.disk, dir, there)?;
         let missing = missing(&files, &list, opened.is_empty() && checkpoint > 0);
         let recovery = recover(&opened, options.salt, checkpoint)
             .map_err(|(index, error)| disk_error_of(&opened, index, dir, error))?;
+        // Before the first commit: what is acknowledged behind these frames stands on them, and they may be in the page
+        // cache only.
         read::make_durable(&opened, &recovery, options.salt)
             .map_err(|(index, error)| disk_error_of(&opened, index, dir, error))?;
         report(dir, &recovery, &missing);
-        let found = Found { opened, recovery, missing, number_next };
+        let found = FoundJournal { opened, recovery, missing, number_next };
         Ok(Self::with(files, list, found, options.files_max))
     }
 
-    fn with(files: Files, list: FileList, found: Found, files_max: u32) -> Self {
-        let Found { opened, recovery, missing, number_next } = found;
-        let mut state = State {
+    fn with(files: Files, list: FileList, found: FoundJournal, files_max: u32) -> Self {
+        let FoundJournal { opened, recovery, missing, number_next } = found;
+        let mut state = JournalState {
             owner: recovery.epoch_max,
             floor: Epoch::default(),
             used: Vec::new(),
@@ -198,6 +205,7 @@ impl LocalJournal {
             making: false,
             number_next,
             lsn_next: recovery.last + 1,
+            // They were just made durable, all of them; a frame that says so proves it to the next start.
             synced: recovery.last,
             generation_next: next_generation(&recovery, &missing),
             fenced: false,
@@ -234,13 +242,14 @@ impl LocalJournal {
         journal
     }
 
-    fn count_used(&self, state: &State) {
+    fn count_used(&self, state: &JournalState) {
         let count = to_u32(state.used.len());
         self.files_in_use.store(count, Ordering::Relaxed);
     }
 
     /// Frees the files whose frames are all at most `upto`.
-    fn recycle(&self, state: &mut State, upto: u64) -> Result<(), LocalError> {
+    fn recycle(&self, state: &mut JournalState, upto: u64) -> Result<(), LocalError> {
+        assert!(upto < state.lsn_next, "INV-LSN: nothing is recycled that was not written");
         // Strays first: they are void only as long as a later generation is there to show it.
         for strays in [true, false] {
             if !strays && state.used.iter().any(|used| used.stray) {
@@ -260,6 +269,8 @@ impl LocalJournal {
                     && !used.stray
                     && !is_surplus
                     && self.files.is_reusable(&used.file);
+                // Renamed or removed before it is out of the list in memory: after an error it is tried again, by the
+                // next checkpoint.
                 if used.suspect {
                     self.files.put_aside(&self.list, &used.file)?;
                 } else if !is_kept {
@@ -267,6 +278,8 @@ impl LocalJournal {
                 }
                 let used = state.used.remove(index);
                 if is_kept {
+                    // Overwritten as it is: its frames are of a lower generation than those that will be written there,
+                    // and void where their numbers come again (INV-STALE).
                     state.free.push(used.file);
                 }
             }
@@ -277,9 +290,11 @@ impl LocalJournal {
 
 impl Journal for LocalJournal {
     fn claim(&self, above: Epoch) -> Epoch {
+        // In memory only: the first bundle carries it to the disk. A process that claims and dies has not owned anything.
         let mut state = self.state.lock();
         let next = state.owner.max(above).get().checked_add(1);
         let Some(next) = next else { unreachable!("INV-EPOCH: one claim is one start") };
+        assert!(next > state.owner.get(), "INV-EPOCH: whoever claims it gets a higher one");
         state.owner = Epoch::new(next);
         state.floor = state.floor.max(above);
         state.owner
@@ -308,7 +323,7 @@ impl Journal for LocalJournal {
         };
         // Of frames that are there twice some may be read from a file that begins before the one between them.
         runs.sort_by_key(|(_, run)| run.first);
-        let reading = read::Reading { salt: self.files.salt, from, floor };
+        let reading = read::FrameReading { salt: self.files.salt, from, floor };
         let mut report = reading.visit(&runs, visit)?;
         let known = self.damaged.iter().filter(|range| *range.end() >= from.get());
         report.damaged.extend(known.map(|range| from.get().max(*range.start())..=*range.end()));
@@ -325,6 +340,7 @@ impl Journal for LocalJournal {
         buffer: &mut [u8],
     ) -> Result<usize, JournalError> {
         let (number, payload) = place.file_and_payload();
+        // A clone, which stays readable: a read from the disk under the lock would hold up the commits.
         let file = {
             let state = self.state.lock();
             let found = state.used.iter().find(|used| used.file.number == number);
@@ -346,6 +362,7 @@ impl Journal for LocalJournal {
             // are taken all the same, or what is committed next would count as checkpointed.
             state.lsn_next = upto.get() + 1;
             state.synced = upto.get();
+            // The next frame begins a file: behind the last one its number would not follow, and end the run there.
             state.active = None;
             self.last.store(upto.get(), Ordering::Release);
         }
@@ -371,12 +388,15 @@ impl Journal for LocalJournal {
             if state.fenced || state.making || !state.free.is_empty() || files >= self.files_max {
                 return Ok(());
             }
+            // Taken under the lock, which is not held while the file is written: commits go on meanwhile, and one that
+            // needs a file waits for this one rather than making another.
             state.making = true;
             state.number_next += 1;
             state.number_next - 1
         };
         let made = self.files.make(&self.list, number);
         let mut state = self.state.lock();
+        // Whether it was made or not: who waits makes one itself then.
         state.making = false;
         self.made.notify_all();
         state.free.push(made?);

@@ -11,7 +11,7 @@ use std::io;
 use std::ops::RangeInclusive;
 
 use galgo_wire::id::Epoch;
-use galgo_wire::index::to_usize;
+use galgo_wire::index::{part, to_usize};
 
 use super::files::JournalFile;
 use super::format::{FRAME_HEADER_BYTES, FrameHeader, SECTOR_BYTES, payload_crc};
@@ -62,16 +62,17 @@ pub(super) fn recover(
     salt: u64,
     checkpoint: u64,
 ) -> Result<Recovery, (usize, io::Error)> {
-    let mut found = Found::default();
+    // All files before anything is decided: the frame that makes one void may be in any other.
+    let mut found = FoundRuns::default();
     for (index, file) in files.iter().enumerate() {
-        let mut search = Search { file, index, salt, checkpoint, window: Window::default() };
+        let mut search = Search { file, index, salt, checkpoint, window: JournalWindow::default() };
         search.run(&mut found).map_err(|error| (index, error))?;
     }
     Ok(select(found, checkpoint))
 }
 
 #[derive(Debug, Default)]
-struct Found {
+struct FoundRuns {
     runs: Vec<Run>,
     /// First number of each generation seen.
     generations: BTreeMap<u64, u64>,
@@ -83,11 +84,11 @@ struct Search<'a> {
     index: usize,
     salt: u64,
     checkpoint: u64,
-    window: Window,
+    window: JournalWindow,
 }
 
 impl Search<'_> {
-    fn run(&mut self, found: &mut Found) -> io::Result<()> {
+    fn run(&mut self, found: &mut FoundRuns) -> io::Result<()> {
         let mut position = SECTOR_BYTES;
         while position + SECTOR_BYTES <= self.file.bytes {
             let start = self.window.read(self.file, position, FRAME_HEADER_BYTES as u64)?;
@@ -95,6 +96,8 @@ impl Search<'_> {
                 position += SECTOR_BYTES;
                 continue;
             };
+            // Of every sound header, whether its payload is sound or not: that a number was given again shows even in a
+            // frame that was torn.
             found.generations.insert(header.generation, header.first_lsn);
             found.epoch_max = found.epoch_max.max(header.epoch);
             if header.lsn <= self.checkpoint || !self.payload_is_sound(&header, position)? {
@@ -145,12 +148,12 @@ impl Search<'_> {
 
 /// A part of a file in memory, so that a search makes few system calls.
 #[derive(Default)]
-pub(super) struct Window {
+pub(super) struct JournalWindow {
     start: u64,
     bytes: Vec<u8>,
 }
 
-impl Window {
+impl JournalWindow {
     /// The bytes at `position`; fewer than `len` only at the end of the file.
     pub(super) fn read(
         &mut self,
@@ -170,15 +173,16 @@ impl Window {
             self.start = position;
             self.bytes = bytes;
         }
-        let from = to_usize(position - self.start);
-        let to = from.saturating_add(to_usize(len));
-        let to = to.min(self.bytes.len());
-        Ok(self.bytes.get(from..to).unwrap_or_default())
+        // The file may end before any of it, or within: it is shorter than it was made where somebody cut it.
+        let there = self.bytes.len();
+        let from = to_usize(position - self.start).min(there);
+        let to = from.saturating_add(to_usize(len)).min(there);
+        Ok(part(&self.bytes, from..to, "a window is cut where the bytes end"))
     }
 }
 
 /// Chooses the frames that count.
-fn select(found: Found, checkpoint: u64) -> Recovery {
+fn select(found: FoundRuns, checkpoint: u64) -> Recovery {
     let mut recovery = Recovery {
         last: checkpoint,
         epoch_max: found.epoch_max,
@@ -204,16 +208,20 @@ fn select(found: Found, checkpoint: u64) -> Recovery {
         recovery.runs.push(run);
     }
     recovery.synced = synced.clamp(checkpoint, recovery.last.max(checkpoint));
+    let in_order = recovery.runs.is_sorted_by(|before, after| before.last < after.first);
+    assert!(in_order, "INV-LSN: of what counts each number is there once, in order");
     recovery
 }
 
 /// Leaves out frames whose number a later generation took again; the rest by their numbers.
-fn without_void(found: Found, stray: &mut Vec<usize>) -> Vec<Run> {
+fn without_void(found: FoundRuns, stray: &mut Vec<usize>) -> Vec<Run> {
     let mut runs = found.runs;
     runs.retain_mut(|run| {
         let later = found.generations.range(run.generation + 1..);
         let Some(limit) = later.map(|(_, first)| *first).min() else { return true };
         if run.last >= limit {
+            // Such a file is removed, and before what outdates its frames: reused, the frames that show them to be void
+            // could go first.
             stray.push(run.file);
             run.last = limit - 1;
             run.synced = run.synced.min(run.last);
@@ -227,9 +235,13 @@ fn without_void(found: Found, stray: &mut Vec<usize>) -> Vec<Run> {
 /// Judges the missing numbers before `run`; whether the journal goes on with it.
 fn bridge(recovery: &mut Recovery, run: &Run, synced: u64) -> bool {
     let missing = recovery.last + 1..=run.first - 1;
+    assert!(!missing.is_empty(), "INV-LSN: a run that follows leaves nothing to bridge");
+    // Nothing says that they ever were durable: writes reach the disk in any order, and those behind a hole were
+    // acknowledged to nobody.
     if synced < *missing.start() {
         return false;
     }
+    // Where the lost frames were nobody knows: in the file before, or in that behind. Neither is written again.
     recovery.suspect.extend(recovery.runs.last().map(|before| before.file));
     recovery.suspect.push(run.file);
     let lost = *missing.start()..=synced.min(*missing.end());

@@ -2,13 +2,14 @@
 //!
 //! Whatever is left out is older than what is not.
 
-use super::landing::LandingTarget;
 use super::locate::LocateStop;
-use super::reader::{LogReader, ReadError};
+use super::reader::LogReader;
+use super::search::{LandingTarget, SegmentSearch};
 use super::state::SegmentView;
 use crate::segment::Boundary;
-use crate::segment::reader::{Effort, SegmentWalk};
+use crate::segment::reader::Effort;
 use galgo_wire::id::Offset;
+use std::ops::Range;
 
 /// Which messages are wanted, the newest before the others.
 #[derive(Debug, Clone, Copy)]
@@ -21,80 +22,71 @@ pub struct NewestRequest {
     pub bytes_max: u64,
 }
 
-impl LogReader {
-    /// The offset from which on all messages of the request fit: its first when all do.
-    ///
-    /// Damage parts a log: what is older than it is left out, too.
-    ///
-    /// # Errors
-    /// [`ReadError`] when headers on the way cannot be read.
-    pub fn newest(&self, request: NewestRequest) -> Result<Offset, ReadError> {
-        self.attempt(|| self.try_newest(request, Effort::Disk))
-    }
+/// The newest messages of a segment that have room.
+struct NewestOf {
+    begin: Offset,
+    bytes: u64,
+}
 
-    /// As [`LogReader::newest`], without waiting for the disk: `None` when that would have to be waited
-    /// for.
-    ///
-    /// # Errors
-    /// As [`LogReader::newest`].
-    pub fn newest_cached(&self, request: NewestRequest) -> Result<Option<Offset>, ReadError> {
-        self.attempt_cached(|| self.try_newest(request, Effort::Cache))
-    }
-
-    fn try_newest(&self, request: NewestRequest, effort: Effort) -> Result<Offset, LocateStop> {
-        let (from, upto) = {
-            let state = self.state.read();
-            let (from, upto) = (request.from.max(state.start), request.upto.min(state.end));
-            let (from, upto) = state.newest_run(from, upto);
-            if from >= upto || state.bytes_from(from) <= request.bytes_max {
-                return Ok(from);
+impl NewestRequest {
+    /// The offset from which on all messages of the request fit.
+    pub(super) fn find(self, log: &LogReader, effort: Effort) -> Result<Offset, LocateStop> {
+        let Range { start: from, end: upto } = {
+            let state = log.state.read();
+            let run = self.from.max(state.start())..self.upto.min(state.end());
+            // Behind the last damage: with older messages before it the answer would have a hole.
+            let run = state.newest_run(run);
+            if run.is_empty() || state.bytes_from(run.start) <= self.bytes_max {
+                return Ok(run.start);
             }
-            (from, upto)
+            run
         };
         let newest = Offset::new(upto.get().saturating_sub(1));
-        let (mut end, mut room) = (upto, request.bytes_max);
+        let (mut end, mut room) = (upto, self.bytes_max);
         while end > from {
             let last = Offset::new(end.get().saturating_sub(1));
             // Dropped meanwhile: what is left begins behind it.
-            let Some(view) = self.state.read().view_at(last) else { break };
-            let (begin, bytes) = self.newest_of(view, (from, end), room, effort)?;
+            let Some(view) = log.state.read().view_at(last) else { break };
+            let NewestOf { begin, bytes } = newest_of(log, view, from..end, room, effort)?;
             end = begin;
             if begin > view.base.max(from) {
                 break;
             }
             room = room.saturating_sub(bytes);
         }
+        // The newest message is wanted even where it alone is larger than the room.
         Ok(end.min(newest))
     }
+}
 
-    /// Where the messages of a segment between `from` and `end` begin that have room, and their bytes.
-    fn newest_of(
-        &self,
-        view: SegmentView,
-        (from, end): (Offset, Offset),
-        room: u64,
-        effort: Effort,
-    ) -> Result<(Offset, u64), LocateStop> {
-        let start = Boundary { offset: view.base, position: 0 };
-        if end == view.end.offset && from <= view.base && view.end.position <= room {
-            return Ok((view.base, view.end.position));
-        }
-        let failed = |error| LocateStop::Walk(view, error);
-        let file = self.open(view.base).map_err(|error| failed(error.into()))?;
-        let mut walk = SegmentWalk::new(&*file, view.end.position, self.chunk_bytes()).with(effort);
-        let floor = match from <= view.base {
-            true => start,
-            false => self.walk_to(view, &mut walk, from, None).map_err(failed)?,
-        };
-        let end = match end == view.end.offset {
-            true => view.end,
-            false => self.walk_to(view, &mut walk, end, Some(floor)).map_err(failed)?,
-        };
-        let limit = end.position.saturating_sub(room).max(floor.position);
-        let near = self.land(view, &mut walk, LandingTarget::Position(limit), Some(floor));
-        let near = near.map_err(failed)?;
-        let begin = walk.find(near, end.offset, |_, place| place.position >= limit);
-        let begin = begin.map_err(failed)?;
-        Ok((begin.offset, end.position.saturating_sub(begin.position)))
+/// Of the messages of a segment in a range, the newest that have room.
+fn newest_of(
+    log: &LogReader,
+    view: SegmentView,
+    wanted: Range<Offset>,
+    room: u64,
+    effort: Effort,
+) -> Result<NewestOf, LocateStop> {
+    let Range { start: from, end } = wanted;
+    let start = Boundary { offset: view.base, position: 0 };
+    if end == view.end.offset && from <= view.base && view.end.position <= room {
+        return Ok(NewestOf { begin: view.base, bytes: view.end.position });
     }
+    let failed = |error| LocateStop::Walk(view, error);
+    let file = log.open(view.base).map_err(|error| failed(error.into()))?;
+    let mut search = SegmentSearch::new(log, view, &*file, effort);
+    let floor = match from <= view.base {
+        true => start,
+        false => search.walk_to(from, None).map_err(failed)?,
+    };
+    let end = match end == view.end.offset {
+        true => view.end,
+        false => search.walk_to(end, Some(floor)).map_err(failed)?,
+    };
+    let limit = end.position.saturating_sub(room).max(floor.position);
+    let near = search.land(LandingTarget::Position(limit), Some(floor)).map_err(failed)?;
+    let begin = search.walk.find(near, end.offset, |_, place| place.position >= limit);
+    let begin = begin.map_err(failed)?;
+    let bytes = end.position.saturating_sub(begin.position);
+    Ok(NewestOf { begin: begin.offset, bytes })
 }

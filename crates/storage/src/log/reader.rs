@@ -1,17 +1,19 @@
 //! Finding and reading messages while one writer appends.
 
-use super::state::LogState;
-use super::{FencedRange, LogName, LogOptions, LogStats};
-use crate::disk::{Disk, DiskFile, OpenMode};
-use crate::file_cache::{FileCache, FileHandle};
-use crate::lock::{Ranked, RankedRw, rank};
+use super::files::LogFiles;
+use super::state::{LogState, SharedState, is_ahead};
+use super::{FencedRange, LogName, LogOptions, LogStats, OldestSealed};
+use crate::checkpoint::SealedSegment;
+use crate::disk::{Disk, DiskFile};
+use crate::file_cache::FileCache;
+use crate::retention::KeptSegment;
 use crate::segment::Boundary;
-use crate::segment::format::{index_name, log_name};
 use crate::segment::reader::check_messages;
-use galgo_wire::id::Offset;
-use galgo_wire::index::{to_u32, to_usize};
+use galgo_wire::batch::MessageHeader;
+use galgo_wire::id::{Offset, Timestamp};
+use galgo_wire::index::to_usize;
+use galgo_wire::limits::MESSAGE_HEADER_BYTES;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -103,58 +105,40 @@ pub enum ReadError {
     },
 }
 
-/// Most files of sealed segments a log keeps handles of for its readers.
-const HANDLES_MAX: usize = 4;
-
 /// Reads a log; shared by any number of threads.
 pub struct LogReader {
-    pub(super) disk: Arc<dyn Disk>,
-    pub(super) files: Arc<FileCache>,
-    pub(super) options: LogOptions,
-    /// The log's number in the index cache.
-    pub(super) log: u64,
-    pub(super) state: RankedRw<{ rank::LOG_STATE }, LogState>,
-    /// Handles of sealed segments read lately, newest last.
-    handles: Ranked<{ rank::LOG_HANDLES }, Vec<(Offset, FileHandle)>>,
+    pub(super) files: LogFiles,
+    pub(super) state: SharedState,
     pub(super) damaged_ranges: AtomicU64,
 }
 
 impl LogReader {
     pub(super) fn new(
         disk: Arc<dyn Disk>,
-        files: Arc<FileCache>,
+        cache: Arc<FileCache>,
         options: LogOptions,
         state: LogState,
     ) -> Self {
-        let log = options.indexes.number_log();
-        let (state, handles) = (RankedRw::new(state), Ranked::default());
-        Self { disk, files, options, log, state, handles, damaged_ranges: AtomicU64::new(0) }
+        let (files, state) = (LogFiles::new(disk, cache, options), SharedState::new(state));
+        Self { files, state, damaged_ranges: AtomicU64::new(0) }
     }
 
     /// Offset of the oldest message kept.
     #[must_use]
     pub fn start(&self) -> Offset {
-        self.state.read().start
+        self.state.read().start()
     }
 
     /// Segments, bytes and messages kept. Waits for no system call, as the writing half may.
     #[must_use]
     pub fn stats(&self) -> LogStats {
-        let state = self.state.read();
-        let active = state.active.as_ref().map_or(0, |active| active.end.position);
-        let sealed: u64 = state.sealed.iter().map(|sealed| sealed.known.bytes).sum();
-        let segments = state.sealed.len() + usize::from(state.active.is_some());
-        LogStats {
-            segments: to_u32(segments.max(1)),
-            bytes: sealed + active,
-            messages: state.end.get().saturating_sub(state.start.get()),
-        }
+        self.state.read().stats()
     }
 
     /// What the log is called in lines for the operator.
     #[must_use]
     pub fn name(&self) -> &LogName {
-        &self.options.name
+        self.files.name()
     }
 
     /// How many damaged ranges were found since the log was opened.
@@ -168,7 +152,7 @@ impl LogReader {
     pub fn fenced(&self) -> Vec<FencedRange> {
         let state = self.state.read();
         let ranges =
-            state.fences.iter().map(|fence| FencedRange { from: fence.from, to: fence.to });
+            state.fences().iter().map(|fence| FencedRange { from: fence.from, to: fence.to });
         let mut ranges: Vec<FencedRange> = ranges.collect();
         ranges.sort_by_key(|range| range.from);
         ranges
@@ -180,14 +164,17 @@ impl LogReader {
     /// [`ReadError::Damaged`]: the bad range is fenced now; locate again for what comes before it.
     pub fn read_verified(&self, slice: &LocatedSlice) -> Result<Vec<u8>, ReadError> {
         let base = slice.base;
+        // Of this process's own bounds: whoever asked for the slice has said how many bytes at most.
         let mut bytes = vec![0; to_usize(slice.len)];
         let read = slice.file.read_at(&mut bytes, slice.position);
         let read = read.map_err(|source| ReadError::Disk { base, source })?;
         bytes.truncate(read);
+        // All of it, whatever was checked before: what the page cache gives now may have come from the disk just now.
         if let Err(bad) = check_messages(&bytes, slice.first, slice.count) {
             let position = slice.position + bad.position;
             return Err(self.damaged(base, Boundary { offset: bad.offset, position }));
         }
+        // Only behind the checks (INV-VERIFIED); of a segment that is gone nothing is noted.
         if let Some(verified) = self.state.write().verified_mut(base) {
             verified.insert(slice.position..slice.position + slice.len);
         }
@@ -205,63 +192,120 @@ impl LogReader {
     /// Makes room for one more open file, of whatever log. May wait for the disk: a file that somebody else
     /// wrote may have to be synced.
     pub fn make_room(&self) {
-        self.files.make_room();
+        self.files.cache.make_room();
     }
 
     /// The open file of a segment; never waits for a sync.
     pub(super) fn open(&self, base: Offset) -> io::Result<Arc<dyn DiskFile>> {
+        // Through the writer's own handle while it is written: another one's file would be closed without its mark.
         let active = {
             let state = self.state.read();
-            let active = state.active.as_ref().filter(|active| active.base == base);
-            active.map(|active| active.handle.clone())
+            state.active_at(base).map(|active| active.handle().clone())
         };
         match active {
             Some(handle) => handle.get_now(),
-            None => self.sealed_handle(base).get_now(),
+            None => self.files.sealed(base).get_now(),
         }
     }
 
-    fn sealed_handle(&self, base: Offset) -> FileHandle {
-        let mut handles = self.handles.lock();
-        if let Some(at) = handles.iter().position(|(known, _)| *known == base) {
-            let found = handles.remove(at);
-            handles.push(found.clone());
-            return found.1;
+    /// The sealed segments, oldest first.
+    #[must_use]
+    pub fn sealed(&self) -> Vec<SealedSegment> {
+        self.state.read().sealed().iter().map(|sealed| sealed.known.clone()).collect()
+    }
+
+    /// The segments that may be dropped, oldest first: sealed, not the newest of the log, and wholly
+    /// below `upto`. `now` tells which of them are ahead of the clock.
+    #[must_use]
+    pub fn droppable(&self, upto: Offset, now: Timestamp) -> Vec<KeptSegment> {
+        self.state.read().droppable(upto, now)
+    }
+
+    /// The oldest sealed segment, when there are others behind it.
+    #[must_use]
+    pub fn oldest_sealed(&self, now: Timestamp) -> Option<OldestSealed> {
+        self.state.read().oldest_sealed(now)
+    }
+
+    /// The time of the first message in the segment being written; `None` when that is empty. May read from
+    /// the disk, once.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn written_since(&self) -> io::Result<Option<Timestamp>> {
+        let (base, handle, last) = {
+            let state = self.state.read();
+            let active = state.active().filter(|active| active.view().end.position > 0);
+            let Some(active) = active else { return Ok(None) };
+            if let Some(since) = state.written_since() {
+                return Ok(Some(since));
+            }
+            (active.view().base, active.handle().clone(), active.last_timestamp())
+        };
+        // Not under the lock, which is never held across a system call.
+        let mut bytes = [0; MESSAGE_HEADER_BYTES];
+        handle.get()?.read_exact_at(&mut bytes, 0)?;
+        // A damaged header may say anything; the segment is as old as its last message at least.
+        let since = MessageHeader::from_bytes(&bytes).timestamp.min(last);
+        self.state.write().note_since(base, since);
+        Ok(Some(since))
+    }
+
+    /// The time of the last message; zero without one.
+    #[must_use]
+    pub fn newest_time(&self) -> Timestamp {
+        self.state.read().newest_time()
+    }
+
+    /// How far the last message is ahead of the clock, in microseconds, if that is more than
+    /// [`AHEAD_US_MAX`]; and takes note of which segments are, so that retention does not wait until
+    /// the clock has caught up with them.
+    ///
+    /// [`AHEAD_US_MAX`]: super::AHEAD_US_MAX
+    #[must_use]
+    pub fn note_ahead(&self, now: Timestamp) -> Option<u64> {
+        let (unseen, newest) = {
+            let state = self.state.read();
+            (state.has_unseen_ahead(now), state.newest_time())
+        };
+        // Locked for writing only where there is something to note: this comes by for every partition.
+        if unseen {
+            self.state.write().see_ahead(now);
         }
-        let handle = self.files.handle(self.log_path(base), OpenMode::Read);
-        Self::keep(&mut handles, base, handle.clone());
-        handle
+        is_ahead(newest, now).then(|| newest.get().saturating_sub(now.get()))
     }
 
-    /// Keeps the handle of a segment that was just sealed: it is likely to be read soon.
-    pub(super) fn keep_handle(&self, base: Offset, handle: FileHandle) {
-        Self::keep(&mut self.handles.lock(), base, handle);
+    /// Messages below `start` are no longer read, and the sealed segments wholly below it are no
+    /// longer part of the log; returns those. Touches no disk: see [`LogReader::remove_dropped`].
+    pub fn drop_before(&self, start: Offset) -> Vec<SealedSegment> {
+        // Out of the log before anything else: from here on nobody finds them, so that the files may go at any time.
+        let dropped = self.state.write().drop_before(start);
+        dropped.iter().for_each(|known| self.files.forget(known.base));
+        dropped
     }
 
-    fn keep(handles: &mut Vec<(Offset, FileHandle)>, base: Offset, handle: FileHandle) {
-        if handles.len() >= HANDLES_MAX {
-            handles.remove(0);
+    /// Removes the files of segments that were dropped.
+    ///
+    /// # Errors
+    /// Those of the disk, after all removals were tried; they may be tried again.
+    pub fn remove_dropped(&self, dropped: &[SealedSegment]) -> io::Result<()> {
+        let mut result = Ok(());
+        // All of them, whatever one says: those that stay are removed by the next recovery, which knows them by the start.
+        for known in dropped {
+            result = self.files.remove(known.base).and(result);
         }
-        handles.push((base, handle));
+        result
     }
 
-    /// Forgets what is kept in memory of a segment whose files go away or change.
-    pub(super) fn forget(&self, base: Offset) {
-        self.handles.lock().retain(|(known, _)| *known != base);
-        self.options.indexes.forget(self.log, base);
+    /// The log is about to be removed: from here on it reads as empty, and files that are missing are
+    /// no damage.
+    pub fn retire(&self) {
+        self.state.write().retire();
     }
 
-    pub(super) fn log_path(&self, base: Offset) -> PathBuf {
-        self.options.dir.join(log_name(base))
-    }
-
-    pub(super) fn index_path(&self, base: Offset) -> PathBuf {
-        self.options.dir.join(index_name(base))
-    }
-}
-
-impl Drop for LogReader {
-    fn drop(&mut self) {
-        self.options.indexes.forget_log(self.log);
+    /// Whether [`LogReader::retire`] was called.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.state.read().is_retired()
     }
 }

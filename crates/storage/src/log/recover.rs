@@ -14,26 +14,22 @@ mod missing;
 mod segment;
 mod tail;
 
-use super::state::{ActiveView, LogState};
-use super::sync::durable_end;
-use super::{Log, LogOptions, LogReader};
+use super::state::LogState;
+use super::sync::{SyncLedger, durable_end};
+use super::{Log, LogReader};
 use crate::checkpoint::LogCheckpoint;
 use crate::disk::Disk;
-use crate::file_cache::FileCache;
-use crate::lock::Ranked;
 use crate::replace_file::TEMPORARY_SUFFIX;
 use crate::segment::format::{parse_index_name, parse_log_name};
-use crate::segment::writer::SegmentWriter;
 use batches::JournalBatches;
 use galgo_wire::id::Offset;
-use merge::LogMerge;
+use merge::{LogMerge, MergedLog, ShortFile};
+use missing::fence_short;
 use segment::Current;
-pub(super) use segment::unverified;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use tail::Leftovers;
 
 /// A batch found in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +107,7 @@ impl RecoveryReport {
 
 /// Why a log could not be recovered.
 #[derive(Debug, thiserror::Error)]
-pub enum RecoverError {
+pub enum LogRecoverError {
     /// The disk failed; recovery may be tried again.
     #[error("cannot recover {path:?}")]
     Disk {
@@ -143,84 +139,57 @@ pub enum RecoverError {
     },
 }
 
-impl RecoverError {
+impl LogRecoverError {
     fn at(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_path_buf();
         move |source| Self::Disk { path, source }
     }
 }
 
-impl Log {
-    /// Opens a log from what the last checkpoint knew, the journal's batches since (in the order of
-    /// the journal), what `evidence` says of its end, and the files.
-    ///
-    /// # Errors
-    /// [`RecoverError`]; damage found is no error but in the report.
-    pub fn recover(
-        disk: Arc<dyn Disk>,
-        files: Arc<FileCache>,
-        options: LogOptions,
-        known: LogCheckpoint,
-        journaled: JournaledLog<'_>,
-        evidence: Evidence,
-    ) -> Result<(Self, RecoveryReport), RecoverError> {
-        check(&known)?;
-        let found = list_segments(&*disk, &options.dir)?;
-        remove_dropped_indexes(&*disk, &options.dir, known.start);
-        let dir_exists = found.is_some();
-        let reader = LogReader::new(disk, files, options, LogState::default());
-        let found = found.unwrap_or_default();
-        let journal = JournalBatches::newest(journaled)?;
-        let mut merge = LogMerge::new(&reader, &known, found, journal, evidence);
-        merge.run()?;
+/// See [`Log::recover`]; `reader` is that of a log without segments.
+pub(super) fn recover(
+    reader: LogReader,
+    known: &LogCheckpoint,
+    journaled: JournaledLog<'_>,
+    evidence: Evidence,
+) -> Result<(Log, RecoveryReport), LogRecoverError> {
+    // Before the disk is touched: segments that do not follow each other would give one offset to two messages.
+    check(known)?;
+    let (disk, dir) = (&*reader.files.disk, &reader.files.options.dir);
+    let found = list_segments(disk, dir)?;
+    remove_dropped_indexes(disk, dir, known.start);
+    let dir_exists = found.is_some();
+    let journal = JournalBatches::newest(journaled)?;
+    let leftovers = Leftovers::new(&reader.files, found.unwrap_or_default());
+    let mut merge = LogMerge::new(&reader, known, leftovers, journal, evidence);
+    merge.run()?;
+    // Nothing is cut, moved or removed before all was put together: of a recovery that stops in `run` the next one finds
+    // what this one found.
+    let MergedLog { sealed, current, short, fences, end, last_timestamp, mut report } =
         merge.finish()?;
-        let LogMerge { sealed, current, short, fences, at, last_timestamp, mut report, .. } = merge;
-        let mut log = Self::of_reader(reader);
-        log.end = at;
-        log.last_timestamp = last_timestamp;
-        log.checkpointed = AtomicU64::new(durable_end(&known).get());
-        log.dir_exists = dir_exists || current.is_some();
-        let mut state =
-            LogState { start: known.start, end: at, sealed, fences, ..LogState::default() };
-        if let Some(current) = current {
-            log.open_for_writing(current, &mut state);
-        }
-        state.find_starts_over();
-        *log.reader.state.write() = state;
-        for (base, len) in short {
-            log.reader.fence_short(base, len);
-        }
-        report.fenced = log.reader.fenced();
-        Ok((log, report))
+    let dir_exists = dir_exists || current.is_some();
+    let (active, writer) = current.map(Current::into_writer).unzip();
+    assert!(known.start <= end, "INV-CONTIGUOUS: a log does not end before it starts");
+    *reader.state.write() = LogState::recovered(known.start..end, sealed, active, fences);
+    // Only now: whether a file is too short is looked up by way of the state.
+    for ShortFile { base, len } in short {
+        fence_short(&reader, base, len);
     }
-
-    fn open_for_writing(&mut self, current: Current, state: &mut LogState) {
-        state.active = Some(ActiveView {
-            base: current.base,
-            since: None,
-            handle: current.handle.clone(),
-            end: current.tip.place(),
-            last_timestamp: current.tip.last_timestamp,
-            verified: current.verified,
-            live_from: current.live_from,
-            live: current.live,
-        });
-        let (base, handle, tip) = (current.base, current.handle, current.tip);
-        let (index, marker) = (Ranked::default(), current.marker);
-        self.writer = Some(SegmentWriter { base, handle, tip, index, marker });
-    }
+    report.fenced = reader.fenced();
+    let ledger = SyncLedger::checkpointed(durable_end(known));
+    let log = Log { writer, end, last_timestamp, ledger, dir_exists, ..Log::of_reader(reader) };
+    Ok((log, report))
 }
 
 /// Refuses a checkpoint whose segments do not follow each other.
-fn check(known: &LogCheckpoint) -> Result<(), RecoverError> {
+fn check(known: &LogCheckpoint) -> Result<(), LogRecoverError> {
     let mut end: Option<Offset> = None;
     let sealed = known.sealed.iter().map(|sealed| (sealed.base, sealed.end, sealed.bytes));
-    let active = known.active.iter();
-    let active = active.map(|active| (active.base, active.durable_end, active.durable_bytes));
+    let active = known.active.iter().map(|it| (it.base, it.durable_end, it.durable_bytes));
     for (base, next, bytes) in sealed.chain(active) {
         let follows = end.is_none_or(|end| end == base);
         if !follows || next < base || bytes > crate::segment::SEGMENT_BYTES_MAX {
-            return Err(RecoverError::Checkpoint { at: base });
+            return Err(LogRecoverError::Checkpoint { at: base });
         }
         end = Some(next);
     }
@@ -246,11 +215,12 @@ fn remove_dropped_indexes(disk: &dyn Disk, dir: &Path, start: Offset) {
 fn list_segments(
     disk: &dyn Disk,
     dir: &Path,
-) -> Result<Option<BTreeMap<Offset, u64>>, RecoverError> {
+) -> Result<Option<BTreeMap<Offset, u64>>, LogRecoverError> {
     let entries = match disk.read_dir(dir) {
         Ok(entries) => entries,
+        // The directory is made by the first append. Told apart from one that cannot be read: that one has messages.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(RecoverError::at(dir)(source)),
+        Err(source) => return Err(LogRecoverError::at(dir)(source)),
     };
     let mut segments = BTreeMap::new();
     for entry in entries {
@@ -258,10 +228,11 @@ fn list_segments(
             // Nobody makes it; passed over, the log would do without the messages that were there.
             if parse_log_name(&entry.name).is_some() {
                 let path = dir.join(&entry.name);
-                return Err(RecoverError::at(&path)(io::ErrorKind::IsADirectory.into()));
+                return Err(LogRecoverError::at(&path)(io::ErrorKind::IsADirectory.into()));
             }
             continue;
         }
+        // Its name stands for nothing, and the file it was to replace is there (INV-RESCUE).
         let unfinished = entry.name.strip_suffix(TEMPORARY_SUFFIX).and_then(parse_log_name);
         if unfinished.is_some() {
             let _ = disk.remove_file(&dir.join(&entry.name));

@@ -9,19 +9,19 @@
 //! the new file and all of them against the sum of what was written, and is durable before it does. Until all
 //! of them are, the log takes no writes.
 
-use super::Log;
 use super::reader::LogReader;
 use super::state::Fence;
-use crate::disk::{DiskFile, OpenMode};
+use super::sync::{SyncLedger, UnsureFile};
+use crate::disk::DiskFile;
 use crate::replace_file::begin_temporary;
 use crate::segment::Boundary;
-use crate::segment::recovery::accept;
+use crate::segment::recovery::SegmentBytes;
 use crate::segment::writer::Tip;
 use galgo_wire::id::{Offset, Timestamp};
+use galgo_wire::index::{part_mut, to_usize};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// Bytes that are copied at once.
 const COPY_BYTES: usize = 1 << 20;
@@ -29,61 +29,79 @@ const COPY_BYTES: usize = 1 << 20;
 /// What has to be written anew for a log to take writes again.
 pub struct Rescue {
     generation: u64,
-    files: Vec<Unsure>,
+    files: Vec<UnsureFile>,
     dirs: Vec<PathBuf>,
     reader: Arc<LogReader>,
 }
 
-/// A file with bytes that no sync covered.
-#[derive(Clone, Copy, Debug)]
-struct Unsure {
-    base: Offset,
-    tip: Tip,
-    /// Up to where one did.
-    sure: Offset,
-}
-
 impl Rescue {
+    /// What `ledger` says has to be written anew; `written` is the end of the segment that is written.
+    pub(super) fn of(ledger: &SyncLedger, reader: &Arc<LogReader>, written: Option<Tip>) -> Self {
+        let files = ledger.unsure(&reader.state.read(), written);
+        let (dirs, generation) = (ledger.dirs().to_vec(), ledger.generation());
+        Self { generation, files, dirs, reader: Arc::clone(reader) }
+    }
+
+    /// The number of the last rewind before it was taken.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The segments whose files it has replaced.
+    pub(super) fn bases(&self) -> impl Iterator<Item = Offset> {
+        self.files.iter().map(|file| file.tip.base)
+    }
+
     /// Writes it. Needs no lock: a log that takes no writes stays as it is. Blocks on the disk.
     ///
     /// # Errors
     /// Those of the disk; `InvalidData` when what was written cannot be read any more. The old files are in
     /// their places then.
     pub fn write(&self) -> io::Result<()> {
+        // One after the other, each put in its place at once: should a later one fail, those before hold the same messages
+        // as ever, and the log stays fenced until all are done.
         for file in &self.files {
             self.write_file(*file)?;
         }
         // The names of directories: a file system that could not write these has stopped taking any.
-        for dir in self.dirs.iter().chain([&self.reader.options.dir]) {
-            self.reader.disk.sync_dir(dir)?;
+        for dir in self.dirs.iter().chain([&self.reader.files.options.dir]) {
+            self.reader.files.disk.sync_dir(dir)?;
         }
         Ok(())
     }
 
-    fn write_file(&self, Unsure { base, tip, sure }: Unsure) -> io::Result<()> {
-        let disk = &*self.reader.disk;
-        let path = self.reader.log_path(base);
+    fn write_file(&self, UnsureFile { tip, sure }: UnsureFile) -> io::Result<()> {
+        let base = tip.base;
+        let disk = &*self.reader.files.disk;
+        let path = self.reader.files.log_path(base);
         let source = self.reader.open(base)?;
         // Before anything takes room that may be needed elsewhere.
-        match compare(&*source, base, tip)? {
+        match compare(&*source, tip)? {
             Reread::Same => {}
             Reread::Damaged => return Err(io::ErrorKind::InvalidData.into()),
             Reread::Other => {
-                // P-TRUTH: each of them passes its own check, so that no reader would know.
-                self.reader.fence(Fence { base, from: sure, to: tip.end, resume: None });
+                // P-TRUTH: each of them passes its own check, so that no reader would know. Where a sync had
+                // covered all of them, nothing tells which are others.
+                let from = if sure < tip.end { sure } else { base };
+                self.reader.fence(Fence { base, from, to: tip.end, resume: None });
                 return Err(io::ErrorKind::InvalidData.into());
             }
         }
         let (temporary, file) = begin_temporary(disk, &path)?;
         let written = copy(&*source, &*file, tip.bytes).and_then(|()| {
-            if compare(&*file, base, tip)? != Reread::Same {
+            // Read back from the new file: what was read for the copy is not what was compared, and a page may have been
+            // read anew in between.
+            if compare(&*file, tip)? != Reread::Same {
                 return Err(io::ErrorKind::InvalidData.into());
             }
             // Before it is named: a name may reach the disk before the bytes it stands for.
             file.sync_data()
         });
+        // Closed before it is renamed or removed: a removed file that is open keeps its space, of which there may be none.
         drop(file);
         match written {
+            // The directory is synced once for all of them, at the end: until then a power cut leaves the old file or
+            // the new one, of the same messages.
             Ok(()) => disk.rename(&temporary, &path),
             Err(error) => {
                 self.discard(&temporary);
@@ -94,7 +112,7 @@ impl Rescue {
 
     /// Gives the space back; what is left over is removed by the next try, or by hand.
     fn discard(&self, temporary: &Path) {
-        if let Err(error) = self.reader.disk.remove_file(temporary) {
+        if let Err(error) = self.reader.files.disk.remove_file(temporary) {
             tracing::debug!(path = %temporary.display(), %error, "temporary file not removed");
         }
     }
@@ -117,10 +135,11 @@ enum Reread {
     Other,
 }
 
-fn compare(file: &dyn DiskFile, base: Offset, tip: Tip) -> io::Result<Reread> {
+fn compare(file: &dyn DiskFile, tip: Tip) -> io::Result<Reread> {
     let mut checksum = 0_u64;
-    let whole = (Boundary { offset: base, position: 0 }, tip.bytes);
-    let end = accept(file, whole, None, Timestamp::ZERO, |_, frame| {
+    let begin = Boundary { offset: tip.base, position: 0 };
+    let bytes = SegmentBytes::new(file, tip.bytes);
+    let end = bytes.accept(begin, None, Timestamp::ZERO, |_, frame| {
         checksum = checksum.wrapping_add(frame.checksum);
     })?;
     Ok(match tip.checksum {
@@ -134,62 +153,11 @@ fn copy(from: &dyn DiskFile, to: &dyn DiskFile, bytes: u64) -> io::Result<()> {
     let mut buffer = vec![0; COPY_BYTES];
     let mut position = 0;
     while position < bytes {
-        let left = usize::try_from(bytes - position).unwrap_or(COPY_BYTES);
-        let Some(chunk) = buffer.get_mut(..left.min(COPY_BYTES)) else { break };
+        let len = to_usize(bytes - position).min(COPY_BYTES);
+        let chunk = part_mut(&mut buffer, ..len, "INV-RESCUE: a piece fits its buffer");
         from.read_exact_at(chunk, position)?;
         to.write_at(chunk, position)?;
         position += chunk.len() as u64;
     }
     Ok(())
-}
-
-impl Log {
-    /// What has to be written anew; `None` while the log takes writes, or when its end is not `upto`: then
-    /// it holds what was to be taken back, and only a recovery tells what becomes of that.
-    #[must_use]
-    pub fn rescue(&self, upto: Offset) -> Option<Rescue> {
-        if !self.is_fenced() || self.end != upto {
-            return None;
-        }
-        let state = self.reader.state.read();
-        let kept = self.unsynced.iter().filter(|unsynced| state.has_segment(unsynced.base));
-        let written = self.writer.as_ref().map(|writer| writer.tip);
-        let files = kept.filter_map(|unsynced| {
-            let base = unsynced.base;
-            let sure = unsynced.durable.map_or(base, |durable| durable.end);
-            Some(Unsure { base, tip: unsynced.sealed_at.or(written)?, sure })
-        });
-        let mut files: Vec<_> = files.collect();
-        // Of a write that failed half-way the segment may hold a part behind its end, synced or not.
-        if let Some(writer) = &self.writer
-            && files.iter().all(|file| file.base != writer.base)
-        {
-            files.push(Unsure { base: writer.base, tip: writer.tip, sure: writer.tip.end });
-        }
-        drop(state);
-        let (generation, reader) = (self.generation, Arc::clone(&self.reader));
-        Some(Rescue { generation, files, dirs: self.unsynced_dirs.clone(), reader })
-    }
-
-    /// Takes what `rescue` has written in place of the old files, all of it durable, and takes writes again.
-    ///
-    /// # Panics
-    /// When the log has changed since, which one that takes no writes does not.
-    pub fn rescued(&mut self, rescue: &Rescue) {
-        assert_eq!(rescue.generation, self.generation, "INV-RESCUE: the log was changed meanwhile");
-        for Unsure { base, .. } in &rescue.files {
-            self.reader.forget(*base);
-            if let Some(writer) = self.writer.as_mut().filter(|writer| writer.base == *base) {
-                let path = self.reader.log_path(*base);
-                let handle = self.reader.files.handle(path, OpenMode::ReadWrite);
-                writer.handle = handle.clone();
-                if let Some(active) = &mut self.reader.state.write().active {
-                    active.handle = handle;
-                }
-            }
-        }
-        self.unsynced.clear();
-        self.unsynced_dirs.clear();
-        self.fenced.store(false, Ordering::Release);
-    }
 }

@@ -1,87 +1,239 @@
 //! What the writer and the readers of a log share.
 //!
 //! The lock around this state is never held across a system call.
-//! Part of INV-CONTIGUOUS: each segment starts where the one before ends; the active one is the last.
+//! Part of INV-CONTIGUOUS: each segment starts where the one before ends; the active one is the last. Whatever
+//! changes the segments is a method here, and says so before it changes anything.
 //!
 //! Times do not decrease in a segment. From one to the next they may, where the clock was ahead and was
 //! set right; then segments are not searched by time as if they were ordered.
 
 use crate::checkpoint::SealedSegment;
 use crate::file_cache::FileHandle;
-use crate::index::Index;
+use crate::index::IndexEntry;
+use crate::lock::{RankedRw, rank};
 use crate::segment::verified::VerifiedRanges;
+use crate::segment::writer::Tip;
 use crate::segment::{Boundary, CHECKSUM_UNKNOWN};
 use galgo_wire::id::{Offset, Timestamp};
+use std::ops::Range;
+
+mod retained;
+mod segments;
+
+pub use retained::OldestSealed;
+pub(super) use retained::is_ahead;
+pub(super) use segments::{ActiveView, Fence, LiveIndex, Sealed, SegmentView};
+
+/// The state with its lock.
+pub(super) type SharedState = RankedRw<{ rank::LOG_STATE }, LogState>;
 
 /// Segments, fences and bounds of a log.
 #[derive(Default)]
 pub(super) struct LogState {
     /// Oldest offset that may be read.
-    pub(super) start: Offset,
+    start: Offset,
     /// Offset of the next message.
-    pub(super) end: Offset,
+    end: Offset,
     /// Segments that never change again, oldest first.
-    pub(super) sealed: Vec<Sealed>,
+    sealed: Vec<Sealed>,
     /// The segment being written.
-    pub(super) active: Option<ActiveView>,
+    active: Option<ActiveView>,
     /// Ranges that fail their checks, in no order; almost always none.
-    pub(super) fences: Vec<Fence>,
+    fences: Vec<Fence>,
     /// The log is being removed: it reads as empty.
-    pub(super) retired: bool,
+    retired: bool,
     /// Whether times start over somewhere, so that segments are not ordered by time.
-    pub(super) starts_over: bool,
-}
-
-/// A sealed segment.
-pub(super) struct Sealed {
-    pub(super) known: SealedSegment,
-    /// The time at which the segment was first seen to be ahead of the clock.
-    pub(super) seen_ahead: Option<Timestamp>,
-    pub(super) verified: VerifiedRanges,
-}
-
-/// The segment being written, as readers see it.
-pub(super) struct ActiveView {
-    pub(super) base: Offset,
-    /// The time of its first message, when it is known; see [`LogReader::written_since`].
-    ///
-    /// [`LogReader::written_since`]: super::LogReader::written_since
-    pub(super) since: Option<Timestamp>,
-    pub(super) handle: FileHandle,
-    /// The place after the last message written.
-    pub(super) end: Boundary,
-    pub(super) last_timestamp: Timestamp,
-    pub(super) verified: VerifiedRanges,
-    /// Where `live` begins; what is before is in the index file.
-    pub(super) live_from: Boundary,
-    /// Entries made by this process.
-    pub(super) live: Index,
-}
-
-/// A segment at one moment.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct SegmentView {
-    pub(super) base: Offset,
-    /// The place after its last message.
-    pub(super) end: Boundary,
-}
-
-/// Messages that fail their checks.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Fence {
-    /// The segment they are in.
-    pub(super) base: Offset,
-    /// First bad message.
-    pub(super) from: Offset,
-    /// First good message after it, or the end of the segment.
-    pub(super) to: Offset,
-    /// Where `to` starts, when it is in the segment.
-    pub(super) resume: Option<u64>,
+    starts_over: bool,
 }
 
 impl LogState {
+    /// What a recovery has put together.
+    pub(super) fn recovered(
+        bounds: Range<Offset>,
+        sealed: Vec<Sealed>,
+        active: Option<ActiveView>,
+        fences: Vec<Fence>,
+    ) -> Self {
+        let (start, end) = (bounds.start, bounds.end);
+        let mut state = Self { start, end, sealed, active, fences, ..Self::default() };
+        state.starts_over = !state.times_rise();
+        state
+    }
+
+    /// The state of a log of which is known that it has these offsets, and nothing else.
+    pub(super) fn offline(known: Range<Offset>) -> Self {
+        let (start, end) = (known.start, known.end.max(known.start));
+        let mut state = Self { start, end, ..Self::default() };
+        if start < end {
+            // All of it is damaged to whoever reads: an answer without messages would be taken for the end.
+            state.fences.push(Fence { base: start, from: start, to: end, resume: None });
+            state.sealed.push(Sealed::without_bytes(known, Timestamp::ZERO));
+        }
+        state
+    }
+
+    /// Begins a segment at the end of the log.
+    pub(super) fn begin(&mut self, active: ActiveView) {
+        assert!(self.active.is_none(), "INV-CONTIGUOUS: one segment is written at a time");
+        assert!(active.base == self.end, "INV-CONTIGUOUS: a segment begins where the log ends");
+        self.active = Some(active);
+    }
+
+    /// Takes in what was written behind the end of the segment that is written: up to `tip`, with these entries.
+    /// Returns how many entries this process has made of the segment.
+    pub(super) fn grow(&mut self, tip: Tip, entries: &mut Vec<IndexEntry>) -> usize {
+        let Some(active) = &mut self.active else {
+            unreachable!("INV-CONTIGUOUS: what was written is in the active segment")
+        };
+        assert!(tip.end > self.end, "INV-END: an append moves the end of the log on");
+        let before = active.end.position;
+        if before == 0 {
+            // All messages of a batch have one time.
+            active.since = Some(tip.last_timestamp);
+        }
+        self.end = tip.end;
+        active.end = tip.place();
+        active.last_timestamp = tip.last_timestamp;
+        active.verified.insert(before..tip.bytes);
+        for entry in entries.drain(..) {
+            active.live.push(entry);
+        }
+        active.live.entries().len()
+    }
+
+    /// Seals the segment that is written, as `known`; returns the entries made of it.
+    pub(super) fn seal(&mut self, known: SealedSegment) -> LiveIndex {
+        let Some(active) = self.active.take() else {
+            unreachable!("INV-CONTIGUOUS: what is sealed is the active segment")
+        };
+        let follows = self.sealed.last().is_none_or(|last| last.known.end == active.base);
+        assert!(follows, "INV-CONTIGUOUS: a segment starts where the one before ends");
+        assert!(
+            known.base == active.base
+                && known.end == self.end
+                && known.bytes == active.end.position,
+            "INV-CONTIGUOUS: a segment is sealed where the log ends"
+        );
+        // What was checked of it stays checked: it is the same file.
+        self.sealed.push(Sealed::verified(known, active.verified));
+        LiveIndex { from: active.live_from, index: active.live }
+    }
+
+    /// Opens the newest sealed segment for writing again, through the handle that `open` gives for it; `None`
+    /// where there is none. Under one lock: a reader finds the segment sealed or active, never missing.
+    pub(super) fn unseal(
+        &mut self,
+        open: impl FnOnce(Offset) -> FileHandle,
+    ) -> Option<(Tip, FileHandle)> {
+        assert!(self.active.is_none(), "INV-CONTIGUOUS: one segment is written at a time");
+        let Sealed { known, verified, .. } = self.sealed.pop()?;
+        let tip = Tip {
+            base: known.base,
+            bytes: known.bytes,
+            end: known.end,
+            last_timestamp: known.last_timestamp,
+            checksum: Some(known.checksum).filter(|checksum| *checksum != CHECKSUM_UNKNOWN),
+        };
+        let handle = open(known.base);
+        let active = ActiveView::new(tip, handle.clone());
+        self.active = Some(ActiveView { verified, ..active });
+        Some((tip, handle))
+    }
+
+    /// Takes the segment that is written out of the log: the log ends where it began.
+    pub(super) fn drop_newest(&mut self, base: Offset) {
+        let dropped = self.active.take();
+        assert!(
+            dropped.is_none_or(|active| active.base == base),
+            "INV-CONTIGUOUS: the newest segment is the active one"
+        );
+        self.end = base;
+        self.fences.retain(|fence| fence.base != base);
+    }
+
+    /// Takes back the messages behind `tip`, which is in the segment that is written.
+    pub(super) fn cut_back(&mut self, tip: Tip) {
+        self.end = tip.end;
+        // Before the file is cut: whoever is told of these messages from here on would be told of a fence that is
+        // none, as the next messages get their offsets.
+        self.fences.retain(|fence| fence.from < tip.end);
+        if let Some(active) = &mut self.active {
+            active.cut_back(tip);
+        }
+    }
+
+    /// Notes that the next message may be earlier than the last; where nothing was written to the active segment
+    /// yet, that is the one which begins at `now`.
+    pub(super) fn start_over(&mut self, now: Timestamp) {
+        if let Some(active) = self.active.as_mut().filter(|active| active.end.position == 0) {
+            active.last_timestamp = now;
+        }
+        self.starts_over = true;
+    }
+
+    /// Has the segment that is written read through another handle: its file was replaced.
+    pub(super) fn reopen(&mut self, base: Offset, handle: FileHandle) {
+        if let Some(active) = self.active.as_mut().filter(|active| active.base == base) {
+            active.handle = handle;
+        }
+    }
+
+    /// Takes the place of one that only stood in for it; what readers were told of a removal stays.
+    pub(super) fn come_online(&mut self, recovered: Self) {
+        // Whoever removes the log may have said so while it was offline.
+        *self = Self { retired: self.retired, ..recovered };
+    }
+
+    /// Oldest offset that may be read.
+    pub(super) fn start(&self) -> Offset {
+        self.start
+    }
+
+    /// Offset of the next message.
+    pub(super) fn end(&self) -> Offset {
+        self.end
+    }
+
+    /// The sealed segments, oldest first.
+    pub(super) fn sealed(&self) -> &[Sealed] {
+        &self.sealed
+    }
+
+    /// The segment that is written.
+    pub(super) fn active(&self) -> Option<&ActiveView> {
+        self.active.as_ref()
+    }
+
+    /// The segment that is written, when it starts at `base`.
+    pub(super) fn active_at(&self, base: Offset) -> Option<&ActiveView> {
+        self.active.as_ref().filter(|active| active.base == base)
+    }
+
+    /// What is known to be damaged.
+    pub(super) fn fences(&self) -> &[Fence] {
+        &self.fences
+    }
+
+    /// The sealed segment that starts at `base`.
+    fn sealed_at(&self, base: Offset) -> Option<&Sealed> {
+        let at = self.sealed.binary_search_by_key(&base, |sealed| sealed.known.base);
+        at.ok().and_then(|at| self.sealed.get(at))
+    }
+
+    /// Whether a segment is sealed, with this end.
+    pub(super) fn is_sealed(&self, base: Offset, end: Boundary) -> bool {
+        self.sealed_at(base).is_some_and(|sealed| sealed.view().end == end)
+    }
+
+    /// Timestamp of the last message before the segment at `base`.
+    pub(super) fn last_timestamp_before(&self, base: Offset) -> Timestamp {
+        let before = self.sealed.iter().rev().find(|sealed| sealed.known.end <= base);
+        before.map_or(Timestamp::ZERO, |sealed| sealed.known.last_timestamp)
+    }
+
     /// The segment that holds `offset`.
     pub(super) fn view_at(&self, offset: Offset) -> Option<SegmentView> {
+        // By ends, so that of segments without a message none is found.
         let at = self.sealed.partition_point(|sealed| sealed.known.end <= offset);
         match self.sealed.get(at) {
             Some(sealed) => Some(sealed.view()).filter(|view| view.base <= offset),
@@ -134,11 +286,10 @@ impl LogState {
         active.map(|active| active.last_timestamp).or_else(sealed).unwrap_or(Timestamp::ZERO)
     }
 
-    /// Looks whether times start over somewhere.
-    pub(super) fn find_starts_over(&mut self) {
+    /// Whether segments are ordered by time.
+    fn times_rise(&self) -> bool {
         let sealed = self.sealed.iter().map(|sealed| sealed.known.last_timestamp);
-        let times: Vec<Timestamp> = sealed.chain([self.newest_time()]).collect();
-        self.starts_over = !times.is_sorted();
+        sealed.chain([self.newest_time()]).is_sorted()
     }
 
     /// Whether a segment starts at `base` and its file is to be there.
@@ -148,8 +299,7 @@ impl LogState {
 
     /// Whether a segment starts at `base`.
     pub(super) fn has_segment(&self, base: Offset) -> bool {
-        self.active.as_ref().is_some_and(|active| active.base == base)
-            || self.sealed.binary_search_by_key(&base, |sealed| sealed.known.base).is_ok()
+        self.active_at(base).is_some() || self.sealed_at(base).is_some()
     }
 
     /// The verified ranges of the segment that starts at `base`.
@@ -165,19 +315,14 @@ impl LogState {
     /// Whether the segment that starts at `base` is known to hold all messages up to its end; of one with
     /// damage in it only the offsets are known.
     pub(super) fn ends_for_certain(&self, base: Offset) -> bool {
-        let at = self.sealed.binary_search_by_key(&base, |sealed| sealed.known.base);
-        let sealed = at.ok().and_then(|at| self.sealed.get(at));
-        sealed.is_none_or(|sealed| sealed.known.checksum != CHECKSUM_UNKNOWN)
+        self.sealed_at(base).is_none_or(|sealed| sealed.known.checksum != CHECKSUM_UNKNOWN)
     }
 
     /// Whether all of `range` in that segment is verified.
-    pub(super) fn is_verified(&self, base: Offset, range: &std::ops::Range<u64>) -> bool {
-        let verified = match &self.active {
-            Some(active) if active.base == base => Some(&active.verified),
-            _ => {
-                let at = self.sealed.binary_search_by_key(&base, |sealed| sealed.known.base);
-                at.ok().and_then(|at| self.sealed.get(at)).map(|sealed| &sealed.verified)
-            }
+    pub(super) fn is_verified(&self, base: Offset, range: &Range<u64>) -> bool {
+        let verified = match self.active_at(base) {
+            Some(active) => Some(&active.verified),
+            None => self.sealed_at(base).map(|sealed| &sealed.verified),
         };
         verified.is_some_and(|verified| verified.contains(range))
     }
@@ -202,18 +347,20 @@ impl LogState {
 
     /// The newest messages of a range that no fence parts. Where the range begins in the fence that ends
     /// it, there are none, and it stays as it is.
-    pub(super) fn newest_run(&self, from: Offset, upto: Offset) -> (Offset, Offset) {
-        let mut upto = upto;
+    pub(super) fn newest_run(
+        &self,
+        Range { start: from, end: mut upto }: Range<Offset>,
+    ) -> Range<Offset> {
         while let Some(fence) =
             self.fences.iter().find(|fence| fence.from < upto && upto <= fence.to)
         {
             if fence.from <= from {
-                return (from, upto);
+                return from..upto;
             }
             upto = fence.from;
         }
         let parting = self.fences.iter().filter(|fence| fence.from < upto && fence.to > from);
-        (parting.map(|fence| fence.to).fold(from, Offset::max), upto)
+        parting.map(|fence| fence.to).fold(from, Offset::max)..upto
     }
 
     /// The last place in a segment where reading goes on after a fence, if `fits`.
@@ -226,20 +373,9 @@ impl LogState {
 
     /// Adds a fence, in place of those it covers.
     pub(super) fn fence(&mut self, fence: Fence) {
+        assert!(fence.from < fence.to, "INV-DAMAGED: a fence has a message in it");
+        // Those inside of it are told by it; many readers may come upon the same damage at once.
         self.fences.retain(|known| known.from < fence.from || known.to > fence.to);
         self.fences.push(fence);
-    }
-}
-
-impl Sealed {
-    pub(super) fn view(&self) -> SegmentView {
-        let end = Boundary { offset: self.known.end, position: self.known.bytes };
-        SegmentView { base: self.known.base, end }
-    }
-}
-
-impl ActiveView {
-    pub(super) fn view(&self) -> SegmentView {
-        SegmentView { base: self.base, end: self.end }
     }
 }

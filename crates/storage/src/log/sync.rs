@@ -1,46 +1,69 @@
-//! Making appended bytes durable without holding the log's lock.
+//! What of a log's files is durable, and making the rest durable without holding the log's lock.
 //!
 //! Part of INV-SYNC: what a sync covered is what was appended when the set was taken. A sync that failed
 //! makes nothing durable, and the log takes no more writes: it is never retried to get an `Ok`.
 //! Part of INV-CHECKPOINT: a checkpoint tells durable only what a successful sync covered.
 
-use super::Log;
 use super::reader::LogReader;
+use super::state::LogState;
 use crate::checkpoint::{ActiveSegment, LogCheckpoint};
 use crate::file_cache::FileHandle;
 use crate::segment::writer::Tip;
 use galgo_wire::id::Offset;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// What no sync has covered of a log yet, in the order in which it was written.
+#[derive(Default)]
+pub(super) struct SyncLedger {
+    /// Segments with bytes no sync covered, oldest first.
+    unsynced: Vec<Unsynced>,
+    /// Directories in which names were made since the last sync, and their parents.
+    dirs: Vec<PathBuf>,
+    /// Set by a failed sync, on whatever thread it ran.
+    fenced: Arc<AtomicBool>,
+    /// Raised by each rewind, so that a sync begun before it counts for nothing.
+    generation: u64,
+    /// The end of what a checkpoint called durable.
+    checkpointed: AtomicU64,
+}
 
 /// A segment with bytes no sync covered yet.
-pub(super) struct Unsynced {
-    pub(super) base: Offset,
-    pub(super) handle: FileHandle,
+struct Unsynced {
+    base: Offset,
+    handle: FileHandle,
     /// What is durable of it; `None` when not even its name is.
-    pub(super) durable: Option<Tip>,
+    durable: Option<Tip>,
     /// Where it ended when it was sealed; `None` while it is being written.
-    pub(super) sealed_at: Option<Tip>,
+    sealed_at: Option<Tip>,
+}
+
+/// A file with bytes of which a failed sync left unknown whether the disk has them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UnsureFile {
+    pub(super) tip: Tip,
+    /// Up to where a sync succeeded.
+    pub(super) sure: Offset,
 }
 
 /// What a sync must cover: everything appended when it was taken.
 #[derive(Clone, Default)]
 pub struct DirtySet {
-    pub(super) generation: u64,
-    pub(super) files: Vec<DirtyFile>,
-    pub(super) dirs: Vec<PathBuf>,
+    generation: u64,
+    files: Vec<DirtyFile>,
+    dirs: Vec<PathBuf>,
     reader: Option<Arc<LogReader>>,
     fenced: Arc<AtomicBool>,
 }
 
 /// A file of a [`DirtySet`].
 #[derive(Clone)]
-pub(super) struct DirtyFile {
-    pub(super) base: Offset,
-    pub(super) handle: FileHandle,
-    pub(super) tip: Tip,
+struct DirtyFile {
+    base: Offset,
+    handle: FileHandle,
+    tip: Tip,
 }
 
 impl DirtySet {
@@ -59,6 +82,8 @@ impl DirtySet {
     pub fn sync(&self) -> io::Result<()> {
         let synced = self.sync_all();
         if synced.is_err() {
+            // Before whoever asked for the sync is told: an append that is on its way on another thread must not find
+            // the log open once one is known to have failed.
             self.fenced.store(true, Ordering::Release);
             self.distrust();
         }
@@ -87,8 +112,10 @@ impl DirtySet {
                 }
             }
         }
+        // Behind the bytes: the other way round a power cut could leave names of files that have none, and the sync as a
+        // whole says nothing before both are done.
         for dir in &self.dirs {
-            reader.disk.sync_dir(dir)?;
+            reader.files.disk.sync_dir(dir)?;
         }
         Ok(())
     }
@@ -104,33 +131,131 @@ impl std::fmt::Debug for DirtySet {
     }
 }
 
-impl Log {
-    /// What a sync must cover now.
-    #[must_use]
-    pub fn dirty(&self) -> DirtySet {
-        let state = self.reader.state.read();
+impl SyncLedger {
+    /// The ledger of a log of which a checkpoint called everything below `end` durable.
+    pub(super) fn checkpointed(end: Offset) -> Self {
+        Self { checkpointed: AtomicU64::new(end.get()), ..Self::default() }
+    }
+
+    /// Whether the log takes no more writes (INV-LOG-FENCE).
+    pub(super) fn is_fenced(&self) -> bool {
+        self.fenced.load(Ordering::Acquire)
+    }
+
+    /// Lets the log take no more writes.
+    pub(super) fn fence(&self) {
+        self.fenced.store(true, Ordering::Release);
+    }
+
+    /// The number of the last rewind.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Has every set that was taken before count for nothing.
+    pub(super) fn outdate(&mut self) {
+        self.generation += 1;
+    }
+
+    /// The ledger of a log that was opened in the place of the one that had `before`.
+    pub(super) fn after(self, before: &Self) -> Self {
+        Self { generation: before.generation + 1, ..self }
+    }
+
+    /// The end of what a checkpoint called durable.
+    pub(super) fn checkpointed_end(&self) -> Offset {
+        Offset::new(self.checkpointed.load(Ordering::Acquire))
+    }
+
+    /// Notes that a name was made in `dir`.
+    pub(super) fn note_dir(&mut self, dir: &Path) {
+        if !self.dirs.iter().any(|known| known == dir) {
+            self.dirs.push(dir.to_path_buf());
+        }
+    }
+
+    /// Notes that a segment was made: not even its name is durable.
+    pub(super) fn note_made(&mut self, base: Offset, handle: FileHandle) {
+        let follows = self.unsynced.last().is_none_or(|last| last.base < base);
+        assert!(follows, "INV-CONTIGUOUS: a new segment is behind all others");
+        self.unsynced.push(Unsynced { base, handle, durable: None, sealed_at: None });
+    }
+
+    /// Notes that something was written to the newest segment, which ended at `before`.
+    pub(super) fn note_written(&mut self, before: Tip, handle: &FileHandle) {
+        let base = before.base;
+        if self.unsynced.last().is_none_or(|unsynced| unsynced.base != base) {
+            let (handle, durable) = (handle.clone(), Some(before));
+            self.unsynced.push(Unsynced { base, handle, durable, sealed_at: None });
+        }
+    }
+
+    /// Notes that a segment was sealed.
+    pub(super) fn note_sealed(&mut self, tip: Tip) {
+        for unsynced in self.unsynced.iter_mut().filter(|unsynced| unsynced.base == tip.base) {
+            // From here on its end is not that of what is written.
+            unsynced.sealed_at = Some(tip);
+        }
+    }
+
+    /// Notes that a sealed segment is written again; gives the handle it was written through, if a sync is due. It has
+    /// to be that one: another has not the mark of what was not synced (INV-UNSYNCED).
+    pub(super) fn note_unsealed(&mut self, base: Offset) -> Option<FileHandle> {
+        let unsynced = self.unsynced.iter_mut().find(|unsynced| unsynced.base == base)?;
+        unsynced.sealed_at = None;
+        Some(unsynced.handle.clone())
+    }
+
+    /// Notes that messages of the segment that is written were taken back.
+    pub(super) fn note_cut_back(&mut self, tip: Tip, handle: &FileHandle) {
+        match self.unsynced.iter_mut().find(|unsynced| unsynced.base == tip.base) {
+            Some(unsynced) => {
+                let shorter = unsynced.durable.filter(|durable| durable.bytes <= tip.bytes);
+                // Of what was durable no more is than is left, and where not even the name was, it still is not.
+                unsynced.durable = unsynced.durable.and(shorter.or(Some(tip)));
+            }
+            // The new length is not durable: after a power cut the bytes that were taken back may be there.
+            None => {
+                let (handle, durable) = (handle.clone(), Some(tip));
+                self.unsynced.push(Unsynced { base: tip.base, handle, durable, sealed_at: None });
+            }
+        }
+    }
+
+    /// Forgets a segment whose file goes away.
+    pub(super) fn forget(&mut self, base: Offset) {
+        self.unsynced.retain(|unsynced| unsynced.base != base);
+    }
+
+    /// Forgets the segments that are no longer part of the log.
+    pub(super) fn forget_dropped(&mut self, state: &LogState) {
+        self.unsynced.retain(|unsynced| state.has_segment(unsynced.base));
+    }
+
+    /// What a sync must cover now; `written` is the end of the segment that is written.
+    pub(super) fn dirty(&self, reader: &Arc<LogReader>, written: Option<Tip>) -> DirtySet {
+        let state = reader.state.read();
         // Nothing of what was dropped is to be kept.
         let kept = self.unsynced.iter().filter(|unsynced| state.has_segment(unsynced.base));
         let files = kept.filter_map(|unsynced| {
-            let written = self.writer.as_ref().map(|writer| writer.tip);
             let tip = unsynced.sealed_at.or(written)?;
             let (base, handle) = (unsynced.base, unsynced.handle.clone());
+            assert!(tip.base == base, "INV-SYNC: what is synced of a segment is up to its own end");
             Some(DirtyFile { base, handle, tip })
         });
         DirtySet {
             generation: self.generation,
             files: files.collect(),
-            dirs: self.unsynced_dirs.clone(),
-            reader: Some(Arc::clone(&self.reader)),
+            dirs: self.dirs.clone(),
+            reader: Some(Arc::clone(reader)),
             fenced: Arc::clone(&self.fenced),
         }
     }
 
-    /// Tells the log that `set` was synced without an error.
-    ///
-    /// A set taken before a rewind counts for nothing.
-    pub fn synced(&mut self, set: &DirtySet) {
-        self.forget_dropped();
+    /// Notes that `set` was synced without an error.
+    pub(super) fn note_synced(&mut self, set: &DirtySet, written: Option<Tip>) {
+        // What was synced is what was there then: after a rewind other messages are in its place, and after a failed
+        // sync an `Ok` says nothing.
         if set.generation != self.generation || self.is_fenced() {
             return;
         }
@@ -140,42 +265,72 @@ impl Log {
             unsynced.durable.is_none() && set.files.iter().all(|file| file.base != unsynced.base)
         });
         if !made_since {
-            self.unsynced_dirs.retain(|dir| !set.dirs.contains(dir));
+            self.dirs.retain(|dir| !set.dirs.contains(dir));
         }
         for file in &set.files {
-            let at = self.unsynced.iter().position(|unsynced| unsynced.base == file.base);
-            let Some(at) = at else { continue };
-            let Some(unsynced) = self.unsynced.get_mut(at) else { continue };
-            unsynced.durable = Some(file.tip);
-            let written = self.writer.as_ref().map(|writer| writer.tip);
-            if unsynced.sealed_at.or(written) == Some(file.tip) {
-                self.unsynced.remove(at);
-            }
+            self.unsynced.retain_mut(|unsynced| {
+                if unsynced.base != file.base {
+                    return true;
+                }
+                unsynced.durable = Some(file.tip);
+                // Where appends have gone on meanwhile it stays, until a sync covers these too.
+                unsynced.sealed_at.or(written) != Some(file.tip)
+            });
         }
     }
 
-    /// What is durable, for the checkpoint. Entries of the index that wait are written on the way.
-    ///
-    /// # Panics
-    /// For a log that could not be opened, of which nothing is known.
-    pub fn checkpoint(&self) -> LogCheckpoint {
-        assert!(!self.is_offline, "INV-OFFLINE: no checkpoint is made of a log that is not open");
-        self.flush_index();
-        let state = self.reader.state.read();
+    /// What is durable, for the checkpoint.
+    pub(super) fn checkpoint(&self, state: &LogState, written: Option<Tip>) -> LogCheckpoint {
+        // All before the first segment that is not wholly durable are; of those behind it nothing is told, even where
+        // they are: a recovery reads on from the first that is not.
         let frontier = self.unsynced.iter().find(|unsynced| state.has_segment(unsynced.base));
-        let sealed = state.sealed.iter().map(|sealed| &sealed.known);
+        let sealed = state.sealed().iter().map(|sealed| &sealed.known);
         let durable =
             sealed.take_while(|known| frontier.is_none_or(|unsynced| known.base < unsynced.base));
         let sealed = durable.cloned().collect();
         let active = match frontier {
-            Some(unsynced) => unsynced.durable.map(|tip| active_segment(unsynced.base, tip)),
-            None => self.writer.as_ref().map(|writer| active_segment(writer.base, writer.tip)),
+            Some(unsynced) => unsynced.durable.map(active_segment),
+            None => written.map(active_segment),
         };
-        let checkpoint = LogCheckpoint { start: state.start, sealed, active };
-        drop(state);
+        let checkpoint = LogCheckpoint { start: state.start(), sealed, active };
         let end = durable_end(&checkpoint);
+        assert!(
+            self.is_fenced() || end <= state.end().max(state.start()),
+            "INV-CHECKPOINT: no more is called durable than there is"
+        );
+        // Before it is handed out: once it is saved, nothing below it may be taken back (INV-CHECKPOINTED).
         self.checkpointed.fetch_max(end.get(), Ordering::AcqRel);
         checkpoint
+    }
+
+    /// The files that have to be written anew after a failed sync.
+    pub(super) fn unsure(&self, state: &LogState, written: Option<Tip>) -> Vec<UnsureFile> {
+        let kept = self.unsynced.iter().filter(|unsynced| state.has_segment(unsynced.base));
+        let files = kept.filter_map(|unsynced| {
+            let sure = unsynced.durable.map_or(unsynced.base, |durable| durable.end);
+            Some(UnsureFile { tip: unsynced.sealed_at.or(written)?, sure })
+        });
+        let mut files: Vec<_> = files.collect();
+        // Of a write that failed half-way the segment may hold a part behind its end, synced or not.
+        if let Some(tip) = written
+            && files.iter().all(|file| file.tip.base != tip.base)
+        {
+            files.push(UnsureFile { tip, sure: tip.end });
+        }
+        files
+    }
+
+    /// Directories in which names were made since the last sync, and their parents.
+    pub(super) fn dirs(&self) -> &[PathBuf] {
+        &self.dirs
+    }
+
+    /// Notes that all there is was written anew and is durable: the log takes writes again.
+    pub(super) fn note_rescued(&mut self) {
+        self.unsynced.clear();
+        self.dirs.clear();
+        // Last: whoever sees the log open may append at once.
+        self.fenced.store(false, Ordering::Release);
     }
 }
 
@@ -187,9 +342,9 @@ pub fn durable_end(checkpoint: &LogCheckpoint) -> Offset {
     active.or(sealed).unwrap_or(checkpoint.start).max(checkpoint.start)
 }
 
-fn active_segment(base: Offset, tip: Tip) -> ActiveSegment {
+fn active_segment(tip: Tip) -> ActiveSegment {
     ActiveSegment {
-        base,
+        base: tip.base,
         durable_bytes: tip.bytes,
         durable_end: tip.end,
         last_timestamp: tip.last_timestamp,

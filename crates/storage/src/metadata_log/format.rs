@@ -38,13 +38,18 @@ pub const SNAPSHOT_HEADER_BYTES: usize = 40;
 /// What records are aligned to.
 pub const RECORD_ALIGN: usize = 8;
 
+const _: () = assert!(
+    LOG_HEADER_BYTES.is_multiple_of(RECORD_ALIGN),
+    "the first record is as aligned as any other"
+);
+
 const LOG_CRC_AT: usize = 24;
 const RECORD_CRC_AT: usize = 20;
 const SNAPSHOT_CRC_AT: usize = 36;
 
 /// Why the start of a file is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HeaderError {
+pub enum FileHeaderError {
     /// Not a sound header.
     Damaged,
     /// Of a newer version.
@@ -65,11 +70,11 @@ pub fn encode_log_header(first: u64) -> [u8; LOG_HEADER_BYTES] {
 /// Reads the start of a log file: the number of its first record.
 ///
 /// # Errors
-/// See [`HeaderError`].
-pub fn decode_log_header(bytes: &[u8]) -> Result<u64, HeaderError> {
-    let bytes = bytes.get(..LOG_HEADER_BYTES).ok_or(HeaderError::Damaged)?;
+/// See [`FileHeaderError`].
+pub fn decode_log_header(bytes: &[u8]) -> Result<u64, FileHeaderError> {
+    let bytes = bytes.get(..LOG_HEADER_BYTES).ok_or(FileHeaderError::Damaged)?;
     let fields = checked_fields(bytes, LOG_MAGIC, LOG_CRC_AT)?;
-    u64_at(fields, 16).filter(|first| *first <= COUNTER_MAX).ok_or(HeaderError::Damaged)
+    u64_at(fields, 16).filter(|first| *first <= COUNTER_MAX).ok_or(FileHeaderError::Damaged)
 }
 
 /// A record with its header and padding.
@@ -87,14 +92,14 @@ pub fn encode_record(sequence: u64, payload: &[u8]) -> Vec<u8> {
 
 /// A sound record found in a log file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Record<'a> {
+pub struct MetadataRecord<'a> {
     /// Its number.
     pub sequence: u64,
     /// What it carries.
     pub payload: &'a [u8],
 }
 
-impl Record<'_> {
+impl MetadataRecord<'_> {
     /// Bytes it takes in its file.
     pub fn bytes(&self) -> usize {
         record_bytes(self.payload.len())
@@ -102,7 +107,7 @@ impl Record<'_> {
 }
 
 /// Reads the record at the start of `bytes`; `None` when there is no sound one.
-pub fn decode_record(bytes: &[u8]) -> Option<Record<'_>> {
+pub fn decode_record(bytes: &[u8]) -> Option<MetadataRecord<'_>> {
     let (fields, _) = bytes.split_at_checked(RECORD_CRC_AT)?;
     if !fields.starts_with(&RECORD_MAGIC)
         || u32_at(bytes, RECORD_CRC_AT)? != crc32fast::hash(fields)
@@ -113,7 +118,7 @@ pub fn decode_record(bytes: &[u8]) -> Option<Record<'_>> {
     let payload = bytes.get(RECORD_HEADER_BYTES..)?.get(..len)?;
     let whole = bytes.len() >= record_bytes(len) && u32_at(fields, 16)? == crc32fast::hash(payload);
     let sequence = u64_at(fields, 8)?;
-    (whole && sequence <= COUNTER_MAX).then_some(Record { sequence, payload })
+    (whole && sequence <= COUNTER_MAX).then_some(MetadataRecord { sequence, payload })
 }
 
 /// Bytes a record with such a payload takes in its file.
@@ -138,28 +143,29 @@ pub fn encode_snapshot(sequence: u64, payload: &[u8]) -> Vec<u8> {
 /// Reads a whole snapshot file: the number of the last record it covers, and the state.
 ///
 /// # Errors
-/// See [`HeaderError`].
-pub fn decode_snapshot(bytes: &[u8]) -> Result<(u64, &[u8]), HeaderError> {
+/// See [`FileHeaderError`].
+pub fn decode_snapshot(bytes: &[u8]) -> Result<(u64, &[u8]), FileHeaderError> {
     let fields = checked_fields(bytes, SNAPSHOT_MAGIC, SNAPSHOT_CRC_AT)?;
-    let payload = bytes.get(SNAPSHOT_HEADER_BYTES..).ok_or(HeaderError::Damaged)?;
+    let payload = bytes.get(SNAPSHOT_HEADER_BYTES..).ok_or(FileHeaderError::Damaged)?;
     let sound = u64_at(fields, 24) == Some(payload.len() as u64)
         && u32_at(fields, 32) == Some(crc32fast::hash(payload));
     match u64_at(fields, 16) {
         Some(sequence) if sound && sequence <= COUNTER_MAX => Ok((sequence, payload)),
-        _ => Err(HeaderError::Damaged),
+        _ => Err(FileHeaderError::Damaged),
     }
 }
 
 /// The fields of a file header, once its magic, checksum and version are right.
-fn checked_fields(bytes: &[u8], magic: [u8; 8], crc_at: usize) -> Result<&[u8], HeaderError> {
-    let (fields, _) = bytes.split_at_checked(crc_at).ok_or(HeaderError::Damaged)?;
+fn checked_fields(bytes: &[u8], magic: [u8; 8], crc_at: usize) -> Result<&[u8], FileHeaderError> {
+    let (fields, _) = bytes.split_at_checked(crc_at).ok_or(FileHeaderError::Damaged)?;
+    // The checksum before the version: a flipped bit must not pass for a newer program, which nobody has.
     if !fields.starts_with(&magic) || u32_at(bytes, crc_at) != Some(crc32fast::hash(fields)) {
-        return Err(HeaderError::Damaged);
+        return Err(FileHeaderError::Damaged);
     }
     match u32_at(fields, 8) {
         Some(version) if version <= VERSION => Ok(fields),
-        Some(version) => Err(HeaderError::Newer(version)),
-        None => Err(HeaderError::Damaged),
+        Some(version) => Err(FileHeaderError::Newer(version)),
+        None => Err(FileHeaderError::Damaged),
     }
 }
 

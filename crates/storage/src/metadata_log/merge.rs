@@ -8,7 +8,7 @@
 
 use std::path::PathBuf;
 
-use super::format::Record;
+use super::format::MetadataRecord;
 use super::recovery::{LogFile, MetadataPlace, RecordCursor, SnapshotFile, has_record};
 use super::{Doubt, MetadataLogError};
 
@@ -93,12 +93,17 @@ pub(super) fn merge(
         left: [None, None],
     };
     let last = walk.collect_all(doubt)?;
+    assert!(
+        last >= base && walk.records.len() as u64 == last - base,
+        "INV-META-WHOLE: no number is left out"
+    );
     if let Err(error) = walk.check_end(last) {
         if doubt == Doubt::Refuse {
             return Err(error);
         }
         walk.give_up(last);
     }
+    // Of the same record and with the same bytes: one that differs was written by another log.
     let whole_snapshot = |place: &MetadataPlace| match (&place.snapshot, &snapshot) {
         (SnapshotFile::None, None) => true,
         (SnapshotFile::Sound { sequence, state }, Some((newest, expected))) => {
@@ -162,7 +167,7 @@ impl<'a> PlacesWalk<'a> {
     /// Collects all records; returns the number of the last.
     fn collect_all(&mut self, doubt: Doubt) -> Result<u64, MetadataLogError> {
         let starts = self.cursors.iter().filter_map(RecordCursor::first);
-        let mut sequence = starts.min().unwrap_or(u64::MAX).min(self.base + 1);
+        let mut sequence = starts.fold(self.base + 1, u64::min);
         loop {
             let [first, copy] = &mut self.cursors;
             let found = [first.record(sequence), copy.record(sequence)];
@@ -173,6 +178,7 @@ impl<'a> PlacesWalk<'a> {
                 sequence = self.skip_covered(sequence, doubt)?;
                 continue;
             };
+            // Both go on behind it, whoever had it: they are read in step, by numbers and not by bytes.
             for (cursor, found) in self.cursors.iter_mut().zip(found) {
                 cursor.pass(sequence, record.bytes(), found.is_some());
             }
@@ -189,12 +195,13 @@ impl<'a> PlacesWalk<'a> {
     fn agreed(
         &self,
         sequence: u64,
-        found: [Option<Record<'a>>; 2],
-    ) -> Result<Option<Record<'a>>, MetadataLogError> {
+        found: [Option<MetadataRecord<'a>>; 2],
+    ) -> Result<Option<MetadataRecord<'a>>, MetadataLogError> {
         let [first, copy] = found;
         if let (Some(one), Some(other)) = (first, copy)
             && one.payload != other.payload
         {
+            // Both checksums are right, so that it is no damage; taking either could undo what was acknowledged.
             let dirs = self.cursors.each_ref().map(|cursor| cursor.place.dir.clone());
             let [first, copy] = dirs;
             return Err(MetadataLogError::Differ { first, copy, sequence });
@@ -257,6 +264,7 @@ impl<'a> PlacesWalk<'a> {
             if has_record(cursor.rest(), 0, last + 1) {
                 return Err(damaged(cursor));
             }
+            // A file was begun behind records that are nowhere: these had been acknowledged.
             if let Some(later) = cursor.place.files.iter().find(|file| file.first > last + 1) {
                 return Err(MetadataLogError::Damaged { path: later.path.clone(), position: 0 });
             }

@@ -6,9 +6,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use galgo_wire::index::part;
+
 use super::format::{
-    HeaderError, LOG_HEADER_BYTES, RECORD_ALIGN, Record, decode_log_header, decode_record,
-    decode_snapshot,
+    FileHeaderError, LOG_HEADER_BYTES, MetadataRecord, RECORD_ALIGN, decode_log_header,
+    decode_record, decode_snapshot,
 };
 use super::{LOG_BYTES_MAX, LOG_SUFFIX, MetadataLogError, SNAPSHOT_BYTES_MAX, SNAPSHOT_NAME};
 use crate::disk::Disk;
@@ -58,13 +60,14 @@ impl MetadataPlace {
         }
         place.snapshot = read_snapshot(disk, dir)?;
         for (first, path) in log_files(disk, dir)? {
+            // It was listed, and nobody else removes one: gone by now it is as good as empty, which is damage.
             let bytes = read(disk, &path, LOG_BYTES_MAX)?.unwrap_or_default();
             let header_sound = match decode_log_header(&bytes) {
                 Ok(named) => named == first,
-                Err(HeaderError::Newer(found)) => {
+                Err(FileHeaderError::Newer(found)) => {
                     return Err(MetadataLogError::Newer { path, found });
                 }
-                Err(HeaderError::Damaged) => false,
+                Err(FileHeaderError::Damaged) => false,
             };
             place.files.push(LogFile { path, first, bytes, header_sound });
         }
@@ -133,13 +136,16 @@ impl<'a> RecordCursor<'a> {
         self.last_record
     }
 
-    /// Bytes of the file from the next record on.
+    /// Bytes of the file from the next record on; none where it ends before, as records that were taken from the other
+    /// place are counted here, too.
     pub(super) fn rest(&self) -> &'a [u8] {
-        self.file().and_then(|file| file.bytes.get(self.position()..)).unwrap_or_default()
+        let Some(file) = self.file() else { return &[] };
+        let from = self.position().min(file.bytes.len());
+        part(&file.bytes, from.., "the rest of a file begins in it or at its end")
     }
 
     /// The record `sequence`, if it is here and sound.
-    pub(super) fn record(&mut self, sequence: u64) -> Option<Record<'a>> {
+    pub(super) fn record(&mut self, sequence: u64) -> Option<MetadataRecord<'a>> {
         let begins = self.place.files.iter().position(|file| file.first == sequence);
         if let Some(index) = begins.filter(|index| self.at.is_none_or(|(at, _)| at < *index)) {
             if !self.rest().is_empty() {
@@ -148,6 +154,7 @@ impl<'a> RecordCursor<'a> {
             }
             (self.at, self.last_record) = (Some((index, LOG_HEADER_BYTES)), None);
         }
+        // Of a file that begins behind it nothing is read yet: a record may carry any number where it is damaged.
         if self.first()? > sequence {
             return None;
         }
@@ -166,6 +173,7 @@ impl<'a> RecordCursor<'a> {
                 self.note_damaged();
             }
         } else if self.rest().is_empty() {
+            // It ends before: behind, which is what a stop between the two places leaves, not damaged.
             self.lags = true;
         } else {
             self.unsound = self.unsound.or(Some(sequence));
@@ -195,8 +203,8 @@ fn read_snapshot(disk: &dyn Disk, dir: &Path) -> Result<SnapshotFile, MetadataLo
     let Some(bytes) = read(disk, &path, SNAPSHOT_BYTES_MAX)? else { return Ok(SnapshotFile::None) };
     match decode_snapshot(&bytes) {
         Ok((sequence, state)) => Ok(SnapshotFile::Sound { sequence, state: state.to_vec() }),
-        Err(HeaderError::Newer(found)) => Err(MetadataLogError::Newer { path, found }),
-        Err(HeaderError::Damaged) => Ok(SnapshotFile::Damaged),
+        Err(FileHeaderError::Newer(found)) => Err(MetadataLogError::Newer { path, found }),
+        Err(FileHeaderError::Damaged) => Ok(SnapshotFile::Damaged),
     }
 }
 
@@ -213,6 +221,7 @@ pub(super) fn log_files(
             Some((first, dir.join(&entry.name)))
         })
         .collect();
+    // By number, which is the order of their records; a directory lists them as it likes.
     files.sort();
     Ok(files)
 }
@@ -220,6 +229,7 @@ pub(super) fn log_files(
 /// Whether a sound record with a number not below `sequence` is anywhere behind `at`.
 pub(super) fn has_record(bytes: &[u8], at: usize, sequence: u64) -> bool {
     let mut at = at.next_multiple_of(RECORD_ALIGN);
+    // At every place where one may begin: the lengths of those before it are not believed, as one of them is unsound.
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
         if decode_record(rest).is_some_and(|record| record.sequence >= sequence) {
             return true;

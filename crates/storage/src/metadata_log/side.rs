@@ -4,7 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::format::{LOG_HEADER_BYTES, encode_log_header, encode_record, encode_snapshot};
+use super::format::{
+    LOG_HEADER_BYTES, RECORD_ALIGN, encode_log_header, encode_record, encode_snapshot,
+};
 use super::merge::{Merged, PlaceVerdict, Tail};
 use super::recovery::{MetadataPlace, log_files};
 use super::{LOG_SUFFIX, SNAPSHOT_BYTES_MAX, SNAPSHOT_NAME};
@@ -40,6 +42,7 @@ impl LogSide {
         // A snapshot or log file whose name never reached the disk is visible all the same; what
         // follows builds on it.
         disk.sync_dir(&place.dir)?;
+        // From what both held, not by mending single records: what one place lost may be anywhere in it.
         if !verdict.whole {
             return Self::rewrite(disk, place, merged, verdict);
         }
@@ -61,9 +64,12 @@ impl LogSide {
         merged: &Merged,
         verdict: &PlaceVerdict,
     ) -> io::Result<Self> {
+        // First, as their names get other bytes below.
         for path in &verdict.damaged {
             keep_aside(disk, place, path)?;
         }
+        // The snapshot before the records behind it: the other way round a stop in between leaves records that follow
+        // nothing.
         if let Some((sequence, state)) = &merged.snapshot {
             let path = place.dir.join(SNAPSHOT_NAME);
             replace_file(disk, &path, &encode_snapshot(*sequence, state))?;
@@ -75,6 +81,10 @@ impl LogSide {
         }
         let path = log_path(&place.dir, first);
         replace_file(disk, &path, &bytes)?;
+        assert!(
+            first == merged.last + 1 - merged.records.len() as u64,
+            "INV-META-WHOLE: no record is left out"
+        );
         // What was in them is in the file above now.
         for later in place.files.iter().filter(|file| file.first > first) {
             disk.remove_file(&later.path)?;
@@ -87,6 +97,7 @@ impl LogSide {
 
     fn begin(disk: &dyn Disk, dir: &Path, first: u64) -> io::Result<Self> {
         let (dir, path) = (dir.to_owned(), log_path(dir, first));
+        // Made and named durably before the first record is written to it.
         let file = make_log(disk, &dir, &path, first)?;
         Ok(Self { dir, path, file, first, end: LOG_HEADER_BYTES as u64 })
     }
@@ -103,18 +114,25 @@ impl LogSide {
 
     /// Counts `bytes` that were written and synced.
     pub(super) fn advance(&mut self, bytes: u64) {
+        assert!(
+            bytes.is_multiple_of(RECORD_ALIGN as u64),
+            "INV-META-WHOLE: records are found where they are aligned"
+        );
         self.end += bytes;
     }
 
     /// Cuts off what is behind the last record, durably.
     pub(super) fn cut(&self) -> io::Result<()> {
         self.file.set_len(self.end)?;
+        // Else a power cut could bring it back, behind records that took its number.
         self.file.sync_data()
     }
 
     /// Replaces all records up to `next`, which is not written yet, by a snapshot.
     pub(super) fn snapshot(&mut self, disk: &dyn Disk, next: u64, state: &[u8]) -> io::Result<()> {
         let path = self.dir.join(SNAPSHOT_NAME);
+        // Durable before the file for the records behind it is begun; until the old ones are removed, which comes last of
+        // all and in both places, either is enough.
         replace_file(disk, &path, &encode_snapshot(next - 1, state))?;
         if self.first != next {
             *self = Self::begin(disk, &self.dir, next)?;
@@ -132,6 +150,7 @@ impl LogSide {
                 removed = Err(error);
             }
         }
+        // A removal that a power cut takes back is none: what the records held may have been deleted for good.
         removed.and_then(|()| disk.sync_dir(&self.dir)).is_ok()
     }
 }
@@ -142,6 +161,7 @@ pub(super) fn log_path(dir: &Path, first: u64) -> PathBuf {
 
 fn make_log(disk: &dyn Disk, dir: &Path, path: &Path, first: u64) -> io::Result<Arc<dyn DiskFile>> {
     let file = disk.open(path, OpenMode::CreateNew)?;
+    // With its header durable before anything is acknowledged in it: a file without one is damaged, not empty.
     file.write_at(&encode_log_header(first), 0)?;
     file.sync_data()?;
     // A synced file whose name is not synced is gone after a power cut, and the records with it.
@@ -172,7 +192,11 @@ fn keep_aside(disk: &dyn Disk, place: &MetadataPlace, path: &Path) -> io::Result
     let bytes = match place.files.iter().find(|file| file.path == *path) {
         Some(file) => file.bytes.clone(),
         None if *path == place.dir => return Ok(()),
-        None => read_file(disk, path, SNAPSHOT_BYTES_MAX)?.unwrap_or_default(),
+        // Gone since it was found damaged: nothing is left to be kept.
+        None => match read_file(disk, path, SNAPSHOT_BYTES_MAX)? {
+            Some(bytes) => bytes,
+            None => return Ok(()),
+        },
     };
     let mut aside = path.as_os_str().to_owned();
     aside.push(DAMAGED_SUFFIX);

@@ -3,7 +3,7 @@
 use super::format::encode_log_header;
 use super::*;
 use crate::disk::OpenMode;
-use crate::disk::sim::{FaultPlan, Random, SimDisk};
+use crate::disk::sim::{FaultPlan, SimDisk, SplitMix};
 
 mod damage;
 
@@ -15,7 +15,7 @@ fn dirs() -> MetadataDirs {
     MetadataDirs { first: DIR.into(), copy: COPY.into() }
 }
 
-fn open(disk: &SimDisk) -> Result<(MetadataLog, Recovered), MetadataLogError> {
+fn open(disk: &SimDisk) -> Result<(MetadataLog, RecoveredMetadata), MetadataLogError> {
     MetadataLog::open(Arc::new(disk.clone()), &dirs())
 }
 
@@ -28,7 +28,7 @@ struct Model {
 }
 
 impl Model {
-    fn step(&mut self, log: &mut MetadataLog, random: &mut Random) -> bool {
+    fn step(&mut self, log: &mut MetadataLog, random: &mut SplitMix) -> bool {
         if random.chance(12) {
             return log.snapshot(&encode_state(&self.acknowledged)).is_ok();
         }
@@ -44,7 +44,7 @@ impl Model {
     }
 
     /// What the log holds must be what was acknowledged, and at most the unknown record more.
-    fn check(&self, recovered: &Recovered) -> Vec<Vec<u8>> {
+    fn check(&self, recovered: &RecoveredMetadata) -> Vec<Vec<u8>> {
         assert_eq!(recovered.repaired, Vec::<PathBuf>::new(), "no stop damages anything");
         let mut state = recovered.snapshot.as_deref().map(decode_state).unwrap_or_default();
         state.extend(recovered.records.iter().cloned());
@@ -92,7 +92,7 @@ fn decode_state(mut bytes: &[u8]) -> Vec<Vec<u8>> {
 
 /// Three lives of a log; each ends by `plan`'s fault or the workload, then by `end`.
 fn lives(seed: u64, plan: &FaultPlan, end: fn(&SimDisk, u64)) -> u64 {
-    let mut random = Random::new(seed);
+    let mut random = SplitMix::new(seed);
     let disk = SimDisk::new(seed);
     let mut model = Model::default();
     let mut operations = 0;

@@ -35,6 +35,7 @@ pub(crate) fn parse_index_name(name: &str) -> Option<Offset> {
 }
 
 fn parse_base(digits: &str) -> Option<Offset> {
+    // Exactly as it is written: a name that is parsed more freely would stand for a file that another name has.
     if digits.len() != BASE_DIGITS || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -62,6 +63,7 @@ impl MessageFrame {
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let header = MessageHeader::read(bytes)?;
         let (payload, user_headers) = (header.payload_length, header.user_headers_length);
+        // Checked here and not only with the checksum: lengths are walked by before the message is read.
         if !header.lengths_fit() || !header.reserved_fits() {
             return None;
         }

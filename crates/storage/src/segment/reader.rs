@@ -88,6 +88,7 @@ impl<'a> SegmentWalk<'a> {
             return Err(damaged);
         };
         match MessageFrame::parse(bytes) {
+            // The offset is what a walk believes: without it, bytes inside of a payload could be taken for a header.
             Some(frame)
                 if frame.offset == place.offset && place.position + frame.len <= self.limit =>
             {
@@ -126,6 +127,7 @@ impl<'a> SegmentWalk<'a> {
     }
 
     fn fill(&mut self, position: u64) -> io::Result<()> {
+        // Not past the limit: what is behind it is being written, or was never part of the log.
         let left = self.limit.saturating_sub(position);
         let len = to_usize(left).min(self.chunk_bytes);
         self.buffer.resize(len, 0);
@@ -153,6 +155,8 @@ pub(crate) fn after(place: Boundary, frame: &MessageFrame) -> Boundary {
 /// # Errors
 /// The first message that is not, with its position in `bytes`.
 pub(crate) fn check_messages(bytes: &[u8], first: Offset, count: u32) -> Result<(), Boundary> {
+    // All of them, before a byte is served: a message in the middle may be damaged, and the length of one decides where
+    // the next begins.
     let mut place = Boundary { offset: first, position: 0 };
     for _ in 0..count {
         let rest = usize::try_from(place.position).ok().and_then(|at| bytes.get(at..));

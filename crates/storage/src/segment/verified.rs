@@ -31,6 +31,7 @@ impl VerifiedRanges {
             range.start = range.start.min(joined.start);
             range.end = range.end.max(joined.end);
         }
+        // More are forgotten, which costs a check; that many only a reader makes who jumps about.
         if self.ranges.len() < RANGES_MAX {
             self.ranges.insert(first, range);
         }

@@ -15,9 +15,20 @@ use galgo_wire::id::{Offset, Timestamp};
 use galgo_wire::index::part;
 use std::io;
 
+/// The size of a batch, on which it depends which segment takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchSize {
+    /// Bytes of its messages.
+    pub bytes: u64,
+    /// How many messages there are.
+    pub count: u32,
+}
+
 /// Where a segment ends, and what going on from there needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tip {
+    /// Offset of the first message of the segment.
+    pub(crate) base: Offset,
     /// Bytes of messages.
     pub(crate) bytes: u64,
     /// Offset of the next message.
@@ -31,7 +42,7 @@ pub(crate) struct Tip {
 impl Tip {
     /// The tip of a segment without messages.
     pub(crate) fn empty(base: Offset, last_timestamp: Timestamp) -> Self {
-        Self { bytes: 0, end: base, last_timestamp, checksum: Some(0) }
+        Self { base, bytes: 0, end: base, last_timestamp, checksum: Some(0) }
     }
 
     /// The place of the next message.
@@ -39,23 +50,21 @@ impl Tip {
         Boundary { offset: self.end, position: self.bytes }
     }
 
-    /// Whether a segment that ends here is sealed before messages of these bytes and this number.
-    pub(crate) fn is_full(
-        &self,
-        base: Offset,
-        segment_bytes: u64,
-        (bytes, count): (u64, u32),
-    ) -> bool {
-        let messages = self.end.get().saturating_sub(base.get()) + u64::from(count);
+    /// Whether a segment that ends here is sealed before a batch of this size.
+    pub(crate) fn is_full(&self, segment_bytes: u64, batch: BatchSize) -> bool {
+        let messages = self.end.get().saturating_sub(self.base.get()) + u64::from(batch.count);
+        // One without a message takes any batch: an append would never find a segment for one that is larger
+        // than what segments are to have. The hard limits are those of the index, four bytes each.
         self.bytes > 0
             && (self.bytes >= segment_bytes
-                || self.bytes + bytes > SEGMENT_BYTES_MAX
+                || self.bytes + batch.bytes > SEGMENT_BYTES_MAX
                 || messages > u64::from(u32::MAX))
     }
 
     /// The tip one message later.
     pub(crate) fn after(self, frame: &MessageFrame) -> Self {
         Self {
+            base: self.base,
             bytes: self.bytes + frame.len,
             end: Offset::new(self.end.get().saturating_add(1)),
             last_timestamp: frame.timestamp,
@@ -66,8 +75,6 @@ impl Tip {
 
 /// The segment being written.
 pub(crate) struct SegmentWriter {
-    /// Offset of its first message.
-    pub(crate) base: Offset,
     /// Its file; every write goes through this one handle.
     pub(crate) handle: FileHandle,
     /// Where it ends.
@@ -92,6 +99,8 @@ impl SegmentWriter {
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), WriteError> {
         let file = self.handle.get_now().map_err(WriteError::Refused)?;
         let written = file.write_at(bytes, self.tip.bytes);
+        // Marked whatever came of it, and while `file` is held (INV-WRITER): a part may be in the page cache, and a
+        // file that passed for clean would be closed with it.
         self.handle.mark_dirty();
         let Err(error) = written else { return Ok(()) };
         // Left behind, a part of this batch could pass for the continuation of the next one after a
@@ -109,8 +118,9 @@ impl SegmentWriter {
 /// # Errors
 /// The position in `bytes` of the first message that does not fit.
 pub(crate) fn check_batch(
-    (base, tip): (Offset, Tip),
-    (bytes, count): (&[u8], u32),
+    tip: Tip,
+    bytes: &[u8],
+    count: u32,
     marker: &mut IndexMarker,
     entries: &mut Vec<IndexEntry>,
 ) -> Result<Tip, usize> {
@@ -124,7 +134,7 @@ pub(crate) fn check_batch(
         }
         rest = usize::try_from(frame.len).ok().and_then(|len| rest.get(len..)).ok_or(at)?;
         if marker.marks(next.bytes) {
-            entries.extend(IndexEntry::of(base, next.place(), frame.timestamp));
+            entries.extend(IndexEntry::of(tip.base, next.place(), frame.timestamp));
         }
         next = next.after(&frame);
     }
@@ -137,13 +147,16 @@ pub(crate) fn check_batch(
 /// # Errors
 /// The position at which the index block and the messages part: the block is not theirs.
 pub(crate) fn mark_batch(
-    (base, tip): (Offset, Tip),
-    (batch, walked): (&AppendBatch<'_>, WalkedBatch<'_>),
+    tip: Tip,
+    batch: &AppendBatch<'_>,
+    walked: WalkedBatch<'_>,
     marker: &mut IndexMarker,
     entries: &mut Vec<IndexEntry>,
 ) -> Result<Tip, usize> {
     let (ends, remainder) = walked.indexes.as_chunks();
     let bytes = ends.last().map_or(0, index_end);
+    // The block is the sender's own: it was found to agree with the messages when they were stamped, and that these are
+    // the bytes is looked at once more, by their length.
     let agrees = remainder.is_empty()
         && u32::try_from(ends.len()) == Ok(batch.count)
         && bytes as usize == batch.bytes.len();
@@ -158,7 +171,8 @@ pub(crate) fn mark_batch(
         let position = tip.bytes + u64::from(starts(at));
         if marker.marks(position) {
             let offset = Offset::new(tip.end.get() + at as u64);
-            entries.extend(IndexEntry::of(base, Boundary { offset, position }, batch.timestamp));
+            let place = Boundary { offset, position };
+            entries.extend(IndexEntry::of(tip.base, place, batch.timestamp));
         }
         at += 1 + skipped(
             part(ends, at.., "INV-CHAIN: a walk ends with the batch"),
@@ -168,7 +182,7 @@ pub(crate) fn mark_batch(
     }
     let checksum = tip.checksum.map(|sum| sum.wrapping_add(walked.checksums));
     let bytes = tip.bytes + u64::from(bytes);
-    Ok(Tip { bytes, end, last_timestamp: batch.timestamp, checksum })
+    Ok(Tip { base: tip.base, bytes, end, last_timestamp: batch.timestamp, checksum })
 }
 
 /// How many of the messages that start where these end come before the next entry.

@@ -3,7 +3,7 @@
 
 use crate::rig::{Journaled, Rig, append, messages, offset_of, read_all, sync};
 use galgo_storage::checkpoint::LogCheckpoint;
-use galgo_storage::disk::sim::{FaultPlan, Random};
+use galgo_storage::disk::sim::{FaultPlan, SplitMix};
 use galgo_storage::log::{AHEAD_US_MAX, Log, RecoveryReport};
 use galgo_wire::id::{Offset, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
@@ -14,7 +14,7 @@ const CLOCK_STEP: u64 = 2 * AHEAD_US_MAX;
 
 /// What a broker does with one log, and what it promised.
 struct Workload {
-    random: Random,
+    random: SplitMix,
     now: u64,
     /// Messages below this were acknowledged.
     acknowledged: u64,
@@ -35,7 +35,7 @@ struct Workload {
 impl Workload {
     fn new(seed: u64) -> Self {
         Self {
-            random: Random::new(seed),
+            random: SplitMix::new(seed),
             now: 1,
             acknowledged: 0,
             staged: BTreeMap::new(),
@@ -202,7 +202,7 @@ fn every_operation(stop: Stop, seeds: std::ops::Range<u64>) {
 
 fn stop_at(stop: Stop, seed: u64, operation: u64) -> bool {
     let mut rig = Rig::new(seed);
-    rig.options.segment_bytes = 1 + Random::new(seed).below(4_000);
+    rig.options.segment_bytes = 1 + SplitMix::new(seed).below(4_000);
     let mut workload = Workload::new(seed);
     let mut log = rig.create();
     rig.disk.plan(FaultPlan { stop_at: Some(operation), ..FaultPlan::default() });

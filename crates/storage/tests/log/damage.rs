@@ -2,7 +2,7 @@
 
 use crate::rig::{Rig, append, message, messages, offset_of, read, read_all, sync};
 use galgo_storage::checkpoint::LogCheckpoint;
-use galgo_storage::disk::sim::{Random, SimDisk};
+use galgo_storage::disk::sim::{SimDisk, SplitMix};
 use galgo_storage::disk::{Disk, OpenMode};
 use galgo_storage::log::{Log, ReadError};
 use galgo_wire::id::{Offset, Timestamp};
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 /// A log of a few segments, all of it durable and in the checkpoint, and its messages.
 fn written(seed: u64) -> (Rig, LogCheckpoint, Vec<Vec<u8>>) {
     let rig = Rig::new(seed);
-    let mut random = Random::new(seed);
+    let mut random = SplitMix::new(seed);
     let mut log = rig.create();
     let mut all = Vec::new();
     for batch in 0..40 {
@@ -53,7 +53,7 @@ fn a_flipped_bit_costs_one_message_and_no_other() {
     for (with_index, step) in [(true, 3), (false, 11)] {
         let (mut rig, known, all) = written(7);
         let pristine = rig.disk.kill_image();
-        let mut random = Random::new(1);
+        let mut random = SplitMix::new(1);
         for (path, len) in log_files(&rig.disk) {
             for position in (0..len).step_by(step) {
                 rig.disk = pristine.kill_image();
@@ -93,7 +93,7 @@ fn a_flipped_bit_costs_one_message_and_no_other() {
 fn several_damaged_ranges_leave_the_rest_readable() {
     for seed in 0..300 {
         let (mut rig, known, all) = written(seed);
-        let mut random = Random::new(seed);
+        let mut random = SplitMix::new(seed);
         if random.chance(50) {
             for (path, _) in log_files(&rig.disk) {
                 rig.disk.remove_file(&path.with_extension("index")).unwrap();

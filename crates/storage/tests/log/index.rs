@@ -2,7 +2,7 @@
 
 use crate::rig::{Rig, append, messages, read_all, sync, timestamp_of};
 use galgo_storage::checkpoint::LogCheckpoint;
-use galgo_storage::disk::sim::Random;
+use galgo_storage::disk::sim::SplitMix;
 use galgo_storage::disk::{Disk, OpenMode};
 use galgo_storage::log::LocateRequest;
 use galgo_wire::id::Timestamp;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 fn written(seed: u64) -> (Rig, LogCheckpoint, Vec<Vec<u8>>) {
     let rig = Rig::new(seed);
-    let mut random = Random::new(seed);
+    let mut random = SplitMix::new(seed);
     let mut log = rig.create();
     let mut all = Vec::new();
     for batch in 0..30 {
@@ -93,7 +93,7 @@ fn a_flipped_bit_in_an_index_changes_nothing() {
 #[test]
 fn garbage_in_place_of_an_index_is_replaced() {
     let (mut rig, known, all) = written(4);
-    let mut random = Random::new(4);
+    let mut random = SplitMix::new(4);
     for (path, _) in index_files(&rig) {
         let garbage: Vec<u8> = (0..5_000).map(|_| random.below(256) as u8).collect();
         overwrite(&rig, &path, &garbage);

@@ -1,7 +1,7 @@
 //! A log behaves as a list of messages does, whatever the order of operations.
 
 use crate::rig::{Rig, append, message, messages, offset_of, read, sync, timestamp_of};
-use galgo_storage::disk::sim::Random;
+use galgo_storage::disk::sim::SplitMix;
 use galgo_storage::log::{LocateRequest, Log, NewestRequest};
 use galgo_wire::id::{Offset, Timestamp};
 
@@ -52,7 +52,7 @@ fn a_log_reads_as_a_list_of_messages() {
 }
 
 fn run(seed: u64) {
-    let mut random = Random::new(seed);
+    let mut random = SplitMix::new(seed);
     let mut rig = Rig::new(seed);
     rig.options.index_interval_bytes = [1, 150, 400, 5_000][random.below(4) as usize];
     rig.options.segment_bytes = [1, 1_000, 4_000, 1 << 20][random.below(4) as usize];
@@ -105,7 +105,7 @@ fn run(seed: u64) {
     }
 }
 
-fn compare(random: &mut Random, log: &Log, model: &Model) {
+fn compare(random: &mut SplitMix, log: &Log, model: &Model) {
     let end = model.messages.len() as u64;
     let reader = log.reader();
     let upto = if random.below(3) == 0 { random.below(end + 1) } else { end };
@@ -164,7 +164,7 @@ fn readers_go_on_while_one_writer_appends() {
         for thread in 0..3 {
             let (reader, end) = (&reader, &end);
             scope.spawn(move || {
-                let mut random = Random::new(thread);
+                let mut random = SplitMix::new(thread);
                 loop {
                     let upto = end.load(std::sync::atomic::Ordering::Acquire);
                     let from = random.below(upto + 1);

@@ -2,9 +2,9 @@
 
 use crate::rig::{DIR, Journaled, Rig, append, message, messages, read_all, sync};
 use galgo_storage::checkpoint::LogCheckpoint;
-use galgo_storage::disk::sim::Random;
+use galgo_storage::disk::sim::SplitMix;
 use galgo_storage::disk::{Disk, OpenMode};
-use galgo_storage::log::{FencedRange, Log, RecoverError};
+use galgo_storage::log::{FencedRange, Log, LogRecoverError};
 use galgo_wire::id::{Offset, Timestamp};
 
 const FIRST: &str = "00000000000000000000.log";
@@ -28,7 +28,7 @@ fn half_durable(seed: u64) -> (Rig, LogCheckpoint, Vec<Vec<u8>>, Vec<Vec<u8>>) {
     let mut rig = Rig::new(seed);
     rig.options.segment_bytes = 1 << 20;
     let mut log = rig.create();
-    let mut random = Random::new(seed);
+    let mut random = SplitMix::new(seed);
     let durable = messages(&mut random, 0, 5, (20, 200));
     append(&mut log, &durable).unwrap();
     sync(&mut log).unwrap();
@@ -66,7 +66,7 @@ fn a_tail_torn_at_any_length_keeps_its_whole_messages() {
 fn zeros_and_garbage_after_the_end_are_cut() {
     let (rig, known, durable, _) = half_durable(2);
     let durable_len = durable.concat().len() as u64;
-    let mut random = Random::new(2);
+    let mut random = SplitMix::new(2);
     let garbage: Vec<u8> = (0..3_000).map(|_| random.below(256) as u8).collect();
     for tail in [vec![0; 3_000], garbage] {
         let mut other = Rig::on(rig.disk.kill_image());
@@ -307,7 +307,7 @@ fn a_checkpoint_that_contradicts_itself_is_refused() {
     let mut known = log.checkpoint();
     known.sealed.remove(1);
     let refused = rig.try_recover(&known, &[]).err();
-    assert!(matches!(refused, Some(RecoverError::Checkpoint { .. })), "{refused:?}");
+    assert!(matches!(refused, Some(LogRecoverError::Checkpoint { .. })), "{refused:?}");
 }
 
 /// INV-REPEAT.

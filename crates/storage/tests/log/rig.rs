@@ -2,7 +2,7 @@
 
 use galgo_storage::checkpoint::LogCheckpoint;
 use galgo_storage::disk::create_dir_synced;
-use galgo_storage::disk::sim::{Random, SimDisk};
+use galgo_storage::disk::sim::{SimDisk, SplitMix};
 use galgo_storage::file_cache::FileCache;
 use galgo_storage::log::{
     AppendBatch, AppendError, BatchSource, Evidence, IndexCache, JournaledBatch, JournaledLog,
@@ -67,7 +67,7 @@ impl Rig {
         &mut self,
         known: &LogCheckpoint,
         journal: &[Journaled],
-    ) -> Result<(Log, RecoveryReport), galgo_storage::log::RecoverError> {
+    ) -> Result<(Log, RecoveryReport), galgo_storage::log::LogRecoverError> {
         self.restart();
         let batches = (0..).zip(journal);
         let batches = batches.map(|(place, journaled)| JournaledBatch {
@@ -124,7 +124,7 @@ pub(crate) fn message(offset: u64, timestamp: u64, payload: &[u8]) -> Vec<u8> {
 
 /// Messages of random sizes up to `payload_max`, one after the other.
 pub(crate) fn messages(
-    random: &mut Random,
+    random: &mut SplitMix,
     first: u64,
     timestamp: u64,
     sizes: (u64, u64),

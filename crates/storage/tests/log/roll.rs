@@ -4,7 +4,7 @@
 use crate::rig::{DIR, Rig, append, messages, read_all, sync};
 use galgo_storage::checkpoint::LogCheckpoint;
 use galgo_storage::disk::Disk;
-use galgo_storage::disk::sim::{FaultPlan, Random};
+use galgo_storage::disk::sim::{FaultPlan, SplitMix};
 use galgo_storage::log::Log;
 use galgo_wire::id::{Offset, Timestamp};
 
@@ -23,7 +23,7 @@ fn name(base: u64) -> String {
 /// A log whose checkpoint knows of all its messages.
 fn with_messages(rig: &Rig) -> (Log, LogCheckpoint, Vec<Vec<u8>>) {
     let mut log = rig.create();
-    let batch = messages(&mut Random::new(1), 0, 5, (20, 100));
+    let batch = messages(&mut SplitMix::new(1), 0, 5, (20, 100));
     append(&mut log, &batch).unwrap();
     sync(&mut log).unwrap();
     let known = log.checkpoint();
@@ -41,7 +41,7 @@ fn without_room_for_the_next_segment_the_present_one_stays_and_rolls_later() {
     assert!(log.roll().unwrap(), "the next look finds it as it was");
     assert_eq!(log.checkpoint().sealed.len(), 1);
     assert!(!log.roll().unwrap(), "what holds nothing is not sealed");
-    let more = messages(&mut Random::new(2), 20, 6, (3, 50));
+    let more = messages(&mut SplitMix::new(2), 20, 6, (3, 50));
     append(&mut log, &more).unwrap();
     assert_eq!(segments(&rig), [name(0), name(20)]);
     assert_eq!(read_all(&log.reader(), log.end()).0, [batch, more].concat());
@@ -81,7 +81,7 @@ fn a_segment_that_was_begun_behind_all_that_was_given_up_outlives_a_kill() {
         };
         let (mut log, _) = rig.recover(&bare, &[]);
         assert_eq!(log.end(), Offset::new(20));
-        let more = messages(&mut Random::new(2), 20, 6, (3, 50));
+        let more = messages(&mut SplitMix::new(2), 20, 6, (3, 50));
         append(&mut log, &more).unwrap();
         sync(&mut log).unwrap();
         let (log, _) = rig.recover(&log.checkpoint(), &[]);

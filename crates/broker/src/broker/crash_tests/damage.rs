@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use galgo_storage::disk::sim::{FaultPlan, Random, SimDisk};
+use galgo_storage::disk::sim::{FaultPlan, SimDisk, SplitMix};
 use galgo_storage::disk::{Disk, OpenMode};
 use galgo_wire::batch::MessageHeader;
 use galgo_wire::limits::MESSAGE_HEADER_BYTES;
@@ -73,7 +73,7 @@ fn round(template: &SimDisk, seed: u64) -> (Damage, &'static str) {
     }
     let survived = disk.kill_image();
     let pristine = survived.kill_image();
-    let mut random = Random::new(seed.wrapping_mul(0x9E37_79B9));
+    let mut random = SplitMix::new(seed.wrapping_mul(0x9E37_79B9));
     let damage = damage(&survived, &mut random);
     let story = format!("seed {seed}, {damage:?}");
     let Some(rig) = Rig::try_open(&survived, 1) else { return (damage, "refused") };
@@ -90,7 +90,7 @@ fn round(template: &SimDisk, seed: u64) -> (Damage, &'static str) {
 }
 
 /// Flips a bit, cuts or zeroes a sector of a file of a random kind.
-fn damage(disk: &SimDisk, random: &mut Random) -> Damage {
+fn damage(disk: &SimDisk, random: &mut SplitMix) -> Damage {
     let files = disk.files();
     let files: Vec<_> = files.into_iter().filter(|(_, len)| *len > 0).collect();
     let kind = |path: &Path| match path.extension() {

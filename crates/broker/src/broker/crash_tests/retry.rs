@@ -2,7 +2,7 @@
 //!
 //! P-ACK and deduplication together: in the end every message is there exactly once.
 
-use galgo_storage::disk::sim::{FaultPlan, Random, SimDisk};
+use galgo_storage::disk::sim::{FaultPlan, SimDisk, SplitMix};
 use galgo_wire::command::{Deduplication, Durability};
 
 use super::End;
@@ -20,7 +20,7 @@ struct Producer {
 
 impl Producer {
     /// Sends what is not acknowledged, in batches of any size, until done or the disk stops.
-    fn run(&mut self, disk: &SimDisk, rig: &mut Rig, random: &mut Random) {
+    fn run(&mut self, disk: &SimDisk, rig: &mut Rig, random: &mut SplitMix) {
         let mut waiting: Vec<(Ticket, Vec<u128>)> = Vec::new();
         let mut left = self.unacknowledged.clone();
         while !left.is_empty() && !disk.stopped() {
@@ -73,7 +73,7 @@ impl Producer {
 /// Crashes at operation `stop_at` of each of the first runs; then runs to the end and counts.
 fn run_one(template: &SimDisk, seed: u64, stop_at: u64, end: End) -> bool {
     let mut disk = template.kill_image();
-    let mut random = Random::new(seed);
+    let mut random = SplitMix::new(seed);
     let mut producer = Producer { unacknowledged: (1..=MESSAGES).collect() };
     let mut crashed = false;
     for crash in 0..CRASHES {

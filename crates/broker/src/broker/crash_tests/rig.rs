@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use galgo_storage::disk::sim::SimDisk;
-use galgo_storage::retention::Rules;
+use galgo_storage::retention::RetentionLimits;
 use galgo_wire::batch::{BatchBuilder, MessagesView, NewMessage};
 use galgo_wire::command::{
     AskedOptions, Command, CommandCode, Compression, ConfigureTopic, CreateStream, CreateTopic,
@@ -274,7 +274,7 @@ impl Rig {
     }
 
     /// What a topic keeps.
-    pub(super) fn rules(&self, topic: &str) -> Rules {
+    pub(super) fn rules(&self, topic: &str) -> RetentionLimits {
         let catalog = self.broker.catalog.read();
         let found = catalog.find_topic(IdentifierRef::Named("s"), IdentifierRef::Named(topic));
         found.map(|found| rules_of(&found.topic.settings)).unwrap_or_default()

@@ -1,8 +1,8 @@
 //! A mixed workload from a seed: topics come and go, batches of all sizes, offsets, rounds of the
 //! committer and the sync workers in any order, checkpoints.
 
-use galgo_storage::disk::sim::{Random, SimDisk};
-use galgo_storage::retention::Rules;
+use galgo_storage::disk::sim::{SimDisk, SplitMix};
+use galgo_storage::retention::RetentionLimits;
 use galgo_wire::command::Durability;
 use galgo_wire::id::{Offset, Timestamp};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const TOPIC_BYTES_MAX: u64 = 1_500;
 /// Runs until done or until the disk stops; gives the broker back when it was not shut down.
 pub(super) fn run_workload(disk: &SimDisk, model: &mut Model, seed: u64) -> Option<Rig> {
     let mut rig = Rig::try_open(disk, seed)?;
-    let mut random = Random::new(seed);
+    let mut random = SplitMix::new(seed);
     let mut names = 0;
     for step in 0..STEPS {
         if disk.stopped() {
@@ -76,7 +76,7 @@ pub(super) fn run_workload(disk: &SimDisk, model: &mut Model, seed: u64) -> Opti
     Some(rig)
 }
 
-fn create(rig: &mut Rig, model: &mut Model, random: &mut Random, names: &mut u32) {
+fn create(rig: &mut Rig, model: &mut Model, random: &mut SplitMix, names: &mut u32) {
     *names += 1;
     let name = format!("t{names}");
     let durability = if random.chance(25) { Durability::Os } else { Durability::Fsync };
@@ -97,7 +97,7 @@ fn send(
     disk: &SimDisk,
     rig: &mut Rig,
     model: &mut Model,
-    random: &mut Random,
+    random: &mut SplitMix,
     (topic, partition, step): (&str, u32, u64),
 ) {
     let large = random.chance(20);
@@ -118,7 +118,7 @@ fn send(
     model.sent(topic, partition, payloads, fate);
 }
 
-fn store(rig: &mut Rig, model: &mut Model, random: &mut Random, (topic, partition): (&str, u32)) {
+fn store(rig: &mut Rig, model: &mut Model, random: &mut SplitMix, (topic, partition): (&str, u32)) {
     let offset = random.below(6);
     let fate = fate(rig.store_offset(topic, partition, offset));
     if !matches!(fate, Fate::Failed) {
@@ -132,7 +132,7 @@ struct Before {
     partition: Arc<Partition>,
     start: Offset,
     droppable: Droppable,
-    rules: Rules,
+    rules: RetentionLimits,
     topic_bytes: u64,
     /// The newest message, which is in the segment that is written.
     newest: Timestamp,

@@ -40,7 +40,7 @@ pub struct OfflineLog {
     /// The name of its directory.
     pub uid: PartitionUid,
     /// Why.
-    pub error: galgo_storage::log::RecoverError,
+    pub error: galgo_storage::log::LogRecoverError,
 }
 
 /// What opening found and did.

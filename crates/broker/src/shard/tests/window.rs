@@ -113,7 +113,7 @@ fn an_outcome_that_is_not_known_ends_all_that_comes_behind_it() {
 #[test]
 fn tickets_say_what_the_journal_has() {
     for seed in 0..3_000 {
-        let mut random = Random::new(seed);
+        let mut random = SplitMix::new(seed);
         let journal = HeldJournal::with_window(1 + random.below_usize(4));
         let shard = shard(&journal);
         let members = [Notes::new(1), Notes::new(2)];

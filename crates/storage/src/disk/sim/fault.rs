@@ -85,6 +85,7 @@ impl Faults {
         self.operations += 1;
         self.writes += u64::from(kind == OperationKind::Write);
         self.syncs += u64::from(kind == OperationKind::Sync);
+        // Counted first, so that the number of a fault is that of the operation it happens in, on every run of one seed.
         if self.plan.stop_at == Some(self.operations) {
             self.stopped = true;
             return Ok(OperationFate::Stops);

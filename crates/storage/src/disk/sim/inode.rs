@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::random::Random;
+use galgo_wire::index::{part, part_mut};
+
+use super::random::SplitMix;
 
 /// What a disk writes as a whole.
 const SECTOR: usize = 512;
@@ -11,8 +13,10 @@ const PAGE: u64 = 4096;
 /// Contents of one sector kept since the last sync; older ones in between are forgotten.
 const VERSIONS_MAX: usize = 4;
 
+const _: () = assert!(VERSIONS_MAX >= 2 && PAGE.is_multiple_of(SECTOR as u64));
+
 #[derive(Debug, Clone, Default)]
-pub(super) struct Inode {
+pub(super) struct SimulatedFile {
     /// What reads see.
     view: Vec<u8>,
     /// What is on the platter for certain; may be longer than `durable_len`.
@@ -28,7 +32,7 @@ pub(super) struct Inode {
     pub(super) open: u32,
 }
 
-impl Inode {
+impl SimulatedFile {
     pub(super) fn len(&self) -> usize {
         self.view.len()
     }
@@ -38,11 +42,11 @@ impl Inode {
     }
 
     pub(super) fn read(&mut self, buffer: &mut [u8], position: usize) -> usize {
-        let from = self.view.get(position..).unwrap_or_default();
-        let count = from.len().min(buffer.len());
-        if let (Some(to), Some(from)) = (buffer.get_mut(..count), from.get(..count)) {
-            to.copy_from_slice(from);
-        }
+        // Behind the end there is nothing to be read, as on any disk.
+        let from = position.min(self.view.len());
+        let count = buffer.len().min(self.view.len() - from);
+        let there = part(&self.view, from..from + count, "a read ends where the file does");
+        part_mut(buffer, ..count, "no more is read than was asked for").copy_from_slice(there);
         self.warm.extend(pages(position, count));
         count
     }
@@ -76,6 +80,7 @@ impl Inode {
         for sector in from / SECTOR..to.div_ceil(SECTOR) {
             let content = sector_of(&self.view, sector);
             let versions = self.dirty.entry(sector).or_default();
+            // The first and the last stay: those are what a cut right behind the one or the other leaves.
             if versions.len() == VERSIONS_MAX {
                 versions.remove(1);
             }
@@ -89,19 +94,21 @@ impl Inode {
                 put_sector(&mut self.platter, sector, last);
             }
         }
+        // Bytes before the length: the length is what a sync makes certain, and zeros stand for what was never written.
         self.platter.resize(self.view.len(), 0);
         self.durable_len = self.view.len();
         self.lengths.clear();
     }
 
     /// A sync that failed: every page counts as clean, whatever became of it.
-    pub(super) fn fail_sync(&mut self, random: &mut Random) {
+    pub(super) fn fail_sync(&mut self, random: &mut SplitMix) {
         self.settle(random, 50);
     }
 
     /// Lets each dirty sector have an old or a new content on the platter.
-    fn settle(&mut self, random: &mut Random, keep_percent: u64) {
+    fn settle(&mut self, random: &mut SplitMix, keep_percent: u64) {
         for (sector, versions) in std::mem::take(&mut self.dirty) {
+            // Each sector by itself: that is what tears a write, and what lets a later one overtake an earlier one.
             if !random.chance(keep_percent) {
                 continue;
             }
@@ -114,7 +121,7 @@ impl Inode {
     }
 
     /// The file after a power cut.
-    pub(super) fn power_cut(&self, random: &mut Random, keep_percent: u64) -> Self {
+    pub(super) fn power_cut(&self, random: &mut SplitMix, keep_percent: u64) -> Self {
         let mut after = self.clone();
         after.settle(random, keep_percent);
         let mut len = self.durable_len;
@@ -181,7 +188,7 @@ fn pages(position: usize, len: usize) -> std::ops::Range<u64> {
 fn sector_of(bytes: &[u8], sector: usize) -> Box<[u8]> {
     let from = (sector * SECTOR).min(bytes.len());
     let to = (from + SECTOR).min(bytes.len());
-    let mut content = bytes.get(from..to).unwrap_or_default().to_vec();
+    let mut content = part(bytes, from..to, "a sector is cut where the file ends").to_vec();
     content.resize(SECTOR, 0);
     content.into_boxed_slice()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::random::Random;
+use super::random::SplitMix;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Node {
@@ -60,6 +60,7 @@ impl DirectoryNames {
 
     pub(super) fn sync(&mut self, dir: &Path) {
         let durable = &mut self.durable;
+        // Only those of this directory, in their order: a sync of one says nothing of another. A rename is of both.
         self.pending.retain(|change| {
             let synced = change.is_in(dir);
             if synced {
@@ -70,9 +71,10 @@ impl DirectoryNames {
     }
 
     /// The names after a power cut: each pending change happened or not.
-    pub(super) fn power_cut(&self, random: &mut Random, keep_percent: u64) -> Self {
+    pub(super) fn power_cut(&self, random: &mut SplitMix, keep_percent: u64) -> Self {
         let mut durable = self.durable.clone();
         for change in &self.pending {
+            // Without regard to each other, as file systems do not promise more: a later change may survive an earlier.
             if random.chance(keep_percent) {
                 apply(&mut durable, change);
             }

@@ -2,9 +2,9 @@
 
 /// Numbers from a seed (splitmix64); for tests, not for secrets.
 #[derive(Debug, Clone)]
-pub struct Random(u64);
+pub struct SplitMix(u64);
 
-impl Random {
+impl SplitMix {
     /// The sequence of `seed`.
     pub fn new(seed: u64) -> Self {
         Self(seed)

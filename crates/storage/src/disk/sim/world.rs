@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 
 use super::super::{DirEntry, OpenMode};
 use super::fault::{Faults, OperationFate, OperationKind};
-use super::inode::Inode;
+use super::inode::SimulatedFile;
 use super::names::{DirectoryNames, Node, parent};
-use super::random::Random;
+use super::random::SplitMix;
 
 #[derive(Clone)]
 pub(super) struct DiskWorld {
     names: DirectoryNames,
-    inodes: BTreeMap<u64, Inode>,
+    inodes: BTreeMap<u64, SimulatedFile>,
     next_inode: u64,
-    random: Random,
+    random: SplitMix,
     epoch: u64,
     /// Grows with each power cut, and only then.
     boot: u128,
@@ -28,7 +28,7 @@ impl DiskWorld {
             names: DirectoryNames::default(),
             inodes: BTreeMap::new(),
             next_inode: 1,
-            random: Random::new(seed),
+            random: SplitMix::new(seed),
             epoch: 0,
             boot: 1,
             faults: Faults::default(),
@@ -72,7 +72,7 @@ impl DiskWorld {
         let inode = self.next_inode;
         self.change_names(|world| {
             world.next_inode += 1;
-            world.inodes.insert(inode, Inode::default());
+            world.inodes.insert(inode, SimulatedFile::default());
             world.names.add(path, Node::File(inode));
         })?;
         Ok(inode)
@@ -188,6 +188,7 @@ impl DiskWorld {
         let (len, error) = match fate {
             OperationFate::Done if room >= bytes.len() => (bytes.len(), None),
             OperationFate::Done => (room, Some(io::Error::from_raw_os_error(libc::ENOSPC))),
+            // A part of it, any: whoever wrote has to reckon with each.
             _ => {
                 let len = self.random.below_usize(bytes.len() + 1).min(room);
                 (len, Some(fate.error()))
@@ -200,13 +201,14 @@ impl DiskWorld {
     /// How many bytes may be written at `position` before the disk is full.
     fn room_in(&mut self, inode: u64, position: usize) -> io::Result<usize> {
         let Some(max) = self.faults.bytes_max() else { return Ok(usize::MAX) };
-        let used: usize = self.inodes.values().map(Inode::len).sum();
+        let used: usize = self.inodes.values().map(SimulatedFile::len).sum();
         let inside = self.inode(inode)?.len().saturating_sub(position);
         Ok(inside + to_usize(max)?.saturating_sub(used))
     }
 
     pub(super) fn sync(&mut self, inode: u64) -> io::Result<()> {
         let fate = self.faults.count(OperationKind::Sync)?;
+        // Taken out and put back: the file is borrowed from the same world.
         let mut random = self.random.clone();
         let file = self.inode(inode)?;
         match fate {
@@ -247,22 +249,23 @@ impl DiskWorld {
         }
     }
 
-    fn inode(&mut self, inode: u64) -> io::Result<&mut Inode> {
+    fn inode(&mut self, inode: u64) -> io::Result<&mut SimulatedFile> {
         self.inodes.get_mut(&inode).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn forget_unreachable(&mut self) {
         let names = &self.names;
+        // A name that was removed may come back with a power cut, and its bytes with it.
         self.inodes.retain(|inode, file| file.open > 0 || names.mentions(*inode));
     }
 
     /// What would be left if the power were cut now.
     pub(super) fn power_cut(&self, seed: u64) -> Self {
-        let mut random = Random::new(seed);
+        let mut random = SplitMix::new(seed);
         // A cut may come right after a writeback or long after; each file has its own luck.
         let luck = [0, 10, 50, 90, 100];
         let pick =
-            |random: &mut Random| luck.get(random.below_usize(luck.len())).copied().unwrap_or(50);
+            |random: &mut SplitMix| luck.get(random.below_usize(luck.len())).copied().unwrap_or(50);
         let percent = pick(&mut random);
         let names = self.names.power_cut(&mut random, percent);
         let mut inodes = BTreeMap::new();
@@ -275,7 +278,9 @@ impl DiskWorld {
             inodes,
             next_inode: self.next_inode,
             random,
+            // Handles of before are stale from here on, as those of a dead process are gone.
             epoch: self.epoch + 1,
+            // A page cache of its own: INV-BOOT tells the two cases apart by it.
             boot: self.boot + 1,
             faults: Faults::default(),
         };
@@ -284,6 +289,7 @@ impl DiskWorld {
     }
 
     pub(super) fn kill(&mut self) {
+        // The same boot: what was written is there for the next process, synced or not.
         self.epoch += 1;
         self.faults = Faults::default();
         for file in self.inodes.values_mut() {
@@ -293,7 +299,7 @@ impl DiskWorld {
     }
 
     pub(super) fn drop_caches(&mut self) {
-        self.inodes.values_mut().for_each(Inode::drop_cache);
+        self.inodes.values_mut().for_each(SimulatedFile::drop_cache);
     }
 
     pub(super) fn flip_bit(&mut self, path: &Path, position: u64, bit: u8) -> io::Result<()> {

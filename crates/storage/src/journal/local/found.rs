@@ -23,7 +23,7 @@ pub(super) fn disk_error_of(
 }
 
 /// What opening found.
-pub(super) struct Found {
+pub(super) struct FoundJournal {
     pub(super) opened: Vec<JournalFile>,
     pub(super) recovery: Recovery,
     pub(super) missing: Vec<PathBuf>,
@@ -33,6 +33,7 @@ pub(super) struct Found {
 /// The files on record that are not there; the directory itself when there is neither a file nor a record,
 /// although frames were written.
 pub(super) fn missing(files: &Files, list: &FileList, is_empty: bool) -> Vec<PathBuf> {
+    // Of a version without a list nothing tells which file is gone; that all of them are is seen all the same.
     if is_empty && !list.is_noted() {
         return vec![files.dir.clone()];
     }
@@ -43,6 +44,8 @@ pub(super) fn missing(files: &Files, list: &FileList, is_empty: bool) -> Vec<Pat
 pub(super) fn next_generation(recovery: &Recovery, missing: &[PathBuf]) -> u64 {
     // Frames of a file that is put back later must not count beside those that took their numbers.
     let unseen = if missing.is_empty() { 0 } else { GENERATIONS_UNSEEN };
+    // Higher than any that was ever taken, a file of its own for the first commit: what a torn write left behind the last
+    // frame is of a lower one, and void once its number comes again.
     recovery.generation_max + unseen + 1
 }
 

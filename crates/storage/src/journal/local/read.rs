@@ -8,7 +8,7 @@ use galgo_wire::id::Epoch;
 use super::super::error::LocalError;
 use super::super::files::JournalFile;
 use super::super::format::{FRAME_HEADER_BYTES, FrameHeader, SECTOR_BYTES, payload_crc};
-use super::super::recovery::{Recovery, Run, Window};
+use super::super::recovery::{JournalWindow, Recovery, Run};
 use super::super::{Frame, FramePlace, Lsn, ReadReport};
 
 /// Walks along the frames of one run.
@@ -17,12 +17,12 @@ struct Walk<'a> {
     run: Run,
     salt: u64,
     position: u64,
-    window: Window,
+    window: JournalWindow,
 }
 
 impl<'a> Walk<'a> {
     fn new(file: &'a JournalFile, run: Run, salt: u64) -> Self {
-        Self { file, run, salt, position: run.position, window: Window::default() }
+        Self { file, run, salt, position: run.position, window: JournalWindow::default() }
     }
 
     /// The next frame's header and place; `None` at the end, or where there is no sound header.
@@ -67,7 +67,7 @@ impl FramePlace {
 }
 
 /// What is read of a journal.
-pub(super) struct Reading {
+pub(super) struct FrameReading {
     pub(super) salt: u64,
     /// The first frame that is visited.
     pub(super) from: Lsn,
@@ -75,7 +75,7 @@ pub(super) struct Reading {
     pub(super) floor: Epoch,
 }
 
-impl Reading {
+impl FrameReading {
     /// Visits the frames of `runs`, which are in the order of their numbers.
     pub(super) fn visit(
         &self,
@@ -108,6 +108,8 @@ impl Reading {
                             return Ok(report);
                         }
                     }
+                    // Its header was sound when the journal was opened, and its number is taken: reported, and passed
+                    // over, as a frame behind it counts (INV-LOUD).
                     None => report.damaged.push(header.lsn..=header.lsn),
                 }
             }
@@ -130,7 +132,9 @@ pub(super) fn make_durable(
     salt: u64,
 ) -> Result<(), (usize, io::Error)> {
     for run in recovery.runs.iter().filter(|run| run.last > recovery.synced) {
-        let Some(file) = files.get(run.file) else { continue };
+        let Some(file) = files.get(run.file) else {
+            unreachable!("INV-LOUD: a run is in one of the files that were searched")
+        };
         rewrite(file, *run, salt, recovery.synced).map_err(|error| (run.file, error))?;
     }
     Ok(())
@@ -139,13 +143,16 @@ pub(super) fn make_durable(
 fn rewrite(file: &JournalFile, run: Run, salt: u64, synced: u64) -> io::Result<()> {
     let mut walk = Walk::new(file, run, salt);
     while let Some((header, position)) = walk.next_frame()? {
+        // What a later frame proves durable is left alone: to write it again could only tear it.
         if header.lsn <= synced {
             continue;
         }
+        // It was read a moment ago. One that goes bad in between is an error of the disk, and no reason to go on without.
         let Some(payload) = walk.payload(&header, position)? else {
             return Err(io::ErrorKind::InvalidData.into());
         };
         file.file.write_vectored_at(&[&header.encode(salt), payload], position)?;
     }
+    // Once for all of them: nobody is told of one before the journal is open.
     file.file.sync_data()
 }

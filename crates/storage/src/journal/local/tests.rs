@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::disk::sim::{FaultPlan, Random, SimDisk};
+use crate::disk::sim::{FaultPlan, SimDisk, SplitMix};
 use crate::disk::{OpenMode, RealDisk};
-use crate::journal::{CommitError, Room, conformance};
+use crate::journal::{CommitError, JournalRoom, conformance};
 
 mod owners;
 
@@ -27,7 +27,7 @@ fn open(disk: &SimDisk, checkpoint: u64) -> Result<LocalJournal, OpenJournalErro
 /// Commits for whoever wrote last; none of these tests has two owners.
 fn put(journal: &LocalJournal, payload: &[u8], sync: bool) -> Result<Lsn, CommitError> {
     let owner = journal.state.lock().owner;
-    let bundle = Bundle { payload: payload.to_vec(), sync, room: Room::Shared };
+    let bundle = Bundle { payload: payload.to_vec(), sync, room: JournalRoom::Shared };
     journal.submit(owner, bundle).wait().outcome.map_err(|failure| failure.error)
 }
 
@@ -69,7 +69,7 @@ struct Model {
 
 impl Model {
     /// One step of a random workload; false when the disk gave up.
-    fn step(&mut self, journal: &LocalJournal, random: &mut Random) -> bool {
+    fn step(&mut self, journal: &LocalJournal, random: &mut SplitMix) -> bool {
         if random.chance(10) && journal.make_ready().is_err() {
             return false;
         }
@@ -142,7 +142,7 @@ impl Model {
 
 /// Several lives of one journal, each ended by `end`; gives the operations of the first life.
 fn lives(seed: u64, stop_at: Option<u64>, end: fn(&SimDisk, &mut Model, u64) -> u64) -> u64 {
-    let mut random = Random::new(seed);
+    let mut random = SplitMix::new(seed);
     let disk = SimDisk::new(seed);
     let mut model = Model::default();
     let mut operations = 0;
@@ -199,7 +199,7 @@ fn every_committed_frame_survives_a_kill_at_every_operation() {
 #[test]
 fn failed_sync_fences_a_failed_write_does_not_and_what_reopening_shows_stays() {
     for seed in 0..400 {
-        let mut random = Random::new(seed);
+        let mut random = SplitMix::new(seed);
         let disk = SimDisk::new(seed);
         let mut model = Model::default();
         for _ in 0..3 {
@@ -228,7 +228,7 @@ fn failed_sync_fences_a_failed_write_does_not_and_what_reopening_shows_stays() {
 fn flipped_bit_is_reported_or_at_the_tail_and_never_served() {
     let mut reported = 0;
     for seed in 0..300 {
-        let mut random = Random::new(seed);
+        let mut random = SplitMix::new(seed);
         let disk = SimDisk::new(seed);
         let mut model = Model::default();
         let journal = open(&disk, 0).unwrap();
@@ -367,7 +367,7 @@ fn a_failed_write_is_made_in_another_file_and_everything_committed_is_kept() {
     for seed in 0..200 {
         let disk = SimDisk::new(seed);
         let journal = open(&disk, 0).unwrap();
-        let mut random = Random::new(seed);
+        let mut random = SplitMix::new(seed);
         let mut commit = |number: u64| {
             let payload = vec![number as u8; 8 + random.below_usize(900)];
             put(&journal, &payload, number.is_multiple_of(3)).map(|lsn| {

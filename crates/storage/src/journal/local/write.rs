@@ -12,8 +12,8 @@ use super::super::format::{
     FRAME_HEADER_BYTES, FrameHeader, SECTOR_BYTES, frame_bytes, payload_crc,
 };
 use super::super::recovery::Run;
-use super::super::{Bundle, Journal as _, Lsn, Room};
-use super::{Active, LocalJournal, State, UsedFile};
+use super::super::{Bundle, Journal as _, JournalRoom, Lsn};
+use super::{Active, JournalState, LocalJournal, UsedFile};
 use crate::lock::{Held, rank};
 
 /// Files a bundle is tried in before it is refused.
@@ -31,15 +31,17 @@ impl LocalJournal {
     /// Writes a bundle of the owner of `own`, and syncs it where that is asked for.
     pub(super) fn commit(&self, own: Epoch, bundle: &Bundle) -> Result<Lsn, LocalError> {
         let files_max = match bundle.room {
-            Room::Shared => self.files_max,
-            Room::Reserved => u32::MAX,
+            JournalRoom::Shared => self.files_max,
+            JournalRoom::Reserved => u32::MAX,
         };
         let len = bundle.payload.len() as u64;
         let max = self.payload_bytes_max();
         if len > max {
             return Err(LocalError::TooLarge { len, max });
         }
+        // Held over the write and the sync: frames have consecutive numbers, and lie in the order of these.
         let mut state = self.state.lock();
+        // INV-EPOCH: before anything of it is written.
         if state.owner != own {
             return Err(LocalError::NotOwner);
         }
@@ -53,6 +55,7 @@ impl LocalJournal {
         for attempt in 1..=WRITE_ATTEMPTS {
             match self.write_frame(&mut state, bundle) {
                 Ok(lsn) => {
+                    // Only now: whoever reads it takes the frame to be committed.
                     self.last.store(lsn, Ordering::Release);
                     return Ok(Lsn::new(lsn));
                 }
@@ -65,6 +68,7 @@ impl LocalJournal {
                 }
                 Err(FrameError::NotSynced(source)) => {
                     // INV-JOURNAL-FENCE: a sync that is tried again succeeds without having written it.
+                    // Frames behind it would be durable without it, or with it.
                     state.fenced = true;
                     let path = state.used.last().map_or(&self.files.dir, |used| &used.file.path);
                     let path = path.clone();
@@ -79,9 +83,10 @@ impl LocalJournal {
     /// Takes a free file into use, or makes one.
     fn switch_file(
         &self,
-        state: &mut Held<'_, { rank::JOURNAL }, State>,
+        state: &mut Held<'_, { rank::JOURNAL }, JournalState>,
         files_max: u32,
     ) -> Result<(), LocalError> {
+        // One is on its way: two made at once would be one more than there may be.
         while state.free.is_empty() && state.making {
             state.wait(&self.made);
         }
@@ -103,10 +108,12 @@ impl LocalJournal {
             && let Err(error) = used.file.file.sync_data()
         {
             let error = used.file.error(error);
+            // INV-JOURNAL-FENCE: frames of bundles that asked for no sync are among them, and readers have seen them.
             state.fenced = true;
             return Err(error);
         }
         state.synced = state.lsn_next - 1;
+        // Counted even where nothing gets written under it: a number that was given once may be on the disk.
         let generation = state.generation_next;
         state.generation_next += 1;
         state.active =
@@ -117,10 +124,14 @@ impl LocalJournal {
     }
 
     /// Writes one frame at the end of the active file, which has room for it.
-    fn write_frame(&self, state: &mut State, bundle: &Bundle) -> Result<u64, FrameError> {
+    fn write_frame(&self, state: &mut JournalState, bundle: &Bundle) -> Result<u64, FrameError> {
         let (Some(active), Some(used)) = (state.active.as_mut(), state.used.last_mut()) else {
-            return Err(FrameError::NotWritten(io::ErrorKind::NotFound.into()));
+            unreachable!("INV-WHOLE-FILE: a file is taken into use before a frame is written")
         };
+        assert!(
+            state.synced < state.lsn_next,
+            "INV-LSN: no frame is durable that has no number yet"
+        );
         let salt = self.files.salt;
         let header = FrameHeader {
             generation: active.generation,
@@ -139,8 +150,11 @@ impl LocalJournal {
         let padding = part(&zeros, ..padding, "INV-WHOLE-FILE: a frame ends with its last sector");
         assert!(end <= used.file.bytes, "INV-WHOLE-FILE: a commit never grows a file");
         let slices: [&[u8]; 3] = [&header.encode(salt), &bundle.payload, padding];
+        // To the end of its last sector: the next frame begins a sector of its own, so that a torn write never reaches
+        // this one, and what the file held before does not show through.
         let written = used.file.file.write_vectored_at(&slices, active.position);
         written.map_err(FrameError::NotWritten)?;
+        // From here on its number is taken, synced or not: it may be on the disk, and read back.
         match used.runs.last_mut() {
             Some(run) => {
                 run.last = header.lsn;
@@ -160,6 +174,7 @@ impl LocalJournal {
         state.lsn_next += 1;
         if bundle.sync {
             used.file.file.sync_data().map_err(FrameError::NotSynced)?;
+            // It covers every frame before it as well: those in earlier files were synced when they were left.
             state.synced = header.lsn;
         }
         Ok(header.lsn)
@@ -169,8 +184,9 @@ impl LocalJournal {
     ///
     /// A part of the frame may be in it, even all of it. The next file is a later generation that
     /// begins with the same number, so it is void once a frame is there (INV-STALE).
-    fn leave_file(&self, state: &mut State, error: &io::Error) -> PathBuf {
+    fn leave_file(&self, state: &mut JournalState, error: &io::Error) -> PathBuf {
         self.write_errors.fetch_add(1, Ordering::Relaxed);
+        // Never written on: behind the part of a frame another one would be found, or not, as the torn one reads.
         state.active = None;
         let Some(used) = state.used.last_mut() else { return self.files.dir.clone() };
         // For want of room the file is as good as any; after anything else it is not used again.

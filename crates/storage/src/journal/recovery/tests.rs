@@ -13,7 +13,7 @@ fn chosen(runs: &[Run], checkpoint: u64) -> Recovery {
         let first = generations.entry(run.generation).or_insert(run.first);
         *first = run.first.min(*first);
     }
-    select(Found { runs: runs.to_vec(), generations, epoch_max: Epoch::default() }, checkpoint)
+    select(FoundRuns { runs: runs.to_vec(), generations, epoch_max: Epoch::default() }, checkpoint)
 }
 
 fn numbers(recovery: &Recovery) -> Vec<RangeInclusive<u64>> {

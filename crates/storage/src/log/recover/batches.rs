@@ -7,7 +7,7 @@ use std::io;
 use galgo_wire::id::Offset;
 use galgo_wire::index::part;
 
-use super::{BatchSource, JournaledBatch, JournaledLog, RecoverError};
+use super::{BatchSource, JournaledBatch, JournaledLog, LogRecoverError};
 
 /// Batches not yet written again, by offset.
 pub(super) struct JournalBatches<'a> {
@@ -22,8 +22,8 @@ impl<'a> JournalBatches<'a> {
     /// very same one is no other: it was carried forward, perhaps without those behind it.
     ///
     /// # Errors
-    /// [`RecoverError::Journal`].
-    pub(super) fn newest(journaled: JournaledLog<'a>) -> Result<Self, RecoverError> {
+    /// [`LogRecoverError::Journal`].
+    pub(super) fn newest(journaled: JournaledLog<'a>) -> Result<Self, LogRecoverError> {
         let JournaledLog { mut batches, high_watermark, source } = journaled;
         let mut kept = 0;
         for at in 0..batches.len() {
@@ -32,16 +32,20 @@ impl<'a> JournalBatches<'a> {
             let from = before.partition_point(|held| held.base_offset < batch.base_offset);
             if let Some(held) = before.get(from).filter(|it| it.base_offset == batch.base_offset)
                 && is_same(source, *held, batch)
-                    .map_err(|source| RecoverError::Journal { source })?
+                    .map_err(|source| LogRecoverError::Journal { source })?
             {
                 continue;
             }
+            // In place of what was there and of all behind it: an offset is staged a second time only once those that
+            // had it were taken back, or given up by a recovery; nobody had been told of them.
             if let Some(slot) = batches.get_mut(from) {
                 *slot = batch;
             }
             kept = from + 1;
         }
         batches.truncate(kept);
+        let in_order = batches.is_sorted_by(|one, next| one.base_offset < next.base_offset);
+        assert!(in_order, "INV-NO-REUSE: of what the journal holds each offset counts once");
         Ok(Self { batches, next: 0, high_watermark, source })
     }
 
@@ -75,11 +79,12 @@ impl<'a> JournalBatches<'a> {
     /// The messages of the next one.
     ///
     /// # Errors
-    /// [`RecoverError::Journal`].
-    pub(super) fn messages(&self) -> Result<Option<Vec<u8>>, RecoverError> {
+    /// [`LogRecoverError::Journal`].
+    pub(super) fn messages(&self) -> Result<Option<Vec<u8>>, LogRecoverError> {
         let Some(batch) = self.batches.get(self.next) else { return Ok(None) };
+        // Read when it is its turn, and let go of before the next: a journal is larger than what a start may hold.
         let messages = self.source.messages(*batch);
-        messages.map(Some).map_err(|source| RecoverError::Journal { source })
+        messages.map(Some).map_err(|source| LogRecoverError::Journal { source })
     }
 }
 

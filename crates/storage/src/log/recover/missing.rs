@@ -8,15 +8,14 @@
 //! INV-NO-REUSE: an offset that evidence shows to have been given is never given out again.
 
 use super::super::reader::LogReader;
-use super::super::state::Fence;
-use super::RecoverError;
+use super::super::state::{Fence, Sealed};
+use super::LogRecoverError;
 use super::merge::LogMerge;
-use super::segment::unverified;
-use crate::checkpoint::SealedSegment;
+use super::tail::LooseFile;
 use crate::disk::OpenMode;
+use crate::segment::Boundary;
 use crate::segment::reader::{SegmentWalk, WalkError, check_messages};
-use crate::segment::recovery::{Behind, look_behind, next_valid};
-use crate::segment::{Boundary, CHECKSUM_UNKNOWN};
+use crate::segment::recovery::{Behind, SegmentBytes};
 use galgo_wire::id::Offset;
 use std::io;
 
@@ -25,14 +24,14 @@ const WALK_BYTES: usize = 1 << 16;
 
 /// Where the log goes on after missing messages.
 #[derive(Clone, Copy)]
-enum Resume {
+enum ResumeAt {
     /// In the segment with the damage.
     Here(Boundary),
     /// In another segment, found or to be made.
     Elsewhere(Offset),
 }
 
-impl Resume {
+impl ResumeAt {
     fn offset(self) -> Offset {
         match self {
             Self::Here(place) => place.offset,
@@ -52,7 +51,7 @@ struct Bad {
 
 impl LogMerge<'_> {
     /// Fences the messages from here to the next that is there, when what is here is damage.
-    pub(super) fn step_over_missing(&mut self) -> Result<bool, RecoverError> {
+    pub(super) fn step_over_missing(&mut self) -> Result<bool, LogRecoverError> {
         if self.at < self.start {
             return self.step_over_dropped();
         }
@@ -61,7 +60,10 @@ impl LogMerge<'_> {
         if proven <= self.at && !self.is_damage(bad) {
             return Ok(false);
         }
+        // INV-NO-REUSE: from here on it is damage. What lies behind it is kept, and where nothing does, the offsets that
+        // may have been given are passed over all the same.
         let resume = self.find_resume(bad, proven)?;
+        // Entered although its first message is bad: its bytes are to stay, under their name.
         if let Some(Bad { not_entered: true, .. }) = bad {
             self.enter(self.at)?;
         }
@@ -76,15 +78,15 @@ impl LogMerge<'_> {
         };
         assert!(from < to, "INV-NO-REUSE: a fence covers at least the message that is not there");
         self.at = to;
-        if let (Some(Resume::Here(place)), Some(current)) = (resume, &mut self.current) {
-            let base = current.base;
-            current.step_to(place, self.reader.options.index_interval_bytes);
+        if let (Some(ResumeAt::Here(place)), Some(current)) = (resume, &mut self.current) {
+            let base = current.tip.base;
+            current.step_to(place, self.reader.files.options.index_interval_bytes);
             self.note_missing(Fence { base, from, to, resume: Some(place.position) });
             return Ok(true);
         }
         let base = match &mut self.current {
             Some(current) => {
-                let base = current.base;
+                let base = current.tip.base;
                 // Its bytes end before its offsets do, which a reader has to know.
                 current.tip.checksum = None;
                 // The damaged bytes stay part of the segment, so that nobody cuts them off.
@@ -92,6 +94,8 @@ impl LogMerge<'_> {
                 self.seal_current(bytes)?;
                 base
             }
+            // No file has a byte of them. Their place is taken by a segment without one, so that segments still follow
+            // each other.
             None => {
                 self.seal_nothing(from);
                 from
@@ -117,7 +121,7 @@ impl LogMerge<'_> {
         }
         // Every write but the last is there as it was made. So what came later shows that this was
         // there; and a write that was cut short ends the file, within a message.
-        let later = self.found.range(self.at..).any(|(base, _)| *base > self.at);
+        let later = self.leftovers.behind(self.at).next().is_some();
         let behind = bad.map(|bad| bad.behind);
         later
             || !self.journal.is_empty()
@@ -125,30 +129,36 @@ impl LogMerge<'_> {
     }
 
     /// What is there where the next message should be; `None` when no file has a byte there.
-    fn look(&self) -> Result<Option<Bad>, RecoverError> {
+    fn look(&self) -> Result<Option<Bad>, LogRecoverError> {
         let current = self.current.as_ref().filter(|current| current.file_len > current.tip.bytes);
-        let (path, position, limit) = match (current, self.found.get(&self.at)) {
+        let (path, position, limit) = match (current, self.leftovers.len_of(self.at)) {
             (Some(current), _) => {
                 let path = current.handle.path().to_path_buf();
                 (path, current.tip.bytes, current.file_len)
             }
-            (None, Some(len)) if *len > 0 => (self.reader.log_path(self.at), 0, *len),
+            (None, Some(len)) if len > 0 => (self.reader.files.log_path(self.at), 0, len),
             (None, _) => return Ok(None),
         };
-        let file = self.reader.disk.open(&path, OpenMode::Read).map_err(RecoverError::at(&path))?;
+        let file = self
+            .reader
+            .files
+            .disk
+            .open(&path, OpenMode::Read)
+            .map_err(LogRecoverError::at(&path))?;
         let place = Boundary { offset: self.at, position };
-        let behind = look_behind(&*file, place, limit, self.last_timestamp);
-        let behind = behind.map_err(RecoverError::at(&path))?;
+        let bytes = SegmentBytes::new(&*file, limit);
+        let behind = bytes.look_behind(place, self.last_timestamp);
+        let behind = behind.map_err(LogRecoverError::at(&path))?;
         Ok(Some(Bad { not_entered: current.is_none(), position, behind }))
     }
 
     /// Steps over damage below the start, which nobody misses, to what the segment holds behind it.
-    fn step_over_dropped(&mut self) -> Result<bool, RecoverError> {
+    fn step_over_dropped(&mut self) -> Result<bool, LogRecoverError> {
         let Some(place) = self.next_here()? else { return Ok(false) };
         let Some(current) = &mut self.current else { return Ok(false) };
-        current.step_to(place, self.reader.options.index_interval_bytes);
+        current.step_to(place, self.reader.files.options.index_interval_bytes);
         self.at = place.offset;
-        let (base, from, to) = (current.base, self.start, place.offset);
+        let (base, from, to) = (current.tip.base, self.start, place.offset);
         if from < to {
             self.note_missing(Fence { base, from, to, resume: Some(place.position) });
         }
@@ -156,12 +166,20 @@ impl LogMerge<'_> {
     }
 
     /// The next whole message in the current segment.
-    fn next_here(&self) -> Result<Option<Boundary>, RecoverError> {
+    fn next_here(&self) -> Result<Option<Boundary>, LogRecoverError> {
         let Some(current) = &self.current else { return Ok(None) };
-        let range = (current.tip.bytes, current.file_len);
         let offsets = self.at..Offset::new(u64::MAX);
-        let found = current.handle.get().and_then(|file| next_valid(&*file, range, offsets));
-        found.map_err(RecoverError::at(current.handle.path()))
+        let here = current.tip.place();
+        let found = current.handle.get().and_then(|file| {
+            let bytes = SegmentBytes::new(&*file, current.file_len);
+            match bytes.next_valid(here.position, offsets.clone())? {
+                // Whole, and yet it was not taken: its time is before that of the message before it. Found here again and
+                // again, it would keep the start from ending.
+                Some(found) if found == here => bytes.next_valid(here.position + 1, offsets),
+                found => Ok(found),
+            }
+        });
+        found.map_err(LogRecoverError::at(current.handle.path()))
     }
 
     /// The nearest place where messages are there again.
@@ -169,21 +187,22 @@ impl LogMerge<'_> {
         &self,
         bad: Option<Bad>,
         proven: Offset,
-    ) -> Result<Option<Resume>, RecoverError> {
+    ) -> Result<Option<ResumeAt>, LogRecoverError> {
         let journaled = self.journal.next_offset();
-        let mut nearest = journaled.map(Resume::Elsewhere);
-        for (base, len) in self.found.range(self.at..).filter(|(base, _)| **base > self.at) {
-            let nearer = nearest.is_none_or(|nearest| *base < nearest.offset());
+        // The nearest of all: everything between is given up.
+        let mut nearest = journaled.map(ResumeAt::Elsewhere);
+        for LooseFile { base, len } in self.leftovers.behind(self.at) {
+            let nearer = nearest.is_none_or(|nearest| base < nearest.offset());
             // A segment that was begun before this was lost begins where it says, readable or not.
-            let certain = self.evidence.cache_survived || *base <= proven;
-            if nearer && (certain || self.starts_well(*base, *len)?) {
-                nearest = Some(Resume::Elsewhere(*base));
+            let certain = self.evidence.cache_survived || base <= proven;
+            if nearer && (certain || self.starts_well(base, len)?) {
+                nearest = Some(ResumeAt::Elsewhere(base));
             }
         }
         let here = bad.and_then(|bad| Some((bad.position, bad.behind.resume?)));
         let Some((from, found)) = here else { return Ok(nearest) };
         if nearest.is_none_or(|nearest| found.offset <= nearest.offset()) {
-            return Ok(Some(Resume::Here(found)));
+            return Ok(Some(ResumeAt::Here(found)));
         }
         // When the journal's batch belongs right before what was found, it is put back there.
         let batch = journaled.zip(self.journal.messages()?);
@@ -192,41 +211,33 @@ impl LogMerge<'_> {
             let count = u32::try_from(found.offset.get() - base.get()).ok()?;
             let whole = check_messages(&messages, base, count).is_ok();
             let place = Boundary { offset: base, position };
-            (whole && position >= from).then_some(Resume::Here(place))
+            (whole && position >= from).then_some(ResumeAt::Here(place))
         });
         Ok(fits.or(nearest))
     }
 
     /// Puts a segment without a file where messages should be.
     fn seal_nothing(&mut self, from: Offset) {
-        self.sealed.push(unverified(SealedSegment {
-            base: from,
-            end: self.at,
-            bytes: 0,
-            checksum: CHECKSUM_UNKNOWN,
-            last_timestamp: self.last_timestamp,
-        }));
+        self.sealed.push(Sealed::without_bytes(from..self.at, self.last_timestamp));
     }
 }
 
-impl LogReader {
-    /// Fences what a segment lacks whose file has only `len` bytes.
-    pub(super) fn fence_short(&self, base: Offset, len: u64) {
-        let Some(view) = self.state.read().view_at(base) else { return };
-        let start = Boundary { offset: base, position: 0 };
-        let from = match self.open(base) {
-            Ok(file) => {
-                let mut walk = SegmentWalk::new(&*file, len, WALK_BYTES);
-                match walk.reach(start, view.end.offset) {
-                    Ok(_) => return,
-                    Err(WalkError::Damaged(place)) => place.offset,
-                    Err(WalkError::Disk(_)) => base,
-                }
+/// Fences what a segment lacks whose file has only `len` bytes.
+pub(super) fn fence_short(reader: &LogReader, base: Offset, len: u64) {
+    let Some(view) = reader.state.read().view_at(base) else { return };
+    let start = Boundary { offset: base, position: 0 };
+    let from = match reader.open(base) {
+        Ok(file) => {
+            let mut walk = SegmentWalk::new(&*file, len, WALK_BYTES);
+            match walk.reach(start, view.end.offset) {
+                Ok(_) => return,
+                Err(WalkError::Damaged(place)) => place.offset,
+                Err(WalkError::Disk(_)) => base,
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => base,
-            // Not readable now; reads will tell.
-            Err(_) => return,
-        };
-        self.fence(Fence { base, from, to: view.end.offset, resume: None });
-    }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => base,
+        // Not readable now; reads will tell.
+        Err(_) => return,
+    };
+    reader.fence(Fence::within(view, from, None));
 }

@@ -1,20 +1,20 @@
 //! The segment at the end of a log that is being put together.
 
-use super::super::reader::LogReader;
-use super::super::state::Sealed;
-use super::RecoverError;
+use super::super::files::LogFiles;
+use super::super::state::{ActiveView, LiveIndex, Sealed};
+use super::LogRecoverError;
 use crate::checkpoint::SealedSegment;
 use crate::disk::OpenMode;
 use crate::file_cache::FileHandle;
 use crate::index::{Index, IndexMarker};
+use crate::lock::Ranked;
 use crate::segment::verified::VerifiedRanges;
-use crate::segment::writer::Tip;
+use crate::segment::writer::{SegmentWriter, Tip};
 use crate::segment::{Boundary, CHECKSUM_UNKNOWN};
 use galgo_wire::id::{Offset, Timestamp};
 
 /// The segment at the end of the log so far.
 pub(super) struct Current {
-    pub(super) base: Offset,
     pub(super) handle: FileHandle,
     pub(super) tip: Tip,
     /// Bytes in the file.
@@ -30,15 +30,15 @@ pub(super) struct Current {
 
 impl Current {
     /// A segment that is whole up to `tip`.
-    pub(super) fn open(reader: &LogReader, base: Offset, tip: Tip, mode: OpenMode) -> Self {
+    pub(super) fn open(files: &LogFiles, tip: Tip, mode: OpenMode) -> Self {
         Self {
-            base,
-            handle: reader.files.handle(reader.log_path(base), mode),
+            handle: files.handle(tip.base, mode),
             tip,
             file_len: 0,
             live_from: tip.place(),
             live: Index::default(),
-            marker: IndexMarker::new(reader.options.index_interval_bytes, None),
+            marker: IndexMarker::new(files.options.index_interval_bytes, None),
+            // What a checkpoint calls durable is not read at a start, so it is checked when it is first read.
             verified: VerifiedRanges::default(),
             unsynced: false,
         }
@@ -46,6 +46,10 @@ impl Current {
 
     /// Takes in bytes that are good and in the file.
     pub(super) fn grew_to(&mut self, tip: Tip) {
+        assert!(
+            tip.base == self.tip.base && tip.bytes > self.tip.bytes,
+            "INV-CHAIN: what is taken into a segment is behind what it has"
+        );
         self.verified.insert(self.tip.bytes..tip.bytes);
         self.file_len = self.file_len.max(tip.bytes);
         self.tip = tip;
@@ -60,18 +64,25 @@ impl Current {
 
     /// Leaves damaged bytes behind and goes on at `place`.
     pub(super) fn step_to(&mut self, place: Boundary, interval_bytes: u32) {
+        let (end, bytes) = (self.tip.end, self.tip.bytes);
+        assert!(
+            place != self.tip.place() && place.offset >= end && place.position >= bytes,
+            "INV-RESUME: a segment goes on behind its damage"
+        );
         self.tip.bytes = place.position;
         self.tip.end = place.offset;
+        // The sum would be of messages that are not all there, and pass for that of those that are.
         self.tip.checksum = None;
         self.marker = IndexMarker::new(interval_bytes, None);
     }
 
     /// Makes what was accepted durable.
-    pub(super) fn sync(&mut self) -> Result<(), RecoverError> {
+    pub(super) fn sync(&mut self) -> Result<(), LogRecoverError> {
+        // The mark goes first: a sync that failed is not to be tried again by whoever comes here next, and be believed.
         if std::mem::take(&mut self.unsynced) {
             self.handle.sync().map_err(|source| {
                 let path = self.handle.path().to_path_buf();
-                RecoverError::Sync { path, source }
+                LogRecoverError::Sync { path, source }
             })?;
         }
         Ok(())
@@ -79,18 +90,22 @@ impl Current {
 
     /// Seals the segment with the messages up to `end`, in at least `bytes` bytes.
     pub(super) fn into_sealed(self, end: Offset, bytes: u64) -> Sealed {
+        assert!(end >= self.tip.end, "INV-NO-REUSE: a segment is sealed behind all it holds");
         let known = SealedSegment {
-            base: self.base,
+            base: self.tip.base,
             end,
             bytes: self.tip.bytes.max(bytes),
             checksum: self.tip.checksum.unwrap_or(CHECKSUM_UNKNOWN),
             last_timestamp: self.tip.last_timestamp,
         };
-        Sealed { known, seen_ahead: None, verified: self.verified }
+        Sealed::verified(known, self.verified)
     }
-}
 
-/// A sealed segment that the checkpoint knows.
-pub(in crate::log) fn unverified(known: SealedSegment) -> Sealed {
-    Sealed { known, seen_ahead: None, verified: VerifiedRanges::default() }
+    /// The segment as readers see it, and as it is written on.
+    pub(super) fn into_writer(self) -> (ActiveView, SegmentWriter) {
+        let live = LiveIndex { from: self.live_from, index: self.live };
+        let active = ActiveView::new(self.tip, self.handle.clone()).with(self.verified, live);
+        let (handle, tip, marker) = (self.handle, self.tip, self.marker);
+        (active, SegmentWriter { handle, tip, index: Ranked::default(), marker })
+    }
 }

@@ -3,106 +3,128 @@
 //! Part of INV-KEEP: bytes with a whole message in them are copied before they are cut off, and a segment
 //! that cannot be reached gets another name.
 
-use super::RecoverError;
-use super::merge::LogMerge;
+use super::super::files::LogFiles;
+use super::LogRecoverError;
+use super::segment::Current;
 use crate::disk::{DiskFile, OpenMode};
 use crate::log::name::tell;
 use crate::segment::format::log_name;
-use crate::segment::recovery::next_valid;
+use crate::segment::recovery::SegmentBytes;
 use galgo_wire::id::Offset;
+use galgo_wire::index::{part, part_mut, to_usize};
+use std::collections::BTreeMap;
 use std::io;
+use std::ops::{Bound, Range};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use galgo_wire::index::{part, part_mut};
 
 /// Bytes copied at a time.
 const COPY_BYTES: usize = 1 << 20;
 /// Names tried for one file set aside.
 const NAMES_MAX: u32 = 1_000;
 
-impl LogMerge<'_> {
-    /// Cuts the tail, sets aside what is not part of the log, and makes everything durable.
-    pub(super) fn finish(&mut self) -> Result<(), RecoverError> {
-        // Before what lies below the start is given up, which may be the segment that this one follows.
-        self.keep_begun()?;
-        let start = self.start;
-        let gone = self.sealed.partition_point(|sealed| sealed.known.end <= start);
-        for sealed in self.sealed.drain(..gone) {
-            self.found.insert(sealed.known.base, sealed.known.bytes);
-        }
-        let sealed = &self.sealed;
-        self.short.retain(|(base, _)| sealed.iter().any(|sealed| sealed.known.base == *base));
-        self.fences.retain(|fence| fence.to > start);
-        self.cut_tail()?;
-        for (base, len) in std::mem::take(&mut self.found) {
-            self.set_aside(base, len)?;
-        }
-        if let Some(current) = &mut self.current {
-            current.sync()?;
-        }
-        let accepted = self.report.accepted_messages + self.report.replayed_messages > 0;
-        if accepted || self.names_changed {
-            let dir = &self.reader.options.dir;
-            self.sync_dir(dir)?;
-            dir.parent().map_or(Ok(()), |parent| self.sync_dir(parent))?;
-        }
-        Ok(())
+/// A segment file that is not part of the log.
+#[derive(Clone, Copy)]
+pub(super) struct LooseFile {
+    pub(super) base: Offset,
+    /// Bytes in it.
+    pub(super) len: u64,
+}
+
+/// The segment files that are not part of the log, or not yet; and what was kept of those that will never be.
+pub(super) struct Leftovers<'a> {
+    files: &'a LogFiles,
+    /// By base, with their lengths.
+    found: BTreeMap<Offset, u64>,
+    kept_aside: Vec<PathBuf>,
+    /// Whether names were made, changed or accepted that may not be durable.
+    names_changed: bool,
+}
+
+impl<'a> Leftovers<'a> {
+    /// The files that were found in the directory, by base, with their lengths.
+    pub(super) fn new(files: &'a LogFiles, found: BTreeMap<Offset, u64>) -> Self {
+        Self { files, found, kept_aside: Vec::new(), names_changed: false }
     }
 
-    /// Goes on in the segment that was begun behind all others and holds nothing yet. Where these are given up its name
-    /// is what says where the log ends, should the newest checkpoint be lost (INV-NO-REUSE).
-    fn keep_begun(&mut self) -> Result<(), RecoverError> {
-        let is_begun = self.found.get(&self.at) == Some(&0);
-        // What comes behind its end is cut off the one before, which only the last one can have.
-        let is_whole = self.current.as_ref().is_none_or(|it| it.file_len <= it.tip.bytes);
-        if is_begun && is_whole { self.enter(self.at) } else { Ok(()) }
+    /// The length of the file that begins at `base`.
+    pub(super) fn len_of(&self, base: Offset) -> Option<u64> {
+        self.found.get(&base).copied()
     }
 
-    /// Cuts bytes off the end of the current segment that are no messages of the log.
-    fn cut_tail(&mut self) -> Result<(), RecoverError> {
-        let Some(current) = &self.current else { return Ok(()) };
+    /// The files that begin behind `at`, in order.
+    pub(super) fn behind(&self, at: Offset) -> impl Iterator<Item = LooseFile> + '_ {
+        let behind = self.found.range((Bound::Excluded(at), Bound::Unbounded));
+        behind.map(|(base, len)| LooseFile { base: *base, len: *len })
+    }
+
+    /// The base of the last file that begins in `bases`.
+    pub(super) fn last_within(&self, bases: std::ops::RangeInclusive<Offset>) -> Option<Offset> {
+        self.found.range(bases).next_back().map(|(base, _)| *base)
+    }
+
+    /// Takes a file into the log; returns its length.
+    pub(super) fn take(&mut self, base: Offset) -> Option<u64> {
+        self.found.remove(&base)
+    }
+
+    /// Gives a file back that turned out not to be part of the log.
+    pub(super) fn put_back(&mut self, base: Offset, len: u64) {
+        self.found.insert(base, len);
+    }
+
+    /// Notes that a name was made, or accepted that may not be durable.
+    pub(super) fn note_name(&mut self) {
+        self.names_changed = true;
+    }
+
+    /// Cuts the bytes off the end of the last segment that are no messages of the log, which ends at `at`; returns how
+    /// many.
+    pub(super) fn cut_tail(
+        &mut self,
+        current: &mut Current,
+        at: Offset,
+    ) -> Result<u64, LogRecoverError> {
         let (bytes, len) = (current.tip.bytes, current.file_len);
         if len <= bytes {
-            return Ok(());
+            return Ok(0);
         }
         let path = current.handle.path().to_path_buf();
-        let file = current.handle.get().map_err(RecoverError::at(&path))?;
-        let offsets = self.at..Offset::new(u64::MAX);
-        let found = next_valid(&*file, (bytes, len), offsets).map_err(RecoverError::at(&path))?;
-        if found.is_some() {
-            let name = format!("{}.cut-{bytes}", log_name(current.base));
-            let kept = self.keep_copy(&file, (bytes, len), &path.with_file_name(name))?;
-            self.report.kept_aside.push(kept);
+        let file = current.handle.get().map_err(LogRecoverError::at(&path))?;
+        let offsets = at..Offset::new(u64::MAX);
+        let found = SegmentBytes::new(&*file, len).next_valid(bytes, offsets);
+        // The rest of a write that was cut short holds none, and is worth nothing; what holds one may be missed.
+        if found.map_err(LogRecoverError::at(&path))?.is_some() {
+            let name = format!("{}.cut-{bytes}", log_name(current.tip.base));
+            let kept = self.keep_copy(&*file, bytes..len, &path.with_file_name(name))?;
+            self.kept_aside.push(kept);
             // The copy has its name for good before the original goes.
-            self.sync_dir(&self.reader.options.dir)?;
+            self.sync_dir(&self.files.options.dir)?;
         }
-        file.set_len(bytes).map_err(RecoverError::at(&path))?;
-        if let Some(current) = &mut self.current {
-            current.handle.mark_dirty();
-            current.unsynced = true;
-            current.file_len = bytes;
-        }
-        self.report.cut_bytes = len - bytes;
+        file.set_len(bytes).map_err(LogRecoverError::at(&path))?;
+        current.handle.mark_dirty();
+        // Not durable before it is synced: what comes back after a power cut would lie behind the messages that are
+        // written here next, and might go on with them.
+        current.unsynced = true;
+        current.file_len = bytes;
         let file = path.display();
-        tell!(warn, self.reader, %file, position = bytes, bytes = len - bytes, "tail cut off");
-        Ok(())
+        tell!(warn, self.files, %file, position = bytes, bytes = len - bytes, "tail cut off");
+        Ok(len - bytes)
     }
 
     /// Copies a range of a file to a new file of this name, or of one like it.
     fn keep_copy(
         &self,
-        file: &Arc<dyn DiskFile>,
-        (from, end): (u64, u64),
+        file: &dyn DiskFile,
+        bytes: Range<u64>,
         path: &Path,
-    ) -> Result<PathBuf, RecoverError> {
+    ) -> Result<PathBuf, LogRecoverError> {
         let path = self.free_name(path)?;
         let copied = || -> io::Result<()> {
-            let copy = self.reader.disk.open(&path, OpenMode::CreateNew)?;
+            let copy = self.files.disk.open(&path, OpenMode::CreateNew)?;
             let mut buffer = vec![0; COPY_BYTES];
-            let mut at = from;
-            while at < end {
-                let wanted = usize::try_from(end - at).unwrap_or(COPY_BYTES).min(COPY_BYTES);
+            let mut at = bytes.start;
+            while at < bytes.end {
+                let wanted = to_usize(bytes.end - at).min(COPY_BYTES);
                 let piece = part_mut(&mut buffer, ..wanted, "INV-KEEP: a piece fits its buffer");
                 let read = file.read_at(piece, at)?;
                 if read == 0 {
@@ -110,53 +132,64 @@ impl LogMerge<'_> {
                 }
                 let read_bytes =
                     part(piece, ..read, "INV-KEEP: no more is read than was asked for");
-                copy.write_at(read_bytes, at - from)?;
+                copy.write_at(read_bytes, at - bytes.start)?;
                 at += read as u64;
             }
+            // Before the original is cut, which is synced, too: after a power cut one of them is there.
             copy.sync_data()
         };
         copied().map_err(|error| {
             // Of no use to anybody, and each try would leave another.
-            let _ = self.reader.disk.remove_file(&path);
-            RecoverError::at(&path)(error)
+            let _ = self.files.disk.remove_file(&path);
+            LogRecoverError::at(&path)(error)
         })?;
         Ok(path)
     }
 
-    /// Deals with a segment file that is not part of the log.
-    fn set_aside(&mut self, base: Offset, len: u64) -> Result<(), RecoverError> {
-        let path = self.reader.log_path(base);
+    /// Deals with all segment files that are not part of the log, which begins at `start`; returns what was kept, in
+    /// this and while the tail was cut.
+    pub(super) fn set_aside(&mut self, start: Offset) -> Result<Vec<PathBuf>, LogRecoverError> {
+        for (base, len) in std::mem::take(&mut self.found) {
+            self.set_one_aside(LooseFile { base, len }, start)?;
+        }
+        Ok(std::mem::take(&mut self.kept_aside))
+    }
+
+    fn set_one_aside(&mut self, file: LooseFile, start: Offset) -> Result<(), LogRecoverError> {
+        let path = self.files.log_path(file.base);
         self.names_changed = true;
-        let disk = &self.reader.disk;
-        let done = if base < self.start || len == 0 {
+        let disk = &self.files.disk;
+        let done = if file.base < start || file.len == 0 {
             // Dropped by retention, or empty: there is nothing to keep.
-            tell!(info, self.reader, file = %path.display(), "segment file removed");
+            tell!(info, self.files, file = %path.display(), "segment file removed");
             disk.remove_file(&path)
         } else {
             let mut aside = path.clone().into_os_string();
             aside.push(".cut");
             let kept = self.free_name(Path::new(&aside))?;
-            tell!(warn, self.reader, file = %path.display(), kept = %kept.display(), "segment set aside");
+            tell!(warn, self.files, file = %path.display(), kept = %kept.display(), "segment set aside");
             let renamed = disk.rename(&path, &kept);
-            self.report.kept_aside.push(kept);
+            self.kept_aside.push(kept);
             renamed
         };
         match done {
+            // Gone meanwhile, or by a try before.
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(RecoverError::at(&path)(error));
+                return Err(LogRecoverError::at(&path)(error));
             }
             _ => {}
         }
         // The index is worth nothing without its log; whether it went does not matter.
-        let _ = disk.remove_file(&self.reader.index_path(base));
+        let _ = disk.remove_file(&self.files.index_path(file.base));
         Ok(())
     }
 
     /// `path`, or the first like it that is not taken.
-    fn free_name(&self, path: &Path) -> Result<PathBuf, RecoverError> {
+    fn free_name(&self, path: &Path) -> Result<PathBuf, LogRecoverError> {
         let mut candidate = path.to_path_buf();
         for number in 1..NAMES_MAX {
-            if !self.reader.disk.exists(&candidate).map_err(RecoverError::at(&candidate))? {
+            let taken = self.files.disk.exists(&candidate);
+            if !taken.map_err(LogRecoverError::at(&candidate))? {
                 break;
             }
             let mut name = path.as_os_str().to_os_string();
@@ -166,8 +199,19 @@ impl LogMerge<'_> {
         Ok(candidate)
     }
 
-    fn sync_dir(&self, dir: &Path) -> Result<(), RecoverError> {
-        let synced = self.reader.disk.sync_dir(dir);
-        synced.map_err(|source| RecoverError::Sync { path: dir.to_path_buf(), source })
+    /// Makes the names durable that were made, changed or accepted; `accepted` tells that bytes were, whose file may
+    /// be as new as they are.
+    pub(super) fn sync_names(&self, accepted: bool) -> Result<(), LogRecoverError> {
+        if accepted || self.names_changed {
+            let dir = &self.files.options.dir;
+            self.sync_dir(dir)?;
+            dir.parent().map_or(Ok(()), |parent| self.sync_dir(parent))?;
+        }
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &Path) -> Result<(), LogRecoverError> {
+        let synced = self.files.disk.sync_dir(dir);
+        synced.map_err(|source| LogRecoverError::Sync { path: dir.to_path_buf(), source })
     }
 }

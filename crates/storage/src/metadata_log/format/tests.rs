@@ -10,7 +10,7 @@ proptest! {
         let bytes = encode_record(sequence, &payload);
         prop_assert_eq!(bytes.len() % RECORD_ALIGN, 0);
         let record = decode_record(&bytes).unwrap();
-        prop_assert_eq!(record, Record { sequence, payload: &payload });
+        prop_assert_eq!(record, MetadataRecord { sequence, payload: &payload });
         prop_assert_eq!(record.bytes(), bytes.len());
         for len in 0..bytes.len() {
             prop_assert_eq!(decode_record(&bytes[..len]), None);
@@ -30,7 +30,7 @@ proptest! {
         let bytes = encode_snapshot(sequence, &payload);
         prop_assert_eq!(decode_snapshot(&bytes), Ok((sequence, &payload[..])));
         for len in 0..bytes.len() {
-            prop_assert_eq!(decode_snapshot(&bytes[..len]), Err(HeaderError::Damaged));
+            prop_assert_eq!(decode_snapshot(&bytes[..len]), Err(FileHeaderError::Damaged));
         }
     }
 
@@ -39,7 +39,7 @@ proptest! {
         let bytes = encode_log_header(first);
         prop_assert_eq!(decode_log_header(&bytes), Ok(first));
         for len in 0..bytes.len() {
-            prop_assert_eq!(decode_log_header(&bytes[..len]), Err(HeaderError::Damaged));
+            prop_assert_eq!(decode_log_header(&bytes[..len]), Err(FileHeaderError::Damaged));
         }
     }
 

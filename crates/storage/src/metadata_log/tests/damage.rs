@@ -38,7 +38,7 @@ fn files(disk: &SimDisk) -> Vec<(PathBuf, Option<Vec<u8>>)> {
     disk.files().into_iter().map(|(path, _)| (path.clone(), disk.contents(&path))).collect()
 }
 
-fn assert_whole(recovered: &Recovered, what: &str) {
+fn assert_whole(recovered: &RecoveredMetadata, what: &str) {
     assert_eq!(recovered.snapshot.as_deref(), Some(&b"state"[..]), "{what}");
     assert_eq!(recovered.records, RECORDS, "{what}");
 }

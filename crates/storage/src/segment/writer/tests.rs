@@ -31,10 +31,9 @@ fn append(batches: &[Vec<usize>], interval: u32, by_block: bool) -> Outcome {
             let walked = Some(walked);
             let batch = AppendBatch { base_offset, count, timestamp, bytes, walked };
             let walked = batch.walked.unwrap();
-            mark_batch((BASE, tip), (&batch, walked), &mut marker, &mut entries).unwrap()
+            mark_batch(tip, &batch, walked, &mut marker, &mut entries).unwrap()
         } else {
-            let messages = (&*messages, count);
-            check_batch((BASE, tip), messages, &mut marker, &mut entries).unwrap()
+            check_batch(tip, &messages, count, &mut marker, &mut entries).unwrap()
         };
     }
     (tip, marker, entries)
@@ -67,7 +66,7 @@ fn an_index_block_of_other_messages_is_refused() {
             walked: Some(walked),
         };
         let (mut marker, mut entries) = (IndexMarker::new(1, None), Vec::new());
-        let marked = mark_batch((BASE, tip), (&batch, walked), &mut marker, &mut entries);
+        let marked = mark_batch(tip, &batch, walked, &mut marker, &mut entries);
         assert_eq!(marked, Err(0));
         assert_eq!(entries, []);
     }

@@ -1,11 +1,12 @@
-//! Search by offset and by position.
+//! Search by offset, by position and by time.
 
 use super::{Index, IndexEntry};
+use galgo_wire::id::Timestamp;
 
 impl Index {
-    /// The last entry at or before this offset (relative to the base).
-    pub(crate) fn at_offset(&self, relative_offset: u32) -> Option<IndexEntry> {
-        self.before(|entry| entry.relative_offset <= relative_offset)
+    /// The last entry at or before this offset (relative to the base), which may be behind all of them.
+    pub(crate) fn at_offset(&self, relative_offset: u64) -> Option<IndexEntry> {
+        self.before(|entry| u64::from(entry.relative_offset) <= relative_offset)
     }
 
     /// The last entry at or before this byte.
@@ -13,8 +14,13 @@ impl Index {
         self.before(|entry| u64::from(entry.position) <= position)
     }
 
+    /// The last entry before this time: the first message at or after it comes later.
+    pub(crate) fn before_time(&self, timestamp: Timestamp) -> Option<IndexEntry> {
+        self.before(|entry| entry.timestamp < timestamp)
+    }
+
     /// The last entry for which `holds`; it holds for a first part of the entries.
-    pub(super) fn before(&self, holds: impl FnMut(&IndexEntry) -> bool) -> Option<IndexEntry> {
+    fn before(&self, holds: impl FnMut(&IndexEntry) -> bool) -> Option<IndexEntry> {
         let after = self.entries.partition_point(holds);
         after.checked_sub(1).and_then(|at| self.entries.get(at)).copied()
     }
@@ -23,7 +29,6 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use galgo_wire::id::Timestamp;
 
     fn index() -> Index {
         let mut index = Index::default();
@@ -53,5 +58,19 @@ mod tests {
         assert_eq!(index.entries().len(), 3);
         index.truncate(300);
         assert_eq!(index.entries().len(), 2);
+    }
+
+    #[test]
+    fn equal_times_are_found_from_their_first_message() {
+        let mut index = Index::default();
+        for (at, timestamp) in [(0, 10), (1, 20), (2, 20), (3, 30)] {
+            let timestamp = Timestamp::new(timestamp);
+            index.push(IndexEntry { relative_offset: at, position: at, timestamp });
+        }
+        let found = |time| index.before_time(Timestamp::new(time)).map(|entry| entry.position);
+        assert_eq!(found(10), None);
+        assert_eq!(found(20), Some(0));
+        assert_eq!(found(21), Some(2));
+        assert_eq!(found(99), Some(3));
     }
 }
