@@ -108,6 +108,7 @@ pub(crate) async fn run(
     };
     let stopped = feed.pump(&mut blocks, &mut interrupt, &plan.progress).await;
     let Feed { report, next_line, entries, .. } = feed;
+    // The ledger ends when nothing can be added to it any more; it is waited for below.
     drop(entries);
     // Settles what was accepted; each line's own receipt says how, so the sum is not needed. A
     // second signal does not wait for a server that does not answer.

@@ -43,6 +43,7 @@ pub(crate) async fn settle(
     let mut tally = LineTally::default();
     while let Some(entry) = entries.recv().await {
         match entry.receipt.await {
+            // INV-ACK: the receipt is the server's word; only behind it is the line counted and logged.
             Ok(()) => {
                 tally.acknowledged += 1;
                 let written = log.as_mut().map_or(Ok(()), |log| log.add(entry.number));
@@ -57,6 +58,8 @@ pub(crate) async fn settle(
                 tally.cause.get_or_insert(cause);
             }
         }
+        // Whenever nothing more waits: a crash of the tool then costs the log a burst of lines at most, which are sent
+        // again, and a busy send does not pay a system call for each line.
         if entries.is_empty()
             && let Some(Err(error)) = log.as_mut().map(AckLog::flush)
         {

@@ -172,6 +172,7 @@ async fn run(
                 }
             }
         }
+        // Both under one lock: whatever was noted before the end is in the last round.
         let (due, closed) = {
             let mut state = shared.state.lock();
             (std::mem::take(&mut state.due), state.closed)

@@ -86,6 +86,7 @@ impl Holdings {
             let partition = hold.partition_id.get();
             let same = before.get(&partition).filter(|before| before.number == hold.hold);
             let since = same.map_or(version, |same| same.since);
+            // From the question on, not from its answer: that may have been on its way for long, and the server counts too.
             let until = asked_at + Duration::from_micros(hold.safe);
             (partition, HeldPartition { number: hold.hold, until, since })
         });

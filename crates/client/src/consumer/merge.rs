@@ -235,6 +235,7 @@ impl PartitionMerge {
     }
 
     pub(super) async fn close(mut self) -> Result<(), ConsumeError> {
+        // Whoever closes is done with the last message, though its batch has more: what was handed out is committed.
         if let Some(taken) = &mut self.taken {
             taken.ends_batch = true;
         }
