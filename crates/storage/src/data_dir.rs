@@ -381,6 +381,8 @@ impl OpeningDir<'_> {
     }
 
     fn write_identity(&self, fresh: Identity) -> Result<Identity, DataDirError> {
+        // What makes it ours: a directory that a stop left before this has nothing in it that a first start does not
+        // make, and passes for a new one.
         self.twin().write(self.disk, &fresh.encode()).map_err(|error| self.twin_error(error))?;
         tracing::info!(path = %self.path.display(), "data directory made");
         Ok(fresh)
@@ -402,6 +404,7 @@ fn twin(data_dir: &Path, name: &str) -> Twin {
 }
 
 fn read_pid(file: &dyn DiskFile) -> Option<u32> {
+    // Only told: what counts is the lock, and the number may be of a process that is gone.
     let mut text = [0; 16];
     let count = file.read_at(&mut text, 0).ok()?;
     std::str::from_utf8(text.get(..count)?).ok()?.trim().parse().ok()

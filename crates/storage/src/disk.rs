@@ -177,6 +177,7 @@ pub trait DiskFile: Send + Sync {
     /// `WouldBlock` when a part of it is not in the page cache, or that is not known; else those of the
     /// system.
     fn read_cached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        // Not known counts as not cached: whoever asks would wait for the disk otherwise.
         if !self.cached(position, buffer.len() as u64) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -199,6 +200,7 @@ pub trait DiskFile: Send + Sync {
     /// # Errors
     /// `UnexpectedEof` when the file ends before; else those of the system.
     fn read_exact_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
+        // `read_at` stops short only at the end of the file.
         if self.read_at(buffer, position)? == buffer.len() {
             return Ok(());
         }

@@ -94,6 +94,8 @@ impl UsedFeatures {
         }
         let mut used = BTreeSet::new();
         for name in names.into_iter().flatten() {
+            // Even where only one of the two files names it: a newer program was stopped between them, and may have
+            // written the format all the same.
             let feature = Feature::named(&name);
             let path = || twin.path.clone();
             used.insert(feature.ok_or_else(|| FeaturesError::Unknown { path: path(), name })?);

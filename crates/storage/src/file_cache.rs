@@ -105,6 +105,7 @@ impl FileCache {
         // Two turns: the first takes the mark of use off, the second finds it off. A clean file is
         // looked for only so far: where almost all are dirty, each opening would look at all of them.
         let turns = self.ring.lock().len() * 2;
+        // Who may sync looks at all of them: it stops at the first that gives room.
         let turns = if sync_dirty { turns } else { turns.min(CLEAN_LOOKS_MAX) };
         for _ in 0..turns {
             if self.has_room() {
@@ -165,6 +166,7 @@ impl SyncFailure {
 impl FileSlot {
     fn open(self: &Arc<Self>) -> io::Result<Arc<dyn DiskFile>> {
         let mut file = self.file.write();
+        // Another thread was faster.
         if let Some(file) = file.as_ref() {
             return Ok(Arc::clone(file));
         }

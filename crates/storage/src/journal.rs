@@ -42,6 +42,7 @@ impl Lsn {
     /// The frame after this one.
     #[must_use]
     pub const fn next(self) -> Self {
+        // Never reached: a number above COUNTER_MAX is read as damage.
         Self(self.0.saturating_add(1))
     }
 }

@@ -157,6 +157,7 @@ impl Twin {
             Mends::Nothing => Ok(()),
             Mends::Copy | Mends::OtherCopy => self.write_copy(disk, &kept.bytes),
             Mends::File => {
+                // With the very bytes of the copy: encoded anew, what a later version added would be lost.
                 replace(disk, &self.path, &kept.bytes)?;
                 tracing::warn!(
                     path = %self.path.display(),

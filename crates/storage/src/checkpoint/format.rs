@@ -311,6 +311,7 @@ fn decode_sections(payload: &[u8]) -> Result<ShardCheckpoint, Invalid> {
             _ => {}
         }
     }
+    // Notes belong to offsets by their place alone, whichever section came first.
     if !notes.is_empty() && notes.len() != checkpoint.offsets.len() {
         return Err(Invalid::Damaged);
     }
@@ -321,6 +322,7 @@ fn decode_sections(payload: &[u8]) -> Result<ShardCheckpoint, Invalid> {
 }
 
 fn decode_offsets(reader: &mut Reader<'_>) -> Result<Vec<CheckpointedOffset>, DecodeError> {
+    // Without room for as many as the count says, here and below: a count is believed only as far as there are bytes.
     let mut offsets = Vec::new();
     for _ in 0..reader.u32()? {
         let uid = PartitionUid::new(reader.u64()?);

@@ -71,6 +71,7 @@ impl IndexCache {
 
     pub(crate) fn get(&self, key: &IndexKey) -> Option<Arc<CachedIndex>> {
         let mut kept = self.kept.lock();
+        // A count of uses stands for the time: it is enough to tell which was used last.
         kept.clock += 1;
         let clock = kept.clock;
         let slot = kept.indexes.get_mut(key)?;

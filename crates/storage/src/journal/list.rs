@@ -74,6 +74,7 @@ impl FileList {
             Some(Err(Unsound::Newer(found))) => {
                 return Err(OpenJournalError::Newer { path, found });
             }
+            // Not refused: no frame hangs on it. Until the next checkpoint nothing tells a file that is missing.
             Some(Err(Unsound::Damaged)) => {
                 let path = path.display();
                 tracing::warn!(%path, "the list of journal files is damaged: it is made again");

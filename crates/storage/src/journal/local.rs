@@ -243,6 +243,7 @@ impl LocalJournal {
     }
 
     fn count_used(&self, state: &JournalState) {
+        // Beside the lock, which is held over each sync: whoever asks how full the journal is does not wait for one.
         let count = to_u32(state.used.len());
         self.files_in_use.store(count, Ordering::Relaxed);
     }

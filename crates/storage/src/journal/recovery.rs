@@ -113,6 +113,7 @@ impl Search<'_> {
 
     fn payload_is_sound(&mut self, header: &FrameHeader, position: u64) -> io::Result<bool> {
         let start = position + FRAME_HEADER_BYTES as u64;
+        // Compared before it is read, which is before memory is taken for it: the file may have been cut.
         if start + u64::from(header.payload_len) > self.file.bytes {
             return Ok(false);
         }

@@ -88,6 +88,7 @@ impl<'a> DamagedSegment<'a> {
             let place = entry.place(self.view.base);
             match walk.frame(place) {
                 Ok(frame) if frame.timestamp == entry.timestamp => return Ok(Some(place)),
+                // The entry is wrong, or damage reaches as far as here: the next one may be good.
                 Ok(_) | Err(WalkError::Damaged(_)) => {}
                 Err(WalkError::Disk(error)) => return Err(error),
             }

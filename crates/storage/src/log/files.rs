@@ -59,6 +59,7 @@ impl LogFiles {
             kept.push(found.clone());
             return found.handle;
         }
+        // Made under the lock: two readers that come at once share one, and open the file once.
         let handle = self.handle(base, OpenMode::Read);
         keep(&mut kept, base, handle.clone());
         handle

@@ -146,6 +146,7 @@ impl LogReader {
         let visit = RefCell::new(visit);
         loop {
             match self.attempt(|| self.try_visit(&next, upto, &mut **visit.borrow_mut())) {
+                // Only onwards: the same damage told twice would be visited for ever.
                 Err(ReadError::Damaged { to, .. }) if to > next.get() => next.set(to),
                 done => return done,
             }
@@ -209,6 +210,7 @@ impl LogReader {
     ) -> Result<Option<T>, ReadError> {
         self.attempt(|| match attempt() {
             Ok(found) => Ok(Some(found)),
+            // No failure: whoever asked sends the request to a thread that may wait.
             Err(LocateStop::Walk(_, error)) if error.is_cold() => Ok(None),
             Err(stop) => Err(stop),
         })
@@ -220,6 +222,7 @@ impl LogReader {
             Located { first: from, count: 0, bytes: 0, slices: Vec::new(), cut: false };
         let mut next = from;
         while next < stop {
+            // Each is an open file until the answer is written, however slowly its reader takes it.
             if located.slices.len() >= SLICES_MAX {
                 located.cut = true;
                 break;

@@ -154,6 +154,7 @@ impl LogReader {
         let ranges =
             state.fences().iter().map(|fence| FencedRange { from: fence.from, to: fence.to });
         let mut ranges: Vec<FencedRange> = ranges.collect();
+        // They are kept in the order in which they were come upon.
         ranges.sort_by_key(|range| range.from);
         ranges
     }

@@ -155,6 +155,8 @@ fn copy(from: &dyn DiskFile, to: &dyn DiskFile, bytes: u64) -> io::Result<()> {
     while position < bytes {
         let len = to_usize(bytes - position).min(COPY_BYTES);
         let chunk = part_mut(&mut buffer, ..len, "INV-RESCUE: a piece fits its buffer");
+        // Exactly so many: the file has them, or it is not what was written. What is behind them is a part of a write that
+        // failed, and is left behind.
         from.read_exact_at(chunk, position)?;
         to.write_at(chunk, position)?;
         position += chunk.len() as u64;

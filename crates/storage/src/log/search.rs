@@ -151,6 +151,8 @@ impl<'a> SegmentSearch<'a> {
                     let place = later(entry.place(base), resume);
                     return Ok(Landing { place, confirm: None });
                 }
+                // What is before was written by another process, or taken back since: its entries are in the file, if
+                // anywhere.
                 described = active.live_from();
             }
         }

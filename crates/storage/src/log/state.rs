@@ -56,6 +56,7 @@ impl LogState {
     ) -> Self {
         let (start, end) = (bounds.start, bounds.end);
         let mut state = Self { start, end, sealed, active, fences, ..Self::default() };
+        // Looked at once, over all of them: while the log is open only `start_over` brings it about.
         state.starts_over = !state.times_rise();
         state
     }
@@ -254,6 +255,7 @@ impl LogState {
                 let last = sealed.known.last_timestamp;
                 timestamp <= last && last <= newest
             };
+            // One by one: times that start over are in no order that could be halved.
             self.sealed.iter().position(holds).unwrap_or(self.sealed.len())
         } else {
             self.sealed.partition_point(|sealed| sealed.known.last_timestamp < timestamp)
@@ -368,6 +370,7 @@ impl LogState {
         let resumes = self.fences.iter().filter(|fence| fence.base == base).filter_map(|fence| {
             fence.resume.map(|position| Boundary { offset: fence.to, position })
         });
+        // The last that fits: from one further back the walk would lead into the next fence.
         resumes.filter(|place| fits(*place)).max_by_key(|place| place.position)
     }
 

@@ -114,9 +114,11 @@ pub fn decode_record(bytes: &[u8]) -> Option<MetadataRecord<'_>> {
     {
         return None;
     }
+    // Behind the header's checksum: a length that is damaged would have all behind it looked at as a payload.
     let len = usize::try_from(u32_at(fields, 4)?).ok()?;
     let payload = bytes.get(RECORD_HEADER_BYTES..)?.get(..len)?;
     let whole = bytes.len() >= record_bytes(len) && u32_at(fields, 16)? == crc32fast::hash(payload);
+    // Each number has a next one, which the next record gets.
     let sequence = u64_at(fields, 8)?;
     (whole && sequence <= COUNTER_MAX).then_some(MetadataRecord { sequence, payload })
 }

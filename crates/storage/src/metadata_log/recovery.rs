@@ -106,6 +106,7 @@ pub(super) struct RecordCursor<'a> {
 impl<'a> RecordCursor<'a> {
     /// Starts in the last file that begins within the snapshot of record `base`, or right behind it.
     pub(super) fn new(place: &'a MetadataPlace, base: u64) -> Self {
+        // The last that begins there: of those before it the snapshot has all.
         let within = place.files.iter().rposition(|file| file.first <= base.saturating_add(1));
         let at = within.map(|index| (index, LOG_HEADER_BYTES));
         let mut cursor =

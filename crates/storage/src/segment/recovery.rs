@@ -215,6 +215,7 @@ impl<'a> FileWindow<'a> {
         }
         if position < self.at || end > self.at + self.buffer.len() as u64 {
             let most = to_usize(self.of.limit - position);
+            // A message that is larger than a window is read whole; the length was compared with the limit above.
             self.buffer.resize(WINDOW_BYTES.max(len).min(most), 0);
             self.at = position;
             let read = self.of.file.read_at(&mut self.buffer, position)?;
@@ -239,6 +240,7 @@ impl<'a> FileWindow<'a> {
             let start = to_usize(position - self.at);
             let rest = part(&self.buffer, start.., "a window holds the header that was just read");
             for (ahead, header) in rest.windows(MESSAGE_HEADER_BYTES).enumerate() {
+                // Cheap first: its checksum is taken only of what has an offset that is looked for, and room.
                 let looks_right = MessageFrame::parse(header).is_some_and(|frame| {
                     offsets.contains(&frame.offset)
                         && position + ahead as u64 + frame.len <= self.of.limit

@@ -311,6 +311,7 @@ impl<'a> LogMerge<'a> {
     pub(super) fn starts_well(&self, base: Offset, len: u64) -> Result<bool, LogRecoverError> {
         let path = self.reader.files.log_path(base);
         let from = Boundary { offset: base, position: 0 };
+        // By itself, not through the cache: most of the files that are looked at are never entered.
         let file = self.reader.files.disk.open(&path, OpenMode::Read);
         let end = file.and_then(|file| {
             let bytes = SegmentBytes::new(&*file, len);
@@ -340,6 +341,7 @@ impl<'a> LogMerge<'a> {
         let dir = &files.options.dir;
         create_dir_synced(&*files.disk, dir).map_err(LogRecoverError::at(dir))?;
         let tip = Tip::empty(self.at, self.last_timestamp);
+        // Never one that is there, as it would have been found: its bytes would count as messages of the log.
         let current = Current::open(files, tip, OpenMode::CreateNew);
         current.handle.get().map_err(LogRecoverError::at(current.handle.path()))?;
         self.current = Some(current);

@@ -39,6 +39,7 @@ impl LogState {
         let droppable = self.sealed.len().saturating_sub(self.newest_sealed());
         let mut later = now.min(self.newest_time());
         let mut kept: Vec<KeptSegment> = Vec::with_capacity(droppable);
+        // From the newest back: what is ahead of the clock was stored no later than all that is behind it.
         for (at, sealed) in self.sealed.iter().enumerate().rev() {
             if at < droppable && sealed.known.end <= upto {
                 let stored_by = sealed.stored_by(now, later);
@@ -82,6 +83,7 @@ impl LogState {
     pub(in crate::log) fn see_ahead(&mut self, now: Timestamp) {
         for sealed in &mut self.sealed {
             if is_ahead(sealed.known.last_timestamp, now) {
+                // Once: noted again and again, it would never be old enough to go.
                 sealed.seen_ahead.get_or_insert(now);
             }
         }
