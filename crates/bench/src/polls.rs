@@ -2,7 +2,7 @@
 
 use galgo_wire::command::extensions::PollWaiting;
 use galgo_wire::command::{Command, CommandCode, JoinConsumerGroup, PollMessages};
-use galgo_wire::consumer::{Consumer, PollingStrategy};
+use galgo_wire::consumer::{ConsumerIdentity, PollingStrategy};
 use galgo_wire::frame::put_request;
 use galgo_wire::id::{Offset, PartitionId};
 use galgo_wire::identifier::Identifier;
@@ -54,7 +54,7 @@ impl LoadPoll {
     pub(crate) fn partition(names: &StreamNames, place: Spot, count: u32) -> Outcome<Self> {
         let (stream, topic) = names.of(place)?;
         Ok(Self::of(PollMessages {
-            consumer: Consumer::new(Identifier::Numeric(1)),
+            consumer: ConsumerIdentity::new(Identifier::Numeric(1)),
             stream,
             topic,
             partition_id: Some(PartitionId::new(place.partition)),
@@ -68,7 +68,7 @@ impl LoadPoll {
     pub(crate) fn group(names: &StreamNames, place: Spot, count: u32) -> Outcome<Self> {
         let (stream, topic) = names.of(place)?;
         Ok(Self::of(PollMessages {
-            consumer: Consumer::group(group()?),
+            consumer: ConsumerIdentity::group(group()?),
             stream,
             topic,
             partition_id: None,

@@ -10,23 +10,22 @@ mod crash_tests;
 mod credentials;
 mod evidence;
 mod groups;
+mod ledger;
 mod offline;
 mod open;
 mod shards;
 mod stored;
 mod worker;
 
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use galgo_storage::data_dir::DataDir;
-use galgo_storage::data_dir::anchors::Anchors;
 use galgo_storage::disk::Disk;
-use galgo_storage::file_cache::FileCache;
-use galgo_storage::lock::{Ranked, RankedRw, rank};
-use galgo_storage::log::IndexCache;
-use galgo_storage::metadata_log::MetadataLog;
+use galgo_storage::lock::{RankedRw, rank};
 use galgo_wire::command::{CommandCode, PollInLife, PollMessages, Request};
 use galgo_wire::identifier::Identifier;
 
@@ -34,13 +33,14 @@ pub use evidence::Incomplete;
 pub use groups::GroupOptions;
 pub use offline::{Acceptance, Offline, OfflineOptions, RepairReport, RepairedFile, RootReset};
 pub use open::{
-    BrokerOptions, JournalBounds, LogBounds, OfflineLog, OpenError, OpenReport, RecoveredLog,
-    RootUser,
+    BrokerOptions, FirstUser, JournalBounds, LogBounds, OfflineLog, OpenError, OpenReport,
+    RecoveredLog,
 };
 pub use shards::Shards;
 pub use worker::Worker;
 
-use crate::access::guard::{AccessOptions, Guard};
+use self::ledger::Ledger;
+use crate::access::guard::{AccessOptions, LoginGuard};
 use crate::catalog::Catalog;
 use crate::clients::{Clients, Peer};
 use crate::command;
@@ -49,17 +49,16 @@ use crate::metadata::prepare::TopicDefaults;
 use crate::outcome::{Outcome, Reply};
 use crate::partition::{AnswerBounds, DeduplicationBounds, IdKey};
 use crate::session::Session;
-use crate::shard::{CheckpointError, Removals};
+use crate::shard::CheckpointError;
 use crate::snapshot::SnapshotSources;
 use crate::stats::process::{ProcessReader, SystemNames};
 use crate::stats::{CounterValues, Counters, Totals};
 use crate::trail::Trail;
 use crate::upkeep::Retention;
-use crate::vault::Vault;
 
 /// Where this node listens, for clients that ask for the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Endpoints {
+pub struct ListenAddresses {
     /// Host part of the TCP address.
     pub ip: String,
     /// Bound port, 0 when the transport is off.
@@ -76,38 +75,22 @@ pub struct Endpoints {
 pub struct Broker {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
-    pub(crate) catalog: RankedRw<{ rank::CATALOG }, Catalog>,
+    pub(crate) ledger: Ledger,
     pub(crate) clients: Arc<Clients>,
     pub(crate) defaults: TopicDefaults,
     pub(crate) access: AccessOptions,
-    pub(crate) guard: Guard,
+    pub(crate) guard: LoginGuard,
     pub(crate) trail: Arc<Trail>,
     pub(crate) deduplication: DeduplicationBounds,
-    pub(crate) endpoints: RankedRw<{ rank::SETTINGS }, Endpoints>,
+    pub(crate) endpoints: RankedRw<{ rank::SETTINGS }, ListenAddresses>,
     pub(crate) process: ProcessReader,
     pub(crate) names: SystemNames,
     pub(crate) started_us: StartTimes,
-    pub(crate) data_dir: DataDir,
     pub(crate) retention: Retention,
     pub(crate) id_key: IdKey,
     pub(crate) snapshot_sources: RankedRw<{ rank::SETTINGS }, Option<Arc<dyn SnapshotSources>>>,
     groups: groups::GroupTimes,
-    pub(crate) shards: Shards,
-    /// Asked where there are files to be removed.
-    removals: Arc<Removals>,
-    /// What seals and opens the metadata.
-    vault: Option<Arc<Vault>>,
     pub(crate) counters: Arc<Counters>,
-    /// One metadata command at a time; held from the preparation of a record to its application.
-    metadata_log: Ranked<{ rank::METADATA_LOG }, MetadataLog>,
-    /// Held while files of deleted partitions are removed.
-    removing: Ranked<{ rank::REMOVING }, ()>,
-    pub(crate) disk: Arc<dyn Disk>,
-    /// The directories that must stay where they are.
-    anchors: Anchors,
-    files: Arc<FileCache>,
-    indexes: Arc<IndexCache>,
-    bounds: LogBounds,
     /// When expired credentials were last looked for, by the monotonic clock.
     cleaned_us: AtomicU64,
 }
@@ -120,6 +103,34 @@ pub(crate) struct StartTimes {
 }
 
 impl Broker {
+    /// Opens the broker on its data directory, recovering what an unclean stop left.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing on disk was deleted then.
+    pub fn open(options: BrokerOptions) -> Result<(Arc<Self>, OpenReport), OpenError> {
+        let data_dir = Self::claim(&options)?;
+        Self::open_claimed(data_dir, options)
+    }
+
+    /// Locks the data directory, made when missing.
+    ///
+    /// # Errors
+    /// [`OpenError::DataDir`].
+    pub fn claim(options: &BrokerOptions) -> Result<DataDir, OpenError> {
+        open::claim(options)
+    }
+
+    /// Opens the broker on a data directory that was claimed with the same options.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing on disk was deleted then.
+    pub fn open_claimed(
+        data_dir: DataDir,
+        options: BrokerOptions,
+    ) -> Result<(Arc<Self>, OpenReport), OpenError> {
+        open::open_claimed(data_dir, options)
+    }
+
     /// Adds a connection. Dropping the session removes it.
     #[must_use]
     pub fn connect(&self, peer: Peer) -> Session {
@@ -137,6 +148,7 @@ impl Broker {
     ///
     /// The payload of a send is stamped in place, so its bytes are not the same afterwards.
     pub fn submit(&self, session: &mut Session, code: u32, payload: &mut [u8]) -> Outcome {
+        // Before everything else is decoded: a batch is read where it lies, and a request of its own would be a copy.
         if code == CommandCode::SendMessages.as_u32() {
             self.counters.requested(CommandCode::SendMessages);
             return command::send::send(self, session, payload);
@@ -161,7 +173,7 @@ impl Broker {
     pub fn poll(&self, session: &Session, command: &PollMessages, bounds: AnswerBounds) -> Outcome {
         self.counters.requested(CommandCode::PollMessages);
         let manner = command::answer::Manner { bounds, ..command::answer::Manner::CLASSIC };
-        command::messages::poll(self, session, (command, manner))
+        command::messages::poll(self, session, command, manner)
     }
 
     /// As [`Broker::poll`] in a life of a partition, without a wait.
@@ -174,7 +186,7 @@ impl Broker {
         self.counters.requested(CommandCode::PollInLife);
         let form = command::answer::AnswerForm::InLife(command.life);
         let manner = command::answer::Manner { bounds, form };
-        command::messages::poll(self, session, (&command.poll, manner))
+        command::messages::poll(self, session, &command.poll, manner)
     }
 
     /// Where refusals are told of, for carriers that refuse what never gets here.
@@ -184,7 +196,7 @@ impl Broker {
     }
 
     /// Tells clients that ask for the cluster where this node listens.
-    pub fn set_endpoints(&self, endpoints: Endpoints) {
+    pub fn set_endpoints(&self, endpoints: ListenAddresses) {
         *self.endpoints.write() = endpoints;
     }
 
@@ -209,31 +221,31 @@ impl Broker {
     /// only after a command was allowed to look at it.
     #[must_use]
     pub fn has_stream(&self, stream: &Identifier) -> bool {
-        self.catalog.read().find_stream(stream.borrowed()).is_ok()
+        self.catalog().find_stream(stream.borrowed()).is_ok()
     }
 
     /// As [`Broker::has_stream`] for a topic.
     #[must_use]
     pub fn has_topic(&self, stream: &Identifier, topic: &Identifier) -> bool {
-        self.catalog.read().find_topic(stream.borrowed(), topic.borrowed()).is_ok()
+        self.catalog().find_topic(stream.borrowed(), topic.borrowed()).is_ok()
     }
 
     /// Counts what there is, at this moment.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        Totals::of(&self.catalog.read(), &self.clients)
+        Totals::of(&self.catalog(), &self.clients)
     }
 
     /// The directory the broker keeps its data in.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
-        self.data_dir.path().to_owned()
+        self.ledger.data_dir.path().to_owned()
     }
 
     /// The shards, for whoever counts what they did, and a simulator that drives their rounds by hand.
     #[must_use]
     pub fn shards(&self) -> &Shards {
-        &self.shards
+        &self.ledger.shards
     }
 
     /// Does what is due: looks whether the data directory is still there, removes the files of deleted
@@ -243,39 +255,75 @@ impl Broker {
     /// called every [`Broker::tick_interval`], on a thread that may block.
     pub fn tick(&self) {
         // First of all: everything below goes by the names of files.
-        if !self.is_in_place() {
+        if !self.ledger.is_in_place() {
             return;
         }
-        self.remove_files();
+        self.ledger.remove_files();
+        // What was refused since the last tick, in one line for each kind.
         self.trail.tell(false);
         self.forget_expired();
-        self.keep_groups_going();
-        self.shards.remove_dropped();
+        self.groups.keep_going(&self.clients, &self.ledger.catalog);
+        self.ledger.shards.remove_dropped();
         let now = self.look_at_clocks();
         // First: what is stored from here on must not be left behind by a leap.
-        self.shards.set_now(now.steady);
+        self.ledger.shards.set_now(now.steady);
+        // Before retention, which asks how old positions are.
         self.follow_leap(now.steady);
         self.record_clocks();
-        self.shards.note_ends();
+        self.ledger.shards.note_ends();
         self.retain(now);
         self.forget_message_ids();
         self.look_after_fenced();
     }
 
+    /// The loops without which nothing is committed; each wants a thread.
+    #[must_use]
+    pub fn workers(self: &Arc<Self>) -> Vec<Worker> {
+        worker::workers(self)
+    }
+
+    /// Lets the workers end once what is staged is committed.
+    pub fn stop(&self) {
+        self.ledger.shards.stop();
+        self.ledger.stop_remover();
+    }
+
+    /// How often [`Broker::tick`] is to be called.
+    #[must_use]
+    pub fn tick_interval(&self) -> Duration {
+        self.groups.tick_interval()
+    }
+
+    /// The metadata with the open partitions, to be read. Nothing that may block is done meanwhile.
+    pub(crate) fn catalog(&self) -> impl Deref<Target = Catalog> {
+        self.ledger.catalog.read()
+    }
+
+    /// Where what the clocks say is put on record.
+    pub(crate) fn clock_path(&self) -> PathBuf {
+        self.ledger.data_dir.clock_path()
+    }
+
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        &*self.ledger.disk
+    }
+
     /// Has partitions tried again that take no writes since a sync failed.
     fn look_after_fenced(&self) {
-        if !self.shards.take_has_fenced() {
+        // Nearly always nobody is: the catalog is then not even looked at.
+        if !self.ledger.shards.take_has_fenced() {
             return;
         }
         let now_us = self.clock.monotonic_us();
-        let mut due: Vec<_> = self.catalog.read().partitions().cloned().collect();
+        let mut due: Vec<_> = self.catalog().partitions().cloned().collect();
+        // The flag was taken, so whoever is fenced and not yet due has to raise it again.
         due.retain(|partition| partition.fenced().is_some() && !partition.is_closed());
         if !due.is_empty() {
-            self.shards.have_fenced();
+            self.ledger.shards.have_fenced();
         }
         due.retain(|partition| partition.rescue_is_due(now_us));
         if !due.is_empty() {
-            self.shards.ask_rescue(due);
+            self.ledger.shards.ask_rescue(due);
         }
     }
 
@@ -285,24 +333,28 @@ impl Broker {
     /// # Errors
     /// [`CheckpointError`]; nothing that was acknowledged is lost then, the next start recovers it.
     pub fn shutdown(&self) -> Result<(), CheckpointError> {
+        // First: a line that waits to be told would be lost with the process.
         self.trail.tell(true);
+        // What was staged is committed before the checkpoint says how far the logs are.
         self.drain();
-        if !self.is_in_place() {
+        if !self.ledger.is_in_place() {
             return Err(CheckpointError::Gone);
         }
-        self.remove_files();
-        self.shards.remove_dropped();
-        self.shards.checkpoint()
+        self.ledger.remove_files();
+        self.ledger.shards.remove_dropped();
+        self.ledger.shards.checkpoint()
     }
 
     /// Runs all staged work to its end on the calling thread.
     pub fn drain(&self) {
-        self.shards.drain();
+        self.ledger.shards.drain();
     }
 }
 
 impl std::fmt::Debug for Broker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Broker").field("data_dir", &self.data_dir.path()).finish_non_exhaustive()
+        f.debug_struct("Broker")
+            .field("data_dir", &self.ledger.data_dir.path())
+            .finish_non_exhaustive()
     }
 }

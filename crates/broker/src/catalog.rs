@@ -8,20 +8,26 @@
 pub(crate) mod groups;
 mod stored;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use galgo_storage::log::PartitionName;
-use galgo_wire::command::{Deduplication, Membership};
+use galgo_wire::command::{Deduplication, StoredOffset};
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{GroupId, PartitionId, PartitionUid, StreamId, TopicId};
+use galgo_wire::id::{PartitionId, PartitionUid, StreamId, TopicId};
 use galgo_wire::identifier::IdentifierRef;
 use galgo_wire::index::to_u32;
+use galgo_wire::permission::Action;
 
 use crate::group::Moment;
-use crate::metadata::{self, Effect, State, Stream, Topic};
-use crate::partition::Partition;
+use crate::metadata::{
+    self, Consequence, State, StreamMetadata, TopicMetadata, TopicPlace, UserMark,
+};
+use crate::offset_book::{Hold, Position};
+use crate::partition::{Partition, StoredBy};
+use crate::session::Principal;
+use crate::shard::OffsetOwner;
 use crate::trail::Trail;
 use groups::{OpenGroup, OpenGroups};
 
@@ -31,7 +37,7 @@ pub(crate) struct Catalog {
     pub(crate) state: State,
     /// Where refused requests are told of.
     pub(crate) trail: Option<Arc<Trail>>,
-    topics: HashMap<(StreamId, TopicId), Arc<OpenTopic>>,
+    topics: HashMap<TopicPlace, Arc<OpenTopic>>,
 }
 
 /// The open partitions of a topic.
@@ -54,9 +60,8 @@ pub(crate) struct Closed {
 /// A topic that a command named, found.
 #[derive(Clone, Copy)]
 pub(crate) struct FoundTopic<'a> {
-    pub(crate) stream_id: StreamId,
-    pub(crate) topic_id: TopicId,
-    pub(crate) topic: &'a Topic,
+    pub(crate) place: TopicPlace,
+    pub(crate) topic: &'a TopicMetadata,
     pub(crate) open: &'a Arc<OpenTopic>,
 }
 
@@ -66,7 +71,7 @@ impl Catalog {
     pub(crate) fn find_stream(
         &self,
         stream: IdentifierRef<'_>,
-    ) -> Result<(StreamId, &Stream), ErrorCode> {
+    ) -> Result<(StreamId, &StreamMetadata), ErrorCode> {
         self.state.stream(stream).ok_or(ErrorCode::StreamIdNotFound)
     }
 
@@ -79,13 +84,16 @@ impl Catalog {
     ) -> Result<FoundTopic<'_>, ErrorCode> {
         let (stream_id, stream) = self.find_stream(stream)?;
         let (topic_id, topic) = stream.topic(topic).ok_or(ErrorCode::TopicIdNotFound)?;
-        let open = self.topics.get(&(stream_id, topic_id)).ok_or(ErrorCode::TopicIdNotFound)?;
-        Ok(FoundTopic { stream_id, topic_id, topic, open })
+        let Some(open) = self.open_topic(stream_id, topic_id) else {
+            unreachable!("INV-CATALOG: a topic of the metadata is open under the same lock")
+        };
+        let place = TopicPlace { stream: stream_id, topic: topic_id };
+        Ok(FoundTopic { place, topic, open })
     }
 
     /// The open partitions of a topic, by id.
     pub(crate) fn open_topic(&self, stream: StreamId, topic: TopicId) -> Option<&Arc<OpenTopic>> {
-        self.topics.get(&(stream, topic))
+        self.topics.get(&TopicPlace { stream, topic })
     }
 
     /// All open partitions.
@@ -103,21 +111,67 @@ impl Catalog {
         self.topics.values().flat_map(|topic| topic.groups.values())
     }
 
+    /// On whose behalf `caller` changes stored offsets of a topic.
+    pub(crate) fn stored_by(&self, caller: Principal, found: &FoundTopic<'_>) -> StoredBy {
+        let manages = self.allow(caller, Action::ManageTopic, found.place.scope()).is_ok();
+        let user = self.state.users.get(&caller.user).map(|user| user.mark(caller.user));
+        StoredBy { user, manages }
+    }
+
+    /// A stored offset with its names.
+    pub(crate) fn tell_offset(
+        &self,
+        found: &FoundTopic<'_>,
+        partition_id: PartitionId,
+        hold: Hold,
+        owner: OffsetOwner,
+        position: &Position,
+    ) -> StoredOffset {
+        let (consumer_id, name) = found.owner_name(owner);
+        let user = position.user.and_then(|mark| {
+            let user = self.state.users.get(&mark.id())?;
+            // Its id may be another user's by now; that one has not stored it.
+            (user.mark(mark.id()) == mark).then(|| user.name.as_str().to_owned())
+        });
+        StoredOffset {
+            partition_id,
+            kind: owner.kind,
+            consumer_id,
+            cursor_id: owner.id.get(),
+            name,
+            offset: position.offset,
+            stored_at: position.stored_at,
+            active_at: position.active_at,
+            holds_until: hold.until(owner, position),
+            user: user.unwrap_or_default(),
+        }
+    }
+
+    /// Lets go of who stored what, where the user is gone: what nobody owns may be changed by whoever polls.
+    pub(crate) fn disown_offsets(&self) {
+        // By mark and not by serial: a new password makes no other owner.
+        let users: BTreeSet<UserMark> =
+            self.state.users.iter().map(|(id, user)| user.mark(*id)).collect();
+        for partition in self.partitions() {
+            partition.disown_offsets(&|user| users.contains(&user));
+        }
+    }
+
     /// Brings the open partitions and groups in line with the state; returns those that are to be
     /// closed.
     ///
     /// `open` makes a partition that was not open before.
     pub(crate) fn perform(
         &mut self,
-        effects: &[Effect],
+        effects: &[Consequence],
         at: Moment,
-        open: &mut dyn FnMut(&metadata::Partition) -> Arc<Partition>,
+        open: &mut dyn FnMut(&metadata::PartitionMetadata) -> Arc<Partition>,
     ) -> Closed {
         let mut closed = Closed::default();
         for effect in effects {
             match *effect {
-                Effect::TopicGone(stream, topic) => {
-                    let Some(gone) = self.topics.remove(&(stream, topic)) else { continue };
+                Consequence::TopicGone(place) => {
+                    let Some(gone) = self.topics.remove(&place) else { continue };
                     closed.partitions.extend(gone.partitions.iter().cloned());
                     let groups = gone.groups.values();
                     closed
@@ -125,9 +179,9 @@ impl Catalog {
                         .extend(groups.map(|group| (Arc::clone(group), Arc::clone(&gone))));
                 }
                 // Users have nothing open.
-                Effect::UserGone(_) | Effect::LoginsEnded(_) => {}
-                Effect::TopicChanged(stream, topic) => {
-                    self.reopen((stream, topic), at, open, &mut closed);
+                Consequence::UserGone(_) | Consequence::LoginsEnded(_) => {}
+                Consequence::TopicChanged(place) => {
+                    self.reopen(place, at, open, &mut closed);
                 }
             }
         }
@@ -136,18 +190,23 @@ impl Catalog {
 
     fn reopen(
         &mut self,
-        (stream, topic): (StreamId, TopicId),
+        place: TopicPlace,
         at: Moment,
-        open: &mut dyn FnMut(&metadata::Partition) -> Arc<Partition>,
+        open: &mut dyn FnMut(&metadata::PartitionMetadata) -> Arc<Partition>,
         closed: &mut Closed,
     ) {
+        let TopicPlace { stream, topic } = place;
         let stored = self.state.streams.get(&stream);
         let stored = stored.and_then(|found| Some((&found.name, found.topics.get(&topic)?)));
         let Some((stream_name, stored)) = stored else {
-            return;
+            unreachable!("INV-CATALOG: what changed a topic left it in the metadata")
         };
-        let before = self.topics.get(&(stream, topic));
+        let before = self.topics.get(&place);
+        // A new list of partitions takes the place of the old one, whole: a send that found the old one goes on with it,
+        // and is refused by the partition it finds closed.
         let next = before.map_or(0, |topic| topic.next_balanced.load(Ordering::Relaxed));
+        // By uid and not by place (INV-META-UID): a purge keeps the ids and changes the uids, and what has another uid is
+        // another partition.
         let mut kept: BTreeMap<PartitionUid, Arc<Partition>> = before
             .iter()
             .flat_map(|topic| &topic.partitions)
@@ -157,6 +216,7 @@ impl Catalog {
         let partitions: Vec<_> =
             known.map(|known| kept.remove(&known.uid).unwrap_or_else(|| open(known))).collect();
         for (number, partition) in (0..).zip(&partitions) {
+            // Also for those that were open before: a rename or a change of settings reaches them without a new log.
             partition.set_name(PartitionName {
                 stream: stream_name.to_string(),
                 topic: stored.settings.name.to_string(),
@@ -165,16 +225,23 @@ impl Catalog {
             partition.set_durability(stored.settings.durability);
             partition.set_deduplication(stored.settings.deduplication == Deduplication::On);
         }
-        let place = Membership { stream_id: stream, topic_id: topic, group_id: GroupId::default() };
-        let before_groups = before.map(|topic| topic.groups.clone()).unwrap_or_default();
+        // A topic that is new has no groups yet, and had no partitions that could have been emptied.
+        let before_groups = before.map_or_else(OpenGroups::new, |topic| topic.groups.clone());
         let (groups, gone) = groups::reopen(place, stored, before_groups, at);
-        let emptied = before.map(|before| replaced(&before.partitions, &partitions));
-        groups::reset(&groups, &emptied.unwrap_or_default(), at);
+        if let Some(before) = before {
+            groups::reset(&groups, &replaced(&before.partitions, &partitions), at);
+        }
+        assert!(
+            partitions.len() == stored.partitions.len(),
+            "INV-CATALOG: a partition is open for each that the metadata names"
+        );
         let next_balanced = AtomicU32::new(next);
         let open_topic = Arc::new(OpenTopic { partitions, groups, next_balanced });
+        // What nobody took over was deleted, or purged. It is closed by the caller: closing waits for appends, and those
+        // wait for this lock.
         closed.partitions.extend(kept.into_values());
         closed.groups.extend(gone.into_iter().map(|group| (group, Arc::clone(&open_topic))));
-        self.topics.insert((stream, topic), open_topic);
+        self.topics.insert(place, open_topic);
     }
 }
 
@@ -207,6 +274,7 @@ impl OpenTopic {
     /// 2010 when the topic has no partitions, as the protocol has it.
     pub(crate) fn next_balanced(&self) -> Result<PartitionId, ErrorCode> {
         let count = to_u32(self.partitions.len());
+        // Relaxed: two sends that come together may have either order.
         let turn = self.next_balanced.fetch_add(1, Ordering::Relaxed);
         let chosen = turn.checked_rem(count).ok_or(ErrorCode::TopicIdNotFound)?;
         Ok(PartitionId::new(chosen))

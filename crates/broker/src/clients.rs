@@ -23,7 +23,7 @@ use crate::catalog::groups::OpenGroup;
 use crate::environment::Clock;
 use crate::group::{MemberKey, Moment};
 use crate::metadata::UserSerial;
-use crate::session::Caller;
+use crate::session::Principal;
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ struct Row {
     /// Of its registration, never used again; members of groups are known by it.
     number: u64,
     peer: Peer,
-    caller: Option<Caller>,
+    caller: Option<Principal>,
     /// Whether that login was ended elsewhere; its session looks at this.
     ended: Arc<AtomicBool>,
     /// When it last sent a ping, or connected.
@@ -79,18 +79,23 @@ struct Row {
 /// A place in the table; leaving it is dropping this.
 #[derive(Debug)]
 pub(crate) struct Registration {
-    id: ClientId,
-    /// Tells its entry from that of a later connection with the same id.
-    number: u64,
+    row: RowKey,
     clients: Arc<Clients>,
     ended: Arc<AtomicBool>,
+}
+
+/// Which row of the table, also when its id has been given to a later connection.
+#[derive(Clone, Copy, Debug)]
+struct RowKey {
+    id: ClientId,
+    /// Of the registration, never used again.
+    number: u64,
 }
 
 /// An alarm that rings when the connection may do less than before; dropping this takes it off.
 #[derive(Debug)]
 pub(crate) struct HungAlarm {
-    id: ClientId,
-    number: u64,
+    row: RowKey,
     clients: Arc<Clients>,
     alarm: Arc<Alarm>,
 }
@@ -116,6 +121,8 @@ impl Clients {
             id = id.wrapping_add(1);
         }
         let id = ClientId::new(id);
+        // Groups know members by it: an id is given again with the address, and a late answer about the old connection must
+        // not reach the new one.
         let number = table.next_number;
         table.next_number += 1;
         let pinged_us = self.clock.monotonic_us();
@@ -129,8 +136,9 @@ impl Clients {
             groups: BTreeMap::new(),
             bell: Bell::default(),
         };
-        table.rows.insert(id, row);
-        Registration { id, number, clients: Arc::clone(self), ended }
+        let had = table.rows.insert(id, row);
+        assert!(had.is_none(), "INV-MEMBER-LISTED: an id in the table is one connection's");
+        Registration { row: RowKey { id, number }, clients: Arc::clone(self), ended }
     }
 
     /// One connection.
@@ -158,6 +166,7 @@ impl Clients {
         for row in table.rows.values_mut() {
             match &mut row.caller {
                 Some(caller) if caller.user == user && caller.serial != now => {
+                    // Under the same lock: between two looks the session would be one of those whose login ended.
                     if but == Some(MemberKey::new(row.number)) {
                         caller.serial = now;
                         continue;
@@ -166,9 +175,11 @@ impl Clients {
                 _ => continue,
             }
             row.caller = None;
+            // The session looks at this without the table's lock: from here on it is nobody (INV-LOGIN-ENDED).
             row.ended.store(true, Ordering::Release);
             row.leave_all(at);
             row.groups.clear();
+            // Last: whoever wakes looks again, and has to find itself logged out and in no group.
             row.end_wait(at.now_us);
         }
     }
@@ -192,6 +203,7 @@ impl Clients {
         let mut table = self.table.lock();
         let at = self.moment();
         let mut ended = Vec::new();
+        // Who waits has no turn to send a ping; its poll is the sign of life.
         for (id, row) in table.rows.iter_mut().filter(|(_, row)| row.bell.is_empty()) {
             let (key, pinged_us) = (MemberKey::new(row.number), row.pinged_us);
             row.groups.retain(|place, group| {
@@ -220,6 +232,7 @@ impl Clients {
     pub(crate) fn dissolve(&self, group: &OpenGroup) {
         let mut table = self.table.lock();
         let at = self.moment();
+        // Under the table (INV-MEMBER-LISTED): nobody joins between this and the end of the entries.
         if group.lock(at).dissolve(at).is_empty() {
             return;
         }
@@ -234,20 +247,19 @@ impl Clients {
         to_u32(self.table.lock().rows.len())
     }
 
-    fn with_row<T>(
-        &self,
-        (id, number): (ClientId, u64),
-        work: impl FnOnce(&mut Row) -> T,
-    ) -> Option<T> {
+    fn with_row<T>(&self, key: RowKey, work: impl FnOnce(&mut Row) -> T) -> Option<T> {
         let mut table = self.table.lock();
-        table.rows.get_mut(&id).filter(|row| row.number == number).map(work)
+        table.rows.get_mut(&key.id).filter(|row| row.number == key.number).map(work)
     }
 
     fn remove_where(&self, gone: impl Fn(&Row) -> bool) -> Vec<ClientId> {
         let mut table = self.table.lock();
         let mut removed: Vec<_> = table.rows.extract_if(.., |_, row| gone(row)).collect();
+        // Still under the table's lock (INV-MEMBER-LISTED): a connection that comes with the same address finds no
+        // membership of this one.
         for (_, row) in &mut removed {
             row.leave_all(self.moment());
+            // Closed and not only rung: nothing may be hung on a row that is out of the table.
             row.bell.close().ring(News::Over);
         }
         removed.into_iter().map(|(id, _)| id).collect()
@@ -281,15 +293,15 @@ impl Row {
 
 impl Registration {
     pub(crate) fn id(&self) -> ClientId {
-        self.id
+        self.row.id
     }
 
     /// What groups know it by.
     pub(crate) fn key(&self) -> MemberKey {
-        MemberKey::new(self.number)
+        MemberKey::new(self.row.number)
     }
 
-    pub(crate) fn set_caller(&self, caller: Option<Caller>) {
+    pub(crate) fn set_caller(&self, caller: Option<Principal>) {
         let now_us = self.clients.clock.monotonic_us();
         // First, and also for one that left the table: what is logged in from now on has not ended.
         self.ended.store(false, Ordering::Release);
@@ -309,7 +321,7 @@ impl Registration {
     pub(crate) fn hang(&self, alarm: &Arc<Alarm>) -> Option<HungAlarm> {
         self.with_row(|row| row.bell.hang(alarm, 0))?;
         let (clients, alarm) = (Arc::clone(&self.clients), Arc::clone(alarm));
-        Some(HungAlarm { id: self.id, number: self.number, clients, alarm })
+        Some(HungAlarm { row: self.row, clients, alarm })
     }
 
     /// Notes a ping.
@@ -330,6 +342,7 @@ impl Registration {
     pub(crate) fn join(&self, group: &Arc<OpenGroup>) -> Result<(), ErrorCode> {
         let at = self.clients.moment();
         let joined = self.with_row(|row| {
+            // Both under the table's lock: see INV-MEMBER-LISTED.
             group.lock(at).join(self.key(), at);
             row.groups.insert(group.place, Arc::clone(group));
         });
@@ -378,14 +391,14 @@ impl Registration {
     }
 
     fn with_row<T>(&self, work: impl FnOnce(&mut Row) -> T) -> Option<T> {
-        self.clients.with_row((self.id, self.number), work)
+        self.clients.with_row(self.row, work)
     }
 }
 
 impl Drop for HungAlarm {
     fn drop(&mut self) {
         let now_us = self.clients.clock.monotonic_us();
-        self.clients.with_row((self.id, self.number), |row| {
+        self.clients.with_row(self.row, |row| {
             row.bell.take_off(&self.alarm);
             // Its time to send a ping begins now.
             row.pinged_us = now_us;
@@ -395,11 +408,12 @@ impl Drop for HungAlarm {
 
 impl Drop for Registration {
     fn drop(&mut self) {
+        // By number: the row of this id may be that of a connection that came after this one was taken out.
         let mut table = self.clients.table.lock();
-        if table.rows.get(&self.id).is_none_or(|row| row.number != self.number) {
+        if table.rows.get(&self.row.id).is_none_or(|row| row.number != self.row.number) {
             return;
         }
-        if let Some(row) = table.rows.remove(&self.id) {
+        if let Some(row) = table.rows.remove(&self.row.id) {
             row.leave_all(self.clients.moment());
         }
     }
@@ -443,7 +457,7 @@ mod tests {
         let first = clients.register(peer(59288));
         let login = |user| {
             let address = first.clients.get(first.id()).unwrap().peer.address.ip();
-            Some(Caller { user, serial: UserSerial::new(7), address })
+            Some(Principal { user, serial: UserSerial::new(7), address })
         };
         first.set_caller(login(user));
         assert_eq!(clients.remove_user(other), []);

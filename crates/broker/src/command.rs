@@ -68,7 +68,7 @@ pub(crate) fn run(broker: &Broker, session: &mut Session, request: Request) -> O
         Request::GetRetentionState(command) => segments::retention_state(broker, session, command),
         Request::ListConsumerOffsets(command) => offsets::list(broker, session, command),
         Request::PollMessages(command) => {
-            messages::poll(broker, session, (&command, Manner::CLASSIC))
+            messages::poll(broker, session, &command, Manner::CLASSIC)
         }
         Request::PollWaiting(command) => waiting::look(broker, session, command.into()),
         Request::PollInLife(command) => waiting::poll_in_life(broker, session, command),
@@ -99,44 +99,36 @@ pub(crate) fn run(broker: &Broker, session: &mut Session, request: Request) -> O
     }
 }
 
-impl Broker {
-    /// Checks the right that `command` asks for.
-    ///
-    /// # Errors
-    /// 20, 40, 1009, 2010 or 41; see [`crate::access::rights`].
-    pub(crate) fn authorize<C: Command>(
-        &self,
-        session: &Session,
-        command: &C,
-    ) -> Result<(), ErrorCode> {
-        self.catalog.read().authorize(session.caller().ok(), &command.right())
-    }
+/// Checks the right that `command` asks for.
+///
+/// # Errors
+/// 20, 40, 1009, 2010 or 41; see [`crate::access::rights`].
+fn authorize<C: Command>(broker: &Broker, session: &Session, command: &C) -> Result<(), ErrorCode> {
+    broker.catalog().authorize(session.caller().ok(), &command.right())
+}
 
-    /// As [`Broker::authorize`] for a command that answers nothing when its target is missing:
-    /// `false` then.
-    ///
-    /// # Errors
-    /// 40 or 41.
-    pub(crate) fn authorize_existing<C: Command>(
-        &self,
-        session: &Session,
-        command: &C,
-    ) -> Result<bool, ErrorCode> {
-        match self.authorize(session, command) {
-            Ok(()) => Ok(true),
-            Err(
-                ErrorCode::StreamIdNotFound
-                | ErrorCode::TopicIdNotFound
-                | ErrorCode::ResourceNotFound,
-            ) => Ok(false),
-            Err(code) => Err(code),
-        }
+/// As [`authorize`] for a command that answers nothing when its target is missing: `false` then.
+///
+/// # Errors
+/// 40 or 41.
+fn authorize_existing<C: Command>(
+    broker: &Broker,
+    session: &Session,
+    command: &C,
+) -> Result<bool, ErrorCode> {
+    match authorize(broker, session, command) {
+        Ok(()) => Ok(true),
+        Err(
+            ErrorCode::StreamIdNotFound | ErrorCode::TopicIdNotFound | ErrorCode::ResourceNotFound,
+        ) => Ok(false),
+        Err(code) => Err(code),
     }
 }
 
 /// The answer with this payload.
 fn payload(value: &impl Payload) -> Reply {
     let bytes = value.to_bytes();
+    // On the wire both are the same; a reply without bytes needs no memory.
     if bytes.is_empty() { Reply::Empty } else { Reply::Bytes(bytes) }
 }
 
@@ -147,7 +139,9 @@ fn change<C: Command + Send + 'static>(
     command: C,
     work: impl FnOnce(&Acting<'_>, &C) -> Result<Reply, ErrorCode> + Send + 'static,
 ) -> Outcome {
-    match broker.authorize(session, &command) {
+    // Before a thread is taken for it: a stranger costs nothing that blocks. It is asked again under the lock of the
+    // change, as the login may end in between.
+    match authorize(broker, session, &command) {
         Ok(()) => offload(Job::Change, move |broker, session| {
             work(&Acting::new(broker, session), &command)
         }),

@@ -41,8 +41,8 @@ pub use access::guard::AccessOptions;
 pub use access::password::HASHES_AT_ONCE_MAX;
 pub use access::throttle::ThrottleOptions;
 pub use broker::{
-    Broker, BrokerOptions, Endpoints, GroupOptions, LogBounds, OfflineLog, OpenError, OpenReport,
-    RecoveredLog, RootUser, Worker,
+    Broker, BrokerOptions, FirstUser, GroupOptions, ListenAddresses, LogBounds, OfflineLog,
+    OpenError, OpenReport, RecoveredLog, Worker,
 };
 pub use causes::Causes;
 pub use clients::Peer;

@@ -33,21 +33,21 @@ use galgo_wire::command::{Deduplication, Durability};
 use galgo_wire::id::{GroupId, PartitionUid, ShardId, StreamId, Timestamp, TopicId, UserId};
 use galgo_wire::name::{StreamName, TokenName, TopicName, Username};
 use galgo_wire::options::OptionChoices;
-use galgo_wire::permission::Permissions;
+use galgo_wire::permission::{Permissions, Scope};
 
 use crate::partition::IdKey;
-pub use groups::{Group, GroupSerial};
+pub use groups::{GroupMetadata, GroupSerial};
 use record::{CreatedTopic, Record};
-pub use tokens::{Token, TokenHash};
+pub use tokens::{HashedToken, TokenHash};
 pub use users::{UserMark, UserSerial};
 
 /// Everything the server knows besides messages and consumer offsets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// Streams by id.
-    pub streams: BTreeMap<StreamId, Stream>,
+    pub streams: BTreeMap<StreamId, StreamMetadata>,
     /// Users by id; the root user is 0.
-    pub users: BTreeMap<UserId, User>,
+    pub users: BTreeMap<UserId, UserMetadata>,
     /// Partitions whose files are still to be removed.
     pub removals: BTreeSet<PartitionUid>,
     /// The next uid to give to a partition.
@@ -66,39 +66,48 @@ pub struct State {
     stream_names: BTreeMap<Box<str>, StreamId>,
     user_names: BTreeMap<Username, UserId>,
     /// The tokens of each user that has any.
-    tokens: BTreeMap<UserId, BTreeMap<TokenName, Token>>,
+    tokens: BTreeMap<UserId, BTreeMap<TokenName, HashedToken>>,
     token_owners: BTreeMap<TokenHash, (UserId, TokenName)>,
 }
 
 /// A stream: a namespace of topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stream {
+pub struct StreamMetadata {
     /// Unique among the streams.
     pub name: StreamName,
     /// When it was created.
     pub created_at: Timestamp,
     /// Topics by id.
-    pub topics: BTreeMap<TopicId, Topic>,
+    pub topics: BTreeMap<TopicId, TopicMetadata>,
     topic_names: BTreeMap<Box<str>, TopicId>,
+}
+
+/// Where a topic is. Both ids are given again once what has them is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicPlace {
+    /// Its stream.
+    pub stream: StreamId,
+    /// The topic itself.
+    pub topic: TopicId,
 }
 
 /// A topic: a named set of partitions with common settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Topic {
+pub struct TopicMetadata {
     /// When it was created.
     pub created_at: Timestamp,
     /// What can be changed later.
-    pub settings: TopicSettings,
+    pub settings: ResolvedSettings,
     /// Partition 0 first.
-    pub partitions: Vec<Partition>,
+    pub partitions: Vec<PartitionMetadata>,
     /// Consumer groups by id.
-    pub groups: BTreeMap<GroupId, Group>,
+    pub groups: BTreeMap<GroupId, GroupMetadata>,
     group_names: BTreeMap<Box<str>, GroupId>,
 }
 
 /// The settings of a topic; sentinels of the protocol are resolved before they come here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicSettings {
+pub struct ResolvedSettings {
     /// Unique within the stream.
     pub name: TopicName,
     /// What clients say they compress with; the server does not look at it.
@@ -119,7 +128,7 @@ pub struct TopicSettings {
 
 /// A partition as the metadata knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Partition {
+pub struct PartitionMetadata {
     /// Names its log on disk; changes when the partition is purged.
     pub uid: PartitionUid,
     /// When it was created.
@@ -130,7 +139,7 @@ pub struct Partition {
 
 /// Someone who may log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
+pub struct UserMetadata {
     /// Tells the user from those that had its id before and will have it later, and its logins from those
     /// that ended.
     pub serial: UserSerial,
@@ -148,11 +157,11 @@ pub struct User {
 
 /// What the shell must do after a record was applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
+pub enum Consequence {
     /// Partitions or groups of this topic came, went or were replaced, or its settings changed.
-    TopicChanged(StreamId, TopicId),
+    TopicChanged(TopicPlace),
     /// The topic is gone.
-    TopicGone(StreamId, TopicId),
+    TopicGone(TopicPlace),
     /// The user is gone.
     UserGone(UserId),
     /// All logins of the user ended.
@@ -167,13 +176,27 @@ pub struct ApplyError {
     id: u64,
 }
 
+impl TopicPlace {
+    /// The topic `topic` of the stream `stream`.
+    #[must_use]
+    pub const fn new(stream: StreamId, topic: TopicId) -> Self {
+        Self { stream, topic }
+    }
+
+    /// What is allowed there.
+    #[must_use]
+    pub fn scope(self) -> Scope {
+        Scope::Topic(self.stream, self.topic)
+    }
+}
+
 impl State {
     /// Changes the state as `record` says and tells what must follow in the world.
     ///
     /// # Errors
     /// [`ApplyError`] when the record names something that is missing, or creates something that
     /// exists; the state is unchanged then.
-    pub fn apply(&mut self, record: &Record) -> Result<Vec<Effect>, ApplyError> {
+    pub fn apply(&mut self, record: &Record) -> Result<Vec<Consequence>, ApplyError> {
         match record {
             Record::CreateStream { id, name, created_at } => {
                 self.create_stream(*id, name, *created_at)
@@ -195,6 +218,7 @@ impl State {
                 self.remove_partitions(*stream, *topic, *count)
             }
             Record::FilesRemoved { uids } => {
+                // Also one that is not there: a crash between removal and record repeats both.
                 for uid in uids {
                     self.removals.remove(uid);
                 }
@@ -205,7 +229,7 @@ impl State {
             Record::SetPermissions { id, permissions } => self.set_permissions(*id, permissions),
             Record::SetPassword { id, hash } => self.set_password(*id, hash),
             Record::ReplacePassword { id, hash, serial, ends_tokens } => {
-                self.replace_password(*id, hash, (*serial, *ends_tokens))
+                self.replace_password(*id, hash, *serial, *ends_tokens)
             }
             Record::DeactivateUser { id, name, serial } => self.deactivate_user(*id, name, *serial),
             Record::DeleteUser { id } => self.delete_user(*id),
@@ -214,6 +238,7 @@ impl State {
             Record::CreateGroup { place, group } => self.create_group(*place, group),
             Record::DeleteGroup { place } => self.delete_group(*place),
             Record::SkipGiven { next_uid, next_group_serial } => {
+                // Never back: what was given since is given (INV-META-UID).
                 self.next_uid = self.next_uid.max(*next_uid);
                 self.next_group_serial = self.next_group_serial.max(*next_group_serial);
                 Ok(Vec::new())
@@ -255,7 +280,7 @@ impl State {
     }
 
     /// All partitions, in the order of their streams and topics.
-    fn all_partitions(&self) -> impl Iterator<Item = &Partition> {
+    fn all_partitions(&self) -> impl Iterator<Item = &PartitionMetadata> {
         let topics = self.streams.values().flat_map(|stream| stream.topics.values());
         topics.flat_map(|topic| &topic.partitions)
     }
@@ -269,6 +294,8 @@ impl State {
                 (partitions.first_uid, u64::from(partitions.count))
             }
             Record::PurgeTopics { stream, topics, first_uid } => {
+                // Every partition of a purged topic gets a new uid; counted from the state of before the record, as the record
+                // names topics only.
                 let stored = self.streams.get(stream).map(|stream| &stream.topics);
                 let purged = topics.iter().filter_map(|id| stored.and_then(|all| all.get(id)));
                 (*first_uid, purged.map(|topic| topic.partitions.len() as u64).sum())
@@ -279,6 +306,7 @@ impl State {
     }
 
     fn take_uids(&mut self, first: PartitionUid, count: u64) {
+        // The largest and not the last: records of a repair skip numbers.
         self.next_uid = self.next_uid.max(first.get().saturating_add(count));
     }
 }

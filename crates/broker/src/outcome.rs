@@ -125,6 +125,7 @@ impl MessagesReply {
 /// Bytes of those slices that are in memory.
 #[must_use]
 pub fn memory_bytes(slices: &[Slice]) -> u64 {
+    // A range of a file costs the page cache, which is the system's to bound.
     let in_memory = slices.iter().filter(|slice| matches!(slice, Slice::Memory(_)));
     in_memory.map(Slice::len).sum()
 }
@@ -282,6 +283,7 @@ impl Answer {
     pub async fn settled(self) -> Reply {
         match self.after {
             None => self.reply,
+            // The reply was made when the request was; only whether it may leave was open.
             Some(ticket) => ticket.await.map_or_else(Reply::Error, |()| self.reply),
         }
     }

@@ -18,13 +18,13 @@ pub struct Session {
     peer: Peer,
     /// None for a session that is never listed.
     registration: Option<Registration>,
-    caller: Option<Caller>,
+    caller: Option<Principal>,
     chains: Chains,
 }
 
 /// A user that is logged in. It may be gone by now, and its id given to somebody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Caller {
+pub(crate) struct Principal {
     pub(crate) user: UserId,
     pub(crate) serial: UserSerial,
     /// Where it calls from.
@@ -70,12 +70,12 @@ impl Session {
     ///
     /// # Errors
     /// 40 when nobody is logged in.
-    pub(crate) fn caller(&self) -> Result<Caller, ErrorCode> {
+    pub(crate) fn caller(&self) -> Result<Principal, ErrorCode> {
         self.standing().ok_or(ErrorCode::Unauthenticated)
     }
 
     /// Who is logged in, as long as nobody has ended that.
-    fn standing(&self) -> Option<Caller> {
+    fn standing(&self) -> Option<Principal> {
         self.caller.filter(|_| !self.registration.as_ref().is_some_and(Registration::is_ended))
     }
 
@@ -94,7 +94,7 @@ impl Session {
         &mut self.chains
     }
 
-    pub(crate) fn log_in(&mut self, caller: Caller) {
+    pub(crate) fn log_in(&mut self, caller: Principal) {
         self.set_caller(Some(caller));
     }
 
@@ -104,13 +104,15 @@ impl Session {
 
     /// Stays logged in as the same user, whose other logins ended: it has another serial now.
     pub(crate) fn stay(&mut self, serial: UserSerial) {
+        // Its own copy; the table has had it since the change, which left this login alone.
         if let Some(caller) = self.caller.as_mut() {
             caller.serial = serial;
         }
     }
 
-    fn set_caller(&mut self, caller: Option<Caller>) {
+    fn set_caller(&mut self, caller: Option<Principal>) {
         self.caller = caller;
+        // Also in the table: whoever ends the logins of a user finds them there.
         if let Some(registration) = &self.registration {
             registration.set_caller(caller);
         }

@@ -37,7 +37,7 @@ use self::state::HeldNotes;
 use crate::broker::Broker;
 use crate::catalog::OpenTopic;
 use crate::environment::Clock;
-use crate::metadata::TopicSettings;
+use crate::metadata::ResolvedSettings;
 use crate::offset_book::Hold;
 use crate::partition::{DropNote, DropReason, Droppable, Partition, Wanted};
 
@@ -187,7 +187,7 @@ impl Broker {
             return;
         }
         let Some(record) = self.retention.clock.lock().to_record() else { return };
-        match clock_record::record(&*self.disk, &self.data_dir.clock_path(), &record) {
+        match clock_record::record(self.disk(), &self.clock_path(), &record) {
             Ok(()) => self.retention.clock.lock().recorded(&record),
             // Without it the next start knows less of the clock, and waits rather.
             Err(error) => tracing::debug!(%error, "clocks not put on record"),
@@ -195,14 +195,14 @@ impl Broker {
     }
 
     /// Whose stored offsets hold messages of a topic, and how long.
-    pub(crate) fn hold_of(&self, settings: &TopicSettings) -> Hold {
+    pub(crate) fn hold_of(&self, settings: &ResolvedSettings) -> Hold {
         hold_of(&settings.effective(&self.defaults.options))
     }
 
     /// Tells of partitions whose newest message is ahead of the clock, and of those that were and go on
     /// with the right time.
     fn tell_ahead(&self, wall: Timestamp) {
-        let catalog = self.catalog.read();
+        let catalog = self.catalog();
         let streams = catalog.state.streams.iter();
         let topics =
             streams.flat_map(|(s, st)| st.topics.iter().map(move |(t, tp)| (*s, st, *t, tp)));
@@ -246,7 +246,7 @@ impl Broker {
             return self.retention.done(now_us);
         }
         let limited: Vec<Limited> = {
-            let catalog = self.catalog.read();
+            let catalog = self.catalog();
             let streams = catalog.state.streams.iter();
             let topics = streams.flat_map(|(s, st)| st.topics.iter().map(|(t, tp)| (*s, *t, tp)));
             let limited = topics.filter_map(|(stream, topic, stored)| {
@@ -282,7 +282,7 @@ impl Broker {
     /// Lets go of the message ids that partitions need not know any more.
     pub(crate) fn forget_message_ids(&self) {
         let running_us = self.clock.running_us();
-        let topics: Vec<Arc<OpenTopic>> = self.catalog.read().open_topics().cloned().collect();
+        let topics: Vec<Arc<OpenTopic>> = self.catalog().open_topics().cloned().collect();
         for partition in topics.iter().flat_map(|topic| &topic.partitions) {
             partition.expire_window(running_us, &self.deduplication);
         }
@@ -322,7 +322,7 @@ impl Broker {
         (stream, topic): (StreamId, TopicId),
         partition: PartitionId,
     ) -> Option<DropNote> {
-        let catalog = self.catalog.read();
+        let catalog = self.catalog();
         let stream = catalog.state.streams.get(&stream)?;
         let topic = stream.topics.get(&topic)?;
         Some(DropNote {
@@ -337,7 +337,7 @@ impl Broker {
     /// What retention would remove now from a topic with `settings`, and what it would if nobody held it back.
     pub(crate) fn plan_retention(
         &self,
-        settings: &TopicSettings,
+        settings: &ResolvedSettings,
         open: &OpenTopic,
     ) -> RetentionPlan {
         let (now, hold) = (self.times(), self.hold_of(settings));
@@ -394,7 +394,7 @@ impl Limited {
 }
 
 /// Sentinels were resolved when the topic was made; 0 would mean "remove all" and is taken for no limit.
-pub(crate) fn rules_of(settings: &TopicSettings) -> RetentionLimits {
+pub(crate) fn rules_of(settings: &ResolvedSettings) -> RetentionLimits {
     let limit = |value: u64| (value != 0 && value != u64::MAX).then_some(value);
     RetentionLimits {
         expiry_micros: limit(settings.message_expiry_us),

@@ -116,7 +116,7 @@ pub use galgo_wire::batch::{
 };
 pub use galgo_wire::command::system::{SnapshotCompression, SnapshotKind};
 pub use galgo_wire::command::users::UserStatus;
-pub use galgo_wire::consumer::{Consumer as ConsumerIdentity, Partitioning, PollingStrategy};
+pub use galgo_wire::consumer::{ConsumerIdentity, Partitioning, PollingStrategy};
 pub use galgo_wire::error_code::ErrorCode;
 pub use galgo_wire::id::{
     ClientId, GroupId, Life, Offset, PartitionId, StreamId, Timestamp, TopicId, UserId,

@@ -2,7 +2,7 @@
 
 use galgo_wire::batch::{BatchBuilder, NewMessage};
 use galgo_wire::command::*;
-use galgo_wire::consumer::Consumer;
+use galgo_wire::consumer::ConsumerIdentity;
 use galgo_wire::name::{
     GroupName, Name, Password, Secret, StreamName, TokenName, TokenText, TopicName, Username,
 };
@@ -173,8 +173,8 @@ pub fn flush(topic: &str, partition: u32, fsync: bool) -> FlushUnsavedBuffer {
     }
 }
 
-pub fn consumer(name: &str) -> Consumer {
-    Consumer::new(id(name))
+pub fn consumer(name: &str) -> ConsumerIdentity {
+    ConsumerIdentity::new(id(name))
 }
 
 pub fn get_offset(name: &str, topic: &str, partition: u32) -> GetConsumerOffset {
@@ -268,7 +268,7 @@ pub struct Polled {
 }
 
 impl Polled {
-    pub fn read(reply: &PolledMessages) -> Self {
+    pub fn read(reply: &PollReply) -> Self {
         let header = reply.header();
         let mut messages: Vec<Message> = Vec::new();
         for message in reply.messages() {

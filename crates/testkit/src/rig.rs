@@ -9,14 +9,14 @@ use galgo_broker::broker::OpenError;
 use galgo_broker::environment::ManualEnvironment;
 use galgo_broker::metadata::prepare::TopicDefaults;
 use galgo_broker::metadata::record::Record;
-use galgo_broker::metadata::{User, UserSerial};
+use galgo_broker::metadata::{UserMetadata, UserSerial};
 use galgo_broker::partition::DeduplicationBounds;
 use galgo_broker::shard::{Rounds, ShardOptions};
 use galgo_broker::upkeep::RetentionOptions;
 use galgo_broker::vault::Keys;
 use galgo_broker::{
-    AccessOptions, Answer, Broker, BrokerOptions, GroupOptions, Job, LogBounds, OpenReport,
-    Outcome, Peer, Reply, RootUser, Session, Slice,
+    AccessOptions, Answer, Broker, BrokerOptions, FirstUser, GroupOptions, Job, LogBounds,
+    OpenReport, Outcome, Peer, Reply, Session, Slice,
 };
 use galgo_storage::disk::sim::SimDisk;
 use galgo_storage::metadata_log::{MetadataDirs, MetadataLog};
@@ -137,7 +137,7 @@ impl Rig {
         root_password: &str,
         change: impl FnOnce(BrokerOptions) -> BrokerOptions,
     ) -> Result<Self, OpenError> {
-        let root = RootUser {
+        let root = FirstUser {
             username: Username::parse("root").unwrap(),
             password: Password::parse(root_password).unwrap(),
         };
@@ -362,7 +362,7 @@ fn template() -> SimDisk {
     for (number, name, status) in
         [(1_u32, "nobody", UserStatus::Active), (2, "sleeper", UserStatus::Inactive)]
     {
-        let user = User {
+        let user = UserMetadata {
             serial: UserSerial::new(u64::from(number)),
             name: Username::parse(name).unwrap(),
             password_hash: root.password_hash.clone(),
@@ -376,7 +376,7 @@ fn template() -> SimDisk {
     disk
 }
 
-fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>, root: RootUser) -> BrokerOptions {
+fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>, root: FirstUser) -> BrokerOptions {
     BrokerOptions {
         disk: Arc::new(disk.clone()),
         clock: Arc::clone(environment) as _,

@@ -125,16 +125,16 @@ macro_rules! commands {
 
             /// Its place in [`CommandCode::ALL`].
             #[must_use]
-            pub fn place(self) -> usize {
+            pub const fn place(self) -> usize {
                 // A declaration in the order of the table numbers its variants for us.
                 #[repr(usize)]
-                enum Place {
+                enum InTable {
                     $($name,)*
                     $($raw_name,)*
                 }
                 match self {
-                    $(Self::$name => Place::$name as usize,)*
-                    $(Self::$raw_name => Place::$raw_name as usize,)*
+                    $(Self::$name => InTable::$name as usize,)*
+                    $(Self::$raw_name => InTable::$raw_name as usize,)*
                 }
             }
 
@@ -423,6 +423,24 @@ impl fmt::Display for CommandCode {
         f.pad(self.log_name())
     }
 }
+
+// INV-ONCE: counters and lists of commands are arrays by place.
+const _: () = {
+    let (mut place, mut rest) = (0, CommandCode::ALL);
+    while let [code, behind @ ..] = rest {
+        assert!(code.place() == place, "the place of a command is that of its row");
+        (place, rest) = (place + 1, behind);
+    }
+};
+const _: () = assert!(
+    CommandCode::SendMessages as u32 != 0
+        && (CommandCode::SendMessages as u32) < CommandCode::EXTENSIONS_FIRST,
+    "every client may send the classic way"
+);
+const _: () = assert!(
+    CommandCode::SendWith as u32 >= CommandCode::EXTENSIONS_FIRST,
+    "no classic server takes the code of an extension for one of its own"
+);
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use crate::error_code::ErrorCode;
 use crate::id::{Offset, PartitionId, Timestamp};
 use crate::identifier::Identifier;
+use crate::index::to_u8;
 use crate::layout::{byte_enum, layout};
 use crate::limits::MESSAGES_KEY_BYTES_MAX;
 use crate::primitive::{DecodeError, Payload, Reader};
@@ -22,7 +23,7 @@ byte_enum! {
 layout! {
     /// A consumer, or the group a consumer reads for.
     #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-    pub struct Consumer {
+    pub struct ConsumerIdentity {
         /// Which of the two it is.
         kind: ConsumerKind,
         /// Its number or name.
@@ -30,7 +31,7 @@ layout! {
     }
 }
 
-impl Consumer {
+impl ConsumerIdentity {
     /// A consumer that reads for itself.
     #[must_use]
     pub fn new(id: Identifier) -> Self {
@@ -50,6 +51,7 @@ pub(crate) struct PartitionChoice;
 impl PartitionChoice {
     pub(crate) fn encode(value: &Option<PartitionId>, out: &mut Vec<u8>) {
         out.push(u8::from(value.is_some()));
+        // The id is there without the flag, too, so that the field is five bytes either way.
         value.unwrap_or_default().encode(out);
     }
 
@@ -125,6 +127,9 @@ pub enum Partitioning {
     Key(MessagesKey),
 }
 
+const _: () =
+    assert!(MESSAGES_KEY_BYTES_MAX <= u8::MAX as usize, "a key's length is one byte on the wire");
+
 /// A key that chooses a partition: 1 to 255 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessagesKey(Box<[u8]>);
@@ -188,8 +193,9 @@ impl<'a> PartitioningRef<'a> {
                 partition.encode(out);
             }
             Self::Key(key) => {
+                // A longer one is none that the types of this crate make; its front chooses a partition as well.
                 let key = key.get(..MESSAGES_KEY_BYTES_MAX).unwrap_or(key);
-                out.extend_from_slice(&[3, u8::try_from(key.len()).unwrap_or(u8::MAX)]);
+                out.extend_from_slice(&[3, to_u8(key.len())]);
                 out.extend_from_slice(key);
             }
         }
@@ -220,7 +226,7 @@ pub fn key_partition(key: &[u8], partitions_count: u32) -> Option<PartitionId> {
 
 #[cfg(test)]
 impl crate::sample::Sample for PollingStrategy {
-    fn sample(source: &mut crate::sample::Source) -> Self {
+    fn sample(source: &mut crate::sample::Draws) -> Self {
         match source.below(5) {
             0 => Self::Offset(Offset::sample(source)),
             1 => Self::Timestamp(Timestamp::sample(source)),

@@ -10,7 +10,7 @@ pub use table::ErrorCode;
 
 /// Who raises a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Origin {
+pub enum RaisedBy {
     /// The server, to its clients.
     Server,
     /// The client library, to its user.
@@ -23,7 +23,7 @@ pub enum Origin {
     Unused,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for RaisedBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Server => "server",
@@ -96,9 +96,9 @@ macro_rules! error_codes {
 
             /// Who raises it.
             #[must_use]
-            pub fn origin(self) -> $crate::error_code::Origin {
+            pub fn origin(self) -> $crate::error_code::RaisedBy {
                 match self {
-                    $(Self::$name => $crate::error_code::Origin::$origin,)*
+                    $(Self::$name => $crate::error_code::RaisedBy::$origin,)*
                 }
             }
 
@@ -182,6 +182,18 @@ impl fmt::Display for ErrorCode {
 }
 
 impl std::error::Error for ErrorCode {}
+
+// 0 is the status of a success.
+const _: () = {
+    let (mut before, mut rest) = (0, ErrorCode::ALL);
+    while let [code, behind @ ..] = rest {
+        assert!(
+            *code as u32 > before,
+            "the codes go up, so that none is there twice, and none is 0"
+        );
+        (before, rest) = (*code as u32, behind);
+    }
+};
 
 #[cfg(test)]
 mod tests {

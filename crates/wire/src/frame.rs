@@ -21,10 +21,17 @@ mod cutter;
 pub use cutter::{Admission, Cut, Garbled, ReplyCutter, RequestCut, RequestCutter};
 
 use crate::error_code::ErrorCode;
+use crate::index::part_mut;
 use crate::limits::{REQUEST_HEADER_BYTES, RESPONSE_HEADER_BYTES};
 
 /// Bytes of the command code, which the length of a request counts.
 const CODE_BYTES: u32 = 4;
+
+const _: () = assert!(
+    REQUEST_HEADER_BYTES == size_of::<u32>() + CODE_BYTES as usize,
+    "a request's header is its length and its code"
+);
+const _: () = assert!(RESPONSE_HEADER_BYTES == 2 * size_of::<u32>(), "status and length");
 
 /// The first eight bytes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -122,16 +129,15 @@ pub fn put_request(
         .ok()
         .filter(|len| *len <= u32::MAX - CODE_BYTES)
         .map(|payload_len| RequestHeader { code, payload_len }.to_bytes());
-    match (header, out.get_mut(start..start + REQUEST_HEADER_BYTES)) {
-        (Some(header), Some(room)) => {
-            room.copy_from_slice(&header);
-            Ok(())
-        }
-        _ => {
-            out.truncate(start);
-            Err(ErrorCode::InvalidSizeBytes)
-        }
-    }
+    let Some(header) = header else {
+        out.truncate(start);
+        return Err(ErrorCode::InvalidSizeBytes);
+    };
+    let room = start..start + REQUEST_HEADER_BYTES;
+    // The length is known only now; what `payload` wrote lies behind the room and stays where it is.
+    part_mut(out, room, "INV-IN-STEP: a payload is appended, so its header is where room was made")
+        .copy_from_slice(&header);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ macro_rules! numbers {
 
         #[cfg(test)]
         impl crate::sample::Sample for $name {
-            fn sample(source: &mut crate::sample::Source) -> Self {
+            fn sample(source: &mut crate::sample::Draws) -> Self {
                 Self(crate::sample::Sample::sample(source))
             }
         }
@@ -110,6 +110,11 @@ impl UserId {
     /// What the wire says for a connection without a user.
     pub const NONE: Self = Self(u32::MAX);
 }
+
+const _: () = assert!(
+    UserId::ROOT.get() != UserId::NONE.get(),
+    "a connection of root is not told as one without a user"
+);
 
 impl Life {
     /// No life that is known.

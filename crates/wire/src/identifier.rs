@@ -10,6 +10,8 @@ use std::str::FromStr;
 const NUMERIC: u8 = 1;
 const NAMED: u8 = 2;
 
+const _: () = assert!(NUMERIC != NAMED, "the two kinds of identifiers are told apart");
+
 /// A reference to something by number or by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Identifier {
@@ -115,6 +117,7 @@ impl<'a> IdentifierRef<'a> {
     pub fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         match reader.u8()? {
             NUMERIC => match reader.u8()? {
+                // A length for what always has four bytes: names have one at the same place.
                 4 => reader.u32().map(Self::Numeric),
                 _ => Err(DecodeError::Length),
             },
@@ -161,7 +164,7 @@ impl fmt::Display for IdentifierRef<'_> {
 
 #[cfg(test)]
 impl crate::sample::Sample for Identifier {
-    fn sample(source: &mut crate::sample::Source) -> Self {
+    fn sample(source: &mut crate::sample::Draws) -> Self {
         if bool::sample(source) {
             Self::Numeric(u32::sample(source))
         } else {

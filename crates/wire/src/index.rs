@@ -36,6 +36,34 @@ pub fn to_u32(count: impl TryInto<u32>) -> u32 {
     count
 }
 
+/// As [`to_u32`], for the 8 bits that formats have for a short text or list.
+///
+/// # Panics
+/// When there are 256 or more, which nothing may have that is made with one of these limits in view.
+#[inline]
+#[must_use]
+#[track_caller]
+pub fn to_u8(count: usize) -> u8 {
+    let Ok(count) = count.try_into() else {
+        unreachable!("INV-NOT-EMPTY: nothing behind a count of one byte has 256 parts")
+    };
+    count
+}
+
+/// As [`to_u32`], for the 16 bits that formats have for a text or list.
+///
+/// # Panics
+/// When there are 65,536 or more, which nothing may have that is made with one of these limits in view.
+#[inline]
+#[must_use]
+#[track_caller]
+pub fn to_u16(count: usize) -> u16 {
+    let Ok(count) = count.try_into() else {
+        unreachable!("INV-NOT-EMPTY: nothing behind a count of two bytes has 65,536 parts")
+    };
+    count
+}
+
 /// The part of `all` that is there by `invariant`.
 ///
 /// # Panics
@@ -79,6 +107,9 @@ mod tests {
     fn counts_are_what_they_are_or_stop() {
         assert_eq!(to_u32(u32::MAX as usize), u32::MAX);
         assert!(std::panic::catch_unwind(|| to_u32(1_u64 << 32)).is_err());
+        assert_eq!((to_u8(255), to_u16(65_535)), (u8::MAX, u16::MAX));
+        assert!(std::panic::catch_unwind(|| to_u8(256)).is_err());
+        assert!(std::panic::catch_unwind(|| to_u16(65_536)).is_err());
     }
 
     #[test]

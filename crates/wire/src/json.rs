@@ -54,7 +54,7 @@ pub trait Entity: Json {
 }
 
 /// What a command is answered with, as HTTP shows it.
-pub trait Answer {
+pub trait JsonReply {
     /// What is shown.
     type Body: Json;
 
@@ -67,9 +67,9 @@ pub trait Answer {
 
 /// A value that is written as JSON.
 #[derive(Clone, Copy, Debug)]
-pub struct Shown<'a, T: ?Sized>(pub &'a T);
+pub struct AsJson<'a, T: ?Sized>(pub &'a T);
 
-impl<T: Json + ?Sized> Serialize for Shown<'_, T> {
+impl<T: Json + ?Sized> Serialize for AsJson<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.write(serializer)
     }
@@ -95,7 +95,7 @@ impl<T: Json> Json for Vec<T> {
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(Some(self.len()))?;
         for item in self {
-            list.serialize_element(&Shown(item))?;
+            list.serialize_element(&AsJson(item))?;
         }
         list.end()
     }
@@ -149,7 +149,7 @@ impl Json for () {
     }
 }
 
-impl Answer for () {
+impl JsonReply for () {
     type Body = ();
 
     const HAS_BODY: bool = false;
@@ -159,7 +159,7 @@ impl Answer for () {
     }
 }
 
-impl<T: Entity> Answer for Vec<T> {
+impl<T: Entity> JsonReply for Vec<T> {
     type Body = Self;
 
     fn into_body(self) -> Option<Self> {
@@ -167,7 +167,7 @@ impl<T: Entity> Answer for Vec<T> {
     }
 }
 
-impl<T: Entity> Answer for Option<T> {
+impl<T: Entity> JsonReply for Option<T> {
     type Body = T;
 
     fn into_body(self) -> Self {

@@ -46,7 +46,7 @@ macro_rules! layout {
 
         #[cfg(test)]
         impl $crate::sample::Sample for $name {
-            fn sample(source: &mut $crate::sample::Source) -> Self {
+            fn sample(source: &mut $crate::sample::Draws) -> Self {
                 Self { $($field: $crate::sample::Sample::sample(source),)* }
             }
         }
@@ -112,7 +112,7 @@ macro_rules! command {
 
         #[cfg(test)]
         impl $crate::sample::Sample for $name {
-            fn sample(_: &mut $crate::sample::Source) -> Self {
+            fn sample(_: &mut $crate::sample::Draws) -> Self {
                 Self
             }
         }
@@ -235,7 +235,7 @@ macro_rules! byte_enum {
 
         #[cfg(test)]
         impl $crate::sample::Sample for $name {
-            fn sample(source: &mut $crate::sample::Source) -> Self {
+            fn sample(source: &mut $crate::sample::Draws) -> Self {
                 Self::ALL[source.below(Self::ALL.len())]
             }
         }

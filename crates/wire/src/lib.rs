@@ -51,7 +51,7 @@ mod parameter {
 mod sample;
 
 pub use consumer::{
-    Consumer, ConsumerKind, Partitioning, PartitioningRef, PollingStrategy, key_partition,
+    ConsumerIdentity, ConsumerKind, Partitioning, PartitioningRef, PollingStrategy, key_partition,
 };
 pub use error_code::ErrorCode;
 pub use id::{
@@ -60,5 +60,5 @@ pub use id::{
 };
 pub use identifier::{Identifier, IdentifierRef};
 pub use name::{GroupName, Name, NameError, Password, Secret, StreamName, TopicName, Username};
-pub use permission::{Action, Permissions, Place, Right};
+pub use permission::{Action, Permissions, Right, Scope};
 pub use primitive::{DecodeError, Payload, Reader};

@@ -77,6 +77,40 @@ const _: () = assert!(TEXT_BYTES_MAX < CONTROL_PAYLOAD_BYTES_MAX as usize);
 const _: () =
     assert!(PASSWORD_BYTES_MAX <= SECRET_BYTES_MAX && USERNAME_BYTES_MAX <= NAME_BYTES_MAX);
 
+// A text that its length cannot tell would lose its end on the wire, and all behind it would be read from the wrong
+// place.
+const _: () = assert!(NAME_BYTES_MAX <= u8::MAX as usize, "a name's length is one byte");
+const _: () = assert!(SECRET_BYTES_MAX <= u8::MAX as usize, "a secret's length is one byte");
+const _: () = assert!(TOKEN_NAME_BYTES_MAX <= NAME_BYTES_MAX, "a token's name is a name");
+const _: () = assert!(
+    USERNAME_BYTES_MIN <= USERNAME_BYTES_MAX
+        && PASSWORD_BYTES_MIN <= PASSWORD_BYTES_MAX
+        && TOKEN_NAME_BYTES_MIN <= TOKEN_NAME_BYTES_MAX,
+    "there are names and passwords within the bounds"
+);
+const _: () = assert!(TEXT_BYTES_MAX >= NAME_BYTES_MAX, "any name may be told as a text");
+const _: () = assert!(
+    CONTROL_PAYLOAD_BYTES_MAX < SEND_PAYLOAD_BYTES_MAX_DEFAULT,
+    "a server's largest requests are sends"
+);
+const _: () = assert!(
+    2 * (1 + 4 + USER_HEADER_FIELD_BYTES_MAX) <= USER_HEADERS_BYTES_MAX as usize,
+    "a message takes at least one user header of any size"
+);
+const _: () = assert!(
+    SEND_METADATA_BYTES_MAX
+        == 2 * (2 + NAME_BYTES_MAX) + (2 + MESSAGES_KEY_BYTES_MAX) + size_of::<u32>(),
+    "what is in front of a batch is bounded by the bounds of its parts"
+);
+const _: () = assert!(
+    POLL_BYTES_MAX as u64 + LIFE_HEADER_BYTES as u64 <= u32::MAX as u64,
+    "the length of any answer to a poll has 32 bits"
+);
+const _: () = assert!(
+    POLLED_HEADER_BYTES < LIFE_HEADER_BYTES,
+    "the header that tells the life begins with the one of any poll"
+);
+
 /// How long the SDK's producer tries to have a message acknowledged, unless told otherwise, in seconds.
 pub const DELIVERY_SECONDS_DEFAULT: u64 = 120;
 /// Messages the SDK's producer has in flight at most, unless told otherwise: 8 batches of 1,000.

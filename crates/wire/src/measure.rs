@@ -33,11 +33,31 @@ pub enum SizeError {
     Number(String),
 }
 
+// A factor of another size than its name says would change every limit that is written with it.
+const _: () = {
+    let mut ladder: &[(&str, u64)] = &UNITS;
+    while let [(_, larger), rest @ ..] = ladder {
+        // The decimal ladder begins above the last of the binary ones, and the rest of it goes down, too.
+        if let [(_, smaller), ..] = rest {
+            assert!(
+                *larger >= *smaller || *larger == 1 << 10,
+                "each ladder of units goes from large to small"
+            );
+        }
+        ladder = rest;
+    }
+};
+// Both factors of a fraction's product are below 2^64, so that it fits 128 bits.
+const _: () = assert!(
+    10_u128.pow(FRACTION_DIGITS_MAX) < 1 << 64,
+    "the digits behind the point of a size are a number of 64 bits"
+);
+
 /// A time in microseconds, as frames and files have it; the largest number stands for all that is longer.
 #[must_use]
 pub fn micros(time: Duration) -> u64 {
     // Half a million years: nobody can tell it from any longer time.
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+    time.as_secs().saturating_mul(1_000_000).saturating_add(time.subsec_micros().into())
 }
 
 /// Microseconds as a text: `0`, or such as `1h 30m`.
@@ -135,6 +155,13 @@ mod tests {
         for text in ["", "soon", "-1s", "10", "1000000years"] {
             assert_eq!(parse_time(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_time_longer_than_64_bits_is_the_longest() {
+        assert_eq!(micros(Duration::from_micros(1_500_001)), 1_500_001);
+        assert_eq!(micros(Duration::from_micros(u64::MAX)), u64::MAX);
+        assert_eq!(micros(Duration::from_secs(u64::MAX / 1_000_000 + 1)), u64::MAX);
     }
 
     proptest! {

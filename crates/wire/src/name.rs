@@ -49,6 +49,11 @@ fn check_length(text: &str, min: usize, max: usize) -> Result<(), NameError> {
 /// One text type: its bounds, and the error code of a text outside them.
 macro_rules! texts {
     ($($(#[$doc:meta])* $name:ident($min:expr, $max:expr) else $error:ident;)*) => {$(
+        const _: () = assert!(
+            $max <= u8::MAX as usize,
+            "a length of one byte tells any text within the bounds"
+        );
+
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Box<str>);
@@ -93,7 +98,7 @@ macro_rules! texts {
 
         #[cfg(test)]
         impl crate::sample::Sample for $name {
-            fn sample(source: &mut crate::sample::Source) -> Self {
+            fn sample(source: &mut crate::sample::Draws) -> Self {
                 Self(source.text($min, $max).into())
             }
         }

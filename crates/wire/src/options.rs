@@ -18,6 +18,11 @@ pub use value::{Age, Expiry, OptionValue, SizeLimit};
 /// Most bytes of a value.
 pub const VALUE_BYTES_MAX: usize = 1_024;
 
+const _: () = assert!(
+    VALUE_BYTES_MAX <= u16::MAX as usize,
+    "a value's length is two bytes, in requests and in the metadata"
+);
+
 /// The rows: what it means, `field: type = name, flag`, and what it is where nobody chose: a `constant`, or `derived`
 /// from the options above it. Hands them to the macro `$then`.
 #[macro_export]
@@ -119,6 +124,11 @@ macro_rules! define_options {
         pub struct EffectiveOptions {
             $( $(#[doc = $doc])+ pub $field: $kind, )+
         }
+
+        $( const _: () = assert!(
+            !$name.is_empty() && $name.len() <= u8::MAX as usize,
+            "an option's name is stored behind a length of one byte"
+        ); )+
 
         /// Every option, in the order it is shown.
         pub static TOPIC_OPTIONS: &[OptionRow] = &[

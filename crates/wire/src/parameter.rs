@@ -14,7 +14,7 @@ use crate::command::{Command, MaxTopicSize, MessageExpiry, OffsetCursor, Request
 use crate::error_code::ErrorCode;
 use crate::id::PartitionId;
 use crate::identifier::Identifier;
-use crate::json::{Answer, Json};
+use crate::json::{Json, JsonReply};
 
 /// The names and values of a path and a query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,7 +85,7 @@ pub trait PlainVisitor {
     fn visit<C>(&mut self)
     where
         C: Command + FromParameters + Clone + Into<Request> + Send + 'static,
-        C::Reply: Answer;
+        C::Reply: JsonReply;
 }
 
 impl Given {
@@ -202,8 +202,9 @@ impl<T: Expected + Json> Parameter for Option<T> {
 
 impl Parameter for Identifier {
     fn take(given: &Given, name: &'static str) -> Result<Self, BadParameter> {
-        let text = given.get(name).unwrap_or_default();
-        Self::from_str(text).map_err(|_| BadParameter::Code(ErrorCode::InvalidIdentifier))
+        // One that is missing is told as one that is empty: in a path both are the same.
+        let named = given.get(name).and_then(|text| Self::from_str(text).ok());
+        named.ok_or(BadParameter::Code(ErrorCode::InvalidIdentifier))
     }
 
     fn describe(name: &'static str, _: &str, out: &mut Vec<ParameterDescription>) {

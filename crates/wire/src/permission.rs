@@ -11,7 +11,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 pub(crate) use codec::{GrantedPermissions, RequestedPermissions};
-pub use right::{Action, Place, Right};
+pub use right::{Action, Right, Scope};
 
 /// Declares a set of flags in the order of the wire.
 macro_rules! flags {
@@ -58,7 +58,7 @@ macro_rules! flags {
 
         #[cfg(test)]
         impl crate::sample::Sample for $name {
-            fn sample(source: &mut crate::sample::Source) -> Self {
+            fn sample(source: &mut crate::sample::Draws) -> Self {
                 Self { $($field: crate::sample::Sample::sample(source),)* }
             }
         }
@@ -201,7 +201,7 @@ impl Permissions {
 
     /// Whether a user with these permissions may do `action` at `place`.
     #[must_use]
-    pub fn allows(&self, action: Action, place: Place) -> bool {
+    pub fn allows(&self, action: Action, place: Scope) -> bool {
         if action.allowed_by_global(&self.global) {
             return true;
         }

@@ -4,7 +4,7 @@
 //! [`ErrorCode::InvalidCommand`]; a value that breaks a rule is [`ErrorCode::InvalidFormat`].
 
 use crate::error_code::ErrorCode;
-use crate::index::to_usize;
+use crate::index::{to_u8, to_u32, to_usize};
 use crate::limits::TEXT_BYTES_MAX;
 
 /// A value with one form on the wire, read in order from the front of what is left.
@@ -104,7 +104,7 @@ impl<'a> Reader<'a> {
 
     integers! { u8 u16 u32 u64 u128 f32 }
 
-    /// Reads a flag: any byte but 0 is true.
+    /// Reads a flag: any byte but 0 is true, as the classic server has it.
     ///
     /// # Errors
     /// [`DecodeError::Truncated`] when no byte is left.
@@ -158,6 +158,8 @@ impl<'a> Reader<'a> {
     /// [`DecodeError::Truncated`], [`DecodeError::NotUtf8`], [`DecodeError::TooLarge`].
     pub fn str32(&mut self) -> Result<&'a str, DecodeError> {
         let len = self.length32()?;
+        // In this order: a frame that is cut off in a text has always been called that, however long the text
+        // would have been.
         if len > self.rest.len() {
             return Err(DecodeError::Truncated);
         }
@@ -210,7 +212,7 @@ impl<'a> Reader<'a> {
 /// character's end (the types of [`crate::name`] never are).
 pub fn put_str8(out: &mut Vec<u8>, text: &str) {
     let text = head(text, usize::from(u8::MAX));
-    out.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
+    out.push(to_u8(text.len()));
     out.extend_from_slice(text.as_bytes());
 }
 
@@ -224,14 +226,18 @@ pub fn put_str32(out: &mut Vec<u8>, text: &str) {
 
 /// Appends a length or count as four bytes.
 pub fn put_length32(out: &mut Vec<u8>, length: usize) {
-    debug_assert!(u32::try_from(length).is_ok(), "INV-BOUND: lengths fit four bytes");
-    out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+    out.extend_from_slice(&to_u32(length).to_le_bytes());
 }
 
-fn head(text: &str, max: usize) -> &str {
-    let end = text.floor_char_boundary(max);
-    text.get(..end).unwrap_or_default()
+/// The front of a text, as much of it as `max` bytes hold, at a character's end.
+pub(crate) fn head(text: &str, max: usize) -> &str {
+    text.split_at(text.floor_char_boundary(max)).0
 }
+
+const _: () = assert!(
+    TEXT_BYTES_MAX <= u32::MAX as usize,
+    "what is left of a long text fits the length in front of it"
+);
 
 macro_rules! integer_payloads {
     ($($name:ident)*) => {$(

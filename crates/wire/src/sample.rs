@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 
 /// A stream of random numbers that a seed fixes.
-pub(crate) struct Source(u64);
+pub(crate) struct Draws(u64);
 
-impl Source {
+impl Draws {
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -55,13 +55,13 @@ impl Source {
 
 /// A type that can make a random value of itself.
 pub(crate) trait Sample: Sized {
-    fn sample(source: &mut Source) -> Self;
+    fn sample(source: &mut Draws) -> Self;
 }
 
 macro_rules! integers {
     ($($name:ident)*) => {$(
         impl Sample for $name {
-            fn sample(source: &mut Source) -> Self {
+            fn sample(source: &mut Draws) -> Self {
                 match source.below(8) {
                     0 => 0,
                     1 => Self::MAX,
@@ -75,35 +75,35 @@ macro_rules! integers {
 integers! { u8 u16 u32 u64 }
 
 impl Sample for bool {
-    fn sample(source: &mut Source) -> Self {
+    fn sample(source: &mut Draws) -> Self {
         source.below(2) == 1
     }
 }
 
 impl Sample for f32 {
-    fn sample(source: &mut Source) -> Self {
+    fn sample(source: &mut Draws) -> Self {
         source.below(100_000) as f32 / 100.0
     }
 }
 
 impl Sample for String {
-    fn sample(source: &mut Source) -> Self {
+    fn sample(source: &mut Draws) -> Self {
         source.text(0, 40)
     }
 }
 
 impl Sample for () {
-    fn sample(_: &mut Source) -> Self {}
+    fn sample(_: &mut Draws) -> Self {}
 }
 
 impl<T: Sample> Sample for Option<T> {
-    fn sample(source: &mut Source) -> Self {
+    fn sample(source: &mut Draws) -> Self {
         bool::sample(source).then(|| T::sample(source))
     }
 }
 
 impl<T: Sample> Sample for Vec<T> {
-    fn sample(source: &mut Source) -> Self {
+    fn sample(source: &mut Draws) -> Self {
         (0..source.below(4)).map(|_| T::sample(source)).collect()
     }
 }

@@ -11,8 +11,8 @@ use galgo_wire::batch::{
 use galgo_wire::command::*;
 use galgo_wire::frame::{Cut, ReplyCutter, RequestHeader, ResponseHeader, put_request};
 use galgo_wire::{
-    ClientId, Consumer, ErrorCode, Identifier, IdentifierRef, Life, Name, Offset, PartitionId,
-    PartitioningRef, Permissions, PollingStrategy, Timestamp, UserId,
+    ClientId, ConsumerIdentity, ErrorCode, Identifier, IdentifierRef, Life, Name, Offset,
+    PartitionId, PartitioningRef, Permissions, PollingStrategy, Timestamp, UserId,
 };
 use std::fmt::Debug;
 
@@ -172,7 +172,7 @@ fn get_user_reply() {
 fn poll() {
     assert_request(
         PollMessages {
-            consumer: Consumer::new(Identifier::Numeric(1)),
+            consumer: ConsumerIdentity::new(Identifier::Numeric(1)),
             stream: Identifier::named("s1").unwrap(),
             topic: Identifier::Numeric(0),
             partition_id: Some(PartitionId::new(0)),
@@ -192,7 +192,7 @@ fn empty_poll_reply() {
     let expected = hex("01 00 00 00 00*8 00 00 00 00");
     assert_eq!(header.to_array().to_vec(), expected);
     assert_eq!(header.to_bytes(), expected);
-    let polled = PolledMessages::from_payload(expected).unwrap();
+    let polled = PollReply::from_payload(expected).unwrap();
     assert_eq!((polled.header(), polled.messages().count()), (header, 0));
 }
 
@@ -363,7 +363,7 @@ fn memberships_with_a_session() {
 #[test]
 fn polls_in_a_life() {
     let poll = PollMessages {
-        consumer: Consumer::new(Identifier::Numeric(1)),
+        consumer: ConsumerIdentity::new(Identifier::Numeric(1)),
         stream: Identifier::Numeric(2),
         topic: Identifier::Numeric(3),
         partition_id: Some(PartitionId::new(4)),

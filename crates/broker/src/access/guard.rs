@@ -4,13 +4,12 @@
 //! at the same time do not slip through together; at most as many as passwords are verified at once.
 //! An attempt that has to wait holds no thread and no turn.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use galgo_storage::lock::{Ranked, rank};
 use galgo_wire::error_code::ErrorCode;
 
-use super::throttle::{Admission, Subject, Throttle, ThrottleOptions};
+use super::throttle::{Clearance, Subject, Throttle, ThrottleOptions};
 use crate::broker::Broker;
 use crate::outcome::{Hashing, Job, Outcome, Reply, Work};
 use crate::session::Session;
@@ -19,6 +18,8 @@ use crate::trail::Refusal;
 /// How often an attempt waits; it is refused when it should wait once more, because others went on
 /// failing meanwhile.
 const WAITS_MAX: u32 = 4;
+
+const _: () = assert!(WAITS_MAX > 0, "a login that is slowed is not refused");
 
 /// What access is held to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,46 +44,41 @@ impl Default for AccessOptions {
 
 /// The throttle of a broker.
 #[derive(Debug)]
-pub(crate) struct Guard(Ranked<{ rank::THROTTLE }, Throttle>);
+pub(crate) struct LoginGuard(Ranked<{ rank::THROTTLE }, Throttle>);
 
 type Proof = Box<dyn FnOnce(&Broker, &mut Session) -> Result<Reply, ErrorCode> + Send>;
 
 /// An attempt to prove an identity.
 pub(crate) struct Attempt {
     subject: Subject,
-    /// What a line of the log says of it.
-    from: (IpAddr, Option<Box<str>>),
     /// The code that says the proof was wrong; others say nothing about guessing.
     wrong: ErrorCode,
     proof: Proof,
     waits_left: u32,
-    /// For a proof that hashes a password: from where.
-    hashes_for: Option<IpAddr>,
+    /// Whether its proof hashes a password.
+    hashes: bool,
 }
 
-impl Guard {
+impl LoginGuard {
     pub(crate) fn new(options: ThrottleOptions) -> Self {
         Self(Ranked::new(Throttle::new(options)))
     }
 }
 
 impl Attempt {
-    /// An attempt from `address` at `user`, or at any user. `proof` fails with `wrong` when it was none.
+    /// An attempt by `subject`. `proof` fails with `wrong` when it was none.
     pub(crate) fn new(
-        (address, user): (IpAddr, Option<&str>),
+        subject: Subject,
         wrong: ErrorCode,
         proof: impl FnOnce(&Broker, &mut Session) -> Result<Reply, ErrorCode> + Send + 'static,
     ) -> Self {
-        let subject = Subject::new(address, user);
-        let from = (address, user.map(Into::into));
         let proof = Box::new(proof);
-        Self { subject, from, wrong, proof, waits_left: WAITS_MAX, hashes_for: None }
+        Self { subject, wrong, proof, waits_left: WAITS_MAX, hashes: false }
     }
 
-    /// Goes on off the connection's thread, as soon as it may: its proof hashes a password for a caller at
-    /// `address`.
-    pub(crate) fn offload(mut self, broker: &Broker, address: IpAddr) -> Outcome {
-        self.hashes_for = Some(address);
+    /// Goes on off the connection's thread, as soon as it may: its proof hashes a password.
+    pub(crate) fn offload(mut self, broker: &Broker) -> Outcome {
+        self.hashes = true;
         self.admitted(broker, |attempt, _, known| Outcome::Offload(attempt.into_job(known)))
     }
 
@@ -93,12 +89,9 @@ impl Attempt {
 
     /// The work of going on; `known` tells whether the user has logged in from there before.
     fn into_job(self, known: bool) -> Job {
-        let who = self.hashes_for.map(|address| Hashing { known, address });
+        let (hashes, address) = (self.hashes, self.subject.address());
         let work = Work::new(|broker, session| self.run(broker, session));
-        match who {
-            Some(who) => Job::Hash { who, work },
-            None => Job::Prove(work),
-        }
+        if hashes { Job::Hash { who: Hashing { known, address }, work } } else { Job::Prove(work) }
     }
 
     fn admitted(
@@ -106,14 +99,16 @@ impl Attempt {
         broker: &Broker,
         go_on: impl FnOnce(Self, &Broker, bool) -> Outcome,
     ) -> Outcome {
+        // The monotonic clock: setting the other one forward must not end a wait.
         let now_us = broker.clock.monotonic_us();
         let (admission, known) = {
             let throttle = broker.guard.0.lock();
             (throttle.admit(&self.subject, now_us), throttle.is_known(&self.subject, now_us))
         };
         match admission {
-            Admission::Now => go_on(self, broker, known),
-            Admission::After(wait_us) if self.waits_left > 0 => {
+            Clearance::Now => go_on(self, broker, known),
+            Clearance::After(wait_us) if self.waits_left > 0 => {
+                // Told once and not for each wait: an attacker is not to write the log.
                 if self.waits_left == WAITS_MAX {
                     self.note(broker, "login slowed", "too many failed lately");
                 }
@@ -122,7 +117,7 @@ impl Attempt {
                 Outcome::Delay(wait, self.into_job(known))
             }
             // Not told apart from a wrong password, and no code that classic clients reconnect at.
-            Admission::After(_) | Admission::Refused => {
+            Clearance::After(_) | Clearance::Refused => {
                 self.note(broker, "login refused", "too many failed lately");
                 Outcome::done(Reply::Error(ErrorCode::InvalidCredentials))
             }
@@ -130,20 +125,24 @@ impl Attempt {
     }
 
     fn note(&self, broker: &Broker, phrase: &'static str, reason: &str) {
-        note(broker, &self.from, (phrase, reason));
+        note(broker, &self.subject, phrase, reason);
     }
 
     fn prove(self, broker: &Broker, session: &mut Session) -> Outcome {
-        let Self { subject, from, wrong, proof, .. } = self;
+        let Self { subject, wrong, proof, .. } = self;
+        // Without the lock: a hash takes some 20 ms, and others ask meanwhile.
         let result = proof(broker, session);
         if let Err(code) = &result {
-            note(broker, &from, ("login refused", code.text()));
+            note(broker, &subject, "login refused", code.text());
         }
         let now_us = broker.clock.monotonic_us();
         let mut throttle = broker.guard.0.lock();
         match &result {
             Ok(_) => throttle.succeeded(&subject, now_us),
+            // Counted behind the proof, so that those that run at the same time are not held back by it; INV-GUARD-LAST says how
+            // many these can be.
             Err(code) if *code == wrong => throttle.failed(&subject, now_us),
+            // A user that is inactive, a disk that fails: nothing that guessing could have learned from.
             Err(_) => {}
         }
         drop(throttle);
@@ -152,10 +151,7 @@ impl Attempt {
 }
 
 /// Leaves a trace of an attempt.
-fn note(
-    broker: &Broker,
-    (address, user): &(IpAddr, Option<Box<str>>),
-    (phrase, reason): (&'static str, &str),
-) {
-    broker.trail.note(Refusal { user: user.clone(), ..Refusal::new(phrase, *address, reason) });
+fn note(broker: &Broker, subject: &Subject, phrase: &'static str, reason: &str) {
+    let user = subject.user().map(Into::into);
+    broker.trail.note(Refusal { user, ..Refusal::new(phrase, subject.address(), reason) });
 }

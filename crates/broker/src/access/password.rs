@@ -16,8 +16,20 @@ pub const HASHES_AT_ONCE_MAX: u32 = 2;
 /// thread that had them; what is larger it maps, and gives back. Room that is not used costs nothing.
 const ROOM_BLOCKS: usize = (33 << 20) / Block::SIZE;
 
+const _: () = assert!(
+    ROOM_BLOCKS >= Params::DEFAULT_M_COST as usize,
+    "the memory of a hash fits the room that is asked for"
+);
+const _: () = assert!(
+    ROOM_BLOCKS * Block::SIZE > 32 << 20,
+    "the room is larger than what the C library keeps for a thread"
+);
+const _: () = assert!(HASHES_AT_ONCE_MAX > 0, "passwords are verified");
+
 /// Bytes of a hash.
 const HASH_BYTES: usize = Params::DEFAULT_OUTPUT_LEN;
+
+const _: () = assert!(HASH_BYTES <= Output::MAX_LENGTH, "a hash is one that can be stored");
 
 /// A hash could not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +63,7 @@ pub fn hash_password(password: &str, salt: u128) -> Result<String, HashError> {
 pub fn verify_password(password: &str, hash: &str) -> bool {
     let Ok(stored) = PasswordHash::new(hash) else { return false };
     let expected = stored.hash;
+    // A hash that cannot be read lets nobody in: it was stored by something else than this program.
     // Outputs compare in constant time.
     expected.is_some() && again(password, &stored).ok() == expected
 }
@@ -59,6 +72,7 @@ pub fn verify_password(password: &str, hash: &str) -> bool {
 fn again(password: &str, stored: &PasswordHash) -> Result<Output, HashError> {
     let algorithm = Algorithm::try_from(stored.algorithm.as_str()).map_err(|_| HashError)?;
     let version = stored.version.map(Version::try_from).transpose().map_err(|_| HashError)?;
+    // Its own parameters and not today's: hashes made under others go on to verify.
     let params = Params::try_from(stored).map_err(|_| HashError)?;
     let salt = stored.salt.as_ref().ok_or(HashError)?;
     let mut hash = [0; Output::MAX_LENGTH];
@@ -75,6 +89,8 @@ fn derive(
     salt: &Salt,
     hash: &mut [u8],
 ) -> Result<(), HashError> {
+    // Memory of its own for each hash, and given back behind it: threads of logins come and go, and what each had kept
+    // would add up.
     let mut memory = Vec::new();
     // Where the system has no more, this hash fails and nothing else.
     memory.try_reserve_exact(ROOM_BLOCKS).map_err(|_| HashError)?;
@@ -85,6 +101,7 @@ fn derive(
 
 /// Takes the time of a verification, so that an unknown user cannot be told by the clock.
 pub fn verify_nothing(password: &str) {
+    // With any salt: only the time counts.
     let _ = hash_password(password, 0);
 }
 

@@ -7,11 +7,11 @@ use galgo_wire::command::UserStatus;
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::UserId;
 use galgo_wire::identifier::IdentifierRef;
-use galgo_wire::permission::{Action, Place, Right};
+use galgo_wire::permission::{Action, Right, Scope};
 
 use crate::catalog::{Catalog, FoundTopic};
-use crate::metadata::{User, UserSerial};
-use crate::session::{Caller, Session};
+use crate::metadata::{UserMetadata, UserSerial};
+use crate::session::{Principal, Session};
 use crate::trail::Refusal;
 
 impl Catalog {
@@ -21,7 +21,7 @@ impl Catalog {
     /// 40 without a login, 1009, 2010 or 20 for a missing place or user, 41 without the permission.
     pub(crate) fn authorize(
         &self,
-        caller: Option<Caller>,
+        caller: Option<Principal>,
         right: &Right<'_>,
     ) -> Result<(), ErrorCode> {
         if matches!(right, Right::Public) {
@@ -32,21 +32,23 @@ impl Catalog {
             Right::Public => Ok(()),
             Right::LoggedIn => self.user_of(caller).map(|_| ()),
             Right::SelfOr { action, user } => {
+                // INV-EXISTS-FIRST also for users, but only to whoever is logged in: names are not for strangers.
                 let asking = self.user_of(caller)?;
                 let (_, asked) = self.state.user(user).ok_or(ErrorCode::ResourceNotFound)?;
+                // By serial and not by id: the id may have been given to somebody else since the caller logged in.
                 if asked.serial == asking.serial {
                     Ok(())
                 } else {
-                    self.allow(caller, action, Place::Server)
+                    self.allow(caller, action, Scope::Server)
                 }
             }
-            Right::Server(action) => self.allow(caller, action, Place::Server),
+            Right::Server(action) => self.allow(caller, action, Scope::Server),
             Right::Stream { action, stream } => {
                 let (id, _) = self.find_stream(stream)?;
-                self.allow(caller, action, Place::Stream(id))
+                self.allow(caller, action, Scope::Stream(id))
             }
             Right::Topic { action, stream, topic } => {
-                self.authorized_topic(Some(caller), action, (stream, topic)).map(|_| ())
+                self.authorized_topic(Some(caller), action, stream, topic).map(|_| ())
             }
         }
     }
@@ -57,13 +59,15 @@ impl Catalog {
     /// 40 without a login, 1009 or 2010 for a missing place, 41 without the permission.
     pub(crate) fn authorized_topic(
         &self,
-        caller: Option<Caller>,
+        caller: Option<Principal>,
         action: Action,
-        (stream, topic): (IdentifierRef<'_>, IdentifierRef<'_>),
+        stream: IdentifierRef<'_>,
+        topic: IdentifierRef<'_>,
     ) -> Result<FoundTopic<'_>, ErrorCode> {
         let caller = caller.ok_or(ErrorCode::Unauthenticated)?;
+        // INV-EXISTS-FIRST: in this order clients tell a missing topic from one they may not use.
         let found = self.find_topic(stream, topic)?;
-        self.allow(caller, action, Place::Topic(found.stream_id, found.topic_id))?;
+        self.allow(caller, action, found.place.scope())?;
         Ok(found)
     }
 
@@ -74,13 +78,14 @@ impl Catalog {
     /// 40, 1009, 2010 or 41.
     pub(crate) fn topic_of_right(
         &self,
-        caller: Option<Caller>,
+        caller: Option<Principal>,
         right: &Right<'_>,
     ) -> Result<FoundTopic<'_>, ErrorCode> {
         match *right {
             Right::Topic { action, stream, topic } => {
-                self.authorized_topic(caller, action, (stream, topic))
+                self.authorized_topic(caller, action, stream, topic)
             }
+            // A command that asks for a topic by another right has been declared wrong; it gets nothing.
             _ => Err(ErrorCode::Unauthorized),
         }
     }
@@ -89,30 +94,33 @@ impl Catalog {
     /// 41 when the user is gone or its permissions do not reach so far.
     pub(crate) fn allow(
         &self,
-        caller: Caller,
+        caller: Principal,
         action: Action,
-        place: Place,
+        place: Scope,
     ) -> Result<(), ErrorCode> {
         let user = self.user_of(caller)?;
         if user.may(action, place) {
             return Ok(());
         }
-        self.note_refusal((caller, user), action, place);
+        // Here and not with the caller: whichever command it was, a refusal leaves its trace.
+        self.note_refusal(caller, user, action, place);
         Err(ErrorCode::Unauthorized)
     }
 
     /// Leaves a trace of a request that was refused for want of a right.
     pub(crate) fn note_refusal(
         &self,
-        (caller, user): (Caller, &User),
+        caller: Principal,
+        user: &UserMetadata,
         action: Action,
-        place: Place,
+        place: Scope,
     ) {
+        // There is none before the broker is put together, when nobody asks.
         let Some(trail) = &self.trail else { return };
         let (stream, topic) = match place {
-            Place::Server => (None, None),
-            Place::Stream(stream) => (Some(stream), None),
-            Place::Topic(stream, topic) => (Some(stream), Some(topic)),
+            Scope::Server => (None, None),
+            Scope::Stream(stream) => (Some(stream), None),
+            Scope::Topic(stream, topic) => (Some(stream), Some(topic)),
         };
         let stored = stream.and_then(|stream| self.state.streams.get(&stream));
         let topic = topic.and_then(|topic| stored?.topics.get(&topic));
@@ -126,13 +134,14 @@ impl Catalog {
     }
 
     /// Whether whoever is logged in may do `action` at `place`, for answers that show more to some.
-    pub(crate) fn may(&self, session: &Session, action: Action, place: Place) -> bool {
+    pub(crate) fn may(&self, session: &Session, action: Action, place: Scope) -> bool {
+        // No trace of this one: nothing was refused, only less is shown.
         let user = session.caller().and_then(|caller| self.user_of(caller));
         user.is_ok_and(|user| user.may(action, place))
     }
 
     /// Whether a login as this account is good.
-    pub(crate) fn is_standing(&self, (id, serial): (UserId, UserSerial)) -> bool {
+    pub(crate) fn is_standing(&self, id: UserId, serial: UserSerial) -> bool {
         let user = self.state.users.get(&id).filter(|user| user.serial == serial);
         user.is_some_and(|user| user.status == UserStatus::Active)
     }
@@ -141,7 +150,7 @@ impl Catalog {
     ///
     /// # Errors
     /// 41 when it is gone, or no more logged in.
-    pub(crate) fn user_of(&self, caller: Caller) -> Result<&User, ErrorCode> {
+    pub(crate) fn user_of(&self, caller: Principal) -> Result<&UserMetadata, ErrorCode> {
         let found = self.state.users.get(&caller.user);
         found.filter(|user| user.serial == caller.serial).ok_or(ErrorCode::Unauthorized)
     }

@@ -19,6 +19,9 @@ use std::net::{IpAddr, Ipv6Addr};
 /// Most counts that are kept, and most known addresses.
 pub const ENTRIES_MAX: usize = 10_000;
 
+// A failure counts for an address, a user and a pair.
+const _: () = assert!(ENTRIES_MAX > 3, "one who fails is counted before others make room for it");
+
 /// How guessing at logins is slowed and refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThrottleOptions {
@@ -49,6 +52,7 @@ impl Default for ThrottleOptions {
 /// Who tries to log in, and from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
+    address: IpAddr,
     source: ThrottleSource,
     user: Option<Box<str>>,
 }
@@ -77,7 +81,7 @@ struct Count {
 
 /// What may be done about an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Admission {
+pub enum Clearance {
     /// It may go on.
     Now,
     /// It may be tried again after this many microseconds.
@@ -99,7 +103,19 @@ impl Subject {
     /// An attempt from `address`, at a user by name or at any by token.
     #[must_use]
     pub fn new(address: IpAddr, user: Option<&str>) -> Self {
-        Self { source: ThrottleSource::of(address), user: user.map(Into::into) }
+        Self { address, source: ThrottleSource::of(address), user: user.map(Into::into) }
+    }
+
+    /// From where.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// At whom; `None` for a token, which may be anybody's.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
     }
 
     fn pair(&self) -> Option<(Box<str>, ThrottleSource)> {
@@ -112,6 +128,7 @@ impl ThrottleSource {
         match address.to_canonical() {
             address if address.is_loopback() => Self::Loopback,
             IpAddr::V6(address) => {
+                // A site chooses the lower half as it likes, so that counting by address would count nothing.
                 let site = address.to_bits() >> 64 << 64;
                 Self::Site(Ipv6Addr::from_bits(site).into())
             }
@@ -129,14 +146,15 @@ impl Throttle {
 
     /// Whether an attempt may go on at `now_us`.
     #[must_use]
-    pub fn admit(&self, subject: &Subject, now_us: u64) -> Admission {
+    pub fn admit(&self, subject: &Subject, now_us: u64) -> Clearance {
         let keys = self.keys_of(subject);
-        keys.iter().map(|key| self.admit_key(key, now_us)).max().unwrap_or(Admission::Now)
+        keys.iter().map(|key| self.admit_key(key, now_us)).max().unwrap_or(Clearance::Now)
     }
 
     /// Counts a failure.
     pub fn failed(&mut self, subject: &Subject, now_us: u64) {
         let mut keys = self.keys_of(subject);
+        // What a success takes back later is counted apart (INV-THROTTLE-BACK).
         keys.extend(subject.pair().map(|(name, source)| ThrottleKey::Pair(name, source)));
         for key in keys {
             let failures = self.live(&key, now_us).map_or(0, |count| count.failures);
@@ -150,6 +168,8 @@ impl Throttle {
     pub fn succeeded(&mut self, subject: &Subject, now_us: u64) {
         let Some((name, source)) = subject.pair() else { return };
         let pair = ThrottleKey::Pair(name.clone(), source);
+        // INV-THROTTLE-BACK: only its own. An attacker who logs in as itself in between clears nothing of what it did to
+        // others.
         let own = self.live(&pair, now_us).map_or(0, |count| count.failures);
         self.counts.remove(&pair);
         for key in self.keys_of(subject) {
@@ -160,6 +180,7 @@ impl Throttle {
                 }
             }
         }
+        // INV-THROTTLE-OTHERS: from now on this address is held to its own failures.
         self.known.insert((name, source), now_us);
         if self.known.len() > ENTRIES_MAX {
             let oldest = self.known.iter().min_by_key(|(_, at)| **at);
@@ -167,6 +188,7 @@ impl Throttle {
                 self.known.remove(&oldest);
             }
         }
+        assert!(self.known.len() <= ENTRIES_MAX, "INV-THROTTLE-BOUND: known addresses are bounded");
     }
 
     /// Whether the user has logged in from there before, and has not failed there beyond what is free since.
@@ -195,6 +217,7 @@ impl Throttle {
     fn keys_of(&self, subject: &Subject) -> Vec<ThrottleKey> {
         let mut keys = Vec::with_capacity(3);
         let loopback = subject.source == ThrottleSource::Loopback;
+        // Proxies on the machine bring everybody's attempts from there: one guesser would shut out all.
         if !loopback {
             keys.push(ThrottleKey::Source(subject.source));
         }
@@ -207,20 +230,21 @@ impl Throttle {
         keys
     }
 
-    fn admit_key(&self, key: &ThrottleKey, now_us: u64) -> Admission {
-        let Some(count) = self.live(key, now_us) else { return Admission::Now };
+    fn admit_key(&self, key: &ThrottleKey, now_us: u64) -> Clearance {
+        let Some(count) = self.live(key, now_us) else { return Clearance::Now };
         if count.failures >= self.options.failures_max {
-            return Admission::Refused;
+            return Clearance::Refused;
         }
+        // People mistype: the first ones cost nothing.
         let Some(beyond) = count.failures.checked_sub(self.options.free_failures) else {
-            return Admission::Now;
+            return Clearance::Now;
         };
-        let factor = 1_u64.checked_shl(beyond).unwrap_or(u64::MAX);
+        let factor = 2_u64.saturating_pow(beyond);
         let delay = self.options.delay_first_us.saturating_mul(factor);
         let due = count.last_us.saturating_add(delay.min(self.options.delay_max_us));
         match due.checked_sub(now_us) {
-            None | Some(0) => Admission::Now,
-            Some(wait) => Admission::After(wait),
+            None | Some(0) => Clearance::Now,
+            Some(wait) => Clearance::After(wait),
         }
     }
 
@@ -234,6 +258,8 @@ impl Throttle {
         if self.counts.len() <= ENTRIES_MAX {
             return;
         }
+        // What is past its window says nothing any more. Of the rest, the least failed go: an attacker who fills the table
+        // with new names does not get its own count out of it.
         let window = self.options.window_us;
         self.counts.retain(|_, count| now_us.saturating_sub(count.last_us) < window);
         while self.counts.len() > ENTRIES_MAX {
@@ -241,6 +267,7 @@ impl Throttle {
             let Some(least) = least.map(|(key, _)| key.clone()) else { return };
             self.counts.remove(&least);
         }
+        assert!(self.counts.len() <= ENTRIES_MAX, "INV-THROTTLE-BOUND: counts are bounded");
     }
 }
 

@@ -3,6 +3,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use galgo_wire::limits::SECRET_BYTES_MAX;
 use galgo_wire::name::{NameError, TokenText};
 
 use crate::environment::Random;
@@ -11,11 +12,18 @@ use crate::metadata::TokenHash;
 /// Random bytes of a token.
 const TOKEN_BYTES: usize = 50;
 
+const _: () = assert!(
+    TOKEN_BYTES.div_ceil(3) * 4 <= SECRET_BYTES_MAX,
+    "a token in base64 is a secret as the wire carries them"
+);
+const _: () = assert!(TOKEN_BYTES * 8 == 400, "INV-TOKEN-HASH: too many random bits to be guessed");
+
 /// A new token nobody can guess: 68 characters of base64.
 ///
 /// # Errors
 /// None in practice: the text has the length of a token.
 pub(crate) fn new_token(random: &dyn Random) -> Result<TokenText, NameError> {
+    // 400 bits, so that a fast hash is enough to keep (INV-TOKEN-HASH).
     let bytes = std::iter::repeat_with(|| random.next_u128().to_le_bytes());
     let bytes: Vec<u8> = bytes.flatten().take(TOKEN_BYTES).collect();
     TokenText::parse(&STANDARD.encode(bytes))

@@ -23,6 +23,7 @@ use galgo_wire::id::{ShardId, StreamId, Timestamp, TopicId};
 
 use super::OpenError;
 use super::stored::{ReadOptions, StoredMetadata, append};
+use crate::metadata::TopicPlace;
 use crate::vault::Keys;
 use model::Model;
 use rig::Rig;
@@ -323,7 +324,7 @@ fn a_directory_with_partitions_on_another_shard_is_refused() {
     let stored = StoredMetadata::read_for_server(&shared, &data_dir, reading).unwrap();
     let mut state = stored.state;
     let (mut log, _) = stored.log.settle().unwrap();
-    let place = (StreamId::new(0), TopicId::new(0));
+    let place = TopicPlace::new(StreamId::new(0), TopicId::new(0));
     let mut record = state.prepare_add_partitions(place, 1, Timestamp::new(9)).unwrap();
     record.partitions_mut().unwrap().shards = vec![ShardId::new(3)];
     append(&mut log, None, &mut state, &record).unwrap();

@@ -21,6 +21,8 @@ use crate::shard::Spoken;
 /// Names shown in a message.
 const SHOWN_MAX: usize = 3;
 
+const _: () = assert!(SHOWN_MAX > 0, "an operator is told where to look");
+
 /// What is there and was never created, as far as the metadata knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Incomplete {
@@ -37,12 +39,16 @@ impl Incomplete {
     /// metadata cannot know; `None` when there is nothing.
     pub(super) fn of(
         state: &State,
-        (dirs, partitions_dir): (&[String], &Path),
+        dirs: &[String],
+        partitions_dir: &Path,
         spoken: &Spoken,
     ) -> Option<Self> {
+        // Only numbers that are still to be given tell something: one that was given may be gone in the ordinary way, and its
+        // directory waits for the remover.
         let unknown = |name: &&String| uid_of(name).is_some_and(|uid| uid.get() >= state.next_uid);
         let dirs = dirs.iter().filter(unknown).map(|name| partitions_dir.join(name)).collect();
         let uids = spoken.uids.iter().filter(|uid| uid.get() >= state.next_uid);
+        // Consumers have numbers of their own choosing; only groups have serials.
         let groups = spoken.groups.iter().map(|id| id.get());
         let found = Self {
             dirs,
@@ -58,15 +64,18 @@ impl Incomplete {
     /// [`OpenError::Incomplete`].
     pub(super) fn refuse(
         state: &State,
-        dirs: (&[String], &Path),
+        dirs: &[String],
+        partitions_dir: &Path,
         spoken: &Spoken,
     ) -> Result<(), OpenError> {
-        Self::of(state, dirs, spoken).map_or(Ok(()), |found| Err(OpenError::Incomplete(found)))
+        Self::of(state, dirs, partitions_dir, spoken)
+            .map_or(Ok(()), |found| Err(OpenError::Incomplete(found)))
     }
 
     /// The numbers that may be given next, so that none is given twice.
     pub(super) fn next(&self) -> (u64, u32) {
         let dirs = self.dirs.iter().filter_map(|dir| uid_of(dir.file_name()?.to_str()?));
+        // Behind all that was found, wherever it was: the numbers in between were given, too, to what left no trace.
         let uid = dirs.chain(self.uids.iter().copied()).map(PartitionUid::get).max();
         let group = self.groups.last();
         (
@@ -121,6 +130,7 @@ pub(super) fn check_owners(
         let dir = data_dir.partitions_dir().join(name);
         let owner = match Owner::read(disk, &dir) {
             Err(error) => {
+                // Not being able to tell is no proof that it is somebody else's; its log stays offline.
                 unreadable.insert(uid, error);
                 continue;
             }

@@ -3,14 +3,19 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use galgo_wire::identifier::Identifier;
+use galgo_storage::lock::{RankedRw, rank};
 
-use super::Broker;
+use crate::catalog::Catalog;
+use crate::clients::Clients;
+use crate::metadata::TopicPlace;
 
 /// The longest time between two ticks.
 const TICK_US_MAX: u64 = 1_000_000;
 /// The shortest; more often would be of no use to anyone.
 const TICK_US_MIN: u64 = 10_000;
+
+const _: () =
+    assert!(0 < TICK_US_MIN && TICK_US_MIN <= TICK_US_MAX, "there is a time between ticks");
 
 /// How long groups wait for their members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,61 +81,38 @@ impl GroupTimes {
             silence: IntervalSchedule::default(),
         }
     }
-}
 
-impl Broker {
-    /// How often [`Broker::tick`] is to be called.
-    #[must_use]
-    pub fn tick_interval(&self) -> Duration {
-        let GroupOptions { rebalancing_check_interval_us, heartbeat_interval_us, .. } =
-            self.groups.options;
-        let shortest = rebalancing_check_interval_us.min(heartbeat_interval_us.unwrap_or(u64::MAX));
+    /// How often to look.
+    pub(super) fn tick_interval(&self) -> Duration {
+        let GroupOptions {
+            rebalancing_check_interval_us: handovers_us, heartbeat_interval_us, ..
+        } = self.options;
+        let shortest = heartbeat_interval_us.map_or(handovers_us, |us| us.min(handovers_us));
         Duration::from_micros(shortest.clamp(TICK_US_MIN, TICK_US_MAX))
     }
 
-    /// Ends memberships whose members fell silent for as long as they said when they joined.
-    fn end_hung_memberships(&self) {
-        let ended = self.clients.remove_hung();
-        if ended.is_empty() {
-            return;
-        }
-        let catalog = self.catalog.read();
-        for (client, place) in ended {
-            let stream = Identifier::Numeric(place.stream_id.get());
-            let topic = Identifier::Numeric(place.topic_id.get());
-            // What was deleted meanwhile is nobody's loss.
-            let Ok(found) = catalog.find_topic(stream.borrowed(), topic.borrowed()) else {
-                continue;
-            };
-            let names = catalog.find_stream(stream.borrowed()).ok();
-            let group = found.topic.groups.get(&place.group_id);
-            tracing::warn!(
-                client = client.get(),
-                stream = names.map(|(_, stream)| stream.name.as_str()),
-                topic = found.topic.settings.name.as_str(),
-                group = group.map(|group| group.name.as_str()),
-                "member of a group gives no sign of life; its partitions go to others"
-            );
-        }
-    }
-
     /// Drops clients that sent no ping for too long, and ends the hand-overs that are due.
-    pub(super) fn keep_groups_going(&self) {
+    pub(super) fn keep_going(
+        &self,
+        clients: &Clients,
+        catalog: &RankedRw<{ rank::CATALOG }, Catalog>,
+    ) {
         let GroupOptions { rebalancing_check_interval_us, heartbeat_interval_us, .. } =
-            self.groups.options;
-        let at = self.clients.moment();
-        let looks = |interval: &u64| self.groups.silence.is_due(at.now_us, *interval);
+            self.options;
+        // One moment for all groups: what is due at it is due in each.
+        let at = clients.moment();
+        let looks = |interval: &u64| self.silence.is_due(at.now_us, *interval);
         if heartbeat_interval_us.is_some_and(|interval| looks(&interval)) {
-            for client in self.clients.remove_silent() {
+            for client in clients.remove_silent() {
                 tracing::warn!(
                     client = client.get(),
                     "client sends no pings; it leaves its groups"
                 );
             }
         }
-        self.end_hung_memberships();
-        let due = self.groups.handovers.is_due(at.now_us, rebalancing_check_interval_us);
-        for group in self.catalog.read().groups() {
+        end_hung_memberships(clients, catalog);
+        let due = self.handovers.is_due(at.now_us, rebalancing_check_interval_us);
+        for group in catalog.read().groups() {
             // Taken each time: it notes which commits have become durable, and a member may wait for the
             // partition whose hand-over that ends.
             let mut group = group.lock(at);
@@ -138,5 +120,31 @@ impl Broker {
                 group.expire(at);
             }
         }
+    }
+}
+
+/// Ends memberships whose members fell silent for as long as they said when they joined.
+fn end_hung_memberships(clients: &Clients, catalog: &RankedRw<{ rank::CATALOG }, Catalog>) {
+    // Told only once they are ended: the table of clients comes behind the catalog in the order of locks.
+    let ended = clients.remove_hung();
+    if ended.is_empty() {
+        return;
+    }
+    let catalog = catalog.read();
+    for (client, place) in ended {
+        // What was deleted meanwhile is nobody's loss.
+        let Ok(topic) = catalog.state.topic_at(TopicPlace::new(place.stream_id, place.topic_id))
+        else {
+            continue;
+        };
+        let stream = catalog.state.streams.get(&place.stream_id);
+        let group = topic.groups.get(&place.group_id);
+        tracing::warn!(
+            client = client.get(),
+            stream = stream.map(|stream| stream.name.as_str()),
+            topic = topic.settings.name.as_str(),
+            group = group.map(|group| group.name.as_str()),
+            "member of a group gives no sign of life; its partitions go to others"
+        );
     }
 }

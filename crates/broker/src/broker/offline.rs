@@ -118,12 +118,16 @@ impl Offline {
     ) -> Result<RepairReport, OpenError> {
         let mut report = RepairReport::default();
         let from = "its second copy";
+        // Only looked for: nothing is mended before it is known that the rest can be read, so that a wrong key leaves the
+        // directory as it was.
         let files = self.data_dir.to_mend(&*self.disk)?;
         let marker = self.data_dir.twin(MARKER_NAME);
         let marker = marker_is_copy(&*self.disk, &marker)?.then_some(marker.path);
         report
             .restored
             .extend(files.into_iter().chain(marker).map(|path| RepairedFile { path, from }));
+        // What a crash can leave is cut by any start. What it cannot leave is damage, and is given up only if that was
+        // accepted.
         let doubt = match acceptance {
             Acceptance::Nothing => Doubt::Refuse,
             Acceptance::Loss => Doubt::GiveUp,
@@ -141,6 +145,8 @@ impl Offline {
         }
         let no_metadata = stored.log.is_new();
         let no_shards = !stored.has_shards(&*self.disk, &self.data_dir)?;
+        // Told as lost, with what follows from it: the next start would make a new root user in a directory full of
+        // somebody's messages.
         if no_metadata && (!stored.dirs.is_empty() || !no_shards) {
             report.lost.push(
                 "all of the metadata: streams, topics, users, groups; the next start makes a new root user"
@@ -152,6 +158,7 @@ impl Offline {
                     .to_owned(),
             );
         }
+        // A directory of another server is not ours to move aside.
         let unreadable = check_owners(&*self.disk, &self.data_dir, &stored.dirs)?;
         if let Some((_, error)) = unreadable.into_iter().next() {
             return Err(prepare("the directory of a partition", error));
@@ -175,6 +182,7 @@ impl Offline {
         report: &mut RepairReport,
     ) -> Result<(), OpenError> {
         let StoredMetadata { vault, log, mut state, dirs, .. } = stored;
+        // From here on the directory changes; everything that could refuse has been asked.
         self.data_dir.mend(&*self.disk)?;
         let (mut log, _) = settle(&*self.disk, log, vault.as_deref(), &state)?;
         if let Some(incomplete) = incomplete {
@@ -182,10 +190,16 @@ impl Offline {
             let (next_uid, next_group_serial) = incomplete.next();
             let record = Record::SkipGiven { next_uid, next_group_serial };
             append(&mut log, vault.as_deref(), &mut state, &record)?;
+            assert!(
+                state.next_uid >= next_uid && state.next_group_serial >= next_group_serial,
+                "INV-META-UID, INV-META-GROUP: what was found is not given again"
+            );
             for dir in &incomplete.dirs {
                 report.moved_aside.push((dir.clone(), self.move_aside(dir)?));
             }
         }
+        // Last: a checkpoint says that the directory has shards, and a repair that was cut short before is to find it
+        // as it was.
         if no_shards && !state.users.is_empty() {
             self.note_starts(&state, &dirs)?;
         }
@@ -201,7 +215,7 @@ impl Offline {
         let stored = self.read(Doubt::Refuse)?;
         stored.check(&*self.disk, &self.data_dir)?;
         let partitions_dir = self.data_dir.partitions_dir();
-        Incomplete::refuse(&stored.state, (&stored.dirs, &partitions_dir), &Spoken::default())?;
+        Incomplete::refuse(&stored.state, &stored.dirs, &partitions_dir, &Spoken::default())?;
         let StoredMetadata { vault, log, mut state, .. } = stored;
         let root = state.users.get(&UserId::ROOT).cloned();
         let root = root.ok_or(OpenError::Root(ErrorCode::ResourceNotFound))?;
@@ -209,6 +223,7 @@ impl Offline {
             .map_err(|_| OpenError::Root(ErrorCode::InvalidPassword))?;
         self.data_dir.mend(&*self.disk)?;
         let (mut log, _) = settle(&*self.disk, log, vault.as_deref(), &state)?;
+        // Whoever resets the password of root wants to get in; root that is deactivated could not.
         let was_inactive = root.status != UserStatus::Active;
         let id = UserId::ROOT;
         let tokens = state.tokens_of(id).count();
@@ -221,6 +236,13 @@ impl Offline {
         for record in &records {
             append(&mut log, vault.as_deref(), &mut state, record)?;
         }
+        let after = state.users.get(&UserId::ROOT);
+        assert!(
+            after.is_some_and(
+                |after| after.status == UserStatus::Active && after.serial != root.serial
+            ),
+            "INV-META-SERIAL: root can log in, and nobody is logged in as it was before"
+        );
         Ok(RootReset { username: root.name.as_str().to_owned(), was_inactive, tokens })
     }
 
@@ -232,7 +254,7 @@ impl Offline {
 
     fn incomplete(&self, stored: &StoredMetadata, spoken: &Spoken) -> Option<Incomplete> {
         let partitions_dir = self.data_dir.partitions_dir();
-        Incomplete::of(&stored.state, (&stored.dirs, &partitions_dir), spoken)
+        Incomplete::of(&stored.state, &stored.dirs, &partitions_dir, spoken)
     }
 
     /// What the checkpoint and the journal speak of; with `dry_run` the checkpoint alone, as opening the
@@ -259,8 +281,10 @@ impl Offline {
         let aside = self.data_dir.aside_dir();
         create_dir_synced(&*self.disk, &aside).map_err(failed)?;
         let to = aside.join(dir.file_name().unwrap_or_default());
+        // INV-REPAIR: a name that is taken there is that of an earlier repair, whose finds are kept as well.
         let to = free_path(&*self.disk, &to).map_err(failed)?;
         self.disk.rename(dir, &to).map_err(failed)?;
+        // The new name first: a loss of power in between leaves both names or the new one, never none.
         self.disk.sync_dir(&aside).map_err(failed)?;
         self.disk.sync_dir(&self.data_dir.partitions_dir()).map_err(failed)?;
         Ok(to)
@@ -269,6 +293,7 @@ impl Offline {
     /// Notes where the logs start, in the place of a checkpoint that is lost: retention may have removed
     /// their oldest segments, and these must not be missed.
     fn note_starts(&self, state: &State, dirs: &[String]) -> Result<(), OpenError> {
+        // What is not live is on its way to be removed, and nobody asks for its start.
         let live = state.live_uids();
         let mut logs = BTreeMap::new();
         let uids = dirs.iter().filter_map(|name| uid_of(name));

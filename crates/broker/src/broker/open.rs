@@ -26,9 +26,10 @@ use galgo_wire::permission::Permissions;
 
 use super::evidence::Incomplete;
 use super::groups::{GroupOptions, GroupTimes};
+use super::ledger::Ledger;
 use super::stored::{ReadOptions, StoredMetadata, anchor, append, settle};
-use super::{Broker, Endpoints, Shards, StartTimes};
-use crate::access::guard::{AccessOptions, Guard};
+use super::{Broker, ListenAddresses, Shards, StartTimes};
+use crate::access::guard::{AccessOptions, LoginGuard};
 use crate::access::password::hash_password;
 use crate::catalog::Catalog;
 use crate::catalog::groups::offset_owner;
@@ -38,7 +39,7 @@ use crate::group::Moment;
 use crate::metadata::prepare::TopicDefaults;
 use crate::metadata::record::Record;
 use crate::metadata::users::NewUser;
-use crate::metadata::{Effect, State};
+use crate::metadata::{Consequence, State, TopicPlace};
 use crate::partition::{DeduplicationBounds, IdKey, Partition};
 use crate::shard::{OffsetOwner, Recovered, RecoveredPartition, Removals, ShardOptions};
 use crate::stats::Counters;
@@ -81,7 +82,7 @@ impl JournalBounds {
 
 /// The first user, made when there is none.
 #[derive(Clone, Debug)]
-pub struct RootUser {
+pub struct FirstUser {
     /// Its name.
     pub username: Username,
     /// Its password; hashed before it is stored.
@@ -99,7 +100,7 @@ pub struct BrokerOptions {
     /// The data directory; made when missing.
     pub data_dir: PathBuf,
     /// The first user of a new data directory; not looked at later.
-    pub root: RootUser,
+    pub root: FirstUser,
     /// Sizes of logs.
     pub bounds: LogBounds,
     /// Sizes of the journal.
@@ -147,180 +148,182 @@ use shard::{check_shards, shard_recovery};
 
 pub use report::{OfflineLog, OpenError, OpenReport, RecoveredLog};
 
-impl Broker {
-    /// Opens the broker on its data directory, recovering what an unclean stop left.
-    ///
-    /// # Errors
-    /// [`OpenError`]; nothing on disk was deleted then.
-    pub fn open(options: BrokerOptions) -> Result<(Arc<Self>, OpenReport), OpenError> {
-        let data_dir = Self::claim(&options)?;
-        Self::open_claimed(data_dir, options)
-    }
+/// See [`Broker::claim`].
+pub(super) fn claim(options: &BrokerOptions) -> Result<DataDir, OpenError> {
+    // Only a directory that is new gets it; one that has an identity keeps its own.
+    let fresh =
+        Identity { cluster_id: options.random.next_u128(), node_id: options.random.next_u128() };
+    Ok(DataDir::open(&*options.disk, &options.data_dir, fresh)?)
+}
 
-    /// Locks the data directory, made when missing.
-    ///
-    /// # Errors
-    /// [`OpenError::DataDir`].
-    pub fn claim(options: &BrokerOptions) -> Result<DataDir, OpenError> {
-        let fresh = Identity {
-            cluster_id: options.random.next_u128(),
-            node_id: options.random.next_u128(),
-        };
-        Ok(DataDir::open(&*options.disk, &options.data_dir, fresh)?)
-    }
+/// See [`Broker::open_claimed`].
+pub(super) fn open_claimed(
+    data_dir: DataDir,
+    mut options: BrokerOptions,
+) -> Result<(Arc<Broker>, OpenReport), OpenError> {
+    let disk = Arc::clone(&options.disk);
+    let keys = std::mem::take(&mut options.encryption);
+    let random = &*options.random;
+    let reading = ReadOptions { keys, random, doubt: Doubt::Refuse };
+    let StoredMetadata { vault, log, mut state, dirs, unreadable } =
+        StoredMetadata::read_for_server(&disk, &data_dir, reading)?;
+    // INV-REPEAT: up to here everything was only read, or made where nothing was. What refuses a start is looked for
+    // before anything is changed, so that another version or another key finds what this one found.
+    check_shards(&state)?;
+    let files = FileCache::new(Arc::clone(&options.disk), options.bounds.open_files_max);
+    let indexes = Arc::new(IndexCache::new(options.bounds.index_cache_bytes));
+    let counters = Arc::new(Counters::default());
+    let mut recovery = shard_recovery(
+        &options,
+        &data_dir,
+        &files,
+        &indexes,
+        Arc::clone(&counters),
+        vault.clone(),
+    )?;
+    let removals = Arc::clone(&recovery.removals);
+    recovery.unreadable = unreadable;
+    recovery.synced = synced_uids(&state);
+    recovery.names = names(&state);
+    let mut report = OpenReport::default();
+    let mut settled = None;
+    let partitions_dir = data_dir.partitions_dir();
+    let recovered = recovery.open(&state.live_uids(), |spoken| {
+        // The journal is open and not replayed: what it speaks of shows whether the metadata has lost something
+        // (INV-EVIDENCE), and once the logs are brought in line with it there is no way back.
+        Incomplete::refuse(&state, &dirs, &partitions_dir, spoken)?;
+        // Behind every reason to refuse, and before the first change of a log: a cut in the metadata must be durable
+        // before partitions go by what is left.
+        settled = Some(settle(&*disk, log, vault.as_deref(), &state)?);
+        Ok::<_, OpenError>(())
+    })?;
+    let Some((mut log, found)) = settled else {
+        unreachable!("INV-EVIDENCE: a shard opens only behind the look at what it speaks of")
+    };
+    (report.metadata_cut_bytes, report.metadata_repaired) = (found.cut_bytes, found.repaired);
+    // Before the first send: an id that was derived has to come out the same after a restart.
+    let id_key = id_key(&mut log, vault.as_deref(), &mut state, &*options.random)?;
+    let anchors = anchor(&*disk, &data_dir)?;
+    let Recovered { shard, partitions, unknown } = recovered;
+    report.unknown = unknown;
+    report.unknown.retain(|name| !is_being_removed(name, &state));
+    let shards = Shards::new([(ShardId::FIRST, shard)]);
+    let catalog = open_catalog(state, &shards, partitions, &mut report);
+    let root = options.root.clone();
+    let opened = Opened {
+        data_dir,
+        shards,
+        removals,
+        vault,
+        catalog,
+        log,
+        files,
+        indexes,
+        counters,
+        id_key,
+        anchors,
+    };
+    let broker = assemble(opened, options);
+    report.created = create_root(&broker, &root)?;
+    Ok((Arc::new(broker), report))
+}
 
-    /// Opens the broker on a data directory that was claimed with the same options.
-    ///
-    /// # Errors
-    /// [`OpenError`]; nothing on disk was deleted then.
-    pub fn open_claimed(
-        data_dir: DataDir,
-        mut options: BrokerOptions,
-    ) -> Result<(Arc<Self>, OpenReport), OpenError> {
-        let disk = Arc::clone(&options.disk);
-        let keys = std::mem::take(&mut options.encryption);
-        let random = &*options.random;
-        let reading = ReadOptions { keys, random, doubt: Doubt::Refuse };
-        let StoredMetadata { vault, log, mut state, dirs, unreadable } =
-            StoredMetadata::read_for_server(&disk, &data_dir, reading)?;
-        check_shards(&state)?;
-        let files = FileCache::new(Arc::clone(&options.disk), options.bounds.open_files_max);
-        let indexes = Arc::new(IndexCache::new(options.bounds.index_cache_bytes));
-        let counters = Arc::new(Counters::default());
-        let mut recovery = shard_recovery(
-            &options,
-            &data_dir,
-            (&files, &indexes),
-            (Arc::clone(&counters), vault.clone()),
-        )?;
-        let removals = Arc::clone(&recovery.removals);
-        recovery.unreadable = unreadable;
-        recovery.synced = synced_uids(&state);
-        recovery.names = names(&state);
-        let mut report = OpenReport::default();
-        let mut settled = None;
-        let partitions_dir = data_dir.partitions_dir();
-        let recovered = recovery.open(&state.live_uids(), |spoken| {
-            Incomplete::refuse(&state, (&dirs, &partitions_dir), spoken)?;
-            settled = Some(settle(&*disk, log, vault.as_deref(), &state)?);
-            Ok::<_, OpenError>(())
-        })?;
-        let Some((mut log, found)) = settled else {
-            unreachable!("a shard opens once it was ready")
-        };
-        (report.metadata_cut_bytes, report.metadata_repaired) = (found.cut_bytes, found.repaired);
-        let id_key = id_key((&mut log, vault.as_deref()), &mut state, &*options.random)?;
-        let anchors = anchor(&*disk, &data_dir)?;
-        let Recovered { shard, partitions, unknown } = recovered;
-        report.unknown = unknown;
-        report.unknown.retain(|name| !is_being_removed(name, &state));
-        let shards = Shards::new([(ShardId::FIRST, shard)]);
-        let catalog = open_catalog(state, &shards, partitions, &mut report);
-        let root = options.root.clone();
-        let opened = Opened {
-            data_dir,
-            shards,
-            removals,
-            vault,
-            catalog,
-            log,
-            files,
-            indexes,
-            counters,
-            id_key,
-            anchors,
-        };
-        let broker = Self::assemble(opened, options);
-        report.created = broker.create_root(&root)?;
-        Ok((Arc::new(broker), report))
+/// Puts together what was opened.
+fn assemble(opened: Opened, options: BrokerOptions) -> Broker {
+    let Opened {
+        data_dir,
+        shards,
+        removals,
+        vault,
+        mut catalog,
+        log,
+        files,
+        indexes,
+        counters,
+        id_key,
+        anchors,
+    } = opened;
+    let trail = Arc::new(Trail::new(Arc::clone(&options.clock)));
+    catalog.trail = Some(Arc::clone(&trail));
+    let started_us = StartTimes {
+        wall_us: options.clock.now().get(),
+        monotonic_us: options.clock.monotonic_us(),
+    };
+    // Users may have gone while their positions were only in the journal; an id that is given again must not get
+    // what was stored under it.
+    catalog.disown_offsets();
+    let retention = Retention::new(
+        options.retention,
+        (&*options.clock, started_us.monotonic_us),
+        (&*options.disk, &data_dir),
+        newest(&catalog),
+    );
+    // Before anything can be stored: positions carry the time that does not leap.
+    shards.set_now(retention.steady(&*options.clock));
+    let clients = Arc::new(Clients::new(Arc::clone(&options.clock), options.groups));
+    let ledger = Ledger {
+        catalog: RankedRw::new(catalog),
+        log: Ranked::new(log),
+        vault,
+        clients: Arc::clone(&clients),
+        shards,
+        removals,
+        removing: Ranked::new(()),
+        disk: options.disk,
+        data_dir,
+        anchors,
+        files,
+        indexes,
+        bounds: options.bounds,
+    };
+    Broker {
+        ledger,
+        clock: options.clock,
+        random: options.random,
+        clients,
+        groups: GroupTimes::new(options.groups),
+        defaults: options.defaults,
+        access: options.access,
+        guard: LoginGuard::new(options.access.throttle),
+        trail,
+        cleaned_us: AtomicU64::new(started_us.monotonic_us),
+        deduplication: options.deduplication,
+        endpoints: RankedRw::new(ListenAddresses::default()),
+        process: ProcessReader::default(),
+        names: SystemNames::read(),
+        snapshot_sources: RankedRw::new(None),
+        retention,
+        id_key,
+        started_us,
+        counters,
     }
+}
 
-    /// Puts together what was opened.
-    fn assemble(opened: Opened, options: BrokerOptions) -> Self {
-        let Opened {
-            data_dir,
-            shards,
-            removals,
-            vault,
-            mut catalog,
-            log,
-            files,
-            indexes,
-            counters,
-            id_key,
-            anchors,
-        } = opened;
-        let trail = Arc::new(Trail::new(Arc::clone(&options.clock)));
-        catalog.trail = Some(Arc::clone(&trail));
-        let started_us = StartTimes {
-            wall_us: options.clock.now().get(),
-            monotonic_us: options.clock.monotonic_us(),
-        };
-        catalog.disown_offsets();
-        let retention = Retention::new(
-            options.retention,
-            (&*options.clock, started_us.monotonic_us),
-            (&*options.disk, &data_dir),
-            newest(&catalog),
-        );
-        shards.set_now(retention.steady(&*options.clock));
-        let clients = Clients::new(Arc::clone(&options.clock), options.groups);
-        Self {
-            clock: options.clock,
-            random: options.random,
-            catalog: RankedRw::new(catalog),
-            clients: Arc::new(clients),
-            groups: GroupTimes::new(options.groups),
-            defaults: options.defaults,
-            access: options.access,
-            guard: Guard::new(options.access.throttle),
-            trail,
-            cleaned_us: AtomicU64::new(started_us.monotonic_us),
-            deduplication: options.deduplication,
-            endpoints: RankedRw::new(Endpoints::default()),
-            process: ProcessReader::default(),
-            names: SystemNames::read(),
-            snapshot_sources: RankedRw::new(None),
-            retention,
-            id_key,
-            started_us,
-            data_dir,
-            shards,
-            removals,
-            vault,
-            counters,
-            metadata_log: Ranked::new(log),
-            removing: Ranked::new(()),
-            disk: options.disk,
-            anchors,
-            files,
-            indexes,
-            bounds: options.bounds,
-        }
+/// Makes the root user of a new data directory; tells whether it did.
+fn create_root(broker: &Broker, root: &FirstUser) -> Result<bool, OpenError> {
+    if broker.catalog().state.users.contains_key(&UserId::ROOT) {
+        return Ok(false);
     }
-
-    /// Makes the root user of a new data directory; tells whether it did.
-    fn create_root(&self, root: &RootUser) -> Result<bool, OpenError> {
-        if self.catalog.read().state.users.contains_key(&UserId::ROOT) {
-            return Ok(false);
-        }
-        let hash = hash_password(root.password.as_str(), self.random.next_u128())
-            .map_err(|_| OpenError::Root(ErrorCode::InvalidPassword))?;
-        let user = NewUser {
-            name: root.username.clone(),
-            password_hash: hash,
-            status: UserStatus::Active,
-            permissions: Some(Permissions::root()),
-            now: self.clock.now(),
-        };
-        self.change(|state| state.prepare_create_user(user)).map_err(OpenError::Root)?;
-        Ok(true)
-    }
+    let hash = hash_password(root.password.as_str(), broker.random.next_u128())
+        .map_err(|_| OpenError::Root(ErrorCode::InvalidPassword))?;
+    let user = NewUser {
+        name: root.username.clone(),
+        password_hash: hash,
+        status: UserStatus::Active,
+        permissions: Some(Permissions::root()),
+        now: broker.clock.now(),
+    };
+    let made = broker.ledger.change(|state| state.prepare_create_user(user));
+    let id = made.map_err(OpenError::Root)?;
+    // Commands know root by its id alone: it keeps its rights and cannot be deleted.
+    assert!(id == UserId::ROOT, "the lowest id is free while there is no root user");
+    Ok(true)
 }
 
 /// The key of ids; made where there is none, and durable before an id is derived with it.
 fn id_key(
-    (log, vault): (&mut MetadataLog, Option<&Vault>),
+    log: &mut MetadataLog,
+    vault: Option<&Vault>,
     state: &mut State,
     random: &dyn Random,
 ) -> Result<IdKey, OpenError> {
@@ -328,6 +331,8 @@ fn id_key(
         return Ok(key);
     }
     let key = IdKey::new(random.next_u128());
+    // Durable before it is used: an id of a message that was acknowledged must not be derived anew under another
+    // key, or a message that is sent again would be stored twice.
     append(log, vault, state, &Record::SetIdKey { key })?;
     Ok(key)
 }
@@ -345,9 +350,11 @@ fn open_catalog(
     mut recovered: BTreeMap<PartitionUid, RecoveredPartition>,
     report: &mut OpenReport,
 ) -> Catalog {
-    let effects: Vec<_> = topics(&state).map(|(s, t)| Effect::TopicChanged(s, t)).collect();
+    let effects: Vec<_> =
+        topics(&state).map(|(s, t)| Consequence::TopicChanged(TopicPlace::new(s, t))).collect();
     let durability: BTreeMap<PartitionUid, _> =
         places(&state).map(|(uid, place)| (uid, place.durability)).collect();
+    // First, as the logs are moved into the partitions below.
     let not_synced = report.take_from(&state, &mut recovered);
     let groups: BTreeSet<OffsetOwner> = state
         .streams
@@ -359,7 +366,7 @@ fn open_catalog(
     catalog.state = state;
     // Nobody is in a group yet, so that no time matters.
     let at = Moment { now_us: 0, due_us: 0 };
-    catalog.perform(&effects, at, &mut |known| {
+    let closed = catalog.perform(&effects, at, &mut |known| {
         let (uid, shard) = (known.uid, shards.of(known.shard));
         let durability = durability.get(&uid).copied().unwrap_or(Durability::Fsync);
         report.partitions += 1;
@@ -367,11 +374,15 @@ fn open_catalog(
             unreachable!("INV-CATALOG: every live partition was recovered")
         };
         let RecoveredPartition { log, mut offsets, .. } = found;
+        // A group that was deleted may have positions left: they were in the journal when it went. Its number is never
+        // given again, so nobody would ever ask for them.
         let known =
             |owner: OffsetOwner| owner.kind != ConsumerKind::Group || groups.contains(&owner);
         let forgot = offsets.retain(known);
         let partition = Partition::new(uid, Arc::clone(shard), log, offsets, durability);
         let partition = Arc::new(partition);
+        // INV-FENCE: what a failed sync may have lost is not told by looking, so it stays closed until a rescue has
+        // written it anew.
         if not_synced.contains(&uid) {
             partition.stays_offline();
         }
@@ -385,6 +396,10 @@ fn open_catalog(
         }
         partition
     });
+    assert!(
+        closed.partitions.is_empty() && closed.groups.is_empty(),
+        "INV-CATALOG: what was not open is not closed"
+    );
     catalog
 }
 

@@ -96,6 +96,7 @@ impl Shards {
     /// # Errors
     /// The first that arose.
     pub(crate) fn checkpoint(&self) -> Result<(), CheckpointError> {
+        // All of them before the first error: a disk that fails one shard is no reason to let the others recover more.
         let taken: Vec<_> = self.iter().map(|shard| shard.checkpoint()).collect();
         taken.into_iter().collect()
     }
@@ -115,17 +116,20 @@ impl Shards {
     pub(crate) fn ask_rescue(&self, due: Vec<Arc<Partition>>) {
         let mut due: Vec<_> = due;
         for shard in self.iter() {
+            // A rescue takes its own shard's checkpoints and journal into account, so each shard gets its partitions.
             let its = due.extract_if(.., |partition| partition.is_on(shard));
             let its: Vec<_> = its.map(|partition| partition as Arc<dyn Member>).collect();
             if !its.is_empty() {
                 shard.ask_rescue(its);
             }
         }
+        assert!(due.is_empty(), "INV-SHARDS: a partition is on a shard that is here");
     }
 
     /// Runs all staged work to its end on the calling thread.
     pub(super) fn drain(&self) {
         for shard in self.iter() {
+            // Until a whole turn finds nothing: a commit may leave a sync to be done, and a sync a commit to be waited for.
             let mut rounds = Rounds::default();
             while shard.commit_round(&mut rounds)
                 || shard.sync_round()

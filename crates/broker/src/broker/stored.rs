@@ -50,7 +50,9 @@ impl StoredMetadata {
         options: ReadOptions<'_>,
     ) -> Result<Self, OpenError> {
         let ReadOptions { keys, random, doubt } = options;
+        // The keys come first: without the right ones nothing of what follows can be told from damage.
         let vault = Vault::open(&**disk, data_dir.twin(MARKER_NAME), keys, random)?.map(Arc::new);
+        // Read and not settled: what is found may still refuse the start (INV-REPEAT).
         let log = FoundLog::read(Arc::clone(disk), &data_dir.metadata_dirs(), doubt)?;
         let state = restore(vault.as_deref(), log.recovered())?;
         let dirs = names_in(&**disk, &data_dir.partitions_dir())
@@ -90,9 +92,12 @@ impl StoredMetadata {
     ) -> Result<Unreadable, OpenError> {
         let dirs = data_dir.metadata_dirs();
         if self.log.is_copy_only() {
+            // The copy alone could be an old one that was put back by hand; which it is, an operator has to say, with
+            // `galgo repair`.
             return Err(OpenError::Gone { path: dirs.first, copy: Some(dirs.copy) });
         }
         let has_shards = self.has_shards(disk, data_dir)?;
+        // A start that took this for a new directory would give the numbers of what lies here to others.
         if self.log.is_new() && (has_shards || !self.dirs.is_empty()) {
             return Err(OpenError::Gone { path: dirs.first, copy: None });
         }
@@ -111,6 +116,7 @@ impl StoredMetadata {
     ) -> Result<bool, OpenError> {
         for dir in [data_dir.checkpoint_dir(0), data_dir.journal_dir(0)] {
             let names = names_in(disk, &dir).map_err(|source| prepare("the journal", source))?;
+            // A file that a crash left behind before it had its name says nothing.
             if names.iter().any(|name| !name.ends_with(".tmp")) {
                 return Ok(true);
             }
@@ -131,6 +137,8 @@ pub(super) fn settle(
 ) -> Result<(MetadataLog, FoundMetadata), OpenError> {
     let (mut log, found) = log.settle()?;
     let Some(vault) = vault else { return Ok((log, found)) };
+    // Before anything is sealed with it: a key that is in use and in no marker would be missed only when it is too
+    // late to find it.
     vault.note_active(disk)?;
     // What the marker says is noted before the metadata is rewritten, so it is looked at as well.
     let mut stored = found.snapshot.iter().chain(&found.records);
@@ -142,6 +150,8 @@ pub(super) fn settle(
         let sealed = record::seal(Some(vault), SealedKind::Snapshot, state.to_snapshot());
         log.snapshot(&sealed.ok_or(OpenError::Root(ErrorCode::CannotEncryptData))?)?;
     }
+    // A snapshot in the new form is durable. What it covers is still there in the old one, and encryption is worth
+    // nothing while the same is readable beside it.
     if log.covered_remain() {
         // Not noted as done, so the next start rewrites it again and tries to remove them again.
         tracing::error!(
@@ -166,6 +176,7 @@ pub(super) fn append(
 ) -> Result<(), OpenError> {
     let bytes = record::seal(vault, SealedKind::Record, record.to_bytes());
     log.append(&bytes.ok_or(OpenError::Root(ErrorCode::CannotEncryptData))?)?;
+    // INV-META-ORDER, also where no broker runs.
     let applied = state.apply(record);
     applied.map(|_| ()).map_err(|error| OpenError::Record { index: 0, why: error.to_string() })
 }
@@ -192,6 +203,8 @@ fn restore(vault: Option<&Vault>, found: &FoundMetadata) -> Result<State, OpenEr
         }
         None => State::default(),
     };
+    // INV-META-ORDER: in the order of the log, each on what those before it left. One that does not fit ends the start:
+    // going on without it would make another state than the one that was acknowledged.
     for (index, stored) in found.records.iter().enumerate() {
         let bytes = record::open(vault, SealedKind::Record, stored)?;
         let record = Record::from_bytes(&bytes).map_err(|e| refuse(index, e.to_string()))?;

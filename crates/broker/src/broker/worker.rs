@@ -9,6 +9,8 @@ use crate::shard::Shard;
 /// filled, few enough to cost nothing.
 const SYNC_WORKERS: usize = 8;
 
+const _: () = assert!(SYNC_WORKERS > 0, "a large batch is acknowledged by a sync of its segment");
+
 /// A loop to be run on a thread of its own until [`Broker::stop`].
 pub struct Worker {
     name: &'static str,
@@ -28,36 +30,20 @@ impl Worker {
     }
 }
 
-impl Broker {
-    /// The loops without which nothing is committed; each wants a thread.
-    #[must_use]
-    pub fn workers(self: &Arc<Self>) -> Vec<Worker> {
-        let broker = Arc::clone(self);
-        let remover = Worker { name: "galgo-remove", run: Box::new(move || broker.run_remover()) };
-        let mut workers = vec![remover];
-        for shard in self.shards.iter() {
-            let worker = |name, run: fn(&Shard)| {
-                let shard = Arc::clone(shard);
-                Worker { name, run: Box::new(move || run(&shard)) }
-            };
-            workers.push(worker("galgo-commit", Shard::run_committer));
-            workers.push(worker("galgo-checkpoint", Shard::run_checkpointer));
-            workers.extend((0..SYNC_WORKERS).map(|_| worker("galgo-sync", Shard::run_sync_worker)));
-        }
-        workers
+/// The loops without which nothing is committed; each wants a thread.
+pub(super) fn workers(broker: &Arc<Broker>) -> Vec<Worker> {
+    // One for all shards: what it removes is named by the metadata, which are one.
+    let of_all = Arc::clone(broker);
+    let run = Box::new(move || of_all.ledger.run_remover());
+    let mut workers = vec![Worker { name: "galgo-remove", run }];
+    for shard in broker.shards().iter() {
+        let worker = |name, run: fn(&Shard)| {
+            let shard = Arc::clone(shard);
+            Worker { name, run: Box::new(move || run(&shard)) }
+        };
+        workers.push(worker("galgo-commit", Shard::run_committer));
+        workers.push(worker("galgo-checkpoint", Shard::run_checkpointer));
+        workers.extend((0..SYNC_WORKERS).map(|_| worker("galgo-sync", Shard::run_sync_worker)));
     }
-
-    /// The remover's loop: space is to be free soon after the answer that gave it up.
-    fn run_remover(&self) {
-        while self.removals.wait() {
-            self.remove_files();
-            self.shards.remove_dropped();
-        }
-    }
-
-    /// Lets the workers end once what is staged is committed.
-    pub fn stop(&self) {
-        self.shards.stop();
-        self.removals.stop();
-    }
+    workers
 }

@@ -20,7 +20,7 @@ use galgo_wire::id::{GroupId, Offset, PartitionId};
 
 use crate::alarm::{Alarm, Bell, News};
 use crate::group::{Group, MemberKey, Moment, Turn};
-use crate::metadata::{GroupSerial, Topic};
+use crate::metadata::{GroupSerial, TopicMetadata, TopicPlace};
 use crate::partition::{OffsetError, Partition, StoredBy};
 use crate::shard::OffsetOwner;
 use crate::ticket::{Ticket, TicketWatch};
@@ -30,11 +30,11 @@ use crate::ticket::{Ticket, TicketWatch};
 pub(crate) struct OpenGroup {
     pub(crate) place: Membership,
     pub(crate) serial: GroupSerial,
-    state: Ranked<{ rank::GROUP }, Open>,
+    state: Ranked<{ rank::GROUP }, LiveGroup>,
 }
 
 #[derive(Debug)]
-struct Open {
+struct LiveGroup {
     group: Group,
     /// The last offset of each partition whose storing the state machine does not know of yet.
     commits: BTreeMap<PartitionId, MemberCommit>,
@@ -45,10 +45,10 @@ struct Open {
 }
 
 /// The lock of a group. Members that wait look again when somebody may poll something else after it.
-struct Held<'a>(lock::Held<'a, { rank::GROUP }, Open>);
+struct HeldGroup<'a>(lock::Held<'a, { rank::GROUP }, LiveGroup>);
 
 /// The state machine of a group, locked.
-pub(crate) struct LockedGroup<'a>(Held<'a>);
+pub(crate) struct LockedGroup<'a>(HeldGroup<'a>);
 
 /// An offset that a member has stored.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ struct MemberCommit {
     outcome: TicketWatch,
 }
 
-/// Open groups of a topic by id.
+/// LiveGroup groups of a topic by id.
 pub(crate) type OpenGroups = BTreeMap<GroupId, Arc<OpenGroup>>;
 
 /// A member with the partition it may poll or store the offset of.
@@ -82,7 +82,7 @@ pub(crate) enum Undone {
 
 impl OpenGroup {
     fn new(place: Membership, serial: GroupSerial, partitions: usize) -> Self {
-        let open = Open {
+        let open = LiveGroup {
             group: Group::new(partitions),
             commits: BTreeMap::new(),
             bell: Bell::default(),
@@ -120,8 +120,8 @@ impl OpenGroup {
         self.held().bell.take_off(alarm);
     }
 
-    fn held(&self) -> Held<'_> {
-        Held(self.state.lock())
+    fn held(&self) -> HeldGroup<'_> {
+        HeldGroup(self.state.lock())
     }
 
     /// Whose its offsets are.
@@ -135,10 +135,11 @@ pub(crate) fn offset_owner(serial: GroupSerial) -> OffsetOwner {
     OffsetOwner { kind: ConsumerKind::Group, id: serial.consumer_id() }
 }
 
-impl Open {
+impl LiveGroup {
     /// Tells the state machine what has become durable.
     fn settle_all(&mut self, at: Moment) {
         let (group, commits) = (&mut self.group, &mut self.commits);
+        // In any order: each partition has at most one, the last.
         commits.retain(|_, commit| !commit.settle(group, at));
     }
 
@@ -156,6 +157,8 @@ impl MemberCommit {
     /// Tells the state machine if the offset is stored; false when that is not known yet.
     fn settle(&self, group: &mut Group, at: Moment) -> bool {
         let Some(outcome) = self.outcome.outcome() else { return false };
+        // INV-GROUP-COMMITTED: one that was refused moves nothing, and one of a turn that is over was for a partition that
+        // somebody else has by now.
         if outcome.is_ok() && group.is_good(self.turn) {
             group.committed(self.key, (self.turn.partition, self.offset), at);
         }
@@ -176,6 +179,8 @@ impl MemberTurn {
             state.group.delivered(self.turn, last);
             return Ok(None);
         }
+        // Under the lock of the group (INV-GROUP-DECIDED), and before it is noted as delivered: what the journal refuses was
+        // not delivered.
         let ticket = partition.store_offset(self.whose(), last)?;
         state.group.delivered(self.turn, last);
         state.committing(self, last, &ticket);
@@ -189,6 +194,7 @@ impl MemberTurn {
         offset: Offset,
     ) -> Result<Ticket, Undone> {
         let mut state = self.good()?;
+        // Under the lock of the group, so that nobody else has the partition by the time it is stored.
         let ticket = partition.store_offset(self.whose(), offset)?;
         state.committing(self, offset, &ticket);
         Ok(ticket)
@@ -196,6 +202,7 @@ impl MemberTurn {
 
     /// Deletes the stored offset.
     pub(crate) fn delete(&self, partition: &Arc<Partition>) -> Result<Ticket, Undone> {
+        // Held while it is deleted, as for a store.
         let _state = self.good()?;
         Ok(partition.delete_offset(self.whose())?)
     }
@@ -205,28 +212,29 @@ impl MemberTurn {
     }
 
     /// The group, if the turn is good.
-    fn good(&self) -> Result<Held<'_>, Undone> {
+    fn good(&self) -> Result<HeldGroup<'_>, Undone> {
         let state = self.group.held();
         if state.group.is_good(self.turn) { Ok(state) } else { Err(Undone::Void) }
     }
 }
 
-impl Deref for Held<'_> {
-    type Target = Open;
+impl Deref for HeldGroup<'_> {
+    type Target = LiveGroup;
 
-    fn deref(&self) -> &Open {
+    fn deref(&self) -> &LiveGroup {
         &self.0
     }
 }
 
-impl DerefMut for Held<'_> {
-    fn deref_mut(&mut self) -> &mut Open {
+impl DerefMut for HeldGroup<'_> {
+    fn deref_mut(&mut self) -> &mut LiveGroup {
         &mut self.0
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for HeldGroup<'_> {
     fn drop(&mut self) {
+        // Rung when the lock is given back, once for whatever was done under it: who looks again then finds all of it.
         let shifts = self.group.shifts();
         if std::mem::replace(&mut self.rung_for, shifts) != shifts {
             self.bell.all().ring(News::Look);
@@ -256,17 +264,20 @@ impl From<OffsetError> for Undone {
 
 /// Brings the groups of a topic in line with what is `stored`; tells which are gone.
 pub(super) fn reopen(
-    place: Membership,
-    stored: &Topic,
+    topic: TopicPlace,
+    stored: &TopicMetadata,
     mut before: OpenGroups,
     at: Moment,
 ) -> (OpenGroups, Vec<Arc<OpenGroup>>) {
     let partitions = stored.partitions.len();
     let mut groups = OpenGroups::new();
     for (id, group) in &stored.groups {
+        // By serial (INV-META-GROUP): a group that was deleted and made again under its id has other members and other
+        // offsets.
         let kept = before.remove(id).filter(|open| open.serial == group.serial);
         let open = kept.unwrap_or_else(|| {
-            let place = Membership { group_id: *id, ..place };
+            let place =
+                Membership { stream_id: topic.stream, topic_id: topic.topic, group_id: *id };
             Arc::new(OpenGroup::new(place, group.serial, partitions))
         });
         open.lock(at).resize(partitions, at);

@@ -106,6 +106,7 @@ impl ResolvedPoll {
 
     /// The answer to a reader who comes upon damage.
     pub(super) fn damaged(&self, damage: DamagedMessages) -> Reply {
+        // Where it asked, and not behind the damage: the reader decides whether it goes on there.
         let next = self.partition.begins_at(&self.request());
         self.without_messages(next, |header| LifeHeader {
             damaged_from: damage.from,
@@ -125,6 +126,7 @@ impl ResolvedPoll {
             current_offset: self.partition.current_offset(),
             count: 0,
         };
+        // With no message its first offset is where reading goes on.
         let none = PolledRange { first: next, ..PolledRange::default() };
         let head = change(self.head(polled, &none));
         Reply::Messages(MessagesReply {

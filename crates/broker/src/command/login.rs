@@ -6,6 +6,7 @@ use galgo_wire::error_code::ErrorCode;
 use super::payload;
 use crate::access::guard::Attempt;
 use crate::access::password::{verify_nothing, verify_password};
+use crate::access::throttle::Subject;
 use crate::access::token::hash_token;
 use crate::broker::Broker;
 use crate::outcome::{Outcome, Reply};
@@ -17,27 +18,29 @@ use crate::session::Session;
 pub(super) fn login_user(broker: &Broker, session: &Session, command: LoginUser) -> Outcome {
     let from = session.peer().address.ip();
     let username = command.username.clone();
-    let subject = (from, Some(username.as_str()));
+    let subject = Subject::new(from, Some(username.as_str()));
     let attempt = Attempt::new(subject, ErrorCode::InvalidCredentials, move |broker, session| {
         let found = {
-            let catalog = broker.catalog.read();
+            let catalog = broker.catalog();
             let found = catalog.state.user_named(command.username.as_str());
             found.map(|(id, user)| (id, user.clone()))
         };
         let Some((id, user)) = found else {
+            // INV-THROTTLE-UNKNOWN also by the clock: an unknown user takes as long as a wrong password.
             verify_nothing(command.password.as_str());
             return Err(ErrorCode::InvalidCredentials);
         };
+        // Before the hash, as on the classic server: that an account is inactive is told to whoever asks.
         if user.status == UserStatus::Inactive {
             return Err(ErrorCode::UserInactive);
         }
         if !verify_password(command.password.as_str(), &user.password_hash) {
             return Err(ErrorCode::InvalidCredentials);
         }
-        broker.log_in(session, (id, &user))?;
+        broker.log_in(session, id, &user)?;
         Ok(payload(&LoggedIn { user_id: id }))
     });
-    attempt.offload(broker, from)
+    attempt.offload(broker)
 }
 
 /// Looks a token up; cheap, so it is done at once.
@@ -48,21 +51,22 @@ pub(super) fn login_with_token(
 ) -> Outcome {
     let from = session.peer().address.ip();
     let hash = hash_token(&command.token);
-    let attempt =
-        Attempt::new((from, None), ErrorCode::ResourceNotFound, move |broker, session| {
-            let now = broker.clock.now();
-            let (id, user) = {
-                let catalog = broker.catalog.read();
-                let (id, user, token) =
-                    catalog.state.token(&hash).ok_or(ErrorCode::ResourceNotFound)?;
-                if token.is_expired(now) {
-                    return Err(ErrorCode::PersonalAccessTokenExpired);
-                }
-                (id, user.clone())
-            };
-            broker.log_in(session, (id, &user))?;
-            Ok(payload(&LoggedIn { user_id: id }))
-        });
+    let subject = Subject::new(from, None);
+    let attempt = Attempt::new(subject, ErrorCode::ResourceNotFound, move |broker, session| {
+        let now = broker.clock.now();
+        let (id, user) = {
+            let catalog = broker.catalog();
+            let (id, user, token) =
+                catalog.state.token(&hash).ok_or(ErrorCode::ResourceNotFound)?;
+            // It may be there still: what has expired is looked for now and then only.
+            if token.is_expired(now) {
+                return Err(ErrorCode::PersonalAccessTokenExpired);
+            }
+            (id, user.clone())
+        };
+        broker.log_in(session, id, &user)?;
+        Ok(payload(&LoggedIn { user_id: id }))
+    });
     attempt.run(broker, session)
 }
 
@@ -71,6 +75,8 @@ pub(super) fn log_out(session: &mut Session) -> Outcome {
     if !session.is_authenticated() {
         return Outcome::done(Reply::Error(ErrorCode::Unauthenticated));
     }
+    // Taken out of the table for its silence, or with its user: a client that goes on with the connection could not be
+    // reached by anything that ends logins.
     if session.entry().is_none() {
         return Outcome::done(Reply::Close(ErrorCode::ClientNotFound));
     }

@@ -39,10 +39,15 @@ pub(super) struct ResolvedPoll {
 }
 
 /// Finds messages. What is in the page cache is answered at once, the rest off the thread.
-pub(crate) fn poll(broker: &Broker, session: &Session, asked: (&PollMessages, Manner)) -> Outcome {
-    let poll = match resolve_poll(broker, session, asked) {
+pub(crate) fn poll(
+    broker: &Broker,
+    session: &Session,
+    command: &PollMessages,
+    manner: Manner,
+) -> Outcome {
+    let poll = match resolve_poll(broker, session, command, manner) {
         Ok(Some(poll)) => poll,
-        Ok(None) => return nothing(asked.1.form),
+        Ok(None) => return nothing(manner.form),
         Err(reply) => return Outcome::done(*reply),
     };
     poll.run()
@@ -53,10 +58,12 @@ pub(crate) fn poll(broker: &Broker, session: &Session, asked: (&PollMessages, Ma
 pub(super) fn resolve_poll(
     broker: &Broker,
     session: &Session,
-    (command, Manner { bounds, form }): (&PollMessages, Manner),
+    command: &PollMessages,
+    manner: Manner,
 ) -> Result<Option<ResolvedPoll>, Box<Reply>> {
+    let Manner { bounds, form } = manner;
     let refused = |code| Box::new(Reply::Error(code));
-    let catalog = broker.catalog.read();
+    let catalog = broker.catalog();
     let caller = session.caller().map_err(refused)?;
     let found = catalog.topic_of_right(Some(caller), &command.right());
     let found = found.map_err(refused)?;
@@ -66,8 +73,8 @@ pub(super) fn resolve_poll(
             (consumer_owner(&command.consumer.id), partition_id, None)
         }
         ConsumerKind::Group => {
-            let asked = (&command.consumer.id, command.partition_id);
-            let Some(member) = groups::turn(broker, session, &found, asked)? else {
+            let (group, wanted) = (&command.consumer.id, command.partition_id);
+            let Some(member) = groups::turn(broker, session, &found, group, wanted)? else {
                 return Ok(None);
             };
             (member.group.owner(), member.turn.partition, Some(member))
@@ -135,6 +142,7 @@ impl ResolvedPoll {
 
     /// Looks off the thread for what is to be read, and reads it there.
     fn search(self) -> Outcome {
+        // How much there will be, only the disk tells; one piece is the most that is held at a time.
         let memory_bytes = COLD_PIECE_BYTES_MAX.min(self.bounds.piece_bytes_max);
         Outcome::Offload(Job::read(memory_bytes, move |_, _| match self.plan_read() {
             Ok(plan) => {
@@ -163,6 +171,8 @@ impl ResolvedPoll {
 
     /// Finds one more piece; each is a job of its own, so that a large answer keeps no thread from others.
     fn gather(self, mut gathering: Gathering) -> Outcome {
+        // One piece for each job. With a reader that is slow, or an answer that is large, the threads would else be its
+        // alone.
         let done = gathering.step();
         if (done.is_err() || gathering.is_parted())
             && let Some(newer) = self.newer(&gathering)
@@ -194,10 +204,12 @@ impl ResolvedPoll {
 
     fn answer(&self, range: PolledRange) -> Outcome {
         let last = range.last();
+        // Made before the offset is stored: the answer is one of this moment, whatever is stored for it.
         let reply = self.reply(range);
         let Some(last) = last else { return Outcome::done(reply) };
         match self.deliver(last) {
             Ok(after) => Outcome::Answer(Answer { after, reply }),
+            // The partition went to another member while it was read; what was found is that one's to deliver.
             Err(Undone::Void) => nothing(self.form),
             Err(Undone::Refused(code)) => Outcome::done(Reply::Error(code)),
         }
@@ -210,6 +222,21 @@ impl ResolvedPoll {
             (AnswerForm::InLife(_), Some(damage)) => self.damaged(damage),
             _ => Reply::Error(error.code()),
         })
+    }
+
+    /// Whether there are so many messages to be answered with, by the plan if there is one.
+    pub(super) fn has(&self, needed: u32, plan: Option<&ReadPlan>) -> Result<bool, PollError> {
+        let available = match plan {
+            Some(plan) => plan.messages(),
+            None => self.partition.available(&self.request())?,
+        };
+        Ok(available >= needed.into())
+    }
+
+    /// Whether it asks for an offset behind the one that the next message gets.
+    pub(super) fn is_beyond_end(&self) -> bool {
+        let PollingStrategy::Offset(offset) = self.strategy else { return false };
+        offset > self.partition.high_watermark()
     }
 
     /// Notes what is delivered, and stores its last offset if asked to.
@@ -228,10 +255,11 @@ impl ResolvedPoll {
 /// only in this process's memory.
 pub(crate) fn flush(broker: &Broker, session: &Session, command: &FlushUnsavedBuffer) -> Outcome {
     let found = || {
-        let catalog = broker.catalog.read();
+        let catalog = broker.catalog();
         let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
         found.open.partition(command.partition_id).map(Arc::clone)
     };
+    // Off the thread only where there is something to sync.
     match found() {
         Ok(partition) if command.fsync => {
             offload(Job::Sync, move |_, _| Ok(partition.sync().map(|()| Reply::Empty)?))

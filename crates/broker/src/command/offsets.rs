@@ -4,7 +4,7 @@ use galgo_wire::command::{
     Command, ConsumerOffset, DeleteConsumerOffset, GetConsumerOffset, ListConsumerOffsets,
     StoreConsumerOffset, StoreOffsetInLife, StoredInLife, StoredOffsets,
 };
-use galgo_wire::consumer::{Consumer, ConsumerKind};
+use galgo_wire::consumer::{ConsumerIdentity, ConsumerKind};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{ConsumerId, Offset, PartitionId};
 use std::sync::Arc;
@@ -22,6 +22,8 @@ use crate::ticket::Ticket;
 
 /// Stored offsets in one answer.
 const OFFSETS_PER_PAGE: usize = 1_000;
+
+const _: () = assert!(OFFSETS_PER_PAGE > 0, "whoever asks for page after page comes to an end");
 
 /// Whose offset of which partition a command is about.
 struct OffsetTarget {
@@ -43,9 +45,10 @@ enum Access {
 /// Empty when nothing is stored, or anything named is missing.
 pub(super) fn get(broker: &Broker, session: &Session, command: &GetConsumerOffset) -> Outcome {
     let answer = || {
-        let asked = (command.partition_id, &command.consumer);
-        let target = match find(broker, session, command, (asked, Access::Read)) {
+        let (partition, consumer) = (command.partition_id, &command.consumer);
+        let target = match find(broker, session, command, partition, consumer, Access::Read) {
             Ok(target) => target,
+            // All else is a thing that is missing, for which classic clients expect an empty answer.
             Err(code @ (ErrorCode::Unauthenticated | ErrorCode::Unauthorized)) => return Err(code),
             Err(_) => return Ok(Reply::Empty),
         };
@@ -62,8 +65,8 @@ pub(super) fn get(broker: &Broker, session: &Session, command: &GetConsumerOffse
 /// Stores the last processed offset; acknowledged when it is as durable as the topic's messages.
 pub(super) fn store(broker: &Broker, session: &Session, command: &StoreConsumerOffset) -> Outcome {
     let staged = || {
-        let asked = (command.partition_id, &command.consumer);
-        let target = find(broker, session, command, (asked, Access::Change))?;
+        let (partition, consumer) = (command.partition_id, &command.consumer);
+        let target = find(broker, session, command, partition, consumer, Access::Change)?;
         target.store(command.offset)
     };
     staged().map_or_else(|code| Outcome::done(Reply::Error(code)), Outcome::commit)
@@ -77,8 +80,8 @@ pub(super) fn store_in_life(
 ) -> Outcome {
     let StoreOffsetInLife { store, life } = command;
     let staged = || {
-        let asked = (store.partition_id, &store.consumer);
-        let target = find(broker, session, store, (asked, Access::Change))?;
+        let (partition, consumer) = (store.partition_id, &store.consumer);
+        let target = find(broker, session, store, partition, consumer, Access::Change)?;
         let now = target.partition.life();
         // INV-LIFE: looked at in the very partition that is stored in, so that a purge in between does
         // no harm: what is stored then goes with the life it belongs to.
@@ -111,8 +114,8 @@ pub(super) fn delete(
     command: &DeleteConsumerOffset,
 ) -> Outcome {
     let staged = || {
-        let asked = (command.partition_id, &command.consumer);
-        let target = find(broker, session, command, (asked, Access::Change))?;
+        let (partition, consumer) = (command.partition_id, &command.consumer);
+        let target = find(broker, session, command, partition, consumer, Access::Change)?;
         let deleted = match &target.member {
             Some(member) => member.delete(&target.partition),
             None => target.partition.delete_offset((target.owner, target.by)).map_err(Undone::from),
@@ -130,18 +133,21 @@ fn find<C: Command>(
     broker: &Broker,
     session: &Session,
     command: &C,
-    ((wanted, consumer), access): ((Option<PartitionId>, &Consumer), Access),
+    wanted: Option<PartitionId>,
+    consumer: &ConsumerIdentity,
+    access: Access,
 ) -> Result<OffsetTarget, ErrorCode> {
-    let catalog = broker.catalog.read();
+    let catalog = broker.catalog();
     let caller = session.caller()?;
     let found = catalog.topic_of_right(Some(caller), &command.right())?;
     let (partition_id, owner, member) = match (consumer.kind, access) {
         (ConsumerKind::Group, Access::Change) => {
-            let member = groups::target(broker, session, &found, (&consumer.id, wanted))?;
+            let member = groups::target(broker, session, &found, &consumer.id, wanted)?;
             (member.turn.partition, member.group.owner(), Some(member))
         }
         _ => (wanted.unwrap_or_default(), owner(&found, consumer)?, None),
     };
+    // Behind whose offset it is: a group that is not there is told before a partition that is not.
     let partition = Arc::clone(found.open.partition(partition_id)?);
     // Asked only where the offset is the caller's own to change.
     let by = match (access, &member) {
@@ -154,7 +160,7 @@ fn find<C: Command>(
 /// A page of the offsets stored in a topic.
 pub(super) fn list(broker: &Broker, session: &Session, command: ListConsumerOffsets) -> Outcome {
     let answer = || {
-        let catalog = broker.catalog.read();
+        let catalog = broker.catalog();
         let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
         let hold = broker.hold_of(&found.topic.settings);
         let after = command.after;
@@ -162,6 +168,7 @@ pub(super) fn list(broker: &Broker, session: &Session, command: ListConsumerOffs
             Some(partition) => (partition.get(), partition.get()),
             None => (after.partition_id.get(), u32::MAX),
         };
+        // One that is not there is told, and not shown as one without offsets.
         command.partition_id.map(|id| found.open.partition(id)).transpose()?;
         let mut page = StoredOffsets { more: false, reserved: 0, offsets: Vec::new() };
         for (number, partition) in (0_u32..).zip(&found.open.partitions) {
@@ -173,12 +180,14 @@ pub(super) fn list(broker: &Broker, session: &Session, command: ListConsumerOffs
             let id = ConsumerId::new(after.cursor_id);
             let behind = behind.map(|kind| OffsetOwner { kind, id });
             let room = OFFSETS_PER_PAGE - page.offsets.len();
+            // One more than there is room for, so that a full page tells whether it is the last.
             let mut stored = partition.offsets_behind(behind, room + 1);
             page.more = stored.len() > room;
             stored.truncate(room);
             let number = PartitionId::new(number);
-            let told =
-                stored.iter().map(|stored| catalog.tell_offset(&found, (number, hold), stored));
+            let told = stored.iter().map(|(owner, position)| {
+                catalog.tell_offset(&found, number, hold, *owner, position)
+            });
             page.offsets.extend(told);
             if page.more {
                 break;
@@ -189,7 +198,7 @@ pub(super) fn list(broker: &Broker, session: &Session, command: ListConsumerOffs
     answer().into()
 }
 
-fn owner(found: &FoundTopic<'_>, consumer: &Consumer) -> Result<OffsetOwner, ErrorCode> {
+fn owner(found: &FoundTopic<'_>, consumer: &ConsumerIdentity) -> Result<OffsetOwner, ErrorCode> {
     match consumer.kind {
         ConsumerKind::Consumer => Ok(consumer_owner(&consumer.id)),
         ConsumerKind::Group => Ok(found.group(consumer.id.borrowed())?.owner()),

@@ -24,7 +24,7 @@ const LOOKS_MAX: u32 = 100;
 /// Has a partition that takes no writes tried at once, and tells what came of it.
 pub(super) fn partition(broker: &Broker, session: &Session, command: &RescuePartition) -> Outcome {
     let found = || {
-        let catalog = broker.catalog.read();
+        let catalog = broker.catalog();
         let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
         Ok(Arc::clone(found.open.partition(command.partition_id)?))
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use galgo_wire::command::{Command as _, DeleteSegments, GetRetentionState, PlanRetention};
 
-use super::{offload, payload};
+use super::{authorize, offload, payload};
 use crate::broker::Broker;
 use crate::offset_book::Hold;
 use crate::outcome::{Job, Outcome, Reply};
@@ -16,11 +16,12 @@ use crate::session::Session;
 pub(super) fn delete(broker: &Broker, session: &Session, command: &DeleteSegments) -> Outcome {
     let staged = || {
         let (partition, place) = {
-            let catalog = broker.catalog.read();
+            let catalog = broker.catalog();
             let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
             let partition = Arc::clone(found.open.partition(command.partition_id)?);
-            (partition, (found.stream_id, found.topic_id))
+            (partition, (found.place.stream, found.place.topic))
         };
+        // Taken now: when the segments go, the topic may have another name or none.
         let note = broker.drop_note(place, command.partition_id);
         let Some(note) = note.filter(|_| command.segments_count > 0) else { return Ok(None) };
         // Whoever asks for it is held back by everybody with a stored offset, as classic servers have it.
@@ -39,13 +40,14 @@ pub(super) fn plan_retention(
     session: &Session,
     command: PlanRetention,
 ) -> Outcome {
-    if let Err(code) = broker.authorize(session, &command) {
+    if let Err(code) = authorize(broker, session, &command) {
         return Outcome::done(Reply::Error(code));
     }
     // Off the thread: a topic may have very many segments.
     offload(Job::Report, move |broker, session| {
+        // The right once more: the request may have waited for a thread while it was taken away.
         let (settings, open) = {
-            let catalog = broker.catalog.read();
+            let catalog = broker.catalog();
             let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
             (found.topic.settings.clone(), Arc::clone(found.open))
         };
@@ -63,21 +65,24 @@ pub(super) fn retention_state(
     session: &Session,
     command: GetRetentionState,
 ) -> Outcome {
-    if let Err(code) = broker.authorize(session, &command) {
+    if let Err(code) = authorize(broker, session, &command) {
         return Outcome::done(Reply::Error(code));
     }
     // Off the thread, as the plan.
     offload(Job::Report, move |broker, session| {
         let (hold, open) = {
-            let catalog = broker.catalog.read();
+            let catalog = broker.catalog();
             let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
             (broker.hold_of(&found.topic.settings), Arc::clone(found.open))
         };
         let (mut state, positions) = broker.retention_state(hold, &open);
-        let catalog = broker.catalog.read();
+        let catalog = broker.catalog();
+        // Looked up again for the names: the look at the segments was without the catalog, for however long it took.
         let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
         let told = positions.iter();
-        let told = told.map(|(number, held)| catalog.tell_offset(&found, (*number, hold), held));
+        let told = told.map(|(number, (owner, position))| {
+            catalog.tell_offset(&found, *number, hold, *owner, position)
+        });
         state.holders = told.collect();
         Ok(payload(&state))
     })

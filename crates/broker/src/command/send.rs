@@ -21,9 +21,11 @@ use crate::ticket::Ticket;
 /// Times a send looks its partition up, when one purge after the other comes in between.
 const LOOKUPS_MAX: usize = 4;
 
+const _: () = assert!(LOOKUPS_MAX > 1, "a send outlives the purge of its topic");
+
 /// Which command a send came as.
 #[derive(Clone, Copy)]
-enum SendForm {
+enum SendKind {
     /// Answered with nothing.
     Classic,
     /// Answered with what became of the messages.
@@ -32,18 +34,18 @@ enum SendForm {
 
 /// Stages the messages of a SEND_MESSAGES request; published at once or with the next commit.
 pub(crate) fn send(broker: &Broker, session: &mut Session, payload: &mut [u8]) -> Outcome {
-    stage(broker, session, SendForm::Classic, payload)
+    stage(broker, session, SendKind::Classic, payload)
 }
 
 /// As [`send`], of a SEND_WITH request.
 pub(crate) fn send_with(broker: &Broker, session: &mut Session, payload: &mut [u8]) -> Outcome {
     match SendWithHeader::parse(payload) {
-        Ok(SendWithParts { chain, send }) => stage(broker, session, SendForm::Telling(chain), send),
+        Ok(SendWithParts { chain, send }) => stage(broker, session, SendKind::Telling(chain), send),
         Err(code) => Outcome::done(Reply::Error(code)),
     }
 }
 
-fn stage(broker: &Broker, session: &mut Session, form: SendForm, send: &mut [u8]) -> Outcome {
+fn stage(broker: &Broker, session: &mut Session, form: SendKind, send: &mut [u8]) -> Outcome {
     for _ in 0..LOOKUPS_MAX {
         match try_stage(broker, session, form, send) {
             Ok(BatchProgress { appended: Appended::Published(placed), partition_id }) => {
@@ -57,6 +59,7 @@ fn stage(broker: &Broker, session: &mut Session, form: SendForm, send: &mut [u8]
             // look-up finds the partition's successor, or what is missing.
             Ok(BatchProgress { appended: Appended::Closed, .. }) => {}
             Ok(BatchProgress { appended: Appended::Unloaded(partition), partition_id }) => {
+                // The bytes are copied for once: the receive buffer is the connection's, which goes on meanwhile.
                 let lacking = Lacking::Window(partition);
                 let staged = BatchProgress { appended: lacking, partition_id };
                 return stage_later(staged, form, send.to_vec());
@@ -84,11 +87,11 @@ enum Lacking {
 }
 
 /// Sends to a partition what had to wait.
-fn stage_later(waiting: BatchProgress<Lacking>, form: SendForm, mut send: Vec<u8>) -> Outcome {
+fn stage_later(waiting: BatchProgress<Lacking>, form: SendKind, mut send: Vec<u8>) -> Outcome {
     let BatchProgress { appended: lacking, partition_id } = waiting;
     Outcome::Offload(Job::Load(Work::new(move |broker, session| {
         let mut append = || {
-            let context = broker.append_context();
+            let context = append_context(broker);
             let partition = match &lacking {
                 Lacking::Window(partition) => {
                     partition.load_window(context).map_err(|error| error.code())?;
@@ -106,7 +109,9 @@ fn stage_later(waiting: BatchProgress<Lacking>, form: SendForm, mut send: Vec<u8
             Ok(Appended::Staged(ticket, placed)) => {
                 taken(session, form, TakenBatch { partition_id, placed, ticket: Some(ticket) })
             }
+            // Purged while it waited: from the beginning, with the partition that is there now.
             Ok(Appended::Closed) => stage(broker, session, form, &mut send),
+            // Twice in a row: there is more to do than there is memory or are files for, and the client tries again later.
             Ok(Appended::Unloaded(_) | Appended::Crowded(_)) => {
                 Outcome::done(Reply::Error(ErrorCode::TaskTimeout))
             }
@@ -144,37 +149,39 @@ impl From<ErrorCode> for Unstaged {
 fn try_stage(
     broker: &Broker,
     session: &mut Session,
-    form: SendForm,
+    form: SendKind,
     send: &mut [u8],
 ) -> Result<BatchProgress, Unstaged> {
+    // The login before the payload: a stranger is told nothing of what it sent.
     let caller = session.caller()?;
     let parts = SendHeader::parse(send)?;
     // INV-SEND-CHAIN: before anything of it is looked at that could have changed since the one before it was
     // refused.
-    if let SendForm::Telling(Some(link)) = form
+    if let SendKind::Telling(Some(link)) = form
         && !session.chains().admit(link)
     {
         return Err(Unstaged::EarlierMissing);
     }
     let (partition_id, partition) = {
-        let catalog = broker.catalog.read();
-        let place = (parts.stream, parts.topic);
-        let found = catalog.authorized_topic(Some(caller), Action::SendMessages, place)?;
+        let catalog = broker.catalog();
+        let action = Action::SendMessages;
+        let found = catalog.authorized_topic(Some(caller), action, parts.stream, parts.topic)?;
         let (id, partition) = choose(found.open, parts.partitioning)?;
         (id, Arc::clone(partition))
     };
     let batch = Batch { count: parts.count, indexes: parts.indexes, messages: parts.messages };
-    let appended = partition.append(batch, broker.append_context())?;
+    let appended = partition.append(batch, append_context(broker))?;
     Ok(BatchProgress { appended, partition_id })
 }
 
 /// The answer to a batch that was taken.
-fn taken(session: &mut Session, form: SendForm, batch: TakenBatch) -> Outcome {
+fn taken(session: &mut Session, form: SendKind, batch: TakenBatch) -> Outcome {
     let TakenBatch { partition_id, placed, ticket } = batch;
     let reply = match form {
-        SendForm::Classic => Reply::Empty,
-        SendForm::Telling(chain) => {
+        SendKind::Classic => Reply::Empty,
+        SendKind::Telling(chain) => {
             if let Some(link) = chain {
+                // With its ticket: the next of the chain is taken while this one waits for its commit, and fails with it.
                 session.chains().took(link, ticket.as_ref());
             }
             Reply::Sent(told(partition_id, placed))
@@ -189,11 +196,9 @@ fn told(partition_id: PartitionId, placed: Placed) -> SendReply {
     SendReply { outcome, partition_id, first_offset: first, stored, timestamp, end, throttle_us: 0 }
 }
 
-impl Broker {
-    fn append_context(&self) -> AppendContext<'_> {
-        let deduplication = self.deduplication;
-        AppendContext { clock: &*self.clock, id_key: self.id_key, deduplication }
-    }
+fn append_context(broker: &Broker) -> AppendContext<'_> {
+    let deduplication = broker.deduplication;
+    AppendContext { clock: &*broker.clock, id_key: broker.id_key, deduplication }
 }
 
 fn choose<'a>(

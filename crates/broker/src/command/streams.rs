@@ -4,24 +4,25 @@ use galgo_wire::command::{
     CreateStream, DeleteStream, GetStream, GetStreams, PurgeStream, Stream, StreamDetails,
     UpdateStream,
 };
+use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::StreamId;
 use galgo_wire::index::to_u32;
 
-use super::{change, payload, topics};
+use super::{authorize, authorize_existing, change, payload, topics};
 use crate::broker::Broker;
 use crate::catalog::Catalog;
-use crate::metadata;
 use crate::metadata::record::Record;
+use crate::metadata::{self, TopicPlace};
 use crate::outcome::{Outcome, Reply};
 use crate::session::Session;
 
 /// The stream with its topics; empty when it is missing.
 pub(super) fn get(broker: &Broker, session: &Session, command: &GetStream) -> Outcome {
     let answer = || {
-        if !broker.authorize_existing(session, command)? {
+        if !authorize_existing(broker, session, command)? {
             return Ok(Reply::Empty);
         }
-        let catalog = broker.catalog.read();
+        let catalog = broker.catalog();
         let found = catalog.state.stream(command.stream.borrowed());
         Ok(payload(&found.map(|(id, stream)| stream_details(&catalog, id, stream))))
     };
@@ -31,8 +32,8 @@ pub(super) fn get(broker: &Broker, session: &Session, command: &GetStream) -> Ou
 /// All streams, ordered by id.
 pub(super) fn list(broker: &Broker, session: &Session, command: &GetStreams) -> Outcome {
     let answer = || {
-        broker.authorize(session, command)?;
-        let catalog = broker.catalog.read();
+        authorize(broker, session, command)?;
+        let catalog = broker.catalog();
         let streams = catalog.state.streams.iter();
         let streams: Vec<Stream> =
             streams.map(|(id, stream)| stream_details(&catalog, *id, stream).stream).collect();
@@ -46,7 +47,7 @@ pub(super) fn create(broker: &Broker, session: &Session, command: CreateStream) 
     change(broker, session, command, move |broker, command| {
         let now = broker.clock.now();
         let id = broker.change(|state| state.prepare_create_stream(&command.name, now))?;
-        let catalog = broker.catalog.read();
+        let catalog = broker.catalog();
         let created = catalog.state.streams.get(&id);
         Ok(payload(&created.map(|stream| stream_details(&catalog, id, stream))))
     })
@@ -79,18 +80,25 @@ pub(super) fn purge(broker: &Broker, session: &Session, command: PurgeStream) ->
     change(broker, session, command, move |broker, command| {
         broker.change(|state| {
             let id = state.existing_stream(&command.stream)?;
-            let topics = state.streams.get(&id).map(|s| s.topics.keys().copied().collect());
-            Ok(((), state.prepare_purge(id, topics.unwrap_or_default())))
+            // All of its topics in one record: a crash leaves all of the messages or none.
+            let stored = state.streams.get(&id).ok_or(ErrorCode::StreamIdNotFound)?;
+            Ok(((), state.prepare_purge(id, stored.topics.keys().copied().collect())))
         })?;
         Ok(Reply::Empty)
     })
 }
 
-fn stream_details(catalog: &Catalog, id: StreamId, stream: &metadata::Stream) -> StreamDetails {
+fn stream_details(
+    catalog: &Catalog,
+    id: StreamId,
+    stream: &metadata::StreamMetadata,
+) -> StreamDetails {
     let topics: Vec<_> = stream
         .topics
         .iter()
-        .map(|(topic_id, topic)| topics::topic_details(catalog, (id, *topic_id), topic).topic)
+        .map(|(topic_id, topic)| {
+            topics::topic_details(catalog, TopicPlace::new(id, *topic_id), topic).topic
+        })
         .collect();
     let stream = Stream {
         id,

@@ -7,8 +7,9 @@ use galgo_wire::command::{
 };
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{ClientId, Timestamp};
+use galgo_wire::index::to_u32;
 
-use super::{offload, payload};
+use super::{authorize, offload, payload};
 use crate::broker::Broker;
 use crate::clients::ClientEntry;
 use crate::outcome::{Job, Outcome, Reply};
@@ -22,6 +23,7 @@ const PROTOCOL_SEMVER: u32 = 8000;
 /// Tells that the client is there.
 pub(super) fn ping(session: &Session) -> Outcome {
     if let Some(registration) = session.registration() {
+        // Also of one that is not logged in: a ping is a sign of life and no more.
         registration.ping();
     }
     Outcome::done(Reply::Empty)
@@ -30,7 +32,7 @@ pub(super) fn ping(session: &Session) -> Outcome {
 /// Counts of everything, and what the system says of the process.
 pub(super) fn stats(broker: &Broker, session: &Session, command: &GetStats) -> Outcome {
     let answer = || {
-        broker.authorize(session, command)?;
+        authorize(broker, session, command)?;
         Ok(payload(&collect(broker)))
     };
     answer().into()
@@ -38,9 +40,10 @@ pub(super) fn stats(broker: &Broker, session: &Session, command: &GetStats) -> O
 
 fn collect(broker: &Broker) -> Stats {
     let now_us = broker.clock.monotonic_us();
+    // Before the catalog is locked: this reads files of the system.
     let process = broker.process.read(now_us, &broker.data_dir());
-    let catalog = broker.catalog.read();
-    let topics = catalog.state.streams.values().map(|stream| stream.topics.len()).sum();
+    let catalog = broker.catalog();
+    let topics: usize = catalog.state.streams.values().map(|stream| stream.topics.len()).sum();
     let mut stats = Stats {
         process_id: std::process::id(),
         cpu_usage: process.cpu_percent,
@@ -52,10 +55,10 @@ fn collect(broker: &Broker) -> Stats {
         start_time: Timestamp::new(broker.started_us.wall_us),
         read_bytes: process.read_bytes,
         written_bytes: process.written_bytes,
-        streams_count: count(catalog.state.streams.len()),
-        topics_count: count(topics),
+        streams_count: to_u32(catalog.state.streams.len()),
+        topics_count: to_u32(topics),
         clients_count: broker.clients.count(),
-        consumer_groups_count: count(catalog.groups().count()),
+        consumer_groups_count: to_u32(catalog.groups().count()),
         hostname: broker.names.hostname.clone(),
         os_name: broker.names.os_name.clone(),
         os_version: broker.names.os_version.clone(),
@@ -79,10 +82,11 @@ fn collect(broker: &Broker) -> Stats {
 
 /// An archive of diagnostics.
 pub(super) fn snapshot(broker: &Broker, session: &Session, command: GetSnapshot) -> Outcome {
-    if let Err(code) = broker.authorize(session, &command) {
+    if let Err(code) = authorize(broker, session, &command) {
         return Outcome::done(Reply::Error(code));
     }
     offload(Job::Report, move |broker, _| {
+        // Cloned, so that the lock is not held while an archive is made.
         let sources = broker.snapshot_sources.read().clone();
         let kinds = command.kinds.as_slice();
         let archive = snapshot::archive(command.compression, kinds, sources.as_deref());
@@ -96,7 +100,7 @@ pub(super) fn snapshot(broker: &Broker, session: &Session, command: GetSnapshot)
 /// One node: this one. More would make clients look for a leader.
 pub(super) fn cluster(broker: &Broker, session: &Session, command: &GetClusterMetadata) -> Outcome {
     let answer = || {
-        broker.authorize(session, command)?;
+        authorize(broker, session, command)?;
         let endpoints = broker.endpoints.read().clone();
         let node = ClusterNode {
             name: "galgo-node".to_owned(),
@@ -132,7 +136,8 @@ pub(super) fn me(session: &Session) -> Outcome {
 /// Any connection; empty when there is none of that id.
 pub(super) fn client(broker: &Broker, session: &Session, command: &GetClient) -> Outcome {
     let answer = || {
-        broker.authorize(session, command)?;
+        authorize(broker, session, command)?;
+        // 0 is what sessions have that nobody sees.
         if command.client_id == ClientId::new(0) {
             return Err(ErrorCode::InvalidClientId);
         }
@@ -145,7 +150,7 @@ pub(super) fn client(broker: &Broker, session: &Session, command: &GetClient) ->
 /// All connections, ordered by id.
 pub(super) fn clients(broker: &Broker, session: &Session, command: &GetClients) -> Outcome {
     let answer = || {
-        broker.authorize(session, command)?;
+        authorize(broker, session, command)?;
         let clients = broker.clients.list();
         let clients: Vec<Client> =
             clients.iter().map(|(id, entry)| client_info(*id, entry)).collect();
@@ -157,7 +162,7 @@ pub(super) fn clients(broker: &Broker, session: &Session, command: &GetClients) 
 /// The extensions to the classic protocol that this server understands.
 pub(super) fn features(broker: &Broker, session: &Session, command: &GetFeatures) -> Outcome {
     let answer = || {
-        broker.authorize(session, command)?;
+        authorize(broker, session, command)?;
         Ok(payload(&Features {
             flags: FeatureFlags::ALL,
             server_name: "galgo".to_owned(),
@@ -173,14 +178,10 @@ fn client_info(id: ClientId, entry: &ClientEntry) -> Client {
         user_id: entry.user,
         transport: entry.peer.transport,
         address: entry.peer.address.to_string(),
-        consumer_groups_count: count(entry.groups.len()),
+        consumer_groups_count: to_u32(entry.groups.len()),
     }
 }
 
 fn client_details(id: ClientId, entry: &ClientEntry) -> ClientDetails {
     ClientDetails { client: client_info(id, entry), consumer_groups: entry.groups.clone() }
-}
-
-fn count(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }

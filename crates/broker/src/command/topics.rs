@@ -7,14 +7,15 @@ use galgo_wire::command::{
     TopicDetails, TopicOutline, TopicSettings, UpdateTopic, UpdateTopicWith,
 };
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{PartitionId, StreamId, TopicId};
+use galgo_wire::id::PartitionId;
 use galgo_wire::index::to_u32;
-use galgo_wire::permission::{Action, Place};
+use galgo_wire::permission::Action;
 
-use super::{change, payload};
+use super::{authorize_existing, change, payload};
 use crate::broker::Broker;
 use crate::catalog::Catalog;
 use crate::metadata;
+use crate::metadata::TopicPlace;
 use crate::metadata::prepare::{ChangedTopic, NewTopic};
 use crate::metadata::record::Record;
 use crate::outcome::{Outcome, Reply};
@@ -23,12 +24,12 @@ use crate::session::Session;
 /// The topic with its partitions; empty when it is missing.
 pub(super) fn get(broker: &Broker, session: &Session, command: &GetTopic) -> Outcome {
     let answer = || {
-        if !broker.authorize_existing(session, command)? {
+        if !authorize_existing(broker, session, command)? {
             return Ok(Reply::Empty);
         }
-        let catalog = broker.catalog.read();
+        let catalog = broker.catalog();
         let found = catalog.find_topic(command.stream.borrowed(), command.topic.borrowed()).ok();
-        let details = found.map(|f| topic_details(&catalog, (f.stream_id, f.topic_id), f.topic));
+        let details = found.map(|f| topic_details(&catalog, f.place, f.topic));
         Ok(payload(&details))
     };
     answer().into()
@@ -37,16 +38,17 @@ pub(super) fn get(broker: &Broker, session: &Session, command: &GetTopic) -> Out
 /// All topics of a stream, ordered by id; empty when the stream is missing.
 pub(super) fn list(broker: &Broker, session: &Session, command: &GetTopics) -> Outcome {
     let answer = || {
-        if !broker.authorize_existing(session, command)? {
+        if !authorize_existing(broker, session, command)? {
             return Ok(Reply::Empty);
         }
-        let catalog = broker.catalog.read();
+        let catalog = broker.catalog();
         let Ok((id, stream)) = catalog.find_stream(command.stream.borrowed()) else {
             return Ok(Reply::Empty);
         };
         let topics = stream.topics.iter();
-        let topics: Vec<Topic> =
-            topics.map(|(topic, t)| topic_details(&catalog, (id, *topic), t).topic).collect();
+        let topics: Vec<Topic> = topics
+            .map(|(topic, t)| topic_details(&catalog, TopicPlace::new(id, *topic), t).topic)
+            .collect();
         Ok(payload(&topics))
     };
     answer().into()
@@ -61,17 +63,19 @@ pub(super) fn create(
 ) -> Outcome {
     change(broker, session, command, move |broker, command| {
         let now = broker.clock.now();
-        let (stream, topic) = broker.change(|state| {
+        let place = broker.change(|state| {
+            // Looked up under the lock of the change, not when the command came: the name may mean another stream by now.
             let stream = state.existing_stream(&command.stream)?;
             let stored = state.streams.get(&stream).ok_or(ErrorCode::StreamIdNotFound)?;
             let defaults = &broker.defaults;
             let request = NewTopic { command, asked: asked.clone(), now, defaults };
             let (topic, record) = state.prepare_create_topic(stream, stored, request)?;
-            Ok(((stream, topic), record))
+            Ok((TopicPlace { stream, topic }, record))
         })?;
-        let catalog = broker.catalog.read();
-        let created = catalog.state.streams.get(&stream).and_then(|s| s.topics.get(&topic));
-        Ok(payload(&created.map(|stored| topic_details(&catalog, (stream, topic), stored))))
+        let catalog = broker.catalog();
+        // Somebody may have deleted it since.
+        let created = catalog.state.topic_at(place).ok();
+        Ok(payload(&created.map(|stored| topic_details(&catalog, place, stored))))
     })
 }
 
@@ -89,13 +93,9 @@ pub(super) fn update(
 ) -> Outcome {
     change(broker, session, command, move |broker, command| {
         broker.change(|state| {
-            let (stream, topic) = state.existing_topic(&command.stream, &command.topic)?;
-            let stored = state.streams.get(&stream).ok_or(ErrorCode::StreamIdNotFound)?;
-            let current = stored.topics.get(&topic).ok_or(ErrorCode::TopicIdNotFound)?;
             let defaults = &broker.defaults;
             let request = ChangedTopic { command, asked: asked.clone(), defaults };
-            let record = state.prepare_update_topic((stream, stored), (topic, current), request)?;
-            Ok(((), record))
+            Ok(((), state.prepare_update_topic(request)?))
         })?;
         Ok(Reply::Empty)
     })
@@ -118,7 +118,7 @@ pub(super) fn configure(broker: &Broker, session: &Session, command: ConfigureTo
 /// All options of a topic by name.
 pub(super) fn config(broker: &Broker, session: &Session, command: &GetTopicConfig) -> Outcome {
     let answer = || {
-        let catalog = broker.catalog.read();
+        let catalog = broker.catalog();
         let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
         let chosen = found.topic.settings.choices();
         Ok(payload(&TopicConfig { options: chosen.resolved(&broker.defaults.options) }))
@@ -129,17 +129,17 @@ pub(super) fn config(broker: &Broker, session: &Session, command: &GetTopicConfi
 /// Settings the classic protocol has no field for; empty when the topic is missing.
 pub(super) fn settings(broker: &Broker, session: &Session, command: &GetTopicSettings) -> Outcome {
     let answer = || {
-        if !broker.authorize_existing(session, command)? {
+        if !authorize_existing(broker, session, command)? {
             return Ok(Reply::Empty);
         }
-        let catalog = broker.catalog.read();
+        let catalog = broker.catalog();
         let found = catalog.find_topic(command.stream.borrowed(), command.topic.borrowed()).ok();
         Ok(payload(&found.map(|found| told(broker, found.topic))))
     };
     answer().into()
 }
 
-fn told(broker: &Broker, topic: &metadata::Topic) -> TopicSettings {
+fn told(broker: &Broker, topic: &metadata::TopicMetadata) -> TopicSettings {
     TopicSettings {
         durability: Some(topic.settings.durability),
         deduplication: Some(topic.settings.deduplication),
@@ -150,16 +150,16 @@ fn told(broker: &Broker, topic: &metadata::Topic) -> TopicSettings {
 /// What a sender or a reader has to know of a topic; empty when it is missing.
 pub(super) fn outline(broker: &Broker, session: &Session, command: &GetTopicOutline) -> Outcome {
     let answer = || {
-        if !broker.authorize_existing(session, command)? {
+        if !authorize_existing(broker, session, command)? {
             return Ok(Reply::Empty);
         }
-        let catalog = broker.catalog.read();
+        let catalog = broker.catalog();
         let found = catalog.find_topic(command.stream.borrowed(), command.topic.borrowed()).ok();
         let reply = found.map(|found| {
-            let place = (found.stream_id, found.topic_id);
+            let place = found.place;
             let TopicDetails { topic, partitions } = topic_details(&catalog, place, found.topic);
             // How much is in it, and how fast that grows, is the business of those who may read it.
-            let polls = catalog.may(session, Action::PollMessages, Place::Topic(place.0, place.1));
+            let polls = catalog.may(session, Action::PollMessages, place.scope());
             let settings = told(broker, found.topic);
             let partitions = if polls { partitions } else { Vec::new() };
             TopicOutline { partitions_count: topic.partitions_count, settings, partitions }
@@ -173,7 +173,8 @@ pub(super) fn outline(broker: &Broker, session: &Session, command: &GetTopicOutl
 pub(super) fn delete(broker: &Broker, session: &Session, command: DeleteTopic) -> Outcome {
     change(broker, session, command, move |broker, command| {
         broker.change(|state| {
-            let (stream, topic) = state.existing_topic(&command.stream, &command.topic)?;
+            let TopicPlace { stream, topic } =
+                state.existing_topic(&command.stream, &command.topic)?;
             Ok(((), Record::DeleteTopic { stream, topic }))
         })?;
         Ok(Reply::Empty)
@@ -184,8 +185,8 @@ pub(super) fn delete(broker: &Broker, session: &Session, command: DeleteTopic) -
 pub(super) fn purge(broker: &Broker, session: &Session, command: PurgeTopic) -> Outcome {
     change(broker, session, command, move |broker, command| {
         broker.change(|state| {
-            let (stream, topic) = state.existing_topic(&command.stream, &command.topic)?;
-            Ok(((), state.prepare_purge(stream, vec![topic])))
+            let place = state.existing_topic(&command.stream, &command.topic)?;
+            Ok(((), state.prepare_purge(place.stream, vec![place.topic])))
         })?;
         Ok(Reply::Empty)
     })
@@ -215,11 +216,8 @@ pub(super) fn remove_partitions(
 ) -> Outcome {
     change(broker, session, command, move |broker, command| {
         broker.change(|state| {
-            let (stream, topic) = state.existing_topic(&command.stream, &command.topic)?;
-            let stored = state.streams.get(&stream).and_then(|s| s.topics.get(&topic));
-            let stored = stored.ok_or(ErrorCode::TopicIdNotFound)?;
-            let count = command.partitions_count;
-            Ok(((), state.prepare_remove_partitions((stream, topic), stored, count)?))
+            let place = state.existing_topic(&command.stream, &command.topic)?;
+            Ok(((), state.prepare_remove_partitions(place, command.partitions_count)?))
         })?;
         Ok(Reply::Empty)
     })
@@ -227,13 +225,18 @@ pub(super) fn remove_partitions(
 
 pub(super) fn topic_details(
     catalog: &Catalog,
-    (stream_id, id): (StreamId, TopicId),
-    topic: &metadata::Topic,
+    place: TopicPlace,
+    topic: &metadata::TopicMetadata,
 ) -> TopicDetails {
-    let open = catalog.open_topic(stream_id, id);
-    let open = open.map(|open| open.partitions.as_slice()).unwrap_or_default();
+    let Some(open) = catalog.open_topic(place.stream, place.topic) else {
+        unreachable!("INV-CATALOG: a topic of the metadata is open under the same lock")
+    };
+    assert!(
+        open.partitions.len() == topic.partitions.len(),
+        "INV-CATALOG: the open partitions are those of the metadata"
+    );
     let partitions: Vec<Partition> = (0u32..)
-        .zip(open.iter().zip(&topic.partitions))
+        .zip(open.partitions.iter().zip(&topic.partitions))
         .map(|(number, (open, stored))| {
             let stats = open.stats();
             Partition {
@@ -248,7 +251,7 @@ pub(super) fn topic_details(
         .collect();
     let settings = &topic.settings;
     let topic = Topic {
-        id,
+        id: place.topic,
         created_at: topic.created_at,
         partitions_count: to_u32(partitions.len()),
         message_expiry: MessageExpiry::new(settings.message_expiry_us),

@@ -8,25 +8,26 @@ use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::UserId;
 use galgo_wire::name::{Name, Password};
 
-use super::{change, offload, payload};
+use super::{authorize, authorize_existing, change, offload, payload};
 use crate::access::guard::Attempt;
 use crate::access::password::{hash_password, verify_password};
+use crate::access::throttle::Subject;
 use crate::broker::Broker;
 use crate::broker::change::Acting;
 use crate::metadata::users::NewUser;
-use crate::metadata::{self, State};
+use crate::metadata::{State, UserMetadata};
 use crate::outcome::{Hashing, Job, Outcome, Reply, Work};
-use crate::session::{Caller, Session};
+use crate::session::{Principal, Session};
 
 /// The user with what it may do; empty when it is missing.
 pub(super) fn get(broker: &Broker, session: &Session, command: &GetUser) -> Outcome {
     let answer = || {
-        if !broker.authorize_existing(session, command)? {
+        if !authorize_existing(broker, session, command)? {
             return Ok(Reply::Empty);
         }
-        let catalog = broker.catalog.read();
+        let catalog = broker.catalog();
         let found = catalog.state.user(command.user.borrowed());
-        found.map_or(Ok(Reply::Empty), |found| Ok(payload(&user_details(found)?)))
+        found.map_or(Ok(Reply::Empty), |(id, user)| Ok(payload(&user_details(id, user)?)))
     };
     answer().into()
 }
@@ -34,9 +35,9 @@ pub(super) fn get(broker: &Broker, session: &Session, command: &GetUser) -> Outc
 /// All users, ordered by id.
 pub(super) fn list(broker: &Broker, session: &Session, command: &GetUsers) -> Outcome {
     let answer = || {
-        broker.authorize(session, command)?;
-        let catalog = broker.catalog.read();
-        let users = catalog.state.users.iter().map(|(id, user)| user_info((*id, user)));
+        authorize(broker, session, command)?;
+        let catalog = broker.catalog();
+        let users = catalog.state.users.iter().map(|(id, user)| user_info(*id, user));
         Ok(payload(&users.collect::<Result<Vec<User>, _>>()?))
     };
     answer().into()
@@ -44,13 +45,13 @@ pub(super) fn list(broker: &Broker, session: &Session, command: &GetUsers) -> Ou
 
 /// Creates a user; the answer is the user.
 pub(super) fn create(broker: &Broker, session: &Session, command: CreateUser) -> Outcome {
-    if let Err(code) = broker.authorize(session, &command) {
+    if let Err(code) = authorize(broker, session, &command) {
         return Outcome::done(Reply::Error(code));
     }
     offload(hash_for(session), move |broker, session| {
         let broker = Acting::new(broker, session);
         // Checked before the slow hash and, as the name may be taken meanwhile, again behind it.
-        broker.catalog.read().state.check_new_user(&command.username)?;
+        broker.catalog().state.check_new_user(&command.username)?;
         let new = NewUser {
             name: command.username.clone(),
             password_hash: hash(&broker, &command.password)?,
@@ -59,9 +60,9 @@ pub(super) fn create(broker: &Broker, session: &Session, command: CreateUser) ->
             now: broker.clock.now(),
         };
         let id = broker.change(|state| state.prepare_create_user(new))?;
-        let catalog = broker.catalog.read();
+        let catalog = broker.catalog();
         let created = catalog.state.users.get(&id);
-        created.map_or(Ok(Reply::Empty), |user| Ok(payload(&user_details((id, user))?)))
+        created.map_or(Ok(Reply::Empty), |user| Ok(payload(&user_details(id, user)?)))
     })
 }
 
@@ -82,12 +83,13 @@ pub(super) fn delete(broker: &Broker, session: &Session, command: DeleteUser) ->
 /// Renames, activates or deactivates a user. A deactivation ends all its logins.
 pub(super) fn update(broker: &Broker, session: &Session, command: UpdateUser) -> Outcome {
     change(broker, session, command, move |broker, command| {
-        let what = (command.username.as_ref(), command.status);
-        if what == (None, None) {
-            broker.catalog.read().state.existing_user(&command.user)?;
+        let (name, status) = (command.username.as_ref(), command.status);
+        // Nothing to record: a sync for no change would be a way to keep the disk busy.
+        if name.is_none() && status.is_none() {
+            broker.catalog().state.existing_user(&command.user)?;
             return Ok(Reply::Empty);
         }
-        broker.change(|state| Ok(((), state.prepare_update_user(&command.user, what)?)))?;
+        broker.change(|state| Ok(((), state.prepare_update_user(&command.user, name, status)?)))?;
         Ok(Reply::Empty)
     })
 }
@@ -109,8 +111,8 @@ pub(super) fn permissions(
 /// of the user end, but that of the connection on which it changed its own.
 pub(super) fn password(broker: &Broker, session: &Session, command: ChangePassword) -> Outcome {
     let name = || {
-        broker.authorize(session, &command)?;
-        let catalog = broker.catalog.read();
+        authorize(broker, session, &command)?;
+        let catalog = broker.catalog();
         catalog.state.existing_user(&command.user).map(|(_, user)| user.name.clone())
     };
     let name = match name() {
@@ -119,12 +121,13 @@ pub(super) fn password(broker: &Broker, session: &Session, command: ChangePasswo
     };
     let from = session.peer().address.ip();
     let wrong = ErrorCode::InvalidCredentials;
-    let attempt = Attempt::new((from, Some(name.as_str())), wrong, move |broker, session| {
+    let subject = Subject::new(from, Some(name.as_str()));
+    let attempt = Attempt::new(subject, wrong, move |broker, session| {
         // The user may have waited for its turn, and lost the right meanwhile.
-        broker.authorize(session, &command)?;
+        authorize(broker, session, &command)?;
         change_password(broker, session, &command)
     });
-    attempt.offload(broker, from)
+    attempt.offload(broker)
 }
 
 fn change_password(
@@ -133,7 +136,7 @@ fn change_password(
     command: &ChangePassword,
 ) -> Result<Reply, ErrorCode> {
     let (id, user) = {
-        let catalog = broker.catalog.read();
+        let catalog = broker.catalog();
         let (id, user) = catalog.state.existing_user(&command.user)?;
         (id, user.clone())
     };
@@ -141,6 +144,7 @@ fn change_password(
         return Err(ErrorCode::InvalidCredentials);
     }
     let hash = hash(broker, &command.new)?;
+    // Looked at again under the lock of the change: the two hashes took their time.
     let serial = Acting::new(broker, session).change(|state| {
         let now = state.users.get(&id).filter(|now| now.serial == user.serial);
         let now = now.ok_or(ErrorCode::ResourceNotFound)?;
@@ -150,6 +154,7 @@ fn change_password(
         }
         Ok(state.prepare_password(id, hash, false))
     })?;
+    // INV-LOGIN-ENDED spares the connection on which it changed its own; from now on it carries the new serial.
     if session.user() == Some(id) {
         session.stay(serial);
     }
@@ -163,13 +168,13 @@ pub(super) fn reset_password(
     session: &Session,
     command: ResetPassword,
 ) -> Outcome {
-    if let Err(code) = broker.authorize(session, &command) {
+    if let Err(code) = authorize(broker, session, &command) {
         return Outcome::done(Reply::Error(code));
     }
     offload(hash_for(session), move |broker, session| {
         let caller = session.caller()?;
         // Checked before the slow hash and, as rights may change meanwhile, again behind it.
-        resettable(&broker.catalog.read().state, caller, &command)?;
+        resettable(&broker.catalog().state, caller, &command)?;
         let hash = hash(broker, &command.new)?;
         Acting::new(broker, session).change(|state| {
             let id = resettable(state, caller, &command)?;
@@ -184,9 +189,14 @@ pub(super) fn reset_password(
 /// # Errors
 /// 20 for an unknown user; 41 for the caller's own, which takes the current one, and when the user may do
 /// anything that the caller may not: setting the password would be a way to do it.
-fn resettable(state: &State, caller: Caller, command: &ResetPassword) -> Result<UserId, ErrorCode> {
+fn resettable(
+    state: &State,
+    caller: Principal,
+    command: &ResetPassword,
+) -> Result<UserId, ErrorCode> {
     let (id, user) = state.existing_user(&command.user)?;
     let own = state.users.get(&caller.user).filter(|own| own.serial == caller.serial);
+    // Who may set a password may become that user, so it has to reach as far already.
     let held = own.and_then(|own| own.permissions.as_ref()).ok_or(ErrorCode::Unauthorized)?;
     let reaches = user.permissions.as_ref().is_none_or(|theirs| held.covers(theirs));
     if id == caller.user || !held.global.manage_users || !reaches {
@@ -200,7 +210,7 @@ fn hash(broker: &Broker, password: &Password) -> Result<String, ErrorCode> {
         .map_err(|_| ErrorCode::InvalidPassword)
 }
 
-fn user_info((id, user): (UserId, &metadata::User)) -> Result<User, ErrorCode> {
+fn user_info(id: UserId, user: &UserMetadata) -> Result<User, ErrorCode> {
     Ok(User {
         id,
         created_at: user.created_at,
@@ -209,6 +219,6 @@ fn user_info((id, user): (UserId, &metadata::User)) -> Result<User, ErrorCode> {
     })
 }
 
-fn user_details(found: (UserId, &metadata::User)) -> Result<UserDetails, ErrorCode> {
-    Ok(UserDetails { user: user_info(found)?, permissions: found.1.permissions.clone() })
+fn user_details(id: UserId, user: &UserMetadata) -> Result<UserDetails, ErrorCode> {
+    Ok(UserDetails { user: user_info(id, user)?, permissions: user.permissions.clone() })
 }

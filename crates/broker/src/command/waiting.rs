@@ -13,7 +13,7 @@ use super::messages::{self, ResolvedPoll};
 use crate::alarm::News;
 use crate::broker::Broker;
 use crate::outcome::{Job, Outcome};
-use crate::partition::{Partition, PollError, ReadPlan};
+use crate::partition::{Partition, ReadPlan};
 use crate::session::Session;
 use crate::shard::OffsetOwner;
 use crate::waiting::{Hung, Waiting};
@@ -47,7 +47,7 @@ pub(crate) fn poll_in_life(broker: &Broker, session: &Session, command: PollInLi
     match command.wait {
         0 => {
             let manner = Manner::extension(AnswerForm::InLife(command.life));
-            messages::poll(broker, session, (&command.poll, manner))
+            messages::poll(broker, session, &command.poll, manner)
         }
         _ => look(broker, session, command.into()),
     }
@@ -85,31 +85,32 @@ fn look_now(broker: &Broker, session: &Session, command: WaitingAsk) -> Outcome 
         return finish_now(broker, session, &command);
     }
     let needed = needed(&command);
-    if let Found::Answer(outcome) = find(broker, session, &command, needed) {
+    if let LookResult::Answer(outcome) = find(broker, session, &command, needed) {
         return outcome;
     }
     let hung = hang(broker, session, &command);
     match find(broker, session, &command, needed) {
-        Found::Answer(outcome) => outcome,
-        Found::Few(..) | Found::NoPartition => Outcome::Wait(Waiting { command, hung }),
+        LookResult::Answer(outcome) => outcome,
+        LookResult::Few(..) | LookResult::NoPartition => Outcome::Wait(Waiting { command, hung }),
     }
 }
 
 fn finish_now(broker: &Broker, session: &Session, command: &WaitingAsk) -> Outcome {
     match find(broker, session, command, 1) {
-        Found::Answer(outcome) => outcome,
-        Found::Few(poll, plan) => poll.run_by(plan),
-        Found::NoPartition => answer::nothing(command.form),
+        LookResult::Answer(outcome) => outcome,
+        LookResult::Few(poll, plan) => poll.run_by(plan),
+        LookResult::NoPartition => answer::nothing(command.form),
     }
 }
 
 /// How many messages end the wait: never more than one answer may have.
 fn needed(command: &WaitingAsk) -> u32 {
+    // No more than it takes: who asks for fewer than it waits for would wait for ever.
     command.count_min.clamp(1, command.poll.count.max(1))
 }
 
 /// What a look came to.
-enum Found {
+enum LookResult {
     /// There are enough messages, or something is wrong.
     Answer(Outcome),
     /// There are too few; and what is to be read of them, where that is known without the disk.
@@ -121,19 +122,19 @@ enum Found {
 /// Looks for so many messages. A member of a group that names no partition finds them in any that it may poll.
 ///
 /// What was resolved and planned here is what the answer is made of: neither is done again for it.
-fn find(broker: &Broker, session: &Session, asked: &WaitingAsk, needed: u32) -> Found {
+fn find(broker: &Broker, session: &Session, asked: &WaitingAsk, needed: u32) -> LookResult {
     let command = &asked.poll;
     let mut looked_at = BTreeSet::new();
     loop {
-        let asking = (command, Manner::extension(asked.form));
-        let poll = match messages::resolve_poll(broker, session, asking) {
+        let manner = Manner::extension(asked.form);
+        let poll = match messages::resolve_poll(broker, session, command, manner) {
             Ok(Some(poll)) => poll,
             // A partition that is not the caller's is answered as ever; others may become its own.
             Ok(None) if command.partition_id.is_some() => {
-                return Found::Answer(answer::nothing(asked.form));
+                return LookResult::Answer(answer::nothing(asked.form));
             }
-            Ok(None) => return Found::NoPartition,
-            Err(reply) => return Found::Answer(Outcome::done(*reply)),
+            Ok(None) => return LookResult::NoPartition,
+            Err(reply) => return LookResult::Answer(Outcome::done(*reply)),
         };
         // A search by time is on a thread that may block.
         let planned = match may_block(asked) {
@@ -142,19 +143,19 @@ fn find(broker: &Broker, session: &Session, asked: &WaitingAsk, needed: u32) -> 
         };
         let plan = match planned {
             Ok(plan) => plan,
-            Err(error) => return Found::Answer(poll.failed(&error)),
+            Err(error) => return LookResult::Answer(poll.failed(&error)),
         };
         match poll.has(needed, plan.as_ref()) {
             // It reads on where a log ended that was longer: what it waits for may be others' messages.
             Ok(enough) if enough || (poll.is_beyond_end() && !poll.in_turn) => {
-                return Found::Answer(poll.run_by(plan));
+                return LookResult::Answer(poll.run_by(plan));
             }
             Ok(_) => {}
-            Err(error) => return Found::Answer(poll.failed(&error)),
+            Err(error) => return LookResult::Answer(poll.failed(&error)),
         }
         // Partitions take turns until one has its second.
         if !poll.in_turn || !looked_at.insert(poll.partition_id) {
-            return Found::Few(poll, plan);
+            return LookResult::Few(poll, plan);
         }
     }
 }
@@ -168,10 +169,11 @@ fn hang(broker: &Broker, session: &Session, command: &WaitingAsk) -> Hung {
         alarm.ring(News::Over);
         return hung;
     };
+    // On the connection first: a login that ends while the rest is hung up has to end the wait as well.
     hung.client = caller.hang(&alarm);
     let poll = &command.poll;
     let places = {
-        let catalog = broker.catalog.read();
+        let catalog = broker.catalog();
         catalog.topic_of_right(session.caller().ok(), &poll.right()).and_then(|found| {
             let (owner, ids) = match poll.consumer.kind {
                 ConsumerKind::Consumer => (
@@ -180,6 +182,7 @@ fn hang(broker: &Broker, session: &Session, command: &WaitingAsk) -> Hung {
                 ),
                 ConsumerKind::Group => {
                     let group = found.group(poll.consumer.id.borrowed())?;
+                    // The group before the partitions: one that becomes the caller's in between rings by the group.
                     let own = group.hang(&alarm, caller.key());
                     hung.group = Some(Arc::clone(group));
                     (group.owner(), poll.partition_id.map_or(own, |named| vec![named]))
@@ -191,7 +194,7 @@ fn hang(broker: &Broker, session: &Session, command: &WaitingAsk) -> Hung {
         })
     };
     match places {
-        Ok((owner, partitions)) => hang_on(&mut hung, (owner, partitions), command),
+        Ok((owner, partitions)) => hang_on(&mut hung, owner, partitions, command),
         // Whatever it is, the next look tells it.
         Err(_) => alarm.ring(News::Over),
     }
@@ -200,28 +203,13 @@ fn hang(broker: &Broker, session: &Session, command: &WaitingAsk) -> Hung {
 
 fn hang_on(
     hung: &mut Hung,
-    (owner, partitions): (OffsetOwner, Vec<Arc<Partition>>),
+    owner: OffsetOwner,
+    partitions: Vec<Arc<Partition>>,
     command: &WaitingAsk,
 ) {
     for partition in &partitions {
         partition.hang(&hung.alarm, (&command.poll.strategy, owner), needed(command));
     }
+    // Kept, so that the alarm can be taken off the very partitions it hangs on (INV-WAIT-OFF).
     hung.partitions = partitions;
-}
-
-impl ResolvedPoll {
-    /// Whether there are so many messages to be answered with, by the plan if there is one.
-    fn has(&self, needed: u32, plan: Option<&ReadPlan>) -> Result<bool, PollError> {
-        let available = match plan {
-            Some(plan) => plan.messages(),
-            None => self.partition.available(&self.request())?,
-        };
-        Ok(available >= needed.into())
-    }
-
-    /// Whether it asks for an offset behind the one that the next message gets.
-    fn is_beyond_end(&self) -> bool {
-        let PollingStrategy::Offset(offset) = self.strategy else { return false };
-        offset > self.partition.high_watermark()
-    }
 }

@@ -9,6 +9,8 @@ use super::record::Record;
 /// Most names of topics in one line.
 const NAMES_MAX: usize = 20;
 
+const _: () = assert!(NAMES_MAX > 0, "a change of topics names at least one of them");
+
 /// What somebody did, as a line of the log tells it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Act {
@@ -69,6 +71,7 @@ impl Act {
                 let at = act("group deleted").at(state, place.stream_id, Some(place.topic_id));
                 Self { group, ..at }
             }
+            // In two parts for its length alone.
             _ => Self::of_user(record, state),
         }
     }

@@ -18,6 +18,11 @@ pub const REVOKED_JWTS_PER_USER_MAX: usize = 1_000;
 /// Ended HTTP logins of all accounts from which on each has only as many as all could have.
 pub const REVOKED_JWTS_MAX: usize = 100_000;
 
+const _: () = assert!(
+    REVOKED_JWTS_PER_USER_MAX < REVOKED_JWTS_MAX,
+    "INV-JWT-SHARE: no account fills the table alone"
+);
+
 /// An HTTP login that is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Jwt {
@@ -74,6 +79,8 @@ impl State {
     }
 
     fn has_ended_its_share(&self, serial: UserSerial) -> bool {
+        // A share of the whole table, so that one account cannot take from the others what they need to log out
+        // (INV-JWT-SHARE).
         let held = self.revoked_jwts.range((serial, 0)..=(serial, u128::MAX)).count();
         let share = (REVOKED_JWTS_MAX / self.users.len().max(1)).max(1);
         held >= REVOKED_JWTS_PER_USER_MAX
@@ -81,6 +88,7 @@ impl State {
     }
 
     pub(super) fn void_jwts(&mut self, serial: UserSerial, last: u128) {
+        // INV-JWT-VOID: the mark never goes back, or tokens that ended would be good again.
         let mark = self.void_jwts.entry(serial).or_default();
         *mark = last.max(*mark);
         let last = *mark;

@@ -5,13 +5,14 @@
 //! when the configuration changes. All others are stored by name, where they were chosen.
 
 use galgo_wire::error_code::ErrorCode;
+use galgo_wire::index::to_u16;
 use galgo_wire::options::{EffectiveOptions, Expiry, OptionChoices, SizeLimit};
 use galgo_wire::primitive::{Payload, Reader, put_str8};
 
-use super::TopicSettings;
+use super::ResolvedSettings;
 use super::record::Part;
 
-impl TopicSettings {
+impl ResolvedSettings {
     /// What the topic chose.
     #[must_use]
     pub fn choices(&self) -> OptionChoices {
@@ -26,8 +27,7 @@ impl TopicSettings {
     /// These settings with other choices, on a server with those.
     #[must_use]
     pub(crate) fn choose(self, choices: OptionChoices, server: &OptionChoices) -> Self {
-        let names = (&self.name, self.compression);
-        Self::new(names, self.replication_factor, (choices, server))
+        Self::new(self.name, self.compression, self.replication_factor, choices, server)
     }
 
     /// What holds for the topic on a server with these choices.
@@ -41,10 +41,10 @@ impl TopicSettings {
 impl Part for OptionChoices {
     fn put(&self, out: &mut Vec<u8>) {
         let pairs = self.pairs();
-        u16::try_from(pairs.len()).unwrap_or(u16::MAX).encode(out);
+        to_u16(pairs.len()).encode(out);
         for (name, value) in pairs {
             put_str8(out, name);
-            u16::try_from(value.len()).unwrap_or(u16::MAX).encode(out);
+            to_u16(value.len()).encode(out);
             out.extend_from_slice(value.as_bytes());
         }
     }
@@ -55,6 +55,7 @@ impl Part for OptionChoices {
             let name = from.str8()?;
             let len = usize::from(from.u16()?);
             let value = std::str::from_utf8(from.bytes(len)?);
+            // INV-OPTION-KEPT: what a later version has set is stored again as it is.
             options.keep(name, value.map_err(|_| ErrorCode::InvalidCommand)?);
         }
         Ok(options)

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use galgo_wire::command::{
-    AskedOptions, Compression, ConfigureTopic, CreateTopic, MaxTopicSize, MessageExpiry,
-    RetentionRules, TopicOption, UpdateTopic,
+    AskedOptions, Compression, ConfigureTopic, CreateTopic, RetentionRules, TopicOption,
+    UpdateTopic,
 };
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{PartitionUid, StreamId, Timestamp, TopicId};
@@ -18,7 +18,7 @@ use galgo_wire::name::{StreamName, TopicName};
 use galgo_wire::options::{EffectiveOptions, Expiry, OptionChoices, SizeLimit};
 
 use super::record::{CreatedTopic, NewPartitions, Record};
-use super::{State, Stream, Topic, TopicSettings};
+use super::{ResolvedSettings, State, StreamMetadata, TopicMetadata, TopicPlace};
 
 /// What a topic gets where the command leaves the choice to the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,11 +42,20 @@ impl State {
         &self,
         stream: &Identifier,
         topic: &Identifier,
-    ) -> Result<(StreamId, TopicId), ErrorCode> {
-        let (stream_id, stored) =
-            self.stream(stream.borrowed()).ok_or(ErrorCode::StreamIdNotFound)?;
-        let (topic_id, _) = stored.topic(topic.borrowed()).ok_or(ErrorCode::TopicIdNotFound)?;
-        Ok((stream_id, topic_id))
+    ) -> Result<TopicPlace, ErrorCode> {
+        let (stream, stored) = self.stream(stream.borrowed()).ok_or(ErrorCode::StreamIdNotFound)?;
+        let (topic, _) = stored.topic(topic.borrowed()).ok_or(ErrorCode::TopicIdNotFound)?;
+        Ok(TopicPlace { stream, topic })
+    }
+
+    /// The topic that is there.
+    ///
+    /// # Errors
+    /// 2010.
+    pub(crate) fn topic_at(&self, place: TopicPlace) -> Result<&TopicMetadata, ErrorCode> {
+        let stream = self.streams.get(&place.stream);
+        let topic = stream.and_then(|stream| stream.topics.get(&place.topic));
+        topic.ok_or(ErrorCode::TopicIdNotFound)
     }
 
     /// # Errors
@@ -60,6 +69,7 @@ impl State {
             return Err(ErrorCode::StreamNameAlreadyExists);
         }
         let id = StreamId::new(lowest_free(&self.streams, StreamId::get));
+        assert!(!self.streams.contains_key(&id), "an id that is given is no stream's");
         Ok((id, Record::CreateStream { id, name: name.clone(), created_at: now }))
     }
 
@@ -84,17 +94,19 @@ impl State {
     pub(crate) fn prepare_create_topic(
         &self,
         stream: StreamId,
-        stored: &Stream,
+        stored: &StreamMetadata,
         request: NewTopic<'_>,
     ) -> Result<(TopicId, Record), ErrorCode> {
         let NewTopic { command, asked, now, defaults } = request;
         let AskedOptions { durability, deduplication, options } = asked.unwrap_or_default();
         let asked = OptionChoices { durability, deduplication, ..OptionChoices::default() };
-        let rules = (command.message_expiry, command.max_topic_size);
+        let (message_expiry, max_topic_size) = (command.message_expiry, command.max_topic_size);
+        let rules = RetentionRules { message_expiry, max_topic_size };
         let chosen = with(&kept_by(asked, rules), &options)?;
         if chosen.max_size.is_some_and(|size| size.bytes() < defaults.segment_bytes) {
             return Err(ErrorCode::InvalidTopicSize);
         }
+        // Behind the sizes, as the classic server has it: the first thing that is wrong is what is told.
         if stored.topic_name_taken(&command.name, None) {
             return Err(ErrorCode::TopicNameAlreadyExists);
         }
@@ -102,10 +114,13 @@ impl State {
             return Err(ErrorCode::TooManyPartitions);
         }
         let id = TopicId::new(lowest_free(&stored.topics, TopicId::get));
-        let settings = TopicSettings::new(
-            (&command.name, command.compression),
+        assert!(!stored.topics.contains_key(&id), "an id that is given is no topic's");
+        let settings = ResolvedSettings::new(
+            command.name.clone(),
+            command.compression,
             command.replication_factor,
-            (chosen, &defaults.options),
+            chosen,
+            &defaults.options,
         );
         let created = CreatedTopic {
             stream,
@@ -120,27 +135,34 @@ impl State {
     /// All fields are replaced, but those classic clients do not know only when `asked` names them.
     ///
     /// # Errors
-    /// 2013 when another topic has the name; for options by name those of [`State::prepare_configure_topic`].
+    /// 1009, 2010; 2013 when another topic has the name; for options by name those of [`State::prepare_configure_topic`].
     pub(crate) fn prepare_update_topic(
         &self,
-        (stream, stored): (StreamId, &Stream),
-        (topic, current): (TopicId, &Topic),
         request: ChangedTopic<'_>,
     ) -> Result<Record, ErrorCode> {
         let ChangedTopic { command, asked, defaults } = request;
+        let place = self.existing_topic(&command.stream, &command.topic)?;
+        let TopicPlace { stream, topic } = place;
+        let current = self.topic_at(place)?;
+        let stored = self.streams.get(&stream).ok_or(ErrorCode::StreamIdNotFound)?;
         if stored.topic_name_taken(&command.name, Some(topic)) {
             return Err(ErrorCode::TopicNameAlreadyExists);
         }
-        let rules = (command.message_expiry, command.max_topic_size);
+        let (message_expiry, max_topic_size) = (command.message_expiry, command.max_topic_size);
+        let rules = RetentionRules { message_expiry, max_topic_size };
+        // Options that the command has no field for stay as they are: a classic client that renames a topic takes back
+        // nothing.
         let mut chosen = kept_by(current.settings.choices(), rules);
         if let Some(AskedOptions { durability, deduplication, options }) = asked {
             let asked = OptionChoices { durability, deduplication, ..chosen };
             chosen = with(&asked, &options)?;
         }
-        let settings = TopicSettings::new(
-            (&command.name, command.compression),
+        let settings = ResolvedSettings::new(
+            command.name.clone(),
+            command.compression,
             command.replication_factor,
-            (chosen, &defaults.options),
+            chosen,
+            &defaults.options,
         );
         Ok(Record::UpdateTopic { stream, topic, settings })
     }
@@ -153,9 +175,9 @@ impl State {
         command: &ConfigureTopic,
         defaults: &TopicDefaults,
     ) -> Result<Record, ErrorCode> {
-        let (stream, topic) = self.existing_topic(&command.stream, &command.topic)?;
-        let stored = self.streams.get(&stream).and_then(|stored| stored.topics.get(&topic));
-        let current = &stored.ok_or(ErrorCode::TopicIdNotFound)?.settings;
+        let place = self.existing_topic(&command.stream, &command.topic)?;
+        let TopicPlace { stream, topic } = place;
+        let current = &self.topic_at(place)?.settings;
         let chosen = with(&current.choices(), &command.options)?;
         let settings = current.clone().choose(chosen, &defaults.options);
         Ok(Record::UpdateTopic { stream, topic, settings })
@@ -169,10 +191,11 @@ impl State {
     /// 2015 unless `count` is 1..=1000.
     pub(crate) fn prepare_add_partitions(
         &self,
-        (stream, topic): (StreamId, TopicId),
+        place: TopicPlace,
         count: u32,
         now: Timestamp,
     ) -> Result<Record, ErrorCode> {
+        let TopicPlace { stream, topic } = place;
         if !(1..=PARTITIONS_PER_COMMAND_MAX).contains(&count) {
             return Err(ErrorCode::TooManyPartitions);
         }
@@ -181,13 +204,14 @@ impl State {
     }
 
     /// # Errors
-    /// 2015 for none, 2019 for more than there are.
+    /// 2010; 2015 for none, 2019 for more than there are.
     pub(crate) fn prepare_remove_partitions(
         &self,
-        (stream, topic): (StreamId, TopicId),
-        stored: &Topic,
+        place: TopicPlace,
         count: u32,
     ) -> Result<Record, ErrorCode> {
+        let TopicPlace { stream, topic } = place;
+        let stored = self.topic_at(place)?;
         if count == 0 {
             return Err(ErrorCode::TooManyPartitions);
         }
@@ -224,20 +248,25 @@ pub(crate) struct ChangedTopic<'a> {
     pub(crate) defaults: &'a TopicDefaults,
 }
 
-impl TopicSettings {
+impl ResolvedSettings {
     pub(super) fn new(
-        (name, compression): (&TopicName, Compression),
+        name: TopicName,
+        compression: Compression,
         replication_factor: u8,
-        (chosen, server): (OptionChoices, &OptionChoices),
+        chosen: OptionChoices,
+        server: &OptionChoices,
     ) -> Self {
         let EffectiveOptions { durability, deduplication, message_expiry, max_size, .. } =
             chosen.effective(server);
+        // The four old options are written down resolved: a topic keeps what held when it was made, also under another
+        // configuration.
         let (_, options) = chosen.split();
         Self {
-            name: name.clone(),
+            name,
             compression,
             message_expiry_us: message_expiry.us(),
             size_bytes_max: max_size.bytes(),
+            // 0 is what clients send who leave it to the server.
             replication_factor: replication_factor.max(1),
             durability,
             deduplication,
@@ -247,7 +276,7 @@ impl TopicSettings {
 
     /// These settings with other rules of retention.
     pub(crate) fn kept_by(self, rules: RetentionRules, defaults: &TopicDefaults) -> Self {
-        let chosen = kept_by(self.choices(), (rules.message_expiry, rules.max_topic_size));
+        let chosen = kept_by(self.choices(), rules);
         self.choose(chosen, &defaults.options)
     }
 }
@@ -258,8 +287,8 @@ fn with(choices: &OptionChoices, set: &[TopicOption]) -> Result<OptionChoices, E
 }
 
 /// `choices` with the rules of retention of a classic command, where zero means "as the server thinks best".
-fn kept_by(choices: OptionChoices, (expiry, size): (MessageExpiry, MaxTopicSize)) -> OptionChoices {
-    let (expiry_us, bytes) = (expiry.get(), size.get());
+fn kept_by(choices: OptionChoices, rules: RetentionRules) -> OptionChoices {
+    let (expiry_us, bytes) = (rules.message_expiry.get(), rules.max_topic_size.get());
     OptionChoices {
         message_expiry: (expiry_us > 0).then(|| Expiry::from_us(expiry_us)),
         max_size: (bytes > 0).then(|| SizeLimit::from_bytes(bytes)),

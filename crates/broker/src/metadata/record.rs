@@ -19,7 +19,7 @@ use galgo_wire::primitive::{Payload, Reader};
 
 use self::layout::{records, structure};
 pub(super) use self::part::Part;
-use super::{Group, Token, TopicSettings, User, UserSerial};
+use super::{GroupMetadata, HashedToken, ResolvedSettings, UserMetadata, UserSerial};
 use crate::partition::IdKey;
 
 /// Names of fields and their types.
@@ -31,6 +31,11 @@ const VERSION_OPTIONS: u8 = 2;
 /// Of records that make partitions on other shards than the first: the shard of each comes last, behind the options
 /// of a topic, which are there then even if they are none.
 const VERSION_SHARDS: u8 = 3;
+
+const _: () = assert!(
+    VERSION < VERSION_OPTIONS && VERSION_OPTIONS < VERSION_SHARDS,
+    "each version says what those before it say, and more"
+);
 
 records! {
     /// A topic was created.
@@ -63,7 +68,7 @@ records! {
         /// Which.
         topic: TopicId,
         /// All its settings.
-        settings: TopicSettings as part,
+        settings: ResolvedSettings as part,
     }
     /// A topic was deleted.
     6 DeleteTopic "topic deleted" {
@@ -111,7 +116,7 @@ records! {
         /// Its id.
         id: UserId,
         /// The user.
-        user: User as part,
+        user: UserMetadata as part,
     }
     /// A user got another name or status.
     12 UpdateUser "user renamed, activated or deactivated" {
@@ -148,7 +153,7 @@ records! {
         /// Its name, unique among those of the owner.
         name: TokenName,
         /// What is kept of it.
-        token: Token as part,
+        token: HashedToken as part,
     }
     /// A personal access token was deleted.
     17 DeleteToken "token deleted" {
@@ -176,7 +181,7 @@ records! {
         /// Its stream, topic and id.
         place: Membership,
         /// The group.
-        group: Group as part,
+        group: GroupMetadata as part,
     }
     /// A consumer group was deleted with its offsets.
     21 DeleteGroup "group deleted, with its offsets" {
@@ -237,7 +242,7 @@ structure! {
         /// Its partitions.
         partitions: NewPartitions as part,
         /// Its settings, all resolved.
-        settings: TopicSettings as part,
+        settings: ResolvedSettings as part,
     }
 }
 
@@ -251,6 +256,16 @@ pub struct NewPartitions {
     /// The shard of each; empty where all are on [`ShardId::FIRST`].
     pub shards: Vec<ShardId>,
 }
+
+// The first row is the one whose fields are a structure of their own.
+const _: () = {
+    let [(whole, ..), rest @ ..] = Record::KINDS else { panic!("there are records") };
+    let (mut before, mut rest) = (0, rest);
+    while let [(kind, ..), behind @ ..] = rest {
+        assert!(*kind > before && *kind != *whole, "a kind of record is never used twice");
+        (before, rest) = (*kind, behind);
+    }
+};
 
 impl Record {
     /// Whether applying it makes messages or offsets unreachable.
@@ -275,6 +290,10 @@ impl Record {
             options.put(&mut out);
         }
         if let Some(partitions) = self.partitions().filter(|_| self.version() >= VERSION_SHARDS) {
+            assert!(
+                partitions.shards.len() == partitions.count as usize,
+                "INV-SHARDS: a record names the shard of each partition, or of none"
+            );
             partitions.shards.put(&mut out);
         }
         out
@@ -287,6 +306,7 @@ impl Record {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ErrorCode> {
         let mut reader = Reader::new(bytes);
         let (kind, version) = (reader.u8()?, reader.u8()?);
+        // The fields of version 1 lie in front in every later one; what came later follows behind them.
         let mut record = match version {
             VERSION..=VERSION_SHARDS => Self::take_fields(kind, &mut reader)?,
             _ => return Err(ErrorCode::InvalidVersion),
@@ -294,12 +314,14 @@ impl Record {
         match (version, record.options_mut()) {
             (VERSION, _) => {}
             (_, Some(options)) => *options = OptionChoices::take(&mut reader)?,
+            // It says that options follow, of a record that has none.
             (VERSION_OPTIONS, None) => return Err(ErrorCode::InvalidVersion),
             _ => {}
         }
         if version == VERSION_SHARDS {
             let partitions = record.partitions_mut().ok_or(ErrorCode::InvalidVersion)?;
             partitions.shards = Vec::take(&mut reader)?;
+            // One for each, or the rest would be taken for the first shard, where their journal is not.
             if partitions.shards.len() != partitions.count as usize {
                 return Err(ErrorCode::InvalidVersion);
             }

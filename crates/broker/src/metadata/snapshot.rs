@@ -27,7 +27,10 @@ use galgo_wire::primitive::{Payload, Reader};
 use twox_hash::XxHash3_64;
 
 use super::record::Part;
-use super::{Group, Partition, State, Stream, Token, Topic, TopicSettings, User};
+use super::{
+    GroupMetadata, HashedToken, PartitionMetadata, ResolvedSettings, State, StreamMetadata,
+    TopicMetadata, UserMetadata,
+};
 use crate::partition::IdKey;
 
 const VERSION: u8 = 1;
@@ -36,12 +39,20 @@ const VERSION_PARTS: u8 = 3;
 const PART_SHARDS: u16 = 8;
 const PART_ID_KEY: u16 = 46;
 
+const _: () = assert!(
+    VERSION < VERSION_OPTIONS && VERSION_OPTIONS < VERSION_PARTS,
+    "each version says what those before it say, and more"
+);
+const _: () = assert!(PART_SHARDS < PART_ID_KEY, "parts are written in the order of their kinds");
+
 impl State {
     /// The state as bytes.
     #[must_use]
     pub fn to_snapshot(&self) -> Vec<u8> {
         let optioned: Vec<_> = self.optioned().collect();
         let parts = self.parts();
+        // The lowest that says everything: an older program can go on with a directory in which nothing is used that it
+        // does not know.
         let version = match (optioned.is_empty(), parts.is_empty()) {
             (true, true) => VERSION,
             (false, true) => VERSION_OPTIONS,
@@ -94,6 +105,7 @@ impl State {
 
     /// What there is to say besides: its kind, and its bytes.
     fn parts(&self) -> Vec<(u16, Vec<u8>)> {
+        // In the order of the state, so that equal states have equal bytes; the first shard goes without saying.
         let elsewhere = self.all_partitions().filter(|it| it.shard != ShardId::FIRST);
         let elsewhere: Vec<_> =
             elsewhere.map(|partition| (partition.uid, partition.shard)).collect();
@@ -109,6 +121,7 @@ impl State {
 
     fn take_shards(&mut self, bytes: &[u8]) -> Result<(), ErrorCode> {
         let mut from = Reader::new(bytes);
+        // By uid, as the partitions were read before this and lie anywhere.
         let mut shards: BTreeMap<PartitionUid, ShardId> = BTreeMap::new();
         for _ in 0..from.u32()? {
             let (uid, shard) = Part::take(&mut from)?;
@@ -178,6 +191,8 @@ impl State {
                 let stored = state.streams.get_mut(&stream);
                 let stored = stored.and_then(|stream| stream.topics.get_mut(&topic));
                 let options = OptionChoices::take(&mut from)?;
+                // Options of a topic that is not there: bytes of no state. To leave them out would be to start with less than
+                // was acknowledged.
                 stored.ok_or(ErrorCode::InvalidVersion)?.settings.options = options;
             }
         }
@@ -185,6 +200,7 @@ impl State {
             for _ in 0..from.u32()? {
                 let (kind, length) = (from.u16()?, from.u32()?);
                 let length = usize::try_from(length).map_err(|_| ErrorCode::InvalidVersion)?;
+                // A part of a later version says something that this one cannot keep, so it refuses to start with it.
                 state.take_part(kind, from.bytes(length)?)?;
             }
         }
@@ -202,7 +218,7 @@ fn put_count(count: usize, out: &mut Vec<u8>) {
     to_u32(count).encode(out);
 }
 
-fn put_stream(id: StreamId, stream: &Stream, out: &mut Vec<u8>) {
+fn put_stream(id: StreamId, stream: &StreamMetadata, out: &mut Vec<u8>) {
     (id, stream.name.clone(), stream.created_at).put(out);
     put_count(stream.topics.len(), out);
     for (id, topic) in &stream.topics {
@@ -221,17 +237,17 @@ fn put_stream(id: StreamId, stream: &Stream, out: &mut Vec<u8>) {
 
 fn take_user(state: &mut State, from: &mut Reader<'_>) -> Result<(), ErrorCode> {
     let id = UserId::decode(from)?;
-    state.insert_user(id, User::take(from)?);
+    state.insert_user(id, UserMetadata::take(from)?);
     for _ in 0..from.u32()? {
         let name = TokenName::decode(from)?;
-        state.insert_token(id, name, Token::take(from)?);
+        state.insert_token(id, name, HashedToken::take(from)?);
     }
     Ok(())
 }
 
-fn take_stream(from: &mut Reader<'_>) -> Result<(StreamId, Stream), ErrorCode> {
+fn take_stream(from: &mut Reader<'_>) -> Result<(StreamId, StreamMetadata), ErrorCode> {
     let (id, name, created_at): (StreamId, StreamName, Timestamp) = Part::take(from)?;
-    let mut stream = Stream::new(name, created_at);
+    let mut stream = StreamMetadata::new(name, created_at);
     for _ in 0..from.u32()? {
         let (topic_id, topic) = take_topic(from)?;
         stream.insert_topic(topic_id, topic);
@@ -239,18 +255,18 @@ fn take_stream(from: &mut Reader<'_>) -> Result<(StreamId, Stream), ErrorCode> {
     Ok((id, stream))
 }
 
-fn take_topic(from: &mut Reader<'_>) -> Result<(TopicId, Topic), ErrorCode> {
+fn take_topic(from: &mut Reader<'_>) -> Result<(TopicId, TopicMetadata), ErrorCode> {
     let (id, created_at): (TopicId, Timestamp) = Part::take(from)?;
-    let settings = TopicSettings::take(from)?;
+    let settings = ResolvedSettings::take(from)?;
     let mut partitions = Vec::new();
     for _ in 0..from.u32()? {
         let (uid, created_at) = Part::take(from)?;
-        partitions.push(Partition { uid, created_at, shard: ShardId::FIRST });
+        partitions.push(PartitionMetadata { uid, created_at, shard: ShardId::FIRST });
     }
-    let mut topic = Topic::new(created_at, settings, partitions);
+    let mut topic = TopicMetadata::new(created_at, settings, partitions);
     for _ in 0..from.u32()? {
         let (group_id, serial, name): (GroupId, _, _) = Part::take(from)?;
-        topic.insert_group(group_id, Group { serial, name });
+        topic.insert_group(group_id, GroupMetadata { serial, name });
     }
     Ok((id, topic))
 }

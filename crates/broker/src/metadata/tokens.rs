@@ -11,11 +11,13 @@ use galgo_wire::name::TokenName;
 use galgo_wire::primitive::{Payload, Reader};
 
 use super::record::{Part, Record};
-use super::{ApplyError, Effect, State, User, missing};
+use super::{ApplyError, Consequence, State, UserMetadata, missing};
 
 /// SHA-256 of the text of a token.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenHash(pub [u8; 32]);
+
+const _: () = assert!(size_of::<TokenHash>() * 8 == 256, "INV-TOKEN-HASH: the bits of a SHA-256");
 
 impl std::fmt::Debug for TokenHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -25,14 +27,14 @@ impl std::fmt::Debug for TokenHash {
 
 /// What is kept of a personal access token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Token {
+pub struct HashedToken {
     /// What its text hashes to.
     pub hash: TokenHash,
     /// When it stops being good for a login, if ever.
     pub expires_at: Option<Timestamp>,
 }
 
-impl Token {
+impl HashedToken {
     /// Whether it is no more good for a login.
     #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {
@@ -42,13 +44,14 @@ impl Token {
 
 impl State {
     /// The tokens of a user by name.
-    pub fn tokens_of(&self, user: UserId) -> impl Iterator<Item = (&TokenName, &Token)> {
+    pub fn tokens_of(&self, user: UserId) -> impl Iterator<Item = (&TokenName, &HashedToken)> {
         self.tokens.get(&user).into_iter().flatten()
     }
 
     /// The token with this hash, and whose it is.
     #[must_use]
-    pub fn token(&self, hash: &TokenHash) -> Option<(UserId, &User, &Token)> {
+    pub fn token(&self, hash: &TokenHash) -> Option<(UserId, &UserMetadata, &HashedToken)> {
+        // By hash, so that the time it takes tells nothing of how much of a text was right.
         let (id, name) = self.token_owners.get(hash)?;
         let token = self.tokens.get(id)?.get(name)?;
         self.users.get(id).map(|user| (*id, user, token))
@@ -59,7 +62,8 @@ impl State {
     pub(crate) fn prepare_create_token(
         &self,
         user: UserId,
-        (name, token): (&TokenName, Token),
+        name: &TokenName,
+        token: HashedToken,
         per_user_max: u32,
     ) -> Result<Record, ErrorCode> {
         let held = self.tokens.get(&user);
@@ -95,8 +99,9 @@ impl State {
         &mut self,
         user: UserId,
         name: &TokenName,
-        token: Token,
-    ) -> Result<Vec<Effect>, ApplyError> {
+        token: HashedToken,
+    ) -> Result<Vec<Consequence>, ApplyError> {
+        // A hash that two tokens shared would log in as whichever was stored last.
         let taken = self.tokens.get(&user).is_some_and(|held| held.contains_key(name));
         let known = self.token_owners.contains_key(&token.hash);
         if !self.users.contains_key(&user) || taken || known {
@@ -106,7 +111,7 @@ impl State {
         Ok(Vec::new())
     }
 
-    pub(super) fn insert_token(&mut self, user: UserId, name: TokenName, token: Token) {
+    pub(super) fn insert_token(&mut self, user: UserId, name: TokenName, token: HashedToken) {
         self.token_owners.insert(token.hash, (user, name.clone()));
         self.tokens.entry(user).or_default().insert(name, token);
     }
@@ -115,10 +120,11 @@ impl State {
         &mut self,
         user: UserId,
         name: &TokenName,
-    ) -> Result<Vec<Effect>, ApplyError> {
+    ) -> Result<Vec<Consequence>, ApplyError> {
         let removed = self.tokens.get_mut(&user).and_then(|held| held.remove(name));
         let Some(token) = removed else { return missing("a token of user", user.get()) };
         self.token_owners.remove(&token.hash);
+        // A user without tokens has no entry: equal states have equal snapshots.
         self.tokens.retain(|_, held| !held.is_empty());
         Ok(Vec::new())
     }
@@ -145,9 +151,10 @@ impl State {
     }
 }
 
-impl Part for Token {
+impl Part for HashedToken {
     fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.hash.0);
+        // 0 is never: no token ends at the epoch.
         self.expires_at.unwrap_or(Timestamp::ZERO).encode(out);
     }
 

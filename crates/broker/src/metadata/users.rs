@@ -11,15 +11,18 @@ use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{StreamId, Timestamp, TopicId, UserId};
 use galgo_wire::identifier::{Identifier, IdentifierRef};
 use galgo_wire::name::Username;
-use galgo_wire::permission::{Action, Permissions, Place};
+use galgo_wire::permission::{Action, Permissions, Scope};
 use galgo_wire::primitive::{Payload, Reader, put_str32};
 
 use super::prepare::lowest_free;
 use super::record::{Part, Record};
-use super::{ApplyError, Effect, State, User, missing};
+use super::{ApplyError, Consequence, State, UserMetadata, missing};
 
 /// Most users there may be.
 pub const USERS_MAX: usize = 10_000;
+
+const _: () =
+    assert!(USERS_MAX < UserId::NONE.get() as usize, "no user gets the number that means nobody");
 
 /// Which of the users that ever were, and which time of it between two ends of its logins; a user id is
 /// reused, a serial is not.
@@ -30,6 +33,11 @@ pub struct UserSerial(u64);
 /// end. It is on what an account leaves behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserMark(u64);
+
+const _: () = assert!(
+    size_of::<UserMark>() == 2 * size_of::<UserId>(),
+    "a mark is an id, and as much of the time it was given at"
+);
 
 impl UserMark {
     /// Wraps the number.
@@ -47,12 +55,12 @@ impl UserMark {
     /// The id of the user, if it is there still.
     #[must_use]
     pub(crate) fn id(self) -> UserId {
-        // The upper half: see [`User::mark`].
+        // The upper half: see [`UserMetadata::mark`].
         UserId::new((self.0 >> 32) as u32)
     }
 }
 
-impl User {
+impl UserMetadata {
     /// The mark of this user, whose id is `id`: the id, and when it was given, as far as 32 bits tell.
     #[must_use]
     pub fn mark(&self, id: UserId) -> UserMark {
@@ -87,14 +95,14 @@ pub(crate) struct NewUser {
 impl State {
     /// The user of this name. Names are looked up as text, also when they are all digits.
     #[must_use]
-    pub fn user_named(&self, name: &str) -> Option<(UserId, &User)> {
+    pub fn user_named(&self, name: &str) -> Option<(UserId, &UserMetadata)> {
         let id = *self.user_names.get(name)?;
         self.users.get(&id).map(|user| (id, user))
     }
 
     /// The user that `identifier` names.
     #[must_use]
-    pub fn user(&self, identifier: IdentifierRef<'_>) -> Option<(UserId, &User)> {
+    pub fn user(&self, identifier: IdentifierRef<'_>) -> Option<(UserId, &UserMetadata)> {
         match identifier {
             IdentifierRef::Numeric(id) => {
                 let id = UserId::new(id);
@@ -106,7 +114,10 @@ impl State {
 
     /// # Errors
     /// 20.
-    pub(crate) fn existing_user(&self, user: &Identifier) -> Result<(UserId, &User), ErrorCode> {
+    pub(crate) fn existing_user(
+        &self,
+        user: &Identifier,
+    ) -> Result<(UserId, &UserMetadata), ErrorCode> {
         self.user(user.borrowed()).ok_or(ErrorCode::ResourceNotFound)
     }
 
@@ -126,8 +137,10 @@ impl State {
     /// 46 when the name is taken, 55 when there are too many users.
     pub(crate) fn prepare_create_user(&self, new: NewUser) -> Result<(UserId, Record), ErrorCode> {
         self.check_new_user(&new.name)?;
+        // Ids are what classic clients list and name, so they stay small; the serial is what tells users apart.
         let id = UserId::new(lowest_free(&self.users, UserId::get));
-        let user = User {
+        assert!(!self.users.contains_key(&id), "an id that is given is nobody's");
+        let user = UserMetadata {
             serial: UserSerial::new(self.next_user_serial),
             name: new.name,
             password_hash: new.password_hash,
@@ -144,7 +157,8 @@ impl State {
     pub(crate) fn prepare_update_user(
         &self,
         user: &Identifier,
-        (name, status): (Option<&Username>, Option<UserStatus>),
+        name: Option<&Username>,
+        status: Option<UserStatus>,
     ) -> Result<Record, ErrorCode> {
         let (id, stored) = self.existing_user(user)?;
         let name = name.unwrap_or(&stored.name);
@@ -152,6 +166,7 @@ impl State {
             return Err(ErrorCode::UserAlreadyExists);
         }
         let status = status.unwrap_or(stored.status);
+        // Who is inactive has no login that could end, and the record that is older than serials says all.
         if status == UserStatus::Active || stored.status == UserStatus::Inactive {
             return Ok(Record::UpdateUser { id, name: name.clone(), status });
         }
@@ -176,6 +191,7 @@ impl State {
 
     /// Whether the user is the only active one who may manage users.
     fn is_last_manager(&self, id: UserId) -> bool {
+        // INV-MANAGER: two are enough to know that none is the last.
         let mut managers = self.users.iter().filter(|(_, user)| user.manages_users());
         managers.next().is_some_and(|(only, _)| *only == id) && managers.next().is_none()
     }
@@ -188,6 +204,7 @@ impl State {
         permissions: Option<&Permissions>,
     ) -> Result<Record, ErrorCode> {
         let (id, _) = self.existing_user(user)?;
+        // Whoever lost all other managers gets in as root, whose password can be reset on the machine.
         if id == UserId::ROOT {
             return Err(ErrorCode::CannotChangePermissions);
         }
@@ -211,8 +228,9 @@ impl State {
     pub(super) fn create_user(
         &mut self,
         id: UserId,
-        user: &User,
-    ) -> Result<Vec<Effect>, ApplyError> {
+        user: &UserMetadata,
+    ) -> Result<Vec<Consequence>, ApplyError> {
+        // A serial that is not new would let an old login act as the new user (INV-META-SERIAL).
         let known = self.users.contains_key(&id) || self.user_names.contains_key(&user.name);
         if known || user.serial.get() < self.next_user_serial {
             return missing("user", id.get());
@@ -222,7 +240,7 @@ impl State {
         Ok(Vec::new())
     }
 
-    pub(super) fn insert_user(&mut self, id: UserId, user: User) {
+    pub(super) fn insert_user(&mut self, id: UserId, user: UserMetadata) {
         self.user_names.insert(user.name.clone(), id);
         self.users.insert(id, user);
     }
@@ -232,7 +250,7 @@ impl State {
         id: UserId,
         name: &Username,
         status: UserStatus,
-    ) -> Result<Vec<Effect>, ApplyError> {
+    ) -> Result<Vec<Consequence>, ApplyError> {
         if self.user_names.get(name).is_some_and(|holder| *holder != id) {
             return missing("user", id.get());
         }
@@ -248,7 +266,7 @@ impl State {
         &mut self,
         id: UserId,
         permissions: &Option<Permissions>,
-    ) -> Result<Vec<Effect>, ApplyError> {
+    ) -> Result<Vec<Consequence>, ApplyError> {
         let Some(user) = self.users.get_mut(&id) else { return missing("user", id.get()) };
         user.permissions.clone_from(permissions);
         Ok(Vec::new())
@@ -258,7 +276,7 @@ impl State {
         &mut self,
         id: UserId,
         hash: &str,
-    ) -> Result<Vec<Effect>, ApplyError> {
+    ) -> Result<Vec<Consequence>, ApplyError> {
         let Some(user) = self.users.get_mut(&id) else { return missing("user", id.get()) };
         hash.clone_into(&mut user.password_hash);
         Ok(Vec::new())
@@ -268,14 +286,16 @@ impl State {
         &mut self,
         id: UserId,
         hash: &str,
-        (serial, ends_tokens): (UserSerial, bool),
-    ) -> Result<Vec<Effect>, ApplyError> {
+        serial: UserSerial,
+        ends_tokens: bool,
+    ) -> Result<Vec<Consequence>, ApplyError> {
+        // First what may refuse: a record that does not fit leaves the state as it was.
         self.end_logins(id, serial)?;
         self.set_password(id, hash)?;
         if ends_tokens {
             self.remove_tokens_of(id);
         }
-        Ok(vec![Effect::LoginsEnded(id)])
+        Ok(vec![Consequence::LoginsEnded(id)])
     }
 
     pub(super) fn deactivate_user(
@@ -283,13 +303,14 @@ impl State {
         id: UserId,
         name: &Username,
         serial: UserSerial,
-    ) -> Result<Vec<Effect>, ApplyError> {
+    ) -> Result<Vec<Consequence>, ApplyError> {
+        // Asked for here as well, before the logins end: the update below would refuse too late.
         if self.user_names.get(name).is_some_and(|holder| *holder != id) {
             return missing("user", id.get());
         }
         self.end_logins(id, serial)?;
         self.update_user(id, name, UserStatus::Inactive)?;
-        Ok(vec![Effect::LoginsEnded(id)])
+        Ok(vec![Consequence::LoginsEnded(id)])
     }
 
     /// Gives the user another serial, which is on no login yet.
@@ -298,18 +319,21 @@ impl State {
             return missing("user", id.get());
         }
         let Some(user) = self.users.get_mut(&id) else { return missing("user", id.get()) };
+        // What logged in before carries the serial it had. With it go the records of ended HTTP logins: their tokens carry
+        // it, too, and are void with it.
         let before = std::mem::replace(&mut user.serial, serial);
         self.next_user_serial = serial.get().saturating_add(1);
         self.forget_jwts_of(before);
         Ok(())
     }
 
-    pub(super) fn delete_user(&mut self, id: UserId) -> Result<Vec<Effect>, ApplyError> {
+    pub(super) fn delete_user(&mut self, id: UserId) -> Result<Vec<Consequence>, ApplyError> {
         let Some(user) = self.users.remove(&id) else { return missing("user", id.get()) };
+        // All that acts for it goes with it; its id is given again, and whoever has it next is somebody else.
         self.user_names.remove(&user.name);
         self.remove_tokens_of(id);
         self.forget_jwts_of(user.serial);
-        Ok(vec![Effect::UserGone(id)])
+        Ok(vec![Consequence::UserGone(id)])
     }
 
     /// Takes from everybody what they may do in a stream, or in one topic of it, that is gone: its id
@@ -331,9 +355,9 @@ impl State {
     }
 }
 
-impl User {
+impl UserMetadata {
     /// Whether the user may do `action` at `place`.
-    pub(crate) fn may(&self, action: Action, place: Place) -> bool {
+    pub(crate) fn may(&self, action: Action, place: Scope) -> bool {
         self.permissions.as_ref().is_some_and(|held| held.allows(action, place))
     }
 
@@ -354,7 +378,7 @@ impl Payload for UserSerial {
     }
 }
 
-impl Part for User {
+impl Part for UserMetadata {
     fn put(&self, out: &mut Vec<u8>) {
         (self.serial, self.created_at).put(out);
         (self.name.clone(), self.status).put(out);

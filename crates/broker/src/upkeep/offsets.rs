@@ -28,7 +28,7 @@ impl Broker {
         let leapt_us = self.retention.take_leap();
         let (now_us, saved_us) = (self.clock.monotonic_us(), &self.retention.leap_saved_us);
         if leapt_us > 0 {
-            let partitions: Vec<_> = self.catalog.read().partitions().cloned().collect();
+            let partitions: Vec<_> = self.catalog().partitions().cloned().collect();
             partitions.iter().for_each(|partition| partition.leap_offsets(leapt_us, now));
             // Not at once: what is staged was noted before, and is in a checkpoint only when it has settled.
             saved_us.store(now_us.saturating_add(SECOND_US), Ordering::Relaxed);
@@ -36,7 +36,7 @@ impl Broker {
         }
         // Only once they are saved like that may the next start believe the clock.
         if now_us >= saved_us.load(Ordering::Relaxed) {
-            let next_us = match self.shards.checkpoint() {
+            let next_us = match self.shards().checkpoint() {
                 Ok(()) => u64::MAX,
                 Err(error) => {
                     tracing::warn!(error = %Causes(&error), "stored offsets not saved after the clock has held");
@@ -56,7 +56,7 @@ impl Broker {
         let limit_us = if may_expire { expire_after_us } else { u64::MAX };
         // Books can be large, and whoever changes the catalog is not to wait for them.
         let topics: Vec<_> = {
-            let catalog = self.catalog.read();
+            let catalog = self.catalog();
             let streams = catalog.state.streams.iter();
             let places = streams.flat_map(|(id, stream)| stream.topics.keys().map(|t| (*id, *t)));
             let open = |(stream, topic)| {

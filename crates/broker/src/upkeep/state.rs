@@ -10,6 +10,7 @@ use galgo_wire::id::PartitionId;
 use super::{Limited, SECOND_US, Times};
 use crate::broker::Broker;
 use crate::catalog::{FoundTopic, OpenTopic};
+use crate::metadata::TopicPlace;
 use crate::offset_book::{Hold, Position};
 use crate::shard::OffsetOwner;
 
@@ -105,7 +106,7 @@ impl Broker {
                 offset = position.offset.get(),
                 segments,
                 since_s =
-                    self.shards.now().get().saturating_sub(position.stored_at.get()) / SECOND_US,
+                    self.shards().now().get().saturating_sub(position.stored_at.get()) / SECOND_US,
                 until_s = until.get() / SECOND_US,
                 "segments that are due are held back"
             );
@@ -117,12 +118,11 @@ impl Broker {
     }
 
     fn holder_name(&self, topic: &Limited, owner: OffsetOwner) -> String {
-        let catalog = self.catalog.read();
+        let catalog = self.catalog();
         let (stream_id, topic_id) = topic.place;
         let stored = catalog.state.streams.get(&stream_id).and_then(|s| s.topics.get(&topic_id));
         let found = stored.map(|topic_stored| FoundTopic {
-            stream_id,
-            topic_id,
+            place: TopicPlace::new(stream_id, topic_id),
             topic: topic_stored,
             open: &topic.open,
         });

@@ -4,7 +4,7 @@ use galgo_broker::vault::Keys;
 use galgo_broker::{
     Answer, AnswerBounds, COLD_PIECE_BYTES_MAX, MessagesReply, Outcome, PollError, Reply, Slice,
 };
-use galgo_wire::command::{Durability, Payload as _, PollMessages, PolledMessages, PurgeTopic};
+use galgo_wire::command::{Durability, Payload as _, PollMessages, PollReply, PurgeTopic};
 use galgo_wire::{ErrorCode, PollingStrategy};
 
 use crate::requests::{Polled, at, create_stream, create_topic_with, id, poll, since, to};
@@ -69,7 +69,7 @@ fn bounded(rig: &Rig, root: &mut Connection, command: &PollMessages, bytes_max: 
     let bounds = AnswerBounds { bytes_max, piece_bytes_max: bytes_max.min(250_000) };
     let outcome = rig.broker.poll(&root.session, command, bounds);
     let bytes = root.finish(outcome).unwrap();
-    Polled::read(&PolledMessages::from_bytes(&bytes).unwrap())
+    Polled::read(&PollReply::from_bytes(&bytes).unwrap())
 }
 
 /// `last` with more than an answer holds gave the oldest of what was asked for, and left out the newest.

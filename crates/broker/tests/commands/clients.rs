@@ -1,6 +1,6 @@
 //! Connections as clients see them, and the cluster of one node.
 
-use galgo_broker::{Endpoints as NodeEndpoints, Peer};
+use galgo_broker::{ListenAddresses, Peer};
 use galgo_wire::command::{
     Client, ClientDetails, ClusterMetadata, ClusterNode, Endpoints, GetClient, GetClients,
     GetClusterMetadata, GetMe, NodeRole, NodeStatus, Payload, Transport,
@@ -94,7 +94,7 @@ fn the_cluster_is_this_node_at_its_bound_ports() {
         }],
     };
     assert_eq!(root.call(&GetClusterMetadata {}).unwrap(), node("", Endpoints::default()));
-    rig.broker.set_endpoints(NodeEndpoints {
+    rig.broker.set_endpoints(ListenAddresses {
         ip: "127.0.0.1".to_owned(),
         tcp_port: 8090,
         quic_port: 0,

@@ -8,7 +8,7 @@ mod polling;
 mod sessions;
 
 use galgo_wire::command::*;
-use galgo_wire::consumer::Consumer;
+use galgo_wire::consumer::ConsumerIdentity;
 use galgo_wire::{ErrorCode, Offset, PartitionId, PollingStrategy};
 
 use crate::requests::create_group as create;
@@ -65,7 +65,7 @@ fn lists(caller: &mut Connection) -> Vec<Vec<u32>> {
 /// Two messages behind the stored offset, as a member of `group`.
 fn next(group: &str, partition: Option<u32>) -> PollMessages {
     PollMessages {
-        consumer: Consumer::group(id(group)),
+        consumer: ConsumerIdentity::group(id(group)),
         stream: id("s"),
         topic: id("t"),
         partition_id: partition.map(PartitionId::new),
@@ -82,7 +82,7 @@ fn next_committed(group: &str, partition: Option<u32>) -> PollMessages {
 
 fn store(group: &str, partition: Option<u32>, offset: u64) -> StoreConsumerOffset {
     StoreConsumerOffset {
-        consumer: Consumer::group(id(group)),
+        consumer: ConsumerIdentity::group(id(group)),
         stream: id("s"),
         topic: id("t"),
         partition_id: partition.map(PartitionId::new),
@@ -92,7 +92,7 @@ fn store(group: &str, partition: Option<u32>, offset: u64) -> StoreConsumerOffse
 
 fn forget(group: &str, partition: Option<u32>) -> DeleteConsumerOffset {
     DeleteConsumerOffset {
-        consumer: Consumer::group(id(group)),
+        consumer: ConsumerIdentity::group(id(group)),
         stream: id("s"),
         topic: id("t"),
         partition_id: partition.map(PartitionId::new),
@@ -102,7 +102,7 @@ fn forget(group: &str, partition: Option<u32>) -> DeleteConsumerOffset {
 /// The offset that is stored for a group.
 fn stored(caller: &mut Connection, group: &str, partition: u32) -> Option<u64> {
     let get = GetConsumerOffset {
-        consumer: Consumer::group(id(group)),
+        consumer: ConsumerIdentity::group(id(group)),
         stream: id("s"),
         topic: id("t"),
         partition_id: Some(PartitionId::new(partition)),

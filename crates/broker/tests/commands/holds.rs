@@ -3,7 +3,7 @@
 //! after 100,000 of them not even a group could commit.
 
 use galgo_wire::command::*;
-use galgo_wire::consumer::{Consumer, ConsumerKind};
+use galgo_wire::consumer::{ConsumerIdentity, ConsumerKind};
 use galgo_wire::id::{Offset, PartitionId};
 use galgo_wire::name::{Password, Username};
 use galgo_wire::permission::{GlobalPermissions, Permissions};
@@ -53,7 +53,7 @@ fn commit(root: &mut Connection, group: &str, offset: u64) -> Result<(), ErrorCo
     let (stream, topic) = (id("s"), id("t"));
     root.call(&JoinConsumerGroup { stream, topic, group: id(group) }).unwrap();
     let store = store_offset("-", "t", (0, offset));
-    root.call(&StoreConsumerOffset { consumer: Consumer::group(id(group)), ..store })
+    root.call(&StoreConsumerOffset { consumer: ConsumerIdentity::group(id(group)), ..store })
 }
 
 fn list(root: &mut Connection) -> Vec<StoredOffset> {

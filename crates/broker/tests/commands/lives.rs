@@ -6,7 +6,7 @@
 
 use galgo_broker::{Answer, Outcome, Waiting};
 use galgo_wire::command::*;
-use galgo_wire::consumer::Consumer;
+use galgo_wire::consumer::ConsumerIdentity;
 use galgo_wire::{ErrorCode, Life, PollingStrategy};
 
 use crate::requests::*;
@@ -35,7 +35,7 @@ fn read(connection: &mut Connection, command: &PollInLife) -> (LifeHeader, Vec<S
     texts(&polled)
 }
 
-fn texts(polled: &PolledInLife) -> (LifeHeader, Vec<String>) {
+fn texts(polled: &LifePollReply) -> (LifeHeader, Vec<String>) {
     let texts = polled.messages().map(|message| {
         let message = message.unwrap();
         assert!(message.verify(), "P-TRUTH");
@@ -162,7 +162,7 @@ fn woken(rig: &Rig, reader: &mut Connection, waiting: Waiting) -> (LifeHeader, V
     assert!(waiting.has_news(), "it was not woken");
     let outcome = waiting.resume(&rig.broker, &mut reader.session);
     let bytes = reader.finish(outcome).unwrap();
-    texts(&PolledInLife::from_payload(bytes).unwrap())
+    texts(&LifePollReply::from_payload(bytes).unwrap())
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn a_member_of_a_group_is_told_the_life_and_commits_in_it_only() {
     let (_rig, mut root) = with_topic();
     root.call(&create_group("g")).unwrap();
     root.call(&JoinConsumerGroup { stream: id("s"), topic: id("t"), group: id("g") }).unwrap();
-    let consumer = || Consumer::group(id("g"));
+    let consumer = || ConsumerIdentity::group(id("g"));
     let next = PollMessages {
         consumer: consumer(),
         partition_id: None,

@@ -4,7 +4,7 @@ use galgo_wire::command::{
     ConsumerOffset, DeleteConsumerOffset, GetConsumerOffset, PollMessages, StoreConsumerOffset,
 };
 use galgo_wire::{
-    Consumer, ConsumerId, ErrorCode, Identifier, Offset, PartitionId, PollingStrategy,
+    ConsumerId, ConsumerIdentity, ErrorCode, Identifier, Offset, PartitionId, PollingStrategy,
 };
 
 use crate::requests::{
@@ -79,7 +79,7 @@ fn a_name_is_the_same_consumer_as_its_hash() {
     root.call(&store_offset("orders-reader", "t", (0, 2))).unwrap();
     let number = ConsumerId::from_name("orders-reader").get();
     let by_number = StoreConsumerOffset {
-        consumer: Consumer::new(Identifier::Numeric(number)),
+        consumer: ConsumerIdentity::new(Identifier::Numeric(number)),
         ..store_offset("-", "t", (0, 1))
     };
     root.call(&by_number).unwrap();
@@ -130,7 +130,7 @@ fn offsets_of_a_missing_target_are_empty_to_read_and_an_error_to_change() {
 #[test]
 fn offsets_of_a_group_that_does_not_exist_are_missing() {
     let (_rig, mut root) = with_messages();
-    let group = || Consumer::group(id("g"));
+    let group = || ConsumerIdentity::group(id("g"));
     let missing = ErrorCode::ConsumerGroupIdNotFound;
     let get = GetConsumerOffset { consumer: group(), ..get_offset("c", "t", 0) };
     assert_eq!(root.call(&get), Ok(None));

@@ -7,7 +7,7 @@ use std::thread::{self, Thread};
 
 use galgo_broker::{Answer, GroupOptions, Outcome, Reply, Waiting};
 use galgo_wire::command::*;
-use galgo_wire::consumer::Consumer;
+use galgo_wire::consumer::ConsumerIdentity;
 use galgo_wire::{ErrorCode, PollingStrategy};
 
 use crate::concurrent::with_workers;
@@ -39,7 +39,7 @@ fn from(topic: &str, partition: u32, offset: u64) -> PollWaiting {
 
 fn of_group(topic: &str, auto_commit: bool) -> PollWaiting {
     waiting(PollMessages {
-        consumer: Consumer::group(id("g")),
+        consumer: ConsumerIdentity::group(id("g")),
         partition_id: None,
         auto_commit,
         ..poll(topic, 0, PollingStrategy::Next)
@@ -75,7 +75,7 @@ fn woken(rig: &Rig, connection: &mut Connection, waiting: Waiting) -> Result<Pol
 }
 
 fn read(bytes: Vec<u8>) -> Polled {
-    Polled::read(&PolledMessages::from_bytes(&bytes).unwrap())
+    Polled::read(&PollReply::from_bytes(&bytes).unwrap())
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn a_member_waits_for_all_its_partitions_and_through_rebalances() {
     assert_eq!((polled.partition, polled.texts()), (1, vec!["a".to_owned()]));
     first
         .call(&StoreConsumerOffset {
-            consumer: Consumer::group(id("g")),
+            consumer: ConsumerIdentity::group(id("g")),
             ..store_offset("g", "os", (1, 0))
         })
         .unwrap();

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use galgo_broker::Endpoints;
+use galgo_broker::ListenAddresses;
 
 use crate::config::{self, Config};
 
@@ -21,9 +21,9 @@ pub(crate) struct Addresses {
 
 impl Addresses {
     /// What clients that ask for the cluster are told.
-    pub(super) fn endpoints(&self, config: &Config) -> Endpoints {
+    pub(super) fn endpoints(&self, config: &Config) -> ListenAddresses {
         let port = |address: Option<SocketAddr>| address.map_or(0, |address| address.port());
-        Endpoints {
+        ListenAddresses {
             ip: config.tcp.address.ip().to_string(),
             tcp_port: port(self.tcp),
             quic_port: port(self.quic),

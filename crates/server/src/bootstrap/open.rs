@@ -138,7 +138,7 @@ fn broker_options(config: &Config, root: &RootAccount, file_limit: u64) -> Broke
         clock: Arc::new(SystemClock::new()),
         random: Arc::new(SystemRandom),
         data_dir: config.general.data_dir.clone(),
-        root: galgo_broker::RootUser {
+        root: galgo_broker::FirstUser {
             username: root.username.clone(),
             password: root.password.clone(),
         },

@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use galgo_broker::{Job, Outcome, Peer, Reply, Session, Waiting};
 use galgo_wire::ErrorCode;
 use galgo_wire::command::{Command, Request};
-use galgo_wire::json::Answer;
+use galgo_wire::json::JsonReply;
 use galgo_wire::primitive::Payload;
 use tokio::time::Instant;
 
@@ -61,10 +61,13 @@ impl Call {
     }
 
     /// As [`Call::run`] for a command that answers nothing when its target is missing.
-    pub(super) async fn find<C>(&self, command: C) -> Result<<C::Reply as Answer>::Body, ApiFailure>
+    pub(super) async fn find<C>(
+        &self,
+        command: C,
+    ) -> Result<<C::Reply as JsonReply>::Body, ApiFailure>
     where
         C: Command + Into<Request>,
-        C::Reply: Answer,
+        C::Reply: JsonReply,
     {
         self.run(command).await?.into_body().ok_or(ApiFailure::Missing)
     }

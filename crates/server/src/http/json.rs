@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
-use galgo_wire::json::{Json, Shown};
+use galgo_wire::json::{AsJson, Json};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
@@ -25,7 +25,7 @@ pub(super) struct JsonAnswer<T>(pub(super) T);
 
 impl<T: Json> IntoResponse for JsonAnswer<T> {
     fn into_response(self) -> Response {
-        axum::Json(Shown(&self.0)).into_response()
+        axum::Json(AsJson(&self.0)).into_response()
     }
 }
 

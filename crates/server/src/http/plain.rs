@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, on};
 use galgo_wire::command::{Command, HttpMethod, HttpRoute, Request, visit_plain};
-use galgo_wire::json::{Answer, Json as _};
+use galgo_wire::json::{Json as _, JsonReply};
 use galgo_wire::parameter::{FromParameters, Given, ParameterDescription, PlainVisitor};
 use utoipa::openapi::path::{
     HttpMethod as DescribedMethod, Operation, OperationBuilder, Parameter, ParameterBuilder,
@@ -49,7 +49,7 @@ impl PlainVisitor for Routes {
     fn visit<C>(&mut self)
     where
         C: Command + FromParameters + Clone + Into<Request> + Send + 'static,
-        C::Reply: Answer,
+        C::Reply: JsonReply,
     {
         let HttpRoute::At(method, path) = C::CODE.route() else {
             unreachable!("INV-ONCE: a plain command has a method and a path")
@@ -64,7 +64,7 @@ impl PlainVisitor for Routes {
         let mut paths = Paths::new();
         paths.paths.insert(path.to_owned(), PathItem::new(method, operation::<C>(path)));
         let mut schemas = Vec::new();
-        <C::Reply as Answer>::Body::collect(&mut schemas);
+        <C::Reply as JsonReply>::Body::collect(&mut schemas);
         // As classic servers do, the routes they have pass over what they do not know.
         let known = C::CODE.is_extension().then(|| -> Arc<[&'static str]> {
             C::parameters().into_iter().map(|parameter| parameter.name).collect()
@@ -86,7 +86,7 @@ async fn run<C>(
 ) -> Result<Response, ApiFailure>
 where
     C: Command + FromParameters + Clone + Into<Request> + Send + 'static,
-    C::Reply: Answer,
+    C::Reply: JsonReply,
 {
     let given = Given::new(path, query);
     if let Some(known) = known {
@@ -97,7 +97,7 @@ where
         true => find_own(&call, command).await?,
         false => call.find(command).await?,
     };
-    Ok(match <C::Reply as Answer>::HAS_BODY {
+    Ok(match <C::Reply as JsonReply>::HAS_BODY {
         true => JsonAnswer(body).into_response(),
         false => StatusCode::NO_CONTENT.into_response(),
     })
@@ -107,10 +107,10 @@ where
 pub(super) async fn find_own<C>(
     call: &Call,
     command: C,
-) -> Result<<C::Reply as Answer>::Body, ApiFailure>
+) -> Result<<C::Reply as JsonReply>::Body, ApiFailure>
 where
     C: Command + Clone + Into<Request>,
-    C::Reply: Answer,
+    C::Reply: JsonReply,
 {
     let asked = command.clone();
     let found = call.find(command).await;
@@ -121,12 +121,12 @@ where
 fn operation<C>(path: &str) -> Operation
 where
     C: Command + FromParameters,
-    C::Reply: Answer,
+    C::Reply: JsonReply,
 {
     let (_, tag) = TAGS.into_iter().find(|(part, _)| path.contains(part)).unwrap_or(("", "system"));
-    let success = match <C::Reply as Answer>::HAS_BODY {
+    let success = match <C::Reply as JsonReply>::HAS_BODY {
         true => {
-            let body = <C::Reply as Answer>::Body::shape();
+            let body = <C::Reply as JsonReply>::Body::shape();
             let content = ContentBuilder::new().schema(Some(body)).build();
             ("200", ResponseBuilder::new().content("application/json", content))
         }

@@ -66,9 +66,9 @@ impl TopicAt {
 }
 
 /// The consumer a request is about; 1 when it says nothing.
-fn consumer(text: Option<&str>) -> Result<galgo_wire::Consumer, ApiFailure> {
+fn consumer(text: Option<&str>) -> Result<galgo_wire::ConsumerIdentity, ApiFailure> {
     let id = text.map_or(Ok(Identifier::Numeric(1)), identifier)?;
-    Ok(galgo_wire::Consumer::new(id))
+    Ok(galgo_wire::ConsumerIdentity::new(id))
 }
 
 /// The life a request is about; any when it says nothing.

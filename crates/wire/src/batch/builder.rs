@@ -102,6 +102,7 @@ impl BatchBuilder {
         self.messages.extend_from_slice(&header.to_bytes());
         self.messages.extend_from_slice(message.payload);
         self.messages.extend_from_slice(message.user_headers);
+        // Offset and time are the server's to say, and it refuses an entry that says them.
         self.indexes.extend_from_slice(&[0; 4]);
         put_length32(&mut self.indexes, self.messages.len());
         self.indexes.extend_from_slice(&[0; 8]);
@@ -168,6 +169,11 @@ impl BatchBuilder {
         topic.encode(&mut metadata);
         partitioning.encode(&mut metadata);
         metadata.extend_from_slice(&self.count.to_le_bytes());
+        // The server refuses a longer one before it reads it.
+        assert!(
+            metadata.len() <= SEND_METADATA_BYTES_MAX,
+            "INV-BOUND: two identifiers, a partitioning and a count are within their limit"
+        );
         put_length32(out, metadata.len());
         out.extend_from_slice(&metadata);
     }

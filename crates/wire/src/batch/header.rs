@@ -1,6 +1,7 @@
 //! The 64 bytes in front of each message.
 
 use crate::id::{Offset, Timestamp};
+use crate::index::part as whole_part;
 use crate::limits::{
     MESSAGE_PAYLOAD_BYTES_MAX, SEALED_EXTRA_BYTES, SEALED_PAYLOAD_BYTES_MAX, USER_HEADERS_BYTES_MAX,
 };
@@ -10,6 +11,16 @@ pub use crate::limits::MESSAGE_HEADER_BYTES;
 
 /// Bytes at the front of a message that its checksum does not cover: the checksum itself.
 pub(super) const CHECKSUM_BYTES: usize = 8;
+
+const _: () = assert!(CHECKSUM_BYTES == size_of::<u64>(), "the checksum is XXH3-64");
+const _: () = assert!(
+    8 + 16 + 3 * 8 + 2 * 4 + 8 == MESSAGE_HEADER_BYTES,
+    "the fields of the header are all of it"
+);
+const _: () = assert!(
+    SEALED_PAYLOAD_BYTES_MAX as u64 + MESSAGE_HEADER_BYTES as u64 <= u32::MAX as u64,
+    "a position in a batch of one sealed message has 32 bits"
+);
 
 /// The header of a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -109,9 +120,16 @@ impl MessageHeader {
 }
 
 /// The checksum a message should have, over all its bytes but the first eight.
+///
+/// # Panics
+/// When there are fewer, as a message has its header.
 #[must_use]
 pub fn checksum(message: &[u8]) -> u64 {
-    XxHash3_64::oneshot(message.get(CHECKSUM_BYTES..).unwrap_or_default())
+    XxHash3_64::oneshot(whole_part(
+        message,
+        CHECKSUM_BYTES..,
+        "INV-NOT-EMPTY: a message has a header",
+    ))
 }
 
 #[inline]

@@ -72,12 +72,14 @@ pub fn stamp(
             }
             client_offset = header.offset.get();
         }
+        // The header is believed, as it is what a reader will go by; the index only has to agree.
         if position.checked_add(size) != Some(index_end) {
             return Err(disagreement(messages, count));
         }
         let Some((message, tail)) = rest.split_at_mut_checked(size as usize) else {
             return Err(ErrorCode::InvalidMessagesSize);
         };
+        // 0 asks for an id; any other is the producer's, by which what is sent again is known.
         let id = if header.id == 0 { (options.new_id)(offset) } else { header.id };
         let stamped = MessageHeader { id, offset, timestamp: options.timestamp, ..header };
         checksums = checksums.wrapping_add(seal(message, stamped));
@@ -89,8 +91,22 @@ pub fn stamp(
     if position != bytes {
         return Err(ErrorCode::InvalidMessagesSize);
     }
+    // What is stored is found again by these sizes alone: a byte behind the last message would be read as the
+    // header of the next batch.
+    assert!(rest.is_empty(), "INV-CHECKSUM: every byte of the batch belongs to a stamped message");
     Ok(Stamped { count, bytes, checksums })
 }
+
+const _: () = assert!(
+    CHECKSUM_BYTES < MESSAGE_HEADER_BYTES,
+    "the checksum lies in the header, whose other bytes it covers"
+);
+const _: () = assert!(
+    MESSAGE_HEADER_BYTES as u64 + MESSAGE_PAYLOAD_BYTES_MAX as u64 + USER_HEADERS_BYTES_MAX as u64
+        <= u32::MAX as u64,
+    "the size of a message does not overflow before it is compared"
+);
+const _: () = assert!(INDEX_ENTRY_BYTES == 4 + 4 + 8, "an entry is offset, end and time");
 
 /// The entry of one message in the index block of a batch.
 pub type BatchIndexEntry = [u8; INDEX_ENTRY_BYTES];
@@ -151,10 +167,14 @@ fn message_size(header: &MessageHeader) -> Result<u32, ErrorCode> {
 /// Writes the header, reserved zeroed, and the checksum over everything behind it; returns that.
 fn seal(message: &mut [u8], header: MessageHeader) -> u64 {
     let header = MessageHeader { checksum: 0, reserved: 0, ..header };
-    if let Some(room) = message.first_chunk_mut::<MESSAGE_HEADER_BYTES>() {
-        header.write(room);
-    }
-    let Some((room, covered)) = message.split_first_chunk_mut::<CHECKSUM_BYTES>() else { return 0 };
+    let Some(room) = message.first_chunk_mut::<MESSAGE_HEADER_BYTES>() else {
+        unreachable!("INV-CHECKSUM: a message of a stamped size has its header")
+    };
+    header.write(room);
+    // INV-CHECKSUM: only now, as the header is part of what it covers.
+    let Some((room, covered)) = message.split_first_chunk_mut::<CHECKSUM_BYTES>() else {
+        unreachable!("INV-CHECKSUM: a header is longer than the checksum in it")
+    };
     let checksum = XxHash3_64::oneshot(covered);
     *room = checksum.to_le_bytes();
     checksum

@@ -87,6 +87,11 @@ kinds! {
     Float64 = 15 "float64" Some(8);
 }
 
+const _: () = assert!(
+    HeaderKind::ALL.len() == HeaderKind::Float64 as usize,
+    "the kinds are numbered from 1 without gaps, so that none is left out of the list"
+);
+
 /// Why bytes are not a header field, or a text not a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
@@ -241,6 +246,7 @@ impl HeaderField {
         let number = reader.u8()?;
         let kind = HeaderKind::from_u8(number).ok_or(HeaderError::Kind(number))?;
         let len = reader.length32()?;
+        // A length of four bytes for at most 255: the classic form, which has room to spare.
         if len > USER_HEADER_FIELD_BYTES_MAX {
             return Err(HeaderError::Length { len });
         }

@@ -4,6 +4,7 @@
 
 use super::header::{MESSAGE_HEADER_BYTES, MessageHeader, checksum};
 use crate::id::{Offset, Timestamp};
+use crate::index::part;
 
 /// Why bytes are not a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -93,7 +94,12 @@ impl<'a> Iterator for MessagesView<'a> {
         }
         let message = MessageRef::read(self.rest);
         self.rest = match &message {
-            Ok(message) => self.rest.get(message.bytes.len()..).unwrap_or_default(),
+            Ok(message) => part(
+                self.rest,
+                message.bytes.len()..,
+                "INV-NOT-EMPTY: a message lies in what it was read from",
+            ),
+            // INV-TAIL: where one message is no message, nobody can tell where the next begins.
             Err(_) => &[],
         };
         Some(message)
@@ -172,6 +178,8 @@ pub fn first_invalid_after(
         let header = message.header;
         let follows =
             header.offset == prefix.next_offset && header.timestamp >= prefix.last_timestamp;
+        // A message that is whole and is not the next one is what a recycled file held before, or a write that
+        // went elsewhere: served, it would stand at an offset that is another message's.
         let (true, Some(next)) = (follows, header.offset.plus(1)) else {
             prefix.stop = Stop::Misplaced;
             break;

@@ -11,8 +11,8 @@ use crate::permission::{Action, Right};
 use crate::primitive::{Payload, Reader};
 use serde::Serialize;
 
-use super::messages::{PollMessages, PolledMessages};
-use super::topic_options::{Counted, TopicOption};
+use super::messages::{PollMessages, PollReply};
+use super::topic_options::{List16, TopicOption};
 use super::topics::{
     CreateTopic, MaxTopicSize, MessageExpiry, Partition, TopicDetails, UpdateTopic,
 };
@@ -82,7 +82,7 @@ command! {
 
 command! {
     /// Reads messages of a partition; waits for them when there are too few.
-    pub struct PollWaiting -> PolledMessages {
+    pub struct PollWaiting -> PollReply {
         /// What to read.
         poll: PollMessages,
         /// At most how long to wait, in microseconds; the server has a limit of its own.
@@ -177,6 +177,24 @@ impl FeatureFlags {
         self.0 & other.0 == other.0
     }
 }
+
+// The sum of what overlaps is more than its union.
+const _: () = assert!(
+    FeatureFlags::TOPIC_DURABILITY.0
+        + FeatureFlags::PIPELINING.0
+        + FeatureFlags::RETENTION_PLAN.0
+        + FeatureFlags::DEDUPLICATION.0
+        + FeatureFlags::WAITING_POLLS.0
+        + FeatureFlags::LIVES.0
+        + FeatureFlags::GROUP_SESSIONS.0
+        + FeatureFlags::SEND_WITH.0
+        + FeatureFlags::STORED_OFFSETS.0
+        + FeatureFlags::TOPIC_OPTIONS.0
+        + FeatureFlags::ACCESS.0
+        + FeatureFlags::PARTITION_RESCUE.0
+        == FeatureFlags::ALL.0,
+    "each feature has a bit of its own, and none is left out of what this version knows"
+);
 
 crate::json::as_inner! { FeatureFlags, u64 }
 
@@ -310,7 +328,7 @@ impl Payload for AskedOptions {
         let follow = if self.options.is_empty() { 0 } else { OPTIONS_FOLLOW };
         out.push(self.deduplication.map_or(0, Deduplication::as_u8) | follow);
         if follow != 0 {
-            Counted::encode(&self.options, out);
+            List16::encode(&self.options, out);
         }
     }
 
@@ -319,7 +337,7 @@ impl Payload for AskedOptions {
         let byte = reader.u8()?;
         let deduplication = OrDefault::decode(&mut Reader::new(&[byte & !OPTIONS_FOLLOW]))?;
         let follow = byte & OPTIONS_FOLLOW != 0;
-        let options = if follow { Counted::decode(reader)? } else { Vec::new() };
+        let options = if follow { List16::decode(reader)? } else { Vec::new() };
         Ok(Self { durability, deduplication, options })
     }
 }

@@ -3,6 +3,7 @@
 use crate::error_code::ErrorCode;
 use crate::id::{GroupId, PartitionId};
 use crate::identifier::Identifier;
+use crate::index::to_u32;
 use crate::layout::{command, layout, shown};
 use crate::name::GroupName;
 use crate::permission::{Action, Right};
@@ -148,7 +149,7 @@ impl GroupMember {
     /// A member that reads these partitions.
     #[must_use]
     pub fn new(id: u32, partitions: Vec<PartitionId>) -> Self {
-        let partitions_count = u32::try_from(partitions.len()).unwrap_or(u32::MAX);
+        let partitions_count = to_u32(partitions.len());
         Self { id, partitions_count, partitions }
     }
 }

@@ -10,6 +10,7 @@
 use crate::batch::MessagesView;
 use crate::error_code::ErrorCode;
 use crate::id::{Life, Offset};
+use crate::index::part;
 #[cfg(feature = "json")]
 use crate::json::LifeText;
 use crate::layout::{command, layout};
@@ -21,7 +22,7 @@ use super::offsets::StoreConsumerOffset;
 
 command! {
     /// Reads messages of a partition in one of its lives; waits for them when there are too few.
-    pub struct PollInLife -> PolledInLife {
+    pub struct PollInLife -> LifePollReply {
         /// What to read.
         poll: PollMessages,
         /// At most how long to wait, in microseconds; 0 for not at all. The server has a limit of its own.
@@ -59,6 +60,19 @@ layout! {
     }
     json;
 }
+
+// The fields of the diagram below, and that no two flags share a bit: a client tests them one by one.
+const _: () = assert!(
+    POLLED_HEADER_BYTES + 6 * 8 + 4 + 12 == LIFE_HEADER_BYTES,
+    "the fields of the header and its reserved bytes are all of it"
+);
+const _: () = assert!(
+    PollFlags::CUT.0.count_ones()
+        + PollFlags::OTHER_LIFE.0.count_ones()
+        + PollFlags::DAMAGED.0.count_ones()
+        == PollFlags::CUT.with(PollFlags::OTHER_LIFE).with(PollFlags::DAMAGED).0.count_ones(),
+    "each flag has bits of its own"
+);
 
 /// What an answer to [`PollInLife`] says of itself, one bit each; unknown bits are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -169,12 +183,12 @@ impl Payload for LifeHeader {
 
 /// Messages as a poll in a life returned them.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PolledInLife {
+pub struct LifePollReply {
     header: LifeHeader,
     payload: Vec<u8>,
 }
 
-impl PolledInLife {
+impl LifePollReply {
     /// Takes the payload of a response over, without copying.
     ///
     /// # Errors
@@ -193,7 +207,11 @@ impl PolledInLife {
     /// The bytes of the messages.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        self.payload.get(LIFE_HEADER_BYTES..).unwrap_or_default()
+        part(
+            &self.payload,
+            LIFE_HEADER_BYTES..,
+            "INV-NOT-EMPTY: the header was read of these bytes",
+        )
     }
 
     /// The messages, in order of their offsets.
@@ -203,7 +221,7 @@ impl PolledInLife {
     }
 }
 
-impl std::fmt::Debug for PolledInLife {
+impl std::fmt::Debug for LifePollReply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PolledInLife")
             .field("header", &self.header)
@@ -212,7 +230,7 @@ impl std::fmt::Debug for PolledInLife {
     }
 }
 
-impl Payload for PolledInLife {
+impl Payload for LifePollReply {
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.payload);
     }

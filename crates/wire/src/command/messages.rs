@@ -3,10 +3,11 @@
 //! A sent batch is read, checked and stamped where it was received.
 
 use crate::batch::MessagesView;
-use crate::consumer::{Consumer, PartitionChoice, PartitioningRef, PollingStrategy};
+use crate::consumer::{ConsumerIdentity, PartitionChoice, PartitioningRef, PollingStrategy};
 use crate::error_code::ErrorCode;
 use crate::id::{Offset, PartitionId};
 use crate::identifier::{Identifier, IdentifierRef};
+use crate::index::part;
 use crate::layout::{command, layout};
 use crate::limits::{INDEX_ENTRY_BYTES, POLLED_HEADER_BYTES, SEND_METADATA_BYTES_MAX};
 use crate::permission::{Action, Right};
@@ -14,9 +15,9 @@ use crate::primitive::{DecodeError, Payload, Reader};
 
 command! {
     /// Reads messages of a partition; never waits.
-    pub struct PollMessages -> PolledMessages {
+    pub struct PollMessages -> PollReply {
         /// Who reads.
-        consumer: Consumer,
+        consumer: ConsumerIdentity,
         /// The stream.
         stream: Identifier,
         /// The topic.
@@ -84,6 +85,7 @@ impl SendHeader {
         let cut_off = ErrorCode::InvalidCommand;
         let (length, rest) = payload.split_first_chunk_mut::<4>().ok_or(cut_off)?;
         let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| cut_off)?;
+        // Before anything of it is read: it is no metadata that any client makes.
         if length > SEND_METADATA_BYTES_MAX {
             return Err(cut_off);
         }
@@ -94,6 +96,8 @@ impl SendHeader {
         let topic = IdentifierRef::read(&mut reader).map_err(identifier_error)?;
         let partitioning = PartitioningRef::read(&mut reader)?;
         let count = reader.u32()?;
+        // The index entries begin where the length says. With bytes in between, two readers of the same payload
+        // could disagree where that is.
         if !reader.is_empty() {
             return Err(cut_off);
         }
@@ -138,6 +142,11 @@ layout! {
     }
 }
 
+const _: () = assert!(
+    size_of::<PartitionId>() + size_of::<Offset>() + size_of::<u32>() == POLLED_HEADER_BYTES,
+    "the fields of the header are all of it"
+);
+
 impl PolledHeader {
     /// The bytes of the header.
     #[must_use]
@@ -152,12 +161,12 @@ impl PolledHeader {
 
 /// Messages as a poll returned them.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PolledMessages {
+pub struct PollReply {
     header: PolledHeader,
     payload: Vec<u8>,
 }
 
-impl PolledMessages {
+impl PollReply {
     /// Takes the payload of a response over, without copying.
     ///
     /// # Errors
@@ -176,7 +185,11 @@ impl PolledMessages {
     /// The bytes of the messages.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        self.payload.get(POLLED_HEADER_BYTES..).unwrap_or_default()
+        part(
+            &self.payload,
+            POLLED_HEADER_BYTES..,
+            "INV-NOT-EMPTY: the header was read of these bytes",
+        )
     }
 
     /// The messages, in order of their offsets.
@@ -186,7 +199,7 @@ impl PolledMessages {
     }
 }
 
-impl std::fmt::Debug for PolledMessages {
+impl std::fmt::Debug for PollReply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PolledMessages")
             .field("header", &self.header)
@@ -195,7 +208,7 @@ impl std::fmt::Debug for PolledMessages {
     }
 }
 
-impl Payload for PolledMessages {
+impl Payload for PollReply {
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.payload);
     }

@@ -1,6 +1,6 @@
 //! Consumer offsets: how far a consumer or group has come in a partition.
 
-use crate::consumer::{Consumer, PartitionChoice};
+use crate::consumer::{ConsumerIdentity, PartitionChoice};
 use crate::id::{Offset, PartitionId};
 use crate::identifier::Identifier;
 use crate::layout::{command, layout};
@@ -11,7 +11,7 @@ command! {
     /// Asks for a stored offset.
     pub struct GetConsumerOffset -> Option<ConsumerOffset> {
         /// Whose.
-        consumer: Consumer,
+        consumer: ConsumerIdentity,
         /// The stream.
         stream: Identifier,
         /// The topic.
@@ -26,7 +26,7 @@ command! {
     /// Stores the offset of the last message that was processed.
     pub struct StoreConsumerOffset -> () {
         /// Whose.
-        consumer: Consumer,
+        consumer: ConsumerIdentity,
         /// The stream.
         stream: Identifier,
         /// The topic.
@@ -43,7 +43,7 @@ command! {
     /// Forgets a stored offset.
     pub struct DeleteConsumerOffset -> () {
         /// Whose.
-        consumer: Consumer,
+        consumer: ConsumerIdentity,
         /// The stream.
         stream: Identifier,
         /// The topic.

@@ -28,6 +28,11 @@ const FLAGS_BYTES: usize = 2;
 /// Bytes of the place in a chain.
 const CHAIN_BYTES: usize = 12;
 
+const _: () = assert!(CHAINED & BEGINS == 0, "each flag has a bit of its own");
+const _: () =
+    assert!((CHAINED | BEGINS) & 15 == 0, "flags 1, 2, 4 and 8 are kept for what may come");
+const _: () = assert!(CHAIN_BYTES == size_of::<u32>() + size_of::<u64>(), "lane and position");
+
 /// Most bytes a SEND_WITH request has in front of what it shares with SEND_MESSAGES.
 pub const SEND_WITH_HEAD_BYTES_MAX: usize = FLAGS_BYTES + CHAIN_BYTES;
 
@@ -93,6 +98,7 @@ impl SendWithHeader {
 
     /// Lets the chain begin with a batch that was encoded as one in its middle; `payload` begins with its front.
     pub fn begin(payload: &mut [u8]) {
+        // In place, as the batch lies encoded in a queue when the one before it is refused.
         if let Some(flags) = payload.first_chunk_mut::<FLAGS_BYTES>() {
             *flags = (u16::from_le_bytes(*flags) | BEGINS).to_le_bytes();
         }
@@ -135,7 +141,7 @@ shown! {
 
 impl SendReply {
     /// Bytes of the answer.
-    pub const BYTES: usize = 40;
+    pub const BYTES: usize = 1 + 4 + 8 + 4 + 8 + 8 + 4 + 3;
 
     /// The answer to a batch whose predecessor was not taken.
     pub const EARLIER_MISSING: Self = Self {
@@ -162,6 +168,9 @@ impl SendReply {
         bytes
     }
 }
+
+const _: () =
+    assert!(SendReply::BYTES == 40, "its fields and 3 reserved bytes, as clients count them");
 
 impl Payload for SendReply {
     fn encode(&self, out: &mut Vec<u8>) {

@@ -2,6 +2,7 @@
 
 use crate::error_code::ErrorCode;
 use crate::id::{ClientId, GroupId, PartitionId, StreamId, Timestamp, TopicId, UserId};
+use crate::index::{to_u8, to_u32};
 #[cfg(feature = "json")]
 use crate::json::{ByPartition, KnownVersion, Size};
 use crate::layout::{byte_enum, command, layout, shown};
@@ -324,7 +325,7 @@ impl Payload for ClientDetails {
         let transport = Transport::decode(reader)?;
         let address = String::decode(reader)?;
         let consumer_groups = Memberships::decode(reader)?;
-        let consumer_groups_count = u32::try_from(consumer_groups.len()).unwrap_or(u32::MAX);
+        let consumer_groups_count = to_u32(consumer_groups.len());
         let client = Client { client_id, user_id, transport, address, consumer_groups_count };
         Ok(Self { client, consumer_groups })
     }
@@ -403,7 +404,7 @@ impl SnapshotKinds {
 
 impl Payload for SnapshotKinds {
     fn encode(&self, out: &mut Vec<u8>) {
-        out.push(u8::try_from(self.0.len()).unwrap_or(u8::MAX));
+        out.push(to_u8(self.0.len()));
         out.extend(self.0.iter().map(|kind| kind.as_u8()));
     }
 

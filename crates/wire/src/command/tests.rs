@@ -5,7 +5,7 @@ mod samples;
 
 use super::*;
 use crate::permission::Permissions;
-use crate::sample::{Sample, Source, sources};
+use crate::sample::{Draws, Sample, sources};
 use proptest::prelude::*;
 use std::fmt::Debug;
 
@@ -19,10 +19,10 @@ const DECODE_CODES: [ErrorCode; 6] = [
     ErrorCode::InvalidSizeBytes,
 ];
 
-fn for_all<F: Fn(&mut Source)>(check: F) {
+fn for_all<F: Fn(&mut Draws)>(check: F) {
     let mut runner = proptest::test_runner::TestRunner::default();
     let run = runner.run(&sources(), |seed| {
-        check(&mut Source::new(seed));
+        check(&mut Draws::new(seed));
         Ok(())
     });
     run.unwrap();
@@ -114,7 +114,7 @@ proptest! {
         byte in any::<u8>(),
     ) {
         fn check<C: Command + Sample>(seed: u64, at: prop::sample::Index, byte: u8) {
-            let mut bytes = C::sample(&mut Source::new(seed)).to_bytes();
+            let mut bytes = C::sample(&mut Draws::new(seed)).to_bytes();
             if bytes.is_empty() {
                 return;
             }
@@ -243,7 +243,7 @@ fn permissions_of_the_wrong_length_are_an_invalid_format() {
 
 #[test]
 fn a_reply_that_does_not_agree_with_its_count_is_refused() {
-    let mut source = Source::new(3);
+    let mut source = Draws::new(3);
     let mut details = StreamDetails::sample(&mut source);
     details.stream.topics_count += 1;
     assert_eq!(StreamDetails::from_bytes(&details.to_bytes()), Err(ErrorCode::InvalidFormat));

@@ -52,7 +52,7 @@ layout! {
         /// The name.
         name: Name,
         /// When it expires, in microseconds since the Unix epoch, if ever.
-        expiry_at: Option<Timestamp> as Expiry,
+        expiry_at: Option<Timestamp> as ExpiryOrNever,
     }
     json "PersonalToken";
 }
@@ -67,9 +67,9 @@ layout! {
 }
 
 /// A time, or 0 for never.
-struct Expiry;
+struct ExpiryOrNever;
 
-impl Expiry {
+impl ExpiryOrNever {
     fn encode(value: &Option<Timestamp>, out: &mut Vec<u8>) {
         value.unwrap_or(Timestamp::ZERO).encode(out);
     }

@@ -2,9 +2,10 @@
 
 use crate::error_code::ErrorCode;
 use crate::identifier::Identifier;
+use crate::index::to_u16;
 use crate::layout::{command, layout};
 use crate::permission::{Action, Right};
-use crate::primitive::{Payload, Reader, put_str8};
+use crate::primitive::{Payload, Reader, head, put_str8};
 use serde::Serialize;
 
 command! {
@@ -15,7 +16,7 @@ command! {
         /// The topic.
         topic: Identifier,
         /// What is set.
-        options: Vec<TopicOption> as Counted,
+        options: Vec<TopicOption> as List16,
     }
     right: |this| Right::topic(Action::ManageTopic, &this.stream, &this.topic);
 }
@@ -62,18 +63,18 @@ layout! {
     #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
     pub struct TopicConfig {
         /// The options, in the order of the server's table.
-        options: Vec<ResolvedOption> as Counted,
+        options: Vec<ResolvedOption> as List16,
     }
 }
 
-/// A list behind its count in two bytes.
-pub(super) struct Counted;
+/// A list behind its count in two bytes; what is more is left away.
+pub(super) struct List16;
 
-impl Counted {
+impl List16 {
     pub(super) fn encode<T: Payload>(list: &[T], out: &mut Vec<u8>) {
-        let count = u16::try_from(list.len()).unwrap_or(u16::MAX);
-        count.encode(out);
-        list.iter().take(usize::from(count)).for_each(|item| item.encode(out));
+        let list = list.get(..usize::from(u16::MAX)).unwrap_or(list);
+        to_u16(list.len()).encode(out);
+        list.iter().for_each(|item| item.encode(out));
     }
 
     pub(super) fn decode<T: Payload>(reader: &mut Reader<'_>) -> Result<Vec<T>, ErrorCode> {
@@ -100,8 +101,8 @@ struct Text16;
 
 impl Text16 {
     fn encode(text: &str, out: &mut Vec<u8>) {
-        let text = text.get(..text.floor_char_boundary(usize::from(u16::MAX))).unwrap_or_default();
-        u16::try_from(text.len()).unwrap_or(u16::MAX).encode(out);
+        let text = head(text, usize::from(u16::MAX));
+        to_u16(text.len()).encode(out);
         out.extend_from_slice(text.as_bytes());
     }
 

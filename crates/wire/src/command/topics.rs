@@ -205,7 +205,7 @@ macro_rules! sentinels {
 
         #[cfg(test)]
         impl crate::sample::Sample for $name {
-            fn sample(source: &mut crate::sample::Source) -> Self {
+            fn sample(source: &mut crate::sample::Draws) -> Self {
                 Self(crate::sample::Sample::sample(source))
             }
         }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::{RequestHeader, ResponseHeader};
 use crate::error_code::ErrorCode;
-use crate::index::to_usize;
+use crate::index::{part, to_usize};
 use crate::limits::{REQUEST_HEADER_BYTES, RESPONSE_HEADER_BYTES};
 
 /// What stands at the front of the bytes that are here.
@@ -69,7 +69,8 @@ impl RequestCutter {
         if let Some(error) = self.refusal.take() {
             return RequestCut { spent, front: Err(error) };
         }
-        let Some(header) = bytes.get(spent..).and_then(<[u8]>::first_chunk) else {
+        let behind = part(bytes, spent.., "INV-IN-STEP: no more is spent than is here");
+        let Some(header) = behind.first_chunk() else {
             return RequestCut { spent, front: Ok(NO_HEADER) };
         };
         let behind_header = spent + REQUEST_HEADER_BYTES;
@@ -87,6 +88,7 @@ impl RequestCutter {
                 RequestCut { spent, front: Ok(front) }
             }
             Admission::AnswerAndDiscard(error) => {
+                // Remembered before the answer leaves: the next cut begins in the middle of this payload.
                 self.discard = header.payload_len.into();
                 RequestCut { spent: behind_header, front: Err(error) }
             }
@@ -165,6 +167,8 @@ impl ReplyCutter {
         };
         let header = ResponseHeader::read(*header);
         let (len, max) = (to_usize(header.payload_len), self.payload_bytes_max);
+        // Looked at before the limit: whatever its length, a failure with a payload means that the stream is out
+        // of step.
         if header.status != 0 && len > 0 {
             return Err(Garbled::FailureWithPayload);
         }

@@ -103,13 +103,13 @@ macro_rules! write_field {
     ($map:ident, $value:expr, $field:ident, [$form:ident] [] [$($all:tt)*]) => {
         $map.serialize_entry(
             $crate::json::field_name!($field $($all)*),
-            &$crate::json::Shown(&$form::from($value)),
+            &$crate::json::AsJson(&$form::from($value)),
         )
     };
     ($map:ident, $value:expr, $field:ident, [] [] [$($all:tt)*]) => {
         $map.serialize_entry(
             $crate::json::field_name!($field $($all)*),
-            &$crate::json::Shown($value),
+            &$crate::json::AsJson($value),
         )
     };
 }
@@ -172,7 +172,7 @@ macro_rules! entity {
     ) => {
         const _: () = {
             use utoipa::PartialSchema as _;
-            use $crate::json::{Answer, Description, Entity, Json, Schemas};
+            use $crate::json::{JsonReply, Description, Entity, Json, Schemas};
 
             /// Writes each field, by its name.
             struct Writes;
@@ -253,7 +253,7 @@ macro_rules! entity {
                 }
             }
 
-            impl Answer for $name {
+            impl JsonReply for $name {
                 type Body = Self;
 
                 fn into_body(self) -> Option<Self> {

@@ -7,7 +7,7 @@ use serde::ser::Serializer;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, SchemaType, Type};
 
-use super::{Answer, Json, Schemas, Shown};
+use super::{AsJson, Json, JsonReply, Schemas};
 use crate::command::{
     CacheMetrics, OffsetCursor, ResolvedOption, StoredOffsets, StoredOffsetsPage, TopicConfig,
 };
@@ -105,7 +105,7 @@ impl From<&Vec<CacheMetrics>> for ByPartition {
 
 impl Json for ByPartition {
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(place, metrics)| (place, Shown(metrics))))
+        serializer.collect_map(self.0.iter().map(|(place, metrics)| (place, AsJson(metrics))))
     }
 
     fn shape() -> RefOr<Schema> {
@@ -129,7 +129,7 @@ impl<K: Json + Display + Ord, V: Json> Json for BTreeMap<K, V> {
         if self.is_empty() {
             return serializer.serialize_none();
         }
-        serializer.collect_map(self.iter().map(|(key, value)| (key.to_string(), Shown(value))))
+        serializer.collect_map(self.iter().map(|(key, value)| (key.to_string(), AsJson(value))))
     }
 
     fn shape() -> RefOr<Schema> {
@@ -154,7 +154,7 @@ fn names(shape: RefOr<Schema>) -> Option<Schema> {
     }
 }
 
-impl Answer for StoredOffsets {
+impl JsonReply for StoredOffsets {
     type Body = StoredOffsetsPage;
 
     fn into_body(self) -> Option<StoredOffsetsPage> {
@@ -162,7 +162,7 @@ impl Answer for StoredOffsets {
     }
 }
 
-impl Answer for TopicConfig {
+impl JsonReply for TopicConfig {
     type Body = Vec<ResolvedOption>;
 
     fn into_body(self) -> Option<Vec<ResolvedOption>> {

@@ -137,7 +137,7 @@ impl GrantedPermissions {
 
 #[cfg(test)]
 impl crate::sample::Sample for Permissions {
-    fn sample(source: &mut crate::sample::Source) -> Self {
+    fn sample(source: &mut crate::sample::Draws) -> Self {
         let global = GlobalPermissions::sample(source);
         let mut streams = BTreeMap::new();
         for _ in 0..source.below(4) {

@@ -39,7 +39,7 @@ pub enum Action {
 
 /// Where an action takes place, with ids resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum Scope {
     /// The server as a whole.
     Server,
     /// One stream.
@@ -48,7 +48,7 @@ pub enum Place {
     Topic(StreamId, TopicId),
 }
 
-impl Place {
+impl Scope {
     pub(super) fn stream(self) -> Option<StreamId> {
         match self {
             Self::Server => None,

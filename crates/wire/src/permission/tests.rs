@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::primitive::Payload;
-use crate::sample::{Sample, Source, sources};
+use crate::sample::{Draws, Sample, sources};
 use proptest::prelude::*;
 
 /// One row of the protocol's table: the flags of each column that allow the action.
@@ -113,7 +113,7 @@ const READ_SERVERS: Row = Row {
 
 const STREAM: StreamId = StreamId::new(3);
 const TOPIC: TopicId = TopicId::new(5);
-const HERE: Place = Place::Topic(STREAM, TOPIC);
+const HERE: Scope = Scope::Topic(STREAM, TOPIC);
 
 fn only<const N: usize>(index: usize) -> [bool; N] {
     std::array::from_fn(|at| at == index)
@@ -157,22 +157,22 @@ fn each_flag_allows_exactly_what_the_table_says() {
 fn flags_of_another_stream_or_topic_allow_nothing() {
     let permissions = of_stream(StreamFlags::default(), &[(TOPIC, TopicPermissions::ALL)]);
     for action in Action::ALL {
-        assert!(!permissions.allows(action, Place::Topic(STREAM, TopicId::new(6))));
-        assert!(!permissions.allows(action, Place::Topic(StreamId::new(4), TOPIC)));
-        assert!(!permissions.allows(action, Place::Stream(STREAM)));
-        assert!(!permissions.allows(action, Place::Server));
+        assert!(!permissions.allows(action, Scope::Topic(STREAM, TopicId::new(6))));
+        assert!(!permissions.allows(action, Scope::Topic(StreamId::new(4), TOPIC)));
+        assert!(!permissions.allows(action, Scope::Stream(STREAM)));
+        assert!(!permissions.allows(action, Scope::Server));
     }
     let permissions = of_stream(StreamFlags::ALL, &[]);
     for action in Action::ALL {
-        assert!(!permissions.allows(action, Place::Stream(StreamId::new(4))));
-        assert!(!permissions.allows(action, Place::Server));
+        assert!(!permissions.allows(action, Scope::Stream(StreamId::new(4))));
+        assert!(!permissions.allows(action, Scope::Server));
     }
 }
 
 #[test]
 fn root_may_do_everything_and_nobody_nothing() {
     for action in Action::ALL {
-        assert!(Permissions::root().allows(action, Place::Server));
+        assert!(Permissions::root().allows(action, Scope::Server));
         assert!(Permissions::root().allows(action, HERE));
         assert!(!Permissions::default().allows(action, HERE));
     }
@@ -198,7 +198,7 @@ fn none_is_four_bytes_in_a_reply_and_one_in_a_request() {
 proptest! {
     #[test]
     fn permissions_round_trip_and_survive_truncation(seed in sources()) {
-        let permissions = Permissions::sample(&mut Source::new(seed));
+        let permissions = Permissions::sample(&mut Draws::new(seed));
         let bytes = permissions.to_bytes();
         prop_assert_eq!(Permissions::from_bytes(&bytes), Ok(permissions));
         for end in 0..bytes.len() {

@@ -34,13 +34,13 @@ fn failures_are_free_then_slow_then_refused_until_the_window_is_over() {
         waits.push(throttle.admit(&subject, 50));
         throttle.failed(&subject, 50);
     }
-    let after = Admission::After;
-    let free = [Admission::Now; 3];
+    let after = Clearance::After;
+    let free = [Clearance::Now; 3];
     let slow = [after(100), after(200), after(400), after(800), after(1_000)];
-    let refused = [Admission::Refused; 2];
+    let refused = [Clearance::Refused; 2];
     assert_eq!(waits, [&free[..], &slow, &refused].concat());
-    assert_eq!(throttle.admit(&subject, 50 + 9_999), Admission::Refused);
-    assert_eq!(throttle.admit(&subject, 50 + 10_000), Admission::Now);
+    assert_eq!(throttle.admit(&subject, 50 + 9_999), Clearance::Refused);
+    assert_eq!(throttle.admit(&subject, 50 + 10_000), Clearance::Now);
 }
 
 #[test]
@@ -48,8 +48,8 @@ fn a_wait_ends() {
     let mut throttle = Throttle::new(OPTIONS);
     let subject = at("10.0.0.1", "alice");
     fail(&mut throttle, &subject, 4, 1_000);
-    assert_eq!(throttle.admit(&subject, 1_050), Admission::After(150));
-    assert_eq!(throttle.admit(&subject, 1_200), Admission::Now);
+    assert_eq!(throttle.admit(&subject, 1_050), Clearance::After(150));
+    assert_eq!(throttle.admit(&subject, 1_200), Clearance::Now);
 }
 
 #[test]
@@ -58,15 +58,15 @@ fn one_address_is_held_to_its_failures_at_all_users_and_a_user_to_those_from_eve
     for number in 0..8 {
         throttle.failed(&at("10.0.0.1", &format!("user{number}")), 0);
     }
-    assert_eq!(throttle.admit(&at("10.0.0.1", "alice"), 0), Admission::Refused);
-    assert_eq!(throttle.admit(&at("10.0.0.2", "alice"), 0), Admission::Now);
+    assert_eq!(throttle.admit(&at("10.0.0.1", "alice"), 0), Clearance::Refused);
+    assert_eq!(throttle.admit(&at("10.0.0.2", "alice"), 0), Clearance::Now);
     for number in 0..8 {
         throttle.failed(&at(&format!("10.0.1.{number}"), "bob"), 0);
     }
-    assert_eq!(throttle.admit(&at("10.0.0.2", "bob"), 0), Admission::Refused);
-    assert_eq!(throttle.admit(&at("10.0.0.2", "alice"), 0), Admission::Now);
+    assert_eq!(throttle.admit(&at("10.0.0.2", "bob"), 0), Clearance::Refused);
+    assert_eq!(throttle.admit(&at("10.0.0.2", "alice"), 0), Clearance::Now);
     let token = Subject::new("10.0.0.1".parse().unwrap(), None);
-    assert_eq!(throttle.admit(&token, 0), Admission::Refused);
+    assert_eq!(throttle.admit(&token, 0), Clearance::Refused);
 }
 
 #[test]
@@ -75,11 +75,11 @@ fn others_shut_nobody_out_who_has_logged_in_from_there_before() {
     let home = at("10.0.0.1", "alice");
     throttle.succeeded(&home, 0);
     fail(&mut throttle, &at("66.6.6.6", "alice"), 20, 5);
-    assert_eq!(throttle.admit(&home, 5), Admission::Now, "INV-THROTTLE-OTHERS");
-    assert_eq!(throttle.admit(&at("10.0.0.2", "alice"), 5), Admission::Refused);
-    assert_eq!(throttle.admit(&at("127.0.0.1", "alice"), 5), Admission::Now, "loopback is apart");
+    assert_eq!(throttle.admit(&home, 5), Clearance::Now, "INV-THROTTLE-OTHERS");
+    assert_eq!(throttle.admit(&at("10.0.0.2", "alice"), 5), Clearance::Refused);
+    assert_eq!(throttle.admit(&at("127.0.0.1", "alice"), 5), Clearance::Now, "loopback is apart");
     fail(&mut throttle, &home, 20, 5);
-    assert_eq!(throttle.admit(&home, 5), Admission::Refused, "its own failures count");
+    assert_eq!(throttle.admit(&home, 5), Clearance::Refused, "its own failures count");
 }
 
 #[test]
@@ -87,9 +87,9 @@ fn loopback_is_counted_by_user_and_not_by_address() {
     let mut throttle = Throttle::new(OPTIONS);
     throttle.succeeded(&at("127.0.0.1", "alice"), 0);
     fail(&mut throttle, &at("127.0.0.1", "alice"), 20, 0);
-    assert_eq!(throttle.admit(&at("::1", "alice"), 0), Admission::Refused);
-    assert_eq!(throttle.admit(&at("127.0.0.1", "bob"), 0), Admission::Now);
-    assert_eq!(throttle.admit(&at("10.0.0.1", "alice"), 0), Admission::Now);
+    assert_eq!(throttle.admit(&at("::1", "alice"), 0), Clearance::Refused);
+    assert_eq!(throttle.admit(&at("127.0.0.1", "bob"), 0), Clearance::Now);
+    assert_eq!(throttle.admit(&at("10.0.0.1", "alice"), 0), Clearance::Now);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_login_takes_back_its_own_failures_and_no_others() {
         throttle.failed(&other, now_us);
         throttle.succeeded(&own, now_us);
     }
-    assert_eq!(throttle.admit(&own, 8), Admission::Refused, "INV-THROTTLE-BACK");
+    assert_eq!(throttle.admit(&own, 8), Clearance::Refused, "INV-THROTTLE-BACK");
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn memory_is_bounded_and_who_failed_most_is_kept() {
         assert!(throttle.len() <= ENTRIES_MAX, "INV-THROTTLE-BOUND");
     }
     assert!(throttle.known.len() <= ENTRIES_MAX, "INV-THROTTLE-BOUND");
-    assert_eq!(throttle.admit(&worst, 1), Admission::Refused);
+    assert_eq!(throttle.admit(&worst, 1), Clearance::Refused);
 }
 
 /// What happened: who, from where, whether it was right, when.
@@ -163,7 +163,7 @@ impl Story {
         found
     }
 
-    fn expected(&self, event: &Event) -> Admission {
+    fn expected(&self, event: &Event) -> Clearance {
         let loopback = event.address.is_loopback();
         let by_address = self.count(event.at_us, |it| !loopback && it.address == event.address);
         let by_user = self.count(event.at_us, |it| {
@@ -174,12 +174,12 @@ impl Story {
     }
 }
 
-fn admission((failures, last_us): (u32, u64), now_us: u64) -> Admission {
+fn admission((failures, last_us): (u32, u64), now_us: u64) -> Clearance {
     let delay_us = [0, 0, 0, 100, 200, 400, 800, 1_000][failures.min(7) as usize];
     match last_us + delay_us {
-        _ if failures >= 8 => Admission::Refused,
-        due if due > now_us && delay_us > 0 => Admission::After(due - now_us),
-        _ => Admission::Now,
+        _ if failures >= 8 => Clearance::Refused,
+        due if due > now_us && delay_us > 0 => Clearance::After(due - now_us),
+        _ => Clearance::Now,
     }
 }
 
@@ -209,7 +209,7 @@ proptest! {
             let subject = Subject::new(event.address, event.user);
             let said = throttle.admit(&subject, event.at_us);
             prop_assert_eq!(said, story.expected(&event), "{:?}", event);
-            if said == Admission::Now && !event.right {
+            if said == Clearance::Now && !event.right {
                 throttle.failed(&subject, event.at_us);
                 story.failures.push(event);
             }
@@ -231,11 +231,11 @@ proptest! {
                 throttle.failed(&subject, event.at_us);
             }
             last_us = event.at_us;
-            prop_assert_eq!(throttle.admit(&home, last_us), Admission::Now);
+            prop_assert_eq!(throttle.admit(&home, last_us), Clearance::Now);
         }
         for event in &events {
             let subject = Subject::new(event.address, event.user);
-            prop_assert_eq!(throttle.admit(&subject, last_us + 10_000), Admission::Now);
+            prop_assert_eq!(throttle.admit(&subject, last_us + 10_000), Clearance::Now);
         }
     }
 }

@@ -12,7 +12,7 @@ use galgo_wire::command::{
     CreateTopicWith, Deduplication, DeleteSegments, DeleteTopic, Durability, MaxTopicSize,
     MessageExpiry, Payload, PollMessages, PurgeTopic, StoreConsumerOffset, TopicOption, Transport,
 };
-use galgo_wire::consumer::{Consumer, PartitioningRef, PollingStrategy};
+use galgo_wire::consumer::{ConsumerIdentity, PartitioningRef, PollingStrategy};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Offset, PartitionId, UserId};
 use galgo_wire::identifier::{Identifier, IdentifierRef};
@@ -22,7 +22,7 @@ use galgo_wire::primitive::Reader;
 
 use super::model::Model;
 use crate::access::guard::AccessOptions;
-use crate::broker::{Broker, BrokerOptions, GroupOptions, JournalBounds, LogBounds, RootUser};
+use crate::broker::{Broker, BrokerOptions, FirstUser, GroupOptions, JournalBounds, LogBounds};
 use crate::clients::Peer;
 use crate::environment::ManualEnvironment;
 use crate::metadata::UserSerial;
@@ -30,7 +30,7 @@ use crate::metadata::prepare::TopicDefaults;
 use crate::outcome::{Answer, Outcome, Reply, Slice};
 use crate::partition::DeduplicationBounds;
 use crate::partition::Partition;
-use crate::session::{Caller, Session};
+use crate::session::{Principal, Session};
 use crate::shard::{OffsetOwner, Rounds, ShardOptions};
 use crate::upkeep::{RetentionOptions, rules_of};
 use crate::vault::Keys;
@@ -38,7 +38,7 @@ use crate::vault::Keys;
 /// Batches of more bytes than this skip the journal.
 pub(super) const JOURNAL_BATCH_BYTES_MAX: u32 = 700;
 /// The first user there ever was.
-const ROOT: Caller = Caller {
+const ROOT: Principal = Principal {
     user: UserId::ROOT,
     serial: UserSerial::new(0),
     address: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
@@ -172,7 +172,7 @@ impl Rig {
 
     pub(super) fn store_offset(&mut self, topic: &str, partition: u32, offset: u64) -> Outcome {
         let command = StoreConsumerOffset {
-            consumer: Consumer::new(Identifier::Numeric(1)),
+            consumer: ConsumerIdentity::new(Identifier::Numeric(1)),
             stream: Identifier::named("s").unwrap(),
             topic: Identifier::named(topic).unwrap(),
             partition_id: Some(PartitionId::new(partition)),
@@ -268,14 +268,14 @@ impl Rig {
 
     /// The open partitions of a topic; none when it is missing.
     pub(super) fn partitions(&self, topic: &str) -> Vec<Arc<Partition>> {
-        let catalog = self.broker.catalog.read();
+        let catalog = self.broker.catalog();
         let found = catalog.find_topic(IdentifierRef::Named("s"), IdentifierRef::Named(topic));
         found.map(|found| found.open.partitions.clone()).unwrap_or_default()
     }
 
     /// What a topic keeps.
     pub(super) fn rules(&self, topic: &str) -> RetentionLimits {
-        let catalog = self.broker.catalog.read();
+        let catalog = self.broker.catalog();
         let found = catalog.find_topic(IdentifierRef::Named("s"), IdentifierRef::Named(topic));
         found.map(|found| rules_of(&found.topic.settings)).unwrap_or_default()
     }
@@ -291,12 +291,12 @@ impl Rig {
     }
 
     pub(super) fn has_topic(&self, topic: &str) -> bool {
-        let catalog = self.broker.catalog.read();
+        let catalog = self.broker.catalog();
         catalog.find_topic(IdentifierRef::Named("s"), IdentifierRef::Named(topic)).is_ok()
     }
 
     pub(super) fn stored_offset(&self, topic: &str, partition: u32) -> Option<u64> {
-        let catalog = self.broker.catalog.read();
+        let catalog = self.broker.catalog();
         let found =
             catalog.find_topic(IdentifierRef::Named("s"), IdentifierRef::Named(topic)).ok()?;
         let partition = found.open.partition(PartitionId::new(partition)).ok()?;
@@ -359,7 +359,7 @@ impl Rig {
         count: u32,
     ) -> Result<Vec<(u64, u128, Vec<u8>)>, ErrorCode> {
         let bytes = self.call(&PollMessages {
-            consumer: Consumer::new(Identifier::Numeric(1)),
+            consumer: ConsumerIdentity::new(Identifier::Numeric(1)),
             stream: Identifier::named("s").unwrap(),
             topic: Identifier::named(topic).unwrap(),
             partition_id: Some(PartitionId::new(partition)),
@@ -429,7 +429,7 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>) -> BrokerOption
         clock: Arc::clone(environment) as _,
         random: Arc::clone(environment) as _,
         data_dir: PathBuf::from("/data"),
-        root: RootUser {
+        root: FirstUser {
             username: Username::parse("root").unwrap(),
             password: Password::parse("secret").unwrap(),
         },

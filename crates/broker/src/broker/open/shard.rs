@@ -27,8 +27,10 @@ pub(super) fn check_shards(state: &State) -> Result<(), OpenError> {
 pub(super) fn shard_recovery(
     options: &BrokerOptions,
     data_dir: &DataDir,
-    (files, indexes): (&Arc<FileCache>, &Arc<IndexCache>),
-    (stats, vault): (Arc<Counters>, Option<Arc<Vault>>),
+    files: &Arc<FileCache>,
+    indexes: &Arc<IndexCache>,
+    stats: Arc<Counters>,
+    vault: Option<Arc<Vault>>,
 ) -> Result<ShardRecovery, OpenError> {
     let disk = Arc::clone(&options.disk);
     let (checkpoints, mut found) =
@@ -46,6 +48,7 @@ pub(super) fn shard_recovery(
     let journal_options = options.journal.options(data_dir, checkpointed);
     let journal = LocalJournal::open(Arc::clone(&disk), &data_dir.journal_dir(0), journal_options)
         .map_err(|e| prepare("the journal", e))?;
+    // Made before anything is acknowledged, and its name synced: the first append makes its directory in here.
     disk.create_dir_all(&data_dir.partitions_dir())
         .map_err(|e| prepare("the directory of partitions", e))?;
     disk.sync_dir(data_dir.path()).map_err(|e| prepare("the data directory", e))?;

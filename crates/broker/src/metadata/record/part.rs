@@ -7,7 +7,7 @@ use galgo_wire::name::TopicName;
 use galgo_wire::options::OptionChoices;
 use galgo_wire::primitive::{Payload, Reader};
 
-use super::super::{Group, TopicSettings};
+use super::super::{GroupMetadata, ResolvedSettings};
 use super::{NewPartitions, take};
 use crate::partition::IdKey;
 
@@ -68,7 +68,7 @@ impl Part for NewPartitions {
 }
 
 /// Without the options.
-impl Part for TopicSettings {
+impl Part for ResolvedSettings {
     fn put(&self, out: &mut Vec<u8>) {
         (self.name.clone(), self.compression, self.message_expiry_us).put(out);
         (self.size_bytes_max, self.replication_factor).put(out);
@@ -96,7 +96,7 @@ impl Part for TopicSettings {
     }
 }
 
-impl Part for Group {
+impl Part for GroupMetadata {
     fn put(&self, out: &mut Vec<u8>) {
         (self.serial, self.name.clone()).put(out);
     }

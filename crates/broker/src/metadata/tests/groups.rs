@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::world::{Step, number};
 use crate::metadata::record::Record;
-use crate::metadata::{GroupSerial, State};
+use crate::metadata::{GroupSerial, State, TopicPlace};
 
 pub(super) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
@@ -25,10 +25,10 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
 pub(super) fn prepare(state: &State, step: &Step) -> Result<Record, ErrorCode> {
     match *step {
         Step::CreateGroup { stream, topic, name } => {
-            let place = (&number(stream), &number(topic));
+            let (stream, topic) = (number(stream), number(topic));
             let name = GroupName::parse(&format!("group {name}")).unwrap();
-            let prepared = state.prepare_create_group(place, &name);
-            let (stream, topic) = state.existing_topic(place.0, place.1)?;
+            let prepared = state.prepare_create_group(&stream, &topic, &name);
+            let TopicPlace { stream, topic } = state.existing_topic(&stream, &topic)?;
             let groups = &state.streams[&stream].topics[&topic].groups;
             let taken = groups.values().any(|group| group.name == name);
             assert_eq!(taken, prepared == Err(ErrorCode::ConsumerGroupNameAlreadyExists));
@@ -39,7 +39,7 @@ pub(super) fn prepare(state: &State, step: &Step) -> Result<Record, ErrorCode> {
             Ok(record)
         }
         Step::DeleteGroup { stream, topic, id } => {
-            state.prepare_delete_group((&number(stream), &number(topic)), &number(id))
+            state.prepare_delete_group(&number(stream), &number(topic), &number(id))
         }
         ref step => panic!("{step:?} is not about groups"),
     }

@@ -7,7 +7,9 @@ use galgo_wire::permission::Permissions;
 
 use crate::metadata::record::{CreatedTopic, NewPartitions, Record};
 use crate::metadata::tokens::TokenHash;
-use crate::metadata::{Group, GroupSerial, Token, TopicSettings, User, UserSerial};
+use crate::metadata::{
+    GroupMetadata, GroupSerial, HashedToken, ResolvedSettings, UserMetadata, UserSerial,
+};
 use crate::partition::IdKey;
 
 const STREAM: StreamId = StreamId::new(1);
@@ -17,8 +19,8 @@ const USER: UserId = UserId::new(4);
 const AT: Timestamp = Timestamp::new(5);
 const SERIAL: UserSerial = UserSerial::new(6);
 
-fn settings(options: OptionChoices) -> TopicSettings {
-    TopicSettings {
+fn settings(options: OptionChoices) -> ResolvedSettings {
+    ResolvedSettings {
         name: "orders".parse().unwrap(),
         compression: Compression::Gzip,
         message_expiry_us: 7,
@@ -30,8 +32,8 @@ fn settings(options: OptionChoices) -> TopicSettings {
     }
 }
 
-fn user() -> User {
-    User {
+fn user() -> UserMetadata {
+    UserMetadata {
         serial: SERIAL,
         name: "ann".parse().unwrap(),
         password_hash: "$argon2id$".to_owned(),
@@ -48,7 +50,7 @@ pub(crate) fn every_record() -> Vec<(&'static str, Record)> {
     records.extend(of_users());
     records.extend(of_logins());
     let place = Membership { stream_id: STREAM, topic_id: TOPIC, group_id: GroupId::new(9) };
-    let group = Group { serial: GroupSerial::new(10), name: "billing".parse().unwrap() };
+    let group = GroupMetadata { serial: GroupSerial::new(10), name: "billing".parse().unwrap() };
     records.extend([
         ("create_group", Record::CreateGroup { place, group }),
         ("delete_group", Record::DeleteGroup { place }),
@@ -116,7 +118,7 @@ fn of_users() -> Vec<(&'static str, Record)> {
 
 fn of_logins() -> Vec<(&'static str, Record)> {
     let (user, serial) = (USER, SERIAL);
-    let token = Token { hash: TokenHash([16; 32]), expires_at: Some(AT) };
+    let token = HashedToken { hash: TokenHash([16; 32]), expires_at: Some(AT) };
     let name = || "deploy".parse().unwrap();
     vec![
         ("create_token", Record::CreateToken { user, name: name(), token }),

@@ -12,7 +12,7 @@ use galgo_wire::options::OptionChoices;
 use super::world::{DEFAULTS, number, stream_name, topic_name};
 use crate::metadata::prepare::{ChangedTopic, NewTopic};
 use crate::metadata::record::Record;
-use crate::metadata::{State, TopicSettings};
+use crate::metadata::{ResolvedSettings, State, TopicPlace};
 
 const NOW: Timestamp = Timestamp::new(5);
 const STREAM: StreamId = StreamId::new(0);
@@ -74,12 +74,11 @@ fn prepare_update(
     command: &UpdateTopic,
     durability: Option<Option<Durability>>,
 ) -> Result<Record, ErrorCode> {
-    let stream = &state.streams[&STREAM];
     let request = ChangedTopic { command, asked: durability.map(asked), defaults: &DEFAULTS };
-    state.prepare_update_topic((STREAM, stream), (TOPIC, &stream.topics[&TOPIC]), request)
+    state.prepare_update_topic(request)
 }
 
-fn settings(state: &State) -> TopicSettings {
+fn settings(state: &State) -> ResolvedSettings {
     state.streams[&STREAM].topics[&TOPIC].settings.clone()
 }
 
@@ -163,7 +162,7 @@ fn an_explicit_size_below_one_segment_is_refused_on_creation_only() {
 #[test]
 fn zeros_become_the_defaults_on_creation_and_on_update() {
     let mut state = state_with_topic(1);
-    let defaults = TopicSettings {
+    let defaults = ResolvedSettings {
         name: topic_name(0),
         compression: Compression::None,
         message_expiry_us: 7_000_000,
@@ -184,7 +183,7 @@ fn zeros_become_the_defaults_on_creation_and_on_update() {
     };
     let record = prepare_update(&state, &update(&explicit), Some(Some(Durability::Os))).unwrap();
     state.apply(&record).unwrap();
-    let expected = TopicSettings {
+    let expected = ResolvedSettings {
         name: topic_name(5),
         compression: Compression::Gzip,
         message_expiry_us: u64::MAX,
@@ -228,7 +227,7 @@ fn a_topic_starts_with_0_to_1000_partitions() {
 #[test]
 fn partitions_are_added_1_to_1000_at_a_time() {
     let state = state_with_topic(1);
-    let add = |count| state.prepare_add_partitions((STREAM, TOPIC), count, NOW);
+    let add = |count| state.prepare_add_partitions(TopicPlace::new(STREAM, TOPIC), count, NOW);
     assert_eq!(add(0), Err(ErrorCode::TooManyPartitions));
     assert_eq!(add(1001), Err(ErrorCode::TooManyPartitions));
     assert!(add(1).is_ok());
@@ -240,8 +239,7 @@ fn partitions_are_removed_from_the_highest_id_down_to_none() {
     let mut state = state_with_topic(3);
     let before: Vec<_> = state.live_uids().into_iter().collect();
     let remove = |state: &State, count| {
-        let topic = &state.streams[&STREAM].topics[&TOPIC];
-        state.prepare_remove_partitions((STREAM, TOPIC), topic, count)
+        state.prepare_remove_partitions(TopicPlace::new(STREAM, TOPIC), count)
     };
     assert_eq!(remove(&state, 0), Err(ErrorCode::TooManyPartitions));
     assert_eq!(remove(&state, 4), Err(ErrorCode::InvalidPartitionsCount));
@@ -316,7 +314,7 @@ fn names_are_matched_exactly_and_digits_are_names_too() {
 #[test]
 fn partitions_are_on_the_shard_that_their_record_names() {
     let mut state = state_with_topic(1);
-    let mut record = state.prepare_add_partitions((STREAM, TOPIC), 2, NOW).unwrap();
+    let mut record = state.prepare_add_partitions(TopicPlace::new(STREAM, TOPIC), 2, NOW).unwrap();
     assert_eq!(record.to_bytes()[1], 1, "the first shard goes without saying");
     record.partitions_mut().unwrap().shards = vec![ShardId::new(7), ShardId::FIRST];
     let bytes = record.to_bytes();

@@ -15,7 +15,7 @@ use super::world::{Step, number, stream_name, user_name};
 use crate::metadata::jwts::Jwt;
 use crate::metadata::record::Record;
 use crate::metadata::users::{NewUser, USERS_MAX};
-use crate::metadata::{State, Token, TokenHash, User, UserSerial};
+use crate::metadata::{HashedToken, State, TokenHash, UserMetadata, UserSerial};
 
 const NOW: Timestamp = Timestamp::new(5);
 const TOKENS_MAX: u32 = 3;
@@ -28,7 +28,7 @@ pub(super) fn prepare(state: &State, step: &Step, now: Timestamp) -> Result<Reco
             let status =
                 active.map(|on| if on { UserStatus::Active } else { UserStatus::Inactive });
             let name = name.map(user_name);
-            state.prepare_update_user(&number(id), (name.as_ref(), status))
+            state.prepare_update_user(&number(id), name.as_ref(), status)
         }
         Step::SetPermissions { id, on } => {
             let permissions = on.map(|(stream, topic)| topic_permissions(stream, topic));
@@ -43,8 +43,9 @@ pub(super) fn prepare(state: &State, step: &Step, now: Timestamp) -> Result<Reco
         Step::DeleteUser { id } => state.prepare_delete_user(&number(id)),
         Step::CreateToken { user, name, lives_us } => {
             let (id, _) = state.existing_user(&number(user))?;
-            let token = Token { hash: token_hash(now.get()), expires_at: lives_us.map(later) };
-            state.prepare_create_token(id, (&token_name(name), token), TOKENS_MAX)
+            let token =
+                HashedToken { hash: token_hash(now.get()), expires_at: lives_us.map(later) };
+            state.prepare_create_token(id, &token_name(name), token, TOKENS_MAX)
         }
         Step::DeleteToken { user, name } => {
             let (id, _) = state.existing_user(&number(user))?;
@@ -110,7 +111,7 @@ pub(super) fn check(before: &State, state: &State) {
     }
     assert!(state.void_jwts.keys().all(|serial| serials.contains(serial)));
     assert!(serials.last().is_none_or(|last| last.get() < state.next_user_serial));
-    let managed = |state: &State| state.users.values().any(User::manages_users);
+    let managed = |state: &State| state.users.values().any(UserMetadata::manages_users);
     assert!(!managed(before) || managed(state), "INV-MANAGER");
     check_permissions(before, state);
 }
@@ -183,13 +184,13 @@ fn a_user_takes_its_tokens_along_and_the_next_one_has_none() {
     let mut state = State::default();
     create(&mut state, 0);
     let id = create(&mut state, 1);
-    let token = Token { hash: token_hash(1), expires_at: None };
-    let record = state.prepare_create_token(id, (&token_name(0), token), 1).unwrap();
+    let token = HashedToken { hash: token_hash(1), expires_at: None };
+    let record = state.prepare_create_token(id, &token_name(0), token, 1).unwrap();
     state.apply(&record).unwrap();
-    let other = Token { hash: token_hash(2), expires_at: None };
-    let full = state.prepare_create_token(id, (&token_name(0), other), 1);
+    let other = HashedToken { hash: token_hash(2), expires_at: None };
+    let full = state.prepare_create_token(id, &token_name(0), other, 1);
     assert_eq!(full, Err(ErrorCode::PersonalAccessTokensLimitReached), "the limit comes first");
-    let taken = state.prepare_create_token(id, (&token_name(0), other), 2);
+    let taken = state.prepare_create_token(id, &token_name(0), other, 2);
     assert_eq!(taken, Err(ErrorCode::PersonalAccessTokenAlreadyExists));
     state.apply(&Record::DeleteUser { id }).unwrap();
     assert_eq!(create(&mut state, 2), id);
@@ -203,7 +204,7 @@ fn what_expired_is_forgotten_and_nothing_else() {
     let id = create(&mut state, 0);
     for (number, expires_at) in [(0, None), (1, Some(9)), (2, Some(10)), (3, Some(11))] {
         let expires_at = expires_at.map(Timestamp::new);
-        let token = Token { hash: token_hash(u64::from(number)), expires_at };
+        let token = HashedToken { hash: token_hash(u64::from(number)), expires_at };
         state.apply(&Record::CreateToken { user: id, name: token_name(number), token }).unwrap();
     }
     for jti in 9..12 {
@@ -248,7 +249,7 @@ fn there_is_a_most_of_users() {
 
 #[test]
 fn neither_a_password_nor_a_token_is_seen_in_a_record() {
-    let token = Token { hash: token_hash(1), expires_at: None };
+    let token = HashedToken { hash: token_hash(1), expires_at: None };
     let shown =
         format!("{:?}", Record::CreateToken { user: UserId::ROOT, name: token_name(0), token });
     assert!(shown.contains("TokenHash") && !shown.contains("7, 7"), "INV-TOKEN-HASH");

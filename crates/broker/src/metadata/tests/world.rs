@@ -8,7 +8,7 @@ use galgo_wire::command::{
     UpdateTopic, UserStatus,
 };
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{PartitionUid, ShardId, StreamId, Timestamp, TopicId};
+use galgo_wire::id::{PartitionUid, ShardId, Timestamp};
 use galgo_wire::identifier::{Identifier, IdentifierRef};
 use galgo_wire::name::{StreamName, TopicName, Username};
 use galgo_wire::options::{Expiry, OptionChoices, SizeLimit};
@@ -19,7 +19,7 @@ use super::{groups, users};
 use crate::metadata::prepare::{ChangedTopic, NewTopic, TopicDefaults};
 use crate::metadata::record::Record;
 use crate::metadata::users::NewUser;
-use crate::metadata::{GroupSerial, State, UserSerial};
+use crate::metadata::{GroupSerial, State, TopicPlace, UserSerial};
 
 /// What topics get in these tests where a command leaves the choice; none of it is a sentinel.
 pub(super) static DEFAULTS: LazyLock<TopicDefaults> = LazyLock::new(|| TopicDefaults {
@@ -192,11 +192,11 @@ impl World {
             }
             Step::UpdateTopic { stream, id, ref topic } => self.update_topic(stream, id, topic),
             Step::DeleteTopic { stream, id } => {
-                let (stream, topic) = self.place(stream, id)?;
+                let TopicPlace { stream, topic } = self.place(stream, id)?;
                 Ok(Record::DeleteTopic { stream, topic })
             }
             Step::PurgeTopic { stream, id } => {
-                let (stream, topic) = self.place(stream, id)?;
+                let TopicPlace { stream, topic } = self.place(stream, id)?;
                 Ok(self.state.prepare_purge(stream, vec![topic]))
             }
             Step::PurgeStream { stream } => {
@@ -208,9 +208,7 @@ impl World {
                 self.state.prepare_add_partitions(self.place(stream, id)?, count, now)
             }
             Step::RemovePartitions { stream, id, count } => {
-                let place = self.place(stream, id)?;
-                let topic = &self.state.streams[&place.0].topics[&place.1];
-                self.state.prepare_remove_partitions(place, topic, count)
+                self.state.prepare_remove_partitions(self.place(stream, id)?, count)
             }
             Step::FilesRemoved { most } => {
                 let uids = self.state.removals.iter().copied().take(most).collect();
@@ -269,8 +267,7 @@ impl World {
 
     fn update_topic(&self, stream: u8, id: u8, topic: &TopicStep) -> Result<Record, ErrorCode> {
         let place = self.place(stream, id)?;
-        let stored = &self.state.streams[&place.0];
-        let current = &stored.topics[&place.1];
+        let stored = &self.state.streams[&place.stream];
         let command = UpdateTopic {
             stream: number(stream),
             topic: number(id),
@@ -282,9 +279,8 @@ impl World {
         };
         let asked = topic.asked();
         let request = ChangedTopic { command: &command, asked, defaults: &DEFAULTS };
-        let prepared =
-            self.state.prepare_update_topic((place.0, stored), (place.1, current), request);
-        let others = stored.topics.iter().filter(|(id, _)| **id != place.1);
+        let prepared = self.state.prepare_update_topic(request);
+        let others = stored.topics.iter().filter(|(id, _)| **id != place.topic);
         let taken = others.map(|(_, t)| &t.settings.name).any(|n| *n == topic_name(topic.name));
         assert_eq!(taken, prepared == Err(ErrorCode::TopicNameAlreadyExists));
         prepared
@@ -307,7 +303,7 @@ impl World {
         Ok(record)
     }
 
-    fn place(&self, stream: u8, topic: u8) -> Result<(StreamId, TopicId), ErrorCode> {
+    fn place(&self, stream: u8, topic: u8) -> Result<TopicPlace, ErrorCode> {
         self.state.existing_topic(&number(stream), &number(topic))
     }
 
@@ -344,7 +340,7 @@ impl TopicStep {
     }
 }
 
-fn topics(state: &State) -> impl Iterator<Item = &crate::metadata::Topic> {
+fn topics(state: &State) -> impl Iterator<Item = &crate::metadata::TopicMetadata> {
     state.streams.values().flat_map(|stream| stream.topics.values())
 }
 

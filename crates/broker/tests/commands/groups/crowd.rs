@@ -96,7 +96,7 @@ impl Crowd<'_> {
         let poll = PollMessages { count: 7, auto_commit, ..next("g", None) };
         let outcome = member.connection.submit(&poll);
         let bytes = answer(&self.rig.broker, member, outcome);
-        let polled = Polled::read(&PolledMessages::from_bytes(&bytes).unwrap());
+        let polled = Polled::read(&PollReply::from_bytes(&bytes).unwrap());
         let offsets = polled.messages.iter().map(|message| message.offset);
         let places: Vec<Place> = offsets.map(|offset| (polled.partition, offset)).collect();
         self.ledger.delivered(&places, member.number);

@@ -2,7 +2,7 @@
 
 use galgo_storage::disk::sim::FaultPlan;
 use galgo_wire::command::*;
-use galgo_wire::consumer::Consumer;
+use galgo_wire::consumer::ConsumerIdentity;
 use galgo_wire::{ErrorCode, PollingStrategy};
 
 use super::{
@@ -95,7 +95,7 @@ fn group_goes_on_where_it_has_committed_whoever_reads() {
     assert_eq!(stored(&mut root, "h", 0), None, "groups do not share offsets");
     assert_eq!(stored(&mut root, "0", 0), Some(2));
     let consumer = GetConsumerOffset {
-        consumer: Consumer::new(id("0")),
+        consumer: ConsumerIdentity::new(id("0")),
         stream: id("s"),
         topic: id("t"),
         partition_id: None,

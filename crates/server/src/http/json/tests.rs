@@ -1,7 +1,7 @@
 //! The JSON of what classic clients know, byte for byte.
 
 use galgo_wire::command::*;
-use galgo_wire::json::{Json, Shown};
+use galgo_wire::json::{AsJson, Json};
 use galgo_wire::permission::{GlobalPermissions, Permissions, StreamPermissions};
 use galgo_wire::{
     ClientId, GroupId, GroupName, Name, Offset, PartitionId, StreamId, StreamName, Timestamp,
@@ -9,7 +9,7 @@ use galgo_wire::{
 };
 
 fn text(value: &impl Json) -> String {
-    serde_json::to_string(&Shown(value)).unwrap()
+    serde_json::to_string(&AsJson(value)).unwrap()
 }
 
 fn topic() -> Topic {

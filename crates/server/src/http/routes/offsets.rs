@@ -5,7 +5,7 @@ use galgo_wire::command::{
     ConsumerOffset, DeleteConsumerOffset, GetConsumerOffset, StoreConsumerOffset,
     StoreOffsetInLife, StoredInLife,
 };
-use galgo_wire::{Consumer, PartitionId};
+use galgo_wire::{ConsumerIdentity, PartitionId};
 use utoipa_axum::routes;
 
 use super::{Router, TopicAt, consumer, identifier, life};
@@ -59,7 +59,7 @@ async fn store_consumer_offset(
     let TopicAt { stream, topic } = TopicAt::of(&path.0, &path.1)?;
     let consumer = match body.consumer_id {
         None => consumer(None)?,
-        Some(NumberOrName::Number(number)) => Consumer::new(number.into()),
+        Some(NumberOrName::Number(number)) => ConsumerIdentity::new(number.into()),
         Some(NumberOrName::Name(name)) => consumer(Some(&name))?,
     };
     let command = StoreConsumerOffset {
