@@ -1,7 +1,7 @@
 //! Recovery, case by case: what it takes, what it cuts, what it keeps.
 
 use crate::rig::{DIR, Journaled, Rig, append, message, messages, read_all, sync};
-use galgo_storage::checkpoint::LogCheckpoint;
+use galgo_storage::checkpoint::{ActiveSegment, LogCheckpoint};
 use galgo_storage::disk::sim::SplitMix;
 use galgo_storage::disk::{Disk, OpenMode};
 use galgo_storage::log::{FencedRange, Log, LogRecoverError};
@@ -227,6 +227,30 @@ fn a_journaled_batch_that_was_not_acknowledged_goes_when_its_neighbor_did() {
     let (log, report) = rig.recover(&LogCheckpoint::default(), &[journaled(&later, 8, 0)]);
     assert!(!report.acknowledged_missing());
     assert_eq!(log.end(), Offset::ZERO);
+}
+
+/// Below the start a whole message that is earlier than the one before it was found, not taken, and found again: the start
+/// never ended.
+#[test]
+fn a_message_that_is_too_early_is_stepped_over_below_the_start() {
+    let mut rig = Rig::new(13);
+    let times = [5, 6, 3, 7, 8, 9];
+    let all: Vec<_> = (0..6).zip(times).map(|(at, time)| message(at, time, b"m")).collect();
+    rig.disk.create_dir_all(std::path::Path::new(DIR)).unwrap();
+    let file = rig.disk.open(&rig.path(FIRST), OpenMode::Create).unwrap();
+    file.write_at(&all.concat(), 0).unwrap();
+    let active = ActiveSegment {
+        base: Offset::ZERO,
+        durable_bytes: all[0].len() as u64,
+        durable_end: Offset::new(1),
+        last_timestamp: Timestamp::new(5),
+        running_checksum: None,
+    };
+    let start = Offset::new(4);
+    let known = LogCheckpoint { start, sealed: Vec::new(), active: Some(active) };
+    let (log, report) = rig.recover(&known, &[]);
+    assert_eq!((log.end(), report.missing), (Offset::new(6), vec![]));
+    assert_eq!(read_all(&log.reader(), log.end()), (all[4..].to_vec(), vec![]));
 }
 
 /// INV-BOUNDARY.
