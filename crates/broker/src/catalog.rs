@@ -153,7 +153,7 @@ impl Catalog {
         let users: BTreeSet<UserMark> =
             self.state.users.iter().map(|(id, user)| user.mark(*id)).collect();
         for partition in self.partitions() {
-            partition.disown_offsets(&|user| users.contains(&user));
+            partition.positions().disown(&|user| users.contains(&user));
         }
     }
 

@@ -21,7 +21,7 @@ use crate::alarm::{Alarm, Bell, News};
 use crate::broker::GroupOptions;
 use crate::catalog::groups::OpenGroup;
 use crate::environment::Clock;
-use crate::group::{MemberKey, Moment};
+use crate::group::{LeaseTerms, MemberKey, Moment};
 use crate::metadata::UserSerial;
 use crate::session::Principal;
 
@@ -361,14 +361,15 @@ impl Registration {
     ) -> Result<GroupHolds, ErrorCode> {
         let at = self.clients.moment();
         let number = self.clients.memberships.fetch_add(1, Ordering::Relaxed) + 1;
-        let times = (number, session_us, self.clients.times.silence_us());
+        let pings_us = self.clients.times.silence_us();
+        let terms = LeaseTerms { number, session_us, pings_us };
         let joined = self.with_row(|row| {
             // It is there: what it is told to hold is not to go for want of a ping before that is over.
             row.pinged_us = at.now_us;
             row.groups.insert(group.place, Arc::clone(group));
             let mut group = group.lock(at);
             group.join(self.key(), at);
-            group.renew(self.key(), times, at)
+            group.renew(self.key(), terms, at)
         });
         joined.flatten().ok_or(ErrorCode::StaleClient)
     }

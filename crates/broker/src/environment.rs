@@ -41,6 +41,12 @@ impl SystemClock {
     }
 }
 
+/// A time in microseconds: 64 bits hold more than half a million years of them, so what is cut off of a clock that is
+/// set to the end of time is of no use to anybody.
+fn whole_us(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(1_000_000).saturating_add(time.subsec_micros().into())
+}
+
 impl Default for SystemClock {
     fn default() -> Self {
         Self::new()
@@ -51,11 +57,11 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place where real time enters")]
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp::new(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+        Timestamp::new(whole_us(since))
     }
 
     fn monotonic_us(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+        whole_us(self.started.elapsed())
     }
 
     fn running_us(&self) -> u64 {
@@ -66,7 +72,7 @@ impl Clock for SystemClock {
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         const RUNNING: ClockId = ClockId::Monotonic;
         let since = Duration::try_from(clock_gettime(RUNNING)).unwrap_or_default();
-        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+        whole_us(since)
     }
 }
 

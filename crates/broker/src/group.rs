@@ -1,7 +1,7 @@
 //! One consumer group: who is in it, who reads which partition, and how partitions change hands.
 //!
 //! Pure: time is handed in, and nothing here knows a partition's messages. Whoever polls asks for a
-//! [`Turn`] first and hands it in when the messages are found; a partition that changed hands in
+//! [`PollTurn`] first and hands it in when the messages are found; a partition that changed hands in
 //! between makes the turn void, and nothing is delivered for it.
 //!
 //! INV-GROUP-OWNER: while a group has members, every partition is in the list of exactly one of them.
@@ -12,17 +12,19 @@
 
 mod assignment;
 mod handover;
-mod session;
+mod lease;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
-use galgo_wire::command::GroupMember;
+use galgo_wire::command::{GroupHolds, GroupMember};
 use galgo_wire::id::{Offset, PartitionId};
 
-use handover::PartitionSlot;
-use session::Session;
+use handover::{GroupSlots, PartitionSlot, Relisted};
+use lease::Lease;
+
+pub use lease::LeaseTerms;
 
 /// A connection that is or was a member; never used for another connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,19 +50,17 @@ pub struct Moment {
 /// A consumer group.
 #[derive(Debug)]
 pub struct Group {
-    members: BTreeMap<MemberKey, Member>,
-    /// One for each partition of the topic.
-    slots: Vec<PartitionSlot>,
-    /// The epoch of new slots: above those of removed ones, whose turns are never good again.
-    first_epoch: u64,
-    /// No hand-over is due before.
-    next_due_us: u64,
+    members: GroupSeats,
+    slots: GroupSlots,
     /// Grows whenever somebody may poll something else than before.
     shifts: u64,
 }
 
+/// Who is in a group.
+type GroupSeats = BTreeMap<MemberKey, GroupSeat>;
+
 #[derive(Debug)]
-struct Member {
+struct GroupSeat {
     id: u32,
     /// Its partitions, in its order.
     partitions: Vec<PartitionId>,
@@ -68,12 +68,12 @@ struct Member {
     cursor: usize,
     /// The partition of its last poll without one.
     current: Option<PartitionId>,
-    session: Session,
+    lease: Lease,
 }
 
 /// The right to poll a partition once, good while the partition does not change hands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn {
+pub struct PollTurn {
     /// The partition to poll.
     pub partition: PartitionId,
     epoch: u64,
@@ -81,7 +81,7 @@ pub struct Turn {
 
 /// Why a member may not do something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum GroupRefusal {
     /// The caller is not in the group.
     #[error("the caller is not a member of the group")]
     NotMember,
@@ -94,8 +94,7 @@ impl Group {
     /// A group without members over so many partitions.
     #[must_use]
     pub fn new(partitions: usize) -> Self {
-        let slots = std::iter::repeat_with(PartitionSlot::default).take(partitions).collect();
-        Self { members: BTreeMap::new(), slots, first_epoch: 0, next_due_us: u64::MAX, shifts: 0 }
+        Self { members: BTreeMap::new(), slots: GroupSlots::new(partitions), shifts: 0 }
     }
 
     /// A number that grows whenever a member may poll something else than before.
@@ -107,10 +106,11 @@ impl Group {
     /// What a member may poll at this moment without naming a partition.
     #[must_use]
     pub fn pollable(&self, key: MemberKey) -> Vec<PartitionId> {
-        let listed = self.members.get(&key).map(|member| member.partitions.as_slice());
-        let turns =
-            |partition: &PartitionId| self.slot(*partition).is_some_and(PartitionSlot::takes_turns);
-        listed.unwrap_or_default().iter().copied().filter(turns).collect()
+        let listed = self.members.get(&key).into_iter().flat_map(|member| &member.partitions);
+        let turns = |partition: &PartitionId| {
+            self.slots.get(*partition).is_some_and(PartitionSlot::takes_turns)
+        };
+        listed.copied().filter(turns).collect()
     }
 
     /// How many members there are.
@@ -134,8 +134,8 @@ impl Group {
         }
         let highest = self.members.values().map(|member| member.id).max();
         let id = highest.map_or(0, |id| id.saturating_add(1));
-        let session = Session::default();
-        let member = Member { id, partitions: Vec::new(), cursor: 0, current: None, session };
+        let lease = Lease::default();
+        let member = GroupSeat { id, partitions: Vec::new(), cursor: 0, current: None, lease };
         self.members.insert(key, member);
         self.shifts += 1;
         self.level(at);
@@ -163,22 +163,14 @@ impl Group {
         if partitions == self.slots.len() {
             return;
         }
-        let removed = self.slots.drain(partitions.min(self.slots.len())..);
-        let behind = removed.map(|slot| slot.epoch + 1).max().unwrap_or_default();
-        self.first_epoch = self.first_epoch.max(behind);
-        let epoch = self.first_epoch;
-        self.slots.resize_with(partitions, || PartitionSlot {
-            epoch,
-            hold: epoch,
-            ..PartitionSlot::default()
-        });
+        self.slots.resize(partitions);
         self.rebalance(at);
     }
 
     /// Takes in that a partition was emptied: nothing polled of it is left to be committed, and no
     /// turn to poll what it held is good any more.
     pub fn reset(&mut self, partition: PartitionId, at: Moment) {
-        if let Some(slot) = self.slot_mut(partition) {
+        if let Some(slot) = self.slots.get_mut(partition) {
             slot.empty();
             self.shifts += 1;
             self.settle(partition, at);
@@ -191,42 +183,41 @@ impl Group {
     /// Without a wanted partition, the member's partitions take turns.
     ///
     /// # Errors
-    /// [`Refusal::NotMember`].
+    /// [`GroupRefusal::NotMember`].
     pub fn turn(
         &mut self,
         key: MemberKey,
         wanted: Option<PartitionId>,
         at: Moment,
-    ) -> Result<Option<Turn>, Refusal> {
+    ) -> Result<Option<PollTurn>, GroupRefusal> {
         self.expire(at);
-        let member = self.members.get_mut(&key).ok_or(Refusal::NotMember)?;
-        member.session.heard_us = at.now_us;
-        let slots = &self.slots;
-        let slot = |partition: PartitionId| slots.get(partition.get() as usize);
+        let member = self.members.get_mut(&key).ok_or(GroupRefusal::NotMember)?;
+        member.lease.heard(at);
         if let Some(partition) = wanted {
-            let own = slot(partition).filter(|slot| slot.may_poll(key));
-            return Ok(own.map(|slot| Turn { partition, epoch: slot.epoch }));
+            let own = self.slots.get(partition).filter(|slot| slot.may_poll(key));
+            return Ok(own.map(|slot| PollTurn { partition, epoch: slot.epoch }));
         }
         let (behind, from) = member.partitions.split_at(member.cursor.min(member.partitions.len()));
         let listed = (member.cursor..).zip(from).chain((0..).zip(behind));
         for (position, partition) in listed {
-            let Some(slot) = slot(*partition).filter(|slot| slot.takes_turns()) else { continue };
+            let slot = self.slots.get(*partition).filter(|slot| slot.takes_turns());
+            let Some(slot) = slot else { continue };
             member.cursor = position + 1;
             member.current = Some(*partition);
-            return Ok(Some(Turn { partition: *partition, epoch: slot.epoch }));
+            return Ok(Some(PollTurn { partition: *partition, epoch: slot.epoch }));
         }
         Ok(None)
     }
 
     /// Whether what was found in this turn may be delivered.
     #[must_use]
-    pub fn is_good(&self, turn: Turn) -> bool {
-        self.slot(turn.partition).is_some_and(|slot| slot.epoch == turn.epoch)
+    pub fn is_good(&self, turn: PollTurn) -> bool {
+        self.slots.get(turn.partition).is_some_and(|slot| slot.epoch == turn.epoch)
     }
 
     /// Notes that messages up to `last` are delivered; the turn is good.
-    pub fn delivered(&mut self, turn: Turn, last: Offset) {
-        if let Some(slot) = self.slot_mut(turn.partition) {
+    pub fn delivered(&mut self, turn: PollTurn, last: Offset) {
+        if let Some(slot) = self.slots.get_mut(turn.partition) {
             slot.polled = slot.polled.max(Some(last));
         }
     }
@@ -235,42 +226,115 @@ impl Group {
     /// one, that of its last poll without one, or else that of its first.
     ///
     /// # Errors
-    /// [`Refusal`].
+    /// [`GroupRefusal`].
     pub fn target(
         &mut self,
         key: MemberKey,
         wanted: Option<PartitionId>,
         at: Moment,
-    ) -> Result<Turn, Refusal> {
+    ) -> Result<PollTurn, GroupRefusal> {
         self.expire(at);
-        let member = self.members.get_mut(&key).ok_or(Refusal::NotMember)?;
-        member.session.heard_us = at.now_us;
+        let member = self.members.get_mut(&key).ok_or(GroupRefusal::NotMember)?;
+        member.lease.heard(at);
         let chosen = wanted.or(member.current).or_else(|| member.partitions.first().copied());
-        let chosen = chosen.ok_or(Refusal::NotOwner)?;
-        let own = self.slot(chosen).filter(|slot| slot.may_commit(key));
-        let own = own.ok_or(Refusal::NotOwner)?;
-        Ok(Turn { partition: chosen, epoch: own.epoch })
+        let chosen = chosen.ok_or(GroupRefusal::NotOwner)?;
+        let own = self.slots.get(chosen).filter(|slot| slot.may_commit(key));
+        let own = own.ok_or(GroupRefusal::NotOwner)?;
+        Ok(PollTurn { partition: chosen, epoch: own.epoch })
     }
 
     /// Notes that a member stored the offset of a partition; ends a hand-over that waits for it.
     pub fn committed(
         &mut self,
         key: MemberKey,
-        (partition, offset): (PartitionId, Offset),
+        partition: PartitionId,
+        offset: Offset,
         at: Moment,
     ) {
-        if let Some(slot) = self.slot_mut(partition).filter(|slot| slot.reader() == Some(key)) {
+        let slot = self.slots.get_mut(partition).filter(|slot| slot.reader() == Some(key));
+        if let Some(slot) = slot {
+            // Also where it moved back: then what was polled behind it is not committed, and the
+            // hand-over waits on.
             slot.committed = Some(offset);
             self.settle(partition, at);
         }
     }
 
-    fn slot(&self, partition: PartitionId) -> Option<&PartitionSlot> {
-        self.slots.get(partition.get() as usize)
+    /// Takes in that a member is there and on which terms it wants to stay; tells what it holds.
+    pub fn renew(&mut self, key: MemberKey, terms: LeaseTerms, at: Moment) -> Option<GroupHolds> {
+        self.expire(at);
+        let member = self.members.get_mut(&key)?;
+        // What it holds is told for as long as nothing else ends the membership or the hand-over.
+        Some(member.lease.renew(terms, at, self.slots.held_by(key)))
     }
 
-    fn slot_mut(&mut self, partition: PartitionId) -> Option<&mut PartitionSlot> {
-        self.slots.get_mut(partition.get() as usize)
+    /// Whether a member gave no sign of life for as long as ends its membership, pings among them.
+    #[must_use]
+    pub fn is_hung(&self, key: MemberKey, pinged_us: u64, at: Moment) -> bool {
+        self.members.get(&key).is_some_and(|member| member.lease.is_over(pinged_us, at))
+    }
+
+    /// Whether any partition is being handed over; may be true when one was a moment ago.
+    #[must_use]
+    pub fn has_handovers(&self) -> bool {
+        self.slots.next_due_us() < u64::MAX
+    }
+
+    /// Ends the hand-overs that are due.
+    pub fn expire(&mut self, at: Moment) {
+        let due = self.slots.take_due(at.now_us);
+        for partition in &due {
+            // INV-GROUP-BOUND: whatever its reader has not committed by now, the next one is given again.
+            self.hand_over(*partition);
+        }
+        if !due.is_empty() {
+            self.level(at);
+        }
+    }
+
+    /// Ends the hand-over of a partition if its reader has committed all it got.
+    fn settle(&mut self, partition: PartitionId, at: Moment) {
+        if self.hand_over_settled(partition) {
+            // What could not move while it was under way may move now.
+            self.level(at);
+        }
+    }
+
+    /// Has a partition go to another member than it would have gone to.
+    fn redirect(&mut self, partition: PartitionId, to: MemberKey, at: Moment) {
+        self.shifts += 1;
+        let relisted = self.slots.redirect(partition, to, at);
+        self.relist(partition, relisted);
+        // Whoever has committed all it got need not be waited for.
+        self.hand_over_settled(partition);
+    }
+
+    fn hand_over_settled(&mut self, partition: PartitionId) -> bool {
+        let ends = self.slots.get(partition).is_some_and(PartitionSlot::may_end_handover);
+        if ends {
+            self.hand_over(partition);
+        }
+        ends
+    }
+
+    fn hand_over(&mut self, partition: PartitionId) {
+        self.shifts += 1;
+        let relisted = self.slots.get_mut(partition).and_then(PartitionSlot::hand_over);
+        self.relist(partition, relisted);
+    }
+
+    /// INV-GROUP-OWNER: the lists follow the slots in the same call, so that nobody sees a partition in two of them or
+    /// in none.
+    fn relist(&mut self, partition: PartitionId, relisted: Option<Relisted>) {
+        let Some(Relisted { from, to }) = relisted else { return };
+        if let Some(member) = from.and_then(|from| self.members.get_mut(&from)) {
+            member.partitions.retain(|listed| *listed != partition);
+        }
+        let Some(member) = self.members.get_mut(&to) else {
+            // Who leaves is taken out of all hand-overs by the lists that are made anew then.
+            unreachable!("INV-GROUP-OWNER: partitions go to members only")
+        };
+        member.partitions.push(partition);
     }
 
     /// The members' keys in the order of their ids.

@@ -28,7 +28,10 @@ impl Lives {
     #[must_use]
     pub fn of(&self, uid: PartitionUid) -> Life {
         let tag = hmac::sign(&self.key, &uid.get().to_le_bytes());
-        let number = tag.as_ref().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let Some(number) = tag.as_ref().first_chunk() else {
+            unreachable!("an HMAC-SHA-256 has 32 bytes")
+        };
+        let number = u64::from_le_bytes(*number);
         // 0 is no life that is known.
         Life::new(number.max(1))
     }

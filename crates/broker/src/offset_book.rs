@@ -37,6 +37,15 @@ pub struct Position {
     pub user: Option<UserMark>,
 }
 
+/// A position, and whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredPosition {
+    /// Whose.
+    pub owner: OffsetOwner,
+    /// How far it has come.
+    pub position: Position,
+}
+
 /// Positions by owner.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OffsetBook {
@@ -100,6 +109,12 @@ impl Position {
             active_at: self.active_at,
             user: self.user.map_or(OffsetNote::NOBODY, UserMark::get),
         }
+    }
+}
+
+impl StoredPosition {
+    fn of(owner: &OffsetOwner, position: &Position) -> Self {
+        Self { owner: *owner, position: *position }
     }
 }
 
@@ -169,13 +184,18 @@ impl OffsetBook {
 
     /// Brings positions beyond the end of a recovered log back to its last offset; with an empty
     /// log there is nothing a position could mean.
+    ///
+    /// So it is with those that a refusal would bring back: a log that comes online after all may have changes of
+    /// positions on their way.
     pub fn clamp(&mut self, end: Offset) {
         let Some(last) = end.get().checked_sub(1) else {
             self.stored.clear();
             self.consumers = 0;
+            // Their outcomes are still to come, and are to find them.
+            self.unsettled.values_mut().for_each(|unsettled| unsettled.durable = None);
             return;
         };
-        for position in self.stored.values_mut() {
+        for position in self.all_mut() {
             position.offset = position.offset.min(Offset::new(last));
         }
     }
@@ -249,11 +269,7 @@ impl OffsetBook {
     /// Forgets what consumers that read for themselves stored, if they were not seen for so long;
     /// returns it. Times from when the clock was ahead become `now`: nobody holds messages, or a place,
     /// until the clock has come there.
-    pub(crate) fn expire(
-        &mut self,
-        now: Timestamp,
-        expire_after_us: u64,
-    ) -> Vec<(OffsetOwner, Position)> {
+    pub(crate) fn expire(&mut self, now: Timestamp, expire_after_us: u64) -> Vec<StoredPosition> {
         self.expire_after_us = Some(expire_after_us);
         // A clock that was ahead would keep polls from being written down until it has come there again.
         self.noted_us = self.noted_us.min(now.get());
@@ -277,11 +293,11 @@ impl OffsetBook {
             } else if self.unsettled.contains_key(owner) {
                 next_us = now.get();
             } else {
-                expired.push((*owner, *position));
+                expired.push(StoredPosition::of(owner, position));
             }
         }
-        for (owner, _) in &expired {
-            self.put(*owner, None);
+        for gone in &expired {
+            self.put(gone.owner, None);
         }
         // After a look at which nothing may expire, one at which it may is not to wait.
         if expire_after_us != u64::MAX {
@@ -310,7 +326,8 @@ impl OffsetBook {
         if let Some(made) = made {
             unsettled.durable = made;
         }
-        unsettled.moves = unsettled.moves.saturating_sub(1);
+        assert!(unsettled.moves > 0, "INV-SETTLED: each change of a position has one outcome");
+        unsettled.moves -= 1;
         if unsettled.moves > 0 {
             return;
         }
@@ -328,31 +345,30 @@ impl OffsetBook {
         &self,
         hold: Hold,
         now: Timestamp,
-    ) -> impl Iterator<Item = (OffsetOwner, &Position)> {
+    ) -> impl Iterator<Item = StoredPosition> {
         let holding = hold.first().map(|from| self.stored.range(from..)).into_iter().flatten();
         let holding = holding.filter(move |(owner, at)| hold.until(**owner, at) > now);
-        holding.map(|(owner, position)| (*owner, position))
+        holding.map(|(owner, position)| StoredPosition::of(owner, position))
     }
 
     /// The smallest position of those that hold messages at `now`, counting what an unsettled one may fall
     /// back to; `None` when nobody holds any.
     #[must_use]
     pub fn smallest(&self, hold: Hold, now: Timestamp) -> Option<Offset> {
-        let durable = self.unsettled.iter();
-        let durable = durable.filter_map(|(owner, known)| Some((*owner, known.durable.as_ref()?)));
-        let durable = durable.filter(|(owner, at)| hold.until(*owner, at) > now);
-        let holding = self.holding(hold, now).chain(durable);
-        holding.map(|(_, position)| position.offset).min()
+        // INV-BARRIER: what a refusal brings back holds its messages all along; those removed meanwhile would be gone.
+        let durable = self.unsettled_durable();
+        let durable = durable.filter(|known| hold.until(known.owner, &known.position) > now);
+        self.holding(hold, now).chain(durable).map(|held| held.position.offset).min()
     }
 
     /// All positions behind `after`, in the order of their owners.
     pub(crate) fn behind(
         &self,
         after: Option<OffsetOwner>,
-    ) -> impl Iterator<Item = (OffsetOwner, &Position)> {
+    ) -> impl Iterator<Item = StoredPosition> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let behind = self.stored.range((from, Bound::Unbounded));
-        behind.map(|(owner, position)| (*owner, position))
+        behind.map(|(owner, position)| StoredPosition::of(owner, position))
     }
 
     /// Where the log starts, counting a move that is staged.
@@ -367,16 +383,22 @@ impl OffsetBook {
 
     /// All positions as far as they are known to be durable, ordered by owner.
     #[must_use]
-    pub fn durable_entries(&self) -> Vec<(OffsetOwner, Position)> {
+    pub fn durable_entries(&self) -> Vec<StoredPosition> {
         let settled = self.stored.iter().filter(|(owner, _)| !self.unsettled.contains_key(owner));
-        let mut entries: Vec<_> = settled.map(|(owner, at)| (*owner, *at)).collect();
+        let mut entries: Vec<_> =
+            settled.map(|(owner, position)| StoredPosition::of(owner, position)).collect();
         if !self.unsettled.is_empty() {
-            let durable =
-                |(owner, known): (&OffsetOwner, &Unsettled)| Some((*owner, known.durable?));
-            entries.extend(self.unsettled.iter().filter_map(durable));
-            entries.sort_unstable_by_key(|(owner, _)| *owner);
+            entries.extend(self.unsettled_durable());
+            entries.sort_unstable_by_key(|entry| entry.owner);
         }
         entries
+    }
+
+    /// What is known to be durable of the positions with changes on their way.
+    fn unsettled_durable(&self) -> impl Iterator<Item = StoredPosition> {
+        self.unsettled.iter().filter_map(|(owner, known)| {
+            Some(StoredPosition { owner: *owner, position: known.durable? })
+        })
     }
 
     /// How many positions are stored.
@@ -398,8 +420,11 @@ impl OffsetBook {
             None => self.stored.remove(&owner),
         };
         if is_consumer(owner) {
+            // Added to first: it replaces as well as it adds.
             self.consumers += usize::from(position.is_some());
-            self.consumers -= usize::from(before.is_some());
+            let before = usize::from(before.is_some());
+            assert!(before <= self.consumers, "INV-GROUPS-FIT: consumers are counted as they come");
+            self.consumers -= before;
         }
         before
     }
@@ -473,6 +498,22 @@ mod tests {
         assert_eq!(book.seen_before(), Timestamp::new(500));
     }
 
+    /// A log that had been offline came online with fewer messages than a position on its way had before it; refused, that
+    /// came back from behind the end of the log.
+    #[test]
+    fn what_a_refusal_brings_back_is_in_the_log() {
+        let owner = owner(ConsumerKind::Group, 1);
+        for (end, expected) in [(4, Some(3)), (0, None)] {
+            let mut book = OffsetBook::default();
+            book.set(owner, at(9, 1));
+            book.stage(owner, Some(at(2, 2)));
+            book.clamp(Offset::new(end));
+            book.settle(owner, None);
+            assert_eq!(book.get(owner).map(Offset::get), expected);
+            assert_eq!(book.durable_entries().len(), usize::from(expected.is_some()));
+        }
+    }
+
     #[test]
     fn the_smallest_position_counts_what_a_refusal_would_bring_back() {
         let owner = owner(ConsumerKind::Group, 1);
@@ -524,7 +565,7 @@ mod tests {
         assert!(book.take_moved() && !book.take_moved());
         assert!(book.expire(later, u64::MAX).is_empty());
         let expired = book.expire(later, ACTIVITY_US);
-        assert_eq!(expired, [(gone, at(4, 100))]);
+        assert_eq!(expired, [StoredPosition { owner: gone, position: at(4, 100) }]);
         assert_eq!((book.len(), book.consumers), (2, 1));
         let much_later = Timestamp::new(later.get() + ACTIVITY_US);
         assert_eq!(book.expire(much_later, ACTIVITY_US).len(), 1);

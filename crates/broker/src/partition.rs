@@ -21,6 +21,7 @@ macro_rules! tell {
 }
 
 mod append;
+mod appender;
 mod dedup;
 mod ids;
 mod member;
@@ -39,25 +40,29 @@ use galgo_storage::journal::CommitError;
 use galgo_storage::lock::{Ranked, rank};
 use galgo_storage::log::{Log, LogReader, PartitionName};
 use galgo_wire::command::Durability;
-use galgo_wire::id::{Life, Offset, PartitionUid};
+use galgo_wire::consumer::PollingStrategy;
+use galgo_wire::id::{Life, Offset, PartitionUid, Timestamp};
 
-pub use append::{AppendContext, Appended, Batch, Placed};
+pub use append::Appended;
+pub use appender::{AppendContext, Batch, Placed};
 pub use dedup::DeduplicationBounds;
 pub use ids::IdKey;
 pub use offsets::{OffsetError, StoredBy};
 pub(crate) use pieces::Gathering;
 pub use pieces::{Piece, Rest};
-pub use publish::Commits;
 pub use read::{AnswerBounds, COLD_PIECE_BYTES_MAX, PollError, PolledRange, ReadPlan, ReadRequest};
 pub(crate) use rescue::RescueStanding;
-pub(crate) use start::{DropNote, DropReason, Droppable, Wanted};
+pub(crate) use start::{DropNote, DropReason, Droppable, Wanted, drop_oldest};
 
-use self::dedup::Window;
-use self::refusal::Refusals;
-use self::rescue::RescueState;
-use crate::alarm::News;
-use crate::offset_book::OffsetBook;
-use crate::shard::{Member, Shard};
+use self::appender::Appender;
+use self::offsets::{ExpiredPositions, PositionJournal, Positions};
+use self::publish::Publication;
+use self::read::{MessageFinder, ReadableRange, begin_of};
+use self::rescue::Rescue;
+use crate::alarm::{Alarm, News};
+use crate::offset_book::{OffsetBook, StoredPosition};
+use crate::shard::{OffsetOwner, Shard, ShardMember};
+use crate::ticket::Ticket;
 
 /// A partition that is open for appends and reads.
 pub struct Partition {
@@ -65,46 +70,25 @@ pub struct Partition {
     /// What clients call this life of the partition.
     life: Life,
     shard: Arc<Shard>,
-    writer: Ranked<{ rank::WRITER }, Writer>,
-    commits: Ranked<{ rank::COMMITS }, Commits>,
+    appender: Appender,
+    publication: Publication,
+    positions: Positions,
+    finder: Arc<MessageFinder>,
+    /// How it comes to take writes again after a sync that failed.
+    rescue: Rescue,
     /// Held over a sync and what follows from its outcome. The kernel reports a failed write-back to
     /// one caller only; a second sync at the same time would take the pages for written.
     syncing: Ranked<{ rank::SYNCING }, ()>,
-    offsets: Ranked<{ rank::OFFSETS }, OffsetBook>,
     reader: Arc<LogReader>,
-    /// The offset after the last published message.
-    high_watermark: AtomicU64,
     durability: AtomicU8,
-    /// Whether messages with an id that was stored lately are dropped.
-    deduplication: AtomicBool,
-    /// Held while the window of ids is read from the log.
-    loading: Ranked<{ rank::LOADING }, ()>,
     /// Whether the shard's next checkpoint has to look at this partition.
     touched: AtomicBool,
     /// The end that the journal was last told of, of what is in no batch of it.
     noted_end: AtomicU64,
-    /// How far the log was ahead of the clock when its times last started over, until that is told.
-    started_over_us: AtomicU64,
-    /// How many consumers found no place for their position, until that is told.
-    no_place: AtomicU64,
     /// Whether it was told that the newest message is ahead of the clock.
     told_ahead: AtomicBool,
-    /// How it comes to take writes again after a sync that failed.
-    rescue: Ranked<{ rank::RESCUE }, RescueState>,
     /// Whether its log could not be opened.
     is_offline: AtomicBool,
-}
-
-/// The appending side; one at a time.
-struct Writer {
-    log: Log,
-    /// Deleted or purged: appends go to the partition's successor, if it has one.
-    closed: bool,
-    refusals: Refusals,
-    /// The ids stored lately; `None` when nobody asked for them, or they are still to be read.
-    window: Option<Window>,
-    /// How far the log was ahead of the clock when its times started over just now, in microseconds.
-    started_over_us: u64,
 }
 
 /// Counts of a partition, for topic details and stats.
@@ -139,31 +123,23 @@ impl Partition {
             shard.stats().fenced();
             shard.has_fenced();
         }
+        let vault = shard.vault().cloned();
+        let finder = MessageFinder::new(uid, Arc::clone(&reader), vault);
         Self {
             uid,
             life: shard.lives().of(uid),
             shard,
-            writer: Ranked::new(Writer {
-                log,
-                closed: false,
-                refusals: Refusals::default(),
-                window: None,
-                started_over_us: 0,
-            }),
-            commits: Ranked::new(Commits::new(end, fenced)),
+            appender: Appender::new(log),
+            publication: Publication::new(end, fenced),
+            positions: Positions::new(offsets),
+            finder: Arc::new(finder),
+            rescue: Rescue::default(),
             syncing: Ranked::new(()),
-            offsets: Ranked::new(offsets),
             reader,
-            high_watermark: AtomicU64::new(end.get()),
             durability: AtomicU8::new(durability.as_u8()),
-            deduplication: AtomicBool::new(false),
-            loading: Ranked::new(()),
             touched: AtomicBool::new(false),
             noted_end: AtomicU64::new(end.get()),
-            started_over_us: AtomicU64::new(0),
-            no_place: AtomicU64::new(0),
             told_ahead: AtomicBool::new(false),
-            rescue: Ranked::default(),
             is_offline: AtomicBool::new(is_offline),
         }
     }
@@ -193,7 +169,7 @@ impl Partition {
     /// The offset after the last published message.
     #[must_use]
     pub fn high_watermark(&self) -> Offset {
-        Offset::new(self.high_watermark.load(Ordering::Acquire))
+        self.publication.high_watermark()
     }
 
     /// The offset of the oldest retained message.
@@ -224,22 +200,22 @@ impl Partition {
 
     /// Turns deduplication on or off for later appends.
     pub fn set_deduplication(&self, on: bool) {
-        self.deduplication.store(on, Ordering::Relaxed);
+        self.appender.set_deduplication(on);
     }
 
     /// Refuses later appends: the partition was deleted or purged. What is staged still commits.
     pub fn close(&self) {
-        self.writer.lock().closed = true;
+        // First: an append behind it would be acknowledged, and gone with the files.
+        self.appender.close();
         // Polls that are under way find nothing, rather than files that are gone.
         self.reader.retire();
-        let rung = self.commits.lock().bell.close();
-        rung.ring(News::Over);
+        self.publication.close().ring(News::Over);
     }
 
     /// Whether the partition was deleted or purged.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.writer.lock().closed
+        self.appender.is_closed()
     }
 
     /// Counts of this moment.
@@ -266,7 +242,7 @@ impl Partition {
     /// Why appends are refused, if they are.
     #[must_use]
     pub fn fenced(&self) -> Option<CommitError> {
-        self.commits.lock().fenced()
+        self.publication.stop().map(|stop| stop.error)
     }
 
     /// Whether its log could not be opened: nothing of it can be read, and what the journal and the last checkpoint
@@ -281,14 +257,210 @@ impl Partition {
         &self.reader
     }
 
+    /// The positions of its consumers.
+    pub(crate) fn positions(&self) -> &Positions {
+        &self.positions
+    }
+
     /// Whether its writes go through this shard.
     pub(crate) fn is_on(&self, shard: &Arc<Shard>) -> bool {
         Arc::ptr_eq(&self.shard, shard)
     }
 
     /// As its shard knows it.
-    fn member(self: &Arc<Self>) -> Arc<dyn Member> {
-        Arc::clone(self) as Arc<dyn Member>
+    fn member(self: &Arc<Self>) -> Arc<dyn ShardMember> {
+        Arc::clone(self) as Arc<dyn ShardMember>
+    }
+
+    /// The time of the newest message.
+    pub(crate) fn newest_time(&self) -> Timestamp {
+        self.reader.newest_time()
+    }
+
+    /// Bytes of all segments.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.reader.stats().bytes
+    }
+
+    /// Where the log starts, counting a move that is staged.
+    #[cfg(test)]
+    pub(crate) fn staged_start(&self) -> Offset {
+        self.positions.hold().start()
+    }
+
+    /// Stores the last processed offset; it may move back.
+    ///
+    /// # Errors
+    /// [`OffsetError::Beyond`] when no message has that offset yet; [`OffsetError::Foreign`] when somebody
+    /// else has stored it, who still exists, and `by` does not manage the topic;
+    /// [`OffsetError::Refused`] when the shard takes no writes or [`crate::offset_book::OFFSET_OWNERS_MAX`] other consumers
+    /// have positions already.
+    pub fn store_offset(
+        self: &Arc<Self>,
+        owner: OffsetOwner,
+        by: StoredBy,
+        offset: Offset,
+    ) -> Result<Ticket, OffsetError> {
+        let end = self.high_watermark();
+        if offset >= end && self.is_offline() {
+            // Where it ends is not known better.
+            return Err(OffsetError::Refused(CommitError::Fenced.into()));
+        }
+        if offset >= end {
+            return Err(OffsetError::Beyond { offset: offset.get(), end: end.get() });
+        }
+        let now = self.shard.now();
+        let change = self.positions.store(owner, by, offset, now, self.position_journal())?;
+        if change.goes_back {
+            self.position_moved_back();
+        }
+        Ok(change.ticket)
+    }
+
+    /// Deletes the stored offset of `owner`.
+    ///
+    /// # Errors
+    /// [`OffsetError::NotStored`]; [`OffsetError::Foreign`]; [`OffsetError::Refused`].
+    pub fn delete_offset(
+        self: &Arc<Self>,
+        owner: OffsetOwner,
+        by: StoredBy,
+    ) -> Result<Ticket, OffsetError> {
+        let change = self.positions.delete(owner, by, self.position_journal())?;
+        self.position_moved_back();
+        Ok(change.ticket)
+    }
+
+    /// Forgets the offset of an owner that will never come again, without a record of it: whoever reads
+    /// the journal or a checkpoint knows who exists.
+    pub(crate) fn forget_offset(self: &Arc<Self>, owner: OffsetOwner) {
+        if self.positions.forget(owner) {
+            self.touch();
+        }
+    }
+
+    /// Forgets what consumers stored that were not seen for so long; returns it. There is no record of it:
+    /// what a crash brings back is as old as before, and expires again.
+    pub(crate) fn expire_offsets(
+        self: &Arc<Self>,
+        now: Timestamp,
+        expire_after_us: u64,
+    ) -> Vec<StoredPosition> {
+        if self.is_offline() {
+            // Whoever would be seen polling is refused.
+            return Vec::new();
+        }
+        let ExpiredPositions { expired, is_new } = self.positions.expire(now, expire_after_us);
+        if is_new {
+            // The next checkpoint is to write it down.
+            self.touch();
+        }
+        expired
+    }
+
+    /// Positions are as old after a leap of the time they are noted by as before it.
+    pub(crate) fn leap_offsets(self: &Arc<Self>, by_us: u64, now: Timestamp) {
+        if self.positions.leap(by_us, now) {
+            self.touch();
+        }
+    }
+
+    fn position_journal(self: &Arc<Self>) -> PositionJournal<'_> {
+        let (uid, member, durability) = (self.uid, self.member(), self.durability());
+        PositionJournal { shard: &self.shard, uid, member, durability }
+    }
+
+    /// Tells the polls that wait: for one of them there may be messages again. Called after the change,
+    /// which a poll that hangs up its alarm later sees.
+    fn position_moved_back(&self) {
+        self.publication.all_waiting().ring(News::Look);
+    }
+
+    /// Finds what a poll is to read; a plan may be empty.
+    ///
+    /// # Errors
+    /// [`PollError`] when a search by time, or for the newest that fit, meets a damaged or unreadable
+    /// index or message.
+    pub fn plan_read(&self, request: &ReadRequest) -> Result<ReadPlan, PollError> {
+        self.finder.plan(request, self.readable()?, || self.seen(request.owner))
+    }
+
+    /// As [`Partition::plan_read`], without waiting for the disk: `None` when that would have to be waited
+    /// for.
+    ///
+    /// # Errors
+    /// As [`Partition::plan_read`].
+    pub fn plan_cached(&self, request: &ReadRequest) -> Result<Option<ReadPlan>, PollError> {
+        self.finder.plan_cached(request, self.readable()?, || self.seen(request.owner))
+    }
+
+    /// How many messages there are from the first that is asked for. Waits for the disk in searches by time
+    /// only.
+    ///
+    /// # Errors
+    /// Those of [`Partition::plan_read`].
+    pub fn available(&self, request: &ReadRequest) -> Result<u64, PollError> {
+        let readable = self.readable()?;
+        let asked = self.finder.asked(request, readable, || self.seen(request.owner))?;
+        let asked = asked.max(readable.start);
+        Ok(readable.upto.get().saturating_sub(asked.get()))
+    }
+
+    /// Where a poll begins that nothing is read for: with this offset, if it is there, and one by time at the end.
+    #[must_use]
+    pub fn begins_at(&self, request: &ReadRequest) -> Offset {
+        request.begins_at(self.extent(), || self.seen(request.owner))
+    }
+
+    /// Reads without waiting for the disk: `None` when a part of the range is not in the page cache
+    /// or has not been verified, when what is needed to find it is not in memory, or when it takes more
+    /// than one piece.
+    ///
+    /// # Errors
+    /// [`PollError`] when the range is damaged or its segment cannot be opened.
+    pub fn read_cached(&self, plan: ReadPlan) -> Result<Option<PolledRange>, PollError> {
+        self.finder.read_cached(plan)
+    }
+
+    /// Hangs up the alarm of a poll that waits for `messages` from where its strategy starts.
+    pub(crate) fn hang(
+        &self,
+        alarm: &Arc<Alarm>,
+        strategy: &PollingStrategy,
+        owner: OffsetOwner,
+        messages: u32,
+    ) {
+        let (from, messages) = match *strategy {
+            // How many of what comes are young enough is not known before.
+            PollingStrategy::Timestamp(_) => (self.high_watermark(), 1),
+            _ => {
+                let stored = || self.seen(owner);
+                (begin_of(strategy, messages, self.extent(), stored), messages)
+            }
+        };
+        self.publication.hang(alarm, from.get().saturating_add(messages.into()));
+    }
+
+    /// Takes an alarm off.
+    pub(crate) fn take_off(&self, alarm: &Arc<Alarm>) {
+        self.publication.take_off(alarm);
+    }
+
+    /// Where its messages begin and end at this moment.
+    ///
+    /// # Errors
+    /// INV-OFFLINE: not even an empty answer is given.
+    fn readable(&self) -> Result<ReadableRange, PollError> {
+        if self.is_offline() { Err(PollError::Offline) } else { Ok(self.extent()) }
+    }
+
+    fn extent(&self) -> ReadableRange {
+        ReadableRange { start: self.start(), upto: self.high_watermark() }
+    }
+
+    /// Where `owner` has come to, now that it polls.
+    fn seen(&self, owner: OffsetOwner) -> Option<Offset> {
+        self.positions.seen(owner, self.shard.now())
     }
 
     /// Puts the partition on the list of the shard's next checkpoint.

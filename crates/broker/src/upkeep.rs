@@ -31,7 +31,7 @@ use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Offset, PartitionId, StreamId, Timestamp, TopicId};
 use galgo_wire::options::EffectiveOptions;
 
-use self::clock::{ClockNews, Reading, SteadyClock};
+use self::clock::{ClockNews, ClockPast, ClockReading, SteadyClock};
 pub use self::state::HeldBack;
 use self::state::HeldNotes;
 use crate::broker::Broker;
@@ -39,7 +39,7 @@ use crate::catalog::OpenTopic;
 use crate::environment::Clock;
 use crate::metadata::ResolvedSettings;
 use crate::offset_book::Hold;
-use crate::partition::{DropNote, DropReason, Droppable, Partition, Wanted};
+use crate::partition::{DropNote, DropReason, Droppable, Partition, Wanted, drop_oldest};
 
 /// Most segments one plan tells of.
 pub const PLANNED_SEGMENTS_MAX: usize = 50_000;
@@ -87,6 +87,15 @@ pub(crate) struct Times {
     pub(crate) steady: Timestamp,
 }
 
+/// What retention makes of a partition.
+#[derive(Clone, Copy, Debug)]
+struct Outlook {
+    /// What goes now.
+    going: Surrender,
+    /// What would, if nobody held it back.
+    due: Surrender,
+}
+
 /// A topic with a limit.
 struct Limited {
     place: (StreamId, TopicId),
@@ -98,21 +107,23 @@ struct Limited {
 }
 
 impl Retention {
-    /// Begins at `now_us` of the monotonic clock with what `clocks` of the machine say, what is on record of
-    /// them on `disk`, and `newest`, when the data was last written, as far as known.
+    /// Begins now with what `clocks` of the machine say, what is on record of them on `disk`, and `newest`, when the
+    /// data was last written, as far as known.
     pub(crate) fn new(
         options: RetentionOptions,
-        (clocks, now_us): (&dyn Clock, u64),
-        (disk, data_dir): (&dyn Disk, &DataDir),
+        clocks: &dyn Clock,
+        disk: &dyn Disk,
+        data_dir: &DataDir,
         newest: Option<Timestamp>,
     ) -> Self {
+        let now_us = clocks.monotonic_us();
         let due_us = AtomicU64::new(now_us.saturating_add(options.interval_us));
         let record = clock_record::recorded(disk, &data_dir.clock_path()).unwrap_or_else(|error| {
             tracing::warn!(%error, "record of the clocks not read");
             None
         });
-        let now = (disk.boot(), Reading::of(clocks));
-        let clock = SteadyClock::new(now, (record, newest), options.clock_wait_us);
+        let (now, past) = (ClockReading::of(clocks), ClockPast { record, newest });
+        let clock = SteadyClock::new(disk.boot(), now, past, options.clock_wait_us);
         if let Some(waits_us) = clock.waits_us() {
             tracing::warn!(
                 ahead_s = clock.lead_us() / SECOND_US,
@@ -143,7 +154,7 @@ impl Retention {
     }
 }
 
-impl Reading {
+impl ClockReading {
     fn of(clocks: &dyn Clock) -> Self {
         Self { wall: clocks.now(), running_us: clocks.running_us() }
     }
@@ -159,7 +170,7 @@ impl Broker {
     /// follow what a look finds before anything goes by it.
     pub(crate) fn look_at_clocks(&self) -> Times {
         let mut clock = self.retention.clock.lock();
-        let now = Reading::of(&*self.clock);
+        let now = ClockReading::of(&*self.clock);
         let (steady, told) = clock.look(now);
         let waits_s = clock.waits_us().unwrap_or(0) / SECOND_US;
         match told {
@@ -292,20 +303,24 @@ impl Broker {
     fn retain_topic(&self, now: Times, topic: &Limited, notes: &mut HeldNotes) -> bool {
         let partitions = topic.open.partitions.iter();
         let droppable: Vec<Droppable> =
-            partitions.map(|partition| partition.droppable(now, topic.hold)).collect();
+            partitions.map(|partition| Droppable::of(partition, now, topic.hold)).collect();
         let segments = segments_of(&droppable, Droppable::barrier);
         let plans = plan(now.steady, topic.rules, &segments);
         let due = plan(now.steady, topic.rules, &segments_of(&droppable, |_| None));
-        self.tell_held(topic, (now, notes), plans.iter().zip(&due));
+        let outlooks =
+            plans.iter().zip(&due).map(|(going, due)| Outlook { going: *going, due: *due });
+        self.tell_held(topic, now, notes, outlooks);
         let mut complete = true;
         for (number, (partition, (plan, segments))) in
             (0..).zip(topic.open.partitions.iter().zip(plans.iter().zip(&segments)))
         {
             let Some(last) = plan.of(segments).last() else { continue };
             let number = PartitionId::new(number);
-            let Some(mut note) = self.drop_note(topic.place, number) else { break };
+            let Some(mut note) = self.drop_note(topic.place.0, topic.place.1, number) else {
+                break;
+            };
             (note.reason, note.expired) = (DropReason::Retention, plan.expired);
-            match partition.drop_oldest(Wanted::Below(last.segment.end), (topic.hold, note)) {
+            match drop_oldest(partition, Wanted::Below(last.segment.end), topic.hold, note) {
                 Ok(_) => {}
                 Err(ErrorCode::TaskTimeout) => complete = false,
                 Err(code) => {
@@ -319,7 +334,8 @@ impl Broker {
     /// The names for the log; `None` when the topic is gone.
     pub(crate) fn drop_note(
         &self,
-        (stream, topic): (StreamId, TopicId),
+        stream: StreamId,
+        topic: TopicId,
         partition: PartitionId,
     ) -> Option<DropNote> {
         let catalog = self.catalog();
@@ -344,13 +360,14 @@ impl Broker {
         let rules = rules_of(settings);
         let partitions = open.partitions.iter();
         let droppable: Vec<Droppable> =
-            partitions.map(|partition| partition.droppable(now, hold)).collect();
+            partitions.map(|partition| Droppable::of(partition, now, hold)).collect();
         let segments = segments_of(&droppable, Droppable::barrier);
         let going = plan(now.steady, rules, &segments);
         let due = plan(now.steady, rules, &segments_of(&droppable, |_| None));
         let planned = (0..).zip(droppable.iter().zip(going.iter().zip(&due)));
         let planned = planned.flat_map(|(number, (droppable, (going, due)))| {
-            planned_segments(PartitionId::new(number), droppable, (*going, *due))
+            let outlook = Outlook { going: *going, due: *due };
+            planned_segments(PartitionId::new(number), droppable, outlook)
         });
         RetentionPlan {
             enabled: self.retention.options.enabled,
@@ -418,7 +435,7 @@ fn segments_of(
 fn planned_segments(
     partition_id: PartitionId,
     droppable: &Droppable,
-    (going, due): (Surrender, Surrender),
+    Outlook { going, due }: Outlook,
 ) -> Vec<PlannedSegment> {
     let shown = going.segments().max(due.segments());
     let planned = |(at, KeptSegment { segment: known, .. }): (usize, &KeptSegment)| {

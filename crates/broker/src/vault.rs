@@ -22,7 +22,7 @@ use galgo_storage::disk::Disk;
 use galgo_storage::lock::{Ranked, rank};
 use galgo_storage::twin::{Kept, Twin, TwinError};
 
-pub use keys::{KeyError, Keys};
+pub use keys::{KeyRing, KeyRingError};
 pub(crate) use marker::NAME as MARKER_NAME;
 pub(crate) use message::{Unopened, Unsealed};
 
@@ -65,7 +65,7 @@ pub(crate) fn marker_is_copy(disk: &dyn Disk, twin: &Twin) -> Result<bool, Vault
 
 /// The keys of a running broker.
 pub(crate) struct Vault {
-    keys: Keys,
+    keys: KeyRing,
     prefix: u32,
     next_nonce: AtomicU64,
     /// Where the marker is kept.
@@ -84,11 +84,11 @@ impl Vault {
     pub(crate) fn open(
         disk: &dyn Disk,
         twin: Twin,
-        keys: Keys,
+        keys: KeyRing,
         random: &dyn Random,
     ) -> Result<Option<Self>, VaultError> {
         let kept = KeyMarker::read(disk, &twin)?;
-        // Mended before anything is sealed, as anything that is written.
+        // Mended before anything is sealed: a power cut in between would leave what nobody knows the key of.
         let mended = kept.as_ref().is_none_or(Kept::is_whole);
         if kept.as_ref().is_some_and(Kept::is_copy) {
             let path = twin.path.display();
@@ -99,6 +99,7 @@ impl Vault {
         if let Some(id) = marker.metadata.iter().find(|id| keys.get(**id).is_none()) {
             return Err(VaultError::Missing { id: *id });
         }
+        // A wrong key would seal what no key that is on record opens, and say so only when somebody reads.
         if let Some(id) = marker.replaced(&keys) {
             return Err(VaultError::Other { id });
         }
@@ -115,6 +116,8 @@ impl Vault {
         if keys.is_empty() && marker.messages.is_empty() {
             return Ok(None);
         }
+        // INV-NONCE: where the last start has come to is not on record, which would cost a write for each sealing; of 96
+        // random bits two starts meet by no chance that counts.
         let start = random.next_u128();
         Ok(Some(Self {
             keys,
@@ -152,20 +155,23 @@ impl Vault {
     /// [`VaultError::Marker`].
     pub(crate) fn rewritten(&self, disk: &dyn Disk) -> Result<(), VaultError> {
         let mut marker = self.marker.lock();
+        // Behind the rewriting: a marker that forgets an older key while one record still needs it would have the next
+        // start ask for too few.
         marker.metadata = self.keys.active().into_iter().collect();
         marker.rewrite_metadata = false;
         marker.write(disk, &self.twin)?;
         Ok(())
     }
 
-    /// The key for what is written now, with its id.
-    fn active(&self) -> Option<(u32, &LessSafeKey)> {
+    /// The key for what is written now.
+    fn active(&self) -> Option<ActiveKey<'_>> {
         let id = self.keys.active()?;
-        self.keys.get(id).map(|key| (id, key))
+        self.keys.get(id).map(|key| ActiveKey { id, key })
     }
 
     /// The first of `count` nonces that nobody else gets.
     fn draw(&self, count: u32) -> Nonces {
+        // One step for all of a batch: nobody else draws a number in between.
         let next = self.next_nonce.fetch_add(u64::from(count), Ordering::Relaxed);
         Nonces { prefix: self.prefix, next }
     }
@@ -182,6 +188,13 @@ impl std::fmt::Debug for Vault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Vault").field("keys", &self.keys).finish_non_exhaustive()
     }
+}
+
+/// The key for what is written now.
+struct ActiveKey<'a> {
+    /// Written beside what it seals.
+    id: u32,
+    key: &'a LessSafeKey,
 }
 
 /// Nonces in a row (INV-NONCE).

@@ -17,7 +17,7 @@ pub enum ServeError {
     Config(#[from] ConfigError),
     /// The encryption keys cannot be used. The message has nothing of a key in it.
     #[error("encryption keys: {0}; see encryption.keys_file and encryption.keys")]
-    Keys(galgo_broker::vault::KeyError),
+    Keys(galgo_broker::vault::KeyRingError),
     /// The data directory needs keys that were not given, or others than were given.
     #[error(
         "data directory {}: {reason}; give the key with encryption.keys_file or encryption.keys; \

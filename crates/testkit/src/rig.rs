@@ -13,7 +13,7 @@ use galgo_broker::metadata::{UserMetadata, UserSerial};
 use galgo_broker::partition::DeduplicationBounds;
 use galgo_broker::shard::{Rounds, ShardOptions};
 use galgo_broker::upkeep::RetentionOptions;
-use galgo_broker::vault::Keys;
+use galgo_broker::vault::KeyRing;
 use galgo_broker::{
     AccessOptions, Answer, Broker, BrokerOptions, FirstUser, GroupOptions, Job, LogBounds,
     OpenReport, Outcome, Peer, Reply, Session, Slice,
@@ -108,7 +108,7 @@ impl Rig {
     }
 
     /// Opens with these keys for encryption at rest.
-    pub fn open_sealed(disk: SimDisk, keys: Keys) -> Result<Self, OpenError> {
+    pub fn open_sealed(disk: SimDisk, keys: KeyRing) -> Result<Self, OpenError> {
         Self::open_as(disk, PASSWORD, |options| BrokerOptions { encryption: keys, ..options })
     }
 
@@ -395,7 +395,7 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>, root: FirstUser
             bundle_bytes_max: 8 << 10,
             checkpoint_bytes: 1 << 20,
         },
-        encryption: Keys::default(),
+        encryption: KeyRing::default(),
         deduplication: DeduplicationBounds { entries_max: 100, expiry_us: 60_000_000 },
         defaults: defaults(),
         access: AccessOptions::default(),

@@ -24,7 +24,7 @@ use galgo_wire::id::{ShardId, StreamId, Timestamp, TopicId};
 use super::OpenError;
 use super::stored::{ReadOptions, StoredMetadata, append};
 use crate::metadata::TopicPlace;
-use crate::vault::Keys;
+use crate::vault::KeyRing;
 use model::Model;
 use rig::Rig;
 use workload::run_workload;
@@ -320,7 +320,7 @@ fn a_directory_with_partitions_on_another_shard_is_refused() {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let fresh = Identity { cluster_id: 1, node_id: 1 };
     let data_dir = DataDir::open(&disk, Path::new("/data"), fresh).unwrap();
-    let reading = ReadOptions { keys: Keys::default(), random: &*random, doubt: Doubt::Refuse };
+    let reading = ReadOptions { keys: KeyRing::default(), random: &*random, doubt: Doubt::Refuse };
     let stored = StoredMetadata::read_for_server(&shared, &data_dir, reading).unwrap();
     let mut state = stored.state;
     let (mut log, _) = stored.log.settle().unwrap();

@@ -28,7 +28,7 @@ use crate::environment::Random;
 use crate::metadata::State;
 use crate::metadata::record::Record;
 use crate::shard::{Spoken, spoken_of};
-use crate::vault::{Keys, MARKER_NAME, marker_is_copy};
+use crate::vault::{KeyRing, MARKER_NAME, marker_is_copy};
 
 /// What is needed to work on a data directory.
 pub struct OfflineOptions {
@@ -39,7 +39,7 @@ pub struct OfflineOptions {
     /// The data directory; must be there.
     pub data_dir: PathBuf,
     /// The keys for encryption at rest; the default has none.
-    pub encryption: Keys,
+    pub encryption: KeyRing,
     /// Sizes of the journal.
     pub journal: JournalBounds,
 }
@@ -91,7 +91,7 @@ pub struct Offline {
     disk: Arc<dyn Disk>,
     random: Arc<dyn Random>,
     data_dir: DataDir,
-    keys: Keys,
+    keys: KeyRing,
     journal: JournalBounds,
 }
 

@@ -41,12 +41,14 @@ use crate::metadata::record::Record;
 use crate::metadata::users::NewUser;
 use crate::metadata::{Consequence, State, TopicPlace};
 use crate::partition::{DeduplicationBounds, IdKey, Partition};
-use crate::shard::{OffsetOwner, Recovered, RecoveredPartition, Removals, ShardOptions};
+use crate::shard::{
+    OffsetOwner, RecoveredPartition, RecoveredShard, Removals, ShardMember, ShardOptions,
+};
 use crate::stats::Counters;
 use crate::stats::process::{ProcessReader, SystemNames};
 use crate::trail::Trail;
 use crate::upkeep::{Retention, RetentionOptions};
-use crate::vault::{Keys, Vault};
+use crate::vault::{KeyRing, Vault};
 
 /// Sizes of logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +120,7 @@ pub struct BrokerOptions {
     /// Whether and how often retention looks for what is due.
     pub retention: RetentionOptions,
     /// The keys for encryption at rest; the default has none.
-    pub encryption: Keys,
+    pub encryption: KeyRing,
 }
 
 /// What a broker is put together from, all of it open.
@@ -204,7 +206,7 @@ pub(super) fn open_claimed(
     // Before the first send: an id that was derived has to come out the same after a restart.
     let id_key = id_key(&mut log, vault.as_deref(), &mut state, &*options.random)?;
     let anchors = anchor(&*disk, &data_dir)?;
-    let Recovered { shard, partitions, unknown } = recovered;
+    let RecoveredShard { shard, partitions, unknown } = recovered;
     report.unknown = unknown;
     report.unknown.retain(|name| !is_being_removed(name, &state));
     let shards = Shards::new([(ShardId::FIRST, shard)]);
@@ -254,8 +256,9 @@ fn assemble(opened: Opened, options: BrokerOptions) -> Broker {
     catalog.disown_offsets();
     let retention = Retention::new(
         options.retention,
-        (&*options.clock, started_us.monotonic_us),
-        (&*options.disk, &data_dir),
+        &*options.clock,
+        &*options.disk,
+        &data_dir,
         newest(&catalog),
     );
     // Before anything can be stored: positions carry the time that does not leap.
@@ -340,7 +343,8 @@ fn id_key(
 /// When data was last written, or read by a consumer that stores its place, as far as known.
 fn newest(catalog: &Catalog) -> Option<Timestamp> {
     let newest = catalog.partitions().map(|partition| partition.newest_time()).max();
-    let active = catalog.partitions().filter_map(|partition| partition.last_activity()).max();
+    let active =
+        catalog.partitions().filter_map(|partition| partition.positions().last_activity()).max();
     newest.max(active).filter(|newest| *newest > Timestamp::ZERO)
 }
 
@@ -384,15 +388,15 @@ fn open_catalog(
         // INV-FENCE: what a failed sync may have lost is not told by looking, so it stays closed until a rescue has
         // written it anew.
         if not_synced.contains(&uid) {
-            partition.stays_offline();
+            ShardMember::stays_offline(&*partition);
         }
         if partition.is_offline() {
             // INV-CARRY: every checkpoint has to keep what the journal holds of it.
-            partition.touch();
+            Partition::touch(&partition);
         }
         if forgot {
             // The next checkpoint is to forget the offsets of deleted groups, too.
-            partition.touch();
+            Partition::touch(&partition);
         }
         partition
     });

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use galgo_wire::id::{PartitionUid, ShardId, Timestamp};
 
 use crate::partition::Partition;
-use crate::shard::{CheckpointError, Member, Rounds, Shard};
+use crate::shard::{CheckpointError, Rounds, Shard, ShardMember};
 
 /// The shards of a node.
 pub struct Shards(BTreeMap<ShardId, Arc<Shard>>);
@@ -118,7 +118,7 @@ impl Shards {
         for shard in self.iter() {
             // A rescue takes its own shard's checkpoints and journal into account, so each shard gets its partitions.
             let its = due.extract_if(.., |partition| partition.is_on(shard));
-            let its: Vec<_> = its.map(|partition| partition as Arc<dyn Member>).collect();
+            let its: Vec<_> = its.map(|partition| partition as Arc<dyn ShardMember>).collect();
             if !its.is_empty() {
                 shard.ask_rescue(its);
             }

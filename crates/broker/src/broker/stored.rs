@@ -19,7 +19,7 @@ use crate::environment::Random;
 use crate::metadata::State;
 use crate::metadata::record::Record;
 use crate::vault::record::{self, SealedKind};
-use crate::vault::{Keys, MARKER_NAME, Vault};
+use crate::vault::{KeyRing, MARKER_NAME, Vault};
 
 /// The metadata and what it is read with.
 pub(super) struct StoredMetadata {
@@ -34,7 +34,7 @@ pub(super) struct StoredMetadata {
 
 /// What becomes of the keys and of doubtful metadata.
 pub(super) struct ReadOptions<'a> {
-    pub(super) keys: Keys,
+    pub(super) keys: KeyRing,
     pub(super) random: &'a dyn Random,
     pub(super) doubt: Doubt,
 }

@@ -19,11 +19,14 @@ use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{GroupId, Offset, PartitionId};
 
 use crate::alarm::{Alarm, Bell, News};
-use crate::group::{Group, MemberKey, Moment, Turn};
+use crate::group::{Group, MemberKey, Moment, PollTurn};
 use crate::metadata::{GroupSerial, TopicMetadata, TopicPlace};
 use crate::partition::{OffsetError, Partition, StoredBy};
 use crate::shard::OffsetOwner;
 use crate::ticket::{Ticket, TicketWatch};
+
+/// On whose behalf members of a group change its positions.
+const BY_MEMBERS: StoredBy = StoredBy { user: None, manages: true };
 
 /// A group that exists, with its members.
 #[derive(Debug)]
@@ -53,7 +56,7 @@ pub(crate) struct LockedGroup<'a>(HeldGroup<'a>);
 /// An offset that a member has stored.
 #[derive(Debug)]
 struct MemberCommit {
-    turn: Turn,
+    turn: PollTurn,
     key: MemberKey,
     offset: Offset,
     outcome: TicketWatch,
@@ -67,7 +70,7 @@ pub(crate) type OpenGroups = BTreeMap<GroupId, Arc<OpenGroup>>;
 pub(crate) struct MemberTurn {
     pub(crate) group: Arc<OpenGroup>,
     pub(crate) key: MemberKey,
-    pub(crate) turn: Turn,
+    pub(crate) turn: PollTurn,
     pub(crate) at: Moment,
 }
 
@@ -160,7 +163,7 @@ impl MemberCommit {
         // INV-GROUP-COMMITTED: one that was refused moves nothing, and one of a turn that is over was for a partition that
         // somebody else has by now.
         if outcome.is_ok() && group.is_good(self.turn) {
-            group.committed(self.key, (self.turn.partition, self.offset), at);
+            group.committed(self.key, self.turn.partition, self.offset, at);
         }
         true
     }
@@ -181,7 +184,7 @@ impl MemberTurn {
         }
         // Under the lock of the group (INV-GROUP-DECIDED), and before it is noted as delivered: what the journal refuses was
         // not delivered.
-        let ticket = partition.store_offset(self.whose(), last)?;
+        let ticket = partition.store_offset(self.group.owner(), BY_MEMBERS, last)?;
         state.group.delivered(self.turn, last);
         state.committing(self, last, &ticket);
         Ok(Some(ticket))
@@ -195,7 +198,7 @@ impl MemberTurn {
     ) -> Result<Ticket, Undone> {
         let mut state = self.good()?;
         // Under the lock of the group, so that nobody else has the partition by the time it is stored.
-        let ticket = partition.store_offset(self.whose(), offset)?;
+        let ticket = partition.store_offset(self.group.owner(), BY_MEMBERS, offset)?;
         state.committing(self, offset, &ticket);
         Ok(ticket)
     }
@@ -204,11 +207,7 @@ impl MemberTurn {
     pub(crate) fn delete(&self, partition: &Arc<Partition>) -> Result<Ticket, Undone> {
         // Held while it is deleted, as for a store.
         let _state = self.good()?;
-        Ok(partition.delete_offset(self.whose())?)
-    }
-
-    fn whose(&self) -> (OffsetOwner, StoredBy) {
-        (self.group.owner(), StoredBy { user: None, manages: true })
+        Ok(partition.delete_offset(self.group.owner(), BY_MEMBERS)?)
     }
 
     /// The group, if the turn is good.

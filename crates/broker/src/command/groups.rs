@@ -18,7 +18,7 @@ use crate::broker::Broker;
 use crate::catalog::FoundTopic;
 use crate::catalog::groups::{MemberTurn, OpenGroup};
 use crate::clients::Registration;
-use crate::group::{Group, Refusal};
+use crate::group::{Group, GroupRefusal};
 use crate::metadata::TopicPlace;
 use crate::outcome::{Outcome, Reply};
 use crate::session::Session;
@@ -183,8 +183,8 @@ pub(super) fn target(
     let target = group.lock_for_turn(at).target(key, wanted, at);
     match target {
         Ok(turn) => Ok(MemberTurn { group: Arc::clone(group), key, turn, at }),
-        Err(Refusal::NotMember) => Err(ErrorCode::ConsumerGroupMemberNotFound),
-        Err(Refusal::NotOwner) => {
+        Err(GroupRefusal::NotMember) => Err(ErrorCode::ConsumerGroupMemberNotFound),
+        Err(GroupRefusal::NotOwner) => {
             // A partition that is not there is told before one that is somebody else's.
             let exists = wanted.is_none_or(|wanted| found.open.partition(wanted).is_ok());
             Err(if exists { ErrorCode::NotResolvedConsumer } else { ErrorCode::PartitionNotFound })

@@ -134,7 +134,7 @@ impl ResolvedPoll {
             // The disk has to be read, or the answer has several pieces; what comes before damage is read with
             // its checks.
             Ok(None) | Err(_) => {
-                let gathering = Gathering::begin(Arc::clone(&self.partition), plan);
+                let gathering = Gathering::begin(&self.partition, plan);
                 self.gather_later(gathering)
             }
         }
@@ -146,7 +146,7 @@ impl ResolvedPoll {
         let memory_bytes = COLD_PIECE_BYTES_MAX.min(self.bounds.piece_bytes_max);
         Outcome::Offload(Job::read(memory_bytes, move |_, _| match self.plan_read() {
             Ok(plan) => {
-                let gathering = Gathering::begin(Arc::clone(&self.partition), plan);
+                let gathering = Gathering::begin(&self.partition, plan);
                 self.gather(gathering)
             }
             Err(error) => self.failed(&error),
@@ -199,7 +199,7 @@ impl ResolvedPoll {
         }
         let plan = self.plan_read().ok()?;
         let is_newer = gathering.begins_before(&plan);
-        is_newer.then(|| Gathering::begin(Arc::clone(&self.partition), plan))
+        is_newer.then(|| Gathering::begin(&self.partition, plan))
     }
 
     fn answer(&self, range: PolledRange) -> Outcome {
@@ -244,7 +244,7 @@ impl ResolvedPoll {
         match &self.member {
             Some(member) => member.deliver(&self.partition, last, self.auto_commit),
             None if self.auto_commit => {
-                Ok(Some(self.partition.store_offset((self.owner, self.by), last)?))
+                Ok(Some(self.partition.store_offset(self.owner, self.by, last)?))
             }
             None => Ok(None),
         }

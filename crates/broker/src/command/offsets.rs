@@ -52,7 +52,7 @@ pub(super) fn get(broker: &Broker, session: &Session, command: &GetConsumerOffse
             Err(code @ (ErrorCode::Unauthenticated | ErrorCode::Unauthorized)) => return Err(code),
             Err(_) => return Ok(Reply::Empty),
         };
-        let stored = target.partition.stored_offset(target.owner);
+        let stored = target.partition.positions().get(target.owner);
         Ok(payload(&stored.map(|stored_offset| ConsumerOffset {
             partition_id: target.partition_id,
             current_offset: target.partition.current_offset(),
@@ -98,10 +98,7 @@ impl OffsetTarget {
     fn store(&self, offset: Offset) -> Result<Ticket, ErrorCode> {
         let stored = match &self.member {
             Some(member) => member.store(&self.partition, offset),
-            None => {
-                let whose = (self.owner, self.by);
-                self.partition.store_offset(whose, offset).map_err(Undone::from)
-            }
+            None => self.partition.store_offset(self.owner, self.by, offset).map_err(Undone::from),
         };
         stored.map_err(code)
     }
@@ -118,7 +115,7 @@ pub(super) fn delete(
         let target = find(broker, session, command, partition, consumer, Access::Change)?;
         let deleted = match &target.member {
             Some(member) => member.delete(&target.partition),
-            None => target.partition.delete_offset((target.owner, target.by)).map_err(Undone::from),
+            None => target.partition.delete_offset(target.owner, target.by).map_err(Undone::from),
         };
         deleted.map_err(code)
     };
@@ -181,12 +178,12 @@ pub(super) fn list(broker: &Broker, session: &Session, command: ListConsumerOffs
             let behind = behind.map(|kind| OffsetOwner { kind, id });
             let room = OFFSETS_PER_PAGE - page.offsets.len();
             // One more than there is room for, so that a full page tells whether it is the last.
-            let mut stored = partition.offsets_behind(behind, room + 1);
+            let mut stored = partition.positions().behind(behind, room + 1);
             page.more = stored.len() > room;
             stored.truncate(room);
             let number = PartitionId::new(number);
-            let told = stored.iter().map(|(owner, position)| {
-                catalog.tell_offset(&found, number, hold, *owner, position)
+            let told = stored.iter().map(|stored| {
+                catalog.tell_offset(&found, number, hold, stored.owner, &stored.position)
             });
             page.offsets.extend(told);
             if page.more {

@@ -8,7 +8,7 @@ use super::{authorize, offload, payload};
 use crate::broker::Broker;
 use crate::offset_book::Hold;
 use crate::outcome::{Job, Outcome, Reply};
-use crate::partition::Wanted;
+use crate::partition::{Wanted, drop_oldest};
 use crate::session::Session;
 
 /// Deletes the oldest sealed segments that every consumer and group with an offset is done with;
@@ -22,10 +22,10 @@ pub(super) fn delete(broker: &Broker, session: &Session, command: &DeleteSegment
             (partition, (found.place.stream, found.place.topic))
         };
         // Taken now: when the segments go, the topic may have another name or none.
-        let note = broker.drop_note(place, command.partition_id);
+        let note = broker.drop_note(place.0, place.1, command.partition_id);
         let Some(note) = note.filter(|_| command.segments_count > 0) else { return Ok(None) };
         // Whoever asks for it is held back by everybody with a stored offset, as classic servers have it.
-        partition.drop_oldest(Wanted::Oldest(command.segments_count), (Hold::ALL, note))
+        drop_oldest(&partition, Wanted::Oldest(command.segments_count), Hold::ALL, note)
     };
     match staged() {
         Ok(Some(ticket)) => Outcome::commit(ticket),
@@ -80,8 +80,8 @@ pub(super) fn retention_state(
         // Looked up again for the names: the look at the segments was without the catalog, for however long it took.
         let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
         let told = positions.iter();
-        let told = told.map(|(number, (owner, position))| {
-            catalog.tell_offset(&found, *number, hold, *owner, position)
+        let told = told.map(|(number, held)| {
+            catalog.tell_offset(&found, *number, hold, held.owner, &held.position)
         });
         state.holders = told.collect();
         Ok(payload(&state))

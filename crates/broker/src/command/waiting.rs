@@ -208,7 +208,7 @@ fn hang_on(
     command: &WaitingAsk,
 ) {
     for partition in &partitions {
-        partition.hang(&hung.alarm, (&command.poll.strategy, owner), needed(command));
+        partition.hang(&hung.alarm, &command.poll.strategy, owner, needed(command));
     }
     // Kept, so that the alarm can be taken off the very partitions it hangs on (INV-WAIT-OFF).
     hung.partitions = partitions;

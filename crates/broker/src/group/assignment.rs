@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use galgo_wire::id::PartitionId;
 
-use super::handover::{Handover, PartitionSlot};
-use super::{Group, MemberKey, Moment};
+use super::handover::{Assigned, PartitionSlot};
+use super::{Group, GroupSeats, MemberKey, Moment};
 
 /// What each member will have once all hand-overs are done; what it can do without most easily is last.
 type Shares = BTreeMap<MemberKey, Vec<PartitionId>>;
@@ -29,14 +29,16 @@ impl Group {
             return;
         }
         if self.slots.iter().any(|slot| slot.owner.is_none()) {
-            // Only before the first member: from then on every partition has an owner.
+            // Only before the first member: from then on every partition has an owner (INV-GROUP-OWNER).
             self.rebalance(at);
             return;
         }
         let mut shares = self.shares_to_be();
         while let Some((from, to)) = self.uneven(&order, &shares) {
             let spare = shares.get_mut(&from).and_then(Vec::pop);
-            let Some(partition) = spare else { break };
+            let Some(partition) = spare else {
+                unreachable!("INV-GROUP-EVEN: who has two more than another has one to give")
+            };
             self.redirect(partition, to, at);
             shares.entry(to).or_default().push(partition);
         }
@@ -45,7 +47,7 @@ impl Group {
     fn shares_to_be(&self) -> Shares {
         let mut shares = Shares::new();
         let at_rest = |partition: &PartitionId| {
-            self.slot(*partition).is_some_and(|slot| slot.handover.is_none())
+            self.slots.get(*partition).is_some_and(|slot| slot.handover.is_none())
         };
         for (key, member) in &self.members {
             let own = member.partitions.iter().copied().filter(at_rest);
@@ -79,39 +81,21 @@ impl Group {
     /// reader has not committed is held until it has.
     pub(super) fn rebalance(&mut self, at: Moment) {
         let order = self.in_order();
-        let owners = self.even_owners(&order);
+        let mut owners = self.even_owners(&order).into_iter();
         self.shifts += 1;
         for member in self.members.values_mut() {
             member.partitions.clear();
             member.cursor = 0;
         }
-        self.next_due_us = u64::MAX;
-        for ((slot, owner), number) in self.slots.iter_mut().zip(owners).zip(0..) {
-            let reader = slot.unsettled_reader(&self.members);
-            match reader {
-                Some(from) if Some(from) != owner => {
-                    let due_us = slot.handover.map_or(at.due_us, Handover::due_us);
-                    if slot.owner != owner {
-                        slot.epoch += 1;
-                    }
-                    slot.owner = owner;
-                    slot.handover = Some(Handover::Held { from, due_us });
-                    self.next_due_us = self.next_due_us.min(due_us);
-                }
-                Some(_) => {
-                    if slot.owner != owner {
-                        slot.epoch += 1;
-                    }
-                    slot.owner = owner;
-                    slot.handover = None;
-                }
-                None if slot.owner == owner && slot.reader() == owner => slot.handover = None,
-                None => slot.give(owner),
+        let members = &mut self.members;
+        self.slots.assign(at, |partition, slot| {
+            let (owner, reader) = (owners.next().flatten(), slot.unsettled_reader(members));
+            if let Some(member) = owner.and_then(|owner| members.get_mut(&owner)) {
+                member.partitions.push(partition);
             }
-            if let Some(member) = owner.and_then(|owner| self.members.get_mut(&owner)) {
-                member.partitions.push(PartitionId::new(number));
-            }
-        }
+            Assigned { owner, reader }
+        });
+        assert!(owners.next().is_none(), "INV-GROUP-OWNER: there is an owner for each partition");
     }
 
     /// An owner for each partition, such that the numbers differ by one at most.
@@ -123,6 +107,8 @@ impl Group {
         for (slot, owner) in self.slots.iter().zip(&mut owners) {
             let Some(reader) = slot.unsettled_reader(&self.members) else { continue };
             let count = counts.entry(reader).or_default();
+            // The first readers that want it get the one that is left over; what a reader has beyond its share goes to
+            // others, who wait until it has committed.
             if *count == share && one_more > 0 {
                 one_more -= 1;
             } else if *count >= share {
@@ -131,9 +117,10 @@ impl Group {
             *count += 1;
             *owner = Some(reader);
         }
-        let shortest = order.iter().enumerate().map(|(place, key)| {
-            Reverse((counts.get(key).copied().unwrap_or_default(), place, *key))
-        });
+        let shortest = order
+            .iter()
+            .enumerate()
+            .map(|(place, key)| Reverse((counts.get(key).map_or(0, |count| *count), place, *key)));
         let mut shortest: BinaryHeap<_> = shortest.collect();
         for owner in owners.iter_mut().filter(|owner| owner.is_none()) {
             let Some(Reverse((count, place, key))) = shortest.pop() else { break };
@@ -146,7 +133,7 @@ impl Group {
 
 impl PartitionSlot {
     /// The member that got messages and has not committed them.
-    fn unsettled_reader(&self, members: &BTreeMap<MemberKey, super::Member>) -> Option<MemberKey> {
+    fn unsettled_reader(&self, members: &GroupSeats) -> Option<MemberKey> {
         let reader = self.reader().filter(|reader| members.contains_key(reader));
         reader.filter(|_| !self.is_settled())
     }

@@ -6,7 +6,32 @@
 
 use galgo_wire::id::{Offset, PartitionId};
 
-use super::{Group, MemberKey, Moment};
+use super::{MemberKey, Moment};
+
+/// The partitions of a group, one slot for each of the topic.
+#[derive(Debug)]
+pub(super) struct GroupSlots {
+    slots: Vec<PartitionSlot>,
+    /// The epoch of new slots: above those of removed ones, whose turns are never good again.
+    first_epoch: u64,
+    /// No hand-over is due before.
+    next_due_us: u64,
+}
+
+/// What a change of a slot means for the lists of the members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Relisted {
+    pub(super) from: Option<MemberKey>,
+    pub(super) to: MemberKey,
+}
+
+/// Whose a partition is when all lists are made anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Assigned {
+    pub(super) owner: Option<MemberKey>,
+    /// A member that got messages of it and has not committed them.
+    pub(super) reader: Option<MemberKey>,
+}
 
 /// One partition of the group.
 #[derive(Debug, Default)]
@@ -78,8 +103,14 @@ impl PartitionSlot {
         self.owner == Some(key) || self.reader() == Some(key)
     }
 
+    /// Whether nothing has to be waited for any more that its hand-over waits for.
+    pub(super) fn may_end_handover(&self) -> bool {
+        self.handover.is_some() && self.is_settled()
+    }
+
     /// Forgets what was read; turns given before are void.
     pub(super) fn empty(&mut self) {
+        // A poll that is under way with a turn of before is to deliver nothing: it would be read by two.
         self.epoch += 1;
         self.hold += 1;
         self.polled = None;
@@ -92,54 +123,143 @@ impl PartitionSlot {
         self.owner = owner;
         self.handover = None;
     }
-}
 
-impl Group {
-    /// Whether any partition is being handed over; may be true when one was a moment ago.
-    #[must_use]
-    pub fn has_handovers(&self) -> bool {
-        self.next_due_us < u64::MAX
+    /// Makes `owner` the owner of what another may still read; a turn of whoever was is void.
+    fn assign(&mut self, owner: Option<MemberKey>) {
+        if self.owner != owner {
+            self.epoch += 1;
+        }
+        self.owner = owner;
     }
 
-    /// Ends the hand-overs that are due.
-    pub fn expire(&mut self, at: Moment) {
-        if at.now_us < self.next_due_us {
-            return;
-        }
-        self.next_due_us = u64::MAX;
-        let mut any_over = false;
-        for number in (0..self.slots.len()).map_while(|number| u32::try_from(number).ok()) {
-            let partition = PartitionId::new(number);
-            let handover = self.slot(partition).and_then(|slot| slot.handover);
-            let Some(handover) = handover else { continue };
-            if handover.due_us() > at.now_us {
-                self.next_due_us = self.next_due_us.min(handover.due_us());
-            } else {
-                any_over = true;
-                self.hand_over(partition);
+    /// Ends the hand-over, if there is one; tells what that means for the lists.
+    pub(super) fn hand_over(&mut self) -> Option<Relisted> {
+        let (from, handover) = (self.owner, self.handover?);
+        match handover {
+            Handover::Revoked { to, .. } => {
+                self.give(Some(to));
+                Some(Relisted { from, to })
+            }
+            // It is in the list of its new owner already.
+            Handover::Held { .. } => {
+                self.give(from);
+                None
             }
         }
-        if any_over {
-            self.level(at);
+    }
+}
+
+impl GroupSlots {
+    pub(super) fn new(partitions: usize) -> Self {
+        let slots = std::iter::repeat_with(PartitionSlot::default).take(partitions).collect();
+        Self { slots, first_epoch: 0, next_due_us: u64::MAX }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &PartitionSlot> {
+        self.slots.iter()
+    }
+
+    pub(super) fn get(&self, partition: PartitionId) -> Option<&PartitionSlot> {
+        self.slots.get(partition.get() as usize)
+    }
+
+    pub(super) fn get_mut(&mut self, partition: PartitionId) -> Option<&mut PartitionSlot> {
+        self.slots.get_mut(partition.get() as usize)
+    }
+
+    /// No hand-over is due before.
+    pub(super) fn next_due_us(&self) -> u64 {
+        self.next_due_us
+    }
+
+    /// The topic has so many partitions now.
+    pub(super) fn resize(&mut self, partitions: usize) {
+        let removed = self.slots.drain(partitions.min(self.slots.len())..);
+        // A turn or a hold of a partition that is removed, and made again, is not to be good for the new one.
+        let behind = removed.map(|slot| slot.epoch + 1).max();
+        self.first_epoch = self.first_epoch.max(behind.unwrap_or(0));
+        let epoch = self.first_epoch;
+        self.slots.resize_with(partitions, || PartitionSlot {
+            epoch,
+            hold: epoch,
+            ..PartitionSlot::default()
+        });
+    }
+
+    /// The partitions of which `key` got messages that may be uncommitted, with their slots.
+    pub(super) fn held_by(
+        &self,
+        key: MemberKey,
+    ) -> impl Iterator<Item = (PartitionId, &PartitionSlot)> {
+        let numbered = (0..).map(PartitionId::new).zip(&self.slots);
+        numbered.filter(move |(_, slot)| slot.reader() == Some(key))
+    }
+
+    /// The partitions whose hand-overs are due; the caller ends them.
+    pub(super) fn take_due(&mut self, now_us: u64) -> Vec<PartitionId> {
+        // Looked at with every poll: nothing is searched before something can be due.
+        if now_us < self.next_due_us {
+            return Vec::new();
+        }
+        self.next_due_us = u64::MAX;
+        let mut due = Vec::new();
+        for (partition, slot) in (0..).map(PartitionId::new).zip(&self.slots) {
+            let Some(handover) = slot.handover else { continue };
+            if handover.due_us() > now_us {
+                self.next_due_us = self.next_due_us.min(handover.due_us());
+            } else {
+                due.push(partition);
+            }
+        }
+        due
+    }
+
+    /// Gives each partition the owner that `assigned` names. Ends hand-overs that a join began; whatever moves with
+    /// messages that its reader has not committed is held until it has.
+    pub(super) fn assign(
+        &mut self,
+        at: Moment,
+        mut assigned: impl FnMut(PartitionId, &PartitionSlot) -> Assigned,
+    ) {
+        self.next_due_us = u64::MAX;
+        for (partition, slot) in (0..).map(PartitionId::new).zip(&mut self.slots) {
+            let Assigned { owner, reader } = assigned(partition, slot);
+            match reader {
+                Some(from) if Some(from) != owner => {
+                    // One that is under way keeps its time: lists that are made anew again and again would put off
+                    // its end for ever (INV-GROUP-BOUND).
+                    let due_us = slot.handover.map_or(at.due_us, Handover::due_us);
+                    slot.assign(owner);
+                    slot.handover = Some(Handover::Held { from, due_us });
+                    self.next_due_us = self.next_due_us.min(due_us);
+                }
+                Some(_) => {
+                    slot.assign(owner);
+                    slot.handover = None;
+                }
+                // It stays where it is, and so do the turns that were given.
+                None if slot.owner == owner && slot.reader() == owner => slot.handover = None,
+                None => slot.give(owner),
+            }
         }
     }
 
-    /// Ends the hand-over of a partition if its reader has committed all it got.
-    pub(super) fn settle(&mut self, partition: PartitionId, at: Moment) {
-        if self.hand_over_settled(partition) {
-            self.level(at);
-        }
-    }
-
-    /// Has a partition go to another member than it would have gone to.
-    pub(super) fn redirect(&mut self, partition: PartitionId, to: MemberKey, at: Moment) {
-        self.shifts += 1;
-        let Some(slot) = self.slot_mut(partition) else { return };
+    /// Has a partition go to `to`, where it would have gone to somebody else.
+    pub(super) fn redirect(
+        &mut self,
+        partition: PartitionId,
+        to: MemberKey,
+        at: Moment,
+    ) -> Option<Relisted> {
+        let slot = self.slots.get_mut(partition.get() as usize)?;
         match slot.handover {
             None => {
                 slot.handover = Some(Handover::Revoked { to, due_us: at.due_us });
                 self.next_due_us = self.next_due_us.min(at.due_us);
-                self.hand_over_settled(partition);
             }
             Some(Handover::Revoked { .. }) if slot.owner == Some(to) => slot.handover = None,
             Some(Handover::Revoked { due_us, .. }) => {
@@ -152,45 +272,9 @@ impl Group {
                 if from == to {
                     slot.handover = None;
                 }
-                self.relist(partition, before, to);
+                return Some(Relisted { from: before, to });
             }
         }
-    }
-
-    fn hand_over_settled(&mut self, partition: PartitionId) -> bool {
-        let ends = |slot: &PartitionSlot| slot.handover.is_some() && slot.is_settled();
-        let ends = self.slot(partition).is_some_and(ends);
-        if ends {
-            self.hand_over(partition);
-        }
-        ends
-    }
-
-    /// Ends the hand-over of a partition, if there is one. What could not move while it was under way may
-    /// move now.
-    fn hand_over(&mut self, partition: PartitionId) {
-        self.shifts += 1;
-        let Some(slot) = self.slot_mut(partition) else { return };
-        match slot.handover {
-            None => {}
-            Some(Handover::Revoked { to, .. }) => {
-                let from = slot.owner;
-                slot.give(Some(to));
-                self.relist(partition, from, to);
-            }
-            Some(Handover::Held { .. }) => {
-                let owner = slot.owner;
-                slot.give(owner);
-            }
-        }
-    }
-
-    fn relist(&mut self, partition: PartitionId, from: Option<MemberKey>, to: MemberKey) {
-        if let Some(member) = from.and_then(|from| self.members.get_mut(&from)) {
-            member.partitions.retain(|listed| *listed != partition);
-        }
-        if let Some(member) = self.members.get_mut(&to) {
-            member.partitions.push(partition);
-        }
+        None
     }
 }

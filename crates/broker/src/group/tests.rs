@@ -6,7 +6,7 @@ mod model;
 
 use galgo_wire::id::{Offset, PartitionId};
 
-use super::{Group, MemberKey, Moment, Refusal, Turn};
+use super::{Group, GroupRefusal, MemberKey, Moment, PollTurn};
 
 /// How long a hand-over may take in these tests.
 const TIMEOUT_US: u64 = 1_000;
@@ -44,9 +44,9 @@ fn poll(group: &mut Group, letter: char, wanted: Option<u32>, last: u64) -> Opti
     Some(turn.partition.get())
 }
 
-fn commit(group: &mut Group, letter: char, number: u32, offset: u64) -> Result<(), Refusal> {
+fn commit(group: &mut Group, letter: char, number: u32, offset: u64) -> Result<(), GroupRefusal> {
     let turn = group.target(key(letter), Some(partition(number)), at(0))?;
-    group.committed(key(letter), (turn.partition, Offset::new(offset)), at(0));
+    group.committed(key(letter), turn.partition, Offset::new(offset), at(0));
     Ok(())
 }
 
@@ -88,7 +88,7 @@ fn lists_are_made_anew_when_partitions_come_or_go() {
     group.resize(0, at(0));
     assert_eq!(lists(&group), [vec![], vec![]] as [Vec<u32>; 2]);
     assert_eq!(group.turn(key('a'), None, at(0)), Ok(None));
-    assert_eq!(group.target(key('a'), None, at(0)), Err(Refusal::NotOwner));
+    assert_eq!(group.target(key('a'), None, at(0)), Err(GroupRefusal::NotOwner));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn polls_without_a_partition_take_the_members_own_in_turn() {
     assert_eq!(poll(&mut group, 'a', Some(2), 0), None, "it is b's");
     assert_eq!(poll(&mut group, 'a', Some(9), 0), None);
     assert_eq!(poll(&mut group, 'b', None, 0), Some(2));
-    assert_eq!(group.turn(key('x'), None, at(0)), Err(Refusal::NotMember));
+    assert_eq!(group.turn(key('x'), None, at(0)), Err(GroupRefusal::NotMember));
 }
 
 #[test]
@@ -114,8 +114,8 @@ fn an_offset_without_a_partition_is_of_the_last_one_polled_in_turn() {
     commit(&mut group, 'a', 1, 0).unwrap();
     group.join(key('b'), at(0));
     assert_eq!(lists(&group), [vec![0], vec![1]]);
-    assert_eq!(target(&mut group), Err(Refusal::NotOwner), "never that of another partition");
-    assert_eq!(group.target(key('x'), None, at(0)), Err(Refusal::NotMember));
+    assert_eq!(target(&mut group), Err(GroupRefusal::NotOwner), "never that of another partition");
+    assert_eq!(group.target(key('x'), None, at(0)), Err(GroupRefusal::NotMember));
 }
 
 #[test]
@@ -127,14 +127,14 @@ fn partition_with_uncommitted_messages_is_given_up_when_they_are_committed() {
     assert_eq!(poll(&mut group, 'a', None, 0), Some(0));
     assert_eq!(poll(&mut group, 'a', None, 0), Some(0), "polls in turn leave it out");
     assert_eq!(poll(&mut group, 'b', None, 0), None);
-    assert_eq!(commit(&mut group, 'b', 1, 9), Err(Refusal::NotOwner));
+    assert_eq!(commit(&mut group, 'b', 1, 9), Err(GroupRefusal::NotOwner));
     commit(&mut group, 'a', 1, 8).unwrap();
     assert_eq!(lists(&group), [vec![0, 1], vec![]], "not all of it is committed");
     assert_eq!(poll(&mut group, 'a', Some(1), 10), Some(1), "it may still be asked for by its id");
     commit(&mut group, 'a', 1, 10).unwrap();
     assert_eq!(lists(&group), [vec![0], vec![1]]);
     assert_eq!(poll(&mut group, 'b', None, 0), Some(1));
-    assert_eq!(commit(&mut group, 'a', 1, 10), Err(Refusal::NotOwner));
+    assert_eq!(commit(&mut group, 'a', 1, 10), Err(GroupRefusal::NotOwner));
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn poll_under_way_delivers_nothing_once_the_partition_has_changed_hands() {
     group.resize(1, at(0));
     group.resize(2, at(0));
     assert!(!group.is_good(shrunk_and_grown), "that is another partition");
-    let other = Turn { partition: partition(7), epoch: 0 };
+    let other = PollTurn { partition: partition(7), epoch: 0 };
     assert!(!group.is_good(other));
     let turn = group.turn(key('a'), Some(partition(1)), at(0)).unwrap().unwrap();
     group.reset(partition(1), at(0));
@@ -201,7 +201,7 @@ fn what_cannot_stay_is_held_for_the_new_owner_until_it_is_committed() {
     assert_eq!(poll(&mut group, 'a', Some(1), 0), None);
     commit(&mut group, 'a', 1, 9).unwrap();
     assert_eq!(poll(&mut group, 'b', None, 0), Some(1));
-    assert_eq!(commit(&mut group, 'a', 1, 9), Err(Refusal::NotOwner));
+    assert_eq!(commit(&mut group, 'a', 1, 9), Err(GroupRefusal::NotOwner));
 }
 
 #[test]

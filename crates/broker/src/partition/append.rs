@@ -1,51 +1,26 @@
-//! Stage: stamps a batch in its receive buffer and writes it above the high-watermark.
+//! The way of a batch through a partition: staged, committed, published; or taken back, and what stops it then.
+//!
+//! This is where the parts of a partition come together, and the order in which their locks are taken: the appender's
+//! over the publication's, and that over the shard's.
 
-use std::borrow::Cow;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use galgo_storage::journal::CommitError;
-use galgo_storage::log::{AppendBatch, BatchSize, WalkedBatch};
-use galgo_wire::batch::{StampOptions, stamp};
+use galgo_storage::log::{AHEAD_US_MAX, BatchSize};
 use galgo_wire::command::Durability;
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{Offset, PartitionUid, Timestamp};
-use galgo_wire::index::part_mut;
+use galgo_wire::id::{Offset, Timestamp};
 
-use super::dedup::{DeduplicationBounds, Remembered, Sifted, Window};
-use super::ids::IdKey;
-use super::publish::{Need, Staged};
-use super::{Partition, PollError, Writer};
+use super::appender::{AppendContext, Batch, MessageOwner, Placed, WrittenBatch};
+use super::dedup::DeduplicationBounds;
+use super::publish::{Raised, Staging};
+use super::{Partition, PollError, RescueStanding};
 use crate::alarm::{News, Rung};
-use crate::environment::Clock;
-use crate::shard::ShardRecord;
+use crate::shard::{Completion, ShardRecord};
 use crate::ticket::{Ticket, ticket};
-use crate::vault::{Unsealed, Vault};
-
-/// Times the window of ids is read while the setting is switched under it.
-const LOADS_MAX: usize = 4;
-
-/// What the environment adds to a batch.
-#[derive(Clone, Copy)]
-pub struct AppendContext<'a> {
-    /// Gives the timestamp.
-    pub clock: &'a dyn Clock,
-    /// Gives ids to messages that came without.
-    pub id_key: IdKey,
-    /// How much of the past topics with deduplication know.
-    pub deduplication: DeduplicationBounds,
-}
-
-/// The messages of one send, as they lie in the receive buffer.
-#[derive(Debug)]
-pub struct Batch<'a> {
-    /// How many messages the sender says there are.
-    pub count: u32,
-    /// 16 bytes for each message.
-    pub indexes: &'a [u8],
-    /// The messages; stamped in place.
-    pub messages: &'a mut [u8],
-}
+use crate::upkeep::Times;
 
 /// How far a batch has come.
 #[derive(Debug)]
@@ -66,24 +41,11 @@ pub enum Appended {
 
 /// Whether an append may exceed the bound of open files, by one.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Room {
+enum OpenFileRoom {
     /// It looks first.
     Asked,
     /// Room was made for it.
     Made,
-}
-
-/// Where the messages of a batch are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placed {
-    /// The offset of the first message that was stored; when all had been stored before, of the first one then.
-    pub first: Offset,
-    /// How many were stored; the others had been stored before.
-    pub stored: u32,
-    /// The time of those that were stored; zero when none was.
-    pub timestamp: Timestamp,
-    /// The offset behind the last message of the partition.
-    pub end: Offset,
 }
 
 impl Partition {
@@ -96,7 +58,7 @@ impl Partition {
         batch: Batch<'_>,
         context: AppendContext<'_>,
     ) -> Result<Appended, ErrorCode> {
-        self.stage(batch, context, Room::Asked)
+        self.stage(batch, context, OpenFileRoom::Asked)
     }
 
     /// As [`Partition::append`], after making room among the open files, which may block: somebody else's file
@@ -111,44 +73,49 @@ impl Partition {
     ) -> Result<Appended, ErrorCode> {
         // Without the lock of this partition: what is synced may be another's file.
         self.reader.make_room();
-        self.stage(batch, context, Room::Made)
+        self.stage(batch, context, OpenFileRoom::Made)
     }
 
     fn stage(
         self: &Arc<Self>,
         batch: Batch<'_>,
         context: AppendContext<'_>,
-        room: Room,
+        room: OpenFileRoom,
     ) -> Result<Appended, ErrorCode> {
-        let mut writer = self.writer.lock();
-        if writer.closed {
+        let mut end = self.appender.hold();
+        if end.is_closed() {
             return Ok(Appended::Closed);
         }
+        // Under the lock of the appender, under which writes are stopped: what is written behind the look would be
+        // behind what was taken back.
         if let Some(error) = self.fenced() {
             return Err(error.into());
         }
         if self.shard.is_halted() {
             return Err(CommitError::Fenced.into());
         }
-        let window = self.deduplication.load(Ordering::Relaxed);
-        if !writer.prepare_window(window) {
+        if !end.prepare_window(self.appender.deduplicates()) {
             return Ok(Appended::Unloaded(Arc::clone(self)));
         }
         let size = BatchSize { bytes: batch.messages.len() as u64, count: batch.count };
-        if room == Room::Asked && writer.log.needs_room(size) {
+        if room == OpenFileRoom::Asked && end.log.needs_room(size) {
             return Ok(Appended::Crowded(Arc::clone(self)));
         }
-        let base = writer.log.end();
-        let vault = self.shard.vault();
-        let written = writer.write((self.uid, vault), batch, context);
-        if writer.started_over_us > 0 {
-            self.started_over(std::mem::take(&mut writer.started_over_us));
+        let base = end.log.end();
+        let vault = self.shard.vault().map(|vault| &**vault);
+        let written = end.write(MessageOwner { uid: self.uid, vault }, batch, context);
+        let ahead_us = end.take_started_over();
+        if ahead_us > 0 {
+            self.appender.started_over(ahead_us);
+            // What a checkpoint says of the log until then would have an older program refuse the times after it, so
+            // there is to be a new one.
+            self.shard.ask_checkpoint();
         }
-        let Written { messages, placed } = match written {
+        let WrittenBatch { messages, placed } = match written {
             Ok(written) => written,
             Err(code) => {
-                let is_lost = writer.log.is_fenced();
-                drop(writer);
+                let is_lost = end.log.is_fenced();
+                drop(end);
                 if is_lost {
                     // What the file holds is not known: the whole partition stops, and is looked after.
                     self.fence(CommitError::Disk);
@@ -157,43 +124,44 @@ impl Partition {
             }
         };
         if placed.stored == 0 {
-            return Ok(self.commit_again(base, placed));
+            let staging = self.publication.stage_again(base, self.durability());
+            return Ok(self.staged(staging, placed).appended);
         }
+        // Before it can be published: a checkpoint that gives back the place of its bundle has to look at this log.
         self.touch();
         self.shard.stats().appended(placed.stored.into(), messages.len() as u64);
-        let (appended, rung) = self.commit(placed, &messages);
-        drop(writer);
+        let InPlace { appended, rung } = self.commit(placed, &messages);
+        drop(end);
         rung.ring(News::Look);
         Ok(appended)
     }
 
-    /// Takes note that times start over, for the next tick to tell. What a checkpoint says of the log
-    /// until then would have an older program refuse the times after it, so there is to be a new one.
-    #[cold]
-    fn started_over(&self, ahead_us: u64) {
-        self.started_over_us.fetch_max(ahead_us, Ordering::Relaxed);
-        self.shard.ask_checkpoint();
-    }
-
-    /// How far the log was ahead of the clock when its times started over, if they did since the last
-    /// call; in microseconds.
-    pub(crate) fn take_started_over(&self) -> Option<u64> {
-        Some(self.started_over_us.swap(0, Ordering::Relaxed)).filter(|ahead_us| *ahead_us > 0)
-    }
-
-    /// What a batch that was stored before waits for: the first one may still be on its way, and this
-    /// answer promises as much as that one.
-    fn commit_again(self: &Arc<Self>, end: Offset, placed: Placed) -> Appended {
-        let mut commits = self.commits.lock();
-        let Some(need) = commits.need_of_all(self.durability()) else {
-            return Appended::Published(placed);
+    /// Sends what was staged on its way. Runs under the appender's lock, so that the order of the
+    /// log, of the commit queue and of the journal is the same.
+    fn commit(self: &Arc<Self>, placed: Placed, messages: &[u8]) -> InPlace {
+        let Placed { first: base_offset, end, .. } = placed;
+        let journal = |high_watermark| {
+            let record =
+                ShardRecord::Batch { uid: self.uid, base_offset, high_watermark, messages };
+            self.shard.stage_batch(&record, self, end)
         };
-        let (waiting, resolver) = ticket();
-        commits.push(Staged { end, need, resolver });
-        if need == Need::Segment && commits.schedule_sync() {
-            self.shard.queue_sync(self.member());
+        let staging = self.publication.stage(end, self.durability(), journal);
+        if matches!(staging, Staging::Published(_)) {
+            self.shard.wrote_unjournaled(messages.len() as u64);
         }
-        Appended::Staged(waiting, placed)
+        self.staged(staging, placed)
+    }
+
+    fn staged(self: &Arc<Self>, staging: Staging, placed: Placed) -> InPlace {
+        match staging {
+            Staging::Published(rung) => InPlace { appended: Appended::Published(placed), rung },
+            Staging::Waits { ticket, sync } => {
+                if sync {
+                    self.shard.queue_sync(self.member());
+                }
+                InPlace { appended: Appended::Staged(ticket, placed), rung: Rung::default() }
+            }
+        }
     }
 
     /// Reads the ids stored lately from the log. May block on the disk.
@@ -201,189 +169,205 @@ impl Partition {
     /// # Errors
     /// [`PollError`] when the disk does not give them.
     pub fn load_window(&self, context: AppendContext<'_>) -> Result<(), PollError> {
-        let _alone = self.loading.lock();
-        // While the window is missing nothing is appended, unless deduplication is turned off and on.
-        for _ in 0..LOADS_MAX {
-            let end = {
-                let writer = self.writer.lock();
-                if writer.window.is_some() {
-                    return Ok(());
-                }
-                writer.log.end()
-            };
-            let window = self.read_window(end, context)?;
-            let mut writer = self.writer.lock();
-            if writer.log.end() == end {
-                writer.window = Some(window);
-                return Ok(());
-            }
-        }
-        Ok(())
+        self.appender.load_window(&self.reader, self.shard.now(), context)
     }
 
     /// Forgets the ids that are too old, so that a partition nobody sends to any more keeps no memory of
-    /// them. Does nothing while an append is under way, which does the same.
+    /// them.
     pub(crate) fn expire_window(&self, running_us: u64, bounds: &DeduplicationBounds) {
-        let Some(mut writer) = self.writer.try_lock() else { return };
-        if !self.deduplication.load(Ordering::Relaxed) {
-            writer.window = None;
-        }
-        if let Some(window) = &mut writer.window {
-            window.expire(bounds, running_us);
-        }
+        self.appender.expire_window(running_us, bounds);
     }
 
     /// How many ids are remembered.
     #[cfg(test)]
     pub(crate) fn window_len(&self) -> usize {
-        self.writer.lock().window.as_ref().map_or(0, Window::len)
+        self.appender.window_len()
     }
 
-    fn read_window(&self, end: Offset, context: AppendContext<'_>) -> Result<Window, PollError> {
-        let bounds = &context.deduplication;
-        let mut window = Window::default();
-        // Messages have the time of the wall clock. What it is ahead of the time to go by makes none of them older;
-        // those that are ahead of that themselves may have been stored just now.
-        let (now, running_us) = (self.shard.now(), context.clock.running_us());
-        let oldest = Timestamp::new(now.get().saturating_sub(bounds.expiry_us));
-        // Damage in the way of the search by time only makes the window read more than it needs.
-        let in_time = self.reader.offset_at(oldest, end).unwrap_or(Some(Offset::ZERO));
-        let Some(in_time) = in_time else { return Ok(window) };
-        let most = bounds.entries_max as u64;
-        let from = in_time.max(Offset::new(end.get().saturating_sub(most)));
-        self.reader.visit(from..end, &mut |message| {
-            let age_us = now.get().saturating_sub(message.timestamp.get());
-            let stored_us = running_us.saturating_sub(age_us);
-            window.remember(Remembered { id: message.id, offset: message.offset, stored_us });
-        })?;
-        window.expire(bounds, running_us);
-        Ok(window)
+    /// How far the log was ahead of the clock when its times started over, if they did since the last
+    /// call; in microseconds.
+    pub(crate) fn take_started_over(&self) -> Option<u64> {
+        self.appender.take_started_over()
     }
 
-    /// Sends what was staged on its way. Runs under the writer's lock, so that the order of the
-    /// log, of the commit queue and of the journal is the same.
-    fn commit(self: &Arc<Self>, placed: Placed, messages: &[u8]) -> (Appended, Rung) {
-        let Placed { first: base, end, .. } = placed;
-        let mut commits = self.commits.lock();
-        let durable_in_cache = self.durability() == Durability::Os;
-        if durable_in_cache && commits.is_empty() {
-            commits.published_in_cache(end);
-            self.raise(end);
-            self.shard.wrote_unjournaled(messages.len() as u64);
-            return (Appended::Published(placed), commits.bell.reached(end.get()));
-        }
-        let (waiting, resolver) = ticket();
-        let record = ShardRecord::Batch {
-            uid: self.uid,
-            base_offset: base,
-            high_watermark: self.high_watermark(),
-            messages,
+    /// By when the messages of the oldest segment had been stored, when that could go.
+    pub(crate) fn oldest_droppable(&self, now: Timestamp) -> Option<Timestamp> {
+        let oldest = self.reader.oldest_sealed(now)?;
+        (oldest.end <= self.high_watermark()).then_some(oldest.stored_by)
+    }
+
+    /// How far the newest message is ahead of the clock, in microseconds, when it matters and was not
+    /// asked before; and takes note of segments that are.
+    pub(crate) fn newly_ahead(&self, now: Timestamp) -> Option<u64> {
+        let ahead_us = self.reader.note_ahead(now);
+        let told = self.told_ahead.swap(ahead_us.is_some(), Ordering::Relaxed);
+        ahead_us.filter(|_| !told)
+    }
+
+    /// Begins another segment when the one that is written has been for `age_us`, or is ahead of the clock; tells
+    /// whether it did. What cannot be done now is tried at the next look. May block on the disk.
+    pub(crate) fn roll_if_old(self: &Arc<Self>, now: Times, age_us: u64) -> bool {
+        let since = match self.reader.written_since() {
+            Ok(Some(since)) => since,
+            Ok(None) => return false,
+            Err(error) => {
+                tracing::debug!(partition = self.uid.get(), %error, "age of a segment not read");
+                return false;
+            }
         };
-        let journaled = !commits.rests_on_cache() && self.shard.stage_batch(&record, self, end);
-        let need = if journaled { Need::Journal } else { Need::Segment };
-        commits.push(Staged { end, need, resolver });
-        if !journaled && commits.schedule_sync() {
+        if since.get().saturating_add(age_us) > now.steady.get()
+            && since.get() <= now.wall.get().saturating_add(AHEAD_US_MAX)
+        {
+            return false;
+        }
+        self.reader.make_room();
+        let rolled = {
+            let mut end = self.appender.hold();
+            if end.is_closed() || self.fenced().is_some() {
+                return false;
+            }
+            end.log.roll()
+        };
+        match rolled {
+            Ok(false) => return false,
+            Ok(true) => {}
+            Err(error) => {
+                tracing::debug!(partition = self.uid.get(), %error, "no other segment begun");
+                return false;
+            }
+        }
+        // Neither the end of the one that is sealed nor the name of the next is durable yet.
+        if self.publication.schedule_sync() {
             self.shard.queue_sync(self.member());
         }
-        (Appended::Staged(waiting, placed), Rung::default())
-    }
-}
-
-/// What was written of a batch.
-struct Written<'a> {
-    /// As they are in the segment; none when all had been stored before.
-    messages: Cow<'a, [u8]>,
-    placed: Placed,
-}
-
-impl Writer {
-    /// Brings the window in line with the setting; false when it has to be read first.
-    fn prepare_window(&mut self, wanted: bool) -> bool {
-        if !wanted {
-            self.window = None;
-        } else if self.window.is_none() && self.log.end() == Offset::ZERO {
-            self.window = Some(Window::default());
-        }
-        self.window.is_some() == wanted
+        true
     }
 
-    /// The time of a batch that is taken now. In a segment times never go back, so that they can be
-    /// searched; a log that is far ahead of the clock goes on in a new segment, with the right time.
-    fn batch_time(&mut self, now: Timestamp) -> Timestamp {
-        if let Some(ahead_us) = self.log.start_over_if_ahead(now) {
-            self.started_over_us = ahead_us;
-        }
-        now.max(self.log.last_timestamp())
+    /// Syncs the segments written since the last sync and publishes what that covers.
+    ///
+    /// Runs without the appender's lock while the disk works. A failure fences the partition and is
+    /// never tried again: the kernel may have dropped the pages it could not write.
+    ///
+    /// # Errors
+    /// What everyone who waits for this partition is told.
+    pub fn sync(&self) -> Result<(), CommitError> {
+        let end = self.sync_segments()?;
+        self.noted_end.fetch_max(end.get(), Ordering::Relaxed);
+        // INV-EVIDENCE: behind the sync. A note that is durable before it would have a start after a power cut take a
+        // write that was cut short for damage.
+        self.shard.note_synced_end(self.uid, end);
+        Ok(())
     }
 
-    /// Stamps, seals and writes what was not stored before.
-    fn write<'a>(
-        &mut self,
-        (uid, vault): (PartitionUid, Option<&Vault>),
-        batch: Batch<'a>,
-        context: AppendContext<'_>,
-    ) -> Result<Written<'a>, ErrorCode> {
-        let base_offset = self.log.end();
-        let timestamp = self.batch_time(context.clock.now());
-        let mut new_id = |offset| context.id_key.id_of(uid, offset, timestamp);
-        let mut stamp = |indexes: &[u8], messages: &mut [u8], count| {
-            let new_id = &mut new_id;
-            let options = StampOptions { first_offset: base_offset, timestamp, new_id };
-            stamp(indexes, messages, count, options)
+    /// As [`Partition::sync`], without a note in the journal; tells up to where it is durable.
+    pub(super) fn sync_segments(&self) -> Result<Offset, CommitError> {
+        let _alone = self.syncing.lock();
+        self.publication.begin_sync()?;
+        // Both in one look: what is written behind it is in none of both.
+        let (dirty, end) = {
+            let end = self.appender.hold();
+            (end.log.dirty(), end.log.end())
         };
-        let sifted = self.window.as_mut().map(|window| {
-            window.expire(&context.deduplication, context.clock.running_us());
-            window.sift(batch.messages, batch.count)
-        });
-        let Batch { mut count, indexes, mut messages } = batch;
-        let mut indexes = Cow::Borrowed(indexes);
-        let mut stamped = stamp(&indexes, messages, count)?;
-        if let Some(sifted) = sifted.as_ref().filter(|sifted| sifted.duplicates > 0) {
-            // The stamp has found the batch well-formed as a whole; what is left gets its offsets anew.
-            let (len, left) = sifted.compact(messages);
-            messages =
-                part_mut(messages, ..len, "INV-WIRE: what is left of a batch is a part of it");
-            count -= sifted.duplicates;
-            if count == 0 {
-                let first = sifted.first_known.unwrap_or(base_offset);
-                let (timestamp, end) = (Timestamp::ZERO, base_offset);
-                let placed = Placed { first, stored: 0, timestamp, end };
-                return Ok(Written { messages: Cow::Borrowed(&[]), placed });
-            }
-            stamped = stamp(&left, messages, count)?;
-            indexes = Cow::Owned(left);
-        }
-        let sealed = vault.map(|vault| vault.seal_messages(uid, messages, count)).transpose();
-        let sealed = sealed.map_err(|Unsealed| ErrorCode::CannotEncryptData)?.flatten();
-        // Sealed messages have other lengths and checksums than those that were stamped.
-        let known = WalkedBatch { indexes: &indexes, checksums: stamped.checksums };
-        let walked = sealed.is_none().then_some(known);
-        let messages = sealed.map_or(Cow::Borrowed(&*messages), Cow::Owned);
-        let bytes = &*messages;
-        let batch = AppendBatch { base_offset, count, timestamp, bytes, walked };
-        match self.log.append(batch) {
+        match dirty.sync().or_else(|error| self.excuse(error)) {
             Ok(()) => {
-                self.refusals.took(self.log.name());
-                self.remember(sifted, base_offset, context);
-                let end = self.log.end();
-                let placed = Placed { first: base_offset, stored: count, timestamp, end };
-                Ok(Written { messages, placed })
+                self.appender.hold().log.synced(&dirty);
+                let Raised { published, rung } = self.publication.synced(end)?;
+                // Acknowledgements before wake-ups, of which there may be many.
+                published.into_iter().for_each(|resolver| resolver.resolve(Ok(())));
+                rung.ring(News::Look);
+                Ok(end)
             }
             Err(error) => {
-                let now_us = context.clock.monotonic_us();
-                self.refusals.refused(self.log.name(), &error, now_us);
-                Err(ErrorCode::CannotSaveMessagesToSegment)
+                tell!(
+                    error,
+                    self.name(),
+                    %error,
+                    "segment sync failed; the partition takes no writes until its messages were written anew, \
+                     which is tried from now on"
+                );
+                self.fence(CommitError::Disk);
+                Err(CommitError::Disk)
             }
         }
     }
 
-    /// Notes the ids of what was just written.
-    fn remember(&mut self, sifted: Option<Sifted>, base: Offset, context: AppendContext<'_>) {
-        let (Some(window), Some(sifted)) = (&mut self.window, sifted) else { return };
-        let stored_us = context.clock.running_us();
-        for (id, offset) in sifted.given.into_iter().zip(base.get()..) {
-            window.remember(Remembered { id, offset: Offset::new(offset), stored_us });
-        }
-        window.expire(&context.deduplication, stored_us);
+    /// The files of a closed partition may be gone before its last batches are synced. Nothing of
+    /// them is to be kept: they were sent before the deletion or purge, which is durable already.
+    fn excuse(&self, error: io::Error) -> io::Result<()> {
+        if self.is_closed() { Ok(()) } else { Err(error) }
     }
+
+    /// Refuses later writes, fails what is staged and takes it back.
+    pub fn fence(&self, error: CommitError) {
+        let refused = {
+            // Over both steps: an append in between would be behind what is taken back.
+            let mut end = self.appender.hold();
+            let Some(refused) = self.publication.fence(error) else { return };
+            // Nothing above the high-watermark was acknowledged. Cutting it off keeps bytes that may
+            // exist in the page cache only from being taken for durable ones after a restart.
+            end.rewind(self.high_watermark());
+            refused
+        };
+        self.shard.stats().fenced();
+        self.shard.has_fenced();
+        // Behind all of it, and outside of the locks: whoever is told, and sends again, is refused.
+        refused.into_iter().for_each(|resolver| resolver.resolve(Err(error)));
+    }
+
+    /// Whether it is time to try and take writes again; stages the marker where that is to be done.
+    pub(crate) fn rescue_is_due(&self, now_us: u64) -> bool {
+        self.rescue.is_due(now_us, || {
+            // In one that is offline nothing was staged.
+            if self.is_offline() {
+                return None;
+            }
+            let end = self.high_watermark();
+            let record = ShardRecord::EndReached { uid: self.uid, end, synced: false };
+            let (waiting, resolver) = ticket();
+            let (durability, marker) = (Durability::Fsync, Completion::Marker);
+            let staged = self.shard.stage(&record, durability, marker, resolver);
+            staged.is_ok().then_some(waiting)
+        })
+    }
+
+    /// How the rescue stands at this time of the monotonic clock.
+    pub(crate) fn rescue_standing(&self, now_us: u64) -> RescueStanding {
+        let standing = self.rescue.standing(now_us);
+        if self.shard.is_fenced() {
+            // The journal is not tried again: what it holds of others can be told by a recovery only.
+            let cause = "a sync of the journal failed, and all that needs it waits for a restart"
+                .to_owned();
+            return RescueStanding { cause, is_hopeless: true, ..standing };
+        }
+        standing
+    }
+
+    /// Makes the next try due at once, and those after it follow as after the first failure.
+    pub(crate) fn hasten_rescue(&self) {
+        self.rescue.hasten();
+    }
+
+    /// Whether only a checkpoint is missing: all of the log is durable, and so is the marker.
+    pub(crate) fn lacks_only_a_checkpoint(&self) -> bool {
+        self.publication.stop().is_some_and(|stop| stop.is_written_anew) && self.rescue.is_marked()
+    }
+
+    /// Nothing more is tried to have it take writes again.
+    pub(super) fn give_up(&self, why: &str) {
+        self.rescue.failed(&why);
+        self.rescue.give_up();
+        tell!(
+            error,
+            self.name(),
+            why,
+            "partition takes no writes until the server is started again: look at the disk, then restart"
+        );
+    }
+}
+
+/// How far a batch has come, and whom that wakes.
+struct InPlace {
+    appended: Appended,
+    /// To be rung outside of the appender's lock.
+    rung: Rung,
 }

@@ -8,11 +8,15 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use galgo_storage::log::LogReader;
 use galgo_wire::batch::MessageHeader;
 use galgo_wire::command::DeduplicationWindow;
-use galgo_wire::id::Offset;
-use galgo_wire::index::{part, to_u32};
-use galgo_wire::limits::INDEX_ENTRY_BYTES;
+use galgo_wire::id::{Offset, Timestamp};
+use galgo_wire::index::{part, part_mut, to_u32};
+use galgo_wire::limits::{INDEX_ENTRY_BYTES, MESSAGE_HEADER_BYTES};
+
+use super::PollError;
+use super::appender::AppendContext;
 
 /// How much of the past a topic with deduplication knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,16 +30,15 @@ pub struct DeduplicationBounds {
 impl DeduplicationBounds {
     /// As clients are told.
     pub(crate) fn told(&self) -> DeduplicationWindow {
-        let seconds = self.expiry_us / 1_000_000;
-        DeduplicationWindow {
-            entries: to_u32(self.entries_max),
-            seconds: u16::try_from(seconds).unwrap_or(u16::MAX),
-        }
+        // Whoever configures more than there is room for in the reply has clients count on less than they have.
+        let seconds = (self.expiry_us / 1_000_000).min(u16::MAX.into());
+        DeduplicationWindow { entries: to_u32(self.entries_max), seconds: seconds as u16 }
     }
 }
 
 /// Where the id is in the header of a message.
 const ID_AT: usize = 8;
+const _: () = assert!(ID_AT + 16 <= MESSAGE_HEADER_BYTES, "the id is in the header");
 
 /// A message of the log that is known by its id.
 #[derive(Clone, Copy, Debug)]
@@ -49,12 +52,42 @@ pub(super) struct Remembered {
 
 /// The ids stored lately, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Window {
+pub(super) struct IdWindow {
     ids: HashMap<u128, Offset>,
     order: VecDeque<Remembered>,
 }
 
-impl Window {
+impl IdWindow {
+    /// The ids of the newest messages below `end` of a log, when it is `now`. May block on the disk.
+    ///
+    /// # Errors
+    /// [`PollError`] when the disk does not give them.
+    pub(super) fn read(
+        reader: &LogReader,
+        end: Offset,
+        now: Timestamp,
+        context: AppendContext<'_>,
+    ) -> Result<Self, PollError> {
+        let bounds = &context.deduplication;
+        let mut window = Self::default();
+        // Messages have the time of the wall clock. What it is ahead of the time to go by makes none of them older;
+        // those that are ahead of that themselves may have been stored just now.
+        let running_us = context.clock.running_us();
+        let oldest = Timestamp::new(now.get().saturating_sub(bounds.expiry_us));
+        // Damage in the way of the search by time only makes the window read more than it needs.
+        let in_time = reader.offset_at(oldest, end).unwrap_or(Some(Offset::ZERO));
+        let Some(in_time) = in_time else { return Ok(window) };
+        let most = bounds.entries_max as u64;
+        let from = in_time.max(Offset::new(end.get().saturating_sub(most)));
+        reader.visit(from..end, &mut |message| {
+            let age_us = now.get().saturating_sub(message.timestamp.get());
+            let stored_us = running_us.saturating_sub(age_us);
+            window.remember(Remembered { id: message.id, offset: message.offset, stored_us });
+        })?;
+        window.expire(bounds, running_us);
+        Ok(window)
+    }
+
     /// Forgets what is too old or too much, now that the system has been running for `running_us`.
     pub(super) fn expire(&mut self, bounds: &DeduplicationBounds, running_us: u64) {
         while let Some(oldest) = self.order.front() {
@@ -64,6 +97,7 @@ impl Window {
             }
             let Remembered { id, offset, .. } = *oldest;
             self.order.pop_front();
+            // The same id may have come again behind it, when it was too old here and not on disk: that one counts on.
             if self.ids.get(&id) == Some(&offset) {
                 self.ids.remove(&id);
             }
@@ -83,6 +117,10 @@ impl Window {
     /// Remembers a message of the log; later ones have higher offsets.
     pub(super) fn remember(&mut self, message: Remembered) {
         if message.id != 0 {
+            assert!(
+                self.order.back().is_none_or(|newest| newest.offset < message.offset),
+                "INV-WINDOW: messages are remembered in the order of the log"
+            );
             self.ids.insert(message.id, message.offset);
             self.order.push_back(message);
         }
@@ -90,6 +128,8 @@ impl Window {
 
     /// Forgets the messages from `to` on: they are no longer in the log.
     pub(super) fn rewind(&mut self, to: Offset) {
+        // From the back, where the newest are. An id that was there twice is forgotten with the newer of both: one more is
+        // stored then, and none is lost.
         while let Some(newest) = self.order.pop_back_if(|newest| newest.offset >= to) {
             self.ids.remove(&newest.id);
         }
@@ -140,12 +180,12 @@ impl Sifted {
         let mut indexes = Vec::with_capacity(self.given.len() * INDEX_ENTRY_BYTES);
         for (kept, len) in &self.kept {
             if *kept {
+                // Forwards, as nothing moves to the right: what is still to be moved is not written over.
                 messages.copy_within(from..from + len, to);
                 // One that was made follows from the offset, which is another one now.
-                if given.next() == Some(&0)
-                    && let Some(id) = messages.get_mut(to + ID_AT..to + ID_AT + 16)
-                {
-                    id.fill(0);
+                if given.next() == Some(&0) {
+                    let id = to + ID_AT..to + ID_AT + 16;
+                    part_mut(messages, id, "INV-WINDOW: what is kept has a header").fill(0);
                 }
                 to += len;
                 indexes.extend_from_slice(&[0; 4]);
@@ -168,13 +208,13 @@ mod tests {
         Remembered { id, offset: Offset::new(offset), stored_us }
     }
 
-    fn window(messages: &[Remembered]) -> Window {
-        let mut window = Window::default();
+    fn window(messages: &[Remembered]) -> IdWindow {
+        let mut window = IdWindow::default();
         messages.iter().for_each(|message| window.remember(*message));
         window
     }
 
-    fn ids(window: &Window) -> Vec<u128> {
+    fn ids(window: &IdWindow) -> Vec<u128> {
         let mut ids: Vec<_> = window.ids.keys().copied().collect();
         ids.sort_unstable();
         ids

@@ -1,19 +1,24 @@
-//! A partition as its shard knows it.
+//! A partition as its shard knows it: what it is told of bundles, checkpoints and rescues.
+//!
+//! Part of INV-VOID: the steps of a rescue, see [`super::rescue`].
 
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use galgo_storage::journal::CommitError;
 use galgo_storage::log::{Log, LogReader, RecoveryReport};
 use galgo_wire::id::{Offset, PartitionUid};
 
 use super::Partition;
+use super::publish::WriteStop;
 use crate::alarm::Rung;
 use crate::causes::Causes;
-use crate::offset_book::Position;
-use crate::shard::{Member, MemberCheckpoint, OffsetOwner};
+use crate::offset_book::{Position, StoredPosition};
+use crate::shard::{MemberCheckpoint, OffsetOwner, ShardMember};
 use crate::ticket::Resolver;
 
-impl Member for Partition {
+impl ShardMember for Partition {
     fn uid(&self) -> PartitionUid {
         self.uid
     }
@@ -31,15 +36,20 @@ impl Member for Partition {
     }
 
     fn journaled(&self, end: Offset, published: &mut Vec<Resolver>) -> Rung {
-        self.journaled(end, published)
+        self.publication.journaled(end, published)
     }
 
     fn not_journaled(&self, end: Offset) -> bool {
-        self.not_journaled(end)
+        self.publication.not_journaled(end)
     }
 
     fn position_settled(self: Arc<Self>, owner: OffsetOwner, made: Option<Option<Position>>) {
-        Self::position_settled(&self, owner, made);
+        self.positions.settled(owner, made);
+        match made {
+            // A checkpoint that came before has the position without this change.
+            Some(_) => Self::touch(&self),
+            None => self.position_moved_back(),
+        }
     }
 
     fn fence(&self, error: CommitError) {
@@ -51,15 +61,26 @@ impl Member for Partition {
     }
 
     fn checkpoint(&self) -> Result<MemberCheckpoint, CommitError> {
-        self.checkpoint()
+        // Cleared first: a write that comes later puts the partition on the next list.
+        self.touched.store(false, Ordering::Release);
+        match self.publication.stop() {
+            // INV-RESCUE: there is nothing to sync, and nothing is written.
+            Some(WriteStop { is_written_anew: true, .. }) => {}
+            Some(WriteStop { error, .. }) => return Err(error),
+            None => drop(self.sync_segments()?),
+        }
+        // Behind the sync: what it says of the log is durable (INV-CHECKPOINT).
+        let log = self.appender.hold().log.checkpoint();
+        Ok(MemberCheckpoint { log, positions: self.positions.durable() })
     }
 
-    fn durable_positions(&self) -> Vec<(OffsetOwner, Position)> {
-        self.durable_positions()
+    fn durable_positions(&self) -> Vec<StoredPosition> {
+        self.positions.durable()
     }
 
     fn take_unnoted_end(&self) -> Option<Offset> {
-        self.take_unnoted_end()
+        let end = self.publication.cached_end()?;
+        (self.noted_end.fetch_max(end.get(), Ordering::Relaxed) < end.get()).then_some(end)
     }
 
     fn touch(self: Arc<Self>) {
@@ -67,19 +88,67 @@ impl Member for Partition {
     }
 
     fn write_anew(self: Arc<Self>) -> bool {
-        Self::write_anew(&self)
+        // Beside no sync: the kernel tells a failed write-back once, and the other one would take the pages for written.
+        let _alone = self.syncing.lock();
+        let Some(stop) = self.publication.stop().filter(|_| !self.is_closed()) else {
+            return false;
+        };
+        if !stop.is_written_anew {
+            let planned = self.appender.hold().log.rescue(self.high_watermark());
+            let Some(planned) = planned else {
+                self.give_up("it holds messages that could not be taken back");
+                return false;
+            };
+            // Without the appender's lock: nothing is appended, and whoever asks is to hear that at once.
+            if let Err(error) = planned.write() {
+                if error.kind() == io::ErrorKind::InvalidData {
+                    self.give_up("what no sync had covered cannot be read any more");
+                    return false;
+                }
+                self.rescue.failed(&error);
+                if self.rescue.is_to_be_told() {
+                    tell!(
+                        warn,
+                        self.name(),
+                        %error,
+                        "partition still takes no writes: its messages could not be written anew; \
+                         that is tried again"
+                    );
+                }
+                return false;
+            }
+            // The log reads from the new files before anybody believes that it is durable.
+            self.appender.hold().log.rescued(&planned);
+            self.publication.written_anew();
+        }
+        Self::touch(&self);
+        true
     }
 
     fn not_rescued(&self, error: &Causes<'_>) {
-        self.not_rescued(error);
+        self.rescue.failed(&format_args!("no checkpoint could be taken: {error}"));
     }
 
     fn is_marked(&self) -> bool {
-        self.is_marked()
+        self.rescue.is_marked()
     }
 
     fn unfence(&self) {
-        self.unfence();
+        let mut appender = self.appender.hold();
+        // Before writes go on: another failure needs another marker.
+        self.rescue.end();
+        let end = self.high_watermark();
+        assert_eq!(appender.log.end(), end, "INV-RESCUE: the log ends with what is published");
+        appender.drop_window();
+        // Last, and under the appender's lock: from here on writes are taken.
+        self.publication.reopen(end);
+        drop(appender);
+        tell!(
+            info,
+            self.name(),
+            end = end.get(),
+            "partition takes writes again: what a failed sync had left was written anew"
+        );
     }
 
     fn log_reader(&self) -> &LogReader {
@@ -87,14 +156,55 @@ impl Member for Partition {
     }
 
     fn come_online(self: Arc<Self>, log: Log, report: &RecoveryReport) {
-        Self::come_online(&self, log, report);
+        let end = log.end();
+        self.positions.clamp(end);
+        let mut appender = self.appender.hold();
+        if appender.is_closed() {
+            return;
+        }
+        appender.log.come_online(log);
+        appender.drop_window();
+        self.noted_end.store(end.get(), Ordering::Relaxed);
+        self.rescue.end();
+        self.publication.reopen(end);
+        // Last: until then nobody reads, nor writes.
+        self.is_offline.store(false, Ordering::Release);
+        drop(appender);
+        // The next checkpoint covers it, and then nothing of it has to be carried forward any more.
+        Self::touch(&self);
+        tell!(
+            info,
+            self.name(),
+            end = end.get(),
+            replayed_messages = report.replayed_messages,
+            accepted_messages = report.accepted_messages,
+            "partition is online again: its log could be opened"
+        );
+        for range in &report.fenced {
+            let (from, to) = (range.from.get(), range.to.get().saturating_sub(1));
+            tell!(
+                error,
+                self.name(),
+                from,
+                to,
+                "damaged messages: they cannot be read, all others can"
+            );
+        }
     }
 
     fn stays_offline(&self) {
-        self.stays_offline();
+        self.rescue.give_up();
     }
 
     fn tell_still_offline(&self, error: &Causes<'_>) {
-        self.tell_still_offline(error);
+        self.rescue.failed(error);
+        if self.rescue.is_to_be_told() {
+            tell!(
+                warn,
+                self.name(),
+                %error,
+                "partition is still offline: its log could not be opened; that is tried again"
+            );
+        }
     }
 }

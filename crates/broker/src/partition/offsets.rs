@@ -7,19 +7,56 @@
 //! the topic to change it. That a group's is changed by its members only, its state machine sees to.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use galgo_storage::journal::CommitError;
+use galgo_storage::lock::{Held, Ranked, rank};
 use galgo_wire::command::Durability;
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{Offset, Timestamp};
+use galgo_wire::id::{Offset, PartitionUid, Timestamp};
 
-use super::Partition;
-use crate::alarm::News;
 use crate::metadata::UserMark;
-use crate::offset_book::{Hold, Position};
-use crate::shard::{Completion, OffsetOwner, ShardRecord};
+use crate::offset_book::{Hold, OffsetBook, Position, StoredPosition};
+use crate::shard::{Completion, OffsetOwner, Shard, ShardMember, ShardRecord};
 use crate::ticket::{Ticket, ticket};
+
+/// The positions of all consumers of a partition.
+#[derive(Debug)]
+pub(crate) struct Positions {
+    book: Ranked<{ rank::OFFSETS }, OffsetBook>,
+    /// How many consumers found no place for their position, until that is told.
+    no_place: AtomicU64,
+}
+
+/// Where a change of a position goes: to the journal, with whom to tell of its outcome.
+pub(super) struct PositionJournal<'a> {
+    pub(super) shard: &'a Shard,
+    pub(super) uid: PartitionUid,
+    pub(super) member: Arc<dyn ShardMember>,
+    /// What the change is to survive.
+    pub(super) durability: Durability,
+}
+
+/// A change that is on its way.
+pub(super) struct PositionChange {
+    pub(super) ticket: Ticket,
+    /// Whether there may be messages again for whoever waits under this name.
+    pub(super) goes_back: bool,
+}
+
+/// Where a log is to start and what of it is held.
+pub(super) struct StagedHold {
+    /// Counting a move that is staged.
+    pub(super) start: Offset,
+    /// The smallest position of those that hold messages.
+    pub(super) committed: Option<Offset>,
+}
+
+/// What became of positions in a look for those that expire.
+pub(super) struct ExpiredPositions {
+    pub(super) expired: Vec<StoredPosition>,
+    /// Whether the next checkpoint is to write them down.
+    pub(super) is_new: bool,
+}
 
 /// On whose behalf a position is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,98 +110,84 @@ impl StoredBy {
     }
 }
 
-impl Partition {
+impl PositionJournal<'_> {
+    /// Under the book's lock, so that memory and journal see the changes in one order, and the outcome cannot come
+    /// before the change is noted.
+    fn stage(
+        self,
+        record: &ShardRecord<'_>,
+        owner: OffsetOwner,
+        to: Option<Position>,
+    ) -> Result<Ticket, OffsetError> {
+        let (waiting, resolver) = ticket();
+        let completion = Completion::Position { member: self.member, owner, to };
+        let staged = self.shard.stage(record, self.durability, completion, resolver);
+        staged.map_err(|error| OffsetError::Refused(error.into()))?;
+        Ok(waiting)
+    }
+}
+
+impl Positions {
+    pub(super) fn new(book: OffsetBook) -> Self {
+        Self { book: Ranked::new(book), no_place: AtomicU64::new(0) }
+    }
+
+    /// All of them, for changes that go with others: nobody stores a position meanwhile.
+    pub(super) fn hold(&self) -> Held<'_, { rank::OFFSETS }, OffsetBook> {
+        self.book.lock()
+    }
+
     /// The stored offset of `owner`.
-    #[must_use]
-    pub fn stored_offset(&self, owner: OffsetOwner) -> Option<Offset> {
-        self.offsets.lock().get(owner)
+    pub(crate) fn get(&self, owner: OffsetOwner) -> Option<Offset> {
+        self.book.lock().get(owner)
     }
 
     /// Where `owner` has come to, now that it polls: that keeps its position from expiring.
-    pub(crate) fn offset_of_poll(&self, owner: OffsetOwner) -> Option<Offset> {
-        self.offsets.lock().seen(owner, self.shard.now())
-    }
-
-    /// Forgets what consumers stored that were not seen for so long; returns it. There is no record of it:
-    /// what a crash brings back is as old as before, and expires again.
-    pub(crate) fn expire_offsets(
-        self: &Arc<Self>,
-        now: Timestamp,
-        expire_after_us: u64,
-    ) -> Vec<(OffsetOwner, Position)> {
-        if self.is_offline() {
-            // Whoever would be seen polling is refused.
-            return Vec::new();
-        }
-        let (expired, moved) = {
-            let mut offsets = self.offsets.lock();
-            (offsets.expire(now, expire_after_us), offsets.take_moved())
-        };
-        if moved || !expired.is_empty() {
-            // The next checkpoint is to write it down.
-            self.touch();
-        }
-        expired
+    pub(super) fn seen(&self, owner: OffsetOwner, now: Timestamp) -> Option<Offset> {
+        self.book.lock().seen(owner, now)
     }
 
     /// The positions behind `after`, at most `most`, in the order of their owners.
-    pub(crate) fn offsets_behind(
-        &self,
-        after: Option<OffsetOwner>,
-        most: usize,
-    ) -> Vec<(OffsetOwner, Position)> {
-        let offsets = self.offsets.lock();
-        offsets.behind(after).take(most).map(|(owner, position)| (owner, *position)).collect()
+    pub(crate) fn behind(&self, after: Option<OffsetOwner>, most: usize) -> Vec<StoredPosition> {
+        self.book.lock().behind(after).take(most).collect()
     }
 
     /// The position furthest behind of those that hold messages.
-    pub(crate) fn furthest_behind(
-        &self,
-        hold: Hold,
-        now: Timestamp,
-    ) -> Option<(OffsetOwner, Position)> {
-        let offsets = self.offsets.lock();
-        let furthest = offsets.holding(hold, now).min_by_key(|(_, position)| position.offset);
-        furthest.map(|(owner, position)| (owner, *position))
+    pub(crate) fn furthest_behind(&self, hold: Hold, now: Timestamp) -> Option<StoredPosition> {
+        self.book.lock().holding(hold, now).min_by_key(|held| held.position.offset)
     }
 
     /// The positions that hold messages below `end`, the one that is furthest behind first, at most `most`.
     pub(crate) fn holders_below(
         &self,
         end: Offset,
-        (hold, now): (Hold, Timestamp),
+        hold: Hold,
+        now: Timestamp,
         most: usize,
-    ) -> Vec<(OffsetOwner, Position)> {
-        let offsets = self.offsets.lock();
-        let below = |position: &Position| position.offset.get().saturating_add(1) < end.get();
-        let holding = offsets.holding(hold, now).filter(|(_, position)| below(position));
-        let mut holding: Vec<_> = holding.map(|(owner, at)| (owner, *at)).collect();
-        drop(offsets);
-        holding.sort_by_key(|(_, position)| position.offset);
+    ) -> Vec<StoredPosition> {
+        let below =
+            |held: &StoredPosition| held.position.offset.get().saturating_add(1) < end.get();
+        let mut holding: Vec<_> = self.book.lock().holding(hold, now).filter(below).collect();
+        // Without the lock, for which polls and commits wait: there may be a hundred thousand of them.
+        holding.sort_by_key(|held| held.position.offset);
         holding.truncate(most);
         holding
     }
 
+    /// Where the log is to start, and up to where somebody who holds messages has come: both at one moment.
+    pub(super) fn held(&self, hold: Hold, now: Timestamp) -> StagedHold {
+        let book = self.book.lock();
+        StagedHold { start: book.start(), committed: book.smallest(hold, now) }
+    }
+
     /// When somebody who has stored a position was last seen before this start, as far as known.
     pub(crate) fn last_activity(&self) -> Option<Timestamp> {
-        Some(self.offsets.lock().seen_before()).filter(|seen| *seen > Timestamp::ZERO)
-    }
-
-    /// The positions that are in the journal or in a checkpoint.
-    pub(crate) fn durable_positions(&self) -> Vec<(OffsetOwner, Position)> {
-        self.offsets.lock().durable_entries()
-    }
-
-    /// Positions are as old after a leap of the time they are noted by as before it.
-    pub(crate) fn leap_offsets(self: &Arc<Self>, by_us: u64, now: Timestamp) {
-        if self.offsets.lock().leap(by_us, now) {
-            self.touch();
-        }
+        Some(self.book.lock().seen_before()).filter(|seen| *seen > Timestamp::ZERO)
     }
 
     /// Lets go of who stored what, where `exists` does not know the user.
-    pub(crate) fn disown_offsets(&self, exists: &dyn Fn(UserMark) -> bool) {
-        self.offsets.lock().disown(exists);
+    pub(crate) fn disown(&self, exists: &dyn Fn(UserMark) -> bool) {
+        self.book.lock().disown(exists);
     }
 
     /// How many consumers found no place for their position since the last call.
@@ -175,93 +198,80 @@ impl Partition {
         }
     }
 
-    /// Stores the last processed offset; it may move back.
+    /// The positions that are in the journal or in a checkpoint.
+    pub(super) fn durable(&self) -> Vec<StoredPosition> {
+        self.book.lock().durable_entries()
+    }
+
+    /// Forgets what consumers stored that were not seen for so long.
+    pub(super) fn expire(&self, now: Timestamp, expire_after_us: u64) -> ExpiredPositions {
+        let mut book = self.book.lock();
+        let expired = book.expire(now, expire_after_us);
+        let is_new = book.take_moved() || !expired.is_empty();
+        ExpiredPositions { expired, is_new }
+    }
+
+    /// Positions are as old after a leap of the time they are noted by as before it; tells whether there are any.
+    pub(super) fn leap(&self, by_us: u64, now: Timestamp) -> bool {
+        self.book.lock().leap(by_us, now)
+    }
+
+    /// Forgets a position without a record of it; tells whether there was one.
+    pub(super) fn forget(&self, owner: OffsetOwner) -> bool {
+        self.book.lock().remove(owner)
+    }
+
+    /// Brings positions beyond the end of a log back to its last message.
+    pub(super) fn clamp(&self, end: Offset) {
+        self.book.lock().clamp(end);
+    }
+
+    /// Stores `offset`, which is that of a message, when it is `now`.
     ///
     /// # Errors
-    /// [`OffsetError::Beyond`] when no message has that offset yet; [`OffsetError::Foreign`] when somebody
-    /// else has stored it, who still exists, and `by` does not manage the topic;
-    /// [`OffsetError::Refused`] when the shard takes no writes or [`crate::offset_book::OFFSET_OWNERS_MAX`] other consumers
-    /// have positions already.
-    pub fn store_offset(
-        self: &Arc<Self>,
-        (owner, by): (OffsetOwner, StoredBy),
+    /// [`OffsetError::Foreign`], [`OffsetError::Refused`].
+    pub(super) fn store(
+        &self,
+        owner: OffsetOwner,
+        by: StoredBy,
         offset: Offset,
-    ) -> Result<Ticket, OffsetError> {
-        let end = self.high_watermark();
-        if offset >= end && self.is_offline() {
-            // Where it ends is not known better.
-            return Err(OffsetError::Refused(CommitError::Fenced.into()));
-        }
-        if offset >= end {
-            return Err(OffsetError::Beyond { offset: offset.get(), end: end.get() });
-        }
-        // Held over the staging, so that memory and journal see the changes in one order.
-        let mut offsets = self.offsets.lock();
-        if offsets.is_full_for(owner) {
+        now: Timestamp,
+        journal: PositionJournal<'_>,
+    ) -> Result<PositionChange, OffsetError> {
+        // Held over the staging, so that memory and journal see the changes in one order: the other order would come
+        // back after a crash.
+        let mut book = self.book.lock();
+        if book.is_full_for(owner) {
             self.no_place.fetch_add(1, Ordering::Relaxed);
             return Err(OffsetError::Refused(ErrorCode::CannotOpenConsumerOffsetsFile));
         }
-        by.may_change(offsets.position(owner))?;
-        let now = self.shard.now();
+        by.may_change(book.position(owner))?;
         let to = Position { offset, stored_at: now, active_at: now, user: by.user };
-        let note = to.note();
-        let record = ShardRecord::OffsetStored { uid: self.uid, owner, offset, note: Some(note) };
-        let staged = self.stage_position(&record, (owner, Some(to)))?;
-        let back = offsets.get(owner).is_some_and(|before| before > offset);
-        offsets.stage(owner, Some(to));
-        drop(offsets);
-        if back {
-            self.position_moved_back();
-        }
-        Ok(staged)
-    }
-
-    /// Forgets the offset of an owner that will never come again, without a record of it: whoever reads
-    /// the journal or a checkpoint knows who exists.
-    pub(crate) fn forget_offset(self: &Arc<Self>, owner: OffsetOwner) {
-        if self.offsets.lock().remove(owner) {
-            self.touch();
-        }
+        let (uid, note) = (journal.uid, Some(to.note()));
+        let record = ShardRecord::OffsetStored { uid, owner, offset, note };
+        let ticket = journal.stage(&record, owner, Some(to))?;
+        let goes_back = book.get(owner).is_some_and(|before| before > offset);
+        book.stage(owner, Some(to));
+        Ok(PositionChange { ticket, goes_back })
     }
 
     /// Deletes the stored offset of `owner`.
     ///
     /// # Errors
     /// [`OffsetError::NotStored`]; [`OffsetError::Foreign`]; [`OffsetError::Refused`].
-    pub fn delete_offset(
-        self: &Arc<Self>,
-        (owner, by): (OffsetOwner, StoredBy),
-    ) -> Result<Ticket, OffsetError> {
-        let mut offsets = self.offsets.lock();
-        let position = offsets.position(owner).ok_or(OffsetError::NotStored)?;
+    pub(super) fn delete(
+        &self,
+        owner: OffsetOwner,
+        by: StoredBy,
+        journal: PositionJournal<'_>,
+    ) -> Result<PositionChange, OffsetError> {
+        let mut book = self.book.lock();
+        let position = book.position(owner).ok_or(OffsetError::NotStored)?;
         by.may_change(Some(position))?;
-        let record = ShardRecord::OffsetGone { uid: self.uid, owner };
-        let staged = self.stage_position(&record, (owner, None))?;
-        offsets.stage(owner, None);
-        drop(offsets);
-        self.position_moved_back();
-        Ok(staged)
-    }
-
-    /// Tells the polls that wait: for one of them there may be messages again. Called after the change,
-    /// which a poll that hangs up its alarm later sees.
-    fn position_moved_back(&self) {
-        let rung = self.commits.lock().bell.all();
-        rung.ring(News::Look);
-    }
-
-    fn stage_position(
-        self: &Arc<Self>,
-        record: &ShardRecord<'_>,
-        (owner, to): (OffsetOwner, Option<Position>),
-    ) -> Result<Ticket, OffsetError> {
-        let (waiting, resolver) = ticket();
-        let sync = self.durability() == Durability::Fsync;
-        let completion = Completion::Position { member: self.member(), owner, to };
-        // The caller holds the offsets' lock, so the outcome cannot come before the change is noted.
-        let staged = self.shard.stage((record, sync), completion, resolver);
-        staged.map_err(|error| OffsetError::Refused(error.into()))?;
-        Ok(waiting)
+        let record = ShardRecord::OffsetGone { uid: journal.uid, owner };
+        let ticket = journal.stage(&record, owner, None)?;
+        book.stage(owner, None);
+        Ok(PositionChange { ticket, goes_back: true })
     }
 
     /// Takes note of the outcome of a change of a position: the position it made durable, or, where the record was
@@ -270,16 +280,7 @@ impl Partition {
     /// The position is what is known to be durable then, unless another change is on its way. What was polled
     /// to be committed with it was not delivered, and is to be polled again; unless another reader of the same
     /// name has polled on behind it, and that position was taken.
-    pub(super) fn position_settled(
-        self: &Arc<Self>,
-        owner: OffsetOwner,
-        made: Option<Option<Position>>,
-    ) {
-        self.offsets.lock().settle(owner, made);
-        match made {
-            // A checkpoint that came before has the position without this change.
-            Some(_) => self.touch(),
-            None => self.position_moved_back(),
-        }
+    pub(super) fn settled(&self, owner: OffsetOwner, made: Option<Option<Position>>) {
+        self.book.lock().settle(owner, made);
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use galgo_wire::id::Offset;
 
-use super::read::{Found, Span};
+use super::read::{FoundMessages, MessageFinder, OffsetRange};
 use super::{Partition, PollError, PolledRange, ReadPlan};
 use crate::outcome::{Slice, memory_bytes};
 
@@ -21,8 +21,8 @@ const BEGINNING_SLICES_MAX: usize = 32;
 
 /// What is still to come of an answer that has begun.
 pub struct Rest {
-    partition: Arc<Partition>,
-    span: Span,
+    finder: Arc<MessageFinder>,
+    span: OffsetRange,
     /// Bytes of its messages.
     bytes: u64,
     piece_bytes_max: u64,
@@ -41,14 +41,14 @@ impl Rest {
     /// The next piece, when it can be had without waiting for the disk and without much memory.
     #[must_use]
     pub fn read_cached(&self) -> Option<Piece> {
-        let found = self.partition.find_cached(self.span, self.piece_bytes_max);
+        let found = self.finder.find_cached(self.span, self.piece_bytes_max);
         self.piece(found.ok()??).ok()
     }
 
     /// Bytes of messages that [`Rest::read`] reads into memory, as far as can be told before.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        self.partition.cold_bytes(self.span, self.piece_bytes_max)
+        self.finder.cold_bytes(self.span, self.piece_bytes_max)
     }
 
     /// Reads the next piece and verifies it; may block.
@@ -56,10 +56,10 @@ impl Rest {
     /// # Errors
     /// [`PollError`]: the answer cannot be ended as it was begun.
     pub fn read(self) -> Result<Piece, PollError> {
-        let read = self.partition.find(self.span, self.piece_bytes_max);
+        let read = self.finder.find(self.span, self.piece_bytes_max);
         let piece = read.and_then(|found| self.piece(found));
         piece.inspect_err(|error| {
-            let (name, offset) = (self.partition.name(), self.span.from.get());
+            let (name, offset) = (self.finder.name(), self.span.from.get());
             tracing::warn!(
                 stream = name.stream.as_str(),
                 topic = name.topic.as_str(),
@@ -71,17 +71,19 @@ impl Rest {
         })
     }
 
-    fn piece(&self, found: Found) -> Result<Piece, PollError> {
+    fn piece(&self, found: FoundMessages) -> Result<Piece, PollError> {
         let next = behind(&found);
         let left = self.bytes.checked_sub(found.bytes);
         let left = left.filter(|_| found.count > 0 && found.first == self.span.from);
+        // INV-WHOLE: fewer bytes than were announced, or others, are told by breaking off; the client would take what
+        // follows for the rest.
         let bytes = left.ok_or(PollError::Gone)?;
-        let span = Span { from: next, end: self.span.end };
+        let span = OffsetRange { from: next, end: self.span.end };
         if span.is_empty() != (bytes == 0) {
             return Err(PollError::Gone);
         }
-        let (partition, piece_bytes_max) = (Arc::clone(&self.partition), self.piece_bytes_max);
-        let rest = Self { partition, span, bytes, piece_bytes_max };
+        let (finder, piece_bytes_max) = (Arc::clone(&self.finder), self.piece_bytes_max);
+        let rest = Self { finder, span, bytes, piece_bytes_max };
         Ok(Piece { slices: found.slices, rest: (bytes > 0).then_some(rest) })
     }
 }
@@ -94,7 +96,7 @@ impl std::fmt::Debug for Rest {
 
 /// An answer that is put together: what was found good of it so far.
 pub(crate) struct Gathering {
-    partition: Arc<Partition>,
+    finder: Arc<MessageFinder>,
     plan: ReadPlan,
     range: PolledRange,
     next: Offset,
@@ -108,16 +110,17 @@ pub(crate) struct Gathering {
 
 impl Gathering {
     /// An answer of which nothing is known yet.
-    pub(crate) fn begin(partition: Arc<Partition>, plan: ReadPlan) -> Self {
+    pub(crate) fn begin(partition: &Partition, plan: ReadPlan) -> Self {
         let (first, cut) = (plan.asked, plan.is_cut());
         let range = PolledRange { first, cut, ..PolledRange::default() };
         let (next, forgotten) = (plan.span.from, None);
-        Self { partition, plan, range, next, parted: false, forgotten, kept_bytes: 0 }
+        let finder = Arc::clone(&partition.finder);
+        Self { finder, plan, range, next, parted: false, forgotten, kept_bytes: 0 }
     }
 
     /// Bytes of messages that [`Gathering::step`] reads into memory, as far as can be told before.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        self.partition.cold_bytes(self.span(), self.plan.bounds.piece_bytes_max)
+        self.finder.cold_bytes(self.span(), self.plan.bounds.piece_bytes_max)
     }
 
     /// Finds one more piece and checks it; tells whether it was the last. May block.
@@ -132,12 +135,12 @@ impl Gathering {
         let bounds = self.plan.bounds;
         let room = bounds.bytes_max.saturating_sub(self.range.bytes);
         let is_first = self.range.count == 0;
-        let found = match self.partition.find(self.span(), bounds.piece_bytes_max.min(room)) {
+        let found = match self.finder.find(self.span(), bounds.piece_bytes_max.min(room)) {
             Ok(found) => found,
             Err(error) if is_first => return Err(error),
             Err(_) => {
                 self.parted = true;
-                Found::default()
+                FoundMessages::default()
             }
         };
         // One message is found even when it has no room, and one further on where those before it were
@@ -162,21 +165,22 @@ impl Gathering {
 
     /// The answer, as far as it was found good.
     pub(crate) fn finish(self) -> PolledRange {
-        let Self { partition, plan, mut range, next, forgotten, kept_bytes, .. } = self;
+        let Self { finder, plan, mut range, next, forgotten, kept_bytes, .. } = self;
+        assert!(kept_bytes <= range.bytes, "INV-WHOLE: what is kept of an answer is a part of it");
         range.rest = forgotten.map(|from| Rest {
-            partition,
-            span: Span { from, end: next },
+            finder,
+            span: OffsetRange { from, end: next },
             bytes: range.bytes - kept_bytes,
             piece_bytes_max: plan.bounds.piece_bytes_max,
         });
         range
     }
 
-    fn span(&self) -> Span {
-        Span { from: self.next, end: self.plan.span.end }
+    fn span(&self) -> OffsetRange {
+        OffsetRange { from: self.next, end: self.plan.span.end }
     }
 
-    fn add(&mut self, found: Found) -> bool {
+    fn add(&mut self, found: FoundMessages) -> bool {
         let is_first = self.range.count == 0;
         if is_first {
             self.range.first = found.first;
@@ -198,7 +202,7 @@ impl Gathering {
     }
 
     /// Whether a piece belongs to the beginning of the answer and costs no memory until it is sent.
-    fn waits_in_page_cache(&self, found: &Found) -> bool {
+    fn waits_in_page_cache(&self, found: &FoundMessages) -> bool {
         let fits = self.kept_bytes == 0
             || self.kept_bytes + found.bytes <= self.plan.bounds.piece_bytes_max;
         let slices = self.range.slices.len() + found.slices.len();
@@ -210,6 +214,6 @@ impl Gathering {
 }
 
 /// The offset behind what was found.
-fn behind(found: &Found) -> Offset {
+fn behind(found: &FoundMessages) -> Offset {
     Offset::new(found.first.get().saturating_add(u64::from(found.count)))
 }

@@ -1,21 +1,53 @@
 //! Publish: raises the high-watermark over what has become durable, in the order of staging.
 
 use std::collections::VecDeque;
-use std::io;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use galgo_storage::journal::CommitError;
+use galgo_storage::lock::{Ranked, rank};
 use galgo_wire::command::Durability;
 use galgo_wire::id::Offset;
 
-use super::Partition;
-use crate::alarm::{Bell, News, Rung};
-use crate::shard::MemberCheckpoint;
-use crate::ticket::Resolver;
+use crate::alarm::{Alarm, Bell, Rung};
+use crate::ticket::{Resolver, Ticket, ticket};
+
+/// How far a partition is published, and what is staged above that. Its lock is held for moments, never over the disk.
+#[derive(Debug)]
+pub(super) struct Publication {
+    commits: Ranked<{ rank::COMMITS }, Commits>,
+    /// The offset after the last published message; moves under the lock, and is read without it.
+    high_watermark: AtomicU64,
+}
+
+/// What has become of a batch that was staged.
+pub(super) enum Staging {
+    /// It is published; readers that wait for it are to be woken outside of all locks.
+    Published(Rung),
+    /// It is published once the ticket says so; with `sync` the caller has the segment synced.
+    Waits { ticket: Ticket, sync: bool },
+}
+
+/// Why a partition takes no writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WriteStop {
+    pub(super) error: CommitError,
+    /// Whether all of the log was written anew since, and is durable.
+    pub(super) is_written_anew: bool,
+}
+
+/// What a sync is to cover is published, unless writes have stopped meanwhile.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Raised {
+    /// Who waits for it, to be told outside of the lock: waking them takes system calls.
+    pub(super) published: Vec<Resolver>,
+    pub(super) rung: Rung,
+}
 
 /// What makes a staged batch durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Need {
+enum Need {
     /// Its journal bundle, or a sync of the segment that covers it.
     Journal,
     /// A sync of the segment.
@@ -24,16 +56,16 @@ pub(super) enum Need {
 
 /// A batch between stage and publish.
 #[derive(Debug)]
-pub(super) struct Staged {
-    pub(super) end: Offset,
-    pub(super) need: Need,
-    pub(super) resolver: Resolver,
+struct StagedBatch {
+    end: Offset,
+    need: Need,
+    resolver: Resolver,
 }
 
 /// What is staged and not yet published, oldest first, and how far each way of commit has come.
 #[derive(Debug)]
-pub struct Commits {
-    queue: VecDeque<Staged>,
+struct Commits {
+    queue: VecDeque<StagedBatch>,
     journaled: Offset,
     synced: Offset,
     /// The end of what was published from the page cache alone, while the topic was `os`.
@@ -43,11 +75,11 @@ pub struct Commits {
     is_written_anew: bool,
     sync_scheduled: bool,
     /// Polls that wait for the high-watermark.
-    pub(super) bell: Bell,
+    bell: Bell,
 }
 
 impl Commits {
-    pub(super) fn new(end: Offset, fenced: Option<CommitError>) -> Self {
+    fn new(end: Offset, fenced: Option<CommitError>) -> Self {
         Self {
             queue: VecDeque::new(),
             journaled: end,
@@ -60,26 +92,23 @@ impl Commits {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
-    }
-
-    pub(super) fn fenced(&self) -> Option<CommitError> {
-        self.fenced
-    }
-
-    pub(super) fn push(&mut self, staged: Staged) {
+    fn push(&mut self, staged: StagedBatch) {
+        // One that waits for what was stored before ends where that does.
+        assert!(
+            self.queue.back().is_none_or(|newest| newest.end <= staged.end),
+            "INV-ORDER: batches are staged in their order"
+        );
         self.queue.push_back(staged);
     }
 
     /// Whether a sync has to be queued; false when one is queued that has not started.
-    pub(super) fn schedule_sync(&mut self) -> bool {
+    fn schedule_sync(&mut self) -> bool {
         !std::mem::replace(&mut self.sync_scheduled, true)
     }
 
     /// What makes everything up to the end durable: `None` when all of it is as durable as `durability`
     /// names.
-    pub(super) fn need_of_all(&self, durability: Durability) -> Option<Need> {
+    fn need_of_all(&self, durability: Durability) -> Option<Need> {
         match self.queue.back() {
             _ if durability == Durability::Fsync && self.rests_on_cache() => Some(Need::Segment),
             Some(newest) => Some(newest.need),
@@ -87,14 +116,9 @@ impl Commits {
         }
     }
 
-    /// Notes that everything below `end` was published without being durable.
-    pub(super) fn published_in_cache(&mut self, end: Offset) {
-        self.cached = end;
-    }
-
     /// Whether published messages may still be lost to a power cut. A journal record of what comes
     /// behind them is of no use then: it would have no place to go after the start.
-    pub(super) fn rests_on_cache(&self) -> bool {
+    fn rests_on_cache(&self) -> bool {
         self.cached > self.synced
     }
 
@@ -106,35 +130,85 @@ impl Commits {
         }
     }
 
-    pub(super) fn is_written_anew(&self) -> bool {
-        self.is_written_anew
-    }
-
-    /// Notes that all of the log is durable, although it takes no writes yet.
-    pub(super) fn written_anew(&mut self) {
-        self.is_written_anew = true;
-    }
-
-    /// Takes writes again: all of the log, up to `end`, is durable.
-    pub(super) fn reopen(&mut self, end: Offset) {
-        assert!(self.is_empty(), "INV-VOID: nothing is staged in a partition that takes no writes");
-        let bell = std::mem::take(&mut self.bell);
-        *self = Self { bell, ..Self::new(end, None) };
-    }
-
     /// Takes the oldest staged batch if it is durable by now.
-    fn pop_durable(&mut self) -> Option<Staged> {
+    fn pop_durable(&mut self) -> Option<StagedBatch> {
         let front = self.queue.front()?;
         let durable = front.end <= self.synced
             || (front.need == Need::Journal && front.end <= self.journaled);
+        // Only ever the oldest: one behind it may be durable already, but a start after a crash finds no way to it over
+        // what is not there (INV-ORDER).
         if durable { self.queue.pop_front() } else { None }
     }
 }
 
-impl Partition {
+impl Publication {
+    /// All up to `end` is published.
+    pub(super) fn new(end: Offset, fenced: Option<CommitError>) -> Self {
+        let commits = Ranked::new(Commits::new(end, fenced));
+        Self { commits, high_watermark: AtomicU64::new(end.get()) }
+    }
+
+    /// The offset after the last published message.
+    pub(super) fn high_watermark(&self) -> Offset {
+        // With the store in `raise`: whoever sees the number sees the bytes in front of it in the log.
+        Offset::new(self.high_watermark.load(Ordering::Acquire))
+    }
+
+    /// Why writes are refused, if they are.
+    pub(super) fn stop(&self) -> Option<WriteStop> {
+        let commits = self.commits.lock();
+        let is_written_anew = commits.is_written_anew;
+        commits.fenced.map(|error| WriteStop { error, is_written_anew })
+    }
+
+    /// Publishes what was written up to `end`, if that is all that `durability` asks for; otherwise queues it, and offers
+    /// it to the journal, which is told the high-watermark and tells whether it took it.
+    ///
+    /// Called under the writer's lock, and the journal under this one, so that the order of the log, of the queue and of
+    /// the journal is the same.
+    pub(super) fn stage(
+        &self,
+        end: Offset,
+        durability: Durability,
+        journal: impl FnOnce(Offset) -> bool,
+    ) -> Staging {
+        let mut commits = self.commits.lock();
+        // With something staged in front of it, it has to wait for that: the topic was `fsync` a moment ago.
+        if durability == Durability::Os && commits.queue.is_empty() {
+            commits.cached = end;
+            self.raise(end);
+            return Staging::Published(commits.bell.reached(end.get()));
+        }
+        let journaled = !commits.rests_on_cache() && journal(self.high_watermark());
+        let need = if journaled { Need::Journal } else { Need::Segment };
+        Self::queue(&mut commits, end, need)
+    }
+
+    /// What a batch that was stored before waits for: the first one may still be on its way, and this
+    /// answer promises as much as that one.
+    pub(super) fn stage_again(&self, end: Offset, durability: Durability) -> Staging {
+        let mut commits = self.commits.lock();
+        match commits.need_of_all(durability) {
+            Some(need) => Self::queue(&mut commits, end, need),
+            None => Staging::Published(Rung::default()),
+        }
+    }
+
+    fn queue(commits: &mut Commits, end: Offset, need: Need) -> Staging {
+        let (waiting, resolver) = ticket();
+        commits.push(StagedBatch { end, need, resolver });
+        let sync = need == Need::Segment && commits.schedule_sync();
+        Staging::Waits { ticket: waiting, sync }
+    }
+
+    /// Whether the caller has to queue a sync; false when one is queued that has not started.
+    pub(super) fn schedule_sync(&self) -> bool {
+        self.commits.lock().schedule_sync()
+    }
+
     /// Tells that the journal holds everything staged below `end` that went its way. Whoever waits for
     /// what is published by it is left in `published` and the answer, to be told outside of the lock.
-    pub(crate) fn journaled(&self, end: Offset, published: &mut Vec<Resolver>) -> Rung {
+    pub(super) fn journaled(&self, end: Offset, published: &mut Vec<Resolver>) -> Rung {
         let mut commits = self.commits.lock();
         commits.journaled = commits.journaled.max(end);
         self.publish(&mut commits, published)
@@ -142,109 +216,95 @@ impl Partition {
 
     /// Tells that the journal did not take what was staged below `end` for it; true when the caller
     /// is to have the segment synced.
-    pub(crate) fn not_journaled(&self, end: Offset) -> bool {
+    pub(super) fn not_journaled(&self, end: Offset) -> bool {
         let mut commits = self.commits.lock();
         commits.need_segment_below(end);
         commits.schedule_sync()
     }
 
-    /// Syncs the segments written since the last sync and publishes what that covers.
-    ///
-    /// Runs without the writer's lock while the disk works. A failure fences the partition and is
-    /// never tried again: the kernel may have dropped the pages it could not write.
+    /// A sync begins that is to cover all that is written from now on by whoever looks at the log next.
     ///
     /// # Errors
-    /// What everyone who waits for this partition is told.
-    pub fn sync(&self) -> Result<(), CommitError> {
-        let end = self.sync_segments()?;
-        self.noted_end.fetch_max(end.get(), Ordering::Relaxed);
-        self.shard.note_synced_end(self.uid, end);
-        Ok(())
+    /// Why there is to be none: after a failure another sync may succeed without having written anything (INV-SYNC).
+    pub(super) fn begin_sync(&self) -> Result<(), CommitError> {
+        let mut commits = self.commits.lock();
+        // Before the log is looked at: whoever stages behind that look is not covered, and schedules another one.
+        commits.sync_scheduled = false;
+        commits.fenced.map_or(Ok(()), Err)
     }
 
-    /// As [`Partition::sync`], without a note in the journal; tells up to where it is durable.
-    fn sync_segments(&self) -> Result<Offset, CommitError> {
-        let _alone = self.syncing.lock();
-        {
-            let mut commits = self.commits.lock();
-            commits.sync_scheduled = false;
-            if let Some(error) = commits.fenced {
-                return Err(error);
-            }
+    /// Publishes what a sync of everything below `end` covers.
+    ///
+    /// # Errors
+    /// Why writes were stopped meanwhile; what was staged has been taken back then, so the sync covers what is no part
+    /// of the log any more.
+    pub(super) fn synced(&self, end: Offset) -> Result<Raised, CommitError> {
+        let mut commits = self.commits.lock();
+        if let Some(error) = commits.fenced {
+            return Err(error);
         }
-        let (dirty, end) = {
-            let writer = self.writer.lock();
-            (writer.log.dirty(), writer.log.end())
-        };
-        match dirty.sync().or_else(|error| self.excuse(error)) {
-            Ok(()) => {
-                self.writer.lock().log.synced(&dirty);
-                let mut published = Vec::new();
-                let rung = {
-                    let mut commits = self.commits.lock();
-                    if let Some(error) = commits.fenced {
-                        // Fenced by the journal meanwhile; what was staged has been taken back.
-                        return Err(error);
-                    }
-                    commits.synced = commits.synced.max(end);
-                    self.publish(&mut commits, &mut published)
-                };
-                // Acknowledgements before wake-ups, of which there may be many.
-                published.into_iter().for_each(|resolver| resolver.resolve(Ok(())));
-                rung.ring(News::Look);
-                Ok(end)
-            }
-            Err(error) => {
-                tell!(
-                    error,
-                    self.name(),
-                    %error,
-                    "segment sync failed; the partition takes no writes until its messages were written anew, \
-                     which is tried from now on"
-                );
-                self.fence(CommitError::Disk);
-                Err(CommitError::Disk)
-            }
-        }
+        commits.synced = commits.synced.max(end);
+        let mut published = Vec::new();
+        let rung = self.publish(&mut commits, &mut published);
+        Ok(Raised { published, rung })
     }
 
-    /// The end of what was published from the page cache alone, when the journal was not told of it yet.
-    pub(crate) fn take_unnoted_end(&self) -> Option<Offset> {
-        let end = {
-            let commits = self.commits.lock();
-            if !commits.rests_on_cache() || commits.fenced.is_some() {
-                return None;
-            }
-            self.high_watermark()
-        };
-        (self.noted_end.fetch_max(end.get(), Ordering::Relaxed) < end.get()).then_some(end)
+    /// The end of what was published, when some of it rests in the page cache alone.
+    pub(super) fn cached_end(&self) -> Option<Offset> {
+        let commits = self.commits.lock();
+        let rests = commits.rests_on_cache() && commits.fenced.is_none();
+        rests.then(|| self.high_watermark())
     }
 
-    /// The files of a closed partition may be gone before its last batches are synced. Nothing of
-    /// them is to be kept: they were sent before the deletion or purge, which is durable already.
-    fn excuse(&self, error: io::Error) -> io::Result<()> {
-        if self.is_closed() { Ok(()) } else { Err(error) }
-    }
-
-    /// Refuses later writes, fails what is staged and takes it back.
-    pub fn fence(&self, error: CommitError) {
-        let mut writer = self.writer.lock();
+    /// Refuses later writes; gives back who waits for what is staged, to be told once that is taken back. `None` when
+    /// writes were refused already.
+    pub(super) fn fence(&self, error: CommitError) -> Option<Vec<Resolver>> {
         let mut commits = self.commits.lock();
         if commits.fenced.is_some() {
-            return;
+            return None;
         }
         commits.fenced = Some(error);
-        // Nothing above the high-watermark was acknowledged. Cutting it off keeps bytes that may
-        // exist in the page cache only from being taken for durable ones after a restart.
-        writer.log.rewind(self.high_watermark());
-        if let Some(window) = &mut writer.window {
-            window.rewind(self.high_watermark());
-        }
-        for staged in commits.queue.drain(..) {
-            staged.resolver.resolve(Err(error));
-        }
-        self.shard.stats().fenced();
-        self.shard.has_fenced();
+        // Empty from here on, so nothing that a bundle or a sync in flight brings is published any more: the committer
+        // and the sync workers may come with it at any time.
+        Some(commits.queue.drain(..).map(|staged| staged.resolver).collect())
+    }
+
+    /// Notes that all of the log is durable, although it takes no writes yet.
+    pub(super) fn written_anew(&self) {
+        self.commits.lock().is_written_anew = true;
+    }
+
+    /// Takes writes again: all of the log, up to `end`, is durable.
+    pub(super) fn reopen(&self, end: Offset) {
+        let mut commits = self.commits.lock();
+        assert!(
+            commits.queue.is_empty(),
+            "INV-VOID: nothing is staged in a partition that takes no writes"
+        );
+        // Of one whose log could not be opened it was a guess.
+        self.high_watermark.store(end.get(), Ordering::Release);
+        let bell = std::mem::take(&mut commits.bell);
+        *commits = Commits { bell, ..Commits::new(end, None) };
+    }
+
+    /// Hangs up the alarm of a poll that waits until `end` is published.
+    pub(super) fn hang(&self, alarm: &Arc<Alarm>, end: u64) {
+        self.commits.lock().bell.hang(alarm, end);
+    }
+
+    /// Takes an alarm off.
+    pub(super) fn take_off(&self, alarm: &Arc<Alarm>) {
+        self.commits.lock().bell.take_off(alarm);
+    }
+
+    /// The alarms of all polls that wait.
+    pub(super) fn all_waiting(&self) -> Rung {
+        self.commits.lock().bell.all()
+    }
+
+    /// The alarms of all polls that wait; those of polls that come later ring at once.
+    pub(super) fn close(&self) -> Rung {
+        self.commits.lock().bell.close()
     }
 
     /// Waking those who wait takes system calls, for which nobody should wait at the lock: so they are
@@ -258,30 +318,9 @@ impl Partition {
     }
 
     /// Moves the high-watermark; readers see the messages from here on.
-    pub(super) fn raise(&self, end: Offset) {
+    fn raise(&self, end: Offset) {
         assert!(end >= self.high_watermark(), "INV-ORDER: batches are published in their order");
         self.high_watermark.store(end.get(), Ordering::Release);
-    }
-
-    /// What a checkpoint says of this partition, once its segments have been synced.
-    ///
-    /// # Errors
-    /// As [`Partition::sync`].
-    pub(crate) fn checkpoint(&self) -> Result<MemberCheckpoint, CommitError> {
-        // Cleared first: a write that comes later puts the partition on the next list.
-        self.touched.store(false, Ordering::Release);
-        let (fenced, is_written_anew) = {
-            let commits = self.commits.lock();
-            (commits.fenced, commits.is_written_anew)
-        };
-        match fenced {
-            Some(error) if !is_written_anew => return Err(error),
-            // INV-RESCUE: there is nothing to sync, and nothing is written.
-            Some(_) => {}
-            None => drop(self.sync_segments()?),
-        }
-        let log = self.writer.lock().log.checkpoint();
-        Ok(MemberCheckpoint { log, positions: self.durable_positions() })
     }
 }
 
@@ -295,7 +334,7 @@ mod tests {
         let mut commits = Commits::new(Offset::ZERO, None);
         for end in [1, 2] {
             let (end, resolver) = (Offset::new(end), ticket().1);
-            commits.push(Staged { end, need: Need::Journal, resolver });
+            commits.push(StagedBatch { end, need: Need::Journal, resolver });
         }
         commits.need_segment_below(Offset::new(1));
         commits.journaled = Offset::new(2);

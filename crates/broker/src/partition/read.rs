@@ -6,15 +6,16 @@
 
 use std::sync::Arc;
 
-use galgo_storage::log::{LocateRequest, Located, LocatedSlice, NewestRequest, ReadError};
+use galgo_storage::log::{
+    LocateRequest, Located, LocatedSlice, LogReader, NewestRequest, PartitionName, ReadError,
+};
 use galgo_wire::consumer::PollingStrategy;
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::Offset;
+use galgo_wire::id::{Offset, PartitionUid};
 use galgo_wire::index::to_usize;
 use galgo_wire::limits::POLL_BYTES_MAX;
 
-use super::{Partition, Rest};
-use crate::alarm::Alarm;
+use super::Rest;
 use crate::outcome::Slice;
 use crate::shard::OffsetOwner;
 use crate::vault::{Unopened, Vault};
@@ -26,6 +27,14 @@ const HOT_PIECE_BYTES_MAX: u64 = 64 << 20;
 pub const COLD_PIECE_BYTES_MAX: u64 = 4 << 20;
 /// Verified bytes up to this size stay in memory; more of them are sent from the page cache.
 const MEMORY_SLICE_BYTES_MAX: usize = 64 << 10;
+const _: () = assert!(
+    COLD_PIECE_BYTES_MAX < HOT_PIECE_BYTES_MAX && HOT_PIECE_BYTES_MAX <= POLL_BYTES_MAX as u64,
+    "a piece that is read is a part of one that need not be, and that is no more than an answer"
+);
+const _: () = assert!(
+    (MEMORY_SLICE_BYTES_MAX as u64) < COLD_PIECE_BYTES_MAX,
+    "what is read waits in the page cache rather than in memory"
+);
 
 /// Why a poll failed.
 #[derive(Debug, thiserror::Error)]
@@ -120,13 +129,13 @@ pub struct ReadPlan {
     /// The first message asked for.
     pub(super) asked: Offset,
     /// What is read of them; behind `asked` where the newest have no room for more.
-    pub(super) span: Span,
+    pub(super) span: OffsetRange,
     pub(super) bounds: AnswerBounds,
 }
 
 /// Offsets from one on, up to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span {
+pub(super) struct OffsetRange {
     pub(super) from: Offset,
     pub(super) end: Offset,
 }
@@ -148,7 +157,7 @@ impl ReadPlan {
     }
 }
 
-impl Span {
+impl OffsetRange {
     /// The part of it before the damage that `error` tells of; `None` when there is nothing before it, or
     /// the error is another one.
     fn before(self, error: &PollError) -> Option<Self> {
@@ -165,7 +174,7 @@ impl Span {
 
 /// Messages of a span that were found and are good.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct FoundMessages {
     pub(super) first: Offset,
     pub(super) count: u32,
     pub(super) bytes: u64,
@@ -174,7 +183,7 @@ pub(super) struct Found {
     pub(super) cut: bool,
 }
 
-impl Found {
+impl FoundMessages {
     fn of(located: &Located) -> Self {
         let Located { first, count, cut, .. } = *located;
         Self { first, count, cut, bytes: 0, slices: Vec::with_capacity(located.slices.len()) }
@@ -186,38 +195,112 @@ impl Found {
     }
 }
 
-impl Partition {
-    /// Finds what a poll is to read; a plan may be empty.
-    ///
-    /// # Errors
-    /// [`PollError`] when a search by time, or for the newest that fit, meets a damaged or unreadable
-    /// index or message.
-    pub fn plan_read(&self, request: &ReadRequest) -> Result<ReadPlan, PollError> {
-        self.check_open()?;
-        let upto = self.high_watermark();
-        let mut plan = self.plan_from(self.asked(request, upto)?, upto, request);
+/// How far a partition goes at the moment of a look.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReadableRange {
+    /// Its oldest message.
+    pub(super) start: Offset,
+    /// Behind its last one: the high-watermark (INV-HW).
+    pub(super) upto: Offset,
+}
+
+impl ReadRequest {
+    /// Where its strategy starts, if that needs no search; for a search, the end. `stored` is the offset of its
+    /// owner.
+    pub(super) fn begins_at(
+        &self,
+        readable: ReadableRange,
+        stored: impl FnOnce() -> Option<Offset>,
+    ) -> Offset {
+        begin_of(&self.strategy, self.count, readable, stored)
+    }
+
+    /// What is to be read from `asked` on.
+    fn plan_from(&self, asked: Offset, readable: ReadableRange) -> ReadPlan {
+        let ReadableRange { start, upto } = readable;
+        let asked = asked.max(start);
+        // INV-HW: one look at the high-watermark counts for all of an answer.
+        let end = asked.plus(self.count).map_or(upto, |end| end.min(upto));
+        let span = OffsetRange { from: asked, end: end.max(asked) };
+        ReadPlan { asked, span, bounds: self.bounds }
+    }
+}
+
+/// Where a strategy starts that needs no search; for a search, the end.
+pub(super) fn begin_of(
+    strategy: &PollingStrategy,
+    count: u32,
+    readable: ReadableRange,
+    stored: impl FnOnce() -> Option<Offset>,
+) -> Offset {
+    let ReadableRange { start, upto } = readable;
+    let from = match *strategy {
+        PollingStrategy::Offset(offset) => offset,
+        PollingStrategy::Timestamp(_) => upto,
+        PollingStrategy::First => start,
+        PollingStrategy::Last => Offset::new(upto.get().saturating_sub(u64::from(count))),
+        PollingStrategy::Next => match stored() {
+            Some(stored) => Offset::new(stored.get().saturating_add(1)),
+            None => start,
+        },
+    };
+    from.max(start)
+}
+
+/// Finds messages of one log, checks them, and opens those that are sealed. Of no interest to it: how far readers may
+/// read, which whoever asks has looked at.
+pub(super) struct MessageFinder {
+    uid: PartitionUid,
+    reader: Arc<LogReader>,
+    /// `None` when nothing is or ever was sealed.
+    vault: Option<Arc<Vault>>,
+}
+
+impl MessageFinder {
+    pub(super) fn new(
+        uid: PartitionUid,
+        reader: Arc<LogReader>,
+        vault: Option<Arc<Vault>>,
+    ) -> Self {
+        Self { uid, reader, vault }
+    }
+
+    /// What the partition is called in the log.
+    pub(super) fn name(&self) -> Arc<PartitionName> {
+        self.reader.name().get()
+    }
+
+    /// What a poll is to read of what it may, see [`super::Partition::plan_read`].
+    pub(super) fn plan(
+        &self,
+        request: &ReadRequest,
+        readable: ReadableRange,
+        stored: impl FnOnce() -> Option<Offset>,
+    ) -> Result<ReadPlan, PollError> {
+        let mut plan = request.plan_from(self.asked(request, readable, stored)?, readable);
         if let Some(newest) = newest_of(&plan, request) {
             plan.span.from = self.reader.newest(newest)?;
         }
         Ok(plan)
     }
 
-    /// As [`Partition::plan_read`], without waiting for the disk: `None` when that would have to be waited
-    /// for.
-    ///
-    /// # Errors
-    /// As [`Partition::plan_read`].
-    pub fn plan_cached(&self, request: &ReadRequest) -> Result<Option<ReadPlan>, PollError> {
-        self.check_open()?;
-        let upto = self.high_watermark();
+    /// As [`MessageFinder::plan`], without waiting for the disk.
+    pub(super) fn plan_cached(
+        &self,
+        request: &ReadRequest,
+        readable: ReadableRange,
+        stored: impl FnOnce() -> Option<Offset>,
+    ) -> Result<Option<ReadPlan>, PollError> {
         let asked = match request.strategy {
-            PollingStrategy::Timestamp(time) => match self.reader.offset_at_cached(time, upto)? {
-                Some(offset) => offset,
-                None => return Ok(None),
-            },
-            _ => self.position(&request.strategy, request.owner, request.count),
+            PollingStrategy::Timestamp(time) => {
+                match self.reader.offset_at_cached(time, readable.upto)? {
+                    Some(offset) => offset,
+                    None => return Ok(None),
+                }
+            }
+            _ => request.begins_at(readable, stored),
         };
-        let mut plan = self.plan_from(asked, upto, request);
+        let mut plan = request.plan_from(asked, readable);
         if let Some(newest) = newest_of(&plan, request) {
             let Some(from) = self.reader.newest_cached(newest)? else { return Ok(None) };
             plan.span.from = from;
@@ -225,98 +308,28 @@ impl Partition {
         Ok(Some(plan))
     }
 
-    /// INV-OFFLINE: not even an empty answer is given.
-    fn check_open(&self) -> Result<(), PollError> {
-        if self.is_offline() { Err(PollError::Offline) } else { Ok(()) }
-    }
-
-    fn plan_from(&self, asked: Offset, upto: Offset, request: &ReadRequest) -> ReadPlan {
-        let asked = asked.max(self.start());
-        let end = asked.plus(request.count).map_or(upto, |end| end.min(upto));
-        let span = Span { from: asked, end: end.max(asked) };
-        ReadPlan { asked, span, bounds: request.bounds }
-    }
-
-    /// How many messages there are from the first that is asked for. Waits for the disk in searches by time
-    /// only.
-    ///
-    /// # Errors
-    /// Those of [`Partition::plan_read`].
-    pub fn available(&self, request: &ReadRequest) -> Result<u64, PollError> {
-        self.check_open()?;
-        let upto = self.high_watermark();
-        let asked = self.asked(request, upto)?.max(self.start());
-        Ok(upto.get().saturating_sub(asked.get()))
-    }
-
-    fn asked(&self, request: &ReadRequest, upto: Offset) -> Result<Offset, PollError> {
+    /// Where a poll starts; a search by time waits for the disk.
+    pub(super) fn asked(
+        &self,
+        request: &ReadRequest,
+        readable: ReadableRange,
+        stored: impl FnOnce() -> Option<Offset>,
+    ) -> Result<Offset, PollError> {
+        let ReadableRange { upto, .. } = readable;
         Ok(match request.strategy {
             PollingStrategy::Timestamp(time) => self.reader.offset_at(time, upto)?.unwrap_or(upto),
-            _ => self.position(&request.strategy, request.owner, request.count),
+            _ => request.begins_at(readable, stored),
         })
     }
 
-    /// Where a strategy starts that needs no search; for a search, the end.
-    fn position(&self, strategy: &PollingStrategy, owner: OffsetOwner, count: u32) -> Offset {
-        let start = self.start();
-        let from = match *strategy {
-            PollingStrategy::Offset(offset) => offset,
-            PollingStrategy::Timestamp(_) => self.high_watermark(),
-            PollingStrategy::First => start,
-            PollingStrategy::Last => {
-                Offset::new(self.high_watermark().get().saturating_sub(u64::from(count)))
-            }
-            PollingStrategy::Next => match self.offset_of_poll(owner) {
-                Some(stored) => Offset::new(stored.get().saturating_add(1)),
-                None => start,
-            },
-        };
-        from.max(start)
-    }
-
-    /// Where a poll begins that nothing is read for: with this offset, if it is there, and one by time at the end.
-    #[must_use]
-    pub fn begins_at(&self, request: &ReadRequest) -> Offset {
-        self.position(&request.strategy, request.owner, request.count)
-    }
-
-    /// Hangs up the alarm of a poll that waits for `messages` from where its strategy starts.
-    pub(crate) fn hang(
-        &self,
-        alarm: &Arc<Alarm>,
-        (strategy, owner): (&PollingStrategy, OffsetOwner),
-        messages: u32,
-    ) {
-        let from = match *strategy {
-            // How many of what comes are young enough is not known before.
-            PollingStrategy::Timestamp(_) => self.high_watermark().get(),
-            _ => self.position(strategy, owner, messages).get(),
-        };
-        let messages = match *strategy {
-            PollingStrategy::Timestamp(_) => 1,
-            _ => messages,
-        };
-        self.commits.lock().bell.hang(alarm, from.saturating_add(messages.into()));
-    }
-
-    /// Takes an alarm off.
-    pub(crate) fn take_off(&self, alarm: &Arc<Alarm>) {
-        self.commits.lock().bell.take_off(alarm);
-    }
-
-    /// Reads without waiting for the disk: `None` when a part of the range is not in the page cache
-    /// or has not been verified, when what is needed to find it is not in memory, or when it takes more
-    /// than one piece.
-    ///
-    /// # Errors
-    /// [`PollError`] when the range is damaged or its segment cannot be opened.
-    pub fn read_cached(&self, plan: ReadPlan) -> Result<Option<PolledRange>, PollError> {
+    /// What [`super::Partition::read_cached`] gives.
+    pub(super) fn read_cached(&self, plan: ReadPlan) -> Result<Option<PolledRange>, PollError> {
         if plan.span.is_empty() {
             return Ok(Some(PolledRange { first: plan.asked, ..PolledRange::default() }));
         }
         let bytes_max = plan.bounds.bytes_max.min(plan.bounds.piece_bytes_max);
         let found = self.find_cached(plan.span, bytes_max)?.filter(|found| !found.cut);
-        Ok(found.map(|Found { first, count, bytes, slices, .. }| {
+        Ok(found.map(|FoundMessages { first, count, bytes, slices, .. }| {
             // What ends before it should ends at damage.
             let is_short = u64::from(count) < plan.span.end.get().saturating_sub(first.get());
             let cut = plan.is_cut() || is_short;
@@ -324,8 +337,8 @@ impl Partition {
         }))
     }
 
-    /// Bytes of messages that [`Partition::find`] reads into memory, as far as can be told before.
-    pub(super) fn cold_bytes(&self, span: Span, bytes_max: u64) -> u64 {
+    /// Bytes of messages that [`MessageFinder::find`] reads into memory, as far as can be told before.
+    pub(super) fn cold_bytes(&self, span: OffsetRange, bytes_max: u64) -> u64 {
         let bytes_max = bytes_max.min(COLD_PIECE_BYTES_MAX);
         match self.locate_cached(span, bytes_max) {
             Ok(Some(located)) => located.bytes,
@@ -338,7 +351,11 @@ impl Partition {
     ///
     /// # Errors
     /// [`PollError`] when a checksum fails (the range is fenced then) or the disk does.
-    pub(super) fn find(&self, span: Span, bytes_max: u64) -> Result<Found, PollError> {
+    pub(super) fn find(
+        &self,
+        span: OffsetRange,
+        bytes_max: u64,
+    ) -> Result<FoundMessages, PollError> {
         match self.find_all(span, bytes_max) {
             Err(error) => match span.before(&error) {
                 // What comes before damage that only the reading showed is good.
@@ -349,24 +366,24 @@ impl Partition {
         }
     }
 
-    fn find_all(&self, span: Span, bytes_max: u64) -> Result<Found, PollError> {
+    fn find_all(&self, span: OffsetRange, bytes_max: u64) -> Result<FoundMessages, PollError> {
         match self.find_cached(span, bytes_max)? {
             Some(found) => Ok(found),
             None => self.find_cold(span, bytes_max.min(COLD_PIECE_BYTES_MAX)),
         }
     }
 
-    /// As [`Partition::find`], without waiting for the disk: `None` when that would have to be waited for.
+    /// As [`MessageFinder::find`], without waiting for the disk: `None` when that would have to be waited for.
     pub(super) fn find_cached(
         &self,
-        span: Span,
+        span: OffsetRange,
         bytes_max: u64,
-    ) -> Result<Option<Found>, PollError> {
-        if let Some(vault) = self.shard.vault() {
+    ) -> Result<Option<FoundMessages>, PollError> {
+        if let Some(vault) = &self.vault {
             return self.find_sealed_cached(span, bytes_max, vault);
         }
         let Some(located) = self.locate_cached(span, bytes_max)? else { return Ok(None) };
-        let mut found = Found::of(&located);
+        let mut found = FoundMessages::of(&located);
         for slice in &located.slices {
             if !slice.verified || !slice.file.cached(slice.position, slice.len) {
                 return Ok(None);
@@ -377,12 +394,12 @@ impl Partition {
         Ok(Some(found))
     }
 
-    fn find_cold(&self, span: Span, bytes_max: u64) -> Result<Found, PollError> {
+    fn find_cold(&self, span: OffsetRange, bytes_max: u64) -> Result<FoundMessages, PollError> {
         let located = self.reader.locate(self.locating(span, bytes_max))?;
-        let mut found = Found::of(&located);
+        let mut found = FoundMessages::of(&located);
         for slice in &located.slices {
             let bytes = self.reader.read_verified(slice)?;
-            found.push(match self.shard.vault() {
+            found.push(match &self.vault {
                 Some(vault) => Slice::Memory(self.open(vault, bytes, slice.first)?),
                 None => answer_with(slice, bytes),
             });
@@ -390,20 +407,20 @@ impl Partition {
         Ok(found)
     }
 
-    /// As [`Partition::find_cached`] where messages may be sealed: they have to pass through memory, so
+    /// As [`MessageFinder::find_cached`] where messages may be sealed: they have to pass through memory, so
     /// only a little is done on the connection's thread.
     fn find_sealed_cached(
         &self,
-        span: Span,
+        span: OffsetRange,
         bytes_max: u64,
         vault: &Vault,
-    ) -> Result<Option<Found>, PollError> {
+    ) -> Result<Option<FoundMessages>, PollError> {
         let bytes_max = bytes_max.min(COLD_PIECE_BYTES_MAX);
         let Some(located) = self.locate_cached(span, bytes_max)? else { return Ok(None) };
         if located.bytes > MEMORY_SLICE_BYTES_MAX as u64 {
             return Ok(None);
         }
-        let mut found = Found::of(&located);
+        let mut found = FoundMessages::of(&located);
         for slice in &located.slices {
             if !slice.verified || !slice.file.cached(slice.position, slice.len) {
                 return Ok(None);
@@ -432,18 +449,21 @@ impl Partition {
         })
     }
 
-    fn locate_cached(&self, span: Span, bytes_max: u64) -> Result<Option<Located>, ReadError> {
+    fn locate_cached(
+        &self,
+        span: OffsetRange,
+        bytes_max: u64,
+    ) -> Result<Option<Located>, ReadError> {
         self.reader.locate_cached(self.locating(span, bytes_max))
     }
 
-    fn locating(&self, Span { from, end }: Span, bytes_max: u64) -> LocateRequest {
+    fn locating(&self, OffsetRange { from, end }: OffsetRange, bytes_max: u64) -> LocateRequest {
         LocateRequest { from, count_max: u32::MAX, bytes_max, upto: end }
     }
 }
-
 /// What of a plan is left to be searched: `last` wants the newest that fit, the others the first.
 fn newest_of(plan: &ReadPlan, request: &ReadRequest) -> Option<NewestRequest> {
-    let Span { from, end: upto } = plan.span;
+    let OffsetRange { from, end: upto } = plan.span;
     let wanted = request.strategy == PollingStrategy::Last && !plan.span.is_empty();
     wanted.then_some(NewestRequest { from, upto, bytes_max: plan.bounds.bytes_max })
 }

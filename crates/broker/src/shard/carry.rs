@@ -22,7 +22,7 @@ pub(super) type Uncovered = BTreeMap<PartitionUid, Option<Offset>>;
 
 /// What becomes of frames that cannot be read any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Damage {
+pub(super) enum LostFrames {
     /// Nothing is carried.
     Refused,
     /// It was told, and the rest is carried.
@@ -38,11 +38,21 @@ pub(super) struct Carried {
     pub(super) bytes: u64,
 }
 
+/// A batch in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct BatchAt {
+    base: Offset,
+    /// A number for what is in it.
+    content: u64,
+    /// Which of all records it is.
+    number: u64,
+}
+
 /// What counts of the records of one partition.
 #[derive(Default)]
-struct Newest {
-    /// The batches by offset: a number for what is in each, and which of all records it is.
-    batches: Vec<(Offset, u64, u64)>,
+struct NewestRecords {
+    /// The batches by offset.
+    batches: Vec<BatchAt>,
     start: Offset,
     synced_end: Offset,
     written_end: Offset,
@@ -56,11 +66,15 @@ struct Newest {
 /// # Panics
 /// When a record cannot be read: every one in the journal has been, at the start or by whoever wrote it.
 pub(super) fn carry_forward(
-    (journal, own): (&dyn Journal, Epoch),
+    journal: &dyn Journal,
+    own: Epoch,
     range: RangeInclusive<Lsn>,
-    (uncovered, damage): (&Uncovered, Damage),
+    uncovered: &Uncovered,
+    on_loss: LostFrames,
 ) -> Result<Carried, JournalError> {
-    let mut newest: BTreeMap<PartitionUid, Newest> = BTreeMap::new();
+    // Twice over the journal, and once in memory only what each batch is, not what is in it: there may be as much of it as
+    // the journal is large.
+    let mut newest: BTreeMap<PartitionUid, NewestRecords> = BTreeMap::new();
     let mut number = 0_u64;
     let lost = visit(journal, &range, &mut |record| {
         number += 1;
@@ -69,10 +83,10 @@ pub(super) fn carry_forward(
         }
         Ok(())
     })?;
-    if let (Damage::Refused, Some(first)) = (damage, lost) {
+    if let (LostFrames::Refused, Some(first)) = (on_loss, lost) {
         return Err(JournalError::Lost { first });
     }
-    let mut out = Out { journal, own, payload: Vec::new(), carried: Carried::default() };
+    let mut out = CarryOut { journal, own, payload: Vec::new(), carried: Carried::default() };
     number = 0;
     visit(journal, &range, &mut |record| {
         number += 1;
@@ -116,21 +130,24 @@ fn visit(
     failed.map_or(Ok(lost), Err)
 }
 
-impl Newest {
+impl NewestRecords {
     /// As a recovery does: a batch takes the place of what was at its offset and behind it, and the very same one is
     /// no other.
     fn take(&mut self, number: u64, record: &ShardRecord<'_>, end: Option<Offset>) {
         match *record {
             ShardRecord::Batch { base_offset, messages, .. } => {
+                // INV-VOID: batches are published as a whole, so one at the end or behind it was refused, and is not to
+                // come back in the place of what is acknowledged there later.
                 if end.is_some_and(|end| base_offset >= end) {
                     return;
                 }
                 let content = XxHash3_64::oneshot(messages);
-                let at = self.batches.partition_point(|(base, ..)| *base < base_offset);
-                let held = self.batches.get(at).map(|(base, content, _)| (*base, *content));
-                if held != Some((base_offset, content)) {
+                let at = self.batches.partition_point(|held| held.base < base_offset);
+                // The very same one was carried before; what is held behind it came later, and stays.
+                let is_same = |held: &BatchAt| held.base == base_offset && held.content == content;
+                if !self.batches.get(at).is_some_and(is_same) {
                     self.batches.truncate(at);
-                    self.batches.push((base_offset, content, number));
+                    self.batches.push(BatchAt { base: base_offset, content, number });
                 }
             }
             ShardRecord::StartMoved { start, .. } => self.start = self.start.max(start),
@@ -142,8 +159,9 @@ impl Newest {
         }
     }
 
+    /// Whether a record counts. Numbers rise with the offsets: one that comes later cuts off what is behind it.
     fn holds(&self, number: u64) -> bool {
-        self.batches.binary_search_by_key(&number, |(.., number)| *number).is_ok()
+        self.batches.binary_search_by_key(&number, |held| held.number).is_ok()
     }
 
     /// Start and ends, where there are any.
@@ -162,18 +180,19 @@ impl Newest {
 }
 
 /// Gathers records into bundles.
-struct Out<'a> {
+struct CarryOut<'a> {
     journal: &'a dyn Journal,
     own: Epoch,
     payload: Vec<u8>,
     carried: Carried,
 }
 
-impl Out<'_> {
+impl CarryOut<'_> {
     fn put(&mut self, record: &ShardRecord<'_>) -> Result<(), JournalError> {
         let end = self.payload.len();
         record.encode(&mut self.payload);
         if self.payload.len() as u64 > self.journal.payload_bytes_max() && end > 0 {
+            // A record is in one bundle: it goes with the next.
             let rest = self.payload.split_off(end);
             self.flush()?;
             self.payload = rest;
@@ -185,6 +204,8 @@ impl Out<'_> {
         if !self.payload.is_empty() {
             self.carried.bytes += self.payload.len() as u64;
             let payload = std::mem::take(&mut self.payload);
+            // Of the room that writers leave: carrying is what makes room, so it may not wait for any. Synced, as the
+            // place where it was is given back next (INV-CARRY).
             let bundle = Bundle { payload, sync: true, room: JournalRoom::Reserved };
             let Settled { outcome, payload } = self.journal.submit(self.own, bundle).wait();
             self.carried.last = outcome?;

@@ -5,22 +5,26 @@
 //! whatever is recycled is still there behind the checkpoint.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use galgo_storage::checkpoint::{
     CheckpointStore, CheckpointStoreError, CheckpointedOffset, ShardCheckpoint,
 };
-use galgo_storage::journal::{JournalError, Lsn};
+use galgo_storage::journal::{Journal, JournalError, Lsn};
+use galgo_storage::lock::{Held, Ranked, rank};
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::PartitionUid;
+use galgo_wire::id::{Epoch, PartitionUid};
+use parking_lot::Condvar;
 
-use super::carry::{Carried, Damage, carry_forward};
+use super::carry::{Carried, LostFrames, Uncovered, carry_forward};
+use super::queues::TouchedMembers;
+use super::recovery::RecoveredPartition;
 use super::stamps::Stamps;
-use super::{Member, MemberCheckpoint, OffsetOwner, Shard};
-use crate::causes::Causes;
-use crate::offset_book::Position;
+use super::{MemberCheckpoint, ShardMember};
+use crate::offset_book::StoredPosition;
 
 /// The pause behind a checkpoint that carried records forward.
 const CARRY_PAUSE: Duration = Duration::from_secs(1);
@@ -30,6 +34,8 @@ const CARRY_BYTES: u64 = 4 << 20;
 
 /// Most pauses: the journal may fill meanwhile.
 const CARRY_PAUSES_MAX: u64 = 15;
+const _: () =
+    assert!(CARRY_PAUSES_MAX > 0, "a checkpoint that carries is not followed by another at once");
 
 /// The last saved checkpoint and where it is kept.
 #[derive(Debug)]
@@ -39,7 +45,7 @@ pub(super) struct Checkpointer {
     /// Where the journal goes on behind the last one that was saved.
     pub(super) saved: Lsn,
     /// Consumer offsets by partition; `last.offsets` is made from them when it is saved.
-    pub(super) offsets: BTreeMap<PartitionUid, Vec<(OffsetOwner, Position)>>,
+    pub(super) offsets: BTreeMap<PartitionUid, Vec<StoredPosition>>,
     pub(super) stamps: Stamps,
 }
 
@@ -48,7 +54,7 @@ impl Checkpointer {
     pub(super) fn save(&mut self, lsn: Lsn) -> Result<(), CheckpointStoreError> {
         self.last.lsn = lsn;
         let offsets = self.offsets.iter().flat_map(|(uid, entries)| {
-            let entry = |(owner, position): &(OffsetOwner, Position)| CheckpointedOffset {
+            let entry = |StoredPosition { owner, position }: &StoredPosition| CheckpointedOffset {
                 uid: *uid,
                 kind: owner.kind.as_u8(),
                 id: owner.id.get(),
@@ -59,8 +65,30 @@ impl Checkpointer {
         });
         self.last.offsets = offsets.collect();
         self.store.save(&self.last)?;
+        // Only now: where it was not saved, the journal is to be read from where the one before ends.
         self.saved = lsn;
         Ok(())
+    }
+
+    /// Takes in what a start has recovered: all of it is durable in the logs, but for those that are offline.
+    pub(super) fn note_recovered(
+        &mut self,
+        partitions: &BTreeMap<PartitionUid, RecoveredPartition>,
+    ) {
+        for (uid, partition) in partitions {
+            if partition.report.is_some() {
+                self.last.logs.insert(*uid, partition.log.checkpoint());
+            }
+            if !partition.offsets.is_empty() {
+                self.offsets.insert(*uid, partition.offsets.durable_entries());
+            }
+        }
+        // INV-OFFLINE: nothing is written to the directory of one that could not be opened.
+        let is_offline =
+            |uid: &PartitionUid| partitions.get(uid).is_some_and(|it| it.offline.is_some());
+        for (uid, known) in self.last.logs.iter().filter(|(uid, _)| !is_offline(uid)) {
+            self.stamps.stamp(*uid, known);
+        }
     }
 
     fn note(&mut self, uid: PartitionUid, noted: MemberCheckpoint) {
@@ -97,36 +125,105 @@ pub enum CheckpointError {
     Gone,
 }
 
-impl Shard {
-    /// Asks the checkpoint worker for a checkpoint soon.
-    pub(crate) fn ask_checkpoint(&self) {
-        let mut asked = self.checkpoint_asked.lock();
+/// The checkpoints of a shard: the last one, and what became of the journal behind it.
+///
+/// The lock is held over a whole checkpoint, the reading of what is carried forward included: all frames behind the last
+/// one, twice, at most the journal. Who waits for it meanwhile: the next checkpoint, whoever removes files, a tick that
+/// saves positions, and the committer where the journal is full, which would wait for room anyway. All of them are threads
+/// that may block: nothing on the way of a request takes it.
+#[derive(Debug)]
+pub(super) struct Checkpoints {
+    last: Ranked<{ rank::CHECKPOINTER }, Checkpointer>,
+    /// The last frame that was carried forward.
+    carried_upto: AtomicU64,
+    /// How much was carried forward last.
+    carried_bytes: AtomicU64,
+}
+
+/// Whether a checkpoint was asked for, and the worker that waits to hear of it.
+#[derive(Debug, Default)]
+pub(super) struct CheckpointCalls {
+    asked: Ranked<{ rank::CHECKPOINT_ASKED }, bool>,
+    work: Condvar,
+    /// Ends the pause behind what was carried forward.
+    pause_over: Condvar,
+}
+
+impl CheckpointCalls {
+    pub(super) fn ask(&self) {
+        let mut asked = self.asked.lock();
         if !*asked {
             *asked = true;
-            self.work_checkpoint.notify_one();
+            self.work.notify_one();
         }
     }
 
-    /// Syncs all partitions written since the last checkpoint, saves how far they are durable and
-    /// all consumer offsets, and gives journal files back.
+    /// Sleeps until one is asked for; false when it is time to end.
+    pub(super) fn wait(&self, stops: impl Fn() -> bool) -> bool {
+        let mut asked = self.asked.lock();
+        while !*asked && !stops() {
+            asked.wait(&self.work);
+        }
+        *asked = false;
+        !stops()
+    }
+
+    /// Sleeps for a pause, whoever asks meanwhile: that is heard when it is over. False when it is time to end.
+    pub(super) fn pause(&self, stops: impl Fn() -> bool) -> bool {
+        let mut asked = self.asked.lock();
+        if stops() {
+            return false;
+        }
+        asked.wait_for(&self.pause_over, CARRY_PAUSE);
+        true
+    }
+
+    /// Wakes the worker, so that it looks whether it is to end.
+    pub(super) fn wake_all(&self) {
+        // Taken once: the worker is not between its look and its sleep then.
+        drop(self.asked.lock());
+        self.work.notify_all();
+        self.pause_over.notify_all();
+    }
+}
+
+impl Checkpoints {
+    pub(super) fn new(last: Checkpointer, carried: Carried) -> Self {
+        Self {
+            last: Ranked::new(last),
+            carried_upto: AtomicU64::new(carried.last.get()),
+            carried_bytes: AtomicU64::new(carried.bytes),
+        }
+    }
+
+    /// The last one, held: no other is taken meanwhile.
+    pub(super) fn hold(&self) -> Held<'_, { rank::CHECKPOINTER }, Checkpointer> {
+        self.last.lock()
+    }
+
+    /// Syncs all members on the list, saves how far they are durable and all consumer offsets, and gives journal files
+    /// back. `begin` tells up to which frame all members know the outcome, or why there is to be none.
     ///
     /// # Errors
     /// [`CheckpointError`]; nothing is given back then.
-    pub fn checkpoint(&self) -> Result<(), CheckpointError> {
+    pub(super) fn take(
+        &self,
+        journal: &dyn Journal,
+        epoch: Epoch,
+        touched: &TouchedMembers,
+        begin: impl FnOnce() -> Result<Lsn, CheckpointError>,
+    ) -> Result<(), CheckpointError> {
         // Let go of behind the lock: the last owner of a member resolves its tickets.
-        let mut looked_at: Vec<Arc<dyn Member>> = Vec::new();
-        let mut checkpointer = self.checkpointer.lock();
-        if self.is_abandoned() {
-            return Err(CheckpointError::Gone);
-        }
-        if self.is_fenced() {
-            return Err(CheckpointError::Fenced);
-        }
+        let mut looked_at: Vec<Arc<dyn ShardMember>> = Vec::new();
+        let mut checkpointer = self.last.lock();
         // Taken first: whatever the journal holds up to here is in the segments' page cache, and settled
         // in the offset books and the starts, so syncing and noting those now covers it.
-        let upto = Lsn::new(self.settled.load(Ordering::Acquire));
-        self.unjournaled_bytes.store(0, Ordering::Relaxed);
-        looked_at.append(&mut self.touched.lock());
+        let upto = begin()?;
+        assert!(
+            upto >= checkpointer.saved,
+            "INV-CHECKPOINT: what was given back of the journal does not come back"
+        );
+        looked_at.append(&mut touched.take_all());
         let mut failed = Vec::new();
         // A closed partition's files may be gone; its records will not be asked for again.
         for partition in looked_at.iter().filter(|partition| !partition.is_closed()) {
@@ -137,108 +234,64 @@ impl Shard {
             }
         }
         if !failed.is_empty() {
-            // Where nothing was settled since, this checkpoint gives nothing back.
-            let gives_back = upto > checkpointer.saved;
-            self.keep_failed((&failed, gives_back), &mut checkpointer)?;
+            // Not simply put back: a stored offset may have put it on the list meanwhile.
+            failed.iter().for_each(|member| Arc::clone(member).touch());
+            // Not up to where the checkpoint covers the others: what was acknowledged after that, and before writes
+            // stopped, has to come behind what was before it. Where nothing was settled since, this checkpoint gives
+            // nothing back, and nothing is carried.
+            let range = checkpointer.saved.next()..=journal.last();
+            if upto > checkpointer.saved {
+                self.carry(journal, epoch, range, &failed)?;
+            }
+            for partition in &failed {
+                checkpointer.offsets.insert(partition.uid(), partition.durable_positions());
+            }
         }
+        // In this order: a journal file that is given back is written over, and the checkpoint before this one needs it.
         checkpointer.save(upto)?;
-        self.journal.checkpoint(upto)?;
-        self.stats.checkpointed();
+        journal.checkpoint(upto)?;
         Ok(())
     }
 
     /// Partitions that could not be synced stay on the list, as what is carried forward now has to be again by
     /// the next checkpoint; what is stored of their consumers is noted.
-    fn keep_failed(
+    fn carry(
         &self,
-        (failed, gives_back): (&[Arc<dyn Member>], bool),
-        checkpointer: &mut Checkpointer,
+        journal: &dyn Journal,
+        epoch: Epoch,
+        range: RangeInclusive<Lsn>,
+        failed: &[Arc<dyn ShardMember>],
     ) -> Result<(), CheckpointError> {
-        // Not simply put back: a stored offset may have put it on the list meanwhile.
-        failed.iter().for_each(|member| Arc::clone(member).touch());
         let ends = failed.iter().map(|partition| {
             let end = (!partition.is_offline()).then(|| partition.high_watermark());
             (partition.uid(), end)
         });
-        let ends: BTreeMap<_, _> = ends.collect();
-        // Not up to where the checkpoint covers the others: what was acknowledged after that, and before writes
-        // stopped, has to come behind what was before it.
-        let range = checkpointer.saved.next()..=self.journal.last();
-        if gives_back {
-            let carried =
-                carry_forward((&*self.journal, self.epoch), range, (&ends, Damage::Refused))
-                    .map_err(|source| CheckpointError::Partitions {
-                        count: failed.len(),
-                        source,
-                    })?;
-            self.note_carried(carried);
-        }
-        for partition in failed {
-            checkpointer.offsets.insert(partition.uid(), partition.durable_positions());
-        }
+        let ends: Uncovered = ends.collect();
+        let carried = carry_forward(journal, epoch, range, &ends, LostFrames::Refused);
+        let carried = carried
+            .map_err(|source| CheckpointError::Partitions { count: failed.len(), source })?;
+        self.carried_upto.fetch_max(carried.last.get(), Ordering::Relaxed);
+        self.carried_bytes.store(carried.bytes, Ordering::Relaxed);
         Ok(())
     }
 
-    fn note_carried(&self, carried: Carried) {
-        self.carried_upto.fetch_max(carried.last.get(), Ordering::Relaxed);
-        self.carried_bytes.store(carried.bytes, Ordering::Relaxed);
+    /// How many pauses there are to be behind a checkpoint before which the journal ended at `before`: what was carried
+    /// forward may fill files by itself, for which another checkpoint would be asked at once.
+    pub(super) fn pauses_behind(&self, before: Lsn) -> u64 {
+        if self.carried_upto.load(Ordering::Relaxed) <= before.get() {
+            return 0;
+        }
+        let bytes = self.carried_bytes.load(Ordering::Relaxed);
+        (1 + bytes / CARRY_BYTES).min(CARRY_PAUSES_MAX)
     }
 
     /// Forgets deleted and purged partitions; their files are removed next.
-    pub fn forget(&self, uids: &[PartitionUid]) {
-        let mut checkpointer = self.checkpointer.lock();
+    pub(super) fn forget(&self, uids: &[PartitionUid]) {
+        let mut checkpointer = self.last.lock();
         for uid in uids {
             checkpointer.last.logs.remove(uid);
             checkpointer.offsets.remove(uid);
             checkpointer.stamps.forget(*uid);
-        }
-        drop(checkpointer);
-        let gone: Vec<_> =
-            self.touched.lock().extract_if(.., |member| uids.contains(&member.uid())).collect();
-        let dropped: Vec<_> =
-            self.dropped.lock().extract_if(.., |dropped| uids.contains(&dropped.uid())).collect();
-        // Outside of the locks: the last owner of a member resolves its tickets.
-        drop((gone, dropped));
-    }
-
-    /// The checkpoint worker's loop, until [`Shard::stop`].
-    pub fn run_checkpointer(&self) {
-        loop {
-            {
-                let mut asked = self.checkpoint_asked.lock();
-                while !*asked && !self.is_stopping() {
-                    asked.wait(&self.work_checkpoint);
-                }
-                if self.is_stopping() {
-                    return;
-                }
-                *asked = false;
-            }
-            self.rescue_round();
-            let before = self.journal.last();
-            if let Err(error) = self.checkpoint() {
-                let error = Causes(&error);
-                tracing::error!(%error, "checkpoint not taken; the journal keeps its files");
-            }
-            if let Err(error) = self.journal.make_ready() {
-                tracing::warn!(error = %Causes(&error), "no room made ready ahead in the journal");
-            }
-            // What was carried forward may fill files by itself, for which another checkpoint would be asked at once.
-            if self.carried_upto.load(Ordering::Relaxed) > before.get() {
-                let bytes = self.carried_bytes.load(Ordering::Relaxed);
-                let pauses = 1 + bytes / CARRY_BYTES;
-                for _ in 0..pauses.min(CARRY_PAUSES_MAX) {
-                    let mut asked = self.checkpoint_asked.lock();
-                    if self.is_stopping() {
-                        return;
-                    }
-                    // Whoever asks meanwhile is heard when it is over; only a stop ends it.
-                    asked.wait_for(&self.carry_pause_over, CARRY_PAUSE);
-                    drop(asked);
-                    // These do not wait for it.
-                    self.rescue_round();
-                }
-            }
         }
     }
 }

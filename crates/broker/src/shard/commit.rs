@@ -13,10 +13,11 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use galgo_storage::journal::{Bundle, CommitError, InFlight, JournalRoom, Lsn, Settled};
+use galgo_wire::command::Durability;
 use galgo_wire::id::Offset;
 
 use super::intake::Round;
-use super::member::{Completion, Member};
+use super::member::{Completion, ShardMember};
 use super::rounds::{Rounds, SettledRound};
 use super::{Shard, ShardRecord};
 use crate::alarm::News;
@@ -26,14 +27,17 @@ use crate::ticket::Resolver;
 impl Shard {
     /// Stages a batch for the journal, if it is small enough and there is room; otherwise the
     /// caller has the segment synced.
-    pub(crate) fn stage_batch<M: Member + 'static>(
+    pub(crate) fn stage_batch<M: ShardMember + 'static>(
         &self,
         record: &ShardRecord<'_>,
         member: &Arc<M>,
         end: Offset,
     ) -> bool {
-        let ShardRecord::Batch { messages, .. } = record else { return false };
+        let ShardRecord::Batch { messages, .. } = record else {
+            unreachable!("INV-JOURNAL: what is no batch has an outcome of its own, see `stage`")
+        };
         let len = messages.len();
+        // A large one is written once where it belongs; through the journal it would be written twice.
         let too_large = len > self.options.journal_batch_bytes_max as usize;
         if too_large || self.is_fenced() {
             self.wrote_unjournaled(len as u64);
@@ -48,24 +52,26 @@ impl Shard {
         }
         record.encode(&mut round.bytes);
         match round.batches.last_mut() {
+            // One sender after the other to the same partition: the members are told once for each bundle.
             Some((last, last_end)) if std::ptr::addr_eq(Arc::as_ptr(last), Arc::as_ptr(member)) => {
                 *last_end = end;
             }
-            _ => round.batches.push((Arc::clone(member) as Arc<dyn Member>, end)),
+            _ => round.batches.push((Arc::clone(member) as Arc<dyn ShardMember>, end)),
         }
         round.sync = true;
         open.wake();
         true
     }
 
-    /// Stages a record other than a batch; the member is told of the outcome before `resolver` is. With `sync` it
-    /// survives a power cut then, otherwise the death of the process.
+    /// Stages a record other than a batch; the member is told of the outcome before `resolver` is. It survives then what
+    /// `durability` names.
     ///
     /// # Errors
     /// Why it was not staged: neither of both is told then.
     pub(crate) fn stage(
         &self,
-        (record, sync): (&ShardRecord<'_>, bool),
+        record: &ShardRecord<'_>,
+        durability: Durability,
         completion: Completion,
         resolver: Resolver,
     ) -> Result<(), CommitError> {
@@ -80,7 +86,7 @@ impl Shard {
         }
         record.encode(&mut round.bytes);
         round.completions.push((completion, resolver));
-        round.sync |= sync;
+        round.sync |= durability == Durability::Fsync;
         open.wake();
         Ok(())
     }
@@ -128,6 +134,18 @@ impl Shard {
         self.encode_ends(&mut round);
         self.submit(round, rounds);
         true
+    }
+
+    /// Adds the ends that wait to a bundle that is about to be committed.
+    fn encode_ends(&self, round: &mut Round) {
+        let bytes_max = self.journal.payload_bytes_max();
+        let any_synced = round.ends.encode(&mut round.bytes, bytes_max);
+        // A bundle without a sync may be lost with the machine: what says of something else that it was synced is worth a
+        // sync soon, though not one of its own.
+        if any_synced && !round.sync {
+            self.unsynced_ends.store(true, Ordering::Release);
+        }
+        self.intake.open().round().ends.put_back(&mut round.ends);
     }
 
     fn submit(&self, mut round: Round, rounds: &mut Rounds) {
@@ -182,6 +200,8 @@ impl Shard {
             let error = Causes(&error);
             tracing::warn!(%error, "the journal is full and no checkpoint could be taken");
         }
+        // In the order in which they were staged: the second batch of a partition in front of its first would be published
+        // with it, and be found without it after a crash.
         // Only the first was refused for itself; the others have a try of their own left.
         if let Some(first) = again.first_mut() {
             first.is_second_try = true;
@@ -217,12 +237,14 @@ impl Shard {
         }
         for (completion, resolver) in round.completions.drain(..) {
             if let Some(removal) = completion.durable() {
-                self.dropped.lock().push(removal);
+                self.dropped.push(removal);
                 self.removals.ask();
             }
+            // Told behind the member: whoever hears of it finds the change made.
             round.published.push(resolver);
         }
-        // From here on a checkpoint may give this bundle's place in the journal back.
+        // From here on a checkpoint may give this bundle's place in the journal back. Not before: one that looked at a
+        // member that was still to be told would save its position without the change, and forget the record of it.
         self.settled.store(lsn.get(), Ordering::Release);
         for resolver in round.published.drain(..) {
             resolver.resolve(Ok(()));
@@ -232,7 +254,8 @@ impl Shard {
     }
 
     fn fail_round(&self, round: &mut Round, error: CommitError) {
-        self.fenced.store(true, Ordering::Release);
+        // First: what is staged from here on is not to wait for a bundle that nobody submits.
+        self.standing.fence();
         for (member, _) in round.batches.drain(..) {
             member.fence(error);
         }
@@ -250,51 +273,60 @@ impl Shard {
     /// owner would not see.
     fn give_up_ownership(&self) {
         self.halt();
-        let waiting = std::mem::take(&mut *self.syncs.lock());
+        let waiting = self.syncs.take_all();
         // Whoever wrote since the last checkpoint is on this list.
-        let touched: Vec<Arc<dyn Member>> = self.touched.lock().clone();
+        let touched = self.touched.all();
         for member in waiting.iter().chain(&touched) {
             member.fence(CommitError::NotOwner);
         }
     }
 
-    /// Has the segments of `member` synced by a sync worker.
-    pub(crate) fn queue_sync(&self, member: Arc<dyn Member>) {
-        self.syncs.lock().push_back(member);
-        self.work_sync.notify_one();
-    }
-
-    /// Syncs one queued member, if any; tells whether there was one.
-    pub fn sync_round(&self) -> bool {
-        let Some(member) = self.syncs.lock().pop_front() else { return false };
-        // A failure has fenced the member and answered everyone who waited for it.
-        let _ = member.sync();
-        true
-    }
-
     /// The committer's loop: rounds until [`Shard::stop`], sleeping while there is nothing to do.
     pub fn run_committer(&self) {
-        let mut rounds = Rounds::woken_by(Waker::from(Arc::clone(&self.intake)));
+        let rounds = Rounds::woken_by(Waker::from(Arc::clone(&self.intake)));
+        let mut shift = Shift { shard: self, rounds };
         loop {
-            while self.commit_round(&mut rounds) {}
-            let is_full = rounds.len() >= self.journal.window();
-            if !self.intake.wait(is_full, || rounds.is_empty() && self.is_stopping()) {
+            while self.commit_round(&mut shift.rounds) {}
+            let is_full = shift.rounds.len() >= self.journal.window();
+            let stops = || shift.rounds.is_empty() && self.is_stopping();
+            if !self.intake.wait(is_full, stops) {
                 return;
             }
         }
     }
 
-    /// A sync worker's loop, until [`Shard::stop`].
-    pub fn run_sync_worker(&self) {
-        loop {
-            while self.sync_round() {}
-            let mut syncs = self.syncs.lock();
-            if syncs.is_empty() {
-                if self.is_stopping() {
-                    return;
-                }
-                syncs.wait(&self.work_sync);
-            }
+    /// The committer is gone, and no other takes its place: as after a journal that failed, nothing is acknowledged that
+    /// needs it, and whoever waits is told.
+    fn committer_gone(&self, rounds: &mut Rounds) {
+        tracing::error!(
+            "the committer stopped; nothing more is acknowledged that needs the journal. Restart the server: what was \
+             acknowledged is kept"
+        );
+        let error = CommitError::Fenced;
+        // Before anything is taken: what is staged behind this is refused by whoever stages it.
+        self.standing.fence();
+        for mut round in rounds.abandon().chain([self.intake.take_all()]) {
+            self.fail_round(&mut round, error);
+        }
+        // The members of the round that was being settled are in neither; whoever wrote since the last checkpoint is on
+        // this list.
+        for member in self.touched.all() {
+            member.fence(error);
+        }
+    }
+}
+
+/// The committer while it is at work. When it stops by a panic, its thread alone ends; without this, senders would wait for
+/// ever for commits that nobody makes.
+struct Shift<'a> {
+    shard: &'a Shard,
+    rounds: Rounds,
+}
+
+impl Drop for Shift<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.shard.committer_gone(&mut self.rounds);
         }
     }
 }

@@ -9,13 +9,11 @@
 //! INV-EVIDENCE: an end on record was published, and if it says so, synced, before it was staged.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use galgo_wire::id::{Offset, PartitionUid};
+use galgo_wire::index::to_usize;
 
-use super::intake::Round;
-use super::{Member, Shard, ShardRecord};
+use super::ShardRecord;
 
 /// Bytes one end takes in a bundle.
 const RECORD_BYTES: u64 = 24;
@@ -36,7 +34,8 @@ pub(super) struct PendingEnds {
 }
 
 impl PendingEnds {
-    fn note(&mut self, uid: PartitionUid, end: Offset, synced: Synced) {
+    pub(super) fn note(&mut self, uid: PartitionUid, end: Offset, synced: Synced) {
+        // Only ever further: an older note that comes late says less than what is known.
         let known = self.ends.entry((uid, synced)).or_insert(end);
         *known = end.max(*known);
     }
@@ -44,9 +43,11 @@ impl PendingEnds {
     /// Appends as many as fit to a bundle; whether any says that something was synced.
     pub(super) fn encode(&mut self, out: &mut Vec<u8>, bytes_max: u64) -> bool {
         let room = bytes_max.saturating_sub(out.len() as u64) / RECORD_BYTES;
-        let room = usize::try_from(room.min(ENDS_PER_BUNDLE_MAX)).unwrap_or(0);
-        let rest = self.ends.keys().nth(room).copied();
-        let rest = rest.map(|key| self.ends.split_off(&key)).unwrap_or_default();
+        let room = to_usize(room.min(ENDS_PER_BUNDLE_MAX));
+        let rest = match self.ends.keys().nth(room).copied() {
+            Some(first) => self.ends.split_off(&first),
+            None => Ends::new(),
+        };
         let mut any_synced = false;
         for ((uid, synced), end) in std::mem::replace(&mut self.ends, rest) {
             any_synced |= synced;
@@ -61,55 +62,6 @@ impl PendingEnds {
             self.note(uid, end, synced);
             self.due = true;
         }
-    }
-}
-
-impl Shard {
-    /// Notes that a sync covered all messages of a partition below `end`.
-    pub(crate) fn note_synced_end(&self, uid: PartitionUid, end: Offset) {
-        if self.is_fenced() {
-            return;
-        }
-        let mut open = self.intake.open();
-        let round = open.round();
-        round.ends.note(uid, end, true);
-        // A committer that is at work takes it along; one that sleeps has nothing else to write.
-        round.ends.due = true;
-        open.wake();
-    }
-
-    /// Notes the ends of all partitions whose messages rest in the page cache, and has evidence of syncs
-    /// synced. For a background thread, about once a second.
-    pub(crate) fn note_ends(&self) {
-        let touched: Vec<Arc<dyn Member>> = self.touched.lock().clone();
-        let written: Vec<_> = touched
-            .iter()
-            .filter_map(|partition| Some((partition.uid(), partition.take_unnoted_end()?)))
-            .collect();
-        // Let go of outside of all locks: the last owner of a partition resolves its tickets.
-        drop(touched);
-        let sync = self.unsynced_ends.swap(false, Ordering::AcqRel);
-        if (written.is_empty() && !sync) || self.is_fenced() {
-            return;
-        }
-        let mut open = self.intake.open();
-        let round = open.round();
-        for (uid, end) in written {
-            round.ends.note(uid, end, false);
-        }
-        round.ends.due = true;
-        round.sync |= sync;
-        open.wake();
-    }
-
-    /// Adds the ends that wait to a bundle that is about to be committed.
-    pub(super) fn encode_ends(&self, round: &mut Round) {
-        let bytes_max = self.journal.payload_bytes_max();
-        let any_synced = round.ends.encode(&mut round.bytes, bytes_max);
-        if any_synced && !round.sync {
-            self.unsynced_ends.store(true, Ordering::Release);
-        }
-        self.intake.open().round().ends.put_back(&mut round.ends);
     }
 }
 

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::task::Wake;
 
 use galgo_storage::lock::{Held, Ranked, rank};
-use galgo_wire::id::Offset;
+use galgo_wire::id::{Offset, PartitionUid};
 use parking_lot::Condvar;
 
 use super::evidence::PendingEnds;
-use super::member::{Completion, Member};
+use super::member::{Completion, ShardMember};
 use crate::alarm::Rung;
 use crate::ticket::Resolver;
 
@@ -19,7 +19,7 @@ use crate::ticket::Resolver;
 #[derive(Default)]
 pub(super) struct Round {
     pub(super) bytes: Vec<u8>,
-    pub(super) batches: Vec<(Arc<dyn Member>, Offset)>,
+    pub(super) batches: Vec<(Arc<dyn ShardMember>, Offset)>,
     pub(super) completions: Vec<(Completion, Resolver)>,
     pub(super) sync: bool,
     /// Evidence that rides along.
@@ -53,12 +53,12 @@ impl Round {
 /// The round that gathers.
 #[derive(Default)]
 pub(super) struct Intake {
-    gathering: Ranked<{ rank::INTAKE }, Gathering>,
+    gathering: Ranked<{ rank::INTAKE }, IntakeState>,
     work: Condvar,
 }
 
 #[derive(Default)]
-struct Gathering {
+struct IntakeState {
     round: Round,
     /// Whether a bundle in flight was settled since the committer looked.
     is_settled: bool,
@@ -66,12 +66,12 @@ struct Gathering {
 }
 
 /// The round that gathers, held.
-pub(super) struct Open<'a> {
+pub(super) struct OpenRound<'a> {
     intake: &'a Intake,
-    gathering: Held<'a, { rank::INTAKE }, Gathering>,
+    gathering: Held<'a, { rank::INTAKE }, IntakeState>,
 }
 
-impl Open<'_> {
+impl OpenRound<'_> {
     /// What is staged.
     pub(super) fn round(&mut self) -> &mut Round {
         &mut self.gathering.round
@@ -83,7 +83,7 @@ impl Open<'_> {
     }
 }
 
-impl Gathering {
+impl IntakeState {
     fn wake(&mut self, work: &Condvar) {
         if std::mem::take(&mut self.committer_waits) {
             work.notify_one();
@@ -92,12 +92,26 @@ impl Gathering {
 }
 
 impl Intake {
-    pub(super) fn open(&self) -> Open<'_> {
-        Open { intake: self, gathering: self.gathering.lock() }
+    pub(super) fn open(&self) -> OpenRound<'_> {
+        OpenRound { intake: self, gathering: self.gathering.lock() }
+    }
+
+    /// Notes that a sync covered all messages of a partition below `end`.
+    pub(super) fn note_synced_end(&self, uid: PartitionUid, end: Offset) {
+        let mut open = self.open();
+        let round = open.round();
+        round.ends.note(uid, end, true);
+        // A committer that is at work takes it along; one that sleeps has nothing else to write.
+        round.ends.due = true;
+        open.wake();
     }
 
     /// Swaps what is staged with an emptied round; false when nothing is.
     pub(super) fn take(&self, spare: &mut Round) -> bool {
+        assert!(
+            spare.is_empty() && spare.batches.is_empty() && spare.completions.is_empty(),
+            "INV-TICKET: a round that is given back waits for nothing"
+        );
         let mut gathering = self.gathering.lock();
         let is_due = !gathering.round.is_empty();
         if is_due {
@@ -124,6 +138,7 @@ impl Intake {
         if stops() {
             return false;
         }
+        // INV-WAKE: noted under the lock that whoever leaves something takes, so that it is seen there or here.
         gathering.committer_waits = true;
         gathering.wait(&self.work);
         true

@@ -16,7 +16,7 @@ use galgo_wire::id::{Offset, PartitionUid};
 use galgo_wire::index::to_u32;
 
 use super::record::{BATCH_HEAD_BYTES, OffsetOwner, ShardRecord, batch_of, decode_bundle};
-use super::recovery::{RecoverError, read_error};
+use super::recovery::{ShardRecoverError, read_error};
 use crate::offset_book::{OffsetBook, Position};
 
 /// Bytes read at once: most batches are smaller, and the next of the same log is often near.
@@ -36,6 +36,24 @@ pub(super) struct Journaled {
     pub(super) last: Lsn,
 }
 
+/// Where a batch is: in which of the frames that were read, and at which byte of its payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct BatchPlace {
+    frame: u32,
+    at: u32,
+}
+
+impl BatchPlace {
+    /// As the number that a log hands back.
+    fn number(self) -> u64 {
+        u64::from(self.frame) << 32 | u64::from(self.at)
+    }
+
+    fn of(number: u64) -> Self {
+        Self { frame: to_u32(number >> 32), at: to_u32(number & u64::from(u32::MAX)) }
+    }
+}
+
 #[derive(Default)]
 struct JournaledBatches {
     batches: Vec<JournaledBatch>,
@@ -46,15 +64,18 @@ impl Journaled {
     /// Reads all frames behind `checkpointed`.
     ///
     /// # Errors
-    /// [`RecoverError::Read`] when it cannot be read, or holds records of a later version.
-    pub(super) fn read(journal: &dyn Journal, checkpointed: Lsn) -> Result<Self, RecoverError> {
+    /// [`ShardRecoverError::Read`] when it cannot be read, or holds records of a later version.
+    pub(super) fn read(
+        journal: &dyn Journal,
+        checkpointed: Lsn,
+    ) -> Result<Self, ShardRecoverError> {
         let mut journaled = Self::default();
         let mut unknown = None;
         let report = journal.read(checkpointed.next(), &mut |frame| {
             let number = to_u32(journaled.frames.len());
             journaled.frames.push(frame.place);
             let decoded = decode_bundle(frame.payload, &mut |at, record| {
-                journaled.take((number, at), record)
+                journaled.take(BatchPlace { frame: number, at: to_u32(at) }, record)
             });
             match decoded {
                 Ok(()) => ControlFlow::Continue(()),
@@ -78,12 +99,11 @@ impl Journaled {
         unknown.map_or(Ok(journaled), |error| Err(read_error("the journal", error)))
     }
 
-    fn take(&mut self, (frame, at): (u32, usize), record: ShardRecord<'_>) {
+    fn take(&mut self, place: BatchPlace, record: ShardRecord<'_>) {
         match record {
             ShardRecord::Batch { uid, base_offset, high_watermark, .. } => {
                 let known = self.batches.entry(uid).or_default();
-                let place = u64::from(frame) << 32 | at as u64;
-                known.batches.push(JournaledBatch { base_offset, place });
+                known.batches.push(JournaledBatch { base_offset, place: place.number() });
                 known.high_watermark = known.high_watermark.max(high_watermark);
             }
             ShardRecord::OffsetStored { uid, owner, offset, note } => {
@@ -130,9 +150,12 @@ impl Journaled {
         uid: PartitionUid,
         source: &'a JournalSource<'_>,
     ) -> JournaledLog<'a> {
-        let JournaledBatches { batches, high_watermark } =
-            self.batches.remove(&uid).unwrap_or_default();
-        JournaledLog { batches, high_watermark, source }
+        match self.batches.remove(&uid) {
+            Some(JournaledBatches { batches, high_watermark }) => {
+                JournaledLog { batches, high_watermark, source }
+            }
+            None => JournaledLog { batches: Vec::new(), high_watermark: Offset::ZERO, source },
+        }
     }
 
     /// Where the messages come from.
@@ -157,10 +180,18 @@ impl Journaled {
         uid: PartitionUid,
         known: Option<LogCheckpoint>,
     ) -> Option<LogCheckpoint> {
-        let Some(start) = self.starts.get(&uid) else { return known };
-        let mut known = known.unwrap_or_default();
-        known.start = known.start.max(*start);
-        Some(known)
+        if known.is_none() && !self.starts.contains_key(&uid) {
+            return None;
+        }
+        Some(self.moved_start(uid, known.unwrap_or_default()))
+    }
+
+    /// As [`Journaled::apply_start`], of a log that something is known of.
+    pub(super) fn moved_start(&self, uid: PartitionUid, mut known: LogCheckpoint) -> LogCheckpoint {
+        if let Some(start) = self.starts.get(&uid) {
+            known.start = known.start.max(*start);
+        }
+        known
     }
 
     /// Moves the offsets as the journal says.
@@ -181,18 +212,18 @@ impl Journaled {
 pub(super) struct JournalSource<'a> {
     journal: &'a dyn Journal,
     frames: Vec<FramePlace>,
-    window: RefCell<Window>,
+    window: RefCell<FrameWindow>,
 }
 
 /// Bytes of a frame.
 #[derive(Default)]
-struct Window {
+struct FrameWindow {
     frame: Option<u32>,
     from: u64,
     bytes: Vec<u8>,
 }
 
-impl Window {
+impl FrameWindow {
     fn get(&self, frame: u32, at: u64, len: usize) -> Option<&[u8]> {
         if self.frame != Some(frame) {
             return None;
@@ -211,6 +242,7 @@ impl JournalSource<'_> {
         let place = self.frames.get(frame as usize).copied();
         let place = place.ok_or(io::ErrorKind::InvalidInput)?;
         window.bytes.resize(len.max(WINDOW_BYTES), 0);
+        // Until the bytes are there it is the window of no frame: a reading that fails leaves some of both.
         window.frame = None;
         let read =
             self.journal.read_part(place, at, &mut window.bytes).map_err(io::Error::other)?;
@@ -224,7 +256,8 @@ impl JournalSource<'_> {
 
 impl BatchSource for JournalSource<'_> {
     fn messages(&self, batch: JournaledBatch) -> io::Result<Vec<u8>> {
-        let (frame, at) = ((batch.place >> 32) as u32, batch.place & u64::from(u32::MAX));
+        let BatchPlace { frame, at } = BatchPlace::of(batch.place);
+        let at = u64::from(at);
         let head = self.read(frame, at, BATCH_HEAD_BYTES)?;
         // It was read before, and its checksum was right then.
         let found = batch_of(&head).filter(|(base, _)| *base == batch.base_offset);

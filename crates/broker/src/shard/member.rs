@@ -14,11 +14,11 @@ use galgo_wire::id::{Offset, PartitionUid};
 use super::OffsetOwner;
 use crate::alarm::Rung;
 use crate::causes::Causes;
-use crate::offset_book::Position;
+use crate::offset_book::{Position, StoredPosition};
 use crate::ticket::Resolver;
 
 /// A log that writes through a shard.
-pub(crate) trait Member: Send + Sync {
+pub(crate) trait ShardMember: Send + Sync {
     /// The name of its log on disk.
     fn uid(&self) -> PartitionUid;
 
@@ -55,11 +55,11 @@ pub(crate) trait Member: Send + Sync {
     /// What a checkpoint says of it, once its segments have been synced. Blocks on the disk.
     ///
     /// # Errors
-    /// As [`Member::sync`].
+    /// As [`ShardMember::sync`].
     fn checkpoint(&self) -> Result<MemberCheckpoint, CommitError>;
 
     /// The positions that are in the journal or in a checkpoint.
-    fn durable_positions(&self) -> Vec<(OffsetOwner, Position)>;
+    fn durable_positions(&self) -> Vec<StoredPosition>;
 
     /// The end of what was published from the page cache alone, when the journal was not told of it yet.
     fn take_unnoted_end(&self) -> Option<Offset>;
@@ -97,7 +97,7 @@ pub(crate) trait Member: Send + Sync {
 #[derive(Debug)]
 pub(crate) struct MemberCheckpoint {
     pub(crate) log: LogCheckpoint,
-    pub(crate) positions: Vec<(OffsetOwner, Position)>,
+    pub(crate) positions: Vec<StoredPosition>,
 }
 
 /// What follows once the outcome of a record is known, before whoever waits for it is told.
@@ -105,7 +105,7 @@ pub(crate) enum Completion {
     /// Nothing: who waits for it knows that whatever was staged before is settled.
     Marker,
     /// A position is the one it makes; `None` where it deletes.
-    Position { member: Arc<dyn Member>, owner: OffsetOwner, to: Option<Position> },
+    Position { member: Arc<dyn ShardMember>, owner: OffsetOwner, to: Option<Position> },
     /// A log starts later.
     Start(Box<dyn StartMove>),
 }

@@ -37,6 +37,7 @@ use galgo_storage::checkpoint::OffsetNote;
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::id::{ConsumerId, Offset, PartitionUid, Timestamp};
 use galgo_wire::index::to_u32;
+use galgo_wire::limits::SEND_PAYLOAD_BYTES_MAX_DEFAULT;
 use galgo_wire::primitive::Reader;
 
 /// Bytes of a record in front of its body.
@@ -51,15 +52,28 @@ pub(super) const BATCH_HEAD_BYTES: usize = RECORD_HEADER_BYTES + BATCH_HEADER_BY
 /// Whoever does not know the record may go on without it.
 const SKIPPABLE: u16 = 1;
 
-const VERSION: u8 = 1;
-/// Of an offset that is stored: with when and by whom.
-const VERSION_NOTED: u8 = 2;
-const KIND_BATCH: u8 = 1;
-const KIND_OFFSET_STORED: u8 = 2;
-const KIND_OFFSET_GONE: u8 = 3;
-const KIND_START_MOVED: u8 = 4;
-const KIND_SYNCED_END: u8 = 7;
-const KIND_WRITTEN_END: u8 = 8;
+/// What a record is, and in which version: how its body is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct RecordForm {
+    kind: u8,
+    version: u8,
+}
+
+impl RecordForm {
+    const BATCH: Self = Self { kind: 1, version: 1 };
+    /// Without when and by whom.
+    const OFFSET_STORED_BARE: Self = Self { kind: 2, version: 1 };
+    const OFFSET_STORED: Self = Self { kind: 2, version: 2 };
+    const OFFSET_GONE: Self = Self { kind: 3, version: 1 };
+    const START_MOVED: Self = Self { kind: 4, version: 1 };
+    const SYNCED_END: Self = Self { kind: 7, version: 1 };
+    const WRITTEN_END: Self = Self { kind: 8, version: 1 };
+}
+
+const _: () = assert!(
+    BATCH_HEAD_BYTES as u64 + (SEND_PAYLOAD_BYTES_MAX_DEFAULT as u64) < u32::MAX as u64,
+    "the length of a record has 32 bits, and a batch is one record"
+);
 
 /// Whose offset it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -145,15 +159,19 @@ impl ShardRecord<'_> {
     pub fn encode(&self, out: &mut Vec<u8>) {
         match *self {
             Self::Batch { uid, base_offset, high_watermark, messages } => {
-                put_header(out, (KIND_BATCH, VERSION), BATCH_HEADER_BYTES + messages.len(), uid);
+                put_header(out, RecordForm::BATCH, BATCH_HEADER_BYTES + messages.len(), uid);
                 out.extend_from_slice(&base_offset.get().to_le_bytes());
                 out.extend_from_slice(&high_watermark.get().to_le_bytes());
                 out.extend_from_slice(messages);
             }
             Self::OffsetStored { uid, owner, offset, note } => {
-                let (version, body_len) =
-                    if note.is_some() { (VERSION_NOTED, 32) } else { (VERSION, 16) };
-                put_header(out, (KIND_OFFSET_STORED, version), body_len, uid);
+                // An older program reads the bare form alone: it is what a note that was never known is written in
+                // again, so that nothing is made up.
+                let (form, body_len) = match note {
+                    Some(_) => (RecordForm::OFFSET_STORED, 32),
+                    None => (RecordForm::OFFSET_STORED_BARE, 16),
+                };
+                put_header(out, form, body_len, uid);
                 put_owner(out, owner);
                 out.extend_from_slice(&offset.get().to_le_bytes());
                 if let Some(note) = note {
@@ -162,16 +180,16 @@ impl ShardRecord<'_> {
                 }
             }
             Self::OffsetGone { uid, owner } => {
-                put_header(out, (KIND_OFFSET_GONE, VERSION), 8, uid);
+                put_header(out, RecordForm::OFFSET_GONE, 8, uid);
                 put_owner(out, owner);
             }
             Self::StartMoved { uid, start } => {
-                put_header(out, (KIND_START_MOVED, VERSION), 8, uid);
+                put_header(out, RecordForm::START_MOVED, 8, uid);
                 out.extend_from_slice(&start.get().to_le_bytes());
             }
             Self::EndReached { uid, end, synced } => {
-                let kind = if synced { KIND_SYNCED_END } else { KIND_WRITTEN_END };
-                put_header(out, (kind, VERSION), 8, uid);
+                let form = if synced { RecordForm::SYNCED_END } else { RecordForm::WRITTEN_END };
+                put_header(out, form, 8, uid);
                 out.extend_from_slice(&end.get().to_le_bytes());
             }
         }
@@ -207,7 +225,8 @@ pub(super) fn batch_of(head: &[u8]) -> Option<(Offset, Range<usize>)> {
     let (_uid, base) = (reader.u64().ok()?, reader.u64().ok()?);
     let end = RECORD_HEADER_BYTES + body;
     let messages = BATCH_HEAD_BYTES..end;
-    let is_batch = (kind, version) == (KIND_BATCH, VERSION) && messages.start <= messages.end;
+    let is_batch =
+        RecordForm { kind, version } == RecordForm::BATCH && messages.start <= messages.end;
     is_batch.then(|| (Offset::new(base), messages))
 }
 
@@ -224,29 +243,35 @@ fn decode_one<'a>(reader: &mut Reader<'a>) -> Result<Option<ShardRecord<'a>>, Un
         if flags & !SKIPPABLE != 0 {
             return None;
         }
-        match (kind, version) {
-            (KIND_BATCH, VERSION) => Some(ShardRecord::Batch {
+        let form = RecordForm { kind, version };
+        match form {
+            RecordForm::BATCH => Some(ShardRecord::Batch {
                 uid,
                 base_offset: Offset::new(body.u64().ok()?),
                 high_watermark: Offset::new(body.u64().ok()?),
                 messages: body.rest(),
             }),
-            (KIND_OFFSET_STORED, VERSION | VERSION_NOTED) => Some(ShardRecord::OffsetStored {
-                uid,
-                owner: read_owner(&mut body)?,
-                offset: Offset::new(body.u64().ok()?),
-                note: if version == VERSION_NOTED { Some(read_note(&mut body)?) } else { None },
-            }),
-            (KIND_OFFSET_GONE, VERSION) => {
+            RecordForm::OFFSET_STORED | RecordForm::OFFSET_STORED_BARE => {
+                Some(ShardRecord::OffsetStored {
+                    uid,
+                    owner: read_owner(&mut body)?,
+                    offset: Offset::new(body.u64().ok()?),
+                    note: match form {
+                        RecordForm::OFFSET_STORED => Some(read_note(&mut body)?),
+                        _ => None,
+                    },
+                })
+            }
+            RecordForm::OFFSET_GONE => {
                 Some(ShardRecord::OffsetGone { uid, owner: read_owner(&mut body)? })
             }
-            (KIND_START_MOVED, VERSION) => {
+            RecordForm::START_MOVED => {
                 Some(ShardRecord::StartMoved { uid, start: Offset::new(body.u64().ok()?) })
             }
-            (KIND_SYNCED_END | KIND_WRITTEN_END, VERSION) => Some(ShardRecord::EndReached {
+            RecordForm::SYNCED_END | RecordForm::WRITTEN_END => Some(ShardRecord::EndReached {
                 uid,
                 end: Offset::new(body.u64().ok()?),
-                synced: kind == KIND_SYNCED_END,
+                synced: form == RecordForm::SYNCED_END,
             }),
             _ => None,
         }
@@ -257,10 +282,10 @@ fn decode_one<'a>(reader: &mut Reader<'a>) -> Result<Option<ShardRecord<'a>>, Un
     }
 }
 
-fn put_header(out: &mut Vec<u8>, (kind, version): (u8, u8), body_len: usize, uid: PartitionUid) {
+fn put_header(out: &mut Vec<u8>, form: RecordForm, body_len: usize, uid: PartitionUid) {
     // A batch fits a frame, whose length fits 32 bits; the shard checks that before it stages.
     let len = to_u32(body_len);
-    out.extend_from_slice(&[kind, version, 0, 0]);
+    out.extend_from_slice(&[form.kind, form.version, 0, 0]);
     out.extend_from_slice(&len.to_le_bytes());
     out.extend_from_slice(&uid.get().to_le_bytes());
 }
@@ -338,7 +363,7 @@ mod tests {
             known.encode(&mut bundle);
             bundle
         };
-        for (kind, version) in [(200, 1), (KIND_START_MOVED, 9)] {
+        for (kind, version) in [(200, 1), (RecordForm::START_MOVED.kind, 9)] {
             let skippable = bundle(kind, version, 1);
             let mut seen = Vec::new();
             decode_bundle(&skippable, &mut |_, record| seen.push(record)).unwrap();

@@ -18,20 +18,19 @@ use galgo_storage::checkpoint::{
 use galgo_storage::disk::Disk;
 use galgo_storage::file_cache::FileCache;
 use galgo_storage::journal::{Journal, Lsn};
-use galgo_storage::lock::Ranked;
 use galgo_storage::log::{
     self, Evidence, IndexCache, Log, LogName, LogOptions, RecoveryReport, durable_end, first_base,
 };
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::id::{ConsumerId, Epoch, Offset, PartitionUid, Timestamp};
-use parking_lot::Condvar;
 
-use super::carry::{Carried, Damage, Uncovered, carry_forward};
-use super::checkpoint::Checkpointer;
+use super::carry::{Carried, LostFrames, Uncovered, carry_forward};
+use super::checkpoint::{CheckpointCalls, Checkpointer, Checkpoints};
 use super::journaled::{JournalSource, Journaled};
 use super::record::OffsetOwner;
 use super::removal::Removals;
 use super::stamps::Stamps;
+use super::standing::ShardStanding;
 use super::{Shard, ShardOptions};
 use crate::lives::Lives;
 use crate::offset_book::{OffsetBook, Position};
@@ -91,7 +90,7 @@ pub struct Spoken {
 }
 
 /// A shard that is open, with the logs it found.
-pub struct Recovered {
+pub struct RecoveredShard {
     /// The shard.
     pub shard: Arc<Shard>,
     /// The live partitions' logs and offsets.
@@ -112,9 +111,22 @@ pub struct RecoveredPartition {
     pub offline: Option<log::LogRecoverError>,
 }
 
+/// What is known of a partition before its log is opened.
+struct KnownPartition {
+    uid: PartitionUid,
+    offsets: OffsetBook,
+    /// What the checkpoint says of its log.
+    log: Option<LogCheckpoint>,
+    /// Why its directory cannot be read, where it cannot.
+    unreadable: Option<io::Error>,
+    evidence: Evidence,
+    /// Whether it has a directory.
+    may_be_there: bool,
+}
+
 /// Why a shard did not open. Nothing on disk was deleted.
 #[derive(Debug, thiserror::Error)]
-pub enum RecoverError {
+pub enum ShardRecoverError {
     /// The journal or a checkpoint could not be read.
     #[error("{what} cannot be read")]
     Read {
@@ -147,13 +159,13 @@ impl ShardRecovery {
     /// told what the files speak of, and may refuse.
     ///
     /// # Errors
-    /// [`RecoverError`] when the journal, the checkpoint or a log cannot be read at all, or what was
+    /// [`ShardRecoverError`] when the journal, the checkpoint or a log cannot be read at all, or what was
     /// recovered not be written; what `ready` says. Damage that can be fenced is reported instead.
-    pub fn open<E: From<RecoverError>>(
+    pub fn open<E: From<ShardRecoverError>>(
         mut self,
         live: &BTreeSet<PartitionUid>,
         ready: impl FnOnce(&Spoken) -> Result<(), E>,
-    ) -> Result<Recovered, E> {
+    ) -> Result<RecoveredShard, E> {
         let rebuild = self.found.newest_damaged;
         if rebuild {
             tracing::error!(
@@ -161,9 +173,12 @@ impl ShardRecovery {
                  offsets may be older than the last ones stored"
             );
         }
-        let mut checkpoint = self.found.checkpoint.clone().unwrap_or_default();
-        // Before it is read, so that what it gives is what counts behind this checkpoint.
-        let epoch = self.journal.claim(checkpoint.epoch);
+        let checkpoint = self.found.checkpoint.clone();
+        // The first start of all has none, and begins with nothing.
+        let mut checkpoint = checkpoint.unwrap_or_default();
+        // Before it is read, so that what it gives is what counts behind this checkpoint. INV-EPOCH: on record from the
+        // first checkpoint of the new owner on.
+        checkpoint.epoch = self.journal.claim(checkpoint.epoch);
         let mut journaled = Journaled::read(&*self.journal, checkpoint.lsn)?;
         let (dirs, unknown) = self.list_partitions(live)?;
         ready(&Spoken::of(&checkpoint, &journaled))?;
@@ -177,40 +192,40 @@ impl ShardRecovery {
         let mut partitions = BTreeMap::new();
         for uid in live {
             let offsets = books.remove(uid).unwrap_or_default();
-            let evidence = self.evidence(*uid, &journaled, &offsets, cache_survived);
-            let known = checkpoint.logs.get(uid).cloned();
-            let may_be_there = dirs.contains(uid);
-            let opened = self.open_partition(
-                (*uid, offsets),
-                (known, rebuild, unreadable.remove(uid)),
-                (&mut journaled, &source),
-                (evidence, may_be_there),
-            );
-            let partition = opened?;
+            let known = KnownPartition {
+                uid: *uid,
+                evidence: self.evidence(*uid, &journaled, &offsets, cache_survived),
+                offsets,
+                log: checkpoint.logs.get(uid).cloned(),
+                unreadable: unreadable.remove(uid),
+                may_be_there: dirs.contains(uid),
+            };
+            let partition = self.open_partition(known, &mut journaled, &source)?;
             match partition.offline {
                 // What the older checkpoint knows of its start and its segments may be true no more, and this start
                 // would be the last to know that.
                 Some(why) if rebuild => {
-                    return Err(RecoverError::Log { uid: *uid, source: Box::new(why) }.into());
+                    return Err(ShardRecoverError::Log { uid: *uid, source: Box::new(why) }.into());
                 }
                 _ => partitions.insert(*uid, partition),
             };
         }
         drop(source);
         checkpoint.logs.retain(|uid, _| live.contains(uid));
-        let shard = self.build((checkpoint, epoch), &partitions, (journaled.last, recorded))?;
-        Ok(Recovered { shard, partitions, unknown })
+        let shard = self.build(checkpoint, &partitions, journaled.last, recorded)?;
+        Ok(RecoveredShard { shard, partitions, unknown })
     }
 
     /// Opens the log of one partition, and gives it the offsets. One that cannot be opened is offline: all others
     /// can be.
     fn open_partition(
         &self,
-        (uid, mut offsets): (PartitionUid, OffsetBook),
-        (known, rebuild, unreadable): (Option<LogCheckpoint>, bool, Option<io::Error>),
-        (journaled, source): (&mut Journaled, &JournalSource<'_>),
-        (evidence, may_be_there): (Evidence, bool),
-    ) -> Result<RecoveredPartition, RecoverError> {
+        known: KnownPartition,
+        journaled: &mut Journaled,
+        source: &JournalSource<'_>,
+    ) -> Result<RecoveredPartition, ShardRecoverError> {
+        let KnownPartition { uid, mut offsets, log: known, unreadable, evidence, may_be_there } =
+            known;
         offsets.begin(self.now);
         let start = journaled.apply_start(uid, known.clone()).map_or(Offset::ZERO, |it| it.start);
         let end = known.as_ref().map_or(start, durable_end).max(evidence.end);
@@ -220,7 +235,7 @@ impl ShardRecovery {
                 let path = partition_dir(&self.partitions_dir, uid);
                 Err(log::LogRecoverError::Disk { path, source })
             }
-            None if rebuild => self.bare_start(uid, known),
+            None if self.found.newest_damaged => self.bare_start(uid, known),
             None => Ok(known),
         };
         let opened = opened.and_then(|known| {
@@ -230,14 +245,18 @@ impl ShardRecovery {
             if untouched && evidence.end == Offset::ZERO {
                 return Ok((self.empty_log(uid), None));
             }
+            // INV-REDO: also those that the files seem to hold: what the page cache has of them may be on no disk.
             let batches = journaled.log(uid, source);
             let (disk, files) = (Arc::clone(&self.disk), Arc::clone(&self.files));
-            let (options, known) = (self.log_options(uid), known.unwrap_or_default());
+            let options = self.log_options(uid);
+            let known = known.unwrap_or_default();
             let (log, report) = Log::recover(disk, files, options, known, batches, evidence)?;
             Ok((log, Some(report)))
         });
         match opened {
             Ok((log, report)) => {
+                // A power cut may take messages of a topic that rests in the page cache, and leave the position behind
+                // them: it would skip those that get these offsets next.
                 offsets.clamp(log.end());
                 Ok(RecoveredPartition { log, offsets, report, offline: None })
             }
@@ -253,7 +272,7 @@ impl ShardRecovery {
     fn list_partitions(
         &self,
         live: &BTreeSet<PartitionUid>,
-    ) -> Result<(BTreeSet<PartitionUid>, Vec<String>), RecoverError> {
+    ) -> Result<(BTreeSet<PartitionUid>, Vec<String>), ShardRecoverError> {
         let entries = self.disk.read_dir(&self.partitions_dir);
         let entries = entries.map_err(|e| read_error("the directory of partitions", e))?;
         let (mut known, mut unknown) = (BTreeSet::new(), Vec::new());
@@ -291,7 +310,7 @@ impl ShardRecovery {
         offsets: &OffsetBook,
         cache_survived: bool,
     ) -> Evidence {
-        let mut end = journaled.synced_end(uid).unwrap_or_default();
+        let mut end = journaled.synced_end(uid).unwrap_or(Offset::ZERO);
         if cache_survived {
             end = journaled.written_end(uid).map_or(end, |written| written.max(end));
         }
@@ -311,7 +330,8 @@ impl ShardRecovery {
             segment_bytes: self.segment_bytes,
             index_interval_bytes: self.index_interval_bytes,
             indexes: Arc::clone(&self.indexes),
-            name: self.names.get(&uid).cloned().unwrap_or_default(),
+            // One that is made later is named by the catalog.
+            name: self.names.get(&uid).map_or_else(Arc::default, Arc::clone),
         }
     }
 
@@ -323,9 +343,10 @@ impl ShardRecovery {
     /// not cover. Damage was told when it was read.
     fn carry_offline(
         &self,
-        (partitions, epoch): (&BTreeMap<PartitionUid, RecoveredPartition>, Epoch),
+        partitions: &BTreeMap<PartitionUid, RecoveredPartition>,
+        epoch: Epoch,
         range: RangeInclusive<Lsn>,
-    ) -> Result<Carried, RecoverError> {
+    ) -> Result<Carried, ShardRecoverError> {
         let offline = partitions.iter().filter(|(_, partition)| partition.offline.is_some());
         let uncovered: Uncovered = offline.map(|(uid, _)| (*uid, None)).collect();
         if uncovered.is_empty() {
@@ -333,24 +354,23 @@ impl ShardRecovery {
         }
         // Without room for it the start is refused. The journal as it is would bring back batches of other
         // partitions that were never acknowledged, behind those that are taken from now on.
-        let carried = carry_forward((&*self.journal, epoch), range, (&uncovered, Damage::Told));
+        let carried = carry_forward(&*self.journal, epoch, range, &uncovered, LostFrames::Told);
         carried.map_err(|error| write_error("what the journal holds of partitions offline", error))
     }
 
     /// Saves what was recovered as a checkpoint, so that the journal starts over.
     fn build(
         self,
-        (mut checkpoint, epoch): (ShardCheckpoint, Epoch),
+        checkpoint: ShardCheckpoint,
         partitions: &BTreeMap<PartitionUid, RecoveredPartition>,
-        (last, recorded): (Lsn, Option<u128>),
-    ) -> Result<Arc<Shard>, RecoverError> {
-        let before = checkpoint.lsn;
+        last: Lsn,
+        recorded: Option<u128>,
+    ) -> Result<Arc<Shard>, ShardRecoverError> {
+        let (before, epoch) = (checkpoint.lsn, checkpoint.epoch);
         let lsn = last.max(before);
-        let carried = self.carry_offline((partitions, epoch), before.next()..=lsn)?;
+        let carried = self.carry_offline(partitions, epoch, before.next()..=lsn)?;
         let stamps =
             Stamps::new(Arc::clone(&self.disk), self.partitions_dir.clone(), self.cluster_id);
-        // INV-EPOCH: on record from the first checkpoint of the new owner on.
-        checkpoint.epoch = epoch;
         let mut checkpointer = Checkpointer {
             store: self.checkpoints,
             last: checkpoint,
@@ -359,6 +379,7 @@ impl ShardRecovery {
             stamps,
         };
         checkpointer.note_recovered(partitions);
+        // INV-REDO: all that was written again is synced by now; only behind this is the journal given back.
         checkpointer.save(lsn).map_err(|e| write_error("the checkpoint", e))?;
         self.journal.checkpoint(lsn).map_err(|e| write_error("the journal", e))?;
         // INV-BOOT: only now is nothing left that an earlier run of the system may have lost; what is offline was not
@@ -376,49 +397,21 @@ impl ShardRecovery {
             vault: self.vault,
             lives: Lives::new(self.cluster_id),
             intake: Arc::default(),
-            syncs: Ranked::default(),
-            work_sync: Condvar::new(),
-            touched: Ranked::default(),
-            dropped: Ranked::default(),
+            syncs: Default::default(),
+            touched: Default::default(),
+            dropped: Default::default(),
             removals: self.removals,
             settled: AtomicU64::new(lsn.get()),
             unjournaled_bytes: AtomicU64::new(0),
             unsynced_ends: AtomicBool::new(false),
             now_us: AtomicU64::new(self.now.get()),
-            checkpointer: Ranked::new(checkpointer),
-            checkpoint_asked: Ranked::new(false),
-            rescues: Ranked::default(),
-            carried_upto: AtomicU64::new(carried.last.get()),
-            carried_bytes: AtomicU64::new(carried.bytes),
+            checkpoints: Checkpoints::new(checkpointer, carried),
+            calls: CheckpointCalls::default(),
+            rescues: Default::default(),
             cache_survived: recorded.is_some() && recorded == self.disk.boot(),
             has_fenced: AtomicBool::new(false),
-            work_checkpoint: Condvar::new(),
-            carry_pause_over: Condvar::new(),
-            fenced: AtomicBool::new(false),
-            halted: AtomicBool::new(false),
-            abandoned: AtomicBool::new(false),
-            stopping: AtomicBool::new(false),
+            standing: ShardStanding::default(),
         }))
-    }
-}
-
-impl Checkpointer {
-    /// Takes in what a start has recovered: all of it is durable in the logs, but for those that are offline.
-    fn note_recovered(&mut self, partitions: &BTreeMap<PartitionUid, RecoveredPartition>) {
-        for (uid, partition) in partitions {
-            if partition.report.is_some() {
-                self.last.logs.insert(*uid, partition.log.checkpoint());
-            }
-            if !partition.offsets.is_empty() {
-                self.offsets.insert(*uid, partition.offsets.durable_entries());
-            }
-        }
-        // INV-OFFLINE: nothing is written to the directory of one that could not be opened.
-        let is_offline =
-            |uid: &PartitionUid| partitions.get(uid).is_some_and(|it| it.offline.is_some());
-        for (uid, known) in self.last.logs.iter().filter(|(uid, _)| !is_offline(uid)) {
-            self.stamps.stamp(*uid, known);
-        }
     }
 }
 
@@ -443,12 +436,13 @@ impl Spoken {
 /// What a checkpoint speaks of, and the journal behind it, if that is to be read.
 ///
 /// # Errors
-/// [`RecoverError::Read`].
+/// [`ShardRecoverError::Read`].
 pub(crate) fn spoken_of(
     checkpoint: &ShardCheckpoint,
     journal: Option<&dyn Journal>,
-) -> Result<Spoken, RecoverError> {
+) -> Result<Spoken, ShardRecoverError> {
     let journaled = journal.map(|journal| Journaled::read(journal, checkpoint.lsn)).transpose()?;
+    // Where the journal is not to be read, it says nothing.
     Ok(Spoken::of(checkpoint, &journaled.unwrap_or_default()))
 }
 
@@ -472,13 +466,13 @@ fn offset_books(checkpoint: &ShardCheckpoint) -> BTreeMap<PartitionUid, OffsetBo
 pub(super) fn read_error(
     what: &'static str,
     source: impl std::error::Error + Send + Sync + 'static,
-) -> RecoverError {
-    RecoverError::Read { what, source: Box::new(source) }
+) -> ShardRecoverError {
+    ShardRecoverError::Read { what, source: Box::new(source) }
 }
 
 fn write_error(
     what: &'static str,
     source: impl std::error::Error + Send + Sync + 'static,
-) -> RecoverError {
-    RecoverError::Write { what, source: Box::new(source) }
+) -> ShardRecoverError {
+    ShardRecoverError::Write { what, source: Box::new(source) }
 }

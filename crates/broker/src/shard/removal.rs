@@ -3,8 +3,6 @@
 use galgo_storage::lock::{Ranked, rank};
 use parking_lot::Condvar;
 
-use super::Shard;
-
 /// Whether there are files to be removed, and who waits to hear of it; one for all shards of a node.
 #[derive(Debug, Default)]
 pub(crate) struct Removals {
@@ -41,15 +39,5 @@ impl Removals {
     pub(crate) fn stop(&self) {
         self.state.lock().is_stopping = true;
         self.work.notify_all();
-    }
-}
-
-impl Shard {
-    /// Removes the files of the segments whose removal is on record. Blocks on the disk.
-    pub(crate) fn remove_dropped(&self) {
-        let dropped = std::mem::take(&mut *self.dropped.lock());
-        let mut failed: Vec<_> =
-            dropped.into_iter().filter(|dropped| !dropped.remove_files()).collect();
-        self.dropped.lock().append(&mut failed);
     }
 }

@@ -65,8 +65,14 @@ impl Rounds {
         else {
             return None;
         };
+        // INV-ROUND-ORDER: it is the one in front that was asked.
         let (round, _) = self.in_flight.pop_front()?;
         Some(SettledRound::new(round, settled))
+    }
+
+    /// Gives up all that are in flight, oldest first: nobody will ask for their outcomes any more.
+    pub(super) fn abandon(&mut self) -> impl Iterator<Item = Round> {
+        self.in_flight.drain(..).map(|(round, _)| round)
     }
 
     /// Waits for the oldest one, if there is any, on this thread.

@@ -16,13 +16,14 @@ use galgo_storage::journal::{
 };
 use galgo_storage::log::{IndexCache, Log, LogReader, RecoveryReport};
 use galgo_storage::twin::Twin;
+use galgo_wire::command::Durability;
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::id::{Offset, PartitionUid};
 use parking_lot::Mutex;
 
 use super::*;
 use crate::alarm::Rung;
-use crate::offset_book::Position;
+use crate::offset_book::{Position, StoredPosition};
 use crate::ticket::{Resolver, Ticket, ticket};
 
 mod carry;
@@ -185,6 +186,8 @@ struct Notes {
     end: AtomicU64,
     /// What happens while it is to be noted for a checkpoint, which fails then.
     fails_checkpoint: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    /// Whether it stops whoever tells it of a bundle.
+    panics: AtomicBool,
 }
 
 impl Notes {
@@ -194,6 +197,7 @@ impl Notes {
             told: Mutex::default(),
             end: AtomicU64::new(0),
             fails_checkpoint: Mutex::default(),
+            panics: AtomicBool::new(false),
         })
     }
 
@@ -202,7 +206,7 @@ impl Notes {
     }
 }
 
-impl Member for Notes {
+impl ShardMember for Notes {
     fn uid(&self) -> PartitionUid {
         self.uid
     }
@@ -220,6 +224,7 @@ impl Member for Notes {
     }
 
     fn journaled(&self, end: Offset, _: &mut Vec<Resolver>) -> Rung {
+        assert!(!self.panics.load(Ordering::Relaxed), "a defect of the committer's");
         self.end.store(end.get(), Ordering::Relaxed);
         self.note(Told::Journaled(end.get()));
         Rung::default()
@@ -249,7 +254,7 @@ impl Member for Notes {
         Ok(MemberCheckpoint { log: LogCheckpoint::default(), positions: Vec::new() })
     }
 
-    fn durable_positions(&self) -> Vec<(OffsetOwner, Position)> {
+    fn durable_positions(&self) -> Vec<StoredPosition> {
         Vec::new()
     }
 
@@ -321,7 +326,7 @@ fn shard_on(disk: SimDisk, journal: Box<dyn Journal>) -> Arc<Shard> {
         removals: Arc::default(),
         cluster_id: 7,
     };
-    let opened = recovery.open(&BTreeSet::new(), |_| Ok::<_, RecoverError>(())).unwrap();
+    let opened = recovery.open(&BTreeSet::new(), |_| Ok::<_, ShardRecoverError>(())).unwrap();
     opened.shard
 }
 
@@ -341,5 +346,5 @@ fn stage(shard: &Shard, member: &Arc<Notes>, end: u64) -> Ticket {
 fn mark(shard: &Shard, end: u64) -> Result<Ticket, CommitError> {
     let (waiting, resolver) = ticket();
     let record = ShardRecord::StartMoved { uid: PartitionUid::new(99), start: Offset::new(end) };
-    shard.stage((&record, true), Completion::Marker, resolver).map(|()| waiting)
+    shard.stage(&record, Durability::Fsync, Completion::Marker, resolver).map(|()| waiting)
 }

@@ -4,6 +4,7 @@
 use galgo_storage::lock::{Ranked, rank};
 use std::fs;
 use std::path::Path;
+use std::str::FromStr;
 
 /// Clock ticks per second in `/proc`: fixed by the kernel's interface to user space.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -72,12 +73,12 @@ impl ProcessReader {
         ProcessStats {
             cpu_percent,
             total_cpu_percent,
-            memory_bytes: field(&status, "VmRSS:").saturating_mul(1024),
-            total_memory_bytes: field(&memory, "MemTotal:").saturating_mul(1024),
-            available_memory_bytes: field(&memory, "MemAvailable:").saturating_mul(1024),
+            memory_bytes: field::<u64>(&status, "VmRSS:").saturating_mul(1024),
+            total_memory_bytes: field::<u64>(&memory, "MemTotal:").saturating_mul(1024),
+            available_memory_bytes: field::<u64>(&memory, "MemAvailable:").saturating_mul(1024),
             read_bytes: field(&io, "read_bytes:"),
             written_bytes: field(&io, "write_bytes:"),
-            threads: u32::try_from(field(&status, "Threads:")).unwrap_or(u32::MAX),
+            threads: field(&status, "Threads:"),
             free_disk_bytes,
             total_disk_bytes,
         }
@@ -125,9 +126,9 @@ fn percent(part: f64, whole: f64) -> f32 {
 }
 
 /// The first number behind `name` in a file of `/proc`.
-fn field(text: &str, name: &str) -> u64 {
+fn field<T: FromStr + Default>(text: &str, name: &str) -> T {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or_default()
 }
 
 fn process_ticks() -> u64 {

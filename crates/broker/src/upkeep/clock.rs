@@ -20,17 +20,30 @@ use galgo_wire::id::Timestamp;
 const STEP_US_MAX: u64 = 60_000_000;
 /// A system that was off for longer than this cannot tell that from a clock that is ahead, in microseconds.
 const AWAY_US_MAX: u64 = 24 * 60 * 60 * 1_000_000;
+const _: () = assert!(
+    STEP_US_MAX < AWAY_US_MAX,
+    "a running system knows the time better than one that was off"
+);
 /// After so long the clocks are put on record anew, in microseconds: meanwhile they drift apart by less than a
 /// step.
 const RECORD_US: u64 = 60 * 60 * 1_000_000;
 
 /// What the clocks say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Reading {
+pub(super) struct ClockReading {
     /// The wall clock.
     pub(super) wall: Timestamp,
     /// For how long the system has been running, in microseconds.
     pub(super) running_us: u64,
+}
+
+/// What is known of the time before a start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ClockPast {
+    /// What was put on record.
+    pub(super) record: Option<ClockRecord>,
+    /// When the data was last written; counts where nothing is on record.
+    pub(super) newest: Option<Timestamp>,
 }
 
 /// Follows both clocks.
@@ -39,16 +52,16 @@ pub(super) struct SteadyClock {
     /// The run of the system, 0 when it is not known.
     boot: u128,
     /// What both said at the last look.
-    last: Reading,
+    last: ClockReading,
     /// What the wall clock was set forward by and is not believed yet.
     lead_us: u64,
-    /// When it was, as [`Reading::running_us`].
+    /// When it was, as [`ClockReading::running_us`].
     since_us: u64,
     /// How long it has to hold.
     wait_us: u64,
     /// By how much the time to go by has leapt since [`SteadyClock::take_leap`].
     leapt_us: u64,
-    /// When the clocks are to be put on record, as [`Reading::running_us`].
+    /// When the clocks are to be put on record, as [`ClockReading::running_us`].
     record_due_us: u64,
 }
 
@@ -66,13 +79,14 @@ pub(super) enum ClockNews {
 impl SteadyClock {
     /// Begins with what both clocks say in the run `boot` of the system; `None` when it is not known.
     ///
-    /// Where nothing is on record, `newest` is when the data was last written, if that is known. With a `wait_us`
-    /// of 0 the clock is believed at the first look.
+    /// With a `wait_us` of 0 the clock is believed at the first look.
     pub(super) fn new(
-        (boot, now): (Option<u128>, Reading),
-        (record, newest): (Option<ClockRecord>, Option<Timestamp>),
+        boot: Option<u128>,
+        now: ClockReading,
+        past: ClockPast,
         wait_us: u64,
     ) -> Self {
+        let ClockPast { record, newest } = past;
         let boot = boot.unwrap_or(0);
         let mut clock = Self {
             boot,
@@ -85,11 +99,14 @@ impl SteadyClock {
         };
         let away_us = |believed: u64| now.wall.get().saturating_sub(believed);
         match record {
+            // The same run of the system: as if the server had looked all the time.
             Some(record) if boot != 0 && record.boot == boot => {
-                clock.last = Reading { wall: record.wall, running_us: record.running_us };
+                clock.last = ClockReading { wall: record.wall, running_us: record.running_us };
                 (clock.lead_us, clock.since_us) = (record.lead_us, record.since_us);
                 clock.look(now);
             }
+            // Another run of the system: how long it was off, nobody knows. What was not believed is still not, less what
+            // the clock was set back meanwhile.
             Some(record) => {
                 let back_us = record.wall.get().saturating_sub(now.wall.get());
                 let away_us = away_us(record.wall.get().saturating_sub(record.lead_us));
@@ -105,7 +122,7 @@ impl SteadyClock {
     }
 
     /// Looks at both clocks; returns the time to go by.
-    pub(super) fn look(&mut self, now: Reading) -> (Timestamp, Option<ClockNews>) {
+    pub(super) fn look(&mut self, now: ClockReading) -> (Timestamp, Option<ClockNews>) {
         let passed_us = now.running_us.saturating_sub(self.last.running_us);
         let expected_us = self.last.wall.get().saturating_add(passed_us);
         let forward_us = now.wall.get().saturating_sub(expected_us);
@@ -160,7 +177,7 @@ impl SteadyClock {
 
     /// What is to be put on record, when that is due.
     pub(super) fn to_record(&self) -> Option<ClockRecord> {
-        let Reading { wall, running_us } = self.last;
+        let ClockReading { wall, running_us } = self.last;
         let Self { boot, lead_us, since_us, .. } = *self;
         (running_us >= self.record_due_us).then_some(ClockRecord {
             boot,
@@ -193,12 +210,16 @@ mod tests {
         Timestamp::new(wall_us)
     }
 
-    fn reading(wall_us: u64, running_us: u64) -> Reading {
-        Reading { wall: at(wall_us), running_us }
+    fn reading(wall_us: u64, running_us: u64) -> ClockReading {
+        ClockReading { wall: at(wall_us), running_us }
+    }
+
+    fn recorded(record: ClockRecord, newest: Option<Timestamp>) -> ClockPast {
+        ClockPast { record: Some(record), newest }
     }
 
     fn begun(wall_us: u64, running_us: u64) -> SteadyClock {
-        SteadyClock::new((BOOT, reading(wall_us, running_us)), (None, None), HOUR)
+        SteadyClock::new(BOOT, reading(wall_us, running_us), ClockPast::default(), HOUR)
     }
 
     /// INV-NO-LEAP.
@@ -242,7 +263,8 @@ mod tests {
     fn without_a_record_a_start_long_after_the_newest_data_waits_too() {
         let week = 7 * DAY;
         let begin = |newest, wait_us| {
-            SteadyClock::new((BOOT, reading(NOON, 0)), (None, Some(at(newest))), wait_us)
+            let past = ClockPast { record: None, newest: Some(at(newest)) };
+            SteadyClock::new(BOOT, reading(NOON, 0), past, wait_us)
         };
         let mut clock = begin(NOON - week, HOUR);
         assert_eq!(clock.look(reading(NOON, 0)), (at(NOON - week), None));
@@ -274,13 +296,13 @@ mod tests {
         let newest = Some(at(NOON + 2 * HOUR));
         let half = HOUR / 2;
         let now = reading(NOON + 2 * HOUR + half, 5 * HOUR + half);
-        let mut clock = SteadyClock::new((BOOT, now), (Some(record), newest), HOUR);
+        let mut clock = SteadyClock::new(BOOT, now, recorded(record, newest), HOUR);
         assert_eq!((clock.lead_us(), clock.waits_us()), (2 * HOUR, Some(half)), "where it was");
         assert_eq!(clock.look(now), (at(NOON + half), None));
         // Another run of the system cannot tell how long the clock has held.
         for boot in [Some(8), None] {
             let now = reading(NOON + 2 * HOUR + half, 3);
-            let mut clock = SteadyClock::new((boot, now), (Some(record), newest), HOUR);
+            let mut clock = SteadyClock::new(boot, now, recorded(record, newest), HOUR);
             assert_eq!((clock.lead_us(), clock.waits_us()), (2 * HOUR, Some(HOUR)));
             assert_eq!(clock.look(now), (at(NOON + half), None));
         }
@@ -293,19 +315,16 @@ mod tests {
         clock.recorded(&record);
         assert_eq!(clock.to_record(), None);
         // Two days are no leap where two days have passed.
-        let later = SteadyClock::new(
-            (BOOT, reading(NOON + 2 * DAY, 5 * HOUR + 2 * DAY)),
-            (Some(record), None),
-            HOUR,
-        );
+        let now = reading(NOON + 2 * DAY, 5 * HOUR + 2 * DAY);
+        let later = SteadyClock::new(BOOT, now, recorded(record, None), HOUR);
         assert_eq!(later.lead_us(), 0);
         let ahead = reading(NOON + 2 * DAY, 5 * HOUR + 1);
-        let clock = SteadyClock::new((BOOT, ahead), (Some(record), Some(ahead.wall)), HOUR);
+        let clock = SteadyClock::new(BOOT, ahead, recorded(record, Some(ahead.wall)), HOUR);
         assert_eq!(clock.lead_us(), 2 * DAY - 1);
         // After a start of the system, up to a day may have passed.
         for (away, lead) in [(2 * DAY, 2 * DAY), (DAY, 0)] {
-            let now = (Some(8), reading(NOON + away, 0));
-            let clock = SteadyClock::new(now, (Some(record), Some(at(NOON + away))), HOUR);
+            let past = recorded(record, Some(at(NOON + away)));
+            let clock = SteadyClock::new(Some(8), reading(NOON + away, 0), past, HOUR);
             assert_eq!(clock.lead_us(), lead);
         }
     }
@@ -315,7 +334,7 @@ mod tests {
         let record = on_record(2 * DAY);
         for (boot, running_us) in [(BOOT, 6 * HOUR), (Some(8), 0)] {
             let now = reading(NOON + HOUR, running_us);
-            let clock = SteadyClock::new((boot, now), (Some(record), None), HOUR);
+            let clock = SteadyClock::new(boot, now, recorded(record, None), HOUR);
             // Another run of the system does not know the half an hour that has passed.
             let unknown_us = if boot == BOOT { 0 } else { HOUR / 2 };
             assert_eq!(clock.lead_us(), unknown_us);

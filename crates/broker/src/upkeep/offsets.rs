@@ -9,9 +9,8 @@ use galgo_wire::id::{PartitionId, Timestamp};
 use super::SECOND_US;
 use crate::broker::Broker;
 use crate::causes::Causes;
-use crate::offset_book::{OFFSET_OWNERS_MAX, Position};
+use crate::offset_book::{OFFSET_OWNERS_MAX, StoredPosition};
 use crate::partition::DropNote;
-use crate::shard::OffsetOwner;
 
 /// Consumers whose offsets expired that a line names.
 const NAMED_MAX: usize = 5;
@@ -67,13 +66,13 @@ impl Broker {
         for (place, open) in topics {
             for (number, partition) in (0..).map(PartitionId::new).zip(&open.partitions) {
                 let expired = partition.expire_offsets(now, limit_us);
-                let refused = partition.take_no_place();
+                let refused = partition.positions().take_no_place();
                 if expired.is_empty() && refused == 0 {
                     continue;
                 }
                 self.counters.offsets_expired(expired.len() as u64);
                 self.counters.offsets_refused(refused);
-                let Some(note) = self.drop_note(place, number) else { break };
+                let Some(note) = self.drop_note(place.0, place.1, number) else { break };
                 tell_expired(&note, &expired, expire_after_us);
                 tell_refused(&note, refused);
             }
@@ -81,7 +80,7 @@ impl Broker {
     }
 }
 
-fn tell_expired(note: &DropNote, expired: &[(OffsetOwner, Position)], after_us: u64) {
+fn tell_expired(note: &DropNote, expired: &[StoredPosition], after_us: u64) {
     if expired.is_empty() {
         return;
     }
@@ -111,9 +110,9 @@ fn tell_refused(note: &DropNote, refused: u64) {
     );
 }
 
-fn named(expired: &[(OffsetOwner, Position)]) -> String {
+fn named(expired: &[StoredPosition]) -> String {
     let first = expired.iter().take(NAMED_MAX);
-    let mut named: Vec<String> = first.map(|(owner, _)| owner.id.get().to_string()).collect();
+    let mut named: Vec<String> = first.map(|stored| stored.owner.id.get().to_string()).collect();
     if expired.len() > NAMED_MAX {
         named.push("...".to_owned());
     }

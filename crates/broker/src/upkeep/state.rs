@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use galgo_storage::retention::Surrender;
 use galgo_wire::command::RetentionState;
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::id::PartitionId;
 
-use super::{Limited, SECOND_US, Times};
+use super::{Limited, Outlook, SECOND_US, Times};
 use crate::broker::Broker;
 use crate::catalog::{FoundTopic, OpenTopic};
 use crate::metadata::TopicPlace;
-use crate::offset_book::{Hold, Position};
+use crate::offset_book::{Hold, StoredPosition};
+use crate::partition::{DropNote, Droppable};
 use crate::shard::OffsetOwner;
 
 /// Most positions of one topic that an answer names.
@@ -52,8 +52,8 @@ impl HeldNotes {
     }
 }
 
-/// A stored offset that holds messages of a partition.
-pub(crate) type Holder = (PartitionId, (OffsetOwner, Position));
+/// A stored offset that holds messages, and of which partition.
+pub(crate) type PartitionHolder = (PartitionId, StoredPosition);
 
 impl Broker {
     /// Segments that are due and stay, as of the last look.
@@ -63,33 +63,38 @@ impl Broker {
     }
 
     /// Notes who holds what back in a topic, and tells it when it is somebody else than before.
-    pub(super) fn tell_held<'a>(
+    pub(super) fn tell_held(
         &self,
         topic: &Limited,
-        (now, notes): (Times, &mut HeldNotes),
-        plans: impl Iterator<Item = (&'a Surrender, &'a Surrender)>,
+        now: Times,
+        notes: &mut HeldNotes,
+        outlooks: impl Iterator<Item = Outlook>,
     ) {
-        for (number, (partition, (going, due))) in
-            (0..).zip(topic.open.partitions.iter().zip(plans))
+        for (number, (partition, Outlook { going, due })) in
+            (0..).zip(topic.open.partitions.iter().zip(outlooks))
         {
             let segments = due.segments().saturating_sub(going.segments());
             if segments == 0 {
                 continue;
             }
-            if let Some(holder) = partition.furthest_behind(topic.hold, now.steady) {
-                let number = PartitionId::new(number);
-                self.note_held((topic, number), (holder, segments as u64), notes);
+            let (stream, topic_id) = topic.place;
+            if let Some(holder) = partition.positions().furthest_behind(topic.hold, now.steady)
+                && let Some(note) = self.drop_note(stream, topic_id, PartitionId::new(number))
+            {
+                self.note_held(topic, note, &holder, segments as u64, notes);
             }
         }
     }
 
     fn note_held(
         &self,
-        (topic, partition): (&Limited, PartitionId),
-        ((owner, position), segments): ((OffsetOwner, Position), u64),
+        topic: &Limited,
+        note: DropNote,
+        StoredPosition { owner, position }: &StoredPosition,
+        segments: u64,
         notes: &mut HeldNotes,
     ) {
-        let Some(note) = self.drop_note(topic.place, partition) else { return };
+        let (owner, partition) = (*owner, note.partition);
         let before = notes.before.iter().find(|known| {
             known.stream == note.stream
                 && known.topic == note.topic
@@ -97,7 +102,7 @@ impl Broker {
         });
         let holder = self.holder_name(topic, owner);
         if before.is_none_or(|before| before.owner != owner) {
-            let until = topic.hold.until(owner, &position);
+            let until = topic.hold.until(owner, position);
             tracing::info!(
                 stream = &*note.stream,
                 topic = &*note.topic,
@@ -141,7 +146,7 @@ impl Broker {
         &self,
         hold: Hold,
         open: &OpenTopic,
-    ) -> (RetentionState, Vec<Holder>) {
+    ) -> (RetentionState, Vec<PartitionHolder>) {
         let now = self.times();
         let clock = self.retention.clock.lock();
         let (clock_lead, clock_waits) = (clock.lead_us(), clock.waits_us().unwrap_or(0));
@@ -152,9 +157,10 @@ impl Broker {
             if room == 0 {
                 break;
             }
-            let droppable = partition.droppable(now, hold);
+            let droppable = Droppable::of(partition, now, hold);
             let Some(newest) = droppable.sealed.last() else { continue };
-            let held = partition.holders_below(newest.segment.end, (hold, now.steady), room);
+            let held =
+                partition.positions().holders_below(newest.segment.end, hold, now.steady, room);
             positions.extend(held.into_iter().map(|held| (number, held)));
         }
         let newest = open.partitions.iter().map(|partition| partition.newest_time());

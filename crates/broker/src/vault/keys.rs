@@ -18,7 +18,7 @@ const CHECKED: &[u8] = b"galgo key check";
 
 /// Why a text is not a list of keys. None of it is quoted: it may be a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum KeyError {
+pub enum KeyRingError {
     /// An entry is not of the form `id:key`.
     #[error("key entry {entry} is not ID:KEY, with a number from 1 for the id")]
     Form {
@@ -47,37 +47,38 @@ pub enum KeyError {
 
 /// Keys by id, and the one that new data is sealed with.
 #[derive(Default)]
-pub struct Keys {
+pub struct KeyRing {
     keys: BTreeMap<u32, (LessSafeKey, KeyCheck)>,
     active: Option<u32>,
 }
 
-impl Keys {
+impl KeyRing {
     /// Reads entries separated by white space or commas; the rest of a line behind `#` is skipped. With
     /// `active` of `None` nothing new is sealed.
     ///
     /// # Errors
-    /// [`KeyError`].
-    pub fn parse(text: &str, active: Option<u32>) -> Result<Self, KeyError> {
-        let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+    /// [`KeyRingError`].
+    pub fn parse(text: &str, active: Option<u32>) -> Result<Self, KeyRingError> {
+        let lines =
+            text.lines().map(|line| line.split_once('#').map_or(line, |(entries, _)| entries));
         let entries = lines.flat_map(|line| line.split([' ', '\t', ',', '\r']));
         let mut keys = BTreeMap::new();
         for (entry, text) in (1..).zip(entries.filter(|text| !text.is_empty())) {
-            let (id, key) = text.split_once(':').ok_or(KeyError::Form { entry })?;
-            let id: u32 = id.parse().map_err(|_| KeyError::Form { entry })?;
+            let (id, key) = text.split_once(':').ok_or(KeyRingError::Form { entry })?;
+            let id: u32 = id.parse().map_err(|_| KeyRingError::Form { entry })?;
             if id == 0 {
-                return Err(KeyError::Form { entry });
+                return Err(KeyRingError::Form { entry });
             }
             let bytes = STANDARD.decode(key).ok().filter(|bytes| bytes.len() == KEY_BYTES);
-            let bytes = bytes.ok_or(KeyError::Key { id })?;
+            let bytes = bytes.ok_or(KeyRingError::Key { id })?;
             let unbound = UnboundKey::new(&AES_256_GCM, &bytes);
-            let key = LessSafeKey::new(unbound.map_err(|_| KeyError::Key { id })?);
+            let key = LessSafeKey::new(unbound.map_err(|_| KeyRingError::Key { id })?);
             if keys.insert(id, (key, check_of(&bytes))).is_some() {
-                return Err(KeyError::Twice { id });
+                return Err(KeyRingError::Twice { id });
             }
         }
         match active.filter(|id| !keys.contains_key(id)) {
-            Some(id) => Err(KeyError::Active { id }),
+            Some(id) => Err(KeyRingError::Active { id }),
             None => Ok(Self { keys, active }),
         }
     }
@@ -101,10 +102,13 @@ impl Keys {
 
 fn check_of(key: &[u8]) -> KeyCheck {
     let code = hmac::sign(&hmac::Key::new(HMAC_SHA256, key), CHECKED);
-    code.as_ref().first_chunk().copied().unwrap_or_default()
+    let Some(check) = code.as_ref().first_chunk() else {
+        unreachable!("an HMAC-SHA-256 has 32 bytes")
+    };
+    *check
 }
 
-impl std::fmt::Debug for Keys {
+impl std::fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let ids: Vec<_> = self.keys.keys().collect();
         f.debug_struct("Keys").field("ids", &ids).field("active", &self.active).finish()
@@ -120,14 +124,14 @@ mod tests {
     fn keys_are_read_from_lines_and_lists_and_never_shown() {
         let (one, two) = (STANDARD.encode([1; 32]), STANDARD.encode([2; 32]));
         let text = format!("# keys of this node\n1:{one} # old\n\n2:{two},3:{one}\r\n");
-        let keys = Keys::parse(&text, Some(2)).unwrap();
+        let keys = KeyRing::parse(&text, Some(2)).unwrap();
         assert_eq!(format!("{keys:?}"), "Keys { ids: [1, 2, 3], active: Some(2) }");
-        assert!(Keys::parse("", None).unwrap().is_empty());
-        let refused = |text: &str| Keys::parse(text, Some(1)).unwrap_err();
-        assert_eq!(refused(&one), KeyError::Form { entry: 1 });
-        assert_eq!(refused(&format!("0:{one}")), KeyError::Form { entry: 1 });
-        assert_eq!(refused("1:c2hvcnQ="), KeyError::Key { id: 1 });
-        assert_eq!(refused(&format!("1:{one} 1:{two}")), KeyError::Twice { id: 1 });
-        assert_eq!(refused(&format!("2:{two}")), KeyError::Active { id: 1 });
+        assert!(KeyRing::parse("", None).unwrap().is_empty());
+        let refused = |text: &str| KeyRing::parse(text, Some(1)).unwrap_err();
+        assert_eq!(refused(&one), KeyRingError::Form { entry: 1 });
+        assert_eq!(refused(&format!("0:{one}")), KeyRingError::Form { entry: 1 });
+        assert_eq!(refused("1:c2hvcnQ="), KeyRingError::Key { id: 1 });
+        assert_eq!(refused(&format!("1:{one} 1:{two}")), KeyRingError::Twice { id: 1 });
+        assert_eq!(refused(&format!("2:{two}")), KeyRingError::Active { id: 1 });
     }
 }

@@ -17,7 +17,7 @@ use galgo_wire::primitive::Reader;
 use std::collections::{BTreeMap, BTreeSet};
 use twox_hash::XxHash3_64;
 
-use super::keys::{KeyCheck, Keys};
+use super::keys::{KeyCheck, KeyRing};
 
 /// Name of the file in the data directory.
 pub(crate) const NAME: &str = "encryption";
@@ -50,7 +50,7 @@ impl KeyMarker {
     }
 
     /// The id of a key that is not the one it was.
-    pub(super) fn replaced(&self, keys: &Keys) -> Option<u32> {
+    pub(super) fn replaced(&self, keys: &KeyRing) -> Option<u32> {
         let given = self.checks.iter().map(|(id, check)| (id, check, keys.check(*id)));
         let mut other = given.filter(|(_, check, given)| given.is_some_and(|it| it != **check));
         other.next().map(|(id, ..)| *id)
@@ -58,10 +58,13 @@ impl KeyMarker {
 
     /// Notes a key for messages and metadata.
     pub(super) fn note(&mut self, id: u32, check: KeyCheck) {
-        let new = [self.messages.insert(id), self.metadata.insert(id)];
+        let new_to_messages = self.messages.insert(id);
+        let new_to_metadata = self.metadata.insert(id);
         self.checks.insert(id, check);
-        self.rewrite_metadata = new[1] || self.metadata.len() > 1;
-        self.unwritten |= new.contains(&true);
+        // With a second key on record some of the metadata is sealed with another one; once all of it was written anew,
+        // the older key can be taken away.
+        self.rewrite_metadata = new_to_metadata || self.metadata.len() > 1;
+        self.unwritten |= new_to_messages || new_to_metadata;
     }
 
     pub(super) fn write(&self, disk: &dyn Disk, twin: &Twin) -> Result<(), TwinError> {
@@ -78,7 +81,12 @@ impl KeyMarker {
             let metadata = if self.metadata.contains(&id) { USE_METADATA } else { 0 };
             out.extend_from_slice(&id.to_le_bytes());
             out.extend_from_slice(&(messages | metadata).to_le_bytes());
-            out.extend_from_slice(&self.checks.get(&id).copied().unwrap_or_default());
+            let Some(check) = self.checks.get(&id) else {
+                unreachable!(
+                    "a key that is noted for a use is noted with what tells it from others"
+                )
+            };
+            out.extend_from_slice(check);
         }
         let check = XxHash3_64::oneshot(&out);
         out.extend_from_slice(&check.to_le_bytes());

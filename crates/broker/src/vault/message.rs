@@ -12,7 +12,7 @@ use galgo_wire::batch::{MESSAGE_HEADER_BYTES, MessageHeader, MessageRef, Message
 use galgo_wire::id::{Offset, PartitionUid};
 use galgo_wire::limits::SEALED_EXTRA_BYTES;
 
-use super::{Nonces, Vault, nonce};
+use super::{ActiveKey, Nonces, Vault, nonce};
 
 const TAG_BYTES: usize = 16;
 const _: () = assert!(NONCE_LEN + TAG_BYTES == SEALED_EXTRA_BYTES as usize);
@@ -37,13 +37,13 @@ impl Vault {
         messages: &[u8],
         count: u32,
     ) -> Result<Option<Vec<u8>>, Unsealed> {
-        let Some((id, key)) = self.active() else { return Ok(None) };
+        let Some(active) = self.active() else { return Ok(None) };
         let extra = count as usize * SEALED_EXTRA_BYTES as usize;
         let mut out = Vec::with_capacity(messages.len() + extra);
         let mut nonces = self.draw(count);
         for message in MessagesView::new(messages) {
             let message = message.map_err(|_| Unsealed)?;
-            seal(&message, (id, key), (uid, &mut nonces), &mut out).ok_or(Unsealed)?;
+            seal(&message, &active, uid, &mut nonces, &mut out).ok_or(Unsealed)?;
         }
         Ok(Some(out))
     }
@@ -85,8 +85,9 @@ pub(crate) struct Unsealed;
 
 fn seal(
     message: &MessageRef<'_>,
-    (id, key): (u32, &LessSafeKey),
-    (uid, nonces): (PartitionUid, &mut Nonces),
+    active: &ActiveKey<'_>,
+    uid: PartitionUid,
+    nonces: &mut Nonces,
     out: &mut Vec<u8>,
 ) -> Option<()> {
     let header = message.header;
@@ -95,7 +96,7 @@ fn seal(
         checksum: 0,
         user_headers_length: 0,
         payload_length: u32::try_from(body.len()).ok()?.checked_add(SEALED_EXTRA_BYTES)?,
-        reserved: u64::from(id) | u64::from(header.user_headers_length) << 32,
+        reserved: u64::from(active.id) | u64::from(header.user_headers_length) << 32,
         ..header
     };
     let at = out.len();
@@ -106,7 +107,7 @@ fn seal(
     out.extend_from_slice(body);
     let covered = Aad::from(covered(uid, &sealed));
     let room = out.get_mut(body_at..)?;
-    let tag = key.seal_in_place_separate_tag(nonce(nonce_bytes), covered, room).ok()?;
+    let tag = active.key.seal_in_place_separate_tag(nonce(nonce_bytes), covered, room).ok()?;
     out.extend_from_slice(tag.as_ref());
     put_checksum(out.get_mut(at..)?)
 }

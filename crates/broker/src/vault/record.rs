@@ -10,7 +10,7 @@
 
 use aws_lc_rs::aead::{Aad, NONCE_LEN};
 
-use super::{Vault, VaultError, nonce};
+use super::{ActiveKey, Vault, VaultError, nonce};
 
 const SEALED: u8 = 0xE5;
 const VERSION: u8 = 1;
@@ -36,7 +36,7 @@ impl SealedKind {
 /// The bytes to be written for `plain`: sealed when there is an active key. `None` is of the cipher.
 pub(crate) fn seal(vault: Option<&Vault>, kind: SealedKind, plain: Vec<u8>) -> Option<Vec<u8>> {
     let Some(vault) = vault else { return Some(plain) };
-    let Some((id, key)) = vault.active() else { return Some(plain) };
+    let Some(ActiveKey { id, key }) = vault.active() else { return Some(plain) };
     let nonce_bytes = vault.draw(1).next();
     let mut out = vec![SEALED, VERSION];
     out.extend_from_slice(&id.to_le_bytes());

@@ -16,7 +16,7 @@ fn key(fill: u8) -> String {
 }
 
 fn vault(keys: &str, active: Option<u32>, seed: u64) -> Vault {
-    let keys = Keys::parse(keys, active).unwrap();
+    let keys = KeyRing::parse(keys, active).unwrap();
     let disk = SimDisk::new(1);
     disk.create_dir_all("/d".as_ref()).unwrap();
     let twin = Twin { path: "/d/encryption".into(), copy: "/d/copy/encryption".into() };

@@ -1,6 +1,6 @@
 //! Answers of more than one piece: all that was asked for, in bounded memory, checked before they begin.
 
-use galgo_broker::vault::Keys;
+use galgo_broker::vault::KeyRing;
 use galgo_broker::{
     Answer, AnswerBounds, COLD_PIECE_BYTES_MAX, MessagesReply, Outcome, PollError, Reply, Slice,
 };
@@ -46,7 +46,8 @@ const STRATEGIES: fn() -> [PollingStrategy; 5] = || {
 #[test]
 fn a_poll_gives_all_that_was_asked_for_wherever_it_is_read_from() {
     for keys in [None, Some(KEY)] {
-        let keys = || keys.map_or_else(Keys::default, |key| Keys::parse(key, Some(1)).unwrap());
+        let keys =
+            || keys.map_or_else(KeyRing::default, |key| KeyRing::parse(key, Some(1)).unwrap());
         let rig = Rig::open_sealed(galgo_storage::disk::SimDisk::new(5), keys()).unwrap();
         fill(&rig);
         let read_all = |rig: &Rig| {
@@ -120,7 +121,7 @@ fn reply(root: &mut Connection, rig: &Rig, command: &PollMessages) -> (MessagesR
 /// INV-PIECE.
 #[test]
 fn of_a_large_answer_one_piece_is_in_memory() {
-    let keys = || Keys::parse(KEY, Some(1)).unwrap();
+    let keys = || KeyRing::parse(KEY, Some(1)).unwrap();
     let rig = Rig::open_sealed(galgo_storage::disk::SimDisk::new(6), keys()).unwrap();
     fill(&rig);
     let mut root = rig.root();
@@ -208,9 +209,11 @@ fn last_gives_what_lies_behind_damage() {
 /// INV-WHOLE.
 #[test]
 fn an_answer_whose_messages_are_removed_while_it_is_sent_is_broken_off() {
-    let rig =
-        Rig::open_sealed(galgo_storage::disk::SimDisk::new(7), Keys::parse(KEY, Some(1)).unwrap())
-            .unwrap();
+    let rig = Rig::open_sealed(
+        galgo_storage::disk::SimDisk::new(7),
+        KeyRing::parse(KEY, Some(1)).unwrap(),
+    )
+    .unwrap();
     fill(&rig);
     let mut root = rig.root();
     let (messages, ..) = reply(&mut root, &rig, &all(at(0)));

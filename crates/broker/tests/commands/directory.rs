@@ -6,7 +6,7 @@ use std::sync::Arc;
 use galgo_broker::OpenError;
 use galgo_broker::broker::{Acceptance, JournalBounds, Offline, OfflineOptions, RepairReport};
 use galgo_broker::environment::ManualEnvironment;
-use galgo_broker::vault::Keys;
+use galgo_broker::vault::KeyRing;
 use galgo_storage::disk::sim::{FaultPlan, SimDisk};
 use galgo_storage::disk::{Disk as _, OpenMode};
 use galgo_storage::metadata_log::MetadataLogError;
@@ -59,7 +59,7 @@ fn files(disk: &SimDisk) -> Vec<(PathBuf, Option<Vec<u8>>)> {
 /// The start must be refused, and leave every name and byte as it was.
 fn refused(disk: &SimDisk) -> OpenError {
     let before = files(disk);
-    let opened = Rig::open_sealed(disk.clone(), Keys::default());
+    let opened = Rig::open_sealed(disk.clone(), KeyRing::default());
     let Err(error) = opened.map(|_| ()) else { panic!("opened") };
     let after = files(disk);
     let differs = before.iter().zip(&after).find(|(one, other)| one != other);
@@ -74,7 +74,7 @@ fn offline(disk: &SimDisk) -> Offline {
         disk: Arc::new(disk.clone()),
         random,
         data_dir: "/data".into(),
-        encryption: Keys::default(),
+        encryption: KeyRing::default(),
         journal: JournalBounds { file_bytes: 32 << 10, files_max: 3 },
     };
     Offline::open(options).unwrap()
@@ -308,7 +308,7 @@ fn a_first_start_that_ends_at_any_operation_is_begun_again() {
     for stop_at in 1.. {
         let disk = SimDisk::new(stop_at);
         disk.plan(FaultPlan { stop_at: Some(stop_at), ..FaultPlan::default() });
-        let opened = Rig::open_sealed(disk.clone(), Keys::default()).is_ok();
+        let opened = Rig::open_sealed(disk.clone(), KeyRing::default()).is_ok();
         disk.crash(stop_at);
         disk.plan(FaultPlan::default());
         let rig = Rig::open_with(disk, PASSWORD);

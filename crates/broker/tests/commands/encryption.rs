@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use galgo_broker::vault::Keys;
+use galgo_broker::vault::KeyRing;
 use galgo_storage::disk::sim::{FaultPlan, SimDisk};
 use galgo_storage::disk::{Disk as _, OpenMode};
 use galgo_wire::batch::NewMessage;
@@ -19,8 +19,8 @@ const OTHER_ONE: &str = "1:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
 const TWO: &str = "2:AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=";
 const SECRETS: [&str; 3] = ["ORCHID", "MARIGOLD", "PEONY"];
 
-fn keys(texts: &[&str], active: Option<u32>) -> Keys {
-    Keys::parse(&texts.join(","), active).unwrap()
+fn keys(texts: &[&str], active: Option<u32>) -> KeyRing {
+    KeyRing::parse(&texts.join(","), active).unwrap()
 }
 
 fn open(disk: &SimDisk, texts: &[&str], active: Option<u32>) -> Rig {
@@ -117,7 +117,7 @@ fn a_start_without_the_key_or_with_another_is_refused_and_changes_nothing() {
     send(&mut root, 0);
     let disk = rig.disk.kill_image();
     for (keys, told) in [
-        (Keys::default(), "the metadata is encrypted with key 1, which was not given"),
+        (KeyRing::default(), "the metadata is encrypted with key 1, which was not given"),
         (keys(&[TWO], Some(2)), "the metadata is encrypted with key 1, which was not given"),
         (keys(&[OTHER_ONE], Some(1)), "key 1 is not the one with which this data was encrypted"),
         (keys(&[OTHER_ONE, TWO], Some(2)), "key 1 is not the one"),

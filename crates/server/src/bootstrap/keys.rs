@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use galgo_broker::vault::Keys;
+use galgo_broker::vault::KeyRing;
 
 use crate::ServeError;
 use crate::config::Config;
@@ -19,7 +19,7 @@ const OTHERS: u32 = 0o077;
 /// # Errors
 /// [`ServeError::Keys`] when the keys cannot be used, [`ServeError::KeysFile`] when the file cannot be
 /// read, [`ServeError::KeysFileOpen`] when others than its owner may read or write it.
-pub(crate) fn keys(config: &Config) -> Result<Keys, ServeError> {
+pub(crate) fn keys(config: &Config) -> Result<KeyRing, ServeError> {
     let encryption = &config.encryption;
     let mut text = match &encryption.keys_file.0 {
         Some(path) => read(path)?,
@@ -28,7 +28,7 @@ pub(crate) fn keys(config: &Config) -> Result<Keys, ServeError> {
     text.push('\n');
     text.push_str(&encryption.keys.0);
     let active = encryption.enabled.then_some(encryption.active_key);
-    Keys::parse(&text, active).map_err(ServeError::Keys)
+    KeyRing::parse(&text, active).map_err(ServeError::Keys)
 }
 
 fn read(path: &Path) -> Result<String, ServeError> {

@@ -157,7 +157,7 @@ fn broker_options(config: &Config, root: &RootAccount, file_limit: u64) -> Broke
             bundle_bytes_max: BUNDLE_BYTES_MAX,
             checkpoint_bytes: CHECKPOINT_BYTES,
         },
-        encryption: galgo_broker::vault::Keys::default(),
+        encryption: galgo_broker::vault::KeyRing::default(),
         deduplication: DeduplicationBounds {
             entries_max: config.deduplication.max_entries as usize,
             expiry_us: micros(config.deduplication.expiry.0),
@@ -359,7 +359,7 @@ fn log_recovered(recovered: &RecoveredLog) {
 
 #[cfg(test)]
 mod tests {
-    use galgo_broker::shard::RecoverError;
+    use galgo_broker::shard::ShardRecoverError;
     use galgo_storage::checkpoint::CheckpointStoreError;
 
     use super::*;
@@ -370,7 +370,7 @@ mod tests {
             let path = "/data/shards/b.ckpt".into();
             let source = CheckpointStoreError::Disk { path, source: kind.into() };
             let what = "the checkpoint";
-            OpenError::Shard(RecoverError::Write { what, source: Box::new(source) })
+            OpenError::Shard(ShardRecoverError::Write { what, source: Box::new(source) })
         };
         let full = refusal(Path::new("/data"), disk(io::ErrorKind::StorageFull));
         assert!(matches!(full, ServeError::DiskFull { .. }));

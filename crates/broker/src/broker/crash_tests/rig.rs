@@ -33,7 +33,7 @@ use crate::partition::Partition;
 use crate::session::{Principal, Session};
 use crate::shard::{OffsetOwner, Rounds, ShardOptions};
 use crate::upkeep::{RetentionOptions, rules_of};
-use crate::vault::Keys;
+use crate::vault::KeyRing;
 
 /// Batches of more bytes than this skip the journal.
 pub(super) const JOURNAL_BATCH_BYTES_MAX: u32 = 700;
@@ -304,7 +304,7 @@ impl Rig {
             kind: galgo_wire::consumer::ConsumerKind::Consumer,
             id: galgo_wire::id::ConsumerId::new(1),
         };
-        partition.stored_offset(owner).map(Offset::get)
+        partition.positions().get(owner).map(Offset::get)
     }
 
     /// All messages of a partition from `from`, checksums and offsets checked; an error ends it.
@@ -445,7 +445,7 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>) -> BrokerOption
             bundle_bytes_max: 4 << 10,
             checkpoint_bytes: 1 << 20,
         },
-        encryption: Keys::default(),
+        encryption: KeyRing::default(),
         deduplication: DeduplicationBounds { entries_max: 100, expiry_us: 60_000_000 },
         defaults: TopicDefaults {
             options: OptionChoices {
@@ -475,10 +475,10 @@ pub(super) fn encrypt_every_other() {
     ENCRYPTED.set(true);
 }
 
-fn keys(seed: u64) -> Keys {
+fn keys(seed: u64) -> KeyRing {
     if !ENCRYPTED.get() {
-        return Keys::default();
+        return KeyRing::default();
     }
     let active = seed.is_multiple_of(2).then_some(1);
-    Keys::parse("1:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", active).unwrap()
+    KeyRing::parse("1:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", active).unwrap()
 }

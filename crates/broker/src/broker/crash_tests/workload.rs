@@ -151,7 +151,8 @@ fn checked(rig: &mut Rig, model: &Model, now: Option<Timestamp>, act: impl FnOnc
         before.extend(partitions.into_iter().map(|partition| Before {
             topic: topic.to_owned(),
             start: partition.staged_start(),
-            droppable: partition.droppable(
+            droppable: Droppable::of(
+                &partition,
                 Times { wall: rig.environment.now(), steady: rig.environment.now() },
                 hold,
             ),

@@ -10,7 +10,7 @@ use galgo_wire::id::{PartitionId, PartitionUid};
 use galgo_wire::name::{StreamName, TopicName};
 
 use crate::broker::evidence::Incomplete;
-use crate::shard::RecoverError;
+use crate::shard::ShardRecoverError;
 use crate::vault::VaultError;
 
 /// What recovery found and did in one partition.
@@ -103,7 +103,7 @@ pub enum OpenError {
     Vault(#[from] VaultError),
     /// The shard did not open.
     #[error(transparent)]
-    Shard(#[from] RecoverError),
+    Shard(#[from] ShardRecoverError),
     /// Partitions are on a shard that this node does not have.
     #[error("partitions are on shard {shard}, which is not on this node: it is part of a cluster")]
     NotHere {

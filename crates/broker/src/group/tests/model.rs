@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::{TIMEOUT_US, at, lists};
 use crate::group::handover::Handover;
-use crate::group::{Group, MemberKey, Turn};
+use crate::group::{Group, MemberKey, PollTurn};
 
 /// Messages each poll finds.
 const BATCH: u64 = 3;
@@ -53,7 +53,7 @@ struct World {
     now_us: u64,
     members: BTreeSet<u64>,
     /// Polls under way.
-    turns: BTreeMap<u64, Turn>,
+    turns: BTreeMap<u64, PollTurn>,
     /// What each member got last of each partition.
     got: BTreeMap<(u64, PartitionId), u64>,
     partitions: Vec<Partition>,
@@ -170,8 +170,8 @@ impl World {
         partition.reader = Some((member, last));
         self.got.insert((member, turn.partition), last);
         if auto_commit {
-            let stored = (turn.partition, Offset::new(last));
-            self.group.committed(MemberKey::new(member), stored, at(self.now_us));
+            let (key, stored) = (MemberKey::new(member), Offset::new(last));
+            self.group.committed(key, turn.partition, stored, at(self.now_us));
             partition.stored = Some(last);
             partition.reader = None;
         }
@@ -191,7 +191,7 @@ impl World {
         if partition.reader.is_some_and(|(reader, _)| reader != member) {
             return;
         }
-        self.group.committed(MemberKey::new(member), (number, Offset::new(last)), at(self.now_us));
+        self.group.committed(MemberKey::new(member), number, Offset::new(last), at(self.now_us));
         partition.stored = Some(last);
         partition.reader = partition.reader.filter(|(_, upto)| *upto > last);
     }
@@ -206,7 +206,7 @@ impl World {
         let lens: Vec<_> = lists(&self.group).iter().map(Vec::len).collect();
         let (least, most) = (lens.iter().min(), lens.iter().max());
         assert!(least.zip(most).is_none_or(|(least, most)| most - least <= 1), "{lens:?}");
-        let given_up = |slot: &crate::group::PartitionSlot| {
+        let given_up = |slot: &super::super::handover::PartitionSlot| {
             matches!(slot.handover, Some(Handover::Revoked { .. }))
         };
         assert!(!self.group.slots.iter().any(given_up), "nothing is pending");
@@ -235,7 +235,7 @@ impl World {
             assert!(group.members.contains_key(&other) && slot.owner != Some(other));
             assert!(!slot.is_settled(), "waits for nothing");
             let due_us = handover.due_us();
-            assert!(group.next_due_us <= due_us, "INV-GROUP-BOUND: nobody will look");
+            assert!(group.slots.next_due_us() <= due_us, "INV-GROUP-BOUND: nobody will look");
             assert!(due_us <= self.now_us + TIMEOUT_US, "INV-GROUP-BOUND: {due_us}");
         }
     }
@@ -250,7 +250,7 @@ impl World {
         }
         self.check_even();
         for number in partitions.map(PartitionId::new) {
-            let owner = self.group.slots[number.get() as usize].owner;
+            let owner = self.group.slots.get(number).unwrap().owner;
             let Some(owner) = owner else { continue };
             let turn = self.group.turn(owner, Some(number), at(self.now_us)).unwrap();
             assert!(turn.is_some(), "INV-GROUP-BOUND: {number} is blocked");

@@ -63,10 +63,10 @@ fn what_is_acknowledged_while_a_checkpoint_fails_for_a_member_comes_behind_what_
             }
         };
         *failing.fails_checkpoint.lock() = Some(Box::new(meanwhile));
-        shard.touched(|| Some(Arc::clone(&failing) as Arc<dyn Member>));
-        shard.touched(|| Some(Arc::clone(&other) as Arc<dyn Member>));
+        shard.touched(|| Some(Arc::clone(&failing) as Arc<dyn ShardMember>));
+        shard.touched(|| Some(Arc::clone(&other) as Arc<dyn ShardMember>));
         shard.checkpoint().unwrap();
-        let saved = shard.checkpointer.lock().saved;
+        let saved = shard.checkpoints.hold().saved;
         assert!(saved > Lsn::ZERO, "the other's part of the journal is given back");
         let expected: Vec<u64> = (0..2 + acknowledged_meanwhile).collect();
         for image in [disk.kill_image(), disk.power_cut_image(acknowledged_meanwhile)] {

@@ -81,9 +81,9 @@ fn an_outcome_that_is_not_known_ends_all_that_comes_behind_it() {
         let tickets = three_in_flight(&shard, &member, &mut rounds);
         let gathering = stage(&shard, &member, 4);
         let elsewhere = Notes::new(2);
-        shard.touched(|| Some(Arc::clone(&elsewhere) as Arc<dyn Member>));
+        shard.touched(|| Some(Arc::clone(&elsewhere) as Arc<dyn ShardMember>));
         let waiting = Notes::new(3);
-        shard.queue_sync(Arc::clone(&waiting) as Arc<dyn Member>);
+        shard.queue_sync(Arc::clone(&waiting) as Arc<dyn ShardMember>);
         journal.settle(Ok(()));
         journal.settle(Err(error));
         while shard.commit_round(&mut rounds) {}
@@ -204,4 +204,42 @@ fn a_committer_that_sleeps_is_woken_by_what_is_staged_and_by_what_is_settled() {
     }
     committer.join().unwrap();
     assert_eq!(last.outcome(), Some(Ok(())));
+}
+
+/// A committer that stopped by a panic left everybody who had sent to a topic with `fsync` waiting for ever: its thread
+/// ended, the server went on, and nothing said so to them.
+#[test]
+fn a_committer_that_stops_leaves_nobody_waiting() {
+    let journal = HeldJournal::with_window(2);
+    let shard = shard(&journal);
+    let (defect, other, later) = (Notes::new(1), Notes::new(2), Notes::new(3));
+    defect.panics.store(true, Ordering::Relaxed);
+    for member in [&defect, &other, &later] {
+        shard.touched(|| Some(Arc::clone(member) as Arc<dyn ShardMember>));
+    }
+    let mut tickets = vec![stage(&shard, &defect, 1)];
+    let committer = {
+        let shard = Arc::clone(&shard);
+        thread::spawn(move || shard.run_committer())
+    };
+    let in_flight = |count| {
+        while journal.in_flight() < count {
+            thread::yield_now();
+        }
+    };
+    in_flight(1);
+    tickets.push(stage(&shard, &other, 1));
+    in_flight(2);
+    // The window is full: this one is not even submitted.
+    tickets.push(stage(&shard, &later, 1));
+    journal.settle(Ok(()));
+    assert!(committer.join().is_err());
+    for ticket in &tickets {
+        assert_eq!(ticket.outcome(), Some(Err(ErrorCode::CannotSyncFile)));
+    }
+    for member in [&defect, &other, &later] {
+        assert!(member.told.lock().contains(&Told::Fenced));
+    }
+    assert!(shard.is_fenced());
+    assert_eq!(mark(&shard, 2).map(drop), Err(CommitError::Fenced));
 }
