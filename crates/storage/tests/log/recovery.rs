@@ -94,6 +94,30 @@ fn a_cut_tail_with_a_whole_message_in_it_is_kept_aside() {
     assert_eq!(rig.disk.contents(&kept), Some(expected));
 }
 
+/// With a thousand names taken the last of them was taken once more, and what had been kept under it was gone.
+///
+/// INV-KEEP.
+#[test]
+fn what_is_kept_takes_the_place_of_nothing_that_was_kept_before() {
+    let (mut rig, known, durable, _) = half_durable(3);
+    let durable_len = durable.concat().len() as u64;
+    rig.disk.flip_bit(&rig.path(FIRST), durable_len + 30, 0).unwrap();
+    let name = format!("{FIRST}.cut-{durable_len}");
+    let others = (1..1_000).map(|number| format!("{name}.{number}"));
+    for taken in [name.clone()].into_iter().chain(others) {
+        let file = rig.disk.open(&rig.path(&taken), OpenMode::CreateNew).unwrap();
+        file.write_at(taken.as_bytes(), 0).unwrap();
+    }
+    let refused = rig.try_recover(&known, &[]).err().expect("no name is left");
+    assert!(format!("{refused:?}").contains("AlreadyExists"), "{refused:?}");
+    for taken in [name.clone(), format!("{name}.999")] {
+        assert_eq!(rig.disk.contents(&rig.path(&taken)).as_deref(), Some(taken.as_bytes()));
+    }
+    rig.disk.remove_file(&rig.path(&format!("{name}.7"))).unwrap();
+    let (_, report) = rig.recover(&known, &[]);
+    assert_eq!(report.kept_aside, [rig.path(&format!("{name}.7"))]);
+}
+
 /// INV-REDO.
 #[test]
 fn the_journal_is_written_again_over_what_the_file_says() {

@@ -184,19 +184,20 @@ impl<'a> Leftovers<'a> {
         Ok(())
     }
 
-    /// `path`, or the first like it that is not taken.
+    /// `path`, or the first like it that is not taken. When all of them are, that is an error: what is kept must not take
+    /// the place of what was kept before (INV-KEEP).
     fn free_name(&self, path: &Path) -> Result<PathBuf, LogRecoverError> {
         let mut candidate = path.to_path_buf();
-        for number in 1..NAMES_MAX {
+        for number in 1..=NAMES_MAX {
             let taken = self.files.disk.exists(&candidate);
             if !taken.map_err(LogRecoverError::at(&candidate))? {
-                break;
+                return Ok(candidate);
             }
             let mut name = path.as_os_str().to_os_string();
             name.push(format!(".{number}"));
             candidate = PathBuf::from(name);
         }
-        Ok(candidate)
+        Err(LogRecoverError::at(path)(io::ErrorKind::AlreadyExists.into()))
     }
 
     /// Makes the names durable that were made, changed or accepted; `accepted` tells that bytes were, whose file may
