@@ -237,8 +237,8 @@ impl Catalog {
         );
         let next_balanced = AtomicU32::new(next);
         let open_topic = Arc::new(OpenTopic { partitions, groups, next_balanced });
-        // What nobody took over was deleted, or purged. It is closed by the caller: closing waits for appends, and those
-        // wait for this lock.
+        // What nobody took over was deleted, or purged. It is closed by the caller, behind
+        // this lock: closing waits for appends, which may wait for the disk, and everybody needs this lock.
         closed.partitions.extend(kept.into_values());
         closed.groups.extend(gone.into_iter().map(|group| (group, Arc::clone(&open_topic))));
         self.topics.insert(place, open_topic);

@@ -139,8 +139,8 @@ fn change<C: Command + Send + 'static>(
     command: C,
     work: impl FnOnce(&Acting<'_>, &C) -> Result<Reply, ErrorCode> + Send + 'static,
 ) -> Outcome {
-    // Before a thread is taken for it: a stranger costs nothing that blocks. It is asked again under the lock of the
-    // change, as the login may end in between.
+    // Before a thread is taken for it: a stranger costs nothing that blocks. The login is asked again under the
+    // lock of the change, as it may end in between.
     match authorize(broker, session, &command) {
         Ok(()) => offload(Job::Change, move |broker, session| {
             work(&Acting::new(broker, session), &command)

@@ -309,8 +309,7 @@ impl Partition {
         if offset >= end {
             return Err(OffsetError::Beyond { offset: offset.get(), end: end.get() });
         }
-        let now = self.shard.now();
-        let change = self.positions.store(owner, by, offset, now, self.position_journal())?;
+        let change = self.positions.store(owner, by, offset, self.position_journal())?;
         if change.goes_back {
             self.position_moved_back();
         }
@@ -460,7 +459,7 @@ impl Partition {
 
     /// Where `owner` has come to, now that it polls.
     fn seen(&self, owner: OffsetOwner) -> Option<Offset> {
-        self.positions.seen(owner, self.shard.now())
+        self.positions.seen(owner, &self.shard)
     }
 
     /// Puts the partition on the list of the shard's next checkpoint.

@@ -385,8 +385,8 @@ fn open_catalog(
         let forgot = offsets.retain(known);
         let partition = Partition::new(uid, Arc::clone(shard), log, offsets, durability);
         let partition = Arc::new(partition);
-        // INV-FENCE: what a failed sync may have lost is not told by looking, so it stays closed until a rescue has
-        // written it anew.
+        // INV-FENCE: what a failed sync may have lost is not told by looking, so it stays closed: only
+        // another start tells.
         if not_synced.contains(&uid) {
             ShardMember::stays_offline(&*partition);
         }

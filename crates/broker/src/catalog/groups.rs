@@ -62,7 +62,7 @@ struct MemberCommit {
     outcome: TicketWatch,
 }
 
-/// LiveGroup groups of a topic by id.
+/// Open groups of a topic by id.
 pub(crate) type OpenGroups = BTreeMap<GroupId, Arc<OpenGroup>>;
 
 /// A member with the partition it may poll or store the offset of.

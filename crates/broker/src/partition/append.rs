@@ -335,8 +335,8 @@ impl Partition {
         let standing = self.rescue.standing(now_us);
         if self.shard.is_fenced() {
             // The journal is not tried again: what it holds of others can be told by a recovery only.
-            let cause = "a sync of the journal failed, and all that needs it waits for a restart"
-                .to_owned();
+            let cause =
+                "the journal has stopped, and all that needs it waits for a restart".to_owned();
             return RescueStanding { cause, is_hopeless: true, ..standing };
         }
         standing

@@ -1,7 +1,7 @@
 //! The appending side of a partition: its log's end, what it remembers to tell messages it has, and what it refused.
 //!
-//! One appends at a time. The lock is held over the write to the page cache and over the staging behind it, never over a
-//! sync: whoever waits for it waits for no disk.
+//! One appends at a time. The lock is held over the write to the page cache and over the staging behind it, never over
+//! the sync of a segment. Whoever waits for it may wait for a file that is made, or for what is read back behind a fence.
 //!
 //! Part of INV-WINDOW: what is taken back from the log is taken out of the window in the same step.
 

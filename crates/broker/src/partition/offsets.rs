@@ -143,8 +143,10 @@ impl Positions {
     }
 
     /// Where `owner` has come to, now that it polls: that keeps its position from expiring.
-    pub(super) fn seen(&self, owner: OffsetOwner, now: Timestamp) -> Option<Offset> {
-        self.book.lock().seen(owner, now)
+    pub(super) fn seen(&self, owner: OffsetOwner, shard: &Shard) -> Option<Offset> {
+        let mut book = self.book.lock();
+        // Under the lock, as of a position that is stored.
+        book.seen(owner, shard.now())
     }
 
     /// The positions behind `after`, at most `most`, in the order of their owners.
@@ -226,7 +228,7 @@ impl Positions {
         self.book.lock().clamp(end);
     }
 
-    /// Stores `offset`, which is that of a message, when it is `now`.
+    /// Stores `offset`, which is that of a message.
     ///
     /// # Errors
     /// [`OffsetError::Foreign`], [`OffsetError::Refused`].
@@ -235,12 +237,14 @@ impl Positions {
         owner: OffsetOwner,
         by: StoredBy,
         offset: Offset,
-        now: Timestamp,
         journal: PositionJournal<'_>,
     ) -> Result<PositionChange, OffsetError> {
         // Held over the staging, so that memory and journal see the changes in one order: the other order would come
         // back after a crash.
         let mut book = self.book.lock();
+        // Asked under the lock: positions follow a clock that leaps under it, and one that was stored with the time of
+        // before behind that would be a whole leap too old, and let go of what it holds.
+        let now = journal.shard.now();
         if book.is_full_for(owner) {
             self.no_place.fetch_add(1, Ordering::Relaxed);
             return Err(OffsetError::Refused(ErrorCode::CannotOpenConsumerOffsetsFile));

@@ -214,7 +214,7 @@ impl Checkpoints {
         begin: impl FnOnce() -> Result<Lsn, CheckpointError>,
     ) -> Result<(), CheckpointError> {
         // Let go of behind the lock: the last owner of a member resolves its tickets.
-        let mut looked_at: Vec<Arc<dyn ShardMember>> = Vec::new();
+        let mut looked_at = touched.looked_at();
         let mut checkpointer = self.last.lock();
         // Taken first: whatever the journal holds up to here is in the segments' page cache, and settled
         // in the offset books and the starts, so syncing and noting those now covers it.
@@ -223,7 +223,7 @@ impl Checkpoints {
             upto >= checkpointer.saved,
             "INV-CHECKPOINT: what was given back of the journal does not come back"
         );
-        looked_at.append(&mut touched.take_all());
+        let looked_at = looked_at.take();
         let mut failed = Vec::new();
         // A closed partition's files may be gone; its records will not be asked for again.
         for partition in looked_at.iter().filter(|partition| !partition.is_closed()) {

@@ -39,13 +39,14 @@ impl Shard {
         let len = messages.len();
         // A large one is written once where it belongs; through the journal it would be written twice.
         let too_large = len > self.options.journal_batch_bytes_max as usize;
-        if too_large || self.is_fenced() {
+        if too_large {
             self.wrote_unjournaled(len as u64);
             return false;
         }
         let mut open = self.intake.open();
         let round = open.round();
-        if round.bytes.len() + len > self.options.bundle_bytes_max {
+        // Looked at under the lock: behind a committer that is gone nobody takes what is staged.
+        if self.is_fenced() || round.bytes.len() + len > self.options.bundle_bytes_max {
             drop(open);
             self.wrote_unjournaled(len as u64);
             return false;
@@ -75,10 +76,12 @@ impl Shard {
         completion: Completion,
         resolver: Resolver,
     ) -> Result<(), CommitError> {
+        let mut open = self.intake.open();
+        // Looked at under the lock: whoever fences the shard for good takes what is staged under it afterwards, so that
+        // each record is refused here, or is told there.
         if self.is_fenced() || self.is_halted() {
             return Err(CommitError::Fenced);
         }
-        let mut open = self.intake.open();
         let round = open.round();
         // Twice the room of batches: records are small, and should not wait for them.
         if round.bytes.len() > 2 * self.options.bundle_bytes_max {
@@ -187,14 +190,14 @@ impl Shard {
     /// Writers outran the checkpoint worker, or the disk has no room or bad places: makes room here and now, which
     /// gives other files, and submits once more what was not taken.
     fn send_again(&self, refused: Round, rounds: &mut Rounds) {
-        let mut again = vec![refused];
+        rounds.set_aside(refused);
         while let Some(SettledRound { round, outcome }) = rounds.wait_oldest() {
             let why = outcome.err().map(|failure| failure.error);
             assert!(
                 why.is_some(),
                 "INV-ROUND-ORDER: nothing is taken behind a bundle that was not"
             );
-            again.push(round);
+            rounds.set_aside(round);
         }
         if let Err(error) = self.checkpoint() {
             let error = Causes(&error);
@@ -203,6 +206,7 @@ impl Shard {
         // In the order in which they were staged: the second batch of a partition in front of its first would be published
         // with it, and be found without it after a crash.
         // Only the first was refused for itself; the others have a try of their own left.
+        let mut again = rounds.take_aside();
         if let Some(first) = again.first_mut() {
             first.is_second_try = true;
         }
@@ -303,13 +307,14 @@ impl Shard {
              acknowledged is kept"
         );
         let error = CommitError::Fenced;
-        // Before anything is taken: what is staged behind this is refused by whoever stages it.
+        // Before anything is taken: what is staged behind this is refused to whoever stages it, under the lock under
+        // which it is taken here.
         self.standing.fence();
         for mut round in rounds.abandon().chain([self.intake.take_all()]) {
             self.fail_round(&mut round, error);
         }
         // The members of the round that was being settled are in neither; whoever wrote since the last checkpoint is on
-        // this list.
+        // this list, one that this thread was taking included: it has put them back.
         for member in self.touched.all() {
             member.fence(error);
         }
@@ -318,9 +323,9 @@ impl Shard {
 
 /// The committer while it is at work. When it stops by a panic, its thread alone ends; without this, senders would wait for
 /// ever for commits that nobody makes.
-struct Shift<'a> {
-    shard: &'a Shard,
-    rounds: Rounds,
+pub(super) struct Shift<'a> {
+    pub(super) shard: &'a Shard,
+    pub(super) rounds: Rounds,
 }
 
 impl Drop for Shift<'_> {

@@ -77,6 +77,11 @@ impl TouchedMembers {
         std::mem::take(&mut *self.0.lock())
     }
 
+    /// Room for those that a checkpoint takes off the list.
+    pub(super) fn looked_at(&self) -> LookedAt<'_> {
+        LookedAt { list: self, members: Vec::new() }
+    }
+
     pub(super) fn all(&self) -> Vec<Arc<dyn ShardMember>> {
         self.0.lock().clone()
     }
@@ -84,6 +89,29 @@ impl TouchedMembers {
     /// Takes off those of deleted partitions.
     pub(super) fn take_gone(&self, uids: &[PartitionUid]) -> Vec<Arc<dyn ShardMember>> {
         self.0.lock().extract_if(.., |member| uids.contains(&member.uid())).collect()
+    }
+}
+
+/// Members that a checkpoint has taken off the list. A panic puts them back: whoever wrote since the last checkpoint has
+/// to be on it, for the next checkpoint and for whoever has to be told that the committer is gone.
+pub(super) struct LookedAt<'a> {
+    list: &'a TouchedMembers,
+    members: Vec<Arc<dyn ShardMember>>,
+}
+
+impl LookedAt<'_> {
+    /// Takes all that are on the list.
+    pub(super) fn take(&mut self) -> &[Arc<dyn ShardMember>] {
+        self.members = self.list.take_all();
+        &self.members
+    }
+}
+
+impl Drop for LookedAt<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.list.0.lock().append(&mut self.members);
+        }
     }
 }
 

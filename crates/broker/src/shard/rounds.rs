@@ -11,6 +11,8 @@ use super::intake::Round;
 /// The committer's own: what it has submitted, and emptied rounds whose room is used again.
 pub struct Rounds {
     in_flight: VecDeque<(Round, InFlight)>,
+    /// Refused ones, in their order, that are submitted once more when there is room.
+    aside: Vec<Round>,
     spare: Vec<Round>,
     waker: Waker,
 }
@@ -31,7 +33,7 @@ impl Default for Rounds {
 impl Rounds {
     /// Whoever is behind `waker` is woken when one of them is settled.
     pub(super) fn woken_by(waker: Waker) -> Self {
-        Self { in_flight: VecDeque::new(), spare: Vec::new(), waker }
+        Self { in_flight: VecDeque::new(), aside: Vec::new(), spare: Vec::new(), waker }
     }
 
     /// How many are in flight.
@@ -70,9 +72,20 @@ impl Rounds {
         Some(SettledRound::new(round, settled))
     }
 
-    /// Gives up all that are in flight, oldest first: nobody will ask for their outcomes any more.
+    /// Keeps one that is to be submitted once more, behind those that are kept already.
+    pub(super) fn set_aside(&mut self, round: Round) {
+        self.aside.push(round);
+    }
+
+    /// Those that were kept, in their order.
+    pub(super) fn take_aside(&mut self) -> Vec<Round> {
+        std::mem::take(&mut self.aside)
+    }
+
+    /// Gives up all that are not settled, oldest first: nobody will ask for their outcomes any more.
     pub(super) fn abandon(&mut self) -> impl Iterator<Item = Round> {
-        self.in_flight.drain(..).map(|(round, _)| round)
+        let in_flight = self.in_flight.drain(..).map(|(round, _)| round);
+        self.aside.drain(..).chain(in_flight)
     }
 
     /// Waits for the oldest one, if there is any, on this thread.

@@ -212,6 +212,11 @@ impl<P: Parts> SideBySide<P> {
         self.close_due
     }
 
+    /// Whether the job at hand is the look of a poll that has waited: one that nobody has to answer when the server stops.
+    pub(crate) fn looks_for_wait(&self) -> bool {
+        self.turn.is_of_wait()
+    }
+
     /// Whether nothing more is submitted.
     pub(crate) fn is_ending(&self) -> bool {
         self.ended.is_some()

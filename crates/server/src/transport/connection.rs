@@ -55,7 +55,7 @@ const _: () = assert!(
 );
 
 /// How far away a timer with nothing to wait for is set.
-const FAR_AWAY: Duration = Duration::from_secs(86_400);
+pub(super) const FAR_AWAY: Duration = Duration::from_secs(86_400);
 
 /// Serves one connection until it ends, and closes it.
 pub(crate) async fn serve<S: Carrier>(stream: S, session: Session, hub: Arc<Hub>) -> End {
@@ -228,7 +228,10 @@ impl<S: Carrier> FramedConnection<S> {
             self.keenness.wait_begins();
         }
         let event = self.event(stop, timer.as_mut(), reading).await;
-        self.keenness.event();
+        // A timer is nothing that came: the look of an idle connection at its login must not end the spin for a busy one.
+        if !matches!(event, Ok(Some(OrderedEvent::Timer))) {
+            self.keenness.event();
+        }
         match event? {
             Some(OrderedEvent::Received(bytes)) => {
                 self.received = true;

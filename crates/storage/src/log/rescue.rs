@@ -80,10 +80,12 @@ impl Rescue {
             Reread::Same => {}
             Reread::Damaged => return Err(io::ErrorKind::InvalidData.into()),
             Reread::Other => {
-                // P-TRUTH: each of them passes its own check, so that no reader would know. Where a sync had
-                // covered all of them, nothing tells which are others.
-                let from = if sure < tip.end { sure } else { base };
-                self.reader.fence(Fence { base, from, to: tip.end, resume: None });
+                // P-TRUTH: each of them passes its own check, so that no reader would know. What a sync had covered is
+                // what was written, and where that is all of it, it is the sum that was read wrong, of what was taken
+                // back: those messages are not to be kept from readers.
+                if sure < tip.end {
+                    self.reader.fence(Fence { base, from: sure, to: tip.end, resume: None });
+                }
                 return Err(io::ErrorKind::InvalidData.into());
             }
         }

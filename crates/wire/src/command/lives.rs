@@ -223,7 +223,7 @@ impl LifePollReply {
 
 impl std::fmt::Debug for LifePollReply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PolledInLife")
+        f.debug_struct("LifePollReply")
             .field("header", &self.header)
             .field("bytes", &self.bytes().len())
             .finish()

@@ -201,7 +201,7 @@ impl PollReply {
 
 impl std::fmt::Debug for PollReply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PolledMessages")
+        f.debug_struct("PollReply")
             .field("header", &self.header)
             .field("bytes", &self.bytes().len())
             .finish()

@@ -2,6 +2,7 @@
 
 use std::thread;
 
+use super::commit::Shift;
 use super::*;
 
 /// Three rounds of one batch each, on their way.
@@ -242,4 +243,36 @@ fn a_committer_that_stops_leaves_nobody_waiting() {
     }
     assert!(shard.is_fenced());
     assert_eq!(mark(&shard, 2).map(drop), Err(CommitError::Fenced));
+}
+
+/// A checkpoint takes the members that wrote off their list; when it stopped by a panic they were on none, and whoever
+/// waited for them was told nothing.
+#[test]
+fn a_committer_that_stops_in_its_own_checkpoint_leaves_nobody_waiting() {
+    let journal = HeldJournal::with_window(2);
+    let shard = shard(&journal);
+    let (defect, other) = (Notes::new(1), Notes::new(2));
+    let panics = || panic!("a defect of the checkpoint's");
+    *defect.fails_checkpoint.lock() = Some(Box::new(panics));
+    for member in [&defect, &other] {
+        shard.touched(|| Some(Arc::clone(member) as Arc<dyn ShardMember>));
+    }
+    let mut rounds = Rounds::default();
+    let tickets = [&defect, &other].map(|member| {
+        let ticket = stage(&shard, member, 1);
+        shard.commit_round(&mut rounds);
+        ticket
+    });
+    journal.settle(Err(CommitError::Overloaded));
+    let stopped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let mut shift = Shift { shard: &shard, rounds };
+        shard.commit_round(&mut shift.rounds);
+    }));
+    assert!(stopped.is_err(), "the checkpoint was taken");
+    for ticket in &tickets {
+        assert_eq!(ticket.outcome(), Some(Err(ErrorCode::CannotSyncFile)));
+    }
+    for member in [&defect, &other] {
+        assert!(member.told.lock().contains(&Told::Fenced));
+    }
 }

@@ -9,7 +9,7 @@
 //! the streams wait for messages.
 
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -18,14 +18,14 @@ use galgo_broker::{Answer, Job, Session, Waiting};
 use galgo_wire::command::CommandCode;
 use quinn::{SendStream, VarInt};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::Windows;
 use super::stream::{Listening, Received, RequestStream, StreamRequest, answer, receive};
 use crate::conversation::side_by_side::{SideBySide, StreamsEffect, StreamsEvent};
 use crate::conversation::{End, Held, Look, Parts, Waited, grant, held};
 use crate::transport::connection::job::{self, Ran};
-use crate::transport::connection::{here, supply::Supply};
+use crate::transport::connection::{FAR_AWAY, here, supply::Supply};
 use crate::transport::until;
 use crate::transport::{Grant, Hub, stopped};
 
@@ -49,6 +49,7 @@ pub(super) async fn serve(
         answering: FuturesUnordered::new(),
         on_their_way: FuturesUnordered::new(),
         waiting: FuturesUnordered::new(),
+        timer: Box::pin(sleep_until(Instant::now() + FAR_AWAY)),
     };
     let end = match served.run().await {
         Ok(end) => end,
@@ -83,6 +84,8 @@ struct QuicConnection {
     /// Answers that are written and not known to have arrived.
     on_their_way: FuturesUnordered<BoxFuture<'static, ()>>,
     waiting: FuturesUnordered<BoxFuture<'static, StreamsEvent<OnStreams>>>,
+    /// One for all that may be due. It is set when that comes earlier, not with each request: it may be early.
+    timer: Pin<Box<Sleep>>,
 }
 
 impl QuicConnection {
@@ -124,7 +127,10 @@ impl QuicConnection {
         wake: bool,
         stopping: &mut watch::Receiver<bool>,
     ) -> io::Result<Option<StreamsEvent<OnStreams>>> {
-        let timer = until(self.talk.due());
+        let due = self.talk.due();
+        if let Some(due) = due.filter(|due| *due < self.timer.deadline()) {
+            self.timer.as_mut().reset(due);
+        }
         let is_ending = self.talk.is_ending();
         Ok(tokio::select! {
             biased;
@@ -147,7 +153,10 @@ impl QuicConnection {
                 }
                 Err(_) => Some(StreamsEvent::PeerGone),
             },
-            () = timer => Some(StreamsEvent::Timer),
+            () = self.timer.as_mut() => {
+                self.timer.as_mut().reset(Instant::now() + FAR_AWAY);
+                Some(StreamsEvent::Timer)
+            }
         })
     }
 
@@ -159,8 +168,9 @@ impl QuicConnection {
         self.talk.on(StreamsEvent::Outcome(stream, outcome, None));
     }
 
-    /// Runs a job to its end, or to that of the connection: a stop waits for it no longer than for a peer, however
-    /// slow the disk is.
+    /// Runs a job to its end. That of a poll that has waited ends with the connection: a stop waits for it no longer than for
+    /// a peer, however slow the disk is. What somebody asked for is answered (INV-STOP): of a stop the
+    /// conversation hears behind it.
     async fn run_job(
         &mut self,
         stream: RequestStream,
@@ -171,6 +181,7 @@ impl QuicConnection {
             self.listening.pauses();
         }
         let Self { hub, session, talk, .. } = self;
+        let may_be_cut = talk.looks_for_wait();
         let mut run = pin!(job::run(hub, job, session));
         let event = loop {
             let (is_ending, close_due) = (talk.is_ending(), talk.close_due());
@@ -181,9 +192,9 @@ impl QuicConnection {
                     Some(Ran { outcome, grant }) => StreamsEvent::Outcome(stream, outcome, held(grant)),
                     None => StreamsEvent::Abandoned(stream),
                 },
-                () = stopped(stopping), if !is_ending => talk.on(StreamsEvent::Stop),
+                () = stopped(stopping), if may_be_cut && !is_ending => talk.on(StreamsEvent::Stop),
                 // The session stays with the job: nothing is submitted from here on, only closed.
-                () = until(close_due) => break StreamsEvent::Timer,
+                () = until(close_due), if may_be_cut => break StreamsEvent::Timer,
             }
         };
         talk.on(event);

@@ -203,6 +203,15 @@ impl<'a> LogMerge<'a> {
         let Some(current) = &mut self.current else {
             unreachable!("INV-CONTIGUOUS: a segment was chosen for the batch")
         };
+        let mut entries = Vec::new();
+        let last_timestamp = current.earliest_next();
+        let tip = Tip { last_timestamp, ..current.tip };
+        let mut marker = current.marker;
+        // Before anything is written: another program may have written what passes its checksums and is no message of ours.
+        let Ok(tip) = check_batch(tip, &batch, valid.count, &mut marker, &mut entries) else {
+            tell!(error, self.reader, offset = self.at.get(), "journaled batch is not valid");
+            return Ok(true);
+        };
         // Even where the file seems to have the same bytes: after a failed writeback the page cache shows what the disk
         // does not hold, and a sync would not write it.
         let written = current.handle.get().and_then(|file| {
@@ -211,13 +220,7 @@ impl<'a> LogMerge<'a> {
             written
         });
         written.map_err(LogRecoverError::at(current.handle.path()))?;
-        let mut entries = Vec::new();
-        let last_timestamp = current.earliest_next();
-        let tip = Tip { last_timestamp, ..current.tip };
-        let marker = &mut current.marker;
-        let Ok(tip) = check_batch(tip, &batch, valid.count, marker, &mut entries) else {
-            unreachable!("INV-CHAIN: what was found valid is what is written")
-        };
+        current.marker = marker;
         entries.into_iter().for_each(|entry| current.live.push(entry));
         current.grew_to(tip);
         self.at = tip.end;
