@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use galgo_wire::command as wire;
-use galgo_wire::command::{Command, Payload};
+use galgo_wire::command::{Command, CommandVisitor, Payload};
 
 use crate::connection::fuzzing::replies;
 use crate::poll::PolledMessages;
@@ -38,8 +38,15 @@ fn decode(payload: &Bytes) {
             let _ = message.headers();
         }
     }
-    for read in REPLIES {
-        read(payload);
+    wire::visit_all(&mut ReadAs(payload));
+}
+
+/// Reads bytes as the reply to each command. Sends have no reply of their own.
+struct ReadAs<'a>(&'a [u8]);
+
+impl CommandVisitor for ReadAs<'_> {
+    fn visit<C: Command>(&mut self) {
+        encodes_to_itself::<C>(self.0);
     }
 }
 
@@ -50,23 +57,4 @@ fn encodes_to_itself<C: Command>(payload: &[u8]) {
         let again = C::Reply::from_bytes(&bytes).map(|reply| reply.to_bytes());
         assert_eq!(again, Ok(bytes), "{}", C::CODE);
     }
-}
-
-macro_rules! replies {
-    ($($command:ident)*) => {
-        const REPLIES: &[fn(&[u8])] = &[$(encodes_to_itself::<wire::$command>,)*];
-    };
-}
-
-replies! {
-    Ping GetStats GetSnapshot GetClusterMetadata GetMe GetClient GetClients GetUser GetUsers CreateUser
-    DeleteUser UpdateUser UpdatePermissions ChangePassword LoginUser LogoutUser GetTokens CreateToken
-    DeleteToken LoginWithToken PollMessages FlushUnsavedBuffer GetConsumerOffset StoreConsumerOffset
-    DeleteConsumerOffset GetStream GetStreams CreateStream DeleteStream UpdateStream PurgeStream GetTopic
-    GetTopics CreateTopic DeleteTopic UpdateTopic PurgeTopic CreatePartitions DeletePartitions
-    DeleteSegments GetConsumerGroup GetConsumerGroups CreateConsumerGroup DeleteConsumerGroup
-    JoinConsumerGroup LeaveConsumerGroup GetFeatures CreateTopicWith UpdateTopicWith GetTopicSettings
-    PlanRetention PollWaiting PollInLife StoreOffsetInLife JoinGroupWith ListConsumerOffsets
-    GetRetentionState ResetPassword GetTopicOutline ConfigureTopic GetTopicConfig
-    RescuePartition
 }

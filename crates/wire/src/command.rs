@@ -57,6 +57,12 @@ pub trait Command: Payload {
     fn right(&self) -> Right<'_>;
 }
 
+/// Somebody who wants to know of each command, see [`visit_all`].
+pub trait CommandVisitor {
+    /// Is told of one.
+    fn visit<C: Command>(&mut self);
+}
+
 /// The column of who may send it.
 macro_rules! needs_login {
     (Anyone) => {
@@ -263,6 +269,11 @@ macro_rules! commands {
                 }
             }
         )*
+
+        /// Tells of each command whose requests [`Request::decode`] reads: all but the two sends.
+        pub fn visit_all(visitor: &mut impl CommandVisitor) {
+            $(visitor.visit::<$name>();)*
+        }
 
         /// Tells of each command that HTTP reads from a URL alone.
         #[cfg(feature = "json")]

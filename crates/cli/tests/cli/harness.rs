@@ -148,7 +148,7 @@ impl Server {
         assert!(self.child.wait().unwrap().success(), "an orderly stop ends with 0");
     }
 
-    /// The same server again, on the same port with the same data.
+    /// The same server again, which was stopped or killed, on the same port with the same data.
     pub(crate) fn restart(&mut self) {
         let (child, address) = start(self.dir.path(), &self.address, self.settings);
         (self.child, self.address) = (child, address);

@@ -33,9 +33,3 @@ fn any_bytes_of_a_server_are_the_same_replies_however_they_are_cut() {
     let seeds = vec![("answers", answers), ("a_poll", polls)];
     Target { name: "reply", entry: reply, seeds }.hold();
 }
-
-#[test]
-fn the_replies_to_all_commands_are_read() {
-    // Sends have no reply of their own.
-    assert_eq!(REPLIES.len() + 2, wire::CommandCode::ALL.len());
-}

@@ -173,7 +173,7 @@ proptest! {
 
 #[test]
 fn an_unknown_code_is_an_invalid_command() {
-    for code in [0, 2, 13, 40, 45, 103, 299, 606, 9_999, 19_999, u32::MAX] {
+    for code in [0, 2, 13, 40, 45, 103, 299, 606, 9_999, 999_999, u32::MAX] {
         assert_eq!(CommandCode::from_u32(code), None);
         assert_eq!(Request::decode(code, &[]), Err(ErrorCode::InvalidCommand));
     }

@@ -2,6 +2,10 @@
 
 use super::*;
 
+/// What to do about a row that is new or was changed.
+const LISTS: &str =
+    "if the row of the table is as it is meant to be, write its code into this list";
+
 fn codes(has: impl Fn(CommandCode) -> bool) -> Vec<u32> {
     let mut codes: Vec<_> =
         CommandCode::ALL.iter().filter(|code| has(**code)).map(|code| code.as_u32()).collect();
@@ -17,9 +21,9 @@ fn what_may_be_sent_again_is_what_changes_nothing_the_second_time() {
         601, 604, 10_000, 10_003, 10_004, 10_007, 10_009, 10_010, 10_011, 10_013, 10_110, 10_111,
         10_190,
     ];
-    assert_eq!(safe, expected);
+    assert_eq!(safe, expected, "{LISTS}");
     let depends = codes(|code| code.repeat() == Repeat::Depends);
-    assert_eq!(depends, [100, 101, 10_005, 10_006, 10_100]);
+    assert_eq!(depends, [100, 101, 10_005, 10_006, 10_100], "{LISTS}");
 }
 
 #[test]
