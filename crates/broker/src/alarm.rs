@@ -32,6 +32,8 @@ pub(crate) struct Alarm {
 impl Alarm {
     /// Tells the waiting task.
     pub(crate) fn ring(&self, news: News) {
+        // First what there is to tell, which whoever wakes looks for. The most of it counts: that a
+        // wait is over is not taken back by messages.
         self.told.fetch_max(news as u8, Ordering::AcqRel);
         self.waker.wake();
     }

@@ -247,6 +247,7 @@ impl Catalog {
 
 /// The ids at which another partition stands now.
 fn replaced(before: &[Arc<Partition>], now: &[Arc<Partition>]) -> Vec<PartitionId> {
+    // Those that were added or removed have no pair: only a purge puts another in the same place.
     let pairs = (0..).zip(before.iter().zip(now));
     let replaced = pairs.filter(|(_, (before, now))| before.uid() != now.uid());
     replaced.map(|(number, _)| PartitionId::new(number)).collect()

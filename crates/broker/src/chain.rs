@@ -42,6 +42,7 @@ impl Chains {
     pub(crate) fn took(&mut self, link: ChainLink, ticket: Option<&Ticket>) {
         let chain = self.chain(link.lane);
         if link.begins {
+            // A failure of what came before must not end the chain that begins here.
             chain.committing.clear();
         }
         chain.next = link.position.checked_add(1);

@@ -125,6 +125,7 @@ impl Clients {
         // not reach the new one.
         let number = table.next_number;
         table.next_number += 1;
+        // As if it had sent a ping: one that is new has had no time to.
         let pinged_us = self.clock.monotonic_us();
         let ended = Arc::new(AtomicBool::new(false));
         let row = Row {
@@ -207,6 +208,8 @@ impl Clients {
         for (id, row) in table.rows.iter_mut().filter(|(_, row)| row.bell.is_empty()) {
             let (key, pinged_us) = (MemberKey::new(row.number), row.pinged_us);
             row.groups.retain(|place, group| {
+                // INV-MEMBER-LISTED: under the lock of the table, the membership ends in the group
+                // and in the entry.
                 let mut group = group.lock(at);
                 let is_hung = group.is_hung(key, pinged_us, at);
                 if is_hung {
@@ -249,6 +252,8 @@ impl Clients {
 
     fn with_row<T>(&self, key: RowKey, work: impl FnOnce(&mut Row) -> T) -> Option<T> {
         let mut table = self.table.lock();
+        // By number, too: the id may be that of a later connection by now, and what comes late is
+        // not about that one.
         table.rows.get_mut(&key.id).filter(|row| row.number == key.number).map(work)
     }
 
@@ -307,7 +312,9 @@ impl Registration {
         self.ended.store(false, Ordering::Release);
         self.with_row(|row| {
             row.caller = caller;
+            // Once more: what ended between the two was the login of before.
             row.ended.store(false, Ordering::Release);
+            // A poll that waits was allowed to whoever was logged in before.
             row.end_wait(now_us);
         });
     }

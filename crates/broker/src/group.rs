@@ -128,6 +128,7 @@ impl Group {
 
     /// Adds a member; tells whether it was not one before.
     pub fn join(&mut self, key: MemberKey, at: Moment) -> bool {
+        // What is due first: the newcomer is counted into the lists as they are by now.
         self.expire(at);
         if self.members.contains_key(&key) {
             return false;
@@ -146,6 +147,7 @@ impl Group {
     pub fn leave(&mut self, key: MemberKey, at: Moment) -> bool {
         let left = self.members.remove(&key).is_some();
         if left {
+            // Also what it has not committed: nobody is waited for who is no member any more.
             self.rebalance(at);
         }
         left
@@ -218,6 +220,8 @@ impl Group {
     /// Notes that messages up to `last` are delivered; the turn is good.
     pub fn delivered(&mut self, turn: PollTurn, last: Offset) {
         if let Some(slot) = self.slots.get_mut(turn.partition) {
+            // Never less: a poll that goes back takes nothing back that is out, and a hand-over
+            // waits for all of it.
             slot.polled = slot.polled.max(Some(last));
         }
     }

@@ -159,6 +159,7 @@ impl OffsetBook {
         let position = self.stored.get_mut(&owner)?;
         if now > position.active_at {
             position.active_at = now;
+            // Not with every poll: each note has the next checkpoint look at the partition.
             if now.get() >= due_us {
                 self.noted_us = now.get();
                 self.moved = true;
@@ -178,6 +179,7 @@ impl OffsetBook {
 
     /// Forgets a position; tells whether there was one.
     pub fn remove(&mut self, owner: OffsetOwner) -> bool {
+        // Outcomes that are still to come find nobody, and do not bring the position back.
         self.unsettled.remove(&owner);
         self.put(owner, None).is_some()
     }
@@ -211,6 +213,7 @@ impl OffsetBook {
         let seen = self.stored.values().map(|position| position.active_at).max();
         self.seen_before = seen.unwrap_or(Timestamp::ZERO);
         for position in self.stored.values_mut() {
+            // By a time of zero it would be too old to hold messages, and expire at the first look.
             if position.stored_at == Timestamp::ZERO {
                 (position.stored_at, position.active_at) = (now, now);
             }
@@ -230,6 +233,7 @@ impl OffsetBook {
         for position in self.all_mut() {
             any = true;
             for time in [&mut position.stored_at, &mut position.active_at] {
+                // Never behind `now`: what was stored since the leap has the new time already.
                 *time = Timestamp::new(time.get().saturating_add(by_us)).min(now);
             }
         }
@@ -291,6 +295,8 @@ impl OffsetBook {
             if due_us > now.get() {
                 next_us = next_us.min(due_us);
             } else if self.unsettled.contains_key(owner) {
+                // Not while a change is on its way, which may still turn out to bring back another
+                // position. It is looked at again at once.
                 next_us = now.get();
             } else {
                 expired.push(StoredPosition::of(owner, position));
@@ -314,6 +320,8 @@ impl OffsetBook {
     /// Makes a change that is staged.
     pub(crate) fn stage(&mut self, owner: OffsetOwner, to: Option<Position>) {
         let before = self.put(owner, to);
+        // The first of several on their way knows what is durable; those behind it are only
+        // counted.
         let first = Unsettled { durable: before, moves: 0 };
         self.unsettled.entry(owner).or_insert(first).moves += 1;
     }
@@ -384,6 +392,7 @@ impl OffsetBook {
     /// All positions as far as they are known to be durable, ordered by owner.
     #[must_use]
     pub fn durable_entries(&self) -> Vec<StoredPosition> {
+        // INV-SETTLED: of a position with changes on their way, what is durable of it counts.
         let settled = self.stored.iter().filter(|(owner, _)| !self.unsettled.contains_key(owner));
         let mut entries: Vec<_> =
             settled.map(|(owner, position)| StoredPosition::of(owner, position)).collect();

@@ -120,6 +120,8 @@ impl Partition {
         offsets.set_start(reader.start());
         let fenced = is_offline.then_some(CommitError::Fenced);
         if is_offline {
+            // Tried again like one that is fenced, by a tick that looks only where it was told of
+            // one.
             shard.stats().fenced();
             shard.has_fenced();
         }
@@ -130,6 +132,8 @@ impl Partition {
             life: shard.lives().of(uid),
             shard,
             appender: Appender::new(log),
+            // All of it counts as published: a recovery has synced what it accepted
+            // (INV-RECOVERED).
             publication: Publication::new(end, fenced),
             positions: Positions::new(offsets),
             finder: Arc::new(finder),
@@ -209,6 +213,7 @@ impl Partition {
         self.appender.close();
         // Polls that are under way find nothing, rather than files that are gone.
         self.reader.retire();
+        // Last: the polls that wait look again, and are to find all of it closed.
         self.publication.close().ring(News::Over);
     }
 
@@ -301,6 +306,8 @@ impl Partition {
         by: StoredBy,
         offset: Offset,
     ) -> Result<Ticket, OffsetError> {
+        // What is behind it may be taken back; a position there would skip what gets these offsets
+        // next, and a start takes a position for evidence that its message was published.
         let end = self.high_watermark();
         if offset >= end && self.is_offline() {
             // Where it ends is not known better.

@@ -76,6 +76,7 @@ impl Session {
 
     /// Who is logged in, as long as nobody has ended that.
     fn standing(&self) -> Option<Principal> {
+        // By a flag and not by the table: it is asked with every request, and takes no lock.
         self.caller.filter(|_| !self.registration.as_ref().is_some_and(Registration::is_ended))
     }
 

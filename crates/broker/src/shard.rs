@@ -1,5 +1,5 @@
 //! The shard: the unit between partition and durability. Its partitions share one journal, one
-//! group commit and one checkpoint. It is below them, and knows them as [`Member`]s that stage bytes.
+//! group commit and one checkpoint. It is below them, and knows them as [`ShardMember`]s that stage bytes.
 //!
 //! A node has one shard today, in a map of the broker; nothing here assumes so. The shard owns no thread: the shell (or a
 //! simulator) calls [`Shard::commit_round`], [`Shard::sync_round`] and [`Shard::checkpoint`].
@@ -308,6 +308,7 @@ impl Shard {
             if self.is_fenced() {
                 return Err(CheckpointError::Fenced);
             }
+            // Before the members are synced: what they write meanwhile counts for the next one.
             self.unjournaled_bytes.store(0, Ordering::Relaxed);
             Ok(Lsn::new(self.settled.load(Ordering::Acquire)))
         })?;
@@ -326,12 +327,15 @@ impl Shard {
     /// The checkpoint worker's loop, until [`Shard::stop`].
     pub fn run_checkpointer(&self) {
         while self.calls.wait(|| self.is_stopping()) {
+            // First: what is written anew by it need not be carried forward by the checkpoint
+            // behind it.
             self.rescue_round();
             let before = self.journal.last();
             if let Err(error) = self.checkpoint() {
                 let error = Causes(&error);
                 tracing::error!(%error, "checkpoint not taken; the journal keeps its files");
             }
+            // Behind the checkpoint, which may have given files back that can be used again.
             if let Err(error) = self.journal.make_ready() {
                 tracing::warn!(error = %Causes(&error), "no room made ready ahead in the journal");
             }

@@ -106,6 +106,7 @@ impl Counters {
     #[must_use]
     pub fn values(&self) -> CounterValues {
         CounterValues {
+            // Relaxed, as all of them: nobody concludes anything from one about another.
             messages_appended: self.messages_appended.load(Ordering::Relaxed),
             bytes_appended: self.bytes_appended.load(Ordering::Relaxed),
             commits: self.commits.load(Ordering::Relaxed),

@@ -78,6 +78,8 @@ impl Ticket {
 
 impl TicketShared {
     fn outcome(&self) -> Option<Result<(), ErrorCode>> {
+        // With `settle`: whoever sees the outcome sees what was done before it, a raised
+        // high-watermark among it.
         match self.state.load(Ordering::Acquire) {
             PENDING => None,
             DURABLE => Some(Ok(())),
@@ -111,6 +113,8 @@ impl Resolver {
 
     fn settle(&self, outcome: Result<(), CommitError>) {
         let state = outcome.map_or_else(|error| error as u32 + 1, |()| DURABLE);
+        // Only the first outcome counts: every resolver is dropped in the end, also one that has
+        // resolved (INV-TICKET).
         let settled =
             self.0.state.compare_exchange(PENDING, state, Ordering::AcqRel, Ordering::Acquire);
         if settled.is_ok() {
@@ -121,6 +125,7 @@ impl Resolver {
 
 impl Drop for Resolver {
     fn drop(&mut self) {
+        // Whoever let go of it has promised nothing: the sender may not be told that it is durable.
         self.settle(Err(CommitError::Fenced));
     }
 }

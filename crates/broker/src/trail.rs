@@ -88,6 +88,7 @@ impl Trail {
     /// Takes note of a refusal: a line of the log, at once or with others.
     pub fn note(&self, refusal: Refusal) {
         let now_us = self.clock.monotonic_us();
+        // The lock is free again when the line is written: others are refused meanwhile.
         if self.table.lock().note(&refusal, now_us) {
             refusal.tell(1);
         }
@@ -118,6 +119,8 @@ impl TrailTable {
             source.last = refusal.clone();
             return false;
         }
+        // INV-TRAIL-BOUND: from more addresses than this there is one line for all, however many
+        // they are.
         if self.sources.len() >= SOURCES_MAX {
             self.others_since_us = if self.others == 0 { now_us } else { self.others_since_us };
             self.others += 1;
@@ -135,6 +138,7 @@ impl TrailTable {
             if !is_due(source.since_us) {
                 return true;
             }
+            // One that was quiet for so long makes room for another.
             let goes_on = source.untold > 0;
             if goes_on {
                 due.push((source.last.clone(), std::mem::take(&mut source.untold)));
@@ -153,6 +157,8 @@ impl TrailTable {
 /// Addresses that are taken for one: the 64 bits of an IPv6 address that a site gets.
 fn site(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
+        // A site chooses the lower half as it likes: told apart by it, one of them would fill the
+        // table.
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
         address => address,
     }

@@ -198,6 +198,7 @@ impl Broker {
             return;
         }
         let Some(record) = self.retention.clock.lock().to_record() else { return };
+        // Without the lock of the clock; `recorded` looks whether more was found meanwhile.
         match clock_record::record(self.disk(), &self.clock_path(), &record) {
             Ok(()) => self.retention.clock.lock().recorded(&record),
             // Without it the next start knows less of the clock, and waits rather.
@@ -252,10 +253,13 @@ impl Broker {
             return;
         }
         self.tell_ahead(now.wall);
+        // Before any segment is looked at: what expires now holds nothing back in this look.
         self.expire_offsets(now.steady);
         if !self.retention.options.enabled {
             return self.retention.done(now_us);
         }
+        // Taken out of the catalog first: whoever changes that is not to wait for looks at all
+        // segments.
         let limited: Vec<Limited> = {
             let catalog = self.catalog();
             let streams = catalog.state.streams.iter();
@@ -276,6 +280,8 @@ impl Broker {
         };
         let mut notes = HeldNotes::new(self.held_back());
         let mut rolls_left = ROLLS_MAX;
+        // INV-UNEXPIRED: nothing goes while it is written, so what is old enough is sealed before
+        // anything is looked at.
         for topic in &limited {
             topic.roll_old(now, &mut rolls_left);
         }
@@ -283,6 +289,7 @@ impl Broker {
         for topic in limited.iter().filter(|topic| topic.has_due(now)) {
             complete &= self.retain_topic(now, topic, &mut notes);
         }
+        // As a whole: whoever holds nothing back any more is not among them.
         *self.retention.held.lock() = notes.into_now();
         // What the journal had no room for, and what was too much for one look, is tried again at the next tick.
         if complete {
@@ -293,6 +300,8 @@ impl Broker {
     /// Lets go of the message ids that partitions need not know any more.
     pub(crate) fn forget_message_ids(&self) {
         let running_us = self.clock.running_us();
+        // Out of the catalog first: whoever changes that is not to wait for a look at all
+        // partitions.
         let topics: Vec<Arc<OpenTopic>> = self.catalog().open_topics().cloned().collect();
         for partition in topics.iter().flat_map(|topic| &topic.partitions) {
             partition.expire_window(running_us, &self.deduplication);
@@ -306,6 +315,8 @@ impl Broker {
             partitions.map(|partition| Droppable::of(partition, now, topic.hold)).collect();
         let segments = segments_of(&droppable, Droppable::barrier);
         let plans = plan(now.steady, topic.rules, &segments);
+        // What would go if nobody held anything: how much more that is, is what is told as held
+        // back.
         let due = plan(now.steady, topic.rules, &segments_of(&droppable, |_| None));
         let outlooks =
             plans.iter().zip(&due).map(|(going, due)| Outlook { going: *going, due: *due });
@@ -317,9 +328,12 @@ impl Broker {
             let Some(last) = plan.of(segments).last() else { continue };
             let number = PartitionId::new(number);
             let Some(mut note) = self.drop_note(topic.place.0, topic.place.1, number) else {
+                // The topic was deleted meanwhile, and all of its partitions with it.
                 break;
             };
             (note.reason, note.expired) = (DropReason::Retention, plan.expired);
+            // By offset and not by number: some of what was planned may have been given up
+            // meanwhile.
             match drop_oldest(partition, Wanted::Below(last.segment.end), topic.hold, note) {
                 Ok(_) => {}
                 Err(ErrorCode::TaskTimeout) => complete = false,

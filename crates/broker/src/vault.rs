@@ -103,6 +103,8 @@ impl Vault {
         if let Some(id) = marker.replaced(&keys) {
             return Err(VaultError::Other { id });
         }
+        // Told and not refused: these messages are never sealed anew, and go with retention. All
+        // others can be read.
         for id in marker.messages.iter().filter(|id| keys.get(**id).is_none()) {
             tracing::warn!(
                 key = id,
@@ -111,6 +113,7 @@ impl Vault {
         }
         match keys.active().and_then(|id| Some((id, keys.check(id)?))) {
             Some((id, check)) => marker.note(id, check),
+            // Without an active key all of it is to be in the clear again.
             None => marker.rewrite_metadata = !marker.metadata.is_empty(),
         }
         if keys.is_empty() && marker.messages.is_empty() {
@@ -138,6 +141,8 @@ impl Vault {
         let mut marker = self.marker.lock();
         if marker.unwritten {
             marker.write(disk, &self.twin)?;
+            // Only once it is written: where that fails, it is still to be done before anything is
+            // sealed.
             marker.unwritten = false;
         }
         Ok(())
@@ -178,6 +183,7 @@ impl Vault {
 
     /// Tells, once, that a key is missing.
     fn tell_missing(&self, id: u32) {
+        // Once for each key: it is asked for with every poll of what it sealed.
         if self.told.lock().insert(id) {
             tracing::error!(key = id, "sealed messages cannot be read: their key was not given");
         }

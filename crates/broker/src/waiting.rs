@@ -64,9 +64,13 @@ impl Waiting {
     #[must_use]
     pub fn resume(self, broker: &Broker, session: &mut Session) -> Outcome {
         match self.hung.alarm.news() {
+            // The wait is over, whatever ended it: the last look tells what there is, or what is
+            // wrong.
             Some(News::Over) => self.finish(broker, session),
             _ => {
                 let Self { command, hung } = self;
+                // Before the look, which hangs up another alarm where there is still too little
+                // (INV-WAIT-OFF).
                 drop(hung);
                 waiting::look(broker, session, command)
             }
@@ -90,6 +94,7 @@ impl fmt::Debug for Waiting {
 
 impl Drop for Hung {
     fn drop(&mut self) {
+        // The alarm on the connection takes itself off.
         for partition in &self.partitions {
             partition.take_off(&self.alarm);
         }

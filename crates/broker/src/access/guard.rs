@@ -89,6 +89,8 @@ impl Attempt {
 
     /// The work of going on; `known` tells whether the user has logged in from there before.
     fn into_job(self, known: bool) -> Job {
+        // INV-LOGIN-LANE: whoever is known stands in another line than strangers, of whom there may
+        // be a crowd.
         let (hashes, address) = (self.hashes, self.subject.address());
         let work = Work::new(|broker, session| self.run(broker, session));
         if hashes { Job::Hash { who: Hashing { known, address }, work } } else { Job::Prove(work) }

@@ -148,6 +148,7 @@ impl Throttle {
     #[must_use]
     pub fn admit(&self, subject: &Subject, now_us: u64) -> Clearance {
         let keys = self.keys_of(subject);
+        // Held to all of them, so the strictest counts.
         keys.iter().map(|key| self.admit_key(key, now_us)).max().unwrap_or(Clearance::Now)
     }
 
@@ -198,6 +199,7 @@ impl Throttle {
         let failures = |(name, source): (Box<str>, ThrottleSource)| {
             self.live(&ThrottleKey::Pair(name, source), now_us).map_or(0, |count| count.failures)
         };
+        // Where no failure is free, whoever has not failed at all is known all the same.
         self.known.contains_key(&pair) && failures(pair) < self.options.free_failures.max(1)
     }
 

@@ -101,6 +101,8 @@ impl GroupTimes {
             self.options;
         // One moment for all groups: what is due at it is due in each.
         let at = clients.moment();
+        // Once in an interval, and not as soon as one is late: programs for the classic server rely
+        // on being dropped no sooner.
         let looks = |interval: &u64| self.silence.is_due(at.now_us, *interval);
         if heartbeat_interval_us.is_some_and(|interval| looks(&interval)) {
             for client in clients.remove_silent() {
@@ -110,6 +112,8 @@ impl GroupTimes {
                 );
             }
         }
+        // By every tick: what these may be silent for is their own choice, and may be less than
+        // that.
         end_hung_memberships(clients, catalog);
         let due = self.handovers.is_due(at.now_us, rebalancing_check_interval_us);
         for group in catalog.read().groups() {

@@ -213,6 +213,8 @@ impl Offline {
     /// [`OpenError`]; nothing was changed, or the change is known only after the next start.
     pub fn reset_root(mut self, password: &Password) -> Result<RootReset, OpenError> {
         let stored = self.read(Doubt::Refuse)?;
+        // Refused where a start would be: a new password is no reason to write to a directory that
+        // has lost something.
         stored.check(&*self.disk, &self.data_dir)?;
         let partitions_dir = self.data_dir.partitions_dir();
         Incomplete::refuse(&stored.state, &stored.dirs, &partitions_dir, &Spoken::default())?;
@@ -221,6 +223,7 @@ impl Offline {
         let root = root.ok_or(OpenError::Root(ErrorCode::ResourceNotFound))?;
         let hash = hash_password(password.as_str(), self.random.next_u128())
             .map_err(|_| OpenError::Root(ErrorCode::InvalidPassword))?;
+        // Only now, when nothing can refuse any more.
         self.data_dir.mend(&*self.disk)?;
         let (mut log, _) = settle(&*self.disk, log, vault.as_deref(), &state)?;
         // Whoever resets the password of root wants to get in; root that is deactivated could not.

@@ -7,6 +7,7 @@ use crate::shard::Shard;
 
 /// Threads that sync segments of large batches at the same time: enough to keep a disk's queue
 /// filled, few enough to cost nothing.
+// Four left the queue of a disk short with eight producers of large batches.
 const SYNC_WORKERS: usize = 8;
 
 const _: () = assert!(SYNC_WORKERS > 0, "a large batch is acknowledged by a sync of its segment");

@@ -62,7 +62,7 @@ struct MemberCommit {
     outcome: TicketWatch,
 }
 
-/// Open groups of a topic by id.
+/// The open groups of a topic by id.
 pub(crate) type OpenGroups = BTreeMap<GroupId, Arc<OpenGroup>>;
 
 /// A member with the partition it may poll or store the offset of.
@@ -114,6 +114,8 @@ impl OpenGroup {
     /// Hangs up the alarm of a member that waits; tells what it may poll at this moment.
     pub(crate) fn hang(&self, alarm: &Arc<Alarm>, key: MemberKey) -> Vec<PartitionId> {
         let mut state = self.held();
+        // INV-ALARM: both under the lock of the group, so that what it may not poll yet rings when
+        // it may.
         state.bell.hang(alarm, 0);
         state.group.pollable(key)
     }
@@ -179,6 +181,8 @@ impl MemberTurn {
     ) -> Result<Option<Ticket>, Undone> {
         let mut state = self.good()?;
         if !auto_commit {
+            // Until the member has committed so far, the partition goes to nobody else
+            // (INV-GROUP-ONE-READER).
             state.group.delivered(self.turn, last);
             return Ok(None);
         }
@@ -199,6 +203,8 @@ impl MemberTurn {
         let mut state = self.good()?;
         // Under the lock of the group, so that nobody else has the partition by the time it is stored.
         let ticket = partition.store_offset(self.group.owner(), BY_MEMBERS, offset)?;
+        // Not committed yet: a hand-over that waits for it ends when the ticket says that it is
+        // durable (INV-GROUP-COMMITTED).
         state.committing(self, offset, &ticket);
         Ok(ticket)
     }

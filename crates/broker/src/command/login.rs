@@ -23,6 +23,7 @@ pub(super) fn login_user(broker: &Broker, session: &Session, command: LoginUser)
         let found = {
             let catalog = broker.catalog();
             let found = catalog.state.user_named(command.username.as_str());
+            // A copy: the catalog is not held over a hash, or whoever changes it waits for that.
             found.map(|(id, user)| (id, user.clone()))
         };
         let Some((id, user)) = found else {
@@ -51,7 +52,10 @@ pub(super) fn login_with_token(
 ) -> Outcome {
     let from = session.peer().address.ip();
     let hash = hash_token(&command.token);
+    // A token does not tell whose it would be, so that only the address can be held to it.
     let subject = Subject::new(from, None);
+    // As something unknown and not as wrong credentials, with which classic clients try again for
+    // ever.
     let attempt = Attempt::new(subject, ErrorCode::ResourceNotFound, move |broker, session| {
         let now = broker.clock.now();
         let (id, user) = {

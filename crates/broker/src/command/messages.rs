@@ -87,6 +87,8 @@ pub(super) fn resolve_poll(
     };
     let poll = ResolvedPoll {
         by,
+        // The same one to the end: a purge meanwhile puts another in its place, and the answer is
+        // of the life it was found in (INV-LIFE).
         partition: Arc::clone(found.open.partition(partition_id).map_err(refused)?),
         partition_id,
         owner,

@@ -21,6 +21,11 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How often it is looked before the answer is that it is not done yet; by time 5 s.
 const LOOKS_MAX: u32 = 100;
 
+const _: () = assert!(
+    PAUSE.as_millis() * (LOOKS_MAX as u128) == 5_000,
+    "whoever asks is answered within five seconds"
+);
+
 /// Has a partition that takes no writes tried at once, and tells what came of it.
 pub(super) fn partition(broker: &Broker, session: &Session, command: &RescuePartition) -> Outcome {
     let found = || {
@@ -33,6 +38,7 @@ pub(super) fn partition(broker: &Broker, session: &Session, command: &RescuePart
             Outcome::done(answer(&partition, RescueOutcome::Healthy, None))
         }
         Ok(partition) => {
+            // Before it is asked for: that there are more tells of a try that was made since.
             let failures = partition.rescue_standing(broker.clock.monotonic_us()).failures;
             Outcome::Offload(Watch { partition, failures, looks: 0 }.job())
         }
@@ -66,6 +72,8 @@ impl Watch {
         if standing.is_hopeless {
             return Outcome::done(answer(partition, RescueOutcome::Hopeless, Some(standing)));
         }
+        // It was tried since it was asked for: the next try comes by itself, and nobody is to wait
+        // for that.
         if standing.failures != self.failures || self.looks == LOOKS_MAX {
             return Outcome::done(answer(partition, RescueOutcome::Waiting, Some(standing)));
         }

@@ -162,6 +162,8 @@ fn try_stage(
     {
         return Err(Unstaged::EarlierMissing);
     }
+    // Let go of before the append, which writes to a file: whoever changes the catalog waits for
+    // all who read it.
     let (partition_id, partition) = {
         let catalog = broker.catalog();
         let action = Action::SendMessages;

@@ -69,6 +69,7 @@ pub(super) fn delete(broker: &Broker, session: &Session, command: DeleteStream) 
     change(broker, session, command, move |broker, command| {
         broker.change(|state| {
             let id = state.existing_stream(&command.stream)?;
+            // One record for all that is in it: a crash leaves the whole stream or nothing of it.
             Ok(((), Record::DeleteStream { id }))
         })?;
         Ok(Reply::Empty)

@@ -173,6 +173,8 @@ pub(super) fn outline(broker: &Broker, session: &Session, command: &GetTopicOutl
 pub(super) fn delete(broker: &Broker, session: &Session, command: DeleteTopic) -> Outcome {
     change(broker, session, command, move |broker, command| {
         broker.change(|state| {
+            // Under the lock of the change, here and below: by the time it is its turn the name may
+            // be another topic's.
             let TopicPlace { stream, topic } =
                 state.existing_topic(&command.stream, &command.topic)?;
             Ok(((), Record::DeleteTopic { stream, topic }))
@@ -185,6 +187,8 @@ pub(super) fn delete(broker: &Broker, session: &Session, command: DeleteTopic) -
 pub(super) fn purge(broker: &Broker, session: &Session, command: PurgeTopic) -> Outcome {
     change(broker, session, command, move |broker, command| {
         broker.change(|state| {
+            // Under the lock of the change: the uids are those that are free at this moment
+            // (INV-META-UID).
             let place = state.existing_topic(&command.stream, &command.topic)?;
             Ok(((), state.prepare_purge(place.stream, vec![place.topic])))
         })?;

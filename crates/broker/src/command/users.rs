@@ -121,6 +121,7 @@ pub(super) fn password(broker: &Broker, session: &Session, command: ChangePasswo
     };
     let from = session.peer().address.ip();
     let wrong = ErrorCode::InvalidCredentials;
+    // By whose password it is, not by who asks: guessing at it is counted wherever it comes from.
     let subject = Subject::new(from, Some(name.as_str()));
     let attempt = Attempt::new(subject, wrong, move |broker, session| {
         // The user may have waited for its turn, and lost the right meanwhile.
@@ -178,6 +179,8 @@ pub(super) fn reset_password(
         let hash = hash(broker, &command.new)?;
         Acting::new(broker, session).change(|state| {
             let id = resettable(state, caller, &command)?;
+            // With its tokens: whoever had taken the account over would keep a way in by one of
+            // them.
             Ok(state.prepare_password(id, hash, true))
         })?;
         Ok(Reply::Empty)

@@ -89,6 +89,7 @@ fn look_now(broker: &Broker, session: &Session, command: WaitingAsk) -> Outcome 
         return outcome;
     }
     let hung = hang(broker, session, &command);
+    // INV-WAIT-LOOK: what came before the alarm was hung up rings nobody.
     match find(broker, session, &command, needed) {
         LookResult::Answer(outcome) => outcome,
         LookResult::Few(..) | LookResult::NoPartition => Outcome::Wait(Waiting { command, hung }),

@@ -85,6 +85,7 @@ impl Group {
         self.shifts += 1;
         for member in self.members.values_mut() {
             member.partitions.clear();
+            // A place in the list of before means nothing in this one.
             member.cursor = 0;
         }
         let members = &mut self.members;
@@ -96,6 +97,11 @@ impl Group {
             Assigned { owner, reader }
         });
         assert!(owners.next().is_none(), "INV-GROUP-OWNER: there is an owner for each partition");
+        let listed: usize = self.members.values().map(|member| member.partitions.len()).sum();
+        assert!(
+            self.members.is_empty() || listed == self.slots.len(),
+            "INV-GROUP-OWNER: each partition is in one list"
+        );
     }
 
     /// An owner for each partition, such that the numbers differ by one at most.

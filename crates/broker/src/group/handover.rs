@@ -225,6 +225,7 @@ impl GroupSlots {
         at: Moment,
         mut assigned: impl FnMut(PartitionId, &PartitionSlot) -> Assigned,
     ) {
+        // Of those that stay it is found below; of those that end by this, nothing is due any more.
         self.next_due_us = u64::MAX;
         for (partition, slot) in (0..).map(PartitionId::new).zip(&mut self.slots) {
             let Assigned { owner, reader } = assigned(partition, slot);
@@ -237,6 +238,7 @@ impl GroupSlots {
                     slot.handover = Some(Handover::Held { from, due_us });
                     self.next_due_us = self.next_due_us.min(due_us);
                 }
+                // Its reader keeps it, so there is nobody to wait for.
                 Some(_) => {
                     slot.assign(owner);
                     slot.handover = None;
@@ -261,7 +263,9 @@ impl GroupSlots {
                 slot.handover = Some(Handover::Revoked { to, due_us: at.due_us });
                 self.next_due_us = self.next_due_us.min(at.due_us);
             }
+            // Back to whom it still is: the turns that were given for it are good as ever.
             Some(Handover::Revoked { .. }) if slot.owner == Some(to) => slot.handover = None,
+            // To somebody else, in the time it has: see `assign`.
             Some(Handover::Revoked { due_us, .. }) => {
                 slot.handover = Some(Handover::Revoked { to, due_us });
             }

@@ -54,6 +54,7 @@ impl Lease {
         at: Moment,
         held: impl Iterator<Item = (PartitionId, &'a PartitionSlot)>,
     ) -> GroupHolds {
+        // Given once: whoever asks again is told the membership it has.
         if self.number == 0 {
             self.number = terms.number;
         }
@@ -77,6 +78,7 @@ impl Lease {
 
     /// Whether its member gave no sign of life for as long as ends it, pings among them.
     pub(super) fn is_over(&self, pinged_us: u64, at: Moment) -> bool {
+        // A ping counts in every group that the connection is in.
         let silent_us = at.now_us.saturating_sub(self.heard_us.max(pinged_us));
         at.now_us > self.promised_us
             && self.silence_us.is_some_and(|silence_us| silent_us > silence_us)

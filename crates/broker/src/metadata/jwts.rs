@@ -92,6 +92,8 @@ impl State {
         let mark = self.void_jwts.entry(serial).or_default();
         *mark = last.max(*mark);
         let last = *mark;
+        // What the mark covers needs no entry of its own: so a logout finds room however many there
+        // are (INV-JWT-LOGOUT).
         self.revoked_jwts.retain(|(owner, jti), _| *owner != serial || *jti > last);
     }
 

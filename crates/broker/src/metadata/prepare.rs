@@ -178,6 +178,7 @@ impl State {
         let place = self.existing_topic(&command.stream, &command.topic)?;
         let TopicPlace { stream, topic } = place;
         let current = &self.topic_at(place)?.settings;
+        // On top of what was chosen before: what the command does not name stays.
         let chosen = with(&current.choices(), &command.options)?;
         let settings = current.clone().choose(chosen, &defaults.options);
         Ok(Record::UpdateTopic { stream, topic, settings })
@@ -227,6 +228,8 @@ impl State {
     }
 
     fn first_uid(&self) -> PartitionUid {
+        // Only looked at: it is given by applying the record, so that one which never becomes
+        // durable gives nothing away.
         PartitionUid::new(self.next_uid)
     }
 }

@@ -331,6 +331,7 @@ impl Record {
 
     /// The lowest version that says what there is to say.
     fn version(&self) -> u8 {
+        // So that an older program reads every record that says nothing it does not know.
         match (self.options(), self.partitions()) {
             (_, Some(partitions)) if !partitions.shards.is_empty() => VERSION_SHARDS,
             (Some(options), _) if !options.is_empty() => VERSION_OPTIONS,
@@ -375,6 +376,8 @@ impl Record {
     /// The user that may do something else than before, if it is still there.
     pub(crate) fn user_changed(&self) -> Option<UserId> {
         match self {
+            // Not those that end its logins or the user: the waits of those connections end with
+            // them.
             Self::UpdateUser { id, .. } | Self::SetPermissions { id, .. } => Some(*id),
             _ => None,
         }

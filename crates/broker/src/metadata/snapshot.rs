@@ -85,6 +85,7 @@ impl State {
         for (serial, last) in &self.void_jwts {
             (*serial, *last).put(&mut out);
         }
+        // Behind all else, which lies as in version 1.
         if version >= VERSION_OPTIONS {
             put_count(optioned.len(), &mut out);
             for (stream, topic, options) in optioned {
@@ -165,6 +166,7 @@ impl State {
         if !(VERSION..=VERSION_PARTS).contains(&version) {
             return Err(ErrorCode::InvalidVersion);
         }
+        // Later versions only add behind: what an older program wrote is read by the same steps.
         let mut state = Self { next_uid: from.u64()?, ..Self::default() };
         state.removals = Vec::<PartitionUid>::take(&mut from)?.into_iter().collect();
         state.next_group_serial = from.u32()?;

@@ -65,6 +65,8 @@ impl State {
         self.forget_permissions(id, None);
         let mut effects = Vec::with_capacity(stream.topics.len());
         for (topic_id, topic) in &stream.topics {
+            // INV-META-REMOVAL: by the same record, so that no crash leaves files that nobody
+            // removes.
             self.removals.extend(topic.partitions.iter().map(|partition| partition.uid));
             effects.push(Consequence::TopicGone(TopicPlace::new(id, *topic_id)));
         }

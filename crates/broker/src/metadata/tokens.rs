@@ -136,6 +136,8 @@ impl State {
     }
 
     pub(super) fn forget_expired(&mut self, until: Timestamp) {
+        // By the time that is written down: a clock that is looked at here would give another state
+        // when the log is read again.
         let owners = &mut self.token_owners;
         for held in self.tokens.values_mut() {
             held.retain(|_, token| {
@@ -147,6 +149,7 @@ impl State {
             });
         }
         self.tokens.retain(|_, held| !held.is_empty());
+        // What has ended by itself is good for nothing without an entry, too.
         self.revoked_jwts.retain(|_, at| *at > until);
     }
 }

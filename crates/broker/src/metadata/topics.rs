@@ -143,6 +143,8 @@ impl State {
     ) -> Result<Vec<Consequence>, ApplyError> {
         let stored = self.stream_mut(stream)?;
         let Some(topic) = stored.topics.get_mut(&id) else { return missing("topic", id.get()) };
+        // At the end: ids of partitions are places in the list, and those that are there keep
+        // theirs.
         topic.partitions.extend(partitions.made_at(created_at));
         self.take_uids(partitions.first_uid, u64::from(partitions.count));
         Ok(vec![Consequence::TopicChanged(TopicPlace::new(stream, id))])

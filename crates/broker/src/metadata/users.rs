@@ -208,6 +208,7 @@ impl State {
         if id == UserId::ROOT {
             return Err(ErrorCode::CannotChangePermissions);
         }
+        // INV-MANAGER: those of the last one are replaced only by such as keep the right.
         let keeps = permissions.is_some_and(|permissions| permissions.global.manage_users);
         if !keeps && self.is_last_manager(id) {
             return Err(ErrorCode::CannotChangePermissions);
@@ -251,10 +252,12 @@ impl State {
         name: &Username,
         status: UserStatus,
     ) -> Result<Vec<Consequence>, ApplyError> {
+        // Before the first change: a record that does not fit leaves the state as it was.
         if self.user_names.get(name).is_some_and(|holder| *holder != id) {
             return missing("user", id.get());
         }
         let Some(user) = self.users.get_mut(&id) else { return missing("user", id.get()) };
+        // The old name first: a user that keeps its name must not lose it.
         self.user_names.remove(&user.name);
         self.user_names.insert(name.clone(), id);
         user.name = name.clone();
@@ -278,6 +281,8 @@ impl State {
         hash: &str,
     ) -> Result<Vec<Consequence>, ApplyError> {
         let Some(user) = self.users.get_mut(&id) else { return missing("user", id.get()) };
+        // Nothing of the serial here: records of older versions let logins go on, and are applied
+        // as they were meant.
         hash.clone_into(&mut user.password_hash);
         Ok(Vec::new())
     }
@@ -363,6 +368,7 @@ impl UserMetadata {
 
     /// Whether the user may log in and manage users.
     pub(super) fn manages_users(&self) -> bool {
+        // INV-MANAGER: one that is inactive is none, as who cannot log in lets nobody in.
         let held = self.permissions.as_ref();
         self.status == UserStatus::Active && held.is_some_and(|held| held.global.manage_users)
     }

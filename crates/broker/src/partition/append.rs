@@ -91,9 +91,13 @@ impl Partition {
         if let Some(error) = self.fenced() {
             return Err(error.into());
         }
+        // Also where the journal is not needed: a halt means that the files may be gone, the shard
+        // another's, or that a deletion may be durable that nobody was told of.
         if self.shard.is_halted() {
             return Err(CommitError::Fenced.into());
         }
+        // Both looks before the first stamp: a batch that has to wait is handed in again, and an id
+        // that was made for one of its messages would pass for the sender's by then.
         if !end.prepare_window(self.appender.deduplicates()) {
             return Ok(Appended::Unloaded(Arc::clone(self)));
         }
@@ -115,6 +119,7 @@ impl Partition {
             Ok(written) => written,
             Err(code) => {
                 let is_lost = end.log.is_fenced();
+                // Let go of first: fencing takes the lock itself.
                 drop(end);
                 if is_lost {
                     // What the file holds is not known: the whole partition stops, and is looked after.
@@ -124,6 +129,8 @@ impl Partition {
             }
         };
         if placed.stored == 0 {
+            // Nothing was written, so `base` is still the end: the answer waits for all that is
+            // staged, the messages that these repeat among it.
             let staging = self.publication.stage_again(base, self.durability());
             return Ok(self.staged(staging, placed).appended);
         }
@@ -132,6 +139,7 @@ impl Partition {
         self.shard.stats().appended(placed.stored.into(), messages.len() as u64);
         let InPlace { appended, rung } = self.commit(placed, &messages);
         drop(end);
+        // Without the lock: waking readers takes system calls, and the next sender waits for it.
         rung.ring(News::Look);
         Ok(appended)
     }
@@ -146,6 +154,8 @@ impl Partition {
             self.shard.stage_batch(&record, self, end)
         };
         let staging = self.publication.stage(end, self.durability(), journal);
+        // The shard counted only what was offered to it. A topic that is `os` would never ask for a
+        // checkpoint, and a start after a kill would read again all that was written to it.
         if matches!(staging, Staging::Published(_)) {
             self.shard.wrote_unjournaled(messages.len() as u64);
         }
@@ -193,6 +203,7 @@ impl Partition {
     /// By when the messages of the oldest segment had been stored, when that could go.
     pub(crate) fn oldest_droppable(&self, now: Timestamp) -> Option<Timestamp> {
         let oldest = self.reader.oldest_sealed(now)?;
+        // Sealed is not published: what is above the high-watermark may still be taken back.
         (oldest.end <= self.high_watermark()).then_some(oldest.stored_by)
     }
 
@@ -200,6 +211,7 @@ impl Partition {
     /// asked before; and takes note of segments that are.
     pub(crate) fn newly_ahead(&self, now: Timestamp) -> Option<u64> {
         let ahead_us = self.reader.note_ahead(now);
+        // With every look, so that it is told again when it comes back.
         let told = self.told_ahead.swap(ahead_us.is_some(), Ordering::Relaxed);
         ahead_us.filter(|_| !told)
     }
@@ -220,9 +232,12 @@ impl Partition {
         {
             return false;
         }
+        // Without the appender's lock: what is synced to make room may be somebody else's file.
         self.reader.make_room();
         let rolled = {
             let mut end = self.appender.hold();
+            // Under the lock under which writes are stopped: a log that is closed or fenced gets no
+            // file.
             if end.is_closed() || self.fenced().is_some() {
                 return false;
             }
@@ -252,6 +267,7 @@ impl Partition {
     /// What everyone who waits for this partition is told.
     pub fn sync(&self) -> Result<(), CommitError> {
         let end = self.sync_segments()?;
+        // What is on record as synced need not be told as written by the next tick.
         self.noted_end.fetch_max(end.get(), Ordering::Relaxed);
         // INV-EVIDENCE: behind the sync. A note that is durable before it would have a start after a power cut take a
         // write that was cut short for damage.
@@ -322,6 +338,8 @@ impl Partition {
                 return None;
             }
             let end = self.high_watermark();
+            // Staged now that writes have stopped, so it lies behind every batch that was refused
+            // (INV-VOID). Any record would do; this one is true whatever becomes of the rescue.
             let record = ShardRecord::EndReached { uid: self.uid, end, synced: false };
             let (waiting, resolver) = ticket();
             let (durability, marker) = (Durability::Fsync, Completion::Marker);
@@ -354,6 +372,7 @@ impl Partition {
 
     /// Nothing more is tried to have it take writes again.
     pub(super) fn give_up(&self, why: &str) {
+        // Before the hope is gone: whoever waits for this try looks at both, and tells the cause.
         self.rescue.failed(&why);
         self.rescue.give_up();
         tell!(

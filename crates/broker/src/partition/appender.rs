@@ -122,6 +122,7 @@ impl Appender {
 
     /// Refuses later appends.
     pub(super) fn close(&self) {
+        // Under the lock: an append that is under way comes to its end, and none comes behind.
         self.state.lock().closed = true;
     }
 
@@ -160,6 +161,7 @@ impl Appender {
         now: Timestamp,
         context: AppendContext<'_>,
     ) -> Result<(), PollError> {
+        // One at a time: those who waited for it find the window there.
         let _alone = self.loading.lock();
         // While the window is missing nothing is appended, unless deduplication is turned off and on.
         for _ in 0..LOADS_MAX {
@@ -208,9 +210,12 @@ impl LogEnd {
 
     /// Brings the window in line with the setting; false when it has to be read first.
     pub(super) fn prepare_window(&mut self, wanted: bool) -> bool {
+        // Letting go of it is what turns deduplication off: a batch is sifted by whatever window
+        // there is.
         if !wanted {
             self.window = None;
         } else if self.window.is_none() && self.log.end() == Offset::ZERO {
+            // An empty log has no ids to be read: the first send to a new topic waits for no disk.
             self.window = Some(IdWindow::default());
         }
         self.window.is_some() == wanted
@@ -291,6 +296,8 @@ impl LogEnd {
             stamped = stamp(&left, messages, count)?;
             indexes = Cow::Owned(left);
         }
+        // Behind the stamp, as the tag covers offset and time; and before the log, so that segment
+        // and journal get the same bytes.
         let sealed = vault.map(|vault| vault.seal_messages(uid, messages, count)).transpose();
         let sealed = sealed.map_err(|Unsealed| ErrorCode::CannotEncryptData)?.flatten();
         // Sealed messages have other lengths and checksums than those that were stamped.
@@ -325,6 +332,7 @@ impl LogEnd {
         for (id, offset) in sifted.given.into_iter().zip(base.get()..) {
             window.remember(Remembered { id, offset: Offset::new(offset), stored_us });
         }
+        // Once more: with what was just stored it may be more than it is to hold.
         window.expire(&context.deduplication, stored_us);
     }
 }

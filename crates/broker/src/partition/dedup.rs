@@ -121,6 +121,8 @@ impl IdWindow {
                 self.order.back().is_none_or(|newest| newest.offset < message.offset),
                 "INV-WINDOW: messages are remembered in the order of the log"
             );
+            // The newer one counts: the older leaves the window first, and is to leave the id in
+            // it.
             self.ids.insert(message.id, message.offset);
             self.order.push_back(message);
         }

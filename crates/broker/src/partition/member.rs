@@ -48,6 +48,7 @@ impl ShardMember for Partition {
         match made {
             // A checkpoint that came before has the position without this change.
             Some(_) => Self::touch(&self),
+            // It falls back to what is durable, so there may be messages again for who waits.
             None => self.position_moved_back(),
         }
     }
@@ -71,6 +72,8 @@ impl ShardMember for Partition {
         }
         // Behind the sync: what it says of the log is durable (INV-CHECKPOINT).
         let log = self.appender.hold().log.checkpoint();
+        // Nothing that is on its way (INV-SETTLED): one that is refused must not take effect after
+        // a crash.
         Ok(MemberCheckpoint { log, positions: self.positions.durable() })
     }
 
@@ -80,6 +83,7 @@ impl ShardMember for Partition {
 
     fn take_unnoted_end(&self) -> Option<Offset> {
         let end = self.publication.cached_end()?;
+        // In one step, as a sync that comes with its own note may do the same.
         (self.noted_end.fetch_max(end.get(), Ordering::Relaxed) < end.get()).then_some(end)
     }
 
@@ -102,6 +106,7 @@ impl ShardMember for Partition {
             // Without the appender's lock: nothing is appended, and whoever asks is to hear that at once.
             if let Err(error) = planned.write() {
                 if error.kind() == io::ErrorKind::InvalidData {
+                    // What the system has dropped does not come back by another try.
                     self.give_up("what no sync had covered cannot be read any more");
                     return false;
                 }
@@ -121,6 +126,8 @@ impl ShardMember for Partition {
             self.appender.hold().log.rescued(&planned);
             self.publication.written_anew();
         }
+        // The checkpoint that is taken next has to look at it: only what that covers may be
+        // unfenced.
         Self::touch(&self);
         true
     }
@@ -157,9 +164,11 @@ impl ShardMember for Partition {
 
     fn come_online(self: Arc<Self>, log: Log, report: &RecoveryReport) {
         let end = log.end();
+        // Before writes go on: a position behind the end would skip what gets these offsets next.
         self.positions.clamp(end);
         let mut appender = self.appender.hold();
         if appender.is_closed() {
+            // Deleted meanwhile: its files are on their way out, and nobody is to open others.
             return;
         }
         appender.log.come_online(log);

@@ -209,6 +209,8 @@ impl Positions {
     pub(super) fn expire(&self, now: Timestamp, expire_after_us: u64) -> ExpiredPositions {
         let mut book = self.book.lock();
         let expired = book.expire(now, expire_after_us);
+        // Also where only times have moved: after a start, whoever polls all the time would be
+        // taken for silent since they were last written down.
         let is_new = book.take_moved() || !expired.is_empty();
         ExpiredPositions { expired, is_new }
     }
@@ -245,6 +247,8 @@ impl Positions {
         // Asked under the lock: positions follow a clock that leaps under it, and one that was stored with the time of
         // before behind that would be a whole leap too old, and let go of what it holds.
         let now = journal.shard.now();
+        // Before anything is staged. Groups always have a place (INV-GROUPS-FIT), and a consumer
+        // that has one keeps it.
         if book.is_full_for(owner) {
             self.no_place.fetch_add(1, Ordering::Relaxed);
             return Err(OffsetError::Refused(ErrorCode::CannotOpenConsumerOffsetsFile));
@@ -253,6 +257,7 @@ impl Positions {
         let to = Position { offset, stored_at: now, active_at: now, user: by.user };
         let (uid, note) = (journal.uid, Some(to.note()));
         let record = ShardRecord::OffsetStored { uid, owner, offset, note };
+        // Noted only once it is staged: a change that the shard refuses leaves the book as it was.
         let ticket = journal.stage(&record, owner, Some(to))?;
         let goes_back = book.get(owner).is_some_and(|before| before > offset);
         book.stage(owner, Some(to));
@@ -269,6 +274,7 @@ impl Positions {
         by: StoredBy,
         journal: PositionJournal<'_>,
     ) -> Result<PositionChange, OffsetError> {
+        // Held over the staging, as for a store.
         let mut book = self.book.lock();
         let position = book.position(owner).ok_or(OffsetError::NotStored)?;
         by.may_change(Some(position))?;

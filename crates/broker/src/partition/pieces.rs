@@ -79,6 +79,8 @@ impl Rest {
         // follows for the rest.
         let bytes = left.ok_or(PollError::Gone)?;
         let span = OffsetRange { from: next, end: self.span.end };
+        // Messages that are left without bytes for them, or the other way round, are none of the
+        // answer that was announced.
         if span.is_empty() != (bytes == 0) {
             return Err(PollError::Gone);
         }
@@ -167,6 +169,7 @@ impl Gathering {
     pub(crate) fn finish(self) -> PolledRange {
         let Self { finder, plan, mut range, next, forgotten, kept_bytes, .. } = self;
         assert!(kept_bytes <= range.bytes, "INV-WHOLE: what is kept of an answer is a part of it");
+        // Nothing behind the first that was forgotten is kept.
         range.rest = forgotten.map(|from| Rest {
             finder,
             span: OffsetRange { from, end: next },
@@ -203,9 +206,12 @@ impl Gathering {
 
     /// Whether a piece belongs to the beginning of the answer and costs no memory until it is sent.
     fn waits_in_page_cache(&self, found: &FoundMessages) -> bool {
+        // The first one always: it has more than a piece may have where it is a single message.
         let fits = self.kept_bytes == 0
             || self.kept_bytes + found.bytes <= self.plan.bounds.piece_bytes_max;
         let slices = self.range.slices.len() + found.slices.len();
+        // Only in front of the first that was forgotten: the kept pieces are sent first, and behind
+        // it they would come too early.
         self.forgotten.is_none()
             && memory_bytes(&found.slices) == 0
             && fits

@@ -175,10 +175,14 @@ impl Publication {
         let mut commits = self.commits.lock();
         // With something staged in front of it, it has to wait for that: the topic was `fsync` a moment ago.
         if durability == Durability::Os && commits.queue.is_empty() {
+            // Noted, so that no batch of a time as `fsync` is journaled behind what no disk may
+            // hold.
             commits.cached = end;
             self.raise(end);
             return Staging::Published(commits.bell.reached(end.get()));
         }
+        // The high-watermark goes along: below it all had been acknowledged, by which a recovery
+        // tells what is missing from what was never promised.
         let journaled = !commits.rests_on_cache() && journal(self.high_watermark());
         let need = if journaled { Need::Journal } else { Need::Segment };
         Self::queue(&mut commits, end, need)
@@ -197,6 +201,7 @@ impl Publication {
     fn queue(commits: &mut Commits, end: Offset, need: Need) -> Staging {
         let (waiting, resolver) = ticket();
         commits.push(StagedBatch { end, need, resolver });
+        // One sync for all that wait for one, and not one for each.
         let sync = need == Need::Segment && commits.schedule_sync();
         Staging::Waits { ticket: waiting, sync }
     }
@@ -219,6 +224,7 @@ impl Publication {
     pub(super) fn not_journaled(&self, end: Offset) -> bool {
         let mut commits = self.commits.lock();
         commits.need_segment_below(end);
+        // One that is queued and has not begun covers these as well.
         commits.schedule_sync()
     }
 
@@ -283,6 +289,7 @@ impl Publication {
         );
         // Of one whose log could not be opened it was a guess.
         self.high_watermark.store(end.get(), Ordering::Release);
+        // The polls that wait here go on waiting: they ring with the next message.
         let bell = std::mem::take(&mut commits.bell);
         *commits = Commits { bell, ..Commits::new(end, None) };
     }

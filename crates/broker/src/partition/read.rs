@@ -328,6 +328,8 @@ impl MessageFinder {
             return Ok(Some(PolledRange { first: plan.asked, ..PolledRange::default() }));
         }
         let bytes_max = plan.bounds.bytes_max.min(plan.bounds.piece_bytes_max);
+        // INV-WHOLE: an answer of several pieces is looked through to its end before it begins,
+        // which takes a thread that may block.
         let found = self.find_cached(plan.span, bytes_max)?.filter(|found| !found.cut);
         Ok(found.map(|FoundMessages { first, count, bytes, slices, .. }| {
             // What ends before it should ends at damage.
@@ -342,6 +344,7 @@ impl MessageFinder {
         let bytes_max = bytes_max.min(COLD_PIECE_BYTES_MAX);
         match self.locate_cached(span, bytes_max) {
             Ok(Some(located)) => located.bytes,
+            // The most it may be: memory is granted by this before anything is read.
             Ok(None) | Err(_) => bytes_max,
         }
     }
@@ -385,6 +388,8 @@ impl MessageFinder {
         let Some(located) = self.locate_cached(span, bytes_max)? else { return Ok(None) };
         let mut found = FoundMessages::of(&located);
         for slice in &located.slices {
+            // INV-VERIFIED: what nobody has checked may be damaged, and what is not in memory would
+            // have the thread of a connection wait for the disk.
             if !slice.verified || !slice.file.cached(slice.position, slice.len) {
                 return Ok(None);
             }
@@ -443,6 +448,7 @@ impl MessageFinder {
             Unopened::Damaged(from) => {
                 let offset = from.get();
                 tell!(error, self.name(), offset, "a sealed message does not open with its key");
+                // Of this one alone: those behind it may open.
                 let to = Offset::new(from.get().saturating_add(1));
                 PollError::Read(ReadError::Damaged { from, to })
             }
@@ -464,6 +470,7 @@ impl MessageFinder {
 /// What of a plan is left to be searched: `last` wants the newest that fit, the others the first.
 fn newest_of(plan: &ReadPlan, request: &ReadRequest) -> Option<NewestRequest> {
     let OffsetRange { from, end: upto } = plan.span;
+    // An answer without room for all of them would else hold the oldest of the newest.
     let wanted = request.strategy == PollingStrategy::Last && !plan.span.is_empty();
     wanted.then_some(NewestRequest { from, upto, bytes_max: plan.bounds.bytes_max })
 }

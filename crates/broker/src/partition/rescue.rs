@@ -19,6 +19,10 @@ const LONG_PAUSE_US: u64 = 10_000_000;
 const SHORT_PAUSES: u32 = 10;
 /// Of so many tries that failed one is told: with the long pauses one in ten minutes.
 const TRIES_A_LINE: u32 = 6 * SHORT_PAUSES;
+const _: () = assert!(
+    LONG_PAUSE_US * (TRIES_A_LINE as u64) == 600_000_000,
+    "with the long pauses a try that failed is told every ten minutes"
+);
 const _: () =
     assert!(PAUSE_US < LONG_PAUSE_US, "a disk that does not come back is asked less often");
 
@@ -71,6 +75,9 @@ impl Rescue {
         if marker.is_none_or(|marker| matches!(marker.outcome(), Some(Err(_)))) {
             state.marker = mark();
         }
+        // Behind the marker, which is staged whether or not a try is due: it takes a round of the
+        // journal until it is settled, and without it no log that is open is taken back into
+        // writes.
         let is_due = now_us >= state.due_us;
         if is_due {
             state.tries = state.tries.saturating_add(1);
@@ -101,6 +108,8 @@ impl Rescue {
     /// Makes the next try due at once, and those after it follow as after the first failure.
     pub(super) fn hasten(&self) {
         let mut state = self.state.lock();
+        // With the tries: whoever asks has done something about it, and it is worth short pauses
+        // again.
         (state.due_us, state.tries) = (0, 0);
     }
 
@@ -123,6 +132,7 @@ impl Rescue {
 
     /// It is over: another failure needs another marker.
     pub(super) fn end(&self) {
+        // With the marker of this one: it lies in front of all that is refused from now on.
         *self.state.lock() = RescueState::default();
     }
 }

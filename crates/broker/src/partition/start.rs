@@ -86,6 +86,8 @@ impl Droppable {
 impl Droppable {
     /// What `partition` could give up now.
     pub(crate) fn of(partition: &Partition, now: Times, hold: Hold) -> Self {
+        // A forecast: what goes is looked at once more when it is staged, under the lock of the
+        // positions (INV-BARRIER).
         let StagedHold { start, committed } = partition.positions().held(hold, now.steady);
         let reader = partition.log_reader();
         let mut sealed = reader.droppable(partition.high_watermark(), now.wall);
@@ -129,6 +131,7 @@ pub(crate) fn drop_oldest(
         Wanted::Oldest(count) => (count as usize, Offset::new(u64::MAX)),
         Wanted::Below(offset) => (usize::MAX, offset),
     };
+    // What a move gives up that is still on its way is listed until its record is durable.
     let fresh = sealed.into_iter().skip_while(|known| known.base < before).take(count);
     let last = fresh.take_while(|known| known.end <= below).take_while(goes).last();
     let Some(start) = last.map(|last| last.end) else { return Ok(None) };

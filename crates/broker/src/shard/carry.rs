@@ -87,6 +87,8 @@ pub(super) fn carry_forward(
         return Err(JournalError::Lost { first });
     }
     let mut out = CarryOut { journal, own, payload: Vec::new(), carried: Carried::default() };
+    // As they lie in the journal: a recovery takes a batch at a lower offset for one that replaces
+    // all behind it.
     number = 0;
     visit(journal, &range, &mut |record| {
         number += 1;
@@ -115,6 +117,8 @@ fn visit(
     let (mut failed, mut unknown) = (None, false);
     let report = journal.read(*range.start(), &mut |frame| {
         if frame.lsn > *range.end() {
+            // What is committed meanwhile is for the next one, and what is carried just now among
+            // it.
             return ControlFlow::Break(());
         }
         let decoded = decode_bundle(frame.payload, &mut |_, record| {
@@ -147,6 +151,10 @@ impl NewestRecords {
                 let is_same = |held: &BatchAt| held.base == base_offset && held.content == content;
                 if !self.batches.get(at).is_some_and(is_same) {
                     self.batches.truncate(at);
+                    assert!(
+                        self.batches.last().is_none_or(|held| held.number < number),
+                        "INV-CARRY: of what counts, numbers rise with the offsets"
+                    );
                     self.batches.push(BatchAt { base: base_offset, content, number });
                 }
             }

@@ -76,6 +76,8 @@ impl Checkpointer {
         partitions: &BTreeMap<PartitionUid, RecoveredPartition>,
     ) {
         for (uid, partition) in partitions {
+            // Of one that was never written there is nothing to say, and of one that is offline
+            // what the last checkpoint says stays: neither has a report.
             if partition.report.is_some() {
                 self.last.logs.insert(*uid, partition.log.checkpoint());
             }
@@ -164,6 +166,7 @@ impl CheckpointCalls {
         while !*asked && !stops() {
             asked.wait(&self.work);
         }
+        // Taken back before the work begins: who asks meanwhile gets a checkpoint of their own.
         *asked = false;
         !stops()
     }
@@ -174,6 +177,7 @@ impl CheckpointCalls {
         if stops() {
             return false;
         }
+        // Not on the bell of those who ask: they would end every pause at once.
         asked.wait_for(&self.pause_over, CARRY_PAUSE);
         true
     }
@@ -228,13 +232,17 @@ impl Checkpoints {
         // A closed partition's files may be gone; its records will not be asked for again.
         for partition in looked_at.iter().filter(|partition| !partition.is_closed()) {
             match partition.checkpoint() {
+                // It is off the list from here on, and noted: where this checkpoint is not saved,
+                // the next one says it.
                 Ok(noted) => checkpointer.note(partition.uid(), noted),
+                // Closed while it was synced: as if it had been before.
                 Err(_) if partition.is_closed() => {}
                 Err(_) => failed.push(Arc::clone(partition)),
             }
         }
         if !failed.is_empty() {
             // Not simply put back: a stored offset may have put it on the list meanwhile.
+            // And before anything that may fail: they stay on the list whatever comes of this one.
             failed.iter().for_each(|member| Arc::clone(member).touch());
             // Not up to where the checkpoint covers the others: what was acknowledged after that, and before writes
             // stopped, has to come behind what was before it. Where nothing was settled since, this checkpoint gives
@@ -244,6 +252,8 @@ impl Checkpoints {
                 self.carry(journal, epoch, range, &failed)?;
             }
             for partition in &failed {
+                // Its positions are in this checkpoint although its log is not: what is carried
+                // leaves them out.
                 checkpointer.offsets.insert(partition.uid(), partition.durable_positions());
             }
         }
@@ -287,6 +297,7 @@ impl Checkpoints {
 
     /// Forgets deleted and purged partitions; their files are removed next.
     pub(super) fn forget(&self, uids: &[PartitionUid]) {
+        // Waits for one that is under way: behind this no checkpoint that is saved names them.
         let mut checkpointer = self.last.lock();
         for uid in uids {
             checkpointer.last.logs.remove(uid);

@@ -45,7 +45,8 @@ impl Shard {
         }
         let mut open = self.intake.open();
         let round = open.round();
-        // Looked at under the lock: behind a committer that is gone nobody takes what is staged.
+        // Looked at under the lock: behind a committer that is gone nobody takes what is staged. A journal that has failed takes
+        // nothing more (INV-SHARD-FENCE), and for room nobody waits: a sync of the segment goes without it.
         if self.is_fenced() || round.bytes.len() + len > self.options.bundle_bytes_max {
             drop(open);
             self.wrote_unjournaled(len as u64);
@@ -89,6 +90,7 @@ impl Shard {
         }
         record.encode(&mut round.bytes);
         round.completions.push((completion, resolver));
+        // Never taken back: one record that needs the sync is enough.
         round.sync |= durability == Durability::Fsync;
         open.wake();
         Ok(())
@@ -107,6 +109,7 @@ impl Shard {
     /// Submits what is staged, if anything, and settles what is known by now; tells whether there was something
     /// of either.
     pub fn commit_round(&self, rounds: &mut Rounds) -> bool {
+        // Sent first: the disk is at work while the members are told of what is settled.
         let sent = self.send_round(rounds);
         let mut settled = false;
         while let Some(oldest) = rounds.pop_settled() {
@@ -182,6 +185,7 @@ impl Shard {
             }
         }
         rounds.give_back(round);
+        // Behind each bundle, as any of them may have filled a file.
         if self.journal.needs_checkpoint() {
             self.ask_checkpoint();
         }
@@ -190,6 +194,8 @@ impl Shard {
     /// Writers outran the checkpoint worker, or the disk has no room or bad places: makes room here and now, which
     /// gives other files, and submits once more what was not taken.
     fn send_again(&self, refused: Round, rounds: &mut Rounds) {
+        // The journal takes none behind one that it refused. So all that are in flight are waited for, and go again behind
+        // it, in their order. Kept where a committer that stops is found to have them.
         rounds.set_aside(refused);
         while let Some(SettledRound { round, outcome }) = rounds.wait_oldest() {
             let why = outcome.err().map(|failure| failure.error);
@@ -199,6 +205,8 @@ impl Shard {
             );
             rounds.set_aside(round);
         }
+        // Without one the second try may be refused as well, and then the batches are committed
+        // without the journal.
         if let Err(error) = self.checkpoint() {
             let error = Causes(&error);
             tracing::warn!(%error, "the journal is full and no checkpoint could be taken");
@@ -223,6 +231,7 @@ impl Shard {
             }
         }
         for (completion, resolver) in round.completions.drain(..) {
+            // These are in no segment that could be synced instead.
             completion.refused();
             resolver.resolve(Err(CommitError::Overloaded));
         }
@@ -241,6 +250,7 @@ impl Shard {
         }
         for (completion, resolver) in round.completions.drain(..) {
             if let Some(removal) = completion.durable() {
+                // On the list before the remover is woken, which would sleep on without it.
                 self.dropped.push(removal);
                 self.removals.ask();
             }

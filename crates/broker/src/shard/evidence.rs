@@ -44,6 +44,7 @@ impl PendingEnds {
     pub(super) fn encode(&mut self, out: &mut Vec<u8>, bytes_max: u64) -> bool {
         let room = bytes_max.saturating_sub(out.len() as u64) / RECORD_BYTES;
         let room = to_usize(room.min(ENDS_PER_BUNDLE_MAX));
+        // What has no room stays, and goes back to the round that gathers.
         let rest = match self.ends.keys().nth(room).copied() {
             Some(first) => self.ends.split_off(&first),
             None => Ends::new(),
@@ -60,6 +61,8 @@ impl PendingEnds {
     pub(super) fn put_back(&mut self, other: &mut Self) {
         for ((uid, synced), end) in std::mem::take(&mut other.ends) {
             self.note(uid, end, synced);
+            // Nobody may have anything to commit for long, and what is left is to be on record
+            // soon.
             self.due = true;
         }
     }

@@ -34,6 +34,7 @@ pub(super) struct Round {
 
 impl Round {
     pub(super) fn is_empty(&self) -> bool {
+        // Ends that are not due are no reason for a bundle: they ride along with the next.
         self.bytes.is_empty() && !self.ends.due
     }
 
@@ -85,6 +86,7 @@ impl OpenRound<'_> {
 
 impl IntakeState {
     fn wake(&mut self, work: &Condvar) {
+        // Once for each sleep: those who come until it is awake have nothing to add.
         if std::mem::take(&mut self.committer_waits) {
             work.notify_one();
         }
@@ -115,6 +117,7 @@ impl Intake {
         let mut gathering = self.gathering.lock();
         let is_due = !gathering.round.is_empty();
         if is_due {
+            // Swapped, so that the room that earlier rounds took is used again.
             std::mem::swap(&mut gathering.round, spare);
         }
         is_due
@@ -129,6 +132,7 @@ impl Intake {
     /// when it is time to end: nothing is staged, and `stops` says so.
     pub(super) fn wait(&self, is_full: bool, stops: impl Fn() -> bool) -> bool {
         let mut gathering = self.gathering.lock();
+        // What was settled since the committer looked would else be slept over (INV-WAKE).
         if std::mem::take(&mut gathering.is_settled) {
             return true;
         }
@@ -140,6 +144,7 @@ impl Intake {
         }
         // INV-WAKE: noted under the lock that whoever leaves something takes, so that it is seen there or here.
         gathering.committer_waits = true;
+        // Once and not in a loop: whoever is woken for nothing looks, and comes back.
         gathering.wait(&self.work);
         true
     }

@@ -73,6 +73,7 @@ impl Journaled {
         let mut unknown = None;
         let report = journal.read(checkpointed.next(), &mut |frame| {
             let number = to_u32(journaled.frames.len());
+            // Also of one without a batch: the number of a frame is its place in this list.
             journaled.frames.push(frame.place);
             let decoded = decode_bundle(frame.payload, &mut |at, record| {
                 journaled.take(BatchPlace { frame: number, at: to_u32(at) }, record)
@@ -93,6 +94,7 @@ impl Journaled {
                 "the journal holds what another process wrote that no longer owned it: left out"
             );
         }
+        // INV-LOUD: told, and gone on with all that can be read.
         for damage in &report.damaged {
             tracing::error!(?damage, "journal damaged: acknowledged writes may be missing");
         }
@@ -104,15 +106,20 @@ impl Journaled {
             ShardRecord::Batch { uid, base_offset, high_watermark, .. } => {
                 let known = self.batches.entry(uid).or_default();
                 known.batches.push(JournaledBatch { base_offset, place: place.number() });
+                // A batch that was carried forward says what had been acknowledged when it was
+                // staged.
                 known.high_watermark = known.high_watermark.max(high_watermark);
             }
             ShardRecord::OffsetStored { uid, owner, offset, note } => {
+                // Read in the order of the journal, so the last change is the one that counts.
                 self.offsets.insert((uid, owner), Some(Position::noted(offset, note)));
             }
             ShardRecord::OffsetGone { uid, owner } => {
                 self.offsets.insert((uid, owner), None);
             }
             ShardRecord::StartMoved { uid, start } => {
+                // The highest and not the last: a start never goes back, and one that was carried
+                // forward comes again behind newer ones.
                 let known = self.starts.entry(uid).or_default();
                 *known = start.max(*known);
             }

@@ -148,9 +148,11 @@ impl DroppedFiles {
 
     /// Removes the files, as many as can be; the others are tried again. Blocks on the disk.
     pub(super) fn remove(&self) {
+        // Without the lock over the removal: the committer adds to the list while files go.
         let dropped = self.take_all();
         let mut failed: Vec<_> =
             dropped.into_iter().filter(|dropped| !dropped.remove_files()).collect();
+        // Beside what was put there meanwhile.
         self.0.lock().append(&mut failed);
     }
 }

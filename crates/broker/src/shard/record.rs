@@ -240,6 +240,7 @@ fn decode_one<'a>(reader: &mut Reader<'a>) -> Result<Option<ShardRecord<'a>>, Un
         let uid = PartitionUid::new(reader.u64().ok()?);
         let mut body = Reader::new(reader.bytes(len).ok()?);
         skippable = flags & SKIPPABLE != 0;
+        // A flag that is not known may change what the record means.
         if flags & !SKIPPABLE != 0 {
             return None;
         }

@@ -186,6 +186,8 @@ impl ShardRecovery {
         journaled.apply_offsets(&mut books);
         let recorded = boot::recorded(&*self.disk, &self.boot_path);
         let recorded = recorded.map_err(|e| read_error("the record of the last boot", e))?;
+        // Where either is not known, it is taken for another run: what was only written may be
+        // gone.
         let cache_survived = recorded.is_some() && recorded == self.disk.boot();
         let mut unreadable = std::mem::take(&mut self.unreadable);
         let source = journaled.source(&*self.journal);
@@ -211,6 +213,7 @@ impl ShardRecovery {
             };
         }
         drop(source);
+        // Of what was deleted nothing is to be noted again: its files are going.
         checkpoint.logs.retain(|uid, _| live.contains(uid));
         let shard = self.build(checkpoint, &partitions, journaled.last, recorded)?;
         Ok(RecoveredShard { shard, partitions, unknown })
@@ -229,6 +232,8 @@ impl ShardRecovery {
         offsets.begin(self.now);
         let start = journaled.apply_start(uid, known.clone()).map_or(Offset::ZERO, |it| it.start);
         let end = known.as_ref().map_or(start, durable_end).max(evidence.end);
+        // INV-OFFLINE: of a log that cannot be opened this is the end, and the evidence by which it
+        // is recovered when it can be.
         let end = end.max(journaled.acknowledged(uid));
         let opened = match unreadable {
             Some(source) => {
@@ -260,6 +265,7 @@ impl ShardRecovery {
                 offsets.clamp(log.end());
                 Ok(RecoveredPartition { log, offsets, report, offline: None })
             }
+            // Not one log is offline for it: the journal is that of all.
             Err(log::LogRecoverError::Journal { source }) => Err(read_error("the journal", source)),
             Err(why) => {
                 let (disk, files) = (Arc::clone(&self.disk), Arc::clone(&self.files));
@@ -281,6 +287,8 @@ impl ShardRecovery {
                 Ok(uid) if live.contains(&uid) => {
                     known.insert(uid);
                 }
+                // Left alone: it may be somebody's, and what is to be removed is on record
+                // elsewhere.
                 _ => unknown.push(entry.name),
             }
         }
@@ -312,6 +320,8 @@ impl ShardRecovery {
     ) -> Evidence {
         let mut end = journaled.synced_end(uid).unwrap_or(Offset::ZERO);
         if cache_survived {
+            // What was only written may be lost with the machine: where it is missing then, that is
+            // no damage.
             end = journaled.written_end(uid).map_or(end, |written| written.max(end));
         }
         // A consumer's position is taken only of messages that are published. A power cut may take
@@ -368,6 +378,8 @@ impl ShardRecovery {
     ) -> Result<Arc<Shard>, ShardRecoverError> {
         let (before, epoch) = (checkpoint.lsn, checkpoint.epoch);
         let lsn = last.max(before);
+        // Before the checkpoint is saved and the journal given back: the frames that go then hold
+        // it (INV-CARRY).
         let carried = self.carry_offline(partitions, epoch, before.next()..=lsn)?;
         let stamps =
             Stamps::new(Arc::clone(&self.disk), self.partitions_dir.clone(), self.cluster_id);

@@ -31,6 +31,7 @@ impl Removals {
         while !state.asked && !state.is_stopping {
             state.wait(&self.work);
         }
+        // Taken back before the work begins: what is asked for meanwhile is for another round.
         state.asked = false;
         !state.is_stopping
     }

@@ -33,6 +33,8 @@ impl Checkpoints {
         // Held over it: no checkpoint gives back what is read here, nor says anything of these logs.
         let mut checkpointer = self.hold();
         let mut ready = Vec::new();
+        // First what can be told without the journal, which is not read for logs that are still not
+        // there.
         for partition in offline.iter().filter(|it| !it.is_closed() && it.is_offline()) {
             match checkpointer.look_at(&**partition) {
                 Ok(known) => ready.push((partition, known)),
@@ -50,6 +52,7 @@ impl Checkpoints {
         let mut recovered = Vec::new();
         for (partition, known) in ready.into_iter().take(ROUND_MAX) {
             if stops() {
+                // What was recovered by now is as it was for whoever does it again (INV-REPEAT).
                 return;
             }
             let evidence = Evidence { end: partition.high_watermark(), cache_survived };

@@ -63,6 +63,7 @@ impl Rounds {
     /// The oldest one, if it is settled. Later ones are looked at when it is their turn.
     pub(super) fn pop_settled(&mut self) -> Option<SettledRound> {
         let (_, oldest) = self.in_flight.front_mut()?;
+        // The waker stays with it: its settling wakes a committer that sleeps (INV-WAKE).
         let Poll::Ready(settled) = Pin::new(oldest).poll(&mut Context::from_waker(&self.waker))
         else {
             return None;
@@ -97,6 +98,8 @@ impl Rounds {
 
 impl SettledRound {
     fn new(mut round: Round, Settled { outcome, payload }: Settled) -> Self {
+        // Handed back by the journal: they go once more where they were refused, and their room is
+        // used again where not.
         round.bytes = payload;
         Self { round, outcome }
     }

@@ -31,6 +31,7 @@ impl Stamps {
     /// Stamps the directory of a partition, if it has one and that was not done yet.
     pub(super) fn stamp(&mut self, uid: PartitionUid, known: &LogCheckpoint) {
         let has_files = known.active.is_some() || !known.sealed.is_empty();
+        // Without files there is no directory yet: the first append makes it.
         if !has_files || self.stamped.contains(&uid) {
             return;
         }

@@ -25,6 +25,7 @@ impl ShardStanding {
 
     /// No more is taken; tells whether some was until now.
     pub(super) fn halt(&self) -> bool {
+        // Swapped, so that of several who find a reason at once one tells it.
         !self.halted.swap(true, Ordering::AcqRel)
     }
 

@@ -92,6 +92,7 @@ impl ProcessReader {
             machine_busy_ticks,
             machine_ticks,
         };
+        // In one step: of two who ask at the same time, each has the time since another reading.
         let before = std::mem::replace(&mut *self.last.lock(), reading);
         let seconds = now_us.saturating_sub(before.at_us) as f64 / 1e6;
         let used = reading.process_ticks.saturating_sub(before.process_ticks) as f64;

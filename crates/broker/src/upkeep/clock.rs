@@ -131,9 +131,11 @@ impl SteadyClock {
         let mut told = None;
         if forward_us > STEP_US_MAX {
             self.lead_us = self.lead_us.saturating_add(forward_us);
+            // It has not held while it was set once more: the wait begins anew.
             self.since_us = now.running_us;
             told = Some(ClockNews::Forward(forward_us));
         } else if back_us > STEP_US_MAX {
+            // Believed at once, as it makes nothing older; what is still waited for goes first.
             self.lead_us = self.lead_us.saturating_sub(back_us);
             told = Some(ClockNews::Back(back_us));
         }
@@ -142,6 +144,8 @@ impl SteadyClock {
             told = told.or(Some(ClockNews::Held));
         }
         if told.is_some() {
+            // At once: a start that goes by the record of before has to find out anew what was
+            // found here.
             self.record_due_us = 0;
         }
         (self.steady(), told)
@@ -149,6 +153,8 @@ impl SteadyClock {
 
     /// The time to go by when the system has been running for `running_us`, as of the last look.
     pub(super) fn steady_at(&self, running_us: u64) -> Timestamp {
+        // Between two looks the system tells how much time has passed, and not the wall clock,
+        // which only a look judges.
         let passed_us = running_us.saturating_sub(self.last.running_us);
         Timestamp::new(self.steady().get().saturating_add(passed_us))
     }

@@ -52,6 +52,8 @@ impl Broker {
         let expire_after_us = self.retention.options.offsets_expire_after_us;
         let up_us = self.clock.monotonic_us().saturating_sub(self.started_us.monotonic_us);
         let may_expire = up_us >= expire_after_us.min(GRACE_US);
+        // With no limit the look is taken all the same: it brings times back that are ahead of the
+        // clock.
         let limit_us = if may_expire { expire_after_us } else { u64::MAX };
         // Books can be large, and whoever changes the catalog is not to wait for them.
         let topics: Vec<_> = {

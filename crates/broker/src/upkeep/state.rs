@@ -101,6 +101,7 @@ impl Broker {
                 && known.partition == partition.get()
         });
         let holder = self.holder_name(topic, owner);
+        // Once for each holder: every look finds the same segments again.
         if before.is_none_or(|before| before.owner != owner) {
             let until = topic.hold.until(owner, position);
             tracing::info!(
@@ -150,6 +151,7 @@ impl Broker {
         let now = self.times();
         let clock = self.retention.clock.lock();
         let (clock_lead, clock_waits) = (clock.lead_us(), clock.waits_us().unwrap_or(0));
+        // Before the partitions are looked at, whose locks come before this one (INV-LOCK-ORDER).
         drop(clock);
         let mut positions = Vec::new();
         for (number, partition) in (0..).map(PartitionId::new).zip(&open.partitions) {

@@ -66,6 +66,8 @@ impl KeyRing {
         for (entry, text) in (1..).zip(entries.filter(|text| !text.is_empty())) {
             let (id, key) = text.split_once(':').ok_or(KeyRingError::Form { entry })?;
             let id: u32 = id.parse().map_err(|_| KeyRingError::Form { entry })?;
+            // With 0 for its key a sealed message without user headers could not be told from one
+            // that is not sealed.
             if id == 0 {
                 return Err(KeyRingError::Form { entry });
             }

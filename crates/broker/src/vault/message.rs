@@ -40,6 +40,8 @@ impl Vault {
         let Some(active) = self.active() else { return Ok(None) };
         let extra = count as usize * SEALED_EXTRA_BYTES as usize;
         let mut out = Vec::with_capacity(messages.len() + extra);
+        // INV-NONCE: those that are not used, because a message cannot be sealed, are given to
+        // nobody else.
         let mut nonces = self.draw(count);
         for message in MessagesView::new(messages) {
             let message = message.map_err(|_| Unsealed)?;
@@ -57,6 +59,7 @@ impl Vault {
     ) -> Result<Vec<u8>, Unopened> {
         let is_sealed = |message: &MessageRef<'_>| message.header.reserved != 0;
         if !MessagesView::new(&stored).flatten().any(|message| is_sealed(&message)) {
+            // Messages from before encryption go on as they are, without a copy.
             return Ok(stored);
         }
         let mut out = Vec::with_capacity(stored.len());
@@ -73,6 +76,7 @@ impl Vault {
             } else {
                 out.extend_from_slice(message.bytes);
             }
+            // Counted and not read out of the header, which of a damaged message says nothing.
             next = Offset::new(next.get().saturating_add(1));
         }
         Ok(out)
@@ -105,10 +109,12 @@ fn seal(
     out.extend_from_slice(&nonce_bytes);
     let body_at = out.len();
     out.extend_from_slice(body);
+    // As it is stored, but for the checksum, which covers the tag in its turn.
     let covered = Aad::from(covered(uid, &sealed));
     let room = out.get_mut(body_at..)?;
     let tag = active.key.seal_in_place_separate_tag(nonce(nonce_bytes), covered, room).ok()?;
     out.extend_from_slice(tag.as_ref());
+    // Last (INV-CHECKSUM): that of the stored form, so that storage can check it without a key.
     put_checksum(out.get_mut(at..)?)
 }
 
@@ -119,6 +125,7 @@ fn open(
     out: &mut Vec<u8>,
 ) -> Option<()> {
     let stored = message.header;
+    // With the uid: a message from another partition does not open here, however sound it is.
     let covered = Aad::from(covered(uid, &stored));
     let (nonce_bytes, rest) = message.payload.split_first_chunk::<NONCE_LEN>()?;
     let (ciphertext, tag) = rest.split_last_chunk::<TAG_BYTES>()?;
@@ -136,6 +143,7 @@ fn open(
     let body_at = out.len();
     out.resize(body_at + ciphertext.len(), 0);
     let room = out.get_mut(body_at..)?;
+    // Where it does not open, the caller drops all of `out`: no part of an answer goes out.
     key.open_separate_gather(nonce(*nonce_bytes), covered, ciphertext, tag, room).ok()?;
     put_checksum(out.get_mut(at..)?)
 }

@@ -36,6 +36,7 @@ impl SealedKind {
 /// The bytes to be written for `plain`: sealed when there is an active key. `None` is of the cipher.
 pub(crate) fn seal(vault: Option<&Vault>, kind: SealedKind, plain: Vec<u8>) -> Option<Vec<u8>> {
     let Some(vault) = vault else { return Some(plain) };
+    // There may be keys only for what was sealed before, and nothing new is sealed then.
     let Some(ActiveKey { id, key }) = vault.active() else { return Some(plain) };
     let nonce_bytes = vault.draw(1).next();
     let mut out = vec![SEALED, VERSION];
@@ -61,6 +62,7 @@ pub(crate) fn open(
     kind: SealedKind,
     stored: &[u8],
 ) -> Result<Vec<u8>, VaultError> {
+    // From before encryption was turned on, until the metadata is written anew.
     let Some(sealed) = stored.strip_prefix(&[SEALED]) else { return Ok(stored.to_vec()) };
     let parts = || {
         let rest = sealed.strip_prefix(&[VERSION])?;

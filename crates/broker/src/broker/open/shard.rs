@@ -42,6 +42,7 @@ pub(super) fn shard_recovery(
             dir = %data_dir.checkpoint_dir(0).display(),
             "there is no checkpoint although there are logs: it was removed or lost"
         );
+        // Then the logs are put together from their files, as where it cannot be read.
         found.newest_damaged = true;
     }
     let checkpointed = found.checkpoint.as_ref().map_or(Lsn::ZERO, |checkpoint| checkpoint.lsn);
@@ -52,6 +53,8 @@ pub(super) fn shard_recovery(
     disk.create_dir_all(&data_dir.partitions_dir())
         .map_err(|e| prepare("the directory of partitions", e))?;
     disk.sync_dir(data_dir.path()).map_err(|e| prepare("the data directory", e))?;
+    // A quarter: records that are no batches may fill a bundle up to twice that (see
+    // `Shard::stage`), and evidence rides along in what is left.
     let half = to_usize(journal.payload_bytes_max() / 4);
     let shard = ShardOptions {
         bundle_bytes_max: options.shard.bundle_bytes_max.min(half),
