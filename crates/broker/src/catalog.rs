@@ -113,7 +113,10 @@ impl Catalog {
 
     /// On whose behalf `caller` changes stored offsets of a topic.
     pub(crate) fn stored_by(&self, caller: Principal, found: &FoundTopic<'_>) -> StoredBy {
-        let manages = self.allow(caller, Action::ManageTopic, found.place.scope()).is_ok();
+        // A look, not a demand: whoever does not manage the topic is refused nothing, and no trace of it is left.
+        let manages = self
+            .user_of(caller)
+            .is_ok_and(|user| user.may(Action::ManageTopic, found.place.scope()));
         let user = self.state.users.get(&caller.user).map(|user| user.mark(caller.user));
         StoredBy { user, manages }
     }

@@ -111,6 +111,27 @@ fn what_was_refused_is_a_line_and_a_flood_of_it_no_flood_of_lines() {
     assert_has(&server, &["connection refused", "limits.connections_per_address"]);
 }
 
+/// Each offset that somebody stored who does not manage the topic left a line of a refusal, although nothing was refused.
+#[test]
+fn an_offset_that_is_stored_is_no_refusal() {
+    let server = Server::with_topic(1);
+    server.send("--batch 10", b"a\nb\n");
+    let mut command =
+        server.command("user create anna --password-env NEW_PASSWORD --topic s/t:poll-messages");
+    command.env("NEW_PASSWORD", "secret");
+    run(command).ok();
+    let mut command = server.command("offset set s t --partition 0 --consumer me 1");
+    command.env("GALGO_USERNAME", "anna").env("GALGO_PASSWORD", "secret");
+    run(command).ok();
+    // What was refused is told at once, so that what would come of the offset comes before what comes of this.
+    let mut command = server.command("topic delete s t --yes");
+    command.env("GALGO_USERNAME", "anna").env("GALGO_PASSWORD", "secret");
+    run(command).fails(4);
+    assert_has(&server, &["request refused", "user=\"anna\""]);
+    let refused = |line: &&str| line.contains("request refused") && line.contains("anna");
+    assert_eq!(server.log().lines().filter(refused).count(), 1, "{}", server.log());
+}
+
 /// A ping takes no login, but each one counted as a failed login of the user `galgo`.
 #[test]
 fn a_ping_without_credentials_is_no_login() {
