@@ -2,7 +2,7 @@
 //!
 //! A command is a file in `command/`: its arguments, what it asks of the server, how it shows the
 //! answer. Results go to standard output, everything else to standard error, and the exit code
-//! says who has to act ([`failure::Kind`]).
+//! says who has to act ([`failure::ExitKind`]).
 
 mod address;
 mod args;

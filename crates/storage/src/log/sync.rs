@@ -75,7 +75,7 @@ impl DirtySet {
 
     /// Makes it durable: data of each file, and the directories when files were made.
     ///
-    /// Needs no lock; appends may go on meanwhile. Then call [`Log::synced`].
+    /// Needs no lock; appends may go on meanwhile. Then call [`Log::synced`](super::Log::synced).
     ///
     /// # Errors
     /// Those of the disk. The log takes no more writes then.
