@@ -61,7 +61,7 @@ pub(crate) fn run(broker: &Broker, session: &mut Session, request: Request) -> O
         Request::DeletePartitions(command) => topics::remove_partitions(broker, session, command),
         Request::GetSnapshot(command) => system::snapshot(broker, session, command),
         Request::DeleteSegments(command) => segments::delete(broker, session, &command),
-        Request::RescuePartition(command) => rescue::partition(broker, session, &command),
+        Request::RescuePartition(command) => rescue::partition(broker, session, command),
         Request::PlanRetention(command) => segments::plan_retention(broker, session, command),
         Request::ConfigureTopic(command) => topics::configure(broker, session, command),
         Request::GetTopicConfig(command) => topics::config(broker, session, &command),

@@ -22,28 +22,35 @@ const PAUSE: Duration = Duration::from_millis(50);
 const LOOKS_MAX: u32 = 100;
 
 /// Has a partition that takes no writes tried at once, and tells what came of it.
-pub(super) fn partition(broker: &Broker, session: &Session, command: &RescuePartition) -> Outcome {
-    let found = || {
-        let catalog = broker.catalog();
-        let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
-        Ok(Arc::clone(found.open.partition(command.partition_id)?))
-    };
-    match found() {
+pub(super) fn partition(broker: &Broker, session: &Session, command: RescuePartition) -> Outcome {
+    match find(broker, session, &command) {
         Ok(partition) if partition.fenced().is_none() => {
             Outcome::done(answer(&partition, RescueOutcome::Healthy, None))
         }
         Ok(partition) => {
             // Before it is asked for: that there are more tells of a try that was made since.
             let failures = partition.rescue_standing(broker.clock.monotonic_us()).failures;
-            Outcome::Offload(Watch { partition, failures, looks: 0 }.job())
+            Outcome::Offload(Watch { command, failures, looks: 0 }.job())
         }
         Err(code) => Outcome::done(Reply::Error(code)),
     }
 }
 
-/// A try that somebody waits for.
+/// The partition, for whoever may manage the topic.
+fn find(
+    broker: &Broker,
+    session: &Session,
+    command: &RescuePartition,
+) -> Result<Arc<Partition>, ErrorCode> {
+    let catalog = broker.catalog();
+    let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
+    found.open.partition(command.partition_id).map(Arc::clone)
+}
+
+/// A try that somebody waits for. Each look finds the partition anew: it may be purged or deleted meanwhile, and who waits
+/// may have lost the right to.
 struct Watch {
-    partition: Arc<Partition>,
+    command: RescuePartition,
     /// How many had failed before.
     failures: u64,
     looks: u32,
@@ -51,14 +58,15 @@ struct Watch {
 
 impl Watch {
     fn job(self) -> Job {
-        Job::Sync(Work::new(move |broker, _| self.look(broker)))
+        Job::Sync(Work::new(move |broker, session| self.look(broker, session)))
     }
 
-    fn look(mut self, broker: &Broker) -> Outcome {
-        let partition = &self.partition;
-        if partition.is_closed() {
-            return Outcome::done(Reply::Error(ErrorCode::PartitionNotFound));
-        }
+    fn look(mut self, broker: &Broker, session: &Session) -> Outcome {
+        let partition = match find(broker, session, &self.command) {
+            Ok(partition) => partition,
+            Err(code) => return Outcome::done(Reply::Error(code)),
+        };
+        let partition = &partition;
         if partition.fenced().is_none() {
             return Outcome::done(answer(partition, RescueOutcome::Rescued, None));
         }

@@ -373,7 +373,7 @@ impl Partition {
     /// Nothing more is tried to have it take writes again.
     pub(super) fn give_up(&self, why: &str) {
         // Before the hope is gone: whoever waits for this try looks at both, and tells the cause.
-        self.rescue.failed(&why);
+        self.rescue.failed(why.to_owned());
         self.rescue.give_up();
         tell!(
             error,

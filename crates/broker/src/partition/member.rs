@@ -13,7 +13,7 @@ use galgo_wire::id::{Offset, PartitionUid};
 use super::Partition;
 use super::publish::WriteStop;
 use crate::alarm::Rung;
-use crate::causes::Causes;
+use crate::causes::{Causes, disk_error_for_clients};
 use crate::offset_book::{Position, StoredPosition};
 use crate::shard::{MemberCheckpoint, OffsetOwner, ShardMember};
 use crate::ticket::Resolver;
@@ -110,7 +110,7 @@ impl ShardMember for Partition {
                     self.give_up("what no sync had covered cannot be read any more");
                     return false;
                 }
-                self.rescue.failed(&error);
+                self.rescue.failed(disk_error_for_clients(&error));
                 if self.rescue.is_to_be_told() {
                     tell!(
                         warn,
@@ -133,7 +133,8 @@ impl ShardMember for Partition {
     }
 
     fn not_rescued(&self, error: &Causes<'_>) {
-        self.rescue.failed(&format_args!("no checkpoint could be taken: {error}"));
+        let why = error.for_clients();
+        self.rescue.failed(format!("no checkpoint could be taken: {why}"));
     }
 
     fn is_marked(&self) -> bool {
@@ -206,7 +207,7 @@ impl ShardMember for Partition {
     }
 
     fn tell_still_offline(&self, error: &Causes<'_>) {
-        self.rescue.failed(error);
+        self.rescue.failed(error.for_clients());
         if self.rescue.is_to_be_told() {
             tell!(
                 warn,

@@ -7,8 +7,6 @@
 //!
 //! The steps themselves are those of [`super::member`].
 
-use std::fmt::Display;
-
 use galgo_storage::lock::{Ranked, rank};
 
 use crate::ticket::Ticket;
@@ -109,11 +107,11 @@ impl Rescue {
         (state.due_us, state.tries) = (0, 0);
     }
 
-    /// Notes that a try has failed.
-    pub(super) fn failed(&self, cause: &dyn Display) {
+    /// Notes that a try has failed, and what clients are told of why: no file and no uid is in it.
+    pub(super) fn failed(&self, cause: String) {
         let mut state = self.state.lock();
         state.failures += 1;
-        state.cause = cause.to_string();
+        state.cause = cause;
     }
 
     /// Whether a try that failed is told: once at first, then every ten minutes.

@@ -3,13 +3,17 @@
 use galgo_broker::{Answer, Outcome, Ticket};
 use galgo_storage::disk::sim::FaultPlan;
 use galgo_storage::disk::{Disk as _, OpenMode};
-use galgo_wire::command::{Durability, PartitionRescue, PollMessages, RescueOutcome};
+use galgo_wire::command::{
+    CreateUser, Durability, LoginUser, PartitionRescue, PollMessages, RescueOutcome,
+    UpdatePermissions, UserStatus,
+};
+use galgo_wire::permission::GlobalPermissions;
 use galgo_wire::primitive::Payload as _;
-use galgo_wire::{ErrorCode, PollingStrategy};
+use galgo_wire::{ErrorCode, Permissions, PollingStrategy};
 
 use crate::requests::{
-    create_stream, create_topic, create_topic_with, delete_topic, flush, get_offset, get_stream,
-    get_topic, poll, purge_topic, rescue_partition, store_offset, to,
+    PASSWORD, create_stream, create_topic, create_topic_with, delete_topic, flush, get_offset,
+    get_stream, get_topic, id, login, poll, purge_topic, rescue_partition, store_offset, to,
 };
 use crate::rig::{Connection, JOURNAL_BATCH_BYTES_MAX, Rig};
 
@@ -416,7 +420,42 @@ fn a_partition_that_goes_while_its_rescue_is_waited_for_is_not_found() {
     let outcome = root.run(job);
     root.call(&delete_topic("s", "t")).unwrap();
     rig.commit_round();
-    assert_eq!(root.finish(outcome), Err(ErrorCode::PartitionNotFound));
+    assert_eq!(root.finish(outcome), Err(ErrorCode::TopicIdNotFound));
+}
+
+/// A purge made another partition, which takes writes, and the one that was asked for was said not to be there.
+#[test]
+fn a_purge_is_as_good_as_the_rescue_that_is_waited_for() {
+    let (mut rig, mut root) = with_messages();
+    let _lost = root.submit_send("t", to(0), &[large().as_str()]);
+    fail_next_sync(&rig);
+    rig.sync_round();
+    let Outcome::Offload(job) = root.submit(&rescue_partition("t", 0)) else { panic!("no job") };
+    let outcome = root.run(job);
+    root.call(&purge_topic("s", "t")).unwrap();
+    rig.commit_round();
+    let told = PartitionRescue::from_bytes(&root.finish(outcome).unwrap()).unwrap();
+    assert_eq!((told.outcome, told.end.get()), (RescueOutcome::Rescued, 0));
+    root.send("t", to(0), &["new"]).unwrap();
+}
+
+/// Whoever loses the right while a rescue is waited for is told nothing more of the partition.
+#[test]
+fn a_right_that_is_taken_away_ends_the_wait_for_a_rescue() {
+    let (rig, mut root) = with_messages();
+    let LoginUser { username, password, .. } = login("anna", PASSWORD);
+    let global = GlobalPermissions { manage_topics: true, ..GlobalPermissions::default() };
+    let permissions = Some(Permissions { global, ..Permissions::default() });
+    root.call(&CreateUser { username, password, status: UserStatus::Active, permissions }).unwrap();
+    let mut anna = rig.connect();
+    anna.call(&login("anna", PASSWORD)).unwrap();
+    let _lost = root.submit_send("t", to(0), &[large().as_str()]);
+    fail_next_sync(&rig);
+    rig.sync_round();
+    let Outcome::Offload(job) = anna.submit(&rescue_partition("t", 0)) else { panic!("no job") };
+    let outcome = anna.run(job);
+    root.call(&UpdatePermissions { user: id("anna"), permissions: None }).unwrap();
+    assert_eq!(anna.finish(outcome), Err(ErrorCode::Unauthorized));
 }
 
 #[test]

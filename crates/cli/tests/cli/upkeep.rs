@@ -81,7 +81,9 @@ fn a_partition_that_takes_no_writes_is_rescued_on_request() {
         stuck.out
     );
     assert!(
-        stuck.out.contains("is missing or too short") && !stuck.out.contains("partition 0"),
+        stuck.out.contains("the log of the server says why")
+            && !stuck.out.contains(".log")
+            && !stuck.out.contains("partition 0"),
         "{}",
         stuck.out
     );

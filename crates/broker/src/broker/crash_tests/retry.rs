@@ -151,6 +151,17 @@ fn an_offset_the_journal_refused_is_where_it_was() {
     assert_eq!(rig.stored_offset("t", 0), Some(1));
 }
 
+/// A topic `t` with eight messages, of which a consumer has processed those up to offset 6.
+fn eight_and_a_position(rig: &mut Rig) {
+    rig.create_topic_with("t", Durability::Fsync, Deduplication::Off).unwrap();
+    for id in 1..=8 {
+        let sent = rig.send_ids("t", 0, &[id], 250);
+        rig.finish(sent).unwrap();
+    }
+    let stored = rig.store_offset("t", 0, 6);
+    rig.finish(stored).unwrap();
+}
+
 /// A checkpoint that came between a change and its refusal wrote the change down: after a crash it had
 /// taken effect, though its sender was told that it did not.
 ///
@@ -159,13 +170,7 @@ fn an_offset_the_journal_refused_is_where_it_was() {
 fn a_checkpoint_makes_nothing_durable_that_the_journal_then_refuses() {
     let disk = Rig::template();
     let mut rig = Rig::open(&disk, 1);
-    rig.create_topic_with("t", Durability::Fsync, Deduplication::Off).unwrap();
-    for id in 1..=8 {
-        let sent = rig.send_ids("t", 0, &[id], 250);
-        rig.finish(sent).unwrap();
-    }
-    let stored = rig.store_offset("t", 0, 6);
-    rig.finish(stored).unwrap();
+    eight_and_a_position(&mut rig);
     let staged = [rig.store_offset("t", 0, 7), rig.delete_segments("t", 0, 1)];
     let partition = rig.partitions("t").remove(0);
     assert!(partition.staged_start().get() > 0);
@@ -221,13 +226,7 @@ fn what_the_journal_refuses_after_a_purge_touches_nothing_of_the_new_life() {
     for files_removed in [false, true] {
         let disk = Rig::template().kill_image();
         let mut rig = Rig::open(&disk, 1);
-        rig.create_topic_with("t", Durability::Fsync, Deduplication::Off).unwrap();
-        for id in 1..=8 {
-            let sent = rig.send_ids("t", 0, &[id], 250);
-            rig.finish(sent).unwrap();
-        }
-        let stored = rig.store_offset("t", 0, 6);
-        rig.finish(stored).unwrap();
+        eight_and_a_position(&mut rig);
         let staged = [
             rig.send_ids("t", 0, &[9], 20),
             rig.store_offset("t", 0, 7),
