@@ -108,7 +108,7 @@ async fn rescue(target: &Target, path: &TopicPath, partition: Option<u32>) -> Ou
     for partition in partitions {
         tried.push(try_one(&client, path, partition).await?);
     }
-    target.output.show(&tried, |tried| told(tried, path))?;
+    target.output.tell(&tried, |tried| told(tried, path))?;
     let stuck = tried.iter().filter(|one| !one.takes_writes()).count();
     match tried.iter().find(|one| !one.takes_writes()) {
         None => Ok(()),

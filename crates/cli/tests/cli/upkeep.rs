@@ -93,6 +93,8 @@ fn a_partition_that_takes_no_writes_is_rescued_on_request() {
     std::fs::remove_dir(&log).unwrap();
     std::fs::rename(&aside, &log).unwrap();
     let rescued = server.json("partition rescue s t 1");
+    let (next_try, cause) = (&rescued[0]["next_try_us"], &rescued[0]["cause"]);
+    assert_eq!((next_try, cause.is_null()), (&0.into(), true), "{rescued}");
     assert_eq!((&rescued[0]["outcome"], &rescued[0]["end"]), (&"rescued".into(), &1.into()));
     server.send("--partition 1 --batch 1", b"b\n");
 }
