@@ -1,0 +1,34 @@
+//! How long to wait before the next try.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+
+/// The longest pause after the first failure in a row.
+const FIRST: Duration = Duration::from_millis(500);
+/// The longest pause of all.
+const LAST: Duration = Duration::from_secs(30);
+
+/// Pauses that get longer with each failure in a row: a random time up to a limit that doubles, so that many
+/// that failed together do not come back together.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    /// The pause after another failure, at least what the other side asked for.
+    pub fn pause(&mut self, asked: Option<Duration>) -> Duration {
+        let limit =
+            FIRST.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX)).min(LAST);
+        self.failures = self.failures.saturating_add(1);
+        let millis = rand::rng().random_range(0..=limit.as_millis());
+        let random = Duration::from_millis(u64::try_from(millis).unwrap_or(30_000));
+        random.max(asked.unwrap_or_default())
+    }
+
+    /// Begins anew: something worked.
+    pub fn reset(&mut self) {
+        self.failures = 0;
+    }
+}

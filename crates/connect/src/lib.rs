@@ -1,0 +1,23 @@
+//! Pipelines between topics of Galgo and other systems.
+//!
+//! A pipeline is one file: where messages come from, what is made of them, where they go. One of its ends is a topic.
+//! It runs in a process of its own, `galgo connect run`, so that no database and no filter reaches the log.
+//!
+//! INV-DELIVERED: a position is stored only after the target has said that everything in front of it is delivered, filtered,
+//! dead-lettered or skipped. There is no option for the other order.
+//! INV-PREFIX: a position never passes a message whose fate is open.
+//! INV-MUTE: no value of a message or of a secret is in a log line, a metric or an error; places and types are.
+
+pub mod backoff;
+pub mod batch;
+pub mod failure;
+pub mod gate;
+pub mod lane;
+pub mod place;
+pub mod secret;
+pub mod sink;
+
+pub use batch::{Batch, Row};
+pub use failure::Failure;
+pub use place::{LaneName, Place, Position};
+pub use sink::Sink;
