@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use galgo::{HeaderError, UserHeaders};
 
 use crate::place::{Place, Position};
 
@@ -15,17 +16,43 @@ pub struct Row {
     pub id: u128,
     /// When the message was stored, in microseconds since the Unix epoch.
     pub time: u64,
-    /// Its headers, as JSON.
-    pub headers: Bytes,
-    /// What is delivered, in the form of the pipeline.
+    /// When its sender made it, by the sender's clock, in microseconds since the Unix epoch.
+    pub origin_time: u64,
+    /// Its headers as they are in the log; empty if it has none. [`Row::headers`] reads them.
+    pub headers_block: Bytes,
+    /// What the payload is.
+    pub form: Form,
+    /// What is delivered: what the last transform made, or the payload as it was sent.
     pub payload: Bytes,
+}
+
+/// What a payload is known to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A document of JSON, whole.
+    Json,
+    /// Text in UTF-8.
+    Text,
+    /// Bytes of which nothing is known.
+    Bytes,
 }
 
 impl Row {
     /// Bytes it takes in memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.headers.len() + self.payload.len()
+        size_of::<Self>() + self.headers_block.len() + self.payload.len()
+    }
+
+    /// Its headers.
+    ///
+    /// # Errors
+    /// What another client sent as headers is none.
+    pub fn headers(&self) -> Result<UserHeaders, HeaderError> {
+        match self.headers_block.is_empty() {
+            true => Ok(UserHeaders::new()),
+            false => UserHeaders::from_bytes(&self.headers_block),
+        }
     }
 }
 
@@ -143,7 +170,9 @@ pub(crate) mod tests {
             place: Place { offset, part },
             id: offset.into(),
             time: offset,
-            headers: Bytes::new(),
+            origin_time: offset,
+            headers_block: Bytes::new(),
+            form: Form::Text,
             payload,
         }
     }

@@ -51,7 +51,51 @@ pub enum Failure {
     },
 }
 
+/// Something a check has to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub weight: Weight,
+    /// What was looked at and found: "table sales.orders: column total is numeric(12,2)".
+    pub text: String,
+    /// What to do about it, unless all is well.
+    pub advice: Option<String>,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weight {
+    /// As it should be.
+    Good,
+    /// Works, but not for long, or not for everything.
+    Warning,
+    /// Would not work.
+    Fault,
+}
+
+impl Finding {
+    /// All is well.
+    pub fn good(text: impl Into<String>) -> Self {
+        Self { weight: Weight::Good, text: text.into(), advice: None }
+    }
+
+    /// It works, but not for long or not for everything.
+    pub fn warning(text: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { weight: Weight::Warning, text: text.into(), advice: Some(advice.into()) }
+    }
+
+    /// It would not work.
+    pub fn fault(text: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { weight: Weight::Fault, text: text.into(), advice: Some(advice.into()) }
+    }
+}
+
 impl Failure {
+    /// A failure that somebody has to do something about.
+    pub fn refused(reason: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::Refused { reason: reason.into(), advice: advice.into() }
+    }
+
     /// A failure that passes by itself.
     pub fn away(reason: impl Into<String>) -> Self {
         Self::Away { reason: reason.into(), retry_after: None }

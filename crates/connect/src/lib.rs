@@ -6,18 +6,25 @@
 //! INV-DELIVERED: a position is stored only after the target has said that everything in front of it is delivered, filtered,
 //! dead-lettered or skipped. There is no option for the other order.
 //! INV-PREFIX: a position never passes a message whose fate is open.
+//! INV-ONE-STEP: in a target that keeps positions, rows and position move in one transaction, which fails when the position is not
+//! the one that is expected.
 //! INV-MUTE: no value of a message or of a secret is in a log line, a metric or an error; places and types are.
 
 pub mod backoff;
 pub mod batch;
+pub mod config;
 pub mod failure;
 pub mod gate;
+pub mod headers;
+pub mod kind;
 pub mod lane;
 pub mod place;
 pub mod secret;
 pub mod sink;
+pub mod source;
 
-pub use batch::{Batch, Row};
-pub use failure::Failure;
+pub use batch::{Batch, Form, Row};
+pub use failure::{Failure, Finding, Weight};
 pub use place::{LaneName, Place, Position};
-pub use sink::Sink;
+pub use sink::{Promise, Sink, SinkSpec};
+pub use source::{Beginning, Chunk, Cursor, Incoming, Source, SourceSpec};

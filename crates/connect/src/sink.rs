@@ -1,4 +1,7 @@
 //! Where messages go.
+//!
+//! A kind of target is two types: a [`SinkSpec`], which is what the section of the file says and opens nothing, and a
+//! [`Sink`], which is one connection and is opened when it is first used, and again after it broke.
 
 use std::ops::{Deref, DerefMut};
 
@@ -6,9 +9,68 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::batch::Batch;
-use crate::failure::Failure;
+use crate::batch::{Batch, Row};
+use crate::failure::{Failure, Finding};
 use crate::place::{LaneName, Position};
+
+/// What a target promises of a message, whatever is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promise {
+    /// It is there once: rows and position move in one step.
+    ExactlyOnce,
+    /// It may come again, with the same key, and the target drops or overwrites what comes again.
+    Idempotent,
+    /// It may come again, after a kill at most a batch of each lane.
+    AtLeastOnce,
+}
+
+/// A target as the file of a pipeline describes it.
+///
+/// Secrets are named in it, not held: each connection reads them again.
+#[async_trait]
+pub trait SinkSpec: Send + Sync {
+    /// What it promises.
+    fn promise(&self) -> Promise;
+
+    /// Whether payloads have to be JSON: they are decoded then, and one that is none is a bad message.
+    fn needs_json(&self) -> bool;
+
+    /// How many connections all lanes of the pipeline share.
+    fn connections(&self) -> usize {
+        4
+    }
+
+    /// A connection, not yet opened.
+    fn sink(&self) -> Box<dyn Sink>;
+
+    /// Makes what the file says is to be made, tables for example, and finds out whether the rest is there. Called when a
+    /// pipeline starts, before any lane; what it made once it finds again.
+    ///
+    /// # Errors
+    /// [`Failure::Refused`] says what is missing and what to do; [`Failure::Away`].
+    async fn prepare(&self) -> Result<(), Failure>;
+
+    /// Looks whether the target would take these rows, and whether all is there that [`SinkSpec::prepare`] does not make;
+    /// changes nothing, not for a moment that anybody else can see.
+    ///
+    /// # Errors
+    /// [`Failure`] when it could not be asked; what it finds wrong is in the findings.
+    async fn check(&self, sample: &[Row]) -> Result<Vec<Finding>, Failure>;
+
+    /// A row as it would be written, as a line of text, for people who asked to see it.
+    ///
+    /// # Errors
+    /// What is wrong with it, without its values.
+    fn preview(&self, row: &Row) -> Result<String, String>;
+
+    /// Removes what [`SinkSpec::prepare`] and the lanes made for the pipeline, but not what they delivered; tells what.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    async fn cleanup(&self) -> Result<Vec<String>, Failure> {
+        Ok(Vec::new())
+    }
+}
 
 /// A connection to a target.
 #[async_trait]
@@ -27,6 +89,18 @@ pub trait Sink: Send {
     /// [`Failure`]; but for [`Failure::Unknown`], none of the batch is delivered then, or the target drops what
     /// comes a second time, or the sink promises no more than at least once.
     async fn write(&mut self, lane: &LaneName, batch: &Batch) -> Result<(), Failure>;
+
+    /// Has a lane go on from another place, wherever it is: somebody asked for that.
+    ///
+    /// # Errors
+    /// [`Failure`]; [`Failure::Refused`] from a target that keeps no positions.
+    async fn set_position(&mut self, lane: &LaneName, position: &Position) -> Result<(), Failure> {
+        let _ = position;
+        Err(Failure::Refused {
+            reason: format!("the target keeps no position of {lane}"),
+            advice: "set the offset of the group: galgo offset set".to_owned(),
+        })
+    }
 }
 
 /// The connections to a target that the lanes of a pipeline share.

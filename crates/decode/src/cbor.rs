@@ -35,7 +35,6 @@ pub(crate) fn text(
     }
     let mut writer = Writer::new(limits);
     value(&mut input, &mut writer, first)?;
-    drop(input);
     match rest.len() {
         0 => Ok(writer.finish()),
         left => Err(Reason::LeftOver { left }),

@@ -22,6 +22,7 @@ pub mod requests;
 pub mod rig;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod service;
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;

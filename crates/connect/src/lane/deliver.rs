@@ -1,6 +1,6 @@
 //! Delivering a batch, whatever the target does.
 //!
-//! INV-PREFIX: what is delivered is a prefix of the batch at any time: a part is written only when all in front of it is
+//! Part of INV-PREFIX: what is delivered is a prefix of the batch at any time: a part is written only when all in front of it is
 //! delivered, dead-lettered or skipped.
 
 use std::sync::Arc;

@@ -159,7 +159,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 }
 
-/// INV-DELIVERED and INV-PREFIX: whatever the target does, in the end it has each row once, and never one without
+/// INV-DELIVERED, INV-PREFIX and INV-ONE-STEP: whatever the target does, in the end it has each row once, and never one without
 /// those in front of it.
 fn check(answers: Vec<Answer>, bad: &[u64], names: bool) -> Result<(), TestCaseError> {
     let buried = Arc::new(Buried::default());
@@ -189,11 +189,7 @@ fn check(answers: Vec<Answer>, bad: &[u64], names: bool) -> Result<(), TestCaseE
     dead.dedup();
     for row in ten().rows() {
         let is_there = target.rows.contains_key(&row.place);
-        prop_assert!(
-            is_there != dead.contains(&row.place.offset),
-            "{:?}",
-            row.place
-        );
+        prop_assert!(is_there != dead.contains(&row.place.offset), "{:?}", row.place);
     }
     Ok(())
 }

@@ -1,0 +1,50 @@
+//! Which kinds of targets and origins there are: one line each, in the order they are shown in.
+
+use toml::Table;
+
+use crate::config::{ConfigError, Surroundings};
+use crate::sink::SinkSpec;
+use crate::source::SourceSpec;
+
+/// Reads a section of a target.
+pub type ReadSink = fn(Table, &Surroundings) -> Result<Box<dyn SinkSpec>, ConfigError>;
+/// Reads a section of an origin.
+pub type ReadSource = fn(Table, &Surroundings) -> Result<Box<dyn SourceSpec>, ConfigError>;
+
+/// A kind of target.
+#[derive(Clone, Copy, Debug)]
+pub struct SinkKind {
+    /// What stands behind `to.` in a file.
+    pub name: &'static str,
+    /// What it promises, and how, in a sentence.
+    pub promise: &'static str,
+    /// A section with every key, commented: what `galgo connect new` prints. It can be read back.
+    pub example: &'static str,
+    /// Reads the section.
+    pub read: ReadSink,
+}
+
+/// A kind of origin.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceKind {
+    /// What stands behind `from.` in a file.
+    pub name: &'static str,
+    /// What it promises, and how, in a sentence.
+    pub promise: &'static str,
+    /// A section with every key, commented: what `galgo connect new` prints. It can be read back.
+    pub example: &'static str,
+    /// Reads the section.
+    pub read: ReadSource,
+}
+
+/// The kinds of targets of this build.
+#[must_use]
+pub fn sinks() -> &'static [SinkKind] {
+    &[]
+}
+
+/// The kinds of origins of this build.
+#[must_use]
+pub fn sources() -> &'static [SourceKind] {
+    &[]
+}
