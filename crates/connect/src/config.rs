@@ -3,6 +3,9 @@
 //! A key that is not known is an error that tells the nearest known one: a file that says something else than it seems to
 //! say would be found out much later, by its rows.
 
+pub mod file;
+pub mod value;
+
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;

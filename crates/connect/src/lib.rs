@@ -12,16 +12,21 @@
 
 pub mod backoff;
 pub mod batch;
+pub mod budget;
 pub mod config;
+pub mod dead_letter;
 pub mod failure;
 pub mod gate;
 pub mod headers;
 pub mod kind;
 pub mod lane;
+pub mod log;
 pub mod place;
 pub mod secret;
+pub mod shape;
 pub mod sink;
 pub mod source;
+pub mod status;
 
 pub use batch::{Batch, Form, Row};
 pub use failure::{Failure, Finding, Weight};

@@ -3,19 +3,22 @@
 //! Part of INV-PREFIX: what is delivered is a prefix of the batch at any time: a part is written only when all in front of it is
 //! delivered, dead-lettered or skipped.
 
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::backoff::Backoff;
-use crate::batch::{Batch, Row};
+use crate::batch::Batch;
 use crate::failure::Failure;
 use crate::gate::Gate;
 use crate::place::{LaneName, Place};
 use crate::sink::Sinks;
+use crate::status::{LaneActivity, LaneStatus};
 
 /// Between two tries of what was refused, and of messages that are not taken.
 const LONG_PAUSE: Duration = Duration::from_secs(60);
@@ -23,11 +26,12 @@ const LONG_PAUSE: Duration = Duration::from_secs(60);
 /// Where messages go that the target does not take.
 #[async_trait]
 pub trait DeadLetters: Send + Sync {
-    /// Stores these rows with what is wrong with them; returns when they are durable.
+    /// Stores the messages at these offsets of the batch that is being delivered, with what is wrong with them; returns
+    /// when they are durable.
     ///
     /// # Errors
     /// What to say of it; it is tried again.
-    async fn bury(&self, lane: &LaneName, rows: &[Row], reason: &str) -> Result<(), String>;
+    async fn bury(&self, lane: &LaneName, offsets: &[u64], reason: &str) -> Result<(), String>;
 }
 
 /// What is done with messages that the target does not take.
@@ -54,7 +58,7 @@ pub enum DeliveryEnd {
 }
 
 /// What became of rows, counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Delivered.
     pub delivered: u64,
@@ -66,6 +70,16 @@ pub struct Counts {
     pub retries: u64,
     /// How often the target was somewhere else than expected.
     pub moved: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, more: Self) {
+        self.delivered += more.delivered;
+        self.dead += more.dead;
+        self.skipped += more.skipped;
+        self.retries += more.retries;
+        self.moved += more.moved;
+    }
 }
 
 /// Delivers the batches of a lane, one after the other.
@@ -84,6 +98,10 @@ pub struct Delivery {
     pub stop: watch::Receiver<bool>,
     /// What became of the rows.
     pub counts: Counts,
+    /// What the lane tells of itself.
+    pub status: Arc<LaneStatus>,
+    /// How far it is delivered: the offset of the next message.
+    pub done: watch::Sender<u64>,
 }
 
 /// What is to be done after a try.
@@ -109,6 +127,7 @@ impl Delivery {
             let failure = match self.write(part).await? {
                 Ok(()) => {
                     self.counts.delivered += part.rows().len() as u64;
+                    self.done.send_replace(part.end().next);
                     parts.pop();
                     backoff.reset();
                     continue;
@@ -116,6 +135,7 @@ impl Delivery {
                 Err(failure) => failure,
             };
             self.counts.retries += 1;
+            self.status.holds(LaneActivity::Waiting, failure.to_string());
             let next = match &failure {
                 Failure::Away { reason, retry_after } => {
                     if self.gate.close() {
@@ -198,6 +218,8 @@ impl Delivery {
                     }
                     Err(part) => parts.push(part),
                 }
+                self.status
+                    .holds(LaneActivity::Paused, format!("message {first} is not taken: {reason}"));
                 tracing::error!(
                     lane = %self.lane,
                     offset = first,
@@ -208,14 +230,14 @@ impl Delivery {
                 return Next::Pause(LONG_PAUSE);
             }
             OnBad::DeadLetter(letters) => {
-                let bad = |row: &&Row| places.binary_search(&row.place).is_ok();
-                let rows: Vec<Row> = part.rows().iter().filter(bad).cloned().collect();
+                let mut offsets: Vec<u64> = places.iter().map(|place| place.offset).collect();
+                offsets.dedup();
                 // Before the position passes them: INV-DELIVERED.
-                if let Err(error) = letters.bury(&self.lane, &rows, reason).await {
+                if let Err(error) = letters.bury(&self.lane, &offsets, reason).await {
                     tracing::warn!(lane = %self.lane, error, "dead letters not stored; that is tried again");
                     return Next::Pause(backoff.pause(None));
                 }
-                self.counts.dead += rows.len() as u64;
+                self.counts.dead += offsets.len() as u64;
             }
             OnBad::Skip => {
                 self.counts.skipped += places.len() as u64;
@@ -224,6 +246,38 @@ impl Delivery {
         }
         part.leave_out(places);
         Next::Go
+    }
+
+    /// Does with a message of which no row could be made as the pipeline says; the lane has been stopped in front of it if it is to
+    /// pause.
+    ///
+    /// # Errors
+    /// [`DeliveryEnd::Stopped`].
+    pub async fn set_message_aside(
+        &mut self,
+        offset: u64,
+        reason: &str,
+    ) -> Result<(), DeliveryEnd> {
+        let mut backoff = Backoff::default();
+        match &self.on_bad {
+            OnBad::Pause => {
+                unreachable!("INV-PREFIX: a lane that pauses stands in front of the message")
+            }
+            OnBad::Skip => {
+                self.counts.skipped += 1;
+                tracing::warn!(lane = %self.lane, offset, reason, "message skipped");
+                Ok(())
+            }
+            OnBad::DeadLetter(letters) => {
+                let letters = Arc::clone(letters);
+                while let Err(error) = letters.bury(&self.lane, &[offset], reason).await {
+                    tracing::warn!(lane = %self.lane, error, "dead letters not stored; that is tried again");
+                    self.wait(backoff.pause(None)).await?;
+                }
+                self.counts.dead += 1;
+                Ok(())
+            }
+        }
     }
 
     /// Delivers halves of the part by themselves; a message that is alone is the bad one.
@@ -262,6 +316,7 @@ impl Delivery {
         let next = position.next;
         while let Some(part) = parts.pop_if(|part| part.end().next <= next) {
             self.counts.delivered += part.rows().len() as u64;
+            self.done.send_replace(part.end().next);
             if parts.is_empty() && part.end().next < next {
                 return Next::End(DeliveryEnd::Elsewhere(next));
             }

@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use super::*;
+use crate::batch::Row;
 use crate::batch::tests::{position, row};
 use crate::place::Position;
 use crate::sink::Sink;
@@ -113,9 +114,9 @@ struct Buried(Mutex<Vec<u64>>);
 
 #[async_trait]
 impl DeadLetters for Buried {
-    async fn bury(&self, _: &LaneName, rows: &[Row], reason: &str) -> Result<(), String> {
+    async fn bury(&self, _: &LaneName, offsets: &[u64], reason: &str) -> Result<(), String> {
         assert_eq!(reason, "wrong type");
-        self.0.lock().extend(rows.iter().map(|row| row.place.offset));
+        self.0.lock().extend(offsets);
         Ok(())
     }
 }
@@ -137,7 +138,18 @@ fn rig(target: Target, on_bad: OnBad) -> Rig {
     };
     let sinks = Arc::new(Sinks::new(vec![Box::new(Connection(Arc::clone(&target)))]));
     let (gate, counts) = (Arc::default(), Counts::default());
-    let delivery = Delivery { lane, sinks, gate, on_bad, retry_for: None, stop: stopped, counts };
+    let status = Arc::new(LaneStatus::new(lane.clone()));
+    let delivery = Delivery {
+        lane,
+        sinks,
+        gate,
+        on_bad,
+        retry_for: None,
+        stop: stopped,
+        counts,
+        status,
+        done: watch::Sender::new(0),
+    };
     Rig { target, stop, delivery }
 }
 
