@@ -27,6 +27,7 @@ pub mod shape;
 pub mod sink;
 pub mod source;
 pub mod status;
+pub mod transform;
 
 pub use batch::{Batch, Form, Row};
 pub use failure::{Failure, Finding, Weight};
