@@ -20,6 +20,7 @@ pub mod gate;
 pub mod headers;
 pub mod kind;
 pub mod lane;
+pub(crate) mod line;
 pub mod log;
 pub mod place;
 pub mod secret;

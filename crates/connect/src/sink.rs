@@ -3,6 +3,8 @@
 //! A kind of target is two types: a [`SinkSpec`], which is what the section of the file says and opens nothing, and a
 //! [`Sink`], which is one connection and is opened when it is first used, and again after it broke.
 
+pub(crate) mod file;
+
 use std::ops::{Deref, DerefMut};
 
 use async_trait::async_trait;
@@ -100,6 +102,15 @@ pub trait Sink: Send {
             reason: format!("the target keeps no position of {lane}"),
             advice: "set the offset of the group: galgo offset set".to_owned(),
         })
+    }
+
+    /// Nothing more is written through this connection: what it keeps open for more is made whole, a program is told to end.
+    /// Called when the pipeline stops, once all lanes have stopped; what was delivered is safe without it, as after a kill.
+    ///
+    /// # Errors
+    /// [`Failure`]: it is as after a kill.
+    async fn finish(&mut self) -> Result<(), Failure> {
+        Ok(())
     }
 }
 

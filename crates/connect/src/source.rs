@@ -105,4 +105,13 @@ pub trait Source: Send {
     /// # Errors
     /// As [`Source::next`].
     async fn settled(&mut self, cursor: &Cursor) -> Result<(), Failure>;
+
+    /// Nothing more is read: a program is told to end, for example. Called when the pipeline stops, behind the last
+    /// [`Source::settled`]; nothing is lost without it, as after a kill.
+    ///
+    /// # Errors
+    /// [`Failure`]: it is as after a kill.
+    async fn finish(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
 }
