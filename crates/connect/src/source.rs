@@ -2,6 +2,8 @@
 //!
 //! An origin is told of a place only when Galgo has acknowledged everything in front of it.
 
+pub(crate) mod file;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use galgo::UserHeaders;
