@@ -7,7 +7,7 @@ use crate::Identifier;
 use crate::builder::ClientBuilder;
 use crate::connection::Connection;
 use crate::connection_string::ConnectionString;
-use crate::consumer::ConsumerBuilder;
+use crate::consumer::{ConsumerBuilder, GroupMemberBuilder, PartitionReader};
 use crate::producer::ProducerBuilder;
 
 /// A connection to a Galgo server, or to any server of the classic protocol.
@@ -72,6 +72,21 @@ impl Client {
     /// Starts the settings of a consumer that reads one topic.
     pub fn consumer(&self, stream: &Identifier, topic: &Identifier) -> ConsumerBuilder {
         ConsumerBuilder::new(self.clone(), stream.clone(), topic.clone())
+    }
+
+    /// Starts the settings of a member of a consumer group that gets each of its partitions by itself.
+    pub fn group_member(&self, stream: &Identifier, topic: &Identifier) -> GroupMemberBuilder {
+        GroupMemberBuilder::new(self.clone(), stream.clone(), topic.clone())
+    }
+
+    /// Makes a reader of one partition that is in no group, and stores nothing.
+    pub fn partition_reader(
+        &self,
+        stream: &Identifier,
+        topic: &Identifier,
+        partition: u32,
+    ) -> PartitionReader {
+        PartitionReader::alone(self.clone(), stream.clone(), topic.clone(), partition)
     }
 
     /// Resolves when the last clone was dropped and the server was told that the connection is closed, once, without

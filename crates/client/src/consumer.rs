@@ -8,7 +8,11 @@ mod fetch;
 mod group;
 mod holdings;
 mod idle;
+mod member;
+mod membership;
 mod merge;
+mod reader;
+mod seats;
 mod start;
 
 use std::ops::Range;
@@ -22,10 +26,12 @@ use crate::message::ReceivedMessage;
 use crate::{CallError, InvalidRequest};
 
 pub use crate::consumer::builder::{Commit, ConsumerBuilder, Start};
+pub use crate::consumer::member::{ActiveMember, GroupMemberBuilder, MemberChange};
+pub use crate::consumer::reader::{PartitionExtent, PartitionReader};
 
 /// Why a consumer has no next message.
 ///
-/// Except for [`ConsumeError::Setup`] the consumer can be asked again: it goes on where it was.
+/// Except for [`ConsumeError::Setup`] and [`ConsumeError::Lost`] it can be asked again: it goes on where it was.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConsumeError {
@@ -85,7 +91,8 @@ pub enum ConsumeError {
         offsets: Range<u64>,
     },
     /// The partition begins anew: it was purged or made again, or it lost its end. The next call goes on
-    /// with its first message.
+    /// with its first message; that of a [`PartitionReader`] tells it again, until the reader is told where to
+    /// [go on](PartitionReader::seek).
     ///
     /// A Galgo server tells the [life](ReceivedMessage::life) of the partition with every answer, so that
     /// this is told however many messages the new life has, and none of them is skipped. A classic server
@@ -99,6 +106,30 @@ pub enum ConsumeError {
         partition: u32,
         /// The offset that was to come next.
         expected: u64,
+    },
+    /// Messages that were to come next are gone, by retention or by hand. A [`PartitionReader`] tells it until it is
+    /// told where to [go on](PartitionReader::seek); a [`Consumer`] goes on with the oldest message by itself.
+    #[error(
+        "partition {partition}: the messages {} are gone, removed by retention or by hand; go on with offset {first} \
+         if they can be done without",
+        OffsetSpan(&(*expected..*first))
+    )]
+    Gap {
+        /// The partition.
+        partition: u32,
+        /// The offset that was to come next.
+        expected: u64,
+        /// The offset of the oldest message there is.
+        first: u64,
+    },
+    /// The partition is this member's no longer, or is to be given to another one: finish what is being processed, store
+    /// its offset, and drop the [`PartitionReader`].
+    #[error(
+        "partition {partition} goes to another member of the group; finish what is under way and drop its reader"
+    )]
+    Lost {
+        /// The partition.
+        partition: u32,
     },
     /// The offset of a message was not stored, because the partition was purged or made again since the
     /// message was read: it would be that of another message.

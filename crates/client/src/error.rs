@@ -258,6 +258,9 @@ pub enum InvalidRequest {
         /// The setting.
         setting: &'static str,
     },
+    /// A reader outside of groups is asked to store an offset.
+    #[error("a reader that is in no group has no offset to store")]
+    NoGroup,
     /// Something is larger than it may be.
     #[error("the {what} has {len} bytes, over the limit of {max}; send less at once")]
     TooLarge {

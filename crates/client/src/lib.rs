@@ -60,6 +60,9 @@
 //! # }
 //! ```
 //!
+//! A program that processes each partition for itself, and keeps its place in each elsewhere, gets them one by one
+//! from [`Client::group_member`].
+//!
 //! # Classic servers
 //!
 //! The SDK works against any server of the classic protocol. What only Galgo has, such as a
@@ -132,7 +135,10 @@ pub use crate::builder::{ClientBuilder, DEFAULT_PORT};
 pub use crate::client::Client;
 pub use crate::connection::TlsSetupError;
 pub use crate::connection_string::{ConnectionString, ConnectionStringError};
-pub use crate::consumer::{Commit, ConsumeError, Consumer, ConsumerBuilder, Start};
+pub use crate::consumer::{
+    ActiveMember, Commit, ConsumeError, Consumer, ConsumerBuilder, GroupMemberBuilder,
+    MemberChange, PartitionExtent, PartitionReader, Start,
+};
 pub use crate::credentials::Credentials;
 pub use crate::error::{
     CallError, ConnectError, Fate, InvalidRequest, Loss, NotSent, ServerError, Unsupported,

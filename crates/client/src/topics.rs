@@ -17,7 +17,7 @@ use galgo_wire::options::OptionChoices;
 
 use crate::call::name;
 use crate::extensions::{ACCESS, DEDUPLICATION, TOPIC_OPTIONS, TOPIC_SETTINGS};
-use crate::{CallError, Client, Identifier};
+use crate::{CallError, Client, ErrorCode, Identifier};
 
 /// Settings of a topic.
 ///
@@ -329,6 +329,12 @@ impl Client {
         let target = || path(stream, topic);
         self.call_extension(TOPIC_SETTINGS, &command, "get topic settings", target).await
     }
+}
+
+/// Whether an error says that the topic, or its stream, is not there.
+pub(crate) fn is_gone(error: &CallError) -> bool {
+    use ErrorCode::{StreamIdNotFound, TopicIdNotFound};
+    matches!(error.code(), Some(StreamIdNotFound | TopicIdNotFound))
 }
 
 /// A topic, as error messages name it.

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::consumer::group::is_no_member;
+use crate::consumer::membership::is_no_member;
 use crate::message::ReceivedMessage;
 use crate::offsets::OffsetOf;
 use crate::{CallError, Client, ErrorCode, Life};

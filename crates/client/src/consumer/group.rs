@@ -10,11 +10,10 @@
 //! One batch waits in the channel and one at its door, no more.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use galgo_wire::id::Offset;
 use tokio::sync::mpsc;
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Instant, sleep};
 
 use crate::consumer::ConsumeError;
 use crate::consumer::appetite::Appetite;
@@ -22,139 +21,12 @@ use crate::consumer::commit::LifePosition;
 use crate::consumer::fetch::{DamagedNext, ERROR_PAUSE, Fetched, FetchedBatch};
 use crate::consumer::holdings::{Holdings, Tag};
 use crate::consumer::idle::Idle;
-use crate::{
-    CallError, Client, ErrorCode, Identifier, PollRequest, PolledMessages, PollingStrategy,
-};
-
-/// How often joining is tried on connections the server takes for dead.
-const JOIN_ATTEMPTS_MAX: u32 = 5;
-/// Pauses between two attempts to become a member again.
-const JOIN_PAUSE: Duration = Duration::from_millis(100);
-
-/// A membership of this connection in a consumer group.
-#[derive(Debug, Clone)]
-pub(super) struct GroupMembership {
-    pub(super) client: Client,
-    pub(super) stream: Identifier,
-    pub(super) topic: Identifier,
-    pub(super) group: Identifier,
-    /// What it holds, if the server tells.
-    pub(super) session: Option<GroupSession>,
-}
-
-/// A membership that ends when the member falls silent.
-#[derive(Debug, Clone)]
-pub(super) struct GroupSession {
-    /// After how long.
-    pub(super) timeout: Duration,
-    pub(super) holdings: Arc<Holdings>,
-    /// Held while joining or leaving; whether it has left. A request to join that is still under way is waited
-    /// for before leaving, or it would make a member of nobody.
-    pub(super) has_left: Arc<tokio::sync::Mutex<bool>>,
-}
-
-impl GroupMembership {
-    /// Joins; creates the group, called `name`, when there is none. Returns the number of the
-    /// connection that is now a member.
-    pub(super) async fn join(&self, name: &str) -> Result<u64, CallError> {
-        for _ in 1..JOIN_ATTEMPTS_MAX {
-            match self.try_join(name).await {
-                // The server closes a connection it took for dead; the next one may join.
-                Err(error) if is_no_member(&error) => sleep(JOIN_PAUSE).await,
-                joined => return joined,
-            }
-        }
-        self.try_join(name).await
-    }
-
-    async fn try_join(&self, name: &str) -> Result<u64, CallError> {
-        let generation = self.client.connection.generation();
-        match self.enter().await {
-            Ok(()) => return Ok(generation),
-            Err(error) if is_no_group(&error) => {}
-            Err(error) => return Err(error),
-        }
-        let created = self.client.create_consumer_group(&self.stream, &self.topic, name).await;
-        match created {
-            Ok(_) => {}
-            // Another member was faster.
-            Err(error) if error.code() == Some(ErrorCode::ConsumerGroupNameAlreadyExists) => {}
-            Err(error) => return Err(error),
-        }
-        self.enter().await?;
-        Ok(generation)
-    }
-
-    /// Becomes a member of a group that is there, or goes on being one; learns what it holds.
-    pub(super) async fn enter(&self) -> Result<(), CallError> {
-        let Self { client, stream, topic, group, session } = self.clone();
-        let Some(GroupSession { timeout, holdings, has_left }) = session else {
-            return client.join_consumer_group(&stream, &topic, &group).await;
-        };
-        // To its end even if nobody waits for it any longer: leaving waits for it.
-        let entering = tokio::spawn(async move {
-            let has_left = has_left.lock().await;
-            if *has_left {
-                return Ok(());
-            }
-            let (generation, asked_at) = (client.connection.generation(), Instant::now());
-            let told = client.join_group_with(&stream, &topic, &group, timeout).await?;
-            holdings.take(generation, &told, asked_at);
-            Ok(())
-        });
-        // A task that is gone took the runtime with it.
-        entering.await.unwrap_or(Ok(()))
-    }
-
-    /// Renews the membership now and then, and when somebody asks what is held, until nobody listens.
-    pub(super) async fn keep(self, listened: mpsc::Sender<Fetched>) {
-        let Some(session) = &self.session else { return };
-        loop {
-            tokio::select! {
-                () = session.holdings.due() => {}
-                () = listened.closed() => return,
-            }
-            if let Err(error) = self.enter().await {
-                // What the server refuses, it refuses to whoever fetches, too, who then tells of it or mends
-                // it; that one may be waiting for what is fetched to be taken.
-                if error.code().is_some() {
-                    session.holdings.forget();
-                }
-                tracing::debug!(%error, "membership not renewed");
-                sleep(JOIN_PAUSE).await;
-            }
-        }
-    }
-
-    /// Leaves; that it was no member is as good.
-    pub(super) async fn leave(&self) -> Result<(), CallError> {
-        if let Some(session) = &self.session {
-            *session.has_left.lock().await = true;
-        }
-        let left = self.client.leave_consumer_group(&self.stream, &self.topic, &self.group).await;
-        match left {
-            Err(error) if is_no_member(&error) || is_no_group(&error) => Ok(()),
-            left => left,
-        }
-    }
-}
-
-fn is_no_group(error: &CallError) -> bool {
-    use ErrorCode::{ConsumerGroupIdNotFound, ConsumerGroupNameNotFound};
-    matches!(error.code(), Some(ConsumerGroupIdNotFound | ConsumerGroupNameNotFound))
-}
-
-/// Whether an error says that the membership is over: the server took it for dead, or it began anew.
-pub(super) fn is_no_member(error: &CallError) -> bool {
-    use ErrorCode::{ConsumerGroupMemberNotFound, StaleClient};
-    matches!(error.code(), Some(ConsumerGroupMemberNotFound | StaleClient))
-}
+use crate::consumer::membership::{GroupMembership, JOIN_PAUSE, is_no_group, is_no_member};
+use crate::{CallError, PollRequest, PolledMessages, PollingStrategy};
 
 /// Fetches as a member of a group.
 pub(super) struct GroupFetch {
     pub(super) membership: GroupMembership,
-    /// The name of the group, to create it again when somebody has deleted it.
-    pub(super) name: String,
     /// The connection that is a member.
     pub(super) generation: u64,
     pub(super) appetite: Appetite,
@@ -298,9 +170,9 @@ impl GroupFetch {
     /// Becomes a member again; gives up only with the reader.
     async fn rejoin(&mut self) {
         loop {
-            match self.membership.join(&self.name).await {
+            match self.membership.join().await {
                 Ok(generation) => {
-                    tracing::debug!(group = self.name, "joined the group again");
+                    tracing::debug!(group = self.membership.name, "joined the group again");
                     self.generation = generation;
                     return;
                 }
@@ -317,12 +189,12 @@ impl GroupFetch {
             return;
         }
         if is_no_member(&error) || is_no_group(&error) {
-            tracing::debug!(group = self.name, %error, "no member of the group any longer");
+            tracing::debug!(group = self.membership.name, %error, "no member of the group any longer");
             self.rejoin().await;
             return;
         }
         if error.is_timeout() {
-            tracing::warn!(group = self.name, %error, "poll failed, will be repeated");
+            tracing::warn!(group = self.membership.name, %error, "poll failed, will be repeated");
             return;
         }
         self.hand_out(Err(ConsumeError::Poll(error))).await;

@@ -60,8 +60,8 @@ struct KnownHolds {
     holds: BTreeMap<u32, HeldPartition>,
     /// The least time that was said to be safe.
     safe: Option<Duration>,
-    /// Who waits to be told.
-    waker: Option<Waker>,
+    /// Who waits to be told: each task once.
+    wakers: Vec<Waker>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -92,9 +92,7 @@ impl Holdings {
         });
         known.holds = holds.collect();
         known.safe = told.holds.iter().map(|hold| Duration::from_micros(hold.safe)).min();
-        if let Some(waker) = known.waker.take() {
-            waker.wake();
-        }
+        known.wake();
     }
 
     /// Takes in that the membership is over.
@@ -102,9 +100,7 @@ impl Holdings {
         let mut known = self.known.lock();
         known.version += 1;
         known.holds.clear();
-        if let Some(waker) = known.waker.take() {
-            waker.wake();
-        }
+        known.wake();
     }
 
     /// How often the server has told what is held.
@@ -132,23 +128,49 @@ impl Holdings {
         let mut known = self.known.lock();
         let standing = known.standing(partition, tag, generation, Instant::now());
         if standing == Standing::Unsure {
-            known.waker = Some(context.waker().clone());
+            known.wait(context.waker());
             self.asked.notify_one();
         }
         standing
     }
 
+    /// Whether somebody else may have got a partition by now, for all that is known.
+    pub(super) fn is_unsafe(&self, partition: u32, tag: Tag, generation: u64) -> bool {
+        let known = self.known.lock();
+        known.standing(partition, tag, generation, Instant::now()) != Standing::Held
+    }
+
+    /// The partitions that are held.
+    pub(super) fn partitions(&self) -> Vec<u32> {
+        self.known.lock().holds.keys().copied().collect()
+    }
+
     /// Returns when it is time to ask the server again.
     pub(super) async fn due(&self) {
+        self.due_within(RENEWAL_MAX).await;
+    }
+
+    /// As [`Holdings::due`], after `longest` at the latest.
+    pub(super) async fn due_within(&self, longest: Duration) {
         let third = self.known.lock().safe.map_or(RENEWAL_MAX, |safe| safe / 3);
         tokio::select! {
-            () = tokio::time::sleep(third.clamp(RENEWAL_MIN, RENEWAL_MAX)) => {}
+            () = tokio::time::sleep(third.clamp(RENEWAL_MIN, RENEWAL_MAX).min(longest)) => {}
             () = self.asked.notified() => {}
         }
     }
 }
 
 impl KnownHolds {
+    fn wait(&mut self, waker: &Waker) {
+        if !self.wakers.iter().any(|waiting| waiting.will_wake(waker)) {
+            self.wakers.push(waker.clone());
+        }
+    }
+
+    fn wake(&mut self) {
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+
     fn standing(&self, partition: u32, tag: Tag, generation: u64, now: Instant) -> Standing {
         match self.holds.get(&partition) {
             None => Standing::Lost,

@@ -30,6 +30,11 @@ impl Idle {
         self.wait
     }
 
+    /// Sets how long the server may be asked to wait.
+    pub(super) fn set_wait(&mut self, wait: Option<Duration>) {
+        self.wait = wait;
+    }
+
     /// Notes that a poll brought something.
     pub(super) fn fed(&mut self) {
         self.pause = PAUSE_FIRST;

@@ -10,8 +10,8 @@ use crate::consumer::ConsumeError;
 use crate::consumer::builder::Commit;
 use crate::consumer::commit::{Committer, LifePosition, OffsetIdentity};
 use crate::consumer::fetch::{Fetched, FetchedBatch};
-use crate::consumer::group::GroupMembership;
 use crate::consumer::holdings::{Standing, Tag};
+use crate::consumer::membership::GroupMembership;
 use crate::message::ReceivedMessage;
 
 /// One partition that is being fetched.

@@ -18,11 +18,12 @@ use crate::consumer::builder::{ConsumerBuilder, Start};
 use crate::consumer::commit::OffsetIdentity;
 use crate::consumer::cursor::{PartitionCursor, ReadPosition};
 use crate::consumer::fetch::Fetch;
-use crate::consumer::group::{GroupFetch, GroupMembership, GroupSession};
+use crate::consumer::group::GroupFetch;
 use crate::consumer::idle::Idle;
+use crate::consumer::membership::{GroupMembership, GroupSession};
 use crate::consumer::merge::{MergeSource, PartitionMerge};
 use crate::consumer::{ConsumeError, Consumer};
-use crate::extensions::{GROUP_SESSIONS, LIVES};
+use crate::extensions::LIVES;
 use crate::offsets::OffsetOf;
 use crate::topics::path;
 use crate::{
@@ -87,14 +88,15 @@ async fn start_in_group(
         stream: settings.stream.clone(),
         topic: settings.topic.clone(),
         group: group.clone(),
-        session: session(&settings).await?,
+        name: group_name,
+        creates: true,
+        session: GroupSession::on(&settings.client, settings.session_timeout).await?,
     };
-    let generation = membership.join(&group_name).await?;
+    let generation = membership.join().await?;
     let (out, fetched) = mpsc::channel(1);
     tokio::spawn(membership.clone().keep(out.clone()));
     let fetch = GroupFetch {
         membership: membership.clone(),
-        name: group_name,
         generation,
         appetite: Appetite::new(settings.batch_size, settings.batch_bytes),
         idle: Idle::new(settings.poll_interval, settings.client.poll_wait().await?),
@@ -108,16 +110,6 @@ async fn start_in_group(
     let source = MergeSource::new(None, fetched);
     let merge = PartitionMerge::new(vec![source], identity, settings.commit_mode());
     Ok(Consumer { inner: merge.and_membership(membership) })
-}
-
-/// The session to ask for, if the server knows of them.
-async fn session(settings: &ConsumerBuilder) -> Result<Option<GroupSession>, CallError> {
-    let knows = settings.client.has(&GROUP_SESSIONS).await?;
-    Ok(knows.then(|| GroupSession {
-        timeout: settings.session_timeout,
-        holdings: Arc::default(),
-        has_left: Arc::default(),
-    }))
 }
 
 fn identity(settings: &ConsumerBuilder, consumer: ConsumerIdentity) -> OffsetIdentity {

@@ -49,6 +49,12 @@ impl PolledMessages {
         self.has(PollFlags::OTHER_LIFE)
     }
 
+    /// Whether the server, which tells of lives, had no partition to answer for: the caller, a member of a group, may
+    /// not read the one it asked for.
+    pub(crate) fn is_of_none(&self) -> bool {
+        self.told.is_some_and(|told| !told.life.is_known())
+    }
+
     /// Whether there was more to read than the answer holds, although more was asked for; `false` when the
     /// server does not tell. A poll for what follows brings it.
     pub fn is_cut(&self) -> bool {

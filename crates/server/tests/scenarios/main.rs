@@ -6,6 +6,7 @@
 mod groups;
 mod life_cycle;
 mod lives;
+mod members;
 mod messages;
 mod place;
 mod reconnect;
@@ -51,6 +52,9 @@ macro_rules! suite {
                 groups::a_member_that_goes_leaves_its_partitions_to_the_other,
                 groups::what_is_not_committed_comes_again_but_not_to_the_same_member,
                 groups::a_member_goes_on_after_a_purge_and_after_its_group_is_gone,
+                members::members_get_their_partitions_and_give_up_some_for_one_that_joins,
+                members::a_member_reads_on_after_a_restart_with_new_readers,
+                members::readers_that_wait_are_woken_each_by_its_own_message,
                 users::users_may_do_what_they_are_permitted,
                 users::tokens_log_in_until_they_are_deleted,
                 users::the_least_rights_are_enough,
