@@ -88,6 +88,7 @@ mod connection;
 mod connection_string;
 mod consumer;
 mod credentials;
+mod ensure;
 mod error;
 mod extensions;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -140,6 +141,7 @@ pub use crate::consumer::{
     MemberChange, PartitionExtent, PartitionReader, Start,
 };
 pub use crate::credentials::Credentials;
+pub use crate::ensure::{EnsuredTopic, TopicDifference};
 pub use crate::error::{
     CallError, ConnectError, Fate, InvalidRequest, Loss, NotSent, ServerError, Unsupported,
 };

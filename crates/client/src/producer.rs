@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use crate::Message;
 use crate::producer::batcher::Tracking;
-use crate::producer::send::ProducerShared;
+use crate::producer::send::{MessageTarget, ProducerShared};
 
 /// Sends messages to one topic, in batches, several of them in flight.
 ///
@@ -80,7 +80,7 @@ impl Producer {
     /// # Errors
     /// [`ProduceError`]; the message was not taken.
     pub async fn send(&self, message: Message) -> Result<(), ProduceError> {
-        self.shared().accept(None, message, Tracking::None).await.map(drop)
+        self.shared().accept(MessageTarget::Any, message, Tracking::None).await.map(drop)
     }
 
     /// As [`Producer::send`], to the partition of `key`: messages of a key keep their order.
@@ -92,7 +92,34 @@ impl Producer {
         key: impl AsRef<[u8]>,
         message: Message,
     ) -> Result<(), ProduceError> {
-        self.shared().accept(Some(key.as_ref()), message, Tracking::None).await.map(drop)
+        let to = MessageTarget::Key(key.as_ref());
+        self.shared().accept(to, message, Tracking::None).await.map(drop)
+    }
+
+    /// As [`Producer::send`], to `partition`, whatever the settings of the producer say.
+    ///
+    /// A message with an [id](Message::id) of its own keeps it, and the partition, however often it is sent again: in a topic
+    /// with [deduplication](crate::Deduplication) it is stored once, also when the program, or another one, sends it
+    /// again to the same partition.
+    ///
+    /// # Errors
+    /// [`ProduceError`]; the message was not taken. That there is no such partition is told when the message is sent, as
+    /// [`ProduceError::Failed`].
+    pub async fn send_to(&self, partition: u32, message: Message) -> Result<(), ProduceError> {
+        let to = MessageTarget::Partition(partition);
+        self.shared().accept(to, message, Tracking::None).await.map(drop)
+    }
+
+    /// As [`Producer::send_to`], and returns what resolves when the message is acknowledged.
+    ///
+    /// # Errors
+    /// [`ProduceError`]; the message was not taken.
+    pub async fn send_to_with_receipt(
+        &self,
+        partition: u32,
+        message: Message,
+    ) -> Result<Receipt, ProduceError> {
+        self.track(MessageTarget::Partition(partition), message, Tracking::Receipt).await
     }
 
     /// As [`Producer::send`], and returns what resolves when the message is acknowledged.
@@ -100,7 +127,7 @@ impl Producer {
     /// # Errors
     /// [`ProduceError`]; the message was not taken.
     pub async fn send_with_receipt(&self, message: Message) -> Result<Receipt, ProduceError> {
-        self.track(None, message, Tracking::Receipt).await
+        self.track(MessageTarget::Any, message, Tracking::Receipt).await
     }
 
     /// As [`Producer::send_keyed`], and returns what resolves when the message is acknowledged.
@@ -112,7 +139,7 @@ impl Producer {
         key: impl AsRef<[u8]>,
         message: Message,
     ) -> Result<Receipt, ProduceError> {
-        self.track(Some(key.as_ref()), message, Tracking::Receipt).await
+        self.track(MessageTarget::Key(key.as_ref()), message, Tracking::Receipt).await
     }
 
     /// Sends `message` and waits until it is acknowledged.
@@ -120,7 +147,7 @@ impl Producer {
     /// # Errors
     /// [`ProduceError`].
     pub async fn send_and_confirm(&self, message: Message) -> Result<(), ProduceError> {
-        self.track(None, message, Tracking::Waiting).await?.await
+        self.track(MessageTarget::Any, message, Tracking::Waiting).await?.await
     }
 
     /// Sends what is buffered and waits until everything accepted so far is settled.
@@ -158,11 +185,11 @@ impl Producer {
 
     async fn track(
         &self,
-        key: Option<&[u8]>,
+        to: MessageTarget<'_>,
         message: Message,
         tracking: Tracking,
     ) -> Result<Receipt, ProduceError> {
-        let receipt = self.shared().accept(key, message, tracking).await?;
+        let receipt = self.shared().accept(to, message, tracking).await?;
         receipt.ok_or(ProduceError::Closed)
     }
 

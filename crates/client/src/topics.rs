@@ -1,5 +1,6 @@
 //! Topics: one method per command.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use galgo_wire::command::extensions::{
@@ -108,6 +109,14 @@ impl TopicOptions {
             self.named.push(TopicOption { name: name.to_owned(), value: value.to_owned() });
         }
         self
+    }
+
+    /// All that was chosen, by name.
+    pub(crate) fn chosen_by_name(&self) -> BTreeMap<String, String> {
+        let pairs = self.choices.pairs().into_iter();
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), value));
+        let named = self.named.iter().filter(|option| !option.value.is_empty());
+        pairs.chain(named.map(|it| (it.name.clone(), it.value.clone()))).collect()
     }
 
     /// For how long and how much a topic with these settings is kept.

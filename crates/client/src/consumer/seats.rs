@@ -384,3 +384,6 @@ impl Drop for WaitingReader<'_> {
         self.0.seats.waiters.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests;

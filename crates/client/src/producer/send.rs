@@ -46,6 +46,17 @@ pub(super) struct ProducerShared {
     turn: AtomicU32,
 }
 
+/// Where the caller wants a message.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum MessageTarget<'a> {
+    /// Where the settings of the producer say.
+    Any,
+    /// In the partition of a key.
+    Key(&'a [u8]),
+    /// In this partition.
+    Partition(u32),
+}
+
 struct ProducerState {
     batcher: Batcher,
     /// The first failure since the last flush.
@@ -156,12 +167,12 @@ impl ProducerShared {
     /// Takes a message when there is room for it.
     pub(super) async fn accept(
         &self,
-        key: Option<&[u8]>,
+        to: MessageTarget<'_>,
         message: Message,
         tracking: Tracking,
     ) -> Result<Option<Receipt>, ProduceError> {
         let mut encoded = message.encode()?;
-        let lane = self.lane(key, encoded.id).await?;
+        let lane = self.lane(to, encoded.id).await?;
         if encoded.id == 0 {
             encoded.id = rand::random::<u128>().max(1);
         }
@@ -176,15 +187,20 @@ impl ProducerShared {
     }
 
     /// Where a message goes; `id` is 0 when the caller has none for it.
-    async fn lane(&self, key: Option<&[u8]>, id: u128) -> Result<SendLane, ProduceError> {
+    async fn lane(&self, to: MessageTarget<'_>, id: u128) -> Result<SendLane, ProduceError> {
         let id_bytes = id.to_le_bytes();
-        let key = match (key, &self.settings.partition_by) {
-            (Some(key), _) => key,
-            (None, PartitionBy::Key(key)) => key,
+        let key = match (to, &self.settings.partition_by) {
+            (MessageTarget::Partition(partition), _) => return Ok(SendLane::Partition(partition)),
+            (MessageTarget::Key(key), _) => key,
+            (MessageTarget::Any, PartitionBy::Key(key)) => key,
             // INV-PINNED: whoever sends the same id again finds it where it was stored.
-            (None, PartitionBy::Balance) if id != 0 && self.deduplicates() => &id_bytes,
-            (None, PartitionBy::Balance) => return Ok(SendLane::Balanced),
-            (None, PartitionBy::Id(partition)) => return Ok(SendLane::Partition(*partition)),
+            (MessageTarget::Any, PartitionBy::Balance) if id != 0 && self.deduplicates() => {
+                &id_bytes
+            }
+            (MessageTarget::Any, PartitionBy::Balance) => return Ok(SendLane::Balanced),
+            (MessageTarget::Any, PartitionBy::Id(partition)) => {
+                return Ok(SendLane::Partition(*partition));
+            }
         };
         self.partitioner.partition(key).await.map(SendLane::Partition)
     }

@@ -6,6 +6,7 @@ mod client;
 mod connection;
 mod consumer;
 mod lives;
+mod members;
 mod producer;
 mod refusals;
 mod support;

@@ -3,6 +3,7 @@
 //! What a client sees does not depend on what carries it.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod ensure;
 mod groups;
 mod life_cycle;
 mod lives;

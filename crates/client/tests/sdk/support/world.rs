@@ -4,14 +4,15 @@ use std::collections::{HashMap, HashSet};
 
 use galgo_wire::batch::{MessagesView, StampOptions, stamp};
 use galgo_wire::command::{
-    CommandCode, Compression, ConsumerOffset, CreateTopic, FeatureFlags, Features, LifeHeader,
-    LoggedIn, MaxTopicSize, MessageExpiry, Partition, PollFlags, PollMessages, PolledHeader,
-    Request, SendHeader, SendOutcome, SendReply, SendWithHeader, StoreConsumerOffset, StoredInLife,
-    Stream, StreamDetails, Topic, TopicDetails, TopicOutline, TopicSettings,
+    CommandCode, Compression, ConsumerGroup, ConsumerGroupDetails, ConsumerOffset, CreateTopic,
+    FeatureFlags, Features, GroupMember, LifeHeader, LoggedIn, MaxTopicSize, MessageExpiry,
+    Partition, PollFlags, PollMessages, PolledHeader, Request, SendHeader, SendOutcome, SendReply,
+    SendWithHeader, StoreConsumerOffset, StoredInLife, Stream, StreamDetails, Topic, TopicDetails,
+    TopicOutline, TopicSettings,
 };
 use galgo_wire::consumer::{PartitioningRef, PollingStrategy};
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{Life, Offset, PartitionId, StreamId, Timestamp, TopicId, UserId};
+use galgo_wire::id::{GroupId, Life, Offset, PartitionId, StreamId, Timestamp, TopicId, UserId};
 use galgo_wire::identifier::Identifier;
 use galgo_wire::primitive::Payload;
 
@@ -57,6 +58,10 @@ pub(crate) struct World {
     /// Most messages of an answer that tells of lives.
     pub(crate) answer_max: u32,
     pub(crate) polls: usize,
+    /// The partitions of each member of the one group; the caller is the first of them.
+    pub(crate) group_lists: Vec<Vec<u32>>,
+    /// Which of the caller's partitions has its turn.
+    group_turn: usize,
     balance: usize,
     created: Vec<String>,
     durability: Option<galgo::Durability>,
@@ -75,6 +80,8 @@ impl World {
             tells_lives: false,
             answer_max: u32::MAX,
             polls: 0,
+            group_lists: Vec::new(),
+            group_turn: 0,
             balance: 0,
             created: Vec::new(),
             durability: None,
@@ -200,7 +207,7 @@ impl World {
             }
             Request::PollMessages(poll) => {
                 self.polls += 1;
-                let partition = poll.partition_id.unwrap_or_default();
+                let partition = poll.partition_id.unwrap_or_else(|| self.next_turn());
                 let consumer = poll.consumer.id.to_string();
                 let (payload, last) = self.poll(partition, poll.strategy, poll.count, &consumer)?;
                 if let (true, Some(last)) = (poll.auto_commit, last) {
@@ -232,9 +239,36 @@ impl World {
                 });
                 Ok(found.to_bytes())
             }
-            Request::GetStreams(_) | Request::DeleteStream(_) => Ok(Vec::new()),
+            Request::GetConsumerGroup(_) => Ok(Some(self.group()).to_bytes()),
+            Request::JoinConsumerGroup(_)
+            | Request::LeaveConsumerGroup(_)
+            | Request::GetStreams(_)
+            | Request::DeleteStream(_) => Ok(Vec::new()),
             other => panic!("the small server does not know {other:?}"),
         }
+    }
+
+    /// The partition of a poll that names none.
+    fn next_turn(&mut self) -> PartitionId {
+        let Some(own) = self.group_lists.first().filter(|own| !own.is_empty()) else {
+            return PartitionId::default();
+        };
+        self.group_turn += 1;
+        PartitionId::new(own[self.group_turn % own.len()])
+    }
+
+    fn group(&self) -> ConsumerGroupDetails {
+        let members = (0..).zip(&self.group_lists).map(|(id, list)| {
+            GroupMember::new(id, list.iter().copied().map(PartitionId::new).collect())
+        });
+        let members: Vec<_> = members.collect();
+        let group = ConsumerGroup {
+            id: GroupId::new(0),
+            partitions_count: u32::try_from(self.logs.len()).unwrap(),
+            members_count: u32::try_from(members.len()).unwrap(),
+            name: "g".parse().unwrap(),
+        };
+        ConsumerGroupDetails { group, members }
     }
 
     fn store(&mut self, store: &StoreConsumerOffset) {
