@@ -313,6 +313,10 @@ impl Chair {
             let news = self.seat.news.notified();
             tokio::pin!(news);
             news.as_mut().enable();
+            if self.is_unsafe() {
+                // It is not waited for what is lost already, and may stay unknown for long.
+                self.check()?;
+            }
             tokio::select! {
                 standing = self.standing() => match standing {
                     Standing::Held => return Ok(()),
@@ -323,6 +327,15 @@ impl Chair {
             self.ask();
             news.await;
         }
+    }
+
+    /// Whether somebody else may have got the partition by now, for all that is known.
+    fn is_unsafe(&self) -> bool {
+        let membership = &self.seats.membership;
+        let Some(session) = &membership.session else { return false };
+        let (tag, generation) =
+            (self.seat.state.lock().given.tag, membership.client.connection.generation());
+        tag.is_none_or(|tag| session.holdings.is_unsafe(self.seat.partition, tag, generation))
     }
 
     /// How the partition stands, once that is known.

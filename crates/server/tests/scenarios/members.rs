@@ -220,8 +220,10 @@ fn a_member_that_is_dropped_leaves_its_partitions_to_the_others() {
         let mut second = member(&two).await;
         let mut theirs = all_gained(&mut second, 3).await;
         assert_eq!(read(theirs.get_mut(&0).unwrap(), 5).await.len(), 5, "what was not stored");
-        for (_, mut reader) in readers {
+        for (partition, mut reader) in readers {
             assert!(is_lost(&mut reader).await);
+            let refused = soon(reader.store(0)).await.unwrap_err();
+            assert!(matches!(refused, ConsumeError::Lost { .. }), "{partition}: {refused}");
         }
         drop(theirs);
         second.close().await.unwrap();
