@@ -13,6 +13,8 @@ use crate::batch::Form;
 use crate::failure::{Failure, Finding};
 use crate::sink::Promise;
 
+pub(crate) mod postgres;
+
 /// How far a source has come, in its own words: what its kind needs to go on from there. Small, as it is stored each second.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -102,7 +104,9 @@ pub trait Source: Send {
     /// [`Failure::Away`], [`Failure::Refused`]; the caller begins again.
     async fn next(&mut self) -> Result<Option<Chunk>, Failure>;
 
-    /// Everything up to a cursor is acknowledged by Galgo, in the order of the chunks: the origin may forget it.
+    /// Everything up to a cursor is acknowledged by Galgo, in the order of the chunks, and, where the pipeline keeps the cursor, the
+    /// cursor is stored: the origin may forget it. A source that was told earlier would find at its next begin that the origin is
+    /// ahead of it.
     ///
     /// # Errors
     /// As [`Source::next`].
@@ -115,5 +119,11 @@ pub trait Source: Send {
     /// [`Failure`]: it is as after a kill.
     async fn finish(&mut self) -> Result<(), Failure> {
         Ok(())
+    }
+
+    /// What the origin keeps because it is not settled yet, in bytes, if the origin tells: a number for people to watch, as it may
+    /// fill the origin's disk.
+    fn retained_bytes(&self) -> Option<u64> {
+        None
     }
 }

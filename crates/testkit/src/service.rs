@@ -3,6 +3,8 @@
 //! Where one is not installed a test says so and does nothing, unless `GALGO_TEST_SERVICES=required` is set, as the gate
 //! does: then it fails.
 
+pub mod postgres;
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

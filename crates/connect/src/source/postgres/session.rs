@@ -1,0 +1,201 @@
+//! A conversation with a PostgreSQL: log in, say a statement, read rows. All values are text.
+//!
+//! Of our own, because replication is not spoken by the client library, and because a copy of a large table is then read no
+//! faster than it is taken. Every step has a limit in time. The settings that decide how values are written are the same in
+//! every session, so that a copied row and a changed one look alike.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use postgres_protocol::message::frontend;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::address::PgAddress;
+use super::fields::{Fields, Garbled};
+use super::frame::{FRAME_BYTES_MAX, FrameCutter, PgFrame};
+use super::trouble::{PgError, ServerWords};
+use crate::secret::SecretSource;
+
+mod login;
+mod open;
+
+/// A connection, whatever it is made of.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// What is needed for a session.
+#[derive(Clone, Debug)]
+pub(super) struct Login {
+    pub(super) address: PgAddress,
+    pub(super) password: Option<SecretSource>,
+    pub(super) ca_file: Option<PathBuf>,
+    /// How it is called in the server's lists.
+    pub(super) application: String,
+    /// The longest wait for the answer to a statement.
+    pub(super) patience: Duration,
+}
+
+/// A row: text, or nothing.
+pub(super) type TextRow = Vec<Option<String>>;
+
+/// A session.
+pub(super) struct PgSession {
+    stream: Box<dyn Duplex>,
+    cutter: FrameCutter,
+    patience: Duration,
+}
+
+/// The two halves of a session that replicates.
+pub(super) struct CopyBoth {
+    pub(super) reader: tokio::io::ReadHalf<Box<dyn Duplex>>,
+    pub(super) cutter: FrameCutter,
+    pub(super) writer: tokio::io::WriteHalf<Box<dyn Duplex>>,
+}
+
+impl PgSession {
+    /// Logs in for statements of SQL.
+    pub(super) async fn sql(login: &Login) -> Result<Self, PgError> {
+        open::open(login, false).await
+    }
+
+    /// Logs in for commands of replication.
+    pub(super) async fn replication(login: &Login) -> Result<Self, PgError> {
+        open::open(login, true).await
+    }
+
+    /// Waits so long for answers from now on.
+    pub(super) fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    /// Waits so many times as long for answers from now on.
+    pub(super) fn lengthen_patience(&mut self, times: u32) {
+        self.patience *= times;
+    }
+
+    /// Says a statement, or several; the rows of all of them.
+    pub(super) async fn query(&mut self, sql: &str) -> Result<Vec<TextRow>, PgError> {
+        self.say(sql).await?;
+        let (mut rows, mut bytes, mut failed) = (Vec::new(), 0_usize, None);
+        loop {
+            let frame = self.frame().await?;
+            match frame.tag {
+                b'D' => {
+                    bytes += frame.body.len();
+                    if bytes > FRAME_BYTES_MAX as usize {
+                        return Err(PgError::TooLong { bytes: bytes as u64 });
+                    }
+                    rows.push(text_row(frame.fields())?);
+                }
+                b'E' => failed = Some(ServerWords::parse(frame.fields())?),
+                b'Z' => return failed.map_or(Ok(rows), |words| Err(PgError::Server(words))),
+                b'T' | b'C' | b'I' => {}
+                _ => return Err(Garbled("an answer to a statement was expected").into()),
+            }
+        }
+    }
+
+    /// The only value of the only row.
+    pub(super) async fn value(&mut self, sql: &str) -> Result<String, PgError> {
+        let rows = self.query(sql).await?;
+        let value = rows.into_iter().next().and_then(|row| row.into_iter().next().flatten());
+        value.ok_or_else(|| Garbled("a value was expected").into())
+    }
+
+    /// Says a `COPY … TO STDOUT`; [`PgSession::copied`] gives the rows.
+    pub(super) async fn copy(&mut self, sql: &str) -> Result<(), PgError> {
+        self.say(sql).await?;
+        match self.frame().await? {
+            frame if frame.tag == b'H' => Ok(()),
+            frame => Err(refusal(frame)),
+        }
+    }
+
+    /// The next row of a copy as the server wrote it, with its end; none at the end.
+    pub(super) async fn copied(&mut self) -> Result<Option<Bytes>, PgError> {
+        loop {
+            let frame = self.frame().await?;
+            match frame.tag {
+                b'd' => return Ok(Some(frame.body)),
+                b'c' | b'C' => {}
+                b'Z' => return Ok(None),
+                _ => return Err(refusal(frame)),
+            }
+        }
+    }
+
+    /// Begins to replicate: from here on both sides send as they like.
+    pub(super) async fn start_replication(mut self, command: &str) -> Result<CopyBoth, PgError> {
+        self.say(command).await?;
+        match self.frame().await? {
+            frame if frame.tag == b'W' => {}
+            frame => return Err(refusal(frame)),
+        }
+        let (reader, writer) = tokio::io::split(self.stream);
+        Ok(CopyBoth { reader, cutter: self.cutter, writer })
+    }
+
+    /// Says good-bye.
+    pub(super) async fn close(mut self) {
+        let mut out = BytesMut::new();
+        frontend::terminate(&mut out);
+        let farewell = async {
+            let _ = self.stream.write_all(&out).await;
+            let _ = self.stream.shutdown().await;
+        };
+        let _ = timeout(self.patience, farewell).await;
+    }
+
+    async fn say(&mut self, sql: &str) -> Result<(), PgError> {
+        let mut out = BytesMut::new();
+        frontend::query(sql, &mut out)?;
+        self.send(&out).await
+    }
+
+    async fn send(&mut self, out: &[u8]) -> Result<(), PgError> {
+        let sending = async {
+            self.stream.write_all(out).await?;
+            self.stream.flush().await
+        };
+        let sent = timeout(self.patience, sending).await;
+        Ok(sent.map_err(|_| PgError::silence(self.patience))??)
+    }
+
+    /// The next message that is an answer: not a notice or the value of a setting, which may come at any time.
+    async fn frame(&mut self) -> Result<PgFrame, PgError> {
+        loop {
+            let next = timeout(self.patience, self.cutter.next(&mut self.stream)).await;
+            let frame = next.map_err(|_| PgError::silence(self.patience))??;
+            if !matches!(frame.tag, b'N' | b'S' | b'A') {
+                return Ok(frame);
+            }
+        }
+    }
+}
+
+/// What a message says that is not the one expected.
+pub(super) fn refusal(frame: PgFrame) -> PgError {
+    match frame.tag {
+        b'E' => ServerWords::parse(frame.fields()).map_or_else(PgError::from, PgError::Server),
+        _ => Garbled("it comes where another one was expected").into(),
+    }
+}
+
+fn text_row(mut fields: Fields) -> Result<TextRow, Garbled> {
+    let count = fields.u16()?;
+    let mut row = TextRow::with_capacity(usize::from(count).min(fields.left() / 4));
+    for _ in 0..count {
+        row.push(match fields.u32()? {
+            u32::MAX => None,
+            length => {
+                let value = fields.bytes(length)?;
+                let text = std::str::from_utf8(&value).map_err(|_| Garbled("a value is not UTF-8"));
+                Some(text?.to_owned())
+            }
+        });
+    }
+    fields.end()?;
+    Ok(row)
+}
