@@ -3,6 +3,7 @@
 //! An origin is told of a place only when Galgo has acknowledged everything in front of it.
 
 pub(crate) mod file;
+pub(crate) mod postgres;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,8 +13,6 @@ use serde::{Deserialize, Serialize};
 use crate::batch::Form;
 use crate::failure::{Failure, Finding};
 use crate::sink::Promise;
-
-pub(crate) mod postgres;
 
 /// How far a source has come, in its own words: what its kind needs to go on from there. Small, as it is stored each second.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -125,10 +125,7 @@ struct ChangeOrigin {
 ///
 /// # Errors
 /// What is wrong in it.
-fn read(
-    table: Table,
-    surroundings: &Surroundings,
-) -> Result<Box<dyn SourceSpec>, ConfigError> {
+fn read(table: Table, surroundings: &Surroundings) -> Result<Box<dyn SourceSpec>, ConfigError> {
     const SECTION: &str = "from.postgres";
     let settings: PostgresSettings = settings(SECTION, table)?;
     let origin = origin(settings, surroundings)
@@ -154,7 +151,9 @@ fn origin(settings: PostgresSettings, surroundings: &Surroundings) -> Result<Cha
     let heartbeat = Some(settings.heartbeat.map_or(HEARTBEAT, |span| span.0));
     let heartbeat = heartbeat.filter(|every| !every.is_zero());
     if [Some(patience), heartbeat].iter().flatten().any(|time| *time < Duration::from_secs(1)) {
-        return Err("timeout and heartbeat are at least 1s; heartbeat may be 0s, which is none".to_owned());
+        return Err(
+            "timeout and heartbeat are at least 1s; heartbeat may be 0s, which is none".to_owned()
+        );
     }
     let letters = pipeline.chars().map(|it| if it.is_ascii_graphic() { it } else { '_' });
     let application: String = "galgo:".chars().chain(letters).take(NAME_BYTES_MAX).collect();

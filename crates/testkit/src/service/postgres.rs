@@ -35,6 +35,8 @@ impl Postgres {
         // The server runs as another user.
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
         let settings = settings.iter().map(ToString::to_string).collect();
+        // A link to it may be elsewhere, without the others.
+        let initdb = initdb.canonicalize().unwrap();
         let programs = initdb.parent().unwrap().to_path_buf();
         let server = Self { programs, folder, port: free_ports(1), settings };
         let data = server.data();
@@ -81,7 +83,8 @@ impl Postgres {
             started = self.run("pg_ctl", &arguments, &more);
         }
         let said = std::fs::read_to_string(&log).unwrap_or_default();
-        assert!(started.status.success(), "{said}");
+        let errors = String::from_utf8_lossy(&started.stderr);
+        assert!(started.status.success(), "{errors} {said}");
     }
 
     /// Ends all its processes at once, as a crash does, and waits for their end.
@@ -96,7 +99,11 @@ impl Postgres {
             status.is_err() || status.is_ok_and(|it| it.contains(") Z "))
         };
         wait_until("all processes of PostgreSQL have ended", || all.iter().all(gone));
-        let _ = std::fs::remove_file(self.data().join("postmaster.pid"));
+        // Their numbers may be those of other processes soon.
+        let socket = format!(".s.PGSQL.{}.lock", self.port);
+        for file in [self.data().join("postmaster.pid"), self.folder.join(socket)] {
+            let _ = std::fs::remove_file(file);
+        }
     }
 
     /// Says statements with `psql`; what it answers, without frames, and fails if it fails.
@@ -109,15 +116,22 @@ impl Postgres {
 
     /// Says statements with `psql`, whatever comes of it.
     pub fn psql(&self, statements: &str) -> Output {
-        let mut psql = Command::new(self.programs.join("psql"));
-        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &self.url()]);
-        psql.args(["-c", statements]).output().unwrap()
+        let mut psql = self.client("psql");
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statements]);
+        psql.output().unwrap()
+    }
+
+    /// A program that comes with the server, `pgbench` for example, as the superuser.
+    pub fn client(&self, name: &str) -> Command {
+        let mut client = Command::new(self.programs.join(name));
+        client.env("PGHOST", "127.0.0.1").env("PGPORT", self.port.to_string());
+        client.env("PGUSER", "postgres").env("PGDATABASE", "postgres");
+        client
     }
 
     /// Everything that is in it, as text: to see whether anything changed.
     pub fn dump(&self) -> String {
-        let mut dump = Command::new(self.programs.join("pg_dump"));
-        let dumped = dump.args(["-d", &self.url()]).output().unwrap();
+        let dumped = self.client("pg_dump").output().unwrap();
         assert!(dumped.status.success(), "{}", String::from_utf8_lossy(&dumped.stderr));
         let text = String::from_utf8(dumped.stdout).unwrap();
         // A number that is another one each time.

@@ -16,8 +16,8 @@ use super::change::{Op, RowChange, RowColumn, RowTable, Whence};
 use super::choice::TableChoice;
 use super::lsn::Lsn;
 use super::pgoutput::{Begin, Cell, Decoded, NamedType, Relation, Tuple};
-use super::value::ValueKind;
 use super::stream::unix_micros;
+use super::value::ValueKind;
 use crate::failure::Failure;
 use crate::source::Incoming;
 
@@ -121,7 +121,8 @@ impl Assembly {
                 Ok(())
             }
             Decoded::Type(NamedType { id, schema, name }) => {
-                let kind = if schema.is_empty() { ValueKind::of_name(&name) } else { ValueKind::Text };
+                let kind =
+                    if schema.is_empty() { ValueKind::of_name(&name) } else { ValueKind::Text };
                 self.kinds.insert(id, kind);
                 Ok(())
             }

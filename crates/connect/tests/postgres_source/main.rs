@@ -1,0 +1,13 @@
+//! Changes of a real PostgreSQL, told to a topic, whatever happens to either of them.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that fails by a panic has done its work"
+)]
+
+mod copies;
+mod login;
+mod rig;
+mod slots;
+mod values;
