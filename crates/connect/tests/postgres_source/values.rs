@@ -187,3 +187,26 @@ async fn a_row_beyond_the_limit_is_refused() {
     };
     assert!(said.contains("more than 67108864 are not read"), "{said}");
 }
+
+/// A policy would leave rows out of the copy, and nobody would know.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_a_policy_would_cut_is_refused() {
+    let Some(server) = server(&[]) else { return };
+    server.sql(
+        "CREATE TABLE items (id int PRIMARY KEY); INSERT INTO items VALUES (1), (2);
+         ALTER TABLE items ENABLE ROW LEVEL SECURITY; CREATE POLICY few ON items USING (id < 2);
+         CREATE PUBLICATION theirs FOR TABLE items; CREATE ROLE reader LOGIN REPLICATION; GRANT SELECT ON items TO reader",
+    );
+    server.sql("SELECT pg_create_logical_replication_slot('theirs', 'pgoutput')");
+    let more = "publication = 'theirs'\nslot = 'theirs'\ncreate = false";
+    let text = section(&server, "'items'", more).replace("postgres@", "reader@");
+    let mut topic = Topic::new(spec("theirs", &text));
+    topic.begin().await.unwrap();
+    let said = loop {
+        match topic.step().await {
+            Ok(true) => {}
+            other => break refused(other),
+        }
+    };
+    assert!(said.contains("copy public.items") && said.contains("row-level security"), "{said}");
+}

@@ -127,7 +127,7 @@ impl RowTable {
             payload: out.into(),
             form: Form::Json,
             key: row.map_or(Ok(None), |row| self.key(row))?,
-            id: Some(self.id(change.op, whence)),
+            id: Some(Self::id(change.op, whence)),
             headers: UserHeaders::new(),
             made_at: whence.at,
         })
@@ -223,12 +223,11 @@ impl RowTable {
         Ok(Some(out.into()))
     }
 
-    fn id(&self, op: Op, whence: &Whence<'_>) -> u128 {
+    fn id(op: Op, whence: &Whence<'_>) -> u128 {
         let Whence { system, lsn, xid, seq, part, at } = *whence;
         let copied = op == Op::Read;
-        let table = if copied { self.name.as_str() } else { "" };
         // The time of the commit tells apart what has the same place on two timelines.
-        let place = format!("{system}\n{copied}\n{table}\n{lsn}\n{xid:?}\n{at:?}\n{seq}\n{part}");
+        let place = format!("{system}\n{copied}\n{lsn}\n{xid:?}\n{at:?}\n{seq}\n{part}");
         XxHash3_128::oneshot(place.as_bytes()).max(1)
     }
 }

@@ -94,7 +94,7 @@ impl CopyOrder {
         let mut rows = 0_u64;
         sql.lengthen_patience(PATIENCE_TIMES);
         for table in &tables {
-            rows += copy_table(&mut sql, table, &whence, steps).await?;
+            rows = copy_table(&mut sql, table, &Whence { seq: rows, ..whence }, steps).await?;
         }
         tracing::info!(tables = tables.len(), rows, "the tables are copied");
         sql.close().await;
@@ -102,6 +102,7 @@ impl CopyOrder {
     }
 }
 
+/// Copies a table; rows are numbered on from `whence`. Gives the next number.
 async fn copy_table(
     sql: &mut PgSession,
     table: &PublishedTable,
@@ -110,7 +111,7 @@ async fn copy_table(
 ) -> Result<u64, Failure> {
     let doing = format!("copy {}", table.rows.name);
     sql.copy(&table.copy_sql()).await.map_err(|error| error.failure(&doing))?;
-    let (mut messages, mut bytes, mut seq) = (Vec::new(), 0, 0_u64);
+    let (mut messages, mut bytes, mut seq) = (Vec::new(), 0, whence.seq);
     while let Some(line) = sql.copied().await.map_err(|error| error.failure(&doing))? {
         let cells = cells(&line);
         if cells.len() != table.rows.columns.len() {

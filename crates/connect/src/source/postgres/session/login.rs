@@ -13,7 +13,7 @@ use super::{Login, PgSession, refusal};
 use crate::secret::SecretText;
 
 /// How values are written, and that nothing but us ends a session: the same in each of them.
-const SETTINGS: [(&str, &str); 13] = [
+const SETTINGS: [(&str, &str); 14] = [
     ("client_encoding", "UTF8"),
     ("DateStyle", "ISO, YMD"),
     ("IntervalStyle", "postgres"),
@@ -23,6 +23,8 @@ const SETTINGS: [(&str, &str); 13] = [
     ("xmlbinary", "base64"),
     // Names of tables and functions among the values come with their schema then.
     ("search_path", "pg_catalog"),
+    // A copy that a policy would leave rows out of is refused instead.
+    ("row_security", "off"),
     ("statement_timeout", "0"),
     ("lock_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
