@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::longest::without_test_blocks;
+use super::longest::{test_blocks, without_test_blocks};
 use super::mask::mask;
 use super::source::SourceFile;
 
@@ -73,8 +73,9 @@ pub(super) fn report(sources: &[SourceFile]) {
     let mut types = Types::default();
     for source in sources.iter().filter(|source| !source.test_only) {
         let name = source.path.split('/').nth(1).unwrap_or("?").to_owned();
-        let code = without_test_blocks(&mask(&source.text));
-        let figures = Figures::of(&source.text, &code);
+        let masked = mask(&source.text);
+        let code = without_test_blocks(&masked);
+        let figures = Figures::of(&code, comment_lines(&source.text, &masked));
         types.take(&name, &source.path, &code);
         crates.entry(name).or_default().add(&figures);
     }
@@ -90,17 +91,13 @@ pub(super) fn report(sources: &[SourceFile]) {
 }
 
 impl Figures {
-    fn of(text: &str, code: &str) -> Self {
-        let is_comment = |line: &&str| {
-            let line = line.trim_start();
-            line.starts_with("//") && !line.starts_with("///") && !line.starts_with("//!")
-        };
-        let product = text.split("#[cfg(test)]\nmod ").next().unwrap_or(text);
+    /// Of masked code without tests, and the count of its comments.
+    fn of(code: &str, comments: usize) -> Self {
         let parameters = parameter_lists(code);
         let asserts = ["assert!(", "assert_eq!(", "assert_ne!(", "unreachable!("];
         Self {
             lines: code.lines().count(),
-            comments: product.lines().filter(is_comment).count(),
+            comments,
             functions: parameters.len(),
             tuples: parameters.iter().filter(|list| takes_tuple(list)).count(),
             assertions: asserts.iter().map(|name| words(code, name)).sum(),
@@ -122,6 +119,19 @@ impl Figures {
         self.unfit += other.unfit;
         self.absent += other.absent;
     }
+}
+
+/// Lines of `text` that are comments and no documentation, those of tests not counted; `masked` has the same lines.
+fn comment_lines(text: &str, masked: &str) -> usize {
+    let tests = test_blocks(masked);
+    let mut at = 0;
+    let lines = text.lines().zip(masked.split_inclusive('\n')).filter(|(line, masked)| {
+        let is_test = tests.iter().any(|block| block.contains(&at));
+        at += masked.len();
+        let line = line.trim_start();
+        !is_test && line.starts_with("//") && !line.starts_with("///") && !line.starts_with("//!")
+    });
+    lines.count()
 }
 
 /// `count` for each `per` of `lines`, with one digit behind the point.
@@ -315,7 +325,7 @@ impl Display for A {
 
     #[test]
     fn what_a_reviewer_would_count_is_counted() {
-        let figures = Figures::of(CODE, &mask(CODE));
+        let figures = Figures::of(&mask(CODE), comment_lines(CODE, &mask(CODE)));
         let expected = Figures {
             lines: 15,
             comments: 1,
@@ -336,5 +346,12 @@ impl Display for A {
             types.methods.iter().map(|((_, name), f)| (&**name, f.len())).collect();
         assert_eq!(methods, [("A", 2), ("B", 2)]);
         assert_eq!((per(3, 1_000, 2_000), per(0, 100, 0)), ("1.5".to_owned(), "0.0".to_owned()));
+    }
+    /// A module of tests in a file of its own, named at the top, hid all comments below it.
+    #[test]
+    fn comments_below_a_line_that_names_a_module_of_tests_are_counted() {
+        let text = "//! Ü.\n// Why.\n#[cfg(test)]\nmod tests;\n/// A.\nfn a() {\n    // Because.\n}\n\
+                    #[cfg(test)]\nmod more {\n    // Not this.\n}\n// At the end.\n";
+        assert_eq!(comment_lines(text, &mask(text)), 3);
     }
 }

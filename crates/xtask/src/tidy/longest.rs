@@ -2,6 +2,8 @@
 //!
 //! Tests are not counted: neither test files nor `#[cfg(test)] mod … { … }` blocks.
 
+use std::ops::Range;
+
 use super::mask::mask;
 use super::source::SourceFile;
 
@@ -54,16 +56,28 @@ struct Function {
     lines: usize,
 }
 
+/// Where items behind `#[cfg(test)]` are in masked code, in their order: a module with its block, or the line that names
+/// its file.
+pub(super) fn test_blocks(code: &str) -> Vec<Range<usize>> {
+    let mut blocks = Vec::new();
+    let mut from = 0;
+    while let Some(at) = code.get(from..).and_then(|rest| rest.find("#[cfg(test)]")) {
+        let start = from + at;
+        from = start + item_len(code.split_at(start).1);
+        blocks.push(start..from);
+    }
+    blocks
+}
+
 /// Cuts `#[cfg(test)] mod … { … }` out of masked code.
 pub(super) fn without_test_blocks(code: &str) -> String {
     let mut kept = String::with_capacity(code.len());
-    let mut rest = code;
-    while let Some(at) = rest.find("#[cfg(test)]") {
-        let (before, block) = rest.split_at(at);
-        kept.push_str(before);
-        rest = block.split_at(item_len(block)).1;
+    let mut from = 0;
+    for block in test_blocks(code) {
+        kept.push_str(code.get(from..block.start).unwrap_or(""));
+        from = block.end;
     }
-    kept.push_str(rest);
+    kept.push_str(code.get(from..).unwrap_or(""));
     kept
 }
 
