@@ -36,6 +36,8 @@ pub use crate::requests::{PASSWORD, login, send_payload};
 pub const START_US: u64 = 1_000_000_000;
 /// Batches of more bytes than this skip the journal.
 pub const JOURNAL_BATCH_BYTES_MAX: u32 = 1_000;
+/// Behind so many bytes outside of the journal a checkpoint is due.
+pub const CHECKPOINT_BYTES: u64 = 1 << 20;
 /// A segment of this size is full.
 pub const SEGMENT_BYTES: u64 = 4_000;
 /// How long a topic keeps messages that does not say.
@@ -393,7 +395,7 @@ fn options(disk: &SimDisk, environment: &Arc<ManualEnvironment>, root: FirstUser
         shard: ShardOptions {
             journal_batch_bytes_max: JOURNAL_BATCH_BYTES_MAX,
             bundle_bytes_max: 8 << 10,
-            checkpoint_bytes: 1 << 20,
+            checkpoint_bytes: CHECKPOINT_BYTES,
         },
         encryption: KeyRing::default(),
         deduplication: DeduplicationBounds { entries_max: 100, expiry_us: 60_000_000 },

@@ -148,15 +148,17 @@ impl Partition {
     /// log, of the commit queue and of the journal is the same.
     fn commit(self: &Arc<Self>, placed: Placed, messages: &[u8]) -> InPlace {
         let Placed { first: base_offset, end, .. } = placed;
+        let mut is_offered = false;
         let journal = |high_watermark| {
+            is_offered = true;
             let record =
                 ShardRecord::Batch { uid: self.uid, base_offset, high_watermark, messages };
             self.shard.stage_batch(&record, self, end)
         };
         let staging = self.publication.stage(end, self.durability(), journal);
-        // The shard counted only what was offered to it. A topic that is `os` would never ask for a
-        // checkpoint, and a start after a kill would read again all that was written to it.
-        if matches!(staging, Staging::Published(_)) {
+        // The shard counted only what was offered to it. A topic that is `os`, or was a moment ago, would never ask for
+        // a checkpoint, and a start after a kill would read again all that was written to it.
+        if !is_offered {
             self.shard.wrote_unjournaled(messages.len() as u64);
         }
         self.staged(staging, placed)

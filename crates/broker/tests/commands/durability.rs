@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
 
 use galgo_broker::{Answer, Outcome, Reply, Ticket};
 use galgo_wire::command::{AskedOptions, Durability, PollMessages, UpdateTopicWith};
@@ -14,7 +15,7 @@ use crate::requests::{
     create_stream, create_topic_with, delete_offset, flush, get_offset, get_topic, poll,
     store_offset, to, update_topic,
 };
-use crate::rig::{Connection, JOURNAL_BATCH_BYTES_MAX, Rig};
+use crate::rig::{CHECKPOINT_BYTES, Connection, JOURNAL_BATCH_BYTES_MAX, Rig};
 
 /// Topics `os` and `fsync` of two partitions each.
 fn with_topics() -> (Rig, Connection) {
@@ -301,4 +302,29 @@ fn a_topic_that_becomes_fsync_makes_durable_what_comes_before_its_first_acknowle
         assert_eq!(seen(&mut root, "os", 0), "abcd", "seed {seed}");
         root.send("os", to(0), &["e"]).unwrap();
     }
+}
+
+/// A topic was `os` and became `fsync`. What was sent before its messages were synced went neither to the journal nor
+/// into the count of what a start would have to look for, so that no checkpoint was asked for however much it was.
+#[test]
+fn what_is_sent_behind_messages_that_rest_in_the_page_cache_counts_for_the_next_checkpoint() {
+    let (rig, mut root) = with_topics();
+    root.send("os", to(0), &["a"]).unwrap();
+    set_durability(&mut root, "os", Durability::Fsync);
+    let text = "x".repeat(CHECKPOINT_BYTES as usize);
+    let waiting = ticket(root.submit_send("os", to(0), &[text.as_str()]));
+    assert_eq!(waiting.outcome(), None);
+    // Nothing else asks for one: neither did the journal get anything, nor does a sync worker run.
+    let workers = rig.broker.workers().into_iter();
+    let mut workers = workers.filter(|worker| worker.name() == "galgo-checkpoint");
+    let worker = workers.next().unwrap();
+    let checkpointer = std::thread::spawn(|| worker.run());
+    let until = Instant::now() + Duration::from_secs(60);
+    while waiting.outcome().is_none() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let outcome = waiting.outcome();
+    rig.broker.stop();
+    checkpointer.join().unwrap();
+    assert_eq!(outcome, Some(Ok(())), "the checkpoint that was asked for has synced it");
 }
