@@ -232,19 +232,7 @@ pub(super) fn open_claimed(
 
 /// Puts together what was opened.
 fn assemble(opened: Opened, options: BrokerOptions) -> Broker {
-    let Opened {
-        data_dir,
-        shards,
-        removals,
-        vault,
-        mut catalog,
-        log,
-        files,
-        indexes,
-        counters,
-        id_key,
-        anchors,
-    } = opened;
+    let Opened { mut catalog, data_dir, shards, .. } = opened;
     let trail = Arc::new(Trail::new(Arc::clone(&options.clock)));
     catalog.trail = Some(Arc::clone(&trail));
     let started_us = StartTimes {
@@ -266,17 +254,17 @@ fn assemble(opened: Opened, options: BrokerOptions) -> Broker {
     let clients = Arc::new(Clients::new(Arc::clone(&options.clock), options.groups));
     let ledger = Ledger {
         catalog: RankedRw::new(catalog),
-        log: Ranked::new(log),
-        vault,
+        log: Ranked::new(opened.log),
+        vault: opened.vault,
         clients: Arc::clone(&clients),
         shards,
-        removals,
+        removals: opened.removals,
         removing: Ranked::new(()),
         disk: options.disk,
         data_dir,
-        anchors,
-        files,
-        indexes,
+        anchors: opened.anchors,
+        files: opened.files,
+        indexes: opened.indexes,
         bounds: options.bounds,
     };
     Broker {
@@ -296,9 +284,9 @@ fn assemble(opened: Opened, options: BrokerOptions) -> Broker {
         names: SystemNames::read(),
         snapshot_sources: RankedRw::new(None),
         retention,
-        id_key,
+        id_key: opened.id_key,
         started_us,
-        counters,
+        counters: opened.counters,
     }
 }
 
