@@ -24,7 +24,6 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use galgo_storage::data_dir::DataDir;
-use galgo_storage::disk::Disk;
 use galgo_storage::lock::{RankedRw, rank};
 use galgo_wire::command::{CommandCode, PollInLife, PollMessages, Request};
 use galgo_wire::identifier::Identifier;
@@ -54,7 +53,7 @@ use crate::snapshot::SnapshotSources;
 use crate::stats::process::{ProcessReader, SystemNames};
 use crate::stats::{CounterValues, Counters, Totals};
 use crate::trail::Trail;
-use crate::upkeep::Retention;
+use crate::upkeep::{self, HeldBack, Retention};
 
 /// Where this node listens, for clients that ask for the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -236,6 +235,12 @@ impl Broker {
         Totals::of(&self.catalog(), &self.clients)
     }
 
+    /// Segments that are due and stay, as of the last look of retention.
+    #[must_use]
+    pub fn held_back(&self) -> Vec<HeldBack> {
+        self.retention.held_back()
+    }
+
     /// The directory the broker keeps its data in.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
@@ -264,15 +269,15 @@ impl Broker {
         self.forget_expired();
         self.groups.keep_going(&self.clients, &self.ledger.catalog);
         self.ledger.shards.remove_dropped();
-        let now = self.look_at_clocks();
+        let now = self.retention.look_at(&*self.clock);
         // First: what is stored from here on must not be left behind by a leap.
         self.ledger.shards.set_now(now.steady);
         // Before retention, which asks how old positions are.
-        self.follow_leap(now.steady);
-        self.record_clocks();
+        upkeep::follow_leap(self, now.steady);
+        self.retention.record_clocks(&*self.ledger.disk, &self.ledger.data_dir);
         self.ledger.shards.note_ends();
-        self.retain(now);
-        self.forget_message_ids();
+        upkeep::retain(self, now);
+        upkeep::forget_message_ids(self);
         self.look_after_fenced();
     }
 
@@ -297,15 +302,6 @@ impl Broker {
     /// The metadata with the open partitions, to be read. Nothing that may block is done meanwhile.
     pub(crate) fn catalog(&self) -> impl Deref<Target = Catalog> {
         self.ledger.catalog.read()
-    }
-
-    /// Where what the clocks say is put on record.
-    pub(crate) fn clock_path(&self) -> PathBuf {
-        self.ledger.data_dir.clock_path()
-    }
-
-    pub(crate) fn disk(&self) -> &dyn Disk {
-        &*self.ledger.disk
     }
 
     /// Has partitions tried again that take no writes since a sync failed.

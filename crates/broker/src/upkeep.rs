@@ -28,16 +28,18 @@ use galgo_wire::command::{
     MaxTopicSize, MessageExpiry, PlannedSegment, RetentionPlan, RetentionReason,
 };
 use galgo_wire::error_code::ErrorCode;
-use galgo_wire::id::{Offset, PartitionId, StreamId, Timestamp, TopicId};
-use galgo_wire::options::EffectiveOptions;
+use galgo_wire::id::{Offset, PartitionId, Timestamp};
 
 use self::clock::{ClockNews, ClockPast, ClockReading, SteadyClock};
+pub(crate) use self::offsets::follow_leap;
 pub use self::state::HeldBack;
 use self::state::HeldNotes;
+pub(crate) use self::state::retention_state;
 use crate::broker::Broker;
-use crate::catalog::OpenTopic;
+use crate::catalog::{Catalog, OpenTopic};
 use crate::environment::Clock;
-use crate::metadata::ResolvedSettings;
+use crate::metadata::prepare::TopicDefaults;
+use crate::metadata::{ResolvedSettings, TopicPlace};
 use crate::offset_book::Hold;
 use crate::partition::{DropNote, DropReason, Droppable, Partition, Wanted, drop_oldest};
 
@@ -98,7 +100,7 @@ struct Outlook {
 
 /// A topic with a limit.
 struct Limited {
-    place: (StreamId, TopicId),
+    place: TopicPlace,
     rules: RetentionLimits,
     hold: Hold,
     /// How old a segment gets that is written, in microseconds.
@@ -141,36 +143,16 @@ impl Retention {
         self.clock.lock().steady_at(clocks.running_us())
     }
 
-    fn take_leap(&self) -> u64 {
-        self.clock.lock().take_leap()
-    }
-
-    fn is_due(&self, now_us: u64) -> bool {
-        now_us >= self.due_us.load(Ordering::Relaxed)
-    }
-
-    fn done(&self, now_us: u64) {
-        self.due_us.store(now_us.saturating_add(self.options.interval_us), Ordering::Relaxed);
-    }
-}
-
-impl ClockReading {
-    fn of(clocks: &dyn Clock) -> Self {
-        Self { wall: clocks.now(), running_us: clocks.running_us() }
-    }
-}
-
-impl Broker {
     /// What the clocks say, and what was made of them at the last look.
-    pub(crate) fn times(&self) -> Times {
-        Times { wall: self.clock.now(), steady: self.retention.steady(&*self.clock) }
+    pub(crate) fn times(&self, clocks: &dyn Clock) -> Times {
+        Times { wall: clocks.now(), steady: self.steady(clocks) }
     }
 
     /// Looks at the clocks, and tells what has become of them. For the tick alone, which lets stored offsets
     /// follow what a look finds before anything goes by it.
-    pub(crate) fn look_at_clocks(&self) -> Times {
-        let mut clock = self.retention.clock.lock();
-        let now = ClockReading::of(&*self.clock);
+    pub(crate) fn look_at(&self, clocks: &dyn Clock) -> Times {
+        let mut clock = self.clock.lock();
+        let now = ClockReading::of(clocks);
         let (steady, told) = clock.look(now);
         let waits_s = clock.waits_us().unwrap_or(0) / SECOND_US;
         match told {
@@ -191,206 +173,218 @@ impl Broker {
         Times { wall: now.wall, steady }
     }
 
-    /// Puts on record what the clocks say, when that is due.
-    pub(crate) fn record_clocks(&self) {
+    /// Puts on record on `disk` what the clocks say, when that is due.
+    pub(crate) fn record_clocks(&self, disk: &dyn Disk, data_dir: &DataDir) {
         // A start that finds a leap behind it lets no stored offset follow it any more.
-        if self.retention.leap_saved_us.load(Ordering::Relaxed) != u64::MAX {
+        if self.leap_saved_us.load(Ordering::Relaxed) != u64::MAX {
             return;
         }
-        let Some(record) = self.retention.clock.lock().to_record() else { return };
+        let Some(record) = self.clock.lock().to_record() else { return };
         // Without the lock of the clock; `recorded` looks whether more was found meanwhile.
-        match clock_record::record(self.disk(), &self.clock_path(), &record) {
-            Ok(()) => self.retention.clock.lock().recorded(&record),
+        match clock_record::record(disk, &data_dir.clock_path(), &record) {
+            Ok(()) => self.clock.lock().recorded(&record),
             // Without it the next start knows less of the clock, and waits rather.
             Err(error) => tracing::debug!(%error, "clocks not put on record"),
         }
     }
 
-    /// Whose stored offsets hold messages of a topic, and how long.
-    pub(crate) fn hold_of(&self, settings: &ResolvedSettings) -> Hold {
-        hold_of(&settings.effective(&self.defaults.options))
+    /// Segments that are due and stay, as of the last look.
+    pub(crate) fn held_back(&self) -> Vec<HeldBack> {
+        self.held.lock().clone()
     }
 
-    /// Tells of partitions whose newest message is ahead of the clock, and of those that were and go on
-    /// with the right time.
-    fn tell_ahead(&self, wall: Timestamp) {
-        let catalog = self.catalog();
-        let streams = catalog.state.streams.iter();
-        let topics =
-            streams.flat_map(|(s, st)| st.topics.iter().map(move |(t, tp)| (*s, st, *t, tp)));
-        let mut told = 0_u32;
-        for (stream_id, stream, topic_id, topic) in topics {
-            let Some(open) = catalog.open_topic(stream_id, topic_id) else { continue };
-            for (number, partition) in (0_u32..).zip(&open.partitions) {
-                let (ahead_us, phrase) =
-                    match (partition.newly_ahead(wall), partition.take_started_over()) {
-                        (None, None) => continue,
-                        (Some(ahead_us), _) => {
-                            (ahead_us, "the newest message is ahead of the clock")
-                        }
-                        (None, Some(ahead_us)) => (
-                            ahead_us,
-                            "messages are ahead of the clock; later ones have the right time",
-                        ),
-                    };
-                told += 1;
-                if told <= AHEAD_LINES_MAX {
-                    let (stream, topic) = (stream.name.as_str(), topic.settings.name.as_str());
-                    let ahead_s = ahead_us / SECOND_US;
-                    tracing::warn!(stream, topic, partition = number, ahead_s, "{phrase}");
-                }
+    fn take_leap(&self) -> u64 {
+        self.clock.lock().take_leap()
+    }
+
+    fn is_due(&self, now_us: u64) -> bool {
+        now_us >= self.due_us.load(Ordering::Relaxed)
+    }
+
+    fn done(&self, now_us: u64) {
+        self.due_us.store(now_us.saturating_add(self.options.interval_us), Ordering::Relaxed);
+    }
+}
+
+impl ClockReading {
+    fn of(clocks: &dyn Clock) -> Self {
+        Self { wall: clocks.now(), running_us: clocks.running_us() }
+    }
+}
+
+/// Tells of partitions whose newest message is ahead of the clock, and of those that were and go on
+/// with the right time.
+fn tell_ahead(catalog: &Catalog, wall: Timestamp) {
+    let streams = catalog.state.streams.iter();
+    let topics = streams.flat_map(|(s, st)| st.topics.iter().map(move |(t, tp)| (*s, st, *t, tp)));
+    let mut told = 0_u32;
+    for (stream_id, stream, topic_id, topic) in topics {
+        let Some(open) = catalog.open_topic(stream_id, topic_id) else { continue };
+        for (number, partition) in (0_u32..).zip(&open.partitions) {
+            let (ahead_us, phrase) =
+                match (partition.newly_ahead(wall), partition.take_started_over()) {
+                    (None, None) => continue,
+                    (Some(ahead_us), _) => (ahead_us, "the newest message is ahead of the clock"),
+                    (None, Some(ahead_us)) => (
+                        ahead_us,
+                        "messages are ahead of the clock; later ones have the right time",
+                    ),
+                };
+            told += 1;
+            if told <= AHEAD_LINES_MAX {
+                let (stream, topic) = (stream.name.as_str(), topic.settings.name.as_str());
+                let ahead_s = ahead_us / SECOND_US;
+                tracing::warn!(stream, topic, partition = number, ahead_s, "{phrase}");
             }
         }
-        if let Some(more) = told.checked_sub(AHEAD_LINES_MAX).filter(|more| *more > 0) {
-            tracing::warn!(partitions = more, "more partitions have messages ahead of the clock");
-        }
     }
+    if let Some(more) = told.checked_sub(AHEAD_LINES_MAX).filter(|more| *more > 0) {
+        tracing::warn!(partitions = more, "more partitions have messages ahead of the clock");
+    }
+}
 
-    /// Looks at stored offsets, and stages what retention gives up, when it is time to.
-    pub(crate) fn retain(&self, now: Times) {
-        let now_us = self.clock.monotonic_us();
-        if !self.retention.is_due(now_us) {
-            return;
+/// Looks at stored offsets, and stages what retention gives up, when it is time to.
+pub(crate) fn retain(broker: &Broker, now: Times) {
+    let (retention, now_us) = (&broker.retention, broker.clock.monotonic_us());
+    if !retention.is_due(now_us) {
+        return;
+    }
+    tell_ahead(&broker.catalog(), now.wall);
+    // Before any segment is looked at: what expires now holds nothing back in this look.
+    offsets::expire(broker, now.steady);
+    if !retention.options.enabled {
+        return retention.done(now_us);
+    }
+    // Taken out of the catalog first: whoever changes that is not to wait for looks at all
+    // segments.
+    let limited = limited_topics(&broker.catalog(), &broker.defaults);
+    let mut notes = HeldNotes::new(retention.held_back());
+    let mut rolls_left = ROLLS_MAX;
+    // INV-UNEXPIRED: nothing goes while it is written, so what is old enough is sealed before
+    // anything is looked at.
+    for topic in &limited {
+        topic.roll_old(now, &mut rolls_left);
+    }
+    let mut complete = rolls_left > 0;
+    for topic in limited.iter().filter(|topic| topic.has_due(now)) {
+        complete &= retain_topic(broker, now, topic, &mut notes);
+    }
+    // As a whole: whoever holds nothing back any more is not among them.
+    *retention.held.lock() = notes.into_now();
+    // What the journal had no room for, and what was too much for one look, is tried again at the next tick.
+    if complete {
+        retention.done(now_us);
+    }
+}
+
+/// The topics that may have to give something up.
+fn limited_topics(catalog: &Catalog, defaults: &TopicDefaults) -> Vec<Limited> {
+    let streams = catalog.state.streams.iter();
+    let topics = streams.flat_map(|(s, st)| st.topics.iter().map(|(t, tp)| (*s, *t, tp)));
+    let limited = topics.filter_map(|(stream, topic, stored)| {
+        let rules = rules_of(&stored.settings);
+        if rules == RetentionLimits::default() {
+            return None;
         }
-        self.tell_ahead(now.wall);
-        // Before any segment is looked at: what expires now holds nothing back in this look.
-        self.expire_offsets(now.steady);
-        if !self.retention.options.enabled {
-            return self.retention.done(now_us);
-        }
-        // Taken out of the catalog first: whoever changes that is not to wait for looks at all
-        // segments.
-        let limited: Vec<Limited> = {
-            let catalog = self.catalog();
-            let streams = catalog.state.streams.iter();
-            let topics = streams.flat_map(|(s, st)| st.topics.iter().map(|(t, tp)| (*s, *t, tp)));
-            let limited = topics.filter_map(|(stream, topic, stored)| {
-                let rules = rules_of(&stored.settings);
-                let options = stored.settings.effective(&self.defaults.options);
-                let hold = hold_of(&options);
-                let segment_age_us = options.segment_max_age.us();
-                let open = catalog
-                    .open_topic(stream, topic)
-                    .filter(|_| rules != RetentionLimits::default());
-                let place = (stream, topic);
-                let open = open.map(Arc::clone);
-                open.map(|open| Limited { place, rules, hold, segment_age_us, open })
-            });
-            limited.collect()
+        let open = Arc::clone(catalog.open_topic(stream, topic)?);
+        let segment_age_us = stored.settings.effective(&defaults.options).segment_max_age.us();
+        let (place, hold) = (TopicPlace::new(stream, topic), hold_of(&stored.settings, defaults));
+        Some(Limited { place, rules, hold, segment_age_us, open })
+    });
+    limited.collect()
+}
+
+/// Lets go of the message ids that partitions need not know any more.
+pub(crate) fn forget_message_ids(broker: &Broker) {
+    let running_us = broker.clock.running_us();
+    // Out of the catalog first: whoever changes that is not to wait for a look at all
+    // partitions.
+    let topics: Vec<Arc<OpenTopic>> = broker.catalog().open_topics().cloned().collect();
+    for partition in topics.iter().flat_map(|topic| &topic.partitions) {
+        partition.expire_window(running_us, &broker.deduplication);
+    }
+}
+
+/// `false` when something was refused that may be taken a little later.
+fn retain_topic(broker: &Broker, now: Times, topic: &Limited, notes: &mut HeldNotes) -> bool {
+    let partitions = topic.open.partitions.iter();
+    let droppable: Vec<Droppable> =
+        partitions.map(|partition| Droppable::of(partition, now, topic.hold)).collect();
+    let segments = segments_of(&droppable, Droppable::barrier);
+    let plans = plan(now.steady, topic.rules, &segments);
+    // What would go if nobody held anything: how much more that is, is what is told as held
+    // back.
+    let due = plan(now.steady, topic.rules, &segments_of(&droppable, |_| None));
+    let outlooks = plans.iter().zip(&due).map(|(going, due)| Outlook { going: *going, due: *due });
+    notes.tell_held(broker, topic, now, outlooks);
+    let mut complete = true;
+    for (number, (partition, (plan, segments))) in
+        (0..).zip(topic.open.partitions.iter().zip(plans.iter().zip(&segments)))
+    {
+        let Some(last) = plan.of(segments).last() else { continue };
+        let number = PartitionId::new(number);
+        let Some(mut note) = drop_note(&broker.catalog(), topic.place, number) else {
+            // The topic was deleted meanwhile, and all of its partitions with it.
+            break;
         };
-        let mut notes = HeldNotes::new(self.held_back());
-        let mut rolls_left = ROLLS_MAX;
-        // INV-UNEXPIRED: nothing goes while it is written, so what is old enough is sealed before
-        // anything is looked at.
-        for topic in &limited {
-            topic.roll_old(now, &mut rolls_left);
-        }
-        let mut complete = rolls_left > 0;
-        for topic in limited.iter().filter(|topic| topic.has_due(now)) {
-            complete &= self.retain_topic(now, topic, &mut notes);
-        }
-        // As a whole: whoever holds nothing back any more is not among them.
-        *self.retention.held.lock() = notes.into_now();
-        // What the journal had no room for, and what was too much for one look, is tried again at the next tick.
-        if complete {
-            self.retention.done(now_us);
-        }
-    }
-
-    /// Lets go of the message ids that partitions need not know any more.
-    pub(crate) fn forget_message_ids(&self) {
-        let running_us = self.clock.running_us();
-        // Out of the catalog first: whoever changes that is not to wait for a look at all
-        // partitions.
-        let topics: Vec<Arc<OpenTopic>> = self.catalog().open_topics().cloned().collect();
-        for partition in topics.iter().flat_map(|topic| &topic.partitions) {
-            partition.expire_window(running_us, &self.deduplication);
-        }
-    }
-
-    /// `false` when something was refused that may be taken a little later.
-    fn retain_topic(&self, now: Times, topic: &Limited, notes: &mut HeldNotes) -> bool {
-        let partitions = topic.open.partitions.iter();
-        let droppable: Vec<Droppable> =
-            partitions.map(|partition| Droppable::of(partition, now, topic.hold)).collect();
-        let segments = segments_of(&droppable, Droppable::barrier);
-        let plans = plan(now.steady, topic.rules, &segments);
-        // What would go if nobody held anything: how much more that is, is what is told as held
-        // back.
-        let due = plan(now.steady, topic.rules, &segments_of(&droppable, |_| None));
-        let outlooks =
-            plans.iter().zip(&due).map(|(going, due)| Outlook { going: *going, due: *due });
-        self.tell_held(topic, now, notes, outlooks);
-        let mut complete = true;
-        for (number, (partition, (plan, segments))) in
-            (0..).zip(topic.open.partitions.iter().zip(plans.iter().zip(&segments)))
-        {
-            let Some(last) = plan.of(segments).last() else { continue };
-            let number = PartitionId::new(number);
-            let Some(mut note) = self.drop_note(topic.place.0, topic.place.1, number) else {
-                // The topic was deleted meanwhile, and all of its partitions with it.
-                break;
-            };
-            (note.reason, note.expired) = (DropReason::Retention, plan.expired);
-            // By offset and not by number: some of what was planned may have been given up
-            // meanwhile.
-            match drop_oldest(partition, Wanted::Below(last.segment.end), topic.hold, note) {
-                Ok(_) => {}
-                Err(ErrorCode::TaskTimeout) => complete = false,
-                Err(code) => {
-                    tracing::debug!(partition = partition.uid().get(), %code, "nothing removed");
-                }
+        (note.reason, note.expired) = (DropReason::Retention, plan.expired);
+        // By offset and not by number: some of what was planned may have been given up
+        // meanwhile.
+        match drop_oldest(partition, Wanted::Below(last.segment.end), topic.hold, note) {
+            Ok(_) => {}
+            Err(ErrorCode::TaskTimeout) => complete = false,
+            Err(code) => {
+                tracing::debug!(partition = partition.uid().get(), %code, "nothing removed");
             }
         }
-        complete
     }
+    complete
+}
 
-    /// The names for the log; `None` when the topic is gone.
-    pub(crate) fn drop_note(
-        &self,
-        stream: StreamId,
-        topic: TopicId,
-        partition: PartitionId,
-    ) -> Option<DropNote> {
-        let catalog = self.catalog();
-        let stream = catalog.state.streams.get(&stream)?;
-        let topic = stream.topics.get(&topic)?;
-        Some(DropNote {
-            stream: stream.name.as_str().into(),
-            topic: topic.settings.name.as_str().into(),
-            partition,
-            reason: DropReason::Asked,
-            expired: 0,
-        })
-    }
+/// The names for the log; `None` when the topic is gone.
+pub(crate) fn drop_note(
+    catalog: &Catalog,
+    place: TopicPlace,
+    partition: PartitionId,
+) -> Option<DropNote> {
+    let stream = catalog.state.streams.get(&place.stream)?;
+    let topic = stream.topics.get(&place.topic)?;
+    Some(DropNote {
+        stream: stream.name.as_str().into(),
+        topic: topic.settings.name.as_str().into(),
+        partition,
+        reason: DropReason::Asked,
+        expired: 0,
+    })
+}
 
-    /// What retention would remove now from a topic with `settings`, and what it would if nobody held it back.
-    pub(crate) fn plan_retention(
-        &self,
-        settings: &ResolvedSettings,
-        open: &OpenTopic,
-    ) -> RetentionPlan {
-        let (now, hold) = (self.times(), self.hold_of(settings));
-        let rules = rules_of(settings);
-        let partitions = open.partitions.iter();
-        let droppable: Vec<Droppable> =
-            partitions.map(|partition| Droppable::of(partition, now, hold)).collect();
-        let segments = segments_of(&droppable, Droppable::barrier);
-        let going = plan(now.steady, rules, &segments);
-        let due = plan(now.steady, rules, &segments_of(&droppable, |_| None));
-        let planned = (0..).zip(droppable.iter().zip(going.iter().zip(&due)));
-        let planned = planned.flat_map(|(number, (droppable, (going, due)))| {
-            let outlook = Outlook { going: *going, due: *due };
-            planned_segments(PartitionId::new(number), droppable, outlook)
-        });
-        RetentionPlan {
-            enabled: self.retention.options.enabled,
-            interval: self.retention.options.interval_us,
-            message_expiry: MessageExpiry::new(settings.message_expiry_us),
-            max_topic_size: MaxTopicSize::new(settings.size_bytes_max),
-            size: open.partitions.iter().map(|partition| partition.bytes()).sum(),
-            segments: planned.take(PLANNED_SEGMENTS_MAX).collect(),
-        }
+/// What retention would remove now from a topic with `settings`, and what it would if nobody held it back.
+pub(crate) fn plan_retention(
+    broker: &Broker,
+    settings: &ResolvedSettings,
+    open: &OpenTopic,
+) -> RetentionPlan {
+    let now = broker.retention.times(&*broker.clock);
+    let hold = hold_of(settings, &broker.defaults);
+    let rules = rules_of(settings);
+    let partitions = open.partitions.iter();
+    let droppable: Vec<Droppable> =
+        partitions.map(|partition| Droppable::of(partition, now, hold)).collect();
+    let segments = segments_of(&droppable, Droppable::barrier);
+    let going = plan(now.steady, rules, &segments);
+    let due = plan(now.steady, rules, &segments_of(&droppable, |_| None));
+    let planned = (0..).zip(droppable.iter().zip(going.iter().zip(&due)));
+    let planned = planned.flat_map(|(number, (droppable, (going, due)))| {
+        let outlook = Outlook { going: *going, due: *due };
+        planned_segments(PartitionId::new(number), droppable, outlook)
+    });
+    RetentionPlan {
+        enabled: broker.retention.options.enabled,
+        interval: broker.retention.options.interval_us,
+        message_expiry: MessageExpiry::new(settings.message_expiry_us),
+        max_topic_size: MaxTopicSize::new(settings.size_bytes_max),
+        size: open.partitions.iter().map(|partition| partition.bytes()).sum(),
+        segments: planned.take(PLANNED_SEGMENTS_MAX).collect(),
     }
 }
 
@@ -470,7 +464,9 @@ fn planned_segments(
     droppable.sealed.iter().take(shown).enumerate().map(planned).collect()
 }
 
-fn hold_of(options: &EffectiveOptions) -> Hold {
+/// Whose stored offsets hold messages of a topic, and how long.
+pub(crate) fn hold_of(settings: &ResolvedSettings, defaults: &TopicDefaults) -> Hold {
+    let options = settings.effective(&defaults.options);
     let hold_for_us = options.retention_hold_for.us();
     Hold { hold_for_us, consumers: options.retention_hold_consumers }
 }

@@ -71,11 +71,6 @@ impl Shards {
         self.iter().for_each(|shard| shard.set_now(now));
     }
 
-    /// The time that positions are stored at, as of the last tick.
-    pub(crate) fn now(&self) -> Timestamp {
-        self.first().now()
-    }
-
     /// See [`Shard::note_ends`].
     pub(super) fn note_ends(&self) {
         self.iter().for_each(|shard| shard.note_ends());

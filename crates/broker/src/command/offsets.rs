@@ -19,6 +19,7 @@ use crate::partition::{Partition, StoredBy};
 use crate::session::Session;
 use crate::shard::OffsetOwner;
 use crate::ticket::Ticket;
+use crate::upkeep::hold_of;
 
 /// Stored offsets in one answer.
 const OFFSETS_PER_PAGE: usize = 1_000;
@@ -159,7 +160,7 @@ pub(super) fn list(broker: &Broker, session: &Session, command: ListConsumerOffs
     let answer = || {
         let catalog = broker.catalog();
         let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
-        let hold = broker.hold_of(&found.topic.settings);
+        let hold = hold_of(&found.topic.settings, &broker.defaults);
         let after = command.after;
         let (first, last) = match command.partition_id {
             Some(partition) => (partition.get(), partition.get()),

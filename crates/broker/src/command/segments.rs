@@ -10,6 +10,7 @@ use crate::offset_book::Hold;
 use crate::outcome::{Job, Outcome, Reply};
 use crate::partition::{Wanted, drop_oldest};
 use crate::session::Session;
+use crate::upkeep::{self, hold_of};
 
 /// Deletes the oldest sealed segments that every consumer and group with an offset is done with;
 /// acknowledged once that is durable.
@@ -19,10 +20,10 @@ pub(super) fn delete(broker: &Broker, session: &Session, command: &DeleteSegment
             let catalog = broker.catalog();
             let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
             let partition = Arc::clone(found.open.partition(command.partition_id)?);
-            (partition, (found.place.stream, found.place.topic))
+            (partition, found.place)
         };
         // Taken now: when the segments go, the topic may have another name or none.
-        let note = broker.drop_note(place.0, place.1, command.partition_id);
+        let note = upkeep::drop_note(&broker.catalog(), place, command.partition_id);
         let Some(note) = note.filter(|_| command.segments_count > 0) else { return Ok(None) };
         // Whoever asks for it is held back by everybody with a stored offset, as classic servers have it.
         drop_oldest(&partition, Wanted::Oldest(command.segments_count), Hold::ALL, note)
@@ -55,7 +56,7 @@ pub(super) fn plan_retention(
             Some(rules) => settings.kept_by(rules, &broker.defaults),
             None => settings,
         };
-        Ok(payload(&broker.plan_retention(&settings, &open)))
+        Ok(payload(&upkeep::plan_retention(broker, &settings, &open)))
     })
 }
 
@@ -73,9 +74,9 @@ pub(super) fn retention_state(
         let (hold, open) = {
             let catalog = broker.catalog();
             let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;
-            (broker.hold_of(&found.topic.settings), Arc::clone(found.open))
+            (hold_of(&found.topic.settings, &broker.defaults), Arc::clone(found.open))
         };
-        let (mut state, positions) = broker.retention_state(hold, &open);
+        let (mut state, positions) = upkeep::retention_state(broker, hold, &open);
         let catalog = broker.catalog();
         // Looked up again for the names: the look at the segments was without the catalog, for however long it took.
         let found = catalog.topic_of_right(session.caller().ok(), &command.right())?;

@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 
 use galgo_wire::id::{PartitionId, Timestamp};
 
-use super::SECOND_US;
+use super::{SECOND_US, drop_note};
 use crate::broker::Broker;
 use crate::causes::Causes;
+use crate::metadata::TopicPlace;
 use crate::offset_book::{OFFSET_OWNERS_MAX, StoredPosition};
 use crate::partition::DropNote;
 
@@ -19,65 +20,64 @@ const SAVE_AGAIN_US: u64 = 60 * SECOND_US;
 /// After a start nothing expires for this long, in microseconds: whoever is there polls in that time.
 const GRACE_US: u64 = 3_600_000_000;
 
-impl Broker {
-    /// Lets stored offsets follow where the time they are noted by has leapt: nobody was silent for that long,
-    /// and what was committed a minute ago holds as if it were. To be called behind [`Broker::look_at_clocks`],
-    /// and before anything goes by what it found.
-    pub(crate) fn follow_leap(&self, now: Timestamp) {
-        let leapt_us = self.retention.take_leap();
-        let (now_us, saved_us) = (self.clock.monotonic_us(), &self.retention.leap_saved_us);
-        if leapt_us > 0 {
-            let partitions: Vec<_> = self.catalog().partitions().cloned().collect();
-            partitions.iter().for_each(|partition| partition.leap_offsets(leapt_us, now));
-            // Not at once: what is staged was noted before, and is in a checkpoint only when it has settled.
-            saved_us.store(now_us.saturating_add(SECOND_US), Ordering::Relaxed);
-            return;
-        }
-        // Only once they are saved like that may the next start believe the clock.
-        if now_us >= saved_us.load(Ordering::Relaxed) {
-            let next_us = match self.shards().checkpoint() {
-                Ok(()) => u64::MAX,
-                Err(error) => {
-                    tracing::warn!(error = %Causes(&error), "stored offsets not saved after the clock has held");
-                    now_us.saturating_add(SAVE_AGAIN_US)
-                }
-            };
-            saved_us.store(next_us, Ordering::Relaxed);
-        }
+/// Lets stored offsets follow where the time they are noted by has leapt: nobody was silent for that long,
+/// and what was committed a minute ago holds as if it were. To be called behind
+/// [`Retention::look_at`](super::Retention::look_at), and before anything goes by what it found.
+pub(crate) fn follow_leap(broker: &Broker, now: Timestamp) {
+    let leapt_us = broker.retention.take_leap();
+    let (now_us, saved_us) = (broker.clock.monotonic_us(), &broker.retention.leap_saved_us);
+    if leapt_us > 0 {
+        let partitions: Vec<_> = broker.catalog().partitions().cloned().collect();
+        partitions.iter().for_each(|partition| partition.leap_offsets(leapt_us, now));
+        // Not at once: what is staged was noted before, and is in a checkpoint only when it has settled.
+        saved_us.store(now_us.saturating_add(SECOND_US), Ordering::Relaxed);
+        return;
     }
-
-    /// Forgets what consumers that read for themselves have stored and that were not seen for too long,
-    /// and tells of partitions that keep no more.
-    pub(super) fn expire_offsets(&self, now: Timestamp) {
-        let expire_after_us = self.retention.options.offsets_expire_after_us;
-        let up_us = self.clock.monotonic_us().saturating_sub(self.started_us.monotonic_us);
-        let may_expire = up_us >= expire_after_us.min(GRACE_US);
-        // With no limit the look is taken all the same: it brings times back that are ahead of the
-        // clock.
-        let limit_us = if may_expire { expire_after_us } else { u64::MAX };
-        // Books can be large, and whoever changes the catalog is not to wait for them.
-        let topics: Vec<_> = {
-            let catalog = self.catalog();
-            let streams = catalog.state.streams.iter();
-            let places = streams.flat_map(|(id, stream)| stream.topics.keys().map(|t| (*id, *t)));
-            let open = |(stream, topic)| {
-                Some(((stream, topic), Arc::clone(catalog.open_topic(stream, topic)?)))
-            };
-            places.filter_map(open).collect()
-        };
-        for (place, open) in topics {
-            for (number, partition) in (0..).map(PartitionId::new).zip(&open.partitions) {
-                let expired = partition.expire_offsets(now, limit_us);
-                let refused = partition.positions().take_no_place();
-                if expired.is_empty() && refused == 0 {
-                    continue;
-                }
-                self.counters.offsets_expired(expired.len() as u64);
-                self.counters.offsets_refused(refused);
-                let Some(note) = self.drop_note(place.0, place.1, number) else { break };
-                tell_expired(&note, &expired, expire_after_us);
-                tell_refused(&note, refused);
+    // Only once they are saved like that may the next start believe the clock.
+    if now_us >= saved_us.load(Ordering::Relaxed) {
+        let next_us = match broker.shards().checkpoint() {
+            Ok(()) => u64::MAX,
+            Err(error) => {
+                tracing::warn!(error = %Causes(&error), "stored offsets not saved after the clock has held");
+                now_us.saturating_add(SAVE_AGAIN_US)
             }
+        };
+        saved_us.store(next_us, Ordering::Relaxed);
+    }
+}
+
+/// Forgets what consumers that read for themselves have stored and that were not seen for too long,
+/// and tells of partitions that keep no more.
+pub(super) fn expire(broker: &Broker, now: Timestamp) {
+    let expire_after_us = broker.retention.options.offsets_expire_after_us;
+    let up_us = broker.clock.monotonic_us().saturating_sub(broker.started_us.monotonic_us);
+    let may_expire = up_us >= expire_after_us.min(GRACE_US);
+    // With no limit the look is taken all the same: it brings times back that are ahead of the
+    // clock.
+    let limit_us = if may_expire { expire_after_us } else { u64::MAX };
+    // Books can be large, and whoever changes the catalog is not to wait for them.
+    let topics: Vec<_> = {
+        let catalog = broker.catalog();
+        let streams = catalog.state.streams.iter();
+        let places =
+            streams.flat_map(|(id, stream)| stream.topics.keys().map(|t| TopicPlace::new(*id, *t)));
+        let open = |place: TopicPlace| {
+            Some((place, Arc::clone(catalog.open_topic(place.stream, place.topic)?)))
+        };
+        places.filter_map(open).collect()
+    };
+    for (place, open) in topics {
+        for (number, partition) in (0..).map(PartitionId::new).zip(&open.partitions) {
+            let expired = partition.expire_offsets(now, limit_us);
+            let refused = partition.positions().take_no_place();
+            if expired.is_empty() && refused == 0 {
+                continue;
+            }
+            broker.counters.offsets_expired(expired.len() as u64);
+            broker.counters.offsets_refused(refused);
+            let Some(note) = drop_note(&broker.catalog(), place, number) else { break };
+            tell_expired(&note, &expired, expire_after_us);
+            tell_refused(&note, refused);
         }
     }
 }

@@ -6,12 +6,11 @@ use galgo_wire::command::RetentionState;
 use galgo_wire::consumer::ConsumerKind;
 use galgo_wire::id::PartitionId;
 
-use super::{Limited, Outlook, SECOND_US, Times};
+use super::{Limited, Outlook, SECOND_US, Times, drop_note};
 use crate::broker::Broker;
-use crate::catalog::{FoundTopic, OpenTopic};
-use crate::metadata::TopicPlace;
-use crate::offset_book::{Hold, StoredPosition};
-use crate::partition::{DropNote, Droppable};
+use crate::catalog::{Catalog, FoundTopic, OpenTopic};
+use crate::offset_book::{Hold, Position, StoredPosition};
+use crate::partition::Droppable;
 use crate::shard::OffsetOwner;
 
 /// Most positions of one topic that an answer names.
@@ -42,6 +41,9 @@ pub(super) struct HeldNotes {
     now: Vec<HeldBack>,
 }
 
+/// A stored offset that holds messages, and of which partition.
+pub(crate) type PartitionHolder = (PartitionId, StoredPosition);
+
 impl HeldNotes {
     pub(super) fn new(before: Vec<HeldBack>) -> Self {
         Self { before, now: Vec::new() }
@@ -50,24 +52,13 @@ impl HeldNotes {
     pub(super) fn into_now(self) -> Vec<HeldBack> {
         self.now
     }
-}
-
-/// A stored offset that holds messages, and of which partition.
-pub(crate) type PartitionHolder = (PartitionId, StoredPosition);
-
-impl Broker {
-    /// Segments that are due and stay, as of the last look.
-    #[must_use]
-    pub fn held_back(&self) -> Vec<HeldBack> {
-        self.retention.held.lock().clone()
-    }
 
     /// Notes who holds what back in a topic, and tells it when it is somebody else than before.
     pub(super) fn tell_held(
-        &self,
+        &mut self,
+        broker: &Broker,
         topic: &Limited,
         now: Times,
-        notes: &mut HeldNotes,
         outlooks: impl Iterator<Item = Outlook>,
     ) {
         for (number, (partition, Outlook { going, due })) in
@@ -77,97 +68,90 @@ impl Broker {
             if segments == 0 {
                 continue;
             }
-            let (stream, topic_id) = topic.place;
-            if let Some(holder) = partition.positions().furthest_behind(topic.hold, now.steady)
-                && let Some(note) = self.drop_note(stream, topic_id, PartitionId::new(number))
-            {
-                self.note_held(topic, note, &holder, segments as u64, notes);
-            }
+            let holder = partition.positions().furthest_behind(topic.hold, now.steady);
+            let Some(StoredPosition { owner, position }) = holder else { continue };
+            let catalog = broker.catalog();
+            let Some(note) = drop_note(&catalog, topic.place, PartitionId::new(number)) else {
+                continue;
+            };
+            let holder = holder_name(&catalog, topic, owner);
+            drop(catalog);
+            let told = HeldBack {
+                stream: note.stream,
+                topic: note.topic,
+                partition: number,
+                holder,
+                segments: segments as u64,
+                owner,
+            };
+            self.note(told, &position, topic.hold, now);
         }
     }
 
-    fn note_held(
-        &self,
-        topic: &Limited,
-        note: DropNote,
-        StoredPosition { owner, position }: &StoredPosition,
-        segments: u64,
-        notes: &mut HeldNotes,
-    ) {
-        let (owner, partition) = (*owner, note.partition);
-        let before = notes.before.iter().find(|known| {
-            known.stream == note.stream
-                && known.topic == note.topic
-                && known.partition == partition.get()
+    fn note(&mut self, held: HeldBack, position: &Position, hold: Hold, now: Times) {
+        let before = self.before.iter().find(|known| {
+            known.stream == held.stream
+                && known.topic == held.topic
+                && known.partition == held.partition
         });
-        let holder = self.holder_name(topic, owner);
         // Once for each holder: every look finds the same segments again.
-        if before.is_none_or(|before| before.owner != owner) {
-            let until = topic.hold.until(owner, position);
+        if before.is_none_or(|before| before.owner != held.owner) {
+            let until = hold.until(held.owner, position);
             tracing::info!(
-                stream = &*note.stream,
-                topic = &*note.topic,
-                partition = partition.get(),
-                holder,
+                stream = &*held.stream,
+                topic = &*held.topic,
+                partition = held.partition,
+                holder = held.holder,
                 offset = position.offset.get(),
-                segments,
-                since_s =
-                    self.shards().now().get().saturating_sub(position.stored_at.get()) / SECOND_US,
+                segments = held.segments,
+                since_s = now.steady.get().saturating_sub(position.stored_at.get()) / SECOND_US,
                 until_s = until.get() / SECOND_US,
                 "segments that are due are held back"
             );
         }
-        if notes.now.len() < HELD_MAX {
-            let (stream, topic, partition) = (note.stream, note.topic, partition.get());
-            notes.now.push(HeldBack { stream, topic, partition, holder, segments, owner });
+        if self.now.len() < HELD_MAX {
+            self.now.push(held);
         }
     }
+}
 
-    fn holder_name(&self, topic: &Limited, owner: OffsetOwner) -> String {
-        let catalog = self.catalog();
-        let (stream_id, topic_id) = topic.place;
-        let stored = catalog.state.streams.get(&stream_id).and_then(|s| s.topics.get(&topic_id));
-        let found = stored.map(|topic_stored| FoundTopic {
-            place: TopicPlace::new(stream_id, topic_id),
-            topic: topic_stored,
-            open: &topic.open,
-        });
-        let (id, name) =
-            found.map_or((owner.id.get(), String::new()), |found| found.owner_name(owner));
-        match owner.kind {
-            ConsumerKind::Consumer => format!("consumer {id}"),
-            ConsumerKind::Group => format!("group {name}"),
-        }
+fn holder_name(catalog: &Catalog, topic: &Limited, owner: OffsetOwner) -> String {
+    let place = topic.place;
+    let stored = catalog.state.streams.get(&place.stream).and_then(|s| s.topics.get(&place.topic));
+    let found = stored.map(|stored| FoundTopic { place, topic: stored, open: &topic.open });
+    let (id, name) = found.map_or((owner.id.get(), String::new()), |found| found.owner_name(owner));
+    match owner.kind {
+        ConsumerKind::Consumer => format!("consumer {id}"),
+        ConsumerKind::Group => format!("group {name}"),
     }
+}
 
-    /// What keeps retention from removing what is due in a topic, and the positions among it, at most
-    /// [`HOLDERS_MAX`]: their owners have names in the catalog alone, which is not to wait for a look at all
-    /// segments and positions.
-    pub(crate) fn retention_state(
-        &self,
-        hold: Hold,
-        open: &OpenTopic,
-    ) -> (RetentionState, Vec<PartitionHolder>) {
-        let now = self.times();
-        let clock = self.retention.clock.lock();
-        let (clock_lead, clock_waits) = (clock.lead_us(), clock.waits_us().unwrap_or(0));
-        // Before the partitions are looked at, whose locks come before this one (INV-LOCK-ORDER).
-        drop(clock);
-        let mut positions = Vec::new();
-        for (number, partition) in (0..).map(PartitionId::new).zip(&open.partitions) {
-            let room = HOLDERS_MAX.saturating_sub(positions.len());
-            if room == 0 {
-                break;
-            }
-            let droppable = Droppable::of(partition, now, hold);
-            let Some(newest) = droppable.sealed.last() else { continue };
-            let held =
-                partition.positions().holders_below(newest.segment.end, hold, now.steady, room);
-            positions.extend(held.into_iter().map(|held| (number, held)));
+/// What keeps retention from removing what is due in a topic, and the positions among it, at most
+/// [`HOLDERS_MAX`]: their owners have names in the catalog alone, which is not to wait for a look at all
+/// segments and positions.
+pub(crate) fn retention_state(
+    broker: &Broker,
+    hold: Hold,
+    open: &OpenTopic,
+) -> (RetentionState, Vec<PartitionHolder>) {
+    let now = broker.retention.times(&*broker.clock);
+    let clock = broker.retention.clock.lock();
+    let (clock_lead, clock_waits) = (clock.lead_us(), clock.waits_us().unwrap_or(0));
+    // Before the partitions are looked at, whose locks come before this one (INV-LOCK-ORDER).
+    drop(clock);
+    let mut positions = Vec::new();
+    for (number, partition) in (0..).map(PartitionId::new).zip(&open.partitions) {
+        let room = HOLDERS_MAX.saturating_sub(positions.len());
+        if room == 0 {
+            break;
         }
-        let newest = open.partitions.iter().map(|partition| partition.newest_time());
-        let ahead = newest.map(|newest| newest.get().saturating_sub(now.wall.get()));
-        let (ahead, holders) = (ahead.max().unwrap_or(0), Vec::new());
-        (RetentionState { clock_lead, clock_waits, ahead, holders }, positions)
+        let droppable = Droppable::of(partition, now, hold);
+        let Some(newest) = droppable.sealed.last() else { continue };
+        let held = partition.positions().holders_below(newest.segment.end, hold, now.steady, room);
+        positions.extend(held.into_iter().map(|held| (number, held)));
     }
+    let newest = open.partitions.iter().map(|partition| partition.newest_time());
+    let ahead = newest.map(|newest| newest.get().saturating_sub(now.wall.get()));
+    let (ahead, holders) = (ahead.max().unwrap_or(0), Vec::new());
+    (RetentionState { clock_lead, clock_waits, ahead, holders }, positions)
 }
