@@ -13,7 +13,6 @@ mod carry;
 mod checkpoint;
 mod commit;
 mod evidence;
-mod intake;
 mod journaled;
 pub(crate) mod member;
 mod queues;
@@ -46,8 +45,8 @@ use crate::lives::Lives;
 use crate::stats::Counters;
 use crate::vault::Vault;
 use checkpoint::{CheckpointCalls, Checkpoints};
-use intake::Intake;
 use queues::{DroppedFiles, RescueQueue, SyncQueue, TouchedMembers};
+use rounds::Intake;
 use standing::ShardStanding;
 
 /// Bounds and thresholds of a shard.

@@ -22,7 +22,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 mod append;
-mod batch;
 mod damage;
 mod files;
 mod locate;
@@ -38,7 +37,8 @@ mod state;
 mod sync;
 
 pub use crate::index::IndexCache;
-pub use batch::{AHEAD_US_MAX, AppendBatch, AppendError, BatchSize, WalkedBatch};
+pub use crate::segment::writer::BatchSize;
+pub use append::{AHEAD_US_MAX, AppendBatch, AppendError, WalkedBatch};
 pub use files::first_base;
 pub use locate::SeenMessage;
 pub use name::{LogName, PartitionName};

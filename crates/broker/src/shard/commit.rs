@@ -16,9 +16,8 @@ use galgo_storage::journal::{Bundle, CommitError, InFlight, JournalRoom, Lsn, Se
 use galgo_wire::command::Durability;
 use galgo_wire::id::Offset;
 
-use super::intake::Round;
 use super::member::{Completion, ShardMember};
-use super::rounds::{Rounds, SettledRound};
+use super::rounds::{Round, Rounds, SettledRound};
 use super::{Shard, ShardRecord};
 use crate::alarm::News;
 use crate::causes::Causes;
