@@ -5,8 +5,8 @@ mod help;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::command::{
-    bench, complete, group, login, mirror, offset, partition, permission, poll, repair, segment,
-    send, server, snapshot, stream, system, tail, token, topic, user,
+    bench, complete, connect, group, login, mirror, offset, partition, permission, poll, repair,
+    segment, send, server, snapshot, stream, system, tail, token, topic, user,
 };
 use crate::global::Global;
 
@@ -17,6 +17,7 @@ Exit codes:
   2  the command line makes no sense, or a question was answered with no
   3  no server answered, or the connection broke
   4  the server answered and refused
+  5  a pipeline of galgo connect stopped by itself: it was tried for long enough
 
 Environment:
   GALGO_SERVER                    where the server is, like --server
@@ -104,6 +105,9 @@ pub(crate) enum GalgoCommand {
     Tail(tail::TailArgs),
     /// Copy a topic from one server to another, and go on where a copy stopped
     Mirror(mirror::MirrorArgs),
+    /// Run pipelines between topics and databases, queues, files and programs
+    #[command(subcommand)]
+    Connect(connect::ConnectCommand),
     /// Read, set and delete the stored offset of a consumer
     #[command(subcommand)]
     Offset(offset::OffsetCommand),

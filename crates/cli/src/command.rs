@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod complete;
+pub(crate) mod connect;
 pub(crate) mod group;
 pub(crate) mod login;
 pub(crate) mod mirror;
@@ -24,7 +25,7 @@ pub(crate) mod user;
 use std::future::Future;
 
 use crate::args::{self, Cli, GalgoCommand};
-use crate::connect::wait_until_closed;
+use crate::dial::wait_until_closed;
 use crate::failure::{Failure, Outcome};
 
 /// Runs the command to its end.
@@ -48,6 +49,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         GalgoCommand::Login(args) => block_on(login::login(&global, args)),
         GalgoCommand::Logout(args) => block_on(login::logout(&global, args)),
         GalgoCommand::Profile(command) => login::profile(global.output(), command),
+        GalgoCommand::Connect(command) => connect::run(command, &global),
         GalgoCommand::Mirror(args) => block_on(mirror::run(&global, args)),
         GalgoCommand::Ping(args) => block_on(system::ping(&target()?, args)),
         GalgoCommand::Stats => block_on(system::stats(&target()?)),

@@ -25,6 +25,8 @@ pub(crate) enum ExitKind {
     Connection = 3,
     /// The server answered, and said no.
     Refused = 4,
+    /// It was tried for as long as it was to be tried.
+    GaveUp = 5,
 }
 
 impl ExitKind {
@@ -34,6 +36,7 @@ impl ExitKind {
             Self::Usage => "usage",
             Self::Connection => "connection",
             Self::Refused => "refused",
+            Self::GaveUp => "gave_up",
         }
     }
 }
@@ -92,6 +95,31 @@ impl Failure {
     /// The server may not use the data directory it was given.
     pub(crate) fn data_dir_refused(what: impl fmt::Display) -> Self {
         Self::new(ExitKind::Refused, what.to_string())
+    }
+
+    /// Another system, or a check of it, said no.
+    pub(crate) fn denied(what: impl fmt::Display) -> Self {
+        Self::new(ExitKind::Refused, what.to_string())
+    }
+
+    /// It was tried for as long as it was to be tried.
+    pub(crate) fn gave_up(what: impl fmt::Display) -> Self {
+        Self::new(ExitKind::GaveUp, what.to_string())
+    }
+
+    /// Whether no server could be reached, so that trying again may help.
+    pub(crate) fn is_of_connection(&self) -> bool {
+        self.kind == ExitKind::Connection
+    }
+
+    /// What happened, as a sentence.
+    pub(crate) fn sentence(&self) -> &str {
+        &self.what
+    }
+
+    /// What to do next, if that is known.
+    pub(crate) fn advice(&self) -> Option<&str> {
+        self.hint.as_deref()
     }
 
     /// Something the command names does not exist on the server, which refuses it elsewhere with this code.

@@ -7,7 +7,7 @@ use clap::Args;
 use galgo::ConnectionString;
 
 use crate::address::{CarrierName, UrlParts, moved, variable};
-use crate::connect::{Login, Target};
+use crate::dial::{Login, Target};
 use crate::failure::{Failure, Outcome};
 use crate::output::{Format, Output};
 use crate::profile::{self, Profiles};

@@ -8,7 +8,7 @@ mod address;
 mod args;
 mod command;
 mod confirm;
-mod connect;
+mod dial;
 mod failure;
 mod global;
 mod interrupt;

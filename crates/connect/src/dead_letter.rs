@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use crate::lane::deliver::DeadLetters;
 use crate::log::LogMessage;
 use crate::place::LaneName;
+use crate::source::Incoming;
 
 /// The headers of a dead letter. The names with `galgo.dead.` are those that Galgo reserves for this.
 pub mod header {
@@ -105,6 +106,26 @@ fn letter(lane: &LaneName, message: &LogMessage, reason: &str) -> Message {
     ];
     for (key, value) in headers.into_iter().flatten() {
         letter = letter.typed_header(key, value);
+    }
+    letter
+}
+
+/// A message of an origin as a dead letter; its place is its id, where it has one.
+#[must_use]
+pub fn incoming(pipeline: &str, message: &Incoming, reason: &str) -> Message {
+    let mut letter = Message::new(message.payload.clone());
+    if let Some(id) = message.id {
+        letter = letter.id(id);
+    }
+    for (key, value) in message.headers.iter() {
+        letter = letter.typed_header(key.clone(), value.clone());
+    }
+    for (name, value) in [(header::PIPELINE, pipeline), (header::REASON, reason)] {
+        if let (Ok(name), Ok(value)) =
+            (name.parse::<HeaderKey>(), cut(value, REASON_BYTES_MAX).parse::<HeaderValue>())
+        {
+            letter = letter.typed_header(name, value);
+        }
     }
     letter
 }

@@ -67,6 +67,8 @@ pub enum LaneEnd {
     Reached,
     /// It was tried for as long as the pipeline tries.
     GaveUp(Failure),
+    /// It stands in front of something that somebody has to mend, and is not to wait for that.
+    Stands(Standstill),
 }
 
 /// A partition on its way.
@@ -153,6 +155,10 @@ impl Lane {
                     self.status.holds(LaneActivity::Waiting, reason);
                     backoff.pause(None)
                 }
+                Detour::Stands(why) if self.upto.is_some() => {
+                    self.status.holds(LaneActivity::Paused, why.to_string());
+                    return LaneEnd::Stands(why);
+                }
                 Detour::Stands(why) => {
                     tracing::error!(lane = %self.name, "lane stands: {why}");
                     self.status.holds(LaneActivity::Paused, why.to_string());
@@ -232,6 +238,7 @@ impl Lane {
                     (BadChoice::Pause | BadChoice::DeadLetter, _) => OnBad::Pause,
                 },
                 retry_for: settings.retry_for,
+                waits_for_people: self.upto.is_none(),
                 stop: halted,
                 counts: Counts::default(),
                 status: Arc::clone(&self.status),
@@ -258,10 +265,8 @@ impl Lane {
                 (detour, delivering.await)
             }
         };
-        let lost = matches!(detour, Detour::End(LaneEnd::Lost));
-        if !lost {
-            filler.store_delivered().await;
-        }
+        // Also of a partition that goes to another member, which waits for just that.
+        filler.store_delivered().await;
         match ended {
             Ok(()) | Err(DeliveryEnd::Stopped) => detour,
             Err(DeliveryEnd::Elsewhere(_)) if matches!(detour, Detour::End(LaneEnd::Reached)) => {
@@ -269,6 +274,7 @@ impl Lane {
             }
             Err(DeliveryEnd::Elsewhere(_)) => detour,
             Err(DeliveryEnd::GaveUp(failure)) => Detour::End(LaneEnd::GaveUp(failure)),
+            Err(DeliveryEnd::Stands(why)) => Detour::Stands(why),
         }
     }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::confirm::Confirm;
-use crate::connect::Target;
+use crate::dial::Target;
 use crate::failure::Outcome;
 use crate::noun::extent::Extent;
 use crate::noun::group::{find, phrase};

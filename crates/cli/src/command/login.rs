@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::address::variable;
 use crate::command::token::Life;
-use crate::connect;
+use crate::dial;
 use crate::failure::{Failure, Outcome};
 use crate::global::Global;
 use crate::output::text::visible;
@@ -66,7 +66,7 @@ pub(crate) async fn login(global: &Global, args: LoginArgs) -> Outcome {
     let token = client.create_token(&token_name, args.expiry).await?;
     let life = args.expiry.map(micros);
     let expires_at = life.map(|life| now_micros().saturating_add(life));
-    let server = connect::without_credentials(&url);
+    let server = dial::without_credentials(&url);
     let profile = Profile { server, username, token_name, token, expires_at };
     let (username, server) = (profile.username.clone(), profile.server.clone());
     if let Some(before) = profiles.put(&name, profile)?
@@ -91,7 +91,7 @@ pub(crate) async fn login(global: &Global, args: LoginArgs) -> Outcome {
 
 /// Connects with name and password.
 async fn open(url: &str, args: &LoginArgs) -> Outcome<(String, Client)> {
-    let url: ConnectionString = connect::parse(url)?;
+    let url: ConnectionString = dial::parse(url)?;
     let (username, password) = match (url.credentials(), &args.username) {
         (Some(Credentials::Password { username, password }), None) => {
             (username.clone(), password.clone())
@@ -117,7 +117,7 @@ async fn open(url: &str, args: &LoginArgs) -> Outcome<(String, Client)> {
     let builder = url.into_builder().reconnect(ReconnectPolicy::never());
     let client = builder.credentials(credentials).connect().await;
     let client = client.map_err(|error| Failure::from(&error))?;
-    connect::close_at_the_end(&client);
+    dial::close_at_the_end(&client);
     Ok((username, client))
 }
 
@@ -153,11 +153,11 @@ pub(crate) async fn logout(global: &Global, args: LogoutArgs) -> Outcome {
 
 /// Deletes the token on its server; one that is no longer good is none.
 async fn delete_token(profile: &Profile) -> Outcome<bool> {
-    let url = connect::parse(&profile.server)?;
+    let url = dial::parse(&profile.server)?;
     let builder = url.into_builder().reconnect(ReconnectPolicy::never());
     let client = match builder.credentials(Credentials::token(&profile.token)).connect().await {
         Ok(client) => {
-            connect::close_at_the_end(&client);
+            dial::close_at_the_end(&client);
             client
         }
         Err(ConnectError::Login(refusal))

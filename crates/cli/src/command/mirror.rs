@@ -6,7 +6,7 @@ use clap::Args;
 use galgo::Identifier;
 use serde::Serialize;
 
-use crate::connect::Target;
+use crate::dial::Target;
 use crate::failure::{Failure, Outcome};
 use crate::global::Global;
 use crate::interrupt::Interrupt;

@@ -7,7 +7,7 @@ use galgo::{CallError, Client, ConsumerIdentity, ErrorCode, Identifier, OffsetOf
 use serde_json::json;
 
 use crate::confirm::Confirm;
-use crate::connect::Target;
+use crate::dial::Target;
 use crate::failure::{Failure, Outcome};
 use crate::noun::group;
 use crate::noun::stream::shown;

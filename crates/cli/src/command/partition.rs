@@ -8,7 +8,7 @@ use serde_json::json;
 use std::time::Duration;
 
 use crate::confirm::Confirm;
-use crate::connect::Target;
+use crate::dial::Target;
 use crate::failure::{Failure, Outcome};
 use crate::noun::topic::TopicPath;
 use crate::output::measure;

@@ -9,7 +9,7 @@ use galgo::{StreamId, TopicId};
 use serde_json::{Value, json};
 
 use crate::confirm::Confirm;
-use crate::connect::Target;
+use crate::dial::Target;
 use crate::failure::{Failure, Outcome};
 use crate::noun::topic::TopicPath;
 use crate::noun::{stream, user};

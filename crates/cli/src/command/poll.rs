@@ -5,7 +5,7 @@ use galgo::{ErrorCode, Identifier, PollRequest, PolledMessages, PollingStrategy}
 use galgo::{Offset, Timestamp};
 use serde::Serialize;
 
-use crate::connect::Target;
+use crate::dial::Target;
 use crate::failure::{Failure, Outcome};
 use crate::noun::topic::TopicPath;
 use crate::output::message::MessageJson;

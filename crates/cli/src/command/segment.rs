@@ -5,7 +5,7 @@ use galgo::{Client, ErrorCode};
 use serde_json::json;
 
 use crate::confirm::Confirm;
-use crate::connect::Target;
+use crate::dial::Target;
 use crate::failure::{Failure, Outcome};
 use crate::noun::extent::Extent;
 use crate::noun::holder;

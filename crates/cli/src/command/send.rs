@@ -9,7 +9,7 @@ use galgo::MESSAGE_PAYLOAD_BYTES_MAX;
 use galgo::{CallError, Client, PartitionBy, Producer};
 use galgo_wire::limits::SEND_PAYLOAD_BYTES_MAX_DEFAULT;
 
-use crate::connect::Target;
+use crate::dial::Target;
 use crate::failure::{Failure, Outcome};
 use crate::noun::topic::TopicPath;
 use crate::progress::Progress;

@@ -9,7 +9,7 @@ use clap::Args;
 use galgo::{SnapshotCompression, SnapshotKind};
 use serde_json::json;
 
-use crate::connect::Target;
+use crate::dial::Target;
 use crate::failure::{Failure, Outcome};
 use crate::output::measure;
 use crate::progress::Progress;

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::command::topic;
 use crate::confirm::Confirm;
-use crate::connect::Target;
+use crate::dial::Target;
 use crate::failure::Outcome;
 use crate::noun::stream::{missing, number_note, shown};
 use crate::output::text::visible;

@@ -7,7 +7,7 @@ use galgo::model::{Client, ClientDetails, Stats};
 use galgo::{ErrorCode, Identifier};
 use serde::Serialize;
 
-use crate::connect::Target;
+use crate::dial::Target;
 use crate::failure::{Failure, Outcome};
 use crate::output::text::visible;
 use crate::output::{measure, table};

@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use clap::Args;
 use galgo::Identifier;
 
-use crate::connect::Target;
+use crate::dial::Target;
 use crate::failure::Outcome;
 use crate::interrupt::Interrupt;
 use crate::noun::topic::TopicPath;

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::confirm::Confirm;
-use crate::connect::Target;
+use crate::dial::Target;
 use crate::failure::{Failure, Outcome};
 use crate::noun;
 use crate::noun::extent::Extent;

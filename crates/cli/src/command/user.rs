@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::command::permission::{Grants, NamedPermissions};
 use crate::confirm::Confirm;
-use crate::connect::Target;
+use crate::dial::Target;
 use crate::failure::{Failure, Outcome};
 use crate::noun::stream::{number_note, shown};
 use crate::noun::user::find;

@@ -2,7 +2,7 @@
 
 use galgo_bench::{BenchCause, BenchError};
 
-use crate::connect::Target;
+use crate::dial::Target;
 use crate::failure::Failure;
 
 /// A load did not come about, or broke off; it was for `target`, if that was named.

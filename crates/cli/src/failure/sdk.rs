@@ -2,7 +2,7 @@
 
 use galgo::{CallError, ConnectError, ErrorCode, ProduceError, SendError, ServerError};
 
-use crate::connect::credentials_hint;
+use crate::dial::credentials_hint;
 use crate::failure::{ExitKind, Failure};
 
 /// The server refused.

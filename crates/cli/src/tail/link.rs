@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use galgo::Client;
 
-use crate::connect::Target;
+use crate::dial::Target;
 use crate::failure::{Failure, Outcome};
 use crate::output::message::MessageWriter;
 

@@ -12,6 +12,7 @@ use crate::kind::{self, SinkKind, SourceKind};
 use crate::secret::SecretSource;
 use crate::sink::SinkSpec;
 use crate::source::SourceSpec;
+use crate::transform::{Format, TransformSettings};
 
 /// The longest name of a pipeline: it is the name of a group and part of a topic's name.
 const NAME_BYTES_MAX: usize = 100;
@@ -23,7 +24,7 @@ pub struct PipelineFile {
     /// Where messages come from and where they go.
     pub direction: Direction,
     /// What is made of them on the way, one after the other.
-    pub transforms: Vec<Table>,
+    pub transforms: Vec<TransformSettings>,
     /// How much is delivered at once.
     pub batch: BatchSettings,
     /// What is done when it does not work.
@@ -86,8 +87,8 @@ pub struct GalgoOrigin {
     #[serde(default)]
     pub start: StartAt,
     /// How payloads are encoded.
-    #[serde(default = "default_format")]
-    pub format: String,
+    #[serde(default)]
+    pub format: Format,
     /// What to do when the topic was made again.
     #[serde(default)]
     pub on_new_topic: OnNewTopic,
@@ -123,8 +124,8 @@ pub struct GalgoTopic {
     #[serde(default)]
     pub id: Option<String>,
     /// How payloads of the origin are encoded, for transforms.
-    #[serde(default = "default_format")]
-    pub format: String,
+    #[serde(default)]
+    pub format: Format,
 }
 
 /// Where the very first run begins.
@@ -214,15 +215,11 @@ struct Whole {
     from: Table,
     to: Table,
     #[serde(default)]
-    transform: Vec<Table>,
+    transform: Vec<TransformSettings>,
     #[serde(default)]
     batch: BatchSettings,
     #[serde(default)]
     errors: ErrorSettings,
-}
-
-fn default_format() -> String {
-    "json".to_owned()
 }
 
 impl PipelineFile {

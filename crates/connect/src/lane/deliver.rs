@@ -16,6 +16,7 @@ use crate::backoff::Backoff;
 use crate::batch::Batch;
 use crate::failure::Failure;
 use crate::gate::Gate;
+use crate::lane::begin::Standstill;
 use crate::place::{LaneName, Place};
 use crate::sink::Sinks;
 use crate::status::{LaneActivity, LaneStatus};
@@ -55,6 +56,8 @@ pub enum DeliveryEnd {
     Elsewhere(u64),
     /// It was tried for as long as the pipeline tries.
     GaveUp(Failure),
+    /// A message is not taken, and nobody is to be waited for.
+    Stands(Standstill),
 }
 
 /// What became of rows, counted.
@@ -94,6 +97,8 @@ pub struct Delivery {
     pub on_bad: OnBad,
     /// For how long a batch is tried; for ever if it is not said.
     pub retry_for: Option<Duration>,
+    /// Whether a lane that stands in front of a message waits until somebody has mended what is wrong.
+    pub waits_for_people: bool,
     /// Turns true when the pipeline stops.
     pub stop: watch::Receiver<bool>,
     /// What became of the rows.

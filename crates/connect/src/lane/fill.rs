@@ -13,7 +13,7 @@ use crate::lane::begin::{Begin, Standstill};
 use crate::lane::{Detour, Filled, Lane, LaneEnd, LaneSettings, Refused};
 use crate::log::{LaneLog, LogMessage, ReadEnd};
 use crate::place::{LaneName, Place, Position};
-use crate::shape::{Shaped, shape_all};
+use crate::shape::Shaped;
 use crate::status::LaneStatus;
 
 /// How often the group's offset follows what was delivered.
@@ -160,9 +160,8 @@ impl<'a> Filler<'a> {
         if let Some(last) = messages.last() {
             self.status.ends_at(last.offset + 1);
         }
-        let shape = Arc::clone(&self.settings.shape);
-        let shaped = shape_all(shape, self.lane, messages).await;
-        for (message, shaped) in shaped {
+        let shaped = self.settings.shape.shape(self.lane, &messages).await;
+        for (message, shaped) in messages.into_iter().zip(shaped) {
             self.put(message, shaped).await?;
         }
         Ok(())
@@ -171,14 +170,14 @@ impl<'a> Filler<'a> {
     async fn put(&mut self, message: LogMessage, shaped: Shaped) -> Result<(), Detour> {
         let offset = message.offset;
         match shaped {
-            Shaped::Bad(reason) if self.settings.on_bad == BadChoice::Pause => {
+            Err(bad) if self.settings.on_bad == BadChoice::Pause => {
                 // What is in front is delivered by itself, so that the lane stands at the message and nowhere else.
                 self.hand_over().await?;
-                return Err(Detour::Stands(Standstill::Bad { offset, reason }));
+                return Err(Detour::Stands(Standstill::Bad { offset, reason: bad.reason }));
             }
-            Shaped::Bad(reason) => self.filling.refused.push(Refused { offset, reason }),
-            Shaped::Rows(parts) if parts.is_empty() => self.filling.filtered += 1,
-            Shaped::Rows(parts) => {
+            Err(bad) => self.filling.refused.push(Refused { offset, reason: bad.reason }),
+            Ok(parts) if parts.is_empty() => self.filling.filtered += 1,
+            Ok(parts) => {
                 for (part, (form, payload)) in (0..).zip(parts) {
                     let row = Row {
                         place: Place { offset, part },

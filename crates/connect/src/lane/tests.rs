@@ -13,7 +13,9 @@ use crate::batch::Form;
 use crate::config::file::{Direction, OnGap, OnNewTopic, PipelineFile};
 use crate::log::LogExtent;
 use crate::place::{Place, Position};
+use crate::shape::Shaped;
 use crate::sink::Sink;
+use crate::transform::BadMessage;
 
 /// A partition in memory.
 #[derive(Debug, Default)]
@@ -176,18 +178,16 @@ impl Sink for Wire {
 /// "drop" is filtered, "bad" is bad, "two" becomes two rows, all else stays.
 struct Words;
 
+#[async_trait]
 impl Shape for Words {
-    fn shape(&self, _: &LaneName, message: &LogMessage) -> Result<Vec<(Form, Bytes)>, String> {
-        match &*message.payload {
+    async fn shape(&self, _: &LaneName, messages: &[LogMessage]) -> Vec<Shaped> {
+        let each = |message: &LogMessage| match &*message.payload {
             b"drop" => Ok(vec![]),
-            b"bad" => Err("is no word".to_owned()),
+            b"bad" => Err(BadMessage { reason: "is no word".to_owned() }),
             b"two" => Ok(vec![(Form::Text, message.payload.clone()); 2]),
             _ => Ok(vec![(Form::Text, message.payload.clone())]),
-        }
-    }
-
-    fn is_slow(&self) -> bool {
-        false
+        };
+        messages.iter().map(each).collect()
     }
 }
 
@@ -390,7 +390,9 @@ fn what_retention_took_is_told_and_counted() {
 fn a_bad_message_pauses_its_lane_with_all_in_front_of_it_delivered() {
     let mut world = World::new(true, &["a", "b", "bad", "c"]);
     world.on_bad = BadChoice::Pause;
-    assert_eq!(world.run(Some(4), LONG), None);
+    assert_eq!(world.run(None, LONG), None, "it waits for somebody");
+    let why = Standstill::Bad { offset: 2, reason: "is no word".to_owned() };
+    assert_eq!(world.run(Some(4), LONG), Some(LaneEnd::Stands(why)), "who runs once does not wait");
     assert_eq!(world.delivered(), [(0, 0), (1, 0)]);
     assert_eq!(world.memory.lock().position.unwrap().next, 2);
     assert_eq!(world.partition.lock().stored, Some(1), "lag and retention are right");

@@ -14,7 +14,7 @@ use galgo_bench::{StopFlag, html, report, scratch};
 
 use super::teller::Teller;
 use crate::address::{self, variable};
-use crate::connect::Target;
+use crate::dial::Target;
 use crate::failure::{Failure, Outcome, of_load};
 use crate::global::Global;
 use crate::noun::settings::DurabilityChoice;

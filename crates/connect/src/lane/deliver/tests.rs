@@ -145,6 +145,7 @@ fn rig(target: Target, on_bad: OnBad) -> Rig {
         gate,
         on_bad,
         retry_for: None,
+        waits_for_people: true,
         stop: stopped,
         counts,
         status,

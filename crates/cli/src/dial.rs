@@ -74,6 +74,11 @@ impl Target {
         self.open(ReconnectPolicy::default().attempts(RECONNECT_ATTEMPTS), Guess::Dev).await
     }
 
+    /// Connects and logs in; the connection is opened again when it breaks, however often. Connecting itself is tried once.
+    pub(crate) async fn connect_for_good(&self) -> Outcome<Client> {
+        self.open(ReconnectPolicy::default(), Guess::Dev).await
+    }
+
     /// Connects for what takes no login: only with credentials that were given, as a guess would count as a
     /// failed login of somebody.
     pub(crate) async fn connect_as_given(&self) -> Outcome<Client> {

@@ -1,0 +1,174 @@
+//! Reads an origin, sends what comes, and settles what is acknowledged.
+
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+use futures_util::stream::{FuturesOrdered, StreamExt as _};
+use tokio::time::{Instant, sleep_until};
+
+use crate::budget::Taken;
+use crate::failure::Failure;
+use crate::inbound::Inbound;
+use crate::inbound::leader::Leader;
+use crate::inbound::send::{NotSent, Sender, failed};
+use crate::lane::Counts;
+use crate::source::{Beginning, Chunk, Cursor, Source};
+use crate::status::{Delivered, LaneStatus};
+
+/// How often a cursor is stored.
+const STORED_EVERY: Duration = Duration::from_secs(1);
+/// Chunks on their way.
+const CHUNKS_MAX: usize = 64;
+
+/// Why reading ended without a failure.
+pub(super) enum LoopEnd {
+    Stopped,
+    Complete,
+    Stands(String),
+}
+
+/// An origin that is read.
+pub(super) struct SourceLoop<'a> {
+    pub(super) pipeline: &'a Inbound,
+    pub(super) lane: &'a LaneStatus,
+    pub(super) source: Box<dyn Source>,
+    pub(super) sender: Sender<'a>,
+    pub(super) leader: Option<&'a mut Leader>,
+    pub(super) has_run: &'a mut bool,
+}
+
+/// A chunk that is acknowledged.
+struct Acknowledged {
+    cursor: Cursor,
+    messages: u64,
+    filtered: u64,
+    bad: u64,
+    bytes: u64,
+    _memory: Taken,
+}
+
+type OnItsWay = FuturesOrdered<BoxFuture<'static, Result<Acknowledged, Failure>>>;
+
+/// What there is to do.
+enum Wake {
+    Stop,
+    Lost(Failure),
+    Acknowledged(Result<Acknowledged, Failure>),
+    Store,
+    Chunk(Result<Option<Chunk>, Failure>),
+}
+
+impl SourceLoop<'_> {
+    /// Reads until something fails, it is to stop, or there is no more.
+    pub(super) async fn run(mut self) -> Result<LoopEnd, Failure> {
+        let cursor = self.leader.as_ref().and_then(|leader| leader.cursor().cloned());
+        self.source.begin(Beginning { cursor, once: self.pipeline.once }).await?;
+        *self.has_run = true;
+        self.pipeline.status.set_there(true);
+        self.pipeline.status.set_trouble(None);
+        self.lane.begins(0, 0, 0);
+        let mut waiting = OnItsWay::new();
+        let mut unstored = None;
+        let mut count = 0;
+        let end = loop {
+            let wake = self.wake(&mut waiting, unstored.is_some()).await;
+            self.pipeline.status.set_in_flight(self.pipeline.budget.used());
+            match wake {
+                Wake::Stop => break Ok(LoopEnd::Stopped),
+                Wake::Lost(failure) => return Err(failure),
+                Wake::Acknowledged(acknowledged) => {
+                    let acknowledged = acknowledged?;
+                    count += acknowledged.messages;
+                    self.tell(&acknowledged, count);
+                    match self.leader {
+                        // Before the origin forgets it: INV-ACKED-FIRST.
+                        Some(_) => unstored = Some(acknowledged.cursor),
+                        None => self.source.settled(&acknowledged.cursor).await?,
+                    }
+                }
+                Wake::Store => self.settle(&mut unstored).await?,
+                Wake::Chunk(chunk) => match chunk? {
+                    None => break Ok(LoopEnd::Complete),
+                    Some(chunk) => match self.send(chunk).await {
+                        Ok(sent) => waiting.push_back(sent),
+                        Err(NotSent::Failed(failure)) => break Err(failure),
+                        Err(NotSent::Stands(why)) => break Ok(LoopEnd::Stands(why)),
+                    },
+                },
+            }
+        };
+        // What is on its way is waited for, so that the next process repeats as little as can be.
+        while let Some(Ok(acknowledged)) = waiting.next().await {
+            match self.leader {
+                Some(_) => unstored = Some(acknowledged.cursor),
+                None => self.source.settled(&acknowledged.cursor).await?,
+            }
+        }
+        self.settle(&mut unstored).await?;
+        self.sender.flush().await;
+        end
+    }
+
+    async fn wake(&mut self, waiting: &mut OnItsWay, has_unstored: bool) -> Wake {
+        let mut stop = self.pipeline.stop.clone();
+        let store_at = Instant::now() + STORED_EVERY;
+        let has_room = waiting.len() < CHUNKS_MAX && self.pipeline.budget.try_take(1).is_some();
+        let Self { leader, source, .. } = self;
+        let lost = async {
+            match leader {
+                Some(leader) => leader.lost().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => Wake::Stop,
+            failure = lost => Wake::Lost(failure),
+            Some(acknowledged) = waiting.next() => Wake::Acknowledged(acknowledged),
+            chunk = source.next(), if has_room => Wake::Chunk(chunk),
+            () = sleep_until(store_at), if has_unstored => Wake::Store,
+        }
+    }
+
+    /// Sends a chunk; what is returned resolves when it is acknowledged.
+    async fn send(
+        &mut self,
+        chunk: Chunk,
+    ) -> Result<BoxFuture<'static, Result<Acknowledged, Failure>>, NotSent> {
+        let bytes = chunk.messages.iter().map(|message| message.payload.len() + 64).sum();
+        // The chunk is here already; what is behind it waits.
+        let memory = self.pipeline.budget.take(bytes).await;
+        let messages = chunk.messages.len() as u64;
+        let sent = self.sender.send(chunk.messages).await?;
+        let cursor = chunk.cursor;
+        let wait = async move {
+            for receipt in sent.receipts {
+                receipt.await.map_err(|error| failed(&error))?;
+            }
+            let (filtered, bad, bytes) = (sent.filtered, sent.bad, sent.bytes);
+            Ok(Acknowledged { cursor, messages, filtered, bad, bytes, _memory: memory })
+        };
+        Ok(wait.boxed())
+    }
+
+    /// Stores the cursor, and tells the origin.
+    async fn settle(&mut self, unstored: &mut Option<Cursor>) -> Result<(), Failure> {
+        let Some(cursor) = unstored.take() else { return Ok(()) };
+        if let Some(leader) = &mut self.leader {
+            leader.store(cursor.clone()).await?;
+        }
+        self.source.settled(&cursor).await
+    }
+
+    fn tell(&self, acknowledged: &Acknowledged, next: u64) {
+        let Acknowledged { messages, filtered, bad, bytes, .. } = *acknowledged;
+        let delivered = messages - filtered - bad;
+        let counts = match self.pipeline.dead {
+            Some(_) => Counts { delivered, dead: bad, ..Counts::default() },
+            None => Counts { delivered, skipped: bad, ..Counts::default() },
+        };
+        self.lane.count(counts);
+        let took = Duration::ZERO;
+        self.lane.delivered(Delivered { next, last_time: 0, bytes, filtered, took });
+    }
+}

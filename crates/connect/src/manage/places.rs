@@ -1,0 +1,260 @@
+//! Where the lanes of a pipeline are, in the target and in Galgo; moving them; removing what a pipeline made.
+
+use galgo::{CallError, Client, ConsumerIdentity, ErrorCode, Identifier, OffsetOf};
+use serde::Serialize;
+
+use crate::config::file::{Direction, GalgoOrigin, PipelineFile};
+use crate::failure::Failure;
+use crate::galgo_log::GalgoLog;
+use crate::inbound::CURSOR_STREAM;
+use crate::log::{LaneLog as _, ReadEnd};
+use crate::manage::{identifier, partitions_of};
+use crate::outbound::{Dial, refused_or_away};
+use crate::place::{LaneName, Position};
+
+/// Where a lane is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LanePlace {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: u32,
+    /// The offset of the first message that is kept.
+    pub first: u64,
+    /// The offset behind the last one.
+    pub end: u64,
+    /// The offset the group has stored: that of the last message delivered.
+    pub stored: Option<u64>,
+    /// The offset the target goes on with, if it keeps that itself.
+    pub target_next: Option<u64>,
+    /// How many messages are to be delivered.
+    pub lag: u64,
+}
+
+/// Where the lanes of a pipeline are.
+///
+/// # Errors
+/// [`Failure`] when one of its ends could not be asked.
+pub async fn places(file: &PipelineFile, dial: &dyn Dial) -> Result<Vec<LanePlace>, Failure> {
+    let Direction::Out { from, to, .. } = &file.direction else {
+        return Err(Failure::refused(
+            "a pipeline into a topic has no lanes",
+            format!("its cursor is the last message of topic {CURSOR_STREAM}/{}", file.name),
+        ));
+    };
+    let client = dial.dial(&from.server()).await?;
+    let mut sink = to.sink();
+    let mut places = Vec::new();
+    for topic in &from.topics {
+        let lanes = Lanes::of(&client, file, from, topic)?;
+        for partition in 0..partitions_of(&client, &lanes.stream, &lanes.topic).await? {
+            let extent = lanes.log(partition).extent().await.map_err(away)?;
+            let stored = client.get_offset(&lanes.offset_of(partition)).await;
+            let stored = match stored {
+                Ok(stored) => stored.map(|it| it.stored_offset.get()),
+                // The pipeline has not run yet.
+                Err(error) if is_no_group(&error) => None,
+                Err(error) => return Err(refused_or_away(&error)),
+            };
+            let target = sink.position(&lanes.name(partition)).await?;
+            let target_next = target.map(|position| position.next);
+            let next = target_next.or_else(|| stored.map(|stored| stored + 1));
+            let lag =
+                extent.end.saturating_sub(next.map_or(extent.start, |next| next.max(extent.start)));
+            let (first, end) = (extent.start, extent.end);
+            places.push(LanePlace {
+                topic: topic.clone(),
+                partition,
+                first,
+                end,
+                stored,
+                target_next,
+                lag,
+            });
+        }
+    }
+    Ok(places)
+}
+
+/// Has a lane go on from another place, in the target and in Galgo.
+///
+/// # Errors
+/// [`Failure`]; [`Failure::Refused`] while a process of the pipeline is connected.
+pub async fn set_place(
+    file: &PipelineFile,
+    dial: &dyn Dial,
+    partition: u32,
+    next: u64,
+) -> Result<(), Failure> {
+    let Direction::Out { from, to, .. } = &file.direction else {
+        return Err(Failure::refused(
+            "a pipeline into a topic has no lanes",
+            "galgo connect cleanup begins it anew",
+        ));
+    };
+    let [topic] = &*from.topics else {
+        return Err(Failure::refused(
+            "the pipeline has several topics",
+            "make a file of each to move one",
+        ));
+    };
+    let client = dial.dial(&from.server()).await?;
+    let lanes = Lanes::of(&client, file, from, topic)?;
+    refuse_while_it_runs(&client, &lanes).await?;
+    let mut log = lanes.log(partition);
+    let extent = log.extent().await.map_err(away)?;
+    if next < extent.start || next > extent.end {
+        return Err(Failure::refused(
+            format!("offset {next} is not in {topic}/{partition}"),
+            format!("it has {} to {}", extent.start, extent.end),
+        ));
+    }
+    let last = match next.checked_sub(1).filter(|last| *last >= extent.start) {
+        Some(last) => log.message_at(last).await.map_err(away)?,
+        None => None,
+    };
+    let position = Position {
+        next,
+        topic_made_at: extent.topic_made_at,
+        last_id: last.as_ref().map_or(0, |message| message.id),
+        last_time: last.as_ref().map_or(0, |message| message.time),
+    };
+    match to.sink().set_position(&lanes.name(partition), &position).await {
+        Ok(()) => {}
+        // A target that keeps none goes by the group's offset.
+        Err(Failure::Refused { .. }) if to.promise() != crate::sink::Promise::ExactlyOnce => {}
+        Err(failure) => return Err(failure),
+    }
+    let of = lanes.offset_of(partition);
+    let stored = match next.checked_sub(1) {
+        Some(last) => client.store_offset(&of, last).await,
+        None => client.delete_offset(&of).await,
+    };
+    match stored {
+        Err(error) if error.code() == Some(ErrorCode::ConsumerOffsetNotFound) => Ok(()),
+        stored => stored.map_err(|error| refused_or_away(&error)),
+    }
+}
+
+/// Removes what a pipeline made; tells what.
+///
+/// # Errors
+/// [`Failure`]; [`Failure::Refused`] while a process of the pipeline is connected.
+pub async fn cleanup(file: &PipelineFile, dial: &dyn Dial) -> Result<Vec<String>, Failure> {
+    let mut removed = Vec::new();
+    match &file.direction {
+        Direction::Out { from, to, .. } => {
+            let client = dial.dial(&from.server()).await?;
+            for topic in &from.topics {
+                let lanes = Lanes::of(&client, file, from, topic)?;
+                refuse_while_it_runs(&client, &lanes).await?;
+                let path = format!("group {} of topic {}/{topic}", file.name, from.stream);
+                match client.delete_consumer_group(&lanes.stream, &lanes.topic, &lanes.group).await
+                {
+                    Ok(()) => removed.push(path),
+                    Err(error) if is_no_group(&error) => {}
+                    Err(error) => return Err(refused_or_away(&error)),
+                }
+            }
+            removed.extend(to.cleanup().await?);
+        }
+        Direction::In { from, to, .. } => {
+            removed.extend(from.cleanup().await?);
+            let client = dial.dial(&to.server()).await?;
+            let (stream, topic) =
+                (identifier("stream", CURSOR_STREAM)?, identifier("topic", &file.name)?);
+            match client.delete_topic(&stream, &topic).await {
+                Ok(()) => removed.push(format!("topic {CURSOR_STREAM}/{}", file.name)),
+                Err(error)
+                    if matches!(
+                        error.code(),
+                        Some(ErrorCode::StreamIdNotFound | ErrorCode::TopicIdNotFound)
+                    ) => {}
+                Err(error) => return Err(refused_or_away(&error)),
+            }
+        }
+    }
+    Ok(removed)
+}
+
+/// The lanes of a topic.
+struct Lanes<'a> {
+    client: &'a Client,
+    pipeline: &'a str,
+    stream_name: &'a str,
+    topic_name: &'a str,
+    stream: Identifier,
+    topic: Identifier,
+    group: Identifier,
+}
+
+impl<'a> Lanes<'a> {
+    fn of(
+        client: &'a Client,
+        file: &'a PipelineFile,
+        from: &'a GalgoOrigin,
+        topic: &'a str,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            client,
+            pipeline: &file.name,
+            stream_name: &from.stream,
+            topic_name: topic,
+            stream: identifier("stream", &from.stream)?,
+            topic: identifier("topic", topic)?,
+            group: identifier("name", &file.name)?,
+        })
+    }
+
+    fn name(&self, partition: u32) -> LaneName {
+        LaneName {
+            pipeline: self.pipeline.to_owned(),
+            stream: self.stream_name.to_owned(),
+            topic: self.topic_name.to_owned(),
+            partition,
+        }
+    }
+
+    fn log(&self, partition: u32) -> GalgoLog {
+        let reader = self.client.partition_reader(&self.stream, &self.topic, partition);
+        GalgoLog::new(self.client.clone(), self.stream.clone(), self.topic.clone(), reader)
+    }
+
+    fn offset_of(&self, partition: u32) -> OffsetOf {
+        OffsetOf {
+            stream: self.stream.clone(),
+            topic: self.topic.clone(),
+            partition,
+            consumer: ConsumerIdentity::group(self.group.clone()),
+        }
+    }
+}
+
+/// Refuses while a process of the pipeline is connected: it would not notice.
+async fn refuse_while_it_runs(client: &Client, lanes: &Lanes<'_>) -> Result<(), Failure> {
+    let group = client.consumer_group(&lanes.stream, &lanes.topic, &lanes.group).await;
+    let members = match group {
+        Ok(group) => group.map_or(0, |group| group.members.len()),
+        Err(error) if is_no_group(&error) => 0,
+        Err(error) => return Err(refused_or_away(&error)),
+    };
+    match members {
+        0 => Ok(()),
+        _ => Err(Failure::refused(
+            format!("the pipeline runs: {members} members are in group {}", lanes.pipeline),
+            "stop it first",
+        )),
+    }
+}
+
+fn is_no_group(error: &CallError) -> bool {
+    use ErrorCode::{ConsumerGroupIdNotFound, ConsumerGroupNameNotFound};
+    matches!(error.code(), Some(ConsumerGroupIdNotFound | ConsumerGroupNameNotFound))
+}
+
+fn away(end: ReadEnd) -> Failure {
+    match end {
+        ReadEnd::Away(reason) => Failure::away(reason),
+        end => Failure::away(format!("the partition cannot be read: {end:?}")),
+    }
+}
