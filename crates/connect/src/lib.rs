@@ -14,6 +14,7 @@ pub mod backoff;
 pub mod batch;
 pub mod budget;
 pub mod config;
+pub mod conformance;
 pub mod dead_letter;
 pub mod failure;
 pub mod galgo_log;
