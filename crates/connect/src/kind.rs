@@ -40,7 +40,7 @@ pub struct SourceKind {
 /// The kinds of targets of this build.
 #[must_use]
 pub fn sinks() -> &'static [SinkKind] {
-    &[crate::sink::file::KIND]
+    &[crate::sink::sqlite::KIND, crate::sink::file::KIND]
 }
 
 /// The kinds of origins of this build.

@@ -35,6 +35,7 @@ pub mod shape;
 pub mod sink;
 pub mod source;
 pub mod status;
+pub(crate) mod table;
 pub mod transform;
 
 pub use batch::{Batch, Form, Row};

@@ -4,6 +4,7 @@
 //! [`Sink`], which is one connection and is opened when it is first used, and again after it broke.
 
 pub(crate) mod file;
+pub(crate) mod sqlite;
 
 use std::ops::{Deref, DerefMut};
 
