@@ -19,6 +19,7 @@ use crate::gate::Gate;
 use crate::lane::deliver::{Counts, DeadLetters, Delivery, DeliveryEnd, OnBad};
 use crate::place::{LaneName, Place, Position};
 use crate::sink::{Promise, Sink, SinkSpec, Sinks};
+use crate::status::LaneStatus;
 
 /// Messages of a lane.
 const MESSAGES: u64 = 60;
@@ -257,23 +258,21 @@ impl<'a> Trial<'a> {
                 return Err(Broken { case, what: format!("the delivery ended: {end:?}") });
             }
         }
-        let mut dead = buried.0.lock().clone();
-        dead.sort_by_key(|(place, _)| *place);
-        if let Some((place, reason)) = dead.iter().find(|(_, reason)| reason.contains(MARK)) {
-            let what = format!("INV-MUTE: what is said of {place:?} has a value in it: {reason}");
+        let dead = buried.0.lock().clone();
+        if let Some((offset, reason)) = dead.iter().find(|(_, reason)| reason.contains(MARK)) {
+            let what =
+                format!("INV-MUTE: what is said of offset {offset} has a value in it: {reason}");
             return Err(Broken { case, what });
         }
-        let dead: Vec<Place> = dead.into_iter().map(|(place, _)| place).collect();
-        // Where the target does not say which row is to blame, all rows of its message go with it.
+        let dead: BTreeSet<u64> = dead.into_iter().map(|(offset, _)| offset).collect();
         let offsets: BTreeSet<u64> = bad.iter().map(|place| place.offset).collect();
-        let few = dead.iter().all(|place| offsets.contains(&place.offset));
-        if !few || bad.iter().any(|place| !dead.contains(place)) {
+        if dead != offsets {
             return Err(Broken {
                 case,
-                what: format!("set aside were {dead:?}, and bad are {bad:?}"),
+                what: format!("set aside were {dead:?}, and bad are {offsets:?}"),
             });
         }
-        self.expect(case, &lane, &dead, Times::AndBatches(TRIES_MAX)).await
+        self.expect(case, &lane, &bad, Times::AndBatches(TRIES_MAX)).await
     }
 
     async fn delivery(&self, lane: &LaneName, on_bad: OnBad) -> (Delivery, watch::Sender<bool>) {
@@ -289,6 +288,8 @@ impl<'a> Trial<'a> {
             retry_for: Some(Duration::from_secs(60)),
             stop: stopped,
             counts: Counts::default(),
+            status: Arc::new(LaneStatus::new(lane.clone())),
+            done: watch::Sender::new(0),
         };
         (delivery, stop)
     }
@@ -384,12 +385,12 @@ fn row(lane: &LaneName, place: Place) -> Row {
 
 /// Dead letters, and why they are.
 #[derive(Default)]
-struct Buried(Mutex<Vec<(Place, String)>>);
+struct Buried(Mutex<Vec<(u64, String)>>);
 
 #[async_trait]
 impl DeadLetters for Buried {
-    async fn bury(&self, _: &LaneName, rows: &[Row], reason: &str) -> Result<(), String> {
-        self.0.lock().extend(rows.iter().map(|row| (row.place, reason.to_owned())));
+    async fn bury(&self, _: &LaneName, offsets: &[u64], reason: &str) -> Result<(), String> {
+        self.0.lock().extend(offsets.iter().map(|offset| (*offset, reason.to_owned())));
         Ok(())
     }
 }
