@@ -16,6 +16,7 @@ pub mod budget;
 pub mod config;
 pub mod conformance;
 pub mod dead_letter;
+pub mod exec;
 pub mod failure;
 pub mod galgo_log;
 pub mod gate;

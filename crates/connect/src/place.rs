@@ -36,7 +36,7 @@ pub struct Place {
 pub struct Position {
     /// The offset of the next message to be delivered.
     pub next: u64,
-    /// When the topic was made, in microseconds since the Unix epoch.
+    /// When the topic was made, in microseconds since the Unix epoch; 0 if the target does not keep that.
     pub topic_made_at: u64,
     /// The id of the message at `next - 1`; 0 if there is none.
     pub last_id: u128,

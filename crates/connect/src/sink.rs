@@ -3,6 +3,7 @@
 //! A kind of target is two types: a [`SinkSpec`], which is what the section of the file says and opens nothing, and a
 //! [`Sink`], which is one connection and is opened when it is first used, and again after it broke.
 
+pub(crate) mod exec;
 pub(crate) mod file;
 pub(crate) mod sqlite;
 

@@ -2,6 +2,7 @@
 //!
 //! An origin is told of a place only when Galgo has acknowledged everything in front of it.
 
+pub(crate) mod exec;
 pub(crate) mod file;
 pub(crate) mod postgres;
 

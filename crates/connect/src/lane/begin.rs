@@ -138,7 +138,8 @@ async fn standing(
     kept: &Position,
     extent: &LogExtent,
 ) -> Result<Option<Standstill>, ReadEnd> {
-    if kept.topic_made_at != extent.topic_made_at {
+    // A target that keeps numbers only does not know which topic they are of.
+    if kept.topic_made_at != 0 && kept.topic_made_at != extent.topic_made_at {
         return Ok(Some(Standstill::NewTopic));
     }
     let purged = Some(Standstill::Purged { next: kept.next });

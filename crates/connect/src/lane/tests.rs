@@ -317,6 +317,15 @@ fn a_lane_begins_where_the_target_is_and_not_where_the_group_is() {
     assert_eq!(world.delivered(), [(0, 0), (1, 0), (2, 0)], "the gap is filled");
 }
 
+/// A program keeps a number for each lane, and nothing of the topic.
+#[test]
+fn a_target_that_keeps_numbers_only_goes_on_with_its_number() {
+    let world = World::new(true, &["a", "b", "c"]);
+    world.memory.lock().position = Some(Position { next: 2, ..Position::default() });
+    assert_eq!(world.run(Some(3), LONG), Some(LaneEnd::Reached));
+    assert_eq!(world.delivered(), [(2, 0)]);
+}
+
 #[test]
 fn a_target_without_positions_goes_on_behind_the_offset_of_the_group() {
     let world = World::new(false, &["a", "b", "c"]);

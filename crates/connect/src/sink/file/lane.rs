@@ -32,6 +32,8 @@ pub(super) struct LaneFolder {
     marks: Option<MarkFile>,
     /// The object that is being written, as the mark says.
     file: Option<File>,
+    /// Whether it may have its name already: nothing is added to it then.
+    is_finishing: bool,
 }
 
 impl LaneFolder {
@@ -51,7 +53,7 @@ impl LaneFolder {
         };
         let Some(found) = found else {
             refuse_objects(&path)?;
-            return Ok(Self { path, known: None, marks: None, file: None });
+            return Ok(Self { path, known: None, marks: None, file: None, is_finishing: false });
         };
         if let Some(mark) = found.mark.as_ref().filter(|mark| mark.pipeline != folder.pipeline) {
             return Err(Failure::refused(
@@ -61,7 +63,8 @@ impl LaneFolder {
         }
         let marks = MarkFile::open(&path, &found)
             .map_err(|error| failure("open", &path.join(mark::NAME), &error))?;
-        let mut lane = Self { path, known: found.mark, marks: Some(marks), file: None };
+        let (known, marks) = (found.mark, Some(marks));
+        let mut lane = Self { path, known, marks, file: None, is_finishing: false };
         if let Some(open) = lane.open().cloned() {
             lane.find_object(folder, &open)?;
         }
@@ -85,7 +88,7 @@ impl LaneFolder {
             return Err(Failure::Moved);
         }
         let bytes = folder.encoder.rows(name, batch.rows())?;
-        if self.is_old(folder) || self.is_of_another_format(folder) {
+        if self.is_finishing || self.is_old(folder) || self.is_of_another_format(folder) {
             self.finish(folder)?;
         }
         let mut open = self.open().cloned();
@@ -137,9 +140,11 @@ impl LaneFolder {
 
     /// Finishes the open object, if there is one: it gets its name.
     pub(super) fn finish(&mut self, folder: &Folder) -> Result<(), Failure> {
+        self.is_finishing = false;
         let Some(open) = self.open() else { return Ok(()) };
         let object = self.path.join(&open.name);
         let part = part_of(&object);
+        self.is_finishing = true;
         // Not a rename: that would replace what somebody else has made there.
         match std::fs::hard_link(&part, &object) {
             Ok(()) => {}
@@ -158,7 +163,7 @@ impl LaneFolder {
         sync_folder(&self.path).map_err(|error| failure("sync", &self.path, &error))?;
         let Some(position) = self.position() else { unreachable!("an object has a position") };
         self.mark(folder, None, &position)?;
-        self.file = None;
+        (self.file, self.is_finishing) = (None, false);
         std::fs::remove_file(&part).map_err(|error| failure("remove", &part, &error))
     }
 

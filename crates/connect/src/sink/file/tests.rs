@@ -210,6 +210,26 @@ async fn what_does_not_fit_to_what_is_there_is_refused_in_words() {
     assert!(told.contains("no .galgo-position beside it"), "{told}");
 }
 
+/// A batch was added to an object that had its name already, because only the rest of finishing it had failed.
+#[tokio::test]
+async fn nothing_is_added_to_an_object_that_could_not_be_finished() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = spec(dir.path(), "rotate = { bytes = '1KiB' }");
+    let mut sink = spec.sink();
+    sink.write(&lane(), &batch(0, 2)).await.unwrap();
+    let object = dir.path().join(FILES).join(format!("{:020}.ndjson", 0));
+    std::fs::write(&object, "").unwrap();
+    sink.write(&lane(), &batch(2, 30)).await.unwrap();
+    for _ in 0..2 {
+        let told = refusal(sink.write(&lane(), &batch(30, 31)).await);
+        assert!(told.contains("is there already"), "{told}");
+    }
+    std::fs::remove_file(&object).unwrap();
+    sink.write(&lane(), &batch(30, 31)).await.unwrap();
+    let (offsets, names) = delivered(dir.path());
+    assert_eq!((offsets, names), (upto(31), names_of(&[0, 30], &["ndjson", "ndjson.part"])));
+}
+
 #[tokio::test]
 async fn a_lane_is_set_elsewhere_but_over_no_object() {
     let dir = tempfile::tempdir().unwrap();
