@@ -46,5 +46,5 @@ pub fn sinks() -> &'static [SinkKind] {
 /// The kinds of origins of this build.
 #[must_use]
 pub fn sources() -> &'static [SourceKind] {
-    &[crate::source::file::KIND, crate::source::postgres::KIND, crate::source::exec::KIND]
+    &[crate::source::file::KIND, crate::source::postgres::KIND, crate::source::exec::KIND, crate::source::rabbitmq::KIND]
 }

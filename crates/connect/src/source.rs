@@ -15,6 +15,8 @@ use crate::batch::Form;
 use crate::failure::{Failure, Finding};
 use crate::sink::Promise;
 
+pub(crate) mod postgres;
+
 /// How far a source has come, in its own words: what its kind needs to go on from there. Small, as it is stored each second.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

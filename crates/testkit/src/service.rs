@@ -5,6 +5,9 @@
 
 pub mod postgres;
 
+pub mod rabbitmq;
+pub mod postgres;
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

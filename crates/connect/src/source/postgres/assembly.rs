@@ -18,6 +18,8 @@ use super::lsn::Lsn;
 use super::pgoutput::{Begin, Cell, Decoded, NamedType, Relation, Tuple};
 use super::stream::unix_micros;
 use super::value::ValueKind;
+use super::value::ValueKind;
+use super::stream::unix_micros;
 use crate::failure::Failure;
 use crate::source::Incoming;
 
@@ -123,6 +125,7 @@ impl Assembly {
             Decoded::Type(NamedType { id, schema, name }) => {
                 let kind =
                     if schema.is_empty() { ValueKind::of_name(&name) } else { ValueKind::Text };
+                let kind = if schema.is_empty() { ValueKind::of_name(&name) } else { ValueKind::Text };
                 self.kinds.insert(id, kind);
                 Ok(())
             }
