@@ -4,6 +4,7 @@
 
 pub(crate) mod exec;
 pub(crate) mod file;
+pub(crate) mod rabbitmq;
 pub(crate) mod postgres;
 
 use async_trait::async_trait;
@@ -14,8 +15,6 @@ use serde::{Deserialize, Serialize};
 use crate::batch::Form;
 use crate::failure::{Failure, Finding};
 use crate::sink::Promise;
-
-pub(crate) mod postgres;
 
 /// How far a source has come, in its own words: what its kind needs to go on from there. Small, as it is stored each second.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

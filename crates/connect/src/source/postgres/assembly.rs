@@ -20,6 +20,7 @@ use super::stream::unix_micros;
 use super::value::ValueKind;
 use super::value::ValueKind;
 use super::stream::unix_micros;
+use super::value::ValueKind;
 use crate::failure::Failure;
 use crate::source::Incoming;
 
