@@ -40,11 +40,11 @@ pub struct SourceKind {
 /// The kinds of targets of this build.
 #[must_use]
 pub fn sinks() -> &'static [SinkKind] {
-    &[crate::sink::sqlite::KIND, crate::sink::file::KIND, crate::sink::exec::KIND]
+    &[crate::sink::sqlite::KIND, crate::sink::file::KIND, crate::sink::exec::KIND, crate::sink::rabbitmq::KIND, crate::sink::http::KIND]
 }
 
 /// The kinds of origins of this build.
 #[must_use]
 pub fn sources() -> &'static [SourceKind] {
-    &[crate::source::file::KIND, crate::source::postgres::KIND, crate::source::exec::KIND, crate::source::rabbitmq::KIND]
+    &[crate::source::file::KIND, crate::source::postgres::KIND, crate::source::exec::KIND, crate::source::rabbitmq::KIND, crate::source::http::KIND]
 }

@@ -38,6 +38,7 @@ pub mod source;
 pub mod status;
 pub(crate) mod table;
 pub mod transform;
+mod web;
 
 pub use batch::{Batch, Form, Row};
 pub use failure::{Failure, Finding, Weight};

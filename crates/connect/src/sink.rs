@@ -6,6 +6,8 @@
 pub(crate) mod exec;
 pub(crate) mod file;
 pub(crate) mod sqlite;
+pub(crate) mod rabbitmq;
+pub(crate) mod http;
 
 use std::ops::{Deref, DerefMut};
 

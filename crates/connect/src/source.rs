@@ -6,6 +6,7 @@ pub(crate) mod exec;
 pub(crate) mod file;
 pub(crate) mod rabbitmq;
 pub(crate) mod postgres;
+pub(crate) mod http;
 
 use async_trait::async_trait;
 use bytes::Bytes;

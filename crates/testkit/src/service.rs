@@ -7,6 +7,8 @@ pub mod postgres;
 
 pub mod rabbitmq;
 pub mod postgres;
+pub mod clickhouse;
+pub mod http;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! Texts that are made of a message: the key that chooses a partition, an id, a subject, a path.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use jaq_json::Val;
 
@@ -21,7 +23,7 @@ enum Kind {
     Meta(Vec<String>),
     /// `.a.b`: needs no program.
     Fields(Vec<String>),
-    Program(std::sync::Arc<Program>),
+    Program(Arc<Program>),
 }
 
 impl std::fmt::Debug for Expression {
@@ -68,6 +70,26 @@ impl Expression {
         self.evaluate_input(&TransformInput::of_row(lane, row))
     }
 
+    /// As [`Expression::evaluate`], of each row, in asynchronous code.
+    pub async fn evaluate_each(
+        &self,
+        lane: &LaneName,
+        rows: Vec<Row>,
+    ) -> Vec<Result<Option<String>, BadMessage>> {
+        let inputs: Vec<_> = rows.iter().map(|row| TransformInput::of_row(lane, row)).collect();
+        let Kind::Program(program) = &self.kind else {
+            return inputs.iter().map(|input| self.evaluate_input(input)).collect();
+        };
+        let (program, count) = (Arc::clone(program), inputs.len());
+        let run = move |input: &TransformInput| evaluated(&program, input);
+        let work = move || evaluators::each(inputs, jq::PATIENCE, run);
+        match tokio::task::spawn_blocking(work).await {
+            Ok(results) => results.into_iter().map(super::or_lost).collect(),
+            // Only when the runtime shuts down.
+            Err(_) => vec![Err(BadMessage::new("the process ends")); count],
+        }
+    }
+
     /// As [`Expression::evaluate`], of a message on its way in.
     ///
     /// # Errors
@@ -77,7 +99,7 @@ impl Expression {
             Kind::Meta(path) => text_of(field(input.meta.value()?, path)?),
             Kind::Fields(path) => text_of(field(value_of(input)?, path)?),
             Kind::Program(program) => {
-                let program = std::sync::Arc::clone(program);
+                let program = Arc::clone(program);
                 let run = move |input: &TransformInput| evaluated(&program, input);
                 let mut results = evaluators::each(vec![input.clone()], jq::PATIENCE, run);
                 results.pop().map_or_else(|| Ok(None), super::or_lost)

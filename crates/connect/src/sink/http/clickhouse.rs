@@ -1,0 +1,302 @@
+//! Batches for ClickHouse, exactly once on one node.
+//!
+//! ClickHouse has no transactions, but an insert of one block is there as a whole or not at all. So the position is in the rows
+//! themselves: each holds the offset of its message, and the newest of a lane tells where the lane is. What could still be on its
+//! way when somebody asks is ended first: inserts of a lane are named, by the lane and where the batch begins, and ended with
+//! `KILL QUERY … SYNC` before the newest row is looked up. Such an insert is sent with its length: one that is cut off stores nothing,
+//! where one in chunks would store what had come.
+//!
+//! Part of INV-ONE-STEP: rows and position are one block. A process that was frozen asks for the position before it writes again.
+
+mod query;
+mod refusal;
+mod table;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::batches::{each, joined};
+use super::{HttpSink, line as line_of};
+use crate::batch::{Batch, Row};
+use crate::failure::{Failure, Finding};
+use crate::place::{LaneName, Position};
+use query::{Query, text_literal};
+pub(super) use table::ClickHouseSettings;
+
+/// How long a lane may have been silent and still be sure that nobody else wrote.
+const SURE_FOR: Duration = Duration::from_secs(5);
+
+/// What is known of the server and of lanes, shared by all connections.
+#[derive(Debug, Default)]
+pub(super) struct Seen(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    version: Option<Version>,
+    /// When each lane was written to, or looked up, last.
+    lanes: HashMap<LaneName, Instant>,
+}
+
+/// The first two numbers of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Version(u32, u32);
+
+impl Version {
+    fn parse(text: &str) -> Option<Self> {
+        let mut numbers = text.trim().split('.').map(str::parse);
+        Some(Self(numbers.next()?.ok()?, numbers.next()?.ok()?))
+    }
+}
+
+impl Seen {
+    fn is_sure_of(&self, lane: &LaneName) -> bool {
+        self.0.lock().lanes.get(lane).is_some_and(|at| at.elapsed() < SURE_FOR)
+    }
+
+    fn saw(&self, lane: &LaneName) {
+        self.0.lock().lanes.insert(lane.clone(), Instant::now());
+    }
+
+    fn forget(&self, lane: &LaneName) {
+        self.0.lock().lanes.remove(lane);
+    }
+}
+
+async fn version(sink: &mut HttpSink, table: &ClickHouseSettings) -> Result<Version, Failure> {
+    if let Some(version) = sink.seen.0.lock().version {
+        return Ok(version);
+    }
+    let said = Query::new("SELECT version()").ask(sink, table).await?;
+    let version = Version::parse(&said).ok_or_else(|| {
+        Failure::refused("the target tells no version of ClickHouse", "look at url")
+    })?;
+    sink.seen.0.lock().version = Some(version);
+    Ok(version)
+}
+
+/// Makes the table if that is asked for, and finds out whether it has the columns that are needed.
+pub(super) async fn prepare(
+    sink: &mut HttpSink,
+    table: &ClickHouseSettings,
+) -> Result<(), Failure> {
+    let version = version(sink, table).await?;
+    if table.create {
+        Query::new(table.create_statement(version)).ask(sink, table).await?;
+    }
+    let columns = columns(sink, table).await?;
+    if columns.is_empty() {
+        return Err(Failure::refused(
+            format!("there is no table {}", table.name()),
+            "make it, or set create = true in [to.http.clickhouse]",
+        ));
+    }
+    let missing = table.missing(&columns);
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::refused(
+            format!("table {} has no column {}", table.name(), missing.join(", ")),
+            table.advice(&missing),
+        )),
+    }
+}
+
+pub(super) async fn check(
+    sink: &mut HttpSink,
+    table: &ClickHouseSettings,
+) -> Result<Vec<Finding>, Failure> {
+    let Version(major, minor) = version(sink, table).await?;
+    let mut findings = vec![Finding::good(format!("ClickHouse {major}.{minor} answers"))];
+    let columns = columns(sink, table).await?;
+    let name = table.name();
+    let missing = table.missing(&columns);
+    findings.push(match (columns.is_empty(), table.create) {
+        (true, true) => Finding::good(format!("table {name} is not there; a run makes it")),
+        (true, false) => Finding::fault(
+            format!("there is no table {name}"),
+            "make it, or set create = true in [to.http.clickhouse]",
+        ),
+        (false, _) if missing.is_empty() => {
+            Finding::good(format!("table {name} has the columns that are written"))
+        }
+        (false, _) => Finding::fault(
+            format!("table {name} has no column {}", missing.join(", ")),
+            table.advice(&missing),
+        ),
+    });
+    let engine = Query::new(format!(
+        "SELECT engine FROM system.tables WHERE database = {} AND name = {}",
+        text_literal(&table.database),
+        text_literal(&table.table)
+    ));
+    let engine = engine.ask(sink, table).await?;
+    let engine = engine.trim();
+    if !engine.is_empty() && !engine.contains("Replacing") {
+        findings.push(Finding::warning(
+            format!("table {name} is a {engine}"),
+            "a ReplacingMergeTree by the galgo_ columns drops rows of a process that was frozen while it wrote",
+        ));
+    }
+    Ok(findings)
+}
+
+/// The columns of the table.
+async fn columns(sink: &mut HttpSink, table: &ClickHouseSettings) -> Result<Vec<String>, Failure> {
+    let query = Query::new(format!(
+        "SELECT name FROM system.columns WHERE database = {} AND table = {} FORMAT TabSeparated",
+        text_literal(&table.database),
+        text_literal(&table.table)
+    ));
+    let said = query.ask(sink, table).await?;
+    Ok(said.lines().map(str::to_owned).collect())
+}
+
+fn topic_of(lane: &LaneName) -> String {
+    format!("{}/{}", lane.stream, lane.topic)
+}
+
+/// What the names of a lane's inserts begin with.
+fn insert_prefix(lane: &LaneName) -> String {
+    format!("galgo:{}/{lane}:", lane.pipeline)
+}
+
+/// Ends inserts of the lane that run, and tells where the lane is.
+pub(super) async fn position(
+    sink: &mut HttpSink,
+    table: &ClickHouseSettings,
+    lane: &LaneName,
+) -> Result<Option<Position>, Failure> {
+    let prefix = insert_prefix(lane);
+    let kill = format!(
+        "KILL QUERY WHERE substring(query_id, 1, {}) = {} SYNC",
+        prefix.len(),
+        text_literal(&prefix)
+    );
+    Query::new(kill).ask(sink, table).await?;
+    let newest = newest(sink, table, lane).await?;
+    sink.seen.saw(lane);
+    Ok(newest)
+}
+
+/// Where the newest row of a lane is.
+async fn newest(
+    sink: &mut HttpSink,
+    table: &ClickHouseSettings,
+    lane: &LaneName,
+) -> Result<Option<Position>, Failure> {
+    let (name, topic, partition) = (table.name(), text_literal(&topic_of(lane)), lane.partition);
+    // Numbers alone are looked through, and the rest of the row is found by the key.
+    let query = Query::new(format!(
+        "SELECT galgo_offset, galgo_made, galgo_id, galgo_time FROM {name} \
+         WHERE galgo_topic = {topic} AND galgo_partition = {partition} AND (galgo_made, galgo_offset) IN \
+         (SELECT galgo_made, max(galgo_offset) FROM {name} WHERE galgo_topic = {topic} AND galgo_partition = {partition} \
+         GROUP BY galgo_made ORDER BY galgo_made DESC LIMIT 1) LIMIT 1 FORMAT TabSeparated"
+    ));
+    let said = query.ask(sink, table).await?;
+    if said.trim().is_empty() {
+        return Ok(None);
+    }
+    let read = || {
+        let mut fields = said.trim_end().split('\t');
+        let offset: u64 = fields.next()?.parse().ok()?;
+        Some(Position {
+            topic_made_at: fields.next()?.parse().ok()?,
+            last_id: fields.next()?.parse::<uuid::Uuid>().ok()?.as_u128(),
+            last_time: fields.next()?.parse().ok()?,
+            next: offset.checked_add(1)?,
+        })
+    };
+    read().map(Some).ok_or_else(|| {
+        Failure::refused(
+            format!(
+                "the newest row of {lane} in {} has no position that can be read",
+                table.name()
+            ),
+            "nobody but the pipeline may write the galgo_ columns",
+        )
+    })
+}
+
+/// A row as a line of JSON.
+pub(super) fn line(
+    table: &ClickHouseSettings,
+    lane: &LaneName,
+    topic_made_at: u64,
+    row: &Row,
+) -> Result<Bytes, String> {
+    let document = line_of(row)?;
+    let place = serde_json::json!({
+        "galgo_topic": topic_of(lane),
+        "galgo_partition": lane.partition,
+        "galgo_made": topic_made_at,
+        "galgo_offset": row.place.offset,
+        "galgo_part": row.place.part,
+        "galgo_time": row.time,
+        "galgo_id": uuid::Uuid::from_u128(row.id).to_string(),
+    });
+    let place = place.to_string();
+    let open = place.trim_end_matches('}').as_bytes();
+    if table.envelope {
+        let text = str::from_utf8(&document).map_err(|_| "it is no text".to_owned())?;
+        let payload = serde_json::Value::from(text).to_string();
+        return Ok([open, b",\"payload\":", payload.as_bytes(), b"}"].concat().into());
+    }
+    let fields = document.trim_ascii().strip_prefix(b"{").map(<[u8]>::trim_ascii_start);
+    match fields {
+        Some(b"}") => Ok([open, b"}"].concat().into()),
+        Some(fields) => Ok([open, b",", fields].concat().into()),
+        None => Err("it is no JSON object, and its fields are the columns of the row; set envelope = true, or add a transform".to_owned()),
+    }
+}
+
+pub(super) async fn write(
+    sink: &mut HttpSink,
+    table: &ClickHouseSettings,
+    lane: &LaneName,
+    batch: &Batch,
+) -> Result<(), Failure> {
+    let lines = each(batch, |row| line(table, lane, batch.end().topic_made_at, row))?;
+    let version = version(sink, table).await?;
+    if !sink.seen.is_sure_of(lane) {
+        // A frozen process finds out here that somebody else went on.
+        let newest = newest(sink, table, lane).await?;
+        let theirs =
+            |it: Position| it.topic_made_at == batch.end().topic_made_at && it.next > batch.begin();
+        if newest.is_some_and(theirs) {
+            return Err(Failure::Moved);
+        }
+    }
+    sink.seen.forget(lane);
+    let token = format!("{lane}/{}-{}", batch.begin(), batch.end().next);
+    let insert = Query::new(table.insert_statement())
+        .named(format!("{}{}", insert_prefix(lane), batch.begin()))
+        .with(table.insert_settings(version, &token));
+    insert.send(sink, table, joined(&lines)).await?;
+    sink.seen.saw(lane);
+    Ok(())
+}
+
+/// A lane goes on with another topic of the same name behind its rows; it cannot be put anywhere else.
+pub(super) async fn set_position(
+    sink: &mut HttpSink,
+    table: &ClickHouseSettings,
+    lane: &LaneName,
+    position: &Position,
+) -> Result<(), Failure> {
+    let newest = newest(sink, table, lane).await?;
+    if newest.is_none_or(|it| it.topic_made_at < position.topic_made_at) {
+        return Ok(());
+    }
+    Err(Failure::refused(
+        format!("the position of {lane} is its newest row in {}", table.name()),
+        format!(
+            "delete the rows from there on: ALTER TABLE {} DELETE WHERE galgo_topic = {} AND galgo_partition = {} AND galgo_offset >= {}",
+            table.name(),
+            text_literal(&topic_of(lane)),
+            lane.partition,
+            position.next
+        ),
+    ))
+}
