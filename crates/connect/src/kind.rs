@@ -40,7 +40,12 @@ pub struct SourceKind {
 /// The kinds of targets of this build.
 #[must_use]
 pub fn sinks() -> &'static [SinkKind] {
-    &[crate::sink::sqlite::KIND, crate::sink::file::KIND, crate::sink::exec::KIND, crate::sink::rabbitmq::KIND, crate::sink::http::KIND]
+    &[
+        crate::sink::sqlite::KIND,
+        crate::sink::file::KIND,
+        crate::sink::exec::KIND,
+        crate::sink::http::KIND,
+    ]
 }
 
 /// The kinds of origins of this build.

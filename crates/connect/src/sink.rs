@@ -5,9 +5,8 @@
 
 pub(crate) mod exec;
 pub(crate) mod file;
-pub(crate) mod sqlite;
-pub(crate) mod rabbitmq;
 pub(crate) mod http;
+pub(crate) mod sqlite;
 
 use std::ops::{Deref, DerefMut};
 

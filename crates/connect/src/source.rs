@@ -4,9 +4,8 @@
 
 pub(crate) mod exec;
 pub(crate) mod file;
-pub(crate) mod rabbitmq;
-pub(crate) mod postgres;
 pub(crate) mod http;
+pub(crate) mod postgres;
 
 use async_trait::async_trait;
 use bytes::Bytes;

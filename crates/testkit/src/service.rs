@@ -9,6 +9,7 @@ pub mod rabbitmq;
 pub mod postgres;
 pub mod clickhouse;
 pub mod http;
+pub mod postgres;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

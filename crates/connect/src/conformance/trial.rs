@@ -286,6 +286,7 @@ impl<'a> Trial<'a> {
             gate: Arc::new(Gate::default()),
             on_bad,
             retry_for: Some(Duration::from_secs(60)),
+            waits_for_people: true,
             stop: stopped,
             counts: Counts::default(),
             status: Arc::new(LaneStatus::new(lane.clone())),
