@@ -6,6 +6,7 @@ use galgo_wire::batch::MessagesView;
 use galgo_wire::limits::{MESSAGE_HEADER_BYTES, POLLED_HEADER_BYTES};
 
 use crate::channel::{AnswerPayload, Channel, PreparedFrame};
+use crate::course::ANSWER_WAIT_MAX;
 use crate::course::{Claim, Course};
 use crate::error::{BenchError, Outcome};
 use crate::frames::stamp_of;
@@ -16,6 +17,10 @@ use crate::schedule::Schedule;
 
 /// How long consumers go on for messages that were acknowledged and have not arrived.
 const DRAIN_WAIT_MAX: Duration = Duration::from_secs(10);
+const _: () = assert!(
+    DRAIN_WAIT_MAX.as_secs() < ANSWER_WAIT_MAX.as_secs(),
+    "messages that do not arrive are given up before the server is"
+);
 
 /// One consumer.
 pub(crate) struct LoadConsumer<'a> {

@@ -9,10 +9,10 @@ use crate::schedule::Schedule;
 use crate::stop::StopFlag;
 
 /// Longest wait for an answer before the run counts as failed.
-const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
+pub(crate) const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The same, once the user wants the run to end.
-const LAST_ANSWER_WAIT_MAX: Duration = Duration::from_secs(2);
+pub(crate) const LAST_ANSWER_WAIT_MAX: Duration = Duration::from_secs(2);
 const _: () = assert!(
     LAST_ANSWER_WAIT_MAX.as_secs() < ANSWER_WAIT_MAX.as_secs(),
     "a run that is over waits for less than one that goes on"

@@ -4,11 +4,16 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::course::ANSWER_WAIT_MAX;
 use crate::error::{BenchError, Outcome};
 use crate::frames::nanos;
 
 /// Longest latency told apart; slower ones count as this long.
 const LATENCY_MAX: Duration = Duration::from_secs(60);
+const _: () = assert!(
+    LATENCY_MAX.as_secs() > ANSWER_WAIT_MAX.as_secs(),
+    "every answer that was waited for has its latency told apart"
+);
 
 /// Digits kept of each latency.
 const DIGITS: u8 = 3;

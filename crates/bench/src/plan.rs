@@ -18,6 +18,7 @@ pub(crate) const REQUEST_BYTES_MAX: u64 = 64 << 20;
 
 /// Bytes at the front of a payload that hold when it was to be sent.
 pub(crate) const STAMP_BYTES: u32 = 8;
+const _: () = assert!(STAMP_BYTES as usize == size_of::<u64>(), "a stamp is a time in nanoseconds");
 
 /// Most messages of a latency run on its own schedule.
 const LATENCY_RATE_DEFAULT: f64 = 1000.0;

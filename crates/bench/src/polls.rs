@@ -9,12 +9,17 @@ use galgo_wire::identifier::Identifier;
 use galgo_wire::primitive::Payload as _;
 
 use crate::channel::POLLED_HEAD_BYTES;
+use crate::course::LAST_ANSWER_WAIT_MAX;
 use crate::error::{BenchError, Outcome};
 use crate::plan::Spot;
 use crate::stage::{GROUP, StreamNames};
 
 /// Bytes of a request for a range: its length word, a position and a length.
 pub const RANGE_REQUEST_BYTES: usize = 20;
+const _: () = assert!(
+    RANGE_REQUEST_BYTES == size_of::<u32>() + 2 * size_of::<u64>(),
+    "a length word, a position and a length"
+);
 
 /// The request for `bytes` bytes from `position`, as a bare program that serves ranges takes it.
 pub fn range_request(position: u64, bytes: u64) -> [u8; RANGE_REQUEST_BYTES] {
@@ -48,6 +53,10 @@ pub(crate) struct LoadPoll {
 
 /// How long a poll waits; short, so that the end of the run is seen in time.
 const WAIT_MICROS: u64 = 100_000;
+const _: () = assert!(
+    (WAIT_MICROS as u128) * 10 < LAST_ANSWER_WAIT_MAX.as_micros(),
+    "the last poll of a run is answered before it is given up"
+);
 
 impl LoadPoll {
     /// Reads one partition from its start.

@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::error::Outcome;
 use crate::frames::{Load, PreparedFrames};
 use crate::observer::Observer;
-use crate::plan::{LoadKind, Spot};
+use crate::plan::{IN_FLIGHT_MAX, LoadKind, REQUEST_BYTES_MAX, Spot};
 use crate::show::measure;
 
 /// Requests in flight while messages are written that are to be read.
@@ -17,6 +17,10 @@ const IN_FLIGHT: usize = 4;
 /// About the size of a request that writes them.
 const REQUEST_BYTES: f64 = 1e6;
 const REQUEST_MESSAGES: f64 = 1000.0;
+const _: () = assert!(
+    IN_FLIGHT <= IN_FLIGHT_MAX as usize && REQUEST_BYTES < REQUEST_BYTES_MAX as f64,
+    "what is read is written by requests as any producer sends them"
+);
 
 impl Engine<'_> {
     /// Writes what consumers are to read, and returns the number of messages; a bare program has it anyway.

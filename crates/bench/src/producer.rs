@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::channel::{AnswerPayload, Channel};
+use crate::course::LAST_ANSWER_WAIT_MAX;
 use crate::course::{Claim, Course};
 use crate::error::{BenchError, Outcome};
 use crate::frames::{Amounts, PreparedFrames};
@@ -13,6 +14,10 @@ use crate::schedule::Schedule;
 
 /// How long after the end of a run a request is sent that was due before it.
 const LATE_MAX: Duration = Duration::from_millis(50);
+const _: () = assert!(
+    LATE_MAX.as_millis() * 10 < LAST_ANSWER_WAIT_MAX.as_millis(),
+    "what is sent late is still answered before the end"
+);
 
 /// One producer.
 pub(crate) struct LoadProducer<'a> {

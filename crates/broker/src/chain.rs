@@ -54,6 +54,8 @@ impl Chains {
             // Whoever counts its lanes up gives up the oldest.
             self.0.pop_first();
         }
+        let is_bounded = self.0.len() < CHAINS_MAX || self.0.contains_key(&lane);
+        assert!(is_bounded, "the chains of a connection are bounded");
         self.0.entry(lane).or_default()
     }
 }

@@ -22,7 +22,7 @@ pub const OFFSET_OWNERS_MAX: usize = 100_000;
 
 /// Times that polls have moved are written down no more often than this, in microseconds, or than a quarter of the time
 /// after which a position expires.
-const ACTIVITY_US: u64 = 3_600_000_000;
+pub(crate) const ACTIVITY_US: u64 = 3_600_000_000;
 
 /// How far somebody has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

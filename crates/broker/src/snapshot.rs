@@ -11,6 +11,10 @@ use zip::{CompressionMethod, ZipWriter};
 
 /// Most bytes of one entry before it is compressed; what is longer is cut.
 pub const ENTRY_BYTES_MAX: usize = 8 << 20;
+const _: () = assert!(
+    ALL.len() * ENTRY_BYTES_MAX < u32::MAX as usize,
+    "the places of all entries have 32 bits"
+);
 
 /// The parts that "all" stands for.
 const ALL: [SnapshotKind; 5] = [

@@ -27,6 +27,13 @@ const FAILURES: [CommitError; 5] = [
     CommitError::Disk,
 ];
 
+const _: () = {
+    let [not_owner, fenced, unavailable, overloaded, disk] = FAILURES;
+    let places =
+        [not_owner as u32, fenced as u32, unavailable as u32, overloaded as u32, disk as u32];
+    assert!(matches!(places, [0, 1, 2, 3, 4]), "INV-TICKET: a failure comes out as what went in");
+};
+
 #[derive(Debug)]
 struct TicketShared {
     /// [`PENDING`], [`DURABLE`], or the place of a [`CommitError`] in [`FAILURES`], from 1.

@@ -128,6 +128,10 @@ impl TrailTable {
         }
         let source = TrailSource { since_us: now_us, untold: 0, last: refusal.clone() };
         self.sources.insert(key, source);
+        assert!(
+            self.sources.len() <= SOURCES_MAX,
+            "INV-TRAIL-BOUND: what is told apart is bounded"
+        );
         true
     }
 

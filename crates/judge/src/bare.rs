@@ -13,8 +13,14 @@ use std::sync::Arc;
 
 use galgo_bench::{BenchError, Outcome};
 
+use crate::rows::LARGE;
+
 /// Largest frame taken; the load stays far below.
 const FRAME_BYTES_MAX: usize = 64 << 20;
+const _: () = assert!(
+    FRAME_BYTES_MAX as u64 > 16 * LARGE.messages as u64 * LARGE.message_bytes as u64,
+    "the largest request of a row is far below"
+);
 
 /// Takes connections until the process ends, and has `work` work on each, by its number, on a thread of its own.
 fn serve<W>(listener: &TcpListener, work: W) -> Outcome

@@ -32,12 +32,20 @@ const IDLE_KIB_MAX: f64 = 32.0;
 
 /// How much worse the latency over many connections may be than over few.
 const RATIO_MAX: f64 = 3.0;
+const _: () = assert!(
+    MANY as f64 / FEW as f64 > RATIO_MAX,
+    "a latency that grows with the connections is told"
+);
 
 /// Time a server is left alone before its memory is read.
 const IDLE_TIME: Duration = Duration::from_secs(1);
 
 /// Longest wait for the answer to a ping.
 const PING_WAIT_MAX: Duration = Duration::from_secs(30);
+const _: () = assert!(
+    IDLE_TIME.as_secs() < PING_WAIT_MAX.as_secs(),
+    "a server that was left alone is there to answer"
+);
 
 /// How many connections, and how much goes over them.
 #[derive(Clone, Copy, Debug)]

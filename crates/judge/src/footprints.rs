@@ -26,6 +26,10 @@ const EMPTY_LIMITS: FootprintLimits = FootprintLimits { mib: 100.0, start_second
 
 /// The same when there are messages.
 const FILLED_LIMITS: FootprintLimits = FootprintLimits { mib: 100.0, start_seconds: 1.0 };
+const _: () = assert!(
+    EMPTY_LIMITS.mib > IDLE_MIB_MAX && FILLED_LIMITS.mib > IDLE_MIB_MAX,
+    "a server with many partitions may hold more than one without any"
+);
 
 /// Segments in each partition of the row about many segments.
 const SEGMENTS_EACH: u32 = 1000;

@@ -24,6 +24,10 @@ pub(crate) const TOPIC_PARTITIONS_MAX: u32 = 1000;
 
 /// Partitions for the rows about many.
 pub(crate) const MANY_PARTITIONS: u32 = 10_000;
+const _: () = assert!(
+    MANY_PARTITIONS.is_multiple_of(TOPIC_PARTITIONS_MAX),
+    "many partitions are topics of the largest size"
+);
 
 /// Producers of the rows about many of them.
 pub(crate) const MANY_PRODUCERS: u32 = 64;
@@ -33,6 +37,7 @@ const TAIL_RATE: f64 = 1000.0;
 
 /// Requests that one producer keeps in flight, where it does not wait for each.
 const IN_FLIGHT: u32 = 32;
+const _: () = assert!(IN_FLIGHT < PRELOADED_REQUESTS, "more is read than is on its way at once");
 
 /// What a request carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

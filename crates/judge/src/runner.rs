@@ -15,6 +15,10 @@ use galgo_bench::{Observer, Outcome, StopFlag};
 
 /// Part of the counted time that is run before counting starts.
 const WARM_UP_PART: f64 = 0.2;
+const _: () = assert!(
+    0.0 < WARM_UP_PART && WARM_UP_PART < 1.0,
+    "something is run before, and most of a run is counted"
+);
 
 /// What all runs have in common.
 #[derive(Debug)]

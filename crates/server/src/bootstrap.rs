@@ -29,6 +29,7 @@ pub(crate) use self::open::refusal;
 use crate::config::{self, Config, Environment, Loaded, RootAccount, RootUserSource};
 use crate::conversation::deadlines::Patience;
 use crate::lanes::{Lane, Lanes};
+use crate::process_limits::memory::ANONYMOUS_BYTES_MIN;
 use crate::snapshot::Machine;
 use crate::spin::Spin;
 use crate::transport::connection::ANONYMOUS_PAYLOAD_BYTES_MAX;
@@ -54,6 +55,10 @@ const _: () = assert!(
 
 /// The largest request of a peer that is not logged in, with its header.
 const ANONYMOUS_REQUEST_BYTES_MAX: u64 = ANONYMOUS_PAYLOAD_BYTES_MAX as u64 + 8;
+const _: () = assert!(
+    ANONYMOUS_REQUEST_BYTES_MAX * 16 <= ANONYMOUS_BYTES_MIN,
+    "where memory is short, several strangers can log in at once"
+);
 
 /// A running server.
 ///

@@ -17,6 +17,7 @@ pub(crate) mod websocket;
 use crate::conversation::ConversationRules;
 use crate::conversation::deadlines::Patience;
 use crate::lanes::Turns;
+use crate::process_limits::memory::ANONYMOUS_BYTES_MIN;
 use crate::spin::Spin;
 use std::future::pending;
 use std::io;
@@ -39,6 +40,10 @@ use connection::BUFFER_BYTES_IDLE;
 
 /// What a handshake of TLS or WebSocket may keep in memory.
 const HANDSHAKE_BYTES: usize = 64 << 10;
+const _: () = assert!(
+    HANDSHAKE_BYTES as u64 * 16 <= ANONYMOUS_BYTES_MIN,
+    "where memory is short, several strangers can shake hands at once"
+);
 const _: () = assert!(
     HANDSHAKE_BYTES > BUFFER_BYTES_IDLE,
     "a handshake is dearer than an idle connection, so strangers pay for it"

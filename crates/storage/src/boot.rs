@@ -25,6 +25,10 @@ const VERSION: u32 = 1;
 const BOOT_AT: usize = 16;
 const CRC_AT: usize = 32;
 const FILE_BYTES: usize = CRC_AT + 4;
+const _: () = assert!(
+    MAGIC.len() + 2 * size_of::<u32>() == BOOT_AT && BOOT_AT + size_of::<u128>() == CRC_AT,
+    "the checksum covers the boot and all before it"
+);
 
 /// The boot on record; `None` when there is none that can be read. It is a hint that a recovery does
 /// without, so neither damage nor a newer version refuses a start.
@@ -52,6 +56,7 @@ fn encode(boot: u128) -> Vec<u8> {
     bytes.extend_from_slice(&[0; 4]);
     bytes.extend_from_slice(&boot.to_le_bytes());
     bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+    assert!(bytes.len() == FILE_BYTES, "a longer record would be refused when it is read");
     bytes
 }
 

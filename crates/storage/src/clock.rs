@@ -24,6 +24,10 @@ const MAGIC: [u8; 8] = *b"GALGOCLK";
 const VERSION: u32 = 1;
 const CRC_AT: usize = 64;
 const FILE_BYTES: usize = CRC_AT + 4;
+const _: () = assert!(
+    MAGIC.len() + 2 * size_of::<u32>() + size_of::<u128>() + 4 * size_of::<u64>() == CRC_AT,
+    "the checksum covers the run of the system and the four numbers"
+);
 
 /// What was known of the clocks at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +73,7 @@ fn encode(record: &ClockRecord) -> Vec<u8> {
         bytes.extend_from_slice(&number.to_le_bytes());
     }
     bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+    assert!(bytes.len() == FILE_BYTES, "a longer record would be refused when it is read");
     bytes
 }
 

@@ -28,6 +28,11 @@ const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 16;
 const CHECKSUM_BYTES: usize = 8;
 const FILE_BYTES_MAX: u64 = 64 << 10;
+const _: () = assert!(
+    (HEADER_BYTES + Feature::ALL.len() * (1 + u8::MAX as usize) + CHECKSUM_BYTES) as u64
+        <= FILE_BYTES_MAX,
+    "INV-FEATURE-FIRST: a file that names all features can be read again"
+);
 
 /// A format that not every version knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

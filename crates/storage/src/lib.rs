@@ -29,6 +29,10 @@ pub const COUNTER_MAX: u64 = 1 << 62;
 /// No epoch of a shard's owner that is read is as high: each has a next one, and checkpoints have 32 bits for it. There is
 /// one for each start.
 pub const EPOCH_MAX: u64 = 1 << 31;
+const _: () = assert!(
+    EPOCH_MAX < u32::MAX as u64 && EPOCH_MAX < COUNTER_MAX && COUNTER_MAX < u64::MAX / 2,
+    "INV-EPOCH: whatever number was read, there is a next one"
+);
 
 pub mod boot;
 pub mod checkpoint;

@@ -111,6 +111,15 @@ const _: () = assert!(
     "the header that tells the life begins with the one of any poll"
 );
 
+const _: () = assert!(
+    SEALED_PAYLOAD_BYTES_MAX < u32::MAX - MESSAGE_HEADER_BYTES as u32,
+    "the length of a sealed message has 32 bits, as that of any other"
+);
+const _: () = assert!(
+    REQUEST_HEADER_BYTES == 2 * size_of::<u32>() && RESPONSE_HEADER_BYTES == 2 * size_of::<u32>(),
+    "a header is a length, and a code or a status"
+);
+
 /// How long the SDK's producer tries to have a message acknowledged, unless told otherwise, in seconds.
 pub const DELIVERY_SECONDS_DEFAULT: u64 = 120;
 /// Messages the SDK's producer has in flight at most, unless told otherwise: 8 batches of 1,000.

@@ -16,6 +16,7 @@ use crate::channel::{
     AnswerPayload, Channel, ChannelAnswer, POLLED_HEAD_BYTES, PreparedFrame, refused,
 };
 use crate::course::Course;
+use crate::course::LAST_ANSWER_WAIT_MAX;
 use crate::error::{BenchError, Outcome};
 use crate::plan::REQUEST_BYTES_MAX;
 
@@ -47,6 +48,10 @@ const _: () =
 
 /// How often a wait looks whether it should go on.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+const _: () = assert!(
+    LOOK_EVERY.as_millis() * 4 <= LAST_ANSWER_WAIT_MAX.as_millis(),
+    "a wait sees in time that a run is over"
+);
 
 /// A connection over plain TCP.
 #[derive(Debug)]

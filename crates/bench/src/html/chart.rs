@@ -12,6 +12,10 @@ const LEFT: f64 = 112.0;
 const RIGHT: f64 = 18.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 46.0;
+const _: () = assert!(
+    LEFT + RIGHT < WIDTH && TOP + BOTTOM < HEIGHT,
+    "there is room for the lines between the axes"
+);
 
 /// A line.
 #[derive(Clone, Debug)]

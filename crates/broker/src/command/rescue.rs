@@ -20,6 +20,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// How often it is looked before the answer is that it is not done yet; by time 5 s.
 const LOOKS_MAX: u32 = 100;
+const _: () = assert!(
+    PAUSE.as_millis() * (LOOKS_MAX as u128) <= 5_000,
+    "whoever asks for a rescue is answered within five seconds"
+);
 
 /// Has a partition that takes no writes tried at once, and tells what came of it.
 pub(super) fn partition(broker: &Broker, session: &Session, command: RescuePartition) -> Outcome {

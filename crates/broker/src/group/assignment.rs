@@ -97,6 +97,15 @@ impl Group {
             Assigned { owner, reader }
         });
         assert!(owners.next().is_none(), "INV-GROUP-OWNER: there is an owner for each partition");
+        let shares = || self.members.values().map(|member| member.partitions.len());
+        assert!(
+            self.members.is_empty() || shares().sum::<usize>() == self.slots.len(),
+            "INV-GROUP-OWNER: each partition is in one list"
+        );
+        assert!(
+            shares().max() <= shares().min().map(|fewest| fewest + 1),
+            "INV-GROUP-EVEN: lists that are made anew differ by one at most"
+        );
     }
 
     /// An owner for each partition, such that the numbers differ by one at most.

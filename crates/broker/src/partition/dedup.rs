@@ -196,6 +196,10 @@ impl Sifted {
             }
             from += len;
         }
+        assert!(
+            given.next().is_none(),
+            "INV-WINDOW: what is kept are the messages whose ids were noted"
+        );
         (to, indexes)
     }
 }

@@ -173,6 +173,8 @@ impl Publication {
         journal: impl FnOnce(Offset) -> bool,
     ) -> Staging {
         let mut commits = self.commits.lock();
+        // Writes are stopped under the writer's lock, under which this is called.
+        assert!(commits.fenced.is_none(), "INV-FENCE: nothing is staged where writes have stopped");
         // With something staged in front of it, it has to wait for that: the topic was `fsync` a moment ago.
         if durability == Durability::Os && commits.queue.is_empty() {
             // Noted, so that no batch of a time as `fsync` is journaled behind what no disk may

@@ -17,6 +17,10 @@ const LONG_PAUSE_US: u64 = 10_000_000;
 const SHORT_PAUSES: u32 = 10;
 /// Of so many tries that failed one is told: with the long pauses one in ten minutes.
 const TRIES_A_LINE: u32 = 6 * SHORT_PAUSES;
+const _: () = assert!(
+    LONG_PAUSE_US * (TRIES_A_LINE as u64) == 600_000_000,
+    "with the long pauses a try that failed is told every ten minutes"
+);
 const _: () =
     assert!(PAUSE_US < LONG_PAUSE_US, "a disk that does not come back is asked less often");
 

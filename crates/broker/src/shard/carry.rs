@@ -156,6 +156,10 @@ impl NewestRecords {
                 let is_same = |held: &BatchAt| held.base == base_offset && held.content == content;
                 if !self.batches.get(at).is_some_and(is_same) {
                     self.batches.truncate(at);
+                    assert!(
+                        self.batches.last().is_none_or(|held| held.number < number),
+                        "INV-CARRY: of what counts, numbers rise with the offsets"
+                    );
                     self.batches.push(BatchAt { base: base_offset, content, number });
                 }
             }

@@ -19,6 +19,10 @@ use super::ShardRecord;
 const RECORD_BYTES: u64 = 24;
 /// Most ends in one bundle; the others go with the next.
 const ENDS_PER_BUNDLE_MAX: u64 = 4_096;
+const _: () = assert!(
+    RECORD_BYTES * ENDS_PER_BUNDLE_MAX <= 128 << 10,
+    "evidence that rides along makes no bundle much larger"
+);
 
 /// Ends of partitions, those that a sync covered beside those that were only written.
 type Ends = BTreeMap<(PartitionUid, Synced), Offset>;
@@ -42,7 +46,8 @@ impl PendingEnds {
 
     /// Appends as many as fit to a bundle; whether any says that something was synced.
     pub(super) fn encode(&mut self, out: &mut Vec<u8>, bytes_max: u64) -> bool {
-        let room = bytes_max.saturating_sub(out.len() as u64) / RECORD_BYTES;
+        let before = out.len() as u64;
+        let room = bytes_max.saturating_sub(before) / RECORD_BYTES;
         let room = to_usize(room.min(ENDS_PER_BUNDLE_MAX));
         // What has no room stays, and goes back to the round that gathers.
         let rest = match self.ends.keys().nth(room).copied() {
@@ -54,6 +59,10 @@ impl PendingEnds {
             any_synced |= synced;
             ShardRecord::EndReached { uid, end, synced }.encode(out);
         }
+        assert!(
+            out.len() as u64 <= bytes_max.max(before),
+            "INV-EVIDENCE: an end takes the bytes it is counted with"
+        );
         any_synced
     }
 

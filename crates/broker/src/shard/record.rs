@@ -71,6 +71,20 @@ impl RecordForm {
 }
 
 const _: () = assert!(
+    RecordForm::BATCH.kind < RecordForm::OFFSET_STORED.kind
+        && RecordForm::OFFSET_STORED.kind < RecordForm::OFFSET_GONE.kind
+        && RecordForm::OFFSET_GONE.kind < RecordForm::START_MOVED.kind
+        && RecordForm::START_MOVED.kind < RecordForm::SYNCED_END.kind
+        && RecordForm::SYNCED_END.kind < RecordForm::WRITTEN_END.kind,
+    "a kind of record is never used twice"
+);
+const _: () = assert!(
+    RecordForm::OFFSET_STORED_BARE.kind == RecordForm::OFFSET_STORED.kind
+        && RecordForm::OFFSET_STORED_BARE.version < RecordForm::OFFSET_STORED.version,
+    "what says more of the same is a later version of it"
+);
+
+const _: () = assert!(
     BATCH_HEAD_BYTES as u64 + (SEND_PAYLOAD_BYTES_MAX_DEFAULT as u64) < u32::MAX as u64,
     "the length of a record has 32 bits, and a batch is one record"
 );

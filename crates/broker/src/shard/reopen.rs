@@ -17,6 +17,7 @@ use crate::causes::Causes;
 
 /// Most logs that are opened in one round: no checkpoint is taken meanwhile.
 const ROUND_MAX: usize = 16;
+const _: () = assert!(ROUND_MAX > 0, "each round brings some of the logs back");
 
 type ReopenFailure = Box<dyn std::error::Error + Send + Sync>;
 

@@ -27,6 +27,10 @@ const _: () = assert!(
 /// After so long the clocks are put on record anew, in microseconds: meanwhile they drift apart by less than a
 /// step.
 const RECORD_US: u64 = 60 * 60 * 1_000_000;
+const _: () = assert!(
+    RECORD_US / 1_000_000 * 500 < STEP_US_MAX && RECORD_US < AWAY_US_MAX,
+    "clocks that are off by 500 parts in a million are a step apart much later than that"
+);
 
 /// What the clocks say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

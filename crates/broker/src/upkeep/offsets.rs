@@ -10,7 +10,7 @@ use super::{SECOND_US, drop_note};
 use crate::broker::Broker;
 use crate::causes::Causes;
 use crate::metadata::TopicPlace;
-use crate::offset_book::{OFFSET_OWNERS_MAX, StoredPosition};
+use crate::offset_book::{ACTIVITY_US, OFFSET_OWNERS_MAX, StoredPosition};
 use crate::partition::DropNote;
 
 /// Consumers whose offsets expired that a line names.
@@ -19,6 +19,10 @@ const NAMED_MAX: usize = 5;
 const SAVE_AGAIN_US: u64 = 60 * SECOND_US;
 /// After a start nothing expires for this long, in microseconds: whoever is there polls in that time.
 const GRACE_US: u64 = 3_600_000_000;
+const _: () = assert!(
+    GRACE_US >= ACTIVITY_US,
+    "a start waits for as long as times that polls moved may not have been written down"
+);
 
 /// Lets stored offsets follow where the time they are noted by has leapt: nobody was silent for that long,
 /// and what was committed a minute ago holds as if it were. To be called behind

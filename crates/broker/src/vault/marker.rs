@@ -27,6 +27,7 @@ const USE_MESSAGES: u32 = 1;
 const USE_METADATA: u32 = 2;
 /// Most bytes of the file.
 const BYTES_MAX: u64 = 1 << 20;
+const _: () = assert!(USE_MESSAGES & USE_METADATA == 0, "each use has a bit of its own");
 
 /// Which keys a data directory needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

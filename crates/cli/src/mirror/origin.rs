@@ -5,13 +5,17 @@
 //! them, is copied as it is; such a copy is recognized by what it holds.
 
 use bytes::Bytes;
-use galgo::USER_HEADERS_BYTES_MAX;
 use galgo::{HeaderKind, Message, ReceivedMessage};
+use galgo_wire::limits::{USER_HEADER_FIELD_BYTES_MAX, USER_HEADERS_BYTES_MAX};
 
 /// Header with the offset the message has in the source, a `uint64`.
 pub(crate) const OFFSET: &str = "mirror.offset";
 /// Header with the time the source took the message, microseconds since 1970, a `uint64`.
 pub(crate) const TIMESTAMP: &str = "mirror.timestamp";
+const _: () = assert!(
+    OFFSET.len() <= USER_HEADER_FIELD_BYTES_MAX && TIMESTAMP.len() <= USER_HEADER_FIELD_BYTES_MAX,
+    "names of headers are as short as the protocol has them"
+);
 
 /// The place of a message in the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +58,10 @@ impl MirrorOrigin {
 
 /// Bytes of both headers: each has two fields of kind, length and content.
 const MARK_BYTES: usize = 4 * 5 + OFFSET.len() + TIMESTAMP.len() + 2 * 8;
+const _: () = assert!(
+    MARK_BYTES < USER_HEADERS_BYTES_MAX as usize,
+    "the mark of a copy leaves room for the headers of the original"
+);
 
 /// Whether the copy of `message` tells where it came from.
 pub(crate) fn can_tell(message: &ReceivedMessage) -> bool {

@@ -18,6 +18,8 @@ use crate::mirror::side::{MirroredPartition, one};
 /// Copies before the last that have to be found before the last one's original, so that one of several
 /// messages that hold the same is not taken for another.
 const CONTEXT: u64 = 16;
+const _: () =
+    assert!(CONTEXT > 0, "two messages that hold the same are told apart by those before them");
 /// Bytes of the source held at a time.
 const BATCH_BYTES: usize = 1 << 20;
 

@@ -8,6 +8,8 @@ const FIRST_MAX: u128 = u128::MAX - u64::MAX as u128;
 
 /// Digits of a UUID.
 const UUID_DIGITS: usize = 32;
+const _: () =
+    assert!(UUID_DIGITS == 2 * size_of::<u128>(), "a UUID is an id, two digits for each byte");
 
 /// Ids that count up with the lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -126,6 +126,10 @@ const RUNS_MAX: usize = 1 << 20;
 
 /// Longest line of a log: the digits of the largest number.
 const DIGITS_MAX: usize = 20;
+const _: () = assert!(
+    DIGITS_MAX == u64::MAX.ilog10() as usize + 1,
+    "every number of a line is a line of a log"
+);
 
 /// Why a log cannot be used.
 #[derive(Debug)]

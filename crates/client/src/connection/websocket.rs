@@ -15,11 +15,16 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use crate::WebSocketOptions;
+use galgo_wire::limits::{LIFE_HEADER_BYTES, RESPONSE_HEADER_BYTES};
 
 /// Largest message written; a request may take several.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Room for the head of the largest reply.
 const REPLY_OVERHEAD: usize = 1 << 10;
+const _: () = assert!(
+    REPLY_OVERHEAD > RESPONSE_HEADER_BYTES + LIFE_HEADER_BYTES,
+    "a reply of the largest size fits with all that is in front of its messages"
+);
 
 /// Makes a WebSocket of `stream`; `address` is host and port.
 pub(super) async fn wrap<S: AsyncRead + AsyncWrite + Unpin>(

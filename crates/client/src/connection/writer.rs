@@ -11,6 +11,10 @@ use crate::connection::queue::RequestQueue;
 
 /// Most requests in one write.
 const FRAMES_PER_WRITE_MAX: usize = 64;
+const _: () = assert!(
+    0 < FRAMES_PER_WRITE_MAX && FRAMES_PER_WRITE_MAX <= 1024,
+    "a write gets on, and a kernel takes all frames of it"
+);
 /// A write is not filled up beyond this many bytes.
 const BYTES_PER_WRITE_ENOUGH: usize = 1 << 20;
 

@@ -11,12 +11,17 @@ use tokio::time::{Instant, sleep};
 use crate::consumer::fetch::Fetched;
 use crate::consumer::holdings::Holdings;
 use crate::extensions::GROUP_SESSIONS;
+use crate::groups::SESSION;
 use crate::{CallError, Client, ErrorCode, Identifier};
 
 /// How often joining is tried on connections the server takes for dead.
 const JOIN_ATTEMPTS_MAX: u32 = 5;
 /// Pauses between two attempts to become a member again.
 pub(super) const JOIN_PAUSE: Duration = Duration::from_millis(100);
+const _: () = assert!(
+    (JOIN_ATTEMPTS_MAX as u128) * JOIN_PAUSE.as_millis() < SESSION.as_millis(),
+    "whoever cannot join is told so sooner than a silent member would lose its place"
+);
 
 /// A membership of this connection in a consumer group.
 #[derive(Debug, Clone)]

@@ -26,10 +26,15 @@ use galgo_wire::measure;
 
 use super::show_generated;
 use crate::config::{self, Config, RootAccount, RootUserSource};
+use crate::process_limits::memory::FIXED_BYTES;
 use crate::{ServeError, runtime_file};
 
 /// Memory for the indexes of segments that are read.
 const INDEX_CACHE_BYTES: usize = 16 << 20;
+const _: () = assert!(
+    INDEX_CACHE_BYTES as u64 + galgo_broker::HASHES_AT_ONCE_MAX as u64 * (32 << 20) < FIXED_BYTES,
+    "the cache of indexes and the hashes are counted in what a server needs besides"
+);
 
 /// Most bytes of one journal bundle; the shard lowers it to what a journal file takes.
 const BUNDLE_BYTES_MAX: usize = 8 << 20;

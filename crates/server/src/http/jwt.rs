@@ -21,6 +21,10 @@ use crate::{ServeError, secret_file};
 
 /// Bytes of a secret that is made here.
 pub(crate) const RANDOM_SECRET_BYTES: usize = 64;
+const _: () = assert!(
+    RANDOM_SECRET_BYTES * 8 >= 512,
+    "a secret is no shorter than the longest hash it is used with"
+);
 
 /// Its file in the data directory; who has the secret can log in as anybody.
 const SECRET_FILE: &str = "http-token-key";

@@ -15,6 +15,7 @@ use galgo_wire::ErrorCode;
 use galgo_wire::batch::MessagesView;
 
 use super::json::messages as json;
+use crate::process_limits::memory::ANSWER_BYTES_MIN;
 use crate::transport::Grant;
 use crate::transport::connection::supply::Supply;
 
@@ -23,6 +24,10 @@ pub(super) const PIECE_BYTES_MAX: u64 = 1 << 20;
 
 /// Bytes of JSON, at most, for a byte of a stored message: small messages have large headers.
 const JSON_GROWTH: u64 = 6;
+const _: () = assert!(
+    PIECE_BYTES_MAX * JSON_GROWTH <= ANSWER_BYTES_MIN,
+    "where memory is short, a piece is written as text all the same"
+);
 
 /// The same for a single message that is larger than a piece: the bytes, and their base64.
 const JSON_GROWTH_LARGE: u64 = 3;

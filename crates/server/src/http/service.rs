@@ -35,6 +35,7 @@ use crate::transport::{Hub, stopped};
 
 /// Bytes a connection keeps of requests it has not parsed: no request line and headers may be longer.
 pub(super) const BUFFER_BYTES_MAX: usize = 64 << 10;
+const _: () = assert!(BUFFER_BYTES_MAX >= 8 << 10, "the library stops at a buffer below 8 KiB");
 
 /// Most header lines of one request.
 const HEADERS_MAX: usize = 100;

@@ -39,6 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes of a request; probes send few.
 const REQUEST_BYTES_MAX: usize = 8 << 10;
+const _: () = assert!(REQUEST_BYTES_MAX >= 8 << 10, "the library stops at a buffer below 8 KiB");
 const _: () = assert!(
     CONNECTIONS_MAX * REQUEST_BYTES_MAX <= 1 << 20,
     "probes cost a MiB at most before the budgets are there"

@@ -7,22 +7,23 @@
 
 use std::path::{Path, PathBuf};
 
+use galgo_broker::COLD_PIECE_BYTES_MAX;
 use galgo_wire::limits::CONTROL_PAYLOAD_BYTES_MAX;
 use rustix::process::{Resource, getrlimit};
 
 use crate::config::{ByteSize, Limits, Loaded};
 
 /// What the server needs besides: its code and threads, the cache of indexes, two password hashes.
-const FIXED_BYTES: u64 = 92 << 20;
+pub(crate) const FIXED_BYTES: u64 = 92 << 20;
 
 /// Least memory for requests being received.
 const IN_FLIGHT_BYTES_MIN: u64 = 16 << 20;
 
 /// Least memory for answers.
-const ANSWER_BYTES_MIN: u64 = 8 << 20;
+pub(crate) const ANSWER_BYTES_MIN: u64 = 8 << 20;
 
 /// Least memory for peers that are not logged in.
-const ANONYMOUS_BYTES_MIN: u64 = 4 << 20;
+pub(crate) const ANONYMOUS_BYTES_MIN: u64 = 4 << 20;
 const _: () = assert!(
     ANONYMOUS_BYTES_MIN <= ANSWER_BYTES_MIN && ANSWER_BYTES_MIN <= IN_FLIGHT_BYTES_MIN,
     "where memory is short, strangers have the least of it"
@@ -30,6 +31,10 @@ const _: () = assert!(
 const _: () = assert!(
     IN_FLIGHT_BYTES_MIN >= CONTROL_PAYLOAD_BYTES_MAX as u64,
     "INV-LAST-RESORT: the largest request that is not a send can be received anyway"
+);
+const _: () = assert!(
+    COLD_PIECE_BYTES_MAX <= ANSWER_BYTES_MIN,
+    "INV-ANSWER-MEMORY: where memory is short, a piece of an answer is read all the same"
 );
 
 /// A limit of memory, and whose it is.

@@ -6,10 +6,16 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 
+use galgo_broker::snapshot::ENTRY_BYTES_MAX;
+
 use super::streams;
 
 /// Most bytes kept.
 const RECENT_BYTES_MAX: usize = 1 << 20;
+const _: () = assert!(
+    RECENT_BYTES_MAX <= ENTRY_BYTES_MAX,
+    "the newest lines of the log are in a snapshot whole"
+);
 
 static RECENT: Mutex<VecDeque<u8>> = Mutex::new(VecDeque::new());
 

@@ -52,6 +52,10 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Questions without an answer after which the peer counts as gone.
 const KEEPALIVE_PROBES: u32 = 5;
+const _: () = assert!(
+    KEEPALIVE_IDLE.as_secs() + KEEPALIVE_INTERVAL.as_secs() * (KEEPALIVE_PROBES as u64) <= 120,
+    "a peer that is gone without a word is noticed within two minutes"
+);
 
 /// Where to listen, and which setting says so.
 #[derive(Debug, Clone, Copy)]

@@ -19,6 +19,10 @@ pub const IDENTITY_BYTES: usize = 52;
 pub(super) const IDENTITY_BYTES_MAX: u64 = 64 << 10;
 
 const CRC_AT: usize = 48;
+const _: () = assert!(
+    CRC_AT + 4 == IDENTITY_BYTES && IDENTITY_BYTES as u64 <= IDENTITY_BYTES_MAX,
+    "an identity ends with its checksum, and is read whole"
+);
 
 impl Identity {
     /// The whole identity file.
@@ -30,6 +34,10 @@ impl Identity {
         bytes.extend_from_slice(&self.cluster_id.to_le_bytes());
         bytes.extend_from_slice(&self.node_id.to_le_bytes());
         bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+        assert!(
+            bytes.len() == IDENTITY_BYTES,
+            "an identity of another length would pass for damage"
+        );
         bytes
     }
 

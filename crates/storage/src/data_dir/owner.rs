@@ -25,6 +25,11 @@ const MAGIC: [u8; 8] = *b"GALGOPID";
 const VERSION: u32 = 1;
 const BYTES: usize = 44;
 const CRC_AT: usize = 40;
+const _: () = assert!(
+    CRC_AT + 4 == BYTES
+        && CRC_AT == MAGIC.len() + 2 * size_of::<u32>() + size_of::<u128>() + size_of::<u64>(),
+    "the checksum covers whose it is, and ends the file"
+);
 
 /// Whose a directory is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,9 +23,17 @@ use super::{DirEntry, Disk, DiskFile, Inode, OpenMode};
 const FILE_MODE: u32 = 0o600;
 /// Mode of new directories.
 const DIR_MODE: u32 = 0o700;
+const _: () = assert!(
+    FILE_MODE & 0o077 == 0 && DIR_MODE & 0o077 == 0,
+    "nobody else on the machine reads messages, hashes and secrets"
+);
 
 /// Slices given to one `pwritev`; the kernel takes 1024, our callers have a handful.
 const SLICES_PER_WRITE_MAX: usize = 64;
+const _: () = assert!(
+    0 < SLICES_PER_WRITE_MAX && SLICES_PER_WRITE_MAX <= 1024,
+    "a write gets on, and the kernel takes all slices of it"
+);
 
 /// Where Linux tells one run of the kernel, and so one life of its page cache, from every other.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -45,6 +53,10 @@ impl RealDisk {
 const DESCRIPTOR_WAIT: Duration = Duration::from_millis(20);
 /// Tries before giving up.
 const DESCRIPTOR_TRIES: u32 = 100;
+const _: () = assert!(
+    DESCRIPTOR_WAIT.as_millis() * DESCRIPTOR_TRIES as u128 <= 5_000,
+    "a sync that waits for a descriptor holds up others for seconds at most"
+);
 
 /// Opens a directory to be synced. Having no descriptor left for a moment must not count as a failed
 /// sync, which fences what was to be synced; nothing is lost by waiting.

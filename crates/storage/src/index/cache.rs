@@ -96,6 +96,10 @@ impl IndexCache {
         kept.bytes += cost;
         let slot = CachedSlot { index: Arc::clone(&index), used: kept.clock };
         kept.indexes.insert(key, slot);
+        assert!(
+            kept.bytes <= self.bytes_max || kept.indexes.len() == 1,
+            "indexes take the memory they may, or there is a single one"
+        );
         index
     }
 

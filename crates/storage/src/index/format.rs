@@ -37,6 +37,7 @@ pub(crate) fn encode_header(base: Offset, interval_bytes: u32) -> Vec<u8> {
     let crc = crc32fast::hash(&out);
     out.extend_from_slice(&crc.to_le_bytes());
     out.extend_from_slice(&[0; 4]);
+    assert!(out.len() == HEADER_BYTES, "entries begin where the header ends");
     out
 }
 

@@ -21,6 +21,8 @@ const DAMAGED_SUFFIX: &str = ".jnl.damaged";
 
 /// Bytes of zeros written at a time into a new file.
 const ZEROS_BYTES: u64 = 1 << 20;
+const _: () =
+    assert!(ZEROS_BYTES.is_multiple_of(SECTOR_BYTES), "a file is filled sector by sector");
 
 /// One open journal file.
 #[derive(Clone)]

@@ -45,6 +45,10 @@ const _: () = assert!(
 
 const FILE_HEADER_CRC_AT: usize = 28;
 const FRAME_HEADER_CRC_AT: usize = 60;
+const _: () = assert!(
+    FILE_HEADER_CRC_AT + 4 <= SECTOR_BYTES as usize,
+    "the header of a file is in a sector that no frame shares"
+);
 
 /// The header of a journal file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -28,6 +28,10 @@ const ATTEMPTS_MAX: usize = 16;
 /// Most fences of one log; with more damage than that, a fence goes to the end of its segment: every look at the log
 /// goes over all of them.
 const FENCES_MAX: usize = 1_024;
+const _: () = assert!(
+    0 < ATTEMPTS_MAX && ATTEMPTS_MAX < FENCES_MAX,
+    "one look at a damaged log does not use up all fences of it"
+);
 
 /// What the header of a message says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -185,6 +185,11 @@ impl SyncLedger {
     pub(super) fn note_written(&mut self, before: Tip, handle: &FileHandle) {
         let base = before.base;
         if self.unsynced.last().is_none_or(|unsynced| unsynced.base != base) {
+            let follows = self.unsynced.last().is_none_or(|last| last.base < base);
+            assert!(
+                follows,
+                "INV-CHECKPOINT: what is not durable is listed in the order of the log"
+            );
             let (handle, durable) = (handle.clone(), Some(before));
             self.unsynced.push(Unsynced { base, handle, durable, sealed_at: None });
         }
@@ -216,6 +221,11 @@ impl SyncLedger {
             }
             // The new length is not durable: after a power cut the bytes that were taken back may be there.
             None => {
+                let follows = self.unsynced.last().is_none_or(|last| last.base < tip.base);
+                assert!(
+                    follows,
+                    "INV-CHECKPOINT: what is not durable is listed in the order of the log"
+                );
                 let (handle, durable) = (handle.clone(), Some(tip));
                 self.unsynced.push(Unsynced { base: tip.base, handle, durable, sealed_at: None });
             }

@@ -44,8 +44,16 @@ const _: () = assert!(
 );
 
 const LOG_CRC_AT: usize = 24;
+const _: () = assert!(
+    LOG_CRC_AT + 4 <= LOG_HEADER_BYTES,
+    "the checksum of a log file is in front of its records"
+);
 const RECORD_CRC_AT: usize = 20;
 const SNAPSHOT_CRC_AT: usize = 36;
+const _: () = assert!(
+    RECORD_CRC_AT + 4 == RECORD_HEADER_BYTES && SNAPSHOT_CRC_AT + 4 == SNAPSHOT_HEADER_BYTES,
+    "the checksum of a header covers all of it"
+);
 
 /// Why the start of a file is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +93,7 @@ pub fn encode_record(sequence: u64, payload: &[u8]) -> Vec<u8> {
     bytes.extend_from_slice(&sequence.to_le_bytes());
     bytes.extend_from_slice(&crc32fast::hash(payload).to_le_bytes());
     bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+    assert!(bytes.len() == RECORD_HEADER_BYTES, "the payload begins where the header ends");
     bytes.extend_from_slice(payload);
     bytes.resize(record_bytes(payload.len()), 0);
     bytes
@@ -138,6 +147,7 @@ pub fn encode_snapshot(sequence: u64, payload: &[u8]) -> Vec<u8> {
     bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
     bytes.extend_from_slice(&crc32fast::hash(payload).to_le_bytes());
     bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+    assert!(bytes.len() == SNAPSHOT_HEADER_BYTES, "the state begins where the header ends");
     bytes.extend_from_slice(payload);
     bytes
 }

@@ -13,6 +13,10 @@ use galgo_wire::limits::MESSAGE_HEADER_BYTES;
 const LOG_SUFFIX: &str = ".log";
 const INDEX_SUFFIX: &str = ".index";
 const BASE_DIGITS: usize = 20;
+const _: () = assert!(
+    BASE_DIGITS == u64::MAX.ilog10() as usize + 1,
+    "any offset is a name, and names sort as offsets do"
+);
 
 /// Name of the file of messages of the segment that starts at `base`.
 pub(crate) fn log_name(base: Offset) -> String {

@@ -14,6 +14,10 @@ use std::ops::Range;
 
 /// Bytes looked at with one read; a larger message is read by itself.
 const WINDOW_BYTES: usize = 1 << 20;
+const _: () = assert!(
+    WINDOW_BYTES > MESSAGE_HEADER_BYTES,
+    "a window shows at least where its first message ends"
+);
 /// Places behind damage that look like messages and are looked at more closely.
 const CANDIDATES_MAX: usize = 1_000;
 

@@ -30,9 +30,18 @@ const WARM_UP_DEFAULT: Duration = Duration::from_secs(1);
 
 /// Longest of both.
 const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+const _: () = assert!(
+    WARM_UP_DEFAULT.as_secs() < DURATION_DEFAULT.as_secs()
+        && DURATION_DEFAULT.as_secs() < DURATION_MAX.as_secs(),
+    "most of a run is counted, and what is usual may be asked for"
+);
 
 /// Most streams, topics and partitions of a run.
 const PLACES_MAX: i64 = 100_000;
+const _: () = assert!(
+    0 < PLACES_MAX && PLACES_MAX <= u32::MAX as i64,
+    "a place is one of at least one, and has a number"
+);
 
 /// Largest file taken for a saved run.
 const SAVED_BYTES_MAX: u64 = 64 << 20;

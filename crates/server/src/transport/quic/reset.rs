@@ -25,6 +25,10 @@ const SECRET_BYTES: usize = 32;
 
 /// Bytes of a connection id.
 const CONNECTION_ID_BYTES: usize = 8;
+const _: () = assert!(
+    CONNECTION_ID_BYTES <= 20 && SECRET_BYTES >= 32,
+    "an id of QUIC has 20 bytes at most, and a secret is too long to be guessed"
+);
 
 /// The settings of the endpoint, with the secret kept in `data_dir`; made there when there is none.
 ///

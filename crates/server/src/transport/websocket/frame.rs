@@ -20,6 +20,16 @@ const RESERVED: u8 = 0x70;
 const OPCODE: u8 = 0x0f;
 const MASKED: u8 = 0x80;
 const LENGTH: u8 = 0x7f;
+const _: () = assert!(
+    FINAL | RESERVED | OPCODE == 0xff && FINAL & RESERVED == 0 && (FINAL | RESERVED) & OPCODE == 0,
+    "the first byte of a frame is all of these and nothing else"
+);
+const _: () = assert!(MASKED == !LENGTH, "the second byte is the mask's flag and the length");
+const _: () = assert!(CONTROL_BYTES_MAX < 126, "a control frame has its length in the second byte");
+const _: () = assert!(
+    HEADER_BYTES_MAX == 2 + size_of::<u64>() + 4,
+    "two bytes, the longest length, the mask"
+);
 
 /// What a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,6 +20,10 @@ const _: () = assert!(AHEAD_BYTES > HEADER_BYTES_MAX + CONTROL_BYTES_MAX as usiz
 
 /// Most bytes taken from the stream at once, so that little is cleared that is not filled.
 const PIECE_BYTES: usize = 64 << 10;
+const _: () = assert!(
+    PIECE_BYTES > AHEAD_BYTES,
+    "what is read ahead to find a header is less than what is read of a message"
+);
 
 /// What the two ends of that keep to.
 const READ: &str = "what was read ahead and not looked at is in the buffer";

@@ -33,6 +33,10 @@ const STAGED_BYTES_MAX: usize = 64 << 10;
 
 /// Capacity kept when nothing is staged.
 const STAGED_BYTES_KEPT: usize = 1 << 10;
+const _: () = assert!(
+    STAGED_BYTES_KEPT < STAGED_BYTES_MAX,
+    "a connection that has sent its answers gives memory back"
+);
 
 /// A pong is left out when this much is staged already: its client does not read.
 const PONG_BYTES_MAX: usize = 4 << 10;

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::OpenJournalError;
+use crate::COUNTER_MAX;
 use crate::journal::error::LocalError;
 use crate::journal::files::{Files, JournalFile};
 use crate::journal::list::FileList;
@@ -11,6 +12,10 @@ use crate::journal::recovery::Recovery;
 
 /// More generations than files that are missing can have been taken into use.
 const GENERATIONS_UNSEEN: u64 = 1 << 32;
+const _: () = assert!(
+    COUNTER_MAX + GENERATIONS_UNSEEN < u64::MAX,
+    "whatever generation was read, there is one for the next file"
+);
 
 pub(super) fn disk_error_of(
     files: &[JournalFile],
