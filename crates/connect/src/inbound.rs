@@ -1,6 +1,6 @@
 //! A pipeline from another system into a topic.
 //!
-//! INV-ACKED-FIRST: an origin is told of a place only when Galgo has acknowledged everything in front of it, and, where the pipeline
+//! An origin is told of a place only when Galgo has acknowledged everything in front of it, and, where the pipeline
 //! keeps the cursor, when the cursor is stored.
 //!
 //! What is in flight is bounded by the budget. Whatever fails, the origin is begun again behind what was settled last; what comes a

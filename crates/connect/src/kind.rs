@@ -51,5 +51,10 @@ pub fn sinks() -> &'static [SinkKind] {
 /// The kinds of origins of this build.
 #[must_use]
 pub fn sources() -> &'static [SourceKind] {
-    &[crate::source::file::KIND, crate::source::postgres::KIND, crate::source::exec::KIND, crate::source::rabbitmq::KIND, crate::source::http::KIND]
+    &[
+        crate::source::file::KIND,
+        crate::source::postgres::KIND,
+        crate::source::exec::KIND,
+        crate::source::http::KIND,
+    ]
 }

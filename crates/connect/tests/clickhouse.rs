@@ -64,6 +64,7 @@ fn delivery(target: &dyn SinkSpec, lane: LaneName) -> (Delivery, watch::Sender<b
         gate: Arc::new(Gate::default()),
         on_bad: OnBad::Skip,
         retry_for: None,
+        waits_for_people: true,
         stop: stopped,
         counts: Default::default(),
         done: watch::Sender::new(0),

@@ -1,5 +1,11 @@
 //! Programs as targets and origins: the examples, programs that keep positions, and programs that do everything wrong.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that fails by a panic has done its work"
+)]
+
 #[path = "exec/conformance.rs"]
 mod conformance;
 #[path = "exec/origins.rs"]

@@ -60,6 +60,7 @@ fn delivery(target: &dyn SinkSpec, on_bad: OnBad) -> (Delivery, watch::Sender<bo
         gate: Arc::new(Gate::default()),
         on_bad,
         retry_for: None,
+        waits_for_people: true,
         stop: stopped,
         counts: Default::default(),
         status: Arc::new(LaneStatus::new(lane())),

@@ -3,10 +3,6 @@
 //! Where one is not installed a test says so and does nothing, unless `GALGO_TEST_SERVICES=required` is set, as the gate
 //! does: then it fails.
 
-pub mod postgres;
-
-pub mod rabbitmq;
-pub mod postgres;
 pub mod clickhouse;
 pub mod http;
 pub mod postgres;

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use galgo_broker::{Answer, Outcome, Reply, Ticket};
 use galgo_wire::command::{AskedOptions, Durability, PollMessages, UpdateTopicWith};
@@ -319,10 +319,11 @@ fn what_is_sent_behind_messages_that_rest_in_the_page_cache_counts_for_the_next_
     let mut workers = workers.filter(|worker| worker.name() == "galgo-checkpoint");
     let worker = workers.next().unwrap();
     let checkpointer = std::thread::spawn(|| worker.run());
-    let until = Instant::now() + Duration::from_secs(60);
-    while waiting.outcome().is_none() && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    galgo_testkit::in_time("the checkpoint syncs it", || {
+        while waiting.outcome().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
     let outcome = waiting.outcome();
     rig.broker.stop();
     checkpointer.join().unwrap();

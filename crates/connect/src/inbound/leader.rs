@@ -1,7 +1,7 @@
 //! The one process that reads an origin, and its cursor.
 //!
 //! Processes of a pipeline are a group on a topic with one partition; who has the partition reads. The cursor is the last
-//! record in it. INV-ONE-LEADER: a process stores a cursor only while the partition is its own, and records of an epoch in front of a later one
+//! record in it. A process stores a cursor only while the partition is its own, and records of an epoch in front of a later one
 //! are not believed.
 
 use std::collections::VecDeque;
@@ -122,7 +122,7 @@ impl Leader {
         let text =
             text.map_err(|error| Failure::away(format!("the cursor cannot be written: {error}")))?;
         // The offset behind which it is written: only its owner may store it, so whoever is not the owner any more is found out
-        // before anything is told to the origin (INV-ONE-LEADER).
+        // before anything is told to the origin.
         let to = Partitioning::PartitionId(PartitionId::new(0));
         let sent = self.client.send(&self.stream, &self.topic, to, &[Message::new(text)]).await;
         sent.map_err(|error| Failure::away(error.to_string()))?;

@@ -81,7 +81,7 @@ impl SourceLoop<'_> {
                     count += acknowledged.messages;
                     self.tell(&acknowledged, count);
                     match self.leader {
-                        // Before the origin forgets it: INV-ACKED-FIRST.
+                        // Before the origin forgets it.
                         Some(_) => unstored = Some(acknowledged.cursor),
                         None => self.source.settled(&acknowledged.cursor).await?,
                     }

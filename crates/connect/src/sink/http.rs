@@ -251,6 +251,3 @@ fn line(row: &Row) -> Result<Bytes, String> {
     let spaced = json.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte });
     Ok(spaced.collect())
 }
-
-#[cfg(test)]
-mod tests;

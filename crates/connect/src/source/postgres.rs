@@ -126,10 +126,6 @@ struct ChangeOrigin {
 /// # Errors
 /// What is wrong in it.
 fn read(table: Table, surroundings: &Surroundings) -> Result<Box<dyn SourceSpec>, ConfigError> {
-fn read(
-    table: Table,
-    surroundings: &Surroundings,
-) -> Result<Box<dyn SourceSpec>, ConfigError> {
     const SECTION: &str = "from.postgres";
     let settings: PostgresSettings = settings(SECTION, table)?;
     let origin = origin(settings, surroundings)
@@ -158,7 +154,6 @@ fn origin(settings: PostgresSettings, surroundings: &Surroundings) -> Result<Cha
         return Err(
             "timeout and heartbeat are at least 1s; heartbeat may be 0s, which is none".to_owned()
         );
-        return Err("timeout and heartbeat are at least 1s; heartbeat may be 0s, which is none".to_owned());
     }
     let letters = pipeline.chars().map(|it| if it.is_ascii_graphic() { it } else { '_' });
     let application: String = "galgo:".chars().chain(letters).take(NAME_BYTES_MAX).collect();

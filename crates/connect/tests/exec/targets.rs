@@ -74,8 +74,8 @@ async fn a_program_that_keeps_positions_stores_each_message_once_whenever_it_die
     assert!(lost > 0, "it died at times");
     sink.finish().await.unwrap();
     let read = "import sqlite3; print(*[r[0] for r in sqlite3.connect('rows.db').execute('select offset from row')])";
-    let read = std::process::Command::new("python3").args(["-c", read]).current_dir(script.path());
-    let out = { read }.output().unwrap();
+    let mut python = std::process::Command::new("python3");
+    let out = python.args(["-c", read]).current_dir(script.path()).output().unwrap();
     let found: Vec<u64> = String::from_utf8(out.stdout)
         .unwrap()
         .split_whitespace()
@@ -174,7 +174,7 @@ while True: hear(); time.sleep(0.1)
     let spec = script.sink("");
     spec.prepare().await.unwrap();
     let pid = std::fs::read_to_string(script.path().join("pid")).unwrap();
-    let runs = || {
+    let runs = move || {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
         stat.is_ok_and(|stat| !stat.contains(") Z "))
     };

@@ -18,9 +18,6 @@ use super::lsn::Lsn;
 use super::pgoutput::{Begin, Cell, Decoded, NamedType, Relation, Tuple};
 use super::stream::unix_micros;
 use super::value::ValueKind;
-use super::value::ValueKind;
-use super::stream::unix_micros;
-use super::value::ValueKind;
 use crate::failure::Failure;
 use crate::source::Incoming;
 
@@ -126,7 +123,6 @@ impl Assembly {
             Decoded::Type(NamedType { id, schema, name }) => {
                 let kind =
                     if schema.is_empty() { ValueKind::of_name(&name) } else { ValueKind::Text };
-                let kind = if schema.is_empty() { ValueKind::of_name(&name) } else { ValueKind::Text };
                 self.kinds.insert(id, kind);
                 Ok(())
             }

@@ -8,9 +8,6 @@ use super::ground::Ground;
 use super::session::{PgSession, TextRow};
 use super::trouble::PgError;
 use super::value::ValueKind;
-use super::value::ValueKind;
-use super::trouble::PgError;
-use super::value::ValueKind;
 
 /// The index of a table `c` that tells its rows apart, if there is one; with `pg_index i`.
 const IDENTITY_INDEX: &str = "i.indrelid = c.oid AND i.indisvalid AND i.indimmediate AND CASE c.relreplident \

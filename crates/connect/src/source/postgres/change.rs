@@ -128,7 +128,6 @@ impl RowTable {
             form: Form::Json,
             key: row.map_or(Ok(None), |row| self.key(row))?,
             id: Some(Self::id(change.op, whence)),
-            id: Some(self.id(change.op, whence)),
             headers: UserHeaders::new(),
             made_at: whence.at,
         })
@@ -229,12 +228,6 @@ impl RowTable {
         let copied = op == Op::Read;
         // The time of the commit tells apart what has the same place on two timelines.
         let place = format!("{system}\n{copied}\n{lsn}\n{xid:?}\n{at:?}\n{seq}\n{part}");
-    fn id(&self, op: Op, whence: &Whence<'_>) -> u128 {
-        let Whence { system, lsn, xid, seq, part, at } = *whence;
-        let copied = op == Op::Read;
-        let table = if copied { self.name.as_str() } else { "" };
-        // The time of the commit tells apart what has the same place on two timelines.
-        let place = format!("{system}\n{copied}\n{table}\n{lsn}\n{xid:?}\n{at:?}\n{seq}\n{part}");
         XxHash3_128::oneshot(place.as_bytes()).max(1)
     }
 }

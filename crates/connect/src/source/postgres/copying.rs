@@ -95,7 +95,6 @@ impl CopyOrder {
         sql.lengthen_patience(PATIENCE_TIMES);
         for table in &tables {
             rows = copy_table(&mut sql, table, &Whence { seq: rows, ..whence }, steps).await?;
-            rows += copy_table(&mut sql, table, &whence, steps).await?;
         }
         tracing::info!(tables = tables.len(), rows, "the tables are copied");
         sql.close().await;
@@ -113,7 +112,6 @@ async fn copy_table(
     let doing = format!("copy {}", table.rows.name);
     sql.copy(&table.copy_sql()).await.map_err(|error| error.failure(&doing))?;
     let (mut messages, mut bytes, mut seq) = (Vec::new(), 0, whence.seq);
-    let (mut messages, mut bytes, mut seq) = (Vec::new(), 0, 0_u64);
     while let Some(line) = sql.copied().await.map_err(|error| error.failure(&doing))? {
         let cells = cells(&line);
         if cells.len() != table.rows.columns.len() {

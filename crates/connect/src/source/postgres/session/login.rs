@@ -14,7 +14,6 @@ use crate::secret::SecretText;
 
 /// How values are written, and that nothing but us ends a session: the same in each of them.
 const SETTINGS: [(&str, &str); 14] = [
-const SETTINGS: [(&str, &str); 13] = [
     ("client_encoding", "UTF8"),
     ("DateStyle", "ISO, YMD"),
     ("IntervalStyle", "postgres"),
