@@ -16,7 +16,7 @@ use super::{FilesArgs, Load, of_file, of_pipeline};
 use crate::failure::{Failure, Outcome};
 use crate::global::Global;
 use crate::interrupt::Interrupt;
-use crate::output::{Format, Output};
+use crate::output::{Format, Output, measure};
 use crate::value::duration::parse_duration;
 use crate::value::size::parse_size;
 
@@ -108,7 +108,7 @@ async fn run_all(load: Load, args: &RunArgs, dialer: Dialer, output: Output) -> 
         (Some(failure), _) => Err(failure),
         (None, Some(fault)) => Err(of_file(fault)),
         (None, None) => output.done(
-            &format!("{} pipelines ended", ended.len()),
+            &format!("{} ended", measure::counted(ended.len() as u64, "pipeline")),
             &json!({ "ended": ended.iter().map(|it| &it.pipeline).collect::<Vec<_>>() }),
         ),
     }
