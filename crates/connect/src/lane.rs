@@ -191,7 +191,7 @@ impl Lane {
         };
         match found {
             Ok(begin) => {
-                let extent = self.log.extent().await?;
+                let extent = begin.extent;
                 if begin.gone > 0 {
                     let count = begin.gone;
                     tracing::warn!(lane = %self.name, count, "messages were gone before they were delivered");

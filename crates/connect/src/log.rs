@@ -59,7 +59,7 @@ pub enum ReadEnd {
 /// A partition that is read by one lane.
 #[async_trait]
 pub trait LaneLog: Send {
-    /// What there is of it.
+    /// What there is of it. Whoever has asked says with [`LaneLog::seek`] where to go on, as the partition may have begun anew.
     ///
     /// # Errors
     /// [`ReadEnd`].

@@ -18,6 +18,8 @@ pub struct Begin {
     pub at: Position,
     /// Messages in front of the first one that are gone and were not delivered.
     pub gone: u64,
+    /// What there was of the partition.
+    pub extent: LogExtent,
 }
 
 /// Why a lane stands and waits for somebody.
@@ -129,7 +131,7 @@ pub async fn find(
         return Err(NoBegin::Stands(stands));
     }
     log.seek(at.next + gone);
-    Ok(Begin { at, gone })
+    Ok(Begin { at, gone, extent })
 }
 
 /// Why a position that the target keeps cannot be where the partition goes on.

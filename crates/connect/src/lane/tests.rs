@@ -81,6 +81,8 @@ impl LaneLog for MemoryLog {
         let mut partition = self.partition.lock();
         partition.answer()?;
         self.life = partition.life;
+        // As a reader of a server does: whoever relies on where it was before reads what it has had.
+        self.next = partition.start();
         let Partition { end, stored, topic_made_at, .. } = *partition;
         Ok(LogExtent { start: partition.start(), end, stored, topic_made_at })
     }
