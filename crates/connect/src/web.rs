@@ -129,21 +129,13 @@ async fn read(mut body: Incoming, bytes_max: usize) -> Result<Bytes, hyper::Erro
 
 /// Whether an error is about certificates.
 fn is_distrust(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        // What is inside of an error of the system is not among its sources.
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let inner = inner.and_then(|it| it.downcast_ref::<rustls::Error>());
-        let of_tls = error.downcast_ref::<rustls::Error>().or(inner);
-        if matches!(
-            of_tls,
-            Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_))
-        ) {
-            return true;
-        }
-        next = error.source();
+    let of_tls = error.downcast_ref::<rustls::Error>();
+    if let Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)) = of_tls {
+        return true;
     }
-    false
+    // What is inside of an error of the system is not its source.
+    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    inner.is_some_and(|inner| is_distrust(inner)) || error.source().is_some_and(is_distrust)
 }
 
 /// An error and what is behind it.

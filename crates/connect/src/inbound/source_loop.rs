@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::budget::Taken;
 use crate::failure::Failure;
@@ -70,8 +70,10 @@ impl SourceLoop<'_> {
         let mut waiting = OnItsWay::new();
         let mut unstored = None;
         let mut count = 0;
+        let mut store = interval(STORED_EVERY);
+        store.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let end = loop {
-            let wake = self.wake(&mut waiting, unstored.is_some()).await;
+            let wake = self.wake(&mut waiting, &mut store, unstored.is_some()).await;
             self.pipeline.status.set_in_flight(self.pipeline.budget.used());
             match wake {
                 Wake::Stop => break Ok(LoopEnd::Stopped),
@@ -86,7 +88,10 @@ impl SourceLoop<'_> {
                         None => self.source.settled(&acknowledged.cursor).await?,
                     }
                 }
-                Wake::Store => self.settle(&mut unstored).await?,
+                Wake::Store => {
+                    self.settle(&mut unstored).await?;
+                    self.pipeline.status.set_slot_retained(self.source.retained_bytes());
+                }
                 Wake::Chunk(chunk) => match chunk? {
                     None => break Ok(LoopEnd::Complete),
                     Some(chunk) => match self.send(chunk).await {
@@ -109,9 +114,13 @@ impl SourceLoop<'_> {
         end
     }
 
-    async fn wake(&mut self, waiting: &mut OnItsWay, has_unstored: bool) -> Wake {
+    async fn wake(
+        &mut self,
+        waiting: &mut OnItsWay,
+        store: &mut Interval,
+        has_unstored: bool,
+    ) -> Wake {
         let mut stop = self.pipeline.stop.clone();
-        let store_at = Instant::now() + STORED_EVERY;
         let has_room = waiting.len() < CHUNKS_MAX && self.pipeline.budget.try_take(1).is_some();
         let Self { leader, source, .. } = self;
         let lost = async {
@@ -125,8 +134,9 @@ impl SourceLoop<'_> {
             _ = stop.wait_for(|stop| *stop) => Wake::Stop,
             failure = lost => Wake::Lost(failure),
             Some(acknowledged) = waiting.next() => Wake::Acknowledged(acknowledged),
+            // In front of the chunks: an origin that always has more must not keep the cursor from being stored.
+            _ = store.tick(), if has_unstored => Wake::Store,
             chunk = source.next(), if has_room => Wake::Chunk(chunk),
-            () = sleep_until(store_at), if has_unstored => Wake::Store,
         }
     }
 
