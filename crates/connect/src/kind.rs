@@ -45,6 +45,8 @@ pub fn sinks() -> &'static [SinkKind] {
         crate::sink::file::KIND,
         crate::sink::exec::KIND,
         crate::sink::http::KIND,
+        crate::sink::rabbitmq::KIND,
+        crate::sink::nats::KIND,
     ]
 }
 
@@ -56,5 +58,7 @@ pub fn sources() -> &'static [SourceKind] {
         crate::source::postgres::KIND,
         crate::source::exec::KIND,
         crate::source::http::KIND,
+        crate::source::rabbitmq::KIND,
+        crate::source::nats::KIND,
     ]
 }

@@ -12,6 +12,7 @@
 
 pub mod backoff;
 pub mod batch;
+mod bridge;
 pub mod budget;
 pub mod config;
 pub mod conformance;
@@ -27,9 +28,11 @@ pub mod lane;
 pub(crate) mod line;
 pub mod log;
 pub mod manage;
+mod nats;
 pub mod outbound;
 pub mod place;
 pub mod process;
+mod rabbitmq;
 pub mod secret;
 pub mod serve;
 pub mod shape;

@@ -6,6 +6,8 @@
 pub(crate) mod exec;
 pub(crate) mod file;
 pub(crate) mod http;
+pub(crate) mod nats;
+pub(crate) mod rabbitmq;
 pub(crate) mod sqlite;
 
 use std::ops::{Deref, DerefMut};

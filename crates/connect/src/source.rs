@@ -5,7 +5,9 @@
 pub(crate) mod exec;
 pub(crate) mod file;
 pub(crate) mod http;
+pub(crate) mod nats;
 pub(crate) mod postgres;
+pub(crate) mod rabbitmq;
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -5,7 +5,9 @@
 
 pub mod clickhouse;
 pub mod http;
+pub mod nats;
 pub mod postgres;
+pub mod rabbitmq;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! Requests over HTTP: a message each, or a batch, to whoever takes them, to ClickHouse and to Elasticsearch.
 //!
-//! INV-PLACE-KEY: the key that tells the target that a request comes again depends on the places of the messages alone.
+//! Part of INV-PLACE-KEY: the key that tells the target that a request comes again depends on the places of the messages alone.
 //!
 //! Part of INV-MUTE: answers are looked at and never shown.
 
