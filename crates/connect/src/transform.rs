@@ -7,31 +7,25 @@
 //! Part of INV-MUTE: what is wrong with a message is said without any of its values.
 
 mod decode;
-mod evaluators;
 mod expression;
-mod guard;
-mod jq;
 mod paths;
-mod watch;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use galgo::UserHeaders;
-use jaq_json::{Map, Val};
+use galgo_jq::{self as jq, Fault, Lost, Map, TEXT_MAX, Val, Watch};
 use serde::Deserialize;
 
 pub use decode::{Format, as_json};
-pub use evaluators::given_up;
 pub use expression::Expression;
+pub use galgo_jq::given_up;
 
 use crate::batch::{Form, Row};
 use crate::config::ConfigError;
 use crate::headers;
 use crate::place::LaneName;
-use evaluators::Lost;
 use paths::{Condition, Pointer};
-use watch::TEXT_MAX;
 
 /// A `[[transform]]` of a file: one of its keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -53,6 +47,12 @@ pub struct TransformSettings {
 pub struct BadMessage {
     /// What is wrong with it.
     pub reason: String,
+}
+
+impl From<Fault> for BadMessage {
+    fn from(fault: Fault) -> Self {
+        Self { reason: fault.0 }
+    }
 }
 
 impl BadMessage {
@@ -164,18 +164,18 @@ impl Headers {
             }
             Self::Read(read) => headers::to_json(read),
         };
-        jq::read(json.to_string().as_bytes())
+        Ok(jq::read(json.to_string().as_bytes())?)
     }
 }
 
 /// The payload as a value of jq.
 fn value_of(input: &TransformInput) -> Result<Val, BadMessage> {
     match input.form {
-        Form::Json => jq::read(&input.payload),
+        Form::Json => Ok(jq::read(&input.payload)?),
         Form::Text if str::from_utf8(&input.payload).is_ok() => {
             Ok(Val::utf8_str(input.payload.clone()))
         }
-        Form::Text | Form::Bytes => jq::read(&as_json(input.form, &input.payload)?),
+        Form::Text | Form::Bytes => Ok(jq::read(&as_json(input.form, &input.payload)?)?),
     }
 }
 
@@ -258,7 +258,7 @@ impl Transforms {
             return inputs.iter().map(|input| self.run(input)).collect();
         }
         let this = self.clone();
-        let outputs = evaluators::each(inputs, jq::PATIENCE, move |input| this.run(input));
+        let outputs = jq::each(inputs, jq::PATIENCE, move |input| this.run(input));
         outputs.into_iter().map(or_lost).collect()
     }
 
@@ -267,8 +267,8 @@ impl Transforms {
         if self.steps.is_empty() {
             return Ok(vec![(input.form, input.payload.clone())]);
         }
-        let watch = jq::watch();
-        let uses_meta = |step: &Step| matches!(step, Step::Jq(program) if program.uses_meta);
+        let watch = Watch::begin();
+        let uses_meta = |step: &Step| matches!(step, Step::Jq(program) if program.uses_meta());
         let meta = if self.steps.iter().any(uses_meta) { input.meta.value()? } else { Val::Null };
         let mut values = vec![value_of(input)?];
         for step in self.steps.iter() {
@@ -277,9 +277,9 @@ impl Transforms {
         let mut left = TEXT_MAX;
         let mut outputs = Vec::with_capacity(values.len());
         for value in values {
-            let (form, payload) = jq::printed(&value, &watch, left)?;
+            let payload = jq::printed(&value, &watch, left)?;
             left -= payload.len();
-            outputs.push((form, payload));
+            outputs.push((Form::Json, Bytes::from(payload)));
         }
         Ok(outputs)
     }
@@ -310,12 +310,7 @@ impl Step {
         }
     }
 
-    fn apply(
-        &self,
-        values: Vec<Val>,
-        meta: &Val,
-        watch: &watch::Watch,
-    ) -> Result<Vec<Val>, BadMessage> {
+    fn apply(&self, values: Vec<Val>, meta: &Val, watch: &Watch) -> Result<Vec<Val>, BadMessage> {
         Ok(match self {
             Self::Jq(program) => {
                 let mut outputs = Vec::with_capacity(values.len());

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jaq_json::Val;
+use galgo_jq::{self as jq, Program, Val, Watch};
 
-use super::jq::{self, Program};
-use super::{BadMessage, TransformInput, evaluators, value_of};
+use super::{BadMessage, TransformInput, value_of};
 use crate::batch::Row;
 use crate::place::LaneName;
 
@@ -82,7 +81,7 @@ impl Expression {
         };
         let (program, count) = (Arc::clone(program), inputs.len());
         let run = move |input: &TransformInput| evaluated(&program, input);
-        let work = move || evaluators::each(inputs, jq::PATIENCE, run);
+        let work = move || jq::each(inputs, jq::PATIENCE, run);
         match tokio::task::spawn_blocking(work).await {
             Ok(results) => results.into_iter().map(super::or_lost).collect(),
             // Only when the runtime shuts down.
@@ -101,7 +100,7 @@ impl Expression {
             Kind::Program(program) => {
                 let program = Arc::clone(program);
                 let run = move |input: &TransformInput| evaluated(&program, input);
-                let mut results = evaluators::each(vec![input.clone()], jq::PATIENCE, run);
+                let mut results = jq::each(vec![input.clone()], jq::PATIENCE, run);
                 results.pop().map_or_else(|| Ok(None), super::or_lost)
             }
         }
@@ -109,8 +108,8 @@ impl Expression {
 }
 
 fn evaluated(program: &Program, input: &TransformInput) -> Result<Option<String>, BadMessage> {
-    let watch = jq::watch();
-    let meta = if program.uses_meta { input.meta.value()? } else { Val::Null };
+    let watch = Watch::begin();
+    let meta = if program.uses_meta() { input.meta.value()? } else { Val::Null };
     let mut outputs = Vec::new();
     program.run(value_of(input)?, &meta, &watch, &mut outputs)?;
     let output = outputs.pop();

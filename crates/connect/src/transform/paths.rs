@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use jaq_json::{Map, Num, Rc, Val};
+use galgo_jq::{Map, Num, Rc, Val};
 
 /// Where a value is in a document, as in RFC 6901: `/customer/name`, `/items/0`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,7 +173,7 @@ impl Comparison {
             format!("behind {path} comes a value of JSON: text in double quotes, a number, true, false or null")
         })?;
         let behind = rest.get(values.byte_offset()..).unwrap_or("").trim_start();
-        super::jq::read(value.get().as_bytes()).map_err(|bad| bad.reason)?;
+        galgo_jq::read(value.get().as_bytes()).map_err(|bad| bad.0)?;
         Ok((Self { pointer, compares: Some((operator, value.get().to_owned())) }, behind))
     }
 
@@ -182,7 +182,7 @@ impl Comparison {
         let found = self.pointer.get(document);
         let Some((operator, wanted)) = &self.compares else { return found.is_some() };
         let Some(found) = found else { return *operator == Operator::Unequal };
-        let order = super::jq::read(wanted.as_bytes()).ok().and_then(|it| order(found, &it));
+        let order = galgo_jq::read(wanted.as_bytes()).ok().and_then(|it| order(found, &it));
         match operator {
             Operator::Equal => order == Some(Ordering::Equal),
             Operator::Unequal => order != Some(Ordering::Equal),

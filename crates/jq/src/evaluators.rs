@@ -16,7 +16,7 @@ const STACK_BYTES: usize = 512 << 20;
 /// Threads that run programs at a time.
 const RUNNING_MAX: usize = 8;
 /// Threads that were given up and have not ended yet.
-pub(crate) const GIVEN_UP_MAX: usize = 4;
+pub const GIVEN_UP_MAX: usize = 4;
 /// Between two tries to start a thread where the system has none.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -39,6 +39,7 @@ struct Evaluators {
 static EVALUATORS: LazyLock<Arc<Evaluators>> = LazyLock::new(Arc::default);
 
 /// Threads that were given up and run still.
+#[must_use]
 pub fn given_up() -> usize {
     EVALUATORS.threads.lock().given_up
 }
@@ -53,7 +54,7 @@ enum Stage {
 
 /// Why nothing came of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lost {
+pub enum Lost {
     /// It took longer than it may.
     Late,
     /// The program hit a fault in the library that runs it.
@@ -61,7 +62,7 @@ pub(crate) enum Lost {
 }
 
 /// Runs `evaluate` on each input, in order, and gives what came of it, each within `patience`. Blocks.
-pub(crate) fn each<I, O, F>(inputs: Vec<I>, patience: Duration, evaluate: F) -> Vec<Result<O, Lost>>
+pub fn each<I, O, F>(inputs: Vec<I>, patience: Duration, evaluate: F) -> Vec<Result<O, Lost>>
 where
     I: Send + Sync + 'static,
     O: Send + 'static,

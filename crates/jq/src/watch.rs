@@ -2,7 +2,7 @@
 //!
 //! INV-JQ-BOUND: a program ends, whatever the message is, after a bounded number of steps and within bounded memory and stack; it
 //! reads no file, no environment and no clock, and writes nothing. What a single function does to one value (a sort, a pattern in a
-//! text) is bounded by the size of the value only, so [a thread of its own](super::evaluators) runs it.
+//! text) is bounded by the size of the value only, so [a thread of its own](crate::each) runs it.
 
 use std::cell::Cell;
 use std::io;
@@ -13,14 +13,15 @@ use jaq_core::native::{Fun, bome, v};
 use jaq_core::{Bind, Cv, DataT, Error, Exn, Lut, Native, ValXs, data::HasLut};
 use jaq_json::{Num, Val};
 
-use super::guard;
+use crate::guard;
+use crate::program::TIME_MAX;
 
 /// Values that iterations and calls may give, all together.
 const STEPS_MAX: u32 = 5_000_000;
 /// Lists and objects a program may make: none lies deeper in others than there are.
 const MADE_MAX: u32 = 1_000_000;
 /// Bytes of a text, and of all large texts together, that a program may put together.
-pub(crate) const TEXT_MAX: usize = 64 << 20;
+pub const TEXT_MAX: usize = 64 << 20;
 const LARGE: usize = 1 << 20;
 const LARGE_TEXTS_MAX: usize = 256 << 20;
 /// Items of a list that is a sum.
@@ -63,7 +64,7 @@ impl Exceeded {
 
 /// The use of one run.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub struct Watch {
     deadline: Instant,
     stack_begin: usize,
     steps: Cell<u32>,
@@ -80,9 +81,11 @@ fn stack_here() -> usize {
 }
 
 impl Watch {
-    pub(crate) fn new(deadline: Instant) -> Self {
+    /// For a message that begins now, on this thread.
+    #[must_use]
+    pub fn begin() -> Self {
         Self {
-            deadline,
+            deadline: Instant::now() + TIME_MAX,
             stack_begin: stack_here(),
             steps: Cell::new(0),
             made: Cell::new(0),
@@ -256,7 +259,7 @@ fn from_json<'a>(here: Here<'a>) -> Values<'a> {
     let Val::TStr(text) = &here.1 else {
         return box_once(Err(Error::typ(here.1, "string").into()));
     };
-    bome(super::jq::read(text).map_err(|bad| Error::str(bad.reason)))
+    bome(crate::program::read(text).map_err(|bad| Error::str(bad.0)))
 }
 
 /// Natives of the standard library that are not to be had: they look at the world or speak to it, or end the process.

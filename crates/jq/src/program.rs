@@ -1,9 +1,8 @@
 //! Programs in jq: compiled once, run on each message.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::Bytes;
 use galgo_decode::{Encoding, Limits};
 use jaq_core::load::lex::Lexer;
 use jaq_core::load::parse::{Def, Parser, Term};
@@ -11,24 +10,33 @@ use jaq_core::load::{Arena, File, Loader};
 use jaq_core::{Compiler, Ctx, Filter, Vars};
 use jaq_json::Val;
 
-use super::watch::{DIGITS_MAX, Exceeded, OUTSIDE, OUTSIDE_DEFS, Scope, TEXT_MAX, Watch, Watched};
-use super::{BadMessage, evaluators, guard, watch};
-use crate::batch::Form;
+use crate::watch::{DIGITS_MAX, Exceeded, OUTSIDE, OUTSIDE_DEFS, Scope, TEXT_MAX, Watch, Watched};
+use crate::{evaluators, guard, watch};
 
 /// Outputs of a message.
-pub(crate) const OUTPUTS_MAX: usize = 10_000;
+pub const OUTPUTS_MAX: usize = 10_000;
 /// How long a message may take.
-pub(crate) const TIME_MAX: Duration = Duration::from_secs(5);
+pub const TIME_MAX: Duration = Duration::from_secs(5);
 /// What a thread that does not come back may take on top, on a machine that is busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(7);
+pub const PATIENCE: Duration = Duration::from_secs(7);
 /// The name of the program among the definitions. What calls it is our own.
 const PROGRAM: &str = "galgo__program";
 
+/// Why nothing came of a value; no part of the value is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault(pub String);
+
+impl Fault {
+    fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
+
 /// A program, compiled.
-pub(crate) struct Program {
+pub struct Program {
     filter: Filter<Watched>,
     /// Whether it asks where the message is.
-    pub(crate) uses_meta: bool,
+    uses_meta: bool,
 }
 
 impl Program {
@@ -36,7 +44,7 @@ impl Program {
     ///
     /// # Errors
     /// What is wrong with it, and where.
-    pub(crate) fn compile(code: &str) -> Result<Self, String> {
+    pub fn compile(code: &str) -> Result<Self, String> {
         let body = guard::term(parsed(code)?);
         let program = Def { name: PROGRAM, args: vec!["$meta"], body };
         let library = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
@@ -57,17 +65,23 @@ impl Program {
         Ok(Self { filter, uses_meta: code.contains("$meta") })
     }
 
+    /// Whether it asks where the message is.
+    #[must_use]
+    pub fn uses_meta(&self) -> bool {
+        self.uses_meta
+    }
+
     /// What it makes of a value, added to `outputs`.
     ///
     /// # Errors
-    /// [`BadMessage`], without a value.
-    pub(crate) fn run(
+    /// [`Fault`], without a value.
+    pub fn run(
         &self,
         input: Val,
         meta: &Val,
         watch: &Watch,
         outputs: &mut Vec<Val>,
-    ) -> Result<(), BadMessage> {
+    ) -> Result<(), Fault> {
         let scope = Scope { lut: &self.filter.lut, watch };
         let context = Ctx::<Watched>::new(scope, Vars::new([meta.clone()]));
         for output in self.filter.id.run((context, input)) {
@@ -89,7 +103,7 @@ impl Program {
                 if matches!(watch.exceeded(), Some(Exceeded::Stack | Exceeded::Made)) {
                     evaluators::retire();
                 }
-                return Err(BadMessage { reason });
+                return Err(Fault(reason));
             }
         }
         Ok(())
@@ -172,16 +186,16 @@ impl fmt::Write for Head {
 /// Reads JSON, within the limits of payloads. Of keys that are there twice the last one counts.
 ///
 /// # Errors
-/// [`BadMessage`], also for what is JSON and no text: half of a pair of surrogates.
-pub(crate) fn read(json: &[u8]) -> Result<Val, BadMessage> {
+/// [`Fault`], also for what is JSON and no text: half of a pair of surrogates.
+pub fn read(json: &[u8]) -> Result<Val, Fault> {
     let text = galgo_decode::to_json(json, Encoding::Json, &Limits::WHOLE)
-        .map_err(|reason| BadMessage::new(format!("it is no JSON: {reason}")))?;
+        .map_err(|reason| Fault::new(format!("it is no JSON: {reason}")))?;
     if text.len() as u64 > DIGITS_MAX && has_long_number(&text) {
         let reason = format!("a number in it has more than {DIGITS_MAX} digits");
-        return Err(BadMessage { reason });
+        return Err(Fault(reason));
     }
     jaq_json::read::parse_single(text.as_bytes())
-        .map_err(|_| BadMessage::new("a text in it holds half of a character (a lone surrogate)"))
+        .map_err(|_| Fault::new("a text in it holds half of a character (a lone surrogate)"))
 }
 
 /// Whether digits outside of text are more than a whole number may have.
@@ -206,29 +220,20 @@ fn has_long_number(json: &str) -> bool {
     false
 }
 
-/// Prints an output as JSON that everybody can read.
+/// Prints an output as JSON that everybody can read, of `bytes_max` bytes at most.
 ///
 /// # Errors
-/// [`BadMessage`] for what JSON cannot say, or is too deep or too large.
-pub(crate) fn printed(
-    value: &Val,
-    watch: &Watch,
-    bytes_max: usize,
-) -> Result<(Form, Bytes), BadMessage> {
+/// [`Fault`] for what JSON cannot say, or is too deep or too large.
+pub fn printed(value: &Val, watch: &Watch, bytes_max: usize) -> Result<Vec<u8>, Fault> {
     let text = watch::print(value, watch, bytes_max.min(TEXT_MAX)).map_err(|what| match what {
-        Exceeded::Size => BadMessage::new("the outputs of the jq program are more than 64 MiB"),
-        what => BadMessage { reason: what.reason() },
+        Exceeded::Size => Fault::new("the outputs of the jq program are more than 64 MiB"),
+        what => Fault(what.reason()),
     })?;
     if let Err(reason) = galgo_decode::to_json(&text, Encoding::Json, &Limits::WHOLE) {
         let reason = format!(
             "an output of the jq program is no JSON (NaN, infinity, bytes or a key that is no text?): {reason}"
         );
-        return Err(BadMessage { reason });
+        return Err(Fault(reason));
     }
-    Ok((Form::Json, Bytes::from(text)))
-}
-
-/// A watch for a message that begins now.
-pub(crate) fn watch() -> Watch {
-    Watch::new(Instant::now() + TIME_MAX)
+    Ok(text)
 }

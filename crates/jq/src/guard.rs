@@ -1,4 +1,4 @@
-//! Programs in jq, rewritten so that whatever they do passes by the [watch](super::watch).
+//! Programs in jq, rewritten so that whatever they do passes by the [watch](crate::Watch).
 //!
 //! Part of INV-JQ-BOUND: a call of a definition, an iteration, a list or an object that is made, a sum, a product and a text that is put
 //! together are followed by a filter of ours that changes nothing and ends the program when it has used up what it may. Without them
