@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails by a panic has done its work")]
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use galgo_connect::config::Surroundings;
@@ -200,12 +200,16 @@ async fn an_insert_that_is_left_behind_is_ended_or_counted() {
     let Some(server) = ClickHouse::start(dir.path()) else { return };
     let target = target(&server.url(), &format!("create = true\n{COLUMNS}"));
     target.prepare().await.unwrap();
-    let mut next = 0;
-    for round in 0..30_u64 {
+    // How long one takes that is left alone: the others are left behind at any moment of that, and some right after it.
+    let begun = Instant::now();
+    target.sink().write(&lane(0), &batch(0..20_000)).await.unwrap();
+    let took = begun.elapsed();
+    let mut next = 20_000;
+    for round in 0..30_u32 {
         let mut sink = target.sink();
         let end = next + 20_000;
         let writing = tokio::spawn(async move { sink.write(&lane(0), &batch(next..end)).await });
-        tokio::time::sleep(Duration::from_millis(round * 7 % 90)).await;
+        tokio::time::sleep(took * round / 25).await;
         // As if the process was killed: nothing more is sent, and nobody reads the answer.
         writing.abort();
         let _ = writing.await;
@@ -223,5 +227,5 @@ async fn an_insert_that_is_left_behind_is_ended_or_counted() {
     }
     let stored = server.query("SELECT count(), uniqExact(galgo_offset) FROM orders");
     assert_eq!(stored, format!("{next}\t{next}\n"));
-    assert!(next > 0, "none came through");
+    assert!(next > 20_000, "none came through");
 }

@@ -132,7 +132,7 @@ impl SinkSpec for HttpTarget {
             partition: 0,
         };
         match (&self.settings.clickhouse, &self.settings.elasticsearch) {
-            (Some(table), _) => clickhouse::line(table, &lane, 0, row).map(|line| shown(&line)),
+            (Some(table), _) => clickhouse::shown(table, &lane, row).map(|line| shown(&line)),
             (None, Some(index)) => elasticsearch::entry(index, &lane, row)
                 .map(|entry| shown(&entry).replace('\n', " ")),
             (None, None) if self.settings.body == Body::Message => Ok(shown(&row.payload)),

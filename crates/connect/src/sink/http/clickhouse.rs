@@ -1,18 +1,18 @@
 //! Batches for ClickHouse, exactly once on one node.
 //!
 //! ClickHouse has no transactions, but an insert of one block is there as a whole or not at all. So the position is in the rows
-//! themselves: each holds the offset of its message, and the newest of a lane tells where the lane is. What could still be on its
-//! way when somebody asks is ended first: inserts of a lane are named, by the lane and where the batch begins, and ended with
-//! `KILL QUERY … SYNC` before the newest row is looked up. Such an insert is sent with its length: one that is cut off stores nothing,
-//! where one in chunks would store what had come.
+//! themselves: each holds the offset of its message, and the newest of a lane tells where the lane is. An insert compares and sets
+//! (see `insert`), and what could still be on its way when somebody asks for the position is ended first: inserts are named by
+//! the lane and where the batch begins, and ended with `KILL QUERY … SYNC` before the newest row is looked up.
 //!
-//! Part of INV-ONE-STEP: rows and position are one block. A process that was frozen asks for the position before it writes again.
+//! Part of INV-ONE-STEP: rows and position are one block, stored only if the lane is where the batch begins, or in front of it.
 
+mod insert;
 mod query;
 mod refusal;
 mod table;
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -23,21 +23,27 @@ use super::{HttpSink, line as line_of};
 use crate::batch::{Batch, Row};
 use crate::failure::{Failure, Finding};
 use crate::place::{LaneName, Position};
+use insert::{DocumentFields, InsertPlan, TableColumn};
 use query::{Query, text_literal};
 pub(super) use table::ClickHouseSettings;
 
-/// How long a lane may have been silent and still be sure that nobody else wrote.
-const SURE_FOR: Duration = Duration::from_secs(5);
+/// How long the columns of the table are believed to be as they were.
+const COLUMNS_FOR: Duration = Duration::from_secs(60);
 
-/// What is known of the server and of lanes, shared by all connections.
+/// What is known of the server and of the table, shared by all connections.
 #[derive(Debug, Default)]
 pub(super) struct Seen(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
     version: Option<Version>,
-    /// When each lane was written to, or looked up, last.
-    lanes: HashMap<LaneName, Instant>,
+    plan: Option<KnownPlan>,
+}
+
+#[derive(Debug)]
+struct KnownPlan {
+    plan: Arc<InsertPlan>,
+    since: Instant,
 }
 
 /// The first two numbers of a version.
@@ -51,18 +57,20 @@ impl Version {
     }
 }
 
-impl Seen {
-    fn is_sure_of(&self, lane: &LaneName) -> bool {
-        self.0.lock().lanes.get(lane).is_some_and(|at| at.elapsed() < SURE_FOR)
+/// How rows are inserted, from the columns the table has.
+async fn plan(sink: &mut HttpSink, table: &ClickHouseSettings) -> Result<Arc<InsertPlan>, Failure> {
+    if let Some(known) = &sink.seen.0.lock().plan
+        && known.since.elapsed() < COLUMNS_FOR
+    {
+        return Ok(Arc::clone(&known.plan));
     }
-
-    fn saw(&self, lane: &LaneName) {
-        self.0.lock().lanes.insert(lane.clone(), Instant::now());
-    }
-
-    fn forget(&self, lane: &LaneName) {
-        self.0.lock().lanes.remove(lane);
-    }
+    let version = version(sink, table).await?;
+    let columns = columns(sink, table).await?;
+    found(table, &columns)?;
+    let plan = Arc::new(InsertPlan::new(table, &columns, version)?);
+    let known = KnownPlan { plan: Arc::clone(&plan), since: Instant::now() };
+    sink.seen.0.lock().plan = Some(known);
+    Ok(plan)
 }
 
 async fn version(sink: &mut HttpSink, table: &ClickHouseSettings) -> Result<Version, Failure> {
@@ -86,14 +94,18 @@ pub(super) async fn prepare(
     if table.create {
         Query::new(table.create_statement(version)).ask(sink, table).await?;
     }
-    let columns = columns(sink, table).await?;
+    plan(sink, table).await.map(drop)
+}
+
+/// Whether the table is there, and has what is written.
+fn found(table: &ClickHouseSettings, columns: &[TableColumn]) -> Result<(), Failure> {
     if columns.is_empty() {
         return Err(Failure::refused(
             format!("there is no table {}", table.name()),
             "make it, or set create = true in [to.http.clickhouse]",
         ));
     }
-    let missing = table.missing(&columns);
+    let missing = table.missing(columns);
     match missing.is_empty() {
         true => Ok(()),
         false => Err(Failure::refused(
@@ -133,24 +145,22 @@ pub(super) async fn check(
     ));
     let engine = engine.ask(sink, table).await?;
     let engine = engine.trim();
-    if !engine.is_empty() && !engine.contains("Replacing") {
+    let many = ["Replicated", "Shared", "Distributed"].iter().any(|kind| engine.starts_with(kind));
+    if many && !engine.contains("Replacing") {
         findings.push(Finding::warning(
-            format!("table {name} is a {engine}"),
-            "a ReplacingMergeTree by the galgo_ columns drops rows of a process that was frozen while it wrote",
+            format!("table {name} is a {engine}: replicas may tell an old position, and rows come twice then"),
+            "make it Replacing by the galgo_ columns, which drops what comes again",
         ));
     }
     Ok(findings)
 }
 
 /// The columns of the table.
-async fn columns(sink: &mut HttpSink, table: &ClickHouseSettings) -> Result<Vec<String>, Failure> {
-    let query = Query::new(format!(
-        "SELECT name FROM system.columns WHERE database = {} AND table = {} FORMAT TabSeparated",
-        text_literal(&table.database),
-        text_literal(&table.table)
-    ));
-    let said = query.ask(sink, table).await?;
-    Ok(said.lines().map(str::to_owned).collect())
+async fn columns(
+    sink: &mut HttpSink,
+    table: &ClickHouseSettings,
+) -> Result<Vec<TableColumn>, Failure> {
+    TableColumn::read(&Query::new(TableColumn::query(table)).ask(sink, table).await?)
 }
 
 fn topic_of(lane: &LaneName) -> String {
@@ -175,9 +185,7 @@ pub(super) async fn position(
         text_literal(&prefix)
     );
     Query::new(kill).ask(sink, table).await?;
-    let newest = newest(sink, table, lane).await?;
-    sink.seen.saw(lane);
-    Ok(newest)
+    newest(sink, table, lane).await
 }
 
 /// Where the newest row of a lane is.
@@ -219,14 +227,8 @@ async fn newest(
     })
 }
 
-/// A row as a line of JSON.
-pub(super) fn line(
-    table: &ClickHouseSettings,
-    lane: &LaneName,
-    topic_made_at: u64,
-    row: &Row,
-) -> Result<Bytes, String> {
-    let document = line_of(row)?;
+/// Where a row comes from, as a document.
+fn place_of(lane: &LaneName, topic_made_at: u64, row: &Row) -> String {
     let place = serde_json::json!({
         "galgo_topic": topic_of(lane),
         "galgo_partition": lane.partition,
@@ -236,19 +238,46 @@ pub(super) fn line(
         "galgo_time": row.time,
         "galgo_id": uuid::Uuid::from_u128(row.id).to_string(),
     });
-    let place = place.to_string();
+    place.to_string()
+}
+
+/// The document of a row as text in a column.
+fn enveloped(place: &str, document: &[u8]) -> Result<Bytes, String> {
+    let text = str::from_utf8(document).map_err(|_| "it is no text".to_owned())?;
+    let payload = serde_json::Value::from(text).to_string();
     let open = place.trim_end_matches('}').as_bytes();
+    Ok([open, b",\"payload\":", payload.as_bytes(), b"}"].concat().into())
+}
+
+/// The fields of the document of a row.
+fn fields_of(document: &[u8]) -> Result<DocumentFields<'_>, String> {
+    let fields: DocumentFields<'_> = serde_json::from_slice(document).map_err(|_| {
+        "it is no JSON object, and its fields are the columns of the row; set envelope = true, or add a transform".to_owned()
+    })?;
+    match fields.keys().any(|name| name.starts_with("galgo_")) {
+        false => Ok(fields),
+        true => Err("it has a field that begins with galgo_, as the columns that tell where a row comes from".to_owned()),
+    }
+}
+
+/// A row as a line of JSON, for people: with all its fields, as the columns of the table are not known here.
+pub(super) fn shown(
+    table: &ClickHouseSettings,
+    lane: &LaneName,
+    row: &Row,
+) -> Result<Bytes, String> {
+    let place = place_of(lane, 0, row);
+    let document = line_of(row)?;
     if table.envelope {
-        let text = str::from_utf8(&document).map_err(|_| "it is no text".to_owned())?;
-        let payload = serde_json::Value::from(text).to_string();
-        return Ok([open, b",\"payload\":", payload.as_bytes(), b"}"].concat().into());
+        return enveloped(&place, &document);
     }
+    fields_of(&document)?;
     let fields = document.trim_ascii().strip_prefix(b"{").map(<[u8]>::trim_ascii_start);
-    match fields {
-        Some(b"}") => Ok([open, b"}"].concat().into()),
-        Some(fields) => Ok([open, b",", fields].concat().into()),
-        None => Err("it is no JSON object, and its fields are the columns of the row; set envelope = true, or add a transform".to_owned()),
-    }
+    let open = place.trim_end_matches('}').as_bytes();
+    Ok(match fields {
+        Some(fields) if fields != b"}" => [open, b",", fields].concat().into(),
+        _ => place.into(),
+    })
 }
 
 pub(super) async fn write(
@@ -257,25 +286,19 @@ pub(super) async fn write(
     lane: &LaneName,
     batch: &Batch,
 ) -> Result<(), Failure> {
-    let lines = each(batch, |row| line(table, lane, batch.end().topic_made_at, row))?;
+    let plan = plan(sink, table).await?;
     let version = version(sink, table).await?;
-    if !sink.seen.is_sure_of(lane) {
-        // A frozen process finds out here that somebody else went on.
-        let newest = newest(sink, table, lane).await?;
-        let theirs =
-            |it: Position| it.topic_made_at == batch.end().topic_made_at && it.next > batch.begin();
-        if newest.is_some_and(theirs) {
-            return Err(Failure::Moved);
-        }
-    }
-    sink.seen.forget(lane);
+    let lines = each(batch, |row| plan.line(lane, batch.end().topic_made_at, row))?;
     let token = format!("{lane}/{}-{}", batch.begin(), batch.end().next);
-    let insert = Query::new(table.insert_statement())
+    let insert = Query::new(plan.statement(table, lane, batch))
         .named(format!("{}{}", insert_prefix(lane), batch.begin()))
         .with(table.insert_settings(version, &token));
-    insert.send(sink, table, joined(&lines)).await?;
-    sink.seen.saw(lane);
-    Ok(())
+    let inserted = insert.send(sink, table, &plan.beside(), &joined(&lines)).await;
+    if matches!(inserted, Err(Failure::Refused { .. } | Failure::Batch { .. })) {
+        // Somebody may have changed the table.
+        sink.seen.0.lock().plan = None;
+    }
+    inserted
 }
 
 /// A lane goes on with another topic of the same name behind its rows; it cannot be put anywhere else.

@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Uri};
 
+use super::insert::{Beside, BesideBody};
 use super::refusal;
 use super::table::ClickHouseSettings;
 use crate::failure::Failure;
@@ -46,7 +47,7 @@ impl Query {
         sink: &mut HttpSink,
         table: &ClickHouseSettings,
     ) -> Result<String, Failure> {
-        let statement = Bytes::from(self.statement);
+        let statement = Content { bytes: Bytes::from(self.statement), content_type: None };
         let answered = posted(sink, table, &self.parameters, statement).await?;
         match answered {
             Ok(text) => Ok(text),
@@ -55,14 +56,19 @@ impl Query {
         }
     }
 
-    /// Sends rows behind it.
+    /// Sends rows beside it.
     pub(super) async fn send(
         mut self,
         sink: &mut HttpSink,
         table: &ClickHouseSettings,
-        rows: Bytes,
+        beside: &Beside,
+        lines: &Bytes,
     ) -> Result<(), Failure> {
         self.parameters.push(("query".to_owned(), self.statement));
+        self.parameters.push((format!("{}_format", beside.name), "JSONEachRow".to_owned()));
+        self.parameters.push((format!("{}_structure", beside.name), beside.structure.clone()));
+        let BesideBody { bytes, content_type } = beside.body(lines);
+        let rows = Content { bytes, content_type: Some(content_type) };
         match posted(sink, table, &self.parameters, rows).await? {
             Ok(text) if text.trim().is_empty() => Ok(()),
             Ok(_) => Err(Failure::Unknown {
@@ -75,14 +81,23 @@ impl Query {
     }
 }
 
+/// A body and what it is.
+struct Content {
+    bytes: Bytes,
+    content_type: Option<String>,
+}
+
 async fn posted(
     sink: &mut HttpSink,
     table: &ClickHouseSettings,
     parameters: &[(String, String)],
-    body: Bytes,
+    content: Content,
 ) -> Result<Result<String, refusal::Said>, Failure> {
     let uri = uri(&sink.uri()?, parameters)?;
-    let mut request = sink.request(Method::POST, uri, body)?;
+    let mut request = sink.request(Method::POST, uri, content.bytes)?;
+    if let Some(kind) = content.content_type.and_then(|kind| HeaderValue::try_from(kind).ok()) {
+        request.headers_mut().insert(CONTENT_TYPE, kind);
+    }
     if let Some(login) = login(table)? {
         request.headers_mut().insert(AUTHORIZATION, login);
     }

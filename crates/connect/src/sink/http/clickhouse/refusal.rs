@@ -55,6 +55,8 @@ pub(super) fn failure(answer: &WebAnswer) -> Failure {
         62 | 50 | 42 => {
             refused("the statement is not understood", "look at table, columns and their types")
         }
+        // The condition of an insert: the lane is somewhere else.
+        395 => Failure::Moved,
         // The same insert runs, or an insert that had begun was ended: only the rows tell.
         159 | 209 | 210 | 216 | 236 | 319 | 394 => {
             Failure::Unknown { reason: said("the insert was not finished in time") }
@@ -94,6 +96,7 @@ mod tests {
             (500, "Code: 241. DB::Exception: MARKED", None, "away"),
             (500, "MARKED", Some("117"), "batch"),
             (500, "Code: 216, MARKED", None, "unknown"),
+            (500, "Code: 395, MARKED", None, "moved"),
             (500, "Code: 115, MARKED", None, "refused"),
             (500, "Code: 99999999999999, MARKED", None, "away"),
             (500, "", None, "away"),

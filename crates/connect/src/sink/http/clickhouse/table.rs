@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::Version;
+use super::insert::TableColumn;
 use crate::secret::SecretSource;
 
 /// The columns that tell where a row comes from. They are the key of tables that are made, so that a row that comes again
 /// replaces itself.
-const PLACE_COLUMNS: [(&str, &str); 7] = [
+pub(super) const PLACE_COLUMNS: [(&str, &str); 7] = [
     ("galgo_topic", "String"),
     ("galgo_partition", "UInt32"),
     ("galgo_made", "UInt64"),
@@ -92,7 +93,7 @@ impl ClickHouseSettings {
     }
 
     /// The columns besides those of the place, with their types; none if the table says.
-    fn own_columns(&self) -> Vec<(&str, &str)> {
+    pub(super) fn own_columns(&self) -> Vec<(&str, &str)> {
         match self.envelope {
             true => vec![("payload", "String")],
             false => self.columns.iter().map(|(name, kind)| (&name[..], &kind[..])).collect(),
@@ -113,19 +114,11 @@ impl ClickHouseSettings {
         )
     }
 
-    pub(super) fn insert_statement(&self) -> String {
-        let own = self.own_columns();
-        if own.is_empty() {
-            return format!("INSERT INTO {} FORMAT JSONEachRow", self.name());
-        }
-        let columns: Vec<_> = PLACE_COLUMNS.iter().chain(&own).map(|(name, _)| *name).collect();
-        format!("INSERT INTO {} ({}) FORMAT JSONEachRow", self.name(), columns.join(", "))
-    }
-
     /// Settings that keep an insert one block, as far as the version knows them.
     pub(super) fn insert_settings(&self, version: Version, token: &str) -> Vec<(String, String)> {
         let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let mut settings = vec![set("input_format_skip_unknown_fields", "1")];
+        // One reader gives one block, in order.
+        let mut settings = vec![set("max_threads", "1")];
         if version >= KNOWS_PARALLEL_PARSING {
             settings.push(set("input_format_parallel_parsing", "0"));
         }
@@ -141,11 +134,11 @@ impl ClickHouseSettings {
     }
 
     /// Columns that are written and that the table has not.
-    pub(super) fn missing(&self, columns: &[String]) -> Vec<&str> {
+    pub(super) fn missing(&self, columns: &[TableColumn]) -> Vec<&str> {
         let own = self.own_columns();
         let written = PLACE_COLUMNS.iter().map(|(name, _)| *name);
         let written: Vec<&str> = written.chain(own.into_iter().map(|(name, _)| name)).collect();
-        written.into_iter().filter(|name| !columns.iter().any(|it| it == name)).collect()
+        written.into_iter().filter(|name| !columns.iter().any(|it| it.name == *name)).collect()
     }
 
     /// What to do about missing columns.
