@@ -41,6 +41,7 @@ pub struct SourceKind {
 #[must_use]
 pub fn sinks() -> &'static [SinkKind] {
     &[
+        crate::sink::postgres::KIND,
         crate::sink::sqlite::KIND,
         crate::sink::file::KIND,
         crate::sink::exec::KIND,

@@ -31,6 +31,7 @@ pub mod manage;
 mod nats;
 pub mod outbound;
 pub mod place;
+mod postgres;
 pub mod process;
 mod rabbitmq;
 pub mod secret;

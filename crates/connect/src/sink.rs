@@ -7,6 +7,7 @@ pub(crate) mod exec;
 pub(crate) mod file;
 pub(crate) mod http;
 pub(crate) mod nats;
+pub(crate) mod postgres;
 pub(crate) mod rabbitmq;
 pub(crate) mod sqlite;
 

@@ -18,16 +18,16 @@ use crate::config::value::Span;
 use crate::config::{ConfigError, Surroundings, settings};
 use crate::failure::{Failure, Finding};
 use crate::kind::SourceKind;
+use crate::postgres::NAME_BYTES_MAX;
+use crate::postgres::address::PgAddress;
+use crate::postgres::session::{Login, PgSession};
 use crate::secret::SecretSource;
 use crate::sink::Promise;
 use crate::source::{Source, SourceSpec};
-use address::PgAddress;
 use choice::TableChoice;
 use plan::Copying;
 use reader::ChangeReader;
-use session::{Login, PgSession};
 
-mod address;
 mod assembly;
 mod begin;
 mod bookmark;
@@ -37,19 +37,14 @@ mod change;
 mod check;
 mod choice;
 mod copying;
-mod fields;
-mod frame;
 mod ground;
 mod lsn;
 mod pgoutput;
 mod plan;
 mod publication;
 mod reader;
-mod session;
 mod slot;
 mod stream;
-mod tls;
-mod trouble;
 mod value;
 mod visible;
 
@@ -82,8 +77,25 @@ heartbeat = "10s"
 timeout = "30s"
 "#;
 
-/// Bytes of a name in PostgreSQL.
-const NAME_BYTES_MAX: usize = 63;
+/// How values are written, and that nothing but us ends a session: the same in each of them.
+const SESSION: [(&str, &str); 14] = [
+    ("client_encoding", "UTF8"),
+    ("DateStyle", "ISO, YMD"),
+    ("IntervalStyle", "postgres"),
+    ("TimeZone", "UTC"),
+    ("extra_float_digits", "3"),
+    ("bytea_output", "hex"),
+    ("xmlbinary", "base64"),
+    // Names of tables and functions among the values come with their schema then.
+    ("search_path", "pg_catalog"),
+    // A copy that a policy would leave rows out of is refused instead.
+    ("row_security", "off"),
+    ("statement_timeout", "0"),
+    ("lock_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("synchronize_seqscans", "off"),
+    ("max_parallel_workers_per_gather", "0"),
+];
 const HEARTBEAT: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -163,6 +175,7 @@ fn origin(settings: PostgresSettings, surroundings: &Surroundings) -> Result<Cha
             password: settings.password,
             ca_file: settings.ca_file.map(|path| surroundings.path(&path)),
             application,
+            settings: &SESSION,
             patience,
         },
         choice: TableChoice::parse(&settings.tables)?,

@@ -36,7 +36,6 @@ impl TableName {
     }
 
     /// Another table of the same schema.
-    #[expect(dead_code, reason = "for targets with schemas")]
     pub(crate) fn beside(&self, table: &str) -> Self {
         Self { schema: self.schema.clone(), table: table.to_owned() }
     }

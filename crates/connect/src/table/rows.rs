@@ -214,29 +214,25 @@ impl<'a> RowReader<'a> {
     }
 }
 
-/// Reads all rows of a batch, in order, and gives each to `put`.
+/// Reads all rows of a batch, in order, and gives each to `put`, which may find it unfit, too. What it has put together is of use only
+/// when all fit.
 ///
 /// # Errors
 /// [`Failure::Bad`] with all that do not fit.
-#[expect(dead_code, reason = "for targets that take a batch as a whole")]
 pub(crate) fn read_all<'a>(
     layout: &'a Layout,
     lane: &'a LaneName,
     batch: &'a Batch,
-    mut put: impl FnMut(&RowReader<'a>, Change),
+    mut put: impl FnMut(&RowReader<'a>, Change) -> Result<(), Misfit>,
 ) -> Result<(), Failure> {
     let mut reader = RowReader::new(layout, lane);
     let mut bad: Vec<Place> = Vec::new();
     let mut reason = None;
     for row in batch.rows() {
-        match reader.read(row) {
-            // The rows are of no use any more when one is bad.
-            Ok(change) if bad.is_empty() => put(&reader, change),
-            Ok(_) => {}
-            Err(Misfit(what)) => {
-                bad.push(row.place);
-                reason.get_or_insert(what);
-            }
+        let put = reader.read(row).and_then(|change| put(&reader, change));
+        if let Err(Misfit(what)) = put {
+            bad.push(row.place);
+            reason.get_or_insert(what);
         }
     }
     match reason {
@@ -277,7 +273,8 @@ pub(crate) fn preview(layout: &Layout, pipeline: &str, row: &Row) -> Result<Stri
     Ok(String::from_utf8_lossy(&line).into_owned())
 }
 
-fn about(column: &Column, what: &str) -> Misfit {
+/// What is wrong with a value of a column.
+pub(crate) fn about(column: &Column, what: &str) -> Misfit {
     Misfit(format!("column {}: {what}", column.name))
 }
 
@@ -332,7 +329,7 @@ fn field<'a>(raw: &'a str, column: &Column, nul: Nul) -> Result<Cell<'a>, String
 }
 
 /// What a string of JSON says.
-fn string(raw: &str) -> Result<Cow<'_, str>, String> {
+pub(crate) fn string(raw: &str) -> Result<Cow<'_, str>, String> {
     let inside = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"'));
     if let Some(plain) = inside
         && !plain.contains('\\')
@@ -345,7 +342,8 @@ fn string(raw: &str) -> Result<Cow<'_, str>, String> {
         .map_err(|_| "it has half of a surrogate pair in it, which is no text".to_owned())
 }
 
-fn text(text: Cow<'_, str>, nul: Nul) -> Result<Cell<'_>, String> {
+/// A text, if it has no NUL in it that may not be.
+pub(crate) fn text(text: Cow<'_, str>, nul: Nul) -> Result<Cell<'_>, String> {
     match (text.contains('\0'), nul) {
         (false, _) => Ok(Cell::Text(text)),
         (true, Nul::Strip) => Ok(Cell::Text(Cow::Owned(text.replace('\0', "")))),
@@ -358,7 +356,12 @@ fn has_nul() -> String {
 }
 
 fn document<'a>(text: Cow<'a, str>, column: &Column, nul: Nul) -> Result<Cell<'a>, String> {
-    if !column.refuses_nul || !text.contains(NUL_ESCAPE) {
+    checked(text, column.refuses_nul, nul)
+}
+
+/// A document, if it has no escaped NUL in it that may not be.
+pub(crate) fn checked(text: Cow<'_, str>, refuses_nul: bool, nul: Nul) -> Result<Cell<'_>, String> {
+    if !refuses_nul || !text.contains(NUL_ESCAPE) {
         return Ok(Cell::Document(text));
     }
     let stripped = without_nul(&text);

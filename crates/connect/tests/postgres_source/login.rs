@@ -6,18 +6,7 @@ use std::process::Command;
 
 use galgo_testkit::service::postgres::Postgres;
 
-use crate::rig::{Topic, refused, section, server, spec};
-
-fn let_in(server: &Postgres, lines: &str) {
-    let rules = format!("host all postgres 127.0.0.1/32 trust\nlocal all all trust\n{lines}\n");
-    std::fs::write(server.data().join("pg_hba.conf"), rules).unwrap();
-    server.sql("SELECT pg_reload_conf()");
-    galgo_testkit::service::wait_until("the rules are read", || {
-        server.sql(
-            "SELECT count(*) FROM pg_hba_file_rules WHERE error IS NULL AND auth_method <> 'trust'",
-        ) != "0"
-    });
-}
+use crate::rig::{Topic, let_in, refused, section, server, spec};
 
 fn settings(server: &Postgres, user: &str, more: &str) -> String {
     section(server, "'items'", more).replace("postgres@", &format!("{user}@"))

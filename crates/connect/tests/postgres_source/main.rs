@@ -8,6 +8,8 @@
 
 mod copies;
 mod login;
+#[path = "../support/postgres.rs"]
+mod postgres;
 mod rig;
 mod slots;
 mod values;

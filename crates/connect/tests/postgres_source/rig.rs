@@ -10,29 +10,16 @@ use galgo_testkit::service::postgres::Postgres;
 use serde_json::Value;
 use tokio::time::timeout;
 
+pub(crate) use crate::postgres::{Server, let_in, start};
+
 /// No server takes this long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A server that replicates, in a folder of its own; none where PostgreSQL is not installed.
-pub(crate) struct Server {
-    pub(crate) postgres: Postgres,
-    _folder: tempfile::TempDir,
-}
-
-impl std::ops::Deref for Server {
-    type Target = Postgres;
-
-    fn deref(&self) -> &Postgres {
-        &self.postgres
-    }
-}
-
+/// A server that replicates; none where PostgreSQL is not installed.
 pub(crate) fn server(settings: &[&str]) -> Option<Server> {
-    let folder = tempfile::tempdir().unwrap();
     let mut all = vec!["wal_level=logical", "max_replication_slots=20", "max_wal_senders=20"];
     all.extend(settings);
-    let postgres = Postgres::start(folder.path(), &all)?;
-    Some(Server { postgres, _folder: folder })
+    start(&all)
 }
 
 /// A source as the file of a pipeline describes it.

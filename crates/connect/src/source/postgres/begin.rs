@@ -15,10 +15,10 @@ use super::ground::Ground;
 use super::lsn::Lsn;
 use super::plan::{ClusterId, Plan, plan};
 use super::publication::{ensure, word_sql};
-use super::session::PgSession;
 use super::slot::{self, SlotState};
-use super::trouble::PgError;
 use crate::failure::Failure;
+use crate::postgres::session::PgSession;
+use crate::postgres::trouble::PgError;
 use crate::source::Cursor;
 
 /// How reading begins.

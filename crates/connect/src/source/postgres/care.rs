@@ -12,9 +12,9 @@ use tokio::time::sleep;
 
 use super::ChangeOrigin;
 use super::publication::word_sql;
-use super::session::PgSession;
 use super::slot::SlotState;
 use crate::failure::Failure;
+use crate::postgres::session::PgSession;
 
 /// How often it is looked at when there is no heartbeat.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -109,7 +109,8 @@ impl Care {
             Some(session) => session,
             None => self.origin.sql().await?,
         };
-        let failed = |error: super::trouble::PgError| error.failure("look after the slot");
+        let failed =
+            |error: crate::postgres::trouble::PgError| error.failure("look after the slot");
         let state = SlotState::read(&mut sql, &self.origin.slot).await.map_err(failed)?;
         let retained = state.as_ref().map_or(UNKNOWN, |state| state.retained);
         self.watched.retained.store(retained, Ordering::Relaxed);

@@ -5,9 +5,9 @@ use postgres_protocol::escape::{escape_identifier, escape_literal};
 use super::change::{RowColumn, RowTable};
 use super::choice::TableChoice;
 use super::ground::Ground;
-use super::session::{PgSession, TextRow};
-use super::trouble::PgError;
 use super::value::ValueKind;
+use crate::postgres::session::{PgSession, TextRow};
+use crate::postgres::trouble::PgError;
 
 /// The index of a table `c` that tells its rows apart, if there is one; with `pg_index i`.
 const IDENTITY_INDEX: &str = "i.indrelid = c.oid AND i.indisvalid AND i.indimmediate AND CASE c.relreplident \

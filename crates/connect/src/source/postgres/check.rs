@@ -4,10 +4,10 @@ use super::ChangeOrigin;
 use super::catalog::{self, FoundTable, PublicationState, PublishedTable};
 use super::ground::{Ground, Used};
 use super::publication::{IDENTITY_ADVICE, absent};
-use super::session::PgSession;
 use super::slot::SlotState;
-use super::trouble::PgError;
 use crate::failure::{Failure, Finding};
+use crate::postgres::session::PgSession;
+use crate::postgres::trouble::PgError;
 
 /// What a server keeps for a slot before a check says so.
 const RETAINED_BYTES: u64 = 1 << 30;

@@ -11,8 +11,8 @@ use super::catalog::PublishedTable;
 use super::change::{Op, RowChange, Whence};
 use super::lsn::Lsn;
 use super::pgoutput::Cell;
-use super::session::PgSession;
 use crate::failure::Failure;
+use crate::postgres::session::PgSession;
 use crate::source::Incoming;
 
 /// What is handed over at a time.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::session::PgSession;
-use super::trouble::PgError;
 use crate::failure::Failure;
+use crate::postgres::session::PgSession;
+use crate::postgres::trouble::PgError;
 
 /// The oldest version that is read, as the server numbers it.
 const VERSION_MIN: u32 = 130_000;

@@ -4,8 +4,8 @@
 
 use bytes::Bytes;
 
-use super::fields::{Fields, Garbled};
 use super::lsn::Lsn;
+use crate::postgres::fields::{Fields, Garbled};
 
 /// A message of the plug-in.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,9 +8,9 @@ use postgres_protocol::escape::{escape_identifier, escape_literal};
 use super::ChangeOrigin;
 use super::catalog::{self, FoundTable, PublishedTable};
 use super::ground::Ground;
-use super::session::PgSession;
 use super::slot::{self, SlotState};
 use crate::failure::Failure;
+use crate::postgres::session::PgSession;
 
 /// What stands in the advice for a table without identity.
 pub(super) const IDENTITY_ADVICE: &str =
@@ -27,7 +27,7 @@ pub(super) async fn ensure(
 ) -> Result<Vec<PublishedTable>, Failure> {
     let name = &origin.publication;
     let doing = format!("look at the publication {name}");
-    let failed = |error: super::trouble::PgError| error.failure(&doing);
+    let failed = |error: crate::postgres::trouble::PgError| error.failure(&doing);
     let state = catalog::publication(sql, name).await.map_err(failed)?;
     let found = catalog::find_tables(sql, &origin.choice).await.map_err(failed)?;
     let have = catalog::published(sql, name, &origin.choice, ground).await.map_err(failed)?;

@@ -21,8 +21,8 @@ use super::lsn::Lsn;
 use super::pgoutput::{Decoded, Relation, decode};
 use super::publication::word_sql;
 use super::stream::{Arrival, Pace, SlotStream};
-use super::trouble::PgError;
 use crate::failure::Failure;
+use crate::postgres::trouble::PgError;
 use crate::source::{Beginning, Chunk, Cursor, Incoming, Source};
 
 /// Progress without messages is told once in this time.

@@ -6,9 +6,9 @@ use postgres_protocol::escape::{escape_identifier, escape_literal};
 use tokio::time::sleep;
 
 use super::lsn::Lsn;
-use super::session::PgSession;
-use super::trouble::PgError;
 use crate::failure::Failure;
+use crate::postgres::session::PgSession;
+use crate::postgres::trouble::PgError;
 
 /// A reader of our own that is gone may be in the server's lists for a moment.
 const FREE_TRIES: u32 = 20;

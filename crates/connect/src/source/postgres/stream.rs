@@ -13,11 +13,11 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::fields::Garbled;
-use super::frame::PgFrame;
 use super::lsn::Lsn;
-use super::session::{CopyBoth, refusal};
-use super::trouble::PgError;
+use crate::postgres::fields::Garbled;
+use crate::postgres::frame::PgFrame;
+use crate::postgres::session::{CopyBoth, refusal};
+use crate::postgres::trouble::PgError;
 
 /// Read ahead of whoever takes it; one message may be larger.
 const AHEAD_BYTES_MAX: u32 = 8 << 20;

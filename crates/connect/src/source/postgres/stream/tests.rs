@@ -2,9 +2,9 @@
 
 use tokio::io::{AsyncReadExt, DuplexStream};
 
-use super::super::frame::FrameCutter;
-use super::super::session::Duplex;
 use super::*;
+use crate::postgres::frame::FrameCutter;
+use crate::postgres::session::Duplex;
 
 fn pair() -> (SlotStream, DuplexStream) {
     let (ours, theirs) = tokio::io::duplex(1 << 20);

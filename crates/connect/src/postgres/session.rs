@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use postgres_protocol::message::frontend;
+use postgres_protocol::IsNull;
+use postgres_protocol::message::frontend::{self, BindError, CopyData};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -18,67 +19,130 @@ use super::frame::{FRAME_BYTES_MAX, FrameCutter, PgFrame};
 use super::trouble::{PgError, ServerWords};
 use crate::secret::SecretSource;
 
+/// Bytes of a message with rows that are sent.
+const COPY_BYTES: usize = 64 << 10;
+
 mod login;
 mod open;
 
 /// A connection, whatever it is made of.
-pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// What is needed for a session.
 #[derive(Clone, Debug)]
-pub(super) struct Login {
-    pub(super) address: PgAddress,
-    pub(super) password: Option<SecretSource>,
-    pub(super) ca_file: Option<PathBuf>,
+pub(crate) struct Login {
+    pub(crate) address: PgAddress,
+    pub(crate) password: Option<SecretSource>,
+    pub(crate) ca_file: Option<PathBuf>,
     /// How it is called in the server's lists.
-    pub(super) application: String,
+    pub(crate) application: String,
+    /// What is set for the session from its begin: names and values.
+    pub(crate) settings: &'static [(&'static str, &'static str)],
     /// The longest wait for the answer to a statement.
-    pub(super) patience: Duration,
+    pub(crate) patience: Duration,
 }
 
 /// A row: text, or nothing.
-pub(super) type TextRow = Vec<Option<String>>;
+pub(crate) type TextRow = Vec<Option<String>>;
 
 /// A session.
-pub(super) struct PgSession {
+pub(crate) struct PgSession {
     stream: Box<dyn Duplex>,
     cutter: FrameCutter,
     patience: Duration,
 }
 
+/// What the server answered to statements.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// The rows of all of them.
+    pub(crate) rows: Vec<TextRow>,
+    /// What the last one did: `UPDATE 1`.
+    pub(crate) done: String,
+}
+
 /// The two halves of a session that replicates.
-pub(super) struct CopyBoth {
-    pub(super) reader: tokio::io::ReadHalf<Box<dyn Duplex>>,
-    pub(super) cutter: FrameCutter,
-    pub(super) writer: tokio::io::WriteHalf<Box<dyn Duplex>>,
+pub(crate) struct CopyBoth {
+    pub(crate) reader: tokio::io::ReadHalf<Box<dyn Duplex>>,
+    pub(crate) cutter: FrameCutter,
+    pub(crate) writer: tokio::io::WriteHalf<Box<dyn Duplex>>,
 }
 
 impl PgSession {
     /// Logs in for statements of SQL.
-    pub(super) async fn sql(login: &Login) -> Result<Self, PgError> {
+    pub(crate) async fn sql(login: &Login) -> Result<Self, PgError> {
         open::open(login, false).await
     }
 
     /// Logs in for commands of replication.
-    pub(super) async fn replication(login: &Login) -> Result<Self, PgError> {
+    pub(crate) async fn replication(login: &Login) -> Result<Self, PgError> {
         open::open(login, true).await
     }
 
     /// Waits so long for answers from now on.
-    pub(super) fn set_patience(&mut self, patience: Duration) {
+    pub(crate) fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;
     }
 
     /// Waits so many times as long for answers from now on.
-    pub(super) fn lengthen_patience(&mut self, times: u32) {
+    pub(crate) fn lengthen_patience(&mut self, times: u32) {
         self.patience *= times;
     }
 
     /// Says a statement, or several; the rows of all of them.
-    pub(super) async fn query(&mut self, sql: &str) -> Result<Vec<TextRow>, PgError> {
+    pub(crate) async fn query(&mut self, sql: &str) -> Result<Vec<TextRow>, PgError> {
+        Ok(self.run(sql).await?.rows)
+    }
+
+    /// Says a statement, or several.
+    pub(crate) async fn run(&mut self, sql: &str) -> Result<Answer, PgError> {
         self.say(sql).await?;
-        let (mut rows, mut bytes, mut failed) = (Vec::new(), 0_usize, None);
+        self.answer().await
+    }
+
+    /// Says a statement with values for `$1` and so on, as text. It has no name at the server, so that a pooler of connections
+    /// may stand in between.
+    pub(crate) async fn run_with(
+        &mut self,
+        sql: &str,
+        values: &[Option<&str>],
+    ) -> Result<Answer, PgError> {
+        let mut out = BytesMut::new();
+        frontend::parse("", sql, [], &mut out)?;
+        let put = |value: &Option<&str>, out: &mut BytesMut| {
+            Ok(match value {
+                None => IsNull::Yes,
+                Some(text) => {
+                    out.extend_from_slice(text.as_bytes());
+                    IsNull::No
+                }
+            })
+        };
+        frontend::bind("", "", [], values, put, [], &mut out).map_err(|error| match error {
+            BindError::Serialization(error) => PgError::from(error),
+            BindError::Conversion(error) => PgError::Away(error.to_string()),
+        })?;
+        frontend::execute("", 0, &mut out)?;
+        frontend::sync(&mut out);
+        self.send(&out).await?;
+        self.answer().await
+    }
+
+    /// Says a `COPY … FROM STDIN` and sends the rows right behind it: a server that refuses the one drops the other.
+    pub(crate) async fn copy_in(&mut self, sql: &str, rows: &[u8]) -> Result<Answer, PgError> {
+        let mut out = BytesMut::with_capacity(rows.len() + rows.len() / 1_000 + 1_000);
+        frontend::query(sql, &mut out)?;
+        for piece in rows.chunks(COPY_BYTES) {
+            CopyData::new(piece)?.write(&mut out);
+        }
+        frontend::copy_done(&mut out);
+        self.send(&out).await?;
+        self.answer().await
+    }
+
+    async fn answer(&mut self) -> Result<Answer, PgError> {
+        let (mut answer, mut bytes, mut failed) = (Answer::default(), 0_usize, None);
         loop {
             let frame = self.frame().await?;
             match frame.tag {
@@ -87,25 +151,30 @@ impl PgSession {
                     if bytes > FRAME_BYTES_MAX as usize {
                         return Err(PgError::TooLong { bytes: bytes as u64 });
                     }
-                    rows.push(text_row(frame.fields())?);
+                    answer.rows.push(text_row(frame.fields())?);
                 }
                 b'E' => failed = Some(ServerWords::parse(frame.fields())?),
-                b'Z' => return failed.map_or(Ok(rows), |words| Err(PgError::Server(words))),
-                b'T' | b'C' | b'I' => {}
+                // After one that ends the session nothing comes any more.
+                b'Z' => return failed.map_or(Ok(answer), |words| Err(PgError::Server(words))),
+                b'C' => answer.done = frame.fields().lossy_text()?,
+                b'T' | b'I' | b'1' | b'2' | b'G' => {}
                 _ => return Err(Garbled("an answer to a statement was expected").into()),
+            }
+            if let Some(words) = failed.take_if(|words| words.is_fatal) {
+                return Err(PgError::Server(words));
             }
         }
     }
 
     /// The only value of the only row.
-    pub(super) async fn value(&mut self, sql: &str) -> Result<String, PgError> {
+    pub(crate) async fn value(&mut self, sql: &str) -> Result<String, PgError> {
         let rows = self.query(sql).await?;
         let value = rows.into_iter().next().and_then(|row| row.into_iter().next().flatten());
         value.ok_or_else(|| Garbled("a value was expected").into())
     }
 
     /// Says a `COPY … TO STDOUT`; [`PgSession::copied`] gives the rows.
-    pub(super) async fn copy(&mut self, sql: &str) -> Result<(), PgError> {
+    pub(crate) async fn copy(&mut self, sql: &str) -> Result<(), PgError> {
         self.say(sql).await?;
         match self.frame().await? {
             frame if frame.tag == b'H' => Ok(()),
@@ -114,7 +183,7 @@ impl PgSession {
     }
 
     /// The next row of a copy as the server wrote it, with its end; none at the end.
-    pub(super) async fn copied(&mut self) -> Result<Option<Bytes>, PgError> {
+    pub(crate) async fn copied(&mut self) -> Result<Option<Bytes>, PgError> {
         loop {
             let frame = self.frame().await?;
             match frame.tag {
@@ -127,7 +196,7 @@ impl PgSession {
     }
 
     /// Begins to replicate: from here on both sides send as they like.
-    pub(super) async fn start_replication(mut self, command: &str) -> Result<CopyBoth, PgError> {
+    pub(crate) async fn start_replication(mut self, command: &str) -> Result<CopyBoth, PgError> {
         self.say(command).await?;
         match self.frame().await? {
             frame if frame.tag == b'W' => {}
@@ -138,7 +207,7 @@ impl PgSession {
     }
 
     /// Says good-bye.
-    pub(super) async fn close(mut self) {
+    pub(crate) async fn close(mut self) {
         let mut out = BytesMut::new();
         frontend::terminate(&mut out);
         let farewell = async {
@@ -176,7 +245,7 @@ impl PgSession {
 }
 
 /// What a message says that is not the one expected.
-pub(super) fn refusal(frame: PgFrame) -> PgError {
+pub(crate) fn refusal(frame: PgFrame) -> PgError {
     match frame.tag {
         b'E' => ServerWords::parse(frame.fields()).map_or_else(PgError::from, PgError::Server),
         _ => Garbled("it comes where another one was expected").into(),

@@ -7,30 +7,10 @@ use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 use postgres_protocol::message::frontend;
 
-use super::super::fields::{Fields, Garbled};
-use super::super::trouble::PgError;
 use super::{Login, PgSession, refusal};
+use crate::postgres::fields::{Fields, Garbled};
+use crate::postgres::trouble::PgError;
 use crate::secret::SecretText;
-
-/// How values are written, and that nothing but us ends a session: the same in each of them.
-const SETTINGS: [(&str, &str); 14] = [
-    ("client_encoding", "UTF8"),
-    ("DateStyle", "ISO, YMD"),
-    ("IntervalStyle", "postgres"),
-    ("TimeZone", "UTC"),
-    ("extra_float_digits", "3"),
-    ("bytea_output", "hex"),
-    ("xmlbinary", "base64"),
-    // Names of tables and functions among the values come with their schema then.
-    ("search_path", "pg_catalog"),
-    // A copy that a policy would leave rows out of is refused instead.
-    ("row_security", "off"),
-    ("statement_timeout", "0"),
-    ("lock_timeout", "0"),
-    ("idle_in_transaction_session_timeout", "0"),
-    ("synchronize_seqscans", "off"),
-    ("max_parallel_workers_per_gather", "0"),
-];
 
 /// What kind of session it is.
 #[derive(Clone, Copy)]
@@ -53,7 +33,7 @@ pub(super) async fn log_in(
     if manner.replication {
         parameters.push(("replication", "database"));
     }
-    parameters.extend(SETTINGS);
+    parameters.extend(login.settings);
     let mut out = BytesMut::new();
     frontend::startup_message(parameters, &mut out)?;
     session.send(&out).await?;

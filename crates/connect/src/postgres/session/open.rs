@@ -9,12 +9,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::super::address::{Door, Encryption};
-use super::super::fields::Garbled;
-use super::super::frame::FrameCutter;
-use super::super::tls;
-use super::super::trouble::PgError;
 use super::{Duplex, Login, PgSession, login};
+use crate::postgres::address::{Door, Encryption};
+use crate::postgres::fields::Garbled;
+use crate::postgres::frame::FrameCutter;
+use crate::postgres::tls;
+use crate::postgres::trouble::PgError;
 
 /// For connecting, TLS and logging in, all together.
 const CONNECT: Duration = Duration::from_secs(10);

@@ -9,34 +9,34 @@ use super::fields::{Fields, Garbled};
 use super::trouble::PgError;
 
 /// The largest message that is read.
-pub(super) const FRAME_BYTES_MAX: u32 = 64 << 20;
+pub(crate) const FRAME_BYTES_MAX: u32 = 64 << 20;
 /// Set aside for the next read, at least.
 const READ_BYTES: usize = 16 << 10;
 const HEADER_BYTES: usize = 5;
 
 /// A message of the server: what it is, and the rest of it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct PgFrame {
-    pub(super) tag: u8,
-    pub(super) body: Bytes,
+pub(crate) struct PgFrame {
+    pub(crate) tag: u8,
+    pub(crate) body: Bytes,
 }
 
 impl PgFrame {
-    pub(super) fn fields(self) -> Fields {
+    pub(crate) fn fields(self) -> Fields {
         Fields::new(self.body)
     }
 }
 
 /// Bytes that have come, cut into messages.
 #[derive(Debug, Default)]
-pub(super) struct FrameCutter {
+pub(crate) struct FrameCutter {
     buffer: BytesMut,
 }
 
 impl FrameCutter {
     /// The next message, read from the connection as far as it has not come yet; nothing is lost when this is dropped while
     /// it waits.
-    pub(super) async fn next<S: AsyncRead + Unpin>(
+    pub(crate) async fn next<S: AsyncRead + Unpin>(
         &mut self,
         stream: &mut S,
     ) -> Result<PgFrame, PgError> {

@@ -19,7 +19,7 @@ use super::trouble::PgError;
 ///
 /// # Errors
 /// The certificate is not trusted, or the file is none of certificates.
-pub(super) async fn wrap(
+pub(crate) async fn wrap(
     stream: TcpStream,
     host: &str,
     verified: bool,

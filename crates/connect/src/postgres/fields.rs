@@ -7,39 +7,39 @@ use bytes::{Buf, Bytes};
 /// Bytes that are no message: what was expected in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a message of the server is not understood: {0}")]
-pub(super) struct Garbled(pub(super) &'static str);
+pub(crate) struct Garbled(pub(crate) &'static str);
 
 /// What is left of a message.
 #[derive(Clone, Debug)]
-pub(super) struct Fields(Bytes);
+pub(crate) struct Fields(Bytes);
 
 impl Fields {
-    pub(super) fn new(bytes: Bytes) -> Self {
+    pub(crate) fn new(bytes: Bytes) -> Self {
         Self(bytes)
     }
 
-    pub(super) fn u8(&mut self) -> Result<u8, Garbled> {
+    pub(crate) fn u8(&mut self) -> Result<u8, Garbled> {
         self.0.try_get_u8().map_err(|_| Garbled("it ends in a number"))
     }
 
-    pub(super) fn u16(&mut self) -> Result<u16, Garbled> {
+    pub(crate) fn u16(&mut self) -> Result<u16, Garbled> {
         self.0.try_get_u16().map_err(|_| Garbled("it ends in a number"))
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32, Garbled> {
+    pub(crate) fn u32(&mut self) -> Result<u32, Garbled> {
         self.0.try_get_u32().map_err(|_| Garbled("it ends in a number"))
     }
 
-    pub(super) fn u64(&mut self) -> Result<u64, Garbled> {
+    pub(crate) fn u64(&mut self) -> Result<u64, Garbled> {
         self.0.try_get_u64().map_err(|_| Garbled("it ends in a number"))
     }
 
-    pub(super) fn i64(&mut self) -> Result<i64, Garbled> {
+    pub(crate) fn i64(&mut self) -> Result<i64, Garbled> {
         self.0.try_get_i64().map_err(|_| Garbled("it ends in a number"))
     }
 
     /// So many bytes; they are not copied.
-    pub(super) fn bytes(&mut self, count: u32) -> Result<Bytes, Garbled> {
+    pub(crate) fn bytes(&mut self, count: u32) -> Result<Bytes, Garbled> {
         match usize::try_from(count) {
             Ok(count) if count <= self.0.len() => Ok(self.0.split_to(count)),
             _ => Err(Garbled("it ends in a value")),
@@ -47,7 +47,7 @@ impl Fields {
     }
 
     /// Text up to a zero.
-    pub(super) fn text(&mut self) -> Result<String, Garbled> {
+    pub(crate) fn text(&mut self) -> Result<String, Garbled> {
         let text = self.until_zero()?;
         let text = std::str::from_utf8(&text).map_err(|_| Garbled("a text is not UTF-8"))?;
         Ok(text.to_owned())
@@ -61,22 +61,22 @@ impl Fields {
     }
 
     /// Text up to a zero, with a mark where it is not UTF-8: for people only.
-    pub(super) fn lossy_text(&mut self) -> Result<String, Garbled> {
+    pub(crate) fn lossy_text(&mut self) -> Result<String, Garbled> {
         Ok(String::from_utf8_lossy(&self.until_zero()?).into_owned())
     }
 
     /// All that is left.
-    pub(super) fn rest(self) -> Bytes {
+    pub(crate) fn rest(self) -> Bytes {
         self.0
     }
 
     /// Bytes that are left.
-    pub(super) fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         self.0.len()
     }
 
     /// Nothing may be left.
-    pub(super) fn end(&self) -> Result<(), Garbled> {
+    pub(crate) fn end(&self) -> Result<(), Garbled> {
         match self.0.is_empty() {
             true => Ok(()),
             false => Err(Garbled("it goes on behind its end")),

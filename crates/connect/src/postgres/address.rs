@@ -8,7 +8,7 @@ use tokio_postgres::config::{Host, SslMode};
 
 /// What a URL says of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Encryption {
+pub(crate) enum Encryption {
     /// None.
     Off,
     /// If the server offers it, whoever it is.
@@ -21,7 +21,7 @@ pub(super) enum Encryption {
 
 /// Where one listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Door {
+pub(crate) enum Door {
     /// A host and a port.
     Tcp(String, u16),
     /// A socket in the file system.
@@ -30,12 +30,12 @@ pub(super) enum Door {
 
 /// Where a database is, and as whom to log in; no secret is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PgAddress {
+pub(crate) struct PgAddress {
     /// Tried one after the other.
-    pub(super) doors: Vec<Door>,
-    pub(super) user: String,
-    pub(super) database: String,
-    pub(super) encryption: Encryption,
+    pub(crate) doors: Vec<Door>,
+    pub(crate) user: String,
+    pub(crate) database: String,
+    pub(crate) encryption: Encryption,
 }
 
 impl PgAddress {
@@ -43,7 +43,7 @@ impl PgAddress {
     ///
     /// # Errors
     /// What is wrong with it. The URL is not in it, as somebody may have written a password there.
-    pub(super) fn parse(url: &str) -> Result<Self, String> {
+    pub(crate) fn parse(url: &str) -> Result<Self, String> {
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err("url: it begins with postgres://".to_owned());
         }
