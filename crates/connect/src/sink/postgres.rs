@@ -32,6 +32,7 @@ use crate::config::value::Span;
 use crate::config::{ConfigError, Surroundings, settings};
 use crate::failure::{Failure, Finding};
 use crate::kind::SinkKind;
+use crate::postgres::NAME_BYTES_MAX;
 use crate::postgres::address::PgAddress;
 use crate::postgres::session::Login;
 use crate::secret::SecretSource;
@@ -186,9 +187,21 @@ impl PgTable {
             payload,
         };
         let layout = Layout::new(layout, &DIALECT)?;
+        if let Some(name) = too_long(&layout) {
+            return Err(wrong(format!(
+                "\"{name}\" is longer than the {NAME_BYTES_MAX} bytes of a name"
+            )));
+        }
         let target = PgTarget::new(login, layout, settings.create, settings.connections);
         Ok(Self { target: Arc::new(target), pipeline: around.pipeline.clone() })
     }
+}
+
+/// A name that PostgreSQL would cut.
+fn too_long(layout: &Layout) -> Option<&str> {
+    let columns = layout.columns.iter().map(|column| &column.name);
+    let names = columns.chain(&layout.name.schema).chain([&layout.name.table]);
+    names.map(String::as_str).find(|name| name.len() > NAME_BYTES_MAX)
 }
 
 #[async_trait]

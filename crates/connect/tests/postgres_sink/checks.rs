@@ -70,8 +70,8 @@ async fn a_check_names_each_fault_and_changes_nothing() {
     assert_eq!(
         texts(&findings, Weight::Warning),
         [
-            "table numbers: column number is bigint, and the file says int",
             "table numbers: column lane is character varying(3), and the file says text",
+            "table numbers: column number is bigint, and the file says int",
         ]
     );
     let refused = checked.prepare().await.unwrap_err().to_string();
@@ -98,7 +98,7 @@ async fn tables_and_columns_are_made_and_what_is_there_already_is_known() {
     assert_eq!(texts(&findings, Weight::Fault), [""; 0]);
     assert!(findings.iter().any(|it| it.text == "rows of 2 messages are there already"));
     let line = evolve.preview(&sample.rows()[0]).unwrap();
-    assert_eq!(line, "number = 1, lane = NULL, text = a");
+    assert_eq!(line, "lane = NULL, number = 1, text = a");
 
     // A copy of the process starts at the same time.
     server.sql("DROP TABLE numbers, galgo_positions");

@@ -89,6 +89,25 @@ async fn a_server_that_goes_and_comes_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_several_hosts_the_one_is_written_to_that_is_no_standby() {
+    let (Some(standby), Some(primary)) = (start(&[]), start(&[])) else { return };
+    standby.kill();
+    std::fs::write(standby.data().join("standby.signal"), "").unwrap();
+    standby.start_again();
+    assert_eq!(standby.sql("SELECT pg_is_in_recovery()"), "t");
+    let hosts = format!("127.0.0.1:1,127.0.0.1:{},127.0.0.1:{}", standby.port(), primary.port());
+    let of = |hosts: &str| {
+        let one = format!("127.0.0.1:{}", primary.port());
+        sink_spec("postgres", &section(&primary, "numbers", NUMBERED).replace(&one, hosts))
+    };
+    deliver(&*of(&hosts), &[numbered(0..5)]).await.unwrap();
+    assert_eq!(numbers(&primary), "0,1,2,3,4");
+    let said = deliver(&*of(&format!("127.0.0.1:{}", standby.port())), &[]).await.unwrap_err();
+    assert!(matches!(said, Failure::Away { .. }), "{said}");
+    assert!(said.to_string().contains("read-only"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_restored_fills_its_gap() {
     let Some(server) = start(&[]) else { return };
     let spec = spec(&server, "numbers", NUMBERED);

@@ -6,6 +6,7 @@ mod checks;
 mod conformance;
 mod locks;
 mod lost;
+mod pooler;
 #[path = "../support/postgres.rs"]
 mod postgres;
 #[path = "../support/rig.rs"]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::catalog::text;
 use super::positions::Move;
 use super::target::{PgTarget, session_name};
+use crate::failure::Failure;
 use crate::place::LaneName;
 use crate::postgres::session::{PgSession, TextRow};
 use crate::postgres::trouble::PgError;
@@ -45,12 +46,13 @@ async fn watch(target: &PgTarget, lane: &LaneName, process: &str) -> Infallible 
     std::future::pending().await
 }
 
-async fn end_blocking(target: &PgTarget, lane: &LaneName, process: &str) -> Result<(), PgError> {
-    let mut session = PgSession::sql(&target.login).await?;
+async fn end_blocking(target: &PgTarget, lane: &LaneName, process: &str) -> Result<(), Failure> {
+    let mut session = target.open().await?;
     let name = session_name(&format!("{}/{lane}", lane.pipeline));
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        let ended = session.run_with(END_IT, &[Some(process), Some(&name)]).await?;
+        let ended = session.run_with(END_IT, &[Some(process), Some(&name)]).await;
+        let ended = ended.map_err(|error| target.failure(error))?;
         let of = |row: &TextRow| text(Some(row), 0).unwrap_or_default().to_owned();
         for backend in ended.rows.iter().map(of) {
             tracing::warn!(%lane, backend, "a session of this lane was frozen in a write; it was ended");

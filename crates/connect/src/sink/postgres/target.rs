@@ -9,6 +9,7 @@ use super::positions::Places;
 use crate::failure::Failure;
 use crate::place::LaneName;
 use crate::postgres::NAME_BYTES_MAX;
+use crate::postgres::address::Door;
 use crate::postgres::session::{Login, PgSession};
 use crate::postgres::trouble::PgError;
 use crate::table::Layout;
@@ -48,10 +49,31 @@ impl PgTarget {
         Places { positions: &self.positions, table: &self.layout.name }
     }
 
-    /// Logs in.
+    /// Logs in, where there are several hosts at the first that can be written to: a standby would refuse every batch.
     pub(super) async fn open(&self) -> Result<PgSession, Failure> {
         let doing = format!("log in as {}", self.login.address);
-        PgSession::sql(&self.login).await.map_err(|error| error.failure(&doing))
+        let mut last = PgError::Away("no host is there".to_owned());
+        for door in &self.login.address.doors {
+            match self.open_at(door).await {
+                Ok(session) => return Ok(session),
+                // Another one may be the one that is open; what is refused by name is refused.
+                Err(error @ PgError::Away(_)) => last = error,
+                Err(error) => return Err(error.failure(&doing)),
+            }
+        }
+        Err(last.failure(&doing))
+    }
+
+    async fn open_at(&self, door: &Door) -> Result<PgSession, PgError> {
+        let mut login = self.login.clone();
+        login.address.doors = vec![door.clone()];
+        let mut session = PgSession::sql(&login).await?;
+        let is_only = self.login.address.doors.len() == 1;
+        if is_only || session.value("SELECT pg_is_in_recovery()::text").await? == "false" {
+            return Ok(session);
+        }
+        session.close().await;
+        Err(PgError::Away(format!("{door} is a standby")))
     }
 
     /// Begins a transaction under a name by which others know it.

@@ -50,6 +50,10 @@ fn what_is_wrong_is_named() {
         ("timeout = '1ms'", "at least 1s"),
         ("modus = 'append'", "did you mean \"mode\"?"),
         ("mode = 'mirror'", "need columns"),
+        (
+            "columns.\"ääääääääääääääääääääääääääääääää\" = { from = '.a', type = 'text' }",
+            "is longer than",
+        ),
     ] {
         let Err(fault) = parsed(text) else { panic!("{text}") };
         assert!(fault.contains(expected), "{fault}");
