@@ -91,7 +91,7 @@ async fn tables_and_columns_are_made_and_what_is_there_already_is_known() {
     assert_eq!(texts(&findings, Weight::Fault), [""; 0]);
     assert!(findings.iter().any(|it| it.text.ends_with("it is added when the pipeline starts")));
     assert_eq!(server.dump(), before);
-    deliver(&*evolve, &[sample.clone()]).await.unwrap();
+    deliver(&*evolve, std::slice::from_ref(&sample)).await.unwrap();
     assert_eq!(server.sql("SELECT * FROM numbers ORDER BY 1"), "1||a\n2|MARKED-VALUE|");
     // What is there already is no fault.
     let findings = evolve.check(sample.rows()).await.unwrap();
