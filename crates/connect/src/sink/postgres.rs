@@ -57,7 +57,7 @@ const EXAMPLE: &str = r#"[to.postgres]
 url = "postgres://app@127.0.0.1:5432/shop"
 # { env = "NAME" } or { file = "PATH" }; read again at each connection.
 password = { env = "PGPASSWORD" }
-table = "sales.orders"
+table = "orders"                  # or SCHEMA.TABLE
 # ca_file = "ca.pem"              # whom to trust, instead of the public authorities; then the certificate is verified with any sslmode
 # mode = "append"                 # append, upsert (a row takes the place of the one with its key), mirror (changes of a database)
 # key = ["order_id"]              # columns a row is found by

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use galgo_connect::lane::OnBad;
-use galgo_connect::{Failure, Position};
+use galgo_connect::{Failure, Position, Weight};
 use galgo_testkit::service::postgres::Postgres;
 use galgo_testkit::service::wait_until;
 
@@ -179,14 +179,15 @@ async fn no_value_is_in_an_error() {
         .collect();
     for mode in ["append", "upsert"] {
         server.sql("DROP TABLE IF EXISTS strict, other, galgo_positions");
-        server.sql(
-            "CREATE TABLE other (d text PRIMARY KEY);
-             CREATE TABLE strict (n int PRIMARY KEY, a int, b timestamptz, c varchar(3), d text REFERENCES other, e text CHECK (e <> 'MARKED-VALUE'),
+        // One that is checked when the transaction ends takes the whole batch back.
+        let when = if mode == "upsert" { "DEFERRABLE INITIALLY DEFERRED" } else { "" };
+        let tables = "CREATE TABLE other (d text PRIMARY KEY);
+             CREATE TABLE strict (n int PRIMARY KEY, a int, b timestamptz, c varchar(3), d text REFERENCES other WHEN, e text CHECK (e <> 'MARKED-VALUE'),
                                   f text, g text[], h jsonb);
              CREATE OR REPLACE FUNCTION raise() RETURNS trigger LANGUAGE plpgsql AS
              'BEGIN IF NEW.f IS NOT NULL THEN RAISE ''it is %'', NEW.f USING DETAIL = NEW.f; END IF; RETURN NEW; END';
-             CREATE TRIGGER raise BEFORE INSERT ON strict FOR EACH ROW EXECUTE FUNCTION raise()",
-        );
+             CREATE TRIGGER raise BEFORE INSERT ON strict FOR EACH ROW EXECUTE FUNCTION raise()";
+        server.sql(&tables.replace("WHEN", when));
         let more = format!(
             "mode = '{mode}'\nkey = ['n']\n[columns]\nn = {{ from = '@offset', type = 'int' }}\n{columns}"
         );
@@ -211,8 +212,16 @@ async fn no_value_is_in_an_error() {
         assert!(!format!("{dead:?}").contains("MARKED"), "INV-MUTE: {dead:?}");
         let count = server.sql("SELECT string_agg(n::text, ',' ORDER BY n) FROM strict");
         assert_eq!(count, "0,2,4,6,8,10,12,14,16", "{mode}");
-        let findings = strict.check(&[row(99, FAULTS[0]), row(98, FAULTS[5])]).await.unwrap();
+        let findings = strict
+            .check(&[row(99, FAULTS[0]), row(98, FAULTS[5]), row(97, FAULTS[3])])
+            .await
+            .unwrap();
         assert!(!format!("{findings:?}").contains(MARK), "INV-MUTE: {findings:?}");
+        assert_eq!(
+            findings.iter().filter(|it| it.weight == Weight::Fault).count(),
+            3,
+            "{findings:?}"
+        );
     }
     assert_log_is_mute();
 }

@@ -23,7 +23,9 @@ fn the_example_is_read_with_every_key() {
     assert_eq!(short.keys().collect::<Vec<_>>(), ["password", "table", "url"]);
     PgTable::read(short, &around()).unwrap();
     let uncommented = |line: &str| match line.strip_prefix("# ") {
-        Some(key) if key.contains(" = ") || key.starts_with('[') => key.to_owned(),
+        Some(key) if key.starts_with('[') || (key.contains(" = ") && !key.starts_with('{')) => {
+            key.to_owned()
+        }
         _ => line.to_owned(),
     };
     let every: Vec<String> = EXAMPLE.lines().map(uncommented).collect();
