@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use galgo_wire::limits::{LIFE_HEADER_BYTES, MESSAGE_BYTES_MAX, SEND_PAYLOAD_BYTES_MAX_DEFAULT};
+
 use crate::connection::Connection;
+use crate::groups::SESSION;
 use crate::{
     Client, ConnectError, Credentials, QuicOptions, ReconnectPolicy, TlsOptions, Transport,
     WebSocketOptions,
@@ -11,6 +14,24 @@ use crate::{
 
 /// Port of the server when none is given and the transport is TCP.
 pub const DEFAULT_PORT: u16 = 8090;
+
+/// Time between two pings.
+const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(5);
+/// How long a server may owe an answer without sending anything.
+pub(crate) const SILENCE_MAX_DEFAULT: Duration = Duration::from_secs(30);
+const _: () = assert!(
+    HEARTBEAT_DEFAULT.as_secs() * 3 < SILENCE_MAX_DEFAULT.as_secs()
+        && HEARTBEAT_DEFAULT.as_secs() * 3 < SESSION.as_secs(),
+    "who says nothing was asked several times, and who is asked was heard of several times"
+);
+const BYTES_IN_FLIGHT_DEFAULT: usize = 64 << 20;
+/// Largest reply that is taken.
+pub(crate) const REPLY_BYTES_MAX_DEFAULT: usize = 256 << 20;
+const _: () = assert!(
+    MESSAGE_BYTES_MAX < SEND_PAYLOAD_BYTES_MAX_DEFAULT
+        && SEND_PAYLOAD_BYTES_MAX_DEFAULT as usize + LIFE_HEADER_BYTES < REPLY_BYTES_MAX_DEFAULT,
+    "what was sent with one request is taken in one reply, any single message at that"
+);
 
 /// Settings of a connection; every one has a default.
 ///
@@ -48,12 +69,12 @@ impl Default for ClientBuilder {
             reconnect: ReconnectPolicy::default(),
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
-            heartbeat_interval: Duration::from_secs(5),
-            silence_max: Duration::from_secs(30),
+            heartbeat_interval: HEARTBEAT_DEFAULT,
+            silence_max: SILENCE_MAX_DEFAULT,
             nodelay: true,
             requests_in_flight_max: 1024,
-            bytes_in_flight_max: 64 << 20,
-            reply_bytes_max: 256 << 20,
+            bytes_in_flight_max: BYTES_IN_FLIGHT_DEFAULT,
+            reply_bytes_max: REPLY_BYTES_MAX_DEFAULT,
         }
     }
 }

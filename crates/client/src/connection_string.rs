@@ -190,7 +190,10 @@ impl ConnectionString {
         match front.rfind('@') {
             Some(at) => {
                 let (login, behind) = rest.split_at(at);
-                (Some(login), behind.strip_prefix('@').unwrap_or(behind))
+                let Some(behind) = behind.strip_prefix('@') else {
+                    unreachable!("the text was split in front of its @");
+                };
+                (Some(login), behind)
             }
             None => (None, rest),
         }

@@ -12,6 +12,10 @@ use crate::{CallError, Client, ErrorCode, Identifier, InvalidRequest, TopicOptio
 
 /// How often is looked and tried: somebody else may make, or delete, the same topic meanwhile.
 const ATTEMPTS_MAX: u32 = 5;
+const _: () = assert!(
+    ATTEMPTS_MAX > 2,
+    "one attempt makes the stream, the next the topic, and one is left to find what others made"
+);
 
 /// A topic that is there, as [`Client::ensure_topic`] found or made it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -156,6 +156,7 @@ pub(crate) fn send_frame(
         batch.encode_send(stream.borrowed(), topic.borrowed(), partitioning.borrowed(), out);
     })
     .map_err(|_| too_large())?;
+    assert!(out.len() <= head + batch.bytes(), "INV-BOUND: the head of a send is within its limit");
     Ok(out.into())
 }
 

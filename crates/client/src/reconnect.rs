@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::groups::SESSION;
+
 /// When to try again after a connection was lost or could not be opened.
 ///
 /// The first attempt is made at once, later ones after pauses that double from `first_delay` to
@@ -20,12 +22,20 @@ pub struct ReconnectPolicy {
     pub reestablish_after: Duration,
 }
 
+const FIRST_DELAY_DEFAULT: Duration = Duration::from_millis(100);
+const DELAY_MAX_DEFAULT: Duration = Duration::from_secs(5);
+const _: () = assert!(
+    FIRST_DELAY_DEFAULT.as_millis() < DELAY_MAX_DEFAULT.as_millis()
+        && DELAY_MAX_DEFAULT.as_secs() * 3 < SESSION.as_secs(),
+    "who lost the connection tries several times before a membership in a group ends"
+);
+
 impl Default for ReconnectPolicy {
     fn default() -> Self {
         Self {
             attempts_max: None,
-            first_delay: Duration::from_millis(100),
-            delay_max: Duration::from_secs(5),
+            first_delay: FIRST_DELAY_DEFAULT,
+            delay_max: DELAY_MAX_DEFAULT,
             reestablish_after: Duration::ZERO,
         }
     }

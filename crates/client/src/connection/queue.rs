@@ -139,6 +139,10 @@ impl RequestQueue {
             assert!(last < Some(call.id), "INV-PIPELINE: requests are written in their order");
             state.in_flight.push_back(call);
         }
+        assert!(
+            state.in_flight.len() <= self.limits.requests.max(1),
+            "INV-CLIENT-BOUND: more requests are in flight than may"
+        );
         !frames.is_empty()
     }
 
@@ -157,6 +161,10 @@ impl RequestQueue {
         let is_counted = call.frame.len() <= state.in_flight_bytes;
         assert!(is_counted, "INV-CLIENT-BOUND: a request in flight was not counted");
         state.in_flight_bytes -= call.frame.len();
+        assert!(
+            state.in_flight_bytes == 0 || !state.in_flight.is_empty(),
+            "INV-CLIENT-BOUND: bytes are counted of which none are in flight"
+        );
         let has_work = !state.waiting.is_empty();
         drop(state);
         if has_work {
@@ -202,6 +210,10 @@ impl RequestQueue {
         (state.written, state.answered) = (0, 0);
         let maybe_done_count = written.saturating_sub(answered);
         let in_flight = std::mem::take(&mut state.in_flight);
+        assert!(
+            maybe_done_count <= in_flight.len() as u64,
+            "INV-FATE: what was written and not answered is in flight"
+        );
         state.in_flight_bytes = 0;
         let mut again = VecDeque::with_capacity(in_flight.len() + state.waiting.len());
         for (position, mut call) in (0..).zip(in_flight) {
@@ -288,6 +300,8 @@ impl QueueState {
     ) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
+        let is_last = self.waiting.back().is_none_or(|last| last.id < id);
+        assert!(is_last, "INV-PIPELINE: requests wait in the order of their numbers");
         self.waiting.push_back(QueuedCall { id, frame, replay, lost_before: None, reply, waits });
         id
     }

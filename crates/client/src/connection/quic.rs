@@ -199,6 +199,7 @@ async fn ask(
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        assert!(count <= left, "INV-PIPELINE: no more is taken than the rest of a request");
         left -= count;
         // What is not heard is still taken out, to get to the next request.
         is_heard = is_heard && write(to, &buffer).await?;

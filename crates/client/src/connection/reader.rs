@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use bytes::{Buf, Bytes, BytesMut};
 use galgo_wire::error_code::ErrorCode;
 use galgo_wire::frame::{Cut, Garbled, ReplyCutter, ResponseHeader};
+use galgo_wire::limits::{LIFE_HEADER_BYTES, RESPONSE_HEADER_BYTES};
 use tokio::io::AsyncReadExt;
 
 use crate::connection::Shared;
@@ -17,6 +18,10 @@ use crate::error::Loss;
 
 /// Room made for a read when no more is known to come.
 const READ_BYTES: usize = 64 << 10;
+const _: () = assert!(
+    READ_BYTES > 100 * (RESPONSE_HEADER_BYTES + LIFE_HEADER_BYTES),
+    "many small replies are read at once"
+);
 
 /// Reads until the connection ends; returns how it ended.
 pub(super) async fn run(shared: &Shared, reader: &mut ReadHalf) -> Loss {

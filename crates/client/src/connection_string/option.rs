@@ -156,7 +156,8 @@ impl OptionsRead {
             "tls_domain" => self.tls.domain = Some(value.text.into()),
             "tls_ca_file" => self.tls.ca_file = path(),
             "tls_cert_file" => self.cert_file = path(),
-            _ => self.key_file = path(),
+            "tls_key_file" => self.key_file = path(),
+            other => unreachable!("{other} is in the list of shared options and is read"),
         }
         Ok(())
     }
@@ -169,7 +170,8 @@ impl OptionsRead {
         match value.option {
             "nodelay" => builder.nodelay = value.boolean()?,
             "tls" => self.has_tls = value.boolean()?,
-            _ => self.tls.validate_certificate = value.boolean()?,
+            "tls_validate_certificate" => self.tls.validate_certificate = value.boolean()?,
+            other => unreachable!("{other} is in the list of options of a stream and is read"),
         }
         Ok(())
     }
@@ -193,7 +195,8 @@ impl OptionsRead {
             "send_window" => quic.send_window = Some(value.number()?),
             "receive_window" => quic.receive_window = Some(value.number()?),
             "keep_alive_interval" => quic.keep_alive_interval = value.millis()?,
-            _ => quic.max_idle_timeout = value.millis()?,
+            "max_idle_timeout" => quic.max_idle_timeout = value.millis()?,
+            other => unreachable!("{other} is in the list of options of QUIC and is read"),
         }
         Ok(())
     }
@@ -210,7 +213,8 @@ fn websocket(
         "max_write_buffer_size" => websocket.max_write_buffer_size = Some(value.number()?),
         "max_message_size" => websocket.max_message_size = Some(value.number()?),
         "max_frame_size" => websocket.max_frame_size = Some(value.number()?),
-        _ => websocket.accept_unmasked_frames = value.boolean()?,
+        "accept_unmasked_frames" => websocket.accept_unmasked_frames = value.boolean()?,
+        other => unreachable!("{other} is in the list of options of WebSocket and is read"),
     }
     Ok(())
 }

@@ -25,6 +25,7 @@ pub(super) struct Appetite {
 impl Appetite {
     /// Never more than `count_max` messages, nor, by expectation, more than `bytes_enough`.
     pub(super) fn new(count_max: u32, bytes_enough: usize) -> Self {
+        assert!(count_max > 0, "a poll asks for a message at least");
         Self { count: count_max.min(COUNT_FIRST), count_max, bytes_enough }
     }
 

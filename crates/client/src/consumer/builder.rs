@@ -2,9 +2,23 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::builder::REPLY_BYTES_MAX_DEFAULT;
 use crate::consumer::{ConsumeError, Consumer};
 use crate::groups::SESSION;
 use crate::{Client, Identifier, Life};
+
+/// About how many bytes are fetched at once.
+const BATCH_BYTES_DEFAULT: usize = 4 << 20;
+const _: () = assert!(
+    8 * BATCH_BYTES_DEFAULT <= REPLY_BYTES_MAX_DEFAULT,
+    "an answer may be larger than expected, as messages grow, and is still read"
+);
+const POLL_INTERVAL_DEFAULT: Duration = Duration::from_millis(100);
+const PARTITIONS_INTERVAL_DEFAULT: Duration = Duration::from_secs(10);
+const _: () = assert!(
+    POLL_INTERVAL_DEFAULT.as_millis() < PARTITIONS_INTERVAL_DEFAULT.as_millis(),
+    "messages are looked for more often than partitions"
+);
 
 /// Where a consumer begins in each partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,9 +88,9 @@ impl ConsumerBuilder {
             start: Start::Next,
             commit: None,
             batch_size: 1000,
-            batch_bytes: 4 << 20,
-            poll_interval: Duration::from_millis(100),
-            partitions_interval: Duration::from_secs(10),
+            batch_bytes: BATCH_BYTES_DEFAULT,
+            poll_interval: POLL_INTERVAL_DEFAULT,
+            partitions_interval: PARTITIONS_INTERVAL_DEFAULT,
             session_timeout: SESSION,
             until_end: false,
             verify: true,

@@ -20,6 +20,7 @@ use crate::{CallError, Client, ErrorCode, Life};
 
 /// Failed stores that may wait to be told; older ones say the same.
 const FAILURES_KEPT: usize = 4;
+const _: () = assert!(FAILURES_KEPT > 0, "a failed store is told when nobody looks at that moment");
 
 /// A place in a partition: an offset, and the life it is one of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +115,10 @@ impl Committer {
 
     /// Notes that the messages of `partition` up to `position` are processed.
     pub(super) fn note(&self, partition: u32, position: LifePosition) {
-        self.shared.state.lock().due.insert(partition, position);
+        let mut state = self.shared.state.lock();
+        assert!(!state.closed, "what is noted is noted before the last round, or it would be lost");
+        state.due.insert(partition, position);
+        drop(state);
         self.shared.news.notify_one();
     }
 

@@ -110,13 +110,14 @@ impl PartitionCursor {
             return self.nothing(&polled);
         }
         let mut messages = polled.into_messages();
-        let behind = messages.last().map(|last| last.offset().saturating_add(1));
+        let Some(last) = messages.last() else {
+            unreachable!("an answer that is not empty has a last message");
+        };
+        let next = last.offset().saturating_add(1);
         if let Some(end) = self.end {
             messages.retain(|message| message.offset() <= end);
         }
-        if let Some(next) = behind {
-            (self.place, self.reached) = (ReadPosition::Offset(next), true);
-        }
+        (self.place, self.reached) = (ReadPosition::Offset(next), true);
         if let Some(since) = self.since.map(Timestamp::get) {
             messages.retain(|message| message.timestamp() >= since);
             if !messages.is_empty() {

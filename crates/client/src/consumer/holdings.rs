@@ -112,6 +112,7 @@ impl Holdings {
     /// of that was known then.
     pub(super) fn tag(&self, partition: u32, version: u64) -> Option<Tag> {
         let known = self.known.lock();
+        assert!(version <= known.version, "INV-HOLD: who asks was told before, by these holdings");
         let hold = known.holds.get(&partition).filter(|hold| hold.since <= version)?;
         Some(Tag(hold.since))
     }

@@ -22,6 +22,10 @@ pub(super) struct Idle {
 impl Idle {
     /// Pauses of up to `pause_max`; `wait`: how long the server may be asked to wait, if at all.
     pub(super) fn new(pause_max: Duration, wait: Option<Duration>) -> Self {
+        assert!(
+            pause_max >= PAUSE_FIRST,
+            "pauses grow, or a partition without messages is polled without a pause"
+        );
         Self { pause: PAUSE_FIRST, pause_max, wait }
     }
 

@@ -203,12 +203,14 @@ impl PartitionMerge {
     }
 
     fn hand_out(&mut self, turn: usize, message: ReceivedMessage) -> ReceivedMessage {
-        let ends_batch =
-            self.sources.get(turn).is_none_or(|source| source.batch.as_slice().is_empty());
+        let Some(source) = self.sources.get(turn) else {
+            unreachable!("a message is that of a source");
+        };
+        let (ends_batch, has_tag) = (source.batch.as_slice().is_empty(), source.tag.is_some());
         // A batch is handed out to its end, then the next partition has its turn.
         self.turn = if ends_batch { turn + 1 } else { turn };
         let (partition, position) = (message.partition(), LifePosition::of(&message));
-        if self.sources.get(turn).is_some_and(|source| source.tag.is_some()) {
+        if has_tag {
             self.reached.insert(partition, position);
         }
         self.taken = Some(HandedOut { partition, position, ends_batch });

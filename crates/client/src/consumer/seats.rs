@@ -236,6 +236,7 @@ impl SeatTable {
         let changes = self.changes.len();
         let is_this = |change: &SeatChange| matches!(change, SeatChange::Gained(gained) if Arc::ptr_eq(gained, seat));
         self.changes.retain(|change| !is_this(change));
+        assert!(self.changes.len() + 1 >= changes, "a seat is gained once");
         // What the program was not told of has no reader.
         state.is_dropped |= self.changes.len() < changes;
         if !state.is_dropped {
@@ -255,6 +256,7 @@ pub(super) struct Chair {
 
 impl Chair {
     pub(super) fn new(seats: Arc<Seats>, seat: Arc<Seat>) -> Self {
+        assert!(!seat.state.lock().is_dropped, "a partition that was gained has one reader");
         Self { seats, seat }
     }
 
@@ -372,6 +374,7 @@ impl Chair {
         if state.is_lost {
             return None;
         }
+        assert!(state.waits_at.is_none(), "a reader waits at one place at a time");
         state.waits_at = Some((next, life));
         Some(WaitingReader(self))
     }

@@ -130,7 +130,9 @@ fn watch(starter: Starter, mut known: usize) -> mpsc::Receiver<MergeSource> {
             let Ok(Some(outline)) = client.topic_outline(stream, topic).await else { continue };
             let count = outline.partitions_count as usize;
             while known < count {
-                let Ok(partition) = u32::try_from(known) else { return };
+                let Ok(partition) = u32::try_from(known) else {
+                    unreachable!("a partition below their count is a number of 32 bits");
+                };
                 let Ok(cursor) = starter.new_cursor(partition).await else { break };
                 tracing::debug!(partition, "partition added to the topic");
                 starter.alone.store(false, Ordering::Relaxed);

@@ -13,6 +13,7 @@ use galgo_wire::index::to_u32;
 use galgo_wire::measure::micros;
 use galgo_wire::permission::Action;
 
+use crate::builder::SILENCE_MAX_DEFAULT;
 use crate::connection::Replay;
 use crate::extensions::{LIVES, WAITING_POLLS};
 use crate::groups::SESSION;
@@ -26,6 +27,10 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 const _: () = assert!(
     WAIT_MAX.as_secs() * 2 < SESSION.as_secs(),
     "a member that waits for messages is heard of before its membership ends"
+);
+const _: () = assert!(
+    WAIT_MAX.as_secs() * 2 <= SILENCE_MAX_DEFAULT.as_secs(),
+    "a server that waits for messages is not taken for a silent one, and waits to the end"
 );
 
 impl Client {

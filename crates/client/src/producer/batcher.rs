@@ -133,7 +133,8 @@ impl Batcher {
         let batch = self.open.entry(lane).or_insert_with(|| {
             let due = entry.now + limits.linger;
             self.due.insert((due, lane));
-            self.unsettled.insert(self.next_number);
+            let is_new = self.unsettled.insert(self.next_number);
+            assert!(is_new, "INV-TOLD: each batch has a number of its own");
             self.next_number += 1;
             SendBatch::new(self.next_number - 1, lane, entry.now, due)
         });
@@ -143,7 +144,7 @@ impl Batcher {
         let receipt = (entry.tracking != Tracking::None).then(|| batch.receipt());
         let hurries = entry.tracking == Tracking::Waiting && batch.due > entry.now;
         if hurries {
-            self.due.remove(&(batch.due, lane));
+            unschedule(&mut self.due, batch);
             batch.due = entry.now;
             self.due.insert((batch.due, lane));
         }
@@ -169,7 +170,7 @@ impl Batcher {
         let Some(batch) = self.open.remove(&lane) else {
             unreachable!("every open batch has its time, and only those");
         };
-        self.due.remove(&(batch.due, lane));
+        unschedule(&mut self.due, &batch);
         Some(batch)
     }
 
@@ -189,6 +190,7 @@ impl Batcher {
         for (_, lane) in lanes {
             self.close(lane);
         }
+        assert!(self.due.is_empty(), "INV-TOLD: a flush waits for every batch that was open");
         self.next_number
     }
 
@@ -211,10 +213,16 @@ impl Batcher {
 
     fn close(&mut self, lane: SendLane) {
         if let Some(batch) = self.open.remove(&lane) {
-            self.due.remove(&(batch.due, lane));
+            unschedule(&mut self.due, &batch);
             self.full.push_back(batch);
         }
     }
+}
+
+/// Takes an open batch from those that have a time.
+fn unschedule(due: &mut BTreeSet<(Instant, SendLane)>, batch: &SendBatch) {
+    let was_due = due.remove(&(batch.due, batch.lane));
+    assert!(was_due, "every open batch has its time");
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use galgo_wire::limits::{
     DELIVERY_SECONDS_DEFAULT, PRODUCER_MESSAGES_IN_FLIGHT_DEFAULT, SEND_PAYLOAD_BYTES_MAX_DEFAULT,
 };
+use tokio::sync::Semaphore;
 
 use crate::producer::Producer;
 use crate::{Client, Identifier, ProduceError};
@@ -59,8 +60,8 @@ impl ProducerBuilder {
             topic,
             partition_by: PartitionBy::Balance,
             batch_messages: BATCH_MESSAGES_DEFAULT,
-            batch_bytes: 1 << 20,
-            buffer_bytes: 32 << 20,
+            batch_bytes: BATCH_BYTES_DEFAULT,
+            buffer_bytes: BUFFER_BYTES_DEFAULT,
             linger: Duration::from_millis(1),
             max_in_flight: MAX_IN_FLIGHT_DEFAULT,
             retry: SendRetry::AtLeastOnce,
@@ -88,7 +89,7 @@ impl ProducerBuilder {
 
     /// Sets how many bytes may be accepted and not acknowledged. Default: 32 MiB.
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {
-        self.buffer_bytes = bytes.clamp(1, u32::MAX as usize);
+        self.buffer_bytes = bytes.clamp(1, BUFFER_BYTES_MAX);
         self
     }
 
@@ -137,9 +138,11 @@ const _: () = assert!(
         == PRODUCER_MESSAGES_IN_FLIGHT_DEFAULT as usize,
     "the limits of the server know what a producer has in flight"
 );
+const BATCH_BYTES_DEFAULT: usize = 1 << 20;
+const BUFFER_BYTES_DEFAULT: usize = 32 << 20;
 const _: () = assert!(
-    MAX_IN_FLIGHT_DEFAULT as u32 * BATCH_MESSAGES_DEFAULT == PRODUCER_MESSAGES_IN_FLIGHT_DEFAULT,
-    "what servers make their deduplication fit"
+    2 * MAX_IN_FLIGHT_DEFAULT * BATCH_BYTES_DEFAULT <= BUFFER_BYTES_DEFAULT,
+    "while as much is in flight as may, the batches behind it are filled"
 );
 
 /// Largest batch that can be set.
@@ -147,4 +150,11 @@ const BATCH_BYTES_MAX: usize = 64 << 20;
 const _: () = assert!(
     BATCH_BYTES_MAX < SEND_PAYLOAD_BYTES_MAX_DEFAULT as usize,
     "a server takes the largest batch unless it is configured otherwise"
+);
+
+/// Largest buffer that can be set.
+const BUFFER_BYTES_MAX: usize = u32::MAX as usize;
+const _: () = assert!(
+    BATCH_BYTES_MAX <= BUFFER_BYTES_MAX && BUFFER_BYTES_MAX <= Semaphore::MAX_PERMITS,
+    "a buffer may have room for any batch, and room is counted in permits"
 );

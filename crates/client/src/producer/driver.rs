@@ -83,6 +83,8 @@ pub(super) async fn run(shared: Arc<ProducerShared>, lane: Option<u32>) {
     loop {
         driver.fill().await;
         if driver.shared.is_finished() {
+            let is_idle = driver.in_flight.is_empty() && driver.held.is_empty();
+            assert!(is_idle, "INV-TOLD: when all is settled, nothing is on its way");
             return;
         }
         driver.wait().await;
@@ -177,6 +179,7 @@ impl Driver {
         let connection = &settings.client.connection;
         let has_room = self.in_flight.len() < settings.max_in_flight;
         assert!(has_room, "INV-CLIENT-BOUND: more batches are in flight than may");
+        assert!(self.failed.is_none(), "INV-LANE: nothing is sent behind what failed");
         let pending = connection.submit(parcel.frame.clone(), replay, left);
         self.requests.push_back(pending.id());
         self.lanes.push_back(parcel.batch.lane);
@@ -187,6 +190,10 @@ impl Driver {
             let answer = pending.settle().await;
             (parcel, answer)
         }));
+        assert!(
+            self.requests.len() == self.in_flight.len() && self.lanes.len() == self.in_flight.len(),
+            "INV-LANE: what is in flight is known by request and by lane"
+        );
     }
 
     fn arrived(&mut self, parcel: Parcel, answer: Result<Bytes, NoReply>) {

@@ -318,6 +318,7 @@ impl ProducerShared {
         let mut state = self.state.lock();
         match &verdict {
             Ok(before) => {
+                assert!(*before <= count, "INV-TOLD: no more was stored before than was sent");
                 self.stored_before.fetch_add(*before, Ordering::Release);
                 self.acknowledged.fetch_add(count, Ordering::Release);
             }

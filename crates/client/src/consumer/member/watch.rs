@@ -18,6 +18,7 @@ use crate::consumer::idle::Idle;
 use crate::consumer::member::{listed, waits};
 use crate::consumer::membership::{is_no_group, is_no_member};
 use crate::consumer::seats::{GivenPartition, Seats};
+use crate::groups::SESSION;
 use crate::retry::is_passing;
 use crate::topics::{is_gone, path};
 use crate::{CallError, PollRequest};
@@ -28,6 +29,10 @@ const LOOK_MAX: Duration = Duration::from_secs(3);
 
 /// Pause before the server is asked again what it refused.
 const REFUSED_PAUSE: Duration = Duration::from_millis(500);
+const _: () = assert!(
+    REFUSED_PAUSE.as_millis() < LOOK_MAX.as_millis() && LOOK_MAX.as_secs() * 3 < SESSION.as_secs(),
+    "INV-HOLD: a member looks several times before its membership ends"
+);
 
 pub(super) struct MemberWatch {
     pub(super) seats: Arc<Seats>,
