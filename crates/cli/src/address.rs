@@ -44,7 +44,9 @@ pub(crate) struct UrlParts<'a> {
 pub(crate) fn moved(url: UrlParts<'_>, to: CarrierName) -> (&'static str, String) {
     let UrlParts { family, carrier: from, rest } = url;
     let (_, behind) = ConnectionString::split_login(rest);
-    let login = rest.strip_suffix(behind).unwrap_or_default();
+    let Some(login) = rest.strip_suffix(behind) else {
+        unreachable!("what is behind a login ends the text it is split from");
+    };
     let (place, query) = behind.split_once('?').unwrap_or((behind, ""));
     let mut has_tls = matches!(from, "wss" | "quic");
     let mut validates = None;

@@ -241,6 +241,10 @@ impl Failure {
             error.insert("server_code".to_owned(), json!(code));
             error.insert("server_error".to_owned(), json!(name));
         }
+        assert!(
+            self.facts.keys().all(|name| !error.contains_key(name)),
+            "a fact does not take the place of what every failure tells"
+        );
         error.extend(self.facts.as_ref().clone());
         json!({ "error": error })
     }

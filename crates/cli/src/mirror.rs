@@ -32,6 +32,10 @@ use crate::progress::Progress;
 
 /// Partitions copied at the same time, unless the copy follows: then all are.
 const LANES_MAX: usize = 8;
+const _: () = assert!(
+    0 < LANES_MAX && LANES_MAX * 2 * lane::BATCH_BYTES <= 64 << 20,
+    "what is under way of all partitions that are copied at once is little"
+);
 
 /// A copy under way.
 #[derive(Debug)]

@@ -170,7 +170,9 @@ struct ProfileLock {
 
 impl ProfileLock {
     fn take(path: &Path) -> io::Result<Self> {
-        let dir = path.parent().unwrap_or(Path::new("."));
+        let Some(dir) = path.parent() else {
+            unreachable!("profiles are a file in a folder of the configuration");
+        };
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let mut options = OpenOptions::new();
         let options = options.write(true).create(true).truncate(false).mode(0o600);

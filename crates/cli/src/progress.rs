@@ -54,9 +54,10 @@ impl Progress {
         }
         let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND);
         let bar = ProgressBar::with_draw_target(total, target);
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
-        }
+        let Ok(style) = ProgressStyle::with_template(template) else {
+            unreachable!("the templates of this file are understood");
+        };
+        bar.set_style(style.progress_chars("=> "));
         bar.enable_steady_tick(Duration::from_millis(250));
         Self { bar }
     }
@@ -85,5 +86,17 @@ impl Progress {
     /// Removes the line.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_template_is_understood() {
+        for template in [BAR, SPINNER, MESSAGES_BAR, MESSAGES_SPINNER, LOAD_BAR, LOAD_SPINNER] {
+            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
+        }
     }
 }

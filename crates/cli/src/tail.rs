@@ -95,7 +95,7 @@ impl<'a> TopicReader<'a> {
                 break;
             }
             let Some(message) = self.lanes.get_mut(index).and_then(TailLane::take) else {
-                continue;
+                unreachable!("a head is that of a message that waits");
             };
             if seen >= skip {
                 writer.write(&message)?;
@@ -159,10 +159,11 @@ impl<'a> TopicReader<'a> {
     fn write_ready(&mut self, writer: &mut MessageWriter) -> Outcome<u64> {
         let mut written = 0;
         take_merged(&mut self.lanes, TailLane::next_time, |lane| {
-            if let Some(message) = lane.take() {
-                writer.write(&message)?;
-                written += 1;
-            }
+            let Some(message) = lane.take() else {
+                unreachable!("what has a time has a message that waits");
+            };
+            writer.write(&message)?;
+            written += 1;
             Ok(())
         })?;
         Ok(written)
@@ -185,12 +186,14 @@ impl<'a> TopicReader<'a> {
             lane.open_end();
             self.lanes.push(lane);
         }
+        assert!(self.lanes.len() == extents.len(), "each partition there is, is read");
         Ok(())
     }
 
     fn open_lanes(&mut self, range: Range, whereabouts: &[Whereabouts]) -> ShownPart {
         let extents: Vec<_> = whereabouts.iter().map(|at| at.extent).collect();
         let (plans, window) = plan(range, &extents);
+        assert!(plans.len() == whereabouts.len(), "each partition is read from somewhere");
         self.lanes = (0..)
             .zip(plans.iter().zip(whereabouts))
             .map(|(partition, (start, at))| TailLane::new(partition, *start, at))

@@ -79,10 +79,8 @@ impl Whose {
     fn identity(&self) -> ConsumerIdentity {
         match (&self.group, &self.consumer) {
             (Some(group), _) => ConsumerIdentity::group(group.clone()),
-            (None, consumer) => {
-                let consumer = consumer.clone().unwrap_or(Identifier::Numeric(0));
-                ConsumerIdentity::new(consumer)
-            }
+            (None, Some(consumer)) => ConsumerIdentity::new(consumer.clone()),
+            (None, None) => unreachable!("one of the two is required"),
         }
     }
 }

@@ -162,12 +162,18 @@ impl<'a> NamedPermissions<'a> {
     }
 
     fn stream(&self, id: StreamId) -> String {
-        self.streams.get(&id).cloned().flatten().unwrap_or_else(|| format!("#{id}"))
+        let Some(name) = self.streams.get(&id) else {
+            unreachable!("every stream with a right was asked for its name");
+        };
+        name.clone().unwrap_or_else(|| format!("#{id}"))
     }
 
     fn topic(&self, stream: StreamId, id: TopicId) -> String {
-        let name = self.topics.get(&(stream, id)).cloned().flatten();
-        format!("{}/{}", self.stream(stream), name.unwrap_or_else(|| format!("#{id}")))
+        let Some(name) = self.topics.get(&(stream, id)) else {
+            unreachable!("every topic with a right was asked for its name");
+        };
+        let name = name.clone().unwrap_or_else(|| format!("#{id}"));
+        format!("{}/{name}", self.stream(stream))
     }
 
     /// One line for each place.

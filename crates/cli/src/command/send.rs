@@ -138,6 +138,7 @@ async fn send_whole(target: &Target, args: SendArgs) -> Outcome {
         return Err(failure.while_doing(sending(&args)));
     }
     let stored_before = producer.stored_before();
+    assert!(stored_before <= 1, "no more was stored before than was sent");
     let report = Report { messages: 1, bytes, stored_before, ..Report::default() };
     target.output.show(&report.timed(watch.elapsed()), Report::render)
 }

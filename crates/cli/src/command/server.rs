@@ -165,6 +165,7 @@ pub(crate) fn failure(error: &ServeError) -> Failure {
         2 => Failure::usage(error),
         3 => Failure::connection(error),
         4 => Failure::data_dir_refused(error),
-        _ => Failure::io(error),
+        1 => Failure::io(error),
+        other => unreachable!("the exit code {other} of a server is in its help"),
     }
 }

@@ -240,6 +240,7 @@ async fn update(
         deeds.push(format!("made {status}"));
         change = change.status(status);
     }
+    assert!(!deeds.is_empty(), "a user that is changed is renamed or made something");
     target.connect().await?.update_user(user, change).await?;
     let sentence = format!("user {} {}", shown(user), deeds.join(" and "));
     target.output.done(&sentence, &fact("updated", user))

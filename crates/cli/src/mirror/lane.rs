@@ -21,7 +21,7 @@ use crate::progress::Progress;
 /// Most messages of one request to the target.
 const BATCH_MESSAGES: usize = 1_000;
 /// Bytes after which a request to the target takes no more messages.
-const BATCH_BYTES: usize = 1 << 20;
+pub(super) const BATCH_BYTES: usize = 1 << 20;
 
 /// Attempts without a single message copied before the copy gives up.
 const ATTEMPTS_MAX: u32 = 10;
@@ -153,9 +153,10 @@ impl MirrorLane<'_> {
     }
 
     fn leaves_out(&self, skipped: &ConsumeError) {
-        if let ConsumeError::Skipped { offsets, .. } = skipped
-            && self.report.borrow_mut().leaves_out(offsets)
-        {
+        let ConsumeError::Skipped { offsets, .. } = skipped else {
+            unreachable!("only what was skipped is left out");
+        };
+        if self.report.borrow_mut().leaves_out(offsets) {
             self.outage.tell(&skipped.to_string(), self.progress);
         }
     }
@@ -175,9 +176,10 @@ impl MirrorLane<'_> {
         let bytes: u64 = batch.iter().map(|message| message.payload().len() as u64).sum();
         let mut report = self.report.borrow_mut();
         report.took(batch.iter().map(ReceivedMessage::offset), bytes);
-        if let Some(last) = batch.last() {
-            report.life = last.life();
-        }
+        let Some(last) = batch.last() else {
+            unreachable!("a batch has a message");
+        };
+        report.life = last.life();
         self.progress.advance(batch.len() as u64, String::new);
         Ok(())
     }

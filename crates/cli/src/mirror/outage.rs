@@ -66,7 +66,8 @@ impl Outage {
     }
 
     fn is_over(&self, partition: &Waits, what: &str, progress: &Progress) {
-        partition.0.set(None);
+        let waited = partition.0.replace(None).is_some();
+        assert!(waited && self.waiting.get() > 0, "each partition that waits is counted once");
         self.waiting.set(self.waiting.get() - 1);
         if self.waiting.get() == 0 {
             progress.make_way(|| self.output.notice(&format!("{what}; going on")));

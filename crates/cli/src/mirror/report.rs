@@ -89,6 +89,10 @@ impl PartitionReport {
         self.damaged += left_out;
         self.damaged_since += left_out;
         self.damaged_end = self.damaged_end.max(offsets.end);
+        assert!(
+            self.damaged_since <= self.damaged,
+            "no more is left out since the last message than in all"
+        );
         left_out > 0
     }
 

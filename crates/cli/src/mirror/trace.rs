@@ -10,6 +10,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use futures_util::StreamExt as _;
 use galgo::Offset;
 use galgo::{ConsumeError, PollRequest, PollingStrategy, ReceivedMessage, Start};
+use galgo_wire::index::to_u32;
 
 use crate::failure::{Failure, Outcome};
 use crate::mirror::origin::{MirrorOrigin, can_tell};
@@ -48,6 +49,7 @@ async fn search(
     context: &[Content],
     first: u64,
 ) -> Outcome<(Option<u64>, Option<u64>)> {
+    assert!(!context.is_empty(), "what is searched for has the newest message at least");
     let path = &ends.source.path;
     let from = first.saturating_sub(context.len() as u64 - 1);
     let consumer = ends.source.client.consumer(&path.stream, &path.topic).partition(ends.partition);
@@ -92,10 +94,12 @@ async fn earliest(ends: MirroredPartition<'_>, last: u64) -> Outcome<u64> {
 /// What the last copies hold, oldest first, back to the last one that tells where it came from.
 async fn context(ends: MirroredPartition<'_>, newest: &ReceivedMessage) -> Outcome<Vec<Content>> {
     let from = newest.offset().saturating_sub(CONTEXT - 1);
+    let count = newest.offset() - from;
+    assert!(count < CONTEXT, "the newest message is one of those that are compared");
     let path = &ends.target.path;
     let request = PollRequest::new(&path.stream, &path.topic, ends.partition)
         .strategy(PollingStrategy::Offset(Offset::new(from)))
-        .count(u32::try_from(newest.offset() - from).unwrap_or(0))
+        .count(to_u32(count))
         .tell_damage();
     let mut context = vec![content(newest)];
     if newest.offset() > from {

@@ -11,6 +11,10 @@ use crate::failure::{Failure, Outcome};
 
 /// The largest number of 64 bits, as JSON has it.
 const SENTINEL: &str = "18446744073709551615";
+const _: () = assert!(
+    matches!(u64::from_str_radix(SENTINEL, 10), Ok(u64::MAX)),
+    "what is written as null is the largest number"
+);
 
 /// A document of its own: indented, since `jq` does not mind and people read it too.
 pub(crate) fn pretty<T: Serialize>(value: &T) -> Outcome<String> {

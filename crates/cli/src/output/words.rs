@@ -61,6 +61,25 @@ const WORDS: &[(&str, &str, WordKind)] = &[
     ("total_memory", "total_memory_bytes", WordKind::Plain),
     ("user", "user", WordKind::Name),
 ];
+const _: () = assert!(are_sorted(WORDS), "each field has one word, found at its place");
+
+const fn are_sorted(words: &[(&str, &str, WordKind)]) -> bool {
+    match words {
+        [(one, ..), rest @ ..] => match rest {
+            [(next, ..), ..] => is_before(one.as_bytes(), next.as_bytes()) && are_sorted(rest),
+            [] => true,
+        },
+        [] => true,
+    }
+}
+
+const fn is_before(one: &[u8], other: &[u8]) -> bool {
+    match (one, other) {
+        (_, []) => false,
+        ([], _) => true,
+        ([a, one @ ..], [b, other @ ..]) => *a < *b || (*a == *b && is_before(one, other)),
+    }
+}
 
 /// The document of `value`, an answer of a server, in the tool's words.
 ///

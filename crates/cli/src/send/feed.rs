@@ -17,7 +17,7 @@ use crate::send::headers::Headers;
 use crate::send::id::MessageIds;
 use crate::send::key::KeyField;
 use crate::send::ledger::{self, AckLog, LineOnItsWay, LineSet, LineTally};
-use crate::send::line::{Block, Line, LineError, Lines};
+use crate::send::line::{BLOCK_LINES, Block, Line, LineError, Lines};
 use crate::send::memory::TopicMemory;
 use crate::send::report::{Report, Watch};
 
@@ -26,6 +26,10 @@ const BLOCKS_AHEAD: usize = 4;
 
 /// Lines that may be under way; the producer's buffer fills long before with lines of usual size.
 const ENTRIES_MAX: usize = 1 << 16;
+const _: () = assert!(
+    0 < BLOCKS_AHEAD && BLOCKS_AHEAD * BLOCK_LINES <= ENTRIES_MAX,
+    "what is read ahead finds room among the lines that are on their way"
+);
 
 /// Everything a send needs but its producer.
 pub(crate) struct Plan {
@@ -118,13 +122,21 @@ pub(crate) async fn run(
     }
     let stored_before = producer.stored_before();
     drop(producer);
-    let tally = ledger.await.unwrap_or_default();
+    let Ok(tally) = ledger.await else {
+        unreachable!("INV-ACK: a ledger ends with its tally; without one nothing is known");
+    };
     plan.progress.finish();
+    assert!(stored_before <= report.messages, "no more was stored before than was sent");
     let report = Report { stored_before, ..report }.timed(watch.elapsed());
     if let Some(sentence) = plan.memory.and_then(|memory| memory.too_short_for(&report)) {
         to.output.notice(&sentence);
     }
-    match conclude(stopped, &tally, next_line) {
+    let unfinished = conclude(stopped, &tally, next_line);
+    assert!(
+        unfinished.is_some() || tally.acknowledged == report.messages,
+        "INV-ACK: a send that ends well had every line acknowledged"
+    );
+    match unfinished {
         None if report.messages == 0 => to.path.checked(to.client).await.map(|()| report),
         None => Ok(report),
         Some(Unfinished { cause, reach }) => {
@@ -198,6 +210,10 @@ impl Feed<'_> {
     }
 
     async fn block(&mut self, block: Block) -> Result<(), Cause> {
+        assert!(
+            block.lines.first().is_none_or(|first| first.number >= self.next_line),
+            "INV-ACK: lines are sent in their order, so that the first unacknowledged one is known"
+        );
         self.report.skipped_empty += block.empty;
         for line in block.lines {
             let number = line.number;

@@ -5,6 +5,10 @@
 
 /// Room behind the first id for every line an input can have.
 const FIRST_MAX: u128 = u128::MAX - u64::MAX as u128;
+const _: () = assert!(
+    FIRST_MAX.checked_add(u64::MAX as u128).is_some(),
+    "every line has an id of its own, whatever the first is"
+);
 
 /// Digits of a UUID.
 const UUID_DIGITS: usize = 32;

@@ -12,6 +12,10 @@ const KEY_BYTES_MAX: usize = MESSAGES_KEY_BYTES_MAX;
 
 /// Key of lines that lack the field.
 const KEY_OF_NONE: &[u8] = b"-";
+const _: () = assert!(
+    !KEY_OF_NONE.is_empty() && KEY_OF_NONE.len() <= KEY_BYTES_MAX,
+    "a line without the field has a key that servers take"
+);
 
 /// The n-th field of a line, from 1, fields divided by white space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -123,6 +123,10 @@ fn too_many_gaps(path: &Path) -> Failure {
 /// Most runs of numbers of a log: some 64 MiB of them. A send that breaks off leaves one gap for each line that was
 /// under way, a few ten thousand at most.
 const RUNS_MAX: usize = 1 << 20;
+const _: () = assert!(
+    RUNS_MAX * size_of::<(u64, u64)>() <= 64 << 20,
+    "a log that is read takes little memory, whatever is in it"
+);
 
 /// Longest line of a log: the digits of the largest number.
 const DIGITS_MAX: usize = 20;
@@ -186,6 +190,10 @@ impl Runs {
             (first, last) = (first.min(from), last.max(to));
         }
         self.ends.insert(first, last);
+        assert!(
+            first <= last && self.ends.len() <= RUNS_MAX,
+            "a run has a line, and there are no more runs than may be"
+        );
     }
 }
 

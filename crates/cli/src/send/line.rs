@@ -10,7 +10,7 @@ use thiserror::Error;
 
 /// Bytes and lines of one block handed from the reading thread to the sending task.
 const BLOCK_BYTES: usize = 256 * 1024;
-const BLOCK_LINES: usize = 4096;
+pub(super) const BLOCK_LINES: usize = 4096;
 
 /// Bytes asked of the input at once.
 const READ_BYTES: usize = 256 * 1024;
@@ -78,7 +78,7 @@ impl<R: Read> Lines<R> {
     ///
     /// What is available is handed on at once: a pipe that trickles is not held back.
     pub(crate) fn next_block(&mut self) -> Result<Option<Block>, LineError> {
-        let mut block = Block::default();
+        let (mut block, first) = (Block::default(), self.next_number);
         let mut bytes = 0;
         while bytes < BLOCK_BYTES && block.lines.len() < BLOCK_LINES {
             if block.consumed > 0 && !self.input.buffer().contains(&b'\n') {
@@ -99,6 +99,10 @@ impl<R: Read> Lines<R> {
                 block.lines.push(Line { number, bytes: line });
             }
         }
+        assert!(
+            first + block.lines.len() as u64 + block.empty == self.next_number,
+            "every line has its number, an empty one as well"
+        );
         Ok((block.consumed > 0).then_some(block))
     }
 

@@ -91,6 +91,7 @@ impl<'a> Link<'a> {
 
     /// Waits a little for what is not there.
     async fn wait(&mut self, failure: &Failure, writer: &mut MessageWriter) -> Outcome {
+        assert!(self.follows, "only who follows waits for what is not there");
         writer.flush()?;
         if !std::mem::replace(&mut self.waits, true) {
             self.tell(&format!("{}; waiting for it until Ctrl-C", failure.what()));

@@ -25,7 +25,10 @@ macro_rules! flags {
             }
 
             fn of(values: &[bool]) -> Self {
-                values.try_into().map(Self::from_array).unwrap_or_default()
+                let Ok(values) = values.try_into() else {
+                    unreachable!("there is a value for each name of a flag");
+                };
+                Self::from_array(values)
             }
 
             fn values(&self) -> Vec<bool> {
@@ -69,7 +72,9 @@ pub(crate) fn show(flags: &impl Flags) -> String {
 
 /// The names of the set flags.
 pub(crate) fn names<F: Flags>(flags: &F) -> Vec<String> {
-    let named = F::names().iter().zip(flags.values());
+    let values = flags.values();
+    assert!(values.len() == F::names().len(), "each flag has a name");
+    let named = F::names().iter().zip(values);
     named.filter(|(_, set)| *set).map(|(name, _)| typed(name)).collect()
 }
 

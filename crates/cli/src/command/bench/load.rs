@@ -42,6 +42,10 @@ const _: () = assert!(
     0 < PLACES_MAX && PLACES_MAX <= u32::MAX as i64,
     "a place is one of at least one, and has a number"
 );
+const _: () = assert!(
+    (PLACES_MAX as u64).pow(2).checked_mul(1_000).is_some(),
+    "streams, topics and partitions are counted without an overflow before they are bounded"
+);
 
 /// Largest file taken for a saved run.
 const SAVED_BYTES_MAX: u64 = 64 << 20;

@@ -239,8 +239,10 @@ fn segments_table(plan: &RetentionPlan, holders: &Holders) -> String {
         let held = match (segment.held, segment.barrier) {
             (false, _) => "-".to_owned(),
             (true, barrier) => {
-                let holder = holders.get(&segment.partition_id.get());
-                holder.map_or_else(|| "-".to_owned(), |holder| holder.phrase(barrier))
+                let Some(holder) = holders.get(&segment.partition_id.get()) else {
+                    unreachable!("who holds a segment was looked up");
+                };
+                holder.phrase(barrier)
             }
         };
         vec![

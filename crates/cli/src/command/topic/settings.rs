@@ -94,6 +94,10 @@ fn flag(row: &'static OptionRow) -> Arg {
 
 /// A longer time is a typing mistake, and `never` says it better: 1,000 years, in microseconds.
 const TIME_US_MAX: u64 = 1_000 * 365 * 24 * 60 * 60 * 1_000_000;
+const _: () = assert!(
+    TIME_US_MAX < (i64::MAX / 2) as u64,
+    "a time that is taken may be added to the present one, and is shown"
+);
 
 /// The value of a flag, or [`DEFAULT`].
 fn value_of(row: &OptionRow, text: &str) -> Result<TopicOption, String> {
@@ -121,7 +125,9 @@ pub(super) fn parse_max_size(text: &str) -> Result<TopicOption, String> {
 }
 
 fn named(name: &str, text: &str) -> Result<TopicOption, String> {
-    let row = OptionRow::of(name).ok_or_else(|| format!("there is no option {name}"))?;
+    let Some(row) = OptionRow::of(name) else {
+        unreachable!("{name} is a row of the table of options");
+    };
     value_of(row, text)
 }
 
