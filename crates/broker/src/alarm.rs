@@ -21,6 +21,11 @@ pub(crate) enum News {
     Over = 2,
 }
 
+const _: () = assert!(
+    0 < News::Look as u8 && (News::Look as u8) < News::Over as u8,
+    "nothing is less than any news, and messages do not take back that a wait is over"
+);
+
 /// Rung by bells, waited for by one task.
 #[derive(Debug, Default)]
 pub(crate) struct Alarm {

@@ -84,16 +84,17 @@ impl Catalog {
     ) -> Result<FoundTopic<'_>, ErrorCode> {
         let (stream_id, stream) = self.find_stream(stream)?;
         let (topic_id, topic) = stream.topic(topic).ok_or(ErrorCode::TopicIdNotFound)?;
-        let Some(open) = self.open_topic(stream_id, topic_id) else {
-            unreachable!("INV-CATALOG: a topic of the metadata is open under the same lock")
-        };
+        let open = self.open_topic(stream_id, topic_id);
         let place = TopicPlace { stream: stream_id, topic: topic_id };
         Ok(FoundTopic { place, topic, open })
     }
 
-    /// The open partitions of a topic, by id.
-    pub(crate) fn open_topic(&self, stream: StreamId, topic: TopicId) -> Option<&Arc<OpenTopic>> {
-        self.topics.get(&TopicPlace { stream, topic })
+    /// The open partitions of a topic of the metadata, by id.
+    pub(crate) fn open_topic(&self, stream: StreamId, topic: TopicId) -> &Arc<OpenTopic> {
+        let Some(open) = self.topics.get(&TopicPlace { stream, topic }) else {
+            unreachable!("INV-CATALOG: a topic of the metadata is open under the same lock")
+        };
+        open
     }
 
     /// All open partitions.
@@ -174,7 +175,9 @@ impl Catalog {
         for effect in effects {
             match *effect {
                 Consequence::TopicGone(place) => {
-                    let Some(gone) = self.topics.remove(&place) else { continue };
+                    let Some(gone) = self.topics.remove(&place) else {
+                        unreachable!("INV-CATALOG: a topic that goes was open until now")
+                    };
                     closed.partitions.extend(gone.partitions.iter().cloned());
                     let groups = gone.groups.values();
                     closed

@@ -376,9 +376,14 @@ impl Registration {
             row.groups.insert(group.place, Arc::clone(group));
             let mut group = group.lock(at);
             group.join(self.key(), at);
-            group.renew(self.key(), terms, at)
+            let Some(holds) = group.renew(self.key(), terms, at) else {
+                unreachable!(
+                    "INV-MEMBER-LISTED: whoever has joined is a member under the same lock"
+                )
+            };
+            holds
         });
-        joined.flatten().ok_or(ErrorCode::StaleClient)
+        joined.ok_or(ErrorCode::StaleClient)
     }
 
     /// Ends its membership of a group.
@@ -421,9 +426,10 @@ impl Drop for Registration {
         if table.rows.get(&self.row.id).is_none_or(|row| row.number != self.row.number) {
             return;
         }
-        if let Some(row) = table.rows.remove(&self.row.id) {
-            row.leave_all(self.clients.moment());
-        }
+        let Some(row) = table.rows.remove(&self.row.id) else {
+            unreachable!("INV-MEMBER-LISTED: it was in the table under the same lock")
+        };
+        row.leave_all(self.clients.moment());
     }
 }
 

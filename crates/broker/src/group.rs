@@ -219,11 +219,13 @@ impl Group {
 
     /// Notes that messages up to `last` are delivered; the turn is good.
     pub fn delivered(&mut self, turn: PollTurn, last: Offset) {
-        if let Some(slot) = self.slots.get_mut(turn.partition) {
-            // Never less: a poll that goes back takes nothing back that is out, and a hand-over
-            // waits for all of it.
-            slot.polled = slot.polled.max(Some(last));
-        }
+        let slot = self.slots.get_mut(turn.partition).filter(|slot| slot.epoch == turn.epoch);
+        let Some(slot) = slot else {
+            unreachable!("INV-GROUP-DECIDED: what is delivered is of a turn that is good")
+        };
+        // Never less: a poll that goes back takes nothing back that is out, and a hand-over
+        // waits for all of it.
+        slot.polled = slot.polled.max(Some(last));
     }
 
     /// The partition a member may store or delete the offset of, while the turn is good. Without a wanted
@@ -323,7 +325,10 @@ impl Group {
 
     fn hand_over(&mut self, partition: PartitionId) {
         self.shifts += 1;
-        let relisted = self.slots.get_mut(partition).and_then(PartitionSlot::hand_over);
+        let Some(slot) = self.slots.get_mut(partition) else {
+            unreachable!("INV-GROUP-BOUND: what is handed over is a partition of the group")
+        };
+        let relisted = slot.hand_over();
         self.relist(partition, relisted);
     }
 

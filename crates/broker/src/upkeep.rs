@@ -219,7 +219,7 @@ fn tell_ahead(catalog: &Catalog, wall: Timestamp) {
     let topics = streams.flat_map(|(s, st)| st.topics.iter().map(move |(t, tp)| (*s, st, *t, tp)));
     let mut told = 0_u32;
     for (stream_id, stream, topic_id, topic) in topics {
-        let Some(open) = catalog.open_topic(stream_id, topic_id) else { continue };
+        let open = catalog.open_topic(stream_id, topic_id);
         for (number, partition) in (0_u32..).zip(&open.partitions) {
             let (ahead_us, phrase) =
                 match (partition.newly_ahead(wall), partition.take_started_over()) {
@@ -286,7 +286,7 @@ fn limited_topics(catalog: &Catalog, defaults: &TopicDefaults) -> Vec<Limited> {
         if rules == RetentionLimits::default() {
             return None;
         }
-        let open = Arc::clone(catalog.open_topic(stream, topic)?);
+        let open = Arc::clone(catalog.open_topic(stream, topic));
         let segment_age_us = stored.settings.effective(&defaults.options).segment_max_age.us();
         let (place, hold) = (TopicPlace::new(stream, topic), hold_of(&stored.settings, defaults));
         Some(Limited { place, rules, hold, segment_age_us, open })
@@ -315,6 +315,10 @@ fn retain_topic(broker: &Broker, now: Times, topic: &Limited, notes: &mut HeldNo
     // What would go if nobody held anything: how much more that is, is what is told as held
     // back.
     let due = plan(now.steady, topic.rules, &segments_of(&droppable, |_| None));
+    assert!(
+        plans.len() == droppable.len() && due.len() == droppable.len(),
+        "each partition has a plan of its own, at its place"
+    );
     let outlooks = plans.iter().zip(&due).map(|(going, due)| Outlook { going: *going, due: *due });
     notes.tell_held(broker, topic, now, outlooks);
     let mut complete = true;

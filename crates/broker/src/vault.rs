@@ -111,8 +111,13 @@ impl Vault {
                 "messages sealed with this key cannot be read: it was not given"
             );
         }
-        match keys.active().and_then(|id| Some((id, keys.check(id)?))) {
-            Some((id, check)) => marker.note(id, check),
+        match keys.active() {
+            Some(id) => {
+                let Some(check) = keys.check(id) else {
+                    unreachable!("the active key is one of the ring, and is noted before it seals")
+                };
+                marker.note(id, check);
+            }
             // Without an active key all of it is to be in the clear again.
             None => marker.rewrite_metadata = !marker.metadata.is_empty(),
         }
@@ -171,7 +176,10 @@ impl Vault {
     /// The key for what is written now.
     fn active(&self) -> Option<ActiveKey<'_>> {
         let id = self.keys.active()?;
-        self.keys.get(id).map(|key| ActiveKey { id, key })
+        let Some(key) = self.keys.get(id) else {
+            unreachable!("the active key is one of the ring: without it all would be in the clear")
+        };
+        Some(ActiveKey { id, key })
     }
 
     /// The first of `count` nonces that nobody else gets.
@@ -202,6 +210,11 @@ struct ActiveKey<'a> {
     id: u32,
     key: &'a LessSafeKey,
 }
+
+const _: () = assert!(
+    size_of::<u32>() + size_of::<u64>() == NONCE_LEN,
+    "INV-NONCE: a nonce is the beginning that was drawn and a number, and nothing else"
+);
 
 /// Nonces in a row (INV-NONCE).
 struct Nonces {

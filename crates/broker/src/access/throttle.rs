@@ -185,9 +185,10 @@ impl Throttle {
         self.known.insert((name, source), now_us);
         if self.known.len() > ENTRIES_MAX {
             let oldest = self.known.iter().min_by_key(|(_, at)| **at);
-            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
-                self.known.remove(&oldest);
-            }
+            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
+                unreachable!("INV-THROTTLE-BOUND: a table that is too full has an oldest entry")
+            };
+            self.known.remove(&oldest);
         }
         assert!(self.known.len() <= ENTRIES_MAX, "INV-THROTTLE-BOUND: known addresses are bounded");
     }
@@ -266,7 +267,9 @@ impl Throttle {
         self.counts.retain(|_, count| now_us.saturating_sub(count.last_us) < window);
         while self.counts.len() > ENTRIES_MAX {
             let least = self.counts.iter().min_by_key(|(_, count)| (count.failures, count.last_us));
-            let Some(least) = least.map(|(key, _)| key.clone()) else { return };
+            let Some(least) = least.map(|(key, _)| key.clone()) else {
+                unreachable!("INV-THROTTLE-BOUND: of too many counts one is the least")
+            };
             self.counts.remove(&least);
         }
         assert!(self.counts.len() <= ENTRIES_MAX, "INV-THROTTLE-BOUND: counts are bounded");

@@ -283,7 +283,10 @@ impl Offline {
         let failed = |error| prepare("a directory that is moved aside", error);
         let aside = self.data_dir.aside_dir();
         create_dir_synced(&*self.disk, &aside).map_err(failed)?;
-        let to = aside.join(dir.file_name().unwrap_or_default());
+        let Some(name) = dir.file_name() else {
+            unreachable!("INV-REPAIR: what is moved aside is a folder in that of the partitions")
+        };
+        let to = aside.join(name);
         // INV-REPAIR: a name that is taken there is that of an earlier repair, whose finds are kept as well.
         let to = free_path(&*self.disk, &to).map_err(failed)?;
         self.disk.rename(dir, &to).map_err(failed)?;

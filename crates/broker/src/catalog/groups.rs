@@ -288,6 +288,10 @@ pub(super) fn reopen(
         open.lock(at).resize(partitions, at);
         groups.insert(*id, open);
     }
+    assert!(
+        groups.len() == stored.groups.len(),
+        "INV-CATALOG: a group is open for each that the metadata names"
+    );
     (groups, before.into_values().collect())
 }
 

@@ -232,9 +232,7 @@ pub(super) fn topic_details(
     place: TopicPlace,
     topic: &metadata::TopicMetadata,
 ) -> TopicDetails {
-    let Some(open) = catalog.open_topic(place.stream, place.topic) else {
-        unreachable!("INV-CATALOG: a topic of the metadata is open under the same lock")
-    };
+    let open = catalog.open_topic(place.stream, place.topic);
     assert!(
         open.partitions.len() == topic.partitions.len(),
         "INV-CATALOG: the open partitions are those of the metadata"

@@ -134,7 +134,9 @@ impl PartitionSlot {
 
     /// Ends the hand-over, if there is one; tells what that means for the lists.
     pub(super) fn hand_over(&mut self) -> Option<Relisted> {
-        let (from, handover) = (self.owner, self.handover?);
+        let (from, Some(handover)) = (self.owner, self.handover) else {
+            unreachable!("INV-GROUP-BOUND: a hand-over that ends is under way")
+        };
         match handover {
             Handover::Revoked { to, .. } => {
                 self.give(Some(to));
@@ -257,7 +259,9 @@ impl GroupSlots {
         to: MemberKey,
         at: Moment,
     ) -> Option<Relisted> {
-        let slot = self.slots.get_mut(partition.get() as usize)?;
+        let Some(slot) = self.slots.get_mut(partition.get() as usize) else {
+            unreachable!("INV-GROUP-OWNER: what a member gives is a partition of the group")
+        };
         match slot.handover {
             None => {
                 slot.handover = Some(Handover::Revoked { to, due_us: at.due_us });

@@ -119,7 +119,11 @@ impl State {
         let mut next = first_uid.get();
         let mut removed = Vec::new();
         for id in topics {
-            let Some(topic) = stored.topics.get_mut(id) else { continue };
+            let Some(topic) = stored.topics.get_mut(id) else {
+                unreachable!(
+                    "every topic of the record was looked for before the first was touched"
+                )
+            };
             for partition in &mut topic.partitions {
                 removed.push(partition.uid);
                 partition.uid = PartitionUid::new(next);

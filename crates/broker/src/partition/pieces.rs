@@ -169,6 +169,10 @@ impl Gathering {
     pub(crate) fn finish(self) -> PolledRange {
         let Self { finder, plan, mut range, next, forgotten, kept_bytes, .. } = self;
         assert!(kept_bytes <= range.bytes, "INV-WHOLE: what is kept of an answer is a part of it");
+        assert!(
+            forgotten.is_some() || kept_bytes == range.bytes,
+            "INV-WHOLE: what was announced of an answer is kept, or read once more"
+        );
         // Nothing behind the first that was forgotten is kept.
         range.rest = forgotten.map(|from| Rest {
             finder,

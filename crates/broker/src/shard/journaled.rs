@@ -21,6 +21,10 @@ use crate::offset_book::{OffsetBook, Position};
 
 /// Bytes read at once: most batches are smaller, and the next of the same log is often near.
 const WINDOW_BYTES: usize = 16 << 10;
+const _: () = assert!(
+    WINDOW_BYTES > 2 * BATCH_HEAD_BYTES,
+    "one reading has the head of a batch, and what follows it"
+);
 
 /// What the journal holds behind the checkpoint.
 #[derive(Default)]
@@ -246,8 +250,9 @@ impl JournalSource<'_> {
         if let Some(bytes) = window.get(frame, at, len) {
             return Ok(bytes.to_vec());
         }
-        let place = self.frames.get(frame as usize).copied();
-        let place = place.ok_or(io::ErrorKind::InvalidInput)?;
+        let Some(place) = self.frames.get(frame as usize).copied() else {
+            unreachable!("INV-STREAM: a batch is in one of the frames that were read")
+        };
         window.bytes.resize(len.max(WINDOW_BYTES), 0);
         // Until the bytes are there it is the window of no frame: a reading that fails leaves some of both.
         window.frame = None;

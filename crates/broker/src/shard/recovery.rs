@@ -212,6 +212,10 @@ impl ShardRecovery {
                 _ => partitions.insert(*uid, partition),
             };
         }
+        assert!(
+            partitions.len() == live.len(),
+            "INV-SHARDS: every partition that the metadata names is opened, or offline"
+        );
         drop(source);
         // Of what was deleted nothing is to be noted again: its files are going.
         checkpoint.logs.retain(|uid, _| live.contains(uid));

@@ -214,6 +214,10 @@ impl Rounds {
 
     /// Keeps the room of one for the next.
     pub(super) fn give_back(&mut self, mut round: Round) {
+        assert!(
+            round.batches.is_empty() && round.completions.is_empty() && round.published.is_empty(),
+            "INV-TICKET: whoever waits for a round is told before it is used again"
+        );
         round.clear();
         self.spare.push(round);
     }
@@ -231,7 +235,9 @@ impl Rounds {
             return None;
         };
         // INV-ROUND-ORDER: it is the one in front that was asked.
-        let (round, _) = self.in_flight.pop_front()?;
+        let Some((round, _)) = self.in_flight.pop_front() else {
+            unreachable!("INV-ROUND-ORDER: the one that was asked is still in front")
+        };
         Some(SettledRound::new(round, settled))
     }
 

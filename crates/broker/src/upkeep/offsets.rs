@@ -65,10 +65,9 @@ pub(super) fn expire(broker: &Broker, now: Timestamp) {
         let streams = catalog.state.streams.iter();
         let places =
             streams.flat_map(|(id, stream)| stream.topics.keys().map(|t| TopicPlace::new(*id, *t)));
-        let open = |place: TopicPlace| {
-            Some((place, Arc::clone(catalog.open_topic(place.stream, place.topic)?)))
-        };
-        places.filter_map(open).collect()
+        let open =
+            |place: TopicPlace| (place, Arc::clone(catalog.open_topic(place.stream, place.topic)));
+        places.map(open).collect()
     };
     for (place, open) in topics {
         for (number, partition) in (0..).map(PartitionId::new).zip(&open.partitions) {

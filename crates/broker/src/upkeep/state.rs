@@ -141,7 +141,8 @@ pub(crate) fn retention_state(
     drop(clock);
     let mut positions = Vec::new();
     for (number, partition) in (0..).map(PartitionId::new).zip(&open.partitions) {
-        let room = HOLDERS_MAX.saturating_sub(positions.len());
+        assert!(positions.len() <= HOLDERS_MAX, "no more holders are told than there is room for");
+        let room = HOLDERS_MAX - positions.len();
         if room == 0 {
             break;
         }
