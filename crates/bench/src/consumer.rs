@@ -54,6 +54,7 @@ struct PollTurn {
 
 /// Reads until the run is over.
 pub(crate) fn consume(mut consumer: LoadConsumer<'_>, recorder: &mut Recorder) -> Outcome {
+    assert!(!consumer.polls.is_empty(), "each consumer has something to read");
     let mut number = 0;
     let mut kept = Vec::new();
     let mut empty_in_a_row = 0;

@@ -127,7 +127,8 @@ impl Course {
 
     /// One producer has got all its answers.
     pub(crate) fn producer_done(&self) {
-        self.producers_left.fetch_sub(1, Ordering::Release);
+        let left = self.producers_left.fetch_sub(1, Ordering::Release);
+        assert!(left > 0, "each producer is done once");
     }
 
     /// Whether nothing more is sent.

@@ -139,7 +139,9 @@ impl<'a> Engine<'a> {
             let watcher = Watcher { plan, stop: self.stop, server: self.server, observer };
             watcher.watch(&together, roles.map(begin).collect())
         })?;
-        let course = together.course.get().unwrap_or(&together.preparation);
+        let Some(course) = together.course.get() else {
+            unreachable!("whoever watched a run began its course");
+        };
         let read_nothing = plan.kind == LoadKind::Consume && records.received.requests == 0;
         if read_nothing && !course.is_interrupted() {
             return Err(BenchError::usage("everything was read before the counted time began")
@@ -163,7 +165,9 @@ impl<'a> Engine<'a> {
         // First all are ready, then there is a course.
         together.start.wait();
         together.start.wait();
-        let course = together.course.get().unwrap_or(&together.preparation);
+        let Some(course) = together.course.get() else {
+            unreachable!("workers are let go when the course has begun");
+        };
         let _alarm = FailOnPanic(course);
         let mut recorder = Recorder::new(course.counted_from, live)?;
         let worked = opened.and_then(|ready| self.work(ready, preloaded, course, &mut recorder));

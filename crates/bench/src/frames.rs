@@ -104,6 +104,7 @@ impl Load {
 impl PreparedFrames {
     /// Builds frames to all of `places`.
     pub(crate) fn build(names: &StreamNames, places: &[Spot], load: Load) -> Outcome<Self> {
+        assert!(!places.is_empty(), "each producer has a place to send to");
         let mut sizes = Lengths { state: load.seed, sizes: load.sizes };
         let batches: Vec<BatchBuilder> =
             (0..load.variety()).map(|_| batch(&mut sizes, load.batch)).collect::<Outcome<_>>()?;
@@ -131,11 +132,13 @@ impl PreparedFrames {
             }
             Ok(PreparedRequest { head: head.into(), body, messages: batch.len(), payload_bytes })
         });
+        let requests = requests.collect::<Outcome<Vec<_>>>()?;
+        assert!(requests.len() == all, "every place and every body has a request");
         let stamps = match (load.is_stamped, batches.first()) {
             (true, Some(batch)) => Some(StampedBody::of(batch)),
             _ => None,
         };
-        Ok(Self { requests: requests.collect::<Outcome<_>>()?, next: 0, stamps })
+        Ok(Self { requests, next: 0, stamps })
     }
 
     /// How many different ones there are.
@@ -223,9 +226,10 @@ fn head(names: &StreamNames, place: Spot, batch: &BatchBuilder) -> Outcome<Vec<u
     let payload_len = u32::try_from(payload_len)
         .map_err(|_| BenchError::usage("the messages of a request do not fit one"))?;
     let header = RequestHeader { code: CommandCode::SendMessages.as_u32(), payload_len };
-    if let Some(room) = head.first_chunk_mut() {
-        *room = header.to_bytes();
-    }
+    let Some(room) = head.first_chunk_mut() else {
+        unreachable!("a head begins with room for its header");
+    };
+    *room = header.to_bytes();
     Ok(head)
 }
 

@@ -64,10 +64,11 @@ impl Engine<'_> {
         let mut waiting = 0;
         for _ in 0..requests {
             self.stop.check()?;
-            if let Some((frame, _)) = frames.next(Duration::ZERO) {
-                channel.send(frame, course)?;
-                waiting += 1;
-            }
+            let Some((frame, _)) = frames.next(Duration::ZERO) else {
+                unreachable!("a place has a request to fill it with");
+            };
+            channel.send(frame, course)?;
+            waiting += 1;
             if waiting >= ahead {
                 channel.answer(None, AnswerPayload::Discard, course)?;
                 waiting -= 1;

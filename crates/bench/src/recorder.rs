@@ -114,6 +114,10 @@ impl Recorder {
 
     /// Adds all that another worker did.
     pub(crate) fn merge(&mut self, other: &Self) -> Outcome {
+        assert!(
+            self.counted_from == other.counted_from,
+            "what is added up was counted from one moment on, by which its slices are told"
+        );
         self.latencies.merge(&other.latencies)?;
         if self.slices.len() < other.slices.len() {
             self.slices.resize(other.slices.len(), TimeSlice::default());

@@ -16,6 +16,7 @@ impl Schedule {
     /// The share of worker `number` of `workers` in a total rate: all at the same interval, and evenly
     /// spread inside it.
     pub(crate) fn shared(requests_per_second: f64, number: u32, workers: u32) -> Self {
+        assert!(number < workers, "a schedule is that of one of its workers");
         let apart = 1e9 / requests_per_second;
         Self {
             first_nanos: apart * f64::from(number),

@@ -20,6 +20,17 @@ const CURVE: [f64; 19] = [
     0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9995,
     0.9999, 0.99999,
 ];
+const _: () = assert!(rises_below_one(&CURVE), "a curve goes from the fastest to the slowest");
+
+const fn rises_below_one(parts: &[f64]) -> bool {
+    match parts {
+        [one, rest @ ..] => match rest {
+            [next, ..] => *one < *next && rises_below_one(rest),
+            [] => *one < 1.0,
+        },
+        [] => true,
+    }
+}
 
 /// A run.
 #[derive(Clone, Debug, Deserialize, Serialize)]

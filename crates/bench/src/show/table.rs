@@ -30,6 +30,7 @@ pub fn columns(
     let mut grid = plain();
     grid.set_header(columns.iter().map(|column| cell(column.title, column.alignment)));
     for row in rows {
+        assert!(row.len() == columns.len(), "a row has a cell for each column");
         let cells = row.into_iter().zip(columns);
         grid.add_row(cells.map(|(value, column)| cell(&value, column.alignment)));
     }
