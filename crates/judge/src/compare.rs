@@ -64,7 +64,10 @@ fn compare(runner: &Runner, rows: Vec<Comparison>) -> Outcome<Vec<ComparedRow>> 
     }
     let of = |wanted: &SideRun| {
         let found = runs.iter().find(|taken| taken.run == *wanted);
-        found.map_or(&[][..], |taken| &taken.measured)
+        let Some(taken) = found else {
+            unreachable!("each side of a row was run");
+        };
+        taken.measured.as_slice()
     };
     let row = |row: Comparison| {
         let (measured, against) = (of(&row.measured), of(&row.against));

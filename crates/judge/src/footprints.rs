@@ -17,7 +17,7 @@ use crate::runner::Runner;
 const IDLE_TIME: Duration = Duration::from_secs(1);
 
 /// Most a server without data or clients may hold.
-const IDLE_MIB_MAX: f64 = 30.0;
+pub(crate) const IDLE_MIB_MAX: f64 = 30.0;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -36,6 +36,10 @@ const SEGMENTS_EACH: u32 = 1000;
 
 /// Partitions of that row.
 const SEGMENT_PARTITIONS: u32 = 10;
+const _: () = assert!(
+    SEGMENTS_EACH * SEGMENT_PARTITIONS == 10_000 && MANY_PARTITIONS == 10_000,
+    "rows say in their names of how many they are"
+);
 
 /// A size of segments that one message fills, so that ten thousand of them are small.
 const SMALL_SEGMENTS: [(&str, &str); 1] = [("GALGO_STORAGE_SEGMENT_BYTES", "4 KiB")];

@@ -238,6 +238,7 @@ fn end_to_end() -> Vec<Comparison> {
 /// The load of producers that wait for each answer. What only the first request to a partition costs is not counted.
 pub(crate) fn produce(producers: u32, partitions: u32, batch: RequestSize) -> LoadPlan {
     let topics = partitions.div_ceil(TOPIC_PARTITIONS_MAX);
+    assert!(partitions.is_multiple_of(topics), "no partition is left out of its topics");
     LoadPlan {
         topics,
         partitions: partitions / topics,

@@ -5,6 +5,7 @@ use galgo_bench::Outcome;
 use galgo_bench::plan::{LoadPlan, Rate};
 use galgo_bench::process::Process;
 
+use crate::footprints::IDLE_MIB_MAX;
 use crate::measurement::{Measurement, median};
 use crate::report::FootprintRow;
 use crate::rows::{
@@ -17,6 +18,10 @@ const TAIL_TIMES_MAX: f64 = 10.0;
 
 /// Most a server with many producers and consumers may hold.
 const RUNNING_MIB_MAX: f64 = 128.0;
+const _: () = assert!(
+    RUNNING_MIB_MAX > IDLE_MIB_MAX,
+    "a server under load may hold more than one that is left alone"
+);
 
 const MIB: f64 = 1024.0 * 1024.0;
 
