@@ -233,7 +233,9 @@ fn digits(big_endian: &[u8], is_negative: bool) -> String {
     }
     let mut rest = limbs.iter().rev();
     let sign = if is_negative { "-" } else { "" };
-    let first = rest.next().map(u64::to_string).unwrap_or_default();
+    let Some(first) = rest.next() else {
+        unreachable!("a number has a limb");
+    };
     let rest: String = rest.map(|limb| format!("{limb:09}")).collect();
     format!("{sign}{first}{rest}")
 }

@@ -78,6 +78,14 @@ impl Limits {
         Self { text_bytes: 256 << 20, depth: 64, values: 10_000_000, unwrapped_bytes: 64 << 20 };
 }
 
+const _: () = assert!(
+    Limits::SHOWN.text_bytes <= Limits::WHOLE.text_bytes
+        && Limits::SHOWN.depth == Limits::WHOLE.depth
+        && Limits::SHOWN.values <= Limits::WHOLE.values
+        && Limits::SHOWN.unwrapped_bytes <= Limits::WHOLE.unwrapped_bytes,
+    "what is shown whole is read whole, too"
+);
+
 /// Why a payload is not what it was taken for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {

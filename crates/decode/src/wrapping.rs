@@ -4,6 +4,8 @@ use serde::Serialize;
 use std::borrow::Cow;
 use std::io::{self, Read};
 
+use crate::Limits;
+
 /// How a payload is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -19,6 +21,10 @@ const LAYERS_MAX: usize = 2;
 
 /// The largest window of a frame that is unpacked, as a power of two: 8 MiB, what RFC 8878 asks every decoder for.
 const WINDOW_LOG_MAX: u32 = 23;
+const _: () = assert!(
+    1 << WINDOW_LOG_MAX <= Limits::SHOWN.unwrapped_bytes,
+    "INV-DECODE-BOUND: unpacking holds no more behind than it may give"
+);
 
 /// Unpacks a payload that is compressed, and tells how it was. One that cannot be unpacked, or only to more than `bytes_max`
 /// bytes, stays as it is.

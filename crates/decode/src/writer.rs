@@ -162,6 +162,10 @@ impl Writer {
 
     /// Writes the text of a part as a key: as it is where it is text, else quoted. What the part cost is counted here.
     pub(crate) fn key(&mut self, part: Self) {
+        assert!(
+            part.values_left <= self.values_left && part.depth_left == self.depth_left,
+            "INV-DECODE-BOUND: a key takes of the values there may be, and leaves what it enters"
+        );
         self.values_left = part.values_left;
         let is_text = part.text.starts_with('"');
         match is_text {
