@@ -11,12 +11,22 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::watch::{CALLS_STACK_MAX, PRINT_STACK_MAX};
+
 /// Address space of a thread; it is memory only where it was used.
 const STACK_BYTES: usize = 512 << 20;
+const _: () = assert!(
+    CALLS_STACK_MAX + PRINT_STACK_MAX < STACK_BYTES,
+    "INV-JQ-BOUND: a program that prints at its deepest call is ended before its stack is"
+);
 /// Threads that run programs at a time.
 const RUNNING_MAX: usize = 8;
 /// Threads that were given up and have not ended yet.
 pub const GIVEN_UP_MAX: usize = 4;
+const _: () = assert!(
+    0 < GIVEN_UP_MAX && GIVEN_UP_MAX <= RUNNING_MAX,
+    "one program that is given up holds up no other"
+);
 /// Between two tries to start a thread where the system has none.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -169,10 +179,18 @@ impl Evaluators {
         let mut threads = self.threads.lock();
         match *stage {
             Stage::GivenUp => {
+                assert!(
+                    threads.given_up > 0,
+                    "INV-JQ-BOUND: a thread that was given up is counted"
+                );
                 threads.given_up -= 1;
                 retire();
             }
-            Stage::Running | Stage::Done => threads.running -= 1,
+            Stage::Running => {
+                assert!(threads.running > 0, "INV-JQ-BOUND: a thread that runs is counted");
+                threads.running -= 1;
+            }
+            Stage::Done => unreachable!("INV-JQ-BOUND: a thread is done with its work once"),
         }
         *stage = Stage::Done;
         self.freed.notify_all();

@@ -19,6 +19,14 @@ pub const OUTPUTS_MAX: usize = 10_000;
 pub const TIME_MAX: Duration = Duration::from_secs(5);
 /// What a thread that does not come back may take on top, on a machine that is busy.
 pub const PATIENCE: Duration = Duration::from_secs(7);
+const _: () = assert!(
+    TIME_MAX.as_millis() < PATIENCE.as_millis(),
+    "a program that takes too long ends by itself before it is given up"
+);
+const _: () = assert!(
+    TEXT_MAX <= Limits::WHOLE.text_bytes,
+    "what a program may print is looked at whole, whether it is JSON"
+);
 /// The name of the program among the definitions. What calls it is our own.
 const PROGRAM: &str = "galgo__program";
 

@@ -29,9 +29,17 @@ const ITEMS_MAX: usize = 4 << 20;
 /// Stack that calls may take; what is above it is for values that lie deep in one another.
 pub(crate) const CALLS_STACK_MAX: usize = 32 << 20;
 /// Stack that printing a value may take.
-const PRINT_STACK_MAX: usize = 400 << 20;
+pub(crate) const PRINT_STACK_MAX: usize = 400 << 20;
 /// Steps between two looks at the clock.
 const STEPS_PER_LOOK: u32 = 64;
+const _: () = assert!(
+    STEPS_PER_LOOK < MADE_MAX && MADE_MAX < STEPS_MAX,
+    "the clock is looked at often, and what is made takes a step"
+);
+const _: () = assert!(
+    LARGE < TEXT_MAX && TEXT_MAX <= LARGE_TEXTS_MAX,
+    "the largest text is counted among the large ones, and there may be one"
+);
 
 /// What a program has used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
