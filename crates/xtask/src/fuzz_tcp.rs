@@ -6,6 +6,10 @@ use anyhow::{Context, bail};
 
 /// Frames when nobody says how many.
 const FRAMES: &str = "1000000";
+const _: () = assert!(
+    matches!(u64::from_str_radix(FRAMES, 10), Ok(1..)),
+    "what is sent unless told otherwise is a number, as what is told"
+);
 
 /// Builds the fuzzer as people run the server, and runs it.
 pub(crate) fn run(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<ExitCode> {

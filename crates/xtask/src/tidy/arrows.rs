@@ -36,6 +36,13 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Checks the manifest of every folder in `crates/`; returns how many there are.
 pub(super) fn check(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<usize> {
+    for (place, (name, allowed)) in ARROWS.iter().enumerate() {
+        let above = |used: &&str| ARROWS.iter().take(place).any(|(other, _)| other == used);
+        assert!(
+            allowed.iter().all(above),
+            "{name}: arrows lead up the list, so there is no circle"
+        );
+    }
     let workspace = manifest(&root.join("Cargo.toml"))?;
     let crates = manifests(root)?;
     let folder_of: BTreeMap<&str, &str> = crates

@@ -64,7 +64,10 @@ fn pages(root: &Path) -> anyhow::Result<Vec<(String, String)>> {
     }
     paths.retain(|page| page.extension().is_some_and(|extension| extension == "md"));
     let read = |path: &Path| -> anyhow::Result<(String, String)> {
-        let shown = path.strip_prefix(root).unwrap_or(path).display().to_string();
+        let Ok(shown) = path.strip_prefix(root) else {
+            unreachable!("pages are listed below the root");
+        };
+        let shown = shown.display().to_string();
         Ok((shown, fs::read_to_string(path)?))
     };
     paths.iter().map(|path| read(path)).collect()

@@ -10,6 +10,7 @@ use super::source::SourceFile;
 const SHOWN: usize = 8;
 const FILE_LINES_AIM: usize = 500;
 const FUNCTION_LINES_AIM: usize = 70;
+const _: () = assert!(FUNCTION_LINES_AIM * 2 < FILE_LINES_AIM, "a file holds several functions");
 
 /// Prints figures for all files that are not tests.
 pub(super) fn report(sources: &[SourceFile]) {
@@ -64,6 +65,7 @@ pub(super) fn test_blocks(code: &str) -> Vec<Range<usize>> {
     while let Some(at) = code.get(from..).and_then(|rest| rest.find("#[cfg(test)]")) {
         let start = from + at;
         from = start + item_len(code.split_at(start).1);
+        assert!(from > start, "an item has a length, or the search would not get on");
         blocks.push(start..from);
     }
     blocks

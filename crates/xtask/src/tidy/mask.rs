@@ -7,6 +7,10 @@
 pub(super) fn mask(text: &str) -> String {
     let mut scanner = Scanner { rest: text, out: String::with_capacity(text.len()), last: ' ' };
     while scanner.step() {}
+    assert!(
+        scanner.out.lines().count() == text.lines().count(),
+        "what is masked has the lines of the text, by which both are compared"
+    );
     scanner.out
 }
 
@@ -40,7 +44,9 @@ impl Scanner<'_> {
     }
 
     fn blank(&mut self, len: usize) {
-        let (gone, rest) = self.rest.split_at_checked(len).unwrap_or((self.rest, ""));
+        let Some((gone, rest)) = self.rest.split_at_checked(len) else {
+            unreachable!("what is blanked ends behind a character of the text");
+        };
         self.out.extend(gone.chars().map(|c| if c == '\n' { '\n' } else { ' ' }));
         self.last = ' ';
         self.rest = rest;

@@ -33,7 +33,10 @@ fn walk(root: &Path, folder: &Path, found: &mut Vec<SourceFile>) -> io::Result<(
                 walk(root, &path, found)?;
             }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let relative = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+            let Ok(relative) = path.strip_prefix(root) else {
+                unreachable!("what is found is below the root, where the search began");
+            };
+            let relative = relative.display().to_string();
             let test_only = is_test(&relative);
             found.push(SourceFile { text: fs::read_to_string(&path)?, path: relative, test_only });
         }
