@@ -106,9 +106,14 @@ impl Batch {
         &self.rows
     }
 
-    /// Leaves out the rows at these places.
-    pub(crate) fn leave_out(&mut self, places: &[Place]) {
-        self.rows.retain(|row| places.binary_search(&row.place).is_err());
+    /// Leaves out the messages with rows at these places, with all their rows; tells how many rows those are.
+    pub(crate) fn leave_out(&mut self, places: &[Place]) -> usize {
+        let count = self.rows.len();
+        let is_named = |row: &Row| {
+            places.binary_search_by_key(&row.place.offset, |place| place.offset).is_ok()
+        };
+        self.rows.retain(|row| !is_named(row));
+        count - self.rows.len()
     }
 
     /// Leaves out what is in front of `next`, which the target has already.
@@ -208,8 +213,8 @@ pub(crate) mod tests {
         let mut batch = Batch::new(2, position(12), vec![row(3, 0), row(5, 0), row(5, 1)]);
         batch.skip_to(5);
         assert_eq!((batch.begin(), batch.rows().len()), (5, 2));
-        batch.leave_out(&[Place { offset: 5, part: 0 }]);
-        assert_eq!(batch.rows(), [row(5, 1)]);
+        assert_eq!(batch.leave_out(&[Place { offset: 5, part: 1 }]), 2, "all of it or nothing");
+        assert_eq!(batch.rows(), []);
         assert!(Batch::new(2, position(12), Vec::new()).split().is_err());
     }
 }

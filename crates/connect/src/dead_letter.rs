@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use galgo::{HeaderKey, HeaderValue, Message, UserHeaders};
+use bytes::Bytes;
+use galgo::{HeaderField, HeaderKey, HeaderValue, Message, UserHeaders};
 use parking_lot::Mutex;
 
 use crate::lane::deliver::DeadLetters;
@@ -26,6 +27,12 @@ pub mod header {
     pub const OFFSET: &str = "galgo.dead.offset";
     /// What was wrong with it.
     pub const REASON: &str = "galgo.dead.reason";
+
+    /// Whether a header says something of a letter, and nothing of the message it was.
+    #[must_use]
+    pub fn is_of_letter(key: &galgo::HeaderKey) -> bool {
+        key.as_str().is_some_and(|name| name.starts_with("galgo.dead."))
+    }
 }
 
 /// The longest reason that fits into a header.
@@ -34,11 +41,25 @@ const REASON_BYTES_MAX: usize = 255;
 /// A topic of dead letters.
 #[async_trait]
 pub trait DeadTopic: Send + Sync {
-    /// Stores messages; returns when they are durable.
+    /// Stores letters; returns when they are durable. One that the topic does not take because of its size is stored without its
+    /// payload.
     ///
     /// # Errors
     /// What to say of it; it is tried again.
-    async fn store(&self, messages: Vec<Message>) -> Result<(), String>;
+    async fn store(&self, letters: &[Letter]) -> Result<(), String>;
+}
+
+/// A dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    id: Option<u128>,
+    made_at: Option<u64>,
+    /// What the message had.
+    sent: UserHeaders,
+    /// What is said of it.
+    said: Vec<(HeaderKey, HeaderValue)>,
+    reason: String,
+    payload: Bytes,
 }
 
 /// The dead letters of a lane.
@@ -60,7 +81,7 @@ impl LaneLetters {
         *self.kept.lock() = messages;
     }
 
-    fn letters(&self, lane: &LaneName, offsets: &[u64], reason: &str) -> Vec<Message> {
+    fn letters(&self, lane: &LaneName, offsets: &[u64], reason: &str) -> Vec<Letter> {
         let kept = self.kept.lock();
         let find = |offset: &u64| {
             let found = kept.binary_search_by_key(offset, |message| message.offset);
@@ -71,63 +92,100 @@ impl LaneLetters {
             );
             message
         };
-        offsets.iter().filter_map(find).map(|message| letter(lane, message, reason)).collect()
+        offsets.iter().filter_map(find).map(|message| Letter::of(lane, message, reason)).collect()
     }
 }
 
 #[async_trait]
 impl DeadLetters for LaneLetters {
     async fn bury(&self, lane: &LaneName, offsets: &[u64], reason: &str) -> Result<(), String> {
-        self.topic.store(self.letters(lane, offsets, reason)).await
+        self.topic.store(&self.letters(lane, offsets, reason)).await
     }
 }
 
-/// A message as a dead letter.
-fn letter(lane: &LaneName, message: &LogMessage, reason: &str) -> Message {
-    // Headers that are none are left behind: the place tells where to find them.
-    let sent = UserHeaders::from_bytes(&message.headers_block).ok();
-    let mut letter = Message::new(message.payload.clone())
-        .id(letter_id(lane, message.offset))
-        .origin_timestamp(message.origin_time);
-    for (key, value) in sent.iter().flat_map(UserHeaders::iter) {
-        letter = letter.typed_header(key.clone(), value.clone());
-    }
-    let text = |name: &str, value: &str| -> Option<(HeaderKey, HeaderValue)> {
-        Some((name.parse().ok()?, cut(value, REASON_BYTES_MAX).parse().ok()?))
-    };
-    let topic = format!("{}/{}", lane.stream, lane.topic);
-    let number = |name: &str, value: HeaderValue| Some((name.parse().ok()?, value));
-    let headers = [
-        text(header::PIPELINE, &lane.pipeline),
-        text(header::TOPIC, &topic),
-        number(header::PARTITION, lane.partition.into()),
-        number(header::OFFSET, message.offset.into()),
-        text(header::REASON, reason),
-    ];
-    for (key, value) in headers.into_iter().flatten() {
-        letter = letter.typed_header(key, value);
-    }
-    letter
-}
-
-/// A message of an origin as a dead letter; its place is its id, where it has one.
-#[must_use]
-pub fn incoming(pipeline: &str, message: &Incoming, reason: &str) -> Message {
-    let mut letter = Message::new(message.payload.clone());
-    if let Some(id) = message.id {
-        letter = letter.id(id);
-    }
-    for (key, value) in message.headers.iter() {
-        letter = letter.typed_header(key.clone(), value.clone());
-    }
-    for (name, value) in [(header::PIPELINE, pipeline), (header::REASON, reason)] {
-        if let (Ok(name), Ok(value)) =
-            (name.parse::<HeaderKey>(), cut(value, REASON_BYTES_MAX).parse::<HeaderValue>())
-        {
-            letter = letter.typed_header(name, value);
+impl Letter {
+    /// A message of a lane as a dead letter.
+    #[must_use]
+    pub fn of(lane: &LaneName, message: &LogMessage, reason: &str) -> Self {
+        // Headers that are none are left behind: the place tells where to find them.
+        let sent = UserHeaders::from_bytes(&message.headers_block).unwrap_or_default();
+        let topic = format!("{}/{}", lane.stream, lane.topic);
+        let place = [
+            text(header::TOPIC, &topic),
+            header::PARTITION.parse().ok().map(|name| (name, lane.partition.into())),
+            header::OFFSET.parse().ok().map(|name| (name, message.offset.into())),
+        ];
+        let buried_by = sent.get(header::PIPELINE).and_then(HeaderField::as_str);
+        // A letter that is buried a second time keeps the place of the message that it was.
+        let place = place.into_iter().filter(|_| buried_by != Some(&lane.pipeline)).flatten();
+        let said = text(header::PIPELINE, &lane.pipeline).into_iter().chain(place).collect();
+        Self {
+            id: Some(letter_id(lane, message.offset)),
+            made_at: Some(message.origin_time),
+            sent,
+            said,
+            reason: reason.to_owned(),
+            payload: message.payload.clone(),
         }
     }
-    letter
+
+    /// A message of an origin as a dead letter; its place is its id, where it has one.
+    #[must_use]
+    pub fn incoming(pipeline: &str, message: &Incoming, reason: &str) -> Self {
+        Self {
+            id: message.id,
+            made_at: message.made_at,
+            sent: message.headers.clone(),
+            said: text(header::PIPELINE, pipeline).into_iter().collect(),
+            reason: reason.to_owned(),
+            payload: message.payload.clone(),
+        }
+    }
+
+    /// The letter as a message of a topic.
+    #[must_use]
+    pub fn message(&self) -> Message {
+        self.written(self.payload.clone(), &self.reason)
+    }
+
+    /// The same without its payload, of which it says so.
+    #[must_use]
+    pub fn without_payload(&self) -> Message {
+        let reason =
+            format!("{} bytes of payload are left out here: {}", self.payload.len(), self.reason);
+        self.written(Bytes::new(), &reason)
+    }
+
+    fn written(&self, payload: Bytes, reason: &str) -> Message {
+        let said = self.said.iter().cloned().chain(text(header::REASON, reason));
+        let said: Vec<_> = said.collect();
+        let mut headers = self.sent.clone();
+        for (key, value) in &said {
+            headers.insert(key.clone(), value.clone());
+        }
+        // Together they may be too many; what is said of the message counts for more.
+        if headers.to_bytes().is_err() {
+            headers = UserHeaders::new();
+            for (key, value) in said {
+                headers.insert(key, value);
+            }
+        }
+        let mut message = Message::new(payload);
+        if let Some(id) = self.id {
+            message = message.id(id);
+        }
+        if let Some(made_at) = self.made_at {
+            message = message.origin_timestamp(made_at);
+        }
+        for (key, value) in headers.iter() {
+            message = message.typed_header(key.clone(), value.clone());
+        }
+        message
+    }
+}
+
+fn text(name: &str, value: &str) -> Option<(HeaderKey, HeaderValue)> {
+    Some((name.parse().ok()?, cut(value, REASON_BYTES_MAX).parse().ok()?))
 }
 
 /// The id of the letter of a message: from its place alone.

@@ -19,7 +19,7 @@ use std::time::Duration;
 use serde_json::Value;
 use toml::Table;
 
-pub use conform::{Conformance, conform};
+pub use conform::{Conformance, ProgramRole, conform};
 pub(crate) use lines::{Lines, NoLine};
 pub(crate) use program::{EXIT_PATIENCE, Input, Program, STOP_PATIENCE};
 pub(crate) use protocol::{Said, SaidMessage, batch_line, own_words};

@@ -1,7 +1,7 @@
 //! A pipeline from another system into a topic.
 //!
-//! An origin is told of a place only when Galgo has acknowledged everything in front of it, and, where the pipeline
-//! keeps the cursor, when the cursor is stored.
+//! INV-ACKED-FIRST: an origin is told of a place only when Galgo has acknowledged everything in front of it, and, where the
+//! pipeline keeps the cursor, when the cursor is stored.
 //!
 //! What is in flight is bounded by the budget. Whatever fails, the origin is begun again behind what was settled last; what comes a
 //! second time has the same id, and a topic with deduplication drops it.
@@ -9,6 +9,9 @@
 mod leader;
 mod send;
 mod source_loop;
+#[cfg(test)]
+mod tests;
+pub(crate) mod topic;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +26,9 @@ use crate::config::file::{BadChoice, GalgoTopic};
 use crate::dead_letter::DeadTopic;
 use crate::failure::Failure;
 use crate::inbound::leader::Leader;
-use crate::inbound::send::Sender;
+use crate::inbound::send::{SendPace, Sender};
 use crate::inbound::source_loop::{LoopEnd, SourceLoop};
+use crate::inbound::topic::{GalgoTarget, TargetTopic};
 use crate::outbound::{Dial, PipelineEnd, refused_or_away};
 use crate::place::LaneName;
 use crate::shape::Shaper;
@@ -61,6 +65,8 @@ pub struct Inbound {
     pub stop: watch::Receiver<bool>,
     /// Whether it ends where the origin ends when it begins.
     pub once: bool,
+    /// How long the origin may take to end when nothing more is read.
+    pub stop_timeout: Duration,
 }
 
 impl Inbound {
@@ -74,8 +80,9 @@ impl Inbound {
         });
         let mut backoff = Backoff::default();
         let mut has_run = false;
+        let pace = Arc::default();
         loop {
-            let end = match self.attempt(&lane, &mut has_run).await {
+            let end = match self.attempt(&lane, &pace, &mut has_run).await {
                 Ok(end) => return end,
                 Err(failure) => failure,
             };
@@ -101,16 +108,17 @@ impl Inbound {
     }
 
     /// Connects, begins and goes on until something fails.
-    async fn attempt(&self, lane: &LaneStatus, has_run: &mut bool) -> Result<PipelineEnd, Failure> {
+    async fn attempt(
+        &self,
+        lane: &LaneStatus,
+        pace: &Arc<SendPace>,
+        has_run: &mut bool,
+    ) -> Result<PipelineEnd, Failure> {
         let client = self.dial.dial(&self.to.server()).await?;
         let (stream, topic) = self.ensure_topic(&client).await?;
-        let key = compiled("key", self.to.key.as_deref())?;
-        let id = match self.to.id.as_deref() {
-            None | Some("@message_id") => None,
-            other => compiled("id", other)?,
-        };
-        let sender = Sender::new(self, &client, stream, topic, key, id).await?;
-        let mut leader = match self.from.keeps_cursor() {
+        let path = (&stream, &topic);
+        let target = GalgoTarget::open(&client, path, &self.name, pace.batch_bytes()).await?;
+        let leader = match self.from.keeps_cursor() {
             false => None,
             true => {
                 let (mut stop, server) = (self.stop.clone(), self.to.server());
@@ -122,6 +130,24 @@ impl Inbound {
                 })
             }
         };
+        self.go(Box::new(target), leader, lane, pace, has_run).await
+    }
+
+    /// Reads the origin until something fails.
+    async fn go(
+        &self,
+        target: Box<dyn TargetTopic>,
+        mut leader: Option<Leader>,
+        lane: &LaneStatus,
+        pace: &Arc<SendPace>,
+        has_run: &mut bool,
+    ) -> Result<PipelineEnd, Failure> {
+        let key = compiled("key", self.to.key.as_deref())?;
+        let id = match self.to.id.as_deref() {
+            None | Some("@message_id") => None,
+            other => compiled("id", other)?,
+        };
+        let sender = Sender { pipeline: self, target, key, id, pace: Arc::clone(pace) };
         let end = SourceLoop {
             pipeline: self,
             lane,

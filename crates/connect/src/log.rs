@@ -2,6 +2,9 @@
 //!
 //! A trait, so that what a lane does when a partition is purged, taken away or overtaken by retention is tested without a server.
 
+#[cfg(test)]
+pub(crate) mod memory;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 

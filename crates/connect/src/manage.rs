@@ -1,14 +1,19 @@
 //! What is looked at and changed beside a running pipeline: its places, what it left behind, what it would do.
 
 mod check;
+mod dead;
 mod places;
+mod rights;
 
 use galgo::{Client, Identifier};
 
 use crate::failure::Failure;
 
 pub use check::{Examination, check, dry_run};
-pub use places::{LanePlace, cleanup, places, set_place};
+pub(crate) use dead::LetterShape;
+pub use dead::{DeadLetter, DeadList, Retried, drop_dead, list_dead, retry_dead};
+pub use places::{GoOn, LanePlace, MovedLane, cleanup, places, set_places};
+pub use rights::{NeededRight, rights};
 
 /// The identifier of a stream or a topic that a file names.
 fn identifier(what: &str, text: &str) -> Result<Identifier, Failure> {

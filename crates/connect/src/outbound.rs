@@ -4,6 +4,8 @@
 //! anywhere, shares the partitions out; each partition that comes is a [`Lane`].
 
 mod once;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -54,6 +56,17 @@ pub enum PipelineEnd {
     Stands(String),
 }
 
+impl PipelineEnd {
+    /// How both ended: the first that says why it went no further, else whether one was told to stop.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Complete, other) | (Self::Stopped, other @ Self::Refused { .. }) => other,
+            (Self::Stopped, other @ (Self::GaveUp(_) | Self::Stands(_))) => other,
+            (first, _) => first,
+        }
+    }
+}
+
 /// A pipeline that runs.
 pub struct Outbound {
     /// Its name, and that of its group.
@@ -70,31 +83,59 @@ pub struct Outbound {
     pub stop: watch::Receiver<bool>,
     /// Whether it ends where the topics end when it begins.
     pub once: bool,
+    /// How long the target may take to make whole what it keeps open.
+    pub stop_timeout: Duration,
 }
 
 impl Outbound {
     /// Runs it to its end.
-    pub async fn run(self) -> PipelineEnd {
+    pub async fn run(mut self) -> PipelineEnd {
         if let Err(end) = self.prepare().await {
             return end;
         }
+        // Turns true when it is told to stop, and when one of its lanes has given up.
+        let (halt, halted) = watch::channel(false);
+        let mut stop = std::mem::replace(&mut self.stop, halted);
+        let halt = Arc::new(halt);
         let this = Arc::new(self);
         let mut topics = JoinSet::new();
         for topic in this.settings.from.topics.clone() {
-            let run = TopicRun { pipeline: Arc::clone(&this), topic, lanes: JoinSet::new() };
-            topics.spawn(run.run());
+            let (pipeline, halt) = (Arc::clone(&this), Arc::clone(&halt));
+            topics.spawn(TopicRun { pipeline, halt, topic, lanes: JoinSet::new() }.run());
         }
         let mut all = PipelineEnd::Complete;
-        while let Some(ended) = topics.join_next().await {
-            match joined(ended) {
-                PipelineEnd::Complete => {}
-                // One that stops does so because all do.
-                PipelineEnd::Stopped => all = PipelineEnd::Stopped,
-                // Dropping the rest is safe at any moment: what is not delivered comes again.
-                end => return end,
+        loop {
+            let ended = tokio::select! {
+                biased;
+                ended = topics.join_next() => ended,
+                _ = stop.wait_for(|stop| *stop), if !*halt.borrow() => {
+                    halt.send_replace(true);
+                    continue;
+                }
+            };
+            let Some(ended) = ended else { break };
+            all = all.and(joined(ended));
+        }
+        this.finish().await;
+        all
+    }
+
+    /// Has the target make whole what it keeps open, now that nothing more is written.
+    async fn finish(&self) {
+        let finishing = tokio::time::timeout(self.stop_timeout, self.settings.sinks.finish());
+        let pipeline = &self.name;
+        match finishing.await {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => {
+                tracing::warn!(pipeline, reason = %failure, "target is left as after a kill; the next run goes on there");
+            }
+            Err(_) => {
+                tracing::warn!(
+                    pipeline,
+                    "target takes too long to finish; the next run goes on there"
+                );
             }
         }
-        all
     }
 
     /// Finds the target ready, or waits until it is.
@@ -136,6 +177,8 @@ impl Outbound {
 /// A topic of a pipeline.
 struct TopicRun {
     pipeline: Arc<Outbound>,
+    /// Ends the whole pipeline.
+    halt: Arc<watch::Sender<bool>>,
     topic: String,
     lanes: JoinSet<(u32, LaneEnd)>,
 }
@@ -157,6 +200,7 @@ impl TopicRun {
             let failure = match self.join().await {
                 Ok(joined) => return self.follow(joined).await,
                 Err(Failure::Refused { reason, advice }) => {
+                    self.halt.send_replace(true);
                     return PipelineEnd::Refused { reason, advice };
                 }
                 Err(failure) => failure,
@@ -240,6 +284,10 @@ impl TopicRun {
                 }
             }
         };
+        // Lanes that stand are not waited for when it runs once; one that gave up ends the others.
+        if matches!(end, PipelineEnd::GaveUp(_)) {
+            self.halt.send_replace(true);
+        }
         // What is being written is waited for, so that the next process repeats nothing.
         while self.lanes.join_next().await.is_some() {}
         if let Err(error) = joined.member.close().await {

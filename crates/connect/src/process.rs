@@ -16,13 +16,15 @@ use tokio::task::JoinSet;
 use crate::budget::Budget;
 use crate::config::ConfigError;
 use crate::config::file::{BadChoice, Direction, GalgoServer, PipelineFile};
-use crate::dead_letter::DeadTopic;
+use crate::dead_letter::{DeadTopic, Letter};
 use crate::failure::Failure;
 use crate::inbound::Inbound;
+use crate::inbound::topic::{NotStored, not_stored};
 use crate::lane::LaneSettings;
+use crate::manage::LetterShape;
 use crate::outbound::{Dial, Outbound, PipelineEnd, joined};
 use crate::serve::Window;
-use crate::shape::Shaper;
+use crate::shape::{Shape, Shaper};
 use crate::sink::Sinks;
 use crate::status::PipelineStatus;
 use crate::transform::Transforms;
@@ -122,7 +124,8 @@ pub async fn run(
         let (name, dial, stop) = (file.name.clone(), Arc::clone(&dial), stop.clone());
         running.spawn(async move {
             let budget = Budget::new(memory);
-            let end = run_one(file, Arc::clone(&status), dial, stop, (budget, options.once)).await;
+            let running = Running { budget, options, is_of_letters: false };
+            let end = run_one(file, Arc::clone(&status), dial, stop, running).await;
             if let Some(trouble) = trouble_of(&end) {
                 status.set_trouble(Some(trouble));
             }
@@ -180,13 +183,35 @@ fn trouble_of(end: &PipelineEnd) -> Option<String> {
     }
 }
 
+/// Runs a pipeline from the topic of its dead letters, up to the end there is now.
+pub(crate) async fn run_letters(
+    file: PipelineFile,
+    status: Arc<PipelineStatus>,
+    dial: Arc<dyn Dial>,
+    stop: watch::Receiver<bool>,
+    options: RunOptions,
+) -> PipelineEnd {
+    let budget = Budget::new(options.memory);
+    let options = RunOptions { once: true, ..options };
+    run_one(file, status, dial, stop, Running { budget, options, is_of_letters: true }).await
+}
+
+/// How a pipeline runs.
+struct Running {
+    budget: Budget,
+    options: RunOptions,
+    /// Whether what it reads are its dead letters.
+    is_of_letters: bool,
+}
+
 async fn run_one(
     file: PipelineFile,
     status: Arc<PipelineStatus>,
     dial: Arc<dyn Dial>,
     stop: watch::Receiver<bool>,
-    (budget, once): (Budget, bool),
+    running: Running,
 ) -> PipelineEnd {
+    let Running { budget, options: RunOptions { once, stop_timeout, .. }, is_of_letters } = running;
     let PipelineFile { name, direction, transforms, batch, errors } = file;
     let transforms = match Transforms::compile(&transforms) {
         Ok(transforms) => transforms,
@@ -205,13 +230,14 @@ async fn run_one(
     match direction {
         Direction::Out { from, to, .. } => {
             let sinks = (0..to.connections()).map(|_| to.sink()).collect();
+            let shaper = Shaper { format: from.format, transforms, needs_json: to.needs_json() };
+            let shape: Arc<dyn Shape> = match is_of_letters {
+                true => Arc::new(LetterShape(shaper)),
+                false => Arc::new(shaper),
+            };
             let settings = LaneSettings {
                 batch,
-                shape: Arc::new(Shaper {
-                    format: from.format,
-                    transforms,
-                    needs_json: to.needs_json(),
-                }),
+                shape,
                 sinks: Arc::new(Sinks::new(sinks)),
                 gate: Arc::default(),
                 on_bad: errors.on_bad,
@@ -220,16 +246,28 @@ async fn run_one(
                 budget,
                 from,
             };
-            Outbound { name, to, settings: Arc::new(settings), dial, status, stop, once }
-                .run()
-                .await
+            let settings = Arc::new(settings);
+            Outbound { name, to, settings, dial, status, stop, once, stop_timeout }.run().await
         }
         Direction::In { from, to, .. } => {
             let shape = Shaper { format: to.format, transforms, needs_json: false };
             let (on_bad, dead) = (errors.on_bad, dead(to.server()));
-            Inbound { name, from, to, shape, on_bad, dead, budget, dial, status, stop, once }
-                .run()
-                .await
+            Inbound {
+                name,
+                from,
+                to,
+                shape,
+                on_bad,
+                dead,
+                budget,
+                dial,
+                status,
+                stop,
+                once,
+                stop_timeout,
+            }
+            .run()
+            .await
         }
     }
 }
@@ -268,24 +306,48 @@ impl GalgoDeadTopic {
 
 #[async_trait]
 impl DeadTopic for GalgoDeadTopic {
-    async fn store(&self, messages: Vec<Message>) -> Result<(), String> {
+    async fn store(&self, letters: &[Letter]) -> Result<(), String> {
         let opened = self.producer.get_or_try_init(|| self.open()).await;
         let producer = opened.map_err(|failure| failure.to_string())?;
-        let send = async {
-            let mut receipts = Vec::with_capacity(messages.len());
-            for message in messages {
-                receipts.push(producer.send_with_receipt(message).await?);
-            }
-            for receipt in receipts {
-                receipt.await?;
-            }
-            Ok::<(), galgo::ProduceError>(())
+        let told = |error: NotStored| match error {
+            NotStored::Unfit(reason) => format!("{}: {reason}", self.path),
+            NotStored::Failed(failure) => format!("{}: {failure}", self.path),
         };
-        let sent = send.await;
-        if sent.is_err() {
-            // It takes nothing more before that was told.
-            let _ = producer.flush().await;
+        match send(producer, letters.iter().map(Letter::message)).await {
+            Err(NotStored::Unfit(_)) => {}
+            sent => return sent.map_err(told),
         }
-        sent.map_err(|error| format!("{}: {error}", self.path))
+        // One of them is too large; which, is found out by sending each alone. Those that are there are dropped by their ids.
+        for letter in letters {
+            let sent = match send(producer, [letter.message()]).await {
+                Err(NotStored::Unfit(_)) => send(producer, [letter.without_payload()]).await,
+                sent => sent,
+            };
+            sent.map_err(told)?;
+        }
+        Ok(())
     }
+}
+
+/// Sends messages; returns when they are durable.
+async fn send(
+    producer: &Producer,
+    messages: impl IntoIterator<Item = Message>,
+) -> Result<(), NotStored> {
+    let sending = async {
+        let mut receipts = Vec::new();
+        for message in messages {
+            receipts.push(producer.send_with_receipt(message).await?);
+        }
+        for receipt in receipts {
+            receipt.await?;
+        }
+        Ok::<(), galgo::ProduceError>(())
+    };
+    let sent = sending.await;
+    if sent.is_err() {
+        // It takes nothing more before that was told.
+        let _ = producer.flush().await;
+    }
+    sent.map_err(|error| not_stored(&error))
 }

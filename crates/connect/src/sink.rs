@@ -65,11 +65,11 @@ pub trait SinkSpec: Send + Sync {
     /// [`Failure`] when it could not be asked; what it finds wrong is in the findings.
     async fn check(&self, sample: &[Row]) -> Result<Vec<Finding>, Failure>;
 
-    /// A row as it would be written, as a line of text, for people who asked to see it.
+    /// A row of a lane as it would be written, as a line of text, for people who asked to see it.
     ///
     /// # Errors
     /// What is wrong with it, without its values.
-    fn preview(&self, row: &Row) -> Result<String, String>;
+    fn preview(&self, lane: &LaneName, row: &Row) -> Result<String, String>;
 
     /// Removes what [`SinkSpec::prepare`] and the lanes made for the pipeline, but not what they delivered; tells what.
     ///
@@ -124,6 +124,7 @@ pub trait Sink: Send {
 pub struct Sinks {
     free: Mutex<Vec<Box<dyn Sink>>>,
     permits: Semaphore,
+    count: u32,
 }
 
 /// A connection that is in use.
@@ -143,7 +144,8 @@ impl Sinks {
     pub fn new(sinks: Vec<Box<dyn Sink>>) -> Self {
         assert!(!sinks.is_empty(), "a pipeline has a connection to its target");
         let permits = Semaphore::new(sinks.len());
-        Self { free: Mutex::new(sinks), permits }
+        let count = u32::try_from(sinks.len()).unwrap_or(u32::MAX);
+        Self { free: Mutex::new(sinks), permits, count }
     }
 
     /// A connection that nobody uses; waits for one.
@@ -154,6 +156,25 @@ impl Sinks {
         let sink = self.free.lock().pop();
         assert!(sink.is_some(), "who has a permit finds a connection");
         Borrowed { sink, of: self, _permit: permit }
+    }
+
+    /// Has each connection make whole what it keeps open, once it is not in use.
+    ///
+    /// # Errors
+    /// The first [`Failure`]; the others are finished all the same.
+    pub async fn finish(&self) -> Result<(), Failure> {
+        let Ok(_all) = self.permits.acquire_many(self.count).await else {
+            unreachable!("nobody closes the semaphore")
+        };
+        let sinks = std::mem::take(&mut *self.free.lock());
+        let mut first = Ok(());
+        let mut back = Vec::with_capacity(sinks.len());
+        for mut sink in sinks {
+            first = first.and(sink.finish().await);
+            back.push(sink);
+        }
+        *self.free.lock() = back;
+        first
     }
 }
 

@@ -157,7 +157,7 @@ async fn bad_rows_are_found_and_refusals_say_what_to_do() {
         assert_eq!(stored.trim(), format!("[{}]", expected.join(",")));
     }
     let envelope = self::target(&server.url(), "envelope = true");
-    let shown = envelope.preview(&row(3)).unwrap();
+    let shown = envelope.preview(&lane(0), &row(3)).unwrap();
     assert!(shown.contains(r#""payload":"{\"n\": 3"#), "{shown}");
 }
 

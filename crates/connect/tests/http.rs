@@ -326,7 +326,7 @@ async fn a_check_changes_nothing_and_tells_what_is_wrong() {
     let findings = target.check(&[row(1)]).await.unwrap();
     assert_eq!(findings[0].weight, Weight::Good);
     assert_eq!(server.seen()[0].method, "OPTIONS");
-    assert_eq!(target.preview(&row(1)).unwrap(), "{\"n\":1,\"mark\":\"MARKED-VALUE\"}");
+    assert_eq!(target.preview(&lane(), &row(1)).unwrap(), "{\"n\":1,\"mark\":\"MARKED-VALUE\"}");
 }
 
 #[test]

@@ -2,8 +2,11 @@
 //!
 //! What a pipeline is and does is in the crate `connect`; here are its command line, its logins and its words.
 
+mod conform;
+mod dead;
 mod dialer;
 mod look;
+mod position;
 mod run;
 
 use std::path::PathBuf;
@@ -40,10 +43,14 @@ pub(crate) enum ConnectCommand {
     Check(look::CheckArgs),
     /// Show where pipelines are: in the target, in Galgo, and how many messages are to be delivered
     Status(FilesArgs),
-    /// Have a pipeline go on from another place; it must not run
-    Position(look::PositionArgs),
+    /// Show where a pipeline is, or have it go on from another place; it must not run then
+    Position(position::PositionArgs),
+    /// Look at the messages that a target did not take, deliver them, or pass over them
+    Dead(dead::DeadArgs),
     /// Remove what a pipeline made for itself, but nothing that it delivered
     Cleanup(look::CleanupArgs),
+    /// Try a program out that is to be a target or an origin
+    Conform(conform::ConformArgs),
     /// List the kinds of targets and origins, and what each promises
     Kinds,
     /// Print the file of a pipeline with every key of a kind
@@ -81,7 +88,9 @@ pub(crate) fn run(command: ConnectCommand, global: &Global) -> Outcome {
         ConnectCommand::Run(args) => run::run(args, global),
         ConnectCommand::Check(args) => super::block_on(look::check(args, global)),
         ConnectCommand::Status(args) => super::block_on(look::status(args, global)),
-        ConnectCommand::Position(args) => super::block_on(look::position(args, global)),
+        ConnectCommand::Position(args) => super::block_on(position::position(args, global)),
+        ConnectCommand::Dead(args) => dead::run(args, global),
+        ConnectCommand::Conform(args) => super::block_on(conform::conform(args, global)),
         ConnectCommand::Cleanup(args) => super::block_on(look::cleanup(args, global)),
         ConnectCommand::Kinds => look::kinds(global.output()),
         ConnectCommand::New(args) => look::new(&args),

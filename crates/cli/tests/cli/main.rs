@@ -13,6 +13,7 @@ mod least_rights;
 mod messages;
 mod mirror;
 mod old_data;
+mod pipelines;
 mod profiles;
 mod repair;
 mod send;

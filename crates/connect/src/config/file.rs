@@ -41,8 +41,6 @@ pub enum Direction {
         kind: &'static SinkKind,
         /// The target.
         to: Box<dyn SinkSpec>,
-        /// The section of the target and which topics feed it, so that two files of one name that differ are found out.
-        fingerprint: u64,
     },
     /// From another system into a topic.
     In {
@@ -332,10 +330,8 @@ fn out(origin: End, target: End, around: &Surroundings) -> Result<Direction, Con
     let Some(kind) = kind::sinks().iter().find(|kind| kind.name == target.kind) else {
         return Err(target.unknown("to", kind::sinks().iter().map(|kind| kind.name)));
     };
-    let described = format!("{}\n{:?}\n{}", from.stream, from.topics, target.table);
-    let fingerprint = twox_hash::XxHash3_64::oneshot(described.as_bytes());
     let to = (kind.read)(target.table, around)?;
-    Ok(Direction::Out { from, kind, to, fingerprint })
+    Ok(Direction::Out { from, kind, to })
 }
 
 fn inwards(origin: End, target: End, around: &Surroundings) -> Result<Direction, ConfigError> {

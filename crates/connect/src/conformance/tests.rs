@@ -110,7 +110,7 @@ impl SinkSpec for Memory {
         Ok(Vec::new())
     }
 
-    fn preview(&self, _: &Row) -> Result<String, String> {
+    fn preview(&self, _: &LaneName, _: &Row) -> Result<String, String> {
         Ok(String::new())
     }
 }

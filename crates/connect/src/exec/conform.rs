@@ -24,6 +24,18 @@ pub struct Conformance {
     pub settings: Value,
     /// How long each answer may take.
     pub timeout: Duration,
+    /// What it is to be.
+    pub role: ProgramRole,
+}
+
+/// What a program is to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProgramRole {
+    /// An origin if it writes messages in its first two seconds, else a target.
+    #[default]
+    AsItSays,
+    /// An origin: its first messages are waited for as every answer is.
+    Origin,
 }
 
 /// Tries a program out where the process runs, without settings.
@@ -35,6 +47,7 @@ pub async fn conform(command: &[String]) -> Vec<Finding> {
         folder: PathBuf::from("."),
         settings: Value::Object(serde_json::Map::new()),
         timeout: Duration::from_secs(20),
+        role: ProgramRole::default(),
     };
     conformance.run().await
 }
@@ -56,7 +69,7 @@ impl Conformance {
             timeout: self.timeout,
         };
         // What it did wrong is in the report already.
-        let _ = try_out(&launch, &mut report).await;
+        let _ = try_out(&launch, self.role, &mut report).await;
         report.0
     }
 }
@@ -170,15 +183,23 @@ impl Talk {
     }
 }
 
-async fn try_out(launch: &Launch, report: &mut Report) -> Result<(), Over> {
+async fn try_out(launch: &Launch, role: ProgramRole, report: &mut Report) -> Result<(), Over> {
     let mut talk = Talk::begin(launch, Value::Null, report).await?;
     report.good("hello: it is ready");
     // A target says nothing before it is asked.
-    match talk.hear(Duration::from_secs(2), report).await? {
+    let patience = match role {
+        ProgramRole::AsItSays => Duration::from_secs(2),
+        ProgramRole::Origin => launch.timeout,
+    };
+    match talk.hear(patience, report).await? {
         Some(said) if said.messages.is_some() => origin::try_out(launch, talk, said, report).await,
         Some(_) => Err(report.over(
             "it wrote an answer to nothing",
             "a target answers batches only; an origin writes {\"messages\":[..],\"position\":..}",
+        )),
+        None if role == ProgramRole::Origin => Err(report.over(
+            "it wrote no messages in time",
+            "an origin writes {\"messages\":[..],\"position\":..} when it has some: give it some to read",
         )),
         None => target::try_out(launch, talk, report).await,
     }

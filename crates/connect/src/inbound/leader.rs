@@ -1,21 +1,23 @@
 //! The one process that reads an origin, and its cursor.
 //!
-//! Processes of a pipeline are a group on a topic with one partition; who has the partition reads. The cursor is the last
-//! record in it. A process stores a cursor only while the partition is its own, and records of an epoch in front of a later one
-//! are not believed.
+//! INV-ONE-LEADER: processes of a pipeline are a group on a topic with one partition, and who has the partition reads. A process
+//! stores a cursor only while the partition is its own: one that has lost it is refused when it stores the offset behind the cursor,
+//! and tells its origin nothing more. Records of an epoch in front of a later one are not believed.
 
-use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use async_trait::async_trait;
 use galgo::{
     ActiveMember, Client, ConsumeError, Identifier, MemberChange, Message, PartitionId,
-    PartitionReader, Partitioning, TopicOptions,
+    Partitioning, TopicOptions,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::config::file::GalgoServer;
 use crate::failure::Failure;
+use crate::galgo_log::GalgoLog;
 use crate::inbound::CURSOR_STREAM;
+use crate::log::{LaneLog, ReadEnd};
 use crate::outbound::{Dial, refused_or_away};
 use crate::source::Cursor;
 
@@ -24,13 +26,24 @@ const RECORDS: u64 = 100;
 
 /// The right to read an origin.
 pub(super) struct Leader {
-    member: ActiveMember,
-    reader: PartitionReader,
-    client: Client,
-    stream: Identifier,
-    topic: Identifier,
+    seat: Box<dyn Seat>,
+    /// The partition of cursors.
+    log: Box<dyn LaneLog>,
     epoch: u64,
     cursor: Option<Cursor>,
+}
+
+/// A place in the group, which has the partition of cursors until it is lost.
+#[async_trait]
+pub(super) trait Seat: Send {
+    /// Writes a record behind the others, whoever has the partition; returns when it is durable.
+    async fn append(&mut self, record: Vec<u8>) -> Result<(), Failure>;
+
+    /// Waits until another has the partition. Dropping the future loses nothing.
+    async fn lost(&mut self) -> Failure;
+
+    /// Leaves the group.
+    async fn leave(self: Box<Self>);
 }
 
 /// A record of the topic.
@@ -62,18 +75,28 @@ impl Leader {
         ensured.map_err(|error| refused_or_away(&error))?;
         let joining = client.group_member(&stream, &topic).group(pipeline).join().await;
         let mut member = joining.map_err(|error| away(&error))?;
-        let mut reader = loop {
+        let reader = loop {
             match member.next_change().await.map_err(|error| away(&error))? {
                 MemberChange::Gained(reader) => break reader,
                 _ => continue,
             }
         };
-        let last = last_record(&mut reader).await?;
+        let log = GalgoLog::new(side.clone(), stream.clone(), topic.clone(), reader);
+        let seat = GalgoSeat { member, client: side, stream, topic };
+        Self::begin(Box::new(seat), Box::new(log)).await
+    }
+
+    /// Takes the next epoch, and the cursor of the last one.
+    pub(super) async fn begin(
+        seat: Box<dyn Seat>,
+        mut log: Box<dyn LaneLog>,
+    ) -> Result<Self, Failure> {
+        let last = last_record(&mut *log).await?;
         let (epoch, cursor) = match last {
             Some(last) => (last.epoch + 1, last.cursor),
             None => (1, None),
         };
-        let mut leader = Self { member, reader, client: side, stream, topic, epoch, cursor };
+        let mut leader = Self { seat, log, epoch, cursor };
         leader.record().await?;
         Ok(leader)
     }
@@ -91,23 +114,13 @@ impl Leader {
 
     /// Waits until another process is to read. Dropping the future loses nothing.
     pub(super) async fn lost(&mut self) -> Failure {
-        loop {
-            match self.member.next_change().await {
-                Ok(MemberChange::Lost(_)) => {
-                    return Failure::away("another process reads the origin now");
-                }
-                Ok(_) => {}
-                Err(error) => return away(&error),
-            }
-        }
+        self.seat.lost().await
     }
 
     /// Lets another process read.
     pub(super) async fn step_down(self) {
-        drop(self.reader);
-        if let Err(error) = self.member.close().await {
-            tracing::debug!(reason = %error, "the group was not told; its server notices");
-        }
+        drop(self.log);
+        self.seat.leave().await;
     }
 
     async fn record(&mut self) -> Result<(), Failure> {
@@ -121,41 +134,80 @@ impl Leader {
         let text = serde_json::to_vec(&record);
         let text =
             text.map_err(|error| Failure::away(format!("the cursor cannot be written: {error}")))?;
+        self.seat.append(text).await?;
         // The offset behind which it is written: only its owner may store it, so whoever is not the owner any more is found out
         // before anything is told to the origin.
-        let to = Partitioning::PartitionId(PartitionId::new(0));
-        let sent = self.client.send(&self.stream, &self.topic, to, &[Message::new(text)]).await;
-        sent.map_err(|error| Failure::away(error.to_string()))?;
-        let extent = self.reader.extent().await.map_err(|error| away(&error))?;
+        let extent = self.log.extent().await.map_err(not_read)?;
         if let Some(last) = extent.end.checked_sub(1) {
-            self.reader.store(last).await.map_err(|error| away(&error))?;
+            self.log.store(last).await.map_err(not_read)?;
         }
         Ok(())
     }
 }
 
+/// A member of the group on a Galgo server.
+struct GalgoSeat {
+    member: ActiveMember,
+    client: Client,
+    stream: Identifier,
+    topic: Identifier,
+}
+
+#[async_trait]
+impl Seat for GalgoSeat {
+    async fn append(&mut self, record: Vec<u8>) -> Result<(), Failure> {
+        let to = Partitioning::PartitionId(PartitionId::new(0));
+        let sent = self.client.send(&self.stream, &self.topic, to, &[Message::new(record)]).await;
+        sent.map_err(|error| Failure::away(error.to_string()))
+    }
+
+    async fn lost(&mut self) -> Failure {
+        loop {
+            match self.member.next_change().await {
+                Ok(MemberChange::Lost(_)) => return not_read(ReadEnd::Lost),
+                Ok(_) => {}
+                Err(error) => return away(&error),
+            }
+        }
+    }
+
+    async fn leave(self: Box<Self>) {
+        if let Err(error) = self.member.close().await {
+            tracing::debug!(reason = %error, "the group was not told; its server notices");
+        }
+    }
+}
+
 /// The last record of the highest epoch.
-async fn last_record(reader: &mut PartitionReader) -> Result<Option<CursorRecord>, Failure> {
-    let extent = reader.extent().await.map_err(|error| away(&error))?;
-    let mut next = extent.end.saturating_sub(RECORDS).max(extent.first);
-    reader.seek(next);
-    let mut records = VecDeque::new();
+async fn last_record(log: &mut dyn LaneLog) -> Result<Option<CursorRecord>, Failure> {
+    let extent = log.extent().await.map_err(not_read)?;
+    let mut next = extent.end.saturating_sub(RECORDS).max(extent.start);
+    log.seek(next);
+    let mut last: Option<CursorRecord> = None;
     while next < extent.end {
-        let batch = reader.next_batch().await.map_err(|error| away(&error))?;
-        for message in &batch {
-            next = message.offset() + 1;
-            let record: CursorRecord = serde_json::from_slice(message.payload()).map_err(|_| {
+        for message in log.next().await.map_err(not_read)? {
+            next = message.offset + 1;
+            let record: CursorRecord = serde_json::from_slice(&message.payload).map_err(|_| {
                 Failure::refused(
-                    format!("record {} of topic {CURSOR_STREAM} is no cursor", message.offset()),
+                    format!("record {} of topic {CURSOR_STREAM} is no cursor", message.offset),
                     "only galgo connect writes there; galgo connect cleanup removes the topic, and the origin is read anew",
                 )
             })?;
-            records.push_back(record);
+            // What an older leader wrote behind it is not believed.
+            if last.as_ref().is_none_or(|last| last.epoch <= record.epoch) {
+                last = Some(record);
+            }
         }
     }
-    // The last of the highest epoch: what an older leader wrote behind it is not believed.
-    let highest = records.iter().map(|record| record.epoch).max();
-    Ok(records.into_iter().rev().find(|record| Some(record.epoch) == highest))
+    Ok(last)
+}
+
+fn not_read(end: ReadEnd) -> Failure {
+    match end {
+        ReadEnd::Lost => Failure::away("another process reads the origin now"),
+        ReadEnd::Away(reason) => Failure::away(reason),
+        end => Failure::away(format!("the topic of the cursor cannot be read: {end:?}")),
+    }
 }
 
 fn away(error: &ConsumeError) -> Failure {

@@ -1,29 +1,88 @@
 //! From a message of an origin to an acknowledged message of the topic.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
 use bytes::Bytes;
-use galgo::{Client, HeaderKey, Identifier, Message, PartitionBy, ProduceError, Producer, Receipt};
+use galgo::{HeaderKey, MESSAGE_PAYLOAD_BYTES_MAX, Message};
 
 use crate::batch::Form;
 use crate::config::file::BadChoice;
+use crate::dead_letter::Letter;
 use crate::failure::Failure;
 use crate::headers;
 use crate::inbound::Inbound;
+use crate::inbound::topic::{Acknowledgement, NotStored, TargetTopic};
 use crate::shape::Shaped;
 use crate::source::Incoming;
 use crate::transform::{BadMessage, Expression, Headers, Meta, TransformInput};
 
 /// Sends messages, in order, and tells when they are acknowledged.
 pub(super) struct Sender<'a> {
-    pipeline: &'a Inbound,
-    producer: Producer,
-    key: Option<Expression>,
-    id: Option<Expression>,
+    pub(super) pipeline: &'a Inbound,
+    pub(super) target: Box<dyn TargetTopic>,
+    pub(super) key: Option<Expression>,
+    pub(super) id: Option<Expression>,
+    pub(super) pace: Arc<SendPace>,
+}
+
+/// How much is sent at once; outlives a connection.
+///
+/// A server may take less at once than a producer sends, and names no message when it refuses. So after a refusal less is sent
+/// together, and for a while each message alone: one that is refused then is the bad one.
+#[derive(Debug)]
+pub(super) struct SendPace {
+    batch_bytes: AtomicUsize,
+    /// Chunks whose messages are sent alone.
+    alone: AtomicU32,
+}
+
+impl Default for SendPace {
+    fn default() -> Self {
+        Self { batch_bytes: AtomicUsize::new(SendPace::BYTES_MAX), alone: AtomicU32::new(0) }
+    }
+}
+
+impl SendPace {
+    const BYTES_MAX: usize = 1 << 20;
+    /// The least a server can be told to take.
+    const BYTES_MIN: usize = 1 << 10;
+    /// Chunks sent alone after a refusal: as many as may have been on their way.
+    const ALONE: u32 = super::source_loop::CHUNKS_MAX as u32;
+
+    /// How many bytes may be sent together.
+    pub(super) fn batch_bytes(&self) -> usize {
+        self.batch_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What was sent together was too large, or one message in it.
+    pub(super) fn was_refused(&self) {
+        let less = (self.batch_bytes() / 4).max(Self::BYTES_MIN);
+        self.batch_bytes.store(less, Ordering::Relaxed);
+        self.alone.store(Self::ALONE, Ordering::Relaxed);
+    }
+
+    /// The message is found that was to blame.
+    fn is_found(&self) {
+        let more = (self.batch_bytes() * 4).min(Self::BYTES_MAX);
+        self.batch_bytes.store(more, Ordering::Relaxed);
+        self.alone.store(0, Ordering::Relaxed);
+    }
+
+    fn is_alone(&self) -> bool {
+        self.alone.load(Ordering::Relaxed) > 0
+    }
+
+    fn chunk_is_sent(&self) {
+        let alone = self.alone.load(Ordering::Relaxed);
+        self.alone.store(alone.saturating_sub(1), Ordering::Relaxed);
+    }
 }
 
 /// What was done with the messages of a chunk, before they are acknowledged.
 pub(super) struct Sent {
     /// What tells when each is stored.
-    pub(super) receipts: Vec<Receipt>,
+    pub(super) receipts: Vec<Acknowledgement>,
     /// Those of which nothing was made.
     pub(super) filtered: u64,
     /// Those that were left out, or buried.
@@ -40,21 +99,6 @@ pub(super) enum NotSent {
 }
 
 impl<'a> Sender<'a> {
-    pub(super) async fn new(
-        pipeline: &'a Inbound,
-        client: &Client,
-        stream: Identifier,
-        topic: Identifier,
-        key: Option<Expression>,
-        id: Option<Expression>,
-    ) -> Result<Self, Failure> {
-        // Without a key all goes to one partition: what is repeated has to come to where it was before.
-        let by = PartitionBy::Key(pipeline.name.as_bytes().to_vec());
-        let producer = client.producer(&stream, &topic).partition_by(by).build().await;
-        let producer = producer.map_err(|error| failed(&error))?;
-        Ok(Self { pipeline, producer, key, id })
-    }
-
     /// Sends the messages of a chunk; returns when all are accepted.
     pub(super) async fn send(&self, messages: Vec<Incoming>) -> Result<Sent, NotSent> {
         let mut sent =
@@ -66,12 +110,13 @@ impl<'a> Sender<'a> {
                 self.set_aside(message, bad, &mut sent).await?;
             }
         }
+        self.pace.chunk_is_sent();
         Ok(sent)
     }
 
     /// Waits until nothing is on its way; what failed is begun again by the caller.
     pub(super) async fn flush(&self) {
-        let _ = self.producer.close().await;
+        self.target.flush().await;
     }
 
     fn input(&self, message: &Incoming) -> Result<Option<TransformInput>, BadMessage> {
@@ -118,15 +163,31 @@ impl<'a> Sender<'a> {
                 Err(bad) => return Ok(Err(bad)),
             }
         }
-        for Ready { key, message, bytes } in ready {
-            let receipt = match &key {
-                Some(key) => self.producer.send_keyed_with_receipt(key, message).await,
-                None => self.producer.send_with_receipt(message).await,
-            };
-            sent.receipts.push(receipt.map_err(|error| NotSent::Failed(failed(&error)))?);
+        for ready in ready {
+            let bytes = ready.bytes;
+            match self.send_row(ready).await {
+                Ok(receipt) => sent.receipts.extend(receipt),
+                Err(NotStored::Unfit(reason)) => return Ok(Err(BadMessage { reason })),
+                Err(NotStored::Failed(failure)) => return Err(NotSent::Failed(failure)),
+            }
             sent.bytes += bytes;
         }
         Ok(Ok(()))
+    }
+
+    /// Sends a row; waits for its acknowledgement if messages are sent alone.
+    async fn send_row(&self, row: Ready) -> Result<Option<Acknowledgement>, NotStored> {
+        let receipt = self.target.send(row.key.as_ref(), row.message).await?;
+        if !self.pace.is_alone() {
+            return Ok(Some(receipt));
+        }
+        let stored = receipt.await;
+        if let Err(NotStored::Unfit(_)) = &stored {
+            // It takes nothing more before that was told.
+            self.target.flush().await;
+            self.pace.is_found();
+        }
+        stored.map(|()| None)
     }
 
     /// A row as a message of the topic.
@@ -149,7 +210,13 @@ impl<'a> Sender<'a> {
             Some(id) => id.evaluate_input(&input)?.map(|text| id_of_text(&text)),
             None => from.id,
         };
-        let bytes = payload.len() as u64;
+        let bytes = payload.len();
+        if bytes > MESSAGE_PAYLOAD_BYTES_MAX as usize {
+            let reason = format!(
+                "its payload has {bytes} bytes, over the limit of {MESSAGE_PAYLOAD_BYTES_MAX}"
+            );
+            return Err(BadMessage { reason });
+        }
         let mut message = Message::new(payload);
         if let Some(id) = id {
             message = message.id(id_of_part(id, part));
@@ -164,7 +231,12 @@ impl<'a> Sender<'a> {
             unreachable!("INV-NO-LOOP: the name of the header is one")
         };
         message = message.typed_header(via, headers::via(&from.headers, &self.pipeline.name));
-        Ok(Ready { key, message, bytes })
+        if let Err(error) = message.user_headers().to_bytes() {
+            return Err(BadMessage {
+                reason: format!("its headers are none of a message: {error}"),
+            });
+        }
+        Ok(Ready { key, message, bytes: bytes as u64 })
     }
 
     /// Does with a message that is bad as the file says.
@@ -180,8 +252,8 @@ impl<'a> Sender<'a> {
                 tracing::warn!(pipeline, reason = bad.reason, "message skipped");
             }
             (BadChoice::DeadLetter, Some(dead)) => {
-                let letter = crate::dead_letter::incoming(pipeline, message, &bad.reason);
-                let stored = dead.store(vec![letter]).await;
+                let letter = Letter::incoming(pipeline, message, &bad.reason);
+                let stored = dead.store(&[letter]).await;
                 stored.map_err(|error| NotSent::Failed(Failure::away(error)))?;
             }
             (BadChoice::Pause | BadChoice::DeadLetter, _) => {
@@ -219,9 +291,4 @@ fn id_of_text(text: &str) -> u128 {
         Ok(uuid) => uuid.as_u128(),
         Err(_) => twox_hash::XxHash3_128::oneshot(text.as_bytes()),
     }
-}
-
-/// Why a message was not taken or not acknowledged.
-pub(super) fn failed(error: &ProduceError) -> Failure {
-    Failure::away(error.to_string())
 }

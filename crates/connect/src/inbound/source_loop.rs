@@ -1,5 +1,6 @@
 //! Reads an origin, sends what comes, and settles what is acknowledged.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
@@ -10,7 +11,8 @@ use crate::budget::Taken;
 use crate::failure::Failure;
 use crate::inbound::Inbound;
 use crate::inbound::leader::Leader;
-use crate::inbound::send::{NotSent, Sender, failed};
+use crate::inbound::send::{NotSent, Sender};
+use crate::inbound::topic::NotStored;
 use crate::lane::Counts;
 use crate::source::{Beginning, Chunk, Cursor, Source};
 use crate::status::{Delivered, LaneStatus};
@@ -18,7 +20,7 @@ use crate::status::{Delivered, LaneStatus};
 /// How often a cursor is stored.
 const STORED_EVERY: Duration = Duration::from_secs(1);
 /// Chunks on their way.
-const CHUNKS_MAX: usize = 64;
+pub(super) const CHUNKS_MAX: usize = 64;
 
 /// Why reading ended without a failure.
 pub(super) enum LoopEnd {
@@ -103,15 +105,46 @@ impl SourceLoop<'_> {
             }
         };
         // What is on its way is waited for, so that the next process repeats as little as can be.
-        while let Some(Ok(acknowledged)) = waiting.next().await {
+        let drained = self.drain(&mut waiting, &mut unstored).await;
+        self.settle(&mut unstored).await?;
+        self.sender.flush().await;
+        let end = match drained {
+            // Not all of it is in the topic.
+            Err(failure) if matches!(end, Ok(LoopEnd::Complete)) => Err(failure),
+            _ => end,
+        }?;
+        self.finish().await;
+        Ok(end)
+    }
+
+    /// Waits for what is on its way, up to the first that fails: what is behind that is sent again.
+    async fn drain(
+        &mut self,
+        waiting: &mut OnItsWay,
+        unstored: &mut Option<Cursor>,
+    ) -> Result<(), Failure> {
+        while let Some(acknowledged) = waiting.next().await {
+            let acknowledged = acknowledged?;
             match self.leader {
-                Some(_) => unstored = Some(acknowledged.cursor),
+                Some(_) => *unstored = Some(acknowledged.cursor),
                 None => self.source.settled(&acknowledged.cursor).await?,
             }
         }
-        self.settle(&mut unstored).await?;
-        self.sender.flush().await;
-        end
+        Ok(())
+    }
+
+    /// Tells the origin that nothing more is read.
+    async fn finish(&mut self) {
+        let finishing =
+            tokio::time::timeout(self.pipeline.stop_timeout, self.source.finish()).await;
+        let pipeline = &self.pipeline.name;
+        match finishing {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => {
+                tracing::warn!(pipeline, reason = %failure, "origin is left as after a kill");
+            }
+            Err(_) => tracing::warn!(pipeline, "origin takes too long to end and is left"),
+        }
     }
 
     async fn wake(
@@ -151,9 +184,17 @@ impl SourceLoop<'_> {
         let messages = chunk.messages.len() as u64;
         let sent = self.sender.send(chunk.messages).await?;
         let cursor = chunk.cursor;
+        let pace = Arc::clone(&self.sender.pace);
         let wait = async move {
             for receipt in sent.receipts {
-                receipt.await.map_err(|error| failed(&error))?;
+                receipt.await.map_err(|error| match error {
+                    NotStored::Failed(failure) => failure,
+                    // Which one that is, the next attempt finds out.
+                    NotStored::Unfit(reason) => {
+                        pace.was_refused();
+                        Failure::away(reason)
+                    }
+                })?;
             }
             let (filtered, bad, bytes) = (sent.filtered, sent.bad, sent.bytes);
             Ok(Acknowledged { cursor, messages, filtered, bad, bytes, _memory: memory })

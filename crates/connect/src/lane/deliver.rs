@@ -200,7 +200,8 @@ impl Delivery {
         Ok(written)
     }
 
-    /// Does with bad messages as the pipeline says.
+    /// Does with bad messages as the pipeline says. One that is set aside has no row in the target: it is delivered whole when it is
+    /// mended.
     async fn set_aside(
         &mut self,
         parts: &mut Vec<Batch>,
@@ -243,13 +244,14 @@ impl Delivery {
                     return Next::Pause(backoff.pause(None));
                 }
                 self.counts.dead += offsets.len() as u64;
+                part.leave_out(places);
             }
             OnBad::Skip => {
-                self.counts.skipped += places.len() as u64;
-                tracing::warn!(lane = %self.lane, offset = first, count = places.len(), reason, "messages skipped");
+                let count = part.leave_out(places);
+                self.counts.skipped += count as u64;
+                tracing::warn!(lane = %self.lane, offset = first, count, reason, "messages skipped");
             }
         }
-        part.leave_out(places);
         Next::Go
     }
 

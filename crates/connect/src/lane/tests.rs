@@ -1,6 +1,5 @@
 //! Whole lanes between a log and a target in memory: killed, purged, overtaken, taken away.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -11,131 +10,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::batch::Form;
 use crate::config::file::{Direction, OnGap, OnNewTopic, PipelineFile};
-use crate::log::LogExtent;
+use crate::dead_letter::Letter;
+use crate::log::memory::{MemoryLog, Partition};
 use crate::place::{Place, Position};
 use crate::shape::Shaped;
 use crate::sink::Sink;
 use crate::transform::BadMessage;
-
-/// A partition in memory.
-#[derive(Debug, Default)]
-struct Partition {
-    messages: BTreeMap<u64, LogMessage>,
-    end: u64,
-    stored: Option<u64>,
-    topic_made_at: u64,
-    /// Turns with each purge.
-    life: u64,
-    is_lost: bool,
-    /// How many reads fail from now on.
-    away: u32,
-}
-
-impl Partition {
-    fn append(&mut self, payload: &str) {
-        let offset = self.end;
-        let message = LogMessage {
-            offset,
-            id: u128::from(self.life) << 64 | u128::from(offset + 1),
-            time: 1_000 * self.life + offset + 1,
-            origin_time: 0,
-            headers_block: Bytes::new(),
-            payload: Bytes::copy_from_slice(payload.as_bytes()),
-        };
-        self.messages.insert(offset, message);
-        self.end += 1;
-    }
-
-    fn purge(&mut self) {
-        self.messages.clear();
-        self.end = 0;
-        self.stored = None;
-        self.life += 1;
-    }
-
-    fn start(&self) -> u64 {
-        self.messages.keys().next().copied().unwrap_or(self.end)
-    }
-
-    fn answer(&mut self) -> Result<(), ReadEnd> {
-        if self.is_lost {
-            return Err(ReadEnd::Lost);
-        }
-        if self.away > 0 {
-            self.away -= 1;
-            return Err(ReadEnd::Away("the server is away".to_owned()));
-        }
-        Ok(())
-    }
-}
-
-struct MemoryLog {
-    partition: Arc<Mutex<Partition>>,
-    next: u64,
-    life: u64,
-}
-
-#[async_trait]
-impl LaneLog for MemoryLog {
-    async fn extent(&mut self) -> Result<LogExtent, ReadEnd> {
-        let mut partition = self.partition.lock();
-        partition.answer()?;
-        self.life = partition.life;
-        // As a reader of a server does: whoever relies on where it was before reads what it has had.
-        self.next = partition.start();
-        let Partition { end, stored, topic_made_at, .. } = *partition;
-        Ok(LogExtent { start: partition.start(), end, stored, topic_made_at })
-    }
-
-    async fn message_at(&mut self, offset: u64) -> Result<Option<LogMessage>, ReadEnd> {
-        let mut partition = self.partition.lock();
-        partition.answer()?;
-        Ok(partition.messages.get(&offset).cloned())
-    }
-
-    async fn offset_at(&mut self, time: u64) -> Result<u64, ReadEnd> {
-        let partition = self.partition.lock();
-        let found = partition.messages.values().find(|message| message.time >= time);
-        Ok(found.map_or(partition.end, |message| message.offset))
-    }
-
-    fn seek(&mut self, offset: u64) {
-        self.next = offset;
-    }
-
-    async fn next(&mut self) -> Result<Vec<LogMessage>, ReadEnd> {
-        loop {
-            {
-                let mut partition = self.partition.lock();
-                partition.answer()?;
-                if partition.life != self.life {
-                    return Err(ReadEnd::BegunAnew);
-                }
-                if self.next < partition.start() {
-                    return Err(ReadEnd::Gap(partition.start()));
-                }
-                let messages: Vec<_> = partition
-                    .messages
-                    .range(self.next..)
-                    .take(3)
-                    .map(|(_, it)| it.clone())
-                    .collect();
-                if let Some(last) = messages.last() {
-                    self.next = last.offset + 1;
-                    return Ok(messages);
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    async fn store(&mut self, offset: u64) -> Result<(), ReadEnd> {
-        let mut partition = self.partition.lock();
-        partition.answer()?;
-        partition.stored = Some(offset);
-        Ok(())
-    }
-}
 
 /// A target in memory; one that keeps positions moves them with the rows.
 #[derive(Debug, Default)]
@@ -198,12 +78,13 @@ struct Letters(Mutex<Vec<String>>);
 
 #[async_trait]
 impl DeadTopic for Letters {
-    async fn store(&self, messages: Vec<galgo::Message>) -> Result<(), String> {
-        let said = |message: &galgo::Message| {
+    async fn store(&self, letters: &[Letter]) -> Result<(), String> {
+        let said = |letter: &Letter| {
+            let message = letter.message();
             let header = |name| message.user_headers().get(name).map(ToString::to_string).unwrap();
             format!("{} {}", header("galgo.dead.offset"), header("galgo.dead.reason"))
         };
-        self.0.lock().extend(messages.iter().map(said));
+        self.0.lock().extend(letters.iter().map(said));
         Ok(())
     }
 }
@@ -230,7 +111,7 @@ fn origin() -> GalgoOrigin {
 impl World {
     fn new(keeps_positions: bool, words: &[&str]) -> Self {
         let mut partition = Partition { topic_made_at: 5, ..Partition::default() };
-        words.iter().for_each(|word| partition.append(word));
+        words.iter().for_each(|word| partition.append(word.as_bytes().to_vec()));
         Self {
             partition: Arc::new(Mutex::new(partition)),
             memory: Arc::new(Mutex::new(Memory { keeps_positions, ..Memory::default() })),
@@ -257,7 +138,7 @@ impl World {
         let partition = Arc::clone(&self.partition);
         let lane = Lane {
             name: name(),
-            log: Box::new(MemoryLog { partition, next: 0, life: 0 }),
+            log: Box::new(MemoryLog::of(partition)),
             settings: Arc::new(settings),
             status: Arc::clone(&self.status),
             stop: stopped,
@@ -374,7 +255,7 @@ fn a_purge_under_a_running_lane_is_noticed() {
             tokio::time::sleep(Duration::from_secs(5)).await;
             let mut partition = world.partition.lock();
             partition.purge();
-            ["c"; 5].iter().for_each(|word| partition.append(word));
+            ["c"; 5].iter().for_each(|word| partition.append(*word));
         };
         let lane = tokio::time::timeout(LONG, lane.run());
         let (end, ()) = tokio::join!(lane, purge);

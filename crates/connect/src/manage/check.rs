@@ -46,12 +46,13 @@ pub async fn check(
             let shaper = Shaper { format: from.format, transforms, needs_json: to.needs_json() };
             let sampling =
                 Sampling { pipeline: &file.name, client: &client, from, shaper: &shaper };
-            let mut rows = Vec::new();
+            let mut lanes = Vec::new();
             for topic in &from.topics {
-                rows.extend(sampling.of_topic(topic, sample, &mut examination).await?);
+                lanes.extend(sampling.of_topic(topic, sample, &mut examination).await?);
             }
+            let rows: Vec<Row> = lanes.iter().flat_map(|lane| lane.rows.iter().cloned()).collect();
             examination.findings.extend(to.check(&rows).await?);
-            preview(&**to, &rows, &mut examination);
+            preview(&**to, &lanes, &mut examination);
         }
         Direction::In { from, to, .. } => {
             let client = dial.dial(&to.server()).await?;
@@ -85,10 +86,16 @@ pub async fn dry_run(
     let shaper = Shaper { format: from.format, transforms, needs_json: to.needs_json() };
     let sampling = Sampling { pipeline: &file.name, client: &client, from, shaper: &shaper };
     for topic in &from.topics {
-        let rows = sampling.of_topic(topic, sample, &mut examination).await?;
-        preview(&**to, &rows, &mut examination);
+        let lanes = sampling.of_topic(topic, sample, &mut examination).await?;
+        preview(&**to, &lanes, &mut examination);
     }
     Ok(examination)
+}
+
+/// The rows of the newest messages of a lane.
+struct SampledLane {
+    lane: LaneName,
+    rows: Vec<Row>,
 }
 
 /// Looks at messages as a lane would, from the end.
@@ -106,12 +113,12 @@ impl Sampling<'_> {
         topic: &str,
         sample: u32,
         examination: &mut Examination,
-    ) -> Result<Vec<Row>, Failure> {
+    ) -> Result<Vec<SampledLane>, Failure> {
         let (stream, id) = (identifier("stream", &self.from.stream)?, identifier("topic", topic)?);
         let partitions = partitions_of(self.client, &stream, &id).await?;
         let path = format!("{stream}/{topic}");
         examination.findings.push(Finding::good(format!("topic {path}: {partitions} partitions")));
-        let mut rows = Vec::new();
+        let mut lanes = Vec::new();
         let (mut read, mut filtered) = (0, 0);
         let each = u64::from(sample.div_ceil(partitions.max(1)));
         for partition in 0..partitions {
@@ -126,6 +133,7 @@ impl Sampling<'_> {
             };
             let shaped = self.shaper.shape(&lane, &messages).await;
             read += messages.len();
+            let mut rows = Vec::new();
             for (message, shaped) in messages.into_iter().zip(shaped) {
                 match shaped {
                     Ok(parts) if parts.is_empty() => filtered += 1,
@@ -144,13 +152,14 @@ impl Sampling<'_> {
                     )),
                 }
             }
+            lanes.push(SampledLane { lane, rows });
         }
         let summary = format!(
             "of {read} messages {} rows are made, {filtered} messages are filtered",
-            rows.len()
+            lanes.iter().map(|lane| lane.rows.len()).sum::<usize>()
         );
         examination.findings.push(Finding::good(summary));
-        Ok(rows)
+        Ok(lanes)
     }
 }
 
@@ -168,14 +177,16 @@ async fn newest(log: &mut GalgoLog, count: u64) -> Result<Vec<LogMessage>, Failu
     Ok(messages)
 }
 
-fn preview(to: &dyn SinkSpec, rows: &[Row], examination: &mut Examination) {
-    for row in rows {
-        match to.preview(row) {
-            Ok(line) => examination.rows.push(line),
-            Err(reason) => examination.findings.push(Finding::fault(
-                format!("message {}: {reason}", row.place.offset),
-                "correct the file, or set errors.on_bad",
-            )),
+fn preview(to: &dyn SinkSpec, lanes: &[SampledLane], examination: &mut Examination) {
+    for SampledLane { lane, rows } in lanes {
+        for row in rows {
+            match to.preview(lane, row) {
+                Ok(line) => examination.rows.push(line),
+                Err(reason) => examination.findings.push(Finding::fault(
+                    format!("message {} of {lane}: {reason}", row.place.offset),
+                    "correct the file, or set errors.on_bad",
+                )),
+            }
         }
     }
 }

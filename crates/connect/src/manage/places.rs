@@ -11,6 +11,7 @@ use crate::log::{LaneLog as _, ReadEnd};
 use crate::manage::{identifier, partitions_of};
 use crate::outbound::{Dial, refused_or_away};
 use crate::place::{LaneName, Position};
+use crate::sink::{Promise, SinkSpec};
 
 /// Where a lane is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -49,13 +50,7 @@ pub async fn places(file: &PipelineFile, dial: &dyn Dial) -> Result<Vec<LanePlac
         let lanes = Lanes::of(&client, file, from, topic)?;
         for partition in 0..partitions_of(&client, &lanes.stream, &lanes.topic).await? {
             let extent = lanes.log(partition).extent().await.map_err(away)?;
-            let stored = client.get_offset(&lanes.offset_of(partition)).await;
-            let stored = match stored {
-                Ok(stored) => stored.map(|it| it.stored_offset.get()),
-                // The pipeline has not run yet.
-                Err(error) if is_no_group(&error) => None,
-                Err(error) => return Err(refused_or_away(&error)),
-            };
+            let stored = lanes.stored(partition).await?;
             let target = sink.position(&lanes.name(partition)).await?;
             let target_next = target.map(|position| position.next);
             let next = target_next.or_else(|| stored.map(|stored| stored + 1));
@@ -76,36 +71,87 @@ pub async fn places(file: &PipelineFile, dial: &dyn Dial) -> Result<Vec<LanePlac
     Ok(places)
 }
 
-/// Has a lane go on from another place, in the target and in Galgo.
+/// Where a lane is to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GoOn {
+    /// With the message at this offset.
+    At(u64),
+    /// With the first message that was stored at this time, in microseconds since the Unix epoch, or later.
+    Since(u64),
+}
+
+/// A lane that was moved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MovedLane {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: u32,
+    /// The offset it goes on with.
+    pub next: u64,
+}
+
+/// Has lanes go on from another place, in the target and in Galgo: that of a partition, or all of them.
 ///
 /// # Errors
 /// [`Failure`]; [`Failure::Refused`] while a process of the pipeline is connected.
-pub async fn set_place(
+pub async fn set_places(
     file: &PipelineFile,
     dial: &dyn Dial,
-    partition: u32,
-    next: u64,
-) -> Result<(), Failure> {
-    let Direction::Out { from, to, .. } = &file.direction else {
+    partition: Option<u32>,
+    to: GoOn,
+) -> Result<Vec<MovedLane>, Failure> {
+    let Direction::Out { from, to: target, .. } = &file.direction else {
         return Err(Failure::refused(
             "a pipeline into a topic has no lanes",
             "galgo connect cleanup begins it anew",
         ));
     };
-    let [topic] = &*from.topics else {
+    if matches!(to, GoOn::At(_)) && from.topics.len() > 1 {
         return Err(Failure::refused(
-            "the pipeline has several topics",
-            "make a file of each to move one",
+            "the pipeline has several topics, and an offset is of one",
+            "make a file of each to move one, or name a time",
         ));
-    };
+    }
     let client = dial.dial(&from.server()).await?;
-    let lanes = Lanes::of(&client, file, from, topic)?;
-    refuse_while_it_runs(&client, &lanes).await?;
+    for topic in &from.topics {
+        refuse_while_it_runs(&client, &Lanes::of(&client, file, from, topic)?).await?;
+    }
+    let mut moved = Vec::new();
+    for topic in &from.topics {
+        let lanes = Lanes::of(&client, file, from, topic)?;
+        let count = partitions_of(&client, &lanes.stream, &lanes.topic).await?;
+        for partition in (0..count).filter(|it| partition.is_none_or(|only| only == *it)) {
+            let mut log = lanes.log(partition);
+            let next = match to {
+                GoOn::At(next) => next,
+                GoOn::Since(time) => log.offset_at(time).await.map_err(away)?,
+            };
+            place_lane(&lanes, &**target, partition, next).await?;
+            moved.push(MovedLane { topic: topic.clone(), partition, next });
+        }
+    }
+    match (moved.is_empty(), partition) {
+        (true, Some(partition)) => Err(Failure::refused(
+            format!("there is no partition {partition}"),
+            "galgo connect status shows the partitions",
+        )),
+        _ => Ok(moved),
+    }
+}
+
+/// Has a lane go on with an offset.
+pub(super) async fn place_lane(
+    lanes: &Lanes<'_>,
+    target: &dyn SinkSpec,
+    partition: u32,
+    next: u64,
+) -> Result<(), Failure> {
     let mut log = lanes.log(partition);
     let extent = log.extent().await.map_err(away)?;
     if next < extent.start || next > extent.end {
         return Err(Failure::refused(
-            format!("offset {next} is not in {topic}/{partition}"),
+            format!("offset {next} is not in {}/{partition}", lanes.topic_name),
             format!("it has {} to {}", extent.start, extent.end),
         ));
     }
@@ -119,19 +165,24 @@ pub async fn set_place(
         last_id: last.as_ref().map_or(0, |message| message.id),
         last_time: last.as_ref().map_or(0, |message| message.time),
     };
-    match to.sink().set_position(&lanes.name(partition), &position).await {
+    match target.sink().set_position(&lanes.name(partition), &position).await {
         Ok(()) => {}
         // A target that keeps none goes by the group's offset.
-        Err(Failure::Refused { .. }) if to.promise() != crate::sink::Promise::ExactlyOnce => {}
+        Err(Failure::Refused { .. }) if target.promise() != Promise::ExactlyOnce => {}
         Err(failure) => return Err(failure),
     }
     let of = lanes.offset_of(partition);
     let stored = match next.checked_sub(1) {
-        Some(last) => client.store_offset(&of, last).await,
-        None => client.delete_offset(&of).await,
+        Some(last) => {
+            lanes.ensure_group().await?;
+            lanes.client.store_offset(&of, last).await
+        }
+        None => lanes.client.delete_offset(&of).await,
     };
     match stored {
         Err(error) if error.code() == Some(ErrorCode::ConsumerOffsetNotFound) => Ok(()),
+        // A pipeline that has not run yet begins at the first message.
+        Err(error) if next == 0 && is_no_group(&error) => Ok(()),
         stored => stored.map_err(|error| refused_or_away(&error)),
     }
 }
@@ -147,13 +198,12 @@ pub async fn cleanup(file: &PipelineFile, dial: &dyn Dial) -> Result<Vec<String>
             let client = dial.dial(&from.server()).await?;
             for topic in &from.topics {
                 let lanes = Lanes::of(&client, file, from, topic)?;
-                refuse_while_it_runs(&client, &lanes).await?;
-                let path = format!("group {} of topic {}/{topic}", file.name, from.stream);
-                match client.delete_consumer_group(&lanes.stream, &lanes.topic, &lanes.group).await
-                {
-                    Ok(()) => removed.push(path),
-                    Err(error) if is_no_group(&error) => {}
-                    Err(error) => return Err(refused_or_away(&error)),
+                removed.extend(remove_group(&lanes).await?);
+            }
+            if let Some(letters) = super::dead::letters_origin(file) {
+                for topic in &letters.topics {
+                    let lanes = Lanes::of(&client, file, &letters, topic)?;
+                    removed.extend(remove_group(&lanes).await?);
                 }
             }
             removed.extend(to.cleanup().await?);
@@ -177,19 +227,32 @@ pub async fn cleanup(file: &PipelineFile, dial: &dyn Dial) -> Result<Vec<String>
     Ok(removed)
 }
 
+/// Removes the group of a pipeline on a topic; tells which, if there was one.
+async fn remove_group(lanes: &Lanes<'_>) -> Result<Option<String>, Failure> {
+    refuse_while_it_runs(lanes.client, lanes).await?;
+    match lanes.client.delete_consumer_group(&lanes.stream, &lanes.topic, &lanes.group).await {
+        Ok(()) => Ok(Some(format!(
+            "group {} of topic {}/{}",
+            lanes.pipeline, lanes.stream_name, lanes.topic_name
+        ))),
+        Err(error) if is_no_group(&error) => Ok(None),
+        Err(error) => Err(refused_or_away(&error)),
+    }
+}
+
 /// The lanes of a topic.
-struct Lanes<'a> {
+pub(super) struct Lanes<'a> {
     client: &'a Client,
     pipeline: &'a str,
     stream_name: &'a str,
     topic_name: &'a str,
-    stream: Identifier,
-    topic: Identifier,
+    pub(super) stream: Identifier,
+    pub(super) topic: Identifier,
     group: Identifier,
 }
 
 impl<'a> Lanes<'a> {
-    fn of(
+    pub(super) fn of(
         client: &'a Client,
         file: &'a PipelineFile,
         from: &'a GalgoOrigin,
@@ -206,7 +269,7 @@ impl<'a> Lanes<'a> {
         })
     }
 
-    fn name(&self, partition: u32) -> LaneName {
+    pub(super) fn name(&self, partition: u32) -> LaneName {
         LaneName {
             pipeline: self.pipeline.to_owned(),
             stream: self.stream_name.to_owned(),
@@ -215,9 +278,32 @@ impl<'a> Lanes<'a> {
         }
     }
 
-    fn log(&self, partition: u32) -> GalgoLog {
+    pub(super) fn log(&self, partition: u32) -> GalgoLog {
         let reader = self.client.partition_reader(&self.stream, &self.topic, partition);
         GalgoLog::new(self.client.clone(), self.stream.clone(), self.topic.clone(), reader)
+    }
+
+    /// Makes the group if the pipeline has not run yet: nobody else stores its offset.
+    async fn ensure_group(&self) -> Result<(), Failure> {
+        let found = self.client.consumer_group(&self.stream, &self.topic, &self.group).await;
+        match found {
+            Ok(Some(_)) => return Ok(()),
+            Ok(None) => {}
+            Err(error) if is_no_group(&error) => {}
+            Err(error) => return Err(refused_or_away(&error)),
+        }
+        let made =
+            self.client.create_consumer_group(&self.stream, &self.topic, self.pipeline).await;
+        made.map(drop).map_err(|error| refused_or_away(&error))
+    }
+
+    /// The offset the group has stored; none if the pipeline has not run yet.
+    pub(super) async fn stored(&self, partition: u32) -> Result<Option<u64>, Failure> {
+        match self.client.get_offset(&self.offset_of(partition)).await {
+            Ok(stored) => Ok(stored.map(|it| it.stored_offset.get())),
+            Err(error) if is_no_group(&error) => Ok(None),
+            Err(error) => Err(refused_or_away(&error)),
+        }
     }
 
     fn offset_of(&self, partition: u32) -> OffsetOf {
@@ -231,7 +317,10 @@ impl<'a> Lanes<'a> {
 }
 
 /// Refuses while a process of the pipeline is connected: it would not notice.
-async fn refuse_while_it_runs(client: &Client, lanes: &Lanes<'_>) -> Result<(), Failure> {
+pub(super) async fn refuse_while_it_runs(
+    client: &Client,
+    lanes: &Lanes<'_>,
+) -> Result<(), Failure> {
     let group = client.consumer_group(&lanes.stream, &lanes.topic, &lanes.group).await;
     let members = match group {
         Ok(group) => group.map_or(0, |group| group.members.len()),
@@ -252,7 +341,7 @@ fn is_no_group(error: &CallError) -> bool {
     matches!(error.code(), Some(ConsumerGroupIdNotFound | ConsumerGroupNameNotFound))
 }
 
-fn away(end: ReadEnd) -> Failure {
+pub(super) fn away(end: ReadEnd) -> Failure {
     match end {
         ReadEnd::Away(reason) => Failure::away(reason),
         end => Failure::away(format!("the partition cannot be read: {end:?}")),

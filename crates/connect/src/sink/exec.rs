@@ -125,7 +125,7 @@ impl SinkSpec for ExecSpec {
         Ok(self.0.launch.check())
     }
 
-    fn preview(&self, row: &Row) -> Result<String, String> {
+    fn preview(&self, _: &LaneName, row: &Row) -> Result<String, String> {
         let mut line = String::new();
         put_envelope(row, &mut line);
         Ok(line)

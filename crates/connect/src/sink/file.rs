@@ -208,14 +208,8 @@ impl SinkSpec for FileSpec {
         Ok(findings)
     }
 
-    fn preview(&self, row: &Row) -> Result<String, String> {
-        let nowhere = LaneName {
-            pipeline: String::new(),
-            stream: String::new(),
-            topic: String::new(),
-            partition: 0,
-        };
-        let line = self.0.folder.encoder.row(&nowhere, row)?;
+    fn preview(&self, lane: &LaneName, row: &Row) -> Result<String, String> {
+        let line = self.0.folder.encoder.row(lane, row)?;
         Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
     }
 

@@ -113,7 +113,15 @@ impl SinkSpec for HttpTarget {
             (None, Some(index)) => elasticsearch::check(&mut connection, index).await?,
             (None, None) => message::check(&mut connection).await?,
         };
-        let bad = sample.iter().filter_map(|row| Some((row.place, self.preview(row).err()?)));
+        // Whether a row can be written does not depend on its lane.
+        let lane = LaneName {
+            pipeline: self.settings.pipeline.clone(),
+            stream: String::new(),
+            topic: String::new(),
+            partition: 0,
+        };
+        let bad =
+            sample.iter().filter_map(|row| Some((row.place, self.preview(&lane, row).err()?)));
         findings.extend(bad.map(|(place, reason)| {
             Finding::fault(
                 format!("message {}: {reason}", place.offset),
@@ -123,18 +131,13 @@ impl SinkSpec for HttpTarget {
         Ok(findings)
     }
 
-    fn preview(&self, row: &Row) -> Result<String, String> {
+    fn preview(&self, lane: &LaneName, row: &Row) -> Result<String, String> {
         let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let lane = LaneName {
-            pipeline: self.settings.pipeline.clone(),
-            stream: String::new(),
-            topic: String::new(),
-            partition: 0,
-        };
         match (&self.settings.clickhouse, &self.settings.elasticsearch) {
-            (Some(table), _) => clickhouse::shown(table, &lane, row).map(|line| shown(&line)),
-            (None, Some(index)) => elasticsearch::entry(index, &lane, row)
-                .map(|entry| shown(&entry).replace('\n', " ")),
+            (Some(table), _) => clickhouse::shown(table, lane, row).map(|line| shown(&line)),
+            (None, Some(index)) => {
+                elasticsearch::entry(index, lane, row).map(|entry| shown(&entry).replace('\n', " "))
+            }
             (None, None) if self.settings.body == Body::Message => Ok(shown(&row.payload)),
             (None, None) => line(row).map(|line| shown(&line)),
         }

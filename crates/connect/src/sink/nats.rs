@@ -259,10 +259,9 @@ impl SinkSpec for NatsSpec {
         Ok(findings)
     }
 
-    fn preview(&self, row: &Row) -> Result<String, String> {
+    fn preview(&self, lane: &LaneName, row: &Row) -> Result<String, String> {
         let target = &self.0;
-        let lane = target.any_lane();
-        let sent = target.publication(&lane, row, target.subject.of(&lane, row))?;
+        let sent = target.publication(lane, row, target.subject.of(lane, row))?;
         let headers = row.headers().map_err(|error| error.to_string())?;
         let payload = String::from_utf8_lossy(&sent.payload);
         Ok(format!("subject \"{}\", headers {}: {payload}", sent.subject, to_json(&headers)))
@@ -325,7 +324,10 @@ mod tests {
         let mut row = row(1, 0);
         row.form = crate::batch::Form::Json;
         row.payload = bytes::Bytes::from_static(b"{\"n\":\"MARK *\"}");
-        let reason = spec.preview(&row).unwrap_err();
+        let text = |text: &str| text.to_owned();
+        let lane =
+            LaneName { pipeline: text("p"), stream: text("s"), topic: text("t"), partition: 0 };
+        let reason = spec.preview(&lane, &row).unwrap_err();
         assert_eq!(reason, ".n does not give a subject to publish to", "INV-MUTE");
     }
 }

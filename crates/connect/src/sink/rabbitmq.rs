@@ -252,10 +252,9 @@ impl SinkSpec for RabbitmqSpec {
         Ok(findings)
     }
 
-    fn preview(&self, row: &Row) -> Result<String, String> {
+    fn preview(&self, lane: &LaneName, row: &Row) -> Result<String, String> {
         let target = &self.0;
-        let lane = target.any_lane();
-        let sent = target.outgoing(&lane, row, target.routing_key.of(&lane, row))?;
+        let sent = target.outgoing(lane, row, target.routing_key.of(lane, row))?;
         let headers = row.headers().map_err(|error| error.to_string())?;
         Ok(format!(
             "exchange \"{}\", routing key \"{}\", headers {}: {}",

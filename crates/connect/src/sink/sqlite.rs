@@ -187,8 +187,8 @@ impl SinkSpec for SqliteSpec {
         database::blocking(move || schema::check(&database, &pipeline, &sample)).await
     }
 
-    fn preview(&self, row: &Row) -> Result<String, String> {
-        preview(&self.database.layout, &self.pipeline, row)
+    fn preview(&self, lane: &LaneName, row: &Row) -> Result<String, String> {
+        preview(&self.database.layout, lane, row)
     }
 
     async fn cleanup(&self) -> Result<Vec<String>, Failure> {

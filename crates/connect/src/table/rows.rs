@@ -241,19 +241,12 @@ pub(crate) fn read_all<'a>(
     }
 }
 
-/// A row as it would be written, for people.
+/// A row of a lane as it would be written, for people.
 ///
 /// # Errors
 /// What is wrong with it.
-pub(crate) fn preview(layout: &Layout, pipeline: &str, row: &Row) -> Result<String, String> {
-    // A preview knows no lane; its columns are left as they are in the file.
-    let lane = LaneName {
-        pipeline: pipeline.to_owned(),
-        stream: "@stream".to_owned(),
-        topic: "@topic".to_owned(),
-        partition: 0,
-    };
-    let mut reader = RowReader::new(layout, &lane);
+pub(crate) fn preview(layout: &Layout, lane: &LaneName, row: &Row) -> Result<String, String> {
+    let mut reader = RowReader::new(layout, lane);
     let change = reader.read(row).map_err(|Misfit(what)| what)?;
     let mut line = match change {
         Change::Put => Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use galgo_connect::exec::Conformance;
+use galgo_connect::exec::{Conformance, ProgramRole};
 use galgo_connect::{Finding, Weight};
 use galgo_testkit::service::program;
 
@@ -14,6 +14,7 @@ async fn try_out(folder: &Path, command: &[&str], settings: serde_json::Value) -
         folder: folder.to_owned(),
         settings,
         timeout: Duration::from_secs(30),
+        role: ProgramRole::AsItSays,
     };
     conformance.run().await
 }

@@ -201,7 +201,7 @@ async fn a_check_changes_nothing(port: u16, other: &OtherSide) {
     let weights: Vec<Weight> = findings.iter().map(|finding| finding.weight).collect();
     assert_eq!(weights, [Weight::Good, Weight::Fault], "{findings:?}");
     assert!(!format!("{findings:?}").contains(MARK), "INV-MUTE: {findings:?}");
-    assert!(spec.preview(&sample[0]).unwrap().contains("subject \"shop.orders.es\""));
+    assert!(spec.preview(&lane(), &sample[0]).unwrap().contains("subject \"shop.orders.es\""));
     assert_eq!(before, state().await);
 }
 

@@ -199,7 +199,7 @@ async fn a_check_changes_nothing(rabbitmq: &Rabbitmq, other: &OtherSide) {
     let weights: Vec<Weight> = findings.iter().map(|finding| finding.weight).collect();
     assert_eq!(weights, [Weight::Good, Weight::Fault], "{findings:?}");
     assert!(!format!("{findings:?}").contains(MARK), "INV-MUTE: {findings:?}");
-    assert!(spec.preview(&sample[0]).unwrap().contains("routing key \"orders.es\""));
+    assert!(spec.preview(&lane(), &sample[0]).unwrap().contains("routing key \"orders.es\""));
     assert_eq!(before, state());
 }
 

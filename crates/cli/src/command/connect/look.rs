@@ -1,13 +1,13 @@
 //! What is asked of pipelines that need not run.
 
 use clap::Args;
-use galgo_connect::manage::{self, Examination, LanePlace};
+use galgo_connect::manage::{self, Examination, LanePlace, NeededRight};
 use galgo_connect::{Weight, kind};
 use serde::Serialize;
 use serde_json::json;
 
 use super::dialer::Dialer;
-use super::{FileArgs, FilesArgs, RemovalArgs, of_file, of_pipeline};
+use super::{FilesArgs, Load, RemovalArgs, of_file, of_pipeline};
 use crate::failure::{Failure, Outcome};
 use crate::global::Global;
 use crate::output::{Output, measure, table};
@@ -20,19 +20,9 @@ pub(crate) struct CheckArgs {
     /// How many of the newest messages of each topic are tried
     #[arg(long, value_name = "COUNT", default_value_t = 20)]
     sample: u32,
-}
-
-/// Arguments of `galgo connect position`.
-#[derive(Args, Debug)]
-pub(crate) struct PositionArgs {
-    #[command(flatten)]
-    file: FileArgs,
-    /// The partition
-    #[arg(long, value_name = "PARTITION")]
-    partition: u32,
-    /// The offset of the message to go on with
-    #[arg(long, value_name = "OFFSET")]
-    next: u64,
+    /// List the rights on Galgo that the pipelines need, and ask nobody
+    #[arg(long, conflicts_with = "sample")]
+    rights: bool,
 }
 
 /// Arguments of `galgo connect cleanup`.
@@ -53,6 +43,9 @@ pub(crate) struct NewArgs {
 pub(super) async fn check(args: CheckArgs, global: &Global) -> Outcome {
     let (output, dialer) = (global.output(), Dialer::new(global));
     let load = args.files.load()?;
+    if args.rights {
+        return rights(&load, output);
+    }
     let mut faults = 0;
     for loaded in &load.good {
         let name = &loaded.pipeline.name;
@@ -69,6 +62,33 @@ pub(super) async fn check(args: CheckArgs, global: &Global) -> Outcome {
             measure::counted(faults as u64, "fault")
         ))),
     }
+}
+
+/// Lists the rights that pipelines need.
+fn rights(load: &Load, output: Output) -> Outcome {
+    #[derive(Serialize)]
+    struct Told<'a> {
+        pipeline: &'a str,
+        #[serde(flatten)]
+        needed: NeededRight,
+        option: String,
+    }
+    let mut told = Vec::new();
+    for loaded in &load.good {
+        let pipeline = loaded.pipeline.name.as_str();
+        told.extend(manage::rights(&loaded.pipeline).into_iter().map(|needed| {
+            let of = if needed.is_topic { "--topic" } else { "--stream" };
+            Told { pipeline, option: format!("{of} {}:{}", needed.on, needed.right), needed }
+        }));
+    }
+    let columns =
+        [table::text("PIPELINE"), table::text("OPTION OF GALGO USER CREATE"), table::text("WHY")];
+    output.show(&told, |told: &Vec<Told<'_>>| {
+        let row =
+            |it: &Told<'_>| vec![it.pipeline.to_owned(), it.option.clone(), it.needed.why.clone()];
+        table::columns(&columns, told.iter().map(row), "no rights")
+    })?;
+    load.faults.first().map_or(Ok(()), |fault| Err(of_file(fault)))
 }
 
 /// Shows what was found of a pipeline.
@@ -148,17 +168,6 @@ pub(super) async fn status(args: FilesArgs, global: &Global) -> Outcome {
         table::columns(&columns, rows, "no partitions")
     })?;
     load.faults.first().map_or(Ok(()), |fault| Err(of_file(fault)))
-}
-
-/// Runs `galgo connect position`.
-pub(super) async fn position(args: PositionArgs, global: &Global) -> Outcome {
-    let file = args.file.load()?;
-    let moved = manage::set_place(&file, &Dialer::new(global), args.partition, args.next).await;
-    moved.map_err(|failure| of_pipeline(&file.name, &failure))?;
-    let sentence =
-        format!("{} goes on with offset {} of partition {}", file.name, args.next, args.partition);
-    let told = json!({ "moved": file.name, "partition": args.partition, "next": args.next });
-    global.output().done(&sentence, &told)
 }
 
 /// Runs `galgo connect cleanup`.

@@ -23,6 +23,10 @@ use crate::value::size::parse_size;
 /// Messages of a topic that a dry run shows.
 const SHOWN: u32 = 20;
 
+/// What is said at the first signal.
+pub(super) const STOPPING: &str =
+    "stopping: what is under way is finished first; Ctrl-C again ends at once";
+
 /// Arguments of `galgo connect run`.
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
@@ -92,10 +96,10 @@ async fn run_all(load: Load, args: &RunArgs, dialer: Dialer, output: Output) -> 
             () = interrupt.wait() => {
                 signals += 1;
                 if signals > 1 {
-                    return Err(Failure::io("ended at the second signal; what was under way may come again"));
+                    return Err(ended_at_once());
                 }
                 stopping.send_replace(true);
-                output.notice("stopping: what is under way is finished first; Ctrl-C again ends at once");
+                output.notice(STOPPING);
             }
         }
     };
@@ -114,6 +118,11 @@ async fn run_all(load: Load, args: &RunArgs, dialer: Dialer, output: Output) -> 
     }
 }
 
+/// What is said at the second signal.
+pub(super) fn ended_at_once() -> Failure {
+    Failure::io("ended at the second signal; what was under way may come again")
+}
+
 /// How a pipeline ended, for people.
 fn sentence(ended: &Ended) -> String {
     let name = &ended.pipeline;
@@ -126,7 +135,8 @@ fn sentence(ended: &Ended) -> String {
     }
 }
 
-fn failure_of(ended: &Ended) -> Option<Failure> {
+/// Why a pipeline that has ended did not end well.
+pub(super) fn failure_of(ended: &Ended) -> Option<Failure> {
     let name = &ended.pipeline;
     match &ended.end {
         PipelineEnd::Stopped | PipelineEnd::Complete => None,
@@ -153,7 +163,7 @@ async fn dry_run(load: &Load, dialer: &Dialer, output: Output) -> Outcome {
 }
 
 /// Has what pipelines say of themselves written to standard error.
-fn log_to_stderr(output: Output) -> Outcome {
+pub(super) fn log_to_stderr(output: Output) -> Outcome {
     let filter = std::env::var("GALGO_LOG").unwrap_or_else(|_| "info".to_owned());
     let filter = filter.parse::<tracing_subscriber::EnvFilter>().map_err(|error| {
         Failure::usage(format!("GALGO_LOG is no filter: {error}"))

@@ -36,6 +36,8 @@ struct Target {
     /// Messages it does not take, and whether it says which.
     bad: Vec<u64>,
     names: bool,
+    /// Whether it names the first one only.
+    names_one: bool,
     /// Every row there is: what somebody else would write.
     all: Vec<Row>,
     written_twice: u64,
@@ -80,7 +82,10 @@ impl Target {
         }
         let bad =
             batch.rows().iter().map(|row| row.place).filter(|it| self.bad.contains(&it.offset));
-        let places: Vec<Place> = bad.collect();
+        let places: Vec<Place> = match self.names_one {
+            true => bad.take(1).collect(),
+            false => bad.collect(),
+        };
         if !places.is_empty() {
             let reason = "wrong type".to_owned();
             return Err(match self.names {
@@ -260,6 +265,22 @@ fn a_message_that_the_target_does_not_name_is_found() {
     let mut rig = rig(Target { bad: vec![6, 9], ..target() }, OnBad::Skip);
     assert_eq!(runtime().block_on(rig.delivery.deliver(ten())), Ok(()));
     assert_eq!((rig.delivery.counts.skipped, rig.target.lock().rows.len()), (4, 6));
+}
+
+#[test]
+fn a_message_with_several_bad_rows_is_set_aside_once_and_whole() {
+    let buried = Arc::new(Buried::default());
+    let letters = OnBad::DeadLetter(Arc::clone(&buried) as _);
+    for on_bad in [letters, OnBad::Skip] {
+        let mut rig =
+            rig(Target { bad: vec![6, 7], names: true, names_one: true, ..target() }, on_bad);
+        assert_eq!(runtime().block_on(rig.delivery.deliver(ten())), Ok(()));
+        let counts = rig.delivery.counts;
+        assert_eq!(counts.dead * 2 + counts.skipped, 4, "two messages, or their four rows");
+        let rows = rig.target.lock().rows.len();
+        assert_eq!((rows, counts.delivered), (6, 6));
+    }
+    assert_eq!(*buried.0.lock(), [6, 7]);
 }
 
 #[test]

@@ -133,8 +133,10 @@ fn an_envelope_takes_any_bytes() {
     assert_eq!(read_bytes[6..], ["{}", "\\x00ff61"]);
     let json = layout("", |_| {});
     assert_eq!(read(&json, b"").unwrap().1[7], "NULL");
-    let line = preview(&json, "p", &message(b"{\"a\":1}")).unwrap();
+    let line = preview(&json, &lane(), &message(b"{\"a\":1}")).unwrap();
     assert!(line.ends_with("headers = {}, payload = {\"a\":1}"), "{line}");
+    let LaneName { topic, partition, .. } = lane();
+    assert!(line.starts_with(&format!("topic = {topic}, partition = {partition}, ")), "{line}");
 }
 
 proptest! {
