@@ -14,6 +14,7 @@ mod messages;
 mod mirror;
 mod old_data;
 mod pipelines;
+mod pipelines_under_load;
 mod profiles;
 mod repair;
 mod send;

@@ -9,12 +9,12 @@ use serde_json::Value;
 use crate::harness::{Done, Server, eventually, run};
 
 /// The file of a pipeline from topic `s t` into files, in a folder of its own.
-struct Pipeline {
+pub(crate) struct Pipeline {
     folder: tempfile::TempDir,
 }
 
 impl Pipeline {
-    fn new(more: &str) -> Self {
+    pub(crate) fn new(more: &str) -> Self {
         let pipeline = Self { folder: tempfile::tempdir().unwrap() };
         pipeline.write(more);
         pipeline
@@ -22,31 +22,47 @@ impl Pipeline {
 
     /// Writes the file anew, with these lines in front of the target's.
     fn write(&self, more: &str) {
-        let text = format!(
-            "name = 'p'\n[from.galgo]\nstream = 's'\ntopics = ['t']\n{more}\n[to.file]\npath = 'out'\n"
-        );
+        self.write_to(more, "[to.file]\npath = 'out'");
+    }
+
+    /// Writes the file anew, with another target.
+    pub(crate) fn write_to(&self, more: &str, to: &str) {
+        let text =
+            format!("name = 'p'\n[from.galgo]\nstream = 's'\ntopics = ['t']\n{more}\n{to}\n");
         std::fs::write(self.file(), text).unwrap();
     }
 
-    fn file(&self) -> PathBuf {
+    /// A path beside the file.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// How much is written, whole or not.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        let mut delivered = Delivered::default();
+        collect(&self.path("out"), &mut delivered);
+        delivered.bytes
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
         self.folder.path().join("p.toml")
     }
 
-    fn line(&self, line: &str) -> String {
+    pub(crate) fn line(&self, line: &str) -> String {
         line.replace("FILE", self.file().to_str().unwrap())
     }
 
-    fn run(&self, server: &Server, line: &str) -> Done {
+    pub(crate) fn run(&self, server: &Server, line: &str) -> Done {
         server.run(&self.line(&format!("connect {line}")))
     }
 
     #[track_caller]
-    fn json(&self, server: &Server, line: &str) -> Value {
+    pub(crate) fn json(&self, server: &Server, line: &str) -> Value {
         server.json(&self.line(&format!("connect {line}")))
     }
 
     /// The lines of all files that are whole, and how many are not.
-    fn delivered(&self) -> Delivered {
+    pub(crate) fn delivered(&self) -> Delivered {
         let mut delivered = Delivered::default();
         collect(&self.folder.path().join("out"), &mut delivered);
         delivered.lines.sort();
@@ -55,9 +71,10 @@ impl Pipeline {
 }
 
 #[derive(Debug, Default)]
-struct Delivered {
-    lines: Vec<String>,
-    parts: usize,
+pub(crate) struct Delivered {
+    pub(crate) lines: Vec<String>,
+    pub(crate) parts: usize,
+    bytes: u64,
 }
 
 fn collect(folder: &Path, delivered: &mut Delivered) {
@@ -67,7 +84,11 @@ fn collect(folder: &Path, delivered: &mut Delivered) {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         if path.is_dir() {
             collect(&path, delivered);
-        } else if name.ends_with(".part") {
+            continue;
+        }
+        // One may have been made whole meanwhile.
+        delivered.bytes += std::fs::metadata(&path).map_or(0, |file| file.len());
+        if name.ends_with(".part") {
             delivered.parts += 1;
         } else if !name.starts_with('.') {
             let text = std::fs::read_to_string(&path).unwrap();
@@ -76,7 +97,7 @@ fn collect(folder: &Path, delivered: &mut Delivered) {
     }
 }
 
-fn numbers(range: std::ops::Range<u32>) -> Vec<u8> {
+pub(crate) fn numbers(range: std::ops::Range<u32>) -> Vec<u8> {
     range.flat_map(|number| format!("{{\"n\":{number}}}\n").into_bytes()).collect()
 }
 
@@ -205,6 +226,7 @@ fn a_pipeline_goes_on_from_a_time_or_an_offset() {
     server.send("--partition 1", &numbers(5..8));
     let pipeline = Pipeline::new("");
     // Also before it has run.
+    std::fs::create_dir(pipeline.path("out")).unwrap();
     let moved = pipeline.json(&server, "position FILE --partition 0 --next 2");
     assert_eq!(moved["moved"][0]["next"], 2);
     pipeline.run(&server, "run --once FILE").ok();

@@ -4,6 +4,7 @@
 //! positions of its own in a target that keeps some. So a letter that was delivered is not delivered again, whatever is killed. One
 //! that is not taken a second time is buried again behind the others.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -17,7 +18,7 @@ use crate::failure::Failure;
 use crate::lane::Counts;
 use crate::log::{LaneLog as _, LogMessage};
 use crate::manage::partitions_of;
-use crate::manage::places::{Lanes, away, place_lane, refuse_while_it_runs};
+use crate::manage::places::{Lanes, MovedLane, away, place_lanes, refuse_while_it_runs};
 use crate::outbound::{Dial, PipelineEnd};
 use crate::place::LaneName;
 use crate::process::{self, RunOptions};
@@ -161,14 +162,15 @@ pub async fn drop_dead(file: &PipelineFile, dial: &dyn Dial) -> Result<usize, Fa
     let client = dial.dial(&from.server()).await?;
     for topic in &from.topics {
         let lanes = Lanes::of(&client, file, &from, topic)?;
-        refuse_while_it_runs(&client, &lanes).await?;
-        for partition in 0..partitions_of(&client, &lanes.stream, &lanes.topic).await? {
+        refuse_while_it_runs(&lanes).await?;
+        let mut places = BTreeMap::new();
+        for letter in &dropped {
             // Not further than what was counted: a letter that has just come is none that somebody decided about.
-            let last = dropped.iter().rev().find(|letter| letter.partition == partition);
-            if let Some(last) = last {
-                place_lane(&lanes, &**to, partition, last.offset + 1).await?;
-            }
+            places.insert(letter.partition, letter.offset + 1);
         }
+        let place = |(partition, next)| MovedLane { topic: topic.clone(), partition, next };
+        let places: Vec<_> = places.into_iter().map(place).collect();
+        place_lanes(&lanes, &**to, &places).await?;
     }
     Ok(dropped.len())
 }

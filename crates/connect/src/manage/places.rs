@@ -51,7 +51,11 @@ pub async fn places(file: &PipelineFile, dial: &dyn Dial) -> Result<Vec<LanePlac
         for partition in 0..partitions_of(&client, &lanes.stream, &lanes.topic).await? {
             let extent = lanes.log(partition).extent().await.map_err(away)?;
             let stored = lanes.stored(partition).await?;
-            let target = sink.position(&lanes.name(partition)).await?;
+            let target = match sink.position(&lanes.name(partition)).await {
+                // A target that takes one process is held by the one that runs; the group's offset follows it.
+                Err(_) if lanes.members().await? > 0 => None,
+                position => position?,
+            };
             let target_next = target.map(|position| position.next);
             let next = target_next.or_else(|| stored.map(|stored| stored + 1));
             let lag =
@@ -115,21 +119,22 @@ pub async fn set_places(
     }
     let client = dial.dial(&from.server()).await?;
     for topic in &from.topics {
-        refuse_while_it_runs(&client, &Lanes::of(&client, file, from, topic)?).await?;
+        refuse_while_it_runs(&Lanes::of(&client, file, from, topic)?).await?;
     }
     let mut moved = Vec::new();
     for topic in &from.topics {
         let lanes = Lanes::of(&client, file, from, topic)?;
         let count = partitions_of(&client, &lanes.stream, &lanes.topic).await?;
+        let mut places = Vec::new();
         for partition in (0..count).filter(|it| partition.is_none_or(|only| only == *it)) {
-            let mut log = lanes.log(partition);
             let next = match to {
                 GoOn::At(next) => next,
-                GoOn::Since(time) => log.offset_at(time).await.map_err(away)?,
+                GoOn::Since(time) => lanes.log(partition).offset_at(time).await.map_err(away)?,
             };
-            place_lane(&lanes, &**target, partition, next).await?;
-            moved.push(MovedLane { topic: topic.clone(), partition, next });
+            places.push(MovedLane { topic: topic.clone(), partition, next });
         }
+        place_lanes(&lanes, &**target, &places).await?;
+        moved.extend(places);
     }
     match (moved.is_empty(), partition) {
         (true, Some(partition)) => Err(Failure::refused(
@@ -140,8 +145,29 @@ pub async fn set_places(
     }
 }
 
+/// Has lanes of a topic go on with these offsets.
+pub(super) async fn place_lanes(
+    lanes: &Lanes<'_>,
+    target: &dyn SinkSpec,
+    places: &[MovedLane],
+) -> Result<(), Failure> {
+    // A group takes an offset from a member only, of a partition that it has: whoever is alone has all of them.
+    lanes.join().await?;
+    let mut placed = Ok(());
+    for place in places {
+        if placed.is_ok() {
+            placed = place_lane(lanes, target, place.partition, place.next).await;
+        }
+    }
+    let left = lanes.client.leave_consumer_group(&lanes.stream, &lanes.topic, &lanes.group).await;
+    if let Err(error) = left {
+        tracing::debug!(reason = %error, "the group was not left; its server notices");
+    }
+    placed
+}
+
 /// Has a lane go on with an offset.
-pub(super) async fn place_lane(
+async fn place_lane(
     lanes: &Lanes<'_>,
     target: &dyn SinkSpec,
     partition: u32,
@@ -173,16 +199,11 @@ pub(super) async fn place_lane(
     }
     let of = lanes.offset_of(partition);
     let stored = match next.checked_sub(1) {
-        Some(last) => {
-            lanes.ensure_group().await?;
-            lanes.client.store_offset(&of, last).await
-        }
+        Some(last) => lanes.client.store_offset(&of, last).await,
         None => lanes.client.delete_offset(&of).await,
     };
     match stored {
         Err(error) if error.code() == Some(ErrorCode::ConsumerOffsetNotFound) => Ok(()),
-        // A pipeline that has not run yet begins at the first message.
-        Err(error) if next == 0 && is_no_group(&error) => Ok(()),
         stored => stored.map_err(|error| refused_or_away(&error)),
     }
 }
@@ -229,7 +250,7 @@ pub async fn cleanup(file: &PipelineFile, dial: &dyn Dial) -> Result<Vec<String>
 
 /// Removes the group of a pipeline on a topic; tells which, if there was one.
 async fn remove_group(lanes: &Lanes<'_>) -> Result<Option<String>, Failure> {
-    refuse_while_it_runs(lanes.client, lanes).await?;
+    refuse_while_it_runs(lanes).await?;
     match lanes.client.delete_consumer_group(&lanes.stream, &lanes.topic, &lanes.group).await {
         Ok(()) => Ok(Some(format!(
             "group {} of topic {}/{}",
@@ -283,18 +304,28 @@ impl<'a> Lanes<'a> {
         GalgoLog::new(self.client.clone(), self.stream.clone(), self.topic.clone(), reader)
     }
 
-    /// Makes the group if the pipeline has not run yet: nobody else stores its offset.
-    async fn ensure_group(&self) -> Result<(), Failure> {
-        let found = self.client.consumer_group(&self.stream, &self.topic, &self.group).await;
-        match found {
-            Ok(Some(_)) => return Ok(()),
-            Ok(None) => {}
-            Err(error) if is_no_group(&error) => {}
-            Err(error) => return Err(refused_or_away(&error)),
+    /// Joins the group; makes it if the pipeline has not run yet.
+    async fn join(&self) -> Result<(), Failure> {
+        let Self { client, stream, topic, group, .. } = self;
+        let joined = match client.join_consumer_group(stream, topic, group).await {
+            Err(error) if is_no_group(&error) => {
+                let made = client.create_consumer_group(stream, topic, self.pipeline).await;
+                made.map_err(|error| refused_or_away(&error))?;
+                client.join_consumer_group(stream, topic, group).await
+            }
+            joined => joined,
+        };
+        joined.map_err(|error| refused_or_away(&error))
+    }
+
+    /// How many processes of the pipeline are connected.
+    async fn members(&self) -> Result<usize, Failure> {
+        let group = self.client.consumer_group(&self.stream, &self.topic, &self.group).await;
+        match group {
+            Ok(group) => Ok(group.map_or(0, |group| group.members.len())),
+            Err(error) if is_no_group(&error) => Ok(0),
+            Err(error) => Err(refused_or_away(&error)),
         }
-        let made =
-            self.client.create_consumer_group(&self.stream, &self.topic, self.pipeline).await;
-        made.map(drop).map_err(|error| refused_or_away(&error))
     }
 
     /// The offset the group has stored; none if the pipeline has not run yet.
@@ -317,19 +348,10 @@ impl<'a> Lanes<'a> {
 }
 
 /// Refuses while a process of the pipeline is connected: it would not notice.
-pub(super) async fn refuse_while_it_runs(
-    client: &Client,
-    lanes: &Lanes<'_>,
-) -> Result<(), Failure> {
-    let group = client.consumer_group(&lanes.stream, &lanes.topic, &lanes.group).await;
-    let members = match group {
-        Ok(group) => group.map_or(0, |group| group.members.len()),
-        Err(error) if is_no_group(&error) => 0,
-        Err(error) => return Err(refused_or_away(&error)),
-    };
-    match members {
+pub(super) async fn refuse_while_it_runs(lanes: &Lanes<'_>) -> Result<(), Failure> {
+    match lanes.members().await? {
         0 => Ok(()),
-        _ => Err(Failure::refused(
+        members => Err(Failure::refused(
             format!("the pipeline runs: {members} members are in group {}", lanes.pipeline),
             "stop it first",
         )),

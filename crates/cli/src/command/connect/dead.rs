@@ -10,7 +10,8 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::dialer::Dialer;
-use super::{FileArgs, RemovalArgs, of_pipeline, run};
+use super::run::{STOPPING, ended_at_once, failure_of, log_to_stderr};
+use super::{FileArgs, RemovalArgs, of_pipeline};
 use crate::failure::Outcome;
 use crate::global::Global;
 use crate::interrupt::Interrupt;
@@ -76,7 +77,7 @@ pub(super) fn run(args: DeadArgs, global: &Global) -> Outcome {
             super::super::block_on(drop_all(RemovalArgs { file, confirm }, global))
         }
         What::Retry(args) => {
-            run::log_to_stderr(global.output())?;
+            log_to_stderr(global.output())?;
             super::super::block_on(retry(&file, &args, global))
         }
     }
@@ -168,16 +169,16 @@ async fn retry(file: &FileArgs, args: &RetryArgs, global: &Global) -> Outcome {
             retried = &mut retrying => break retried,
             () = interrupt.wait() => {
                 if stopping.send_replace(true) {
-                    return Err(run::ended_at_once());
+                    return Err(ended_at_once());
                 }
-                output.notice(run::STOPPING);
+                output.notice(STOPPING);
             }
         }
     };
     let retried = retried.map_err(|failure| of_pipeline(&name, &failure))?;
     let counts = retried.counts;
     let ended = Ended { pipeline: name.clone(), end: retried.end };
-    if let Some(failure) = run::failure_of(&ended) {
+    if let Some(failure) = failure_of(&ended) {
         return Err(failure);
     }
     let sentence = format!(
