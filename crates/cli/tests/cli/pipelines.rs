@@ -233,6 +233,10 @@ fn a_pipeline_goes_on_from_a_time_or_an_offset() {
     assert_eq!(pipeline.delivered().lines.len(), 6);
     let shown = pipeline.json(&server, "position FILE");
     assert_eq!((&shown[0]["target_next"], &shown[1]["target_next"]), (&5.into(), &3.into()));
+    // Files that are there are not written over.
+    pipeline.run(&server, "position FILE --time 2020-01-01T00:00:00Z").fails(4);
+    std::fs::rename(pipeline.path("out"), pipeline.path("old")).unwrap();
+    std::fs::create_dir(pipeline.path("out")).unwrap();
     let moved = pipeline.json(&server, "position FILE --time 2020-01-01T00:00:00Z");
     let lanes = moved["moved"].as_array().unwrap();
     assert!(lanes.len() == 2 && lanes.iter().all(|lane| lane["next"] == 0), "{moved}");
