@@ -136,6 +136,8 @@ fn dead_letters_are_listed_delivered_again_and_dropped() {
     let server = Server::with_topic(2);
     server.send("--partition 1 --header kind=order", &numbers(0..10));
     let pipeline = Pipeline::new(&refusing(".n > 5"));
+    assert_eq!(pipeline.json(&server, "dead FILE list")["letters"], serde_json::json!([]));
+    assert_eq!(pipeline.json(&server, "dead FILE drop --yes")["dropped"], 0);
     pipeline.run(&server, "run --once FILE").ok();
     assert_eq!(pipeline.delivered().lines.len(), 6);
     let list = pipeline.json(&server, "dead FILE list");

@@ -17,9 +17,8 @@ use crate::dead_letter::header;
 use crate::failure::Failure;
 use crate::lane::Counts;
 use crate::log::{LaneLog as _, LogMessage};
-use crate::manage::partitions_of;
 use crate::manage::places::{Lanes, MovedLane, away, place_lanes, refuse_while_it_runs};
-use crate::outbound::{Dial, PipelineEnd};
+use crate::outbound::{Dial, PipelineEnd, refused_or_away};
 use crate::place::LaneName;
 use crate::process::{self, RunOptions};
 use crate::shape::{Shape, Shaped};
@@ -101,31 +100,52 @@ pub async fn list_dead(
     dial: &dyn Dial,
     limit: usize,
 ) -> Result<DeadList, Failure> {
+    scan(file, dial, limit).await.map(|scan| scan.list)
+}
+
+/// What was seen of the topic of letters.
+#[derive(Default)]
+struct Scan {
+    list: DeadList,
+    /// How far, by partition.
+    ends: BTreeMap<u32, u64>,
+}
+
+async fn scan(file: &PipelineFile, dial: &dyn Dial, limit: usize) -> Result<Scan, Failure> {
     let from = origin(file)?;
     let client = dial.dial(&from.server()).await?;
-    let mut list = DeadList::default();
+    let mut scan = Scan::default();
     for topic in &from.topics {
         let lanes = Lanes::of(&client, file, &from, topic)?;
-        for partition in 0..partitions_of(&client, &lanes.stream, &lanes.topic).await? {
+        let found = client.topic_outline(&lanes.stream, &lanes.topic).await;
+        // It is made when the first letter comes.
+        let count = found
+            .map_err(|error| refused_or_away(&error))?
+            .map_or(0, |outline| outline.partitions_count);
+        for partition in 0..count {
             let mut log = lanes.log(partition);
             let extent = log.extent().await.map_err(away)?;
             let stored = lanes.stored(partition).await?.map_or(0, |stored| stored + 1);
             let mut next = stored.max(extent.start);
+            scan.ends.insert(partition, extent.end);
             log.seek(next);
             while next < extent.end {
                 for message in log.next().await.map_err(away)? {
                     next = message.offset + 1;
                     let Some(letter) = letter_of(&file.name, partition, &message) else { continue };
-                    if list.letters.len() == limit {
-                        list.has_more = true;
-                        return Ok(list);
+                    if scan.list.letters.len() == limit {
+                        scan.list.has_more = true;
+                        return Ok(scan);
                     }
-                    list.letters.push(letter);
+                    // Not further than the end that was seen: drop passes over what is listed, and nothing else.
+                    if letter.offset < extent.end {
+                        scan.list.letters.push(letter);
+                    }
                 }
             }
         }
     }
-    Ok(list)
+    Ok(scan)
 }
 
 /// A message as a letter of the pipeline, if it is one.
@@ -158,21 +178,18 @@ fn headers_of(pipeline: &str, message: &LogMessage) -> Option<UserHeaders> {
 pub async fn drop_dead(file: &PipelineFile, dial: &dyn Dial) -> Result<usize, Failure> {
     let from = origin(file)?;
     let Direction::Out { to, .. } = &file.direction else { return Ok(0) };
-    let dropped = list_dead(file, dial, usize::MAX).await?.letters;
+    // A letter that comes from now on is none that somebody decided about.
+    let Scan { list, ends } = scan(file, dial, usize::MAX).await?;
     let client = dial.dial(&from.server()).await?;
-    for topic in &from.topics {
+    for topic in from.topics.iter().filter(|_| !ends.is_empty()) {
         let lanes = Lanes::of(&client, file, &from, topic)?;
         refuse_while_it_runs(&lanes).await?;
-        let mut places = BTreeMap::new();
-        for letter in &dropped {
-            // Not further than what was counted: a letter that has just come is none that somebody decided about.
-            places.insert(letter.partition, letter.offset + 1);
-        }
-        let place = |(partition, next)| MovedLane { topic: topic.clone(), partition, next };
-        let places: Vec<_> = places.into_iter().map(place).collect();
+        let place =
+            |(&partition, &next): (&u32, &u64)| MovedLane { topic: topic.clone(), partition, next };
+        let places: Vec<_> = ends.iter().map(place).collect();
         place_lanes(&lanes, &**to, &places).await?;
     }
-    Ok(dropped.len())
+    Ok(list.letters.len())
 }
 
 /// Delivers the letters that are there now.
