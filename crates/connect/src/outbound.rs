@@ -21,7 +21,7 @@ use crate::config::file::GalgoServer;
 use crate::failure::Failure;
 use crate::galgo_log::GalgoLog;
 use crate::lane::{Lane, LaneEnd, LaneSettings};
-use crate::outbound::once::Ends;
+use crate::outbound::once::TopicEnds;
 use crate::place::LaneName;
 use crate::sink::SinkSpec;
 use crate::status::PipelineStatus;
@@ -231,7 +231,7 @@ impl TopicRun {
         // Whatever is asked on the connection of a member ends its wait for messages, so there are two.
         let (client, side) = tokio::try_join!(dial.dial(&server), dial.dial(&server))?;
         let ends = match once {
-            true => Some(Ends::find(&side, &stream, &topic, name).await?),
+            true => Some(TopicEnds::find(&side, &stream, &topic, name).await?),
             false => None,
         };
         let member = client
@@ -277,7 +277,7 @@ impl TopicRun {
                 Event::Lane(_, LaneEnd::Lost | LaneEnd::Stopped) => {}
                 Event::Look => {
                     if let Some(ends) = &joined.ends
-                        && ends.are_reached(&joined.side, &reached).await
+                        && ends.are_reached(&joined.side, &self.pipeline, &reached).await
                     {
                         break PipelineEnd::Complete;
                     }
@@ -349,7 +349,7 @@ struct Joined {
     side: Client,
     stream: Identifier,
     topic: Identifier,
-    ends: Option<Ends>,
+    ends: Option<TopicEnds>,
 }
 
 /// Why the group could not be joined.

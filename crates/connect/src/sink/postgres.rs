@@ -32,6 +32,7 @@ use crate::config::value::Span;
 use crate::config::{ConfigError, Surroundings, settings};
 use crate::failure::{Failure, Finding};
 use crate::kind::SinkKind;
+use crate::place::LaneName;
 use crate::postgres::NAME_BYTES_MAX;
 use crate::postgres::address::PgAddress;
 use crate::postgres::session::Login;
@@ -230,8 +231,8 @@ impl SinkSpec for PgTable {
         check::check(&self.target, &self.pipeline, sample).await
     }
 
-    fn preview(&self, row: &Row) -> Result<String, String> {
-        preview(&self.target.layout, &self.pipeline, row)
+    fn preview(&self, lane: &LaneName, row: &Row) -> Result<String, String> {
+        preview(&self.target.layout, lane, row)
     }
 
     async fn cleanup(&self) -> Result<Vec<String>, Failure> {

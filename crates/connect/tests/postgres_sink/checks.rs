@@ -97,7 +97,7 @@ async fn tables_and_columns_are_made_and_what_is_there_already_is_known() {
     let findings = evolve.check(sample.rows()).await.unwrap();
     assert_eq!(texts(&findings, Weight::Fault), [""; 0]);
     assert!(findings.iter().any(|it| it.text == "rows of 2 messages are there already"));
-    let line = evolve.preview(&sample.rows()[0]).unwrap();
+    let line = evolve.preview(&lane(), &sample.rows()[0]).unwrap();
     assert_eq!(line, "lane = NULL, number = 1, text = a");
 
     // A copy of the process starts at the same time.

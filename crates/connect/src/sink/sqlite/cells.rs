@@ -9,8 +9,10 @@ use crate::table::rows::Cell;
 pub(super) enum Affinity {
     /// Keeps text.
     Text,
-    /// Makes a number of a text that is one.
+    /// Makes a number of a text that is one, and keeps any other text: a time, for example.
     Number,
+    /// Is said to have numbers and nothing else: a text that is none is of the wrong type, though SQLite would keep it.
+    Strict,
     /// Keeps what it is given.
     Any,
 }
@@ -21,11 +23,22 @@ impl Affinity {
         let upper = sql_type.to_ascii_uppercase();
         let has = |words: &[&str]| words.iter().any(|word| upper.contains(word));
         match () {
-            () if has(&["INT"]) => Self::Number,
+            () if has(&["INT"]) => Self::Strict,
             () if has(&["CHAR", "CLOB", "TEXT"]) => Self::Text,
             () if has(&["BLOB"]) || upper == "ANY" => Self::Any,
+            () if has(&["REAL", "FLOA", "DOUB", "NUMERIC", "DECIMAL"]) => Self::Strict,
             () => Self::Number,
         }
+    }
+}
+
+/// Whether a column of numbers is given what is none.
+pub(super) fn is_wrong_type(cell: &Cell<'_>, affinity: Affinity) -> bool {
+    match cell {
+        _ if affinity != Affinity::Strict => false,
+        Cell::Text(text) => !text.trim().parse::<f64>().is_ok_and(f64::is_finite),
+        Cell::Document(_) | Cell::Id(_) | Cell::Bytes(_) => true,
+        Cell::Null | Cell::Number(_) | Cell::Bool(_) | Cell::Integer(_) | Cell::Time(_) => false,
     }
 }
 
@@ -53,7 +66,7 @@ impl ToSql for Bound<'_, '_> {
             },
             Cell::Bool(value) => ToSqlOutput::Owned(Value::Integer((*value).into())),
             Cell::Integer(number) => ToSqlOutput::Owned(Value::Integer(*number)),
-            Cell::Time(at) if affinity == Affinity::Number => {
+            Cell::Time(at) if matches!(affinity, Affinity::Number | Affinity::Strict) => {
                 ToSqlOutput::Owned(Value::Integer(at.as_microsecond()))
             }
             Cell::Time(at) => ToSqlOutput::Owned(Value::Text(at.to_string())),

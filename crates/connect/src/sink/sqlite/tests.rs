@@ -38,3 +38,26 @@ fn what_does_not_fit_sqlite_is_refused() {
     let time = fault("[to.sqlite]\nfile = 'a'\ntable = 'b'\ntimeout = '5'");
     assert!(time.contains("is no time"), "{time}");
 }
+
+#[test]
+fn a_column_of_numbers_takes_no_other_text_and_one_of_times_does() {
+    use std::borrow::Cow;
+
+    use super::cells::{Affinity, is_wrong_type};
+    use crate::table::rows::Cell;
+
+    let wrong = |sql_type: &str, cell: &Cell<'_>| is_wrong_type(cell, Affinity::of(sql_type));
+    let text = |text: &'static str| Cell::Text(Cow::Borrowed(text));
+    for sql_type in ["bigint", "INTEGER", "numeric(12,2)", "REAL", "double precision"] {
+        assert!(wrong(sql_type, &text("two")), "{sql_type}");
+        assert!(wrong(sql_type, &text("infinity")), "{sql_type}");
+        assert!(!wrong(sql_type, &text("-12.50")), "{sql_type}");
+        assert!(
+            !wrong(sql_type, &Cell::Number("1e3")) && !wrong(sql_type, &Cell::Null),
+            "{sql_type}"
+        );
+    }
+    for sql_type in ["text", "timestamptz", "date", "json", "blob"] {
+        assert!(!wrong(sql_type, &text("2026-11-30")), "{sql_type}");
+    }
+}

@@ -10,7 +10,7 @@ use rusqlite::{
 };
 use uuid::Uuid;
 
-use super::cells::{Affinity, Bound};
+use super::cells::{Affinity, Bound, is_wrong_type};
 use super::database::Database;
 use crate::batch::Batch;
 use crate::failure::Failure;
@@ -234,6 +234,9 @@ fn execute(
     let mut bind = 0;
     for (index, (cell, affinity)) in reader.cells.iter().zip(affinities).enumerate() {
         if is_in(index) {
+            if is_wrong_type(cell, *affinity) {
+                return Ok(Some("a value is of the wrong type".to_owned()));
+            }
             bind += 1;
             statement.raw_bind_parameter(bind, Bound(cell, *affinity))?;
         }
