@@ -5,6 +5,8 @@ use std::time::Duration;
 pub(crate) mod address;
 pub(crate) mod carry;
 pub(crate) mod confirmed;
+pub(crate) mod held;
+pub(crate) mod login;
 pub(crate) mod number;
 pub(crate) mod route;
 

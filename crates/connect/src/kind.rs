@@ -48,6 +48,10 @@ pub fn sinks() -> &'static [SinkKind] {
         crate::sink::http::KIND,
         crate::sink::rabbitmq::KIND,
         crate::sink::nats::KIND,
+        #[cfg(feature = "mqtt")]
+        crate::sink::mqtt::KIND,
+        #[cfg(feature = "redis")]
+        crate::sink::redis::KIND,
     ]
 }
 
@@ -61,5 +65,9 @@ pub fn sources() -> &'static [SourceKind] {
         crate::source::http::KIND,
         crate::source::rabbitmq::KIND,
         crate::source::nats::KIND,
+        #[cfg(feature = "mqtt")]
+        crate::source::mqtt::KIND,
+        #[cfg(feature = "redis")]
+        crate::source::redis::KIND,
     ]
 }

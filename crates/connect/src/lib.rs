@@ -28,12 +28,16 @@ pub mod lane;
 pub(crate) mod line;
 pub mod log;
 pub mod manage;
+#[cfg(feature = "mqtt")]
+mod mqtt;
 mod nats;
 pub mod outbound;
 pub mod place;
 mod postgres;
 pub mod process;
 mod rabbitmq;
+#[cfg(feature = "redis")]
+mod redis;
 pub mod secret;
 pub mod serve;
 pub mod shape;

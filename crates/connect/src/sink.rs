@@ -6,9 +6,13 @@
 pub(crate) mod exec;
 pub(crate) mod file;
 pub(crate) mod http;
+#[cfg(feature = "mqtt")]
+pub(crate) mod mqtt;
 pub(crate) mod nats;
 pub(crate) mod postgres;
 pub(crate) mod rabbitmq;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
 pub(crate) mod sqlite;
 
 use std::ops::{Deref, DerefMut};

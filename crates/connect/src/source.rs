@@ -5,9 +5,13 @@
 pub(crate) mod exec;
 pub(crate) mod file;
 pub(crate) mod http;
+#[cfg(feature = "mqtt")]
+pub(crate) mod mqtt;
 pub(crate) mod nats;
 pub(crate) mod postgres;
 pub(crate) mod rabbitmq;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -5,9 +5,11 @@
 
 pub mod clickhouse;
 pub mod http;
+pub mod mosquitto;
 pub mod nats;
 pub mod postgres;
 pub mod rabbitmq;
+pub mod redis;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

@@ -14,6 +14,8 @@ use galgo_wire::limits::{USER_HEADER_FIELD_BYTES_MAX, USER_HEADERS_BYTES_MAX};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+#[cfg(feature = "mqtt")]
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::batch::{Form, Row};
@@ -183,6 +185,51 @@ const _: () = assert!(
     "any one header fits"
 );
 
+/// What [`envelope`] makes, as far as it is taken apart again.
+#[cfg(feature = "mqtt")]
+#[derive(Deserialize)]
+struct OpenedEnvelope<'a> {
+    headers: Map<String, Value>,
+    // As it was written, with every digit.
+    #[serde(borrow, default, deserialize_with = "as_written")]
+    payload: Option<&'a RawValue>,
+    text: Option<String>,
+    base64: Option<String>,
+}
+
+/// `null` is a payload, too.
+#[cfg(feature = "mqtt")]
+fn as_written<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// Takes an envelope apart: gathers the headers, returns the payload. `None` of what is no envelope.
+#[cfg(feature = "mqtt")]
+pub(crate) fn open_envelope(gathering: &mut Gathering, envelope: &[u8]) -> Option<Bytes> {
+    let opened: OpenedEnvelope<'_> = serde_json::from_slice(envelope).ok()?;
+    let payload = match (opened.payload, opened.text, opened.base64) {
+        (Some(json), None, None) => Bytes::copy_from_slice(json.get().as_bytes()),
+        (None, Some(text), None) => Bytes::from(text),
+        (None, None, Some(base64)) => Bytes::from(STANDARD.decode(base64).ok()?),
+        _ => return None,
+    };
+    for (key, value) in opened.headers {
+        match value {
+            Value::String(text) => gathering.text(&key, &text),
+            Value::Bool(truth) => gathering.value(&key, truth, json!(truth)),
+            Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+                (Some(signed), ..) => gathering.value(&key, signed, json!(number)),
+                (_, Some(unsigned), _) => gathering.value(&key, unsigned, json!(number)),
+                (.., float) => gathering.value(&key, float.unwrap_or(f64::NAN), json!(number)),
+            },
+            document => gathering.document(&key, document),
+        }
+    }
+    Some(payload)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,6 +265,33 @@ mod tests {
         assert_eq!(whole["headers"]["long"], long.as_str());
         assert_eq!(whole["headers"]["b"]["base64"], "/w==");
         assert_eq!(whole["headers"]["d"]["a"][0], 1);
+    }
+
+    #[cfg(feature = "mqtt")]
+    #[test]
+    fn an_envelope_is_taken_apart_again() {
+        let lane =
+            LaneName { pipeline: "p".into(), stream: "s".into(), topic: "t".into(), partition: 0 };
+        let mut row = row(41, 0);
+        let mut sent = UserHeaders::new();
+        sent.insert("n".parse().unwrap(), 7_i64.into());
+        sent.insert("yes".parse().unwrap(), true.into());
+        row.headers_block = Bytes::from(sent.to_bytes().unwrap());
+        for payload in [&b"[1.10]"[..], b"plain \"text\"", b"\xff", b"", b"null"] {
+            row.payload = Bytes::copy_from_slice(payload);
+            let envelope = leaving_envelope(&row, &leaving(&lane, &row).unwrap());
+            let mut gathering = Gathering::new(HeaderRule::DropLong);
+            let opened = open_envelope(&mut gathering, &envelope).unwrap();
+            assert_eq!(opened, row.payload, "{}", String::from_utf8_lossy(&envelope));
+            let (headers, ..) = gathering.finish(opened);
+            let expected = r#"{"connect.via":"p","n":7,"yes":true}"#;
+            assert_eq!(to_json(&headers).to_string(), expected, "INV-NO-LOOP");
+        }
+        for none in ["", "{}", "7", r#"{"payload":1}"#, r#"{"headers":{},"text":"a","payload":1}"#]
+        {
+            let mut gathering = Gathering::new(HeaderRule::DropLong);
+            assert_eq!(open_envelope(&mut gathering, none.as_bytes()), None, "{none}");
+        }
     }
 
     #[test]

@@ -12,8 +12,9 @@ use tokio::time::timeout;
 
 use crate::bridge::CONNECT_LIMIT;
 use crate::bridge::address::{Address, Schemes};
+use crate::bridge::login::secret;
 use crate::failure::Failure;
-use crate::secret::{SecretSource, SecretText};
+use crate::secret::SecretSource;
 use crate::web::tls::{self, TlsFiles};
 
 /// How NATS is addressed.
@@ -88,11 +89,11 @@ impl NatsAccess {
                 let tell = tell.clone();
                 async move { note(&tell, &event) }
             });
-        if let Some(password) = secret(self.password.as_ref())? {
+        if let Some(password) = secret(self.password.as_ref(), "NATS")? {
             let user = self.address.user.clone().unwrap_or_default();
             options = options.user_and_password(user, password.reveal().to_owned());
         }
-        if let Some(token) = secret(self.token.as_ref())? {
+        if let Some(token) = secret(self.token.as_ref(), "NATS")? {
             options = options.token(token.reveal().to_owned());
         }
         if self.address.tls {
@@ -130,13 +131,6 @@ impl NatsAccess {
             _ => Failure::away(format!("NATS at {place}: {text}")),
         }
     }
-}
-
-fn secret(source: Option<&SecretSource>) -> Result<Option<SecretText>, Failure> {
-    let Some(source) = source else { return Ok(None) };
-    let read = source.read();
-    read.map(Some)
-        .map_err(|error| Failure::refused(error.to_string(), "it is needed to log in at NATS"))
 }
 
 fn note(tell: &watch::Sender<Heard>, event: &Event) {

@@ -3,7 +3,6 @@
 //! A durable consumer of the pipeline's name; each message is acknowledged when Galgo has acknowledged it. Until then NATS is told
 //! again and again that somebody is at work on it, so that it is not delivered a second time while Galgo is away.
 
-mod held;
 mod pull;
 
 use std::path::PathBuf;
@@ -21,6 +20,7 @@ use toml::Table;
 
 use self::pull::{Delivered, Puller};
 use crate::bridge::carry::{Gathering, HeaderRule, LeftOut};
+use crate::bridge::login::plain_name;
 use crate::bridge::number::id_of_parts;
 use crate::bridge::{CHUNK_BYTES_MAX, CHUNK_MESSAGES_MAX, STEP_LIMIT};
 use crate::config::value::{ByteSize, Span};
@@ -201,17 +201,7 @@ impl SourceSpec for NatsOriginSpec {
 impl NatsOrigin {
     /// The durable consumer: the name of the pipeline, of letters that NATS allows.
     fn consumer_name(&self) -> String {
-        let is_allowed = |letter: &char| letter.is_ascii_alphanumeric() || "-_".contains(*letter);
-        let plain = |letter: char| if is_allowed(&letter) { letter } else { '_' };
-        let name: String = self.pipeline.chars().map(plain).collect();
-        match name == self.pipeline {
-            true => format!("galgo-{name}"),
-            // Two pipelines do not share a consumer because of a letter.
-            false => {
-                let hash = twox_hash::XxHash3_64::oneshot(self.pipeline.as_bytes());
-                format!("galgo-{name}-{hash:016x}")
-            }
-        }
+        plain_name(&self.pipeline)
     }
 
     async fn find_stream(&self, link: &NatsLink) -> Result<Stream, Failure> {
@@ -389,36 +379,5 @@ mod tests {
         assert!(fault(&format!("{base}ack_wait = '10ms'")).contains("at least 1s"));
         assert!(fault(&format!("{base}start = 'last'")).contains("last"));
         assert!(fault(&format!("{base}streem = 'S'")).contains("did you mean \"stream\""));
-    }
-
-    #[test]
-    fn each_pipeline_has_a_consumer_of_its_own() {
-        let origin = |pipeline: &str| {
-            let mut origin = NatsOrigin {
-                access: NatsAccess {
-                    address: NatsAccess::address("nats://h").unwrap(),
-                    password: None,
-                    token: None,
-                    ca_file: None,
-                    name: String::new(),
-                    limit: STEP_LIMIT,
-                },
-                pipeline: String::new(),
-                stream: String::new(),
-                subject: String::new(),
-                start: NatsStart::First,
-                prefetch_bytes: 0,
-                ack_wait: STEP_LIMIT,
-                headers: HeaderRule::DropLong,
-                left_out: LeftOut::default(),
-            };
-            pipeline.clone_into(&mut origin.pipeline);
-            origin.consumer_name()
-        };
-        assert_eq!(origin("orders-in"), "galgo-orders-in");
-        assert_ne!(origin("orders in"), origin("orders.in"));
-        assert!(
-            origin("orders.in").bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
-        );
     }
 }

@@ -133,6 +133,14 @@ pub(crate) fn assert_log_is_mute() {
     assert!(!log.contains(MARK), "INV-MUTE: {log}");
 }
 
+/// The log has so many lines with this in them.
+#[cfg(any(feature = "mqtt", feature = "redis"))]
+#[allow(dead_code, reason = "not every test looks for something in the log")]
+pub(crate) fn assert_log_holds(text: &str, times: usize) {
+    let log = LOG.get().unwrap().lock().unwrap();
+    assert_eq!(log.lines().filter(|line| line.contains(text)).count(), times, "{text} in {log}");
+}
+
 struct Kept;
 
 struct Line<'a>(&'a mut String);

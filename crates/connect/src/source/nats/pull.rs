@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_nats::Message;
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::{Message, Subject};
 use futures_util::StreamExt as _;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use super::AHEAD_MAX;
-use super::held::Held;
+use crate::bridge::held::Held;
 use crate::failure::Failure;
 use crate::nats::link::NatsLink;
 
@@ -44,7 +44,7 @@ pub(super) struct Delivered {
 struct Pulling {
     link: Arc<NatsLink>,
     consumer: PullConsumer,
-    held: Arc<Held>,
+    held: Arc<Held<Subject>>,
     room: Arc<Notify>,
     prefetch_bytes: usize,
     deliver: UnboundedSender<Result<Delivered, Failure>>,
@@ -56,7 +56,7 @@ pub(super) struct Puller {
     pub epoch: u64,
     link: Arc<NatsLink>,
     consumer: PullConsumer,
-    held: Arc<Held>,
+    held: Arc<Held<Subject>>,
     room: Arc<Notify>,
     delivered: UnboundedReceiver<Result<Delivered, Failure>>,
     tasks: [JoinHandle<()>; 2],
@@ -201,7 +201,7 @@ impl Pulling {
 }
 
 /// Tells NATS that somebody is at work on what is held.
-async fn keep_alive(link: Arc<NatsLink>, held: Arc<Held>, each: Duration) {
+async fn keep_alive(link: Arc<NatsLink>, held: Arc<Held<Subject>>, each: Duration) {
     loop {
         tokio::time::sleep(each).await;
         for reply in held.replies() {

@@ -2,31 +2,35 @@
 
 use std::collections::VecDeque;
 
-use async_nats::Subject;
 use parking_lot::Mutex;
 
-/// In the order they came, by a number of our own.
-#[derive(Debug, Default)]
-pub(super) struct Held(Mutex<Inner>);
+/// In the order they came, by a number of our own. `R` is what a message is acknowledged by.
+#[derive(Debug)]
+pub(crate) struct Held<R>(Mutex<Inner<R>>);
 
-#[derive(Debug, Default)]
-struct Inner {
-    messages: VecDeque<HeldMessage>,
+#[derive(Debug)]
+struct Inner<R> {
+    messages: VecDeque<HeldMessage<R>>,
     bytes: usize,
     last: u64,
 }
 
 #[derive(Debug)]
-struct HeldMessage {
+struct HeldMessage<R> {
     number: u64,
-    /// Where its acknowledgement goes.
-    reply: Subject,
+    reply: R,
     bytes: usize,
 }
 
-impl Held {
+impl<R> Default for Held<R> {
+    fn default() -> Self {
+        Self(Mutex::new(Inner { messages: VecDeque::new(), bytes: 0, last: 0 }))
+    }
+}
+
+impl<R: Clone> Held<R> {
     /// Holds one more; tells its number.
-    pub(super) fn hold(&self, reply: Subject, bytes: usize) -> u64 {
+    pub(crate) fn hold(&self, reply: R, bytes: usize) -> u64 {
         let mut inner = self.0.lock();
         inner.last += 1;
         inner.bytes += bytes;
@@ -35,27 +39,27 @@ impl Held {
         number
     }
 
-    /// Lets go of all up to a number; tells where their acknowledgements go.
-    pub(super) fn release(&self, upto: u64) -> Vec<Subject> {
+    /// Lets go of all up to a number; tells what they are acknowledged by.
+    pub(crate) fn release(&self, upto: u64) -> Vec<R> {
         let mut inner = self.0.lock();
         let count = inner.messages.partition_point(|message| message.number <= upto);
-        let released: Vec<HeldMessage> = inner.messages.drain(..count).collect();
+        let released: Vec<HeldMessage<R>> = inner.messages.drain(..count).collect();
         inner.bytes -= released.iter().map(|message| message.bytes).sum::<usize>();
         released.into_iter().map(|message| message.reply).collect()
     }
 
-    /// Where the signs of life of all of them go.
-    pub(super) fn replies(&self) -> Vec<Subject> {
+    /// What all of them are acknowledged by.
+    pub(crate) fn replies(&self) -> Vec<R> {
         self.0.lock().messages.iter().map(|message| message.reply.clone()).collect()
     }
 
     /// How many they are.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.lock().messages.len()
     }
 
     /// Their bytes.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.0.lock().bytes
     }
 }
@@ -66,14 +70,14 @@ mod tests {
 
     #[test]
     fn what_is_released_is_all_up_to_a_number() {
-        let held = Held::default();
+        let held = Held::<&str>::default();
         for (number, reply) in (1..).zip(["a", "b", "c"]) {
-            assert_eq!(held.hold(reply.into(), 10), number);
+            assert_eq!(held.hold(reply, 10), number);
         }
         assert_eq!((held.count(), held.bytes()), (3, 30));
-        assert_eq!(held.release(2), ["a".into(), "b".into()] as [Subject; 2]);
+        assert_eq!(held.release(2), ["a", "b"]);
         assert!(held.release(2).is_empty());
-        assert_eq!(held.replies(), ["c".into()] as [Subject; 1]);
+        assert_eq!(held.replies(), ["c"]);
         assert_eq!((held.count(), held.bytes()), (1, 10));
         held.release(u64::MAX);
         assert_eq!((held.count(), held.bytes()), (0, 0));

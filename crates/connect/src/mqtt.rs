@@ -1,0 +1,3 @@
+//! What target and origin of the kind `mqtt` share: the connection.
+
+pub(crate) mod link;
