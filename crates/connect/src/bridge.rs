@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::place::LaneName;
+
 pub(crate) mod address;
 pub(crate) mod carry;
 pub(crate) mod confirmed;
@@ -18,3 +20,13 @@ pub(crate) const STEP_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) const CHUNK_MESSAGES_MAX: usize = 1_000;
 /// Bytes of a chunk behind which no message is added.
 pub(crate) const CHUNK_BYTES_MAX: usize = 1 << 20;
+
+/// A lane for looking at rows that are not delivered.
+pub(crate) fn sample_lane(pipeline: &str) -> LaneName {
+    LaneName {
+        pipeline: pipeline.to_owned(),
+        stream: "STREAM".to_owned(),
+        topic: "TOPIC".to_owned(),
+        partition: 0,
+    }
+}

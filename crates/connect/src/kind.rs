@@ -37,6 +37,18 @@ pub struct SourceKind {
     pub read: ReadSource,
 }
 
+/// The kinds that are in a build only with the feature of their name.
+const WITH_FEATURES: [&str; 2] = ["mqtt", "redis"];
+
+/// How a build is made that has a kind which this one has not, if there is one.
+#[must_use]
+pub fn how_to_build(kind: &str) -> Option<String> {
+    let is_there = sinks().iter().any(|it| it.name == kind);
+    (WITH_FEATURES.contains(&kind) && !is_there).then(|| {
+        format!("this build does not have it: cargo build --release --features connect-{kind}")
+    })
+}
+
 /// The kinds of targets of this build.
 #[must_use]
 pub fn sinks() -> &'static [SinkKind] {
@@ -70,4 +82,20 @@ pub fn sources() -> &'static [SourceKind] {
         #[cfg(feature = "redis")]
         crate::source::redis::KIND,
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_in_the_build_or_it_is_said_how_to_get_it() {
+        for kind in WITH_FEATURES {
+            let is_origin = sources().iter().any(|it| it.name == kind);
+            let is_target = sinks().iter().any(|it| it.name == kind);
+            assert_eq!(is_origin, is_target, "{kind}");
+            assert_eq!(how_to_build(kind).is_none(), is_target, "{kind}");
+        }
+        assert_eq!((how_to_build("sqlite"), how_to_build("nowhere")), (None, None));
+    }
 }

@@ -314,10 +314,10 @@ impl End {
 
     fn unknown<'a>(&self, end: &str, known: impl Iterator<Item = &'a str>) -> ConfigError {
         let names: Vec<_> = known.chain(["galgo"]).collect();
-        ConfigError {
-            at: format!("[{end}.{}]", self.kind),
-            what: format!("there is no such kind; the kinds are {}", names.join(", ")),
-        }
+        let what = kind::how_to_build(&self.kind).unwrap_or_else(|| {
+            format!("there is no such kind; the kinds are {}", names.join(", "))
+        });
+        ConfigError { at: format!("[{end}.{}]", self.kind), what }
     }
 }
 

@@ -26,8 +26,17 @@ pub(crate) struct EntryField {
     pub value: Vec<u8>,
 }
 
-/// The fields of headers on their way out; tells how many are lost.
-pub(crate) fn leaving(headers: &UserHeaders, payload_field: &str) -> (Vec<EntryField>, u64) {
+/// Headers on their way out.
+#[derive(Debug)]
+pub(crate) struct LeavingFields {
+    /// Those that are fields.
+    pub fields: Vec<EntryField>,
+    /// How many are lost.
+    pub left_out: u64,
+}
+
+/// The fields of headers on their way out.
+pub(crate) fn leaving(headers: &UserHeaders, payload_field: &str) -> LeavingFields {
     let mut fields = Vec::new();
     let mut left_out = 0;
     for (key, value) in headers.iter() {
@@ -44,7 +53,7 @@ pub(crate) fn leaving(headers: &UserHeaders, payload_field: &str) -> (Vec<EntryF
         };
         fields.push(EntryField { name, value });
     }
-    (fields, left_out)
+    LeavingFields { fields, left_out }
 }
 
 /// Gathers the headers of an entry that comes in; returns the payload.
@@ -102,7 +111,7 @@ mod tests {
         for (key, value) in entries {
             headers.insert(key.parse().unwrap(), value);
         }
-        let (mut fields, left_out) = leaving(&headers, PAYLOAD);
+        let LeavingFields { mut fields, left_out } = leaving(&headers, PAYLOAD);
         assert_eq!((fields.len(), left_out), (3, 1));
         fields.push(field(PAYLOAD, b"[1.10]"));
         let mut gathering = Gathering::new(HeaderRule::DropLong);
@@ -130,7 +139,7 @@ mod tests {
             headers.insert(format!("a{number:05}").parse().unwrap(), 1_i32.into());
         }
         headers.insert(VIA.parse().unwrap(), "a".parse().unwrap());
-        let (fields, left_out) = leaving(&headers, PAYLOAD);
+        let LeavingFields { fields, left_out } = leaving(&headers, PAYLOAD);
         assert_eq!((fields.len(), left_out), (FIELDS_MAX + 1, 10), "INV-NO-LOOP");
     }
 }

@@ -15,11 +15,11 @@ use toml::Table;
 
 use self::publish::{PublishLink, is_topic};
 use crate::batch::{Batch, Row};
-use crate::bridge::STEP_LIMIT;
 use crate::bridge::carry::{HeaderRule, LeftOut, leaving, leaving_envelope};
 use crate::bridge::confirmed::Confirmed;
 use crate::bridge::login::plain_name;
 use crate::bridge::route::Route;
+use crate::bridge::{STEP_LIMIT, sample_lane};
 use crate::config::value::{ByteSize, Span};
 use crate::config::{ConfigError, Surroundings, settings};
 use crate::failure::{Failure, Finding};
@@ -172,18 +172,8 @@ impl MqttTarget {
         Ok(PublishLink::start(self.access.clone(), self.access.connect(&identity).await?))
     }
 
-    /// A lane for looking at rows that are not delivered.
-    fn any_lane(&self) -> LaneName {
-        LaneName {
-            pipeline: self.pipeline.clone(),
-            stream: "STREAM".to_owned(),
-            topic: "TOPIC".to_owned(),
-            partition: 0,
-        }
-    }
-
     async fn check_rows(&self, sample: &[Row]) -> Finding {
-        let lane = self.any_lane();
+        let lane = sample_lane(&self.pipeline);
         let topics = self.topic.of_all(&lane, sample).await;
         let rows = sample.iter().zip(topics);
         let wrongs: Vec<String> =
@@ -250,7 +240,7 @@ impl SinkSpec for MqttSpec {
 
     fn preview(&self, row: &Row) -> Result<String, String> {
         let target = &self.0;
-        let lane = target.any_lane();
+        let lane = sample_lane(&target.pipeline);
         let sent = target.message(&lane, row, target.topic.of(&lane, row))?;
         let headers = row.headers().map_err(|error| error.to_string())?;
         let payload = String::from_utf8_lossy(&sent.payload);

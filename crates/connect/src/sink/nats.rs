@@ -14,10 +14,10 @@ use toml::Table;
 
 use self::publish::is_subject;
 use crate::batch::{Batch, Row};
-use crate::bridge::STEP_LIMIT;
 use crate::bridge::carry::{HeaderRule, LeftOut, leaving, leaving_envelope};
 use crate::bridge::confirmed::Confirmed;
 use crate::bridge::route::Route;
+use crate::bridge::{STEP_LIMIT, sample_lane};
 use crate::config::value::Span;
 use crate::config::{ConfigError, Surroundings, settings};
 use crate::failure::{Failure, Finding};
@@ -175,16 +175,6 @@ impl NatsTarget {
             )),
         }
     }
-
-    /// A lane for looking at rows that are not delivered.
-    fn any_lane(&self) -> LaneName {
-        LaneName {
-            pipeline: self.pipeline.clone(),
-            stream: "STREAM".to_owned(),
-            topic: "TOPIC".to_owned(),
-            partition: 0,
-        }
-    }
 }
 
 struct NatsSpec(Arc<NatsTarget>);
@@ -235,7 +225,7 @@ impl SinkSpec for NatsSpec {
                 "leave it out, and have a stream take the subject",
             ));
         }
-        let lane = target.any_lane();
+        let lane = sample_lane(&target.pipeline);
         let subjects = target.subject.of_all(&lane, sample).await;
         let mut wrongs = Vec::new();
         for (row, subject) in sample.iter().zip(subjects) {

@@ -15,10 +15,10 @@ use toml::Table;
 
 use self::line::{Line, Sent};
 use crate::batch::{Batch, Row};
-use crate::bridge::STEP_LIMIT;
 use crate::bridge::carry::{HeaderRule, LeftOut, leaving, leaving_envelope};
 use crate::bridge::confirmed::Confirmed;
 use crate::bridge::route::Route;
+use crate::bridge::{STEP_LIMIT, sample_lane};
 use crate::config::value::Span;
 use crate::config::{ConfigError, Surroundings, settings};
 use crate::failure::{Failure, Finding};
@@ -177,16 +177,6 @@ impl RabbitmqTarget {
             }
         }
     }
-
-    /// A lane for looking at rows that are not delivered.
-    fn any_lane(&self) -> LaneName {
-        LaneName {
-            pipeline: self.pipeline.clone(),
-            stream: "STREAM".to_owned(),
-            topic: "TOPIC".to_owned(),
-            partition: 0,
-        }
-    }
 }
 
 /// The id of a message. Names may be so long that their key is too long for AMQP; a hash of it stands for it then.
@@ -237,7 +227,7 @@ impl SinkSpec for RabbitmqSpec {
             Err(Failure::Refused { reason, advice }) => Finding::fault(reason, advice),
             Err(failure) => return Err(failure),
         }];
-        let lane = target.any_lane();
+        let lane = sample_lane(&target.pipeline);
         let keys = target.routing_key.of_all(&lane, sample).await;
         let sample_keys = sample.iter().zip(keys);
         let wrongs: Vec<String> =

@@ -15,16 +15,16 @@ use serde::Deserialize;
 use toml::Table;
 
 use crate::batch::{Batch, Row};
-use crate::bridge::STEP_LIMIT;
 use crate::bridge::carry::{HeaderRule, LeftOut, leaving, leaving_envelope};
 use crate::bridge::route::Route;
+use crate::bridge::{STEP_LIMIT, sample_lane};
 use crate::config::value::Span;
 use crate::config::{ConfigError, Surroundings, settings};
 use crate::failure::{Failure, Finding};
 use crate::headers::to_json;
 use crate::kind::SinkKind;
 use crate::place::{LaneName, Position};
-use crate::redis::entry::{self, EntryField, PAYLOAD};
+use crate::redis::entry::{self, EntryField, LeavingFields, PAYLOAD};
 use crate::redis::link::{RedisAccess, RedisLink};
 use crate::secret::SecretSource;
 use crate::sink::{Promise, Sink, SinkSpec};
@@ -147,7 +147,7 @@ impl RedisTarget {
         }
         let headers =
             leaving(lane, row).map_err(|error| format!("its headers cannot be read: {error}"))?;
-        let (mut fields, left_out) = entry::leaving(&headers, &self.payload_field);
+        let LeavingFields { mut fields, left_out } = entry::leaving(&headers, &self.payload_field);
         let payload: Bytes = match self.headers {
             HeaderRule::Envelope => leaving_envelope(row, &headers),
             HeaderRule::DropLong => {
@@ -158,16 +158,6 @@ impl RedisTarget {
         let name = self.payload_field.clone().into_bytes();
         fields.insert(0, EntryField { name, value: payload.to_vec() });
         Ok(NewEntry { stream, fields })
-    }
-
-    /// A lane for looking at rows that are not delivered.
-    fn any_lane(&self) -> LaneName {
-        LaneName {
-            pipeline: self.pipeline.clone(),
-            stream: "STREAM".to_owned(),
-            topic: "TOPIC".to_owned(),
-            partition: 0,
-        }
     }
 }
 
@@ -203,7 +193,7 @@ impl SinkSpec for RedisSpec {
 
     fn preview(&self, row: &Row) -> Result<String, String> {
         let target = &self.0;
-        let lane = target.any_lane();
+        let lane = sample_lane(&target.pipeline);
         let entry = target.entry(&lane, row, target.stream.of(&lane, row))?;
         let headers = row.headers().map_err(|error| error.to_string())?;
         let payload = entry.fields.first().map(|field| String::from_utf8_lossy(&field.value));

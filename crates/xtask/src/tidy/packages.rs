@@ -43,7 +43,8 @@ pub(super) fn check(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<usi
         if !source.is_empty() && source != REGISTRY {
             faults.push(format!("Cargo.lock: package `{name}` comes from {source}"));
         }
-        if !license::permits(license, &allowed) {
+        let excepted = exceptions(&rules, name);
+        if !license::permits(license, &[allowed.as_slice(), &excepted].concat()) {
             faults.push(format!("Cargo.lock: deny.toml does not allow `{name}` under `{license}`"));
         }
     }
@@ -57,6 +58,18 @@ fn locked_packages(root: &Path) -> anyhow::Result<Vec<Json>> {
         Some(Json::Array(packages)) => Ok(packages),
         _ => bail!("cargo metadata lists no packages"),
     }
+}
+
+/// The licenses that are allowed for this package alone.
+fn exceptions<'a>(rules: &'a Table, name: &str) -> Vec<&'a str> {
+    let licenses = rules.get("licenses").and_then(|table| table.get("exceptions"));
+    let items = licenses.and_then(Value::as_array).into_iter().flatten();
+    items
+        .filter(|item| item.get("crate").and_then(Value::as_str) == Some(name))
+        .filter_map(|item| item.get("allow")?.as_array())
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect()
 }
 
 /// The texts of a list in a section; of tables in it, their `crate`.

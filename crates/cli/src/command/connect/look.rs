@@ -213,7 +213,10 @@ pub(super) fn kinds(output: Output) -> Outcome {
 /// Runs `galgo connect new`.
 pub(super) fn new(args: &NewArgs) -> Outcome {
     use std::io::Write as _;
-    let known = |names: Vec<&str>| format!("the kinds are {}", names.join(", "));
+    let known = |names: Vec<&str>| {
+        kind::how_to_build(&args.kind)
+            .unwrap_or_else(|| format!("the kinds are {}", names.join(", ")))
+    };
     let text = match args.from {
         false => {
             let found = kind::sinks().iter().find(|it| it.name == args.kind);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::RedisTarget;
 use crate::batch::Row;
+use crate::bridge::sample_lane;
 use crate::failure::{Failure, Finding};
 use crate::redis::link::RedisLink;
 
@@ -25,7 +26,7 @@ impl RedisTarget {
     }
 
     async fn check_rows(&self, link: &RedisLink, sample: &[Row]) -> Result<Finding, Failure> {
-        let lane = self.any_lane();
+        let lane = sample_lane(&self.pipeline);
         let streams = self.stream.of_all(&lane, sample).await;
         let mut wrongs = Vec::new();
         for (row, stream) in sample.iter().zip(streams) {
