@@ -235,13 +235,14 @@ fn meaning(place: &str, error: &RedisError) -> Failure {
     if error.kind() == ErrorKind::AuthenticationFailed {
         return refused(LOGIN, PASSWORD);
     }
-    let is_unknown_command =
-        || error.detail().is_some_and(|detail| detail.to_lowercase().contains("unknown command"));
+    let says = |text: &str| error.detail().is_some_and(|said| said.to_lowercase().contains(text));
+    // In a script a right that is missing has no code of its own.
+    let lacks_right = error.code() == Some("NOPERM") || says("user executing the script");
     match error.code() {
         None if error.is_io_error() => away(&format!("the connection is lost: {error}")),
         None => away("it gave an answer that makes no sense"),
         Some("NOAUTH" | "WRONGPASS") => refused(LOGIN, PASSWORD),
-        Some("NOPERM") => refused(
+        Some(_) if lacks_right => refused(
             "it lacks a right",
             "let the user run the commands that docs/connect/redis.md lists, on the streams and on galgo:positions:*",
         ),
@@ -258,7 +259,7 @@ fn meaning(place: &str, error: &RedisError) -> Failure {
         Some("MISCONF") => away("it cannot save to its disk and takes no writes (MISCONF)"),
         Some("NOREPLICAS") => away("it has too few replicas and takes no writes"),
         Some("LOADING") => away("it still reads its data"),
-        Some("ERR") if is_unknown_command() => {
+        Some("ERR") if says("unknown command") => {
             refused("it does not know a command that is needed", "use Redis 7.0 or newer")
         }
         Some(code) => away(&format!("it answered with an error ({code})")),

@@ -21,6 +21,8 @@ use crate::mqtt::link::{MqttAccess, OpenedMqtt};
 const LOOKED_AFTER: Duration = Duration::from_secs(5);
 /// How long a good-bye may take, with the acknowledgements in front of it.
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
+/// A topic that nobody has subscribed to.
+const NOTHING: &str = "galgo/nothing";
 /// What a message takes beside topic and payload.
 const MESSAGE_BYTES: usize = 256;
 
@@ -153,8 +155,15 @@ impl SubscribedLink {
 
     /// Sends what is still to be sent and says good-bye.
     pub(super) async fn close(mut self) -> Result<(), Failure> {
-        let _ = self.client.disconnect_with_timeout(CLOSE_LIMIT).await;
+        // The rest comes again on another connection; nothing waits for room any more.
+        self.held.release(u64::MAX);
         self.room.notify_one();
+        // Its answer comes behind all acknowledgements. Some brokers forget those they have not looked at when the session goes on on
+        // another connection.
+        if let Ok(notice) = self.client.unsubscribe_tracked(NOTHING).await {
+            let _ = timeout(CLOSE_LIMIT, notice.wait_async()).await;
+        }
+        let _ = self.client.disconnect_with_timeout(CLOSE_LIMIT).await;
         let _ = timeout(CLOSE_LIMIT, &mut self.task).await;
         Ok(())
     }
