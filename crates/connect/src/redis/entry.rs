@@ -103,7 +103,7 @@ mod tests {
     fn what_leaves_as_fields_comes_back_as_headers() {
         let mut headers = UserHeaders::new();
         let entries: [(&str, HeaderValue); 4] = [
-            ("bytes", HeaderValue::new(HeaderKind::Raw, [0xff, 0]).unwrap()),
+            ("bytes", HeaderValue::new(HeaderKind::Raw, &[0xff, 0]).unwrap()),
             ("count", 7_i32.into()),
             (VIA, "a,b".parse().unwrap()),
             ("payload", "no".parse().unwrap()),
