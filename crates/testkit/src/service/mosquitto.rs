@@ -40,7 +40,7 @@ impl Mosquitto {
             .status();
         assert!(hashed.is_ok_and(|status| status.success()), "its users are written");
         let conf = format!(
-            "user root\npersistence true\npersistence_location {}/\nautosave_on_changes true\n\
+            "user root\npersistence true\npersistence_location {}/\nautosave_on_changes false\n\
              autosave_interval 1\nmax_queued_messages 0\nmax_inflight_messages 0\nmax_packet_size {PACKET_BYTES_MAX}\n\
              password_file {}\nallow_anonymous false\nlistener {port} 127.0.0.1\n{more}\n",
             folder.display(),

@@ -20,7 +20,7 @@ use crate::mqtt::link::{MqttAccess, OpenedMqtt};
 /// While there is no room the connection is looked after so often: it is given up by the broker otherwise.
 const LOOKED_AFTER: Duration = Duration::from_secs(5);
 /// How long a good-bye may take, with the acknowledgements in front of it.
-const CLOSE_LIMIT: Duration = Duration::from_secs(3);
+const CLOSE_LIMIT: Duration = Duration::from_secs(8);
 /// A topic that nobody has subscribed to.
 const NOTHING: &str = "galgo/nothing";
 /// What a message takes beside topic and payload.
