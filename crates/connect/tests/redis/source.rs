@@ -244,12 +244,7 @@ async fn a_stream_that_is_made_again_is_read_from_its_beginning(port: u16, other
     assert_eq!(read(&mut *source, 2).await, [3, 4]);
     other.ask::<()>(&["DEL", "again"]).await;
     other.fill("again", 5..9).await;
-    let failure = loop {
-        match source.next().await {
-            Ok(chunk) => panic!("{chunk:?}"),
-            Err(failure) => break failure,
-        }
-    };
+    let failure = source.next().await.unwrap_err();
     assert!(matches!(&failure, Failure::Away { .. }), "{failure:?}");
     source.begin(FROM_NOW_ON).await.unwrap();
     assert_eq!(read(&mut *source, 4).await, [5, 6, 7, 8]);
