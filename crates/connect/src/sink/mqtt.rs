@@ -238,10 +238,9 @@ impl SinkSpec for MqttSpec {
         Ok(findings)
     }
 
-    fn preview(&self, row: &Row) -> Result<String, String> {
+    fn preview(&self, lane: &LaneName, row: &Row) -> Result<String, String> {
         let target = &self.0;
-        let lane = sample_lane(&target.pipeline);
-        let sent = target.message(&lane, row, target.topic.of(&lane, row))?;
+        let sent = target.message(lane, row, target.topic.of(lane, row))?;
         let headers = row.headers().map_err(|error| error.to_string())?;
         let payload = String::from_utf8_lossy(&sent.payload);
         Ok(format!("topic \"{}\", headers {}: {payload}", sent.topic, to_json(&headers)))
@@ -307,9 +306,13 @@ mod tests {
         let mut row = row(1, 0);
         row.form = Form::Json;
         row.payload = Bytes::from_static(b"{\"n\":\"MARK/+\"}");
-        let reason = spec.preview(&row).unwrap_err();
+        let reason = spec.preview(&sample_lane("p"), &row).unwrap_err();
         assert_eq!(reason, ".n does not give a topic to publish to", "INV-MUTE");
         row.payload = Bytes::from(format!("{{\"n\":\"a\",\"x\":\"{}\"}}", "MARK".repeat(10)));
-        assert_eq!(spec.preview(&row).unwrap_err(), "it is larger than max_payload", "INV-MUTE");
+        assert_eq!(
+            spec.preview(&sample_lane("p"), &row).unwrap_err(),
+            "it is larger than max_payload",
+            "INV-MUTE"
+        );
     }
 }

@@ -15,9 +15,9 @@ use serde::Deserialize;
 use toml::Table;
 
 use crate::batch::{Batch, Row};
+use crate::bridge::STEP_LIMIT;
 use crate::bridge::carry::{HeaderRule, LeftOut, leaving, leaving_envelope};
 use crate::bridge::route::Route;
-use crate::bridge::{STEP_LIMIT, sample_lane};
 use crate::config::value::Span;
 use crate::config::{ConfigError, Surroundings, settings};
 use crate::failure::{Failure, Finding};
@@ -191,10 +191,9 @@ impl SinkSpec for RedisSpec {
         self.0.check(sample).await
     }
 
-    fn preview(&self, row: &Row) -> Result<String, String> {
+    fn preview(&self, lane: &LaneName, row: &Row) -> Result<String, String> {
         let target = &self.0;
-        let lane = sample_lane(&target.pipeline);
-        let entry = target.entry(&lane, row, target.stream.of(&lane, row))?;
+        let entry = target.entry(lane, row, target.stream.of(lane, row))?;
         let headers = row.headers().map_err(|error| error.to_string())?;
         let payload = entry.fields.first().map(|field| String::from_utf8_lossy(&field.value));
         let payload = payload.unwrap_or_default();
@@ -260,6 +259,7 @@ mod tests {
     use super::*;
     use crate::batch::Form;
     use crate::batch::tests::row;
+    use crate::bridge::sample_lane;
 
     fn read_text(text: &str) -> Result<Box<dyn SinkSpec>, ConfigError> {
         let whole: Table = text.parse().unwrap();
@@ -286,6 +286,10 @@ mod tests {
         let mut row = row(1, 0);
         row.form = Form::Json;
         row.payload = Bytes::from_static(b"{\"n\":\"\",\"secret\":\"MARK\"}");
-        assert_eq!(spec.preview(&row).unwrap_err(), ".n gives an empty key", "INV-MUTE");
+        assert_eq!(
+            spec.preview(&sample_lane("p"), &row).unwrap_err(),
+            ".n gives an empty key",
+            "INV-MUTE"
+        );
     }
 }

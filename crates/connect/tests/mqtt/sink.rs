@@ -188,7 +188,7 @@ async fn a_check_sends_nothing(port: u16, other: &OtherSide) {
     let expected = [Weight::Good, Weight::Warning, Weight::Warning, Weight::Fault];
     assert_eq!(weights, expected, "{findings:?}");
     assert!(!format!("{findings:?}").contains(MARK), "INV-MUTE: {findings:?}");
-    assert!(spec.preview(&sample[0]).unwrap().contains("topic \"orders/es\""));
+    assert!(spec.preview(&lane(), &sample[0]).unwrap().contains("topic \"orders/es\""));
     assert_eq!(before, other.seen("orders/es").await.len());
 }
 

@@ -231,7 +231,7 @@ async fn a_check_changes_nothing(port: u16, other: &OtherSide) {
     let weights: Vec<Weight> = findings.iter().map(|finding| finding.weight).collect();
     assert_eq!(weights, [Weight::Good, Weight::Good, Weight::Fault], "{findings:?}");
     assert!(!format!("{findings:?}").contains(MARK), "INV-MUTE: {findings:?}");
-    assert!(spec.preview(&sample[0]).unwrap().contains("stream \"orders:es\""));
+    assert!(spec.preview(&lane(), &sample[0]).unwrap().contains("stream \"orders:es\""));
     other.ask::<()>(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]).await;
     other.ask::<()>(&["CONFIG", "SET", "appendonly", "no"]).await;
     let findings = spec.check(&[]).await.unwrap();
