@@ -3,6 +3,8 @@
 //! A table whose rows nothing tells apart is never put into a publication by us: the server would refuse every `UPDATE` and
 //! `DELETE` of it from then on, and a program that has nothing to do with us would fail.
 
+use std::time::{Duration, Instant};
+
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 
 use super::ChangeOrigin;
@@ -157,13 +159,26 @@ async fn publish(
     Ok(())
 }
 
+/// How long a cleanup waits for the last reader of the slot to be gone.
+const READER_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Removes slot and publication; tells what. The slot also when somebody else made it: the server keeps its log for it.
 pub(super) async fn cleanup(origin: &ChangeOrigin) -> Result<Vec<String>, Failure> {
     let mut sql = origin.sql().await?;
     let mut removed = Vec::new();
     let doing = "look what is to be removed";
-    let state = SlotState::read(&mut sql, &origin.slot).await;
-    if let Some(state) = state.map_err(|error| error.failure(doing))? {
+    let begun = Instant::now();
+    let state = loop {
+        let state = SlotState::read(&mut sql, &origin.slot).await;
+        let state = state.map_err(|error| error.failure(doing))?;
+        // The server takes a moment to notice that a pipeline has ended.
+        let is_read = state.as_ref().is_some_and(|state| state.reader.is_some());
+        if !is_read || begun.elapsed() > READER_PATIENCE {
+            break state;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    if let Some(state) = state {
         if state.reader.is_some() {
             return Err(Failure::refused(
                 format!("the slot {} is being read", origin.slot),
