@@ -153,7 +153,7 @@ impl Target for PostgresTable {
     }
 
     fn rows(&self) -> Vec<FoundRow> {
-        let said = self.0.psql("SELECT lane, number FROM orders");
+        let said = self.0.psql("SELECT lane, number FROM orders ORDER BY place");
         rows_of_text(&String::from_utf8(said.stdout).unwrap(), '|')
     }
 
@@ -197,7 +197,12 @@ impl Target for ClickHouseTable {
             "SELECT count() FROM system.tables WHERE database = 'default' AND name = 'orders'";
         match server.query(tables).trim() {
             "0" => Vec::new(),
-            _ => rows_of_text(&server.query("SELECT lane, number FROM orders"), '\t'),
+            _ => rows_of_text(
+                &server.query(
+                    "SELECT lane, number FROM orders ORDER BY galgo_partition, galgo_offset",
+                ),
+                '\t',
+            ),
         }
     }
 
