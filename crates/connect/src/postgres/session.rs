@@ -51,6 +51,8 @@ pub(crate) struct PgSession {
     stream: Box<dyn Duplex>,
     cutter: FrameCutter,
     patience: Duration,
+    /// Whether the server has answered everything, and there is no transaction.
+    is_idle: bool,
 }
 
 /// What the server answered to statements.
@@ -78,6 +80,11 @@ impl PgSession {
     /// Logs in for commands of replication.
     pub(crate) async fn replication(login: &Login) -> Result<Self, PgError> {
         open::open(login, true).await
+    }
+
+    /// Whether the server has answered to everything that was sent, and there is no transaction.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.is_idle
     }
 
     /// Waits so long for answers from now on.
@@ -129,22 +136,26 @@ impl PgSession {
         self.answer().await
     }
 
-    /// Says a `COPY … FROM STDIN` and sends the rows right behind it: a server that refuses the one drops the other.
-    pub(crate) async fn copy_in(&mut self, sql: &str, rows: &[u8]) -> Result<Answer, PgError> {
-        let mut out = BytesMut::with_capacity(rows.len() + rows.len() / 1_000 + 1_000);
-        frontend::query(sql, &mut out)?;
-        for piece in rows.chunks(COPY_BYTES) {
-            CopyData::new(piece)?.write(&mut out);
-        }
-        frontend::copy_done(&mut out);
-        self.send(&out).await?;
-        self.answer().await
+    /// Says statements, the last of them a `COPY … FROM STDIN`. Rows may be sent right behind them: a server that refuses the one drops
+    /// the others.
+    pub(crate) async fn copy_in(&mut self, sql: &str) -> Result<CopyIn<'_>, PgError> {
+        self.say(sql).await?;
+        Ok(CopyIn { session: self, out: BytesMut::new() })
     }
 
-    async fn answer(&mut self) -> Result<Answer, PgError> {
+    /// What the server answers to what was said.
+    pub(crate) async fn answer(&mut self) -> Result<Answer, PgError> {
+        self.answer_up_to(b'Z').await
+    }
+
+    /// Answers up to the message of this kind, or to the end of them after an error.
+    async fn answer_up_to(&mut self, last: u8) -> Result<Answer, PgError> {
         let (mut answer, mut bytes, mut failed) = (Answer::default(), 0_usize, None);
         loop {
             let frame = self.frame().await?;
+            if frame.tag == b'Z' {
+                self.is_idle = frame.body.first() == Some(&b'I');
+            }
             match frame.tag {
                 b'D' => {
                     bytes += frame.body.len();
@@ -154,10 +165,14 @@ impl PgSession {
                     answer.rows.push(text_row(frame.fields())?);
                 }
                 b'E' => failed = Some(ServerWords::parse(frame.fields())?),
-                // After one that ends the session nothing comes any more.
-                b'Z' => return failed.map_or(Ok(answer), |words| Err(PgError::Server(words))),
+                tag if tag == last && failed.is_none() => return Ok(answer),
                 b'C' => answer.done = frame.fields().lossy_text()?,
                 b'T' | b'I' | b'1' | b'2' | b'G' => {}
+                // After one that ends the session nothing comes any more.
+                b'Z' => match failed {
+                    Some(words) => return Err(PgError::Server(words)),
+                    None => return Err(Garbled("a copy was expected to begin").into()),
+                },
                 _ => return Err(Garbled("an answer to a statement was expected").into()),
             }
             if let Some(words) = failed.take_if(|words| words.is_fatal) {
@@ -224,6 +239,7 @@ impl PgSession {
     }
 
     async fn send(&mut self, out: &[u8]) -> Result<(), PgError> {
+        self.is_idle = false;
         let sending = async {
             self.stream.write_all(out).await?;
             self.stream.flush().await
@@ -241,6 +257,55 @@ impl PgSession {
                 return Ok(frame);
             }
         }
+    }
+}
+
+/// Rows on their way into a `COPY … FROM STDIN`. Where this is dropped before its end the session is in the middle of it.
+pub(crate) struct CopyIn<'a> {
+    session: &'a mut PgSession,
+    out: BytesMut,
+}
+
+impl CopyIn<'_> {
+    /// Sends rows.
+    pub(crate) async fn put(&mut self, rows: &[u8]) -> Result<(), PgError> {
+        self.add(rows)?;
+        self.session.send(&self.out).await?;
+        self.out.clear();
+        Ok(())
+    }
+
+    /// What the server answered to all that was said in front of the copy, once it begins.
+    pub(crate) async fn begun(&mut self) -> Result<Answer, PgError> {
+        self.session.answer_up_to(b'G').await
+    }
+
+    /// Sends the last rows, and says what comes next without waiting for the answer to the copy: an answer to each of them follows.
+    pub(crate) async fn end(mut self, rows: &[u8], then: Option<&str>) -> Result<(), PgError> {
+        self.add(rows)?;
+        frontend::copy_done(&mut self.out);
+        if let Some(sql) = then {
+            frontend::query(sql, &mut self.out)?;
+        }
+        self.session.send(&self.out).await
+    }
+
+    /// Has the server take the copy back.
+    pub(crate) async fn give_up(mut self) -> Result<(), PgError> {
+        frontend::copy_fail("it is taken back", &mut self.out)?;
+        self.session.send(&self.out).await?;
+        match self.session.answer().await {
+            Ok(_) => Err(Garbled("a copy that was taken back is there").into()),
+            Err(PgError::Server(words)) if !words.is_fatal => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn add(&mut self, rows: &[u8]) -> Result<(), PgError> {
+        for piece in rows.chunks(COPY_BYTES) {
+            CopyData::new(piece)?.write(&mut self.out);
+        }
+        Ok(())
     }
 }
 

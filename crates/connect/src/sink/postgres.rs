@@ -11,6 +11,7 @@ mod array;
 mod catalog;
 mod cells;
 mod check;
+mod copy;
 mod frozen;
 mod merge;
 mod positions;

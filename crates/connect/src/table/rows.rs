@@ -226,18 +226,44 @@ pub(crate) fn read_all<'a>(
     mut put: impl FnMut(&RowReader<'a>, Change) -> Result<(), Misfit>,
 ) -> Result<(), Failure> {
     let mut reader = RowReader::new(layout, lane);
-    let mut bad: Vec<Place> = Vec::new();
-    let mut reason = None;
+    let mut misfits = Misfits::default();
     for row in batch.rows() {
         let put = reader.read(row).and_then(|change| put(&reader, change));
-        if let Err(Misfit(what)) = put {
-            bad.push(row.place);
-            reason.get_or_insert(what);
+        misfits.note(row, put);
+    }
+    misfits.none()
+}
+
+/// The rows of a batch that do not fit.
+#[derive(Debug, Default)]
+pub(crate) struct Misfits {
+    places: Vec<Place>,
+    reason: Option<String>,
+}
+
+impl Misfits {
+    /// Notes whether a row fits.
+    pub(crate) fn note(&mut self, row: &Row, fits: Result<(), Misfit>) {
+        if let Err(Misfit(what)) = fits {
+            self.places.push(row.place);
+            self.reason.get_or_insert(what);
         }
     }
-    match reason {
-        None => Ok(()),
-        Some(reason) => Err(Failure::Bad { places: bad, reason }),
+
+    /// Whether all fit until now.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// That all fit.
+    ///
+    /// # Errors
+    /// [`Failure::Bad`] with all that do not.
+    pub(crate) fn none(self) -> Result<(), Failure> {
+        match self.reason {
+            None => Ok(()),
+            Some(reason) => Err(Failure::Bad { places: self.places, reason }),
+        }
     }
 }
 
@@ -313,7 +339,11 @@ fn field<'a>(raw: &'a str, column: &Column, nul: Nul) -> Result<Cell<'a>, String
     match raw.as_bytes().first() {
         Some(b'n') => Ok(Cell::Null),
         _ if column.is_document => document(Cow::Borrowed(raw), column, nul),
-        Some(b'"') => text(string(raw)?, nul),
+        Some(b'"') => match string(raw)? {
+            // No control character stands in a document but as an escape.
+            plain @ Cow::Borrowed(_) => Ok(Cell::Text(plain)),
+            unescaped @ Cow::Owned(_) => text(unescaped, nul),
+        },
         Some(b't') => Ok(Cell::Bool(true)),
         Some(b'f') => Ok(Cell::Bool(false)),
         Some(b'{' | b'[') => document(Cow::Borrowed(raw), column, nul),

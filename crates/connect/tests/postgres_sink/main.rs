@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails by a panic has done its work")]
 
+mod batches;
 mod checks;
 mod conformance;
 mod locks;

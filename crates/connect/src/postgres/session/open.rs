@@ -48,8 +48,8 @@ async fn at(door: &Door, login: &Login, replication: bool) -> Result<PgSession, 
             encrypt(stream, host, login).await?
         }
     };
-    let mut session =
-        PgSession { stream, cutter: FrameCutter::default(), patience: login.patience };
+    let (cutter, patience) = (FrameCutter::default(), login.patience);
+    let mut session = PgSession { stream, cutter, patience, is_idle: true };
     login::log_in(&mut session, login, login::Manner { replication, encrypted }).await?;
     Ok(session)
 }

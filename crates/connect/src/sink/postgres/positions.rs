@@ -1,19 +1,18 @@
 //! The rows of lanes in `galgo_positions`, in the schema of the table.
 
+use postgres_protocol::escape::escape_literal;
 use uuid::Uuid;
 
 use super::catalog::text;
 use crate::failure::Failure;
 use crate::place::{LaneName, Position};
-use crate::postgres::session::{PgSession, TextRow};
+use crate::postgres::session::{Answer, PgSession, TextRow};
 use crate::postgres::trouble::PgError;
 use crate::table::name::TableName;
 use crate::table::positions::{PositionNumbers, StoredPosition, damaged};
 
 const COLUMNS: &str =
     "pipeline, stream, topic, partition, next, topic_made_at, last_id, last_time, target";
-const IS_LANE: &str =
-    "pipeline = $1::text AND stream = $2::text AND topic = $3::text AND partition = $4::bigint";
 
 /// The statement that makes the table.
 pub(super) fn create(positions: &TableName) -> String {
@@ -25,28 +24,13 @@ pub(super) fn create(positions: &TableName) -> String {
     )
 }
 
-/// A lane and a position as values of a statement.
-struct Values {
-    lane: [String; 4],
-    position: [String; 4],
-}
-
-impl Values {
-    fn of(lane: &LaneName, position: &Position) -> Result<Self, Failure> {
-        let PositionNumbers { next, topic_made_at, last_time } = PositionNumbers::of(position)?;
-        let LaneName { pipeline, stream, topic, partition } = lane;
-        let last_id = Uuid::from_u128(position.last_id).to_string();
-        Ok(Self {
-            lane: [pipeline.clone(), stream.clone(), topic.clone(), partition.to_string()],
-            position: [next.to_string(), topic_made_at.to_string(), last_id, last_time.to_string()],
-        })
-    }
-
-    /// `$1` to `$8`, and one more.
-    fn with<'a>(&'a self, more: &'a str) -> Vec<Option<&'a str>> {
-        let all = self.lane.iter().chain(&self.position).map(String::as_str).chain([more]);
-        all.map(Some).collect()
-    }
+/// That a row is the lane's.
+fn is_lane(lane: &LaneName) -> String {
+    let LaneName { pipeline, stream, topic, partition } = lane;
+    let [pipeline, stream, topic] = [pipeline, stream, topic].map(|name| escape_literal(name));
+    format!(
+        "pipeline = {pipeline} AND stream = {stream} AND topic = {topic} AND partition = {partition}"
+    )
 }
 
 /// Where a lane is.
@@ -56,13 +40,11 @@ pub(super) async fn read(
     lane: &LaneName,
 ) -> Result<Option<TextRow>, PgError> {
     let sql = format!(
-        "SELECT next, topic_made_at, last_time, last_id, target FROM {} WHERE {IS_LANE}",
-        positions.sql()
+        "SELECT next, topic_made_at, last_time, last_id, target FROM {} WHERE {}",
+        positions.sql(),
+        is_lane(lane)
     );
-    let partition = lane.partition.to_string();
-    let values =
-        [&lane.pipeline, &lane.stream, &lane.topic, &partition].map(|text| Some(text.as_str()));
-    Ok(session.run_with(&sql, &values).await?.rows.into_iter().next())
+    Ok(session.run(&sql).await?.rows.into_iter().next())
 }
 
 /// What a row says.
@@ -81,11 +63,10 @@ pub(super) fn stored(row: &TextRow, lane: &LaneName) -> Result<StoredPosition, F
     read().ok_or_else(|| damaged(lane))
 }
 
-/// How a lane is moved.
+/// How a lane is moved: a statement with its values in it, so that it may be said together with others, which are given up all
+/// together when one of them fails.
 pub(super) struct Move {
-    sql: String,
-    values: Values,
-    last: String,
+    pub(super) sql: String,
 }
 
 impl Move {
@@ -100,12 +81,15 @@ impl Move {
             return Self::insert(target, lane, batch.end(), "NOTHING");
         }
         let begin = PositionNumbers::of(&Position { next: batch.begin(), ..*batch.end() })?.next;
+        let PositionNumbers { next, topic_made_at, last_time } = PositionNumbers::of(batch.end())?;
+        let last_id = Uuid::from_u128(batch.end().last_id);
         let sql = format!(
-            "UPDATE {} SET next = $5::bigint, topic_made_at = $6::bigint, last_id = $7::uuid, last_time = $8::bigint, \
-             moved_at = now() WHERE {IS_LANE} AND next = $9::bigint",
-            target.positions.sql()
+            "UPDATE {} SET next = {next}, topic_made_at = {topic_made_at}, last_id = '{last_id}', last_time = {last_time}, \
+             moved_at = now() WHERE {} AND next = {begin}",
+            target.positions.sql(),
+            is_lane(lane)
         );
-        Ok(Self { sql, values: Values::of(lane, batch.end())?, last: begin.to_string() })
+        Ok(Self { sql })
     }
 
     /// To a place, wherever it is.
@@ -125,18 +109,28 @@ impl Move {
         position: &Position,
         on_conflict: &str,
     ) -> Result<Self, Failure> {
+        let PositionNumbers { next, topic_made_at, last_time } = PositionNumbers::of(position)?;
+        let last_id = Uuid::from_u128(position.last_id);
+        let LaneName { pipeline, stream, topic, partition } = lane;
+        let table = target.table.to_string();
+        let [pipeline, stream, topic, table] =
+            [pipeline, stream, topic, &table].map(|name| escape_literal(name));
         let sql = format!(
-            "INSERT INTO {} ({COLUMNS}) VALUES ($1::text, $2::text, $3::text, $4::bigint, $5::bigint, $6::bigint, $7::uuid, \
-             $8::bigint, $9::text) ON CONFLICT (pipeline, stream, topic, partition) DO {on_conflict}",
+            "INSERT INTO {} ({COLUMNS}) VALUES ({pipeline}, {stream}, {topic}, {partition}, {next}, {topic_made_at}, '{last_id}', \
+             {last_time}, {table}) ON CONFLICT (pipeline, stream, topic, partition) DO {on_conflict}",
             target.positions.sql()
         );
-        Ok(Self { sql, values: Values::of(lane, position)?, last: target.table.to_string() })
+        Ok(Self { sql })
     }
 
-    /// Whether it was moved.
+    /// Whether it was moved, from what the server says of the statement.
+    pub(super) fn is_made(answer: &Answer) -> bool {
+        matches!(answer.done.as_str(), "UPDATE 1" | "INSERT 0 1")
+    }
+
+    /// Moves it; tells whether it was moved.
     pub(super) async fn make(&self, session: &mut PgSession) -> Result<bool, PgError> {
-        let answer = session.run_with(&self.sql, &self.values.with(&self.last)).await?;
-        Ok(matches!(answer.done.as_str(), "UPDATE 1" | "INSERT 0 1"))
+        Ok(Self::is_made(&session.run(&self.sql).await?))
     }
 }
 

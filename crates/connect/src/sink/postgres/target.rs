@@ -81,7 +81,8 @@ impl PgTarget {
         session.run(&self.begin_sql(name)).await.map(drop)
     }
 
-    fn begin_sql(&self, name: &str) -> String {
+    /// The statements that do so; a pooler of connections has no other way to know settings of ours.
+    pub(super) fn begin_sql(&self, name: &str) -> String {
         format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL application_name = '{name}'; SET LOCAL lock_timeout = {}; \
              SET LOCAL idle_in_transaction_session_timeout = {}; SET LOCAL statement_timeout = {}; \

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use std::sync::Arc;
 
 use super::catalog::{self, PgColumn};
-use super::cells::{self, CopyLines};
+use super::cells;
+use super::copy::RowCopy;
 use super::frozen;
 use super::merge::{Deed, Merged, Turn};
 use super::positions::{self, Move};
@@ -17,7 +18,7 @@ use super::target::{PgTarget, session_name};
 use crate::batch::Batch;
 use crate::failure::Failure;
 use crate::place::{LaneName, Position};
-use crate::postgres::session::{PgSession, TextRow};
+use crate::postgres::session::{Answer, PgSession, TextRow};
 use crate::postgres::trouble::PgError;
 use crate::sink::Sink;
 use crate::table::Mode;
@@ -74,7 +75,7 @@ impl Sink for PgSink {
             Ok(()) => self.target.fresh.note(lane, true),
             Err(Failure::Moved | Failure::Bad { .. } | Failure::Batch { .. }) => {
                 open.columns = None;
-                if open.session.run("ROLLBACK").await.is_err() {
+                if !open.session.is_idle() && open.session.run("ROLLBACK").await.is_err() {
                     return written;
                 }
             }
@@ -114,38 +115,60 @@ impl PgWriter {
         lane: &LaneName,
         batch: &Batch,
     ) -> Result<(), Failure> {
+        let to = Move::of_batch(&target.places(), lane, batch, target.fresh.has(lane))?;
         let name = session_name(&format!("{}/{lane}", lane.pipeline));
-        let begun = target.begin(&mut self.session, &name).await;
-        begun.map_err(|error| target.failure(error))?;
-        self.move_lane(target, lane, batch).await?;
+        let opening = format!("{}; {}", target.begin_sql(&name), to.sql);
+        let is_blocked = target.waits(lane) >= frozen::WAITS_MAX;
+        if target.layout.mode == Mode::Append && !is_blocked && !batch.rows().is_empty() {
+            return self.append(target, lane, batch, &format!("{opening}; ")).await;
+        }
+        let moved = match is_blocked {
+            true => {
+                let begun = target.begin(&mut self.session, &name).await;
+                begun.map_err(|error| target.failure(error))?;
+                frozen::make_way(target, &mut self.session, lane, &to).await
+            }
+            false => self.session.run(&opening).await.map(|answer| Move::is_made(&answer)),
+        };
+        is_moved(target, lane, moved)?;
         self.put_rows(target, lane, batch).await?;
-        self.commit(target).await
+        is_committed(target, self.session.run("COMMIT").await)
     }
 
-    async fn move_lane(
+    /// Moves the lane, puts all rows and commits, and waits for the server as little as can be: rows are on their way while it moves
+    /// the lane, and `COMMIT` is said behind them as soon as it has said that the lane was where the batch begins.
+    async fn append(
         &mut self,
         target: &PgTarget,
         lane: &LaneName,
         batch: &Batch,
+        opening: &str,
     ) -> Result<(), Failure> {
-        let to = Move::of_batch(&target.places(), lane, batch, target.fresh.has(lane))?;
-        let moved = match target.waits(lane) >= frozen::WAITS_MAX {
-            true => frozen::make_way(target, &mut self.session, lane, &to).await,
-            false => to.make(&mut self.session).await,
-        };
-        match moved {
-            Ok(true) => target.waits_no_more(lane),
-            Ok(false) => return Err(Failure::Moved),
-            Err(error) if error.code() == Some(LOCK_NOT_AVAILABLE) => {
-                target.kept_waiting(lane);
-                let name = &target.positions;
-                return Err(Failure::away(format!(
-                    "the row of {lane} in {name} is locked by another session: of a process that is frozen, or still at work"
-                )));
+        // Known before the transaction begins, in which nothing is asked.
+        let columns = self.columns(target).await?;
+        let copy = RowCopy { target, columns: &columns, lane, batch };
+        let copying = copy.begin(&mut self.session, opening).await;
+        let mut copying = copying.map_err(|error| target.failure(error))?;
+        let moved = copying.begun().await.map(|answer| Move::is_made(&answer));
+        if let Err(failure) = is_moved(target, lane, moved) {
+            // After an error there is no copy any more.
+            if failure == Failure::Moved {
+                copying.give_up().await.map_err(|error| target.failure(error))?;
             }
-            Err(error) => return Err(target.failure(error)),
+            return Err(failure);
         }
-        Ok(())
+        copying.end(Some("COMMIT")).await?;
+        match self.session.answer().await {
+            Ok(_) => {}
+            Err(error @ PgError::Server(_)) if !error.is_fatal() => {
+                // To commit what has failed is to take it back; the answer says so.
+                let _ = self.session.answer().await;
+                return Err(of_rows(target, error, Some(batch)));
+            }
+            Err(error) => return Err(Failure::Unknown { reason: error.to_string() }),
+        }
+        self.columns = Some(columns);
+        is_committed(target, self.session.answer().await)
     }
 
     /// Puts all rows; what is wrong with them is a failure, and the transaction is over then.
@@ -158,32 +181,31 @@ impl PgWriter {
         if batch.rows().is_empty() {
             return Ok(());
         }
-        let columns = match self.columns.take() {
-            Some(columns) => columns,
-            None => catalog::columns(&mut self.session, &target.layout)
-                .await
-                .map_err(|error| target.failure(error))?,
-        };
+        let columns = self.columns(target).await?;
         let put = match target.layout.mode {
-            Mode::Append => self.copy(target, &columns, lane, batch).await,
+            Mode::Append => self.copy(&RowCopy { target, columns: &columns, lane, batch }).await,
             Mode::Upsert | Mode::Mirror => self.merge(target, &columns, lane, batch).await,
         };
         self.columns = Some(columns);
         put
     }
 
-    async fn copy(
-        &mut self,
-        target: &PgTarget,
-        columns: &[PgColumn],
-        lane: &LaneName,
-        batch: &Batch,
-    ) -> Result<(), Failure> {
-        let layout = &target.layout;
-        let mut lines = CopyLines::default();
-        read_all(layout, lane, batch, |row, _| lines.add(layout, columns, row))?;
-        let copy = Statements { layout, columns }.copy();
-        let copied = self.session.copy_in(&copy, &lines.text).await;
+    async fn columns(&mut self, target: &PgTarget) -> Result<Vec<PgColumn>, Failure> {
+        match self.columns.take() {
+            Some(columns) => Ok(columns),
+            None => catalog::columns(&mut self.session, &target.layout)
+                .await
+                .map_err(|error| target.failure(error)),
+        }
+    }
+
+    async fn copy(&mut self, rows: &RowCopy<'_>) -> Result<(), Failure> {
+        let RowCopy { target, batch, .. } = *rows;
+        let failure = |error| target.failure(error);
+        let mut copying = rows.begin(&mut self.session, "").await.map_err(failure)?;
+        copying.begun().await.map_err(failure)?;
+        copying.end(None).await?;
+        let copied = self.session.answer().await;
         copied.map(drop).map_err(|error| of_rows(target, error, Some(batch)))
     }
 
@@ -249,17 +271,39 @@ impl PgWriter {
         let values: Vec<Option<&str>> = values.iter().map(|text| Some(text.as_str())).collect();
         self.session.run_with(sql, &values).await.map(drop)
     }
+}
 
-    async fn commit(&mut self, target: &PgTarget) -> Result<(), Failure> {
-        match self.session.run("COMMIT").await {
-            Ok(answer) if answer.done == "COMMIT" => Ok(()),
-            Ok(_) => Err(Failure::away("the server took the transaction back")),
-            Err(error @ PgError::Server(_)) if !error.is_fatal() => {
-                Err(of_rows(target, error, None))
-            }
-            // Also when it said why it ends: it may have been committed by then.
-            Err(error) => Err(Failure::Unknown { reason: error.to_string() }),
+/// That the server says so of a lane.
+fn is_moved(
+    target: &PgTarget,
+    lane: &LaneName,
+    moved: Result<bool, PgError>,
+) -> Result<(), Failure> {
+    match moved {
+        Ok(true) => {
+            target.waits_no_more(lane);
+            Ok(())
         }
+        Ok(false) => Err(Failure::Moved),
+        Err(error) if error.code() == Some(LOCK_NOT_AVAILABLE) => {
+            target.kept_waiting(lane);
+            let name = &target.positions;
+            Err(Failure::away(format!(
+                "the row of {lane} in {name} is locked by another session: of a process that is frozen, or still at work"
+            )))
+        }
+        Err(error) => Err(target.failure(error)),
+    }
+}
+
+/// That the server says so of a transaction.
+fn is_committed(target: &PgTarget, said: Result<Answer, PgError>) -> Result<(), Failure> {
+    match said {
+        Ok(answer) if answer.done == "COMMIT" => Ok(()),
+        Ok(_) => Err(Failure::away("the server took the transaction back")),
+        Err(error @ PgError::Server(_)) if !error.is_fatal() => Err(of_rows(target, error, None)),
+        // Also when it said why it ends: it may have been committed by then.
+        Err(error) => Err(Failure::Unknown { reason: error.to_string() }),
     }
 }
 

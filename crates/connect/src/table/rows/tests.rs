@@ -161,3 +161,14 @@ proptest! {
         prop_assert_eq!(parsed, text);
     }
 }
+
+#[test]
+fn a_control_character_stands_in_no_document_but_as_an_escape() {
+    let layout = layout("b = { from = '.b', type = 'text' }", |_| {});
+    for letter in ["\0", "\n", "\t", "\u{1f}"] {
+        let said = read(&layout, format!("{{\"b\":\"MARKED{letter}x\"}}").as_bytes()).unwrap_err();
+        assert!(said.contains("no JSON") && !said.contains("MARKED"), "{letter:?}: {said}");
+    }
+    let said = read(&layout, br#"{"b":"MARKED\u0000x"}"#).unwrap_err();
+    assert!(said.contains("NUL") && !said.contains("MARKED"), "INV-MUTE: {said}");
+}
