@@ -211,10 +211,12 @@ impl<'a> Visitor<'a> for Fields<'_, '_, 'a> {
         // Documents of a topic mostly have their members in one order: the search begins behind what was found last.
         let mut from = 0;
         while let Some(name) = map.next_key_seed(Name)? {
-            let count = self.node.children.len();
-            let turns = (0..count).map(|turn| (from + turn) % count);
-            let named = |at: &usize| matches!(self.node.children.get(*at), Some((Step::Member(known), _)) if *known == name);
-            let child = { turns }.find(named).and_then(|at| {
+            let (before, behind) = self.node.children.split_at_checked(from).unwrap_or_default();
+            let named =
+                |child: &&(Step, Node)| matches!(&child.0, Step::Member(known) if *known == name);
+            let next = behind.iter().position(|child| named(&child)).map(|at| from + at);
+            let found = next.or_else(|| before.iter().position(|child| named(&child)));
+            let child = found.and_then(|at| {
                 from = at + 1;
                 self.node.children.get(at)
             });

@@ -54,10 +54,19 @@ impl ToSql for Bound<'_, '_> {
                 ToSqlOutput::Borrowed(ValueRef::Text(value.as_bytes()))
             }
             Cell::Number(number) => {
-                match (affinity, number.parse::<i64>(), number.parse::<f64>()) {
-                    (Affinity::Any, Ok(integer), _) => ToSqlOutput::Owned(Value::Integer(integer)),
-                    (Affinity::Any, _, Ok(real)) => ToSqlOutput::Owned(Value::Real(real)),
-                    _ => ToSqlOutput::Borrowed(ValueRef::Text(number.as_bytes())),
+                let integer = match affinity {
+                    Affinity::Text => None,
+                    Affinity::Number | Affinity::Any => number.parse::<i64>().ok(),
+                };
+                let real = match affinity {
+                    Affinity::Any if integer.is_none() => number.parse::<f64>().ok(),
+                    _ => None,
+                };
+                match (integer, real) {
+                    (Some(integer), _) => ToSqlOutput::Owned(Value::Integer(integer)),
+                    (None, Some(real)) => ToSqlOutput::Owned(Value::Real(real)),
+                    // Its digits are kept, or the column makes a number of them.
+                    (None, None) => ToSqlOutput::Borrowed(ValueRef::Text(number.as_bytes())),
                 }
             }
             Cell::Bool(value) if affinity == Affinity::Text => match value {
