@@ -12,16 +12,16 @@ const UNIT: usize = 1 << 10;
 
 /// The memory of a pipeline.
 #[derive(Clone, Debug)]
-pub struct Budget {
+pub struct MemoryBudget {
     units: u32,
     free: Arc<Semaphore>,
 }
 
 /// Memory that is in use, until this is dropped.
 #[derive(Debug, Default)]
-pub struct Taken(Vec<OwnedSemaphorePermit>);
+pub struct TakenMemory(Vec<OwnedSemaphorePermit>);
 
-impl Budget {
+impl MemoryBudget {
     /// So many bytes.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
@@ -31,15 +31,15 @@ impl Budget {
 
     /// Takes memory if it is free.
     #[must_use]
-    pub fn try_take(&self, bytes: usize) -> Option<Taken> {
+    pub fn try_take(&self, bytes: usize) -> Option<TakenMemory> {
         let permit = Arc::clone(&self.free).try_acquire_many_owned(self.units_of(bytes)).ok()?;
-        Some(Taken(vec![permit]))
+        Some(TakenMemory(vec![permit]))
     }
 
     /// Takes memory; waits until it is free. What is larger than all of it takes all of it.
-    pub async fn take(&self, bytes: usize) -> Taken {
+    pub async fn take(&self, bytes: usize) -> TakenMemory {
         match Arc::clone(&self.free).acquire_many_owned(self.units_of(bytes)).await {
-            Ok(permit) => Taken(vec![permit]),
+            Ok(permit) => TakenMemory(vec![permit]),
             Err(_) => unreachable!("nobody closes the semaphore"),
         }
     }
@@ -55,7 +55,7 @@ impl Budget {
     }
 }
 
-impl Taken {
+impl TakenMemory {
     /// Adds what another has taken.
     pub fn add(&mut self, other: Self) {
         self.0.extend(other.0);
@@ -69,7 +69,7 @@ mod tests {
     /// INV-CONNECT-BUDGET
     #[tokio::test]
     async fn memory_is_taken_and_given_back() {
-        let budget = Budget::new(10 * UNIT);
+        let budget = MemoryBudget::new(10 * UNIT);
         let mut first = budget.try_take(6 * UNIT).unwrap();
         assert!(budget.try_take(5 * UNIT).is_none());
         first.add(budget.try_take(1).unwrap());

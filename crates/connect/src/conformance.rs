@@ -46,27 +46,27 @@ pub trait ReadBack: Sync {
 
 /// A promise that was not kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
+pub struct BrokenPromise {
     /// What was tried.
     pub case: &'static str,
     /// What came out.
     pub what: String,
 }
 
-impl fmt::Display for Broken {
+impl fmt::Display for BrokenPromise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.case, self.what)
     }
 }
 
-impl std::error::Error for Broken {}
+impl std::error::Error for BrokenPromise {}
 
 /// Puts a target through everything. It is prepared first; its lanes are of the stream `conformance`, and nothing may have been
 /// delivered of them before.
 ///
 /// # Errors
 /// The first promise that was not kept.
-pub async fn conformance(spec: &dyn SinkSpec, back: &dyn ReadBack) -> Result<(), Broken> {
+pub async fn conformance(spec: &dyn SinkSpec, back: &dyn ReadBack) -> Result<(), BrokenPromise> {
     let trial = trial::Trial::new(spec, back);
     trial.prepare().await?;
     trial.all_in_order().await?;

@@ -20,9 +20,9 @@ use serde_json::Value;
 use toml::Table;
 
 pub use conform::{Conformance, ProgramRole, conform};
-pub(crate) use lines::{Lines, NoLine};
-pub(crate) use program::{EXIT_PATIENCE, Input, Program, STOP_PATIENCE};
-pub(crate) use protocol::{Said, SaidMessage, batch_line, own_words};
+pub(crate) use lines::{NoLine, ProgramLines};
+pub(crate) use program::{ChildProgram, EXIT_PATIENCE, ProgramInput, STOP_PATIENCE};
+pub(crate) use protocol::{SaidLine, SaidMessage, batch_line, own_words};
 
 use crate::config::value::Span;
 use crate::config::{ConfigError, Surroundings};

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use toml::Value;
 
 use crate::backoff::Backoff;
-use crate::budget::Budget;
+use crate::budget::MemoryBudget;
 use crate::config::file::{BadChoice, GalgoTopic};
 use crate::dead_letter::DeadTopic;
 use crate::failure::Failure;
@@ -56,7 +56,7 @@ pub struct Inbound {
     /// Where they go then.
     pub dead: Option<Arc<dyn DeadTopic>>,
     /// How much may be in flight.
-    pub budget: Budget,
+    pub budget: MemoryBudget,
     /// Opens connections.
     pub dial: Arc<dyn Dial>,
     /// What it tells.

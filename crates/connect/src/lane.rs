@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::backoff::Backoff;
 use crate::batch::Batch;
-use crate::budget::{Budget, Taken};
+use crate::budget::{MemoryBudget, TakenMemory};
 use crate::config::file::{BadChoice, BatchSettings, GalgoOrigin};
 use crate::dead_letter::{DeadTopic, LaneLetters};
 use crate::failure::Failure;
@@ -29,7 +29,7 @@ use crate::shape::Shape;
 use crate::sink::Sinks;
 use crate::status::{Delivered, LaneActivity, LaneStatus};
 
-pub use deliver::{Counts, Delivery, DeliveryEnd, OnBad};
+pub use deliver::{Delivery, DeliveryEnd, OnBad, RowCounts};
 
 /// Between two looks at what somebody has to mend.
 const LONG_PAUSE: Duration = Duration::from_secs(60);
@@ -53,7 +53,7 @@ pub struct LaneSettings {
     /// For how long a batch is tried.
     pub retry_for: Option<Duration>,
     /// How much may be in memory.
-    pub budget: Budget,
+    pub budget: MemoryBudget,
 }
 
 /// Why a lane is over.
@@ -96,7 +96,7 @@ struct Filled {
     refused: Vec<Refused>,
     filtered: u64,
     bytes: u64,
-    _memory: Taken,
+    _memory: TakenMemory,
 }
 
 /// A message of which no row could be made.
@@ -240,7 +240,7 @@ impl Lane {
                 retry_for: settings.retry_for,
                 waits_for_people: self.upto.is_none(),
                 stop: halted,
-                counts: Counts::default(),
+                counts: RowCounts::default(),
                 status: Arc::clone(&self.status),
                 done,
             },

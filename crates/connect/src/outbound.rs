@@ -184,7 +184,7 @@ struct TopicRun {
 }
 
 /// What a topic has to see to.
-enum Event {
+enum TopicEvent {
     Stop,
     Change(Result<Box<MemberChange>, ConsumeError>),
     Lane(u32, LaneEnd),
@@ -252,30 +252,32 @@ impl TopicRun {
         let mut reached = BTreeSet::new();
         let end = loop {
             match self.event(&mut joined.member, &mut look).await {
-                Event::Stop => break PipelineEnd::Stopped,
-                Event::Change(Ok(change)) => {
+                TopicEvent::Stop => break PipelineEnd::Stopped,
+                TopicEvent::Change(Ok(change)) => {
                     // The reader of one that is lost has said so to its lane.
                     if let MemberChange::Gained(reader) = *change {
                         self.begin(reader, &joined);
                     }
                 }
-                Event::Change(Err(error)) => {
+                TopicEvent::Change(Err(error)) => {
                     let (pipeline, topic) = (&self.pipeline.name, &self.topic);
                     tracing::warn!(pipeline, topic, reason = %error, "partitions are not given out");
                     self.pipeline.status.set_trouble(Some(error.to_string()));
                 }
-                Event::Lane(partition, LaneEnd::Reached) => {
+                TopicEvent::Lane(partition, LaneEnd::Reached) => {
                     reached.insert(partition);
                 }
-                Event::Lane(_, LaneEnd::GaveUp(failure)) => break PipelineEnd::GaveUp(failure),
-                Event::Lane(partition, LaneEnd::Stands(why)) => {
+                TopicEvent::Lane(_, LaneEnd::GaveUp(failure)) => {
+                    break PipelineEnd::GaveUp(failure);
+                }
+                TopicEvent::Lane(partition, LaneEnd::Stands(why)) => {
                     break PipelineEnd::Stands(format!(
                         "{}/{}/{partition}: {why}",
                         joined.stream, joined.topic
                     ));
                 }
-                Event::Lane(_, LaneEnd::Lost | LaneEnd::Stopped) => {}
-                Event::Look => {
+                TopicEvent::Lane(_, LaneEnd::Lost | LaneEnd::Stopped) => {}
+                TopicEvent::Look => {
                     if let Some(ends) = &joined.ends
                         && ends.are_reached(&joined.side, &self.pipeline, &reached).await
                     {
@@ -300,20 +302,20 @@ impl TopicRun {
         &mut self,
         member: &mut ActiveMember,
         look: &mut tokio::time::Interval,
-    ) -> Event {
+    ) -> TopicEvent {
         let mut stop = self.pipeline.stop.clone();
         tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => Event::Stop,
+            _ = stop.wait_for(|stop| *stop) => TopicEvent::Stop,
             Some(ended) = self.lanes.join_next() => {
                 let (partition, end) = joined(ended);
-                Event::Lane(partition, end)
+                TopicEvent::Lane(partition, end)
             }
-            change = member.next_change() => Event::Change(change.map(Box::new)),
+            change = member.next_change() => TopicEvent::Change(change.map(Box::new)),
             _ = look.tick() => {
                 self.pipeline.status.set_in_flight(self.pipeline.settings.budget.used());
                 self.pipeline.status.set_there(self.pipeline.settings.gate.is_open());
-                Event::Look
+                TopicEvent::Look
             }
         }
     }

@@ -13,7 +13,7 @@ use galgo::{Deduplication, Message, Producer, TopicOptions};
 use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinSet;
 
-use crate::budget::Budget;
+use crate::budget::MemoryBudget;
 use crate::config::ConfigError;
 use crate::config::file::{BadChoice, Direction, GalgoServer, PipelineFile};
 use crate::dead_letter::{DeadTopic, Letter};
@@ -123,8 +123,8 @@ pub async fn run(
         statuses.push(Arc::clone(&status));
         let (name, dial, stop) = (file.name.clone(), Arc::clone(&dial), stop.clone());
         running.spawn(async move {
-            let budget = Budget::new(memory);
-            let running = Running { budget, options, is_of_letters: false };
+            let budget = MemoryBudget::new(memory);
+            let running = PipelineRun { budget, options, is_of_letters: false };
             let end = run_one(file, Arc::clone(&status), dial, stop, running).await;
             if let Some(trouble) = trouble_of(&end) {
                 status.set_trouble(Some(trouble));
@@ -191,14 +191,14 @@ pub(crate) async fn run_letters(
     stop: watch::Receiver<bool>,
     options: RunOptions,
 ) -> PipelineEnd {
-    let budget = Budget::new(options.memory);
+    let budget = MemoryBudget::new(options.memory);
     let options = RunOptions { once: true, ..options };
-    run_one(file, status, dial, stop, Running { budget, options, is_of_letters: true }).await
+    run_one(file, status, dial, stop, PipelineRun { budget, options, is_of_letters: true }).await
 }
 
 /// How a pipeline runs.
-struct Running {
-    budget: Budget,
+struct PipelineRun {
+    budget: MemoryBudget,
     options: RunOptions,
     /// Whether what it reads are its dead letters.
     is_of_letters: bool,
@@ -209,9 +209,10 @@ async fn run_one(
     status: Arc<PipelineStatus>,
     dial: Arc<dyn Dial>,
     stop: watch::Receiver<bool>,
-    running: Running,
+    running: PipelineRun,
 ) -> PipelineEnd {
-    let Running { budget, options: RunOptions { once, stop_timeout, .. }, is_of_letters } = running;
+    let PipelineRun { budget, options: RunOptions { once, stop_timeout, .. }, is_of_letters } =
+        running;
     let PipelineFile { name, direction, transforms, batch, errors } = file;
     let transforms = match Transforms::compile(&transforms) {
         Ok(transforms) => transforms,

@@ -214,7 +214,7 @@ fn saturating(number: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lane::Counts;
+    use crate::lane::RowCounts;
     use crate::place::LaneName;
 
     #[test]
@@ -226,7 +226,7 @@ mod tests {
                 LaneName { pipeline: text("p"), stream: text("s"), topic: text("t"), partition };
             let lane = status.lane(&name);
             lane.begins(0, 5, 0);
-            lane.count(Counts { delivered: 2, retries: 1, ..Counts::default() });
+            lane.count(RowCounts { delivered: 2, retries: 1, ..RowCounts::default() });
             lane.holds(LaneActivity::Paused, "no");
         }
         let window = Window::new(vec![status], Duration::from_secs(60));

@@ -8,7 +8,9 @@ use crate::batch::Form;
 use crate::headers;
 use crate::log::LogMessage;
 use crate::place::LaneName;
-use crate::transform::{BadMessage, Format, Headers, Meta, TransformInput, Transforms, as_json};
+use crate::transform::{
+    BadMessage, HeadersAtHand, Meta, PayloadFormat, TransformInput, Transforms, as_json,
+};
 
 /// What was made of a message: nothing, one row or several; or what is wrong with it, without any value of it (INV-MUTE).
 pub type Shaped = Result<Vec<(Form, Bytes)>, BadMessage>;
@@ -24,7 +26,7 @@ pub trait Shape: Send + Sync {
 #[derive(Debug)]
 pub struct Shaper {
     /// How payloads are written.
-    pub format: Format,
+    pub format: PayloadFormat,
     /// What is made of them.
     pub transforms: Transforms,
     /// Whether the target takes JSON only.
@@ -85,7 +87,7 @@ impl Shaper {
             time: Some(message.time),
             id: Some(message.id),
             key: None,
-            headers: Headers::Block(message.headers_block.clone()),
+            headers: HeadersAtHand::Block(message.headers_block.clone()),
         };
         Ok(Some(TransformInput { payload, form, meta }))
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::lane::Counts;
+use crate::lane::RowCounts;
 use crate::place::LaneName;
 
 /// What a lane does.
@@ -55,7 +55,7 @@ pub struct LaneReport {
     pub last_failure: Option<String>,
     /// What became of rows and tries.
     #[serde(flatten)]
-    pub counts: Counts,
+    pub counts: RowCounts,
     /// Messages of which no row was made.
     pub filtered: u64,
     /// Messages that were gone before they were delivered.
@@ -97,7 +97,7 @@ struct LaneState {
     last_time: u64,
     moved: Instant,
     last_failure: Option<String>,
-    counts: Counts,
+    counts: RowCounts,
     filtered: u64,
     gone: u64,
     bytes: u64,
@@ -138,7 +138,7 @@ impl LaneStatus {
             last_time: 0,
             moved: Instant::now(),
             last_failure: None,
-            counts: Counts::default(),
+            counts: RowCounts::default(),
             filtered: 0,
             gone: 0,
             bytes: 0,
@@ -182,7 +182,7 @@ impl LaneStatus {
     }
 
     /// What became of rows since it was told last.
-    pub fn count(&self, counts: Counts) {
+    pub fn count(&self, counts: RowCounts) {
         self.state.lock().counts += counts;
     }
 

@@ -17,7 +17,7 @@ use galgo::UserHeaders;
 use galgo_jq::{self as jq, Fault, Lost, Map, TEXT_MAX, Val, Watch};
 use serde::Deserialize;
 
-pub use decode::{Format, as_json};
+pub use decode::{PayloadFormat, as_json};
 pub use expression::Expression;
 pub use galgo_jq::given_up;
 
@@ -64,7 +64,7 @@ impl BadMessage {
 /// A message, as transforms see it.
 #[derive(Clone, Debug)]
 pub struct TransformInput {
-    /// Its payload, [decoded](Format::decode).
+    /// Its payload, [decoded](PayloadFormat::decode).
     pub payload: Bytes,
     /// What the payload is.
     pub form: Form,
@@ -90,12 +90,12 @@ pub struct Meta {
     /// Its key, which has to be text.
     pub key: Option<Bytes>,
     /// Its headers.
-    pub headers: Headers,
+    pub headers: HeadersAtHand,
 }
 
 /// Headers as they are at hand.
 #[derive(Clone, Debug, Default)]
-pub enum Headers {
+pub enum HeadersAtHand {
     /// There are none.
     #[default]
     None,
@@ -117,7 +117,7 @@ impl TransformInput {
             time: Some(row.time),
             id: Some(row.id),
             key: None,
-            headers: Headers::Block(row.headers_block.clone()),
+            headers: HeadersAtHand::Block(row.headers_block.clone()),
         };
         Self { payload: row.payload.clone(), form: row.form, meta }
     }
@@ -153,7 +153,7 @@ impl Meta {
     }
 }
 
-impl Headers {
+impl HeadersAtHand {
     fn value(&self) -> Result<Val, BadMessage> {
         let json = match self {
             Self::None => return Ok(Val::obj(Map::default())),
@@ -182,10 +182,10 @@ fn value_of(input: &TransformInput) -> Result<Val, BadMessage> {
 /// The transforms of a pipeline, in the order of its file.
 #[derive(Clone, Default)]
 pub struct Transforms {
-    steps: Arc<Vec<Step>>,
+    steps: Arc<Vec<TransformStep>>,
 }
 
-enum Step {
+enum TransformStep {
     Jq(jq::Program),
     Without(Vec<Pointer>),
     Only(Vec<Pointer>),
@@ -206,7 +206,7 @@ impl Transforms {
     pub fn compile(settings: &[TransformSettings]) -> Result<Self, ConfigError> {
         let mut steps = Vec::with_capacity(settings.len());
         for (at, settings) in settings.iter().enumerate() {
-            let step = Step::compile(settings).map_err(|what| ConfigError {
+            let step = TransformStep::compile(settings).map_err(|what| ConfigError {
                 at: format!("[[transform]] number {}", at + 1),
                 what,
             })?;
@@ -247,7 +247,7 @@ impl Transforms {
     }
 
     fn has_programs(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::Jq(_)))
+        self.steps.iter().any(|step| matches!(step, TransformStep::Jq(_)))
     }
 
     fn apply_blocking(
@@ -268,7 +268,7 @@ impl Transforms {
             return Ok(vec![(input.form, input.payload.clone())]);
         }
         let watch = Watch::begin();
-        let uses_meta = |step: &Step| matches!(step, Step::Jq(program) if program.uses_meta());
+        let uses_meta = |step: &TransformStep| matches!(step, TransformStep::Jq(program) if program.uses_meta());
         let meta = if self.steps.iter().any(uses_meta) { input.meta.value()? } else { Val::Null };
         let mut values = vec![value_of(input)?];
         for step in self.steps.iter() {
@@ -285,7 +285,7 @@ impl Transforms {
     }
 }
 
-impl Step {
+impl TransformStep {
     fn compile(settings: &TransformSettings) -> Result<Self, String> {
         let pointers = |texts: &[String]| -> Result<Vec<Pointer>, String> {
             texts.iter().map(|text| Pointer::parse(text)).collect()

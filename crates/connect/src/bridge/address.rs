@@ -15,7 +15,7 @@ pub(crate) struct Schemes {
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Address {
+pub(crate) struct BridgeAddress {
     /// Whether TLS is spoken.
     pub tls: bool,
     /// Who logs in.
@@ -28,7 +28,7 @@ pub(crate) struct Address {
     pub path: String,
 }
 
-impl Address {
+impl BridgeAddress {
     /// Reads `SCHEME://USER@HOST:PORT/PATH`.
     ///
     /// # Errors
@@ -107,8 +107,8 @@ mod tests {
 
     const AMQP: Schemes = Schemes { plain: ("amqp", 5672), tls: ("amqps", 5671) };
 
-    fn read(text: &str) -> Result<Address, String> {
-        Address::parse(text, AMQP)
+    fn read(text: &str) -> Result<BridgeAddress, String> {
+        BridgeAddress::parse(text, AMQP)
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl LeftOut {
 
 /// Headers of a message that comes in, as they are found.
 #[derive(Debug)]
-pub(crate) struct Gathering {
+pub(crate) struct GatheredHeaders {
     headers: UserHeaders,
     bytes: usize,
     left_out: u64,
@@ -81,7 +81,7 @@ pub(crate) struct Gathering {
     whole: Option<Map<String, Value>>,
 }
 
-impl Gathering {
+impl GatheredHeaders {
     /// None yet.
     pub(crate) fn new(rule: HeaderRule) -> Self {
         let whole = (rule == HeaderRule::Envelope).then(Map::new);
@@ -207,7 +207,7 @@ fn as_written<'de, D: serde::Deserializer<'de>>(
 
 /// Takes an envelope apart: gathers the headers, returns the payload. `None` of what is no envelope.
 #[cfg(feature = "mqtt")]
-pub(crate) fn open_envelope(gathering: &mut Gathering, envelope: &[u8]) -> Option<Bytes> {
+pub(crate) fn open_envelope(gathering: &mut GatheredHeaders, envelope: &[u8]) -> Option<Bytes> {
     let opened: OpenedEnvelope<'_> = serde_json::from_slice(envelope).ok()?;
     let payload = match (opened.payload, opened.text, opened.base64) {
         (Some(json), None, None) => Bytes::copy_from_slice(json.get().as_bytes()),
@@ -239,7 +239,7 @@ mod tests {
     fn headers_that_do_not_fit_are_counted_or_in_the_envelope() {
         let long = "x".repeat(256);
         let gathered = |rule| {
-            let mut gathering = Gathering::new(rule);
+            let mut gathering = GatheredHeaders::new(rule);
             gathering.text("short", "yes");
             gathering.text("long", &long);
             gathering.text("empty", "");
@@ -280,7 +280,7 @@ mod tests {
         for payload in [&b"[1.10]"[..], b"plain \"text\"", b"\xff", b"", b"null"] {
             row.payload = Bytes::copy_from_slice(payload);
             let envelope = leaving_envelope(&row, &leaving(&lane, &row).unwrap());
-            let mut gathering = Gathering::new(HeaderRule::DropLong);
+            let mut gathering = GatheredHeaders::new(HeaderRule::DropLong);
             let opened = open_envelope(&mut gathering, &envelope).unwrap();
             assert_eq!(opened, row.payload, "{}", String::from_utf8_lossy(&envelope));
             let (headers, ..) = gathering.finish(opened);
@@ -289,14 +289,14 @@ mod tests {
         }
         for none in ["", "{}", "7", r#"{"payload":1}"#, r#"{"headers":{},"text":"a","payload":1}"#]
         {
-            let mut gathering = Gathering::new(HeaderRule::DropLong);
+            let mut gathering = GatheredHeaders::new(HeaderRule::DropLong);
             assert_eq!(open_envelope(&mut gathering, none.as_bytes()), None, "{none}");
         }
     }
 
     #[test]
     fn all_headers_together_are_bounded() {
-        let mut gathering = Gathering::new(HeaderRule::DropLong);
+        let mut gathering = GatheredHeaders::new(HeaderRule::DropLong);
         for number in 0..1_000 {
             gathering.text(&format!("{number:0>200}"), &"v".repeat(255));
         }

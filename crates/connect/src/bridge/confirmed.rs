@@ -12,10 +12,10 @@ use crate::place::{LaneName, Place};
 
 /// Shared by all connections to a target: a batch may be tried again on another one.
 #[derive(Debug, Default)]
-pub(crate) struct Confirmed(Mutex<HashMap<LaneName, Taken>>);
+pub(crate) struct Confirmed(Mutex<HashMap<LaneName, TakenPlaces>>);
 
 #[derive(Debug, Default)]
-struct Taken {
+struct TakenPlaces {
     /// Of another topic of the same name nothing is taken.
     topic_made_at: u64,
     places: BTreeSet<Place>,
@@ -42,7 +42,7 @@ impl Confirmed {
             None => lanes.entry(lane.clone()).or_default(),
         };
         if taken.topic_made_at != topic_made_at {
-            *taken = Taken { topic_made_at, places: BTreeSet::new() };
+            *taken = TakenPlaces { topic_made_at, places: BTreeSet::new() };
         }
         taken.places.insert(place);
     }

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 /// In the order they came, by a number of our own. `R` is what a message is acknowledged by.
 #[derive(Debug)]
-pub(crate) struct Held<R>(Mutex<Inner<R>>);
+pub(crate) struct HeldMessages<R>(Mutex<Inner<R>>);
 
 #[derive(Debug)]
 struct Inner<R> {
@@ -22,13 +22,13 @@ struct HeldMessage<R> {
     bytes: usize,
 }
 
-impl<R> Default for Held<R> {
+impl<R> Default for HeldMessages<R> {
     fn default() -> Self {
         Self(Mutex::new(Inner { messages: VecDeque::new(), bytes: 0, last: 0 }))
     }
 }
 
-impl<R: Clone> Held<R> {
+impl<R: Clone> HeldMessages<R> {
     /// Holds one more; tells its number.
     pub(crate) fn hold(&self, reply: R, bytes: usize) -> u64 {
         let mut inner = self.0.lock();
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn what_is_released_is_all_up_to_a_number() {
-        let held = Held::<&str>::default();
+        let held = HeldMessages::<&str>::default();
         for (number, reply) in (1..).zip(["a", "b", "c"]) {
             assert_eq!(held.hold(reply, 10), number);
         }

@@ -16,7 +16,7 @@ use crate::transform::Expression;
 /// Where messages go, the same for all or made of each.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]
-pub(crate) struct Route {
+pub(crate) struct MessageRoute {
     /// As it is in the file.
     written: String,
     made: Made,
@@ -28,7 +28,7 @@ enum Made {
     Each(Arc<Expression>),
 }
 
-impl Route {
+impl MessageRoute {
     /// The name, if it is the same for every message.
     pub(crate) fn fixed(&self) -> Option<&str> {
         match &self.made {
@@ -78,7 +78,7 @@ impl Route {
     }
 }
 
-impl TryFrom<String> for Route {
+impl TryFrom<String> for MessageRoute {
     type Error = String;
 
     fn try_from(written: String) -> Result<Self, String> {
@@ -101,7 +101,7 @@ impl TryFrom<String> for Route {
     }
 }
 
-impl fmt::Display for Route {
+impl fmt::Display for MessageRoute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.written)
     }
@@ -113,7 +113,7 @@ mod tests {
     use crate::batch::Form;
     use crate::batch::tests::row;
 
-    fn route(written: &str) -> Result<Route, String> {
+    fn route(written: &str) -> Result<MessageRoute, String> {
         written.to_owned().try_into()
     }
 

@@ -12,7 +12,7 @@ use crate::kind::{self, SinkKind, SourceKind};
 use crate::secret::SecretSource;
 use crate::sink::SinkSpec;
 use crate::source::SourceSpec;
-use crate::transform::{Format, TransformSettings};
+use crate::transform::{PayloadFormat, TransformSettings};
 
 /// The longest name of a pipeline: it is the name of a group and part of a topic's name.
 const NAME_BYTES_MAX: usize = 100;
@@ -86,7 +86,7 @@ pub struct GalgoOrigin {
     pub start: StartAt,
     /// How payloads are encoded.
     #[serde(default)]
-    pub format: Format,
+    pub format: PayloadFormat,
     /// What to do when the topic was made again.
     #[serde(default)]
     pub on_new_topic: OnNewTopic,
@@ -123,7 +123,7 @@ pub struct GalgoTopic {
     pub id: Option<String>,
     /// How payloads of the origin are encoded, for transforms.
     #[serde(default)]
-    pub format: Format,
+    pub format: PayloadFormat,
 }
 
 /// Where the very first run begins.
@@ -245,7 +245,8 @@ impl PipelineFile {
         let whole: Whole = settings("the file", table)?;
         check_name(&whole.name)?;
         let around = Surroundings { pipeline: whole.name.clone(), folder: folder.to_owned() };
-        let (origin, target) = (End::only("from", whole.from)?, End::only("to", whole.to)?);
+        let (origin, target) =
+            (EndSection::only("from", whole.from)?, EndSection::only("to", whole.to)?);
         let direction = match (origin.kind == "galgo", target.kind == "galgo") {
             (true, false) => out(origin, target, &around)?,
             (false, true) => inwards(origin, target, &around)?,
@@ -292,12 +293,12 @@ impl ErrorSettings {
 }
 
 /// One of `[from.KIND]` and `[to.KIND]`.
-struct End {
+struct EndSection {
     kind: String,
     table: Table,
 }
 
-impl End {
+impl EndSection {
     fn only(end: &str, sections: Table) -> Result<Self, ConfigError> {
         let mut sections = sections.into_iter();
         let (first, second) = (sections.next(), sections.next());
@@ -321,7 +322,11 @@ impl End {
     }
 }
 
-fn out(origin: End, target: End, around: &Surroundings) -> Result<Direction, ConfigError> {
+fn out(
+    origin: EndSection,
+    target: EndSection,
+    around: &Surroundings,
+) -> Result<Direction, ConfigError> {
     let from: GalgoOrigin = settings("from.galgo", origin.table)?;
     if from.topics.is_empty() {
         let what = "topics is empty; name at least one".to_owned();
@@ -334,7 +339,11 @@ fn out(origin: End, target: End, around: &Surroundings) -> Result<Direction, Con
     Ok(Direction::Out { from, kind, to })
 }
 
-fn inwards(origin: End, target: End, around: &Surroundings) -> Result<Direction, ConfigError> {
+fn inwards(
+    origin: EndSection,
+    target: EndSection,
+    around: &Surroundings,
+) -> Result<Direction, ConfigError> {
     let to: GalgoTopic = settings("to.galgo", target.table)?;
     let Some(kind) = kind::sources().iter().find(|kind| kind.name == origin.kind) else {
         return Err(origin.unknown("from", kind::sources().iter().map(|kind| kind.name)));

@@ -44,9 +44,9 @@ impl ByteSize {
 
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Size;
+        struct ByteSizeVisitor;
 
-        impl Visitor<'_> for Size {
+        impl Visitor<'_> for ByteSizeVisitor {
             type Value = ByteSize;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,7 +66,7 @@ impl<'de> Deserialize<'de> for ByteSize {
             }
         }
 
-        deserializer.deserialize_any(Size)
+        deserializer.deserialize_any(ByteSizeVisitor)
     }
 }
 

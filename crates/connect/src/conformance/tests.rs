@@ -132,7 +132,7 @@ impl ReadBack for Memory {
     }
 }
 
-fn tried(flaw: Flaw) -> Result<(), Broken> {
+fn tried(flaw: Flaw) -> Result<(), BrokenPromise> {
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_time().start_paused(true).build().unwrap();
     let memory = Memory { stored: Arc::default(), flaw };

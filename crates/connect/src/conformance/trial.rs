@@ -12,11 +12,11 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::kill::Killed;
-use super::{Broken, MARK, ReadBack};
+use super::{BrokenPromise, MARK, ReadBack};
 use crate::batch::{Batch, Form, Row};
 use crate::failure::Failure;
 use crate::gate::Gate;
-use crate::lane::deliver::{Counts, DeadLetters, Delivery, DeliveryEnd, OnBad};
+use crate::lane::deliver::{DeadLetters, Delivery, DeliveryEnd, OnBad, RowCounts};
 use crate::place::{LaneName, Place, Position};
 use crate::sink::{Promise, Sink, SinkSpec, Sinks};
 use crate::status::LaneStatus;
@@ -38,7 +38,7 @@ pub(super) struct Trial<'a> {
 
 /// How often a number may be there.
 #[derive(Clone, Copy)]
-enum Times {
+enum ExpectedTimes {
     Once,
     /// Once, and again for each of these batches.
     AndBatches(usize),
@@ -49,12 +49,12 @@ impl<'a> Trial<'a> {
         Self { spec, back, lanes: AtomicU32::new(0) }
     }
 
-    pub(super) async fn prepare(&self) -> Result<(), Broken> {
+    pub(super) async fn prepare(&self) -> Result<(), BrokenPromise> {
         for _ in 0..2 {
-            self.spec
-                .prepare()
-                .await
-                .map_err(|failure| Broken { case: "prepared twice", what: failure.to_string() })?;
+            self.spec.prepare().await.map_err(|failure| BrokenPromise {
+                case: "prepared twice",
+                what: failure.to_string(),
+            })?;
         }
         Ok(())
     }
@@ -84,7 +84,12 @@ impl<'a> Trial<'a> {
     }
 
     /// Delivers from where the target is, or from an offset, to the end, whatever it takes.
-    async fn deliver(&self, case: &'static str, lane: &LaneName, begin: u64) -> Result<(), Broken> {
+    async fn deliver(
+        &self,
+        case: &'static str,
+        lane: &LaneName,
+        begin: u64,
+    ) -> Result<(), BrokenPromise> {
         let mut sink = self.spec.sink();
         let mut next = begin;
         let mut failure = None;
@@ -108,7 +113,7 @@ impl<'a> Trial<'a> {
             sleep(Duration::from_millis(50)).await;
         }
         let what = failure.map_or("nothing was taken".to_owned(), |failure| failure.to_string());
-        Err(Broken { case, what: format!("not delivered to its end: {what}") })
+        Err(BrokenPromise { case, what: format!("not delivered to its end: {what}") })
     }
 
     /// Compares what is there with what has to be.
@@ -117,9 +122,9 @@ impl<'a> Trial<'a> {
         case: &'static str,
         lane: &LaneName,
         without: &[Place],
-        times: Times,
-    ) -> Result<(), Broken> {
-        let broken = |what: String| Err(Broken { case, what });
+        times: ExpectedTimes,
+    ) -> Result<(), BrokenPromise> {
+        let broken = |what: String| Err(BrokenPromise { case, what });
         let there = match self.back.numbers(lane).await {
             Ok(there) => there,
             Err(what) => return broken(what),
@@ -139,7 +144,7 @@ impl<'a> Trial<'a> {
         }
         let repeats = there.len() - first.len();
         let most = match (times, self.spec.promise()) {
-            (Times::AndBatches(count), Promise::AtLeastOnce) => count * 2 * BATCH as usize,
+            (ExpectedTimes::AndBatches(count), Promise::AtLeastOnce) => count * 2 * BATCH as usize,
             _ => 0,
         };
         if repeats > most {
@@ -148,11 +153,11 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
-    pub(super) async fn all_in_order(&self) -> Result<(), Broken> {
+    pub(super) async fn all_in_order(&self) -> Result<(), BrokenPromise> {
         const CASE: &str = "all messages, in order";
         let lane = self.lane();
         self.deliver(CASE, &lane, 0).await?;
-        self.expect(CASE, &lane, &[], Times::Once).await?;
+        self.expect(CASE, &lane, &[], ExpectedTimes::Once).await?;
         let read = self.spec.sink().position(&lane).await;
         let expected = match self.spec.promise() {
             Promise::ExactlyOnce => Some(position(MESSAGES)),
@@ -161,15 +166,15 @@ impl<'a> Trial<'a> {
         };
         match read {
             Ok(read) if read == expected => Ok(()),
-            Ok(read) => Err(Broken {
+            Ok(read) => Err(BrokenPromise {
                 case: CASE,
                 what: format!("the position is {read:?}, not {expected:?}"),
             }),
-            Err(failure) => Err(Broken { case: CASE, what: failure.to_string() }),
+            Err(failure) => Err(BrokenPromise { case: CASE, what: failure.to_string() }),
         }
     }
 
-    pub(super) async fn written_again(&self) -> Result<(), Broken> {
+    pub(super) async fn written_again(&self) -> Result<(), BrokenPromise> {
         const CASE: &str = "a batch that is written twice";
         let lane = self.lane();
         let mut sink = self.spec.sink();
@@ -182,15 +187,18 @@ impl<'a> Trial<'a> {
                 _ => written.is_ok(),
             };
             if !fits {
-                return Err(Broken { case: CASE, what: format!("write {turn} gave {written:?}") });
+                return Err(BrokenPromise {
+                    case: CASE,
+                    what: format!("write {turn} gave {written:?}"),
+                });
             }
         }
         self.deliver(CASE, &lane, BATCH).await?;
-        self.expect(CASE, &lane, &[], Times::AndBatches(1)).await
+        self.expect(CASE, &lane, &[], ExpectedTimes::AndBatches(1)).await
     }
 
     /// Two processes have the same lane.
-    pub(super) async fn overtaken(&self) -> Result<(), Broken> {
+    pub(super) async fn overtaken(&self) -> Result<(), BrokenPromise> {
         const CASE: &str = "somebody else delivers the same lane";
         if self.spec.promise() != Promise::ExactlyOnce {
             return Ok(());
@@ -202,7 +210,9 @@ impl<'a> Trial<'a> {
         }
         let takes = |written: Result<(), Failure>, expected: bool| match (written, expected) {
             (Ok(()), true) | (Err(Failure::Moved), false) => Ok(()),
-            (written, _) => Err(Broken { case: CASE, what: format!("a write gave {written:?}") }),
+            (written, _) => {
+                Err(BrokenPromise { case: CASE, what: format!("a write gave {written:?}") })
+            }
         };
         takes(one.write(&lane, &self.batch(&lane, 0, 5)).await, true)?;
         takes(other.write(&lane, &self.batch(&lane, 0, 9)).await, false)?;
@@ -212,14 +222,14 @@ impl<'a> Trial<'a> {
         takes(one.write(&lane, &Batch::new(9, position(9), Vec::new())).await, true)?;
         let read = one.position(&lane).await;
         if read != Ok(Some(position(9))) {
-            return Err(Broken { case: CASE, what: format!("the position is {read:?}") });
+            return Err(BrokenPromise { case: CASE, what: format!("the position is {read:?}") });
         }
         drop((one, other));
         self.deliver(CASE, &lane, 9).await?;
-        self.expect(CASE, &lane, &[], Times::Once).await
+        self.expect(CASE, &lane, &[], ExpectedTimes::Once).await
     }
 
-    pub(super) async fn bad_messages(&self) -> Result<(), Broken> {
+    pub(super) async fn bad_messages(&self) -> Result<(), BrokenPromise> {
         const CASE: &str = "messages that are not taken";
         let sample = row(&self.lane(), Place { offset: 0, part: 0 });
         if self.back.poison(&sample).is_none() {
@@ -237,7 +247,7 @@ impl<'a> Trial<'a> {
         &self,
         case: &'static str,
         is_bad: &(dyn Fn(Place) -> bool + Sync),
-    ) -> Result<(), Broken> {
+    ) -> Result<(), BrokenPromise> {
         let lane = self.lane();
         let buried = Arc::new(Buried::default());
         let letters: Arc<dyn DeadLetters> = Arc::clone(&buried) as Arc<dyn DeadLetters>;
@@ -255,24 +265,24 @@ impl<'a> Trial<'a> {
             }
             let batch = Batch::new(begin, *batch.end(), rows);
             if let Err(end) = delivery.deliver(batch).await {
-                return Err(Broken { case, what: format!("the delivery ended: {end:?}") });
+                return Err(BrokenPromise { case, what: format!("the delivery ended: {end:?}") });
             }
         }
         let dead = buried.0.lock().clone();
         if let Some((offset, reason)) = dead.iter().find(|(_, reason)| reason.contains(MARK)) {
             let what =
                 format!("INV-MUTE: what is said of offset {offset} has a value in it: {reason}");
-            return Err(Broken { case, what });
+            return Err(BrokenPromise { case, what });
         }
         let dead: BTreeSet<u64> = dead.into_iter().map(|(offset, _)| offset).collect();
         let offsets: BTreeSet<u64> = bad.iter().map(|place| place.offset).collect();
         if dead != offsets {
-            return Err(Broken {
+            return Err(BrokenPromise {
                 case,
                 what: format!("set aside were {dead:?}, and bad are {offsets:?}"),
             });
         }
-        self.expect(case, &lane, &bad, Times::AndBatches(TRIES_MAX)).await
+        self.expect(case, &lane, &bad, ExpectedTimes::AndBatches(TRIES_MAX)).await
     }
 
     async fn delivery(&self, lane: &LaneName, on_bad: OnBad) -> (Delivery, watch::Sender<bool>) {
@@ -288,14 +298,14 @@ impl<'a> Trial<'a> {
             retry_for: Some(Duration::from_secs(60)),
             waits_for_people: true,
             stop: stopped,
-            counts: Counts::default(),
+            counts: RowCounts::default(),
             status: Arc::new(LaneStatus::new(lane.clone())),
             done: watch::Sender::new(0),
         };
         (delivery, stop)
     }
 
-    pub(super) async fn stopped_in_the_middle(&self) -> Result<(), Broken> {
+    pub(super) async fn stopped_in_the_middle(&self) -> Result<(), BrokenPromise> {
         const CASE: &str = "a stop in the middle";
         for waits in 0..6 {
             let lane = self.lane();
@@ -319,36 +329,42 @@ impl<'a> Trial<'a> {
             };
             let (end, ()) = tokio::join!(deliver, stopper);
             if !matches!(end, None | Some(DeliveryEnd::Stopped)) {
-                return Err(Broken { case: CASE, what: format!("the delivery ended: {end:?}") });
+                return Err(BrokenPromise {
+                    case: CASE,
+                    what: format!("the delivery ended: {end:?}"),
+                });
             }
             drop(delivery);
             self.deliver(CASE, &lane, next).await?;
-            self.expect(CASE, &lane, &[], Times::Once).await?;
+            self.expect(CASE, &lane, &[], ExpectedTimes::Once).await?;
         }
         Ok(())
     }
 
     /// The write of the second batch is dropped after it waited n times, for every n.
-    pub(super) async fn killed_at_every_wait(&self) -> Result<(), Broken> {
+    pub(super) async fn killed_at_every_wait(&self) -> Result<(), BrokenPromise> {
         const CASE: &str = "a connection that is killed while it waits";
         for waits in 0..WAITS_MAX {
             let lane = self.lane();
             let mut sink: Box<dyn Sink> = self.spec.sink();
             let _ = sink.position(&lane).await;
             if let Err(failure) = sink.write(&lane, &self.batch(&lane, 0, BATCH)).await {
-                return Err(Broken { case: CASE, what: failure.to_string() });
+                return Err(BrokenPromise { case: CASE, what: failure.to_string() });
             }
             let batch = self.batch(&lane, BATCH, 2 * BATCH);
             let written = Killed::after(waits, sink.write(&lane, &batch)).await;
             drop(sink);
             let next = if written == Some(Ok(())) { 2 * BATCH } else { BATCH };
             self.deliver(CASE, &lane, next).await?;
-            self.expect(CASE, &lane, &[], Times::AndBatches(1)).await?;
+            self.expect(CASE, &lane, &[], ExpectedTimes::AndBatches(1)).await?;
             if written.is_some() {
                 return Ok(());
             }
         }
-        Err(Broken { case: CASE, what: format!("a write waited more than {WAITS_MAX} times") })
+        Err(BrokenPromise {
+            case: CASE,
+            what: format!("a write waited more than {WAITS_MAX} times"),
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::{Input, Launch, Lines, NoLine, Program, Said};
+use super::{ChildProgram, Launch, NoLine, ProgramInput, ProgramLines, SaidLine};
 use crate::failure::{Failure, Finding};
 
 /// How to try a program out.
@@ -55,7 +55,7 @@ pub async fn conform(command: &[String]) -> Vec<Finding> {
 impl Conformance {
     /// Tries it out. What it did wrong is in the findings, in the order in which it was found.
     pub async fn run(&self) -> Vec<Finding> {
-        let mut report = Report::default();
+        let mut report = ConformReport::default();
         if self.command.is_empty() {
             report.fault("there is no command", "name the program and what it is called with");
             return report.0;
@@ -80,9 +80,9 @@ struct Over;
 
 /// What was found.
 #[derive(Debug, Default)]
-struct Report(Vec<Finding>);
+struct ConformReport(Vec<Finding>);
 
-impl Report {
+impl ConformReport {
     fn good(&mut self, text: impl Into<String>) {
         self.0.push(Finding::good(text));
     }
@@ -102,19 +102,23 @@ impl Report {
 }
 
 /// A program one talks to line by line.
-struct Talk {
-    program: Program,
-    input: Input,
-    lines: Lines,
+struct ProgramTalk {
+    program: ChildProgram,
+    input: ProgramInput,
+    lines: ProgramLines,
     /// The positions of its ready, if it keeps some.
     positions: Option<BTreeMap<String, u64>>,
     patience: Duration,
 }
 
-impl Talk {
-    async fn begin(launch: &Launch, position: Value, report: &mut Report) -> Result<Self, Over> {
+impl ProgramTalk {
+    async fn begin(
+        launch: &Launch,
+        position: Value,
+        report: &mut ConformReport,
+    ) -> Result<Self, Over> {
         let more = vec![("position", position), ("once", false.into())];
-        match Program::greet(launch, more).await {
+        match ChildProgram::greet(launch, more).await {
             Ok((program, input, lines, said)) => {
                 let positions = said.ready.and_then(|ready| ready.positions);
                 Ok(Self { program, input, lines, positions, patience: launch.timeout })
@@ -127,7 +131,7 @@ impl Talk {
         }
     }
 
-    async fn tell(&mut self, line: &str, report: &mut Report) -> Result<(), Over> {
+    async fn tell(&mut self, line: &str, report: &mut ConformReport) -> Result<(), Over> {
         let sent = self.input.send(line.as_bytes(), self.patience).await;
         sent.map_err(|what| {
             report.over(
@@ -141,8 +145,8 @@ impl Talk {
     async fn hear(
         &mut self,
         patience: Duration,
-        report: &mut Report,
-    ) -> Result<Option<Said>, Over> {
+        report: &mut ConformReport,
+    ) -> Result<Option<SaidLine>, Over> {
         let line = match timeout(patience, self.lines.next()).await {
             Err(_) => return Ok(None),
             Ok(Ok(line)) => line,
@@ -157,7 +161,7 @@ impl Talk {
                 return Err(report.over(format!("the program {why}"), advice));
             }
         };
-        Said::parse(&line).map(Some).map_err(|what| {
+        SaidLine::parse(&line).map(Some).map_err(|what| {
             report.over(
                 format!("the program {what}"),
                 "write nothing but the protocol to standard output; anything else to standard error",
@@ -165,7 +169,7 @@ impl Talk {
         })
     }
 
-    async fn stop(self, report: &mut Report) {
+    async fn stop(self, report: &mut ConformReport) {
         let Self { program, input, lines, .. } = self;
         match program.stop(input, lines).await {
             Some(how) if how == "ended with exit code 0" => {
@@ -183,8 +187,12 @@ impl Talk {
     }
 }
 
-async fn try_out(launch: &Launch, role: ProgramRole, report: &mut Report) -> Result<(), Over> {
-    let mut talk = Talk::begin(launch, Value::Null, report).await?;
+async fn try_out(
+    launch: &Launch,
+    role: ProgramRole,
+    report: &mut ConformReport,
+) -> Result<(), Over> {
+    let mut talk = ProgramTalk::begin(launch, Value::Null, report).await?;
     report.good("hello: it is ready");
     // A target says nothing before it is asked.
     let patience = match role {

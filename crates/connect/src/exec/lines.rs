@@ -13,7 +13,7 @@ const READ_BYTES: usize = 64 << 10;
 
 /// Lines as they come.
 #[derive(Debug)]
-pub(crate) struct Lines<R = pipe::Receiver> {
+pub(crate) struct ProgramLines<R = pipe::Receiver> {
     from: R,
     buffer: BytesMut,
     /// Bytes in which there is no end of a line.
@@ -30,7 +30,7 @@ pub(crate) enum NoLine {
     Io(io::Error),
 }
 
-impl<R: AsyncRead + Unpin> Lines<R> {
+impl<R: AsyncRead + Unpin> ProgramLines<R> {
     pub(crate) fn new(from: R) -> Self {
         Self { from, buffer: BytesMut::new(), searched: 0 }
     }
@@ -112,7 +112,7 @@ mod tests {
         let write = tokio::spawn(async move {
             tokio::io::AsyncWriteExt::write_all(&mut to, b"one\n\ntwo three\nrest").await.unwrap();
         });
-        let mut lines = Lines::new(from);
+        let mut lines = ProgramLines::new(from);
         let mut found = Vec::new();
         let end = loop {
             // Given up again and again.
@@ -132,7 +132,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_line_without_end_is_given_up() {
-        let mut lines = Lines::new(tokio::io::repeat(b'x'));
+        let mut lines = ProgramLines::new(tokio::io::repeat(b'x'));
         assert!(matches!(lines.next().await, Err(NoLine::TooLong)), "INV-EXEC-BOUND");
     }
 }

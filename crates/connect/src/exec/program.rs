@@ -14,8 +14,8 @@ use tokio::net::unix::pipe;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Launch;
-use super::lines::{self, LINE_BYTES_MAX, Lines, NoLine};
-use super::protocol::{Said, hello};
+use super::lines::{self, LINE_BYTES_MAX, NoLine, ProgramLines};
+use super::protocol::{SaidLine, hello};
 use crate::failure::Failure;
 
 /// How long a program may take to end when it was told to.
@@ -27,21 +27,21 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// A program; killed with all it has started when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Program {
+pub(crate) struct ChildProgram {
     child: Option<Child>,
     group: Pid,
 }
 
 /// Its input. Gone once a line could not be written whole: no other may follow.
 #[derive(Debug)]
-pub(crate) struct Input(Option<pipe::Sender>);
+pub(crate) struct ProgramInput(Option<pipe::Sender>);
 
-impl Program {
+impl ChildProgram {
     /// Starts it and gives its input and output.
     ///
     /// # Errors
     /// [`Failure::Refused`]: there is no such program, or a secret is missing.
-    pub(crate) fn start(launch: &Launch) -> Result<(Self, Input, Lines), Failure> {
+    pub(crate) fn start(launch: &Launch) -> Result<(Self, ProgramInput, ProgramLines), Failure> {
         let Some((program, arguments)) = launch.command.split_first() else {
             unreachable!("a command begins with a program")
         };
@@ -73,17 +73,17 @@ impl Program {
         let output = pipe::Receiver::from_owned_fd(OwnedFd::from(stdout)).map_err(broken)?;
         let words = pipe::Receiver::from_owned_fd(OwnedFd::from(stderr)).map_err(broken)?;
         tokio::spawn(lines::log(words, launch.pipeline.clone()));
-        Ok((program, Input(Some(input)), Lines::new(output)))
+        Ok((program, ProgramInput(Some(input)), ProgramLines::new(output)))
     }
 
     /// Starts it, greets it and waits until it is ready.
     ///
     /// # Errors
-    /// As [`Program::start`]; [`Failure::Away`] with what it did instead.
+    /// As [`ChildProgram::start`]; [`Failure::Away`] with what it did instead.
     pub(crate) async fn greet(
         launch: &Launch,
         more: Vec<(&str, serde_json::Value)>,
-    ) -> Result<(Self, Input, Lines, Said), Failure> {
+    ) -> Result<(Self, ProgramInput, ProgramLines, SaidLine), Failure> {
         let (mut program, mut input, mut lines) = Self::start(launch)?;
         let line = hello(launch, more);
         let ready = async {
@@ -94,7 +94,7 @@ impl Program {
             }
         };
         let said = match ready.await {
-            Ok(Ok(line)) => Said::parse(&line).and_then(|said| match said.ready {
+            Ok(Ok(line)) => SaidLine::parse(&line).and_then(|said| match said.ready {
                 Some(_) => Ok(said),
                 None => Err("wrote something else than ready first".to_owned()),
             }),
@@ -146,7 +146,7 @@ impl Program {
     }
 
     /// Tells it to stop, and waits for that; tells how it ended, `None` if it had to be killed.
-    pub(crate) async fn stop(self, mut input: Input, lines: Lines) -> Option<String> {
+    pub(crate) async fn stop(self, mut input: ProgramInput, lines: ProgramLines) -> Option<String> {
         // One that does not read ends with the end of its patience.
         let _ = input.send(b"{\"stop\":{}}\n", STOP_PATIENCE).await;
         drop(input);
@@ -154,7 +154,7 @@ impl Program {
     }
 
     /// Waits for its end, which it was told to come to.
-    pub(crate) async fn wait(mut self, mut lines: Lines) -> Option<String> {
+    pub(crate) async fn wait(mut self, mut lines: ProgramLines) -> Option<String> {
         let until = Instant::now() + STOP_PATIENCE;
         // What it still says is nothing anybody waits for, but it must not hang in saying it.
         while let Ok(Ok(_)) = timeout_at(until, lines.next()).await {}
@@ -171,13 +171,13 @@ impl Program {
     }
 }
 
-impl Drop for Program {
+impl Drop for ChildProgram {
     fn drop(&mut self) {
         self.kill();
     }
 }
 
-impl Input {
+impl ProgramInput {
     /// Writes a line with its end.
     ///
     /// # Errors

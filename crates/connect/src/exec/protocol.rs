@@ -21,7 +21,7 @@ const WORDS_MAX: usize = 500;
 
 /// What a program says: one of its lines. Members it does not have in common with the protocol are passed by.
 #[derive(Debug, Default, Deserialize)]
-pub(crate) struct Said {
+pub(crate) struct SaidLine {
     pub(crate) ready: Option<SaidReady>,
     pub(crate) done: Option<u64>,
     pub(crate) away: Option<u64>,
@@ -55,7 +55,7 @@ pub(crate) struct SaidMessage {
     time: Option<u64>,
 }
 
-impl Said {
+impl SaidLine {
     /// Reads a line.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ const RECORDS: u64 = 100;
 
 /// The right to read an origin.
 pub(super) struct Leader {
-    seat: Box<dyn Seat>,
+    seat: Box<dyn CursorSeat>,
     /// The partition of cursors.
     log: Box<dyn LaneLog>,
     epoch: u64,
@@ -35,7 +35,7 @@ pub(super) struct Leader {
 
 /// A place in the group, which has the partition of cursors until it is lost.
 #[async_trait]
-pub(super) trait Seat: Send {
+pub(super) trait CursorSeat: Send {
     /// Writes a record behind the others, whoever has the partition; returns when it is durable.
     async fn append(&mut self, record: Vec<u8>) -> Result<(), Failure>;
 
@@ -88,7 +88,7 @@ impl Leader {
 
     /// Takes the next epoch, and the cursor of the last one.
     pub(super) async fn begin(
-        seat: Box<dyn Seat>,
+        seat: Box<dyn CursorSeat>,
         mut log: Box<dyn LaneLog>,
     ) -> Result<Self, Failure> {
         let last = last_record(&mut *log).await?;
@@ -154,7 +154,7 @@ struct GalgoSeat {
 }
 
 #[async_trait]
-impl Seat for GalgoSeat {
+impl CursorSeat for GalgoSeat {
     async fn append(&mut self, record: Vec<u8>) -> Result<(), Failure> {
         let to = Partitioning::PartitionId(PartitionId::new(0));
         let sent = self.client.send(&self.stream, &self.topic, to, &[Message::new(record)]).await;

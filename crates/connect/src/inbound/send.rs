@@ -15,7 +15,7 @@ use crate::inbound::Inbound;
 use crate::inbound::topic::{Acknowledgement, NotStored, TargetTopic};
 use crate::shape::Shaped;
 use crate::source::Incoming;
-use crate::transform::{BadMessage, Expression, Headers, Meta, TransformInput};
+use crate::transform::{BadMessage, Expression, HeadersAtHand, Meta, TransformInput};
 
 /// Sends messages, in order, and tells when they are acknowledged.
 pub(super) struct Sender<'a> {
@@ -80,7 +80,7 @@ impl SendPace {
 }
 
 /// What was done with the messages of a chunk, before they are acknowledged.
-pub(super) struct Sent {
+pub(super) struct SentChunk {
     /// What tells when each is stored.
     pub(super) receipts: Vec<Acknowledgement>,
     /// Those of which nothing was made.
@@ -91,7 +91,7 @@ pub(super) struct Sent {
 }
 
 /// Why a chunk was not sent to its end.
-pub(super) enum NotSent {
+pub(super) enum ChunkNotSent {
     /// The server says no, or nothing.
     Failed(Failure),
     /// A message is bad, and the pipeline stands in front of it.
@@ -100,9 +100,13 @@ pub(super) enum NotSent {
 
 impl<'a> Sender<'a> {
     /// Sends the messages of a chunk; returns when all are accepted.
-    pub(super) async fn send(&self, messages: Vec<Incoming>) -> Result<Sent, NotSent> {
-        let mut sent =
-            Sent { receipts: Vec::with_capacity(messages.len()), filtered: 0, bad: 0, bytes: 0 };
+    pub(super) async fn send(&self, messages: Vec<Incoming>) -> Result<SentChunk, ChunkNotSent> {
+        let mut sent = SentChunk {
+            receipts: Vec::with_capacity(messages.len()),
+            filtered: 0,
+            bad: 0,
+            bytes: 0,
+        };
         let inputs = messages.iter().map(|message| self.input(message)).collect();
         let shaped = self.pipeline.shape.shape_each(inputs).await;
         for (message, shaped) in messages.iter().zip(shaped) {
@@ -136,7 +140,7 @@ impl<'a> Sender<'a> {
             time: message.made_at,
             id: message.id,
             key: message.key.clone(),
-            headers: Headers::Read(std::sync::Arc::new(message.headers.clone())),
+            headers: HeadersAtHand::Read(std::sync::Arc::new(message.headers.clone())),
             ..Meta::default()
         }
     }
@@ -146,8 +150,8 @@ impl<'a> Sender<'a> {
         &self,
         message: &Incoming,
         shaped: Shaped,
-        sent: &mut Sent,
-    ) -> Result<Result<(), BadMessage>, NotSent> {
+        sent: &mut SentChunk,
+    ) -> Result<Result<(), BadMessage>, ChunkNotSent> {
         let rows = match shaped {
             Ok(rows) => rows,
             Err(bad) => return Ok(Err(bad)),
@@ -168,7 +172,7 @@ impl<'a> Sender<'a> {
             match self.send_row(ready).await {
                 Ok(receipt) => sent.receipts.extend(receipt),
                 Err(NotStored::Unfit(reason)) => return Ok(Err(BadMessage { reason })),
-                Err(NotStored::Failed(failure)) => return Err(NotSent::Failed(failure)),
+                Err(NotStored::Failed(failure)) => return Err(ChunkNotSent::Failed(failure)),
             }
             sent.bytes += bytes;
         }
@@ -176,7 +180,7 @@ impl<'a> Sender<'a> {
     }
 
     /// Sends a row; waits for its acknowledgement if messages are sent alone.
-    async fn send_row(&self, row: Ready) -> Result<Option<Acknowledgement>, NotStored> {
+    async fn send_row(&self, row: ReadyMessage) -> Result<Option<Acknowledgement>, NotStored> {
         let receipt = self.target.send(row.key.as_ref(), row.message).await?;
         if !self.pace.is_alone() {
             return Ok(Some(receipt));
@@ -197,7 +201,7 @@ impl<'a> Sender<'a> {
         part: u32,
         form: Form,
         payload: Bytes,
-    ) -> Result<Ready, BadMessage> {
+    ) -> Result<ReadyMessage, BadMessage> {
         let input = TransformInput { payload: payload.clone(), form, meta: self.meta(from) };
         let key = match &self.key {
             Some(key) => key.evaluate_input(&input)?.map(|key| Bytes::from(key.into_bytes())),
@@ -236,7 +240,7 @@ impl<'a> Sender<'a> {
                 reason: format!("its headers are none of a message: {error}"),
             });
         }
-        Ok(Ready { key, message, bytes: bytes as u64 })
+        Ok(ReadyMessage { key, message, bytes: bytes as u64 })
     }
 
     /// Does with a message that is bad as the file says.
@@ -244,8 +248,8 @@ impl<'a> Sender<'a> {
         &self,
         message: &Incoming,
         bad: BadMessage,
-        sent: &mut Sent,
-    ) -> Result<(), NotSent> {
+        sent: &mut SentChunk,
+    ) -> Result<(), ChunkNotSent> {
         let pipeline = &self.pipeline.name;
         match (self.pipeline.on_bad, &self.pipeline.dead) {
             (BadChoice::Skip, _) => {
@@ -254,10 +258,10 @@ impl<'a> Sender<'a> {
             (BadChoice::DeadLetter, Some(dead)) => {
                 let letter = Letter::incoming(pipeline, message, &bad.reason);
                 let stored = dead.store(&[letter]).await;
-                stored.map_err(|error| NotSent::Failed(Failure::away(error)))?;
+                stored.map_err(|error| ChunkNotSent::Failed(Failure::away(error)))?;
             }
             (BadChoice::Pause | BadChoice::DeadLetter, _) => {
-                return Err(NotSent::Stands(format!(
+                return Err(ChunkNotSent::Stands(format!(
                     "a message is not taken: {}; correct the file, or set errors.on_bad",
                     bad.reason
                 )));
@@ -269,7 +273,7 @@ impl<'a> Sender<'a> {
 }
 
 /// A message with what chooses its partition.
-struct Ready {
+struct ReadyMessage {
     key: Option<Bytes>,
     message: Message,
     bytes: u64,

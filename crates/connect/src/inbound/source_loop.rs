@@ -7,13 +7,13 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::budget::Taken;
+use crate::budget::TakenMemory;
 use crate::failure::Failure;
 use crate::inbound::Inbound;
 use crate::inbound::leader::Leader;
-use crate::inbound::send::{NotSent, Sender};
+use crate::inbound::send::{ChunkNotSent, Sender};
 use crate::inbound::topic::NotStored;
-use crate::lane::Counts;
+use crate::lane::RowCounts;
 use crate::source::{Beginning, Chunk, Cursor, Source};
 use crate::status::{Delivered, LaneStatus};
 
@@ -46,13 +46,13 @@ struct Acknowledged {
     filtered: u64,
     bad: u64,
     bytes: u64,
-    _memory: Taken,
+    _memory: TakenMemory,
 }
 
 type OnItsWay = FuturesOrdered<BoxFuture<'static, Result<Acknowledged, Failure>>>;
 
 /// What there is to do.
-enum Wake {
+enum SourceWake {
     Stop,
     Lost(Failure),
     Acknowledged(Result<Acknowledged, Failure>),
@@ -78,9 +78,9 @@ impl SourceLoop<'_> {
             let wake = self.wake(&mut waiting, &mut store, unstored.is_some()).await;
             self.pipeline.status.set_in_flight(self.pipeline.budget.used());
             match wake {
-                Wake::Stop => break Ok(LoopEnd::Stopped),
-                Wake::Lost(failure) => return Err(failure),
-                Wake::Acknowledged(acknowledged) => {
+                SourceWake::Stop => break Ok(LoopEnd::Stopped),
+                SourceWake::Lost(failure) => return Err(failure),
+                SourceWake::Acknowledged(acknowledged) => {
                     let acknowledged = acknowledged?;
                     count += acknowledged.messages;
                     self.tell(&acknowledged, count);
@@ -90,16 +90,16 @@ impl SourceLoop<'_> {
                         None => self.source.settled(&acknowledged.cursor).await?,
                     }
                 }
-                Wake::Store => {
+                SourceWake::Store => {
                     self.settle(&mut unstored).await?;
                     self.pipeline.status.set_slot_retained(self.source.retained_bytes());
                 }
-                Wake::Chunk(chunk) => match chunk? {
+                SourceWake::Chunk(chunk) => match chunk? {
                     None => break Ok(LoopEnd::Complete),
                     Some(chunk) => match self.send(chunk).await {
                         Ok(sent) => waiting.push_back(sent),
-                        Err(NotSent::Failed(failure)) => break Err(failure),
-                        Err(NotSent::Stands(why)) => break Ok(LoopEnd::Stands(why)),
+                        Err(ChunkNotSent::Failed(failure)) => break Err(failure),
+                        Err(ChunkNotSent::Stands(why)) => break Ok(LoopEnd::Stands(why)),
                     },
                 },
             }
@@ -152,7 +152,7 @@ impl SourceLoop<'_> {
         waiting: &mut OnItsWay,
         store: &mut Interval,
         has_unstored: bool,
-    ) -> Wake {
+    ) -> SourceWake {
         let mut stop = self.pipeline.stop.clone();
         let has_room = waiting.len() < CHUNKS_MAX && self.pipeline.budget.try_take(1).is_some();
         let Self { leader, source, .. } = self;
@@ -164,12 +164,12 @@ impl SourceLoop<'_> {
         };
         tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => Wake::Stop,
-            failure = lost => Wake::Lost(failure),
-            Some(acknowledged) = waiting.next() => Wake::Acknowledged(acknowledged),
+            _ = stop.wait_for(|stop| *stop) => SourceWake::Stop,
+            failure = lost => SourceWake::Lost(failure),
+            Some(acknowledged) = waiting.next() => SourceWake::Acknowledged(acknowledged),
             // In front of the chunks: an origin that always has more must not keep the cursor from being stored.
-            _ = store.tick(), if has_unstored => Wake::Store,
-            chunk = source.next(), if has_room => Wake::Chunk(chunk),
+            _ = store.tick(), if has_unstored => SourceWake::Store,
+            chunk = source.next(), if has_room => SourceWake::Chunk(chunk),
         }
     }
 
@@ -177,7 +177,7 @@ impl SourceLoop<'_> {
     async fn send(
         &mut self,
         chunk: Chunk,
-    ) -> Result<BoxFuture<'static, Result<Acknowledged, Failure>>, NotSent> {
+    ) -> Result<BoxFuture<'static, Result<Acknowledged, Failure>>, ChunkNotSent> {
         let bytes = chunk.messages.iter().map(|message| message.payload.len() + 64).sum();
         // The chunk is here already; what is behind it waits.
         let memory = self.pipeline.budget.take(bytes).await;
@@ -215,8 +215,8 @@ impl SourceLoop<'_> {
         let Acknowledged { messages, filtered, bad, bytes, .. } = *acknowledged;
         let delivered = messages - filtered - bad;
         let counts = match self.pipeline.dead {
-            Some(_) => Counts { delivered, dead: bad, ..Counts::default() },
-            None => Counts { delivered, skipped: bad, ..Counts::default() },
+            Some(_) => RowCounts { delivered, dead: bad, ..RowCounts::default() },
+            None => RowCounts { delivered, skipped: bad, ..RowCounts::default() },
         };
         self.lane.count(counts);
         let took = Duration::ZERO;

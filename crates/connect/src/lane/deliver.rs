@@ -62,7 +62,7 @@ pub enum DeliveryEnd {
 
 /// What became of rows, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
+pub struct RowCounts {
     /// Delivered.
     pub delivered: u64,
     /// In the topic of dead letters.
@@ -75,7 +75,7 @@ pub struct Counts {
     pub moved: u64,
 }
 
-impl AddAssign for Counts {
+impl AddAssign for RowCounts {
     fn add_assign(&mut self, more: Self) {
         self.delivered += more.delivered;
         self.dead += more.dead;
@@ -102,7 +102,7 @@ pub struct Delivery {
     /// Turns true when the pipeline stops.
     pub stop: watch::Receiver<bool>,
     /// What became of the rows.
-    pub counts: Counts,
+    pub counts: RowCounts,
     /// What the lane tells of itself.
     pub status: Arc<LaneStatus>,
     /// How far it is delivered: the offset of the next message.
@@ -110,7 +110,7 @@ pub struct Delivery {
 }
 
 /// What is to be done after a try.
-enum Next {
+enum AfterTry {
     /// The next part.
     Go,
     /// This part once more, after a pause.
@@ -146,12 +146,12 @@ impl Delivery {
                     if self.gate.close() {
                         tracing::warn!(lane = %self.lane, reason, "target is away; it is tried until it is back");
                     }
-                    Next::Pause(backoff.pause(*retry_after))
+                    AfterTry::Pause(backoff.pause(*retry_after))
                 }
                 Failure::Refused { reason, advice } => {
                     self.gate.close();
                     tracing::error!(lane = %self.lane, reason, advice, "target refuses; it is tried again each minute");
-                    Next::Pause(LONG_PAUSE)
+                    AfterTry::Pause(LONG_PAUSE)
                 }
                 Failure::Bad { places, reason } => {
                     self.set_aside(&mut parts, places, reason, &mut backoff).await
@@ -162,12 +162,14 @@ impl Delivery {
                 }
             };
             match next {
-                Next::Go => {}
-                Next::End(end) => return Err(end),
-                Next::Pause(_) if self.retry_for.is_some_and(|limit| begun.elapsed() >= limit) => {
+                AfterTry::Go => {}
+                AfterTry::End(end) => return Err(end),
+                AfterTry::Pause(_)
+                    if self.retry_for.is_some_and(|limit| begun.elapsed() >= limit) =>
+                {
                     return Err(DeliveryEnd::GaveUp(failure));
                 }
-                Next::Pause(pause) => self.wait(pause).await?,
+                AfterTry::Pause(pause) => self.wait(pause).await?,
             }
         }
         Ok(())
@@ -208,7 +210,7 @@ impl Delivery {
         places: &[Place],
         reason: &str,
         backoff: &mut Backoff,
-    ) -> Next {
+    ) -> AfterTry {
         let Some(first) = places.first().map(|place| place.offset) else {
             unreachable!("INV-PREFIX: bad messages are named")
         };
@@ -220,7 +222,7 @@ impl Delivery {
                     // What is in front is delivered by itself, so that the lane stands at the message and nowhere else.
                     Ok((before, from)) => {
                         parts.extend([from, before]);
-                        return Next::Go;
+                        return AfterTry::Go;
                     }
                     Err(part) => parts.push(part),
                 }
@@ -233,7 +235,7 @@ impl Delivery {
                     "message is not taken: the lane stands here and tries again each minute; mend the target, or \
                      set errors.on_bad"
                 );
-                return Next::Pause(LONG_PAUSE);
+                return AfterTry::Pause(LONG_PAUSE);
             }
             OnBad::DeadLetter(letters) => {
                 let mut offsets: Vec<u64> = places.iter().map(|place| place.offset).collect();
@@ -241,7 +243,7 @@ impl Delivery {
                 // Before the position passes them: INV-DELIVERED.
                 if let Err(error) = letters.bury(&self.lane, &offsets, reason).await {
                     tracing::warn!(lane = %self.lane, error, "dead letters not stored; that is tried again");
-                    return Next::Pause(backoff.pause(None));
+                    return AfterTry::Pause(backoff.pause(None));
                 }
                 self.counts.dead += offsets.len() as u64;
                 part.leave_out(places);
@@ -252,7 +254,7 @@ impl Delivery {
                 tracing::warn!(lane = %self.lane, offset = first, count, reason, "messages skipped");
             }
         }
-        Next::Go
+        AfterTry::Go
     }
 
     /// Does with a message of which no row could be made as the pipeline says; the lane has been stopped in front of it if it is to
@@ -288,19 +290,24 @@ impl Delivery {
     }
 
     /// Delivers halves of the part by themselves; a message that is alone is the bad one.
-    async fn halve(&mut self, parts: &mut Vec<Batch>, reason: &str, backoff: &mut Backoff) -> Next {
+    async fn halve(
+        &mut self,
+        parts: &mut Vec<Batch>,
+        reason: &str,
+        backoff: &mut Backoff,
+    ) -> AfterTry {
         let Some(part) = parts.pop() else { unreachable!("a part was written") };
         match part.split() {
             Ok((first, second)) => {
                 parts.extend([second, first]);
-                Next::Go
+                AfterTry::Go
             }
             Err(alone) => {
                 let places: Vec<_> = alone.rows().iter().map(|row| row.place).collect();
                 parts.push(alone);
                 match places.is_empty() {
                     // Nothing in it can be to blame.
-                    true => Next::Pause(backoff.pause(None)),
+                    true => AfterTry::Pause(backoff.pause(None)),
                     false => self.set_aside(parts, &places, reason, backoff).await,
                 }
             }
@@ -308,13 +315,18 @@ impl Delivery {
     }
 
     /// Looks where the target is, and leaves out what it has.
-    async fn look(&mut self, parts: &mut Vec<Batch>, moved: bool, backoff: &mut Backoff) -> Next {
+    async fn look(
+        &mut self,
+        parts: &mut Vec<Batch>,
+        moved: bool,
+        backoff: &mut Backoff,
+    ) -> AfterTry {
         let position = self.sinks.borrow().await.position(&self.lane).await;
         let position = match position {
             Ok(Some(position)) => position,
             // A target without positions cannot tell: the batch is written again, which is what it promises.
-            Ok(None) if !moved => return Next::Pause(backoff.pause(None)),
-            Ok(None) | Err(_) => return Next::Pause(backoff.pause(None)),
+            Ok(None) if !moved => return AfterTry::Pause(backoff.pause(None)),
+            Ok(None) | Err(_) => return AfterTry::Pause(backoff.pause(None)),
         };
         if moved {
             self.counts.moved += 1;
@@ -325,16 +337,16 @@ impl Delivery {
             self.counts.delivered += part.rows().len() as u64;
             self.done.send_replace(part.end().next);
             if parts.is_empty() && part.end().next < next {
-                return Next::End(DeliveryEnd::Elsewhere(next));
+                return AfterTry::End(DeliveryEnd::Elsewhere(next));
             }
         }
         match parts.last_mut() {
-            Some(part) if next < part.begin() => Next::End(DeliveryEnd::Elsewhere(next)),
+            Some(part) if next < part.begin() => AfterTry::End(DeliveryEnd::Elsewhere(next)),
             Some(part) => {
                 part.skip_to(next);
-                Next::Go
+                AfterTry::Go
             }
-            None => Next::Go,
+            None => AfterTry::Go,
         }
     }
 

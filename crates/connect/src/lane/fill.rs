@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use crate::batch::{Batch, Row};
-use crate::budget::Taken;
+use crate::budget::TakenMemory;
 use crate::config::file::BadChoice;
 use crate::lane::begin::{Begin, Standstill};
 use crate::lane::{Detour, Filled, Lane, LaneEnd, LaneSettings, Refused};
@@ -44,12 +44,12 @@ struct Filling {
     filtered: u64,
     messages: u32,
     bytes: usize,
-    memory: Taken,
+    memory: TakenMemory,
     since: Option<Instant>,
 }
 
 /// What there is to do.
-enum Wake {
+enum FillWake {
     Stop,
     /// The batch has waited for long enough.
     Due,
@@ -69,7 +69,7 @@ impl Filling {
             filtered: 0,
             messages: 0,
             bytes: 0,
-            memory: Taken::default(),
+            memory: TakenMemory::default(),
             since: None,
         }
     }
@@ -113,16 +113,16 @@ impl<'a> Filler<'a> {
                 return Err(Detour::End(LaneEnd::Reached));
             }
             match self.wake(&mut store).await {
-                Wake::Stop => return Err(Detour::End(LaneEnd::Stopped)),
-                Wake::Due => self.hand_over().await?,
-                Wake::Follow => self.follow().await?,
-                Wake::Messages(messages) => self.take(messages?).await?,
+                FillWake::Stop => return Err(Detour::End(LaneEnd::Stopped)),
+                FillWake::Due => self.hand_over().await?,
+                FillWake::Follow => self.follow().await?,
+                FillWake::Messages(messages) => self.take(messages?).await?,
             }
         }
     }
 
     /// Waits for whatever comes first.
-    async fn wake(&mut self, store: &mut Interval) -> Wake {
+    async fn wake(&mut self, store: &mut Interval) -> FillWake {
         let due = self.filling.since.map(|since| since + self.settings.batch.linger.0);
         let due = async {
             match due {
@@ -132,10 +132,10 @@ impl<'a> Filler<'a> {
         };
         tokio::select! {
             biased;
-            _ = self.stop.wait_for(|stop| *stop) => Wake::Stop,
-            () = due => Wake::Due,
-            _ = store.tick() => Wake::Follow,
-            messages = self.log.next() => Wake::Messages(messages),
+            _ = self.stop.wait_for(|stop| *stop) => FillWake::Stop,
+            () = due => FillWake::Due,
+            _ = store.tick() => FillWake::Follow,
+            messages = self.log.next() => FillWake::Messages(messages),
         }
     }
 

@@ -11,7 +11,7 @@ use super::*;
 use crate::batch::Form;
 use crate::config::file::{Direction, OnGap, OnNewTopic, PipelineFile};
 use crate::dead_letter::Letter;
-use crate::log::memory::{MemoryLog, Partition};
+use crate::log::memory::{MemoryLog, MemoryPartition};
 use crate::place::{Place, Position};
 use crate::shape::Shaped;
 use crate::sink::Sink;
@@ -90,7 +90,7 @@ impl DeadTopic for Letters {
 }
 
 struct World {
-    partition: Arc<Mutex<Partition>>,
+    partition: Arc<Mutex<MemoryPartition>>,
     memory: Arc<Mutex<Memory>>,
     letters: Arc<Letters>,
     from: GalgoOrigin,
@@ -110,7 +110,7 @@ fn origin() -> GalgoOrigin {
 
 impl World {
     fn new(keeps_positions: bool, words: &[&str]) -> Self {
-        let mut partition = Partition { topic_made_at: 5, ..Partition::default() };
+        let mut partition = MemoryPartition { topic_made_at: 5, ..MemoryPartition::default() };
         words.iter().for_each(|word| partition.append(word.as_bytes().to_vec()));
         Self {
             partition: Arc::new(Mutex::new(partition)),
@@ -133,7 +133,7 @@ impl World {
             on_bad: self.on_bad,
             dead: Some(Arc::clone(&self.letters) as _),
             retry_for: None,
-            budget: Budget::new(1 << 20),
+            budget: MemoryBudget::new(1 << 20),
         };
         let partition = Arc::clone(&self.partition);
         let lane = Lane {

@@ -12,7 +12,7 @@ use crate::log::{LaneLog, LogExtent, LogMessage, ReadEnd};
 
 /// A partition in memory.
 #[derive(Debug, Default)]
-pub(crate) struct Partition {
+pub(crate) struct MemoryPartition {
     pub(crate) messages: BTreeMap<u64, LogMessage>,
     pub(crate) end: u64,
     pub(crate) stored: Option<u64>,
@@ -26,7 +26,7 @@ pub(crate) struct Partition {
     pub(crate) owner: u32,
 }
 
-impl Partition {
+impl MemoryPartition {
     pub(crate) fn append(&mut self, payload: impl Into<Bytes>) {
         let offset = self.end;
         let message = LogMessage {
@@ -66,7 +66,7 @@ impl Partition {
 
 /// The partition as a member of its group reads it.
 pub(crate) struct MemoryLog {
-    partition: Arc<Mutex<Partition>>,
+    partition: Arc<Mutex<MemoryPartition>>,
     next: u64,
     life: u64,
     member: u32,
@@ -74,7 +74,7 @@ pub(crate) struct MemoryLog {
 
 impl MemoryLog {
     /// As its owner of now reads it.
-    pub(crate) fn of(partition: Arc<Mutex<Partition>>) -> Self {
+    pub(crate) fn of(partition: Arc<Mutex<MemoryPartition>>) -> Self {
         let member = partition.lock().owner;
         Self { partition, next: 0, life: 0, member }
     }
@@ -88,7 +88,7 @@ impl LaneLog for MemoryLog {
         self.life = partition.life;
         // As a reader of a server does: whoever relies on where it was before reads what it has had.
         self.next = partition.start();
-        let Partition { end, stored, topic_made_at, .. } = *partition;
+        let MemoryPartition { end, stored, topic_made_at, .. } = *partition;
         Ok(LogExtent { start: partition.start(), end, stored, topic_made_at })
     }
 

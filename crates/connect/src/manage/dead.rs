@@ -15,9 +15,9 @@ use tokio::sync::watch;
 use crate::config::file::{Direction, GalgoOrigin, OnGap, OnNewTopic, PipelineFile, StartAt};
 use crate::dead_letter::header;
 use crate::failure::Failure;
-use crate::lane::Counts;
+use crate::lane::RowCounts;
 use crate::log::{LaneLog as _, LogMessage};
-use crate::manage::places::{Lanes, MovedLane, away, place_lanes, refuse_while_it_runs};
+use crate::manage::places::{MovedLane, TopicLanes, away, place_lanes, refuse_while_it_runs};
 use crate::outbound::{Dial, PipelineEnd, refused_or_away};
 use crate::place::LaneName;
 use crate::process::{self, RunOptions};
@@ -60,7 +60,7 @@ pub struct Retried {
     /// How it ended.
     pub end: PipelineEnd,
     /// Rows that were delivered, and letters that were buried again.
-    pub counts: Counts,
+    pub counts: RowCounts,
 }
 
 /// The topic of dead letters of a pipeline as a topic to be read.
@@ -116,7 +116,7 @@ async fn scan(file: &PipelineFile, dial: &dyn Dial, limit: usize) -> Result<Scan
     let client = dial.dial(&from.server()).await?;
     let mut scan = Scan::default();
     for topic in &from.topics {
-        let lanes = Lanes::of(&client, file, &from, topic)?;
+        let lanes = TopicLanes::of(&client, file, &from, topic)?;
         let found = client.topic_outline(&lanes.stream, &lanes.topic).await;
         // It is made when the first letter comes.
         let count = found
@@ -182,7 +182,7 @@ pub async fn drop_dead(file: &PipelineFile, dial: &dyn Dial) -> Result<usize, Fa
     let Scan { list, ends } = scan(file, dial, usize::MAX).await?;
     let client = dial.dial(&from.server()).await?;
     for topic in from.topics.iter().filter(|_| !ends.is_empty()) {
-        let lanes = Lanes::of(&client, file, &from, topic)?;
+        let lanes = TopicLanes::of(&client, file, &from, topic)?;
         refuse_while_it_runs(&lanes).await?;
         let place =
             |(&partition, &next): (&u32, &u64)| MovedLane { topic: topic.clone(), partition, next };
@@ -208,7 +208,7 @@ pub async fn retry_dead(
     }
     let status = Arc::new(PipelineStatus::new(&file.name, "letters", "target"));
     let end = process::run_letters(file, Arc::clone(&status), dial, stop, options).await;
-    let mut counts = Counts::default();
+    let mut counts = RowCounts::default();
     status.report(0).lanes.iter().for_each(|lane| counts += lane.counts);
     Ok(Retried { end, counts })
 }

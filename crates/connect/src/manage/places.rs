@@ -47,7 +47,7 @@ pub async fn places(file: &PipelineFile, dial: &dyn Dial) -> Result<Vec<LanePlac
     let mut sink = to.sink();
     let mut places = Vec::new();
     for topic in &from.topics {
-        let lanes = Lanes::of(&client, file, from, topic)?;
+        let lanes = TopicLanes::of(&client, file, from, topic)?;
         for partition in 0..partitions_of(&client, &lanes.stream, &lanes.topic).await? {
             let extent = lanes.log(partition).extent().await.map_err(away)?;
             let stored = lanes.stored(partition).await?;
@@ -119,11 +119,11 @@ pub async fn set_places(
     }
     let client = dial.dial(&from.server()).await?;
     for topic in &from.topics {
-        refuse_while_it_runs(&Lanes::of(&client, file, from, topic)?).await?;
+        refuse_while_it_runs(&TopicLanes::of(&client, file, from, topic)?).await?;
     }
     let mut moved = Vec::new();
     for topic in &from.topics {
-        let lanes = Lanes::of(&client, file, from, topic)?;
+        let lanes = TopicLanes::of(&client, file, from, topic)?;
         let count = partitions_of(&client, &lanes.stream, &lanes.topic).await?;
         let mut places = Vec::new();
         for partition in (0..count).filter(|it| partition.is_none_or(|only| only == *it)) {
@@ -147,7 +147,7 @@ pub async fn set_places(
 
 /// Has lanes of a topic go on with these offsets.
 pub(super) async fn place_lanes(
-    lanes: &Lanes<'_>,
+    lanes: &TopicLanes<'_>,
     target: &dyn SinkSpec,
     places: &[MovedLane],
 ) -> Result<(), Failure> {
@@ -168,7 +168,7 @@ pub(super) async fn place_lanes(
 
 /// Has a lane go on with an offset.
 async fn place_lane(
-    lanes: &Lanes<'_>,
+    lanes: &TopicLanes<'_>,
     target: &dyn SinkSpec,
     partition: u32,
     next: u64,
@@ -218,12 +218,12 @@ pub async fn cleanup(file: &PipelineFile, dial: &dyn Dial) -> Result<Vec<String>
         Direction::Out { from, to, .. } => {
             let client = dial.dial(&from.server()).await?;
             for topic in &from.topics {
-                let lanes = Lanes::of(&client, file, from, topic)?;
+                let lanes = TopicLanes::of(&client, file, from, topic)?;
                 removed.extend(remove_group(&lanes).await?);
             }
             if let Some(letters) = super::dead::letters_origin(file) {
                 for topic in &letters.topics {
-                    let lanes = Lanes::of(&client, file, &letters, topic)?;
+                    let lanes = TopicLanes::of(&client, file, &letters, topic)?;
                     removed.extend(remove_group(&lanes).await?);
                 }
             }
@@ -249,7 +249,7 @@ pub async fn cleanup(file: &PipelineFile, dial: &dyn Dial) -> Result<Vec<String>
 }
 
 /// Removes the group of a pipeline on a topic; tells which, if there was one.
-async fn remove_group(lanes: &Lanes<'_>) -> Result<Option<String>, Failure> {
+async fn remove_group(lanes: &TopicLanes<'_>) -> Result<Option<String>, Failure> {
     refuse_while_it_runs(lanes).await?;
     match lanes.client.delete_consumer_group(&lanes.stream, &lanes.topic, &lanes.group).await {
         Ok(()) => Ok(Some(format!(
@@ -262,7 +262,7 @@ async fn remove_group(lanes: &Lanes<'_>) -> Result<Option<String>, Failure> {
 }
 
 /// The lanes of a topic.
-pub(super) struct Lanes<'a> {
+pub(super) struct TopicLanes<'a> {
     client: &'a Client,
     pipeline: &'a str,
     stream_name: &'a str,
@@ -272,7 +272,7 @@ pub(super) struct Lanes<'a> {
     group: Identifier,
 }
 
-impl<'a> Lanes<'a> {
+impl<'a> TopicLanes<'a> {
     pub(super) fn of(
         client: &'a Client,
         file: &'a PipelineFile,
@@ -348,7 +348,7 @@ impl<'a> Lanes<'a> {
 }
 
 /// Refuses while a process of the pipeline is connected: it would not notice.
-pub(super) async fn refuse_while_it_runs(lanes: &Lanes<'_>) -> Result<(), Failure> {
+pub(super) async fn refuse_while_it_runs(lanes: &TopicLanes<'_>) -> Result<(), Failure> {
     match lanes.members().await? {
         0 => Ok(()),
         members => Err(Failure::refused(

@@ -12,7 +12,7 @@ use rumqttc::{
 use tokio::time::timeout;
 
 use crate::bridge::CONNECT_LIMIT;
-use crate::bridge::address::{Address, Schemes};
+use crate::bridge::address::{BridgeAddress, Schemes};
 use crate::bridge::login::secret;
 use crate::failure::Failure;
 use crate::secret::SecretSource;
@@ -31,7 +31,7 @@ pub(crate) const ON_THE_WAY_MAX: u16 = 100;
 #[derive(Clone, Debug)]
 pub(crate) struct MqttAccess {
     /// Where it is.
-    pub address: Address,
+    pub address: BridgeAddress,
     /// The password of its user.
     pub password: Option<SecretSource>,
     /// Whom it has to be vouched for by.
@@ -72,8 +72,8 @@ impl MqttAccess {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn address(url: &str) -> Result<Address, String> {
-        let address = Address::parse(url, SCHEMES)?;
+    pub(crate) fn address(url: &str) -> Result<BridgeAddress, String> {
+        let address = BridgeAddress::parse(url, SCHEMES)?;
         match address.path.is_empty() {
             true => Ok(address),
             false => Err("url has a path, of which MQTT knows nothing".to_owned()),

@@ -8,7 +8,7 @@ use async_nats::header::{HeaderName, HeaderValue};
 use galgo::UserHeaders;
 use serde_json::{Value, json};
 
-use crate::bridge::carry::Gathering;
+use crate::bridge::carry::GatheredHeaders;
 
 /// Of names that mean something to NATS.
 const RESERVED: &str = "nats-";
@@ -36,7 +36,7 @@ pub(crate) fn leaving(headers: &UserHeaders, message_id: &str) -> (HeaderMap, u6
 }
 
 /// Gathers the headers of a message that comes in.
-pub(crate) fn arriving(gathering: &mut Gathering, headers: Option<&HeaderMap>) {
+pub(crate) fn arriving(gathering: &mut GatheredHeaders, headers: Option<&HeaderMap>) {
     let Some(headers) = headers else { return };
     let mut names: Vec<(&str, &Vec<HeaderValue>)> =
         headers.iter().map(|(name, values)| (name.as_ref(), values)).collect();
@@ -87,7 +87,7 @@ mod tests {
         several.append("tag", "one");
         several.append("tag", "two");
         several.insert("single", "x");
-        let mut gathering = Gathering::new(HeaderRule::DropLong);
+        let mut gathering = GatheredHeaders::new(HeaderRule::DropLong);
         arriving(&mut gathering, Some(&several));
         arriving(&mut gathering, None);
         let (received, ..) = gathering.finish(Bytes::new());

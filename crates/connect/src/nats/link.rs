@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::bridge::CONNECT_LIMIT;
-use crate::bridge::address::{Address, Schemes};
+use crate::bridge::address::{BridgeAddress, Schemes};
 use crate::bridge::login::secret;
 use crate::failure::Failure;
 use crate::secret::SecretSource;
@@ -26,7 +26,7 @@ const PING_EACH: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug)]
 pub(crate) struct NatsAccess {
     /// Where it is.
-    pub address: Address,
+    pub address: BridgeAddress,
     /// The password of its user.
     pub password: Option<SecretSource>,
     /// A token in place of user and password.
@@ -41,7 +41,7 @@ pub(crate) struct NatsAccess {
 
 /// What was heard of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Heard {
+pub(crate) struct ConnectionNews {
     /// It is lost.
     pub is_lost: bool,
     /// The server refused something for want of a right. What is not told: subjects may be values of messages.
@@ -54,7 +54,7 @@ pub(crate) struct NatsLink {
     pub client: Client,
     /// For what is.
     pub jetstream: Context,
-    heard: watch::Receiver<Heard>,
+    heard: watch::Receiver<ConnectionNews>,
     place: String,
     limit: Duration,
 }
@@ -64,8 +64,8 @@ impl NatsAccess {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn address(url: &str) -> Result<Address, String> {
-        let address = Address::parse(url, SCHEMES)?;
+    pub(crate) fn address(url: &str) -> Result<BridgeAddress, String> {
+        let address = BridgeAddress::parse(url, SCHEMES)?;
         match address.path.is_empty() {
             true => Ok(address),
             false => Err("url has a path, of which NATS knows nothing".to_owned()),
@@ -78,7 +78,7 @@ impl NatsAccess {
     /// [`Failure::Away`], [`Failure::Refused`].
     pub(crate) async fn connect(&self) -> Result<NatsLink, Failure> {
         let place = self.address.place();
-        let (tell, heard) = watch::channel(Heard::default());
+        let (tell, heard) = watch::channel(ConnectionNews::default());
         let mut options = ConnectOptions::new()
             .name(&self.name)
             .connection_timeout(CONNECT_LIMIT)
@@ -133,7 +133,7 @@ impl NatsAccess {
     }
 }
 
-fn note(tell: &watch::Sender<Heard>, event: &Event) {
+fn note(tell: &watch::Sender<ConnectionNews>, event: &Event) {
     match event {
         Event::Disconnected | Event::Closed | Event::ClientError(_) => {
             tell.send_modify(|heard| heard.is_lost = true);
@@ -153,7 +153,7 @@ fn note(tell: &watch::Sender<Heard>, event: &Event) {
 impl NatsLink {
     /// Whether it is there, as far as is known.
     pub(crate) fn is_open(&self) -> bool {
-        *self.heard.borrow() == Heard::default()
+        *self.heard.borrow() == ConnectionNews::default()
     }
 
     /// A failure that says where.
@@ -182,8 +182,8 @@ impl NatsLink {
     }
 
     /// Returns when the connection is lost or something was forbidden.
-    async fn lost(&self, heard: &mut watch::Receiver<Heard>) -> Failure {
-        let heard = heard.wait_for(|heard| *heard != Heard::default()).await;
+    async fn lost(&self, heard: &mut watch::Receiver<ConnectionNews>) -> Failure {
+        let heard = heard.wait_for(|heard| *heard != ConnectionNews::default()).await;
         match heard.is_ok_and(|heard| heard.is_forbidden && !heard.is_lost) {
             true => self.refused(
                 "it lacks a right",

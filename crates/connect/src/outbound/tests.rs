@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 use crate::batch::{Batch, Row};
-use crate::budget::Budget;
+use crate::budget::MemoryBudget;
 use crate::config::file::{BadChoice, BatchSettings, GalgoOrigin};
 use crate::failure::Finding;
 use crate::place::Position;
@@ -91,7 +91,7 @@ async fn run(target: &Counting, topics: &[&str], stop_timeout: Duration) -> Pipe
         on_bad: BadChoice::Pause,
         dead: None,
         retry_for: None,
-        budget: Budget::new(1 << 20),
+        budget: MemoryBudget::new(1 << 20),
     };
     let (_running, stop) = watch::channel(false);
     let pipeline = Outbound {

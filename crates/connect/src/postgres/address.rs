@@ -21,7 +21,7 @@ pub(crate) enum Encryption {
 
 /// Where one listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Door {
+pub(crate) enum PgEndpoint {
     /// A host and a port.
     Tcp(String, u16),
     /// A socket in the file system.
@@ -32,7 +32,7 @@ pub(crate) enum Door {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PgAddress {
     /// Tried one after the other.
-    pub(crate) doors: Vec<Door>,
+    pub(crate) doors: Vec<PgEndpoint>,
     pub(crate) user: String,
     pub(crate) database: String,
     pub(crate) encryption: Encryption,
@@ -111,24 +111,24 @@ fn encryption_of(mode: SslMode) -> Encryption {
     }
 }
 
-fn doors(config: &Config) -> Result<Vec<Door>, String> {
+fn doors(config: &Config) -> Result<Vec<PgEndpoint>, String> {
     let ports = config.get_ports();
     let port = |number: usize| {
         let port = ports.get(number).or(ports.first());
         port.copied().unwrap_or(5432)
     };
     let door = |(number, host): (usize, &Host)| match host {
-        Host::Tcp(name) => Door::Tcp(name.clone(), port(number)),
-        Host::Unix(folder) => Door::Socket(folder.join(format!(".s.PGSQL.{}", port(number)))),
+        Host::Tcp(name) => PgEndpoint::Tcp(name.clone(), port(number)),
+        Host::Unix(folder) => PgEndpoint::Socket(folder.join(format!(".s.PGSQL.{}", port(number)))),
     };
-    let doors: Vec<Door> = config.get_hosts().iter().enumerate().map(door).collect();
+    let doors: Vec<PgEndpoint> = config.get_hosts().iter().enumerate().map(door).collect();
     match doors.is_empty() {
         true => Err("url: no host; postgres://USER@HOST/DATABASE".to_owned()),
         false => Ok(doors),
     }
 }
 
-impl fmt::Display for Door {
+impl fmt::Display for PgEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(host, port) => write!(f, "{host}:{port}"),
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(address.to_string(), "app@::1:5432/app");
         assert_eq!(address.encryption, Encryption::Always);
         let address = PgAddress::parse("postgres://app@%2Frun%2Fpg:7000/shop").unwrap();
-        assert_eq!(address.doors, [Door::Socket("/run/pg/.s.PGSQL.7000".into())]);
+        assert_eq!(address.doors, [PgEndpoint::Socket("/run/pg/.s.PGSQL.7000".into())]);
         assert_eq!(address.encryption, Encryption::Offered);
         let address = PgAddress::parse("postgres://app@one:1,two:2/shop").unwrap();
         assert_eq!(address.doors.len(), 2);

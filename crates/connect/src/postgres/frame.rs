@@ -5,7 +5,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::fields::{Fields, Garbled};
+use super::fields::{GarbledMessage, MessageFields};
 use super::trouble::PgError;
 
 /// The largest message that is read.
@@ -22,8 +22,8 @@ pub(crate) struct PgFrame {
 }
 
 impl PgFrame {
-    pub(crate) fn fields(self) -> Fields {
-        Fields::new(self.body)
+    pub(crate) fn fields(self) -> MessageFields {
+        MessageFields::new(self.body)
     }
 }
 
@@ -56,11 +56,12 @@ impl FrameCutter {
         let (Ok(tag), Ok(length)) = (header.try_get_u8(), header.try_get_u32()) else {
             return Ok(None);
         };
-        let body = length.checked_sub(4).ok_or(Garbled("it is shorter than its length"))?;
+        let body = length.checked_sub(4).ok_or(GarbledMessage("it is shorter than its length"))?;
         if body > FRAME_BYTES_MAX {
             return Err(PgError::TooLong { bytes: body.into() });
         }
-        let whole = HEADER_BYTES + usize::try_from(body).map_err(|_| Garbled("it is too long"))?;
+        let whole =
+            HEADER_BYTES + usize::try_from(body).map_err(|_| GarbledMessage("it is too long"))?;
         if self.buffer.len() < whole {
             return Ok(None);
         }

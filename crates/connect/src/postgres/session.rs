@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::address::PgAddress;
-use super::fields::{Fields, Garbled};
+use super::fields::{GarbledMessage, MessageFields};
 use super::frame::{FRAME_BYTES_MAX, FrameCutter, PgFrame};
 use super::trouble::{PgError, ServerWords};
 use crate::secret::SecretSource;
@@ -31,7 +31,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// What is needed for a session.
 #[derive(Clone, Debug)]
-pub(crate) struct Login {
+pub(crate) struct PgLogin {
     pub(crate) address: PgAddress,
     pub(crate) password: Option<SecretSource>,
     pub(crate) ca_file: Option<PathBuf>,
@@ -57,7 +57,7 @@ pub(crate) struct PgSession {
 
 /// What the server answered to statements.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct StatementAnswer {
     /// The rows of all of them.
     pub(crate) rows: Vec<TextRow>,
     /// What the last one did: `UPDATE 1`.
@@ -73,12 +73,12 @@ pub(crate) struct CopyBoth {
 
 impl PgSession {
     /// Logs in for statements of SQL.
-    pub(crate) async fn sql(login: &Login) -> Result<Self, PgError> {
+    pub(crate) async fn sql(login: &PgLogin) -> Result<Self, PgError> {
         open::open(login, false).await
     }
 
     /// Logs in for commands of replication.
-    pub(crate) async fn replication(login: &Login) -> Result<Self, PgError> {
+    pub(crate) async fn replication(login: &PgLogin) -> Result<Self, PgError> {
         open::open(login, true).await
     }
 
@@ -103,7 +103,7 @@ impl PgSession {
     }
 
     /// Says a statement, or several.
-    pub(crate) async fn run(&mut self, sql: &str) -> Result<Answer, PgError> {
+    pub(crate) async fn run(&mut self, sql: &str) -> Result<StatementAnswer, PgError> {
         self.say(sql).await?;
         self.answer().await
     }
@@ -114,7 +114,7 @@ impl PgSession {
         &mut self,
         sql: &str,
         values: &[Option<&str>],
-    ) -> Result<Answer, PgError> {
+    ) -> Result<StatementAnswer, PgError> {
         let mut out = BytesMut::new();
         frontend::parse("", sql, [], &mut out)?;
         let put = |value: &Option<&str>, out: &mut BytesMut| {
@@ -144,13 +144,13 @@ impl PgSession {
     }
 
     /// What the server answers to what was said.
-    pub(crate) async fn answer(&mut self) -> Result<Answer, PgError> {
+    pub(crate) async fn answer(&mut self) -> Result<StatementAnswer, PgError> {
         self.answer_up_to(b'Z').await
     }
 
     /// Answers up to the message of this kind, or to the end of them after an error.
-    async fn answer_up_to(&mut self, last: u8) -> Result<Answer, PgError> {
-        let (mut answer, mut bytes, mut failed) = (Answer::default(), 0_usize, None);
+    async fn answer_up_to(&mut self, last: u8) -> Result<StatementAnswer, PgError> {
+        let (mut answer, mut bytes, mut failed) = (StatementAnswer::default(), 0_usize, None);
         loop {
             let frame = self.frame().await?;
             if frame.tag == b'Z' {
@@ -171,9 +171,9 @@ impl PgSession {
                 // After one that ends the session nothing comes any more.
                 b'Z' => match failed {
                     Some(words) => return Err(PgError::Server(words)),
-                    None => return Err(Garbled("a copy was expected to begin").into()),
+                    None => return Err(GarbledMessage("a copy was expected to begin").into()),
                 },
-                _ => return Err(Garbled("an answer to a statement was expected").into()),
+                _ => return Err(GarbledMessage("an answer to a statement was expected").into()),
             }
             if let Some(words) = failed.take_if(|words| words.is_fatal) {
                 return Err(PgError::Server(words));
@@ -185,7 +185,7 @@ impl PgSession {
     pub(crate) async fn value(&mut self, sql: &str) -> Result<String, PgError> {
         let rows = self.query(sql).await?;
         let value = rows.into_iter().next().and_then(|row| row.into_iter().next().flatten());
-        value.ok_or_else(|| Garbled("a value was expected").into())
+        value.ok_or_else(|| GarbledMessage("a value was expected").into())
     }
 
     /// Says a `COPY … TO STDOUT`; [`PgSession::copied`] gives the rows.
@@ -313,11 +313,11 @@ impl CopyIn<'_> {
 pub(crate) fn refusal(frame: PgFrame) -> PgError {
     match frame.tag {
         b'E' => ServerWords::parse(frame.fields()).map_or_else(PgError::from, PgError::Server),
-        _ => Garbled("it comes where another one was expected").into(),
+        _ => GarbledMessage("it comes where another one was expected").into(),
     }
 }
 
-fn text_row(mut fields: Fields) -> Result<TextRow, Garbled> {
+fn text_row(mut fields: MessageFields) -> Result<TextRow, GarbledMessage> {
     let count = fields.u16()?;
     let mut row = TextRow::with_capacity(usize::from(count).min(fields.left() / 4));
     for _ in 0..count {
@@ -325,7 +325,8 @@ fn text_row(mut fields: Fields) -> Result<TextRow, Garbled> {
             u32::MAX => None,
             length => {
                 let value = fields.bytes(length)?;
-                let text = std::str::from_utf8(&value).map_err(|_| Garbled("a value is not UTF-8"));
+                let text =
+                    std::str::from_utf8(&value).map_err(|_| GarbledMessage("a value is not UTF-8"));
                 Some(text?.to_owned())
             }
         });

@@ -6,7 +6,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::fields::{Fields, Garbled};
+use super::fields::{GarbledMessage, MessageFields};
 use super::frame::FRAME_BYTES_MAX;
 use crate::failure::Failure;
 
@@ -21,7 +21,7 @@ pub(crate) enum PgError {
     Server(ServerWords),
     /// It speaks something else.
     #[error(transparent)]
-    Garbled(#[from] Garbled),
+    Garbled(#[from] GarbledMessage),
     /// A message is larger than what is read.
     #[error("a row or a change has {bytes} bytes; more than {FRAME_BYTES_MAX} are not read")]
     TooLong {
@@ -64,7 +64,7 @@ const MUTE_CLASSES: [&str; 17] = [
 
 impl ServerWords {
     /// Reads the fields of an error.
-    pub(crate) fn parse(mut fields: Fields) -> Result<Self, Garbled> {
+    pub(crate) fn parse(mut fields: MessageFields) -> Result<Self, GarbledMessage> {
         let mut words = Self::default();
         let mut context = String::new();
         loop {
@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     fn words(text: &'static [u8]) -> PgError {
-        PgError::Server(ServerWords::parse(Fields::new(Bytes::from_static(text))).unwrap())
+        PgError::Server(ServerWords::parse(MessageFields::new(Bytes::from_static(text))).unwrap())
     }
 
     #[test]
@@ -237,7 +237,7 @@ mod tests {
     fn values_are_not_repeated() {
         let words = words(b"C22P02\0Minvalid input syntax: \"MARKED\"\0DMARKED\0\0");
         assert!(!words.failure("copy").to_string().contains("MARKED"), "INV-MUTE");
-        assert!(ServerWords::parse(Fields::new(Bytes::from_static(b"C22P02"))).is_err());
+        assert!(ServerWords::parse(MessageFields::new(Bytes::from_static(b"C22P02"))).is_err());
         let raised = self::words(b"VERROR\0CP0001\0MMARKED\0\0");
         assert!(!raised.failure("copy").to_string().contains("MARKED"), "INV-MUTE");
     }

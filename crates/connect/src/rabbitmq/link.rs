@@ -1,7 +1,7 @@
 //! A connection to RabbitMQ with one channel.
 //!
 //! An error of a channel closes it, and a new one counts from 1 again; so a link that saw one is dropped and another one made.
-//! What the server says by itself comes as [`Event`]s, in its order.
+//! What the server says by itself comes as [`ChannelEvent`]s, in its order.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 
 use super::stranger::greets;
 use crate::bridge::CONNECT_LIMIT;
-use crate::bridge::address::{Address, Schemes};
+use crate::bridge::address::{BridgeAddress, Schemes};
 use crate::failure::Failure;
 use crate::secret::SecretSource;
 use crate::web::tls::{self, TlsFiles};
@@ -36,7 +36,7 @@ const SAID_BYTES_MAX: usize = 200;
 #[derive(Clone, Debug)]
 pub(crate) struct RabbitmqAccess {
     /// Where it is; its path is the virtual host.
-    pub address: Address,
+    pub address: BridgeAddress,
     /// The password of its user.
     pub password: Option<SecretSource>,
     /// Whom it has to be vouched for by.
@@ -49,7 +49,7 @@ pub(crate) struct RabbitmqAccess {
 
 /// What the server says by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
+pub(crate) enum ChannelEvent {
     /// It took a message, or all up to it, or could not.
     Confirmed {
         /// Which, counted from 1 on the channel.
@@ -76,12 +76,12 @@ pub(crate) enum Event {
 }
 
 /// A connection, its channel, and what the server says on them.
-pub(crate) struct Link {
+pub(crate) struct RabbitLink {
     connection: Option<Connection>,
     /// The one channel.
     pub channel: Channel,
     /// What the server says by itself; ends when the channel does.
-    pub events: UnboundedReceiver<Event>,
+    pub events: UnboundedReceiver<ChannelEvent>,
     address: String,
     limit: Duration,
 }
@@ -91,15 +91,15 @@ impl RabbitmqAccess {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn address(url: &str) -> Result<Address, String> {
-        Address::parse(url, SCHEMES)
+    pub(crate) fn address(url: &str) -> Result<BridgeAddress, String> {
+        BridgeAddress::parse(url, SCHEMES)
     }
 
     /// Connects and opens the channel.
     ///
     /// # Errors
     /// [`Failure::Away`], [`Failure::Refused`].
-    pub(crate) async fn connect(&self) -> Result<Link, Failure> {
+    pub(crate) async fn connect(&self) -> Result<RabbitLink, Failure> {
         match timeout(CONNECT_LIMIT, self.open()).await {
             Ok(result) => result,
             Err(_) => Err(Failure::away(format!(
@@ -109,7 +109,7 @@ impl RabbitmqAccess {
         }
     }
 
-    async fn open(&self) -> Result<Link, Failure> {
+    async fn open(&self) -> Result<RabbitLink, Failure> {
         let user = self.address.user.as_deref().unwrap_or("guest");
         let secret = match &self.password {
             Some(source) => {
@@ -140,7 +140,7 @@ impl RabbitmqAccess {
         connection.register_callback(OnConnection(events.clone())).await.map_err(lost)?;
         let channel = connection.open_channel(None).await.map_err(lost)?;
         channel.register_callback(OnChannel(events)).await.map_err(lost)?;
-        Ok(Link {
+        Ok(RabbitLink {
             connection: Some(connection),
             channel,
             events: received,
@@ -216,7 +216,7 @@ fn cut(text: &str) -> &str {
     text.get(..end).unwrap_or(text)
 }
 
-impl Link {
+impl RabbitLink {
     /// Whether nobody has closed it yet, as far as is known.
     pub(crate) fn is_open(&self) -> bool {
         self.channel.is_open() && self.channel.is_connection_open()
@@ -251,9 +251,11 @@ impl Link {
         let said = async {
             while let Some(event) = self.events.recv().await {
                 match event {
-                    Event::Closed { code, text } => return Some((code, text)),
-                    Event::Cancelled => return Some((0, "it ended the delivery".to_owned())),
-                    Event::Confirmed { .. } | Event::Returned { .. } => {}
+                    ChannelEvent::Closed { code, text } => return Some((code, text)),
+                    ChannelEvent::Cancelled => {
+                        return Some((0, "it ended the delivery".to_owned()));
+                    }
+                    ChannelEvent::Confirmed { .. } | ChannelEvent::Returned { .. } => {}
                 }
             }
             None
@@ -302,7 +304,7 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for RabbitLink {
     fn drop(&mut self) {
         // It says goodbye in a task, for which there has to be somebody to run it.
         if tokio::runtime::Handle::try_current().is_err() {
@@ -311,13 +313,13 @@ impl Drop for Link {
     }
 }
 
-struct OnConnection(UnboundedSender<Event>);
+struct OnConnection(UnboundedSender<ChannelEvent>);
 
 #[async_trait]
 impl ConnectionCallback for OnConnection {
     async fn close(&mut self, _: &Connection, close: Close) -> Result<(), Error> {
         let (code, text) = (close.reply_code(), close.reply_text().clone());
-        let _ = self.0.send(Event::Closed { code, text });
+        let _ = self.0.send(ChannelEvent::Closed { code, text });
         Ok(())
     }
 
@@ -333,10 +335,10 @@ impl ConnectionCallback for OnConnection {
     async fn secret_updated(&mut self, _: &Connection) {}
 }
 
-struct OnChannel(UnboundedSender<Event>);
+struct OnChannel(UnboundedSender<ChannelEvent>);
 
 impl OnChannel {
-    fn tell(&self, event: Event) {
+    fn tell(&self, event: ChannelEvent) {
         // Nobody may be left to be told.
         let _ = self.0.send(event);
     }
@@ -345,12 +347,15 @@ impl OnChannel {
 #[async_trait]
 impl ChannelCallback for OnChannel {
     async fn close(&mut self, _: &Channel, close: CloseChannel) -> Result<(), Error> {
-        self.tell(Event::Closed { code: close.reply_code(), text: close.reply_text().clone() });
+        self.tell(ChannelEvent::Closed {
+            code: close.reply_code(),
+            text: close.reply_text().clone(),
+        });
         Ok(())
     }
 
     async fn cancel(&mut self, _: &Channel, _: Cancel) -> Result<(), Error> {
-        self.tell(Event::Cancelled);
+        self.tell(ChannelEvent::Cancelled);
         Ok(())
     }
 
@@ -360,12 +365,12 @@ impl ChannelCallback for OnChannel {
 
     async fn publish_ack(&mut self, _: &Channel, ack: Ack) {
         let (tag, multiple) = (ack.delivery_tag(), ack.mutiple());
-        self.tell(Event::Confirmed { tag, multiple, taken: true });
+        self.tell(ChannelEvent::Confirmed { tag, multiple, taken: true });
     }
 
     async fn publish_nack(&mut self, _: &Channel, nack: Nack) {
         let (tag, multiple) = (nack.delivery_tag(), nack.multiple());
-        self.tell(Event::Confirmed { tag, multiple, taken: false });
+        self.tell(ChannelEvent::Confirmed { tag, multiple, taken: false });
     }
 
     async fn publish_return(
@@ -375,6 +380,6 @@ impl ChannelCallback for OnChannel {
         properties: BasicProperties,
         _: Vec<u8>,
     ) {
-        self.tell(Event::Returned { message_id: properties.message_id().cloned() });
+        self.tell(ChannelEvent::Returned { message_id: properties.message_id().cloned() });
     }
 }

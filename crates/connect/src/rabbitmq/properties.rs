@@ -9,7 +9,7 @@ use galgo::{HeaderField, HeaderKind, HeaderValue, UserHeaders};
 use serde_json::{Map, Value, json};
 
 use super::SHORT_TEXT_BYTES_MAX;
-use crate::bridge::carry::Gathering;
+use crate::bridge::carry::GatheredHeaders;
 
 const MICROS_PER_SECOND: u64 = 1_000_000;
 /// Headers by which RabbitMQ would send a message to more queues: not for others to set.
@@ -103,7 +103,11 @@ fn field(value: &HeaderField) -> FieldValue {
 }
 
 /// Gathers the headers of a message that comes in.
-pub(crate) fn arriving(gathering: &mut Gathering, deliver: &Deliver, properties: &BasicProperties) {
+pub(crate) fn arriving(
+    gathering: &mut GatheredHeaders,
+    deliver: &Deliver,
+    properties: &BasicProperties,
+) {
     if let Some(table) = properties.headers() {
         // The table has no order; headers have one.
         let mut fields: Vec<_> = table.as_ref().iter().collect();
@@ -137,7 +141,7 @@ pub(crate) fn arriving(gathering: &mut Gathering, deliver: &Deliver, properties:
     }
 }
 
-fn gather(gathering: &mut Gathering, key: &str, value: &FieldValue) {
+fn gather(gathering: &mut GatheredHeaders, key: &str, value: &FieldValue) {
     match value {
         FieldValue::t(value) => gathering.value(key, *value, json!(value)),
         FieldValue::b(value) => gathering.value(key, *value, json!(value)),
@@ -246,7 +250,7 @@ mod tests {
         assert_eq!(properties.content_type().unwrap(), "text/plain");
         assert_eq!((properties.priority(), properties.delivery_mode()), (Some(3), Some(2)));
         assert_eq!(made_at(&properties), Some(5_000_000), "AMQP counts seconds");
-        let mut back = Gathering::new(HeaderRule::DropLong);
+        let mut back = GatheredHeaders::new(HeaderRule::DropLong);
         for (name, value) in properties.headers().unwrap().as_ref() {
             gather(&mut back, name.as_ref(), value);
         }
@@ -276,7 +280,7 @@ mod tests {
         let mut nested = FieldTable::new();
         nested.insert("count".try_into().unwrap(), FieldValue::l(2));
         let array = vec![FieldValue::F(nested), FieldValue::V].try_into().unwrap();
-        let mut back = Gathering::new(HeaderRule::DropLong);
+        let mut back = GatheredHeaders::new(HeaderRule::DropLong);
         gather(&mut back, "x-death", &FieldValue::A(array));
         gather(&mut back, "none", &FieldValue::V);
         gather(&mut back, "price", &FieldValue::D(DecimalValue::new(2, 1999)));

@@ -5,13 +5,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::bridge::address::Address;
+use crate::bridge::address::BridgeAddress;
 
 /// What a client begins with.
 const HELLO: [u8; 8] = *b"AMQP\x00\x00\x09\x01";
 
 /// Whether it answers a hello with the first step of a login.
-pub(super) async fn greets(address: &Address, connector: Option<&TlsConnector>) -> bool {
+pub(super) async fn greets(address: &BridgeAddress, connector: Option<&TlsConnector>) -> bool {
     let Ok(stream) = TcpStream::connect(address.place()).await else { return false };
     match connector {
         None => answers(stream).await,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use galgo::{HeaderKind, UserHeaders};
 use serde_json::{Map, Value, json};
 
-use crate::bridge::carry::Gathering;
+use crate::bridge::carry::GatheredHeaders;
 use crate::headers::VIA;
 
 /// The field of the payload, unless the file says another one.
@@ -58,7 +58,7 @@ pub(crate) fn leaving(headers: &UserHeaders, payload_field: &str) -> LeavingFiel
 
 /// Gathers the headers of an entry that comes in; returns the payload.
 pub(crate) fn arriving(
-    gathering: &mut Gathering,
+    gathering: &mut GatheredHeaders,
     fields: Vec<EntryField>,
     payload_field: &str,
 ) -> Bytes {
@@ -114,7 +114,7 @@ mod tests {
         let LeavingFields { mut fields, left_out } = leaving(&headers, PAYLOAD);
         assert_eq!((fields.len(), left_out), (3, 1));
         fields.push(field(PAYLOAD, b"[1.10]"));
-        let mut gathering = Gathering::new(HeaderRule::DropLong);
+        let mut gathering = GatheredHeaders::new(HeaderRule::DropLong);
         let payload = arriving(&mut gathering, fields, PAYLOAD);
         let (headers, ..) = gathering.finish(payload.clone());
         assert_eq!(payload, b"[1.10]".as_slice());
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn an_entry_without_a_payload_is_a_document() {
         let fields = vec![field("t", b"20"), field(VIA, b"a"), field("raw", &[0xff])];
-        let mut gathering = Gathering::new(HeaderRule::DropLong);
+        let mut gathering = GatheredHeaders::new(HeaderRule::DropLong);
         let payload = arriving(&mut gathering, fields, PAYLOAD);
         let (headers, ..) = gathering.finish(payload.clone());
         assert_eq!(payload, r#"{"t":"20","raw":{"base64":"/w=="}}"#.as_bytes());

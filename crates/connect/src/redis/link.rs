@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::bridge::CONNECT_LIMIT;
-use crate::bridge::address::{Address, Schemes};
+use crate::bridge::address::{BridgeAddress, Schemes};
 use crate::bridge::login::secret;
 use crate::failure::Failure;
 use crate::secret::SecretSource;
@@ -31,7 +31,7 @@ const SCHEMES: Schemes = Schemes { plain: ("redis", 6379), tls: ("rediss", 6379)
 #[derive(Clone, Debug)]
 pub(crate) struct RedisAccess {
     /// Where it is.
-    pub address: Address,
+    pub address: BridgeAddress,
     /// The number of the database.
     pub database: u32,
     /// The password of its user.
@@ -64,7 +64,7 @@ impl RedisAccess {
     /// # Errors
     /// What is wrong with it.
     pub(crate) fn new(url: &str, name: String, limit: Duration) -> Result<Self, String> {
-        let address = Address::parse(url, SCHEMES)?;
+        let address = BridgeAddress::parse(url, SCHEMES)?;
         let database = match address.path.as_str() {
             "" => Some(0),
             path => path.parse().ok(),

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use toml::Table;
 
-use self::running::{Answer, Running};
+use self::running::{BatchAnswer, RunningTarget};
 use crate::batch::{Batch, Row};
 use crate::config::value::Span;
 use crate::config::{ConfigError, Surroundings, settings};
@@ -52,7 +52,7 @@ timeout = "60s"
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {
+struct ExecSinkSettings {
     command: Vec<String>,
     #[serde(default)]
     settings: Table,
@@ -64,40 +64,40 @@ struct Settings {
 }
 
 fn read(table: Table, surroundings: &Surroundings) -> Result<Box<dyn SinkSpec>, ConfigError> {
-    let Settings { command, settings, env, positions, timeout } = settings(SECTION, table)?;
+    let ExecSinkSettings { command, settings, env, positions, timeout } = settings(SECTION, table)?;
     let keys = LaunchKeys { command, settings, env, timeout };
     let launch = Launch::new(SECTION, keys, surroundings)?;
-    Ok(Box::new(ExecSpec(Arc::new(Shared { launch, positions, running: Mutex::default() }))))
+    Ok(Box::new(ExecSpec(Arc::new(SharedProgram { launch, positions, running: Mutex::default() }))))
 }
 
 /// What the connections share: the program.
 #[derive(Debug)]
-struct Shared {
+struct SharedProgram {
     launch: Launch,
     /// Whether it has to keep positions.
     positions: bool,
-    running: Mutex<Option<Arc<Running>>>,
+    running: Mutex<Option<Arc<RunningTarget>>>,
 }
 
-impl Shared {
+impl SharedProgram {
     /// The program; started if it does not run.
-    async fn running(&self) -> Result<Arc<Running>, Failure> {
+    async fn running(&self) -> Result<Arc<RunningTarget>, Failure> {
         let mut place = self.running.lock().await;
         if let Some(running) = place.as_ref().filter(|running| running.ended().is_none()) {
             return Ok(Arc::clone(running));
         }
         *place = None;
-        let running = Arc::new(Running::start(&self.launch, self.positions).await?);
+        let running = Arc::new(RunningTarget::start(&self.launch, self.positions).await?);
         *place = Some(Arc::clone(&running));
         Ok(running)
     }
 }
 
 #[derive(Debug)]
-struct ExecSpec(Arc<Shared>);
+struct ExecSpec(Arc<SharedProgram>);
 
 #[derive(Debug)]
-struct ExecSink(Arc<Shared>);
+struct ExecSink(Arc<SharedProgram>);
 
 #[async_trait]
 impl SinkSpec for ExecSpec {
@@ -150,14 +150,14 @@ impl Sink for ExecSink {
         }
         let answer = running.write(lane, batch, self.0.launch.timeout).await;
         match answer {
-            Answer::Done => Ok(()),
-            Answer::NotSent(reason) => Err(Failure::away(format!("the program {reason}"))),
+            BatchAnswer::Done => Ok(()),
+            BatchAnswer::NotSent(reason) => Err(Failure::away(format!("the program {reason}"))),
             // What it did with the batch before it ended, only its positions tell.
-            Answer::Ended(reason) if running.keeps_positions => {
+            BatchAnswer::Ended(reason) if running.keeps_positions => {
                 Err(Failure::Unknown { reason: format!("the program {reason}") })
             }
-            Answer::Ended(reason) => Err(Failure::away(format!("the program {reason}"))),
-            Answer::Failed(failure) => Err(failure),
+            BatchAnswer::Ended(reason) => Err(Failure::away(format!("the program {reason}"))),
+            BatchAnswer::Failed(failure) => Err(failure),
         }
     }
 

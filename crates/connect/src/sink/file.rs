@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use toml::Table;
 
-use self::encode::{Content, Encoder, FileFormat, PLACES};
+use self::encode::{Encoder, FileFormat, LineContent, PLACES};
 use self::folder::{Folder, Rotation};
 use self::lane::LaneFolder;
 use crate::batch::{Batch, Row};
@@ -61,12 +61,12 @@ const LOOK: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {
+struct FileSinkSettings {
     path: PathBuf,
     #[serde(default)]
     format: FileFormat,
     #[serde(default)]
-    lines: Option<Content>,
+    lines: Option<LineContent>,
     #[serde(default)]
     columns: Vec<String>,
     #[serde(default)]
@@ -81,7 +81,7 @@ struct Rotate {
 }
 
 fn read(table: Table, surroundings: &Surroundings) -> Result<Box<dyn SinkSpec>, ConfigError> {
-    let Settings { path, format, lines, columns, rotate } = settings(SECTION, table)?;
+    let FileSinkSettings { path, format, lines, columns, rotate } = settings(SECTION, table)?;
     let fault = |what: String| ConfigError { at: format!("[{SECTION}]"), what };
     let is_csv = format == FileFormat::Csv;
     if is_csv && columns.is_empty() {
@@ -112,24 +112,24 @@ fn read(table: Table, surroundings: &Surroundings) -> Result<Box<dyn SinkSpec>, 
         encoder,
         Rotation { bytes, after_us },
     );
-    Ok(Box::new(FileSpec(Arc::new(Shared { folder, keeper: OnceLock::new() }))))
+    Ok(Box::new(FileSpec(Arc::new(SharedFolder { folder, keeper: OnceLock::new() }))))
 }
 
 /// What the connections share.
 #[derive(Debug)]
-struct Shared {
+struct SharedFolder {
     folder: Folder,
     /// Finishes what is old enough, also where nothing is written any more.
     keeper: OnceLock<()>,
 }
 
 #[derive(Debug)]
-struct FileSpec(Arc<Shared>);
+struct FileSpec(Arc<SharedFolder>);
 
 #[derive(Debug)]
-struct FileSink(Arc<Shared>);
+struct FileSink(Arc<SharedFolder>);
 
-impl Shared {
+impl SharedFolder {
     /// Works with the files on a thread that may wait for a disk.
     async fn work<T: Send + 'static>(
         self: &Arc<Self>,

@@ -26,8 +26,8 @@ use crate::place::{LaneName, Place, Position};
 use crate::sink::{Promise, Sink, SinkSpec};
 use crate::transform::as_json;
 use crate::web::{NoAnswer, WebAnswer, WebClient, tls};
-use message::Progress;
-use settings::{Address, Body, HttpSettings};
+use message::DeliveryProgress;
+use settings::{Body, HttpSettings, RequestAddress};
 
 /// Bytes that are read of an answer whose body says nothing to us.
 const ANSWER_MAX: usize = 64 << 10;
@@ -50,14 +50,14 @@ fn read(table: Table, around: &Surroundings) -> Result<Box<dyn SinkSpec>, Config
 /// The target as the file describes it.
 struct HttpTarget {
     settings: Arc<HttpSettings>,
-    progress: Arc<Progress>,
+    progress: Arc<DeliveryProgress>,
     seen: Arc<clickhouse::Seen>,
 }
 
 /// A client with connections of its own, opened anew after a failure: files of TLS are read again then.
 struct HttpSink {
     settings: Arc<HttpSettings>,
-    progress: Arc<Progress>,
+    progress: Arc<DeliveryProgress>,
     seen: Arc<clickhouse::Seen>,
     client: Option<WebClient>,
 }
@@ -198,8 +198,8 @@ impl HttpSink {
     /// The address, where it is the same for all.
     fn uri(&self) -> Result<Uri, Failure> {
         match &self.settings.address {
-            Address::Fixed(uri) => Ok(uri.clone()),
-            Address::Of(_) => Err(Failure::refused("url is an expression", "write a URL")),
+            RequestAddress::Fixed(uri) => Ok(uri.clone()),
+            RequestAddress::Of(_) => Err(Failure::refused("url is an expression", "write a URL")),
         }
     }
 

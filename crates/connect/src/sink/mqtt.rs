@@ -18,7 +18,7 @@ use crate::batch::{Batch, Row};
 use crate::bridge::carry::{HeaderRule, LeftOut, leaving, leaving_envelope};
 use crate::bridge::confirmed::Confirmed;
 use crate::bridge::login::plain_name;
-use crate::bridge::route::Route;
+use crate::bridge::route::MessageRoute;
 use crate::bridge::{STEP_LIMIT, sample_lane};
 use crate::config::value::{ByteSize, Span};
 use crate::config::{ConfigError, Surroundings, settings};
@@ -72,7 +72,7 @@ struct MqttTargetSettings {
     url: String,
     password: Option<SecretSource>,
     ca_file: Option<PathBuf>,
-    topic: Route,
+    topic: MessageRoute,
     #[serde(default)]
     retain: bool,
     #[serde(default)]
@@ -87,7 +87,7 @@ struct MqttTargetSettings {
 struct MqttTarget {
     access: MqttAccess,
     pipeline: String,
-    topic: Route,
+    topic: MessageRoute,
     retain: bool,
     headers: HeaderRule,
     payload_bytes_max: usize,

@@ -16,7 +16,7 @@ use self::publish::is_subject;
 use crate::batch::{Batch, Row};
 use crate::bridge::carry::{HeaderRule, LeftOut, leaving, leaving_envelope};
 use crate::bridge::confirmed::Confirmed;
-use crate::bridge::route::Route;
+use crate::bridge::route::MessageRoute;
 use crate::bridge::{STEP_LIMIT, sample_lane};
 use crate::config::value::Span;
 use crate::config::{ConfigError, Surroundings, settings};
@@ -67,7 +67,7 @@ struct NatsTargetSettings {
     password: Option<SecretSource>,
     token: Option<SecretSource>,
     ca_file: Option<PathBuf>,
-    subject: Route,
+    subject: MessageRoute,
     #[serde(default = "is_default")]
     jetstream: bool,
     #[serde(default)]
@@ -85,7 +85,7 @@ fn is_default() -> bool {
 struct NatsTarget {
     access: NatsAccess,
     pipeline: String,
-    subject: Route,
+    subject: MessageRoute,
     jetstream: bool,
     headers: HeaderRule,
     connections: usize,
@@ -124,7 +124,7 @@ fn read(table: Table, surroundings: &Surroundings) -> Result<Box<dyn SinkSpec>, 
 }
 
 /// A message as it is published.
-struct Publication {
+struct NatsPublication {
     subject: String,
     headers: async_nats::HeaderMap,
     payload: bytes::Bytes,
@@ -140,7 +140,7 @@ impl NatsTarget {
         lane: &LaneName,
         row: &Row,
         subject: Result<String, String>,
-    ) -> Result<Publication, String> {
+    ) -> Result<NatsPublication, String> {
         let subject = subject?;
         if !is_subject(&subject) {
             return Err(format!("{} does not give a subject to publish to", self.subject));
@@ -155,7 +155,7 @@ impl NatsTarget {
                 row.payload.clone()
             }
         };
-        Ok(Publication { subject, headers, payload })
+        Ok(NatsPublication { subject, headers, payload })
     }
 
     /// Looks for the stream that takes the subject, if that is the same for all messages.

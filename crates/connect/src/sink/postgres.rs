@@ -36,7 +36,7 @@ use crate::kind::SinkKind;
 use crate::place::LaneName;
 use crate::postgres::NAME_BYTES_MAX;
 use crate::postgres::address::PgAddress;
-use crate::postgres::session::Login;
+use crate::postgres::session::PgLogin;
 use crate::secret::SecretSource;
 use crate::sink::{Promise, Sink, SinkSpec};
 use crate::table::envelope::EnvelopeTypes;
@@ -163,7 +163,7 @@ impl PgTable {
         if !(1..=CONNECTIONS_MAX).contains(&settings.connections) {
             return Err(wrong(format!("connections is 1 to {CONNECTIONS_MAX}")));
         }
-        let login = Login {
+        let login = PgLogin {
             address: PgAddress::parse(&settings.url).map_err(wrong)?,
             password: settings.password,
             ca_file: settings.ca_file.map(|path| around.path(&path)),

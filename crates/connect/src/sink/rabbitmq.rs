@@ -13,11 +13,11 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use toml::Table;
 
-use self::line::{Line, Sent};
+use self::line::{ConfirmChannel, UnconfirmedMessage};
 use crate::batch::{Batch, Row};
 use crate::bridge::carry::{HeaderRule, LeftOut, leaving, leaving_envelope};
 use crate::bridge::confirmed::Confirmed;
-use crate::bridge::route::Route;
+use crate::bridge::route::MessageRoute;
 use crate::bridge::{STEP_LIMIT, sample_lane};
 use crate::config::value::Span;
 use crate::config::{ConfigError, Surroundings, settings};
@@ -26,7 +26,7 @@ use crate::headers::to_json;
 use crate::kind::SinkKind;
 use crate::place::{LaneName, Place, Position};
 use crate::rabbitmq::SHORT_TEXT_BYTES_MAX;
-use crate::rabbitmq::link::{Link, RabbitmqAccess};
+use crate::rabbitmq::link::{RabbitLink, RabbitmqAccess};
 use crate::rabbitmq::properties::{self, Naming};
 use crate::secret::SecretSource;
 use crate::sink::{Promise, Sink, SinkSpec};
@@ -69,7 +69,7 @@ struct RabbitmqTargetSettings {
     ca_file: Option<PathBuf>,
     #[serde(default)]
     exchange: String,
-    routing_key: Route,
+    routing_key: MessageRoute,
     #[serde(default)]
     headers: HeaderRule,
     timeout: Option<Span>,
@@ -82,7 +82,7 @@ struct RabbitmqTarget {
     access: RabbitmqAccess,
     pipeline: String,
     exchange: String,
-    routing_key: Route,
+    routing_key: MessageRoute,
     headers: HeaderRule,
     connections: usize,
     confirmed: Confirmed,
@@ -164,7 +164,7 @@ impl RabbitmqTarget {
     }
 
     /// Looks for the exchange, or for the queue if that is what the routing key names.
-    async fn find(&self, link: &mut Link) -> Result<String, Failure> {
+    async fn find(&self, link: &mut RabbitLink) -> Result<String, Failure> {
         match (self.exchange.as_str(), self.routing_key.fixed()) {
             ("", Some(queue)) => {
                 link.find_queue(queue).await?;
@@ -259,18 +259,18 @@ impl SinkSpec for RabbitmqSpec {
 /// A connection, opened when it is needed.
 struct RabbitmqSink {
     target: Arc<RabbitmqTarget>,
-    line: Option<Line>,
+    line: Option<ConfirmChannel>,
 }
 
 impl RabbitmqSink {
     async fn deliver(&mut self, lane: &LaneName, batch: &Batch) -> Result<(), Failure> {
         let target = &self.target;
-        if !self.line.as_ref().is_some_and(Line::is_open) {
+        if !self.line.as_ref().is_some_and(ConfirmChannel::is_open) {
             self.line = None;
         }
         let line = match &mut self.line {
             Some(line) => line,
-            None => self.line.insert(Line::new(target.access.connect().await?).await?),
+            None => self.line.insert(ConfirmChannel::new(target.access.connect().await?).await?),
         };
         // What an earlier batch left behind: RabbitMQ may have stopped for a while and go on with it.
         line.settle(&target.confirmed).await?;
@@ -290,7 +290,7 @@ impl RabbitmqSink {
                     continue;
                 }
             };
-            let sent = Sent {
+            let sent = UnconfirmedMessage {
                 lane: shared.clone(),
                 topic_made_at: batch.end().topic_made_at,
                 place: row.place,
@@ -329,7 +329,7 @@ impl Sink for RabbitmqSink {
 
     async fn write(&mut self, lane: &LaneName, batch: &Batch) -> Result<(), Failure> {
         let result = self.deliver(lane, batch).await;
-        if !self.line.as_ref().is_some_and(Line::is_open) {
+        if !self.line.as_ref().is_some_and(ConfirmChannel::is_open) {
             self.line = None;
         }
         result

@@ -17,7 +17,7 @@ use toml::Table;
 use crate::batch::{Batch, Row};
 use crate::bridge::STEP_LIMIT;
 use crate::bridge::carry::{HeaderRule, LeftOut, leaving, leaving_envelope};
-use crate::bridge::route::Route;
+use crate::bridge::route::MessageRoute;
 use crate::config::value::Span;
 use crate::config::{ConfigError, Surroundings, settings};
 use crate::failure::{Failure, Finding};
@@ -68,7 +68,7 @@ struct RedisTargetSettings {
     url: String,
     password: Option<SecretSource>,
     ca_file: Option<PathBuf>,
-    stream: Route,
+    stream: MessageRoute,
     payload: Option<String>,
     max_entries: Option<u64>,
     #[serde(default)]
@@ -81,7 +81,7 @@ struct RedisTargetSettings {
 struct RedisTarget {
     access: RedisAccess,
     pipeline: String,
-    stream: Route,
+    stream: MessageRoute,
     payload_field: String,
     max_entries: u64,
     headers: HeaderRule,

@@ -9,7 +9,9 @@ use toml::Table;
 
 use crate::config::value::Span;
 use crate::config::{ConfigError, Surroundings, settings};
-use crate::exec::{EXIT_PATIENCE, Input, Launch, LaunchKeys, Lines, NoLine, Program, Said};
+use crate::exec::{
+    ChildProgram, EXIT_PATIENCE, Launch, LaunchKeys, NoLine, ProgramInput, ProgramLines, SaidLine,
+};
 use crate::failure::{Failure, Finding};
 use crate::kind::SourceKind;
 use crate::secret::SecretSource;
@@ -39,7 +41,7 @@ timeout = "60s"
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {
+struct ExecSourceSettings {
     command: Vec<String>,
     #[serde(default)]
     settings: Table,
@@ -49,7 +51,7 @@ struct Settings {
 }
 
 fn read(table: Table, surroundings: &Surroundings) -> Result<Box<dyn SourceSpec>, ConfigError> {
-    let Settings { command, settings, env, timeout } = settings(SECTION, table)?;
+    let ExecSourceSettings { command, settings, env, timeout } = settings(SECTION, table)?;
     let keys = LaunchKeys { command, settings, env, timeout };
     Ok(Box::new(ExecOrigin(Launch::new(SECTION, keys, surroundings)?)))
 }
@@ -77,16 +79,16 @@ impl SourceSpec for ExecOrigin {
 }
 
 #[derive(Debug)]
-struct Running {
-    program: Program,
-    input: Input,
-    lines: Lines,
+struct RunningOrigin {
+    program: ChildProgram,
+    input: ProgramInput,
+    lines: ProgramLines,
 }
 
 #[derive(Debug)]
 struct ExecSource {
     launch: Launch,
-    running: Option<Running>,
+    running: Option<RunningOrigin>,
     once: bool,
 }
 
@@ -105,8 +107,8 @@ impl Source for ExecSource {
         self.once = beginning.once;
         let position = beginning.cursor.map_or(Value::Null, |Cursor(position)| position);
         let more = vec![("position", position), ("once", beginning.once.into())];
-        let (program, input, lines, _) = Program::greet(&self.launch, more).await?;
-        self.running = Some(Running { program, input, lines });
+        let (program, input, lines, _) = ChildProgram::greet(&self.launch, more).await?;
+        self.running = Some(RunningOrigin { program, input, lines });
         Ok(())
     }
 
@@ -150,7 +152,9 @@ impl Source for ExecSource {
     }
 
     async fn finish(&mut self) -> Result<(), Failure> {
-        let Some(Running { program, input, lines }) = self.running.take() else { return Ok(()) };
+        let Some(RunningOrigin { program, input, lines }) = self.running.take() else {
+            return Ok(());
+        };
         match program.stop(input, lines).await {
             Some(_) => Ok(()),
             None => {
@@ -162,7 +166,7 @@ impl Source for ExecSource {
 
 /// A line as messages.
 fn chunk(line: &[u8]) -> Result<Chunk, String> {
-    let said = Said::parse(line)?;
+    let said = SaidLine::parse(line)?;
     let Some(messages) = said.messages else {
         return Err("wrote a line without messages".to_owned());
     };

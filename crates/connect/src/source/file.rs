@@ -21,8 +21,8 @@ use serde::Deserialize;
 use tokio::task::JoinHandle;
 use toml::Table;
 
-use self::followed::{LineFormat, Reading};
-use self::follower::{FILES_MAX, Follower, Look, Start, failure};
+use self::followed::{LineFormat, LineReading};
+use self::follower::{FILES_MAX, FollowStart, Follower, FollowerLook, failure};
 use self::pattern::Pattern;
 use crate::config::value::ByteSize;
 use crate::config::{ConfigError, Surroundings, settings};
@@ -62,13 +62,13 @@ const LINE_BYTES_LIMIT: u64 = 64_000_000;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {
+struct FileSourceSettings {
     path: PathBuf,
     #[serde(default)]
     format: FormatName,
     delimiter: Option<char>,
     #[serde(default)]
-    start: StartAt,
+    start: FileStartAt,
     line_bytes_max: Option<ByteSize>,
     #[serde(default)]
     on_long: OnLong,
@@ -85,7 +85,7 @@ enum FormatName {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum StartAt {
+enum FileStartAt {
     #[default]
     First,
     End,
@@ -104,7 +104,7 @@ fn read(table: Table, surroundings: &Surroundings) -> Result<Box<dyn SourceSpec>
 }
 
 fn read_spec(table: Table, surroundings: &Surroundings) -> Result<FileOrigin, ConfigError> {
-    let read: Settings = settings(SECTION, table)?;
+    let read: FileSourceSettings = settings(SECTION, table)?;
     let fault = |what: &str| ConfigError { at: format!("[{SECTION}]"), what: what.to_owned() };
     let format = match (read.format, read.delimiter) {
         (FormatName::Lines, None) => LineFormat::Lines,
@@ -119,7 +119,7 @@ fn read_spec(table: Table, surroundings: &Surroundings) -> Result<FileOrigin, Co
         }
         (_, Some(_)) => return Err(fault("delimiter is of format = \"csv\" only")),
     };
-    let at_end = read.start == StartAt::End;
+    let at_end = read.start == FileStartAt::End;
     if at_end && read.format == FormatName::Csv {
         return Err(fault("start = \"end\" is not for csv, which begins with a header"));
     }
@@ -129,14 +129,14 @@ fn read_spec(table: Table, surroundings: &Surroundings) -> Result<FileOrigin, Co
     }
     let pattern = Pattern::new(&surroundings.path(&read.path))
         .ok_or_else(|| fault("path is no path of files"))?;
-    let reading = Reading { format, line_bytes_max, skip_long: read.on_long == OnLong::Skip };
+    let reading = LineReading { format, line_bytes_max, skip_long: read.on_long == OnLong::Skip };
     Ok(FileOrigin { pattern, reading, at_end })
 }
 
 #[derive(Clone, Debug)]
 struct FileOrigin {
     pattern: Pattern,
-    reading: Reading,
+    reading: LineReading,
     at_end: bool,
 }
 
@@ -151,7 +151,7 @@ impl SourceSpec for FileOrigin {
     }
 
     fn source(&self) -> Box<dyn Source> {
-        Box::new(FileSource { origin: self.clone(), state: State::Idle })
+        Box::new(FileSource { origin: self.clone(), state: FollowerState::Idle })
     }
 
     async fn check(&self) -> Result<Vec<Finding>, Failure> {
@@ -187,62 +187,63 @@ fn check(pattern: &Pattern) -> Result<Vec<Finding>, Failure> {
 }
 
 /// The files are in here, or on a thread that looks at them; so nothing is lost when a wait for it is given up.
-enum State {
+enum FollowerState {
     Idle,
     Ready(Box<Follower>),
-    Looking(JoinHandle<(Box<Follower>, Result<Look, Failure>)>),
+    Looking(JoinHandle<(Box<Follower>, Result<FollowerLook, Failure>)>),
 }
 
 struct FileSource {
     origin: FileOrigin,
-    state: State,
+    state: FollowerState,
 }
 
 #[async_trait]
 impl Source for FileSource {
     async fn begin(&mut self, beginning: Beginning) -> Result<(), Failure> {
-        self.state = State::Idle;
+        self.state = FollowerState::Idle;
         let FileOrigin { pattern, reading, at_end } = self.origin.clone();
-        let start = Start { cursor: beginning.cursor, once: beginning.once, at_end };
+        let start = FollowStart { cursor: beginning.cursor, once: beginning.once, at_end };
         let begun =
             tokio::task::spawn_blocking(move || Follower::begin(pattern, reading, &start)).await;
         let follower =
             begun.map_err(|error| Failure::away(format!("the start ended: {error}")))??;
-        self.state = State::Ready(Box::new(follower));
+        self.state = FollowerState::Ready(Box::new(follower));
         Ok(())
     }
 
     async fn next(&mut self) -> Result<Option<Chunk>, Failure> {
         loop {
             let looking = match &mut self.state {
-                State::Looking(looking) => looking,
-                State::Ready(_) => {
-                    if let State::Ready(mut follower) =
-                        std::mem::replace(&mut self.state, State::Idle)
+                FollowerState::Looking(looking) => looking,
+                FollowerState::Ready(_) => {
+                    if let FollowerState::Ready(mut follower) =
+                        std::mem::replace(&mut self.state, FollowerState::Idle)
                     {
-                        self.state = State::Looking(tokio::task::spawn_blocking(move || {
-                            let look = follower.look();
-                            (follower, look)
-                        }));
+                        self.state =
+                            FollowerState::Looking(tokio::task::spawn_blocking(move || {
+                                let look = follower.look();
+                                (follower, look)
+                            }));
                     }
                     continue;
                 }
-                State::Idle => return Err(Failure::away("it has not begun")),
+                FollowerState::Idle => return Err(Failure::away("it has not begun")),
             };
             let looked = looking.await;
             // From here to the return there is no wait, so what was read is handed on or still here.
             let (follower, look) = match looked {
                 Ok(looked) => looked,
                 Err(error) => {
-                    self.state = State::Idle;
+                    self.state = FollowerState::Idle;
                     return Err(Failure::away(format!("the look ended: {error}")));
                 }
             };
-            self.state = State::Ready(follower);
+            self.state = FollowerState::Ready(follower);
             match look? {
-                Look::Chunk(chunk) => return Ok(Some(chunk)),
-                Look::End => return Ok(None),
-                Look::Nothing => tokio::time::sleep(LOOK).await,
+                FollowerLook::Chunk(chunk) => return Ok(Some(chunk)),
+                FollowerLook::End => return Ok(None),
+                FollowerLook::Nothing => tokio::time::sleep(LOOK).await,
             }
         }
     }

@@ -49,14 +49,14 @@ struct HttpOrigin {
 
 /// What a request carried, and who waits for it to be stored.
 #[derive(Debug)]
-struct Received {
+struct ReceivedRequest {
     messages: Vec<Incoming>,
     stored: oneshot::Sender<()>,
 }
 
 struct HttpSource {
     settings: Arc<ListenSettings>,
-    received: Option<mpsc::Receiver<Received>>,
+    received: Option<mpsc::Receiver<ReceivedRequest>>,
     listener: Option<AbortHandle>,
     /// Who waits, by the number of the chunk.
     waiting: VecDeque<(u64, oneshot::Sender<()>)>,

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use toml::Table;
 
 use self::take::{SubscribedLink, Subscriptions, TakenPublish};
-use crate::bridge::carry::{Gathering, HeaderRule, LeftOut, open_envelope};
+use crate::bridge::carry::{GatheredHeaders, HeaderRule, LeftOut, open_envelope};
 use crate::bridge::login::plain_name;
 use crate::bridge::{CHUNK_BYTES_MAX, CHUNK_MESSAGES_MAX, STEP_LIMIT};
 use crate::config::value::{ByteSize, Span};
@@ -196,7 +196,7 @@ impl MqttOrigin {
     }
 
     fn incoming(&self, publish: &Publish) -> Incoming {
-        let mut gathering = Gathering::new(self.headers);
+        let mut gathering = GatheredHeaders::new(self.headers);
         let mut payload = publish.payload.clone();
         if self.envelopes
             && let Some(opened) = open_envelope(&mut gathering, &payload)

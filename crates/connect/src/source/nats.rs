@@ -18,8 +18,8 @@ use serde_json::json;
 use tokio::time::timeout;
 use toml::Table;
 
-use self::pull::{Delivered, Puller};
-use crate::bridge::carry::{Gathering, HeaderRule, LeftOut};
+use self::pull::{NatsDelivery, Puller};
+use crate::bridge::carry::{GatheredHeaders, HeaderRule, LeftOut};
 use crate::bridge::login::plain_name;
 use crate::bridge::number::id_of_parts;
 use crate::bridge::{CHUNK_BYTES_MAX, CHUNK_MESSAGES_MAX, STEP_LIMIT};
@@ -251,9 +251,9 @@ impl NatsOrigin {
         })
     }
 
-    fn incoming(&self, stream_made_at: i128, delivered: &Delivered) -> Incoming {
+    fn incoming(&self, stream_made_at: i128, delivered: &NatsDelivery) -> Incoming {
         let message = &delivered.message;
-        let mut gathering = Gathering::new(self.headers);
+        let mut gathering = GatheredHeaders::new(self.headers);
         headers::arriving(&mut gathering, message.headers.as_ref());
         gathering.text("nats.subject", &message.subject);
         if delivered.times > 1 {
@@ -275,11 +275,11 @@ impl NatsOrigin {
 /// A reader, opened by [`Source::begin`].
 struct NatsSource {
     origin: Arc<NatsOrigin>,
-    reading: Option<Reading>,
+    reading: Option<NatsReading>,
 }
 
 /// What NATS delivers.
-struct Reading {
+struct NatsReading {
     puller: Puller,
     stream_made_at: i128,
     /// Messages up to the end that was found at the beginning, if it is to end there.
@@ -287,12 +287,12 @@ struct Reading {
 }
 
 impl NatsSource {
-    fn reading(&mut self) -> Result<&mut Reading, Failure> {
+    fn reading(&mut self) -> Result<&mut NatsReading, Failure> {
         self.reading.as_mut().ok_or_else(|| Failure::away("NATS is not connected"))
     }
 
     /// Waits for the first message of a chunk; `None` at the end.
-    async fn first(&mut self) -> Result<Option<Delivered>, Failure> {
+    async fn first(&mut self) -> Result<Option<NatsDelivery>, Failure> {
         let reading = self.reading()?;
         loop {
             let Some(left) = reading.left else { return reading.puller.next().await.map(Some) };
@@ -323,7 +323,7 @@ impl Source for NatsSource {
         let waiting = info.num_pending + info.num_ack_pending as u64;
         let left = beginning.once.then_some(waiting);
         let puller = Puller::start(link, consumer, origin.prefetch_bytes, origin.ack_wait);
-        self.reading = Some(Reading { puller, stream_made_at, left });
+        self.reading = Some(NatsReading { puller, stream_made_at, left });
         Ok(())
     }
 

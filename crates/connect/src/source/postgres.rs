@@ -20,7 +20,7 @@ use crate::failure::{Failure, Finding};
 use crate::kind::SourceKind;
 use crate::postgres::NAME_BYTES_MAX;
 use crate::postgres::address::PgAddress;
-use crate::postgres::session::{Login, PgSession};
+use crate::postgres::session::{PgLogin, PgSession};
 use crate::secret::SecretSource;
 use crate::sink::Promise;
 use crate::source::{Source, SourceSpec};
@@ -123,7 +123,7 @@ fn yes() -> bool {
 /// A database whose changes are read, as the file says.
 #[derive(Clone, Debug)]
 struct ChangeOrigin {
-    login: Login,
+    login: PgLogin,
     choice: TableChoice,
     publication: String,
     slot: String,
@@ -170,7 +170,7 @@ fn origin(settings: PostgresSettings, surroundings: &Surroundings) -> Result<Cha
     let letters = pipeline.chars().map(|it| if it.is_ascii_graphic() { it } else { '_' });
     let application: String = "galgo:".chars().chain(letters).take(NAME_BYTES_MAX).collect();
     Ok(ChangeOrigin {
-        login: Login {
+        login: PgLogin {
             address: PgAddress::parse(&settings.url)?,
             password: settings.password,
             ca_file: settings.ca_file.map(|path| surroundings.path(&path)),

@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use toml::Table;
 
 use self::prefetch::Prefetch;
-use crate::bridge::carry::{Gathering, HeaderRule, LeftOut};
+use crate::bridge::carry::{GatheredHeaders, HeaderRule, LeftOut};
 use crate::bridge::number::id_of_text;
 use crate::bridge::{CHUNK_BYTES_MAX, CHUNK_MESSAGES_MAX, STEP_LIMIT};
 use crate::config::value::{ByteSize, Span};
@@ -32,7 +32,7 @@ use crate::config::{ConfigError, Surroundings, settings};
 use crate::failure::{Failure, Finding};
 use crate::kind::SourceKind;
 use crate::rabbitmq::SHORT_TEXT_BYTES_MAX;
-use crate::rabbitmq::link::{Link, RabbitmqAccess};
+use crate::rabbitmq::link::{RabbitLink, RabbitmqAccess};
 use crate::rabbitmq::properties;
 use crate::secret::SecretSource;
 use crate::sink::Promise;
@@ -155,7 +155,7 @@ struct RabbitmqSource {
 
 /// What RabbitMQ delivers on one channel.
 struct Subscription {
-    link: Link,
+    link: RabbitLink,
     /// Delivered before the prefetch was changed.
     earlier: VecDeque<ConsumerMessage>,
     deliveries: UnboundedReceiver<ConsumerMessage>,
@@ -172,7 +172,7 @@ struct Subscription {
 impl RabbitmqOrigin {
     fn incoming(&self, message: ConsumerMessage) -> Option<(u64, Incoming)> {
         let (deliver, properties) = (message.deliver?, message.basic_properties?);
-        let mut gathering = Gathering::new(self.headers);
+        let mut gathering = GatheredHeaders::new(self.headers);
         properties::arriving(&mut gathering, &deliver, &properties);
         let payload = Bytes::from(message.content?);
         let (headers, payload, form, left_out) = gathering.finish(payload);
@@ -210,7 +210,7 @@ impl RabbitmqOrigin {
 
     async fn consume(
         &self,
-        link: &mut Link,
+        link: &mut RabbitLink,
         prefetch: &Prefetch,
         consumer_tag: &str,
     ) -> Result<UnboundedReceiver<ConsumerMessage>, Failure> {

@@ -18,7 +18,7 @@ use toml::Table;
 
 use self::group::{EntryId, Member};
 use self::pull::{EntryPuller, PullLinks, PullRules, TakenEntry};
-use crate::bridge::carry::{Gathering, HeaderRule, LeftOut};
+use crate::bridge::carry::{GatheredHeaders, HeaderRule, LeftOut};
 use crate::bridge::login::plain_name;
 use crate::bridge::number::id_of_parts;
 use crate::bridge::{CHUNK_BYTES_MAX, CHUNK_MESSAGES_MAX, STEP_LIMIT};
@@ -229,7 +229,7 @@ impl RedisOrigin {
     }
 
     fn incoming(&self, taken: TakenEntry) -> Incoming {
-        let mut gathering = Gathering::new(self.headers);
+        let mut gathering = GatheredHeaders::new(self.headers);
         let payload = entry::arriving(&mut gathering, taken.fields, &self.payload_field);
         gathering.text("redis.stream", &self.stream);
         gathering.text("redis.id", &taken.id.to_string());

@@ -12,7 +12,7 @@ use crate::batch::Form;
 /// How the payloads of an origin are written. All but `bytes` are unpacked first when they are compressed with gzip or zstd.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Format {
+pub enum PayloadFormat {
     /// A document of JSON. Its text stays as it is, with the digits of its numbers, keys that are there twice, and all.
     #[default]
     Json,
@@ -33,7 +33,7 @@ pub enum Format {
 /// Records in a payload of CSV.
 const RECORDS_MAX: usize = 1_000_000;
 
-impl Format {
+impl PayloadFormat {
     /// The payload as what it is.
     ///
     /// # Errors

@@ -13,11 +13,11 @@ use crate::place::LaneName;
 /// `@time @offset @partition @topic @id @key`, or `@headers.NAME`.
 #[derive(Clone)]
 pub struct Expression {
-    kind: Kind,
+    kind: ExpressionKind,
 }
 
 #[derive(Clone)]
-enum Kind {
+enum ExpressionKind {
     /// `@offset`: what `$meta` says under these names.
     Meta(Vec<String>),
     /// `.a.b`: needs no program.
@@ -52,13 +52,13 @@ impl Expression {
                     ));
                 }
             };
-            return Ok(Self { kind: Kind::Meta(path) });
+            return Ok(Self { kind: ExpressionKind::Meta(path) });
         }
         if let Some(fields) = fields(text) {
-            return Ok(Self { kind: Kind::Fields(fields) });
+            return Ok(Self { kind: ExpressionKind::Fields(fields) });
         }
         let program = Program::compile(text).map_err(|what| format!("jq: {what}"))?;
-        Ok(Self { kind: Kind::Program(program.into()) })
+        Ok(Self { kind: ExpressionKind::Program(program.into()) })
     }
 
     /// What it says of a row; `None` for null and for nothing at all. Blocks while a program runs, 5 s at most.
@@ -76,7 +76,7 @@ impl Expression {
         rows: Vec<Row>,
     ) -> Vec<Result<Option<String>, BadMessage>> {
         let inputs: Vec<_> = rows.iter().map(|row| TransformInput::of_row(lane, row)).collect();
-        let Kind::Program(program) = &self.kind else {
+        let ExpressionKind::Program(program) = &self.kind else {
             return inputs.iter().map(|input| self.evaluate_input(input)).collect();
         };
         let (program, count) = (Arc::clone(program), inputs.len());
@@ -95,9 +95,9 @@ impl Expression {
     /// [`BadMessage`], without a value.
     pub fn evaluate_input(&self, input: &TransformInput) -> Result<Option<String>, BadMessage> {
         match &self.kind {
-            Kind::Meta(path) => text_of(field(input.meta.value()?, path)?),
-            Kind::Fields(path) => text_of(field(value_of(input)?, path)?),
-            Kind::Program(program) => {
+            ExpressionKind::Meta(path) => text_of(field(input.meta.value()?, path)?),
+            ExpressionKind::Fields(path) => text_of(field(value_of(input)?, path)?),
+            ExpressionKind::Program(program) => {
                 let program = Arc::clone(program);
                 let run = move |input: &TransformInput| evaluated(&program, input);
                 let mut results = jq::each(vec![input.clone()], jq::PATIENCE, run);

@@ -95,10 +95,10 @@ fn kept(value: &Val, wanted: &[&[String]]) -> Val {
 
 /// `json./status = "paid"`, or several such with `and` between them.
 #[derive(Clone, Debug)]
-pub(crate) struct Condition(Vec<Comparison>);
+pub(crate) struct Condition(Vec<PathComparison>);
 
 #[derive(Clone, Debug)]
-struct Comparison {
+struct PathComparison {
     pointer: Pointer,
     /// With what it is compared, as JSON: a value of jq is bound to a thread. `None` asks whether there is a value.
     compares: Option<(Operator, String)>,
@@ -133,7 +133,7 @@ impl Condition {
         let mut rest = text.trim();
         let mut comparisons = Vec::new();
         loop {
-            let (comparison, behind) = Comparison::parse(rest)?;
+            let (comparison, behind) = PathComparison::parse(rest)?;
             comparisons.push(comparison);
             if behind.is_empty() {
                 return Ok(Self(comparisons));
@@ -152,7 +152,7 @@ impl Condition {
     }
 }
 
-impl Comparison {
+impl PathComparison {
     /// The comparison that a text begins with, and what is behind it.
     fn parse(text: &str) -> Result<(Self, &str), String> {
         let wanted = "a condition looks so: json./status = \"paid\", or json./status exists";

@@ -248,7 +248,7 @@ fn meta() -> Meta {
         time: Some(1_700_000_000_123_456),
         id: Some(7),
         key: Some(Bytes::from_static(b"k")),
-        headers: Headers::Block(headers.to_bytes().unwrap().into()),
+        headers: HeadersAtHand::Block(headers.to_bytes().unwrap().into()),
     }
 }
 
@@ -339,22 +339,28 @@ fn fields_are_left_out_or_kept_and_conditions_hold() {
 
 #[test]
 fn payloads_are_decoded_by_their_format() {
-    let decode = |format: Format, payload: &'static [u8]| {
+    let decode = |format: PayloadFormat, payload: &'static [u8]| {
         let (form, bytes) = format.decode(&Bytes::from_static(payload))?;
         Ok::<_, BadMessage>((form, as_json(form, &bytes)?))
     };
     for (format, payload, form, expected) in [
-        (Format::Json, &br#" {"a":1.10} "#[..], Form::Json, r#" {"a":1.10} "#),
-        (Format::Text, b"a\"b", Form::Text, r#""a\"b""#),
-        (Format::Bytes, b"\xff\x00", Form::Bytes, r#""/wA=""#),
-        (Format::Csv, b"a,\"b,c\"\n1\n", Form::Json, r#"[["a","b,c"],["1"]]"#),
-        (Format::Msgpack, b"\x81\xa1a\x01", Form::Json, r#"{"a":1}"#),
-        (Format::Cbor, b"\xa1\x61a\x01", Form::Json, r#"{"a":1}"#),
+        (PayloadFormat::Json, &br#" {"a":1.10} "#[..], Form::Json, r#" {"a":1.10} "#),
+        (PayloadFormat::Text, b"a\"b", Form::Text, r#""a\"b""#),
+        (PayloadFormat::Bytes, b"\xff\x00", Form::Bytes, r#""/wA=""#),
+        (PayloadFormat::Csv, b"a,\"b,c\"\n1\n", Form::Json, r#"[["a","b,c"],["1"]]"#),
+        (PayloadFormat::Msgpack, b"\x81\xa1a\x01", Form::Json, r#"{"a":1}"#),
+        (PayloadFormat::Cbor, b"\xa1\x61a\x01", Form::Json, r#"{"a":1}"#),
     ] {
         let (found, json) = decode(format, payload).unwrap();
         assert_eq!((found, &json[..]), (form, expected.as_bytes()), "{format:?}");
     }
-    for format in [Format::Json, Format::Text, Format::Csv, Format::Msgpack, Format::Cbor] {
+    for format in [
+        PayloadFormat::Json,
+        PayloadFormat::Text,
+        PayloadFormat::Csv,
+        PayloadFormat::Msgpack,
+        PayloadFormat::Cbor,
+    ] {
         assert!(decode(format, b"\xc1\xff").is_err(), "{format:?}");
     }
     let mut input = json("plain \"text\"");
@@ -397,15 +403,15 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
     })
 }
 
-fn any_format() -> impl Strategy<Value = Format> {
+fn any_format() -> impl Strategy<Value = PayloadFormat> {
     prop_oneof![
-        Just(Format::Json),
-        Just(Format::Text),
-        Just(Format::Bytes),
-        Just(Format::Csv),
-        Just(Format::Msgpack),
-        Just(Format::Cbor),
-        Just(Format::Protobuf),
+        Just(PayloadFormat::Json),
+        Just(PayloadFormat::Text),
+        Just(PayloadFormat::Bytes),
+        Just(PayloadFormat::Csv),
+        Just(PayloadFormat::Msgpack),
+        Just(PayloadFormat::Cbor),
+        Just(PayloadFormat::Protobuf),
     ]
 }
 

@@ -10,7 +10,7 @@ use galgo::UserHeaders;
 use galgo_connect::config::Surroundings;
 use galgo_connect::gate::Gate;
 use galgo_connect::kind;
-use galgo_connect::lane::deliver::{Counts, DeadLetters};
+use galgo_connect::lane::deliver::{DeadLetters, RowCounts};
 use galgo_connect::lane::{Delivery, OnBad};
 use galgo_connect::sink::Sinks;
 use galgo_connect::status::LaneStatus;
@@ -110,7 +110,7 @@ pub(crate) fn delivery(spec: &dyn SinkSpec, on_bad: OnBad) -> (Delivery, watch::
         retry_for: None,
         waits_for_people: true,
         stop: stopping,
-        counts: Counts::default(),
+        counts: RowCounts::default(),
         status: Arc::new(LaneStatus::new(lane())),
         done: watch::Sender::new(0),
     };

@@ -3,24 +3,24 @@
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Over, Report, Talk};
-use crate::exec::{Launch, Said};
+use super::{ConformReport, Over, ProgramTalk};
+use crate::exec::{Launch, SaidLine};
 use crate::source::Incoming;
 
 /// Chunks that are looked at in each part.
 const CHUNKS: usize = 3;
 
 /// Messages, and the position behind them.
-struct Heard {
+struct HeardMessages {
     messages: Vec<Incoming>,
     position: Value,
 }
 
 pub(super) async fn try_out(
     launch: &Launch,
-    mut talk: Talk,
-    first: Said,
-    report: &mut Report,
+    mut talk: ProgramTalk,
+    first: SaidLine,
+    report: &mut ConformReport,
 ) -> Result<(), Over> {
     let mut heard = vec![heard(first, report)?];
     while heard.len() < CHUNKS
@@ -66,12 +66,12 @@ pub(super) async fn try_out(
 /// Starts it behind the first line, and looks whether it goes on with the second.
 async fn goes_on(
     launch: &Launch,
-    before: &[Heard],
+    before: &[HeardMessages],
     position: &Value,
     after: &str,
-    report: &mut Report,
+    report: &mut ConformReport,
 ) -> Result<(), Over> {
-    let mut talk = Talk::begin(launch, position.clone(), report).await?;
+    let mut talk = ProgramTalk::begin(launch, position.clone(), report).await?;
     let Some(now) = hear(&mut talk, report).await? else {
         report.warning(
             format!("position: after {after} no messages came"),
@@ -102,7 +102,10 @@ async fn goes_on(
     Ok(())
 }
 
-async fn hear(talk: &mut Talk, report: &mut Report) -> Result<Option<Heard>, Over> {
+async fn hear(
+    talk: &mut ProgramTalk,
+    report: &mut ConformReport,
+) -> Result<Option<HeardMessages>, Over> {
     let until = Instant::now() + talk.patience;
     loop {
         let Some(said) = talk.hear(until.saturating_duration_since(Instant::now()), report).await?
@@ -116,8 +119,8 @@ async fn hear(talk: &mut Talk, report: &mut Report) -> Result<Option<Heard>, Ove
     }
 }
 
-fn heard(said: Said, report: &mut Report) -> Result<Heard, Over> {
-    let Said { messages, position, .. } = said;
+fn heard(said: SaidLine, report: &mut ConformReport) -> Result<HeardMessages, Over> {
+    let SaidLine { messages, position, .. } = said;
     let advice =
         "an origin writes {\"messages\":[{\"id\":..,\"key\":..,\"payload\":..}],\"position\":..}";
     let Some(messages) = messages else {
@@ -126,11 +129,11 @@ fn heard(said: Said, report: &mut Report) -> Result<Heard, Over> {
     let messages: Result<_, String> =
         messages.into_iter().map(crate::exec::SaidMessage::into_incoming).collect();
     match messages {
-        Ok(messages) => Ok(Heard { messages, position }),
+        Ok(messages) => Ok(HeardMessages { messages, position }),
         Err(what) => Err(report.over(format!("the program {what}"), advice)),
     }
 }
 
-fn ids_of(heard: &[Heard]) -> Vec<u128> {
+fn ids_of(heard: &[HeardMessages]) -> Vec<u128> {
     heard.iter().flat_map(|heard| &heard.messages).filter_map(|message| message.id).collect()
 }

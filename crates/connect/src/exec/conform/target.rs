@@ -6,9 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{Over, Report, Talk};
+use super::{ConformReport, Over, ProgramTalk};
 use crate::batch::{Batch, Form, Row};
-use crate::exec::{Launch, Said, batch_line};
+use crate::exec::{Launch, SaidLine, batch_line};
 use crate::place::{LaneName, Place, Position};
 
 /// Messages of a batch.
@@ -16,7 +16,7 @@ const MESSAGES: u64 = 5;
 
 /// What a program said of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+enum TrialVerdict {
     Done,
     Away,
     Bad,
@@ -30,19 +30,23 @@ struct TriedLane {
 }
 
 /// A batch the program was given.
-struct Given {
+struct GivenBatch {
     number: u64,
     offsets: BTreeSet<u64>,
 }
 
 /// One run of the suite.
 struct Script<'a> {
-    talk: Talk,
-    report: &'a mut Report,
+    talk: ProgramTalk,
+    report: &'a mut ConformReport,
     number: u64,
 }
 
-pub(super) async fn try_out(launch: &Launch, talk: Talk, report: &mut Report) -> Result<(), Over> {
+pub(super) async fn try_out(
+    launch: &Launch,
+    talk: ProgramTalk,
+    report: &mut ConformReport,
+) -> Result<(), Over> {
     let (mut one, mut other) = (TriedLane::new(0), TriedLane::new(1));
     report.good(match talk.positions {
         Some(_) => "ready: it keeps positions, so it is to be exactly once",
@@ -55,14 +59,14 @@ pub(super) async fn try_out(launch: &Launch, talk: Talk, report: &mut Report) ->
     script.odd(&mut other).await?;
     script.talk.stop(script.report).await;
 
-    let talk = Talk::begin(launch, Value::Null, report).await?;
+    let talk = ProgramTalk::begin(launch, Value::Null, report).await?;
     one.check_position(&talk, 0, "a stop", report);
     let mut script = Script { talk, report, number: 0 };
     // Killed with a batch in its hands: only its positions tell what became of that.
     script.give(&one, one.next, rows(one.next)).await?;
     drop(script.talk);
 
-    let talk = Talk::begin(launch, Value::Null, report).await?;
+    let talk = ProgramTalk::begin(launch, Value::Null, report).await?;
     one.check_position(&talk, MESSAGES, "a kill", report);
     let mut script = Script { talk, report, number: 0 };
     let given = script.give(&one, one.next, rows(one.next)).await?;
@@ -87,7 +91,13 @@ impl TriedLane {
     }
 
     /// After a new start a program that keeps positions knows what it said done of; what it was killed over it may know, whole.
-    fn check_position(&mut self, talk: &Talk, open: u64, after: &str, report: &mut Report) {
+    fn check_position(
+        &mut self,
+        talk: &ProgramTalk,
+        open: u64,
+        after: &str,
+        report: &mut ConformReport,
+    ) {
         let Some(kept) = &talk.positions else { return };
         match kept.get(&self.name.to_string()).copied() {
             Some(next) if next == self.next => {
@@ -149,12 +159,12 @@ impl Script<'_> {
         let Some(begin) = lane.next.checked_sub(MESSAGES) else { return Ok(()) };
         let given = self.give(lane, begin, rows(begin)).await?;
         match self.answer(&[given]).await?.1 {
-            Verdict::Done => self.report.good("a batch that comes again: it was done"),
-            Verdict::Away => self.report.warning(
+            TrialVerdict::Done => self.report.good("a batch that comes again: it was done"),
+            TrialVerdict::Away => self.report.warning(
                 "a batch that comes again: the program said away",
                 "say done of what is stored already; the pipeline would give it again and again",
             ),
-            Verdict::Bad => self.report.fault(
+            TrialVerdict::Bad => self.report.fault(
                 "a batch that comes again: the program called it bad",
                 "say done of what is stored already: the pipeline would stop at it, or set it aside",
             ),
@@ -175,12 +185,14 @@ impl Script<'_> {
         let rows = rows.map(|(offset, (form, payload))| row(offset, form, payload.to_vec()));
         let given = self.give(lane, lane.next, rows.collect()).await?;
         match self.answer(&[given]).await?.1 {
-            Verdict::Done => {
+            TrialVerdict::Done => {
                 lane.next += MESSAGES;
                 self.report.good("messages it may refuse: it took them");
             }
-            Verdict::Bad => self.report.good("messages it may refuse: it said that they are bad"),
-            Verdict::Away => self.report.warning(
+            TrialVerdict::Bad => {
+                self.report.good("messages it may refuse: it said that they are bad")
+            }
+            TrialVerdict::Away => self.report.warning(
                 "messages it may refuse: the program said away",
                 "if it will never take them, say bad, so that the pipeline can go on without them",
             ),
@@ -188,7 +200,12 @@ impl Script<'_> {
         Ok(())
     }
 
-    async fn give(&mut self, lane: &TriedLane, begin: u64, rows: Vec<Row>) -> Result<Given, Over> {
+    async fn give(
+        &mut self,
+        lane: &TriedLane,
+        begin: u64,
+        rows: Vec<Row>,
+    ) -> Result<GivenBatch, Over> {
         self.number += 1;
         let last = begin + MESSAGES - 1;
         let end = Position {
@@ -200,11 +217,11 @@ impl Script<'_> {
         let offsets = rows.iter().map(|row| row.place.offset).collect();
         let line = batch_line(self.number, &lane.name, &Batch::new(begin, end, rows));
         self.talk.tell(&line, self.report).await?;
-        Ok(Given { number: self.number, offsets })
+        Ok(GivenBatch { number: self.number, offsets })
     }
 
     /// Waits for the answer to one of these batches.
-    async fn answer(&mut self, open: &[Given]) -> Result<(u64, Verdict), Over> {
+    async fn answer(&mut self, open: &[GivenBatch]) -> Result<(u64, TrialVerdict), Over> {
         let heard = self.talk.hear(self.talk.patience, self.report).await?;
         let Some(said) = heard else {
             let reason = format!("a batch was not answered for {:?}", self.talk.patience);
@@ -213,7 +230,7 @@ impl Script<'_> {
                 "answer each batch with done, away or bad, and flush standard output after each line",
             ));
         };
-        let Said { done, away, bad, offsets, messages, .. } = said;
+        let SaidLine { done, away, bad, offsets, messages, .. } = said;
         if messages.is_some() {
             return Err(self.report.over(
                 "it wrote messages where an answer was due",
@@ -221,9 +238,9 @@ impl Script<'_> {
             ));
         }
         let (number, verdict) = match (done, away, bad) {
-            (Some(number), None, None) => (number, Verdict::Done),
-            (None, Some(number), None) => (number, Verdict::Away),
-            (None, None, Some(number)) => (number, Verdict::Bad),
+            (Some(number), None, None) => (number, TrialVerdict::Done),
+            (None, Some(number), None) => (number, TrialVerdict::Away),
+            (None, None, Some(number)) => (number, TrialVerdict::Bad),
             _ => {
                 return Err(self.report.over(
                     "it wrote a line that is neither done, away nor bad",
@@ -237,7 +254,9 @@ impl Script<'_> {
                 "answer each batch once, with the number it came with",
             ));
         };
-        if verdict == Verdict::Bad && !offsets.iter().all(|offset| given.offsets.contains(offset)) {
+        if verdict == TrialVerdict::Bad
+            && !offsets.iter().all(|offset| given.offsets.contains(offset))
+        {
             return Err(self.report.over(
                 "it called messages bad that are not in the batch",
                 "offsets are those of messages of the batch; none, if it cannot tell which",
@@ -247,19 +266,19 @@ impl Script<'_> {
     }
 
     /// Notes what became of a batch of plain messages; tells whether it was taken.
-    fn took(&mut self, lane: &mut TriedLane, verdict: Verdict, which: &str) -> bool {
+    fn took(&mut self, lane: &mut TriedLane, verdict: TrialVerdict, which: &str) -> bool {
         match verdict {
-            Verdict::Done => lane.next += MESSAGES,
-            Verdict::Away => self.report.warning(
+            TrialVerdict::Done => lane.next += MESSAGES,
+            TrialVerdict::Away => self.report.warning(
                 format!("{which}: the program said away"),
                 "nothing, if what it writes to is away; else look at what it says to the log",
             ),
-            Verdict::Bad => self.report.warning(
+            TrialVerdict::Bad => self.report.warning(
                 format!("{which}: the program called messages bad"),
                 "nothing, if it needs other messages than these; the rest says little then",
             ),
         }
-        verdict == Verdict::Done
+        verdict == TrialVerdict::Done
     }
 }
 

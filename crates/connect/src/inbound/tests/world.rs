@@ -13,9 +13,9 @@ use crate::batch::Form;
 use crate::config::file::GalgoServer;
 use crate::dead_letter::Letter;
 use crate::failure::Finding;
-use crate::inbound::leader::Seat;
+use crate::inbound::leader::CursorSeat;
 use crate::inbound::topic::{Acknowledgement, NotStored};
-use crate::log::memory::{MemoryLog, Partition};
+use crate::log::memory::{MemoryLog, MemoryPartition};
 use crate::sink::Promise;
 use crate::source::{Beginning, Chunk, Cursor, Incoming, Source};
 use crate::transform::Transforms;
@@ -239,7 +239,7 @@ impl TargetTopic for MemoryTopic {
 
 /// A place in the group of the partition of cursors.
 struct MemorySeat {
-    partition: Arc<Mutex<Partition>>,
+    partition: Arc<Mutex<MemoryPartition>>,
     memory: Arc<Mutex<Memory>>,
     member: u32,
     /// A process that was stopped for a while hears nothing.
@@ -247,7 +247,7 @@ struct MemorySeat {
 }
 
 #[async_trait]
-impl Seat for MemorySeat {
+impl CursorSeat for MemorySeat {
     async fn append(&mut self, record: Vec<u8>) -> Result<(), Failure> {
         tokio::time::sleep(Duration::from_millis(2)).await;
         let read: serde_json::Value = serde_json::from_slice(&record).unwrap();
@@ -298,7 +298,7 @@ impl DeadTopic for Letters {
 
 pub(super) struct World {
     pub(super) memory: Arc<Mutex<Memory>>,
-    pub(super) partition: Arc<Mutex<Partition>>,
+    pub(super) partition: Arc<Mutex<MemoryPartition>>,
     pace: Arc<SendPace>,
     keeps_cursor: bool,
     pub(super) on_bad: BadChoice,
@@ -332,7 +332,7 @@ impl World {
             on_bad: self.on_bad,
             dead: (self.on_bad == BadChoice::DeadLetter)
                 .then(|| Arc::new(Letters(Arc::clone(&self.memory))) as _),
-            budget: Budget::new(1 << 30),
+            budget: MemoryBudget::new(1 << 30),
             dial: Arc::new(NoDial),
             status: Arc::new(PipelineStatus::new("p", "scripted", "galgo")),
             stop: self.stop.subscribe(),

@@ -142,7 +142,7 @@ fn rig(target: Target, on_bad: OnBad) -> Rig {
         partition: 0,
     };
     let sinks = Arc::new(Sinks::new(vec![Box::new(Connection(Arc::clone(&target)))]));
-    let (gate, counts) = (Arc::default(), Counts::default());
+    let (gate, counts) = (Arc::default(), RowCounts::default());
     let status = Arc::new(LaneStatus::new(lane.clone()));
     let delivery = Delivery {
         lane,

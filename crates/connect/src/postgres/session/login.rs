@@ -7,14 +7,14 @@ use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 use postgres_protocol::message::frontend;
 
-use super::{Login, PgSession, refusal};
-use crate::postgres::fields::{Fields, Garbled};
+use super::{PgLogin, PgSession, refusal};
+use crate::postgres::fields::{GarbledMessage, MessageFields};
 use crate::postgres::trouble::PgError;
 use crate::secret::SecretText;
 
 /// What kind of session it is.
 #[derive(Clone, Copy)]
-pub(super) struct Manner {
+pub(super) struct SessionManner {
     pub(super) replication: bool,
     pub(super) encrypted: bool,
 }
@@ -22,8 +22,8 @@ pub(super) struct Manner {
 /// Logs in; afterwards the server waits for a statement.
 pub(super) async fn log_in(
     session: &mut PgSession,
-    login: &Login,
-    manner: Manner,
+    login: &PgLogin,
+    manner: SessionManner,
 ) -> Result<(), PgError> {
     let mut parameters = vec![
         ("user", login.address.user.as_str()),
@@ -48,7 +48,11 @@ pub(super) async fn log_in(
     }
 }
 
-async fn prove(session: &mut PgSession, login: &Login, manner: Manner) -> Result<(), PgError> {
+async fn prove(
+    session: &mut PgSession,
+    login: &PgLogin,
+    manner: SessionManner,
+) -> Result<(), PgError> {
     let (kind, fields) = asked(session).await?;
     let mut out = BytesMut::new();
     match kind {
@@ -67,7 +71,8 @@ async fn prove(session: &mut PgSession, login: &Login, manner: Manner) -> Result
         }
         5 => {
             let salt = fields.rest();
-            let salt = <[u8; 4]>::try_from(&salt[..]).map_err(|_| Garbled("it has no salt"))?;
+            let salt =
+                <[u8; 4]>::try_from(&salt[..]).map_err(|_| GarbledMessage("it has no salt"))?;
             let user = login.address.user.as_bytes();
             let proof = md5_hash(user, password(login)?.reveal().as_bytes(), salt);
             frontend::password_message(proof.as_bytes(), &mut out)?;
@@ -86,15 +91,15 @@ async fn prove(session: &mut PgSession, login: &Login, manner: Manner) -> Result
 
 async fn scram(
     session: &mut PgSession,
-    login: &Login,
-    mut mechanisms: Fields,
+    login: &PgLogin,
+    mut mechanisms: MessageFields,
 ) -> Result<(), PgError> {
     let mut known = false;
     while mechanisms.left() > 1 {
         known |= mechanisms.text()? == SCRAM_SHA_256;
     }
     if !known {
-        return Err(Garbled("SCRAM-SHA-256 is not offered").into());
+        return Err(GarbledMessage("SCRAM-SHA-256 is not offered").into());
     }
     let password = password(login)?;
     let mut scram = ScramSha256::new(password.reveal().as_bytes(), ChannelBinding::unsupported());
@@ -102,7 +107,7 @@ async fn scram(
     frontend::sasl_initial_response(SCRAM_SHA_256, scram.message(), &mut out)?;
     session.send(&out).await?;
     let (11, challenge) = asked(session).await? else {
-        return Err(Garbled("it does not go on with SCRAM").into());
+        return Err(GarbledMessage("it does not go on with SCRAM").into());
     };
     let impostor = |_| PgError::Setup {
         reason: "the server does not prove that it knows the password".to_owned(),
@@ -113,7 +118,7 @@ async fn scram(
     frontend::sasl_response(scram.message(), &mut out)?;
     session.send(&out).await?;
     let (12, proof) = asked(session).await? else {
-        return Err(Garbled("it does not go on with SCRAM").into());
+        return Err(GarbledMessage("it does not go on with SCRAM").into());
     };
     scram.finish(&proof.rest()).map_err(impostor)?;
     accepted(session).await
@@ -122,12 +127,12 @@ async fn scram(
 async fn accepted(session: &mut PgSession) -> Result<(), PgError> {
     match asked(session).await? {
         (0, _) => Ok(()),
-        _ => Err(Garbled("it goes on to ask for proof").into()),
+        _ => Err(GarbledMessage("it goes on to ask for proof").into()),
     }
 }
 
 /// What the server asks for, and what it tells with it.
-async fn asked(session: &mut PgSession) -> Result<(u32, Fields), PgError> {
+async fn asked(session: &mut PgSession) -> Result<(u32, MessageFields), PgError> {
     let frame = session.frame().await?;
     if frame.tag != b'R' {
         return Err(refusal(frame));
@@ -136,7 +141,7 @@ async fn asked(session: &mut PgSession) -> Result<(u32, Fields), PgError> {
     Ok((fields.u32()?, fields))
 }
 
-fn password(login: &Login) -> Result<SecretText, PgError> {
+fn password(login: &PgLogin) -> Result<SecretText, PgError> {
     let wanted = |reason: String| PgError::Setup {
         reason,
         advice: "say password = { env = \"NAME\" } or { file = \"PATH\" }".to_owned(),

@@ -9,9 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::{Duplex, Login, PgSession, login};
-use crate::postgres::address::{Door, Encryption};
-use crate::postgres::fields::Garbled;
+use super::{Duplex, PgLogin, PgSession, login};
+use crate::postgres::address::{Encryption, PgEndpoint};
+use crate::postgres::fields::GarbledMessage;
 use crate::postgres::frame::FrameCutter;
 use crate::postgres::tls;
 use crate::postgres::trouble::PgError;
@@ -24,7 +24,7 @@ const PROBE_EVERY: Duration = Duration::from_secs(10);
 const PROBES: u32 = 3;
 
 /// Opens a session at the first door that answers.
-pub(super) async fn open(login: &Login, replication: bool) -> Result<PgSession, PgError> {
+pub(super) async fn open(login: &PgLogin, replication: bool) -> Result<PgSession, PgError> {
     let mut last = PgError::Away("url names no host".to_owned());
     for door in &login.address.doors {
         let opened = timeout(CONNECT, at(door, login, replication)).await;
@@ -38,10 +38,10 @@ pub(super) async fn open(login: &Login, replication: bool) -> Result<PgSession, 
     Err(last)
 }
 
-async fn at(door: &Door, login: &Login, replication: bool) -> Result<PgSession, PgError> {
+async fn at(door: &PgEndpoint, login: &PgLogin, replication: bool) -> Result<PgSession, PgError> {
     let (stream, encrypted): (Box<dyn Duplex>, bool) = match door {
-        Door::Socket(path) => (Box::new(UnixStream::connect(path).await?), false),
-        Door::Tcp(host, port) => {
+        PgEndpoint::Socket(path) => (Box::new(UnixStream::connect(path).await?), false),
+        PgEndpoint::Tcp(host, port) => {
             let stream = TcpStream::connect((host.as_str(), *port)).await?;
             stream.set_nodelay(true)?;
             watch_over(&stream).map_err(std::io::Error::from)?;
@@ -50,7 +50,7 @@ async fn at(door: &Door, login: &Login, replication: bool) -> Result<PgSession, 
     };
     let (cutter, patience) = (FrameCutter::default(), login.patience);
     let mut session = PgSession { stream, cutter, patience, is_idle: true };
-    login::log_in(&mut session, login, login::Manner { replication, encrypted }).await?;
+    login::log_in(&mut session, login, login::SessionManner { replication, encrypted }).await?;
     Ok(session)
 }
 
@@ -65,7 +65,7 @@ fn watch_over(stream: &TcpStream) -> rustix::io::Result<()> {
 async fn encrypt(
     mut stream: TcpStream,
     host: &str,
-    login: &Login,
+    login: &PgLogin,
 ) -> Result<(Box<dyn Duplex>, bool), PgError> {
     let encryption = login.address.encryption;
     if encryption == Encryption::Off {
@@ -86,6 +86,6 @@ async fn encrypt(
             reason: format!("{host} does not speak TLS"),
             advice: "switch ssl on in postgresql.conf, or say sslmode=disable in url".to_owned(),
         }),
-        _ => Err(Garbled("an answer about TLS was expected").into()),
+        _ => Err(GarbledMessage("an answer about TLS was expected").into()),
     }
 }

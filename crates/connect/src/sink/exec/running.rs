@@ -7,7 +7,9 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc, oneshot};
 use tokio::time::{Duration, timeout};
 
 use crate::batch::Batch;
-use crate::exec::{Input, Launch, Lines, Program, Said, batch_line, own_words};
+use crate::exec::{
+    ChildProgram, Launch, ProgramInput, ProgramLines, SaidLine, batch_line, own_words,
+};
 use crate::failure::Failure;
 use crate::place::{LaneName, Place};
 
@@ -16,7 +18,7 @@ const WINDOW_BYTES: usize = 8 << 20;
 
 /// What became of a batch.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(super) enum BatchAnswer {
     Done,
     /// It said why not.
     Failed(Failure),
@@ -28,41 +30,41 @@ pub(super) enum Answer {
 
 /// What a program said of a batch.
 #[derive(Debug)]
-enum Verdict {
+enum ProgramVerdict {
     Done,
     Away(String),
     Bad(BTreeSet<u64>, String),
 }
 
 /// What ends the program.
-enum Order {
+enum EndOrder {
     /// It did something that it may not, or nothing at all.
     Kill(String),
     Stop(oneshot::Sender<Option<String>>),
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ProgramState {
     number: u64,
-    waiting: BTreeMap<u64, oneshot::Sender<Verdict>>,
+    waiting: BTreeMap<u64, oneshot::Sender<ProgramVerdict>>,
     positions: BTreeMap<String, u64>,
     ended: Option<String>,
 }
 
 /// A program that was ready.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(super) struct RunningTarget {
     /// Whether it said where lanes go on, which it does if it stores that with what it delivers.
     pub(super) keeps_positions: bool,
-    input: AsyncMutex<Option<Input>>,
+    input: AsyncMutex<Option<ProgramInput>>,
     window: Semaphore,
-    state: std::sync::Arc<Mutex<State>>,
-    orders: mpsc::UnboundedSender<Order>,
+    state: std::sync::Arc<Mutex<ProgramState>>,
+    orders: mpsc::UnboundedSender<EndOrder>,
 }
 
-impl Running {
+impl RunningTarget {
     pub(super) async fn start(launch: &Launch, positions: bool) -> Result<Self, Failure> {
-        let (program, input, lines, said) = Program::greet(launch, Vec::new()).await?;
+        let (program, input, lines, said) = ChildProgram::greet(launch, Vec::new()).await?;
         let kept = said.ready.and_then(|ready| ready.positions);
         if positions && kept.is_none() {
             return Err(Failure::refused(
@@ -71,10 +73,10 @@ impl Running {
             ));
         }
         let keeps_positions = kept.is_some();
-        let state = State { positions: kept.unwrap_or_default(), ..State::default() };
+        let state = ProgramState { positions: kept.unwrap_or_default(), ..ProgramState::default() };
         let state = std::sync::Arc::new(Mutex::new(state));
         let (orders, received) = mpsc::unbounded_channel();
-        let listener = Listener { program, lines, state: std::sync::Arc::clone(&state) };
+        let listener = ProgramListener { program, lines, state: std::sync::Arc::clone(&state) };
         tokio::spawn(listener.listen(received));
         let (input, window) = (AsyncMutex::new(Some(input)), Semaphore::new(WINDOW_BYTES));
         Ok(Self { keeps_positions, input, window, state, orders })
@@ -91,7 +93,12 @@ impl Running {
     }
 
     /// Gives it a batch and waits for its answer.
-    pub(super) async fn write(&self, lane: &LaneName, batch: &Batch, patience: Duration) -> Answer {
+    pub(super) async fn write(
+        &self,
+        lane: &LaneName,
+        batch: &Batch,
+        patience: Duration,
+    ) -> BatchAnswer {
         let bytes: usize = batch.rows().iter().map(crate::Row::bytes).sum();
         let share = u32::try_from(bytes.min(WINDOW_BYTES)).unwrap_or(u32::MAX);
         let Ok(_share) = self.window.acquire_many(share).await else {
@@ -101,7 +108,7 @@ impl Running {
         let number = {
             let mut state = self.state.lock();
             if let Some(reason) = &state.ended {
-                return Answer::NotSent(reason.clone());
+                return BatchAnswer::NotSent(reason.clone());
             }
             state.number += 1;
             let number = state.number;
@@ -109,31 +116,31 @@ impl Running {
             number
         };
         if let Err(reason) = self.send(batch_line(number, lane, batch).as_bytes(), patience).await {
-            return Answer::NotSent(self.end(reason).await);
+            return BatchAnswer::NotSent(self.end(reason).await);
         }
         let verdict = match timeout(patience, answered).await {
             Ok(Ok(verdict)) => verdict,
-            Ok(Err(_)) => return Answer::Ended(self.ended().unwrap_or_default()),
+            Ok(Err(_)) => return BatchAnswer::Ended(self.ended().unwrap_or_default()),
             Err(_) => {
                 let reason = format!("has not answered a batch for {patience:?}");
-                return Answer::Ended(self.end(reason).await);
+                return BatchAnswer::Ended(self.end(reason).await);
             }
         };
         match verdict {
-            Verdict::Done => {
+            ProgramVerdict::Done => {
                 let mut state = self.state.lock();
                 state.positions.insert(lane.to_string(), batch.end().next);
-                Answer::Done
+                BatchAnswer::Done
             }
-            Verdict::Away(reason) => Answer::Failed(Failure::away(reason)),
-            Verdict::Bad(offsets, reason) if offsets.is_empty() => {
-                Answer::Failed(Failure::Batch { reason })
+            ProgramVerdict::Away(reason) => BatchAnswer::Failed(Failure::away(reason)),
+            ProgramVerdict::Bad(offsets, reason) if offsets.is_empty() => {
+                BatchAnswer::Failed(Failure::Batch { reason })
             }
-            Verdict::Bad(offsets, reason) => match places_of(batch, &offsets) {
-                Some(places) => Answer::Failed(Failure::Bad { places, reason }),
+            ProgramVerdict::Bad(offsets, reason) => match places_of(batch, &offsets) {
+                Some(places) => BatchAnswer::Failed(Failure::Bad { places, reason }),
                 None => {
                     let reason = "called messages bad that are not in the batch".to_owned();
-                    Answer::Ended(self.end(reason).await)
+                    BatchAnswer::Ended(self.end(reason).await)
                 }
             },
         }
@@ -143,7 +150,7 @@ impl Running {
     pub(super) async fn stop(&self) -> Result<(), Failure> {
         let (told, ended) = oneshot::channel();
         // Its input goes along, so that it is the last thing it reads.
-        let stopped = match self.orders.send(Order::Stop(told)) {
+        let stopped = match self.orders.send(EndOrder::Stop(told)) {
             Ok(()) => {
                 let _ = self.send(b"{\"stop\":{}}\n", crate::exec::STOP_PATIENCE).await;
                 drop(self.input.lock().await.take());
@@ -176,7 +183,7 @@ impl Running {
         let mut state = self.state.lock();
         let first = state.ended.get_or_insert(reason).clone();
         state.waiting.clear();
-        let _ = self.orders.send(Order::Kill(first.clone()));
+        let _ = self.orders.send(EndOrder::Kill(first.clone()));
         first
     }
 }
@@ -194,21 +201,21 @@ fn places_of(batch: &Batch, offsets: &BTreeSet<u64>) -> Option<Vec<Place>> {
 }
 
 /// Reads what the program says; the program ends with it.
-struct Listener {
-    program: Program,
-    lines: Lines,
-    state: std::sync::Arc<Mutex<State>>,
+struct ProgramListener {
+    program: ChildProgram,
+    lines: ProgramLines,
+    state: std::sync::Arc<Mutex<ProgramState>>,
 }
 
-impl Listener {
-    async fn listen(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+impl ProgramListener {
+    async fn listen(mut self, mut orders: mpsc::UnboundedReceiver<EndOrder>) {
         let reason = loop {
             tokio::select! {
                 order = orders.recv() => match order {
                     // Nobody has it any more.
                     None => break "is not needed any more".to_owned(),
-                    Some(Order::Kill(reason)) => break reason,
-                    Some(Order::Stop(told)) => {
+                    Some(EndOrder::Kill(reason)) => break reason,
+                    Some(EndOrder::Stop(told)) => {
                         self.end("was told to stop");
                         let Self { program, lines, .. } = self;
                         let _ = told.send(program.wait(lines).await);
@@ -237,13 +244,13 @@ impl Listener {
 
     /// Takes a line; what is wrong with it ends the program.
     fn take(&self, line: &[u8]) -> Result<(), String> {
-        let said = Said::parse(line)?;
+        let said = SaidLine::parse(line)?;
         let reason = own_words(&said.reason);
         let (number, verdict) = match (said.done, said.away, said.bad) {
-            (Some(number), None, None) => (number, Verdict::Done),
-            (None, Some(number), None) => (number, Verdict::Away(reason)),
+            (Some(number), None, None) => (number, ProgramVerdict::Done),
+            (None, Some(number), None) => (number, ProgramVerdict::Away(reason)),
             (None, None, Some(number)) => {
-                (number, Verdict::Bad(said.offsets.into_iter().collect(), reason))
+                (number, ProgramVerdict::Bad(said.offsets.into_iter().collect(), reason))
             }
             _ => return Err("wrote a line that is neither done, away nor bad".to_owned()),
         };

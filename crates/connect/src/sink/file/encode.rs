@@ -28,7 +28,7 @@ pub(super) enum FileFormat {
 /// What a line of JSON has of a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Content {
+pub(super) enum LineContent {
     /// Its place, id, time, headers and payload.
     #[default]
     Envelope,
@@ -40,7 +40,7 @@ pub(super) enum Content {
 #[derive(Clone, Debug)]
 pub(super) struct Encoder {
     pub(super) format: FileFormat,
-    pub(super) content: Content,
+    pub(super) content: LineContent,
     /// Of a file of records: keys of the payload, or what begins with `@`.
     pub(super) columns: Vec<String>,
 }
@@ -66,7 +66,7 @@ pub(super) const PLACES: [&str; 7] =
 impl Encoder {
     /// Whether the payload has to be JSON.
     pub(super) fn needs_json(&self) -> bool {
-        self.content == Content::Payload || self.format == FileFormat::Csv
+        self.content == LineContent::Payload || self.format == FileFormat::Csv
     }
 
     /// What a file begins with.
@@ -111,8 +111,8 @@ impl Encoder {
                 let cells = self.cells(lane, row)?;
                 return record(&cells).map_err(|failure| failure.to_string());
             }
-            (_, Content::Envelope) => put_envelope(row, &mut line),
-            (_, Content::Payload) => put_payload(row, &mut line),
+            (_, LineContent::Envelope) => put_envelope(row, &mut line),
+            (_, LineContent::Payload) => put_payload(row, &mut line),
         }
         line.push('\n');
         Ok(line.into_bytes())

@@ -165,7 +165,7 @@ impl Folder {
             }
             found = below;
         }
-        let is_ours = |mark: &mark::Mark| mark.pipeline == self.pipeline;
+        let is_ours = |mark: &mark::LaneMark| mark.pipeline == self.pipeline;
         let ours = |folder: &PathBuf| matches!(mark::read(folder), Ok(Some(found)) if found.mark.as_ref().is_some_and(is_ours));
         found.retain(ours);
         Ok(found)

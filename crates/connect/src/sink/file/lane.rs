@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::io::Errno;
 
 use super::folder::{Folder, failure, sync_folder};
-use super::mark::{self, Found, Mark, MarkError, MarkFile, OpenObject};
+use super::mark::{self, FoundFile, LaneMark, MarkError, MarkFile, OpenObject};
 use crate::batch::Batch;
 use crate::failure::Failure;
 use crate::place::{LaneName, Position};
@@ -27,7 +27,7 @@ const DIGITS: usize = 20;
 pub(super) struct LaneFolder {
     path: PathBuf,
     /// What is delivered; none of a lane that has nothing yet.
-    known: Option<Mark>,
+    known: Option<LaneMark>,
     /// Where that is written down, once there is a file.
     marks: Option<MarkFile>,
     /// The object that is being written, as the mark says.
@@ -74,7 +74,7 @@ impl LaneFolder {
 
     /// Where the lane goes on.
     pub(super) fn position(&self) -> Option<Position> {
-        self.known.as_ref().map(Mark::position)
+        self.known.as_ref().map(LaneMark::position)
     }
 
     /// Delivers a batch: durable when this returns.
@@ -266,7 +266,7 @@ impl LaneFolder {
         open: Option<OpenObject>,
         position: &Position,
     ) -> Result<(), Failure> {
-        let mark = Mark::new(&folder.pipeline, open, position);
+        let mark = LaneMark::new(&folder.pipeline, open, position);
         let path = self.path.join(mark::NAME);
         let written = self.marks(folder)?.add(&mark);
         written.map_err(|error| failure("write", &path, &error))?;
@@ -278,7 +278,7 @@ impl LaneFolder {
     fn marks(&mut self, folder: &Folder) -> Result<&mut MarkFile, Failure> {
         if self.marks.is_none() {
             folder.make(&self.path)?;
-            let opened = MarkFile::open(&self.path, &Found::default());
+            let opened = MarkFile::open(&self.path, &FoundFile::default());
             let path = self.path.join(mark::NAME);
             self.marks = Some(opened.map_err(|error| failure("make", &path, &error))?);
         }

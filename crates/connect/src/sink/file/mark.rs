@@ -21,7 +21,7 @@ const HEAD: usize = 17;
 
 /// Where a lane is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Mark {
+pub(super) struct LaneMark {
     /// The pipeline that writes here.
     pub(super) pipeline: String,
     /// The object that is not finished.
@@ -44,7 +44,7 @@ pub(super) struct OpenObject {
     pub(super) begun_at: u64,
 }
 
-impl Mark {
+impl LaneMark {
     pub(super) fn new(pipeline: &str, open: Option<OpenObject>, position: &Position) -> Self {
         Self {
             pipeline: pipeline.to_owned(),
@@ -108,28 +108,28 @@ impl From<io::Error> for MarkError {
 
 /// What there is of a file.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct FoundFile {
     /// The last mark; none when a crash came before the first was whole.
-    pub(super) mark: Option<Mark>,
+    pub(super) mark: Option<LaneMark>,
     /// Bytes up to its end.
     bytes: u64,
 }
 
 /// Reads the last mark of a folder; `None` where there is no file.
-pub(super) fn read(folder: &Path) -> Result<Option<Found>, MarkError> {
+pub(super) fn read(folder: &Path) -> Result<Option<FoundFile>, MarkError> {
     let bytes = match std::fs::read(folder.join(NAME)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let mut found = Found::default();
+    let mut found = FoundFile::default();
     let mut wrong = 0;
     let mut end = 0_u64;
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         end += line.len() as u64;
-        match line.strip_suffix(b"\n").and_then(Mark::parse) {
+        match line.strip_suffix(b"\n").and_then(LaneMark::parse) {
             Some(mark) => {
-                (found, wrong) = (Found { mark: Some(mark), bytes: end }, 0);
+                (found, wrong) = (FoundFile { mark: Some(mark), bytes: end }, 0);
             }
             None => wrong += 1,
         }
@@ -140,7 +140,7 @@ pub(super) fn read(folder: &Path) -> Result<Option<Found>, MarkError> {
 
 impl MarkFile {
     /// Opens the file behind its last mark, or makes it.
-    pub(super) fn open(folder: &Path, found: &Found) -> io::Result<Self> {
+    pub(super) fn open(folder: &Path, found: &FoundFile) -> io::Result<Self> {
         let path = folder.join(NAME);
         let file = OpenOptions::new().create(true).append(true).open(&path)?;
         file.set_len(found.bytes)?;
@@ -148,7 +148,7 @@ impl MarkFile {
         Ok(Self { path, file, bytes: found.bytes })
     }
 
-    fn anew(path: PathBuf, mark: &Mark) -> io::Result<Self> {
+    fn anew(path: PathBuf, mark: &LaneMark) -> io::Result<Self> {
         let fresh = path.with_extension("new");
         let mut file = File::create(&fresh)?;
         let line = mark.line();
@@ -161,7 +161,7 @@ impl MarkFile {
     }
 
     /// Adds a mark; it is durable when this returns. After an error the file has to be read again.
-    pub(super) fn add(&mut self, mark: &Mark) -> io::Result<()> {
+    pub(super) fn add(&mut self, mark: &LaneMark) -> io::Result<()> {
         if self.bytes > BYTES_MAX {
             *self = Self::anew(self.path.clone(), mark)?;
             return Ok(());
@@ -182,14 +182,14 @@ impl MarkFile {
 mod tests {
     use super::*;
 
-    fn mark(next: u64) -> Mark {
+    fn mark(next: u64) -> LaneMark {
         let open = OpenObject { name: "0.ndjson".to_owned(), bytes: next * 10, begun_at: 7 };
         let position =
             Position { next, topic_made_at: 7, last_id: u128::MAX - 1, last_time: next * 2 };
-        Mark::new("p", Some(open), &position)
+        LaneMark::new("p", Some(open), &position)
     }
 
-    fn last(folder: &Path) -> Option<Mark> {
+    fn last(folder: &Path) -> Option<LaneMark> {
         read(folder).unwrap().unwrap().mark
     }
 
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn the_file_does_not_grow_without_end() {
         let dir = tempfile::tempdir().unwrap();
-        let mut file = MarkFile::open(dir.path(), &Found::default()).unwrap();
+        let mut file = MarkFile::open(dir.path(), &FoundFile::default()).unwrap();
         file.add(&mark(1)).unwrap();
         file.bytes = BYTES_MAX + 1;
         file.add(&mark(2)).unwrap();

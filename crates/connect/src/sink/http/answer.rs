@@ -11,7 +11,7 @@ use crate::web::{WebAnswer, retry_after};
 
 /// What an answer says of a request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum RequestVerdict {
     Done,
     /// What was sent is at fault: why.
     AtFault(String),
@@ -19,17 +19,17 @@ pub(super) enum Verdict {
 }
 
 /// What an answer says, by its status.
-pub(super) fn verdict(answer: &WebAnswer) -> Verdict {
+pub(super) fn verdict(answer: &WebAnswer) -> RequestVerdict {
     let status = answer.status;
     let said = format!("the target answers {status}");
     match status.as_u16() {
-        200..=299 => Verdict::Done,
+        200..=299 => RequestVerdict::Done,
         408 | 425 | 429 | 500..=599 => {
             let retry_after = retry_after(&answer.headers, SystemTime::now());
-            Verdict::Fails(Failure::Away { reason: said, retry_after })
+            RequestVerdict::Fails(Failure::Away { reason: said, retry_after })
         }
-        400 | 409 | 413 | 414 | 422 => Verdict::AtFault(said),
-        _ => Verdict::Fails(Failure::refused(said, advice(status))),
+        400 | 409 | 413 | 414 | 422 => RequestVerdict::AtFault(said),
+        _ => RequestVerdict::Fails(Failure::refused(said, advice(status))),
     }
 }
 
@@ -59,12 +59,12 @@ mod tests {
             let status = StatusCode::from_u16(status).unwrap();
             let body = Bytes::from_static(b"MARKED-VALUE");
             match verdict(&WebAnswer { status, headers, body }) {
-                Verdict::Done => "done",
-                Verdict::AtFault(reason) => {
+                RequestVerdict::Done => "done",
+                RequestVerdict::AtFault(reason) => {
                     assert!(!reason.contains("MARKED"), "INV-MUTE");
                     "at fault"
                 }
-                Verdict::Fails(failure) => {
+                RequestVerdict::Fails(failure) => {
                     assert!(!format!("{failure:?}").contains("MARKED"), "INV-MUTE");
                     if let Failure::Away { retry_after, .. } = &failure {
                         assert_eq!(retry_after.map(|it| it.as_secs()), Some(3));

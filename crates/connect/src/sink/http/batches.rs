@@ -4,7 +4,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 
-use super::answer::{Verdict, verdict};
+use super::answer::{RequestVerdict, verdict};
 use super::settings::Body;
 use super::{ANSWER_MAX, HttpSink, IDEMPOTENCY_KEY, header_value, line, place_key};
 use crate::batch::{Batch, Row};
@@ -29,9 +29,9 @@ pub(super) async fn write(
     request.headers_mut().insert(IDEMPOTENCY_KEY, header_value(&range_key(lane, batch)));
     let answer = sink.ask(request, ANSWER_MAX).await?.map_err(NoAnswer::failure)?;
     match verdict(&answer) {
-        Verdict::Done => Ok(()),
-        Verdict::AtFault(reason) => Err(Failure::Batch { reason }),
-        Verdict::Fails(failure) => Err(failure),
+        RequestVerdict::Done => Ok(()),
+        RequestVerdict::AtFault(reason) => Err(Failure::Batch { reason }),
+        RequestVerdict::Fails(failure) => Err(failure),
     }
 }
 

@@ -32,10 +32,10 @@ const COLUMNS_FOR: Duration = Duration::from_secs(60);
 
 /// What is known of the server and of the table, shared by all connections.
 #[derive(Debug, Default)]
-pub(super) struct Seen(Mutex<Known>);
+pub(super) struct Seen(Mutex<KnownServer>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct KnownServer {
     version: Option<Version>,
     plan: Option<KnownPlan>,
 }

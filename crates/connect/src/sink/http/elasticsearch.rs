@@ -8,7 +8,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Uri};
 use serde::Deserialize;
 
-use super::answer::{Verdict, verdict};
+use super::answer::{RequestVerdict, verdict};
 use super::batches::{each, joined};
 use super::{ANSWER_MAX, HttpSink, line, place_key};
 use crate::batch::{Batch, Row};
@@ -117,9 +117,9 @@ pub(super) async fn write(
     let answer_max = ANSWER_MAX + ANSWER_PER_ITEM * batch.rows().len();
     let answer = sink.ask(request, answer_max).await?.map_err(NoAnswer::failure)?;
     match verdict(&answer) {
-        Verdict::Done => {}
-        Verdict::AtFault(reason) => return Err(Failure::Batch { reason }),
-        Verdict::Fails(failure) => return Err(failure),
+        RequestVerdict::Done => {}
+        RequestVerdict::AtFault(reason) => return Err(Failure::Batch { reason }),
+        RequestVerdict::Fails(failure) => return Err(failure),
     }
     let said: BulkAnswer = serde_json::from_slice(&answer.body)
         .map_err(|_| Failure::away("the target answers 200, but not as the bulk interface does"))?;
@@ -222,9 +222,9 @@ pub(super) async fn check(
             "look at the secret in headers and at its rights",
         ),
         _ => match verdict(&answer) {
-            Verdict::Fails(failure) => return Err(failure),
-            Verdict::AtFault(reason) => Finding::fault(reason, "look at url and index"),
-            Verdict::Done => Finding::good(format!("index {index} is there")),
+            RequestVerdict::Fails(failure) => return Err(failure),
+            RequestVerdict::AtFault(reason) => Finding::fault(reason, "look at url and index"),
+            RequestVerdict::Done => Finding::good(format!("index {index} is there")),
         },
     }])
 }

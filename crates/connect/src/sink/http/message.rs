@@ -11,8 +11,8 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Uri};
 use parking_lot::Mutex;
 
-use super::answer::{Verdict, verdict};
-use super::settings::{Address, url};
+use super::answer::{RequestVerdict, verdict};
+use super::settings::{RequestAddress, url};
 use super::{ANSWER_MAX, HttpSink, IDEMPOTENCY_KEY, header_value, place_key};
 use crate::batch::{Batch, Form, Row};
 use crate::failure::{Failure, Finding};
@@ -21,7 +21,7 @@ use crate::web::{NoAnswer, WebClient};
 
 /// What was delivered of batches that failed behind it, so that it is not sent again while this process lives.
 #[derive(Debug, Default)]
-pub(super) struct Progress(Mutex<HashMap<LaneName, Partial>>);
+pub(super) struct DeliveryProgress(Mutex<HashMap<LaneName, Partial>>);
 
 #[derive(Debug)]
 struct Partial {
@@ -30,7 +30,7 @@ struct Partial {
     delivered: BTreeSet<Place>,
 }
 
-impl Progress {
+impl DeliveryProgress {
     /// What was delivered of this batch, or of the one it was a part of.
     fn of(&self, lane: &LaneName, batch: &Batch) -> BTreeSet<Place> {
         let mut lanes = self.0.lock();
@@ -61,7 +61,7 @@ impl Progress {
 }
 
 /// What became of a row.
-enum Outcome {
+enum RowOutcome {
     Done,
     Bad(String),
     Fails(Failure),
@@ -83,12 +83,12 @@ pub(super) async fn write(
         let (client, stopped) = (client.clone(), Arc::clone(&stopped));
         async move {
             let outcome = match request {
-                _ if stopped.load(Ordering::Relaxed) => Outcome::NotSent,
-                Err(reason) => Outcome::Bad(reason),
+                _ if stopped.load(Ordering::Relaxed) => RowOutcome::NotSent,
+                Err(reason) => RowOutcome::Bad(reason),
                 Ok(request) => send(&client, request).await,
             };
             // Those that are on their way are waited for; none is begun behind one that was not taken.
-            if !matches!(outcome, Outcome::Done) {
+            if !matches!(outcome, RowOutcome::Done) {
                 stopped.store(true, Ordering::Relaxed);
             }
             (place, outcome)
@@ -99,17 +99,17 @@ pub(super) async fn write(
     let mut failure = None;
     while let Some((place, outcome)) = outcomes.next().await {
         match outcome {
-            Outcome::Done => {
+            RowOutcome::Done => {
                 delivered.insert(place);
             }
-            Outcome::Bad(what) => {
+            RowOutcome::Bad(what) => {
                 if bad.is_empty() {
                     reason = what;
                 }
                 bad.push(place);
             }
-            Outcome::Fails(what) => failure = failure.or(Some(what)),
-            Outcome::NotSent => {}
+            RowOutcome::Fails(what) => failure = failure.or(Some(what)),
+            RowOutcome::NotSent => {}
         }
     }
     drop(outcomes);
@@ -122,13 +122,13 @@ pub(super) async fn write(
     }
 }
 
-async fn send(client: &WebClient, request: Request<Bytes>) -> Outcome {
+async fn send(client: &WebClient, request: Request<Bytes>) -> RowOutcome {
     match client.ask(request, ANSWER_MAX).await {
-        Err(none) => Outcome::Fails(none.failure()),
+        Err(none) => RowOutcome::Fails(none.failure()),
         Ok(answer) => match verdict(&answer) {
-            Verdict::Done => Outcome::Done,
-            Verdict::AtFault(reason) => Outcome::Bad(reason),
-            Verdict::Fails(failure) => Outcome::Fails(failure),
+            RequestVerdict::Done => RowOutcome::Done,
+            RequestVerdict::AtFault(reason) => RowOutcome::Bad(reason),
+            RequestVerdict::Fails(failure) => RowOutcome::Fails(failure),
         },
     }
 }
@@ -140,8 +140,8 @@ async fn requests(
     rows: Vec<Row>,
 ) -> Result<Vec<(Place, Result<Request<Bytes>, String>)>, Failure> {
     let addresses: Vec<Result<Uri, String>> = match &sink.settings.address {
-        Address::Fixed(uri) => vec![Ok(uri.clone()); rows.len()],
-        Address::Of(expression) => {
+        RequestAddress::Fixed(uri) => vec![Ok(uri.clone()); rows.len()],
+        RequestAddress::Of(expression) => {
             let texts = expression.evaluate_each(lane, rows.clone()).await;
             texts.into_iter().map(uri_of).collect()
         }
@@ -187,7 +187,7 @@ fn type_of(form: Form) -> HeaderValue {
 
 /// Whether somebody answers there. `OPTIONS` is a method that changes nothing.
 pub(super) async fn check(sink: &mut HttpSink) -> Result<Vec<Finding>, Failure> {
-    if let Address::Of(_) = &sink.settings.address {
+    if let RequestAddress::Of(_) = &sink.settings.address {
         sink.settings.headers()?;
         sink.client()?;
         return Ok(vec![Finding::good("url is made of each message; no address was tried")]);

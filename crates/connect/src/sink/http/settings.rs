@@ -25,7 +25,7 @@ const CONCURRENCY_MAX: usize = 64;
 /// The section as it is written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Section {
+struct HttpSinkSection {
     url: String,
     #[serde(default = "post")]
     method: String,
@@ -92,7 +92,7 @@ pub(super) enum HeaderSource {
 
 /// Where requests go.
 #[derive(Clone, Debug)]
-pub(super) enum Address {
+pub(super) enum RequestAddress {
     Fixed(Uri),
     /// Another one for each message.
     Of(Expression),
@@ -102,7 +102,7 @@ pub(super) enum Address {
 #[derive(Debug)]
 pub(super) struct HttpSettings {
     pub(super) pipeline: String,
-    pub(super) address: Address,
+    pub(super) address: RequestAddress,
     pub(super) method: Method,
     pub(super) headers: Vec<(HeaderName, HeaderSource)>,
     pub(super) body: Body,
@@ -121,7 +121,7 @@ fn wrong(what: impl Into<String>) -> ConfigError {
 
 impl HttpSettings {
     pub(super) fn read(table: Table, around: &Surroundings) -> Result<Self, ConfigError> {
-        let section: Section = settings(SECTION, table)?;
+        let section: HttpSinkSection = settings(SECTION, table)?;
         let method = section.method.parse().map_err(|_| {
             wrong(format!("\"{}\" is no method; use POST, PUT or PATCH", section.method))
         })?;
@@ -183,7 +183,7 @@ impl HttpSettings {
             return Err(wrong("timeout has to be longer than nothing"));
         }
         let is_batch = self.body != Body::Message;
-        if is_batch && matches!(self.address, Address::Of(_)) {
+        if is_batch && matches!(self.address, RequestAddress::Of(_)) {
             return Err(wrong("url can be made of a message only with body = \"message\""));
         }
         if is_batch && self.concurrency > 1 {
@@ -233,11 +233,11 @@ impl HttpSettings {
 }
 
 /// A URL, or an expression that gives one.
-fn address(text: &str) -> Result<Address, ConfigError> {
+fn address(text: &str) -> Result<RequestAddress, ConfigError> {
     if text.starts_with("http://") || text.starts_with("https://") {
-        return url(text).map(Address::Fixed).map_err(|what| wrong(format!("url: {what}")));
+        return url(text).map(RequestAddress::Fixed).map_err(|what| wrong(format!("url: {what}")));
     }
-    Expression::compile(text).map(Address::Of).map_err(|what| {
+    Expression::compile(text).map(RequestAddress::Of).map_err(|what| {
         wrong(format!("url begins with http:// or https://, or is an expression; as that: {what}"))
     })
 }

@@ -8,7 +8,7 @@ use async_nats::jetstream::context::{
 };
 use async_nats::jetstream::{Error as JetStreamError, ErrorCode};
 
-use super::{NatsTarget, Publication};
+use super::{NatsPublication, NatsTarget};
 use crate::batch::Batch;
 use crate::failure::Failure;
 use crate::nats::link::NatsLink;
@@ -34,12 +34,12 @@ struct Awaited {
 
 /// What became of a batch so far.
 #[derive(Default)]
-struct Outcome {
+struct PublishOutcome {
     bad: BTreeSet<Place>,
     reason: Option<String>,
 }
 
-impl Outcome {
+impl PublishOutcome {
     fn bad(&mut self, place: Place, reason: String) {
         self.bad.insert(place);
         self.reason.get_or_insert(reason);
@@ -66,7 +66,7 @@ impl NatsTarget {
     ) -> Result<(), Failure> {
         let taken = self.confirmed.begin(lane, batch);
         let topic_made_at = batch.end().topic_made_at;
-        let mut outcome = Outcome::default();
+        let mut outcome = PublishOutcome::default();
         let mut on_the_way = VecDeque::new();
         let subjects = self.subject.of_all(lane, batch.rows()).await;
         let rows = batch.rows().iter().zip(subjects);
@@ -87,7 +87,7 @@ impl NatsTarget {
             {
                 self.settle(link, lane, topic_made_at, awaited, &mut outcome).await?;
             }
-            let Publication { subject, headers, payload } = publication;
+            let NatsPublication { subject, headers, payload } = publication;
             let publish = link.jetstream.publish_with_headers(subject.clone(), headers, payload);
             match link.ask(publish).await? {
                 Ok(answer) => {
@@ -114,8 +114,8 @@ impl NatsTarget {
     }
 
     /// Sends without a stream: the server has it, and whoever listens gets it.
-    async fn send(&self, link: &NatsLink, publication: Publication) -> Result<(), Failure> {
-        let Publication { subject, headers, payload } = publication;
+    async fn send(&self, link: &NatsLink, publication: NatsPublication) -> Result<(), Failure> {
+        let NatsPublication { subject, headers, payload } = publication;
         let sent = link.client.publish_with_headers(subject, headers, payload);
         link.ask(sent).await?.map_err(|error| link.away(&error.to_string()))
     }
@@ -127,7 +127,7 @@ impl NatsTarget {
         lane: &LaneName,
         topic_made_at: u64,
         awaited: Awaited,
-        outcome: &mut Outcome,
+        outcome: &mut PublishOutcome,
     ) -> Result<(), Failure> {
         let Awaited { place, subject, answer } = awaited;
         match link.ask(answer.into_future()).await? {

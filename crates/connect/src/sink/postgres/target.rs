@@ -9,8 +9,8 @@ use super::positions::Places;
 use crate::failure::Failure;
 use crate::place::LaneName;
 use crate::postgres::NAME_BYTES_MAX;
-use crate::postgres::address::Door;
-use crate::postgres::session::{Login, PgSession};
+use crate::postgres::address::PgEndpoint;
+use crate::postgres::session::{PgLogin, PgSession};
 use crate::postgres::trouble::PgError;
 use crate::table::Layout;
 use crate::table::name::TableName;
@@ -27,7 +27,7 @@ const IDLE_WAIT: Duration = Duration::from_secs(30);
 
 /// A table in a database.
 pub(super) struct PgTarget {
-    pub(super) login: Login,
+    pub(super) login: PgLogin,
     pub(super) layout: Layout,
     pub(super) positions: TableName,
     /// Whether tables are made that are not there.
@@ -39,7 +39,7 @@ pub(super) struct PgTarget {
 }
 
 impl PgTarget {
-    pub(super) fn new(login: Login, layout: Layout, create: bool, connections: usize) -> Self {
+    pub(super) fn new(login: PgLogin, layout: Layout, create: bool, connections: usize) -> Self {
         let positions = layout.name.beside(TABLE);
         let (fresh, waits) = (FreshLanes::default(), Mutex::default());
         Self { login, layout, positions, create, connections, fresh, waits }
@@ -64,7 +64,7 @@ impl PgTarget {
         Err(last.failure(&doing))
     }
 
-    async fn open_at(&self, door: &Door) -> Result<PgSession, PgError> {
+    async fn open_at(&self, door: &PgEndpoint) -> Result<PgSession, PgError> {
         let mut login = self.login.clone();
         login.address.doors = vec![door.clone()];
         let mut session = PgSession::sql(&login).await?;

@@ -11,11 +11,11 @@ use super::Outgoing;
 use crate::bridge::confirmed::Confirmed;
 use crate::failure::Failure;
 use crate::place::{LaneName, Place};
-use crate::rabbitmq::link::{Event, Link};
+use crate::rabbitmq::link::{ChannelEvent, RabbitLink};
 
 /// A message that waits for its confirm.
 #[derive(Debug)]
-pub(super) struct Sent {
+pub(super) struct UnconfirmedMessage {
     /// Whose it is.
     pub lane: Arc<LaneName>,
     /// Of which topic of that name.
@@ -30,7 +30,7 @@ pub(super) struct Sent {
 
 /// What the server says of a message.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Answer {
+pub(super) struct ConfirmAnswer {
     /// Its number; 0 for all there are.
     pub tag: u64,
     /// All up to it, too.
@@ -41,34 +41,35 @@ pub(super) struct Answer {
 
 /// What became of messages, by what the server said.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(super) struct ConfirmLedger {
     /// By the number the channel gave them.
-    open: BTreeMap<u64, Sent>,
+    open: BTreeMap<u64, UnconfirmedMessage>,
     last_tag: u64,
     returned: Vec<(Arc<LaneName>, Place)>,
     not_taken: u64,
 }
 
-impl Ledger {
+impl ConfirmLedger {
     /// A message is sent.
-    pub(super) fn sent(&mut self, sent: Sent) {
+    pub(super) fn sent(&mut self, sent: UnconfirmedMessage) {
         self.last_tag += 1;
         self.open.insert(self.last_tag, sent);
     }
 
     /// The server sent one back. It has no number, but comes in front of its confirm.
     pub(super) fn returned(&mut self, message_id: Option<&str>) {
-        let is_it =
-            |sent: &&mut Sent| !sent.is_returned && Some(sent.message_id.as_str()) == message_id;
+        let is_it = |sent: &&mut UnconfirmedMessage| {
+            !sent.is_returned && Some(sent.message_id.as_str()) == message_id
+        };
         if let Some(sent) = self.open.values_mut().find(is_it) {
             sent.is_returned = true;
         }
     }
 
     /// The server took one, or all up to it, or did not.
-    pub(super) fn confirmed(&mut self, answer: Answer, confirmed: &Confirmed) {
-        let Answer { tag, multiple, taken } = answer;
-        let settled: Vec<Sent> = match multiple {
+    pub(super) fn confirmed(&mut self, answer: ConfirmAnswer, confirmed: &Confirmed) {
+        let ConfirmAnswer { tag, multiple, taken } = answer;
+        let settled: Vec<UnconfirmedMessage> = match multiple {
             false => self.open.remove(&tag).into_iter().collect(),
             true => {
                 // 0 stands for all there are.
@@ -90,19 +91,19 @@ impl Ledger {
 }
 
 /// A channel with confirms.
-pub(super) struct Line {
-    link: Link,
-    ledger: Ledger,
+pub(super) struct ConfirmChannel {
+    link: RabbitLink,
+    ledger: ConfirmLedger,
     limit: Duration,
 }
 
-impl Line {
+impl ConfirmChannel {
     /// Asks for confirms on a new link.
-    pub(super) async fn new(mut link: Link) -> Result<Self, Failure> {
+    pub(super) async fn new(mut link: RabbitLink) -> Result<Self, Failure> {
         let channel = link.channel.clone();
         link.ask(channel.confirm_select(ConfirmSelectArguments::new(false))).await?;
         let limit = link.limit();
-        Ok(Self { link, ledger: Ledger::default(), limit })
+        Ok(Self { link, ledger: ConfirmLedger::default(), limit })
     }
 
     /// Whether messages can be sent on it.
@@ -115,7 +116,7 @@ impl Line {
         &mut self,
         exchange: &str,
         outgoing: Outgoing,
-        sent: Sent,
+        sent: UnconfirmedMessage,
     ) -> Result<(), Failure> {
         let mut arguments = BasicPublishArguments::new(exchange, &outgoing.routing_key);
         arguments.mandatory(true);
@@ -168,14 +169,14 @@ impl Line {
         of_lane.map(|(_, place)| *place).collect()
     }
 
-    fn note(&mut self, event: Event, confirmed: &Confirmed) -> Result<(), Failure> {
+    fn note(&mut self, event: ChannelEvent, confirmed: &Confirmed) -> Result<(), Failure> {
         match event {
-            Event::Confirmed { tag, multiple, taken } => {
-                self.ledger.confirmed(Answer { tag, multiple, taken }, confirmed);
+            ChannelEvent::Confirmed { tag, multiple, taken } => {
+                self.ledger.confirmed(ConfirmAnswer { tag, multiple, taken }, confirmed);
             }
-            Event::Returned { message_id } => self.ledger.returned(message_id.as_deref()),
-            Event::Closed { code, text } => return Err(self.link.closed(code, &text)),
-            Event::Cancelled => {}
+            ChannelEvent::Returned { message_id } => self.ledger.returned(message_id.as_deref()),
+            ChannelEvent::Closed { code, text } => return Err(self.link.closed(code, &text)),
+            ChannelEvent::Cancelled => {}
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What the confirms of a channel mean, and what the section may say.
 
-use super::line::{Answer, Ledger};
+use super::line::{ConfirmAnswer, ConfirmLedger};
 use super::*;
 use crate::batch::tests::{position, row};
 
@@ -14,10 +14,10 @@ fn read_text(text: &str) -> Result<Box<dyn SinkSpec>, ConfigError> {
     read(section, &Surroundings { pipeline: "p".into(), folder: PathBuf::new() })
 }
 
-fn sent(offset: u64) -> Sent {
+fn sent(offset: u64) -> UnconfirmedMessage {
     let (lane, place) = (Arc::new(lane()), row(offset, 0).place);
     let message_id = lane.key(place);
-    Sent { lane, topic_made_at: 7, place, message_id, is_returned: false }
+    UnconfirmedMessage { lane, topic_made_at: 7, place, message_id, is_returned: false }
 }
 
 fn taken(confirmed: &Confirmed) -> Vec<u64> {
@@ -45,34 +45,34 @@ fn the_example_is_read_and_a_wrong_section_says_why() {
 #[test]
 fn confirms_of_several_messages_and_of_single_ones_are_told_apart() {
     let confirmed = Confirmed::default();
-    let mut ledger = Ledger::default();
+    let mut ledger = ConfirmLedger::default();
     for offset in 0..6 {
         ledger.sent(sent(offset));
     }
-    ledger.confirmed(Answer { tag: 2, multiple: false, taken: true }, &confirmed);
+    ledger.confirmed(ConfirmAnswer { tag: 2, multiple: false, taken: true }, &confirmed);
     assert_eq!(taken(&confirmed), [1]);
-    ledger.confirmed(Answer { tag: 4, multiple: true, taken: true }, &confirmed);
+    ledger.confirmed(ConfirmAnswer { tag: 4, multiple: true, taken: true }, &confirmed);
     assert_eq!(taken(&confirmed), [0, 1, 2, 3]);
-    ledger.confirmed(Answer { tag: 4, multiple: true, taken: true }, &confirmed);
-    ledger.confirmed(Answer { tag: 99, multiple: false, taken: true }, &confirmed);
+    ledger.confirmed(ConfirmAnswer { tag: 4, multiple: true, taken: true }, &confirmed);
+    ledger.confirmed(ConfirmAnswer { tag: 99, multiple: false, taken: true }, &confirmed);
     assert_eq!(taken(&confirmed), [0, 1, 2, 3]);
-    ledger.confirmed(Answer { tag: 0, multiple: true, taken: true }, &confirmed);
+    ledger.confirmed(ConfirmAnswer { tag: 0, multiple: true, taken: true }, &confirmed);
     assert_eq!(taken(&confirmed), [0, 1, 2, 3, 4, 5]);
 }
 
 #[test]
 fn what_is_sent_back_or_not_taken_is_not_taken() {
     let confirmed = Confirmed::default();
-    let mut ledger = Ledger::default();
+    let mut ledger = ConfirmLedger::default();
     for offset in 0..4 {
         ledger.sent(sent(offset));
     }
     ledger.returned(Some(&lane().key(row(1, 0).place)));
     ledger.returned(Some("of somebody else"));
     ledger.returned(None);
-    ledger.confirmed(Answer { tag: 2, multiple: true, taken: true }, &confirmed);
-    ledger.confirmed(Answer { tag: 3, multiple: false, taken: false }, &confirmed);
-    ledger.confirmed(Answer { tag: 4, multiple: false, taken: true }, &confirmed);
+    ledger.confirmed(ConfirmAnswer { tag: 2, multiple: true, taken: true }, &confirmed);
+    ledger.confirmed(ConfirmAnswer { tag: 3, multiple: false, taken: false }, &confirmed);
+    ledger.confirmed(ConfirmAnswer { tag: 4, multiple: false, taken: true }, &confirmed);
     assert_eq!(taken(&confirmed), [0, 3]);
 }
 

@@ -25,10 +25,10 @@ pub(super) struct Database {
     pub(super) create: bool,
     pub(super) fresh: FreshLanes,
     timeout: Duration,
-    open: Mutex<Option<Open>>,
+    open: Mutex<Option<OpenDatabase>>,
 }
 
-struct Open {
+struct OpenDatabase {
     connection: Connection,
     _lock: Arc<File>,
 }
@@ -49,7 +49,7 @@ impl Database {
             if open.is_none() {
                 *open = Some(database.open()?);
             }
-            let Some(Open { connection, .. }) = open.as_mut() else {
+            let Some(OpenDatabase { connection, .. }) = open.as_mut() else {
                 unreachable!("it was opened")
             };
             let done = what(&database, connection);
@@ -64,7 +64,7 @@ impl Database {
         .await
     }
 
-    fn open(&self) -> Result<Open, Failure> {
+    fn open(&self) -> Result<OpenDatabase, Failure> {
         let lock = self.lock()?;
         let connection = Connection::open(&self.file).map_err(|error| self.failure(&error))?;
         let set = || -> rusqlite::Result<()> {
@@ -73,7 +73,7 @@ impl Database {
             connection.pragma_update(None, "synchronous", "full")
         };
         set().map_err(|error| self.failure(&error))?;
-        Ok(Open { connection, _lock: lock })
+        Ok(OpenDatabase { connection, _lock: lock })
     }
 
     /// A connection that makes no file and changes nothing in how it is written.

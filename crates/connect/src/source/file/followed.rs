@@ -10,7 +10,7 @@ use galgo::UserHeaders;
 use serde::{Deserialize, Serialize};
 use twox_hash::{XxHash3_64, XxHash3_128};
 
-use super::records::{self, Ends};
+use super::records::{self, LineEnds};
 use crate::batch::Form;
 use crate::source::Incoming;
 
@@ -33,7 +33,7 @@ pub(super) enum LineFormat {
 
 /// How lines are read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reading {
+pub(super) struct LineReading {
     pub(super) format: LineFormat,
     /// Bytes of the longest line.
     pub(super) line_bytes_max: u64,
@@ -43,7 +43,7 @@ pub(super) struct Reading {
 
 /// What is stored of a file: enough to know it again under another name, and to notice that it is another one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Mark {
+pub(super) struct FollowedMark {
     inode: u64,
     /// Of the first line.
     head: String,
@@ -67,14 +67,14 @@ impl FileId {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }
 
-    pub(super) fn is_of(self, mark: &Mark) -> bool {
+    pub(super) fn is_of(self, mark: &FollowedMark) -> bool {
         self.inode == mark.inode
     }
 }
 
 /// What comes of reading on.
 #[derive(Debug)]
-pub(super) enum Read {
+pub(super) enum ReadLines {
     /// Lines; none of them when they were empty.
     Messages(Vec<Incoming>),
     /// No whole line yet.
@@ -106,7 +106,7 @@ pub(super) struct Followed {
 
 impl Followed {
     /// Follows a file from where the mark says, if it is the one that was marked; `None` as long as it has no whole line.
-    pub(super) fn open(path: &Path, marks: &[Mark]) -> io::Result<Option<Self>> {
+    pub(super) fn open(path: &Path, marks: &[FollowedMark]) -> io::Result<Option<Self>> {
         let file = File::open(path)?;
         let metadata = file.metadata()?;
         let id = FileId::of(&metadata);
@@ -123,7 +123,7 @@ impl Followed {
             header: None,
             in_vain: 0,
         };
-        let is_marked = |mark: &&Mark| mark.inode == id.inode && mark.head == hex(head);
+        let is_marked = |mark: &&FollowedMark| mark.inode == id.inode && mark.head == hex(head);
         if let Some(mark) = marks.iter().find(is_marked) {
             (followed.generation, followed.byte) = (mark.generation, mark.byte);
             if !followed.is_as_marked(mark)? {
@@ -148,8 +148,8 @@ impl Followed {
     }
 
     /// Where it is.
-    pub(super) fn mark(&self) -> io::Result<Mark> {
-        Ok(Mark {
+    pub(super) fn mark(&self) -> io::Result<FollowedMark> {
+        Ok(FollowedMark {
             inode: self.id.inode,
             head: hex(self.head),
             generation: self.generation,
@@ -169,7 +169,7 @@ impl Followed {
     }
 
     /// Looks at the file; tells whether it was cut or written anew, which is read from its begin.
-    pub(super) fn look(&mut self, mark: &Mark) -> io::Result<bool> {
+    pub(super) fn look(&mut self, mark: &FollowedMark) -> io::Result<bool> {
         let length = self.file.metadata()?.len();
         if length == self.length {
             return Ok(false);
@@ -196,17 +196,17 @@ impl Followed {
     }
 
     /// Whether there is a line to be read yet.
-    pub(super) fn has_line(&self, reading: &Reading) -> io::Result<bool> {
+    pub(super) fn has_line(&self, reading: &LineReading) -> io::Result<bool> {
         let window = self.read_at(self.byte, self.length.min(self.byte + WINDOW))?;
         let is_window = window.len() as u64 == WINDOW;
         Ok(is_window || ends(reading.format).find(&window).is_some())
     }
 
     /// Reads whole lines.
-    pub(super) fn read(&mut self, reading: &Reading) -> io::Result<Read> {
+    pub(super) fn read(&mut self, reading: &LineReading) -> io::Result<ReadLines> {
         let end = self.end.map_or(self.length, |end| end.min(self.length));
         if self.byte >= end || end <= self.in_vain {
-            return Ok(Read::Nothing);
+            return Ok(ReadLines::Nothing);
         }
         if self.byte == 0
             && let LineFormat::Csv { delimiter } = reading.format
@@ -224,13 +224,17 @@ impl Followed {
         }
         let messages = self.messages(&window, reading)?;
         match messages {
-            Some(messages) => Ok(Read::Messages(messages)),
+            Some(messages) => Ok(ReadLines::Messages(messages)),
             None => self.long_or_nothing(end, reading),
         }
     }
 
     /// The messages of the whole lines in a window, and moves behind them; `None` if there is no whole line, or the first is too long.
-    fn messages(&mut self, window: &[u8], reading: &Reading) -> io::Result<Option<Vec<Incoming>>> {
+    fn messages(
+        &mut self,
+        window: &[u8],
+        reading: &LineReading,
+    ) -> io::Result<Option<Vec<Incoming>>> {
         let mut ends = ends(reading.format);
         let mut messages = Vec::new();
         let (mut rest, mut any) = (window, false);
@@ -250,7 +254,7 @@ impl Followed {
         Ok(any.then_some(messages))
     }
 
-    fn message(&mut self, line: &[u8], reading: &Reading) -> io::Result<Incoming> {
+    fn message(&mut self, line: &[u8], reading: &LineReading) -> io::Result<Incoming> {
         let (payload, form) = match reading.format {
             LineFormat::Lines => (Bytes::copy_from_slice(line), text_or_bytes(line)),
             LineFormat::Ndjson => {
@@ -303,7 +307,7 @@ impl Followed {
     /// Reads the header; tells where it ends, `None` if it is not whole or too long.
     fn read_header(&mut self, delimiter: u8, end: u64, bytes_max: u64) -> io::Result<Option<u64>> {
         let window = self.read_at(0, end.min(bytes_max + 2))?;
-        let found = Ends::of_records(delimiter).find(&window);
+        let found = LineEnds::of_records(delimiter).find(&window);
         let Some(line) = found.and_then(|end| window.get(..end)) else { return Ok(None) };
         let text = without_end(line);
         let cells = records::cells(text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text), delimiter);
@@ -312,12 +316,12 @@ impl Followed {
     }
 
     /// A line without an end so far, or one that is too long; that one is passed by when it is to be left out.
-    fn long_or_nothing(&mut self, end: u64, reading: &Reading) -> io::Result<Read> {
+    fn long_or_nothing(&mut self, end: u64, reading: &LineReading) -> io::Result<ReadLines> {
         if end - self.byte <= reading.line_bytes_max {
-            return Ok(Read::Nothing);
+            return Ok(ReadLines::Nothing);
         }
         if !reading.skip_long {
-            return Ok(Read::TooLong { byte: self.byte });
+            return Ok(ReadLines::TooLong { byte: self.byte });
         }
         let mut ends = ends(reading.format);
         let mut at = self.byte;
@@ -330,7 +334,7 @@ impl Followed {
                     "line is longer than line_bytes_max and left out"
                 );
                 self.byte = behind;
-                return Ok(Read::Messages(Vec::new()));
+                return Ok(ReadLines::Messages(Vec::new()));
             }
             if window.is_empty() {
                 break;
@@ -338,11 +342,11 @@ impl Followed {
             at += window.len() as u64;
         }
         self.in_vain = end;
-        Ok(Read::Nothing)
+        Ok(ReadLines::Nothing)
     }
 
     /// Whether what is in front of the marked place is what was there.
-    fn is_as_marked(&self, mark: &Mark) -> io::Result<bool> {
+    fn is_as_marked(&self, mark: &FollowedMark) -> io::Result<bool> {
         Ok(self.before()? == mark.before)
     }
 
@@ -356,10 +360,10 @@ impl Followed {
     }
 }
 
-fn ends(format: LineFormat) -> Ends {
+fn ends(format: LineFormat) -> LineEnds {
     match format {
-        LineFormat::Lines | LineFormat::Ndjson => Ends::of_lines(),
-        LineFormat::Csv { delimiter } => Ends::of_records(delimiter),
+        LineFormat::Lines | LineFormat::Ndjson => LineEnds::of_lines(),
+        LineFormat::Csv { delimiter } => LineEnds::of_records(delimiter),
     }
 }
 

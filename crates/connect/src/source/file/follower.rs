@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::followed::{FileId, Followed, Mark, Read, Reading};
+use super::followed::{FileId, Followed, FollowedMark, LineReading, ReadLines};
 use super::pattern::Pattern;
 use crate::failure::Failure;
 use crate::source::{Chunk, Cursor};
@@ -19,12 +19,12 @@ const RENAMED_PATIENCE: Duration = Duration::from_secs(3600);
 /// What is stored: where each file is.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Marks {
-    files: Vec<Mark>,
+    files: Vec<FollowedMark>,
 }
 
 /// What a look found.
 #[derive(Debug)]
-pub(super) enum Look {
+pub(super) enum FollowerLook {
     Chunk(Chunk),
     /// Nothing new.
     Nothing,
@@ -33,10 +33,10 @@ pub(super) enum Look {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct FollowedEntry {
     file: Followed,
     /// Where it is, as the cursor says.
-    mark: Mark,
+    mark: FollowedMark,
     read_at: Instant,
 }
 
@@ -44,10 +44,10 @@ struct Entry {
 #[derive(Debug)]
 pub(super) struct Follower {
     pattern: Pattern,
-    reading: Reading,
-    entries: Vec<Entry>,
+    reading: LineReading,
+    entries: Vec<FollowedEntry>,
     /// Where files were that are not found again yet.
-    marks: Vec<Mark>,
+    marks: Vec<FollowedMark>,
     once: bool,
     /// The file that is read next, so that each gets its turn.
     turn: usize,
@@ -57,8 +57,8 @@ impl Follower {
     /// Finds the files, those of the cursor under whatever names they have in their folders now.
     pub(super) fn begin(
         pattern: Pattern,
-        reading: Reading,
-        start: &Start,
+        reading: LineReading,
+        start: &FollowStart,
     ) -> Result<Self, Failure> {
         let marks = match &start.cursor {
             None => Marks::default(),
@@ -94,7 +94,7 @@ impl Follower {
     }
 
     /// Reads on.
-    pub(super) fn look(&mut self) -> Result<Look, Failure> {
+    pub(super) fn look(&mut self) -> Result<FollowerLook, Failure> {
         if !self.once {
             let seen = self.open_all()?;
             self.close_gone(&seen)?;
@@ -104,24 +104,24 @@ impl Follower {
             let at = (self.turn + step) % count;
             let Some(entry) = self.entries.get_mut(at) else { break };
             let messages = match read(entry, &self.reading)? {
-                Read::Nothing => continue,
-                Read::Messages(messages) => messages,
-                Read::TooLong { byte } => return Err(self.too_long(at, byte)),
+                ReadLines::Nothing => continue,
+                ReadLines::Messages(messages) => messages,
+                ReadLines::TooLong { byte } => return Err(self.too_long(at, byte)),
             };
             entry.mark =
                 entry.file.mark().map_err(|error| failure("read", &entry.file.path, &error))?;
             entry.read_at = Instant::now();
             self.turn = at + 1;
-            return Ok(Look::Chunk(Chunk { messages, cursor: self.cursor()? }));
+            return Ok(FollowerLook::Chunk(Chunk { messages, cursor: self.cursor()? }));
         }
         if !self.once {
-            return Ok(Look::Nothing);
+            return Ok(FollowerLook::Nothing);
         }
         for entry in self.entries.iter().filter(|entry| entry.file.rest() > 0) {
             let (file, rest) = (entry.file.path.display(), entry.file.rest());
             tracing::warn!(%file, rest, "file ends within a line; that line is left for the next run");
         }
-        Ok(Look::End)
+        Ok(FollowerLook::End)
     }
 
     fn cursor(&self) -> Result<Cursor, Failure> {
@@ -182,7 +182,7 @@ impl Follower {
         let Some(file) = Followed::open(path, &self.marks)? else { return Ok(id) };
         let id = file.id;
         self.marks.retain(|mark| !id.is_of(mark));
-        self.entries.push(Entry { mark: file.mark()?, file, read_at: Instant::now() });
+        self.entries.push(FollowedEntry { mark: file.mark()?, file, read_at: Instant::now() });
         Ok(id)
     }
 
@@ -232,15 +232,15 @@ impl Follower {
 
 /// How to begin.
 #[derive(Clone, Debug)]
-pub(super) struct Start {
+pub(super) struct FollowStart {
     pub(super) cursor: Option<Cursor>,
     pub(super) once: bool,
     /// Without a cursor: whether what is in the files already is left out.
     pub(super) at_end: bool,
 }
 
-fn read(entry: &mut Entry, reading: &Reading) -> Result<Read, Failure> {
-    let Entry { file, mark, .. } = entry;
+fn read(entry: &mut FollowedEntry, reading: &LineReading) -> Result<ReadLines, Failure> {
+    let FollowedEntry { file, mark, .. } = entry;
     let was_cut = file.look(mark).map_err(|error| failure("read", &file.path, &error))?;
     if was_cut {
         tracing::warn!(file = %file.path.display(), "file was cut or written anew; it is read from its begin");

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 /// Looks for ends in bytes that come in pieces.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Ends {
+pub(super) struct LineEnds {
     /// Ends within quotes are none, if a delimiter is known.
     delimiter: Option<u8>,
     at: At,
@@ -22,7 +22,7 @@ enum At {
     Quote,
 }
 
-impl Ends {
+impl LineEnds {
     pub(super) fn of_lines() -> Self {
         Self::default()
     }
@@ -87,7 +87,7 @@ mod tests {
         let expected = [12, 10, 3];
         assert_eq!(expected.iter().sum::<usize>(), text.len());
         for piece in 1..text.len() {
-            let mut ends = Ends::of_records(b',');
+            let mut ends = LineEnds::of_records(b',');
             let (mut found, mut before) = (Vec::new(), 0);
             for mut piece in text.chunks(piece) {
                 while let Some(count) = ends.find(piece) {
@@ -98,8 +98,8 @@ mod tests {
             }
             assert_eq!(found, expected, "{piece}");
         }
-        assert_eq!(Ends::of_lines().find(b"\"a\nb"), Some(3));
-        assert_eq!(Ends::of_lines().find(b"ab"), None);
+        assert_eq!(LineEnds::of_lines().find(b"\"a\nb"), Some(3));
+        assert_eq!(LineEnds::of_lines().find(b"ab"), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::Received;
+use super::ReceivedRequest;
 use super::request::Reception;
 use super::settings::ListenSettings;
 use crate::failure::Failure;
@@ -27,7 +27,7 @@ const HEAD_MAX: usize = 16 << 10;
 /// Begins to listen; what is returned serves until it is dropped.
 pub(super) async fn bind(
     settings: Arc<ListenSettings>,
-    sender: mpsc::Sender<Received>,
+    sender: mpsc::Sender<ReceivedRequest>,
 ) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
     let acceptor = settings.acceptor()?;
     settings.token()?;

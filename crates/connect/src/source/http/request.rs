@@ -15,7 +15,7 @@ use hyper::body::Incoming as IncomingBody;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use twox_hash::XxHash3_128;
 
-use super::Received;
+use super::ReceivedRequest;
 use super::settings::ListenSettings;
 use crate::batch::Form;
 use crate::source::Incoming;
@@ -34,7 +34,7 @@ const UNIT: usize = 1 << 10;
 /// Takes requests, as far as there is memory for them.
 pub(super) struct Reception {
     pub(super) settings: Arc<ListenSettings>,
-    sender: mpsc::Sender<Received>,
+    sender: mpsc::Sender<ReceivedRequest>,
     /// Memory for bodies.
     memory: Arc<Semaphore>,
 }
@@ -63,7 +63,10 @@ impl Rebuff {
 }
 
 impl Reception {
-    pub(super) fn new(settings: Arc<ListenSettings>, sender: mpsc::Sender<Received>) -> Self {
+    pub(super) fn new(
+        settings: Arc<ListenSettings>,
+        sender: mpsc::Sender<ReceivedRequest>,
+    ) -> Self {
         let memory = Arc::new(Semaphore::new(settings.in_flight.div_ceil(UNIT)));
         Self { settings, sender, memory }
     }
@@ -100,7 +103,7 @@ impl Reception {
         let Ok(Ok(room)) = room else {
             return Err(Rebuff::busy("there is no room for messages now; send it again"));
         };
-        room.send(Received { messages, stored });
+        room.send(ReceivedRequest { messages, stored });
         match tokio::time::timeout(self.settings.timeout, is_stored).await {
             Ok(Ok(())) => Ok(count),
             _ => Err(Rebuff::busy(

@@ -28,7 +28,7 @@ const BODY_MAX: usize = 64 << 20;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Section {
+struct HttpSourceSection {
     listen: SocketAddr,
     #[serde(default = "root")]
     path: String,
@@ -86,7 +86,7 @@ fn wrong(what: impl Into<String>) -> ConfigError {
 
 impl ListenSettings {
     pub(super) fn read(table: Table, around: &Surroundings) -> Result<Self, ConfigError> {
-        let section: Section = settings(SECTION, table)?;
+        let section: HttpSourceSection = settings(SECTION, table)?;
         let at = |path: Option<PathBuf>| path.map(|path| around.path(&path));
         let identity = match (at(section.cert_file), at(section.key_file)) {
             (Some(certificate), Some(key)) => Some((certificate, key)),

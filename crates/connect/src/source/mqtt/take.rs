@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::bridge::held::Held;
+use crate::bridge::held::HeldMessages;
 use crate::failure::Failure;
 use crate::mqtt::link::{MqttAccess, OpenedMqtt};
 
@@ -63,7 +63,7 @@ struct Taking {
     subscriptions: Subscriptions,
     client: AsyncClient,
     events: EventLoop,
-    held: Arc<Held<Acknowledgement>>,
+    held: Arc<HeldMessages<Acknowledgement>>,
     room: Arc<Notify>,
     prefetch_bytes: usize,
     deliver: UnboundedSender<Result<TakenPublish, Failure>>,
@@ -75,7 +75,7 @@ pub(super) struct SubscribedLink {
     pub epoch: u64,
     subscriptions: Subscriptions,
     client: AsyncClient,
-    held: Arc<Held<Acknowledgement>>,
+    held: Arc<HeldMessages<Acknowledgement>>,
     room: Arc<Notify>,
     taken: UnboundedReceiver<Result<TakenPublish, Failure>>,
     task: JoinHandle<()>,
@@ -90,7 +90,7 @@ impl SubscribedLink {
     ) -> Self {
         static EPOCHS: AtomicU64 = AtomicU64::new(1);
         let OpenedMqtt { client, events, .. } = opened;
-        let (held, room) = (Arc::new(Held::default()), Arc::new(Notify::new()));
+        let (held, room) = (Arc::new(HeldMessages::default()), Arc::new(Notify::new()));
         let (deliver, taken) = unbounded_channel();
         let taking = Taking {
             subscriptions: subscriptions.clone(),

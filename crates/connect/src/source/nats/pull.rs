@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use super::AHEAD_MAX;
-use crate::bridge::held::Held;
+use crate::bridge::held::HeldMessages;
 use crate::failure::Failure;
 use crate::nats::link::NatsLink;
 
@@ -27,7 +27,7 @@ const HEADERS_BYTES: usize = 128 << 10;
 const MESSAGE_BYTES: usize = 256;
 
 /// A message that NATS delivered.
-pub(super) struct Delivered {
+pub(super) struct NatsDelivery {
     /// Counted by us, in the order they came.
     pub number: u64,
     /// Its place in the stream.
@@ -41,13 +41,13 @@ pub(super) struct Delivered {
 }
 
 /// What the task has.
-struct Pulling {
+struct NatsPulling {
     link: Arc<NatsLink>,
     consumer: PullConsumer,
-    held: Arc<Held<Subject>>,
+    held: Arc<HeldMessages<Subject>>,
     room: Arc<Notify>,
     prefetch_bytes: usize,
-    deliver: UnboundedSender<Result<Delivered, Failure>>,
+    deliver: UnboundedSender<Result<NatsDelivery, Failure>>,
 }
 
 /// A task that pulls, and one that keeps alive what was pulled; both end when it is dropped.
@@ -56,9 +56,9 @@ pub(super) struct Puller {
     pub epoch: u64,
     link: Arc<NatsLink>,
     consumer: PullConsumer,
-    held: Arc<Held<Subject>>,
+    held: Arc<HeldMessages<Subject>>,
     room: Arc<Notify>,
-    delivered: UnboundedReceiver<Result<Delivered, Failure>>,
+    delivered: UnboundedReceiver<Result<NatsDelivery, Failure>>,
     tasks: [JoinHandle<()>; 2],
 }
 
@@ -71,10 +71,10 @@ impl Puller {
         ack_wait: Duration,
     ) -> Self {
         static EPOCHS: AtomicU64 = AtomicU64::new(1);
-        let (link, held) = (Arc::new(link), Arc::new(Held::default()));
+        let (link, held) = (Arc::new(link), Arc::new(HeldMessages::default()));
         let room = Arc::new(Notify::new());
         let (deliver, delivered) = unbounded_channel();
-        let pulling = Pulling {
+        let pulling = NatsPulling {
             link: link.clone(),
             consumer: consumer.clone(),
             held: held.clone(),
@@ -91,7 +91,7 @@ impl Puller {
     }
 
     /// The next message; nothing is lost when it is dropped while it waits.
-    pub(super) async fn next(&mut self) -> Result<Delivered, Failure> {
+    pub(super) async fn next(&mut self) -> Result<NatsDelivery, Failure> {
         match self.delivered.recv().await {
             Some(delivered) => delivered,
             None => Err(self.link.away("the connection is lost")),
@@ -99,7 +99,7 @@ impl Puller {
     }
 
     /// The next message, if there is one already.
-    pub(super) fn next_at_hand(&mut self) -> Option<Delivered> {
+    pub(super) fn next_at_hand(&mut self) -> Option<NatsDelivery> {
         // What is wrong is told by the next call of the other.
         if self.delivered.is_empty() {
             return None;
@@ -141,7 +141,7 @@ impl Drop for Puller {
     }
 }
 
-impl Pulling {
+impl NatsPulling {
     async fn run(self) {
         let failure = loop {
             if let Err(failure) = self.pull().await {
@@ -195,13 +195,14 @@ impl Pulling {
         };
         let number = self.held.hold(reply, message.payload.len() + MESSAGE_BYTES);
         // Nobody may be left to read it; it comes again then.
-        let _ = self.deliver.send(Ok(Delivered { number, sequence, times, published_us, message }));
+        let _ =
+            self.deliver.send(Ok(NatsDelivery { number, sequence, times, published_us, message }));
         Ok(())
     }
 }
 
 /// Tells NATS that somebody is at work on what is held.
-async fn keep_alive(link: Arc<NatsLink>, held: Arc<Held<Subject>>, each: Duration) {
+async fn keep_alive(link: Arc<NatsLink>, held: Arc<HeldMessages<Subject>>, each: Duration) {
     loop {
         tokio::time::sleep(each).await;
         for reply in held.replies() {

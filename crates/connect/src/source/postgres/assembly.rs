@@ -14,8 +14,8 @@ use std::collections::HashMap;
 use super::bookmark::{Bookmark, Inside};
 use super::change::{Op, RowChange, RowColumn, RowTable, Whence};
 use super::choice::TableChoice;
-use super::lsn::Lsn;
-use super::pgoutput::{Begin, Cell, Decoded, NamedType, Relation, Tuple};
+use super::lsn::PgLsn;
+use super::pgoutput::{NamedType, PluginMessage, Relation, TransactionBegin, Tuple, TupleCell};
 use super::stream::unix_micros;
 use super::value::ValueKind;
 use crate::failure::Failure;
@@ -27,14 +27,14 @@ pub(super) struct Assembly {
     choice: TableChoice,
     tables: HashMap<u32, RowTable>,
     kinds: HashMap<u32, ValueKind>,
-    open: Option<Open>,
+    open: Option<OpenTransaction>,
     bookmark: Bookmark,
 }
 
 /// The transaction that is being read.
 #[derive(Clone, Copy, Debug)]
-struct Open {
-    begin: Begin,
+struct OpenTransaction {
+    begin: TransactionBegin,
     /// Changes that came.
     seq: u64,
     /// Changes at its begin that are settled.
@@ -67,7 +67,7 @@ impl Assembly {
     }
 
     /// All in front of a place came.
-    pub(super) fn reached(&mut self, lsn: Lsn) {
+    pub(super) fn reached(&mut self, lsn: PgLsn) {
         if self.open.is_none() {
             self.bookmark.lsn = self.bookmark.lsn.max(lsn);
             self.forget_copy(lsn);
@@ -104,29 +104,29 @@ impl Assembly {
     /// It tells of a table or a transaction that was not announced, or of a value that is not UTF-8.
     pub(super) fn take(
         &mut self,
-        decoded: Decoded,
+        decoded: PluginMessage,
         out: &mut Vec<Incoming>,
     ) -> Result<(), Failure> {
         match decoded {
-            Decoded::Begin(begin) => self.begin(begin),
-            Decoded::Commit { end, .. } => {
+            PluginMessage::Begin(begin) => self.begin(begin),
+            PluginMessage::Commit { end, .. } => {
                 self.open = None;
                 self.bookmark.lsn = self.bookmark.lsn.max(end);
                 self.bookmark.inside = None;
                 Ok(())
             }
-            Decoded::Origin => Ok(()),
-            Decoded::Relation(relation) => {
+            PluginMessage::Origin => Ok(()),
+            PluginMessage::Relation(relation) => {
                 self.relation(relation, None);
                 Ok(())
             }
-            Decoded::Type(NamedType { id, schema, name }) => {
+            PluginMessage::Type(NamedType { id, schema, name }) => {
                 let kind =
                     if schema.is_empty() { ValueKind::of_name(&name) } else { ValueKind::Text };
                 self.kinds.insert(id, kind);
                 Ok(())
             }
-            Decoded::Message { transactional: false, lsn, .. } => {
+            PluginMessage::Message { transactional: false, lsn, .. } => {
                 self.reached(lsn);
                 Ok(())
             }
@@ -134,7 +134,7 @@ impl Assembly {
         }
     }
 
-    fn begin(&mut self, begin: Begin) -> Result<(), Failure> {
+    fn begin(&mut self, begin: TransactionBegin) -> Result<(), Failure> {
         if self.open.is_some() {
             return Err(unexpected("a transaction in a transaction"));
         }
@@ -148,17 +148,17 @@ impl Assembly {
         };
         let inside = self.bookmark.inside.filter(|inside| inside.commit == begin.commit);
         let settled = inside.map_or(0, |inside| inside.done);
-        self.open = Some(Open { begin, seq: 0, settled, hidden });
+        self.open = Some(OpenTransaction { begin, seq: 0, settled, hidden });
         Ok(())
     }
 
-    fn forget_copy(&mut self, reached: Lsn) {
+    fn forget_copy(&mut self, reached: PgLsn) {
         if self.bookmark.copy.as_ref().is_some_and(|copy| copy.before <= reached) {
             self.bookmark.copy = None;
         }
     }
 
-    fn change(&mut self, change: Decoded, out: &mut Vec<Incoming>) -> Result<(), Failure> {
+    fn change(&mut self, change: PluginMessage, out: &mut Vec<Incoming>) -> Result<(), Failure> {
         let Some(open) = &mut self.open else {
             return Err(unexpected("a change outside of a transaction"));
         };
@@ -169,26 +169,26 @@ impl Assembly {
         }
         self.bookmark.inside = Some(Inside { commit: now.begin.commit, done: now.seq + 1 });
         match change {
-            Decoded::Insert { relation, new } => {
+            PluginMessage::Insert { relation, new } => {
                 self.tell(relation, &now, out, |table, whence, out| {
                     let row = RowChange { op: Op::Created, before: None, after: Some(&new.0) };
                     out.push(table.message(row, &whence)?);
                     Ok(())
                 })
             }
-            Decoded::Update { relation, old, new } => {
+            PluginMessage::Update { relation, old, new } => {
                 self.tell(relation, &now, out, |table, whence, out| {
-                    update(table, whence, Sides { old, new }, out)
+                    update(table, whence, UpdateSides { old, new }, out)
                 })
             }
-            Decoded::Delete { relation, old } => {
+            PluginMessage::Delete { relation, old } => {
                 self.tell(relation, &now, out, |table, whence, out| {
                     let row = RowChange { op: Op::Deleted, before: Some(&old.0), after: None };
                     out.push(table.message(row, &whence)?);
                     Ok(())
                 })
             }
-            Decoded::Truncate { relations } => {
+            PluginMessage::Truncate { relations } => {
                 let row = RowChange { op: Op::Truncated, before: None, after: None };
                 for (part, relation) in (0..).zip(relations) {
                     self.tell(relation, &now, out, |table, whence, out| {
@@ -206,7 +206,7 @@ impl Assembly {
     fn tell(
         &self,
         relation: u32,
-        open: &Open,
+        open: &OpenTransaction,
         out: &mut Vec<Incoming>,
         told: impl FnOnce(&RowTable, Whence<'_>, &mut Vec<Incoming>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
@@ -234,7 +234,7 @@ impl Assembly {
 }
 
 /// The two sides of an update.
-struct Sides {
+struct UpdateSides {
     old: Option<Tuple>,
     new: Tuple,
 }
@@ -244,10 +244,10 @@ struct Sides {
 fn update(
     table: &RowTable,
     whence: Whence<'_>,
-    sides: Sides,
+    sides: UpdateSides,
     out: &mut Vec<Incoming>,
 ) -> Result<(), Failure> {
-    let Sides { old, mut new } = sides;
+    let UpdateSides { old, mut new } = sides;
     if let Some(old) = &old {
         fill_in(table, old, &mut new);
     }
@@ -267,7 +267,7 @@ fn update(
 /// A value that was not sent because it is as before is known when what was before was sent.
 fn fill_in(table: &RowTable, old: &Tuple, new: &mut Tuple) {
     for (column, (new, old)) in table.columns.iter().zip(new.0.iter_mut().zip(&old.0)) {
-        if *new == Cell::Unchanged && column.identifies {
+        if *new == TupleCell::Unchanged && column.identifies {
             *new = old.clone();
         }
     }

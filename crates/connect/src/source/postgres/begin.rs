@@ -8,12 +8,12 @@ use postgres_protocol::escape::escape_literal;
 
 use super::ChangeOrigin;
 use super::bookmark::{Bookmark, CopyMark};
-use super::care::Watched;
+use super::care::WatchedSlot;
 use super::catalog::PublishedTable;
 use super::copying::{CopyOrder, CopyRun};
 use super::ground::Ground;
-use super::lsn::Lsn;
-use super::plan::{ClusterId, Plan, plan};
+use super::lsn::PgLsn;
+use super::plan::{ClusterId, SlotPlan, plan};
 use super::publication::{ensure, word_sql};
 use super::slot::{self, SlotState};
 use crate::failure::Failure;
@@ -40,7 +40,7 @@ pub(super) enum Begun {
 pub(super) async fn begin(
     origin: &ChangeOrigin,
     cursor: Option<&Cursor>,
-    watched: &Watched,
+    watched: &WatchedSlot,
 ) -> Result<(Begun, Ground), Failure> {
     let bookmark = cursor.map(Bookmark::parse).transpose().map_err(|error| {
         Failure::refused(
@@ -64,12 +64,12 @@ pub(super) async fn begin(
     }
     let begin = BeginWith { origin, sql, replication, cluster: cluster.clone(), tables };
     let begun = match plan(bookmark, state.as_ref(), origin.copying, &cluster) {
-        Plan::Missing(why) => return Err(missing(&why)),
-        Plan::GoOn(bookmark) => Begun::Reading(bookmark),
-        Plan::FromSlot(lsn) => Begun::Reading(bookmark_at(&cluster, lsn)),
-        Plan::NewSlot => begin.new_slot().await?,
-        Plan::NewCopy { instead, clears } => begin.new_copy(instead, clears).await?,
-        Plan::CopyAgain(lsn) => begin.copy_again(lsn).await?,
+        SlotPlan::Missing(why) => return Err(missing(&why)),
+        SlotPlan::GoOn(bookmark) => Begun::Reading(bookmark),
+        SlotPlan::FromSlot(lsn) => Begun::Reading(bookmark_at(&cluster, lsn)),
+        SlotPlan::NewSlot => begin.new_slot().await?,
+        SlotPlan::NewCopy { instead, clears } => begin.new_copy(instead, clears).await?,
+        SlotPlan::CopyAgain(lsn) => begin.copy_again(lsn).await?,
     };
     Ok((begun, ground))
 }
@@ -110,7 +110,7 @@ fn suits(origin: &ChangeOrigin, state: Option<&SlotState>) -> Result<(), Failure
     }
 }
 
-fn bookmark_at(cluster: &ClusterId, lsn: Lsn) -> Bookmark {
+fn bookmark_at(cluster: &ClusterId, lsn: PgLsn) -> Bookmark {
     let ClusterId { system, timeline } = cluster.clone();
     Bookmark { system, timeline, lsn, inside: None, copy: None, copying: false }
 }
@@ -124,10 +124,10 @@ struct BeginWith<'a> {
 }
 
 /// What is copied, and in front of what the slot begins.
-struct Moment {
+struct CopyMoment {
     /// In a transaction that sees it.
     sql: PgSession,
-    slot: Lsn,
+    slot: PgLsn,
     is_new: bool,
     clears: bool,
 }
@@ -161,21 +161,21 @@ impl BeginWith<'_> {
         sql.query(&begin).await.map_err(copy_failure)?;
         // The moment is set; now the tables are held as they are.
         lock(&self.tables, &mut sql).await?;
-        self.copy(Moment { sql, slot: made.begin, is_new: true, clears }).await
+        self.copy(CopyMoment { sql, slot: made.begin, is_new: true, clears }).await
     }
 
     /// The slot goes on; the moment is now.
-    async fn copy_again(self, slot: Lsn) -> Result<Begun, Failure> {
+    async fn copy_again(self, slot: PgLsn) -> Result<Begun, Failure> {
         let mut sql = self.origin.sql().await?;
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
         sql.query(begin).await.map_err(copy_failure)?;
         // Locks do not set the moment: a table that is being rewritten would seem to be empty at one that was set before.
         lock(&self.tables, &mut sql).await?;
-        self.copy(Moment { sql, slot, is_new: false, clears: false }).await
+        self.copy(CopyMoment { sql, slot, is_new: false, clears: false }).await
     }
 
-    async fn copy(mut self, moment: Moment) -> Result<Begun, Failure> {
-        let Moment { sql: mut copy_sql, slot, is_new, clears } = moment;
+    async fn copy(mut self, moment: CopyMoment) -> Result<Begun, Failure> {
+        let CopyMoment { sql: mut copy_sql, slot, is_new, clears } = moment;
         let snapshot =
             copy_sql.value("SELECT pg_current_snapshot()").await.map_err(copy_failure)?;
         let snapshot = snapshot

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::lsn::Lsn;
+use super::lsn::PgLsn;
 use super::visible::VisibleXids;
 use crate::source::Cursor;
 
@@ -15,7 +15,7 @@ pub(super) struct Bookmark {
     /// On which timeline of it.
     pub(super) timeline: u32,
     /// What is behind the last transaction that is settled to its end.
-    pub(super) lsn: Lsn,
+    pub(super) lsn: PgLsn,
     /// The transaction behind it of which a part is settled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) inside: Option<Inside>,
@@ -32,7 +32,7 @@ pub(super) struct Bookmark {
 #[serde(deny_unknown_fields)]
 pub(super) struct Inside {
     /// Where its commit is.
-    pub(super) commit: Lsn,
+    pub(super) commit: PgLsn,
     /// Its changes that are settled, counted as the server sends them.
     pub(super) done: u64,
 }
@@ -44,7 +44,7 @@ pub(super) struct CopyMark {
     /// What is in it.
     pub(super) snapshot: VisibleXids,
     /// All that is in it was committed in front of this place.
-    pub(super) before: Lsn,
+    pub(super) before: PgLsn,
     /// Whether changes of all tables that are in it are left out; otherwise only those of tables whose rows have no key.
     pub(super) all: bool,
 }
@@ -71,7 +71,7 @@ mod tests {
         let plain = Bookmark {
             system: "7412".to_owned(),
             timeline: 1,
-            lsn: Lsn(0x16B_3748),
+            lsn: PgLsn(0x16B_3748),
             inside: None,
             copy: None,
             copying: false,
@@ -79,9 +79,9 @@ mod tests {
         let cursor = plain.cursor();
         assert_eq!(cursor.0.to_string(), r#"{"system":"7412","timeline":1,"lsn":"0/16B3748"}"#);
         assert_eq!(Bookmark::parse(&cursor), Ok(plain.clone()));
-        let copy = CopyMark { snapshot: "5:9:6,8".parse().unwrap(), before: Lsn(9), all: true };
+        let copy = CopyMark { snapshot: "5:9:6,8".parse().unwrap(), before: PgLsn(9), all: true };
         let full = Bookmark {
-            inside: Some(Inside { commit: Lsn(7), done: 3 }),
+            inside: Some(Inside { commit: PgLsn(7), done: 3 }),
             copy: Some(copy),
             copying: true,
             ..plain

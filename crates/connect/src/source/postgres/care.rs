@@ -25,7 +25,7 @@ const UNKNOWN: u64 = u64::MAX;
 
 /// What both sides know.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct WatchedSlot {
     /// What the server keeps for the slot, in bytes.
     retained: AtomicU64,
     /// Messages that came from the slot.
@@ -34,14 +34,14 @@ pub(super) struct Watched {
     lost: AtomicBool,
 }
 
-impl Default for Watched {
+impl Default for WatchedSlot {
     fn default() -> Self {
         let (retained, arrived) = (AtomicU64::new(UNKNOWN), AtomicU64::new(0));
         Self { retained, arrived, lost: AtomicBool::new(false) }
     }
 }
 
-impl Watched {
+impl WatchedSlot {
     /// What the server keeps for the slot, in bytes, if it is known.
     pub(super) fn retained(&self) -> Option<u64> {
         Some(self.retained.load(Ordering::Relaxed)).filter(|bytes| *bytes != UNKNOWN)
@@ -75,7 +75,7 @@ impl Drop for Caretaker {
 
 impl Caretaker {
     /// Begins.
-    pub(super) fn start(origin: Arc<ChangeOrigin>, watched: Arc<Watched>) -> Self {
+    pub(super) fn start(origin: Arc<ChangeOrigin>, watched: Arc<WatchedSlot>) -> Self {
         Self(tokio::spawn(async move {
             let mut care = Care { origin, watched, session: None, seen: 0, warned_at: WARN_BYTES };
             let mut failing = false;
@@ -96,7 +96,7 @@ impl Caretaker {
 
 struct Care {
     origin: Arc<ChangeOrigin>,
-    watched: Arc<Watched>,
+    watched: Arc<WatchedSlot>,
     session: Option<PgSession>,
     /// What had arrived the last time.
     seen: u64,

@@ -15,7 +15,7 @@ const IDENTITY_INDEX: &str = "i.indrelid = c.oid AND i.indisvalid AND i.indimmed
 
 /// A table, or something else with a name that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FoundTable {
+pub(super) struct FoundRelation {
     pub(super) schema: String,
     pub(super) name: String,
     /// `r` a table, `p` one of partitions, and so on.
@@ -53,7 +53,7 @@ pub(super) struct PublicationState {
     pub(super) truncates: bool,
 }
 
-impl FoundTable {
+impl FoundRelation {
     /// With its schema.
     pub(super) fn full_name(&self) -> String {
         format!("{}.{}", self.schema, self.name)
@@ -101,7 +101,7 @@ pub(super) fn qualified(schema: &str, name: &str) -> String {
 pub(super) async fn find_tables(
     sql: &mut PgSession,
     choice: &TableChoice,
-) -> Result<Vec<FoundTable>, PgError> {
+) -> Result<Vec<FoundRelation>, PgError> {
     let condition = choice.condition("n.nspname", "c.relname");
     let ask = format!(
         "SELECT n.nspname, c.relname, c.relkind, c.relpersistence = 'p', c.relispartition, \
@@ -114,7 +114,7 @@ pub(super) async fn find_tables(
     );
     let rows = sql.query(&ask).await?;
     let found = rows.into_iter().map(found_table);
-    let named = |table: &FoundTable| {
+    let named = |table: &FoundRelation| {
         let mut patterns = choice.patterns().iter();
         patterns.any(|pattern| pattern.is_one() && pattern.has(&table.schema, &table.name))
     };
@@ -122,10 +122,10 @@ pub(super) async fn find_tables(
     Ok(found.filter(|it| named(it) || (it.is_publishable() && !it.is_partition)).collect())
 }
 
-fn found_table(row: TextRow) -> FoundTable {
+fn found_table(row: TextRow) -> FoundRelation {
     let mut values = row.into_iter().map(Option::unwrap_or_default);
     let mut text = || values.next().unwrap_or_else(String::new);
-    FoundTable {
+    FoundRelation {
         schema: text(),
         name: text(),
         kind: text(),

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use galgo::UserHeaders;
 use twox_hash::XxHash3_128;
 
-use super::lsn::Lsn;
-use super::pgoutput::Cell;
+use super::lsn::PgLsn;
+use super::pgoutput::TupleCell;
 use super::value::{ValueKind, write_text};
 use crate::batch::Form;
 use crate::failure::Failure;
@@ -68,7 +68,7 @@ pub(super) struct Whence<'a> {
     /// The database cluster.
     pub(super) system: &'a str,
     /// Of a change, its commit; of a copied row, the place that numbers the copy.
-    pub(super) lsn: Lsn,
+    pub(super) lsn: PgLsn,
     /// None of a copied row.
     pub(super) xid: Option<u32>,
     /// Which change of the transaction, or which row of the copy.
@@ -83,8 +83,8 @@ pub(super) struct Whence<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RowChange<'a> {
     pub(super) op: Op,
-    pub(super) before: Option<&'a [Cell]>,
-    pub(super) after: Option<&'a [Cell]>,
+    pub(super) before: Option<&'a [TupleCell]>,
+    pub(super) after: Option<&'a [TupleCell]>,
 }
 
 impl RowTable {
@@ -94,7 +94,7 @@ impl RowTable {
     }
 
     /// Whether two rows are the same one, by their keys.
-    pub(super) fn same_key(&self, one: &[Cell], other: &[Cell]) -> bool {
+    pub(super) fn same_key(&self, one: &[TupleCell], other: &[TupleCell]) -> bool {
         let mut pairs = self.columns.iter().zip(one.iter().zip(other));
         pairs.all(|(column, (one, other))| !column.key || one == other)
     }
@@ -136,7 +136,7 @@ impl RowTable {
     fn write_row(
         &self,
         out: &mut Vec<u8>,
-        row: Option<&[Cell]>,
+        row: Option<&[TupleCell]>,
         identity_only: bool,
     ) -> Result<(), Failure> {
         let Some(row) = row else {
@@ -146,7 +146,7 @@ impl RowTable {
         out.push(b'{');
         let begin = out.len();
         for (column, cell) in self.columns.iter().zip(row) {
-            if *cell == Cell::Unchanged || (identity_only && !column.identifies) {
+            if *cell == TupleCell::Unchanged || (identity_only && !column.identifies) {
                 continue;
             }
             if out.len() > begin {
@@ -164,11 +164,11 @@ impl RowTable {
         &self,
         out: &mut Vec<u8>,
         column: &RowColumn,
-        cell: &Cell,
+        cell: &TupleCell,
     ) -> Result<(), Failure> {
         match cell {
-            Cell::Null | Cell::Unchanged => out.extend_from_slice(b"null"),
-            Cell::Text(value) => {
+            TupleCell::Null | TupleCell::Unchanged => out.extend_from_slice(b"null"),
+            TupleCell::Text(value) => {
                 let value = std::str::from_utf8(value).map_err(|_| {
                     let Self { name, .. } = self;
                     Failure::refused(
@@ -194,10 +194,11 @@ impl RowTable {
         out.push(b'}');
     }
 
-    fn write_unchanged(&self, out: &mut Vec<u8>, after: Option<&[Cell]>) {
+    fn write_unchanged(&self, out: &mut Vec<u8>, after: Option<&[TupleCell]>) {
         let cells = self.columns.iter().zip(after.unwrap_or(&[]));
-        let mut names =
-            cells.filter(|(_, cell)| **cell == Cell::Unchanged).map(|(column, _)| &column.name);
+        let mut names = cells
+            .filter(|(_, cell)| **cell == TupleCell::Unchanged)
+            .map(|(column, _)| &column.name);
         let Some(first) = names.next() else { return };
         out.extend_from_slice(b",\"unchanged\":[");
         write_text(out, first);
@@ -209,7 +210,7 @@ impl RowTable {
     }
 
     /// What tells the row apart, with its table; none if nothing does.
-    fn key(&self, row: &[Cell]) -> Result<Option<Bytes>, Failure> {
+    fn key(&self, row: &[TupleCell]) -> Result<Option<Bytes>, Failure> {
         if !self.is_keyed() {
             return Ok(None);
         }

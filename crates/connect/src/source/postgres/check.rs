@@ -1,7 +1,7 @@
 //! Whether the changes of a database could be read, without changing anything.
 
 use super::ChangeOrigin;
-use super::catalog::{self, FoundTable, PublicationState, PublishedTable};
+use super::catalog::{self, FoundRelation, PublicationState, PublishedTable};
 use super::ground::{Ground, Used};
 use super::publication::{IDENTITY_ADVICE, absent};
 use super::slot::SlotState;
@@ -156,7 +156,7 @@ fn look_at_publication(name: &str, state: PublicationState, findings: &mut Vec<F
 /// A table, and what is to be said of it.
 struct TableLook<'a> {
     origin: &'a ChangeOrigin,
-    table: &'a FoundTable,
+    table: &'a FoundRelation,
     publication: Option<PublicationState>,
     published: &'a [PublishedTable],
 }

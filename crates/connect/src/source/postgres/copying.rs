@@ -9,8 +9,8 @@ use tokio::task::JoinHandle;
 
 use super::catalog::PublishedTable;
 use super::change::{Op, RowChange, Whence};
-use super::lsn::Lsn;
-use super::pgoutput::Cell;
+use super::lsn::PgLsn;
+use super::pgoutput::TupleCell;
 use crate::failure::Failure;
 use crate::postgres::session::PgSession;
 use crate::source::Incoming;
@@ -28,7 +28,7 @@ pub(super) struct CopyOrder {
     pub(super) tables: Vec<PublishedTable>,
     pub(super) system: String,
     /// A place in the log behind all that is seen; no two copies have the same.
-    pub(super) number: Lsn,
+    pub(super) number: PgLsn,
     /// When, in microseconds since the Unix epoch.
     pub(super) at: Option<u64>,
     /// Whether what was told before is void, of all tables. Otherwise only what was told of tables whose rows have no key is, if
@@ -134,12 +134,12 @@ async fn copy_table(
 }
 
 /// The values of a row in the text form of `COPY`: between tabs, `\N` for none, with a few letters written by a backslash.
-fn cells(line: &[u8]) -> Vec<Cell> {
+fn cells(line: &[u8]) -> Vec<TupleCell> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let cell = |text: &[u8]| match text {
-        b"\\N" => Cell::Null,
-        text if !text.contains(&b'\\') => Cell::Text(Bytes::copy_from_slice(text)),
-        text => Cell::Text(plain(text)),
+        b"\\N" => TupleCell::Null,
+        text if !text.contains(&b'\\') => TupleCell::Text(Bytes::copy_from_slice(text)),
+        text => TupleCell::Text(plain(text)),
     };
     line.split(|byte| *byte == b'\t').map(cell).collect()
 }
@@ -171,15 +171,15 @@ mod tests {
 
     use super::*;
 
-    fn text(text: &[u8]) -> Cell {
-        Cell::Text(Bytes::copy_from_slice(text))
+    fn text(text: &[u8]) -> TupleCell {
+        TupleCell::Text(Bytes::copy_from_slice(text))
     }
 
     #[test]
     fn rows_are_read_as_copy_writes_them() {
         assert_eq!(
             cells(b"1\t\\N\t\ta\\tb\\nc\\\\N\\\\\n"),
-            [text(b"1"), Cell::Null, text(b""), text(b"a\tb\nc\\N\\")]
+            [text(b"1"), TupleCell::Null, text(b""), text(b"a\tb\nc\\N\\")]
         );
         assert_eq!(cells(b"\\b\\f\\r\\v\\x"), [text(b"\x08\x0c\r\x0bx")]);
         assert_eq!(cells(b"\n"), [text(b"")]);
@@ -207,8 +207,8 @@ mod tests {
             let written = values.iter().map(|it| it.as_ref().map_or(b"\\N".to_vec(), |it| escaped(it)));
             let mut line = written.collect::<Vec<_>>().join(&b'\t');
             line.push(b'\n');
-            let expected: Vec<Cell> =
-                values.iter().map(|it| it.as_ref().map_or(Cell::Null, |it| text(it))).collect();
+            let expected: Vec<TupleCell> =
+                values.iter().map(|it| it.as_ref().map_or(TupleCell::Null, |it| text(it))).collect();
             prop_assert_eq!(cells(&line), expected);
         }
 

@@ -4,20 +4,20 @@
 
 use bytes::Bytes;
 
-use super::lsn::Lsn;
-use crate::postgres::fields::{Fields, Garbled};
+use super::lsn::PgLsn;
+use crate::postgres::fields::{GarbledMessage, MessageFields};
 
 /// A message of the plug-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Decoded {
+pub(super) enum PluginMessage {
     /// A transaction begins; transactions come whole, in the order of their commits.
-    Begin(Begin),
+    Begin(TransactionBegin),
     /// It ends. The next one is behind `end`.
     Commit {
         /// Where the commit is.
-        commit: Lsn,
+        commit: PgLsn,
         /// What is behind it.
-        end: Lsn,
+        end: PgLsn,
     },
     /// The transaction came from elsewhere.
     Origin,
@@ -58,7 +58,7 @@ pub(super) enum Decoded {
         /// Whether it is part of a transaction.
         transactional: bool,
         /// Where it is.
-        lsn: Lsn,
+        lsn: PgLsn,
         /// What it is about.
         prefix: String,
     },
@@ -66,9 +66,9 @@ pub(super) enum Decoded {
 
 /// The begin of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Begin {
+pub(super) struct TransactionBegin {
     /// Where its commit is.
-    pub(super) commit: Lsn,
+    pub(super) commit: PgLsn,
     /// When it was committed, in microseconds since the year 2000.
     pub(super) committed_at: i64,
     /// Its number, without the epoch.
@@ -107,11 +107,11 @@ pub(super) struct NamedType {
 
 /// A row, or what is known of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Tuple(pub(super) Vec<Cell>);
+pub(super) struct Tuple(pub(super) Vec<TupleCell>);
 
 /// The value of a column in a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Cell {
+pub(super) enum TupleCell {
     /// None.
     Null,
     /// As it was: it is stored apart, and was not sent.
@@ -124,11 +124,11 @@ pub(super) enum Cell {
 ///
 /// # Errors
 /// What does not make it one.
-pub(super) fn decode(message: Bytes) -> Result<Decoded, Garbled> {
-    let mut fields = Fields::new(message);
+pub(super) fn decode(message: Bytes) -> Result<PluginMessage, GarbledMessage> {
+    let mut fields = MessageFields::new(message);
     let decoded = match fields.u8()? {
-        b'B' => Decoded::Begin(Begin {
-            commit: Lsn(fields.u64()?),
+        b'B' => PluginMessage::Begin(TransactionBegin {
+            commit: PgLsn(fields.u64()?),
             committed_at: fields.i64()?,
             xid: fields.u32()?,
         }),
@@ -136,10 +136,10 @@ pub(super) fn decode(message: Bytes) -> Result<Decoded, Garbled> {
         b'O' => {
             fields.u64()?;
             fields.text()?;
-            Decoded::Origin
+            PluginMessage::Origin
         }
-        b'R' => Decoded::Relation(relation(&mut fields)?),
-        b'Y' => Decoded::Type(NamedType {
+        b'R' => PluginMessage::Relation(relation(&mut fields)?),
+        b'Y' => PluginMessage::Type(NamedType {
             id: fields.u32()?,
             schema: fields.text()?,
             name: fields.text()?,
@@ -147,32 +147,32 @@ pub(super) fn decode(message: Bytes) -> Result<Decoded, Garbled> {
         b'I' => {
             let relation = fields.u32()?;
             tag(&mut fields, b'N')?;
-            Decoded::Insert { relation, new: tuple(&mut fields)? }
+            PluginMessage::Insert { relation, new: tuple(&mut fields)? }
         }
         b'U' => update(&mut fields)?,
         b'D' => {
             let relation = fields.u32()?;
             match fields.u8()? {
-                b'K' | b'O' => Decoded::Delete { relation, old: tuple(&mut fields)? },
-                _ => return Err(Garbled("a deleted row has no identity")),
+                b'K' | b'O' => PluginMessage::Delete { relation, old: tuple(&mut fields)? },
+                _ => return Err(GarbledMessage("a deleted row has no identity")),
             }
         }
         b'T' => truncate(&mut fields)?,
         b'M' => message_of_somebody(&mut fields)?,
-        _ => return Err(Garbled("its kind is not known")),
+        _ => return Err(GarbledMessage("its kind is not known")),
     };
     fields.end()?;
     Ok(decoded)
 }
 
-fn commit(fields: &mut Fields) -> Result<Decoded, Garbled> {
+fn commit(fields: &mut MessageFields) -> Result<PluginMessage, GarbledMessage> {
     let _flags = fields.u8()?;
-    let (commit, end) = (Lsn(fields.u64()?), Lsn(fields.u64()?));
+    let (commit, end) = (PgLsn(fields.u64()?), PgLsn(fields.u64()?));
     let _committed_at = fields.i64()?;
-    Ok(Decoded::Commit { commit, end })
+    Ok(PluginMessage::Commit { commit, end })
 }
 
-fn relation(fields: &mut Fields) -> Result<Relation, Garbled> {
+fn relation(fields: &mut MessageFields) -> Result<Relation, GarbledMessage> {
     let (id, schema, name) = (fields.u32()?, fields.text()?, fields.text()?);
     let identity = fields.u8()?;
     let count = usize::from(fields.u16()?);
@@ -187,7 +187,7 @@ fn relation(fields: &mut Fields) -> Result<Relation, Garbled> {
     Ok(Relation { id, schema, name, identity, columns })
 }
 
-fn update(fields: &mut Fields) -> Result<Decoded, Garbled> {
+fn update(fields: &mut MessageFields) -> Result<PluginMessage, GarbledMessage> {
     let relation = fields.u32()?;
     let old = match fields.u8()? {
         b'K' | b'O' => {
@@ -196,49 +196,49 @@ fn update(fields: &mut Fields) -> Result<Decoded, Garbled> {
             Some(old)
         }
         b'N' => None,
-        _ => return Err(Garbled("a changed row has no values")),
+        _ => return Err(GarbledMessage("a changed row has no values")),
     };
-    Ok(Decoded::Update { relation, old, new: tuple(fields)? })
+    Ok(PluginMessage::Update { relation, old, new: tuple(fields)? })
 }
 
-fn truncate(fields: &mut Fields) -> Result<Decoded, Garbled> {
+fn truncate(fields: &mut MessageFields) -> Result<PluginMessage, GarbledMessage> {
     let count = fields.u32()?;
     let _options = fields.u8()?;
     let held = usize::try_from(count).unwrap_or(usize::MAX);
     if held != fields.left() / 4 {
-        return Err(Garbled("the number of tables is another one"));
+        return Err(GarbledMessage("the number of tables is another one"));
     }
     let relations = (0..count).map(|_| fields.u32()).collect::<Result<_, _>>()?;
-    Ok(Decoded::Truncate { relations })
+    Ok(PluginMessage::Truncate { relations })
 }
 
-fn message_of_somebody(fields: &mut Fields) -> Result<Decoded, Garbled> {
+fn message_of_somebody(fields: &mut MessageFields) -> Result<PluginMessage, GarbledMessage> {
     let transactional = fields.u8()? & 1 == 1;
-    let (lsn, prefix) = (Lsn(fields.u64()?), fields.text()?);
+    let (lsn, prefix) = (PgLsn(fields.u64()?), fields.text()?);
     let length = fields.u32()?;
     fields.bytes(length)?;
-    Ok(Decoded::Message { transactional, lsn, prefix })
+    Ok(PluginMessage::Message { transactional, lsn, prefix })
 }
 
-fn tag(fields: &mut Fields, expected: u8) -> Result<(), Garbled> {
+fn tag(fields: &mut MessageFields, expected: u8) -> Result<(), GarbledMessage> {
     match fields.u8()? == expected {
         true => Ok(()),
-        false => Err(Garbled("there is no row")),
+        false => Err(GarbledMessage("there is no row")),
     }
 }
 
-fn tuple(fields: &mut Fields) -> Result<Tuple, Garbled> {
+fn tuple(fields: &mut MessageFields) -> Result<Tuple, GarbledMessage> {
     let count = usize::from(fields.u16()?);
     let mut cells = Vec::with_capacity(count.min(fields.left()));
     for _ in 0..count {
         cells.push(match fields.u8()? {
-            b'n' => Cell::Null,
-            b'u' => Cell::Unchanged,
+            b'n' => TupleCell::Null,
+            b'u' => TupleCell::Unchanged,
             b't' => {
                 let length = fields.u32()?;
-                Cell::Text(fields.bytes(length)?)
+                TupleCell::Text(fields.bytes(length)?)
             }
-            _ => return Err(Garbled("a value is not text")),
+            _ => return Err(GarbledMessage("a value is not text")),
         });
     }
     Ok(Tuple(cells))

@@ -6,7 +6,7 @@
 use serde::Deserialize;
 
 use super::bookmark::Bookmark;
-use super::lsn::Lsn;
+use super::lsn::PgLsn;
 use super::slot::SlotState;
 
 /// When tables are copied.
@@ -31,11 +31,11 @@ pub(super) struct ClusterId {
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Plan {
+pub(super) enum SlotPlan {
     /// Go on behind the bookmark.
     GoOn(Bookmark),
     /// Read the slot from its begin.
-    FromSlot(Lsn),
+    FromSlot(PgLsn),
     /// Make a slot and read it.
     NewSlot,
     /// Make a slot and copy the tables.
@@ -46,7 +46,7 @@ pub(super) enum Plan {
         clears: bool,
     },
     /// Copy the tables once more, with the slot that is there.
-    CopyAgain(Lsn),
+    CopyAgain(PgLsn),
     /// Stop: why changes are missing.
     Missing(String),
 }
@@ -57,10 +57,10 @@ pub(super) fn plan(
     slot: Option<&SlotState>,
     copying: Copying,
     cluster: &ClusterId,
-) -> Plan {
+) -> SlotPlan {
     let missing = |why: String| match copying {
-        Copying::Again => Plan::NewCopy { instead: slot.is_some(), clears: true },
-        Copying::Once | Copying::Never => Plan::Missing(why),
+        Copying::Again => SlotPlan::NewCopy { instead: slot.is_some(), clears: true },
+        Copying::Once | Copying::Never => SlotPlan::Missing(why),
     };
     let usable = match slot {
         None => None,
@@ -68,21 +68,21 @@ pub(super) fn plan(
         Some(_) => return missing("the server threw away what it kept for the slot".to_owned()),
     };
     match (bookmark, usable) {
-        (None, None) if copying == Copying::Never => Plan::NewSlot,
-        (None, None) => Plan::NewCopy { instead: false, clears: false },
-        (None, Some(confirmed)) if copying == Copying::Never => Plan::FromSlot(confirmed),
-        (None, Some(confirmed)) => Plan::CopyAgain(confirmed),
+        (None, None) if copying == Copying::Never => SlotPlan::NewSlot,
+        (None, None) => SlotPlan::NewCopy { instead: false, clears: false },
+        (None, Some(confirmed)) if copying == Copying::Never => SlotPlan::FromSlot(confirmed),
+        (None, Some(confirmed)) => SlotPlan::CopyAgain(confirmed),
         (Some(_), None) => missing("the slot is not there any more".to_owned()),
         (Some(bookmark), Some(confirmed)) => match behind(&bookmark, confirmed, cluster) {
             Some(why) => missing(why),
-            None if bookmark.copying && copying != Copying::Never => Plan::CopyAgain(confirmed),
-            None => Plan::GoOn(Bookmark { copying: false, ..bookmark }),
+            None if bookmark.copying && copying != Copying::Never => SlotPlan::CopyAgain(confirmed),
+            None => SlotPlan::GoOn(Bookmark { copying: false, ..bookmark }),
         },
     }
 }
 
 /// Why a slot does not go on where the bookmark is.
-fn behind(bookmark: &Bookmark, confirmed: Lsn, cluster: &ClusterId) -> Option<String> {
+fn behind(bookmark: &Bookmark, confirmed: PgLsn, cluster: &ClusterId) -> Option<String> {
     let Bookmark { system, timeline, lsn, .. } = bookmark;
     if *system != cluster.system {
         return Some("the database is another one than before".to_owned());
@@ -107,14 +107,14 @@ mod tests {
 
     fn bookmark(lsn: u64) -> Bookmark {
         let ClusterId { system, timeline } = cluster();
-        Bookmark { system, timeline, lsn: Lsn(lsn), inside: None, copy: None, copying: false }
+        Bookmark { system, timeline, lsn: PgLsn(lsn), inside: None, copy: None, copying: false }
     }
 
     fn slot(confirmed: u64) -> SlotState {
         SlotState {
             plugin: "pgoutput".to_owned(),
             is_of_this_database: true,
-            confirmed: Some(Lsn(confirmed)),
+            confirmed: Some(PgLsn(confirmed)),
             is_lost: false,
             reader: None,
             retained: 0,
@@ -125,21 +125,21 @@ mod tests {
     fn a_pipeline_that_is_new_copies_unless_it_never_does() {
         let new = |slot: Option<&SlotState>, copying| plan(None, slot, copying, &cluster());
         for copying in [Copying::Once, Copying::Again] {
-            assert_eq!(new(None, copying), Plan::NewCopy { instead: false, clears: false });
-            assert_eq!(new(Some(&slot(5)), copying), Plan::CopyAgain(Lsn(5)));
+            assert_eq!(new(None, copying), SlotPlan::NewCopy { instead: false, clears: false });
+            assert_eq!(new(Some(&slot(5)), copying), SlotPlan::CopyAgain(PgLsn(5)));
         }
-        assert_eq!(new(None, Copying::Never), Plan::NewSlot);
-        assert_eq!(new(Some(&slot(5)), Copying::Never), Plan::FromSlot(Lsn(5)));
+        assert_eq!(new(None, Copying::Never), SlotPlan::NewSlot);
+        assert_eq!(new(Some(&slot(5)), Copying::Never), SlotPlan::FromSlot(PgLsn(5)));
     }
 
     #[test]
     fn it_goes_on_where_it_was_and_a_copy_that_was_interrupted_begins_again() {
         let at = |bookmark, copying| plan(Some(bookmark), Some(&slot(5)), copying, &cluster());
-        assert_eq!(at(bookmark(5), Copying::Once), Plan::GoOn(bookmark(5)));
-        assert_eq!(at(bookmark(9), Copying::Again), Plan::GoOn(bookmark(9)));
+        assert_eq!(at(bookmark(5), Copying::Once), SlotPlan::GoOn(bookmark(5)));
+        assert_eq!(at(bookmark(9), Copying::Again), SlotPlan::GoOn(bookmark(9)));
         let copying = Bookmark { copying: true, ..bookmark(5) };
-        assert_eq!(at(copying.clone(), Copying::Once), Plan::CopyAgain(Lsn(5)));
-        assert_eq!(at(copying, Copying::Never), Plan::GoOn(bookmark(5)));
+        assert_eq!(at(copying.clone(), Copying::Once), SlotPlan::CopyAgain(PgLsn(5)));
+        assert_eq!(at(copying, Copying::Never), SlotPlan::GoOn(bookmark(5)));
     }
 
     #[test]
@@ -158,10 +158,13 @@ mod tests {
         ] {
             for copying in [Copying::Once, Copying::Never] {
                 let stopped = plan(bookmark.clone(), slot.as_ref(), copying, &cluster());
-                assert!(matches!(stopped, Plan::Missing(_)), "INV-NO-GAP: {bookmark:?} {slot:?}");
+                assert!(
+                    matches!(stopped, SlotPlan::Missing(_)),
+                    "INV-NO-GAP: {bookmark:?} {slot:?}"
+                );
             }
             let again = plan(bookmark.clone(), slot.as_ref(), Copying::Again, &cluster());
-            assert_eq!(again, Plan::NewCopy { instead: slot.is_some(), clears: true });
+            assert_eq!(again, SlotPlan::NewCopy { instead: slot.is_some(), clears: true });
         }
     }
 }

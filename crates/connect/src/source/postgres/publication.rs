@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 
 use super::ChangeOrigin;
-use super::catalog::{self, FoundTable, PublishedTable};
+use super::catalog::{self, FoundRelation, PublishedTable};
 use super::ground::Ground;
 use super::slot::{self, SlotState};
 use crate::failure::Failure;
@@ -40,8 +40,8 @@ pub(super) async fn ensure(
         }
         None => return Err(absent(name)),
         Some(state) if origin.creates && !state.is_of_all => {
-            let lacking = |table: &FoundTable| !table.is_partition && !has(&have, table);
-            let lacking: Vec<FoundTable> = found.into_iter().filter(lacking).collect();
+            let lacking = |table: &FoundRelation| !table.is_partition && !has(&have, table);
+            let lacking: Vec<FoundRelation> = found.into_iter().filter(lacking).collect();
             if !lacking.is_empty() {
                 publish(origin, sql, &lacking, Publish::More).await?;
                 let tables = names(&lacking);
@@ -59,12 +59,12 @@ pub(super) async fn ensure(
     Ok(published)
 }
 
-fn has(published: &[PublishedTable], table: &FoundTable) -> bool {
+fn has(published: &[PublishedTable], table: &FoundRelation) -> bool {
     published.iter().any(|it| it.schema == table.schema && it.name == table.name)
 }
 
-fn names(tables: &[FoundTable]) -> String {
-    let names: Vec<String> = tables.iter().map(FoundTable::full_name).collect();
+fn names(tables: &[FoundRelation]) -> String {
+    let names: Vec<String> = tables.iter().map(FoundRelation::full_name).collect();
     names.join(", ")
 }
 
@@ -109,7 +109,7 @@ enum Publish {
 }
 
 /// Every table that is named has to be there.
-fn named_are_there(origin: &ChangeOrigin, found: &[FoundTable]) -> Result<(), Failure> {
+fn named_are_there(origin: &ChangeOrigin, found: &[FoundRelation]) -> Result<(), Failure> {
     let mut named = origin.choice.patterns().iter().filter(|pattern| pattern.is_one());
     let absent = named
         .find(|pattern| !found.iter().any(|table| pattern.has(&table.schema, &table.name)))
@@ -126,7 +126,7 @@ fn named_are_there(origin: &ChangeOrigin, found: &[FoundTable]) -> Result<(), Fa
 async fn publish(
     origin: &ChangeOrigin,
     sql: &mut PgSession,
-    tables: &[FoundTable],
+    tables: &[FoundRelation],
     how: Publish,
 ) -> Result<(), Failure> {
     if let Some(table) = tables.iter().find(|table| !table.is_publishable()) {
@@ -144,7 +144,7 @@ async fn publish(
             IDENTITY_ADVICE,
         ));
     }
-    let list: Vec<String> = tables.iter().map(FoundTable::in_publication).collect();
+    let list: Vec<String> = tables.iter().map(FoundRelation::in_publication).collect();
     let (list, name) = (list.join(", "), escape_identifier(&origin.publication));
     let statement = match how {
         Publish::New => format!(

@@ -13,14 +13,14 @@ use super::ChangeOrigin;
 use super::assembly::Assembly;
 use super::begin::{Begun, begin, missing};
 use super::bookmark::Bookmark;
-use super::care::{Caretaker, Watched};
+use super::care::{Caretaker, WatchedSlot};
 use super::catalog;
 use super::copying::{CHUNK_BYTES, CHUNK_MESSAGES, CopyRun, CopyStep};
 use super::ground::Ground;
-use super::lsn::Lsn;
-use super::pgoutput::{Decoded, Relation, decode};
+use super::lsn::PgLsn;
+use super::pgoutput::{PluginMessage, Relation, decode};
 use super::publication::word_sql;
-use super::stream::{Arrival, Pace, SlotStream};
+use super::stream::{SlotArrival, SlotPace, SlotStream};
 use crate::failure::Failure;
 use crate::postgres::trouble::PgError;
 use crate::source::{Beginning, Chunk, Cursor, Incoming, Source};
@@ -34,7 +34,7 @@ const START_PAUSE: Duration = Duration::from_millis(250);
 /// Reads the changes of a database.
 pub(super) struct ChangeReader {
     origin: Arc<ChangeOrigin>,
-    watched: Arc<Watched>,
+    watched: Arc<WatchedSlot>,
     caretaker: Option<Caretaker>,
     ground: Option<Ground>,
     once: bool,
@@ -52,7 +52,7 @@ enum Where {
     },
     /// The slot is about to be read.
     Starting(Bookmark),
-    Reading(Box<Reading>),
+    Reading(Box<SlotReading>),
     /// There will be no more.
     End,
 }
@@ -60,7 +60,7 @@ enum Where {
 impl ChangeReader {
     /// Not begun.
     pub(super) fn new(origin: Arc<ChangeOrigin>) -> Self {
-        let watched = Arc::new(Watched::default());
+        let watched = Arc::new(WatchedSlot::default());
         Self { origin, watched, caretaker: None, ground: None, once: false, at: Where::Nowhere }
     }
 
@@ -92,7 +92,7 @@ impl ChangeReader {
         }
     }
 
-    async fn start(&self, bookmark: Bookmark) -> Result<Reading, Failure> {
+    async fn start(&self, bookmark: Bookmark) -> Result<SlotReading, Failure> {
         let Some(ground) = &self.ground else { unreachable!("it began") };
         let Self { origin, .. } = self;
         let messages = if ground.tells_messages() { ", messages 'true'" } else { "" };
@@ -114,8 +114,9 @@ impl ChangeReader {
             }
         };
         let stop = if self.once { Some(end_of_log(origin).await?) } else { None };
-        let pace = Pace { sender_timeout: ground.sender_timeout, patience: origin.login.patience };
-        Ok(Reading {
+        let pace =
+            SlotPace { sender_timeout: ground.sender_timeout, patience: origin.login.patience };
+        Ok(SlotReading {
             stream: SlotStream::new(both, bookmark.lsn, pace),
             told: bookmark.clone(),
             assembly: Assembly::new(bookmark, origin.choice.clone()),
@@ -130,7 +131,7 @@ impl ChangeReader {
 }
 
 /// A place behind everything that is committed now, which will come: something is put into the log behind it.
-async fn end_of_log(origin: &ChangeOrigin) -> Result<Lsn, Failure> {
+async fn end_of_log(origin: &ChangeOrigin) -> Result<PgLsn, Failure> {
     let mut sql = origin.sql().await?;
     let doing = "look where the log ends";
     let failed = |error: PgError| error.failure(doing);
@@ -141,7 +142,7 @@ async fn end_of_log(origin: &ChangeOrigin) -> Result<Lsn, Failure> {
 }
 
 /// What it means that the slot cannot be read.
-fn broken(origin: &ChangeOrigin, watched: &Watched, error: PgError) -> Failure {
+fn broken(origin: &ChangeOrigin, watched: &WatchedSlot, error: PgError) -> Failure {
     match error.code() {
         // The slot is not there, was invalidated, its part of the log is gone, or there was no publication at that time.
         Some("42704" | "55000" | "58P01" | "58P02") => {
@@ -200,10 +201,10 @@ impl Source for ChangeReader {
 }
 
 /// A slot that is read.
-struct Reading {
+struct SlotReading {
     stream: SlotStream,
     assembly: Assembly,
-    watched: Arc<Watched>,
+    watched: Arc<WatchedSlot>,
     /// A table of which the key is not known yet.
     unnamed: Option<Relation>,
     ready: Vec<Incoming>,
@@ -213,10 +214,10 @@ struct Reading {
     /// When progress without messages is told.
     tell_at: Option<Instant>,
     /// Where to end.
-    stop: Option<Lsn>,
+    stop: Option<PgLsn>,
 }
 
-impl Reading {
+impl SlotReading {
     /// The next chunk; what has come is kept when this is dropped while it waits.
     async fn chunk(&mut self, origin: &ChangeOrigin) -> Result<Option<Chunk>, Failure> {
         loop {
@@ -260,21 +261,21 @@ impl Reading {
         self.stop.is_some_and(|stop| stop <= reached) && !self.assembly.is_inside()
     }
 
-    fn take(&mut self, arrival: Arrival) -> Result<(), Failure> {
+    fn take(&mut self, arrival: SlotArrival) -> Result<(), Failure> {
         let message = match arrival {
-            Arrival::Reached(lsn) => {
+            SlotArrival::Reached(lsn) => {
                 self.assembly.reached(lsn);
                 return Ok(());
             }
-            Arrival::Message(message) => message,
+            SlotArrival::Message(message) => message,
         };
         let decoded = decode(message)
             .map_err(|error| PgError::from(error).failure("read what comes out of the slot"))?;
         // A word of ours is no sign that others write.
-        if !matches!(decoded, Decoded::Message { .. }) {
+        if !matches!(decoded, PluginMessage::Message { .. }) {
             self.watched.count();
         }
-        if let Decoded::Relation(relation) = &decoded
+        if let PluginMessage::Relation(relation) = &decoded
             && relation.identity == b'f'
         {
             self.unnamed = Some(relation.clone());

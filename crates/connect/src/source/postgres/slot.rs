@@ -5,7 +5,7 @@ use std::time::Duration;
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 use tokio::time::sleep;
 
-use super::lsn::Lsn;
+use super::lsn::PgLsn;
 use crate::failure::Failure;
 use crate::postgres::session::PgSession;
 use crate::postgres::trouble::PgError;
@@ -22,7 +22,7 @@ pub(super) struct SlotState {
     pub(super) plugin: String,
     pub(super) is_of_this_database: bool,
     /// Everything in front of it may be forgotten. None: the slot is not finished, or is none of this kind.
-    pub(super) confirmed: Option<Lsn>,
+    pub(super) confirmed: Option<PgLsn>,
     /// The server threw away what it should have kept.
     pub(super) is_lost: bool,
     /// The process that reads it.
@@ -35,7 +35,7 @@ pub(super) struct SlotState {
 #[derive(Debug)]
 pub(super) struct MadeSlot {
     /// Changes from here on come out of it.
-    pub(super) begin: Lsn,
+    pub(super) begin: PgLsn,
     /// The name of a snapshot of what is in front of that, for as long as the session is not used otherwise.
     pub(super) snapshot: String,
 }

@@ -13,8 +13,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::lsn::Lsn;
-use crate::postgres::fields::Garbled;
+use super::lsn::PgLsn;
+use crate::postgres::fields::GarbledMessage;
 use crate::postgres::frame::PgFrame;
 use crate::postgres::session::{CopyBoth, refusal};
 use crate::postgres::trouble::PgError;
@@ -31,16 +31,16 @@ const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
 /// What comes out of a slot.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Arrival {
+pub(super) enum SlotArrival {
     /// A message of the output plug-in.
     Message(Bytes),
     /// All in front of this place was sent.
-    Reached(Lsn),
+    Reached(PgLsn),
 }
 
 /// How a slot is read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(super) struct SlotPace {
     /// The server ends connections that are silent for so long; none: it does not.
     pub(super) sender_timeout: Option<Duration>,
     /// The longest a word to the server may take.
@@ -50,29 +50,30 @@ pub(super) struct Pace {
 /// A stream that is read; ends when it is dropped.
 #[derive(Debug)]
 pub(super) struct SlotStream {
-    arrivals: mpsc::Receiver<Result<Held, PgError>>,
-    confirmed: watch::Sender<Lsn>,
+    arrivals: mpsc::Receiver<Result<HeldArrival, PgError>>,
+    confirmed: watch::Sender<PgLsn>,
     read: JoinHandle<()>,
     write: JoinHandle<()>,
 }
 
 #[derive(Debug)]
-struct Held {
-    arrival: Arrival,
+struct HeldArrival {
+    arrival: SlotArrival,
     _room: OwnedSemaphorePermit,
 }
 
 impl SlotStream {
     /// Reads on; everything up to `confirmed` was settled before.
-    pub(super) fn new(both: CopyBoth, confirmed: Lsn, pace: Pace) -> Self {
+    pub(super) fn new(both: CopyBoth, confirmed: PgLsn, pace: SlotPace) -> Self {
         let CopyBoth { mut reader, mut cutter, writer } = both;
         let (sender, arrivals) = mpsc::channel(AHEAD_MESSAGES_MAX);
         let (confirmed, to_confirm) = watch::channel(confirmed);
-        let life = Arc::new(Life::default());
+        let life = Arc::new(StreamLife::default());
         let status_every =
             pace.sender_timeout.map_or(STATUS_EVERY_MAX, |limit| (limit / 3).min(STATUS_EVERY_MAX));
         let silence = pace.sender_timeout.map_or(SILENCE_MAX, |limit| SILENCE_MAX.max(limit * 2));
-        let talk = Talk { life: life.clone(), to_confirm, status_every, patience: pace.patience };
+        let talk =
+            ServerTalk { life: life.clone(), to_confirm, status_every, patience: pace.patience };
         let write = tokio::spawn(talk.run(writer));
         let read = tokio::spawn(async move {
             let room = Arc::new(Semaphore::new(AHEAD_BYTES_MAX as usize));
@@ -94,7 +95,7 @@ impl SlotStream {
     }
 
     /// The next thing that came; nothing is lost when this is dropped while it waits.
-    pub(super) async fn next(&mut self) -> Result<Arrival, PgError> {
+    pub(super) async fn next(&mut self) -> Result<SlotArrival, PgError> {
         match self.arrivals.recv().await {
             Some(held) => Ok(held?.arrival),
             None => Err(PgError::Away("the stream of changes has ended".to_owned())),
@@ -102,13 +103,13 @@ impl SlotStream {
     }
 
     /// What came already, if anything.
-    pub(super) fn at_hand(&mut self) -> Option<Result<Arrival, PgError>> {
+    pub(super) fn at_hand(&mut self) -> Option<Result<SlotArrival, PgError>> {
         let held = self.arrivals.try_recv().ok()?;
         Some(held.map(|held| held.arrival))
     }
 
     /// Everything up to here is settled: the server is told at once, and may forget it.
-    pub(super) fn confirm(&self, up_to: Lsn) {
+    pub(super) fn confirm(&self, up_to: PgLsn) {
         self.confirmed.send_if_modified(|confirmed| {
             let further = *confirmed < up_to;
             *confirmed = up_to.max(*confirmed);
@@ -118,7 +119,7 @@ impl SlotStream {
 
     /// Says once more how far everything is settled, and ends.
     pub(super) async fn finish(mut self) {
-        let (nobody, _) = watch::channel(Lsn(0));
+        let (nobody, _) = watch::channel(PgLsn(0));
         drop(std::mem::replace(&mut self.confirmed, nobody));
         // It ends by itself, within its patience.
         let _ = (&mut self.write).await;
@@ -134,29 +135,29 @@ impl Drop for SlotStream {
 
 /// What the two tasks know of each other.
 #[derive(Debug, Default)]
-struct Life {
+struct StreamLife {
     /// The server asked for a word.
     asked: Notify,
     /// Something came since the last word.
     heard: AtomicBool,
 }
 
-async fn hold(arrival: Arrival, room: &Arc<Semaphore>) -> Held {
+async fn hold(arrival: SlotArrival, room: &Arc<Semaphore>) -> HeldArrival {
     let bytes = match &arrival {
-        Arrival::Message(bytes) => u32::try_from(bytes.len()).unwrap_or(AHEAD_BYTES_MAX),
-        Arrival::Reached(_) => 1,
+        SlotArrival::Message(bytes) => u32::try_from(bytes.len()).unwrap_or(AHEAD_BYTES_MAX),
+        SlotArrival::Reached(_) => 1,
     };
     let permit = room.clone().acquire_many_owned(bytes.clamp(1, AHEAD_BYTES_MAX)).await;
     let Ok(permit) = permit else { unreachable!("nobody closes the semaphore") };
-    Held { arrival, _room: permit }
+    HeldArrival { arrival, _room: permit }
 }
 
-fn arrival(frame: PgFrame, life: &Life) -> Result<Arrival, PgError> {
+fn arrival(frame: PgFrame, life: &StreamLife) -> Result<SlotArrival, PgError> {
     if frame.tag == b'c' || frame.tag == b'C' {
         return Err(PgError::Away("the server ended the stream of changes".to_owned()));
     }
     if matches!(frame.tag, b'N' | b'S') {
-        return Ok(Arrival::Reached(Lsn(0)));
+        return Ok(SlotArrival::Reached(PgLsn(0)));
     }
     if frame.tag != b'd' {
         return Err(refusal(frame));
@@ -165,27 +166,27 @@ fn arrival(frame: PgFrame, life: &Life) -> Result<Arrival, PgError> {
     match fields.u8()? {
         b'w' => {
             let (_start, _end, _sent_at) = (fields.u64()?, fields.u64()?, fields.i64()?);
-            Ok(Arrival::Message(fields.rest()))
+            Ok(SlotArrival::Message(fields.rest()))
         }
         b'k' => {
-            let (end, _sent_at) = (Lsn(fields.u64()?), fields.i64()?);
+            let (end, _sent_at) = (PgLsn(fields.u64()?), fields.i64()?);
             if fields.u8()? == 1 {
                 life.asked.notify_one();
             }
-            Ok(Arrival::Reached(end))
+            Ok(SlotArrival::Reached(end))
         }
-        _ => Err(Garbled("it is neither a change nor a sign of life").into()),
+        _ => Err(GarbledMessage("it is neither a change nor a sign of life").into()),
     }
 }
 
-struct Talk {
-    life: Arc<Life>,
-    to_confirm: watch::Receiver<Lsn>,
+struct ServerTalk {
+    life: Arc<StreamLife>,
+    to_confirm: watch::Receiver<PgLsn>,
     status_every: Duration,
     patience: Duration,
 }
 
-impl Talk {
+impl ServerTalk {
     async fn run<W: AsyncWrite + Unpin>(mut self, mut writer: W) {
         // The first word at once: a server that was restarted in the meantime knows then where we are.
         let mut due = Instant::now();
@@ -213,7 +214,7 @@ impl Talk {
 }
 
 /// A word to the server: everything up to here is durable elsewhere.
-fn standby_status(up_to: Lsn, now: i64, answer: bool) -> BytesMut {
+fn standby_status(up_to: PgLsn, now: i64, answer: bool) -> BytesMut {
     let mut out = BytesMut::with_capacity(39);
     out.put_u8(b'd');
     out.put_u32(38);

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use super::group::{COMMAND_ENTRIES_MAX, EntryId, GivenEntry, Member, Portion};
-use crate::bridge::held::Held;
+use crate::bridge::held::HeldMessages;
 use crate::failure::Failure;
 use crate::redis::entry::EntryField;
 use crate::redis::link::RedisLink;
@@ -49,12 +49,12 @@ pub(super) struct PullRules {
 }
 
 /// What the task has.
-struct Pulling {
+struct RedisPulling {
     link: Arc<RedisLink>,
     waiting: RedisLink,
     member: Arc<Member>,
     rules: PullRules,
-    held: Arc<Held<EntryId>>,
+    held: Arc<HeldMessages<EntryId>>,
     room: Arc<Notify>,
     pipeline: String,
     claimed_at: Option<Instant>,
@@ -70,7 +70,7 @@ pub(super) struct EntryPuller {
     link: Arc<RedisLink>,
     member: Arc<Member>,
     upto: Option<EntryId>,
-    held: Arc<Held<EntryId>>,
+    held: Arc<HeldMessages<EntryId>>,
     room: Arc<Notify>,
     last: tokio::sync::watch::Receiver<Option<EntryId>>,
     taken: UnboundedReceiver<Result<TakenEntry, Failure>>,
@@ -92,11 +92,11 @@ impl EntryPuller {
         pipeline: &str,
     ) -> Self {
         static EPOCHS: AtomicU64 = AtomicU64::new(1);
-        let (link, held) = (Arc::new(links.link), Arc::new(Held::default()));
+        let (link, held) = (Arc::new(links.link), Arc::new(HeldMessages::default()));
         let room = Arc::new(Notify::new());
         let (deliver, taken) = unbounded_channel();
         let (tell_last, last) = tokio::sync::watch::channel(None);
-        let pulling = Pulling {
+        let pulling = RedisPulling {
             link: link.clone(),
             waiting: links.waiting,
             member: member.clone(),
@@ -163,7 +163,7 @@ impl Drop for EntryPuller {
     }
 }
 
-impl Pulling {
+impl RedisPulling {
     async fn run(mut self) {
         let failure = match self.take_up().await {
             Err(failure) => failure,
@@ -254,7 +254,12 @@ impl Pulling {
 }
 
 /// Tells Redis that somebody is at work on what is held.
-async fn keep(link: Arc<RedisLink>, member: Arc<Member>, held: Arc<Held<EntryId>>, each: Duration) {
+async fn keep(
+    link: Arc<RedisLink>,
+    member: Arc<Member>,
+    held: Arc<HeldMessages<EntryId>>,
+    each: Duration,
+) {
     loop {
         tokio::time::sleep(each).await;
         if member.keep(&link, &held.replies()).await.is_err() {

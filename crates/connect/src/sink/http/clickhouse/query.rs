@@ -47,12 +47,12 @@ impl Query {
         sink: &mut HttpSink,
         table: &ClickHouseSettings,
     ) -> Result<String, Failure> {
-        let statement = Content { bytes: Bytes::from(self.statement), content_type: None };
+        let statement = QueryBody { bytes: Bytes::from(self.statement), content_type: None };
         let answered = posted(sink, table, &self.parameters, statement).await?;
         match answered {
             Ok(text) => Ok(text),
-            Err(refusal::Said::No(failure)) => Err(failure),
-            Err(refusal::Said::Nothing(none)) => Err(none.failure()),
+            Err(refusal::StatementRefusal::No(failure)) => Err(failure),
+            Err(refusal::StatementRefusal::Nothing(none)) => Err(none.failure()),
         }
     }
 
@@ -68,21 +68,23 @@ impl Query {
         self.parameters.push((format!("{}_format", beside.name), "JSONEachRow".to_owned()));
         self.parameters.push((format!("{}_structure", beside.name), beside.structure.clone()));
         let BesideBody { bytes, content_type } = beside.body(lines);
-        let rows = Content { bytes, content_type: Some(content_type) };
+        let rows = QueryBody { bytes, content_type: Some(content_type) };
         match posted(sink, table, &self.parameters, rows).await? {
             Ok(text) if text.trim().is_empty() => Ok(()),
             Ok(_) => Err(Failure::Unknown {
                 reason: "the target answers 200 to an insert, and more".to_owned(),
             }),
-            Err(refusal::Said::No(failure)) => Err(failure),
-            Err(refusal::Said::Nothing(NoAnswer::Lost(reason))) => Err(Failure::Unknown { reason }),
-            Err(refusal::Said::Nothing(none)) => Err(none.failure()),
+            Err(refusal::StatementRefusal::No(failure)) => Err(failure),
+            Err(refusal::StatementRefusal::Nothing(NoAnswer::Lost(reason))) => {
+                Err(Failure::Unknown { reason })
+            }
+            Err(refusal::StatementRefusal::Nothing(none)) => Err(none.failure()),
         }
     }
 }
 
 /// A body and what it is.
-struct Content {
+struct QueryBody {
     bytes: Bytes,
     content_type: Option<String>,
 }
@@ -91,8 +93,8 @@ async fn posted(
     sink: &mut HttpSink,
     table: &ClickHouseSettings,
     parameters: &[(String, String)],
-    content: Content,
-) -> Result<Result<String, refusal::Said>, Failure> {
+    content: QueryBody,
+) -> Result<Result<String, refusal::StatementRefusal>, Failure> {
     let uri = uri(&sink.uri()?, parameters)?;
     let mut request = sink.request(Method::POST, uri, content.bytes)?;
     if let Some(kind) = content.content_type.and_then(|kind| HeaderValue::try_from(kind).ok()) {
@@ -103,10 +105,10 @@ async fn posted(
     }
     let answer = match sink.ask(request, ANSWER_MAX).await? {
         Ok(answer) => answer,
-        Err(none) => return Ok(Err(refusal::Said::Nothing(none))),
+        Err(none) => return Ok(Err(refusal::StatementRefusal::Nothing(none))),
     };
     if !answer.status.is_success() {
-        return Ok(Err(refusal::Said::No(refusal::failure(&answer))));
+        return Ok(Err(refusal::StatementRefusal::No(refusal::failure(&answer))));
     }
     Ok(Ok(String::from_utf8_lossy(&answer.body).into_owned()))
 }

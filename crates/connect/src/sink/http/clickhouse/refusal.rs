@@ -5,7 +5,7 @@ use crate::web::{NoAnswer, WebAnswer};
 
 /// Why a statement was not done.
 #[derive(Debug)]
-pub(super) enum Said {
+pub(super) enum StatementRefusal {
     No(Failure),
     Nothing(NoAnswer),
 }

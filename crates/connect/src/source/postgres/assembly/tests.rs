@@ -14,7 +14,7 @@ const OTHER: u32 = 3;
 
 fn bookmark(lsn: u64) -> Bookmark {
     let system = "7412".to_owned();
-    Bookmark { system, timeline: 1, lsn: Lsn(lsn), inside: None, copy: None, copying: false }
+    Bookmark { system, timeline: 1, lsn: PgLsn(lsn), inside: None, copy: None, copying: false }
 }
 
 fn relation(id: u32, name: &str, identity: u8) -> Relation {
@@ -35,27 +35,30 @@ fn assembly(bookmark: Bookmark) -> Assembly {
     assembly
 }
 
-fn text(value: &str) -> Cell {
-    Cell::Text(Bytes::copy_from_slice(value.as_bytes()))
+fn text(value: &str) -> TupleCell {
+    TupleCell::Text(Bytes::copy_from_slice(value.as_bytes()))
 }
 
 fn row(id: &str, doc: &str) -> Tuple {
     Tuple(vec![text(id), text(doc)])
 }
 
-fn begin(commit: u64, xid: u32) -> Decoded {
-    Decoded::Begin(Begin { commit: Lsn(commit), committed_at: 0, xid })
+fn begin(commit: u64, xid: u32) -> PluginMessage {
+    PluginMessage::Begin(TransactionBegin { commit: PgLsn(commit), committed_at: 0, xid })
 }
 
-fn commit(commit: u64) -> Decoded {
-    Decoded::Commit { commit: Lsn(commit), end: Lsn(commit + 5) }
+fn commit(commit: u64) -> PluginMessage {
+    PluginMessage::Commit { commit: PgLsn(commit), end: PgLsn(commit + 5) }
 }
 
-fn insert(relation: u32, id: &str) -> Decoded {
-    Decoded::Insert { relation, new: row(id, "x") }
+fn insert(relation: u32, id: &str) -> PluginMessage {
+    PluginMessage::Insert { relation, new: row(id, "x") }
 }
 
-fn take(assembly: &mut Assembly, messages: impl IntoIterator<Item = Decoded>) -> Vec<Incoming> {
+fn take(
+    assembly: &mut Assembly,
+    messages: impl IntoIterator<Item = PluginMessage>,
+) -> Vec<Incoming> {
     let mut out = Vec::new();
     messages.into_iter().for_each(|message| assembly.take(message, &mut out).unwrap());
     out
@@ -78,15 +81,18 @@ fn transactions_are_told_change_by_change() {
         &mut assembly,
         [
             begin(100, 7),
-            Decoded::Origin,
+            PluginMessage::Origin,
             insert(ORDERS, "1"),
             insert(OTHER, "8"),
-            Decoded::Delete { relation: ORDERS, old: Tuple(vec![text("1"), Cell::Null]) },
-            Decoded::Truncate { relations: vec![ORDERS, OTHER, LOG] },
+            PluginMessage::Delete {
+                relation: ORDERS,
+                old: Tuple(vec![text("1"), TupleCell::Null]),
+            },
+            PluginMessage::Truncate { relations: vec![ORDERS, OTHER, LOG] },
         ],
     );
     assert_eq!(all_told(&out), ["c null 1", "d 1 null", "t null null", "t null null"]);
-    let inside = Some(Inside { commit: Lsn(100), done: 4 });
+    let inside = Some(Inside { commit: PgLsn(100), done: 4 });
     assert_eq!(*assembly.bookmark(), Bookmark { inside, ..bookmark(10) });
     take(&mut assembly, [commit(100)]);
     assert_eq!(*assembly.bookmark(), bookmark(105));
@@ -97,15 +103,16 @@ fn transactions_are_told_change_by_change() {
 #[test]
 fn a_row_with_another_key_is_told_under_both() {
     let mut assembly = assembly(bookmark(10));
-    let old = Some(Tuple(vec![text("1"), Cell::Null]));
-    let new = Tuple(vec![text("2"), Cell::Unchanged]);
-    let out = take(&mut assembly, [begin(100, 7), Decoded::Update { relation: ORDERS, old, new }]);
+    let old = Some(Tuple(vec![text("1"), TupleCell::Null]));
+    let new = Tuple(vec![text("2"), TupleCell::Unchanged]);
+    let out =
+        take(&mut assembly, [begin(100, 7), PluginMessage::Update { relation: ORDERS, old, new }]);
     assert_eq!(all_told(&out), ["u 1 2", "d 1 null"]);
     let keys: Vec<_> = out.iter().map(|message| message.key.clone().unwrap()).collect();
     assert_eq!(keys, [&b"[\"public.orders\",2]"[..], b"[\"public.orders\",1]"]);
-    let same = Some(Tuple(vec![text("3"), Cell::Null]));
-    let new = Tuple(vec![Cell::Unchanged, text("y")]);
-    let out = take(&mut assembly, [Decoded::Update { relation: ORDERS, old: same, new }]);
+    let same = Some(Tuple(vec![text("3"), TupleCell::Null]));
+    let new = Tuple(vec![TupleCell::Unchanged, text("y")]);
+    let out = take(&mut assembly, [PluginMessage::Update { relation: ORDERS, old: same, new }]);
     assert_eq!(all_told(&out), ["u 3 3"], "a key that is stored apart did not change");
 }
 
@@ -115,10 +122,10 @@ fn of_whole_rows_the_primary_key_tells_them_apart_and_fills_in() {
     let mut full = relation(ORDERS, "orders", b'f');
     full.columns.iter_mut().for_each(|column| column.identifies = true);
     assembly.relation(full.clone(), Some(&["id".to_owned()]));
-    let update = Decoded::Update {
+    let update = PluginMessage::Update {
         relation: ORDERS,
         old: Some(row("1", "long")),
-        new: Tuple(vec![text("1"), Cell::Unchanged]),
+        new: Tuple(vec![text("1"), TupleCell::Unchanged]),
     };
     let out = take(&mut assembly, [begin(100, 7), update.clone()]);
     assert_eq!(all_told(&out), ["u 1 1"]);
@@ -138,7 +145,7 @@ fn of_whole_rows_the_primary_key_tells_them_apart_and_fills_in() {
 fn types_that_somebody_made_are_those_below_them() {
     let mut assembly = assembly(bookmark(10));
     let domain = |id, schema: &str, name: &str| {
-        Decoded::Type(NamedType { id, schema: schema.to_owned(), name: name.to_owned() })
+        PluginMessage::Type(NamedType { id, schema: schema.to_owned(), name: name.to_owned() })
     };
     take(&mut assembly, [domain(90_000, "", "int4"), domain(90_001, "public", "int4")]);
     let mut changed = relation(ORDERS, "orders", b'd');
@@ -147,9 +154,9 @@ fn types_that_somebody_made_are_those_below_them() {
     let out = take(
         &mut assembly,
         [
-            Decoded::Relation(changed),
+            PluginMessage::Relation(changed),
             begin(100, 7),
-            Decoded::Insert { relation: ORDERS, new: row("1", "2") },
+            PluginMessage::Insert { relation: ORDERS, new: row("1", "2") },
         ],
     );
     let value: Value = serde_json::from_slice(&out[0].payload).unwrap();
@@ -158,7 +165,7 @@ fn types_that_somebody_made_are_those_below_them() {
 
 fn copied(all: bool) -> Bookmark {
     let snapshot = "10:20:15".parse().unwrap();
-    let copy = Some(CopyMark { snapshot, before: Lsn(500), all });
+    let copy = Some(CopyMark { snapshot, before: PgLsn(500), all });
     Bookmark { copy, ..bookmark(10) }
 }
 
@@ -184,18 +191,18 @@ fn behind_a_repeated_copy_rows_with_a_key_are_told_again() {
     let mut assembly = assembly(copied(false));
     let out = take(&mut assembly, [begin(100, 12), insert(ORDERS, "1"), insert(LOG, "9")]);
     assert_eq!(all_told(&out), ["c null 1"]);
-    assembly.reached(Lsn(900));
+    assembly.reached(PgLsn(900));
     assert!(assembly.bookmark().copy.is_some(), "not in a transaction");
     take(&mut assembly, [commit(100)]);
-    assembly.reached(Lsn(900));
+    assembly.reached(PgLsn(900));
     assert_eq!(*assembly.bookmark(), bookmark(900));
 }
 
 #[test]
 fn signs_of_life_do_not_pass_a_transaction_of_which_a_part_is_settled() {
-    let inside = Some(Inside { commit: Lsn(100), done: 1 });
+    let inside = Some(Inside { commit: PgLsn(100), done: 1 });
     let mut assembly = assembly(Bookmark { inside, ..bookmark(10) });
-    assembly.reached(Lsn(50));
+    assembly.reached(PgLsn(50));
     assert_eq!(*assembly.bookmark(), Bookmark { inside, ..bookmark(50) });
     let out = take(&mut assembly, [begin(100, 7), insert(ORDERS, "1"), insert(ORDERS, "2")]);
     assert_eq!(all_told(&out), ["c null 2"]);
@@ -212,20 +219,20 @@ fn what_was_not_announced_is_refused() {
 }
 
 /// What the server sends behind a place.
-fn sent(transactions: &[(u32, Vec<u32>)], behind: Lsn) -> Vec<Decoded> {
+fn sent(transactions: &[(u32, Vec<u32>)], behind: PgLsn) -> Vec<PluginMessage> {
     let mut sent = Vec::new();
     for (number, (xid, changes)) in (1..).zip(transactions) {
         let place = number * 100;
-        if Lsn(place) < behind {
+        if PgLsn(place) < behind {
             continue;
         }
         sent.push(begin(place, *xid));
         for (id, relation) in (0..).zip(changes) {
             let id = format!("{}", place * 10 + id);
-            let old = Some(Tuple(vec![text("1"), Cell::Null]));
+            let old = Some(Tuple(vec![text("1"), TupleCell::Null]));
             sent.push(match id.len() % 2 {
                 0 => insert(*relation, &id),
-                _ => Decoded::Update { relation: *relation, old, new: row(&id, "x") },
+                _ => PluginMessage::Update { relation: *relation, old, new: row(&id, "x") },
             });
         }
         sent.push(commit(place));
@@ -241,7 +248,7 @@ proptest! {
         all in any::<bool>(),
         stops in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
     ) {
-        let expected = take(&mut assembly(copied(all)), sent(&transactions, Lsn(10)));
+        let expected = take(&mut assembly(copied(all)), sent(&transactions, PgLsn(10)));
         let (mut mark, mut out) = (copied(all), Vec::new());
         for stop in stops {
             let mut part = assembly(Bookmark::parse(&mark.cursor()).unwrap());

@@ -12,20 +12,20 @@ fn table() -> RowTable {
     RowTable { name: "public.orders".to_owned(), wanted: true, columns }
 }
 
-fn cell(text: &str) -> Cell {
-    Cell::Text(Bytes::copy_from_slice(text.as_bytes()))
+fn cell(text: &str) -> TupleCell {
+    TupleCell::Text(Bytes::copy_from_slice(text.as_bytes()))
 }
 
 const WHENCE: Whence<'_> = Whence {
     system: "7412",
-    lsn: Lsn(0x16B_3748),
+    lsn: PgLsn(0x16B_3748),
     xid: Some(735),
     seq: 2,
     part: 0,
     at: Some(1_764_518_000_123_456),
 };
 
-fn told(op: Op, before: Option<&[Cell]>, after: Option<&[Cell]>) -> Incoming {
+fn told(op: Op, before: Option<&[TupleCell]>, after: Option<&[TupleCell]>) -> Incoming {
     table().message(RowChange { op, before, after }, &WHENCE).unwrap()
 }
 
@@ -47,7 +47,7 @@ fn a_change_is_told_in_json() {
 
 #[test]
 fn values_that_were_not_sent_are_absent_and_named() {
-    let row = [cell("42"), Cell::Null, Cell::Unchanged];
+    let row = [cell("42"), TupleCell::Null, TupleCell::Unchanged];
     let whole: serde_json::Value =
         serde_json::from_str(&text(&told(Op::Updated, None, Some(&row)))).unwrap();
     assert_eq!(whole["after"].to_string(), r#"{"id":42,"total":null}"#);
@@ -56,7 +56,7 @@ fn values_that_were_not_sent_are_absent_and_named() {
 
 #[test]
 fn of_a_deleted_row_only_its_identity_is_known() {
-    let row = [cell("42"), Cell::Null, Cell::Null];
+    let row = [cell("42"), TupleCell::Null, TupleCell::Null];
     let message = told(Op::Deleted, Some(&row), None);
     assert!(text(&message).starts_with(r#"{"before":{"id":42},"after":null,"op":"d""#));
     assert_eq!(message.key.as_deref(), Some(&br#"["public.orders",42]"#[..]));
@@ -67,7 +67,7 @@ fn of_a_deleted_row_only_its_identity_is_known() {
 
 #[test]
 fn ids_depend_on_the_place_alone() {
-    let row = [cell("42"), Cell::Null, Cell::Null];
+    let row = [cell("42"), TupleCell::Null, TupleCell::Null];
     let id = |op, whence: &Whence<'_>| {
         let after = Some(&row[..]);
         table().message(RowChange { op, before: None, after }, whence).unwrap().id
@@ -76,7 +76,7 @@ fn ids_depend_on_the_place_alone() {
     assert_eq!(base, id(Op::Updated, &WHENCE));
     for other in [
         Whence { system: "7413", ..WHENCE },
-        Whence { lsn: Lsn(1), ..WHENCE },
+        Whence { lsn: PgLsn(1), ..WHENCE },
         Whence { seq: 3, ..WHENCE },
         Whence { part: 1, ..WHENCE },
         Whence { xid: Some(1), ..WHENCE },
@@ -89,7 +89,7 @@ fn ids_depend_on_the_place_alone() {
 
 #[test]
 fn a_value_that_is_no_text_is_refused_without_being_shown() {
-    let row = [cell("1"), Cell::Text(Bytes::from_static(b"MARKED\xff")), Cell::Null];
+    let row = [cell("1"), TupleCell::Text(Bytes::from_static(b"MARKED\xff")), TupleCell::Null];
     let change = RowChange { op: Op::Created, before: None, after: Some(&row) };
     let fault = table().message(change, &WHENCE).unwrap_err().to_string();
     assert!(fault.contains("public.orders: a value of column total is not UTF-8"), "{fault}");

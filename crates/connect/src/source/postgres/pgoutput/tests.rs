@@ -10,13 +10,13 @@ fn text(out: &mut BytesMut, text: &str) {
     out.put_u8(0);
 }
 
-fn cells(out: &mut BytesMut, cells: &[Cell]) {
+fn cells(out: &mut BytesMut, cells: &[TupleCell]) {
     out.put_u16(cells.len().try_into().unwrap());
     for cell in cells {
         match cell {
-            Cell::Null => out.put_u8(b'n'),
-            Cell::Unchanged => out.put_u8(b'u'),
-            Cell::Text(value) => {
+            TupleCell::Null => out.put_u8(b'n'),
+            TupleCell::Unchanged => out.put_u8(b'u'),
+            TupleCell::Text(value) => {
                 out.put_u8(b't');
                 out.put_u32(value.len().try_into().unwrap());
                 out.put_slice(value);
@@ -26,27 +26,27 @@ fn cells(out: &mut BytesMut, cells: &[Cell]) {
 }
 
 /// The same messages as the server writes them.
-fn encode(decoded: &Decoded) -> Bytes {
+fn encode(decoded: &PluginMessage) -> Bytes {
     let mut out = BytesMut::new();
     match decoded {
-        Decoded::Begin(begin) => {
+        PluginMessage::Begin(begin) => {
             out.put_u8(b'B');
             out.put_u64(begin.commit.0);
             out.put_i64(begin.committed_at);
             out.put_u32(begin.xid);
         }
-        Decoded::Commit { commit, end } => {
+        PluginMessage::Commit { commit, end } => {
             out.put_slice(b"C\0");
             out.put_u64(commit.0);
             out.put_u64(end.0);
             out.put_i64(7);
         }
-        Decoded::Origin => {
+        PluginMessage::Origin => {
             out.put_u8(b'O');
             out.put_u64(1);
             text(&mut out, "elsewhere");
         }
-        Decoded::Relation(relation) => {
+        PluginMessage::Relation(relation) => {
             out.put_u8(b'R');
             out.put_u32(relation.id);
             text(&mut out, &relation.schema);
@@ -60,19 +60,19 @@ fn encode(decoded: &Decoded) -> Bytes {
                 out.put_i32(-1);
             }
         }
-        Decoded::Type(named) => {
+        PluginMessage::Type(named) => {
             out.put_u8(b'Y');
             out.put_u32(named.id);
             text(&mut out, &named.schema);
             text(&mut out, &named.name);
         }
-        Decoded::Insert { relation, new } => {
+        PluginMessage::Insert { relation, new } => {
             out.put_u8(b'I');
             out.put_u32(*relation);
             out.put_u8(b'N');
             cells(&mut out, &new.0);
         }
-        Decoded::Update { relation, old, new } => {
+        PluginMessage::Update { relation, old, new } => {
             out.put_u8(b'U');
             out.put_u32(*relation);
             if let Some(old) = old {
@@ -82,19 +82,19 @@ fn encode(decoded: &Decoded) -> Bytes {
             out.put_u8(b'N');
             cells(&mut out, &new.0);
         }
-        Decoded::Delete { relation, old } => {
+        PluginMessage::Delete { relation, old } => {
             out.put_u8(b'D');
             out.put_u32(*relation);
             out.put_u8(b'O');
             cells(&mut out, &old.0);
         }
-        Decoded::Truncate { relations } => {
+        PluginMessage::Truncate { relations } => {
             out.put_u8(b'T');
             out.put_u32(relations.len().try_into().unwrap());
             out.put_u8(3);
             relations.iter().for_each(|relation| out.put_u32(*relation));
         }
-        Decoded::Message { transactional, lsn, prefix } => {
+        PluginMessage::Message { transactional, lsn, prefix } => {
             out.put_u8(b'M');
             out.put_u8((*transactional).into());
             out.put_u64(lsn.0);
@@ -106,30 +106,34 @@ fn encode(decoded: &Decoded) -> Bytes {
     out.freeze()
 }
 
-fn one_of_each() -> Vec<Decoded> {
-    let row = Tuple(vec![Cell::Text(Bytes::from_static(b"42")), Cell::Null, Cell::Unchanged]);
+fn one_of_each() -> Vec<PluginMessage> {
+    let row = Tuple(vec![
+        TupleCell::Text(Bytes::from_static(b"42")),
+        TupleCell::Null,
+        TupleCell::Unchanged,
+    ]);
     let column =
         |name: &str, identifies| RelationColumn { identifies, name: name.to_owned(), type_id: 23 };
     let named = |name: &str| (name.to_owned(), "public".to_owned());
     let ((name, schema), (type_name, type_schema)) = (named("orders"), named("mood"));
     vec![
-        Decoded::Begin(Begin { commit: Lsn(5), committed_at: -6, xid: 7 }),
-        Decoded::Commit { commit: Lsn(5), end: Lsn(9) },
-        Decoded::Origin,
-        Decoded::Relation(Relation {
+        PluginMessage::Begin(TransactionBegin { commit: PgLsn(5), committed_at: -6, xid: 7 }),
+        PluginMessage::Commit { commit: PgLsn(5), end: PgLsn(9) },
+        PluginMessage::Origin,
+        PluginMessage::Relation(Relation {
             id: 16_384,
             schema,
             name,
             identity: b'd',
             columns: vec![column("id", true), column("größe", false)],
         }),
-        Decoded::Type(NamedType { id: 16_400, schema: type_schema, name: type_name }),
-        Decoded::Insert { relation: 16_384, new: row.clone() },
-        Decoded::Update { relation: 16_384, old: None, new: row.clone() },
-        Decoded::Update { relation: 16_384, old: Some(row.clone()), new: row.clone() },
-        Decoded::Delete { relation: 16_384, old: row },
-        Decoded::Truncate { relations: vec![16_384, 16_385] },
-        Decoded::Message { transactional: false, lsn: Lsn(77), prefix: "galgo".to_owned() },
+        PluginMessage::Type(NamedType { id: 16_400, schema: type_schema, name: type_name }),
+        PluginMessage::Insert { relation: 16_384, new: row.clone() },
+        PluginMessage::Update { relation: 16_384, old: None, new: row.clone() },
+        PluginMessage::Update { relation: 16_384, old: Some(row.clone()), new: row.clone() },
+        PluginMessage::Delete { relation: 16_384, old: row },
+        PluginMessage::Truncate { relations: vec![16_384, 16_385] },
+        PluginMessage::Message { transactional: false, lsn: PgLsn(77), prefix: "galgo".to_owned() },
     ]
 }
 
@@ -178,8 +182,8 @@ proptest! {
         }
         if let Ok(decoded) = decode(Bytes::from(bytes.clone())) {
             let cells = match &decoded {
-                Decoded::Insert { new, .. } => new.0.len(),
-                Decoded::Truncate { relations } => relations.len(),
+                PluginMessage::Insert { new, .. } => new.0.len(),
+                PluginMessage::Truncate { relations } => relations.len(),
                 _ => 0,
             };
             prop_assert!(cells <= bytes.len(), "no more values than bytes");

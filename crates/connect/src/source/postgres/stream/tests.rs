@@ -11,8 +11,8 @@ fn pair() -> (SlotStream, DuplexStream) {
     let (reader, writer) = tokio::io::split(Box::new(ours) as Box<dyn Duplex>);
     let both = CopyBoth { reader, cutter: FrameCutter::default(), writer };
     let pace =
-        Pace { sender_timeout: Some(Duration::from_secs(6)), patience: Duration::from_secs(5) };
-    (SlotStream::new(both, Lsn(100), pace), theirs)
+        SlotPace { sender_timeout: Some(Duration::from_secs(6)), patience: Duration::from_secs(5) };
+    (SlotStream::new(both, PgLsn(100), pace), theirs)
 }
 
 fn change(bytes: &[u8]) -> Vec<u8> {
@@ -48,9 +48,9 @@ async fn what_comes_is_given_in_order() {
         .write_all(&[change(b"one"), sign_of_life(7, false), change(b"")].concat())
         .await
         .unwrap();
-    assert_eq!(stream.next().await.unwrap(), Arrival::Message(Bytes::from_static(b"one")));
-    assert_eq!(stream.next().await.unwrap(), Arrival::Reached(Lsn(7)));
-    assert_eq!(stream.next().await.unwrap(), Arrival::Message(Bytes::new()));
+    assert_eq!(stream.next().await.unwrap(), SlotArrival::Message(Bytes::from_static(b"one")));
+    assert_eq!(stream.next().await.unwrap(), SlotArrival::Reached(PgLsn(7)));
+    assert_eq!(stream.next().await.unwrap(), SlotArrival::Message(Bytes::new()));
     drop(theirs);
     let end = stream.next().await.unwrap_err();
     assert_eq!(end.to_string(), "the server closed the connection");
@@ -77,7 +77,7 @@ async fn the_server_hears_of_us_while_nobody_asks_for_more() {
     }
     assert!(!feeding.is_finished(), "no more than the bound is read ahead");
     for _ in 0..3 {
-        assert!(matches!(stream.next().await.unwrap(), Arrival::Message(_)));
+        assert!(matches!(stream.next().await.unwrap(), SlotArrival::Message(_)));
     }
     feeding.await.unwrap();
 }
@@ -86,14 +86,14 @@ async fn the_server_hears_of_us_while_nobody_asks_for_more() {
 async fn what_is_settled_is_told_at_once_and_never_taken_back() {
     let (stream, mut theirs) = pair();
     assert_eq!(word(&mut theirs).await, (100, true));
-    stream.confirm(Lsn(200));
+    stream.confirm(PgLsn(200));
     assert_eq!(word(&mut theirs).await.0, 200);
-    stream.confirm(Lsn(150));
+    stream.confirm(PgLsn(150));
     theirs.write_all(&sign_of_life(300, true)).await.unwrap();
     let begun = Instant::now();
     assert_eq!(word(&mut theirs).await, (200, false), "asked, it answers");
     assert!(begun.elapsed() < Duration::from_secs(1));
-    stream.confirm(Lsn(250));
+    stream.confirm(PgLsn(250));
     stream.finish().await;
     assert_eq!(word(&mut theirs).await.0, 250, "the last word is said");
 }
