@@ -28,7 +28,7 @@ use crate::failure::Failure;
 use crate::inbound::leader::Leader;
 use crate::inbound::send::{SendPace, Sender};
 use crate::inbound::source_loop::{LoopEnd, SourceLoop};
-use crate::inbound::topic::{GalgoTarget, TargetTopic};
+use crate::inbound::topic::{GalgoTarget, TargetPath, TargetTopic};
 use crate::outbound::{Dial, PipelineEnd, refused_or_away};
 use crate::place::LaneName;
 use crate::shape::Shaper;
@@ -115,9 +115,8 @@ impl Inbound {
         has_run: &mut bool,
     ) -> Result<PipelineEnd, Failure> {
         let client = self.dial.dial(&self.to.server()).await?;
-        let (stream, topic) = self.ensure_topic(&client).await?;
-        let path = (&stream, &topic);
-        let target = GalgoTarget::open(&client, path, &self.name, pace.batch_bytes()).await?;
+        let path = self.ensure_topic(&client).await?;
+        let target = GalgoTarget::open(&client, &path, &self.name, pace.batch_bytes()).await?;
         let leader = match self.from.keeps_cursor() {
             false => None,
             true => {
@@ -173,7 +172,7 @@ impl Inbound {
     }
 
     /// Finds the topic, or makes it as the file says.
-    async fn ensure_topic(&self, client: &Client) -> Result<(Identifier, Identifier), Failure> {
+    async fn ensure_topic(&self, client: &Client) -> Result<TargetPath, Failure> {
         let name = |what: &str, text: &str| {
             text.parse::<Identifier>().map_err(|error| {
                 Failure::refused(format!("{what} {text}: {error}"), "correct to.galgo in the file")
@@ -196,7 +195,7 @@ impl Inbound {
                 }
             }
         }
-        Ok((stream, topic))
+        Ok(TargetPath { stream, topic })
     }
 }
 

@@ -127,8 +127,11 @@ async fn read(mut body: Incoming, bytes_max: usize) -> Result<Bytes, hyper::Erro
     Ok(read.freeze())
 }
 
+/// An error that can be asked which one it is.
+type AnyError = dyn Error + 'static;
+
 /// Whether an error is about certificates.
-fn is_distrust(error: &(dyn Error + 'static)) -> bool {
+fn is_distrust(error: &AnyError) -> bool {
     let of_tls = error.downcast_ref::<rustls::Error>();
     if let Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)) = of_tls {
         return true;

@@ -238,15 +238,15 @@ impl<'a> Trial<'a> {
         let last = MESSAGES - 1;
         let kinds: [&[u64]; 4] = [&[0], &[20], &[last], &[0, 1, 21, 22, 40, last]];
         for bad in kinds {
-            self.some_bad(CASE, &|place: Place| bad.contains(&place.offset)).await?;
+            self.some_bad(CASE, |place: Place| bad.contains(&place.offset)).await?;
         }
-        self.some_bad(CASE, &|_| true).await
+        self.some_bad(CASE, |_| true).await
     }
 
     async fn some_bad(
         &self,
         case: &'static str,
-        is_bad: &(dyn Fn(Place) -> bool + Sync),
+        is_bad: impl Fn(Place) -> bool + Send + Sync,
     ) -> Result<(), BrokenPromise> {
         let lane = self.lane();
         let buried = Arc::new(Buried::default());

@@ -38,6 +38,12 @@ pub(super) trait TargetTopic: Send + Sync {
     async fn flush(&self);
 }
 
+/// Which topic is written.
+pub(super) struct TargetPath {
+    pub(super) stream: Identifier,
+    pub(super) topic: Identifier,
+}
+
 /// A topic of a Galgo server.
 pub(super) struct GalgoTarget {
     producer: Producer,
@@ -47,11 +53,11 @@ impl GalgoTarget {
     /// Opens it; what is sent together has so many bytes at most, or is one message.
     pub(super) async fn open(
         client: &Client,
-        path: (&Identifier, &Identifier),
+        path: &TargetPath,
         pipeline: &str,
         batch_bytes: usize,
     ) -> Result<Self, Failure> {
-        let (stream, topic) = path;
+        let TargetPath { stream, topic } = path;
         // Without a key all goes to one partition: what is repeated has to come to where it was before.
         let by = PartitionBy::Key(pipeline.as_bytes().to_vec());
         let building = client.producer(stream, topic).partition_by(by).batch_bytes(batch_bytes);
