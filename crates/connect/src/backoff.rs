@@ -8,6 +8,8 @@ use rand::RngExt as _;
 const FIRST: Duration = Duration::from_millis(500);
 /// The longest pause of all.
 const LAST: Duration = Duration::from_secs(30);
+/// After so many failures the longest pause is reached.
+const DOUBLINGS: u32 = 6;
 
 /// Pauses that get longer with each failure in a row: a random time up to a limit that doubles, so that many
 /// that failed together do not come back together.
@@ -19,11 +21,13 @@ pub struct Backoff {
 impl Backoff {
     /// The pause after another failure, at least what the other side asked for.
     pub fn pause(&mut self, asked: Option<Duration>) -> Duration {
-        let limit =
-            FIRST.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX)).min(LAST);
+        let limit = FIRST.saturating_mul(1 << self.failures.min(DOUBLINGS)).min(LAST);
         self.failures = self.failures.saturating_add(1);
         let millis = rand::rng().random_range(0..=limit.as_millis());
-        let random = Duration::from_millis(u64::try_from(millis).unwrap_or(30_000));
+        let Ok(millis) = u64::try_from(millis) else {
+            unreachable!("a pause is no longer than the longest")
+        };
+        let random = Duration::from_millis(millis);
         random.max(asked.unwrap_or_default())
     }
 

@@ -14,6 +14,7 @@ pub mod backoff;
 pub mod batch;
 mod bridge;
 pub mod budget;
+pub(crate) mod clock;
 pub mod config;
 pub mod conformance;
 pub mod dead_letter;

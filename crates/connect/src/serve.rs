@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -18,6 +18,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use std::sync::atomic::AtomicU64;
 
+use crate::clock::now_micros;
 use crate::status::{LaneActivity, LaneReport, PipelineReport, PipelineStatus};
 
 /// Lanes of a pipeline that have series of their own; what is of the others is in the sums of the pipeline only.
@@ -77,9 +78,8 @@ impl Window {
     /// What the pipelines tell now.
     #[must_use]
     pub fn reports(&self) -> Vec<PipelineReport> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let micros = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
-        self.pipelines.iter().map(|pipeline| pipeline.report(micros)).collect()
+        let now = now_micros();
+        self.pipelines.iter().map(|pipeline| pipeline.report(now)).collect()
     }
 
     /// Serves until the process ends.
@@ -208,7 +208,7 @@ impl Families {
 
 /// A number for a gauge, which is signed.
 fn saturating(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
+    number.min(i64::MAX.cast_unsigned()).cast_signed()
 }
 
 #[cfg(test)]

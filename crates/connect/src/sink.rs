@@ -148,7 +148,9 @@ impl Sinks {
     pub fn new(sinks: Vec<Box<dyn Sink>>) -> Self {
         assert!(!sinks.is_empty(), "a pipeline has a connection to its target");
         let permits = Semaphore::new(sinks.len());
-        let count = u32::try_from(sinks.len()).unwrap_or(u32::MAX);
+        let Ok(count) = u32::try_from(sinks.len()) else {
+            unreachable!("a pipeline has no billions of connections")
+        };
         Self { free: Mutex::new(sinks), permits, count }
     }
 

@@ -38,7 +38,9 @@ impl<R: AsyncRead + Unpin> ProgramLines<R> {
     /// The next line, without its end. Nothing is lost when the wait is given up. What is behind the last end is no line.
     pub(crate) async fn next(&mut self) -> Result<BytesMut, NoLine> {
         loop {
-            let fresh = self.buffer.get(self.searched..).unwrap_or_default();
+            let Some(fresh) = self.buffer.get(self.searched..) else {
+                unreachable!("what was searched is in the buffer")
+            };
             if let Some(at) = fresh.iter().position(|byte| *byte == b'\n') {
                 let mut line = self.buffer.split_to(self.searched + at + 1);
                 line.truncate(line.len() - 1);

@@ -4,8 +4,6 @@
 //! stores a cursor only while the partition is its own: one that has lost it is refused when it stores the offset behind the cursor,
 //! and tells its origin nothing more. Records of an epoch in front of a later one are not believed.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use async_trait::async_trait;
 use galgo::{
     ActiveMember, Client, ConsumeError, Identifier, MemberChange, Message, PartitionId,
@@ -13,6 +11,7 @@ use galgo::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::clock::now_micros;
 use crate::config::file::GalgoServer;
 use crate::failure::Failure;
 use crate::galgo_log::GalgoLog;
@@ -124,11 +123,10 @@ impl Leader {
     }
 
     async fn record(&mut self) -> Result<(), Failure> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_micros());
         let record = CursorRecord {
             epoch: self.epoch,
             cursor: self.cursor.clone(),
-            at: u64::try_from(now).unwrap_or(0),
+            at: now_micros(),
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         };
         let text = serde_json::to_vec(&record);

@@ -26,6 +26,7 @@ use self::encode::{Encoder, FileFormat, LineContent, PLACES};
 use self::folder::{Folder, Rotation};
 use self::lane::LaneFolder;
 use crate::batch::{Batch, Row};
+use crate::clock::micros;
 use crate::config::value::{ByteSize, Span};
 use crate::config::{ConfigError, Surroundings, settings};
 use crate::failure::{Failure, Finding};
@@ -105,7 +106,7 @@ fn read(table: Table, surroundings: &Surroundings) -> Result<Box<dyn SinkSpec>, 
         return Err(fault("rotate.bytes and rotate.after are more than nothing".into()));
     }
     let encoder = Encoder { format, content: lines.unwrap_or_default(), columns };
-    let after_us = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
+    let after_us = micros(after);
     let folder = Folder::new(
         surroundings.path(&path),
         surroundings.pipeline.clone(),

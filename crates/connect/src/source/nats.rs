@@ -45,7 +45,7 @@ const SECTION: &str = "from.nats";
 /// While a run to the end finds nothing, it looks so often whether that is the end.
 const END_LOOKS: Duration = Duration::from_secs(1);
 /// Messages NATS delivers ahead of acknowledgements.
-const AHEAD_MAX: usize = 5_000;
+const AHEAD_MAX: u16 = 5_000;
 
 const EXAMPLE: &str = r#"[from.nats]
 # nats://USER@HOST:PORT, or tls:// with TLS.
@@ -230,7 +230,7 @@ impl NatsOrigin {
             ack_policy: AckPolicy::Explicit,
             ack_wait: self.ack_wait,
             filter_subject: self.subject.clone(),
-            max_ack_pending: i64::try_from(AHEAD_MAX).unwrap_or(i64::MAX),
+            max_ack_pending: i64::from(AHEAD_MAX),
             ..Config::default()
         };
         // What is there is changed to what the file says, if NATS allows that.

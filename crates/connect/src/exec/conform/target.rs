@@ -1,13 +1,13 @@
 //! A program as a target: batches in order, two lanes at a time, again, such as it may refuse, and across a kill.
 
 use std::collections::BTreeSet;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use serde_json::Value;
 
 use super::{ConformReport, Over, ProgramTalk};
 use crate::batch::{Batch, Form, Row};
+use crate::clock::now_micros;
 use crate::exec::{Launch, SaidLine, batch_line};
 use crate::place::{LaneName, Place, Position};
 
@@ -80,11 +80,10 @@ pub(super) async fn try_out(
 
 impl TriedLane {
     fn new(partition: u32) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let name = LaneName {
             pipeline: "conform".to_owned(),
             stream: "conform".to_owned(),
-            topic: format!("run-{}", now.as_micros()),
+            topic: format!("run-{}", now_micros()),
             partition,
         };
         Self { name, next: 0 }

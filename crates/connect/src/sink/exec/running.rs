@@ -100,7 +100,9 @@ impl RunningTarget {
         patience: Duration,
     ) -> BatchAnswer {
         let bytes: usize = batch.rows().iter().map(crate::Row::bytes).sum();
-        let share = u32::try_from(bytes.min(WINDOW_BYTES)).unwrap_or(u32::MAX);
+        let Ok(share) = u32::try_from(bytes.min(WINDOW_BYTES)) else {
+            unreachable!("a share is no more than the window")
+        };
         let Ok(_share) = self.window.acquire_many(share).await else {
             unreachable!("nobody closes the window")
         };

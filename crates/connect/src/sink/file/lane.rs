@@ -7,13 +7,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::io::Errno;
 
 use super::folder::{Folder, failure, sync_folder};
 use super::mark::{self, FoundFile, LaneMark, MarkError, MarkFile, OpenObject};
 use crate::batch::Batch;
+use crate::clock::now_micros;
 use crate::failure::Failure;
 use crate::place::{LaneName, Position};
 
@@ -134,7 +134,7 @@ impl LaneFolder {
 
     /// Whether the open object is to be finished because of its age.
     pub(super) fn is_old(&self, folder: &Folder) -> bool {
-        let age_us = |open: &OpenObject| now_us().saturating_sub(open.begun_at);
+        let age_us = |open: &OpenObject| now_micros().saturating_sub(open.begun_at);
         self.open().is_some_and(|open| age_us(open) >= folder.rotation.after_us)
     }
 
@@ -246,7 +246,7 @@ impl LaneFolder {
         // Before the mark names it: a mark is never of a file that a power cut took away.
         sync_folder(&self.path).map_err(|error| failure("sync", &self.path, &error))?;
         self.file = Some(file);
-        Ok(OpenObject { name, bytes: head.len() as u64, begun_at: now_us() })
+        Ok(OpenObject { name, bytes: head.len() as u64, begun_at: now_micros() })
     }
 
     fn append(&mut self, open: OpenObject, bytes: &[u8]) -> Result<OpenObject, Failure> {
@@ -344,9 +344,4 @@ fn there_already(object: &Path) -> Failure {
         format!("{} is there already, and was not made here", object.display()),
         "move it somewhere else; objects are not replaced",
     )
-}
-
-fn now_us() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

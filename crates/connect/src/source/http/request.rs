@@ -155,13 +155,16 @@ impl Reception {
         let length = match headers.get(CONTENT_LENGTH) {
             None => bytes_max,
             Some(length) => {
-                length.to_str().ok().and_then(|it| it.parse().ok()).unwrap_or(usize::MAX)
+                let length = length.to_str().ok().and_then(|it| it.parse().ok());
+                length.ok_or_else(|| {
+                    Rebuff::new(StatusCode::BAD_REQUEST, "Content-Length is no number of bytes")
+                })?
             }
         };
         if length > bytes_max {
             return Err(too_long());
         }
-        let units = u32::try_from(length.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let units = u32::try_from(length.div_ceil(UNIT)).map_err(|_| too_long())?;
         let memory = Arc::clone(&self.memory)
             .try_acquire_many_owned(units)
             .map_err(|_| Rebuff::busy("there is no memory for more messages now; send it again"))?;

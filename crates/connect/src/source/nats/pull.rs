@@ -157,11 +157,11 @@ impl NatsPulling {
         // A pull for less than one message would end at once, for ever.
         let largest = self.link.client.max_payload() + HEADERS_BYTES;
         let half = self.prefetch_bytes / 2;
-        while self.held.bytes() > half || self.held.count() >= AHEAD_MAX / 2 {
+        while self.held.bytes() > half || self.held.count() >= usize::from(AHEAD_MAX / 2) {
             self.room.notified().await;
         }
         let bytes = (self.prefetch_bytes - self.held.bytes()).max(largest);
-        let count = AHEAD_MAX - self.held.count();
+        let count = usize::from(AHEAD_MAX) - self.held.count();
         let pull = self.consumer.batch().max_messages(count).max_bytes(bytes).expires(PULL_WAITS);
         let batch = self.link.ask(pull.messages()).await?;
         let mut batch = batch.map_err(|error| self.link.away(&error.to_string()))?;

@@ -2,8 +2,6 @@
 //!
 //! The publication is made before the slot: a slot that tells of a time at which there was no publication cannot be read.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use postgres_protocol::escape::escape_literal;
 
 use super::ChangeOrigin;
@@ -16,6 +14,7 @@ use super::lsn::PgLsn;
 use super::plan::{ClusterId, SlotPlan, plan};
 use super::publication::{ensure, word_sql};
 use super::slot::{self, SlotState};
+use crate::clock::now_micros;
 use crate::failure::Failure;
 use crate::postgres::session::PgSession;
 use crate::postgres::trouble::PgError;
@@ -196,7 +195,7 @@ impl BeginWith<'_> {
             tables: self.tables,
             system: self.cluster.system,
             number,
-            at: now_micros(),
+            at: Some(now_micros()),
             clears,
             repeats: !is_new,
         });
@@ -211,9 +210,4 @@ async fn lock(tables: &[PublishedTable], sql: &mut PgSession) -> Result<(), Fail
 
 fn copy_failure(error: PgError) -> Failure {
     error.failure("begin to copy the tables")
-}
-
-fn now_micros() -> Option<u64> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    u64::try_from(since.as_micros()).ok()
 }

@@ -204,8 +204,7 @@ fn update(fields: &mut MessageFields) -> Result<PluginMessage, GarbledMessage> {
 fn truncate(fields: &mut MessageFields) -> Result<PluginMessage, GarbledMessage> {
     let count = fields.u32()?;
     let _options = fields.u8()?;
-    let held = usize::try_from(count).unwrap_or(usize::MAX);
-    if held != fields.left() / 4 {
+    if usize::try_from(count) != Ok(fields.left() / 4) {
         return Err(GarbledMessage("the number of tables is another one"));
     }
     let relations = (0..count).map(|_| fields.u32()).collect::<Result<_, _>>()?;

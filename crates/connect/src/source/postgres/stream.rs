@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::lsn::PgLsn;
+use crate::clock::now_micros;
 use crate::postgres::fields::GarbledMessage;
 use crate::postgres::frame::PgFrame;
 use crate::postgres::session::{CopyBoth, refusal};
@@ -200,7 +201,7 @@ impl ServerTalk {
             due = Instant::now() + self.status_every;
             let up_to = *self.to_confirm.borrow_and_update();
             let heard = self.life.heard.swap(false, Ordering::Relaxed);
-            let word = standby_status(up_to, now_micros(), !heard);
+            let word = standby_status(up_to, postgres_micros(now_micros()), !heard);
             let said = async {
                 writer.write_all(&word).await?;
                 writer.flush().await
@@ -228,9 +229,9 @@ fn standby_status(up_to: PgLsn, now: i64, answer: bool) -> BytesMut {
     out
 }
 
-fn now_micros() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX).saturating_sub(EPOCH_MICROS)
+/// A time of ours, in microseconds since the Unix epoch, as PostgreSQL counts: since the year 2000.
+fn postgres_micros(since_1970: u64) -> i64 {
+    0_i64.saturating_add_unsigned(since_1970).saturating_sub(EPOCH_MICROS)
 }
 
 /// A time of PostgreSQL, in microseconds since the Unix epoch; none if it is in front of that.

@@ -3,7 +3,7 @@
 /// Before sizes are known.
 const COUNT_FIRST: u16 = 8;
 /// More does not make it faster.
-const COUNT_MAX: usize = 5_000;
+const COUNT_MAX: u16 = 5_000;
 /// A message has at least so many bytes in memory.
 const MESSAGE_BYTES_MIN: usize = 256;
 
@@ -41,12 +41,16 @@ impl Prefetch {
 
     /// Changes the number if it is far from what it should be; tells whether it did.
     pub(super) fn retune(&mut self) -> bool {
-        let right = (self.bytes / self.mean.max(MESSAGE_BYTES_MIN)).clamp(1, COUNT_MAX);
+        let right =
+            (self.bytes / self.mean.max(MESSAGE_BYTES_MIN)).clamp(1, usize::from(COUNT_MAX));
         let count = usize::from(self.count);
         // Few larger ones show at once, or memory would be used up; that all are small needs to be seen.
         let is_far = right.saturating_mul(2) <= count || (right >= count * 2 && self.seen >= count);
         if is_far {
-            self.count = u16::try_from(right).unwrap_or(u16::MAX);
+            let Ok(right) = u16::try_from(right) else {
+                unreachable!("it is no more than {COUNT_MAX}")
+            };
+            self.count = right;
             self.seen = 0;
         }
         is_far

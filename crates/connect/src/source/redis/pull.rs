@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::group::{COMMAND_ENTRIES_MAX, EntryId, GivenEntry, Member, Portion};
 use crate::bridge::held::HeldMessages;
+use crate::clock::micros;
 use crate::failure::Failure;
 use crate::redis::entry::EntryField;
 use crate::redis::link::RedisLink;
@@ -200,7 +201,7 @@ impl RedisPulling {
         if self.claimed_at.is_none_or(is_due) {
             self.claimed_at = Some(Instant::now());
             let ours: HashSet<EntryId> = self.held.replies().into_iter().collect();
-            let idle_ms = u64::try_from(self.rules.claim_after.as_millis()).unwrap_or(u64::MAX);
+            let idle_ms = micros(self.rules.claim_after) / 1_000;
             let claimed = self.member.claim(&self.link, idle_ms, &ours).await?;
             self.tell_trimmed(claimed.trimmed);
             self.hand_on(claimed.entries, true);
