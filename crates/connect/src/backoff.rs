@@ -11,6 +11,12 @@ const LAST: Duration = Duration::from_secs(30);
 /// After so many failures the longest pause is reached.
 const DOUBLINGS: u32 = 6;
 
+const _: () = assert!(FIRST.as_millis() < LAST.as_millis(), "pauses get longer");
+const _: () = assert!(
+    FIRST.as_millis() << DOUBLINGS >= LAST.as_millis(),
+    "after so many failures the longest pause is reached"
+);
+
 /// Pauses that get longer with each failure in a row: a random time up to a limit that doubles, so that many
 /// that failed together do not come back together.
 #[derive(Debug, Default)]

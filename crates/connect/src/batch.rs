@@ -108,6 +108,7 @@ impl Batch {
 
     /// Leaves out the messages with rows at these places, with all their rows; tells how many rows those are.
     pub(crate) fn leave_out(&mut self, places: &[Place]) -> usize {
+        assert!(places.is_sorted(), "INV-DELIVERED: messages that are left out are named in order");
         let count = self.rows.len();
         let is_named = |row: &Row| {
             places.binary_search_by_key(&row.place.offset, |place| place.offset).is_ok()
@@ -161,7 +162,13 @@ impl Batch {
             last_time: end.time,
             topic_made_at: self.end.topic_made_at,
         };
-        Ok((Self::new(self.begin, between, rows), Self::new(between.next, self.end, behind)))
+        let halves =
+            (Self::new(self.begin, between, rows), Self::new(between.next, self.end, behind));
+        assert_eq!(
+            halves.0.end.next, halves.1.begin,
+            "INV-PREFIX: nothing is between the halves of a batch"
+        );
+        Ok(halves)
     }
 }
 

@@ -9,6 +9,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What memory is counted in.
 const UNIT: usize = 1 << 10;
+/// The largest budget: 256 GiB.
+const UNITS_MAX: usize = 1 << 28;
+
+const _: () = assert!(
+    UNITS_MAX <= u32::MAX as usize && UNITS_MAX <= Semaphore::MAX_PERMITS,
+    "INV-CONNECT-BUDGET: all of a budget can be taken at once"
+);
 
 /// The memory of a pipeline.
 #[derive(Clone, Debug)]
@@ -25,7 +32,10 @@ impl MemoryBudget {
     /// So many bytes.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
-        let units = u32::try_from(bytes.div_ceil(UNIT).clamp(1, 1 << 28)).unwrap_or(1 << 28);
+        let Ok(units) = u32::try_from(bytes.div_ceil(UNIT).clamp(1, UNITS_MAX)) else {
+            unreachable!("INV-CONNECT-BUDGET: a budget is no larger than the largest")
+        };
+        assert!(units > 0, "INV-CONNECT-BUDGET: of nothing nothing could be taken, for ever");
         Self { units, free: Arc::new(Semaphore::new(units as usize)) }
     }
 
@@ -47,7 +57,12 @@ impl MemoryBudget {
     /// Bytes that are in use.
     #[must_use]
     pub fn used(&self) -> u64 {
-        (self.units as usize - self.free.available_permits()) as u64 * UNIT as u64
+        let free = self.free.available_permits();
+        assert!(
+            free <= self.units as usize,
+            "INV-CONNECT-BUDGET: no more is given back than was taken"
+        );
+        (self.units as usize - free) as u64 * UNIT as u64
     }
 
     fn units_of(&self, bytes: usize) -> u32 {

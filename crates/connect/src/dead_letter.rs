@@ -38,6 +38,11 @@ pub mod header {
 /// The longest reason that fits into a header.
 const REASON_BYTES_MAX: usize = 255;
 
+const _: () = assert!(
+    REASON_BYTES_MAX <= galgo_wire::limits::USER_HEADER_FIELD_BYTES_MAX,
+    "a reason fits into a header"
+);
+
 /// A topic of dead letters.
 #[async_trait]
 pub trait DeadTopic: Send + Sync {

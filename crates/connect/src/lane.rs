@@ -312,10 +312,19 @@ impl Deliverer {
     async fn deliver(&mut self, filled: Filled) -> Result<(), DeliveryEnd> {
         let Filled { batch, originals, refused, filtered, bytes, _memory } = filled;
         let begun = Instant::now();
+        assert_eq!(
+            *self.delivery.done.borrow(),
+            batch.begin(),
+            "INV-PREFIX: a batch begins where the last one ended"
+        );
         if let Some(letters) = &self.letters {
             letters.keep(originals);
         }
         for message in &refused {
+            assert!(
+                batch.offsets().contains(&message.offset),
+                "INV-PREFIX: what is set aside with a batch is in its range"
+            );
             // Before the position passes it: INV-DELIVERED.
             self.delivery.set_message_aside(message.offset, &message.reason).await?;
         }
@@ -323,6 +332,11 @@ impl Deliverer {
         let ended = self.delivery.deliver(batch).await;
         self.delivery.status.count(std::mem::take(&mut self.delivery.counts));
         ended?;
+        assert_eq!(
+            *self.delivery.done.borrow(),
+            end.next,
+            "INV-DELIVERED: a batch is delivered to its end"
+        );
         let took = begun.elapsed();
         let (next, last_time) = (end.next, end.last_time);
         self.delivery.status.delivered(Delivered { next, last_time, bytes, filtered, took });

@@ -62,7 +62,9 @@ impl Shaper {
                 None => unreachable!("INV-PREFIX: each message has a fate"),
             },
         };
-        inputs.into_iter().map(each).collect()
+        let shaped = inputs.into_iter().map(each).collect();
+        assert!(made.next().is_none(), "INV-PREFIX: each fate is that of a message");
+        shaped
     }
 
     /// A message as transforms see it; nothing for one that has passed this pipeline before.

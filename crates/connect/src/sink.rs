@@ -173,6 +173,7 @@ impl Sinks {
             unreachable!("nobody closes the semaphore")
         };
         let sinks = std::mem::take(&mut *self.free.lock());
+        assert_eq!(sinks.len(), self.count as usize, "who has all permits has all connections");
         let mut first = Ok(());
         let mut back = Vec::with_capacity(sinks.len());
         for mut sink in sinks {

@@ -202,7 +202,8 @@ impl LaneStatus {
     #[must_use]
     pub fn report(&self, now: u64) -> LaneReport {
         let state = self.state.lock();
-        let lag = state.end.saturating_sub(state.next);
+        assert!(state.next <= state.end, "what is delivered is there");
+        let lag = state.end - state.next;
         let behind = lag > 0 && state.activity != LaneActivity::Ended;
         let age = Duration::from_micros(now.saturating_sub(state.last_time));
         let stalled = if behind { state.moved.elapsed() } else { Duration::ZERO };

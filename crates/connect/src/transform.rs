@@ -228,7 +228,7 @@ impl Transforms {
     /// [`BadMessage`].
     pub fn apply(&self, input: &TransformInput) -> Result<Vec<(Form, Bytes)>, BadMessage> {
         let mut outputs = self.apply_blocking(vec![input.clone()]);
-        outputs.pop().unwrap_or_else(|| Ok(Vec::new()))
+        outputs.pop().unwrap_or_else(|| unreachable!("INV-PREFIX: each message has a fate"))
     }
 
     /// What is made of each of these messages, in their order: one hand-over to the threads of the programs for all of them.
@@ -257,8 +257,9 @@ impl Transforms {
         if !self.has_programs() {
             return inputs.iter().map(|input| self.run(input)).collect();
         }
-        let this = self.clone();
+        let (this, count) = (self.clone(), inputs.len());
         let outputs = jq::each(inputs, jq::PATIENCE, move |input| this.run(input));
+        assert_eq!(outputs.len(), count, "INV-PREFIX: each message has a fate");
         outputs.into_iter().map(or_lost).collect()
     }
 
@@ -278,6 +279,7 @@ impl Transforms {
         let mut outputs = Vec::with_capacity(values.len());
         for value in values {
             let payload = jq::printed(&value, &watch, left)?;
+            assert!(payload.len() <= left, "INV-JQ-BOUND: outputs are bounded together");
             left -= payload.len();
             outputs.push((Form::Json, Bytes::from(payload)));
         }

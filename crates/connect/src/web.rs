@@ -124,6 +124,7 @@ async fn read(mut body: Incoming, bytes_max: usize) -> Result<Bytes, hyper::Erro
         }
         read.extend_from_slice(&data);
     }
+    assert!(read.len() <= bytes_max, "no more of an answer is held than is asked for");
     Ok(read.freeze())
 }
 

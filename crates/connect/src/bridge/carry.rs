@@ -130,6 +130,10 @@ impl GatheredHeaders {
 
     /// The headers, and what is stored as payload; tells how many headers are lost.
     pub(crate) fn finish(self, payload: Bytes) -> (UserHeaders, Bytes, Form, u64) {
+        assert!(
+            self.bytes <= USER_HEADERS_BYTES_MAX as usize,
+            "headers that are kept fit into a message together"
+        );
         match self.whole {
             None => {
                 let form = form_of(&payload);

@@ -31,6 +31,10 @@ impl Confirmed {
             return BTreeSet::new();
         }
         taken.places = taken.places.split_off(&Place { offset: batch.begin(), part: 0 });
+        assert!(
+            taken.places.first().is_none_or(|place| place.offset >= batch.begin()),
+            "INV-PREFIX: what is in front of a batch is delivered and not asked for any more"
+        );
         taken.places.clone()
     }
 

@@ -35,6 +35,10 @@ impl<R: Clone> HeldMessages<R> {
         inner.last += 1;
         inner.bytes += bytes;
         let number = inner.last;
+        assert!(
+            inner.messages.back().is_none_or(|before| before.number < number),
+            "INV-ACKED-FIRST: what comes later has a higher number"
+        );
         inner.messages.push_back(HeldMessage { number, reply, bytes });
         number
     }
@@ -44,7 +48,13 @@ impl<R: Clone> HeldMessages<R> {
         let mut inner = self.0.lock();
         let count = inner.messages.partition_point(|message| message.number <= upto);
         let released: Vec<HeldMessage<R>> = inner.messages.drain(..count).collect();
-        inner.bytes -= released.iter().map(|message| message.bytes).sum::<usize>();
+        let bytes: usize = released.iter().map(|message| message.bytes).sum();
+        assert!(bytes <= inner.bytes, "INV-CONNECT-BUDGET: what is released was held");
+        inner.bytes -= bytes;
+        assert!(
+            !inner.messages.is_empty() || inner.bytes == 0,
+            "INV-CONNECT-BUDGET: nothing that is held has no bytes"
+        );
         released.into_iter().map(|message| message.reply).collect()
     }
 

@@ -71,7 +71,11 @@ impl MessageRoute {
             owned.iter().map(|row| route.of(&lane, row)).collect()
         });
         match made.await {
-            Ok(names) => names,
+            Ok(names) => {
+                let names: Vec<_> = names;
+                assert_eq!(names.len(), rows.len(), "INV-PREFIX: each row has a name or a fault");
+                names
+            }
             // The process ends.
             Err(_) => rows.iter().map(|_| Err(format!("{self} was not run to its end"))).collect(),
         }

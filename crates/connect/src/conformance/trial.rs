@@ -25,6 +25,10 @@ use crate::status::LaneStatus;
 const MESSAGES: u64 = 60;
 /// Messages of a batch.
 const BATCH: u64 = 12;
+
+const _: () = assert!(MESSAGES.is_multiple_of(BATCH), "whole batches are tried");
+const _: () = assert!(MESSAGES / BATCH > 2, "a batch is tried that has others around it");
+
 /// No write waits more often.
 const WAITS_MAX: usize = 300;
 /// Tries until something is taken that is to be taken in the end.

@@ -25,6 +25,15 @@ pub(crate) const EXIT_PATIENCE: Duration = Duration::from_secs(1);
 /// Between two looks whether it has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
+const _: () = assert!(
+    LOOK.as_millis() < EXIT_PATIENCE.as_millis(),
+    "INV-EXEC-BOUND: a program that ends by itself is seen to"
+);
+const _: () = assert!(
+    EXIT_PATIENCE.as_millis() < STOP_PATIENCE.as_millis(),
+    "INV-EXEC-BOUND: one that is asked to stop has longer than one that has ended"
+);
+
 /// A program; killed with all it has started when this is dropped.
 #[derive(Debug)]
 pub(crate) struct ChildProgram {

@@ -23,6 +23,8 @@ use crate::source::Cursor;
 /// How many records are looked at for the one of the highest epoch.
 const RECORDS: u64 = 100;
 
+const _: () = assert!(RECORDS > 0, "INV-ONE-LEADER: the last record is among those that are read");
+
 /// The right to read an origin.
 pub(super) struct Leader {
     seat: Box<dyn CursorSeat>,

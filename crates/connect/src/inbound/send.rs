@@ -37,6 +37,15 @@ pub(super) struct SendPace {
     alone: AtomicU32,
 }
 
+const _: () = assert!(
+    SendPace::BYTES_MIN < SendPace::BYTES_MAX,
+    "what was refused is sent again in smaller pieces"
+);
+const _: () = assert!(
+    super::source_loop::CHUNKS_MAX <= u32::MAX as usize,
+    "all chunks that may be on their way are counted"
+);
+
 impl Default for SendPace {
     fn default() -> Self {
         Self { batch_bytes: AtomicUsize::new(SendPace::BYTES_MAX), alone: AtomicU32::new(0) }
@@ -57,14 +66,18 @@ impl SendPace {
 
     /// What was sent together was too large, or one message in it.
     pub(super) fn was_refused(&self) {
-        let less = (self.batch_bytes() / 4).max(Self::BYTES_MIN);
+        let before = self.batch_bytes();
+        let less = (before / 4).max(Self::BYTES_MIN);
+        assert!(less <= before, "after a refusal no more is sent together");
         self.batch_bytes.store(less, Ordering::Relaxed);
         self.alone.store(Self::ALONE, Ordering::Relaxed);
     }
 
     /// The message is found that was to blame.
     fn is_found(&self) {
-        let more = (self.batch_bytes() * 4).min(Self::BYTES_MAX);
+        let before = self.batch_bytes();
+        let more = (before * 4).min(Self::BYTES_MAX);
+        assert!(more >= before, "a message that is found slows nobody down");
         self.batch_bytes.store(more, Ordering::Relaxed);
         self.alone.store(0, Ordering::Relaxed);
     }
@@ -109,11 +122,16 @@ impl<'a> Sender<'a> {
         };
         let inputs = messages.iter().map(|message| self.input(message)).collect();
         let shaped = self.pipeline.shape.shape_each(inputs).await;
+        assert_eq!(shaped.len(), messages.len(), "INV-PREFIX: each message has a fate");
         for (message, shaped) in messages.iter().zip(shaped) {
             if let Err(bad) = self.send_rows(message, shaped, &mut sent).await? {
                 self.set_aside(message, bad, &mut sent).await?;
             }
         }
+        assert!(
+            sent.filtered + sent.bad <= messages.len() as u64,
+            "INV-ACKED-FIRST: a message is filtered or set aside once"
+        );
         self.pace.chunk_is_sent();
         Ok(sent)
     }

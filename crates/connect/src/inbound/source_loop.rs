@@ -106,7 +106,12 @@ impl SourceLoop<'_> {
         };
         // What is on its way is waited for, so that the next process repeats as little as can be.
         let drained = self.drain(&mut waiting, &mut unstored).await;
+        assert!(
+            drained.is_err() || waiting.is_empty(),
+            "INV-ACKED-FIRST: all that was on its way is waited for"
+        );
         self.settle(&mut unstored).await?;
+        assert!(unstored.is_none(), "INV-ACKED-FIRST: the last cursor is stored before the end");
         self.sender.flush().await;
         let end = match drained {
             // Not all of it is in the topic.
@@ -154,6 +159,10 @@ impl SourceLoop<'_> {
         has_unstored: bool,
     ) -> SourceWake {
         let mut stop = self.pipeline.stop.clone();
+        assert!(
+            waiting.len() <= CHUNKS_MAX,
+            "INV-CONNECT-BUDGET: so many chunks are on their way at most"
+        );
         let has_room = waiting.len() < CHUNKS_MAX && self.pipeline.budget.try_take(1).is_some();
         let Self { leader, source, .. } = self;
         let lost = async {
@@ -205,14 +214,19 @@ impl SourceLoop<'_> {
     /// Stores the cursor, and tells the origin.
     async fn settle(&mut self, unstored: &mut Option<Cursor>) -> Result<(), Failure> {
         let Some(cursor) = unstored.take() else { return Ok(()) };
-        if let Some(leader) = &mut self.leader {
-            leader.store(cursor.clone()).await?;
-        }
+        let Some(leader) = &mut self.leader else {
+            unreachable!("INV-ONE-LEADER: only a pipeline that keeps a cursor has one to store")
+        };
+        leader.store(cursor.clone()).await?;
         self.source.settled(&cursor).await
     }
 
     fn tell(&self, acknowledged: &Acknowledged, next: u64) {
         let Acknowledged { messages, filtered, bad, bytes, .. } = *acknowledged;
+        assert!(
+            filtered + bad <= messages,
+            "INV-ACKED-FIRST: a message is stored, filtered or set aside"
+        );
         let delivered = messages - filtered - bad;
         let counts = match self.pipeline.dead {
             Some(_) => RowCounts { delivered, dead: bad, ..RowCounts::default() },

@@ -130,6 +130,10 @@ pub async fn find(
         let stands = Standstill::Gap { next: at.next, first: extent.start };
         return Err(NoBegin::Stands(stands));
     }
+    assert!(
+        at.next + gone == at.next.max(extent.start),
+        "INV-TARGET-TRUTH: a lane begins where the target is, or with the first message there is"
+    );
     log.seek(at.next + gone);
     Ok(Begin { at, gone, extent })
 }

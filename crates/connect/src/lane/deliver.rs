@@ -131,9 +131,9 @@ impl Delivery {
         while let Some(part) = parts.last_mut() {
             let failure = match self.write(part).await? {
                 Ok(()) => {
-                    self.counts.delivered += part.rows().len() as u64;
-                    self.done.send_replace(part.end().next);
-                    parts.pop();
+                    if let Some(part) = parts.pop() {
+                        self.note_delivered(&part, &parts);
+                    }
                     backoff.reset();
                     continue;
                 }
@@ -246,10 +246,12 @@ impl Delivery {
                     return AfterTry::Pause(backoff.pause(None));
                 }
                 self.counts.dead += offsets.len() as u64;
-                part.leave_out(places);
+                let count = part.leave_out(places);
+                assert!(count > 0, "INV-DELIVERED: what is set aside was in the batch");
             }
             OnBad::Skip => {
                 let count = part.leave_out(places);
+                assert!(count > 0, "INV-DELIVERED: what is skipped was in the batch");
                 self.counts.skipped += count as u64;
                 tracing::warn!(lane = %self.lane, offset = first, count, reason, "messages skipped");
             }
@@ -334,8 +336,7 @@ impl Delivery {
         // Parts lie one behind the other, so those in front of the position are there.
         let next = position.next;
         while let Some(part) = parts.pop_if(|part| part.end().next <= next) {
-            self.counts.delivered += part.rows().len() as u64;
-            self.done.send_replace(part.end().next);
+            self.note_delivered(&part, parts);
             if parts.is_empty() && part.end().next < next {
                 return AfterTry::End(DeliveryEnd::Elsewhere(next));
             }
@@ -348,6 +349,16 @@ impl Delivery {
             }
             None => AfterTry::Go,
         }
+    }
+
+    /// Notes that the target has a part; `left` are those behind it, the next one last.
+    fn note_delivered(&mut self, part: &Batch, left: &[Batch]) {
+        assert!(
+            left.last().is_none_or(|next| next.begin() == part.end().next),
+            "INV-PREFIX: parts lie one behind the other"
+        );
+        self.counts.delivered += part.rows().len() as u64;
+        self.done.send_replace(part.end().next);
     }
 
     async fn wait(&mut self, pause: Duration) -> Result<(), DeliveryEnd> {

@@ -150,6 +150,10 @@ impl<'a> Filler<'a> {
             None => {
                 // What is held here may be what others wait for (INV-CONNECT-BUDGET).
                 self.hand_over().await?;
+                assert!(
+                    self.filling.messages == 0,
+                    "INV-CONNECT-BUDGET: who waits for memory holds no batch"
+                );
                 tokio::select! {
                     _ = self.stop.wait_for(|stop| *stop) => return Err(Detour::End(LaneEnd::Stopped)),
                     memory = self.settings.budget.take(bytes) => memory,
@@ -161,6 +165,7 @@ impl<'a> Filler<'a> {
             self.status.ends_at(last.offset + 1);
         }
         let shaped = self.settings.shape.shape(self.lane, &messages).await;
+        assert_eq!(shaped.len(), messages.len(), "INV-PREFIX: each message has a fate");
         for (message, shaped) in messages.into_iter().zip(shaped) {
             self.put(message, shaped).await?;
         }
@@ -219,6 +224,16 @@ impl<'a> Filler<'a> {
         if filling.begin == filling.end.next {
             return Ok(());
         }
+        assert!(filling.messages > 0, "INV-PREFIX: only messages move a position");
+        let without_rows = filling.refused.len() as u64 + filling.filtered;
+        assert!(
+            without_rows <= u64::from(filling.messages),
+            "INV-DELIVERED: a message is refused or filtered once"
+        );
+        assert!(
+            filling.originals.is_empty() || filling.originals.len() == filling.messages as usize,
+            "INV-DELIVERED: where there are dead letters each message can become one"
+        );
         let filled = Filled {
             batch: Batch::new(filling.begin, filling.end, filling.rows),
             originals: filling.originals,
@@ -244,6 +259,11 @@ impl<'a> Filler<'a> {
     /// Has the group's offset follow what was delivered.
     async fn follow(&mut self) -> Result<(), Detour> {
         let delivered = *self.delivered.borrow_and_update();
+        assert!(delivered >= self.stored, "INV-PREFIX: the group's offset never moves back");
+        assert!(
+            delivered <= self.filling.begin,
+            "INV-DELIVERED: what is delivered was handed over before"
+        );
         let Some(last) = delivered.checked_sub(1).filter(|_| delivered != self.stored) else {
             return Ok(());
         };

@@ -314,6 +314,7 @@ impl RabbitmqSink {
         if let Some(reason) = wrong {
             bad.sort_unstable();
             bad.dedup();
+            assert!(!bad.is_empty(), "INV-PREFIX: bad messages are named");
             return Err(Failure::Bad { places: bad, reason });
         }
         target.confirmed.forget(lane);

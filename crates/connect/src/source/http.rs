@@ -131,6 +131,10 @@ impl Source for HttpSource {
         let mut messages = Vec::new();
         loop {
             messages.append(&mut next.messages);
+            assert!(
+                self.waiting.back().is_none_or(|(chunk, _)| *chunk <= self.chunks),
+                "INV-ACKED-FIRST: who came first is answered first"
+            );
             self.waiting.push_back((self.chunks, next.stored));
             if messages.len() >= CHUNK_MESSAGES {
                 break;

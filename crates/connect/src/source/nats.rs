@@ -47,6 +47,11 @@ const END_LOOKS: Duration = Duration::from_secs(1);
 /// Messages NATS delivers ahead of acknowledgements.
 const AHEAD_MAX: u16 = 5_000;
 
+const _: () = assert!(
+    AHEAD_MAX as usize / 2 >= CHUNK_MESSAGES_MAX,
+    "a whole chunk waits for Galgo while the next one comes"
+);
+
 const EXAMPLE: &str = r#"[from.nats]
 # nats://USER@HOST:PORT, or tls:// with TLS.
 url = "nats://bridge@nats.internal:4222"

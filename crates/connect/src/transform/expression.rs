@@ -83,7 +83,10 @@ impl Expression {
         let run = move |input: &TransformInput| evaluated(&program, input);
         let work = move || jq::each(inputs, jq::PATIENCE, run);
         match tokio::task::spawn_blocking(work).await {
-            Ok(results) => results.into_iter().map(super::or_lost).collect(),
+            Ok(results) => {
+                assert_eq!(results.len(), count, "INV-PREFIX: each message has a fate");
+                results.into_iter().map(super::or_lost).collect()
+            }
             // Only when the runtime shuts down.
             Err(_) => vec![Err(BadMessage::new("the process ends")); count],
         }
@@ -101,7 +104,10 @@ impl Expression {
                 let program = Arc::clone(program);
                 let run = move |input: &TransformInput| evaluated(&program, input);
                 let mut results = jq::each(vec![input.clone()], jq::PATIENCE, run);
-                results.pop().map_or_else(|| Ok(None), super::or_lost)
+                let Some(result) = results.pop() else {
+                    unreachable!("INV-PREFIX: each message has a fate")
+                };
+                super::or_lost(result)
             }
         }
     }

@@ -16,6 +16,11 @@ use crate::place::{LaneName, Place};
 /// Bytes of batches that are with the program at a time; a batch that is longer goes alone.
 const WINDOW_BYTES: usize = 8 << 20;
 
+const _: () = assert!(
+    WINDOW_BYTES <= u32::MAX as usize && WINDOW_BYTES <= Semaphore::MAX_PERMITS,
+    "the whole window can be asked for at once"
+);
+
 /// What became of a batch.
 #[derive(Debug)]
 pub(super) enum BatchAnswer {
@@ -114,7 +119,8 @@ impl RunningTarget {
             }
             state.number += 1;
             let number = state.number;
-            state.waiting.insert(number, answer);
+            let before = state.waiting.insert(number, answer);
+            assert!(before.is_none(), "each batch has a number of its own");
             number
         };
         if let Err(reason) = self.send(batch_line(number, lane, batch).as_bytes(), patience).await {
@@ -139,7 +145,10 @@ impl RunningTarget {
                 BatchAnswer::Failed(Failure::Batch { reason })
             }
             ProgramVerdict::Bad(offsets, reason) => match places_of(batch, &offsets) {
-                Some(places) => BatchAnswer::Failed(Failure::Bad { places, reason }),
+                Some(places) => {
+                    assert!(!places.is_empty(), "INV-PREFIX: bad messages are named");
+                    BatchAnswer::Failed(Failure::Bad { places, reason })
+                }
                 None => {
                     let reason = "called messages bad that are not in the batch".to_owned();
                     BatchAnswer::Ended(self.end(reason).await)

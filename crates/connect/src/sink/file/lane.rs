@@ -22,6 +22,11 @@ const PART: &str = ".part";
 /// Digits of an offset in a name, so that names sort as offsets do.
 const DIGITS: usize = 20;
 
+const _: () = assert!(
+    u64::MAX.ilog10() as usize + 1 == DIGITS,
+    "INV-FILE-MARK: names of objects are sorted as their offsets are"
+);
+
 /// The folder of a lane.
 #[derive(Debug)]
 pub(super) struct LaneFolder {
@@ -91,6 +96,7 @@ impl LaneFolder {
         if self.is_finishing || self.is_old(folder) || self.is_of_another_format(folder) {
             self.finish(folder)?;
         }
+        assert!(!self.is_finishing, "INV-FILE-MARK: nothing is added to what is being finished");
         let mut open = self.open().cloned();
         if !batch.rows().is_empty() {
             let at = match open {
@@ -100,6 +106,10 @@ impl LaneFolder {
             open = Some(self.append(at, &bytes)?);
         }
         self.mark(folder, open, batch.end())?;
+        assert!(
+            self.position() == Some(*batch.end()),
+            "INV-FILE-MARK: a batch is delivered when the mark says so"
+        );
         if self.open().is_some_and(|open| open.bytes >= folder.rotation.bytes)
             && let Err(failure) = self.finish(folder)
         {
@@ -164,6 +174,7 @@ impl LaneFolder {
         let Some(position) = self.position() else { unreachable!("an object has a position") };
         self.mark(folder, None, &position)?;
         (self.file, self.is_finishing) = (None, false);
+        assert!(self.open().is_none(), "INV-FILE-MARK: what is finished is not open any more");
         std::fs::remove_file(&part).map_err(|error| failure("remove", &part, &error))
     }
 
@@ -233,7 +244,9 @@ impl LaneFolder {
 
     fn begin_object(&mut self, folder: &Folder, begin: u64) -> Result<OpenObject, Failure> {
         self.marks(folder)?;
+        assert!(self.open().is_none(), "INV-FILE-MARK: a lane has one open object");
         let name = format!("{begin:0DIGITS$}.{}", folder.encoder.format.extension());
+        assert!(is_object(&name), "INV-FILE-MARK: an object is known by its name");
         let object = self.path.join(&name);
         if object.exists() {
             return Err(there_already(&object));
@@ -250,6 +263,10 @@ impl LaneFolder {
     }
 
     fn append(&mut self, open: OpenObject, bytes: &[u8]) -> Result<OpenObject, Failure> {
+        assert!(
+            self.open().is_none_or(|marked| marked.name == open.name),
+            "INV-FILE-MARK: rows go to the object that the mark names"
+        );
         let Some(file) = &mut self.file else { unreachable!("the open object is open") };
         if let Err(error) = file.write_all(bytes).and_then(|()| file.sync_data()) {
             // Gives the room back; the lane is found again from its files, which does the same.

@@ -19,6 +19,11 @@ const BYTES_MAX: u64 = 1 << 20;
 /// Digits of the checksum, and the space behind them.
 const HEAD: usize = 17;
 
+const _: () = assert!(
+    HEAD == 2 * size_of::<u64>() + 1,
+    "INV-FILE-MARK: in front of a mark is its checksum, in hexadecimal, and a space"
+);
+
 /// Where a lane is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LaneMark {
@@ -71,6 +76,7 @@ impl LaneMark {
         let Ok(json) = serde_json::to_string(self) else {
             unreachable!("numbers and texts can be written as JSON")
         };
+        assert!(!json.contains('\n'), "INV-FILE-MARK: a mark is one line");
         format!("{:016x} {json}\n", XxHash3_64::oneshot(json.as_bytes())).into_bytes()
     }
 

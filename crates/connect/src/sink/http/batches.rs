@@ -55,7 +55,10 @@ pub(super) fn each(
     }
     match reason {
         Some(reason) => Err(Failure::Bad { places, reason }),
-        None => Ok(made),
+        None => {
+            assert_eq!(made.len(), batch.rows().len(), "INV-PREFIX: each row of a batch is in it");
+            Ok(made)
+        }
     }
 }
 

@@ -146,6 +146,7 @@ async fn requests(
             texts.into_iter().map(uri_of).collect()
         }
     };
+    assert_eq!(addresses.len(), rows.len(), "INV-PREFIX: each row has an address or a fault");
     let headers = sink.settings.headers()?;
     let mut requests = Vec::with_capacity(rows.len());
     for (row, address) in rows.into_iter().zip(addresses) {

@@ -126,6 +126,10 @@ impl MqttTarget {
             let client = &link.client;
             let sent = client.publish_bytes_tracked(topic, QoS::AtLeastOnce, self.retain, payload);
             let notice = link.ask(sent).await?.map_err(|_| link.why())?;
+            assert!(
+                on_the_way.len() < usize::from(ON_THE_WAY_MAX),
+                "INV-CONNECT-BUDGET: so many answers are waited for at most"
+            );
             on_the_way.push_back(AwaitedAck { place: row.place, notice });
         }
         for awaited in on_the_way {
@@ -136,7 +140,10 @@ impl MqttTarget {
                 self.confirmed.forget(lane);
                 Ok(())
             }
-            Some(reason) => Err(Failure::Bad { places: bad, reason }),
+            Some(reason) => {
+                assert!(!bad.is_empty(), "INV-PREFIX: bad messages are named");
+                Err(Failure::Bad { places: bad, reason })
+            }
         }
     }
 }

@@ -91,6 +91,10 @@ impl NatsTarget {
             let publish = link.jetstream.publish_with_headers(subject.clone(), headers, payload);
             match link.ask(publish).await? {
                 Ok(answer) => {
+                    assert!(
+                        on_the_way.len() < ON_THE_WAY_MAX,
+                        "INV-CONNECT-BUDGET: so many answers are waited for at most"
+                    );
                     on_the_way.push_back(Awaited { place: row.place, subject, answer });
                 }
                 Err(error) => match self.trouble(link, &subject, &error).await? {
@@ -110,6 +114,7 @@ impl NatsTarget {
             self.confirmed.forget(lane);
             return Ok(());
         };
+        assert!(!outcome.bad.is_empty(), "INV-PREFIX: bad messages are named");
         Err(Failure::Bad { places: outcome.bad.into_iter().collect(), reason })
     }
 

@@ -53,7 +53,8 @@ impl ConfirmLedger {
     /// A message is sent.
     pub(super) fn sent(&mut self, sent: UnconfirmedMessage) {
         self.last_tag += 1;
-        self.open.insert(self.last_tag, sent);
+        let before = self.open.insert(self.last_tag, sent);
+        assert!(before.is_none(), "INV-DELIVERED: each message waits for a confirm of its own");
     }
 
     /// The server sent one back. It has no number, but comes in front of its confirm.
@@ -80,6 +81,10 @@ impl ConfirmLedger {
                 std::mem::replace(&mut self.open, behind).into_values().collect()
             }
         };
+        assert!(
+            self.open.last_key_value().is_none_or(|(tag, _)| *tag <= self.last_tag),
+            "INV-DELIVERED: only what was sent waits for a confirm"
+        );
         for sent in settled {
             match (taken, sent.is_returned) {
                 (false, _) => self.not_taken += 1,

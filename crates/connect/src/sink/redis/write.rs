@@ -149,7 +149,14 @@ impl RedisTarget {
             }
         }
         match first {
-            None => Ok(entries),
+            None => {
+                assert_eq!(
+                    entries.len(),
+                    batch.rows().len(),
+                    "INV-ONE-STEP: each row has its entry"
+                );
+                Ok(entries)
+            }
             Some(reason) => Err(Failure::Bad { places: bad, reason }),
         }
     }
@@ -241,6 +248,11 @@ impl<'a> Streams<'a> {
             });
             numbers.push(number);
         }
+        assert_eq!(numbers.len(), entries.len(), "INV-ONE-STEP: each entry has its stream");
+        assert!(
+            numbers.iter().all(|number| *number < keys.len()),
+            "INV-ONE-STEP: each entry goes to a stream that the script is given"
+        );
         Self { keys, numbers }
     }
 }

@@ -241,6 +241,7 @@ fn execute(
             statement.raw_bind_parameter(bind, Bound(cell, *affinity))?;
         }
     }
+    assert_eq!(bind, statement.parameter_count(), "INV-ONE-STEP: each value has its place");
     match statement.raw_execute() {
         Ok(_) => Ok(None),
         Err(error) => misfit(&error).map(Some).ok_or(error),

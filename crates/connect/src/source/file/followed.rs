@@ -139,6 +139,7 @@ impl Followed {
         let last = self.read_at(from, self.length)?;
         let begin = last.iter().rposition(|byte| *byte == b'\n').map(|at| from + at as u64 + 1);
         self.byte = begin.unwrap_or(self.length);
+        assert!(self.byte <= self.length, "INV-FILE-LINE: no more is left out than there is");
         Ok(())
     }
 
@@ -235,6 +236,7 @@ impl Followed {
         window: &[u8],
         reading: &LineReading,
     ) -> io::Result<Option<Vec<Incoming>>> {
+        let begin = self.byte;
         let mut ends = ends(reading.format);
         let mut messages = Vec::new();
         let (mut rest, mut any) = (window, false);
@@ -251,6 +253,10 @@ impl Followed {
             self.byte += line.len() as u64;
             (rest, any) = (behind, true);
         }
+        assert!(
+            self.byte - begin + rest.len() as u64 == window.len() as u64,
+            "INV-FILE-LINE: the next line begins where the last one ended"
+        );
         Ok(any.then_some(messages))
     }
 
@@ -317,6 +323,7 @@ impl Followed {
 
     /// A line without an end so far, or one that is too long; that one is passed by when it is to be left out.
     fn long_or_nothing(&mut self, end: u64, reading: &LineReading) -> io::Result<ReadLines> {
+        assert!(self.byte <= end, "INV-FILE-LINE: a line begins in front of where reading ends");
         if end - self.byte <= reading.line_bytes_max {
             return Ok(ReadLines::Nothing);
         }

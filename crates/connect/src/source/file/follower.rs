@@ -102,7 +102,9 @@ impl Follower {
         let count = self.entries.len();
         for step in 0..count {
             let at = (self.turn + step) % count;
-            let Some(entry) = self.entries.get_mut(at) else { break };
+            let Some(entry) = self.entries.get_mut(at) else {
+                unreachable!("it is the turn of one of the files")
+            };
             let messages = match read(entry, &self.reading)? {
                 ReadLines::Nothing => continue,
                 ReadLines::Messages(messages) => messages,

@@ -39,6 +39,7 @@ impl Pattern {
         if root.as_os_str().is_empty() {
             root.push(".");
         }
+        assert!(!parts.is_empty(), "a pattern has a last part, which names files");
         Some(Self { whole: path.to_owned(), root, parts })
     }
 
@@ -54,7 +55,9 @@ impl Pattern {
     pub(super) fn folders(&self) -> io::Result<Vec<PathBuf>> {
         std::fs::read_dir(&self.root)?;
         let mut found = vec![self.root.clone()];
-        let Some((_, above)) = self.parts.split_last() else { return Ok(found) };
+        let Some((_, above)) = self.parts.split_last() else {
+            unreachable!("a pattern has a last part")
+        };
         for part in above {
             let mut below = Vec::new();
             for folder in found {
@@ -70,7 +73,7 @@ impl Pattern {
     /// # Errors
     /// As [`Pattern::folders`].
     pub(super) fn files(&self) -> io::Result<Vec<PathBuf>> {
-        let Some(name) = self.parts.last() else { return Ok(Vec::new()) };
+        let Some(name) = self.parts.last() else { unreachable!("a pattern has a last part") };
         let mut files = Vec::new();
         for folder in self.folders()? {
             files.extend(in_folder(&folder, name).into_iter().filter(|path| path.is_file()));
@@ -117,6 +120,7 @@ fn fits(part: &[u8], name: &[u8]) -> bool {
             }
         }
     }
+    assert_eq!(reached.len(), name.len() + 1, "a pattern fits to one of the lengths of a name");
     reached.last().is_some_and(|whole| *whole)
 }
 

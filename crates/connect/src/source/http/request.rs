@@ -179,6 +179,7 @@ impl Reception {
                 }
                 read.extend_from_slice(&data);
             }
+            assert!(read.len() <= bytes_max, "no more of a body is held than it may have");
             Ok(read.freeze())
         };
         let read = tokio::time::timeout(BODY_PATIENCE, reading).await;

@@ -26,6 +26,8 @@ const STRANGER_BODY_MAX: usize = 64 << 10;
 /// Bytes of a body at most: a message of the log has no more.
 const BODY_MAX: usize = 64 << 20;
 
+const _: () = assert!(STRANGER_BODY_MAX < BODY_MAX, "a stranger sends less than others");
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HttpSourceSection {

@@ -161,7 +161,12 @@ impl NatsPulling {
             self.room.notified().await;
         }
         let bytes = (self.prefetch_bytes - self.held.bytes()).max(largest);
-        let count = usize::from(AHEAD_MAX) - self.held.count();
+        let ahead = self.held.count();
+        assert!(
+            ahead < usize::from(AHEAD_MAX),
+            "INV-CONNECT-BUDGET: more is asked for only while there is room"
+        );
+        let count = usize::from(AHEAD_MAX) - ahead;
         let pull = self.consumer.batch().max_messages(count).max_bytes(bytes).expires(PULL_WAITS);
         let batch = self.link.ask(pull.messages()).await?;
         let mut batch = batch.map_err(|error| self.link.away(&error.to_string()))?;

@@ -167,6 +167,12 @@ impl Assembly {
         if now.seq < now.settled {
             return Ok(());
         }
+        assert!(
+            self.bookmark.inside.is_none_or(|inside| {
+                inside.commit != now.begin.commit || inside.done == now.seq
+            }),
+            "INV-SAME-ID: the changes of a transaction are taken one by one"
+        );
         self.bookmark.inside = Some(Inside { commit: now.begin.commit, done: now.seq + 1 });
         match change {
             PluginMessage::Insert { relation, new } => {

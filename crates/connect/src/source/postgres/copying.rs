@@ -129,6 +129,10 @@ async fn copy_table(
             }
         }
     }
+    assert!(
+        messages.len() < CHUNK_MESSAGES,
+        "INV-CONNECT-BUDGET: rows are handed on when they are a chunk"
+    );
     let _ = steps.send(Ok(CopyStep::Rows(messages))).await;
     Ok(seq)
 }

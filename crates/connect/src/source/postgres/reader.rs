@@ -283,7 +283,9 @@ impl SlotReading {
         }
         let before = self.ready.len();
         self.assembly.take(decoded, &mut self.ready)?;
-        let new = self.ready.get(before..).unwrap_or(&[]);
+        let Some(new) = self.ready.get(before..) else {
+            unreachable!("INV-NO-GAP: messages that are ready stay until they are handed on")
+        };
         self.ready_bytes += new.iter().map(|message| message.payload.len()).sum::<usize>();
         Ok(())
     }
@@ -291,6 +293,10 @@ impl SlotReading {
     fn cut(&mut self) -> Chunk {
         self.tell_at = None;
         self.ready_bytes = 0;
+        assert!(
+            self.told.lsn <= self.assembly.bookmark().lsn,
+            "INV-CONFIRM: a cursor never moves back"
+        );
         self.told = self.assembly.bookmark().clone();
         Chunk { messages: std::mem::take(&mut self.ready), cursor: self.told.cursor() }
     }

@@ -30,6 +30,15 @@ const SILENCE_MAX: Duration = Duration::from_secs(120);
 /// Years between 1970 and 2000, in microseconds.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
+const _: () = assert!(
+    EPOCH_MICROS == (30 * 365 + 7) * 86_400 * 1_000_000,
+    "from 1970 to 2000 are 30 years, seven of them with a day more"
+);
+const _: () = assert!(
+    STATUS_EVERY_MAX.as_secs() < SILENCE_MAX.as_secs(),
+    "we speak more often than we wait for a word"
+);
+
 /// What comes out of a slot.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum SlotArrival {

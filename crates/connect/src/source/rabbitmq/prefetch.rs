@@ -7,6 +7,8 @@ const COUNT_MAX: u16 = 5_000;
 /// A message has at least so many bytes in memory.
 const MESSAGE_BYTES_MIN: usize = 256;
 
+const _: () = assert!(0 < COUNT_FIRST && COUNT_FIRST <= COUNT_MAX, "0 stands for no limit");
+
 /// The number of messages sent ahead, as it follows from their sizes.
 #[derive(Debug)]
 pub(super) struct Prefetch {
@@ -50,6 +52,7 @@ impl Prefetch {
             let Ok(right) = u16::try_from(right) else {
                 unreachable!("it is no more than {COUNT_MAX}")
             };
+            assert!(right > 0, "INV-CONNECT-BUDGET: 0 stands for no limit");
             self.count = right;
             self.seen = 0;
         }

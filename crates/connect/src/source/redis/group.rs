@@ -164,6 +164,10 @@ impl Member {
         portion: Portion,
         upto: Option<EntryId>,
     ) -> Result<TakenEntries, Failure> {
+        assert!(
+            portion.entries > 0 && portion.bytes > 0,
+            "a portion has an entry, or there would be none for ever"
+        );
         let mut take = self.take.key(&self.stream);
         take.arg(&self.group).arg(&self.name).arg(portion.entries).arg(portion.bytes);
         take.arg(upto.map_or(String::new(), |id| id.to_string()));

@@ -162,6 +162,7 @@ impl InsertPlan {
             place.clone().chain(self.columns.iter().map(|column| quoted(&column.name))).collect();
         let selected: Vec<String> =
             place.chain(self.columns.iter().map(SentColumn::selected)).collect();
+        assert_eq!(into.len(), selected.len(), "INV-ONE-STEP: each column has its value");
         let (name, made, rows) = (table.name(), batch.end().topic_made_at, batch.rows().len());
         let begin = batch.begin();
         let topic = text_literal(&super::topic_of(lane));
