@@ -26,7 +26,7 @@ pub(crate) fn text(
         return Err(Reason::Empty);
     }
     let mut rest = payload;
-    let mut input = Input { decoder: Decoder::from(&mut rest), len: payload.len() };
+    let mut input = CborInput { decoder: Decoder::from(&mut rest), len: payload.len() };
     let mut first = input.pull()?;
     if first == Header::Tag(SELF_DESCRIBED) {
         first = input.pull()?;
@@ -42,12 +42,12 @@ pub(crate) fn text(
 }
 
 /// What is read.
-struct Input<'r, 'a> {
+struct CborInput<'r, 'a> {
     decoder: Decoder<&'r mut &'a [u8]>,
     len: usize,
 }
 
-impl Input<'_, '_> {
+impl CborInput<'_, '_> {
     fn fault<E>(&mut self, error: Error<E>) -> Reason {
         let at = match error {
             Error::Io(_) => self.decoder.offset(),
@@ -103,7 +103,7 @@ impl Input<'_, '_> {
     }
 }
 
-fn value(input: &mut Input<'_, '_>, writer: &mut Writer, header: Header) -> Result<(), Reason> {
+fn value(input: &mut CborInput<'_, '_>, writer: &mut Writer, header: Header) -> Result<(), Reason> {
     match header {
         Header::Positive(number) => writer.scalar(&number.to_string()),
         // By the format -1 - n, which needs one bit more than 64.
@@ -132,7 +132,7 @@ fn value(input: &mut Input<'_, '_>, writer: &mut Writer, header: Header) -> Resu
 
 /// The header of the next of `len` values, or of the next before a break; none behind the last.
 fn next(
-    input: &mut Input<'_, '_>,
+    input: &mut CborInput<'_, '_>,
     len: Option<usize>,
     place: usize,
 ) -> Result<Option<Header>, Reason> {
@@ -145,7 +145,11 @@ fn next(
     }
 }
 
-fn array(input: &mut Input<'_, '_>, writer: &mut Writer, len: Option<usize>) -> Result<(), Reason> {
+fn array(
+    input: &mut CborInput<'_, '_>,
+    writer: &mut Writer,
+    len: Option<usize>,
+) -> Result<(), Reason> {
     writer.enter("[")?;
     let mut place = 0;
     while let Some(header) = next(input, len, place)? {
@@ -159,7 +163,11 @@ fn array(input: &mut Input<'_, '_>, writer: &mut Writer, len: Option<usize>) -> 
     Ok(())
 }
 
-fn map(input: &mut Input<'_, '_>, writer: &mut Writer, len: Option<usize>) -> Result<(), Reason> {
+fn map(
+    input: &mut CborInput<'_, '_>,
+    writer: &mut Writer,
+    len: Option<usize>,
+) -> Result<(), Reason> {
     writer.enter("{")?;
     let mut place = 0;
     while let Some(header) = next(input, len, place)? {
@@ -178,7 +186,7 @@ fn map(input: &mut Input<'_, '_>, writer: &mut Writer, len: Option<usize>) -> Re
 }
 
 /// What is behind a tag. Those that say more than the value does are heeded; the rest is the value.
-fn tagged(input: &mut Input<'_, '_>, writer: &mut Writer, tag: u64) -> Result<(), Reason> {
+fn tagged(input: &mut CborInput<'_, '_>, writer: &mut Writer, tag: u64) -> Result<(), Reason> {
     let header = input.pull()?;
     match (tag, header) {
         (BIG_POSITIVE | BIG_NEGATIVE, Header::Bytes(len)) => {

@@ -16,7 +16,7 @@ pub(crate) fn text(
     guesses: bool,
     limits: &Limits,
 ) -> Result<(String, bool), Reason> {
-    let mut input = Input { payload, at: 0 };
+    let mut input = MsgpackInput { payload, at: 0 };
     let Some(first) = payload.first() else { return Err(Reason::Empty) };
     let holds_others = matches!(
         Marker::from_u8(*first),
@@ -39,12 +39,12 @@ pub(crate) fn text(
 }
 
 /// What is read.
-struct Input<'a> {
+struct MsgpackInput<'a> {
     payload: &'a [u8],
     at: usize,
 }
 
-impl<'a> Input<'a> {
+impl<'a> MsgpackInput<'a> {
     fn take(&mut self, len: usize) -> Result<&'a [u8], Reason> {
         let rest = self.payload.get(self.at..).and_then(|rest| rest.get(..len));
         let taken = rest.ok_or(Reason::Syntax { at: self.at })?;
@@ -82,7 +82,7 @@ impl<'a> Input<'a> {
     }
 }
 
-fn value(input: &mut Input<'_>, writer: &mut Writer) -> Result<(), Reason> {
+fn value(input: &mut MsgpackInput<'_>, writer: &mut Writer) -> Result<(), Reason> {
     let at = input.at;
     match Marker::from_u8(input.u8()?) {
         Marker::Null => writer.scalar("null"),
@@ -126,13 +126,13 @@ fn value(input: &mut Input<'_>, writer: &mut Writer) -> Result<(), Reason> {
     }
 }
 
-fn string(input: &mut Input<'_>, writer: &mut Writer, len: usize) -> Result<(), Reason> {
+fn string(input: &mut MsgpackInput<'_>, writer: &mut Writer, len: usize) -> Result<(), Reason> {
     let at = input.at;
     let text = str::from_utf8(input.take(len)?);
     writer.string(text.map_err(|error| Reason::Syntax { at: at + error.valid_up_to() })?)
 }
 
-fn array(input: &mut Input<'_>, writer: &mut Writer, len: usize) -> Result<(), Reason> {
+fn array(input: &mut MsgpackInput<'_>, writer: &mut Writer, len: usize) -> Result<(), Reason> {
     writer.enter("[")?;
     for place in 0..len {
         if place > 0 {
@@ -144,7 +144,7 @@ fn array(input: &mut Input<'_>, writer: &mut Writer, len: usize) -> Result<(), R
     Ok(())
 }
 
-fn map(input: &mut Input<'_>, writer: &mut Writer, len: usize) -> Result<(), Reason> {
+fn map(input: &mut MsgpackInput<'_>, writer: &mut Writer, len: usize) -> Result<(), Reason> {
     writer.enter("{")?;
     for place in 0..len {
         if place > 0 {
@@ -160,7 +160,7 @@ fn map(input: &mut Input<'_>, writer: &mut Writer, len: usize) -> Result<(), Rea
 }
 
 /// A time as text; others as their type and their bytes.
-fn extension(input: &mut Input<'_>, writer: &mut Writer, len: usize) -> Result<(), Reason> {
+fn extension(input: &mut MsgpackInput<'_>, writer: &mut Writer, len: usize) -> Result<(), Reason> {
     let kind = i8::from_be_bytes(input.array()?);
     let data = input.take(len)?;
     if kind == TIME
