@@ -276,7 +276,7 @@ impl CopyIn<'_> {
     }
 
     /// What the server answered to all that was said in front of the copy, once it begins.
-    pub(crate) async fn begun(&mut self) -> Result<Answer, PgError> {
+    pub(crate) async fn begun(&mut self) -> Result<StatementAnswer, PgError> {
         self.session.answer_up_to(b'G').await
     }
 
@@ -295,7 +295,7 @@ impl CopyIn<'_> {
         frontend::copy_fail("it is taken back", &mut self.out)?;
         self.session.send(&self.out).await?;
         match self.session.answer().await {
-            Ok(_) => Err(Garbled("a copy that was taken back is there").into()),
+            Ok(_) => Err(GarbledMessage("a copy that was taken back is there").into()),
             Err(PgError::Server(words)) if !words.is_fatal => Ok(()),
             Err(error) => Err(error),
         }

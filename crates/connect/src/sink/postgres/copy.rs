@@ -7,7 +7,7 @@ use super::target::PgTarget;
 use crate::batch::Batch;
 use crate::failure::Failure;
 use crate::place::LaneName;
-use crate::postgres::session::{Answer, CopyIn, PgSession};
+use crate::postgres::session::{CopyIn, PgSession, StatementAnswer};
 use crate::postgres::trouble::PgError;
 use crate::table::rows::{Misfits, RowReader};
 
@@ -61,7 +61,7 @@ impl RowCopy<'_> {
 impl Copying<'_> {
     /// What the server says of the statements in front of the copy. After an error it takes no rows, and there is nothing to be
     /// ended.
-    pub(super) async fn begun(&mut self) -> Result<Answer, PgError> {
+    pub(super) async fn begun(&mut self) -> Result<StatementAnswer, PgError> {
         self.copy.begun().await
     }
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::catalog::text;
 use crate::failure::Failure;
 use crate::place::{LaneName, Position};
-use crate::postgres::session::{Answer, PgSession, TextRow};
+use crate::postgres::session::{PgSession, StatementAnswer, TextRow};
 use crate::postgres::trouble::PgError;
 use crate::table::name::TableName;
 use crate::table::positions::{PositionNumbers, StoredPosition, damaged};
@@ -124,7 +124,7 @@ impl Move {
     }
 
     /// Whether it was moved, from what the server says of the statement.
-    pub(super) fn is_made(answer: &Answer) -> bool {
+    pub(super) fn is_made(answer: &StatementAnswer) -> bool {
         matches!(answer.done.as_str(), "UPDATE 1" | "INSERT 0 1")
     }
 

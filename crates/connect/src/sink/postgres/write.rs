@@ -18,7 +18,7 @@ use super::target::{PgTarget, session_name};
 use crate::batch::Batch;
 use crate::failure::Failure;
 use crate::place::{LaneName, Position};
-use crate::postgres::session::{Answer, PgSession, TextRow};
+use crate::postgres::session::{PgSession, StatementAnswer, TextRow};
 use crate::postgres::trouble::PgError;
 use crate::sink::Sink;
 use crate::table::Mode;
@@ -297,7 +297,7 @@ fn is_moved(
 }
 
 /// That the server says so of a transaction.
-fn is_committed(target: &PgTarget, said: Result<Answer, PgError>) -> Result<(), Failure> {
+fn is_committed(target: &PgTarget, said: Result<StatementAnswer, PgError>) -> Result<(), Failure> {
     match said {
         Ok(answer) if answer.done == "COMMIT" => Ok(()),
         Ok(_) => Err(Failure::away("the server took the transaction back")),
