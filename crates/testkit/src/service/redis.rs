@@ -33,7 +33,7 @@ impl Redis {
         let program = program("redis-server", &["/usr/bin", "/usr/sbin"])?;
         // A line of its own may say another port.
         let conf = format!(
-            "port {port}\nbind 127.0.0.1\ndir {}\nsave \"\"\nappendonly yes\n\
+            "port {port}\nbind 127.0.0.1\ndir {}\nsave \"\"\nappendonly yes\nappendfsync always\n\
              user default on >{PASSWORD} ~* &* +@all\nuser {USER} on >{PASSWORD} ~* &* +@all\n\
              user {LESSER_USER} on >{PASSWORD} ~* &* -@all +@connection +@scripting +@read +hset\n{more}\n",
             folder.display()

@@ -56,7 +56,9 @@ impl ToSql for Bound<'_, '_> {
             Cell::Number(number) => {
                 let integer = match affinity {
                     Affinity::Text => None,
-                    Affinity::Number | Affinity::Strict | Affinity::Any => number.parse::<i64>().ok(),
+                    Affinity::Number | Affinity::Strict | Affinity::Any => {
+                        number.parse::<i64>().ok()
+                    }
                 };
                 let real = match affinity {
                     Affinity::Any if integer.is_none() => number.parse::<f64>().ok(),
