@@ -188,7 +188,7 @@ impl SinkSpec for RedisSpec {
     }
 
     async fn check(&self, sample: &[Row]) -> Result<Vec<Finding>, Failure> {
-        self.0.check(sample).await
+        check::check(&self.0, sample).await
     }
 
     fn preview(&self, lane: &LaneName, row: &Row) -> Result<String, String> {

@@ -51,14 +51,18 @@ impl Path {
                 (rest, name_next) = (behind, false);
             } else if let Some(behind) = rest.strip_prefix('.') {
                 (rest, name_next) = (behind, true);
-            } else if let Some(behind) = rest.strip_prefix("[\"") {
-                let mut strings =
-                    serde_json::Deserializer::from_str(rest.get(1..).unwrap_or_default())
-                        .into_iter::<String>();
+            } else if rest.starts_with("[\"") {
+                // The text with its quote, behind the bracket.
+                let Some(quoted) = rest.strip_prefix('[') else {
+                    unreachable!("what begins with a bracket and a quote begins with a bracket")
+                };
+                let mut strings = serde_json::Deserializer::from_str(quoted).into_iter::<String>();
                 let Some(Ok(name)) = strings.next() else {
                     return wrong("a name in quotes does not end");
                 };
-                let behind = behind.get(strings.byte_offset() - 1..).unwrap_or_default();
+                let Some(behind) = quoted.get(strings.byte_offset()..) else {
+                    unreachable!("what is behind a text is within what it was read from")
+                };
                 let Some(behind) = behind.strip_prefix(']') else {
                     return wrong("a bracket is not closed");
                 };

@@ -8,49 +8,51 @@ use crate::bridge::sample_lane;
 use crate::failure::{Failure, Finding};
 use crate::redis::link::RedisLink;
 
-impl RedisTarget {
-    /// Looks; changes nothing.
-    pub(super) async fn check(&self, sample: &[Row]) -> Result<Vec<Finding>, Failure> {
-        let found = async {
-            let link = self.access.connect().await?;
-            let mut findings = vec![Finding::good(self.find_stream(&link).await?)];
-            self.try_script(&link).await?;
-            findings.extend(what_it_keeps(&link).await?);
-            findings.push(self.check_rows(&link, sample).await?);
-            Ok(findings)
-        };
-        match found.await {
-            Err(Failure::Refused { reason, advice }) => Ok(vec![Finding::fault(reason, advice)]),
-            other => other,
-        }
+/// Looks; changes nothing.
+pub(super) async fn check(target: &RedisTarget, sample: &[Row]) -> Result<Vec<Finding>, Failure> {
+    let found = async {
+        let link = target.access.connect().await?;
+        let mut findings = vec![Finding::good(target.find_stream(&link).await?)];
+        target.try_script(&link).await?;
+        findings.extend(what_it_keeps(&link).await?);
+        findings.push(check_rows(target, &link, sample).await?);
+        Ok(findings)
+    };
+    match found.await {
+        Err(Failure::Refused { reason, advice }) => Ok(vec![Finding::fault(reason, advice)]),
+        other => other,
     }
+}
 
-    async fn check_rows(&self, link: &RedisLink, sample: &[Row]) -> Result<Finding, Failure> {
-        let lane = sample_lane(&self.pipeline);
-        let streams = self.stream.of_all(&lane, sample).await;
-        let mut wrongs = Vec::new();
-        for (row, stream) in sample.iter().zip(streams) {
-            match self.entry(&lane, row, stream) {
-                Err(reason) => wrongs.push(reason),
-                Ok(entry) => {
-                    let kind: String = link.ask(redis::cmd("TYPE").arg(&entry.stream)).await?;
-                    if kind != "stream" && kind != "none" {
-                        wrongs.push(format!(
-                            "{} gives a key that is there already and is no stream",
-                            self.stream
-                        ));
-                    }
+async fn check_rows(
+    target: &RedisTarget,
+    link: &RedisLink,
+    sample: &[Row],
+) -> Result<Finding, Failure> {
+    let lane = sample_lane(&target.pipeline);
+    let streams = target.stream.of_all(&lane, sample).await;
+    let mut wrongs = Vec::new();
+    for (row, stream) in sample.iter().zip(streams) {
+        match target.entry(&lane, row, stream) {
+            Err(reason) => wrongs.push(reason),
+            Ok(entry) => {
+                let kind: String = link.ask(redis::cmd("TYPE").arg(&entry.stream)).await?;
+                if kind != "stream" && kind != "none" {
+                    wrongs.push(format!(
+                        "{} gives a key that is there already and is no stream",
+                        target.stream
+                    ));
                 }
             }
         }
-        Ok(match wrongs.first() {
-            None => Finding::good(format!("{} rows have a stream", sample.len())),
-            Some(first) => Finding::fault(
-                format!("{} of {} rows cannot be added: {first}", wrongs.len(), sample.len()),
-                "correct stream in the file, or set errors.on_bad",
-            ),
-        })
     }
+    Ok(match wrongs.first() {
+        None => Finding::good(format!("{} rows have a stream", sample.len())),
+        Some(first) => Finding::fault(
+            format!("{} of {} rows cannot be added: {first}", wrongs.len(), sample.len()),
+            "correct stream in the file, or set errors.on_bad",
+        ),
+    })
 }
 
 /// How long Redis keeps what it is told.
