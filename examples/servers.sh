@@ -51,7 +51,8 @@ free_port() {
 # Starts the server and points the tool at it.
 start_galgo() {
     local ready=$work/galgo/runtime/current_config.toml
-    galgo server --dev --tcp 127.0.0.1:0 --quic off --websocket off --http off --data-dir "$work/galgo" \
+    # The program itself, not a shell that runs it: it is what is killed.
+    "$GALGO_BIN" server --dev --tcp 127.0.0.1:0 --quic off --websocket off --http off --data-dir "$work/galgo" \
         >"$work/galgo.log" 2>&1 &
     started+=($!)
     until_true 'galgo is ready' test -s "$ready"
@@ -115,7 +116,7 @@ rabbitmqctl_here() {
 
 # Starts a pipeline in the background; its process is in $pipeline.
 start_pipeline() {
-    galgo connect run "$1" >>"$work/$(basename "$1" .toml).log" 2>&1 &
+    "$GALGO_BIN" connect run "$1" >>"$work/$(basename "$1" .toml).log" 2>&1 &
     pipeline=$!
     started+=("$pipeline")
     # The shell says nothing of its end then.

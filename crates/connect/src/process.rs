@@ -311,7 +311,9 @@ impl DeadTopic for GalgoDeadTopic {
         let opened = self.producer.get_or_try_init(|| self.open()).await;
         let producer = opened.map_err(|failure| failure.to_string())?;
         let told = |error: NotStored| match error {
-            NotStored::Unfit(reason) => format!("{}: {reason}", self.path),
+            NotStored::Unfit(reason) | NotStored::BehindUnfit(reason) => {
+                format!("{}: {reason}", self.path)
+            }
             NotStored::Failed(failure) => format!("{}: {failure}", self.path),
         };
         match send(producer, letters.iter().map(Letter::message)).await {

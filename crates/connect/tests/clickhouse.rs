@@ -161,6 +161,42 @@ async fn bad_rows_are_found_and_refusals_say_what_to_do() {
     assert!(shown.contains(r#""payload":"{\"n\": 3"#), "{shown}");
 }
 
+/// What a row does not have is what the table says, also where that is made of other columns.
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_that_are_missing_are_what_the_table_makes_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(server) = ClickHouse::start(dir.path()) else { return };
+    let place = "galgo_topic String, galgo_partition UInt32, galgo_made UInt64, galgo_offset UInt64, galgo_part UInt32, \
+                 galgo_time UInt64, galgo_id String";
+    server.query(&format!(
+        "CREATE TABLE orders ({place}, n UInt64, `twice n` UInt64 DEFAULT n * 2, price Decimal(9, 2) DEFAULT toDecimal32(n, 2), \
+         after UInt64 DEFAULT `twice n` + 1, sum UInt64 MATERIALIZED n + 100) ENGINE = MergeTree() ORDER BY galgo_offset"
+    ));
+    let target = target(&server.url(), "");
+    target.prepare().await.unwrap();
+    let payloads: [&[u8]; 3] = [
+        b"{\"n\": 5}",
+        b"{\"n\": 6, \"twice n\": 1, \"price\": 1.50}",
+        b"{\"n\": 7, \"after\": null, \"sum\": 1}",
+    ];
+    let rows = (0..)
+        .zip(payloads)
+        .map(|(offset, payload)| Row { payload: Bytes::from_static(payload), ..row(offset) });
+    let mut sink = target.sink();
+    sink.write(&lane(0), &Batch::new(0, position(3), rows.collect())).await.unwrap();
+    let stored = server.query("SELECT n, `twice n`, price, after, sum FROM orders ORDER BY n");
+    assert_eq!(stored, "5\t10\t5.00\t11\t105\n6\t1\t1.50\t2\t106\n7\t14\t7.00\t15\t107\n");
+    // An envelope has its payload, whatever the table has for those that have none.
+    server.query("DROP TABLE orders");
+    server.query(&format!(
+        "CREATE TABLE orders ({place}, payload String DEFAULT 'none') ENGINE = MergeTree() ORDER BY galgo_offset"
+    ));
+    let envelope = self::target(&server.url(), "envelope = true");
+    envelope.prepare().await.unwrap();
+    envelope.sink().write(&lane(0), &batch(0..1)).await.unwrap();
+    assert!(server.query("SELECT payload FROM orders").contains("\"name\": \"x\""));
+}
+
 /// INV-ONE-STEP: whatever is killed, each row is there once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_in_the_middle_has_each_row_once() {

@@ -94,7 +94,15 @@ impl Leader {
     ) -> Result<Self, Failure> {
         let last = last_record(&mut *log).await?;
         let (epoch, cursor) = match last {
-            Some(last) => (last.epoch + 1, last.cursor),
+            Some(last) => {
+                let epoch = last.epoch.checked_add(1).ok_or_else(|| {
+                    Failure::refused(
+                        "the last cursor in the pipeline's topic has an epoch that no leader had",
+                        "remove what somebody else wrote there: galgo connect cleanup FILE",
+                    )
+                })?;
+                (epoch, last.cursor)
+            }
             None => (1, None),
         };
         let mut leader = Self { seat, log, epoch, cursor };

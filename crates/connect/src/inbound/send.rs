@@ -177,7 +177,8 @@ impl<'a> Sender<'a> {
         if rows.is_empty() {
             sent.filtered += 1;
         }
-        // All or none: a message that is bad in its second row has no first one in the topic.
+        // All or none, as far as it is known here: a message that is bad in its second row has no first one in the topic. What only
+        // the server knows, its limit for a request, may leave rows in front of one that it refuses there.
         let mut ready = Vec::with_capacity(rows.len());
         for (part, (form, payload)) in (0_u32..).zip(rows) {
             match self.message(message, part, form, payload) {
@@ -190,6 +191,10 @@ impl<'a> Sender<'a> {
             match self.send_row(ready).await {
                 Ok(receipt) => sent.receipts.extend(receipt),
                 Err(NotStored::Unfit(reason)) => return Ok(Err(BadMessage { reason })),
+                Err(NotStored::BehindUnfit(reason)) => {
+                    self.pace.was_refused();
+                    return Err(ChunkNotSent::Failed(Failure::away(reason)));
+                }
                 Err(NotStored::Failed(failure)) => return Err(ChunkNotSent::Failed(failure)),
             }
             sent.bytes += bytes;

@@ -199,7 +199,7 @@ impl SourceLoop<'_> {
                 receipt.await.map_err(|error| match error {
                     NotStored::Failed(failure) => failure,
                     // Which one that is, the next attempt finds out.
-                    NotStored::Unfit(reason) => {
+                    NotStored::Unfit(reason) | NotStored::BehindUnfit(reason) => {
                         pace.was_refused();
                         Failure::away(reason)
                     }

@@ -20,6 +20,8 @@ pub(super) type Acknowledgement = BoxFuture<'static, Result<(), NotStored>>;
 pub(crate) enum NotStored {
     /// The message, or what it was sent with, is no message of this server, however often it is sent.
     Unfit(String),
+    /// One in front of it was no message of this server; nothing is known of this one.
+    BehindUnfit(String),
     /// The server says no, or nothing.
     Failed(Failure),
 }
@@ -80,7 +82,13 @@ impl TargetTopic for GalgoTarget {
             Some(key) => self.producer.send_keyed_with_receipt(key, message).await,
             None => self.producer.send_with_receipt(message).await,
         };
-        let receipt = receipt.map_err(|error| not_stored(&error))?;
+        let receipt = receipt.map_err(|error| match (not_stored(&error), &error) {
+            // A producer that failed says so to whoever sends next.
+            (NotStored::Unfit(reason), error) if !matches!(error, ProduceError::Invalid(_)) => {
+                NotStored::BehindUnfit(reason)
+            }
+            (said, _) => said,
+        })?;
         Ok(receipt.map(|stored| stored.map_err(|error| not_stored(&error))).boxed())
     }
 

@@ -48,7 +48,13 @@ impl TopicEnds {
             let mut reader = client.partition_reader(stream, topic, partition);
             let extent = reader.extent().await.map_err(|error| Failure::away(error.to_string()))?;
             if extent.first < extent.end {
-                let stored = all.stored(client, partition).await;
+                // A group that is not there yet has stored nothing; a server that is not there is asked again.
+                let stored = client.get_offset(&all.offset_of(partition)).await;
+                let stored = match stored {
+                    Ok(stored) => stored.map(|it| it.stored_offset.get()),
+                    Err(error) if error.code().is_some() => None,
+                    Err(error) => return Err(Failure::away(error.to_string())),
+                };
                 all.ends.insert(partition, PartitionEnd { end: extent.end, stored });
             }
         }
@@ -109,13 +115,16 @@ impl TopicEnds {
 
     /// What the group has stored of a partition, as far as that can be asked.
     async fn stored(&self, client: &Client, partition: u32) -> Option<u64> {
-        let of = OffsetOf {
+        let stored = client.get_offset(&self.offset_of(partition)).await;
+        stored.ok().flatten().map(|it| it.stored_offset.get())
+    }
+
+    fn offset_of(&self, partition: u32) -> OffsetOf {
+        OffsetOf {
             stream: self.stream.clone(),
             topic: self.topic.clone(),
             partition,
             consumer: ConsumerIdentity::group(self.group.clone()),
-        };
-        let stored = client.get_offset(&of).await;
-        stored.ok().flatten().map(|it| it.stored_offset.get())
+        }
     }
 }

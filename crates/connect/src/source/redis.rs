@@ -8,6 +8,7 @@ mod pull;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -107,6 +108,10 @@ struct RedisOrigin {
     claim_after: Duration,
     headers: HeaderRule,
     left_out: LeftOut,
+    /// Its name in the group.
+    member: String,
+    /// Whether the group was there once.
+    has_begun: AtomicBool,
 }
 
 fn read(table: Table, surroundings: &Surroundings) -> Result<Box<dyn SourceSpec>, ConfigError> {
@@ -139,7 +144,15 @@ fn read(table: Table, surroundings: &Surroundings) -> Result<Box<dyn SourceSpec>
         claim_after,
         headers: settings.headers,
         left_out: LeftOut::default(),
+        member: member_name(),
+        has_begun: AtomicBool::new(false),
     }))))
+}
+
+/// A name that no other process has.
+fn member_name() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}-{}-{:08x}", std::process::id(), rand::random::<u32>())
 }
 
 struct RedisOriginSpec(Arc<RedisOrigin>);
@@ -155,11 +168,10 @@ impl SourceSpec for RedisOriginSpec {
     }
 
     fn source(&self) -> Box<dyn Source> {
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let name = format!("{host}-{}-{:08x}", std::process::id(), rand::random::<u32>());
+        // The same member each time: what it held is its own again after a lost connection.
         let (stream, group) = (self.0.stream.clone(), plain_name(&self.0.pipeline));
-        let member = Arc::new(Member::new(stream, group, name));
-        Box::new(RedisSource { origin: self.0.clone(), member, reading: None, has_begun: false })
+        let member = Arc::new(Member::new(stream, group, self.0.member.clone()));
+        Box::new(RedisSource { origin: self.0.clone(), member, reading: None })
     }
 
     async fn check(&self) -> Result<Vec<Finding>, Failure> {
@@ -250,7 +262,6 @@ struct RedisSource {
     origin: Arc<RedisOrigin>,
     member: Arc<Member>,
     reading: Option<EntryReading>,
-    has_begun: bool,
 }
 
 /// What is taken from Redis.
@@ -289,16 +300,17 @@ impl Source for RedisSource {
         let origin = &self.origin;
         let link = origin.access.connect().await?;
         // A group that is gone since went with its stream: all that is in there now came later.
-        let is_first = self.has_begun || origin.start == RedisStart::First;
+        let has_begun = origin.has_begun.load(Ordering::Relaxed);
+        let is_first = has_begun || origin.start == RedisStart::First;
         let made = self.member.join(&link, is_first).await?;
-        if made && self.has_begun {
+        if made && has_begun {
             tracing::warn!(
                 pipeline = origin.pipeline,
                 stream = origin.stream,
                 "the group was gone and is made again; it begins with the first entry there is"
             );
         }
-        self.has_begun = true;
+        origin.has_begun.store(true, Ordering::Relaxed);
         let upto = match beginning.once {
             true => Some(self.member.last_id(&link).await?),
             false => None,

@@ -242,11 +242,11 @@ fn place_of(lane: &LaneName, topic_made_at: u64, row: &Row) -> String {
 }
 
 /// The document of a row as text in a column.
-fn enveloped(place: &str, document: &[u8]) -> Result<Bytes, String> {
+fn enveloped(place: &str, column: &str, document: &[u8]) -> Result<Bytes, String> {
     let text = str::from_utf8(document).map_err(|_| "it is no text".to_owned())?;
     let payload = serde_json::Value::from(text).to_string();
     let open = place.trim_end_matches('}').as_bytes();
-    Ok([open, b",\"payload\":", payload.as_bytes(), b"}"].concat().into())
+    Ok([open, b",\"", column.as_bytes(), b"\":", payload.as_bytes(), b"}"].concat().into())
 }
 
 /// The fields of the document of a row.
@@ -269,7 +269,7 @@ pub(super) fn shown(
     let place = place_of(lane, 0, row);
     let document = line_of(row)?;
     if table.envelope {
-        return enveloped(&place, &document);
+        return enveloped(&place, "payload", &document);
     }
     fields_of(&document)?;
     let fields = document.trim_ascii().strip_prefix(b"{").map(<[u8]>::trim_ascii_start);

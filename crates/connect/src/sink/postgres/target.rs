@@ -81,12 +81,13 @@ impl PgTarget {
         session.run(&self.begin_sql(name)).await.map(drop)
     }
 
-    /// The statements that do so; a pooler of connections has no other way to know settings of ours.
+    /// The statements that do so; a pooler of connections has no other way to know settings of ours. Notices of triggers would
+    /// fill the way back while rows are sent and nobody reads.
     pub(super) fn begin_sql(&self, name: &str) -> String {
         format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL application_name = '{name}'; SET LOCAL lock_timeout = {}; \
              SET LOCAL idle_in_transaction_session_timeout = {}; SET LOCAL statement_timeout = {}; \
-             SET LOCAL IntervalStyle = 'postgres'",
+             SET LOCAL IntervalStyle = 'postgres'; SET LOCAL client_min_messages = 'error'",
             LOCK_WAIT.as_millis(),
             IDLE_WAIT.as_millis(),
             self.login.patience.as_millis(),

@@ -73,26 +73,29 @@ struct SentColumn {
     sql_type: String,
     /// It goes as text and is made what it is by the statement: the server does not understand its type beside a statement.
     as_text: bool,
-    /// What it is where a row does not have it, and the column that tells whether the row has.
+    /// Its name in what is sent, which no statement has to quote.
+    sent_as: String,
+    /// What it is where a row does not have it; a column beside it tells whether the row has.
     default: Option<String>,
 }
 
 impl SentColumn {
     fn tells(&self) -> String {
-        format!("galgo_has_{}", self.name)
+        format!("{}_is_there", self.sent_as)
     }
 
     fn selected(&self) -> String {
-        let name = quoted(&self.name);
         let value = match self.as_text {
-            true => format!("CAST({name} AS {})", self.sql_type),
-            false => name,
+            true => format!("CAST({} AS {})", self.sent_as, self.sql_type),
+            false => self.sent_as.clone(),
         };
+        // Named as the column, so that what others are made of by default is what goes into the table.
+        let name = quoted(&self.name);
         match &self.default {
-            None => value,
+            None => format!("{value} AS {name}"),
             Some(default) => format!(
-                "if({}, {value}, CAST(({default}) AS {}))",
-                quoted(&self.tells()),
+                "if({}, {value}, CAST(({default}) AS {})) AS {name}",
+                self.tells(),
                 self.sql_type
             ),
         }
@@ -144,7 +147,10 @@ impl InsertPlan {
                 name: column.name.clone(),
                 sql_type: column.sql_type.clone(),
                 as_text: long,
-                default: (column.kind == "DEFAULT").then(|| column.default.clone()),
+                sent_as: format!("galgo_in_{}", sent.len()),
+                // Of an envelope the payload is always there.
+                default: (!table.envelope && column.kind == "DEFAULT")
+                    .then(|| column.default.clone()),
             });
         }
         Ok(Self { columns: sent, envelope: table.envelope })
@@ -188,7 +194,7 @@ impl InsertPlan {
                 (true, false) => "String",
                 (false, _) => &column.sql_type,
             };
-            structure.push(format!("{} {kind}", column.name));
+            structure.push(format!("{} {kind}", column.sent_as));
             if column.default.is_some() {
                 structure.push(format!("{} UInt8", column.tells()));
             }
@@ -209,7 +215,8 @@ impl InsertPlan {
         let place = super::place_of(lane, topic_made_at, row);
         let document = crate::sink::http::line(row)?;
         if self.envelope {
-            return super::enveloped(&place, &document);
+            let column = self.columns.first().map_or("payload", |column| &column.sent_as);
+            return super::enveloped(&place, column, &document);
         }
         let mut fields = super::fields_of(&document)?;
         let mut line = place;
@@ -222,8 +229,8 @@ impl InsertPlan {
             let Some(field) = field else { continue };
             let raw = field.get();
             match column.as_text && !raw.starts_with('"') {
-                true => member(&mut line, &column.name, &format!("\"{raw}\"")),
-                false => member(&mut line, &column.name, raw),
+                true => member(&mut line, &column.sent_as, &format!("\"{raw}\"")),
+                false => member(&mut line, &column.sent_as, raw),
             }
         }
         line.push('}');
@@ -291,15 +298,17 @@ mod tests {
     fn columns_go_as_the_version_takes_them() {
         let old = plan(Version(18, 16), COLUMNS).unwrap();
         let beside = old.beside().structure;
-        assert!(beside.ends_with("galgo_id String, price String, at DateTime, galgo_has_at UInt8"));
+        let end =
+            "galgo_id String, galgo_in_0 String, galgo_in_1 DateTime, galgo_in_1_is_there UInt8";
+        assert!(beside.ends_with(end), "{beside}");
         let selected: Vec<_> = old.columns.iter().map(SentColumn::selected).collect();
         let expected = [
-            "CAST(`price` AS Decimal(12, 2))",
-            "if(`galgo_has_at`, `at`, CAST((now()) AS DateTime))",
+            "CAST(galgo_in_0 AS Decimal(12, 2)) AS `price`",
+            "if(galgo_in_1_is_there, galgo_in_1, CAST((now()) AS DateTime)) AS `at`",
         ];
         assert_eq!(selected, expected);
         let new = plan(Version(24, 1), COLUMNS).unwrap();
-        assert!(new.beside().structure.contains("price Decimal(12, 2)"));
+        assert!(new.beside().structure.contains("galgo_in_0 Decimal(12, 2)"));
         let list = r#"{"name":"l","type":"Array(Decimal(9, 2))","default_kind":"","default_expression":""}"#;
         let refused = plan(Version(18, 16), list).unwrap_err().to_string();
         assert!(refused.contains("takes no column l of type Array(Decimal(9, 2))"), "{refused}");
