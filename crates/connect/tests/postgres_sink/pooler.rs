@@ -11,7 +11,7 @@ use crate::postgres::start;
 use crate::rig::{batch, lane, numbered, row, sink_spec};
 use crate::table::{NUMBERED, section};
 
-/// Not in the gate: where it is not installed this is said.
+/// Where it is not installed this is said.
 const PGBOUNCER: &str = "/usr/sbin/pgbouncer";
 
 fn pooler(folder: &Path, server: u16, port: u16) -> Service {

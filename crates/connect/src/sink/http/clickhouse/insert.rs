@@ -84,6 +84,19 @@ impl SentColumn {
         format!("{}_is_there", self.sent_as)
     }
 
+    /// A text that is a value of its type: that which the type has where nothing is said.
+    fn nothing(&self) -> Option<String> {
+        let kind = &self.sql_type;
+        if kind.starts_with("Decimal") {
+            return Some("\"0\"".to_owned());
+        }
+        if kind.starts_with("DateTime") {
+            return Some("\"1970-01-01 00:00:00\"".to_owned());
+        }
+        let first = kind.strip_prefix("Enum").and_then(|rest| rest.split('\'').nth(1))?;
+        Some(serde_json::Value::from(first).to_string())
+    }
+
     fn selected(&self) -> String {
         let value = match self.as_text {
             true => format!("CAST({} AS {})", self.sent_as, self.sql_type),
@@ -226,7 +239,13 @@ impl InsertPlan {
             if column.default.is_some() {
                 member(&mut line, &column.tells(), if field.is_some() { "1" } else { "0" });
             }
-            let Some(field) = field else { continue };
+            let Some(field) = field else {
+                // The statement makes what it is of the text even where the row does not have it.
+                if let Some(nothing) = column.nothing().filter(|_| column.as_text) {
+                    member(&mut line, &column.sent_as, &nothing);
+                }
+                continue;
+            };
             let raw = field.get();
             match column.as_text && !raw.starts_with('"') {
                 true => member(&mut line, &column.sent_as, &format!("\"{raw}\"")),
@@ -309,6 +328,8 @@ mod tests {
         assert_eq!(selected, expected);
         let new = plan(Version(24, 1), COLUMNS).unwrap();
         assert!(new.beside().structure.contains("galgo_in_0 Decimal(12, 2)"));
+        let nothing: Vec<_> = old.columns.iter().map(SentColumn::nothing).collect();
+        assert_eq!(nothing, [Some("\"0\"".to_owned()), Some("\"1970-01-01 00:00:00\"".to_owned())]);
         let list = r#"{"name":"l","type":"Array(Decimal(9, 2))","default_kind":"","default_expression":""}"#;
         let refused = plan(Version(18, 16), list).unwrap_err().to_string();
         assert!(refused.contains("takes no column l of type Array(Decimal(9, 2))"), "{refused}");
