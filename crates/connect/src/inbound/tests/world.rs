@@ -161,8 +161,8 @@ struct Outbox {
     sent: Vec<Sent>,
     /// How many of them were decided about.
     decided: usize,
-    /// Nothing is stored behind a failure until there was a flush.
-    is_broken: bool,
+    /// Nothing is stored behind a failure until there was a flush, and what comes behind it hears of it.
+    broken: Option<NotStored>,
 }
 
 struct Sent {
@@ -186,6 +186,20 @@ impl Outbox {
         self.sent.len() - 1
     }
 
+    /// What a producer says of a message that comes behind one that failed. The server is quick: it has decided about each batch
+    /// that is full.
+    fn refusal(&mut self) -> Option<NotStored> {
+        let open = self.sent.last().map(|last| last.batch);
+        let full = self.sent.iter().filter(|sent| Some(sent.batch) != open).count();
+        if let Some(last) = full.checked_sub(1) {
+            let _ = self.decide(last);
+        }
+        match self.broken.clone()? {
+            NotStored::Unfit(reason) => Some(NotStored::BehindUnfit(reason)),
+            other => Some(other),
+        }
+    }
+
     /// The server decides about all that was sent up to one.
     fn decide(&mut self, upto: usize) -> Result<(), NotStored> {
         while self.decided <= upto {
@@ -194,7 +208,7 @@ impl Outbox {
             let bytes = together.map(|sent| sent.bytes).max().unwrap();
             let mut memory = self.memory.lock();
             let away = || Err(NotStored::Failed(Failure::away("the server is away")));
-            let verdict = if self.is_broken {
+            let verdict = if self.broken.is_some() {
                 away()
             } else if memory.acks_fail > 0 {
                 memory.acks_fail -= 1;
@@ -208,7 +222,9 @@ impl Outbox {
                 }
                 Ok(())
             };
-            self.is_broken |= verdict.is_err();
+            if let Err(why) = &verdict {
+                self.broken.get_or_insert(why.clone());
+            }
             self.sent[self.decided].verdict = verdict;
             self.decided += 1;
         }
@@ -223,7 +239,12 @@ impl TargetTopic for MemoryTopic {
         _: Option<&Bytes>,
         message: Message,
     ) -> Result<Acknowledgement, NotStored> {
-        let place = self.0.lock().push(message.payload());
+        let mut outbox = self.0.lock();
+        if let Some(refusal) = outbox.refusal() {
+            return Err(refusal);
+        }
+        let place = outbox.push(message.payload());
+        drop(outbox);
         let outbox = Arc::clone(&self.0);
         let acknowledged = async move {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -233,7 +254,7 @@ impl TargetTopic for MemoryTopic {
     }
 
     async fn flush(&self) {
-        self.0.lock().is_broken = false;
+        self.0.lock().broken = None;
     }
 }
 
@@ -360,7 +381,7 @@ impl World {
             batch_bytes: self.pace.batch_bytes(),
             sent: Vec::new(),
             decided: 0,
-            is_broken: false,
+            broken: None,
         };
         let target = MemoryTopic(Arc::new(Mutex::new(outbox)));
         let leader = match self.keeps_cursor {
