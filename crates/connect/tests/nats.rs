@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails by a panic has done its work")]
 
+#[path = "support/origin.rs"]
+mod origin;
 #[path = "nats/other_side.rs"]
 mod other_side;
 #[path = "support/rig.rs"]

@@ -6,37 +6,19 @@ use std::time::Duration;
 use galgo::HeaderField;
 use galgo::UserHeaders;
 use galgo_connect::headers::is_loop;
-use galgo_connect::source::Source;
-use galgo_connect::{Beginning, Chunk, Failure, Form, SourceSpec, Weight};
+use galgo_connect::{Chunk, Failure, Form, SourceSpec, Weight};
 use galgo_testkit::service::mosquitto::{Mosquitto, PASSWORD};
 
+use crate::origin::{FROM_NOW_ON, TO_THE_END, numbers_of, read};
 use crate::other_side::OtherSide;
 use crate::rig::{
-    assert_log_is_mute, batch, first_times, lane, listen_to_log, number_of, row, sink_spec,
-    source_spec, with_headers,
+    assert_log_is_mute, batch, first_times, lane, listen_to_log, row, sink_spec, source_spec,
+    with_headers,
 };
 use crate::sink::section;
 
-const FROM_NOW_ON: Beginning = Beginning { cursor: None, once: false };
-const TO_THE_END: Beginning = Beginning { cursor: None, once: true };
-
 fn spec(port: u16, more: &str) -> Arc<dyn SourceSpec> {
     source_spec("mqtt", &section(port, more))
-}
-
-fn numbers_of(chunk: &Chunk) -> Vec<u64> {
-    chunk.messages.iter().map(|message| number_of(&message.payload)).collect()
-}
-
-/// Reads until so many were read; settles each chunk.
-async fn read(source: &mut dyn Source, count: usize) -> Vec<u64> {
-    let mut numbers = Vec::new();
-    while numbers.len() < count {
-        let chunk = source.next().await.unwrap().unwrap();
-        numbers.extend(numbers_of(&chunk));
-        source.settled(&chunk.cursor).await.unwrap();
-    }
-    numbers
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,16 +6,13 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use galgo::HeaderField;
-use galgo_connect::source::Source;
-use galgo_connect::{Beginning, Failure, Form, SourceSpec, Weight};
+use galgo_connect::{Failure, Form, SourceSpec, Weight};
 use galgo_testkit::service::nats::{Nats, USER};
 
+use crate::origin::{FROM_NOW_ON, TO_THE_END, numbers_of, read};
 use crate::other_side::OtherSide;
 use crate::rig::{assert_log_is_mute, first_times, listen_to_log, number_of, source_spec};
 use crate::sink::section;
-
-const FROM_NOW_ON: Beginning = Beginning { cursor: None, once: false };
-const TO_THE_END: Beginning = Beginning { cursor: None, once: true };
 
 fn spec(port: u16, more: &str) -> Arc<dyn SourceSpec> {
     source_spec("nats", &section(USER, port, more))
@@ -35,16 +32,6 @@ async fn fill(other: &OtherSide, subject: &str, numbers: std::ops::Range<u64>) {
     for answer in answers {
         answer.await.unwrap();
     }
-}
-
-async fn read(source: &mut dyn Source, count: usize) -> Vec<u64> {
-    let mut numbers = Vec::new();
-    while numbers.len() < count {
-        let chunk = source.next().await.unwrap().unwrap();
-        numbers.extend(chunk.messages.iter().map(|message| number_of(&message.payload)));
-        source.settled(&chunk.cursor).await.unwrap();
-    }
-    numbers
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -169,7 +156,7 @@ async fn a_run_to_the_end_ends(port: u16, other: &OtherSide) {
     source.begin(TO_THE_END).await.unwrap();
     let mut numbers = Vec::new();
     while let Some(chunk) = source.next().await.unwrap() {
-        numbers.extend(chunk.messages.iter().map(|message| number_of(&message.payload)));
+        numbers.extend(numbers_of(&chunk));
         source.settled(&chunk.cursor).await.unwrap();
         fill(other, "end", 300..301).await;
     }
@@ -216,7 +203,7 @@ async fn nothing_is_lost_when_the_origin_is_killed() {
                 continue;
             }
         };
-        numbers.extend(chunk.messages.iter().map(|message| number_of(&message.payload)));
+        numbers.extend(numbers_of(&chunk));
         ids.extend(chunk.messages.iter().map(|message| message.id.unwrap()));
         if kills < 2 && numbers.len() > 1_500 * (kills + 1) {
             kills += 1;

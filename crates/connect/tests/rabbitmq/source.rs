@@ -5,15 +5,12 @@ use std::time::Duration;
 
 use amqprs::{BasicProperties, FieldTable, FieldValue};
 use galgo::HeaderField;
-use galgo_connect::source::Source;
-use galgo_connect::{Beginning, Failure, Form, SourceSpec, Weight};
+use galgo_connect::{Failure, Form, SourceSpec, Weight};
 use galgo_testkit::service::rabbitmq::Rabbitmq;
 
+use crate::origin::{FROM_NOW_ON, TO_THE_END, numbers_of, read};
 use crate::other_side::OtherSide;
 use crate::rig::{assert_log_is_mute, first_times, listen_to_log, number_of, source_spec};
-
-const FROM_NOW_ON: Beginning = Beginning { cursor: None, once: false };
-const TO_THE_END: Beginning = Beginning { cursor: None, once: true };
 
 fn spec(port: u16, more: &str) -> Arc<dyn SourceSpec> {
     source_spec("rabbitmq", &format!("url = 'amqp://guest@127.0.0.1:{port}'\n{more}"))
@@ -25,17 +22,6 @@ async fn fill(other: &OtherSide, queue: &str, numbers: std::ops::Range<u64>) {
         properties.with_persistence(true).with_message_id(&format!("order {n}"));
         other.publish(queue, properties, format!("{{\"n\":{n}}}").as_bytes()).await;
     }
-}
-
-/// Reads until so many were read; settles each chunk.
-async fn read(source: &mut dyn Source, count: usize) -> Vec<u64> {
-    let mut numbers = Vec::new();
-    while numbers.len() < count {
-        let chunk = source.next().await.unwrap().unwrap();
-        numbers.extend(chunk.messages.iter().map(|message| number_of(&message.payload)));
-        source.settled(&chunk.cursor).await.unwrap();
-    }
-    numbers
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -153,7 +139,7 @@ async fn a_run_to_the_end_ends(port: u16, other: &OtherSide) {
     source.begin(TO_THE_END).await.unwrap();
     let mut numbers = Vec::new();
     while let Some(chunk) = source.next().await.unwrap() {
-        numbers.extend(chunk.messages.iter().map(|message| number_of(&message.payload)));
+        numbers.extend(numbers_of(&chunk));
         source.settled(&chunk.cursor).await.unwrap();
         fill(other, "end", 300..301).await;
     }
@@ -205,7 +191,7 @@ async fn nothing_is_lost_when_the_origin_is_killed() {
                 continue;
             }
         };
-        numbers.extend(chunk.messages.iter().map(|message| number_of(&message.payload)));
+        numbers.extend(numbers_of(&chunk));
         if kills < 2 && numbers.len() > 1_500 * (kills + 1) {
             kills += 1;
             rabbitmq.kill();

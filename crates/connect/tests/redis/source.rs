@@ -5,34 +5,18 @@ use std::time::Duration;
 
 use galgo::HeaderField;
 use galgo_connect::source::Source;
-use galgo_connect::{Beginning, Chunk, Failure, Form, SourceSpec, Weight};
+use galgo_connect::{Chunk, Failure, Form, SourceSpec, Weight};
 use galgo_testkit::service::redis::{Redis, USER};
 
+use crate::origin::{FROM_NOW_ON, TO_THE_END, numbers_of, read};
 use crate::other_side::OtherSide;
 use crate::rig::{
     assert_log_holds, assert_log_is_mute, first_times, listen_to_log, number_of, source_spec,
 };
 use crate::sink::section;
 
-const FROM_NOW_ON: Beginning = Beginning { cursor: None, once: false };
-const TO_THE_END: Beginning = Beginning { cursor: None, once: true };
-
 fn spec(port: u16, more: &str) -> Arc<dyn SourceSpec> {
     source_spec("redis", &section(USER, port, more))
-}
-
-async fn read(source: &mut dyn Source, count: usize) -> Vec<u64> {
-    let mut numbers = Vec::new();
-    while numbers.len() < count {
-        let chunk = source.next().await.unwrap().unwrap();
-        numbers.extend(numbers_of(&chunk));
-        source.settled(&chunk.cursor).await.unwrap();
-    }
-    numbers
-}
-
-fn numbers_of(chunk: &Chunk) -> Vec<u64> {
-    chunk.messages.iter().map(|message| number_of(&message.payload)).collect()
 }
 
 /// Takes so many, and settles none.
